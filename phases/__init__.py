@@ -1,0 +1,28 @@
+"""Habitats: Docker development environments, built in fixed phases.
+
+    registry.py          the phases, in order
+    protocol.py          what a phase is, and the steps it may ask for
+    p00_dockerfile.py    …
+    p12_final.py         one module per phase: what it depends on, what it wants done
+    core/
+        model.py         a habitat, as its phases read it
+        config.py        config.yaml × 3 → model     (yamltree.py, schema.py, variables.py)
+        trees.py         files of the host: what is copied, what identifies it
+        slices.py        the part of the config that one phase depends on, and its hash
+        stamps.py        doit's record of what succeeded
+        snapshots.py     which phases are up to date, and why not
+        engine.py        what is asked of an engine; docker_engine.py asks it
+        build.py         carries steps out in a container
+        project.py       all of these at work in one run     (locks.py, events.py)
+        runtime.py       starts a built habitat
+        errors.py        what can go wrong
+    ui/
+        tasks.py         doit's tasks
+        reporter.py      doit's events and ours, as a transcript     (console.py)
+        terminal.py      the person's terminal, handed to the habitat's command
+        commands/        run, list, info, forget, clean
+    system/              the system layer: config.yaml and tools/ of every habitat
+
+Imports go one way: dodo → ui → core.runtime, core.project → core.build → registry → pNN → protocol
+→ core.model, core.errors.
+"""

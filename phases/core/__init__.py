@@ -1,0 +1,1 @@
+"""What carries the phases: config, slices, stamps, the engine, and the build itself."""

@@ -1,0 +1,361 @@
+"""From three config.yaml files to one Habitat.
+
+Coalescing: lists are appended in layer order, mappings merged key by key, a later scalar replaces
+an earlier one. Every error names the file and line it came from.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from phases.core import schema, yamltree
+from phases.core.errors import ConfigError, Origin, did_you_mean
+from phases.core.model import (
+    Command,
+    EntryPoint,
+    FileCopy,
+    Habitat,
+    Layer,
+    Mount,
+    RepoClone,
+    TestScript,
+)
+from phases.core.variables import Env
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phases.core.yamltree import Tree
+
+# A path component of an image name, as the engine's reference grammar has it.
+NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+_DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?", re.ASCII)
+
+
+def habitat_names(root: Path) -> list[str]:
+    """The folders below habitats/, by name; hidden ones are nobody's habitat."""
+    folder = root / "habitats"
+    if not folder.is_dir():
+        return []
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
+
+
+def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
+    """Read, coalesce, validate and resolve the habitat `name` of the project at `root`.
+
+    phase_names: what `timeouts:` may name. Raises ConfigError.
+    """
+    folder = root / "habitats" / name
+    shown = f"habitats/{name}"
+    if not NAME.fullmatch(name):
+        raise ConfigError(
+            f"'{name}' is no valid image name",
+            where=shown,
+            remedy="rename the folder: lower-case letters and digits, with single . _ or - between them",
+        )
+    if not (folder / "config.yaml").exists() and not (folder / "Dockerfile").exists():
+        raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
+    layers = (
+        Layer("system", root / "phases" / "system", "phases/system"),
+        Layer("shared", root / "shared", "shared"),
+        Layer("local", folder, shown),
+    )
+    merged: Tree | None = None
+    for layer in layers:
+        tree = yamltree.load(layer.folder / "config.yaml", layer=layer.name, shown=f"{layer.shown}/config.yaml")
+        merged = tree if merged is None else coalesce(merged, tree, "")
+    assert merged is not None
+    return _Resolver(root, name, layers, merged, tuple(phase_names)).habitat()
+
+
+def coalesce(under: Tree, over: Tree, key: str) -> Tree:
+    """Lay `over` on `under`. Raises ConfigError where one is a list and the other is not, say."""
+    if over.value is None:
+        return under
+    if under.value is None:
+        return over
+    if isinstance(under.value, dict) and isinstance(over.value, dict):
+        both = dict(under.value)
+        for name, tree in over.value.items():
+            both[name] = coalesce(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
+        return yamltree.Tree(both, over.origin)
+    if isinstance(under.value, list) and isinstance(over.value, list):
+        return yamltree.Tree([*under.value, *over.value], over.origin)
+    if under.kind != over.kind:
+        raise ConfigError(
+            f"{key} is {over.kind} here but {under.kind} in {under.origin}",
+            where=over.origin,
+            remedy="give both the same form",
+        )
+    return over
+
+
+def validate(tree: Tree) -> schema.Config:
+    """The tree as typed values. Raises ConfigError with the line of the first thing that is wrong."""
+    try:
+        return msgspec.convert(tree.plain(), schema.Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), tree) from error
+
+
+_NAMES = {"array": "a list", "object": "a mapping", "str": "text", "int": "a whole number", "bool": "true or false"}
+_NAMES |= {"float": "a number", "null": "nothing"}
+_SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
+
+
+def _invalid(text: str, tree: Tree) -> ConfigError:
+    """msgspec's message in a person's words, with the place in the file."""
+    problem, _, at = text.partition(" - at `$")
+    path = tuple(int(number) if number else key for number, key in _SEGMENT.findall(at.rstrip("`")) if number or key)
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    prefix = f"{shown}: " if shown else ""
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
+        where = tree.origin_of((*path, match[1]))
+        return ConfigError(
+            f"{prefix}unknown key '{match[1]}'", where=where, remedy=did_you_mean(match[1], _known_keys(path))
+        )
+    where = tree.origin_of(path)
+    if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
+        return ConfigError(f"{prefix}'{match[1]}' is missing", where=where, remedy="add it")
+    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
+        wanted = " or ".join(_NAMES.get(word, word) for word in match[1].split(" | "))
+        return ConfigError(f"{prefix}must be {wanted}, is {_NAMES.get(match[2], match[2])}", where=where, remedy="mend it")
+    return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
+
+
+def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The keys that the schema has at `path`."""
+    models = {
+        "files": schema.File,
+        "volumes": schema.Volume,
+        "setup": schema.Commands,
+        "repos": schema.Repo,
+        "verify-fs": schema.VerifyFs,
+        "entry": schema.Entry,
+    }
+    return (models[str(path[0])] if path else schema.Config).__struct_encode_fields__
+
+
+def duration(text: str) -> float:
+    """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
+    match = _DURATION.fullmatch(text.strip())
+    if not match or not any(match.groups()):
+        raise ValueError(text)
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    if not (total := hours * 3600 + minutes * 60 + seconds):
+        raise ValueError(text)
+    return total
+
+
+class _Resolver:
+    """Turns a coalesced, still literal config into a Habitat: variables, users and host paths."""
+
+    def __init__(self, root: Path, name: str, layers: tuple[Layer, ...], tree: Tree, phases: tuple[str, ...]) -> None:
+        self.root = root
+        self.name = name
+        self.tree = tree
+        self.layers = layers
+        self.phases = phases
+        self.config = validate(tree)
+        self.env = Env((text, self.at("env", i)) for i, text in enumerate(self.config.env))
+
+    def at(self, *path: str | int) -> Origin:
+        return self.tree.origin_of(path)
+
+    def habitat(self) -> Habitat:
+        config = self.config
+        folder = self.layers[-1].folder
+        if config.name and config.name != self.name:
+            raise ConfigError(
+                f"name is '{config.name}' but its folder is '{self.name}'",
+                where=self.at("name"),
+                remedy="give both one name, or leave the key out",
+            )
+        if not config.base_image and not (folder / "Dockerfile").is_file():
+            raise ConfigError(
+                "there is no base_image and no Dockerfile",
+                where=Origin("local", f"{self.layers[-1].shown}/config.yaml", 1),
+                remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
+            )
+        self._check_names()
+        dests = {f"{layer.name.upper()}_PATH": layer for layer in self.layers}
+        self.layers = tuple(
+            Layer(layer.name, layer.folder, layer.shown, self.env.get(name)) for name, layer in dests.items()
+        )
+        return Habitat(
+            name=self.name,
+            folder=folder,
+            description=" ".join(config.description.split()),
+            layers=self.layers,
+            base_image=config.base_image,
+            base_origin=self.at("base_image"),
+            env=self.env,
+            files=tuple(self._file(i, entry) for i, entry in enumerate(config.files)),
+            volumes=tuple(self._volume(i, entry) for i, entry in enumerate(config.volumes)),
+            setup=tuple(self._setup(config.setup)),
+            repos=tuple(self._repo(i, entry) for i, entry in enumerate(config.repos)),
+            required=tuple(self._required()),
+            tests=tuple(self._test(i, text) for i, text in enumerate(config.tests)),
+            entry=EntryPoint(
+                self._text(config.entry.init_command, "entry", "init_command"),
+                config.entry.startup_delay,
+                self._text(config.entry.command, "entry", "command"),
+            ),
+            debug=config.debug,
+            timeouts=self._timeouts(),
+        )
+
+    def _check_names(self) -> None:
+        """USER, WORKDIR and the habitat's own paths, which phases build on."""
+        for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
+            value = self.env.get(variable)
+            if not value:
+                continue
+            if variable == "USER" and not _USER.fullmatch(value):
+                raise ConfigError(f"USER: {value!r} is no user name", where=self.env.origin("USER"), remedy="mend it")
+            if variable != "USER":
+                self._one_line(value, self.env.origin(variable))
+                if not value.startswith("/"):
+                    raise ConfigError(
+                        f"{variable}: {value!r} is not absolute",
+                        where=self.env.origin(variable),
+                        remedy="start it with a slash",
+                    )
+
+    def _text(self, text: str, *path: str | int) -> str:
+        return self.env.expand(text, self.at(*path))
+
+    def _one_line(self, text: str, origin: Origin) -> str:
+        if not text or any(ord(char) < 32 for char in text):
+            raise ConfigError(f"{text!r} is no path", where=origin, remedy="write one path, on one line")
+        return text
+
+    def _inside(self, text: str, *path: str | int, home: bool = True) -> str:
+        """A path in the habitat: absolute, below ~ where `home` allows it, or relative to WORKDIR."""
+        dest = self._one_line(self._text(text, *path), self.at(*path))
+        if dest.startswith("/") or (home and (dest == "~" or dest.startswith("~/"))):
+            return dest.rstrip("/") or "/"
+        return f"{(self.env.get('WORKDIR') or '/').rstrip('/')}/{dest.removeprefix('./').rstrip('/')}"
+
+    def _outside(self, text: str, *path: str | int, must_exist: bool = True) -> tuple[Path, str, bool]:
+        """A path on the host, how the config writes it, and whether it exists.
+
+        Relative to the folder of the config that names it, else to the project's root.
+        """
+        origin = self.at(*path)
+        shown = self._one_line(self._text(text, *path), origin)
+        layer = next(layer for layer in self.layers if layer.name == origin.layer)
+        candidates = [layer.folder / shown, self.root / shown]
+        if shown.startswith(("/", "~")):
+            candidates = [type(self.root)(shown).expanduser()]
+        for candidate in candidates:
+            if candidate.exists():
+                return candidate, shown, True
+        if must_exist:
+            looked = " nor ".join(
+                str(c.relative_to(self.root) if c.is_relative_to(self.root) else c) for c in candidates
+            )
+            is_not = "there is neither" if len(candidates) > 1 else "there is no"
+            raise ConfigError(f"{path[0]}: {is_not} {looked} on the host", where=origin, remedy="add it, or mend the path")
+        return candidates[0], shown, False
+
+    def _owner(self, text: str, *path: str | int) -> str:
+        owner = self._text(text, *path)
+        if owner and not _OWNER.fullmatch(owner):
+            raise ConfigError(f"owner {owner!r} is no user name", where=self.at(*path), remedy="write NAME or NAME:GROUP")
+        return "" if owner == "user" else owner
+
+    def _file(self, i: int, entry: schema.File) -> FileCopy:
+        if entry.mode and not re.fullmatch(r"[0-7]{3,4}", entry.mode):
+            raise ConfigError(
+                f"mode {entry.mode!r} is not octal", where=self.at("files", i, "mode"), remedy="write it like 0644"
+            )
+        source, shown, _ = self._outside(entry.source, "files", i, "source")
+        return FileCopy(
+            source=source,
+            shown=shown,
+            dest=self._inside(entry.dest, "files", i, "dest"),
+            owner=self._owner(entry.owner, "files", i, "owner"),
+            mode=entry.mode,
+            origin=self.at("files", i),
+        )
+
+    def _volume(self, i: int, entry: schema.Volume) -> Mount:
+        source, shown, present = self._outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)
+        dest = self._inside(entry.dest, "volumes", i, "dest", home=False)
+        return Mount(source, shown, dest, entry.readonly, present, self.at("volumes", i))
+
+    def _setup(self, setup: schema.Setup) -> Iterable[Command]:
+        """In order. In the map form root comes first, then USER, then others by name, so that the
+        order of keys means nothing here either."""
+        if isinstance(setup, dict):
+            for user in sorted(setup, key=lambda name: (name != "root", name != "user", name)):
+                yield from self._commands(user, setup[user], "setup", user)
+        else:
+            for i, block in enumerate(setup):
+                yield from self._commands(block.run_as, block.commands, "setup", i, "commands")
+
+    def _commands(self, user: str, scripts: list[str], *path: str | int) -> Iterable[Command]:
+        name = (self.env.get("USER") or "root") if user == "user" else user
+        if not _USER.fullmatch(name):
+            raise ConfigError(f"{name!r} is no user name", where=self.at(*path), remedy="use root, user or a name")
+        for i, script in enumerate(scripts):
+            yield Command(name, script, self.at(*path, i))
+
+    def _repo(self, i: int, entry: schema.Repo) -> RepoClone:
+        origin = self.at("repos", i)
+        if entry.depth < 0:
+            raise ConfigError(f"depth is {entry.depth}", where=self.at("repos", i, "depth"), remedy="use 1 or more")
+        if entry.branch and entry.ref:
+            raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
+        words = {key: self._text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
+        for key, word in words.items():
+            if word.startswith("-") or any(ord(char) < 33 for char in word) or (key == "url" and not word):
+                raise ConfigError(f"{word!r} is no {key} for git", where=self.at("repos", i, key), remedy="mend it")
+        owner = self._owner(entry.owner, "repos", i, "owner")
+        user = owner.partition(":")[0] or self.env.get("USER") or "root"
+        return RepoClone(
+            **words,
+            path=self._inside(entry.path, "repos", i, "path"),
+            depth=entry.depth,
+            owner=owner,
+            setup=tuple(self._commands(user, entry.setup, "repos", i, "setup")),
+            origin=origin,
+        )
+
+    def _required(self) -> Iterable[tuple[str, Origin]]:
+        for i, text in enumerate(self.config.verify_fs.required_files):
+            path = ("verify-fs", "required_files", i)
+            yield self._inside(text, *path, home=False), self.at(*path)
+
+    def _test(self, i: int, text: str) -> TestScript:
+        source, shown, _ = self._outside(text, "tests", i)
+        origin = self.at("tests", i)
+        if not source.is_file():
+            raise ConfigError(f"tests: {shown} is not a file", where=origin, remedy="name a script")
+        layer = next(layer for layer in self.layers if layer.name == origin.layer)
+        inside = source.is_relative_to(layer.folder)
+        place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"
+        return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108
+
+    def _timeouts(self) -> dict[str, float]:
+        result = {}
+        for phase, text in self.config.timeouts.items():
+            where = self.at("timeouts", phase)
+            if phase not in self.phases:
+                raise ConfigError(
+                    f"timeouts: there is no phase '{phase}'", where=where, remedy=did_you_mean(phase, self.phases)
+                )
+            try:
+                result[phase] = duration(text)
+            except ValueError:
+                remedy = "write it like 90s, 30m or 1h 30m"
+                raise ConfigError(f"timeouts: {text!r} is no duration", where=where, remedy=remedy) from None
+        return result

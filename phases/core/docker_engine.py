@@ -1,0 +1,454 @@
+"""The one adapter to the `docker` package: the engine protocol over Docker's API.
+
+The vendor's exceptions become ours here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, cast
+
+import docker
+import docker.errors
+import requests
+from docker.context import ContextAPI
+
+from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, LineSplitter, Stat
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from docker.api import APIClient
+
+    from phases.core.engine import OnLine, OnPull
+
+# Seconds the engine may take to answer a request. Commits of gigabytes take a while.
+_PATIENCE = 600
+
+# Bits of Go's os.FileMode, which the archive API speaks.
+_GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
+
+
+def connect() -> DockerEngine:
+    """The engine of DOCKER_HOST, else of the current docker context, else of the default socket.
+
+    Raises EngineUnreachable when none answers there.
+    """
+    host = os.environ.get("DOCKER_HOST", "")
+    shown = host or "the default socket"
+    try:
+        if host:
+            client = docker.from_env(timeout=_PATIENCE)
+        else:
+            context = ContextAPI.get_current_context()
+            shown = str(context.Host) if context and context.Host else shown
+            tls = context.TLSConfig if context else None
+            client = docker.DockerClient(
+                base_url=context.Host if context else None, tls=tls or False, timeout=_PATIENCE
+            )
+        client.ping()
+    except (docker.errors.DockerException, requests.RequestException, OSError) as error:
+        raise EngineUnreachable(
+            f"no Docker engine answers at {shown}",
+            remedy="start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST",
+        ) from error
+    return DockerEngine(client.api)
+
+
+@contextmanager
+def _translated(what: str) -> Iterator[None]:
+    """Turn the vendor's exceptions into ours; `what` was being done."""
+    try:
+        yield
+    except docker.errors.NotFound as error:
+        raise NotFound(f"{what}: {_explanation(error)}") from error
+    except docker.errors.APIError as error:
+        kind = Conflict if error.status_code == 409 else EngineError
+        raise kind(f"{what}: {_explanation(error)}") from error
+    except docker.errors.DockerException as error:
+        raise EngineError(f"{what}: {error}") from error
+    except (requests.RequestException, ConnectionError) as error:
+        raise EngineUnreachable(
+            f"{what}: the engine stopped answering", remedy="see that it runs, then do the same again"
+        ) from error
+
+
+def _explanation(error: docker.errors.APIError) -> str:
+    return str(error.explanation or error).strip().rstrip(".")
+
+
+class DockerEngine:
+    """The engine protocol, spoken to a real engine."""
+
+    def __init__(self, api: APIClient) -> None:
+        self._api = api
+
+    # Images
+
+    def images(self) -> list[Image]:
+        with _translated("listing images"):
+            rows = self._api.images()
+        return [
+            Image(
+                row["Id"],
+                tuple(tag for tag in row.get("RepoTags") or () if tag != "<none>:<none>"),
+                row.get("Labels") or {},
+            )
+            for row in rows
+        ]
+
+    def image_config(self, reference: str) -> ImageConfig | None:
+        try:
+            with _translated(f"looking at image {reference}"):
+                found = self._api.inspect_image(reference)
+        except NotFound:
+            return None
+        config = found.get("Config") or {}
+        return ImageConfig(
+            id=found["Id"],
+            env=dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            command=tuple(config.get("Cmd") or ()),
+            user=config.get("User") or "",
+            workdir=config.get("WorkingDir") or "",
+        )
+
+    def pull(self, reference: str, on_pull: OnPull) -> None:
+        repository, tag = docker.utils.parse_repository_tag(reference)
+        what = f"pulling {reference}"
+        with _translated(what):
+            for event in self._api.pull(repository, tag or "latest", stream=True, decode=True):
+                if "error" in event:
+                    raise EngineError(f"{what}: {event['error']}")
+                detail = event.get("progressDetail") or {}
+                on_pull(
+                    event.get("id", ""), event.get("status", ""), detail.get("current") or 0, detail.get("total") or 0
+                )
+
+    def build(self, context: IO[bytes], on_line: OnLine) -> str:
+        command = _build_command()
+        return self._build_by_command(command, context, on_line) if command else self._build_by_api(context, on_line)
+
+    def _build_by_command(self, command: tuple[str, bool], context: IO[bytes], on_line: OnLine) -> str:
+        program, buildkit = command
+        with tempfile.TemporaryDirectory() as folder:
+            id_file = Path(folder) / "id"
+            argv = [program, "build", "--iidfile", str(id_file), *(["--progress=plain"] if buildkit else []), "-"]
+            env = {**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0", "DOCKER_CLI_HINTS": "false"}
+            splitter = LineSplitter(on_line)
+            with tempfile.TemporaryFile() as spool:
+                shutil.copyfileobj(context, spool)
+                spool.seek(0)
+                with subprocess.Popen(
+                    argv, stdin=spool, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
+                ) as process:
+                    assert process.stdout
+                    try:
+                        while data := os.read(process.stdout.fileno(), 65536):
+                            splitter.feed(data)
+                    except BaseException:
+                        process.terminate()
+                        raise
+            splitter.close()
+            if process.returncode:
+                raise EngineError(f"docker build ended with exit code {process.returncode}")
+            return id_file.read_text().strip()
+
+    def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:
+        image = ""
+        with _translated("building the Dockerfile"):
+            for event in self._api.build(fileobj=context, custom_context=True, rm=True, decode=True):
+                if "error" in event:
+                    raise EngineError(f"building the Dockerfile: {event['error'].strip()}")
+                for line in event.get("stream", "").splitlines():
+                    on_line(line)
+                image = (event.get("aux") or {}).get("ID", image)
+        return image
+
+    def tag(self, image: str, reference: str) -> None:
+        repository, _, tag = reference.rpartition(":")
+        with _translated(f"tagging {reference}"):
+            self._api.tag(image, repository, tag, force=True)
+
+    def untag(self, reference: str) -> None:
+        try:
+            with _translated(f"removing {reference}"):
+                self._api.remove_image(reference)
+        except NotFound:
+            return
+        except Conflict:
+            # A container uses the image. The engine can't take the last tag of such an image away,
+            # but the tag can move to an empty image, and go with that.
+            repository, _, tag = reference.rpartition(":")
+            with _translated(f"removing {reference}"):
+                self._api.import_image_from_data(_empty_tar(), repository=repository, tag=tag)
+                self._api.remove_image(reference)
+
+    def remove_image(self, image: str) -> bool:
+        try:
+            with _translated(f"removing image {image[:19]}"):
+                self._api.remove_image(image)
+        except NotFound:
+            return True
+        except Conflict:
+            return False
+        return True
+
+    # Containers
+
+    def create(
+        self,
+        image: str,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        binds: Sequence[Bind] = (),
+        workdir: str = "",
+        hostname: str = "",
+    ) -> str:
+        mounts = [
+            docker.types.Mount(bind.dest, bind.source, type="bind", read_only=bind.readonly) for bind in binds
+        ]
+        with _translated(f"creating container {name}"):
+            made = self._api.create_container(
+                image,
+                list(command),
+                name=name,
+                user="0",
+                entrypoint=[],
+                environment=dict(env or {}),
+                labels=dict(labels or {}),
+                working_dir=workdir or None,
+                hostname=hostname or None,
+                host_config=self._api.create_host_config(mounts=mounts),
+            )
+        return str(made["Id"])
+
+    def start(self, container: str) -> None:
+        with _translated("starting the container"):
+            self._api.start(container)
+
+    def stop(self, container: str, grace: int = 10) -> None:
+        with contextlib.suppress(NotFound), _translated("stopping the container"):
+            self._api.stop(container, timeout=grace)
+
+    def remove(self, container: str) -> None:
+        with contextlib.suppress(NotFound), _translated("removing the container"):
+            self._api.remove_container(container, force=True, v=True)
+
+    def rename(self, container: str, name: str) -> None:
+        with _translated(f"renaming a container to {name}"):
+            self._api.rename(container, name)
+
+    def container(self, name: str) -> Container | None:
+        try:
+            with _translated(f"looking at container {name}"):
+                found = self._api.inspect_container(name)
+        except NotFound:
+            return None
+        return Container(
+            found["Id"],
+            found["Name"].lstrip("/"),
+            found["Image"],
+            bool(found["State"]["Running"]),
+            found["Config"].get("Labels") or {},
+            tuple(found["Config"].get("Cmd") or ()),
+        )
+
+    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
+        with _translated("listing containers"):
+            rows = self._api.containers(all=True, filters={"label": label} if label else None)
+        found = [
+            Container(
+                row["Id"],
+                next(iter(row.get("Names") or ("",))).lstrip("/"),
+                row.get("ImageID", ""),
+                row.get("State") == "running",
+                row.get("Labels") or {},
+            )
+            for row in rows
+        ]
+        return [container for container in found if container.name.startswith(name_prefix)]
+
+    def commit(self, container: str, changes: Sequence[str]) -> str:
+        with _translated("committing the snapshot"):
+            return str(self._api.commit(container, changes=list(changes))["Id"])
+
+    # Inside a container
+
+    def execute(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        on_output: Callable[[bytes, bool], None] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        expired = threading.Event()
+
+        def kill() -> None:
+            expired.set()
+            with contextlib.suppress(docker.errors.APIError, requests.RequestException):
+                self._api.kill(container)
+
+        # The API can't end an exec, but it ends with its container.
+        watchdog = threading.Timer(timeout, kill) if timeout is not None else None
+        with _translated("running a command"):
+            made = self._api.exec_create(
+                container, list(argv), user=user or "0", workdir=workdir or None, environment=dict(env or {})
+            )
+            if watchdog:
+                watchdog.start()
+            try:
+                for out, err in self._api.exec_start(made["Id"], stream=True, demux=True):
+                    for data, is_err in ((out, False), (err, True)):
+                        if data and on_output:
+                            on_output(data, is_err)
+            finally:
+                if watchdog:
+                    watchdog.cancel()
+            if expired.is_set():
+                raise PhaseTimeout("timed out")
+            return _exit_code(self._api.exec_inspect(made["Id"]))
+
+    def execute_tty(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Exec:
+        with _translated("running a command"):
+            made = self._api.exec_create(
+                container, list(argv), user=user, workdir=workdir, environment=dict(env), tty=True, stdin=True
+            )
+            sock = self._api.exec_start(made["Id"], tty=True, socket=True)
+        return _TtyExec(self._api, made["Id"], cast("Any", sock))
+
+    def running_execs(self, container: str) -> int:
+        with _translated("looking at the container"):
+            ids = self._api.inspect_container(container).get("ExecIDs") or ()
+            running = 0
+            for exec_id in ids:
+                with contextlib.suppress(docker.errors.NotFound):
+                    running += bool(self._api.exec_inspect(exec_id)["Running"])
+            return running
+
+    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        with _translated(f"copying into {folder}"):
+            self._api.put_archive(container, folder, archive)
+
+    def get(self, container: str, path: str) -> bytes | None:
+        try:
+            with _translated(f"reading {path}"):
+                chunks, stat = self._api.get_archive(container, path)
+                data = b"".join(chunks)
+        except NotFound:
+            return None
+        if link := stat.get("linkTarget"):
+            return self.get(container, link)
+        with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+            member = tar.next()
+            file = tar.extractfile(member) if member else None
+            return file.read() if file else None
+
+    def stat(self, container: str, path: str) -> Stat | None:
+        url = self._api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no call for HEAD)
+        with _translated(f"looking at {path}"):
+            answer = self._api.head(url, params={"path": path}, timeout=_PATIENCE)
+            if answer.status_code == 404:
+                return None
+            self._api._raise_for_status(answer)  # noqa: SLF001
+        found = docker.utils.decode_json_header(answer.headers["x-docker-container-path-stat"])
+        mode = int(found["mode"])
+        special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
+        link = found.get("linkTarget", "") if mode & _GO_LINK else ""
+        return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link)
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        with _translated("reading the container's output"):
+            return self._api.logs(container, tail=lines).decode(errors="replace").splitlines()
+
+
+class _TtyExec:
+    """The Exec protocol over the socket that an exec with a terminal is."""
+
+    def __init__(self, api: APIClient, exec_id: str, sock: Any) -> None:
+        self._api = api
+        self._id = exec_id
+        self._response = sock  # keeps the connection open
+        self._socket = getattr(sock, "_sock", sock)
+
+    def fileno(self) -> int:
+        return int(self._socket.fileno())
+
+    def read(self) -> bytes:
+        try:
+            return bytes(self._socket.recv(65536))
+        except ConnectionError:
+            return b""
+
+    def write(self, data: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.sendall(data)
+
+    def resize(self, rows: int, columns: int) -> None:
+        # The command may have ended a moment ago.
+        with contextlib.suppress(docker.errors.APIError):
+            self._api.exec_resize(self._id, height=rows, width=columns)
+
+    def exit_code(self) -> int:
+        with _translated("running a command"):
+            return _exit_code(self._api.exec_inspect(self._id))
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _exit_code(found: Mapping[str, Any]) -> int:
+    code = found.get("ExitCode")
+    # None: the container ended under the command.
+    return 137 if code is None else int(code)
+
+
+def _empty_tar() -> bytes:
+    buffer = io.BytesIO()
+    tarfile.open(fileobj=buffer, mode="w").close()
+    return buffer.getvalue()
+
+
+def _build_command() -> tuple[str, bool] | None:
+    """The first `docker` on the PATH that builds with BuildKit, else the first; and whether it does."""
+    programs = []
+    for folder in os.get_exec_path():
+        if (program := shutil.which("docker", path=folder)) and program not in programs:
+            programs.append(program)
+    return next(((p, True) for p in programs if _has_buildkit(p)), (programs[0], False) if programs else None)
+
+
+def _has_buildkit(program: str) -> bool:
+    """Clients from 23 on need the buildx component for it, older ones have it built in."""
+
+    def ask(*argv: str) -> str:
+        done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    if ask("buildx", "version"):
+        return True
+    try:
+        client = json.loads(ask("version", "--format", "{{json .Client}}"))
+        return 18 <= int(client["Version"].split(".")[0]) < 23
+    except (ValueError, KeyError):
+        return False

@@ -1,0 +1,198 @@
+"""What the program asks of a Docker-compatible engine, as a protocol.
+
+Two things stand behind it: `docker_engine.DockerEngine`, and the fake of the unit tests. One
+contract suite runs on both. Every method raises EngineError or one of its kinds, nothing else.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import IO
+
+    #: Called with one line of output, without its newline.
+    OnLine = Callable[[str], None]
+    #: Called with a layer's id, what happens to it, and bytes done and in all (0 where unknown).
+    OnPull = Callable[[str, str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image as the list query gives it. tags: `repository:tag`, none for an untagged one."""
+
+    id: str
+    tags: tuple[str, ...]
+    labels: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class ImageConfig:
+    """What an image gives its containers. env: name to value."""
+
+    id: str
+    env: Mapping[str, str] = field(default_factory=dict)
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+    user: str = ""
+    workdir: str = ""
+
+
+@dataclass(frozen=True)
+class Container:
+    """name: without the slash; image: the id it was made from."""
+
+    id: str
+    name: str
+    image: str
+    running: bool
+    labels: Mapping[str, str] = field(default_factory=dict)
+    command: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Bind:
+    """A mount of the host's file or folder `source` at `dest`, both absolute."""
+
+    source: str
+    dest: str
+    readonly: bool
+
+
+@dataclass(frozen=True)
+class Stat:
+    """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute."""
+
+    is_dir: bool
+    mode: int
+    link: str = ""
+
+
+class Exec(Protocol):
+    """A command in a container with a terminal of its own, as a stream of bytes."""
+
+    def fileno(self) -> int:
+        """To wait for with select; readable at the end too."""
+
+    def read(self) -> bytes:
+        """What has arrived; b"" at the end."""
+
+    def write(self, data: bytes) -> None: ...
+
+    def resize(self, rows: int, columns: int) -> None: ...
+
+    def exit_code(self) -> int:
+        """Once the end was read."""
+
+    def close(self) -> None: ...
+
+
+class Engine(Protocol):
+    def images(self) -> list[Image]:
+        """All images, intermediate ones of a build apart: one query."""
+
+    def image_config(self, reference: str) -> ImageConfig | None:
+        """None when there is no such image."""
+
+    def pull(self, reference: str, on_pull: OnPull) -> None: ...
+
+    def build(self, context: IO[bytes], on_line: OnLine) -> str:
+        """Build the Dockerfile at the root of the tar `context`. Returns the image's id; raises
+        EngineError with the output when the build fails."""
+
+    def tag(self, image: str, reference: str) -> None: ...
+
+    def untag(self, reference: str) -> None:
+        """Take a tag away, and its image with the last one, unless something rests on it or uses it."""
+
+    def remove_image(self, image: str) -> bool:
+        """Remove an image that has no tag; False if something rests on it or uses it."""
+
+    def create(
+        self,
+        image: str,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        binds: Sequence[Bind] = (),
+        workdir: str = "",
+        hostname: str = "",
+    ) -> str:
+        """A container of root's, not started; the image's entrypoint is set aside. Returns its id."""
+
+    def start(self, container: str) -> None: ...
+
+    def stop(self, container: str, grace: int = 10) -> None:
+        """grace: seconds until it is killed."""
+
+    def remove(self, container: str) -> None:
+        """Kill it if it runs; its anonymous volumes go with it. No error if it isn't there."""
+
+    def rename(self, container: str, name: str) -> None: ...
+
+    def container(self, name: str) -> Container | None: ...
+
+    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
+        """Running or not, those with the label (`key` or `key=value`) and the prefix."""
+
+    def commit(self, container: str, changes: Sequence[str]) -> str:
+        """changes: Dockerfile instructions for the image's config. Returns the id of an image without a tag."""
+
+    def execute(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        on_output: Callable[[bytes, bool], None] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        """Run a command to its end. on_output: gets chunks, and whether they are of stderr.
+
+        Returns its exit code. timeout: seconds, after which the container is killed and
+        PhaseTimeout raised.
+        """
+
+    def execute_tty(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Exec: ...
+
+    def running_execs(self, container: str) -> int:
+        """How many commands of `execute` and `execute_tty` still run in it, whoever started them."""
+
+    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        """Unpack a tar in an existing folder of the container, started or not."""
+
+    def get(self, container: str, path: str) -> bytes | None:
+        """The content of a file, links followed; None where there is none."""
+
+    def stat(self, container: str, path: str) -> Stat | None:
+        """One path, the last component not followed if it is a link."""
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        """The last lines of what its main process printed."""
+
+
+class LineSplitter:
+    """Cuts a stream of bytes into lines for `on_line`; a carriage return ends a line too, since
+    progress bars are lines that repeat."""
+
+    def __init__(self, on_line: OnLine) -> None:
+        self._on_line = on_line
+        self._rest = b""
+
+    def feed(self, data: bytes) -> None:
+        *whole, self._rest = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
+        for line in whole:
+            self._on_line(line.decode(errors="replace"))
+
+    def close(self) -> None:
+        if self._rest:
+            self._on_line(self._rest.decode(errors="replace"))
+            self._rest = b""

@@ -1,0 +1,129 @@
+"""Everything that can go wrong for a reason outside this program, as one tree.
+
+    HabitatError
+    ├── ConfigError            a config.yaml, or a file it names, is not what it must be
+    ├── StateError             something under .stamps/ can't be read or written
+    ├── BusyError              somebody else is at it
+    ├── StepError              a step of a phase did not succeed
+    │   ├── CommandFailed      its command ended with an exit code that is not 0
+    │   ├── PhaseTimeout       the phase took longer than its config allows
+    │   └── PathsMissing       required paths are not there
+    ├── StartError             the habitat was built, but could not be started
+    └── EngineError            the engine refused, or can't be reached
+        ├── EngineUnreachable
+        ├── NotFound
+        └── Conflict           a name is taken, or the thing is in use
+
+Each becomes one line for a person: where it is, what it is, what to do. Anything else that is
+raised is a bug of ours and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A place in a config file.
+
+    layer: "system", "shared" or "local"; file: as shown to a person, relative to the project's root;
+    line and column: 1-based, column 0 when it doesn't matter.
+    """
+
+    layer: str
+    file: str
+    line: int
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+
+
+class HabitatError(Exception):
+    """A failure a person or the world caused.
+
+    message: what is wrong, without a full stop; where: the place in a config file, or any other
+    place as text; remedy: what to do about it; output: lines the failing command printed.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        where: Origin | str | None = None,
+        remedy: str = "",
+        output: Sequence[str] = (),
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.where = where
+        self.remedy = remedy
+        self.output = tuple(output)
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        remedy = f": {self.remedy}" if self.remedy else ""
+        return " ".join(f"{place}{self.message}{remedy}".split())
+
+
+class ConfigError(HabitatError):
+    pass
+
+
+class StateError(HabitatError):
+    pass
+
+
+class BusyError(HabitatError):
+    pass
+
+
+class StepError(HabitatError):
+    pass
+
+
+class CommandFailed(StepError):
+    """exit_code: as the command ended, 128 + n where signal n ended it."""
+
+    exit_code = 1
+
+
+class PhaseTimeout(StepError):
+    pass
+
+
+class PathsMissing(StepError):
+    pass
+
+
+class StartError(HabitatError):
+    pass
+
+
+class EngineError(HabitatError):
+    pass
+
+
+class EngineUnreachable(EngineError):
+    pass
+
+
+class NotFound(EngineError):
+    pass
+
+
+class Conflict(EngineError):
+    pass
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """The remedy for an unknown `word`: its nearest neighbours among `known`, else all of them."""
+    options = sorted(known)
+    near = get_close_matches(word, options, n=1)
+    return f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(options)}"

@@ -1,0 +1,88 @@
+"""What happens while a habitat is built or started, as data.
+
+The engine's side emits; whoever shows it to a person, or writes it down, subscribes. Seconds are
+floats, habitats and phases are names.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+@dataclass(frozen=True)
+class PhaseStarted:
+    habitat: str
+    phase: str
+
+
+@dataclass(frozen=True)
+class Output:
+    """A line that a step printed. show: it is for the person's eyes now, not only for the log."""
+
+    habitat: str
+    phase: str
+    line: str
+    show: bool
+
+
+@dataclass(frozen=True)
+class Pulled:
+    """A step of a pull. layer: its short id, ""; done and total: bytes, 0 where unknown."""
+
+    habitat: str
+    image: str
+    layer: str
+    status: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class PhaseFinished:
+    """snapshot: the image's tag, "" for a phase without one; seconds: how long it took."""
+
+    habitat: str
+    phase: str
+    seconds: float
+    snapshot: str
+
+
+@dataclass(frozen=True)
+class Notice:
+    """A line a person should read. warning: something is not as it should be."""
+
+    habitat: str
+    text: str
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Handover:
+    """The terminal belongs to the habitat's command from here on (on=True), or is back."""
+
+    habitat: str
+    on: bool
+
+
+Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Handover
+
+
+class Bus:
+    """Hands events to the subscribers, one at a time, from whichever thread they come."""
+
+    def __init__(self) -> None:
+        self._subscribers: list[Callable[[Event], None]] = []
+        self._lock = threading.RLock()
+
+    def subscribe(self, subscriber: Callable[[Event], None]) -> None:
+        self._subscribers.append(subscriber)
+
+    def emit(self, event: Event) -> None:
+        with self._lock:
+            for subscriber in self._subscribers:
+                subscriber(event)

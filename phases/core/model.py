@@ -1,0 +1,174 @@
+"""A habitat as its phases read it: everything resolved, nothing looked up on an engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phases.core import trees
+
+if TYPE_CHECKING:
+    from phases.core.errors import Origin
+    from phases.core.trees import Ignore, Item
+    from phases.core.variables import Env
+
+#: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
+OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One of the three configs that make a habitat.
+
+    name: system, shared or local; folder: on the host; shown: the same for people, relative to the
+    project's root; dest: where the habitat has its copy, "" for nowhere.
+    """
+
+    name: str
+    folder: Path
+    shown: str
+    dest: str = ""
+
+
+@dataclass(frozen=True)
+class FileCopy:
+    """An element of `files:`. dest: absolute or below ~; owner: a name, "" for USER; mode: octal or ""."""
+
+    source: Path
+    shown: str
+    dest: str
+    owner: str
+    mode: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Mount:
+    """An element of `volumes:`. present: false for an optional one that this host doesn't have."""
+
+    source: Path
+    shown: str
+    dest: str
+    readonly: bool
+    present: bool
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Command:
+    """A script of `setup:` for the shell of `user`, a name the habitat has or gets."""
+
+    user: str
+    script: str
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class RepoClone:
+    """An element of `repos:`. depth: commits, 0 for all; setup: scripts run as owner in path."""
+
+    url: str
+    path: str
+    branch: str
+    ref: str
+    depth: int
+    owner: str
+    setup: tuple[Command, ...]
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class TestScript:
+    """An element of `tests:`. dest: where it is put in the throwaway container."""
+
+    source: Path
+    shown: str
+    dest: str
+    layer: Layer
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class EntryPoint:
+    """How the habitat runs. startup_delay: seconds."""
+
+    init_command: str = ""
+    startup_delay: float = 0
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Habitat:
+    """One habitat, its three layers coalesced and validated.
+
+    folder: habitats/NAME on the host; timeouts: phase name to seconds; base_id: the id of the base
+    image on the engine, None while it isn't there.
+    """
+
+    name: str
+    folder: Path
+    description: str
+    layers: tuple[Layer, ...]
+    base_image: str
+    base_origin: Origin
+    env: Env
+    files: tuple[FileCopy, ...] = ()
+    volumes: tuple[Mount, ...] = ()
+    setup: tuple[Command, ...] = ()
+    repos: tuple[RepoClone, ...] = ()
+    required: tuple[tuple[str, Origin], ...] = ()
+    tests: tuple[TestScript, ...] = ()
+    entry: EntryPoint = field(default_factory=EntryPoint)
+    debug: bool = False
+    timeouts: dict[str, float] = field(default_factory=dict)
+    base_id: str | None = None
+
+    @property
+    def user(self) -> str:
+        return self.env.get("USER") or "root"
+
+    @property
+    def workdir(self) -> str:
+        return self.env.get("WORKDIR") or "/"
+
+    @property
+    def paths(self) -> dict[str, str]:
+        """The habitat's own folders that are named in env, by the variable's name."""
+        names = ("HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
+        return {name: path for name in names if (path := self.env.get(name))}
+
+    @property
+    def has_dockerfile(self) -> bool:
+        return (self.folder / "Dockerfile").is_file()
+
+    def user_named(self, name: str) -> str:
+        """The user a config means: `user` and nothing are USER."""
+        return self.user if name in ("", "user") else name
+
+    @cached_property
+    def ignore(self) -> Ignore:
+        """What .habignore of any layer, or the built-in list, leaves out of every copied folder."""
+        return trees.habignore(layer.folder for layer in self.layers)
+
+    @cached_property
+    def context(self) -> tuple[Item, ...]:
+        """The build context of the Dockerfile, as .dockerignore leaves it."""
+        return tuple(trees.walk(self.folder, trees.dockerignore(self.folder)))
+
+    def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
+        """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
+        ignore = self.ignore.also(*OWN_PHASE)
+        if layer.name == "local" and self.has_dockerfile:
+            ignore = ignore.and_(trees.dockerignore(self.folder))
+        return tuple(trees.walk(layer.folder, ignore))
+
+    def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
+        """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
+        folder = layer.folder / name
+        return tuple(trees.walk(folder, self.ignore)) if folder.is_dir() else ()
+
+    def tree(self, copy: FileCopy) -> tuple[Item, ...]:
+        """What an element of `files:` copies; a named file is copied even if .habignore names it."""
+        return tuple(trees.walk(copy.source, self.ignore))

@@ -1,0 +1,166 @@
+"""Starts a built habitat: its container, its init, and its command."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from phases.core import events, snapshots
+from phases.core.build import IDLE
+from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.project import binds_of
+
+if TYPE_CHECKING:
+    from phases.core.engine import Container, Engine, Exec
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+#: Marks the container of `start`, and says whose it is.
+LABEL_RUN = "habitat.run"
+
+# Words that a shell would leave as they are; anything else needs one.
+_PLAIN = re.compile(r"[\w@%+=:,./\s-]+", re.ASCII)
+
+
+class Terminal(Protocol):
+    """Where the person is."""
+
+    @property
+    def interactive(self) -> bool:
+        """Whether there is a terminal to hand over."""
+
+    def hand_over(self, process: Exec) -> None:
+        """Connect the terminal to the command until it ends."""
+
+    def write(self, data: bytes, is_err: bool) -> None:
+        """Pass on what a command printed."""
+
+
+def container_name(habitat: str) -> str:
+    return f"habitat-{habitat}"
+
+
+def start(project: Project, name: str, terminal: Terminal) -> int:
+    """Run the habitat's command in its container, and stop that when the command ends.
+
+    Returns the command's exit code. The container is used again while its image is still the same;
+    one made from an older image is kept under another name. Raises HabitatError.
+    """
+    habitat, engine = project.habitat(name), project.engine
+    container = _container(project, habitat)
+    try:
+        _await_init(project, habitat, container)
+        return _run_command(project, habitat, container, terminal)
+    finally:
+        others = engine.running_execs(container.id) if engine.container(container.name) else 0
+        if others:
+            text = f"{container.name} goes on: {others} more command{'s' if others > 1 else ''} in it"
+            project.bus.emit(events.Notice(name, text))
+        else:
+            engine.stop(container.id)
+
+
+def _container(project: Project, habitat: Habitat) -> Container:
+    """The habitat's container, running."""
+    engine, name = project.engine, container_name(habitat.name)
+    image = project.inventory.tagged(snapshots.final_tag(habitat.name))
+    if image is None:
+        raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
+    found = engine.container(name)
+    if found and found.labels.get(LABEL_RUN) != habitat.name:
+        raise Conflict(f"the container name {name} is taken by a container of somebody else", remedy=f"rename that one: docker rename {name} OTHER")
+    if found and (found.image != image.id or found.command != _main_process(habitat)):
+        _keep(project, habitat.name, found)
+        found = None
+    if found is None:
+        engine.create(
+            snapshots.final_tag(habitat.name),
+            name,
+            _main_process(habitat),
+            labels={LABEL_RUN: habitat.name},
+            binds=binds_of(habitat),
+            hostname=habitat.name[:63],
+        )
+        found = engine.container(name)
+        assert found, "a container just made is there"
+    if not found.running:
+        try:
+            engine.start(found.id)
+        except EngineError as error:
+            raise StartError(
+                f"container {name} can't be started ({error.message})", where=habitat.name, remedy="free what it says is taken"
+            ) from error
+    return found
+
+
+def _keep(project: Project, habitat: str, old: Container) -> None:
+    """Set a container of an older image aside; somebody's work may be in it."""
+    aside = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    project.engine.rename(old.id, aside)
+    if old.running and not project.engine.running_execs(old.id):
+        project.engine.stop(old.id)
+    text = f"{old.name} was made from an older image: kept as {aside}; when you need nothing of it: docker rm {aside}"
+    project.bus.emit(events.Notice(habitat, text))
+
+
+def _main_process(habitat: Habitat) -> tuple[str, ...]:
+    """The init command, or an init that idles. A plain command becomes the main process itself."""
+    text = habitat.entry.init_command
+    if not text:
+        return IDLE
+    return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
+
+
+def _await_init(project: Project, habitat: Habitat, container: Container) -> None:
+    """Give the init its startup_delay, and notice when it ends instead."""
+    until = time.monotonic() + habitat.entry.startup_delay
+    if habitat.entry.startup_delay:
+        project.bus.emit(events.Notice(habitat.name, f"giving its init {habitat.entry.startup_delay:g}s"))
+    while True:
+        now = project.engine.container(container.name)
+        if now is None or not now.running:
+            raise StartError(
+                f"the init command ended: {habitat.entry.init_command or 'idle'}",
+                where=habitat.name,
+                remedy=f"it has to go on running; see: docker logs {container.name}",
+                output=project.engine.logs(container.id, 20) if now else (),
+            )
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, 0.2))
+
+
+def _run_command(project: Project, habitat: Habitat, container: Container, terminal: Terminal) -> int:
+    command = habitat.entry.command
+    if not command and not terminal.interactive:
+        project.bus.emit(events.Notice(habitat.name, "there is no entry.command and no terminal: nothing to run"))
+        return 0
+    argv = ("/bin/sh", "-c", command) if command else ("/bin/sh",)
+    project.bus.emit(events.Handover(habitat.name, on=True))
+    try:
+        run = _interactively if terminal.interactive else _streamed
+        return run(project.engine, habitat, container, argv, terminal)
+    finally:
+        project.bus.emit(events.Handover(habitat.name, on=False))
+
+
+def _streamed(engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal) -> int:
+    return engine.execute(
+        container.id, argv, user=habitat.user, workdir=habitat.workdir, on_output=terminal.write
+    )
+
+
+def _interactively(
+    engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal
+) -> int:
+    env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    process = engine.execute_tty(container.id, argv, user=habitat.user, workdir=habitat.workdir, env=env)
+    try:
+        terminal.hand_over(process)
+        return process.exit_code()
+    finally:
+        process.close()

@@ -1,0 +1,46 @@
+"""Slices: the part of a config that one phase depends on, as canonical JSON.
+
+The file is the hash's input, byte for byte: `sha256sum .stamps/NAME/7-setup.json` prints the label
+`setup.hash` of the snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+from phases.core.errors import StateError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.protocol import Json
+
+
+def canonical(value: Json) -> bytes:
+    """Keys sorted, no spaces, UTF-8, no newline at the end."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # A file name that is no UTF-8 arrives as lone surrogates.
+    return text.encode("utf-8", "backslashreplace")
+
+
+def digest(value: Json) -> str:
+    """All 64 hex digits of the sha256 of the canonical form."""
+    return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def write_if_changed(path: Path, data: bytes) -> None:
+    """Write `data`, whole or not at all, unless it is there already. Raises StateError."""
+    try:
+        if path.exists() and path.read_bytes() == data:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_bytes(data)
+        fresh.replace(path)
+    except OSError as error:
+        raise StateError(
+            f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
+        ) from error

@@ -1,0 +1,181 @@
+"""Which phases of a habitat are up to date, and why the others are not.
+
+A snapshot is valid when all its hash labels up to its own phase equal the hashes of today's slices
+and, where the snapshot before it still exists, that is the one it was made from. Every phase up to
+the deepest valid snapshot is up to date, also where an earlier snapshot was pruned. verify and test
+leave no snapshot: their verdict is carried by the stamp, and by final's labels once that is there.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phases.protocol import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.engine import Engine, Image
+    from phases.core.stamps import Stamps
+    from phases.protocol import Phase
+
+LABEL_NAME = "habitat.name"
+LABEL_PHASE = "habitat.phase"
+LABEL_PARENT = "habitat.parent"
+LABEL_CREATED = "habitat.created"
+LABEL_SECONDS = "habitat.seconds"
+
+
+def repository(habitat: str) -> str:
+    return f"habitat-{habitat}"
+
+
+def snapshot_tag(habitat: str, phase: Phase) -> str:
+    return f"{repository(habitat)}:{slug(phase)}"
+
+
+def final_tag(habitat: str) -> str:
+    return f"{repository(habitat)}:final"
+
+
+def hash_label(phase: Phase) -> str:
+    return f"{phase.NAME}.hash"
+
+
+def task_name(phase: Phase, habitat: str) -> str:
+    """The doit task of a phase."""
+    return f"{phase.NAME}:{habitat}"
+
+
+class Inventory:
+    """The engine's images, asked for once and kept until something of ours changes them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._lock = threading.Lock()
+        self._images: list[Image] | None = None
+        self._by_tag: dict[str, Image] = {}
+
+    def refresh(self) -> None:
+        with self._lock:
+            self._images = None
+
+    def all(self) -> list[Image]:
+        with self._lock:
+            if self._images is None:
+                self._images = self._engine.images()
+                self._by_tag = {tag: image for image in self._images for tag in image.tags}
+            return self._images
+
+    def tagged(self, reference: str) -> Image | None:
+        self.all()
+        return self._by_tag.get(reference)
+
+    def id_of(self, reference: str) -> str | None:
+        """The id of any image, however it is written; None when the engine doesn't have it."""
+        for spelling in _spellings(reference):
+            if image := self.tagged(spelling):
+                return image.id
+        config = self._engine.image_config(reference)
+        return config.id if config else None
+
+
+def _spellings(reference: str) -> list[str]:
+    """How engines list `debian`: debian:latest, docker.io/library/debian:latest, …"""
+    if "@" in reference:
+        return []
+    full = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+    short = full.removeprefix("docker.io/").removeprefix("library/")
+    return [short, f"docker.io/{short}", f"docker.io/library/{short}", f"localhost/{short}"]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """The state of one habitat. hashes: phase name to hash; stale: phase name to the reason why it
+    has to run, absent for what is up to date; base: what the first stale phase starts from."""
+
+    hashes: Mapping[str, str]
+    stale: Mapping[str, str]
+
+
+def assess(
+    habitat: str, phases: Sequence[Phase], hashes: Mapping[str, str], inventory: Inventory, stamps: Stamps
+) -> Assessment:
+    """Compare the hashes with the labels on the engine, and with what was forgotten."""
+    found = {phase.NAME: inventory.tagged(snapshot_tag(habitat, phase)) for phase in phases if phase.SNAPSHOT}
+    flaws: dict[str, str] = {}
+    forgotten = next((phase for phase in phases if stamps.is_forgotten(task_name(phase, habitat))), None)
+    deepest = -1
+    for index, phase in enumerate(phases):
+        if phase is forgotten:
+            break
+        if phase.SNAPSHOT:
+            flaw = _flaw(habitat, phases[: index + 1], hashes, found, inventory)
+            if flaw:
+                flaws[phase.NAME] = flaw
+            else:
+                deepest = index
+    stale: dict[str, str] = {}
+    for index, phase in enumerate(phases):
+        if index <= deepest:
+            continue
+        if phase is forgotten:
+            stale[phase.NAME] = "it was forgotten (doit forget)"
+        elif stale:
+            stale[phase.NAME] = flaws.get(phase.NAME) or f"{next(iter(stale))} runs again"
+        elif phase.SNAPSHOT:
+            stale[phase.NAME] = flaws[phase.NAME]
+        elif reason := _unverified(habitat, phases[:index], phase, hashes, found, stamps):
+            stale[phase.NAME] = reason
+    return Assessment(hashes, stale)
+
+
+def _flaw(
+    habitat: str,
+    phases: Sequence[Phase],
+    hashes: Mapping[str, str],
+    found: Mapping[str, Image | None],
+    inventory: Inventory,
+) -> str:
+    """Why the snapshot of the last of `phases` is not valid; "" if it is."""
+    phase = phases[-1]
+    image = found[phase.NAME]
+    tag = snapshot_tag(habitat, phase)
+    if image is None:
+        return f"there is no image {tag}"
+    if phase.NAME == "final":
+        final = inventory.tagged(final_tag(habitat))
+        if final is None or final.id != image.id:
+            return f"{final_tag(habitat)} is not {tag}"
+    for earlier in phases:
+        label = image.labels.get(hash_label(earlier))
+        if label != hashes[earlier.NAME]:
+            was = label[:12] if label else "absent"
+            return f"{hash_label(earlier)} of {tag} is {was}, the config's is {hashes[earlier.NAME][:12]}"
+    before = next((p for p in reversed(phases[:-1]) if p.SNAPSHOT), None)
+    parent = found[before.NAME] if before else None
+    if before and parent and image.labels.get(LABEL_PARENT) != parent.id:
+        return f"{tag} was not made from the {snapshot_tag(habitat, before)} that is there"
+    return ""
+
+
+def _unverified(
+    habitat: str,
+    before: Sequence[Phase],
+    phase: Phase,
+    hashes: Mapping[str, str],
+    found: Mapping[str, Image | None],
+    stamps: Stamps,
+) -> str:
+    """Why the verdict of a phase without snapshot doesn't hold for the snapshot it would look at."""
+    values = stamps.read(task_name(phase, habitat)).get("_values_:") or {}
+    parent = next((found[p.NAME] for p in reversed(before) if p.SNAPSHOT), None)
+    if not values:
+        return "it never succeeded"
+    if values.get("hash") != hashes[phase.NAME]:
+        return f"{hash_label(phase)} was {str(values.get('hash'))[:12]}, the config's is {hashes[phase.NAME][:12]}"
+    if parent is None or values.get("parent") != parent.id:
+        return "its verdict is about an earlier snapshot"
+    return ""

@@ -1,0 +1,155 @@
+"""Files and folders of the host: what is in them, what of it is copied, and what identifies it.
+
+An identity covers what a phase really reads: names, contents, whether a file can be executed, and
+where a link points. Never times, never host paths, never what an umask made of the other mode
+bits: two clones of one repository are the same tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import pathspec
+
+from phases.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+#: Left out of every copied folder unless a .habignore says `!` again: what tends to be a secret.
+DEFAULT_IGNORE = ("*.pem", "*_key", ".env", ".git", ".DS_Store")
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file, folder or symbolic link of a tree.
+
+    path: relative to the tree's root, "" for the root itself; mode: 0o755 or 0o644; source: on the
+    host; target: of a link.
+    """
+
+    path: str
+    kind: Literal["file", "dir", "link"]
+    mode: int
+    source: Path
+    target: str = ""
+
+    def identity(self) -> str:
+        """One word that changes when the item does."""
+        if self.kind == "dir":
+            return "dir"
+        if self.kind == "link":
+            return f"link {self.target}"
+        return f"{self.mode:o} {_sha256(self.source)}"
+
+
+def identity(items: Iterable[Item]) -> dict[str, str]:
+    """A tree as a person can read it in a slice: path to identity."""
+    return {item.path: item.identity() for item in items}
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise ConfigError(f"can't be read ({error.strerror})", where=str(path), remedy="check its permissions") from error
+
+
+class Ignore:
+    """Decides by relative path (folders with a slash at the end) what is left out of a tree."""
+
+    def __init__(self, *matchers: Callable[[str], bool]) -> None:
+        self._matchers = matchers
+
+    def __call__(self, path: str) -> bool:
+        return any(matches(path) for matches in self._matchers)
+
+    def also(self, *patterns: str) -> Ignore:
+        """The same, and gitignore `patterns` on top."""
+        return Ignore(*self._matchers, pathspec.GitIgnoreSpec.from_lines(patterns).match_file)
+
+    def and_(self, other: Ignore) -> Ignore:
+        return Ignore(*self._matchers, other)
+
+
+def habignore(folders: Iterable[Path]) -> Ignore:
+    """The built-in list, then .habignore of each folder, later ones overruling: gitignore's syntax."""
+    lines = list(DEFAULT_IGNORE)
+    for folder in folders:
+        lines += _lines(folder / ".habignore")
+    return Ignore(pathspec.GitIgnoreSpec.from_lines(lines).match_file)
+
+
+def dockerignore(folder: Path) -> Ignore:
+    """What `docker build` leaves out of the context.
+
+    Docker's patterns are gitignore's but for two rules: each is anchored at the context's root,
+    and the last that matches decides, also below an excluded folder. The Dockerfile always goes in.
+    """
+
+    def anchored(line: str) -> str:
+        negated, pattern = line.startswith("!"), line.removeprefix("!").strip().strip("/")
+        return f"{'!' if negated else ''}/{os.path.normpath(pattern)}"
+
+    rows = (line.strip() for line in _lines(folder / ".dockerignore"))
+    spec = pathspec.PathSpec.from_lines("gitwildmatch", [anchored(row) for row in rows if row and row[0] != "#"])
+    keeps = any(pattern.include is False for pattern in spec.patterns)
+
+    def matches(path: str) -> bool:
+        if path in ("Dockerfile", ".dockerignore") or (keeps and path.endswith("/")):
+            return False
+        return spec.match_file(path.removesuffix("/"))
+
+    return Ignore(matches)
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy="mend or remove it") from error
+
+
+def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
+    """The root first, then everything below it by name; ignored folders are not entered.
+
+    A root that is a link is followed, links below it are kept as links. Raises ConfigError for
+    what can't be copied: devices, FIFOs, sockets.
+    """
+    yield _item(root, "", root.stat())
+    if root.is_dir():
+        yield from _walk(root, "", ignore)
+
+
+def _walk(folder: Path, prefix: str, ignore: Ignore) -> Iterator[Item]:
+    try:
+        names = sorted(os.listdir(folder))  # noqa: PTH208 (a folder may hold ten thousand)
+    except OSError as error:
+        raise ConfigError(f"can't be read ({error.strerror})", where=str(folder), remedy="check its permissions") from error
+    for name in names:
+        path, source = prefix + name, folder / name
+        info = source.lstat()
+        is_dir = stat.S_ISDIR(info.st_mode)
+        if ignore(path + "/" if is_dir else path):
+            continue
+        yield _item(source, path, info)
+        if is_dir:
+            yield from _walk(source, path + "/", ignore)
+
+
+def _item(source: Path, path: str, info: os.stat_result) -> Item:
+    if stat.S_ISDIR(info.st_mode):
+        return Item(path, "dir", 0o755, source)
+    if stat.S_ISLNK(info.st_mode):
+        return Item(path, "link", 0o777, source, os.readlink(source))  # noqa: PTH115 (text, as it is stored)
+    if stat.S_ISREG(info.st_mode):
+        return Item(path, "file", 0o755 if info.st_mode & stat.S_IXUSR else 0o644, source)
+    raise ConfigError("is neither a file, a folder nor a link", where=str(source), remedy="name it in .habignore")

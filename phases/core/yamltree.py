@@ -1,0 +1,152 @@
+"""YAML files as trees that remember where each value stands.
+
+A scalar is kept as the text a person typed (`0644`, `1.10`, `no`), and the schema decides what it
+is: so a branch named 1.10 is not a number, and a mode needs no quotes. Lines survive coalescing,
+which is what lets an error name its layer, file and line.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeAlias
+
+import yaml
+
+from phases.core.errors import ConfigError, Origin
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+Plain: TypeAlias = "str | None | dict[str, Plain] | list[Plain]"
+
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+# Far above any config a person writes, far below what aliases of aliases grow to.
+_MAX_BYTES = 1_000_000
+_MAX_NODES = 50_000
+
+_NULLS = {"", "~", "null", "Null", "NULL"}
+_BLOCK_IN_LIST = re.compile(r"^\s*-\s*[|>][+-]?\d?\s*$")
+
+
+@dataclass(slots=True)
+class Tree:
+    """One value of a config. value: text, None, a mapping or a list of further trees."""
+
+    value: str | None | dict[str, Tree] | list[Tree]
+    origin: Origin
+
+    @property
+    def kind(self) -> str:
+        """What a person calls it."""
+        return {dict: "a mapping", list: "a list", str: "a value"}.get(type(self.value), "empty")
+
+    def plain(self) -> Plain:
+        """The bare value; keys of a mapping that are empty are left out, as if not written."""
+        if isinstance(self.value, dict):
+            return {key: tree.plain() for key, tree in self.value.items() if tree.value is not None}
+        if isinstance(self.value, list):
+            return [tree.plain() for tree in self.value]
+        return self.value
+
+    def origin_of(self, path: tuple[str | int, ...]) -> Origin:
+        """Where `path` stands, or the nearest of its ancestors that stands anywhere."""
+        if path and isinstance(self.value, dict) and path[0] in self.value:
+            return self.value[str(path[0])].origin_of(path[1:])
+        if path and isinstance(self.value, list) and isinstance(path[0], int) and path[0] < len(self.value):
+            return self.value[path[0]].origin_of(path[1:])
+        return self.origin
+
+
+def load(path: Path, *, layer: str, shown: str) -> Tree:
+    """Read the mapping in the YAML file at `path`; an absent or empty file is an empty mapping.
+
+    shown: the file's name in errors. Raises ConfigError with line and column.
+    """
+    top = Origin(layer, shown, 1)
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError:
+        return Tree({}, top)
+    except OSError as error:
+        raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
+    if len(raw) > _MAX_BYTES:
+        raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=shown, remedy="put data into files, not config")
+    try:
+        text = raw.decode()
+        root = yaml.compose(text, Loader=_Loader)
+    except UnicodeDecodeError as error:
+        raise ConfigError("is not UTF-8 text", where=shown, remedy="save it as UTF-8") from error
+    except yaml.MarkedYAMLError as error:
+        raise _broken(error, text, layer, shown) from error
+    except (yaml.YAMLError, RecursionError) as error:
+        raise ConfigError(f"is not YAML ({error})", where=shown, remedy="mend it") from error
+    if root is None:
+        return Tree({}, top)
+    tree = _Grafter(layer, shown).graft(root)
+    if isinstance(tree.value, dict):
+        return tree
+    if tree.value is None:
+        return Tree({}, top)
+    raise ConfigError(f"must be a mapping of keys to values, is {tree.kind}", where=tree.origin, remedy="see README.md")
+
+
+class _Grafter:
+    """Turns PyYAML's nodes into a Tree, with duplicate keys, cycles and explosions refused."""
+
+    def __init__(self, layer: str, shown: str) -> None:
+        self.layer = layer
+        self.shown = shown
+        self.count = 0
+        self.open: set[int] = set()
+
+    def graft(self, node: yaml.Node) -> Tree:
+        origin = self._origin(node)
+        self.count += 1
+        if self.count > _MAX_NODES:
+            raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self.shown, remedy="use fewer aliases")
+        if isinstance(node, yaml.ScalarNode):
+            empty = node.style is None and node.value in _NULLS
+            return Tree(None if empty else str(node.value), origin)
+        if id(node) in self.open:
+            raise ConfigError("an alias contains itself", where=origin, remedy="write the value out")
+        self.open.add(id(node))
+        value: dict[str, Tree] | list[Tree]
+        value = self._mapping(node) if isinstance(node, yaml.MappingNode) else [self.graft(n) for n in node.value]
+        self.open.discard(id(node))
+        return Tree(value, origin)
+
+    def _mapping(self, node: yaml.MappingNode) -> dict[str, Tree]:
+        result: dict[str, Tree] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
+            if key.value in result:
+                first = result[key.value].origin.line
+                raise ConfigError(
+                    f"key '{key.value}' is given twice (first on line {first})",
+                    where=self._origin(key),
+                    remedy="keep one of them",
+                )
+            tree = self.graft(value)
+            # A block's own mark is its first line; a person looks for the key.
+            result[key.value] = Tree(tree.value, self._origin(key))
+        return result
+
+    def _origin(self, node: yaml.Node) -> Origin:
+        return Origin(self.layer, self.shown, node.start_mark.line + 1)
+
+
+def _broken(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> ConfigError:
+    mark = error.problem_mark or error.context_mark
+    line, column = (mark.line, mark.column) if mark else (0, 0)
+    where = Origin(layer, shown, line + 1, column + 1)
+    before = [row for row in text.splitlines()[:line] if row.strip()]
+    if before and _BLOCK_IN_LIST.match(before[-1]):
+        return ConfigError(
+            f"the text under `{before[-1].strip()}` is not indented",
+            where=where,
+            remedy="indent each of its lines further than the dash",
+        )
+    return ConfigError(f"is not YAML: {error.problem or error.context}", where=where, remedy="mend the line")

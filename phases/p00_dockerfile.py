@@ -1,0 +1,26 @@
+"""Phase 0, dockerfile: build habitats/NAME/Dockerfile. The only phase that a habitat may not have."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import trees
+from phases.protocol import FromDockerfile
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Json, Step
+
+ID = 0
+NAME = "dockerfile"
+TITLE = "Building the Dockerfile"
+DESCRIPTION = "Build the habitat's Dockerfile, where it has one"
+SNAPSHOT = True
+
+
+def slice(habitat: Habitat) -> Json:
+    return {"context": trees.identity(habitat.context)}
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    return [FromDockerfile(habitat.context)]

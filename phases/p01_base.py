@@ -1,0 +1,32 @@
+"""Phase 1, base: the image everything rests on, pulled when the engine doesn't have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import slices, trees
+from phases.protocol import FromImage, Require
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Json, Step
+
+ID = 1
+NAME = "base"
+TITLE = "Setting the base image"
+DESCRIPTION = "Set the base image"
+SNAPSHOT = True
+
+
+def slice(habitat: Habitat) -> Json:
+    """The image's id is in it, so a base that was pulled again and moved is a new base."""
+    if habitat.has_dockerfile:
+        return {"dockerfile": slices.digest(trees.identity(habitat.context))}
+    return {"id": habitat.base_id, "image": habitat.base_image}
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    shell = Require((("/bin/sh", habitat.base_origin),), hint="a habitat needs a base image with a shell")
+    if habitat.has_dockerfile:
+        return [shell]
+    return [FromImage(habitat.base_image, habitat.base_origin), shell]

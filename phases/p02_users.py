@@ -1,0 +1,63 @@
+"""Phase 2, users: make USER, with a home and a shell, where the image doesn't have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.protocol import Configure, Run, own_env
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Json, Step
+
+ID = 2
+NAME = "users"
+TITLE = "Creating users"
+DESCRIPTION = "Create the user, with home and shell"
+SNAPSHOT = True
+
+# Debian and Ubuntu have useradd; Alpine and busybox have an adduser of their own. Debian's adduser
+# is a third thing, which is why useradd is asked for first.
+_CREATE = r"""
+has() { [ -f "$1" ] && cut -d: -f1 "$1" | grep -qxF -e "$2"; }
+[ -f /etc/passwd ] || printf 'root:x:0:0:root:/root:/bin/sh\n' >/etc/passwd
+[ -f /etc/group ] || printf 'root:x:0:\n' >/etc/group
+if ! has /etc/passwd "$1"; then
+    shell=/bin/bash
+    [ -x "$shell" ] || shell=/bin/sh
+    mkdir -p /home
+    if command -v useradd >/dev/null; then
+        group=
+        if has /etc/group "$1"; then group="--gid=$1"; else group=--user-group; fi
+        useradd --create-home --shell "$shell" "$group" "$1"
+    elif command -v adduser >/dev/null; then
+        if has /etc/group "$1"; then
+            adduser -D -s "$shell" -G "$1" "$1"
+        else
+            adduser -D -s "$shell" "$1"
+        fi
+    else
+        echo "the image has neither useradd nor adduser" >&2
+        exit 1
+    fi
+fi
+entry=$(grep -e "^$1:" /etc/passwd | head -n 1)
+home=$(echo "$entry" | cut -d: -f6)
+if [ -n "$home" ] && [ "$home" != / ] && [ ! -d "$home" ]; then
+    mkdir -p "$home"
+    chown "$(echo "$entry" | cut -d: -f3,4)" "$home"
+fi
+"""
+
+
+def slice(habitat: Habitat) -> Json:
+    return {"user": habitat.user}
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    """root is left alone: every image has it."""
+    steps: list[Step] = [Configure(env=own_env(habitat, "USER"))]
+    if habitat.user != "root":
+        origin = habitat.env.origin("USER")
+        steps.append(Run("root", _CREATE, origin, f"create user {habitat.user}", args=(habitat.user,)))
+    return steps

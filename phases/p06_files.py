@@ -1,0 +1,55 @@
+"""Phase 6, files: copy the three layer folders and the `files:` entries.
+
+Volumes belong here too: from this phase on they are mounted, in the build and at start.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import trees
+from phases.protocol import Put, copies
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Json, Step
+
+ID = 6
+NAME = "files"
+TITLE = "Copying files"
+DESCRIPTION = "Copy files and mount volumes"
+SNAPSHOT = True
+
+
+def slice(habitat: Habitat) -> Json:
+    """Volumes count by how they are written: what is in them belongs to the host."""
+    return {
+        "files": [
+            {
+                "content": trees.identity(habitat.tree(copy)),
+                "dest": copy.dest,
+                "mode": copy.mode,
+                "owner": habitat.user_named(copy.owner),
+            }
+            for copy in habitat.files
+        ],
+        "layers": {
+            layer.name: {"content": trees.identity(habitat.layer_tree(layer)), "dest": layer.dest}
+            for layer in habitat.layers
+            if layer.dest
+        },
+        "volumes": [{"dest": v.dest, "readonly": v.readonly, "source": v.shown} for v in habitat.volumes],
+    }
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    steps: list[Step] = []
+    for layer in habitat.layers:
+        if layer.dest:
+            origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
+            steps.append(Put(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.user, origin))))
+    for copy in habitat.files:
+        owner = habitat.user_named(copy.owner)
+        entries = copies(habitat.tree(copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))
+        steps.append(Put(tuple(entries)))
+    return steps

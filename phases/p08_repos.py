@@ -1,0 +1,89 @@
+"""Phase 8, repos: clone repositories with the container's own git, then run each one's setup."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.protocol import Put, Run, folder
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Json, Step
+
+ID = 8
+NAME = "repos"
+TITLE = "Cloning repositories"
+DESCRIPTION = "Clone repositories"
+SNAPSHOT = True
+
+# WORKDIR may be cloned into although the habitat's folder is in it already, so the repository is
+# cloned beside, moved in, and its files written without -f: git refuses to replace a file that is
+# there and differs. --depth is repeated for a ref that the clone didn't bring.
+_CLONE = r"""
+url=$1 path=$2 branch=$3 ref=$4 depth=$5
+if ! command -v git >/dev/null; then
+    echo "git is missing in the image: install it in setup, or use a base image that has it" >&2
+    exit 127
+fi
+if [ -e "$path/.git" ]; then
+    echo "$path holds a repository already" >&2
+    exit 1
+fi
+fresh=$path/.habitat-clone
+git clone --no-checkout ${depth:+--depth "$depth"} ${branch:+--branch "$branch"} -- "$url" "$fresh"
+if [ -n "$ref" ]; then
+    if ! git -C "$fresh" rev-parse --quiet --verify "$ref^{commit}" >/dev/null; then
+        git -C "$fresh" fetch ${depth:+--depth "$depth"} -- origin "$ref"
+        ref=FETCH_HEAD
+    fi
+    git -C "$fresh" update-ref --no-deref HEAD "$(git -C "$fresh" rev-parse "$ref^{commit}")"
+fi
+mv "$fresh/.git" "$path/.git"
+rmdir "$fresh"
+cd "$path"
+if git rev-parse --quiet --verify HEAD >/dev/null; then
+    git read-tree -m -u HEAD
+fi
+"""
+
+
+def slice(habitat: Habitat) -> Json:
+    return {
+        "repos": [
+            {
+                "branch": repo.branch,
+                "depth": repo.depth,
+                "owner": habitat.user_named(repo.owner),
+                "path": repo.path,
+                "ref": repo.ref,
+                "setup": [command.script for command in repo.setup],
+                "url": repo.url,
+            }
+            for repo in habitat.repos
+        ]
+    }
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    steps: list[Step] = []
+    for repo in habitat.repos:
+        owner = habitat.user_named(repo.owner)
+        user = owner.partition(":")[0]
+        depth = str(repo.depth) if repo.depth else ""
+        steps += [
+            Put((folder(repo.path, owner, repo.origin),)),
+            Run(
+                user,
+                _CLONE,
+                repo.origin,
+                f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
+                args=(repo.url, repo.path, repo.branch, repo.ref, depth),
+                workdir="/",
+                env={"GIT_TERMINAL_PROMPT": "0"},
+            ),
+        ]
+        steps += [
+            Run(user, command.script, command.origin, f"setup of {repo.path}", workdir=repo.path)
+            for command in repo.setup
+        ]
+    return steps

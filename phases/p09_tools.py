@@ -1,0 +1,52 @@
+"""Phase 9, tools: copy each layer's tools/, install them, and put tools/bin on the PATH."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import trees
+from phases.protocol import Configure, Put, Run, copies
+
+if TYPE_CHECKING:
+    from phases.core.errors import Origin
+    from phases.core.model import Habitat, Layer
+    from phases.core.trees import Item
+    from phases.protocol import Json, Step
+
+ID = 9
+NAME = "tools"
+TITLE = "Installing tools"
+DESCRIPTION = "Install the habitat's tools"
+SNAPSHOT = True
+
+
+def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Origin]]:
+    """Layer, where its tools go, what they are, and who says so; only layers that have any."""
+    return [
+        (layer, f"{layer.dest}/tools", tree, habitat.env.origin(f"{layer.name.upper()}_PATH"))
+        for layer in habitat.layers
+        if layer.dest and (tree := habitat.subtree(layer, "tools"))
+    ]
+
+
+def slice(habitat: Habitat) -> Json:
+    return {
+        "tools": {
+            layer.name: {"content": trees.identity(tree), "dest": dest}
+            for layer, dest, tree, _ in _toolboxes(habitat)
+        }
+    }
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    """The habitat's own tools come first on the PATH, then the shared ones, then the system's."""
+    steps: list[Step] = []
+    path: dict[str, tuple[str, Origin]] = {}
+    for layer, dest, tree, origin in _toolboxes(habitat):
+        steps.append(Put(tuple(copies(tree, dest, habitat.user, origin))))
+        if any(item.path == "install-tools.sh" for item in tree):
+            script = f"{layer.shown}/tools/install-tools.sh"
+            steps.append(Run(habitat.user, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest))
+        behind = path["PATH"][0] if path else "${PATH}"
+        path["PATH"] = (f"{dest.replace('$', '$$')}/bin:{behind}", origin)
+    return [*steps, Configure(env=path)]

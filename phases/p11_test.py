@@ -1,0 +1,53 @@
+"""Phase 11, test: run the habitat's tests as USER in a container that is thrown away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import trees
+from phases.protocol import Put, Run, copies
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat, Layer, TestScript
+    from phases.core.trees import Item
+    from phases.protocol import Json, Step
+
+ID = 11
+NAME = "test"
+TITLE = "Running tests"
+DESCRIPTION = "Run the habitat's tests"
+SNAPSHOT = False
+
+
+def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
+    """The tests/ folder of each layer that has a test to run: its scripts may use their neighbours."""
+    named = {test.layer.name for test in habitat.tests}
+    return [
+        (layer, tree)
+        for layer in habitat.layers
+        if layer.name in named and layer.dest and (tree := habitat.subtree(layer, "tests"))
+    ]
+
+
+def _script(test: TestScript) -> Item:
+    return trees.Item("", "file", 0o755, test.source)
+
+
+def slice(habitat: Habitat) -> Json:
+    return {
+        "helpers": {layer.name: trees.identity(tree) for layer, tree in _helpers(habitat)},
+        "tests": [{"content": _script(test).identity(), "script": test.dest} for test in habitat.tests],
+    }
+
+
+def plan(habitat: Habitat) -> list[Step]:
+    steps: list[Step] = [
+        Put(tuple(copies(tree, f"{layer.dest}/tests", habitat.user, habitat.tests[0].origin)))
+        for layer, tree in _helpers(habitat)
+    ]
+    for test in habitat.tests:
+        steps += [
+            Put(tuple(copies((_script(test),), test.dest, habitat.user, test.origin))),
+            Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,)),
+        ]
+    return steps

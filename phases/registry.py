@@ -1,0 +1,66 @@
+"""The phases, in order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases import (
+    p00_dockerfile,
+    p01_base,
+    p02_users,
+    p03_env,
+    p04_workdir,
+    p05_habitat,
+    p06_files,
+    p07_setup,
+    p08_repos,
+    p09_tools,
+    p10_verify,
+    p11_test,
+    p12_final,
+)
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+    from phases.protocol import Phase
+
+PHASES: tuple[Phase, ...] = (
+    p00_dockerfile,
+    p01_base,
+    p02_users,
+    p03_env,
+    p04_workdir,
+    p05_habitat,
+    p06_files,
+    p07_setup,
+    p08_repos,
+    p09_tools,
+    p10_verify,
+    p11_test,
+    p12_final,
+)
+
+NAMES = tuple(phase.NAME for phase in PHASES)
+
+
+def phases_of(*, has_dockerfile: bool) -> tuple[Phase, ...]:
+    """The phases of a habitat: all, but the first only with a Dockerfile."""
+    return PHASES if has_dockerfile else PHASES[1:]
+
+
+def named(name: str) -> Phase:
+    return PHASES[NAMES.index(name)]
+
+
+def last_snapshot(phases: tuple[Phase, ...], before: Phase) -> Phase | None:
+    """The nearest phase before `before` whose result is an image; None for the first."""
+    return next((phase for phase in reversed(phases[: phases.index(before)]) if phase.SNAPSHOT), None)
+
+
+def mounts_volumes(phase: Phase) -> bool:
+    """Volumes are there from phase 6 on."""
+    return phase.ID >= p06_files.ID
+
+
+def habitat_phases(habitat: Habitat) -> tuple[Phase, ...]:
+    return phases_of(has_dockerfile=habitat.has_dockerfile)

@@ -1,0 +1,25 @@
+"""`doit list`: what can be built and started, in the order of a life."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from doit import cmd_list
+
+from phases.ui.tasks import START, current_project, description, parse_task
+
+
+class List(cmd_list.List):  # type: ignore[misc] # doit is untyped
+    """doit's `list`, with each habitat's description or error, and a status for groups."""
+
+    def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:  # noqa: FBT001 (doit's signature)
+        kind, name = parse_task(task.name)
+        if kind == START:
+            task.doc = description(current_project(), name)
+        if status and (task.has_subtask or kind == START):
+            # A group, or a start, is what it rests on.
+            states = {self.dep_manager.get_status(tasks[dep], tasks).status for dep in task.task_dep}
+            letter = "U" if states <= {"up-to-date"} else "R"
+            self.outstream.write(template.format(name=task.name, doc=task.doc, status=letter))
+            return
+        super()._print_task(template, task, status, list_deps, tasks)

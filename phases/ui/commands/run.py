@@ -1,0 +1,71 @@
+"""`doit TASK…`: run tasks, and end in order when told to stop."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from doit import cmd_run
+from doit.exceptions import InvalidCommand
+
+from phases.core.errors import HabitatError, did_you_mean
+from phases.ui.tasks import current_project
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal asked to stop. number: which."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
+class Run(cmd_run.Run):  # type: ignore[misc] # doit is untyped
+    """doit's `run`, with one line for what a person or the world did, and no build container left.
+
+    Exit code: 0, 1 when a task failed, 2 when doit could not run one, 3 when no task ran at all;
+    128 + n when signal n ended it.
+    """
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        try:
+            with _signals():
+                return self._outcome(super().execute(params, args))
+        except Interrupted as stop:
+            current_project().abort()
+            sys.stderr.write("\nstopped: what was built is kept, the next run goes on from there\n")
+            return 128 + stop.number
+        except HabitatError as error:
+            sys.stderr.write(f"ERROR: {error}\n")
+            return 1
+        except InvalidCommand as error:
+            if not error.not_found:
+                raise
+            names = [task.name for task in self.task_list]
+            raise InvalidCommand(f"there is no task '{error.not_found}': {did_you_mean(error.not_found, names)}") from error
+
+    def _outcome(self, code: int) -> int:
+        """A task that waited for one that failed is no error of doit's."""
+        current_project().release()
+        return code
+    
+
+@contextmanager
+def _signals() -> Iterator[None]:
+    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out."""
+
+    def stop(number: int, _frame: object) -> None:
+        raise Interrupted(number)
+
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, stop) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

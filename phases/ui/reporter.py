@@ -1,0 +1,248 @@
+"""The transcript of a run: doit's events and the engine side's, as lines for a person."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+from rich.text import Text
+
+from phases.core import events
+from phases.core.errors import HabitatError
+from phases.protocol import slug
+from phases.registry import PHASES, named
+from phases.ui.console import Screen, duration
+from phases.ui.tasks import START, HabitatFailed, current_project, parse_task, phase_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from phases.protocol import Phase
+
+
+def percent(phase: Phase) -> int:
+    """How far a build is once `phase` is done: twelfths, with the last step left for final."""
+    return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
+
+
+@dataclass
+class _Build:
+    """What is known of one habitat in this run. goal: the last phase that was asked for."""
+
+    name: str
+    goal: Phase
+    started: float = field(default_factory=time.monotonic)
+    cached: Phase | None = None
+    running: Phase | None = None
+    since: float = 0
+    announced: bool = False
+    failed: bool = False
+    pulled: dict[str, tuple[int, int]] = field(default_factory=dict)
+
+
+class HabitatReporter:
+    """doit's reporter. Lines name their habitat where a run builds several."""
+
+    desc = "a transcript of what is built, from what, and how long it took"
+
+    def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
+        del options
+        self.screen = Screen(outstream)
+        self._builds: dict[str, _Build] = {}
+        self._width = 0
+        self._told: set[str] = set()
+        current_project().bus.subscribe(self.on_event)
+
+    # From doit
+
+    def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
+        """Find out how far each habitat is to be built: only then can `ready` be said in time."""
+        goals: dict[str, Phase] = {}
+        for task in _closure(tasks, selected_tasks):
+            kind, name = parse_task(task)
+            phase = phase_named(kind)
+            if phase and (name not in goals or phase.ID > goals[name].ID):
+                goals[name] = phase
+        self._builds = {name: _Build(name, goal) for name, goal in goals.items()}
+        self._width = max(map(len, goals)) if len(goals) > 1 else 0
+
+    def get_status(self, task: Any) -> None:
+        build, _ = self._of(task)
+        if build and not build.cached and not build.announced:
+            build.started = time.monotonic()
+
+    def skip_uptodate(self, task: Any) -> None:
+        build, phase = self._of(task)
+        if not build or not phase:
+            return
+        if not build.announced:
+            build.cached = phase
+        if phase is build.goal:
+            self._ready(build)
+
+    def skip_ignore(self, task: Any) -> None:
+        self.screen.plain(f"{task.name} is ignored (doit ignore): doit forget {task.name} ends that", "yellow")
+
+    def execute_task(self, task: Any) -> None:
+        build, phase = self._of(task)
+        if build and phase and not build.announced:
+            build.announced = True
+            self._announce(build, phase, next((repr(utd) for utd, _, _ in task.uptodate), ""))
+
+    def add_success(self, task: Any) -> None:
+        build, phase = self._of(task)
+        if build and phase is build.goal:
+            self._ready(build)
+
+    def add_failure(self, task: Any, fail: Any) -> None:
+        build, _ = self._of(task)
+        if build:
+            self.screen.end(build.name)
+        if isinstance(fail, HabitatFailed):
+            self._failed(build, task, fail.error)
+        elif type(fail).__name__ != "UnmetDependency":  # the cause of those was told
+            self.screen.plain(f"{task.name}: {fail.get_msg()}".rstrip(), "red")
+            self.screen.plain("This is a fault of the program, not yours: please report it with the lines above.")
+        if build:
+            build.failed, build.running = True, None
+
+    def cleanup_error(self, exception: Any) -> None:
+        self.screen.plain(exception.get_msg(), "red")
+
+    def runtime_error(self, msg: str) -> None:
+        self.screen.plain(msg, "red")
+
+    def teardown_task(self, task: Any) -> None:
+        """No task has a teardown."""
+
+    def complete_run(self) -> None:
+        self.screen.close()
+
+    # From the engine's side
+
+    def on_event(self, event: events.Event) -> None:
+        match event:
+            case events.PhaseStarted():
+                self._started(event)
+            case events.Output():
+                if event.show:
+                    self._say(event.habitat, Text(f"    {event.line.expandtabs()}", style="dim"))
+                self.screen.note(event.habitat, event.line)
+            case events.Pulled():
+                self._pulled(event)
+            case events.PhaseFinished():
+                self._finished(event)
+            case events.Notice():
+                style = "yellow" if event.warning else ""
+                self._say(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style=style))
+            case events.Handover():
+                self.screen.close()
+
+    def stopped_at(self) -> str:
+        """What was running, for the line that says where an interrupted build stopped."""
+        return ", ".join(f"{b.running.NAME}:{b.name}" for b in self._builds.values() if b.running)
+
+    # Lines
+
+    def _of(self, task: Any) -> tuple[_Build | None, Phase | None]:
+        kind, name = parse_task(task.name)
+        return self._builds.get(name), phase_named(kind)
+
+    def _say(self, name: str, text: Text) -> None:
+        prefix = Text(f"{name:<{self._width}} │ ", style="dim") if self._width and name else Text()
+        self.screen.line(prefix + text)
+
+    def _announce(self, build: _Build, first: Phase, reason: str) -> None:
+        try:
+            current_project().habitat(build.name)
+        except HabitatError:
+            return  # nothing is built of a habitat that is broken: its error follows
+        self._say(build.name, Text(f"🚀 Starting {build.name} build...", style="bold"))
+        self._say(build.name, Text("📋 Checking for existing snapshots..."))
+        self._gap()
+        if cached := build.cached:
+            snapshot = cached if cached.SNAPSHOT else next(p for p in PHASES[cached.ID :: -1] if p.SNAPSHOT)
+            text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
+            self._say(build.name, Text(text, style="green"))
+        if reason != "up to date":
+            self._say(build.name, Text(f"🔁 {first.NAME} runs: {reason}"))
+        self._gap()
+
+    def _gap(self) -> None:
+        if not self._width:
+            self.screen.line()
+
+    def _range(self, build: _Build) -> str:
+        """The phases from cache, as a person counts them."""
+        first = current_project().phases(build.name)[0]
+        assert build.cached
+        return f"phase {first.ID}" if build.cached is first else f"phases {first.ID}-{build.cached.ID}"
+
+    def _started(self, event: events.PhaseStarted) -> None:
+        build, phase = self._builds.get(event.habitat), named(event.phase)
+        if build:
+            build.running, build.since = phase, time.monotonic()
+        self._say(event.habitat, _at(phase, f"{phase.TITLE}..."))
+        self.screen.begin(event.habitat, f"{event.habitat}: {phase.TITLE.lower()}")
+
+    def _finished(self, event: events.PhaseFinished) -> None:
+        phase = named(event.phase)
+        self.screen.end(event.habitat)
+        if build := self._builds.get(event.habitat):
+            build.running = None
+        snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
+        text = _at(phase, "✅ ").append(phase.NAME, style="bold green")
+        self._say(event.habitat, text.append(f" ({duration(event.seconds)}){snapshot}"))
+
+    def _pulled(self, event: events.Pulled) -> None:
+        """On a terminal bytes of all layers, in a pipe a line for each thing that is over."""
+        self.screen.note(event.habitat, f"{event.layer} {event.status}")
+        if event.total:
+            if build := self._builds.get(event.habitat):
+                build.pulled[f"{event.layer} {event.status}"] = (event.done, event.total)
+                done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
+                self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
+        elif not self.screen.live:
+            self._say(event.habitat, Text(f"    {event.layer} {event.status}".rstrip(), style="dim"))
+
+    def _ready(self, build: _Build) -> None:
+        seconds = duration(time.monotonic() - build.started)
+        if build.goal is PHASES[-1]:
+            what = f"{build.name} ready"
+        else:
+            what = f"{build.name} built up to {build.goal.NAME}"
+        cached = f" ({self._range(build)} from cache)" if build.cached else ""
+        if build.announced:
+            self._gap()
+        self._say(build.name, Text(f"✅ {what} in {seconds}{cached}", style="bold green"))
+
+    def _failed(self, build: _Build | None, task: Any, error: HabitatError) -> None:
+        kind, name = parse_task(task.name)
+        phase = phase_named(kind)
+        if build and build.running and phase:
+            seconds = duration(time.monotonic() - build.since)
+            self._say(name, _at(phase, "❌ ").append(phase.NAME, style="bold red").append(f" ({seconds})"))
+        for line in error.output:
+            self._say(name, Text(f"    {line.expandtabs()}", style="red"))
+        text = str(error)
+        if text not in self._told or error.output:
+            self._told.add(text)
+            label = "" if kind == START else f"{task.name}: "
+            self._say(name, Text(f"❌ {label}{text}", style="bold red"))
+
+
+def _at(phase: Phase, text: str) -> Text:
+    return Text(f"[{percent(phase)}%] ", style="cyan").append(text, style="not dim default")
+
+
+def _closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:
+    """The selected tasks and all that they depend on."""
+    found: set[str] = set()
+    todo = list(selected)
+    while todo:
+        name = todo.pop()
+        if name in tasks and name not in found:
+            found.add(name)
+            todo += tasks[name].task_dep
+    return found

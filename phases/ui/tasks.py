@@ -1,0 +1,202 @@
+"""Habitats as doit tasks: `PHASE:HABITAT` for each phase, `start:HABITAT` for each habitat."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from doit.dependency import UptodateCalculator
+from doit.exceptions import TaskFailed
+
+from phases.core import runtime, snapshots
+from phases.core.errors import HabitatError, StartError
+from phases.core.project import Project
+from phases.core.snapshots import task_name
+from phases.registry import NAMES, PHASES, last_snapshot, named
+from phases.ui.terminal import LocalTerminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.engine import Engine
+    from phases.protocol import Phase
+
+START = "start"
+
+# doit makes reporters and commands from their names and gives them nothing of ours; a process has
+# one dodo.py, and so one project.
+_opened: list[Project] = []
+
+
+def open_project(root: Path) -> Project:
+    """The project that the reporter and the commands of this process speak about from now on."""
+    _opened[:] = [Project(root, _connect)]
+    return _opened[0]
+
+
+def current_project() -> Project:
+    return _opened[0]
+
+
+def _connect() -> Engine:
+    # Here, so that what has nothing to ask of an engine doesn't load the docker package.
+    from phases.core import docker_engine  # noqa: PLC0415
+
+    return docker_engine.connect()
+
+
+def doit_config(project: Project) -> dict[str, Any]:
+    return {
+        "backend": "stamps",
+        "dep_file": str(project.root / ".stamps"),
+        "reporter": "habitats",
+        "sort": "definition",
+        "default_tasks": [task_name(PHASES[-1], name) for name in project.names],
+        # A habitat that fails stops no other.
+        "continue": True,
+        # Habitats build side by side with -n: threads share the engine's connection and the locks.
+        "par_type": "thread",
+        "verbosity": 2,
+    }
+
+
+def parse_task(task: str) -> tuple[str, str]:
+    """`setup:hello` as ("setup", "hello"); ("", "") for any other task."""
+    kind, _, habitat = task.partition(":")
+    return (kind, habitat) if habitat and (kind in NAMES or kind == START) else ("", "")
+
+
+def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
+    """Groups in the order of the phases first, so that `doit list` shows the lifecycle."""
+    names = project.names
+    used = {phase.NAME for name in names for phase in project.phases(name)}
+    for phase in PHASES:
+        if phase.NAME in used:
+            yield {"basename": phase.NAME, "name": None, "doc": phase.DESCRIPTION}
+    for name in names:
+        before: list[str] = []
+        for phase in project.phases(name):
+            yield _phase_task(project, name, phase, before)
+            before = [task_name(phase, name)]
+    for name in names:
+        yield {
+            "basename": f"{START}:{_safe(name)}",
+            "actions": [(_start, [project, name])],
+            "task_dep": [task_name(PHASES[-1], _safe(name))],
+            "io": {"capture": False},
+            "doc": "",  # filled in by `doit list`: nothing else needs every config read
+        }
+
+
+def _safe(name: str) -> str:
+    """doit refuses = in a task's name; a folder called so is reported as broken, under this name."""
+    return name.replace("=", "-")
+
+
+def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) -> dict[str, Any]:
+    freshness = Freshness(project, name, phase)
+    return {
+        "basename": phase.NAME,
+        "name": _safe(name),
+        "actions": [(_run_phase, [project, name, phase, freshness])],
+        "file_dep": [str(project.slice_path(name, phase).relative_to(project.root))],
+        "task_dep": [_safe(task) for task in before],
+        "uptodate": [freshness],
+        "clean": [(_clean_phase, [project, name, phase])],
+        "io": {"capture": False},
+        "doc": phase.DESCRIPTION,
+    }
+
+
+class HabitatFailed(TaskFailed):  # type: ignore[misc] # doit is untyped
+    """A task's failure, with the error that a person is to read."""
+
+    def __init__(self, error: HabitatError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+class Freshness(UptodateCalculator):  # type: ignore[misc] # doit is untyped
+    """Whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
+
+    doit shows whatever an uptodate check raises as a traceback, so an error is kept for the task's
+    action, which can fail with it.
+    """
+
+    def __init__(self, project: Project, name: str, phase: Phase) -> None:
+        super().__init__()
+        self.project = project
+        self.habitat = name
+        self.phase = phase
+        self.reason = ""
+        self.error: HabitatError | None = None
+        self._dependencies: Any = None
+
+    def setup(self, dep_manager: Any, tasks_dict: Any) -> None:
+        super().setup(dep_manager, tasks_dict)
+        self._dependencies = dep_manager
+
+    def __call__(self, task: Any, values: dict[str, Any]) -> bool:
+        self.reason, self.error = "", None
+        try:
+            assessment = self.project.assess(self.habitat)
+            self.reason = assessment.stale.get(self.phase.NAME, "")
+            if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
+                self._adopt(task, assessment.hashes[self.phase.NAME])
+        except HabitatError as error:
+            self.error, self.reason = error, str(error)
+        return not self.reason
+
+    def _adopt(self, task: Any, digest: str) -> None:
+        """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
+        inventory, phases = self.project.inventory, self.project.phases(self.habitat)
+        own = inventory.tagged(snapshots.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
+        labels = own.labels if own else {}
+        before = last_snapshot(phases, self.phase)
+        rests_on = inventory.tagged(snapshots.snapshot_tag(self.habitat, before)) if before else None
+        task.values = {
+            "hash": digest,
+            "parent": labels.get(snapshots.LABEL_PARENT) or (rests_on.id if rests_on else ""),
+            "seconds": float(labels.get(snapshots.LABEL_SECONDS) or 0),
+        }
+        self._dependencies.save_success(task)
+
+    def __repr__(self) -> str:
+        return self.reason or "up to date"
+
+
+def _run_phase(project: Project, name: str, phase: Phase, freshness: Freshness) -> dict[str, object] | HabitatFailed:
+    try:
+        if freshness.error:
+            raise freshness.error
+        return project.build(name, phase).values()
+    except HabitatError as error:
+        return HabitatFailed(error)
+
+
+def _start(project: Project, name: str) -> bool | HabitatFailed:
+    try:
+        code = runtime.start(project, name, LocalTerminal())
+        if code:
+            raise StartError(f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is stopped and kept")
+    except HabitatError as error:
+        return HabitatFailed(error)
+    return True
+
+
+def _clean_phase(project: Project, name: str, phase: Phase, dryrun: bool) -> None:  # noqa: FBT001 (doit passes it by name)
+    """What `doit clean PHASE:NAME` does; the bare `doit clean` is a command of ours."""
+    if not dryrun:
+        project.clean_from(name, phase)
+
+
+def description(project: Project, name: str) -> str:
+    """A habitat in one line for `doit list`: what it is, or what is wrong with it."""
+    try:
+        return project.habitat(name).description
+    except HabitatError as error:
+        return f"broken: {error}"
+
+
+def phase_named(kind: str) -> Phase | None:
+    return named(kind) if kind in NAMES else None

@@ -1,0 +1,79 @@
+"""The person's terminal, as the habitat's command gets it."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import sys
+import termios
+import tty
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.engine import Exec
+
+
+class LocalTerminal:
+    """The terminal that doit was started from, or the pipes in its place."""
+
+    @property
+    def interactive(self) -> bool:
+        return os.isatty(0) and os.isatty(1)
+
+    def write(self, data: bytes, is_err: bool) -> None:
+        stream = sys.__stderr__ if is_err else sys.__stdout__
+        assert stream
+        stream.buffer.write(data)
+        stream.flush()
+
+    def hand_over(self, process: Exec) -> None:
+        """Pass every key on as it is typed, Ctrl-C among them, and every size the window takes."""
+        with _raw(0), _resizing(process):
+            inputs: list[int] = [process.fileno(), 0]
+            while True:
+                ready, _, _ = select.select(inputs, [], [])
+                if process.fileno() in ready:
+                    data = process.read()
+                    if not data:
+                        return
+                    _write_all(1, data)
+                if 0 in ready:
+                    keys = os.read(0, 65536)
+                    if keys:
+                        process.write(keys)
+                    else:
+                        inputs.remove(0)
+
+
+@contextmanager
+def _raw(fd: int) -> Iterator[None]:
+    before = termios.tcgetattr(fd)
+    try:
+        tty.setraw(fd)
+        yield
+    finally:
+        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+
+
+@contextmanager
+def _resizing(process: Exec) -> Iterator[None]:
+    def resize(*_: object) -> None:
+        size = shutil.get_terminal_size()
+        process.resize(size.lines, size.columns)
+
+    resize()
+    before = signal.signal(signal.SIGWINCH, resize)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
