@@ -1,5 +1,6 @@
 """The tasks of this project: PHASE:HABITAT and start:HABITAT. See README.md, or `doit list`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from phases.ui.tasks import doit_config, habitat_tasks, open_project
@@ -8,6 +9,6 @@ PROJECT = open_project(Path(__file__).resolve().parent)
 DOIT_CONFIG = doit_config(PROJECT)
 
 
-def task_habitats():  # type: ignore[no-untyped-def] # doit calls it
+def task_habitats() -> Iterator[dict[str, object]]:
     """Every phase of every habitat, and the habitats themselves."""
     yield from habitat_tasks(PROJECT)

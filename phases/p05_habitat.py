@@ -24,9 +24,5 @@ def slice(habitat: Habitat) -> Json:
 def plan(habitat: Habitat) -> list[Step]:
     return [
         Configure(env=own_env(habitat, *habitat.paths)),
-        Put(
-            tuple(
-                folder(path, habitat.user, habitat.env.origin(name)) for name, path in habitat.paths.items()
-            )
-        ),
+        Put(tuple(folder(path, habitat.user, habitat.env.origin(name)) for name, path in habitat.paths.items())),
     ]

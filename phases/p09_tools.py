@@ -32,8 +32,7 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
 def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
-            layer.name: {"content": trees.identity(tree), "dest": dest}
-            for layer, dest, tree, _ in _toolboxes(habitat)
+            layer.name: {"content": trees.identity(tree), "dest": dest} for layer, dest, tree, _ in _toolboxes(habitat)
         }
     }
 
@@ -46,7 +45,9 @@ def plan(habitat: Habitat) -> list[Step]:
         steps.append(Put(tuple(copies(tree, dest, habitat.user, origin))))
         if any(item.path == "install-tools.sh" for item in tree):
             script = f"{layer.shown}/tools/install-tools.sh"
-            steps.append(Run(habitat.user, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest))
+            steps.append(
+                Run(habitat.user, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest)
+            )
         behind = path["PATH"][0] if path else "${PATH}"
         path["PATH"] = (f"{dest.replace('$', '$$')}/bin:{behind}", origin)
     return [*steps, Configure(env=path)]

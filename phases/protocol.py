@@ -155,7 +155,8 @@ def folder(dest: str, owner: str, origin: Origin) -> Entry:
 
 def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: int = 0) -> Iterator[Entry]:
     """Entries that copy a tree to `dest`. mode: of its files, 0 for their own; a folder may be
-    entered by whoever may read it."""
+    entered by whoever may read it.
+    """
     for item in tree:
         place = f"{dest.rstrip('/')}/{item.path}" if item.path else dest
         bits = item.mode

@@ -7,21 +7,20 @@ every image committed from it, so only what the image shall have goes there: its
 
 from __future__ import annotations
 
-import io
 import json
 import posixpath
 import shlex
 import tarfile
 import tempfile
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from phases.core import events
-from phases.core.engine import Bind, LineSplitter
+from phases.core import archive, events, sources
+from phases.core.accounts import NO_USER, Accounts
+from phases.core.engine import LineSplitter
 from phases.core.errors import (
     CommandFailed,
-    ConfigError,
     EngineError,
     PathsMissing,
     PhaseTimeout,
@@ -29,6 +28,7 @@ from phases.core.errors import (
     StepError,
 )
 from phases.core.variables import in_image
+from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import (
     Configure,
     Entry,
@@ -37,39 +37,20 @@ from phases.protocol import (
     Put,
     Require,
     Run,
-    slug,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, ImageConfig
-    from phases.core.errors import Origin
-    from phases.core.model import Habitat
-    from phases.protocol import Phase, Step
+    from phases.core.engine import ImageConfig
+    from phases.protocol import Step
 
 PROFILE = "/etc/profile.d/habitat.sh"
 
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
 IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
-
-#: Lines of output a failed command shows; the log has all of them.
-SHOWN_OUTPUT = 40
-
-
-@dataclass
-class Work:
-    """What carrying out a phase needs to know. binds: mounted while it runs; show: stream output."""
-
-    habitat: Habitat
-    phase: Phase
-    engine: Engine
-    emit: Callable[[events.Event], None]
-    log: Path
-    container_name: str
-    binds: tuple[Bind, ...] = ()
 
 
 def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[str, float], dict[str, str]]) -> str:
@@ -112,7 +93,7 @@ class _Bench:
         self._configures = [step for step in steps if isinstance(step, Configure)]
         self._container = ""
         self._running = False
-        self._users: _Users | None = None
+        self._accounts: Accounts | None = None
         timeout = work.habitat.timeouts.get(work.phase.NAME)
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout if timeout else None
@@ -135,9 +116,10 @@ class _Bench:
     def carry_out(self, step: Step) -> None:
         match step:
             case FromImage():
-                self._pull(step)
+                sources.pull(self.work, step, self._write)
+                self._start_from(step.reference)
             case FromDockerfile():
-                self._build(step)
+                self._start_from(sources.build(self.work, step, self._line))
             case Run():
                 self._run(step)
             case Put():
@@ -147,64 +129,18 @@ class _Bench:
             case Require():
                 self._require(step)
 
-    # Where an image comes from
-
-    def _pull(self, step: FromImage) -> None:
-        work = self.work
-        if work.engine.image_config(step.reference) is None:
-
-            def on_pull(layer: str, status: str, done: int, total: int) -> None:
-                self._write(f"{layer} {status}".strip())
-                work.emit(events.Pulled(work.habitat.name, step.reference, layer, status, done, total))
-
-            try:
-                work.engine.pull(step.reference, on_pull)
-            except EngineError as error:
-                raise EngineError(
-                    f"base image {step.reference} can't be pulled ({error.message.removeprefix('pulling ')})",
-                    where=step.origin,
-                    remedy="check the name and the network, or bring the image with docker load",
-                ) from error
-        self._start_from(step.reference)
-
-    def _build(self, step: FromDockerfile) -> None:
-        rows: list[str] = []
-
-        def on_line(line: str) -> None:
-            rows.append(line)
-            self._line(line, show=True)
-
-        with tempfile.TemporaryFile() as spool:
-            with tarfile.open(fileobj=spool, mode="w") as tar:
-                for item in step.context:
-                    # Ours, not the Dockerfile's: a changed description must not build the image again.
-                    if item.path not in ("", "config.yaml"):
-                        _add(tar, item.path, item.kind, item.mode, (0, 0), item.source, target=item.target)
-            spool.seek(0)
-            try:
-                self._start_from(self.work.engine.build(spool, on_line))
-            except EngineError as error:
-                raise StepError(
-                    error.message,
-                    where=f"habitats/{self.work.habitat.name}/Dockerfile",
-                    remedy=f"mend the Dockerfile; log: {self._shown_log}",
-                    output=rows[-SHOWN_OUTPUT:],
-                ) from error
-
     # The container
 
     def _open(self, *, run: bool = False) -> str:
         """The container, made when the first step needs it, started when `run` does."""
         engine, work = self.work.engine, self.work
         if not self._container:
-            env = {}
+            env: dict[str, str] = {}
             for configure in self._configures:
                 for name, (template, origin) in configure.env.items():
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
             engine.remove(work.container_name)
-            self._container = engine.create(
-                self.image.id, work.container_name, IDLE, env=env, binds=work.binds
-            )
+            self._container = engine.create(self.image.id, work.container_name, IDLE, env=env, binds=work.binds)
         if run and not self._running:
             try:
                 engine.start(self._container)
@@ -237,8 +173,8 @@ class _Bench:
 
     def _run(self, step: Run) -> None:
         work = self.work
-        if step.user not in self._known_users():
-            raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=_NO_USER)
+        if step.user not in self._known_accounts():
+            raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         container = self._open(run=True)
         rows: list[str] = []
 
@@ -264,25 +200,25 @@ class _Bench:
             raise PhaseTimeout(
                 f"{step.what} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
                 where=step.origin,
-                remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self._shown_log}",
+                remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self.work.shown_log}",
                 output=rows,
             ) from error
         finally:
             out.close()
             err.close()
-            self._users = None
+            self._accounts = None
         if code:
             failure = CommandFailed(
                 f"{step.what} ended with exit code {code}",
                 where=step.origin,
-                remedy=f"mend it and run the same again; log: {self._shown_log}",
+                remedy=f"mend it and run the same again; log: {self.work.shown_log}",
                 output=[*_command_lines(step), *rows],
             )
             failure.exit_code = code
             raise failure
 
     def _put(self, entries: Iterable[Entry]) -> None:
-        container, users = self._open(), self._known_users()
+        container, users = self._open(), self._known_accounts()
         seen: set[str] = set()
         with tempfile.TemporaryFile() as spool:
             with tarfile.open(fileobj=spool, mode="w") as tar:
@@ -297,7 +233,7 @@ class _Bench:
                         if there and (there.link or (there.is_dir and not entry.adopt)):
                             continue
                         mode = there.mode if there and there.is_dir else mode
-                    _add(tar, dest, entry.kind, mode, owner, entry.source, entry.content, entry.target)
+                    archive.add(tar, dest, entry.kind, mode, owner, entry.source, entry.content, entry.target)
             spool.seek(0)
             try:
                 self.work.engine.put(container, "/", spool)
@@ -315,7 +251,7 @@ class _Bench:
             missing.append(parent)
             parent = posixpath.dirname(parent)
         for path in reversed(missing):
-            _add(tar, path, "dir", 0o755, owner)
+            archive.add(tar, path, "dir", 0o755, owner)
 
     def _configure(self, step: Configure) -> None:
         changed = {
@@ -358,16 +294,12 @@ class _Bench:
 
     # Users, lines
 
-    def _known_users(self) -> _Users:
-        if self._users is None:
+    def _known_accounts(self) -> Accounts:
+        if self._accounts is None:
             read = self.work.engine.get
             container = self._open()
-            self._users = _Users(read(container, "/etc/passwd") or b"", read(container, "/etc/group") or b"")
-        return self._users
-
-    @property
-    def _shown_log(self) -> str:
-        return f".stamps/{self.work.habitat.name}/{slug(self.work.phase)}.log"
+            self._accounts = Accounts(read(container, "/etc/passwd") or b"", read(container, "/etc/group") or b"")
+        return self._accounts
 
     def _write(self, line: str) -> None:
         self._log.write(line + "\n")
@@ -376,72 +308,6 @@ class _Bench:
     def _line(self, line: str, *, show: bool) -> None:
         self._write(line)
         self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show))
-
-
-_NO_USER = "make it in an earlier phase, or name another"
-
-
-class _Users:
-    """The users of an image, from its passwd and group files."""
-
-    def __init__(self, passwd: bytes, group: bytes) -> None:
-        rows = [line.split(":") for line in passwd.decode(errors="replace").splitlines()]
-        self._users = {row[0]: row for row in rows if len(row) > 5}
-        rows = [line.split(":") for line in group.decode(errors="replace").splitlines()]
-        self._groups = {row[0]: row[2] for row in rows if len(row) > 2}
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._users or name == "root" or name.isdigit()
-
-    def ids(self, owner: str, origin: Origin) -> tuple[int, int]:
-        """uid and gid of NAME or NAME:GROUP; numbers stand for themselves. Raises ConfigError."""
-        name, _, group = owner.partition(":")
-        if name not in self:
-            raise ConfigError(f"there is no user '{name}' in the image", where=origin, remedy=_NO_USER)
-        if group and group not in self._groups and not group.isdigit():
-            raise ConfigError(f"there is no group '{group}' in the image", where=origin, remedy=_NO_USER)
-        row = self._users.get(name) or [name, "", "0" if name == "root" else name, "0" if name == "root" else name]
-        return int(row[2]), int(self._groups.get(group, group) if group else row[3])
-
-    def expand(self, dest: str, owner: str, origin: Origin) -> str:
-        """`dest` with ~ as the owner's home."""
-        if not (dest == "~" or dest.startswith("~/")):
-            return dest
-        name = owner.partition(":")[0]
-        home = self._users[name][5] if name in self._users else ""
-        if not home.startswith("/"):
-            raise ConfigError(f"user '{name}' has no home", where=origin, remedy="write the whole path")
-        return home.rstrip("/") + dest[1:]
-
-
-def _add(
-    tar: tarfile.TarFile,
-    path: str,
-    kind: str,
-    mode: int,
-    owner: tuple[int, int],
-    source: Path | None = None,
-    content: bytes = b"",
-    target: str = "",
-) -> None:
-    """One entry of an archive that is unpacked at the container's root. Raises ConfigError."""
-    info = tarfile.TarInfo(path.lstrip("/"))
-    info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
-    info.type = {"dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}.get(kind, tarfile.REGTYPE)
-    info.linkname = target
-    if kind != "file":
-        tar.addfile(info)
-        return
-    if source is None:
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-        return
-    try:
-        with source.open("rb") as file:
-            info.size = source.stat().st_size
-            tar.addfile(info, file)
-    except OSError as error:
-        raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
 
 
 def _instruction(value: str) -> str:

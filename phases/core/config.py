@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from phases.core import schema, yamltree
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import (
@@ -97,52 +95,6 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
     return over
 
 
-def validate(tree: Tree) -> schema.Config:
-    """The tree as typed values. Raises ConfigError with the line of the first thing that is wrong."""
-    try:
-        return msgspec.convert(tree.plain(), schema.Config, strict=False)
-    except msgspec.ValidationError as error:
-        raise _invalid(str(error), tree) from error
-
-
-_NAMES = {"array": "a list", "object": "a mapping", "str": "text", "int": "a whole number", "bool": "true or false"}
-_NAMES |= {"float": "a number", "null": "nothing"}
-_SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
-
-
-def _invalid(text: str, tree: Tree) -> ConfigError:
-    """msgspec's message in a person's words, with the place in the file."""
-    problem, _, at = text.partition(" - at `$")
-    path = tuple(int(number) if number else key for number, key in _SEGMENT.findall(at.rstrip("`")) if number or key)
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    prefix = f"{shown}: " if shown else ""
-    if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
-        where = tree.origin_of((*path, match[1]))
-        return ConfigError(
-            f"{prefix}unknown key '{match[1]}'", where=where, remedy=did_you_mean(match[1], _known_keys(path))
-        )
-    where = tree.origin_of(path)
-    if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
-        return ConfigError(f"{prefix}'{match[1]}' is missing", where=where, remedy="add it")
-    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
-        wanted = " or ".join(_NAMES.get(word, word) for word in match[1].split(" | "))
-        return ConfigError(f"{prefix}must be {wanted}, is {_NAMES.get(match[2], match[2])}", where=where, remedy="mend it")
-    return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
-
-
-def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
-    """The keys that the schema has at `path`."""
-    models = {
-        "files": schema.File,
-        "volumes": schema.Volume,
-        "setup": schema.Commands,
-        "repos": schema.Repo,
-        "verify-fs": schema.VerifyFs,
-        "entry": schema.Entry,
-    }
-    return (models[str(path[0])] if path else schema.Config).__struct_encode_fields__
-
-
 def duration(text: str) -> float:
     """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
     match = _DURATION.fullmatch(text.strip())
@@ -163,7 +115,7 @@ class _Resolver:
         self.tree = tree
         self.layers = layers
         self.phases = phases
-        self.config = validate(tree)
+        self.config = schema.validate(tree)
         self.env = Env((text, self.at("env", i)) for i, text in enumerate(self.config.env))
 
     def at(self, *path: str | int) -> Origin:
@@ -263,13 +215,17 @@ class _Resolver:
                 str(c.relative_to(self.root) if c.is_relative_to(self.root) else c) for c in candidates
             )
             is_not = "there is neither" if len(candidates) > 1 else "there is no"
-            raise ConfigError(f"{path[0]}: {is_not} {looked} on the host", where=origin, remedy="add it, or mend the path")
+            raise ConfigError(
+                f"{path[0]}: {is_not} {looked} on the host", where=origin, remedy="add it, or mend the path"
+            )
         return candidates[0], shown, False
 
     def _owner(self, text: str, *path: str | int) -> str:
         owner = self._text(text, *path)
         if owner and not _OWNER.fullmatch(owner):
-            raise ConfigError(f"owner {owner!r} is no user name", where=self.at(*path), remedy="write NAME or NAME:GROUP")
+            raise ConfigError(
+                f"owner {owner!r} is no user name", where=self.at(*path), remedy="write NAME or NAME:GROUP"
+            )
         return "" if owner == "user" else owner
 
     def _file(self, i: int, entry: schema.File) -> FileCopy:
@@ -294,7 +250,8 @@ class _Resolver:
 
     def _setup(self, setup: schema.Setup) -> Iterable[Command]:
         """In order. In the map form root comes first, then USER, then others by name, so that the
-        order of keys means nothing here either."""
+        order of keys means nothing here either.
+        """
         if isinstance(setup, dict):
             for user in sorted(setup, key=lambda name: (name != "root", name != "user", name)):
                 yield from self._commands(user, setup[user], "setup", user)

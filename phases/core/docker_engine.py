@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
-import shutil
-import subprocess
 import tarfile
-import tempfile
 import threading
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 import docker
 import docker.errors
 import requests
 from docker.context import ContextAPI
+from docker.utils import decode_json_header, parse_repository_tag
 
-from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, LineSplitter, Stat
+from phases.core import docker_command
+from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, Stat
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -111,7 +108,7 @@ class DockerEngine:
     def image_config(self, reference: str) -> ImageConfig | None:
         try:
             with _translated(f"looking at image {reference}"):
-                found = self._api.inspect_image(reference)
+                found = cast("Any", self._api).inspect_image(reference)
         except NotFound:
             return None
         config = found.get("Config") or {}
@@ -125,7 +122,7 @@ class DockerEngine:
         )
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
-        repository, tag = docker.utils.parse_repository_tag(reference)
+        repository, tag = parse_repository_tag(reference)
         what = f"pulling {reference}"
         with _translated(what):
             for event in self._api.pull(repository, tag or "latest", stream=True, decode=True):
@@ -137,33 +134,9 @@ class DockerEngine:
                 )
 
     def build(self, context: IO[bytes], on_line: OnLine) -> str:
-        command = _build_command()
-        return self._build_by_command(command, context, on_line) if command else self._build_by_api(context, on_line)
-
-    def _build_by_command(self, command: tuple[str, bool], context: IO[bytes], on_line: OnLine) -> str:
-        program, buildkit = command
-        with tempfile.TemporaryDirectory() as folder:
-            id_file = Path(folder) / "id"
-            argv = [program, "build", "--iidfile", str(id_file), *(["--progress=plain"] if buildkit else []), "-"]
-            env = {**os.environ, "DOCKER_BUILDKIT": "1" if buildkit else "0", "DOCKER_CLI_HINTS": "false"}
-            splitter = LineSplitter(on_line)
-            with tempfile.TemporaryFile() as spool:
-                shutil.copyfileobj(context, spool)
-                spool.seek(0)
-                with subprocess.Popen(
-                    argv, stdin=spool, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
-                ) as process:
-                    assert process.stdout
-                    try:
-                        while data := os.read(process.stdout.fileno(), 65536):
-                            splitter.feed(data)
-                    except BaseException:
-                        process.terminate()
-                        raise
-            splitter.close()
-            if process.returncode:
-                raise EngineError(f"docker build ended with exit code {process.returncode}")
-            return id_file.read_text().strip()
+        if command := docker_command.find():
+            return docker_command.build(command, context, on_line)
+        return self._build_by_api(context, on_line)
 
     def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:
         image = ""
@@ -219,9 +192,7 @@ class DockerEngine:
         workdir: str = "",
         hostname: str = "",
     ) -> str:
-        mounts = [
-            docker.types.Mount(bind.dest, bind.source, type="bind", read_only=bind.readonly) for bind in binds
-        ]
+        mounts = [docker.types.Mount(bind.dest, bind.source, type="bind", read_only=bind.readonly) for bind in binds]
         with _translated(f"creating container {name}"):
             made = self._api.create_container(
                 image,
@@ -365,13 +336,14 @@ class DockerEngine:
             return file.read() if file else None
 
     def stat(self, container: str, path: str) -> Stat | None:
-        url = self._api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no call for HEAD)
+        api: Any = self._api
+        url = api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no call for HEAD)
         with _translated(f"looking at {path}"):
-            answer = self._api.head(url, params={"path": path}, timeout=_PATIENCE)
+            answer = api.head(url, params={"path": path}, timeout=_PATIENCE)
             if answer.status_code == 404:
                 return None
-            self._api._raise_for_status(answer)  # noqa: SLF001
-        found = docker.utils.decode_json_header(answer.headers["x-docker-container-path-stat"])
+            api._raise_for_status(answer)  # noqa: SLF001
+        found = decode_json_header(answer.headers["x-docker-container-path-stat"])
         mode = int(found["mode"])
         special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
         link = found.get("linkTarget", "") if mode & _GO_LINK else ""
@@ -427,28 +399,3 @@ def _empty_tar() -> bytes:
     buffer = io.BytesIO()
     tarfile.open(fileobj=buffer, mode="w").close()
     return buffer.getvalue()
-
-
-def _build_command() -> tuple[str, bool] | None:
-    """The first `docker` on the PATH that builds with BuildKit, else the first; and whether it does."""
-    programs = []
-    for folder in os.get_exec_path():
-        if (program := shutil.which("docker", path=folder)) and program not in programs:
-            programs.append(program)
-    return next(((p, True) for p in programs if _has_buildkit(p)), (programs[0], False) if programs else None)
-
-
-def _has_buildkit(program: str) -> bool:
-    """Clients from 23 on need the buildx component for it, older ones have it built in."""
-
-    def ask(*argv: str) -> str:
-        done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    if ask("buildx", "version"):
-        return True
-    try:
-        client = json.loads(ask("version", "--format", "{{json .Client}}"))
-        return 18 <= int(client["Version"].split(".")[0]) < 23
-    except (ValueError, KeyError):
-        return False

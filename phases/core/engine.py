@@ -100,7 +100,8 @@ class Engine(Protocol):
 
     def build(self, context: IO[bytes], on_line: OnLine) -> str:
         """Build the Dockerfile at the root of the tar `context`. Returns the image's id; raises
-        EngineError with the output when the build fails."""
+        EngineError with the output when the build fails.
+        """
 
     def tag(self, image: str, reference: str) -> None: ...
 
@@ -181,7 +182,8 @@ class Engine(Protocol):
 
 class LineSplitter:
     """Cuts a stream of bytes into lines for `on_line`; a carriage return ends a line too, since
-    progress bars are lines that repeat."""
+    progress bars are lines that repeat.
+    """
 
     def __init__(self, on_line: OnLine) -> None:
         self._on_line = on_line

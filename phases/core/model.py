@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import trees
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from phases.core.errors import Origin
     from phases.core.trees import Ignore, Item
     from phases.core.variables import Env
@@ -154,8 +155,11 @@ class Habitat:
 
     @cached_property
     def context(self) -> tuple[Item, ...]:
-        """The build context of the Dockerfile, as .dockerignore leaves it."""
-        return tuple(trees.walk(self.folder, trees.dockerignore(self.folder)))
+        """The build context of the Dockerfile, as .dockerignore leaves it.
+
+        config.yaml is ours, not the Dockerfile's: a new description must not build the image again.
+        """
+        return tuple(trees.walk(self.folder, trees.dockerignore(self.folder).also("/config.yaml")))
 
     def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""

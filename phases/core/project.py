@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from phases.core import build, config, events, slices, snapshots
+from phases.core import config, events, slices, snapshots
+from phases.core.build import carry_out
 from phases.core.engine import Bind
 from phases.core.errors import HabitatError
 from phases.core.locks import BuildLock
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
+from phases.core.work import Work
 from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, phases_of
 
@@ -148,7 +150,7 @@ class Project:
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
         parent = self._parent(habitat, phase)
-        image = build.carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
+        image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._supersede(name, phase)
         if image:
             self._tag(name, phase, image)
@@ -196,8 +198,8 @@ class Project:
             )
         return image.id if image else ""
 
-    def _work(self, habitat: Habitat, phase: Phase) -> build.Work:
-        return build.Work(
+    def _work(self, habitat: Habitat, phase: Phase) -> Work:
+        return Work(
             habitat=habitat,
             phase=phase,
             engine=self.engine,

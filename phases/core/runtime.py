@@ -71,7 +71,10 @@ def _container(project: Project, habitat: Habitat) -> Container:
         raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
     found = engine.container(name)
     if found and found.labels.get(LABEL_RUN) != habitat.name:
-        raise Conflict(f"the container name {name} is taken by a container of somebody else", remedy=f"rename that one: docker rename {name} OTHER")
+        raise Conflict(
+            f"the container name {name} is taken by a container of somebody else",
+            remedy=f"rename that one: docker rename {name} OTHER",
+        )
     if found and (found.image != image.id or found.command != _main_process(habitat)):
         _keep(project, habitat.name, found)
         found = None
@@ -91,7 +94,9 @@ def _container(project: Project, habitat: Habitat) -> Container:
             engine.start(found.id)
         except EngineError as error:
             raise StartError(
-                f"container {name} can't be started ({error.message})", where=habitat.name, remedy="free what it says is taken"
+                f"container {name} can't be started ({error.message})",
+                where=habitat.name,
+                remedy="free what it says is taken",
             ) from error
     return found
 
@@ -149,9 +154,7 @@ def _run_command(project: Project, habitat: Habitat, container: Container, termi
 
 
 def _streamed(engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal) -> int:
-    return engine.execute(
-        container.id, argv, user=habitat.user, workdir=habitat.workdir, on_output=terminal.write
-    )
+    return engine.execute(container.id, argv, user=habitat.user, workdir=habitat.workdir, on_output=terminal.write)
 
 
 def _interactively(

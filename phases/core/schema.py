@@ -5,14 +5,22 @@ Each class is a mapping of the file; an attribute's type is what the key accepts
 
 from __future__ import annotations
 
+import re
+from typing import TYPE_CHECKING
+
 import msgspec
+
+from phases.core.errors import ConfigError, did_you_mean
+
+if TYPE_CHECKING:
+    from phases.core.yamltree import Tree
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
-    pass
+    """A mapping in which only the keys that are named may stand."""
 
 
-class File(_Keys, kw_only=True):
+class File(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, copied into the habitat."""
 
     source: str
@@ -21,7 +29,7 @@ class File(_Keys, kw_only=True):
     mode: str = ""
 
 
-class Volume(_Keys, kw_only=True):
+class Volume(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, mounted while building (from phase 6 on) and while running."""
 
     source: str
@@ -30,7 +38,7 @@ class Volume(_Keys, kw_only=True):
     optional: bool = False
 
 
-class Commands(_Keys, kw_only=True):
+class Commands(_Keys, kw_only=True, frozen=True):
     """Scripts for one user: an element of the list form of `setup:`."""
 
     run_as: str = "user"
@@ -40,7 +48,7 @@ class Commands(_Keys, kw_only=True):
 Setup = dict[str, list[str]] | list[Commands]
 
 
-class Repo(_Keys, kw_only=True):
+class Repo(_Keys, kw_only=True, frozen=True):
     """A git repository, cloned into the habitat."""
 
     url: str
@@ -52,13 +60,13 @@ class Repo(_Keys, kw_only=True):
     setup: list[str] = []
 
 
-class VerifyFs(_Keys, kw_only=True):
+class VerifyFs(_Keys, kw_only=True, frozen=True):
     """Paths that must exist in the built habitat."""
 
     required_files: list[str] = []
 
 
-class Entry(_Keys, kw_only=True):
+class Entry(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
     init_command: str = ""
@@ -66,7 +74,7 @@ class Entry(_Keys, kw_only=True):
     command: str = ""
 
 
-class Config(_Keys, kw_only=True, rename={"verify_fs": "verify-fs"}):
+class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
     """A whole config.yaml; every key may come from any layer, but `name` from the habitat's own."""
 
     name: str = ""
@@ -82,3 +90,51 @@ class Config(_Keys, kw_only=True, rename={"verify_fs": "verify-fs"}):
     entry: Entry = Entry()
     debug: bool = False
     timeouts: dict[str, str] = {}
+
+
+def validate(tree: Tree) -> Config:
+    """The tree as typed values. Raises ConfigError with the line of the first thing that is wrong."""
+    try:
+        return msgspec.convert(tree.plain(), Config, strict=False)
+    except msgspec.ValidationError as error:
+        raise _invalid(str(error), tree) from error
+
+
+_NAMES = {"array": "a list", "object": "a mapping", "str": "text", "int": "a whole number", "bool": "true or false"}
+_NAMES |= {"float": "a number", "null": "nothing"}
+_SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
+
+
+def _invalid(text: str, tree: Tree) -> ConfigError:
+    """msgspec's message in a person's words, with the place in the file."""
+    problem, _, at = text.partition(" - at `$")
+    path = tuple(int(number) if number else key for number, key in _SEGMENT.findall(at.rstrip("`")) if number or key)
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    prefix = f"{shown}: " if shown else ""
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
+        where = tree.origin_of((*path, match[1]))
+        return ConfigError(
+            f"{prefix}unknown key '{match[1]}'", where=where, remedy=did_you_mean(match[1], _known_keys(path))
+        )
+    where = tree.origin_of(path)
+    if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
+        return ConfigError(f"{prefix}'{match[1]}' is missing", where=where, remedy="add it")
+    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
+        wanted = " or ".join(_NAMES.get(word, word) for word in match[1].split(" | "))
+        return ConfigError(
+            f"{prefix}must be {wanted}, is {_NAMES.get(match[2], match[2])}", where=where, remedy="mend it"
+        )
+    return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
+
+
+def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
+    """The keys that the schema has at `path`."""
+    models = {
+        "files": File,
+        "volumes": Volume,
+        "setup": Commands,
+        "repos": Repo,
+        "verify-fs": VerifyFs,
+        "entry": Entry,
+    }
+    return (models[str(path[0])] if path else Config).__struct_encode_fields__

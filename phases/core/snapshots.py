@@ -94,7 +94,8 @@ def _spellings(reference: str) -> list[str]:
 @dataclass(frozen=True)
 class Assessment:
     """The state of one habitat. hashes: phase name to hash; stale: phase name to the reason why it
-    has to run, absent for what is up to date; base: what the first stale phase starts from."""
+    has to run, absent for what is up to date; base: what the first stale phase starts from.
+    """
 
     hashes: Mapping[str, str]
     stale: Mapping[str, str]
@@ -111,23 +112,19 @@ def assess(
     for index, phase in enumerate(phases):
         if phase is forgotten:
             break
-        if phase.SNAPSHOT:
-            flaw = _flaw(habitat, phases[: index + 1], hashes, found, inventory)
-            if flaw:
-                flaws[phase.NAME] = flaw
-            else:
-                deepest = index
-    stale: dict[str, str] = {}
-    for index, phase in enumerate(phases):
-        if index <= deepest:
+        if not phase.SNAPSHOT:
             continue
+        if flaw := _flaw(habitat, phases[: index + 1], hashes, found, inventory):
+            flaws[phase.NAME] = flaw
+        else:
+            deepest = index
+    stale: dict[str, str] = {}
+    for index, phase in enumerate(phases[deepest + 1 :], start=deepest + 1):
         if phase is forgotten:
             stale[phase.NAME] = "it was forgotten (doit forget)"
         elif stale:
             stale[phase.NAME] = flaws.get(phase.NAME) or f"{next(iter(stale))} runs again"
-        elif phase.SNAPSHOT:
-            stale[phase.NAME] = flaws[phase.NAME]
-        elif reason := _unverified(habitat, phases[:index], phase, hashes, found, stamps):
+        elif reason := flaws.get(phase.NAME) or _unverified(habitat, phases[:index], phase, hashes, found, stamps):
             stale[phase.NAME] = reason
     return Assessment(hashes, stale)
 

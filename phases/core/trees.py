@@ -58,7 +58,9 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(f"can't be read ({error.strerror})", where=str(path), remedy="check its permissions") from error
+        raise ConfigError(
+            f"can't be read ({error.strerror})", where=str(path), remedy="check its permissions"
+        ) from error
 
 
 class Ignore:
@@ -133,7 +135,9 @@ def _walk(folder: Path, prefix: str, ignore: Ignore) -> Iterator[Item]:
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 (a folder may hold ten thousand)
     except OSError as error:
-        raise ConfigError(f"can't be read ({error.strerror})", where=str(folder), remedy="check its permissions") from error
+        raise ConfigError(
+            f"can't be read ({error.strerror})", where=str(folder), remedy="check its permissions"
+        ) from error
     for name in names:
         path, source = prefix + name, folder / name
         info = source.lstat()

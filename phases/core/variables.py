@@ -49,7 +49,6 @@ def expand(text: str, ask: Callable[[str], str], origin: Origin) -> str:
         raise ConfigError(f"a lone $ in {text!r}", where=origin, remedy="write $$ for a dollar sign") from error
 
 
-
 class Env:
     """The `env:` list of all layers, resolved as far as it can be without the image.
 

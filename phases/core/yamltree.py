@@ -18,7 +18,7 @@ from phases.core.errors import ConfigError, Origin
 if TYPE_CHECKING:
     from pathlib import Path
 
-Plain: TypeAlias = "str | None | dict[str, Plain] | list[Plain]"
+Plain: TypeAlias = "str | dict[str, Plain] | list[Plain] | None"
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -34,13 +34,15 @@ _BLOCK_IN_LIST = re.compile(r"^\s*-\s*[|>][+-]?\d?\s*$")
 class Tree:
     """One value of a config. value: text, None, a mapping or a list of further trees."""
 
-    value: str | None | dict[str, Tree] | list[Tree]
+    value: str | dict[str, Tree] | list[Tree] | None
     origin: Origin
 
     @property
     def kind(self) -> str:
         """What a person calls it."""
-        return {dict: "a mapping", list: "a list", str: "a value"}.get(type(self.value), "empty")
+        if isinstance(self.value, dict):
+            return "a mapping"
+        return "a list" if isinstance(self.value, list) else "a value"
 
     def plain(self) -> Plain:
         """The bare value; keys of a mapping that are empty are left out, as if not written."""

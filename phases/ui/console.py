@@ -62,8 +62,12 @@ class Screen:
             self._bars[key] = _Bar(text)
             if self._display is None:
                 self._display = Live(
-                    _Bars(self._bars), console=self.console, transient=True, refresh_per_second=10,
-                    redirect_stdout=False, redirect_stderr=False
+                    _Bars(self._bars),
+                    console=self.console,
+                    transient=True,
+                    refresh_per_second=10,
+                    redirect_stdout=False,
+                    redirect_stderr=False,
                 )
                 self._display.start()
 

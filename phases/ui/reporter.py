@@ -208,10 +208,7 @@ class HabitatReporter:
 
     def _ready(self, build: _Build) -> None:
         seconds = duration(time.monotonic() - build.started)
-        if build.goal is PHASES[-1]:
-            what = f"{build.name} ready"
-        else:
-            what = f"{build.name} built up to {build.goal.NAME}"
+        what = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
         if build.announced:
             self._gap()

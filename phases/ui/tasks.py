@@ -108,7 +108,7 @@ def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) ->
     }
 
 
-class HabitatFailed(TaskFailed):  # type: ignore[misc] # doit is untyped
+class HabitatFailed(TaskFailed):
     """A task's failure, with the error that a person is to read."""
 
     def __init__(self, error: HabitatError) -> None:
@@ -116,7 +116,7 @@ class HabitatFailed(TaskFailed):  # type: ignore[misc] # doit is untyped
         self.error = error
 
 
-class Freshness(UptodateCalculator):  # type: ignore[misc] # doit is untyped
+class Freshness(UptodateCalculator):
     """Whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
 
     doit shows whatever an uptodate check raises as a traceback, so an error is kept for the task's
@@ -178,13 +178,16 @@ def _start(project: Project, name: str) -> bool | HabitatFailed:
     try:
         code = runtime.start(project, name, LocalTerminal())
         if code:
-            raise StartError(f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is stopped and kept")
+            raise StartError(
+                f"the command of {name} ended with exit code {code}",
+                remedy=f"its container habitat-{name} is stopped and kept",
+            )
     except HabitatError as error:
         return HabitatFailed(error)
     return True
 
 
-def _clean_phase(project: Project, name: str, phase: Phase, dryrun: bool) -> None:  # noqa: FBT001 (doit passes it by name)
+def _clean_phase(project: Project, name: str, phase: Phase, dryrun: bool) -> None:
     """What `doit clean PHASE:NAME` does; the bare `doit clean` is a command of ours."""
     if not dryrun:
         project.clean_from(name, phase)

@@ -11,16 +11,17 @@ from phases.core.errors import HabitatError
 from phases.ui.tasks import current_project
 
 
-class Clean(cmd_clean.Clean):  # type: ignore[misc] # doit is untyped
+class Clean(cmd_clean.Clean):
     """Without a task: every snapshot, stamp, slice and log of every habitat, but no container that
-    a person started. With tasks it is doit's own, which asks each task to clean itself."""
+    a person started. With tasks it is doit's own, which asks each task to clean itself.
+    """
 
     def _execute(
         self,
-        dryrun: bool,  # noqa: FBT001 (doit's signature)
-        cleandep: bool,  # noqa: FBT001
-        cleanall: bool,  # noqa: FBT001
-        cleanforget: bool,  # noqa: FBT001
+        dryrun: bool,
+        cleandep: bool,
+        cleanall: bool,
+        cleanforget: bool,
         pos_args: Any = None,
     ) -> int:
         try:
@@ -41,4 +42,6 @@ class Clean(cmd_clean.Clean):  # type: ignore[misc] # doit is untyped
             if count or not dryrun:
                 self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}\n")
             for container in kept:
-                self.outstream.write(f"{name}: container {container} stays; when you need nothing of it: docker rm {container}\n")
+                self.outstream.write(
+                    f"{name}: container {container} stays; when you need nothing of it: docker rm {container}\n"
+                )

@@ -12,13 +12,13 @@ from phases.core.errors import HabitatError, did_you_mean
 from phases.ui.tasks import current_project, parse_task
 
 
-class Forget(cmd_forget.Forget):  # type: ignore[misc] # doit is untyped
+class Forget(cmd_forget.Forget):
     """Leaves a forgotten stamp for each named phase; without a name, for every phase of every habitat.
 
     What comes after a forgotten phase is built again anyway, so only the named ones are marked.
     """
 
-    def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> int:  # noqa: FBT001 (doit's signature)
+    def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> int:
         del forget_sub, forget_disable_default
         tasks: dict[str, Any] = {task.name: task for task in self.task_list}
         chosen = list(tasks) if forget_all or self.sel_default_tasks else self.sel_tasks

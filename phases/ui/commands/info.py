@@ -10,10 +10,10 @@ from doit.exceptions import InvalidCommand
 from phases.core.errors import did_you_mean
 
 
-class Info(cmd_info.Info):  # type: ignore[misc] # doit is untyped
+class Info(cmd_info.Info):
     """doit's `info`, with our reasons as plain lines. Exit code 1 when the task would run."""
 
-    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:  # noqa: FBT001, FBT002 (doit's signature)
+    def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         names = [task.name for task in self.task_list]
         for name in pos_args:
             if name not in names:
@@ -25,5 +25,7 @@ class Info(cmd_info.Info):  # type: ignore[misc] # doit is untyped
         ours = [f" * {check!r}" for check, _, _ in reasons.pop("uptodate_false", [])]
         # The slice is rewritten when the hash changes, so doit would only say the same again.
         reasons.pop("changed_file_dep", None)
-        theirs = cmd_info.Info.get_reasons({**dict.fromkeys(("has_no_dependencies", "uptodate_false", "checker_changed")), **reasons})
+        theirs = cmd_info.Info.get_reasons(
+            {**dict.fromkeys(("has_no_dependencies", "uptodate_false", "checker_changed")), **reasons}
+        )
         return "\n".join([*ours, *([theirs] if theirs else [])])

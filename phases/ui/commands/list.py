@@ -9,10 +9,10 @@ from doit import cmd_list
 from phases.ui.tasks import START, current_project, description, parse_task
 
 
-class List(cmd_list.List):  # type: ignore[misc] # doit is untyped
+class List(cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
 
-    def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:  # noqa: FBT001 (doit's signature)
+    def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:
         kind, name = parse_task(task.name)
         if kind == START:
             task.doc = description(current_project(), name)

@@ -25,7 +25,7 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-class Run(cmd_run.Run):  # type: ignore[misc] # doit is untyped
+class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
     Exit code: 0, 1 when a task failed, 2 when doit could not run one, 3 when no task ran at all;
@@ -47,13 +47,15 @@ class Run(cmd_run.Run):  # type: ignore[misc] # doit is untyped
             if not error.not_found:
                 raise
             names = [task.name for task in self.task_list]
-            raise InvalidCommand(f"there is no task '{error.not_found}': {did_you_mean(error.not_found, names)}") from error
+            raise InvalidCommand(
+                f"there is no task '{error.not_found}': {did_you_mean(error.not_found, names)}"
+            ) from error
 
     def _outcome(self, code: int) -> int:
         """A task that waited for one that failed is no error of doit's."""
         current_project().release()
         return code
-    
+
 
 @contextmanager
 def _signals() -> Iterator[None]:

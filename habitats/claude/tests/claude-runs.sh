@@ -1,0 +1,4 @@
+#!/bin/sh
+# Claude Code is installed, and runs as the habitat's user.
+set -e
+claude --version

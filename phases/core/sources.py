@@ -1,0 +1,67 @@
+"""Where the image comes from that a build begins with: a registry, or a Dockerfile."""
+
+from __future__ import annotations
+
+import tarfile
+import tempfile
+from typing import TYPE_CHECKING, Protocol
+
+from phases.core import archive, events
+from phases.core.errors import EngineError, EngineUnreachable, StepError
+from phases.core.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.protocol import FromDockerfile, FromImage
+
+
+class OnShownLine(Protocol):
+    def __call__(self, line: str, *, show: bool) -> None: ...
+
+
+def pull(work: Work, step: FromImage, write: Callable[[str], None]) -> None:
+    """Pull the image, if the engine doesn't have it. write: takes lines for the log."""
+    if work.engine.image_config(step.reference) is not None:
+        return
+
+    def on_pull(layer: str, status: str, done: int, total: int) -> None:
+        if not total:
+            write(f"{layer} {status}".strip())
+        work.emit(events.Pulled(work.habitat.name, step.reference, layer, status, done, total))
+
+    try:
+        work.engine.pull(step.reference, on_pull)
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        why = error.message.removeprefix(f"pulling {step.reference}: ")
+        raise EngineError(
+            f"base image {step.reference} can't be pulled ({why})",
+            where=step.origin,
+            remedy="check its name and the network, or bring it with docker load",
+        ) from error
+
+
+def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
+    """Build the Dockerfile, its output shown as it comes. Returns the id of the image."""
+
+    def show(line: str) -> None:
+        on_line(line, show=True)
+
+    with tempfile.TemporaryFile() as spool:
+        with tarfile.open(fileobj=spool, mode="w") as tar:
+            for item in step.context:
+                if item.path:
+                    archive.add(tar, item.path, item.kind, item.mode, (0, 0), item.source, target=item.target)
+        spool.seek(0)
+        try:
+            return work.engine.build(spool, show)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            raise StepError(
+                error.message,
+                where=f"habitats/{work.habitat.name}/Dockerfile",
+                remedy=f"mend it and run the same again; log: {work.shown_log}",
+            ) from error
