@@ -16,8 +16,8 @@ TITLE = "Creating users"
 DESCRIPTION = "Create the user, with home and shell"
 SNAPSHOT = True
 
-# Debian and Ubuntu have useradd; Alpine and busybox have an adduser of their own. Debian's adduser
-# is a third thing, which is why useradd is asked for first.
+# Debian and Ubuntu have useradd; Alpine has busybox's adduser. Debian's adduser is a third thing,
+# which is why useradd is asked for first. An image with neither has its files written.
 _CREATE = r"""
 has() { [ -f "$1" ] && cut -d: -f1 "$1" | grep -qxF -e "$2"; }
 [ -f /etc/passwd ] || printf 'root:x:0:0:root:/root:/bin/sh\n' >/etc/passwd
@@ -37,8 +37,11 @@ if ! has /etc/passwd "$1"; then
             adduser -D -s "$shell" "$1"
         fi
     else
-        echo "the image has neither useradd nor adduser" >&2
-        exit 1
+        id=1000
+        while cut -d: -f3 /etc/passwd /etc/group | grep -qxF -e "$id"; do id=$((id + 1)); done
+        has /etc/group "$1" || printf '%s:x:%s:\n' "$1" "$id" >>/etc/group
+        gid=$(grep -e "^$1:" /etc/group | cut -d: -f3)
+        printf '%s:x:%s:%s::/home/%s:%s\n' "$1" "$id" "$gid" "$1" "$shell" >>/etc/passwd
     fi
 fi
 entry=$(grep -e "^$1:" /etc/passwd | head -n 1)

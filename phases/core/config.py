@@ -7,6 +7,7 @@ an earlier one. Every error names the file and line it came from.
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import schema, yamltree
@@ -25,12 +26,14 @@ from phases.core.variables import Env
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from phases.core.yamltree import Tree
 
 # A path component of an image name, as the engine's reference grammar has it.
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+
+# It belongs to the program, wherever the project is.
+SYSTEM_FOLDER = Path(__file__).resolve().parent.parent / "system"
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
@@ -61,7 +64,7 @@ def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
     if not (folder / "config.yaml").exists() and not (folder / "Dockerfile").exists():
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
     layers = (
-        Layer("system", root / "phases" / "system", "phases/system"),
+        Layer("system", SYSTEM_FOLDER, "phases/system"),
         Layer("shared", root / "shared", "shared"),
         Layer("local", folder, shown),
     )
@@ -206,7 +209,7 @@ class _Resolver:
         layer = next(layer for layer in self.layers if layer.name == origin.layer)
         candidates = [layer.folder / shown, self.root / shown]
         if shown.startswith(("/", "~")):
-            candidates = [type(self.root)(shown).expanduser()]
+            candidates = [Path(shown).expanduser()]
         for candidate in candidates:
             if candidate.exists():
                 return candidate, shown, True

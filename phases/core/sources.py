@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 from phases.core import archive, events
 from phases.core.errors import EngineError, EngineUnreachable, StepError
-from phases.core.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.core.work import Work
     from phases.protocol import FromDockerfile, FromImage
 
 
