@@ -21,10 +21,7 @@ SNAPSHOT = True
 # there and differs. --depth is repeated for a ref that the clone didn't bring.
 _CLONE = r"""
 url=$1 path=$2 branch=$3 ref=$4 depth=$5
-if ! command -v git >/dev/null; then
-    echo "git is missing in the image: install it in setup, or use a base image that has it" >&2
-    exit 127
-fi
+command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
 if [ -e "$path/.git" ]; then
     echo "$path holds a repository already" >&2
     exit 1
@@ -45,6 +42,11 @@ if git rev-parse --quiet --verify HEAD >/dev/null; then
     git read-tree -m -u HEAD
 fi
 """
+
+_REMEDIES = {
+    127: "install git in setup, or use a base image that has it",
+    128: "check url, branch and ref, and that the container can reach and may read the repository",
+}
 
 
 def slice(habitat: Habitat) -> Json:
@@ -80,6 +82,7 @@ def plan(habitat: Habitat) -> list[Step]:
                 args=(repo.url, repo.path, repo.branch, repo.ref, depth),
                 workdir="/",
                 env={"GIT_TERMINAL_PROMPT": "0"},
+                remedies=_REMEDIES,
             ),
         ]
         steps += [

@@ -41,7 +41,8 @@ class Run:
     """Run a script with `sh -e` in the container.
 
     user: a name of the image; args: $1, $2, … of the script, so that no value is ever spliced into
-    it; workdir: "" for the image's own; what: how a person would call it.
+    it; workdir: "" for the image's own; what: how a person would call it; remedies: what to do
+    about an exit code that is known to mean something.
     """
 
     user: str
@@ -51,6 +52,7 @@ class Run:
     args: tuple[str, ...] = ()
     workdir: str = ""
     env: dict[str, str] = field(default_factory=dict)
+    remedies: dict[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

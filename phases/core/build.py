@@ -147,7 +147,7 @@ class _Bench:
             except EngineError as error:
                 raise EngineError(
                     f"the build container can't be started ({error.message})",
-                    where=f"{work.habitat.name}: {work.phase.NAME}",
+                    where=work.place,
                     remedy="see that its image and volumes are whole",
                 ) from error
             self._running = True
@@ -208,14 +208,19 @@ class _Bench:
             err.close()
             self._accounts = None
         if code:
-            failure = CommandFailed(
-                f"{step.what} ended with exit code {code}",
-                where=step.origin,
-                remedy=f"mend it and run the same again; log: {self.work.shown_log}",
-                output=[*_command_lines(step), *rows],
-            )
-            failure.exit_code = code
-            raise failure
+            raise self._failure(step, code, rows)
+
+    def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
+        """What a command said last tells what is known to be wrong; anything else needs all of it."""
+        known = step.remedies.get(code)
+        said = next((row.strip() for row in reversed(rows) if row.strip()), "") if known else ""
+        return CommandFailed(
+            f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
+            where=step.origin,
+            remedy=f"{known or 'mend it and run the same again'}; log: {self.work.shown_log}",
+            output=[*_command_lines(step), *rows],
+            exit_code=code,
+        )
 
     def _put(self, entries: Iterable[Entry]) -> None:
         container, users = self._open(), self._known_accounts()
@@ -238,7 +243,7 @@ class _Bench:
             try:
                 self.work.engine.put(container, "/", spool)
             except EngineError as error:
-                raise replace_where(error, f"{self.work.habitat.name}: {self.work.phase.NAME}") from error
+                raise replace_where(error, self.work.place) from error
 
     def _add_parents(self, tar: tarfile.TarFile, dest: str, owner: tuple[int, int], seen: set[str]) -> None:
         """The folders above `dest` that are not there yet belong to whoever `dest` belongs to."""

@@ -22,7 +22,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -91,7 +91,9 @@ class StepError(HabitatError):
 class CommandFailed(StepError):
     """exit_code: as the command ended, 128 + n where signal n ended it."""
 
-    exit_code = 1
+    def __init__(self, message: str, *, exit_code: int, **context: Any) -> None:
+        super().__init__(message, **context)
+        self.exit_code = exit_code
 
 
 class PhaseTimeout(StepError):

@@ -58,6 +58,7 @@ class Project:
         self._hashes: dict[tuple[str, str, str | None], str] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
+        self._running: dict[str, Phase] = {}
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
@@ -147,6 +148,7 @@ class Project:
                 parent = self._parent(habitat, phase)
                 self.bus.emit(events.Notice(name, f"{phase.NAME} was built by the other run"))
                 return Built(self.assess(name).hashes[phase.NAME], parent, 0.0)
+        self._running[name] = phase
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
         parent = self._parent(habitat, phase)
@@ -157,6 +159,7 @@ class Project:
         self.forget_state(name)
         built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
+        del self._running[name]
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
         return built
 
@@ -180,11 +183,12 @@ class Project:
         for lock in self._locks.values():
             lock.release()
 
-    def abort(self) -> None:
-        """Take away what a build that was told to stop has open."""
+    def abort(self) -> list[str]:
+        """Take away what a build that was told to stop has open. Returns the tasks it was at."""
         for name in self._locks:
             self.engine.remove(self.build_container(name))
         self.release()
+        return [snapshots.task_name(phase, name) for name, phase in self._running.items()]
 
     def _parent(self, habitat: Habitat, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import threading
 import time
 from typing import IO, TYPE_CHECKING
@@ -39,7 +38,7 @@ class Screen:
             stream.reconfigure(errors="replace")
         self._stream = stream
         self.console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
-        self.live = self.console.is_terminal
+        self.live = self.console.is_interactive
         self._lock = threading.RLock()
         self._bars: dict[str, _Bar] = {}
         self._display: Live | None = None
@@ -116,9 +115,3 @@ class _Bars:
             running = duration(time.monotonic() - bar.started)
             table.add_row(bar.spinner, escape(bar.text), running, Text(" ".join(bar.last.split()), overflow="ellipsis"))
         return table
-
-
-def stderr_line(text: str) -> None:
-    """One line for a person, where no transcript is under way."""
-    assert sys.__stderr__
-    Screen(sys.__stderr__).plain(text, "red")

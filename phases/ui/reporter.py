@@ -139,10 +139,6 @@ class HabitatReporter:
             case events.Handover():
                 self.screen.close()
 
-    def stopped_at(self) -> str:
-        """What was running, for the line that says where an interrupted build stopped."""
-        return ", ".join(f"{b.running.NAME}:{b.name}" for b in self._builds.values() if b.running)
-
     # Lines
 
     def _of(self, task: Any) -> tuple[_Build | None, Phase | None]:

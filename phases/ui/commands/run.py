@@ -28,17 +28,19 @@ class Interrupted(KeyboardInterrupt):
 class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
-    Exit code: 0, 1 when a task failed, 2 when doit could not run one, 3 when no task ran at all;
-    128 + n when signal n ended it.
+    Exit code: 0; 1 when a task failed; 2 when others had to wait for it in vain; 3 when there was
+    no such task; 128 + n when signal n ended it.
     """
 
     def execute(self, params: Any, args: list[str]) -> int:
         try:
             with _signals():
-                return self._outcome(super().execute(params, args))
+                code = int(super().execute(params, args))
+            current_project().release()
         except Interrupted as stop:
-            current_project().abort()
-            sys.stderr.write("\nstopped: what was built is kept, the next run goes on from there\n")
+            at = ", ".join(current_project().abort())
+            where = f"stopped in {at}" if at else "stopped"
+            sys.stderr.write(f"\n{where}: what was built is kept, the next run goes on from there\n")
             return 128 + stop.number
         except HabitatError as error:
             sys.stderr.write(f"ERROR: {error}\n")
@@ -46,14 +48,8 @@ class Run(cmd_run.Run):
         except InvalidCommand as error:
             if not error.not_found:
                 raise
-            names = [task.name for task in self.task_list]
-            raise InvalidCommand(
-                f"there is no task '{error.not_found}': {did_you_mean(error.not_found, names)}"
-            ) from error
-
-    def _outcome(self, code: int) -> int:
-        """A task that waited for one that failed is no error of doit's."""
-        current_project().release()
+            remedy = did_you_mean(error.not_found, [task.name for task in self.task_list])
+            raise InvalidCommand(f"there is no task '{error.not_found}': {remedy}") from error
         return code
 
 
