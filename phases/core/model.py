@@ -163,6 +163,8 @@ class Habitat:
 
     def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
+        if not layer.folder.is_dir():
+            return ()
         ignore = self.ignore.also(*OWN_PHASE)
         if layer.name == "local" and self.has_dockerfile:
             ignore = ignore.and_(trees.dockerignore(self.folder))

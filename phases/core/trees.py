@@ -58,9 +58,7 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise ConfigError(
-            f"can't be read ({error.strerror})", where=str(path), remedy="check its permissions"
-        ) from error
+        raise _unreadable(path, error) from error
 
 
 class Ignore:
@@ -120,14 +118,24 @@ def _lines(path: Path) -> list[str]:
         raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy="mend or remove it") from error
 
 
+def _unreadable(path: Path, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"can't be read ({error.strerror})", where=str(path), remedy="check that it is there, and yours to read"
+    )
+
+
 def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
     """The root first, then everything below it by name; ignored folders are not entered.
 
     A root that is a link is followed, links below it are kept as links. Raises ConfigError for
     what can't be copied: devices, FIFOs, sockets.
     """
-    yield _item(root, "", root.stat())
-    if root.is_dir():
+    try:
+        info = root.stat()
+    except OSError as error:
+        raise _unreadable(root, error) from error
+    yield _item(root, "", info)
+    if stat.S_ISDIR(info.st_mode):
         yield from _walk(root, "", ignore)
 
 
@@ -135,9 +143,7 @@ def _walk(folder: Path, prefix: str, ignore: Ignore) -> Iterator[Item]:
     try:
         names = sorted(os.listdir(folder))  # noqa: PTH208 (a folder may hold ten thousand)
     except OSError as error:
-        raise ConfigError(
-            f"can't be read ({error.strerror})", where=str(folder), remedy="check its permissions"
-        ) from error
+        raise _unreadable(folder, error) from error
     for name in names:
         path, source = prefix + name, folder / name
         info = source.lstat()

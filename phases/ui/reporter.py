@@ -188,8 +188,8 @@ class HabitatReporter:
         if build := self._builds.get(event.habitat):
             build.running = None
         snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
-        text = _at(phase, "✅ ").append(phase.NAME, style="bold green")
-        self._say(event.habitat, text.append(f" ({duration(event.seconds)}){snapshot}"))
+        text = _at(phase, "✅ ", (phase.NAME, "bold green"), f" ({duration(event.seconds)})", (snapshot, "dim"))
+        self._say(event.habitat, text)
 
     def _pulled(self, event: events.Pulled) -> None:
         """On a terminal bytes of all layers, in a pipe a line for each thing that is over."""
@@ -215,7 +215,7 @@ class HabitatReporter:
         phase = phase_named(kind)
         if build and build.running and phase:
             seconds = duration(time.monotonic() - build.since)
-            self._say(name, _at(phase, "❌ ").append(phase.NAME, style="bold red").append(f" ({seconds})"))
+            self._say(name, _at(phase, "❌ ", (phase.NAME, "bold red"), f" ({seconds})"))
         for line in error.output:
             self._say(name, Text(f"    {line.expandtabs()}", style="red"))
         text = str(error)
@@ -225,8 +225,9 @@ class HabitatReporter:
             self._say(name, Text(f"❌ {label}{text}", style="bold red"))
 
 
-def _at(phase: Phase, text: str) -> Text:
-    return Text(f"[{percent(phase)}%] ", style="cyan").append(text, style="not dim default")
+def _at(phase: Phase, *parts: str | tuple[str, str]) -> Text:
+    """A line of a phase, with how far the build is. parts: text, or text and its style."""
+    return Text.assemble((f"[{percent(phase)}%] ", "cyan"), *parts)
 
 
 def _closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:
