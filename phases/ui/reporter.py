@@ -200,7 +200,7 @@ class HabitatReporter:
                 done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
         elif not self.screen.live:
-            self._say(event.habitat, Text(f"    {event.layer} {event.status}".rstrip(), style="dim"))
+            self._say(event.habitat, Text("    " + f"{event.layer} {event.status}".strip(), style="dim"))
 
     def _ready(self, build: _Build) -> None:
         seconds = duration(time.monotonic() - build.started)

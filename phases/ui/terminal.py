@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import select
-import shutil
 import signal
 import sys
 import termios
+import threading
 import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -23,7 +23,9 @@ class LocalTerminal:
 
     @property
     def interactive(self) -> bool:
-        return os.isatty(0) and os.isatty(1)
+        """Not for habitats started side by side (-n): one terminal can be handed to one command."""
+        in_turn = threading.current_thread() is threading.main_thread()
+        return in_turn and os.isatty(0) and os.isatty(1)
 
     def write(self, data: bytes, is_err: bool) -> None:
         stream = sys.__stderr__ if is_err else sys.__stdout__
@@ -63,7 +65,7 @@ def _raw(fd: int) -> Iterator[None]:
 @contextmanager
 def _resizing(process: Exec) -> Iterator[None]:
     def resize(*_: object) -> None:
-        size = shutil.get_terminal_size()
+        size = os.get_terminal_size(0)
         process.resize(size.lines, size.columns)
 
     resize()
