@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from phases.core.engine import ImageConfig
+    from phases.core.engine import ImageConfig, Stat
     from phases.protocol import Step
 
 PROFILE = "/etc/profile.d/habitat.sh"
@@ -94,6 +94,7 @@ class _Bench:
         self._container = ""
         self._running = False
         self._accounts: Accounts | None = None
+        self._found: set[str] = set()  # folders that are there
         timeout = work.habitat.timeouts.get(work.phase.NAME)
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout if timeout else None
@@ -207,6 +208,7 @@ class _Bench:
             out.close()
             err.close()
             self._accounts = None
+            self._found.clear()
         if code:
             raise self._failure(step, code, rows)
 
@@ -223,40 +225,49 @@ class _Bench:
         )
 
     def _put(self, entries: Iterable[Entry]) -> None:
-        container, users = self._open(), self._known_accounts()
-        seen: set[str] = set()
+        users = self._known_accounts()
+        made: set[str] = set()
         with tempfile.TemporaryFile() as spool:
             with tarfile.open(fileobj=spool, mode="w") as tar:
                 for entry in entries:
                     owner = users.ids(entry.owner, entry.origin)
                     dest = users.expand(entry.dest, entry.owner, entry.origin)
-                    self._add_parents(tar, dest, owner, seen)
+                    self._add_parents(tar, dest, owner, made)
                     mode = entry.mode
                     if entry.kind == "dir":
-                        there = self.work.engine.stat(container, dest)
-                        seen.add(dest)
+                        there = self._there(dest, made)
                         if there and (there.link or (there.is_dir and not entry.adopt)):
                             continue
-                        mode = there.mode if there and there.is_dir else mode
+                        if there and there.is_dir:
+                            mode = there.mode
+                        else:
+                            made.add(dest)
                     archive.add(tar, dest, entry.kind, mode, owner, entry.source, entry.content, entry.target)
             spool.seek(0)
             try:
-                self.work.engine.put(container, "/", spool)
+                self.work.engine.put(self._open(), "/", spool)
             except EngineError as error:
-                raise replace_where(error, self.work.place) from error
+                raise _placed(error, self.work.place) from error
 
-    def _add_parents(self, tar: tarfile.TarFile, dest: str, owner: tuple[int, int], seen: set[str]) -> None:
+    def _there(self, path: str, made: set[str]) -> Stat | None:
+        """What is at `path` before this Put; nothing is below a folder that this Put makes."""
+        if path in made or posixpath.dirname(path) in made:
+            return None
+        return self.work.engine.stat(self._open(), path)
+
+    def _add_parents(self, tar: tarfile.TarFile, dest: str, owner: tuple[int, int], made: set[str]) -> None:
         """The folders above `dest` that are not there yet belong to whoever `dest` belongs to."""
-        missing = []
+        missing: list[str] = []
         parent = posixpath.dirname(dest)
-        while parent not in seen and parent != "/":
-            seen.add(parent)
-            if self.work.engine.stat(self._container, parent):
+        while parent not in ("/", *self._found) and parent not in made:
+            if self._there(parent, made):
+                self._found.add(parent)
                 break
             missing.append(parent)
             parent = posixpath.dirname(parent)
         for path in reversed(missing):
             archive.add(tar, path, "dir", 0o755, owner)
+        made.update(missing)
 
     def _configure(self, step: Configure) -> None:
         changed = {
@@ -325,6 +336,6 @@ def _command_lines(step: Run) -> list[str]:
     return [] if step.args else [f"$ {line}" for line in step.script.strip().splitlines()]
 
 
-def replace_where(error: EngineError, where: str) -> EngineError:
+def _placed(error: EngineError, where: str) -> EngineError:
     """The same error with a place a person knows."""
     return type(error)(error.message, where=error.where or where, remedy=error.remedy, output=error.output)

@@ -6,6 +6,7 @@ an earlier one. Every error names the file and line it came from.
 
 from __future__ import annotations
 
+import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -195,9 +196,10 @@ class _Resolver:
     def _inside(self, text: str, *path: str | int, home: bool = True) -> str:
         """A path in the habitat: absolute, below ~ where `home` allows it, or relative to WORKDIR."""
         dest = self._one_line(self._text(text, *path), self.at(*path))
-        if dest.startswith("/") or (home and (dest == "~" or dest.startswith("~/"))):
-            return dest.rstrip("/") or "/"
-        return f"{(self.env.get('WORKDIR') or '/').rstrip('/')}/{dest.removeprefix('./').rstrip('/')}"
+        if home and (dest == "~" or dest.startswith("~/")):
+            return posixpath.normpath(dest)
+        # Two slashes at the beginning are kept by normpath, for a reason of POSIX's that is not ours.
+        return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", dest)).lstrip("/")
 
     def _outside(self, text: str, *path: str | int, must_exist: bool = True) -> tuple[Path, str, bool]:
         """A path on the host, how the config writes it, and whether it exists.

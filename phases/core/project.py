@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from phases.core import config, events, slices, snapshots
 from phases.core.build import carry_out
 from phases.core.engine import Bind
-from phases.core.errors import HabitatError
+from phases.core.errors import HabitatError, StateError
+from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
@@ -21,7 +22,7 @@ from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, phases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -74,6 +75,10 @@ class Project:
     def inventory(self) -> Inventory:
         return Inventory(self.engine)
 
+    @cached_property
+    def store(self) -> ImageStore:
+        return ImageStore(self.engine, self.inventory)
+
     @property
     def names(self) -> list[str]:
         return config.habitat_names(self.root)
@@ -107,8 +112,9 @@ class Project:
     def _assess(self, name: str) -> Assessment:
         habitat = self.habitat(name)
         if not habitat.has_dockerfile:
-            habitat = replace(habitat, base_id=self.inventory.id_of(habitat.base_image))
-            self._loaded[name] = habitat
+            base_id = self.inventory.id_of(habitat.base_image)
+            if base_id != habitat.base_id:
+                habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self._hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
@@ -128,7 +134,7 @@ class Project:
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
 
-    def forget_state(self, name: str) -> None:
+    def look_again(self, name: str) -> None:
         """What is on the engine may have changed: look again."""
         with self._guard:
             self._assessed.pop(name, None)
@@ -141,30 +147,29 @@ class Project:
 
         Another run may be building the same habitat: then this waits, and looks again.
         """
+        if self._built_by_another_run(name, phase):
+            self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
+            return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
         habitat = self.habitat(name)
-        if self._lock(name):
-            self.forget_state(name)
-            if phase.NAME not in self.assess(name).stale:
-                parent = self._parent(habitat, phase)
-                self.bus.emit(events.Notice(name, f"{phase.NAME} was built by the other run"))
-                return Built(self.assess(name).hashes[phase.NAME], parent, 0.0)
         self._running[name] = phase
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
-        parent = self._parent(habitat, phase)
-        image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
-        self._supersede(name, phase)
-        if image:
-            self._tag(name, phase, image)
-        self.forget_state(name)
-        built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
-        snapshot = snapshots.snapshot_tag(name, phase) if image else ""
+        try:
+            parent = self._parent(name, phase)
+            image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
+            self._publish(name, phase, image)
+            built = Built(self.assess(name).hashes[phase.NAME], parent, time.monotonic() - started)
+        except HabitatError:
+            # Not when a signal ends it: `abort` is to say where that was.
+            del self._running[name]
+            raise
         del self._running[name]
+        snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
         return built
 
-    def _lock(self, name: str) -> bool:
-        """Take the habitat's build lock, and clear what a killed run left. Returns whether it waited."""
+    def _built_by_another_run(self, name: str, phase: Phase) -> bool:
+        """Take the habitat's lock, if this run doesn't have it, and see what happened before that."""
         with self._guard:
             if name in self._locks:
                 return False
@@ -173,34 +178,40 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
-        waited = lock.acquire(on_wait)
+        was_stale = phase.NAME in self.assess(name).stale
+        lock.acquire(on_wait)
+        # Whoever had the lock before may have been killed.
         self.engine.remove(self.build_container(name))
-        self._sweep(name)
-        return waited
+        self.store.sweep(name)
+        self.look_again(name)
+        return was_stale and phase.NAME not in self.assess(name).stale
 
-    def release(self) -> None:
-        """Let other runs build."""
-        for lock in self._locks.values():
+    def release(self, name: str) -> None:
+        """Let other runs build the habitat."""
+        if lock := self._locks.pop(name, None):
             lock.release()
 
-    def abort(self) -> list[str]:
+    def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
-        for name in self._locks:
-            self.engine.remove(self.build_container(name))
-        self.release()
+        for name in list(self._locks):
+            if name in self._running:
+                self.engine.remove(self.build_container(name))
+            self.release(name)
         return [snapshots.task_name(phase, name) for name, phase in self._running.items()]
 
-    def _parent(self, habitat: Habitat, phase: Phase) -> str:
+    def _parent(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""
-        before = last_snapshot(habitat_phases(habitat), phase)
-        image = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, before)) if before else None
-        if before and image is None:
+        before = last_snapshot(self.phases(name), phase)
+        if before is None:
+            return ""
+        image = self.inventory.tagged(snapshots.snapshot_tag(name, before))
+        if image is None:
             raise HabitatError(
-                f"image {snapshots.snapshot_tag(habitat.name, before)} is gone",
-                where=f"{habitat.name}: {phase.NAME}",
+                f"image {snapshots.snapshot_tag(name, before)} is gone",
+                where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
-        return image.id if image else ""
+        return image.id
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
         return Work(
@@ -226,7 +237,7 @@ class Project:
         def labels(parent: str, seconds: float) -> dict[str, str]:
             if phase.ID == 1 and not habitat.has_dockerfile:
                 # The base may have been pulled just now: its id belongs to the slice.
-                self.forget_state(habitat.name)
+                self.look_again(habitat.name)
             hashes = self.assess(habitat.name).hashes
             phases = habitat_phases(habitat)
             return {
@@ -240,33 +251,19 @@ class Project:
 
         return labels
 
-    def _supersede(self, name: str, phase: Phase) -> None:
-        """The phase was built anew: what rests on its old result is nobody's any more."""
+    def _publish(self, name: str, phase: Phase, image: str) -> None:
+        """Make `image` the result of `phase`; what rests on the old one is nobody's any more.
+
+        In this order, a kill at any point leaves what is either right or known to be invalid.
+        """
         phases = self.phases(name)
         later = phases[phases.index(phase) + 1 :]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
-        self._untag(name, later)
-
-    def _tag(self, name: str, phase: Phase, image: str) -> None:
-        """Move the phase's tag to its new image; the replaced one goes, unless it is in use."""
-        old = self.inventory.tagged(snapshots.snapshot_tag(name, phase))
-        self.engine.tag(image, snapshots.snapshot_tag(name, phase))
-        if phase.NAME == "final":
-            self.engine.tag(image, snapshots.final_tag(name))
-        if old and old.id != image:
-            self.engine.remove_image(old.id)
-
-    def _untag(self, name: str, phases: Sequence[Phase]) -> int:
-        """Take the tags of phases away, the last first. Returns how many images there were."""
-        tags = [snapshots.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
-        if any(phase.NAME == "final" for phase in phases):
-            tags.insert(0, snapshots.final_tag(name))
-        found = [image for tag in tags if (image := self.inventory.tagged(tag))]
-        for tag in tags:
-            if self.inventory.tagged(tag):
-                self.engine.untag(tag)
-        return len({image.id for image in found})
+        self.store.withdraw(name, later)
+        if image:
+            self.store.publish(name, phase, image)
+        self.look_again(name)
 
     # Cleaning
 
@@ -275,11 +272,6 @@ class Project:
         states = state_dir(self.root, "")
         left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
         return sorted({*self.names, *left})
-
-    def images_of(self, name: str) -> int:
-        """How many images `clean_all` would remove."""
-        prefix = f"{snapshots.repository(name)}:"
-        return len({image.id for image in self.inventory.all() if any(tag.startswith(prefix) for tag in image.tags)})
 
     def containers_of(self, name: str) -> list[str]:
         """The names of containers made from any of the habitat's images, but for a build's own."""
@@ -293,34 +285,33 @@ class Project:
         """
         phases = self.phases(name)
         gone = phases[phases.index(first) :]
-        count = self._untag(name, gone)
-        self._sweep(name)
+        count = self.store.withdraw(name, gone)
+        self.store.sweep(name)
         for phase in gone:
-            for path in state_dir(self.root, name).glob(f"{slug(phase)}.*"):
-                path.unlink(missing_ok=True)
-        self.forget_state(name)
+            self._discard(state_dir(self.root, name).glob(f"{slug(phase)}.*"))
+        self.look_again(name)
         return count
 
     def clean_all(self, name: str) -> int:
         """Everything of a habitat but the containers a person started. Returns how many images."""
         self.engine.remove(self.build_container(name))
-        count = self._untag(name, PHASES)
-        self._sweep(name)
+        count = self.store.withdraw(name, PHASES)
+        self.store.sweep(name)
         folder = state_dir(self.root, name)
         if folder.is_dir():
-            for path in folder.iterdir():
-                path.unlink(missing_ok=True)
-            folder.rmdir()
-        self.forget_state(name)
+            self._discard([*folder.iterdir(), folder])
+        self.look_again(name)
         return count
 
-    def _sweep(self, name: str) -> None:
-        """Remove images of ours without a tag that nothing uses: replaced ones, and a killed run's."""
-        self.inventory.refresh()
-        for image in self.inventory.all():
-            if not image.tags and image.labels.get(snapshots.LABEL_NAME) == name:
-                self.engine.remove_image(image.id)
-        self.inventory.refresh()
+    @staticmethod
+    def _discard(paths: Iterable[Path]) -> None:
+        for path in paths:
+            try:
+                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+            except OSError as error:
+                raise StateError(
+                    f"can't be removed ({error.strerror})", where=str(path), remedy="remove it by hand"
+                ) from error
 
 
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:

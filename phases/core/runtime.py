@@ -50,6 +50,7 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     one made from an older image is kept under another name. Raises HabitatError.
     """
     habitat, engine = project.habitat(name), project.engine
+    project.release(name)  # its command may go on for hours
     container = _container(project, habitat)
     try:
         _await_init(project, habitat, container)

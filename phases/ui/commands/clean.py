@@ -38,7 +38,7 @@ class Clean(cmd_clean.Clean):
         for name in project.cleanable():
             kept = project.containers_of(name)
             verb = "would remove" if dryrun else "removed"
-            count = project.images_of(name) if dryrun else project.clean_all(name)
+            count = project.store.count(name) if dryrun else project.clean_all(name)
             if count or not dryrun:
                 self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}\n")
             for container in kept:

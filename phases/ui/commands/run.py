@@ -36,9 +36,9 @@ class Run(cmd_run.Run):
         try:
             with _signals():
                 code = int(super().execute(params, args))
-            current_project().release()
+            current_project().close()
         except Interrupted as stop:
-            at = ", ".join(current_project().abort())
+            at = ", ".join(current_project().close())
             where = f"stopped in {at}" if at else "stopped"
             sys.stderr.write(f"\n{where}: what was built is kept, the next run goes on from there\n")
             return 128 + stop.number

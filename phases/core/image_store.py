@@ -1,0 +1,56 @@
+"""The images of habitats on the engine: their tags, and when they go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phases.core.engine import Engine
+    from phases.core.snapshots import Inventory
+    from phases.protocol import Phase
+
+
+class ImageStore:
+    def __init__(self, engine: Engine, inventory: Inventory) -> None:
+        self._engine = engine
+        self._inventory = inventory
+
+    def publish(self, name: str, phase: Phase, image: str) -> None:
+        """Move the phase's tag to its new image; the replaced one goes, unless something uses it."""
+        tag = snapshots.snapshot_tag(name, phase)
+        old = self._inventory.tagged(tag)
+        self._engine.tag(image, tag)
+        if phase.NAME == "final":
+            self._engine.tag(image, snapshots.final_tag(name))
+        if old and old.id != image:
+            self._engine.remove_image(old.id)
+
+    def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
+        """Take the tags of phases away, the last first, and so the images that nothing uses.
+
+        Returns how many images had one.
+        """
+        tags = [snapshots.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
+        if any(phase.NAME == "final" for phase in phases):
+            tags.insert(0, snapshots.final_tag(name))
+        found = [(tag, image) for tag in tags if (image := self._inventory.tagged(tag))]
+        for tag, _ in found:
+            self._engine.untag(tag)
+        return len({image.id for _, image in found})
+
+    def sweep(self, name: str) -> None:
+        """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
+        self._inventory.refresh()
+        for image in self._inventory.all():
+            if not image.tags and image.labels.get(snapshots.LABEL_NAME) == name:
+                self._engine.remove_image(image.id)
+        self._inventory.refresh()
+
+    def count(self, name: str) -> int:
+        """How many images have a tag of the habitat's."""
+        prefix = f"{snapshots.repository(name)}:"
+        return len({image.id for image in self._inventory.all() if any(tag.startswith(prefix) for tag in image.tags)})
