@@ -114,7 +114,10 @@ def assess(
             break
         if not phase.SNAPSHOT:
             continue
-        if flaw := _flaw(habitat, phases[: index + 1], hashes, found, inventory):
+        if found[phase.NAME] is None:
+            built = stamps.read(task_name(phase, habitat))
+            flaws[phase.NAME] = f"image {snapshot_tag(habitat, phase)} is {'gone' if built else 'not there yet'}"
+        elif flaw := _flaw(habitat, phases[: index + 1], hashes, found, inventory):
             flaws[phase.NAME] = flaw
         else:
             deepest = index
@@ -140,8 +143,7 @@ def _flaw(
     phase = phases[-1]
     image = found[phase.NAME]
     tag = snapshot_tag(habitat, phase)
-    if image is None:
-        return f"there is no image {tag}"
+    assert image, "only of a snapshot that is there"
     if phase.NAME == "final":
         final = inventory.tagged(final_tag(habitat))
         if final is None or final.id != image.id:

@@ -39,9 +39,10 @@ class Clean(cmd_clean.Clean):
             kept = project.containers_of(name)
             verb = "would remove" if dryrun else "removed"
             count = project.store.count(name) if dryrun else project.clean_all(name)
-            if count or not dryrun:
+            if count:
                 self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}\n")
             for container in kept:
                 self.outstream.write(
-                    f"{name}: container {container} stays; when you need nothing of it: docker rm {container}\n"
+                    f"{name}: container {container} stays, with its image; when you need nothing of it: "
+                    f"docker rm {container} && doit clean\n"
                 )
