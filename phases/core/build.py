@@ -77,7 +77,7 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
 def _open_log(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", errors="replace")
+        return path.open("w", encoding="utf-8", errors="replace")
     except OSError as error:
         raise StateError(
             f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
@@ -159,11 +159,15 @@ class _Bench:
             self.work.engine.remove(self._container)
 
     def commit(self, labels: dict[str, str]) -> str:
-        """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set."""
+        """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.
+
+        An image that runs nothing gets a shell: the engine takes an empty CMD for none given.
+        """
         image = self.image
+        command = image.command or (() if image.entrypoint else ("/bin/sh",))
         changes = [
             f"ENTRYPOINT {json.dumps(list(image.entrypoint))}",
-            f"CMD {json.dumps(list(image.command))}",
+            f"CMD {json.dumps(list(command))}",
             f"USER {_instruction(image.user or '0')}",
             f"WORKDIR {_instruction(image.workdir or '/')}",
             *(f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()),

@@ -6,6 +6,7 @@ an earlier one. Every error names the file and line it came from.
 
 from __future__ import annotations
 
+import math
 import posixpath
 import re
 from pathlib import Path
@@ -161,7 +162,7 @@ class _Resolver:
             tests=tuple(self._test(i, text) for i, text in enumerate(config.tests)),
             entry=EntryPoint(
                 self._text(config.entry.init_command, "entry", "init_command"),
-                config.entry.startup_delay,
+                self._delay(config.entry.startup_delay),
                 self._text(config.entry.command, "entry", "command"),
             ),
             debug=config.debug,
@@ -306,6 +307,12 @@ class _Resolver:
         inside = source.is_relative_to(layer.folder)
         place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"
         return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108
+
+    def _delay(self, seconds: float) -> float:
+        if not 0 <= seconds < math.inf:
+            where = self.at("entry", "startup_delay")
+            raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy="write seconds, from 0 on")
+        return seconds
 
     def _timeouts(self) -> dict[str, float]:
         result = {}

@@ -286,14 +286,16 @@ class DockerEngine:
             )
             if watchdog:
                 watchdog.start()
+            stream: Any = self._api.exec_start(made["Id"], stream=True, demux=True)
             try:
-                for out, err in self._api.exec_start(made["Id"], stream=True, demux=True):
+                for out, err in stream:
                     for data, is_err in ((out, False), (err, True)):
                         if data and on_output:
                             on_output(data, is_err)
             finally:
                 if watchdog:
                     watchdog.cancel()
+                _close(stream)
             if expired.is_set():
                 raise PhaseTimeout("timed out")
             return _exit_code(self._api.exec_inspect(made["Id"]))
@@ -318,16 +320,21 @@ class DockerEngine:
             return running
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        api: Any = self._api
+        url = api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no such parameter)
+        params = {"path": folder, "noOverwriteDirNonDir": "true"}
         with _translated(f"copying into {folder}"):
-            self._api.put_archive(container, folder, archive)
+            api._raise_for_status(api.put(url, params=params, data=archive, timeout=_PATIENCE))  # noqa: SLF001
 
     def get(self, container: str, path: str) -> bytes | None:
         try:
             with _translated(f"reading {path}"):
                 chunks, stat = self._api.get_archive(container, path)
                 data = b"".join(chunks)
-        except NotFound:
-            return None
+        except EngineError as error:
+            if _nothing_there(error):
+                return None
+            raise
         if link := stat.get("linkTarget"):
             return self.get(container, link)
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
@@ -340,9 +347,9 @@ class DockerEngine:
         url = api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no call for HEAD)
         with _translated(f"looking at {path}"):
             answer = api.head(url, params={"path": path}, timeout=_PATIENCE)
-            if answer.status_code == 404:
-                return None
-            api._raise_for_status(answer)  # noqa: SLF001
+        if answer.status_code != 200:
+            # HEAD doesn't say why not.
+            return None if self.get(container, path) is None else Stat(is_dir=False, mode=0)
         found = decode_json_header(answer.headers["x-docker-container-path-stat"])
         mode = int(found["mode"])
         special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
@@ -387,6 +394,22 @@ class _TtyExec:
 
     def close(self) -> None:
         self._response.close()
+
+
+def _close(stream: Any) -> None:
+    """Give back the connection of a command's output, which docker-py leaves open."""
+    # The other side may have closed it already; one over SSH can't be.
+    with contextlib.suppress(OSError, docker.errors.DockerException):
+        stream.close()
+    stream._response.close()  # noqa: SLF001
+
+
+def _nothing_there(error: EngineError) -> bool:
+    """Whether a path leads nowhere; a part of it that is no folder is a server error to the engine."""
+    text = error.message.lower()
+    return "no such container" not in text and (
+        isinstance(error, NotFound) or "not a directory" in text or "too many links" in text
+    )
 
 
 def _exit_code(found: Mapping[str, Any]) -> int:

@@ -141,7 +141,10 @@ class Engine(Protocol):
         """Running or not, those with the label (`key` or `key=value`) and the prefix."""
 
     def commit(self, container: str, changes: Sequence[str]) -> str:
-        """changes: Dockerfile instructions for the image's config. Returns the id of an image without a tag."""
+        """changes: Dockerfile instructions for the image's config. Returns the id of an image without a tag.
+
+        Where neither ENTRYPOINT nor CMD names anything, the container's command stays.
+        """
 
     def execute(
         self,
@@ -168,7 +171,10 @@ class Engine(Protocol):
         """How many commands of `execute` and `execute_tty` still run in it, whoever started them."""
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
-        """Unpack a tar in an existing folder of the container, started or not."""
+        """Unpack a tar in an existing folder of the container, started or not.
+
+        A folder never takes the place of a file, nor a file that of a folder: EngineError.
+        """
 
     def get(self, container: str, path: str) -> bytes | None:
         """The content of a file, links followed; None where there is none."""

@@ -108,7 +108,13 @@ _SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
 def _invalid(text: str, tree: Tree) -> ConfigError:
     """msgspec's message in a person's words, with the place in the file."""
     problem, _, at = text.partition(" - at `$")
-    path = tuple(int(number) if number else key for number, key in _SEGMENT.findall(at.rstrip("`")) if number or key)
+    expected = re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem)
+    path: tuple[str | int, ...] = ()
+    for index, key in _SEGMENT.findall(at.rstrip("`")):
+        if index or key:
+            path = (*path, int(index) if index else key)
+        else:  # msgspec says only that it is some value of a mapping whose keys are free
+            path = (*path, *_first_of_kind(tree, path, expected[2] if expected else ""))
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     prefix = f"{shown}: " if shown else ""
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
@@ -119,12 +125,20 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     where = tree.origin_of(path)
     if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
         return ConfigError(f"{prefix}'{match[1]}' is missing", where=where, remedy="add it")
-    if match := re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem):
-        wanted = " or ".join(_NAMES.get(word, word) for word in match[1].split(" | "))
+    if expected:
+        wanted = " or ".join(_NAMES.get(word, word) for word in expected[1].split(" | "))
         return ConfigError(
-            f"{prefix}must be {wanted}, is {_NAMES.get(match[2], match[2])}", where=where, remedy="mend it"
+            f"{prefix}must be {wanted}, is {_NAMES.get(expected[2], expected[2])}", where=where, remedy="mend it"
         )
     return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
+
+
+def _first_of_kind(tree: Tree, path: tuple[str | int, ...], kind: str) -> tuple[str, ...]:
+    """The first key of the mapping at `path` whose value is of the JSON kind."""
+    types = {"str": str, "array": list, "object": dict}
+    mapping = tree.at(path)
+    found = mapping.value.items() if mapping and isinstance(mapping.value, dict) else ()
+    return next(((key,) for key, child in found if isinstance(child.value, types.get(kind, ()))), ())
 
 
 def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:

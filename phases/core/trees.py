@@ -98,20 +98,24 @@ def dockerignore(folder: Path) -> Ignore:
         return f"{'!' if negated else ''}/{os.path.normpath(pattern)}"
 
     rows = (line.strip() for line in _lines(folder / ".dockerignore"))
-    spec = pathspec.PathSpec.from_lines("gitwildmatch", [anchored(row) for row in rows if row and row[0] != "#"])
-    keeps = any(pattern.include is False for pattern in spec.patterns)
+    spec = pathspec.PathSpec.from_lines("gitignore", [anchored(row) for row in rows if row and row[0] != "#"])
+    patterns = [pattern for pattern in spec.patterns if pattern.include is not None]
+    keeps = any(pattern.include is False for pattern in patterns)
 
     def matches(path: str) -> bool:
         if path in ("Dockerfile", ".dockerignore") or (keeps and path.endswith("/")):
             return False
-        return spec.match_file(path.removesuffix("/"))
+        parts = path.removesuffix("/").split("/")
+        lineage = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
+        decisive = (p for p in reversed(patterns) if any(p.match_file(place) for place in lineage))
+        return next((bool(pattern.include) for pattern in decisive), False)
 
     return Ignore(matches)
 
 
 def _lines(path: Path) -> list[str]:
     try:
-        return path.read_text().splitlines()
+        return path.read_text(encoding="utf-8").splitlines()
     except FileNotFoundError:
         return []
     except (OSError, UnicodeDecodeError) as error:

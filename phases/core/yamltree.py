@@ -27,7 +27,7 @@ _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
-_BLOCK_IN_LIST = re.compile(r"^\s*-\s*[|>][+-]?\d?\s*$")
+_BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
 
 
 @dataclass(slots=True)
@@ -52,13 +52,23 @@ class Tree:
             return [tree.plain() for tree in self.value]
         return self.value
 
+    def at(self, path: tuple[str | int, ...]) -> Tree | None:
+        """The value at `path`; None if there is none."""
+        tree: Tree | None = self
+        for part in path:
+            value = tree.value if tree else None
+            if isinstance(value, dict):
+                tree = value.get(str(part))
+            elif isinstance(value, list) and isinstance(part, int) and part < len(value):
+                tree = value[part]
+            else:
+                return None
+        return tree
+
     def origin_of(self, path: tuple[str | int, ...]) -> Origin:
         """Where `path` stands, or the nearest of its ancestors that stands anywhere."""
-        if path and isinstance(self.value, dict) and path[0] in self.value:
-            return self.value[str(path[0])].origin_of(path[1:])
-        if path and isinstance(self.value, list) and isinstance(path[0], int) and path[0] < len(self.value):
-            return self.value[path[0]].origin_of(path[1:])
-        return self.origin
+        found = self.at(path)
+        return found.origin if found else self.origin_of(path[:-1])
 
 
 def load(path: Path, *, layer: str, shown: str) -> Tree:
@@ -109,7 +119,7 @@ class _Grafter:
         if self.count > _MAX_NODES:
             raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self.shown, remedy="use fewer aliases")
         if isinstance(node, yaml.ScalarNode):
-            empty = node.style is None and node.value in _NULLS
+            empty = not node.style and node.value in _NULLS  # plain: None or "", as the loader is
             return Tree(None if empty else str(node.value), origin)
         if id(node) in self.open:
             raise ConfigError("an alias contains itself", where=origin, remedy="write the value out")
@@ -143,12 +153,20 @@ class _Grafter:
 def _broken(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> ConfigError:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
-    where = Origin(layer, shown, line + 1, column + 1)
-    before = [row for row in text.splitlines()[:line] if row.strip()]
-    if before and _BLOCK_IN_LIST.match(before[-1]):
-        return ConfigError(
-            f"the text under `{before[-1].strip()}` is not indented",
-            where=where,
-            remedy="indent each of its lines further than the dash",
-        )
-    return ConfigError(f"is not YAML: {error.problem or error.context}", where=where, remedy="mend the line")
+    rows = text.splitlines()[: line + 1]
+    for number, row in enumerate(rows):
+        block = _BLOCK_IN_LIST.fullmatch(row)
+        below = next((n for n in range(number + 1, len(rows)) if rows[n].strip()), None)
+        if block and below is not None and len(rows[below]) - len(rows[below].lstrip()) == len(block[1]):
+            if rows[below].lstrip().startswith("- "):
+                continue  # an empty block, and the next element
+            return ConfigError(
+                f"the text under `{row.strip()}` is not indented",
+                where=Origin(layer, shown, below + 1),
+                remedy="indent each of its lines further than the dash",
+            )
+    return ConfigError(
+        f"is not YAML: {error.problem or error.context}",
+        where=Origin(layer, shown, line + 1, column + 1),
+        remedy="mend the line",
+    )
