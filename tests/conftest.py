@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 import textwrap
+import threading
+import time
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Self
 
 import pytest
 
 from phases.core import docker_engine
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from phases.core.docker_engine import DockerEngine
 
@@ -134,7 +137,7 @@ def busybox(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> I
     (root / "etc" / "group").write_text("root:x:0:\n")
     import_image(root, BUSYBOX)
     yield BUSYBOX
-    engine.untag(BUSYBOX)
+    # engine.untag(BUSYBOX)  (several sessions share it just now)
 
 
 def import_image(root: Path, reference: str, *changes: str) -> None:
@@ -169,3 +172,128 @@ def clear(engine: DockerEngine, name: str) -> None:
     for image in engine.images():
         if not image.tags and image.labels.get("habitat.name") == name:
             engine.remove_image(image.id)
+
+
+# For the tests of the whole program on the real engine
+
+
+def fresh_name() -> str:
+    """As the `name` fixture gives it, for what lives longer than a test; ends with `clear`."""
+    return f"{PREFIX}-{uuid.uuid4().hex[:8]}"
+
+
+def docker(*argv: str) -> str:
+    """What a docker command that has to succeed prints."""
+    done = subprocess.run(("docker", *argv), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"docker {' '.join(argv)}: {done.stderr}"
+    return done.stdout.strip()
+
+
+def inspect(image: str) -> dict[str, Any]:
+    """An image as the engine describes it: Id, Config, RootFS, …"""
+    found: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
+    return found[0]
+
+
+def snapshots(name: str) -> dict[str, str]:
+    """What the engine has of a habitat: tag to image id."""
+    rows = docker("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{name}").splitlines()
+    return {tag: image for tag, image in (row.split() for row in rows) if tag != "<none>"}
+
+
+def untagged(name: str) -> list[str]:
+    """Images of a habitat without a tag, those that tagged ones rest on apart."""
+    label = f"label=habitat.name={name}"
+    return docker("image", "ls", "--quiet", "--filter", "dangling=true", "--filter", label).split()
+
+
+def build_containers(name: str) -> list[str]:
+    return docker("container", "ls", "--all", "--quiet", "--filter", f"name=habitat_build_{name}").split()
+
+
+def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.02)
+
+
+class Running:
+    """A `doit ARGS` that goes on while the test looks at it. lines: what it has said so far."""
+
+    def __init__(self, project: Project, *args: str) -> None:
+        self.process = subprocess.Popen(
+            (sys.executable, "-m", "doit", *args),
+            cwd=project.root,
+            env={**os.environ, "COLUMNS": "200"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self.lines: list[str] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.end()
+
+    def _read(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as stream:
+            self.lines.extend(stream)
+
+    @property
+    def out(self) -> str:
+        return "".join(self.lines)
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has said `text`."""
+        wait_until(lambda: text in self.out or self.process.poll() is not None)
+        assert text in self.out, self.out
+
+    def end(self, seconds: float = 60) -> Ended:
+        """Wait for its end."""
+        code = self.process.wait(seconds)
+        self._reader.join(seconds)
+        return Ended(code, self.out)
+
+
+@pytest.fixture(scope="session")
+def git_image(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The tiny image with this machine's git in it, and with an entrypoint, a command and more of its own."""
+    root = tmp_path_factory.mktemp("git")
+    git = shutil.which("git")
+    assert git
+    libraries = subprocess.run(["ldd", git], capture_output=True, text=True, check=True).stdout
+    for source in (git, *(word for word in libraries.split() if word.startswith("/"))):
+        target = root / ("usr/bin/git" if source == git else source[1:])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    (root / "usr/bin/git-upload-pack").symlink_to("git")
+    (root / "usr/share/git-core/templates").mkdir(parents=True)
+    # The repositories that are cloned belong to whoever runs the tests.
+    (root / "etc").mkdir()
+    (root / "etc" / "gitconfig").write_text("[safe]\n\tdirectory = *\n")
+    reference = f"{PREFIX}-git-{uuid.uuid4().hex[:8]}:1"
+    container = docker("container", "create", busybox, "true")
+    docker("container", "cp", f"{root}/.", f"{container}:/")
+    changes = ('ENTRYPOINT ["/bin/env"]', 'CMD ["true"]', "WORKDIR /tmp", "ENV ORIGIN=image", "LABEL maker=tests")
+    docker("container", "commit", *(part for change in changes for part in ("--change", change)), container, reference)
+    docker("container", "rm", container)
+    yield reference
+    engine.untag(reference)
+
+
+@pytest.fixture(scope="session")
+def tiny(engine: DockerEngine, busybox: str) -> Iterator[str]:
+    """The tiny image, under a name that no other session moves to an image of its own."""
+    reference = f"{PREFIX}-base-{uuid.uuid4().hex[:8]}:1"
+    engine.tag(busybox, reference)
+    yield reference
+    engine.untag(reference)

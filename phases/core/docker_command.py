@@ -43,7 +43,10 @@ def _has_buildkit(program: str) -> bool:
     """Clients from 23 on need the buildx component for it, older ones have it built in."""
 
     def ask(*argv: str) -> str:
-        done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
+        try:
+            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
+        except OSError:
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     if ask("buildx", "version"):
@@ -65,9 +68,11 @@ def build(command: DockerCommand, context: IO[bytes], on_line: OnLine) -> str:
         argv = [command.program, "build", "--iidfile", str(id_file), *plain, "-"]
         env = {**os.environ, "DOCKER_BUILDKIT": "1" if command.buildkit else "0", "DOCKER_CLI_HINTS": "false"}
         splitter = LineSplitter(on_line)
-        with subprocess.Popen(
-            argv, stdin=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env
-        ) as process:
+        try:
+            process = subprocess.Popen(argv, stdin=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+        except OSError as error:
+            raise EngineError(f"{command.program} can't be run ({error.strerror})") from error
+        with process:
             assert process.stdout
             try:
                 while data := os.read(process.stdout.fileno(), 65536):

@@ -104,7 +104,9 @@ def _container(project: Project, habitat: Habitat) -> Container:
 
 def _keep(project: Project, habitat: str, old: Container) -> None:
     """Set a container of an older image aside; somebody's work may be in it."""
-    aside = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
+    aside = next(name for name in names if not project.engine.container(name))
     project.engine.rename(old.id, aside)
     if old.running and not project.engine.running_execs(old.id):
         project.engine.stop(old.id)
