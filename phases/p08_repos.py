@@ -22,6 +22,7 @@ SNAPSHOT = True
 _CLONE = r"""
 url=$1 path=$2 branch=$3 ref=$4 depth=$5
 command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
+case $path in "~"*) path=$HOME${path#"~"} ;; esac
 if [ -e "$path/.git" ]; then
     echo "$path holds a repository already" >&2
     exit 1

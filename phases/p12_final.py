@@ -27,7 +27,7 @@ def slice(habitat: Habitat) -> Json:
 def plan(habitat: Habitat) -> list[Step]:
     """The entrypoint of the base image goes: a habitat is entered by its own command."""
     release = f"HABITAT={habitat.name}\nPHASES={ID}\n".encode()
-    command = ("/bin/sh", "-c", habitat.entry.command) if habitat.entry.command else ("/bin/sh",)
+    command = ("/bin/sh", "-c", "--", habitat.entry.command) if habitat.entry.command else ("/bin/sh",)
     return [
         Put((Entry(RELEASE_FILE, "file", "root", 0o644, habitat.base_origin, content=release),)),
         Configure(user=habitat.user, workdir=habitat.workdir, entrypoint=(), command=command),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -30,7 +31,8 @@ ROOT = Path(__file__).resolve().parent.parent
 PREFIX = "habtest"
 
 DEBIAN = "debian:bookworm-slim"
-BUSYBOX = f"{PREFIX}-busybox:1"
+#: One for each session: two at once would take each other's away.
+BUSYBOX = f"{PREFIX}-busybox:{os.getpid()}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -137,7 +139,7 @@ def busybox(engine: DockerEngine, tmp_path_factory: pytest.TempPathFactory) -> I
     (root / "etc" / "group").write_text("root:x:0:\n")
     import_image(root, BUSYBOX)
     yield BUSYBOX
-    # engine.untag(BUSYBOX)  (several sessions share it just now)
+    engine.untag(BUSYBOX)
 
 
 def import_image(root: Path, reference: str, *changes: str) -> None:
@@ -256,6 +258,11 @@ class Running:
         """Wait until it has said `text`."""
         wait_until(lambda: text in self.out or self.process.poll() is not None)
         assert text in self.out, self.out
+
+    def settle(self, seconds: float = 3) -> None:
+        """Wait until it has ended, or for as long as it takes to be sure that it waits for something."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(seconds)
 
     def end(self, seconds: float = 60) -> Ended:
         """Wait for its end."""

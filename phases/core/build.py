@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 import shlex
 import tarfile
 import tempfile
@@ -70,6 +71,11 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
                 return ""
             seconds = time.monotonic() - started
             return bench.commit(labels(parent or bench.image.id, seconds))
+        except EngineError as error:
+            # The engine's own words know neither the place nor what to do.
+            error.where = error.where or work.place
+            error.remedy = error.remedy or f"run the same again; log: {work.shown_log}"
+            raise
         finally:
             bench.clear()
 
@@ -148,7 +154,6 @@ class _Bench:
             except EngineError as error:
                 raise EngineError(
                     f"the build container can't be started ({error.message})",
-                    where=work.place,
                     remedy="see that its image and volumes are whole",
                 ) from error
             self._running = True
@@ -194,9 +199,9 @@ class _Bench:
         try:
             code = work.engine.execute(
                 container,
-                ("/bin/sh", "-e", "-c", step.script, "sh", *step.args),
+                ("/bin/sh", "-e", "-c", "--", step.script, "sh", *step.args),
                 user=step.user,
-                workdir=step.workdir or self.image.workdir,
+                workdir=self._known_accounts().expand(step.workdir or self.image.workdir, step.user, step.origin),
                 env=step.env,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
                 timeout=left,
@@ -219,7 +224,9 @@ class _Bench:
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
         """What a command said last tells what is known to be wrong; anything else needs all of it."""
         known = step.remedies.get(code)
-        said = next((row.strip() for row in reversed(rows) if row.strip()), "") if known else ""
+        last = [row.strip() for row in reversed(rows) if row.strip()]
+        verdict = next((row for row in last if row.startswith("fatal:")), last[0] if last else "")
+        said = verdict if known else ""
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
@@ -248,10 +255,7 @@ class _Bench:
                             made.add(dest)
                     archive.add(tar, dest, entry.kind, mode, owner, entry.source, entry.content, entry.target)
             spool.seek(0)
-            try:
-                self.work.engine.put(self._open(), "/", spool)
-            except EngineError as error:
-                raise _placed(error, self.work.place) from error
+            self.work.engine.put(self._open(), "/", spool)
 
     def _there(self, path: str, made: set[str]) -> Stat | None:
         """What is at `path` before this Put; nothing is below a folder that this Put makes."""
@@ -298,7 +302,12 @@ class _Bench:
         self._image = replace(self.image, **changed)  # type: ignore[arg-type]
 
     def _require(self, step: Require) -> None:
-        missing = [(path, origin) for path, origin in step.paths if not self._exists(path)]
+        user = self.work.habitat.user
+        paths = [
+            (self._known_accounts().expand(path, user, origin) if path.startswith("~") else path, origin)
+            for path, origin in step.paths
+        ]
+        missing = [(path, origin) for path, origin in paths if not self._exists(path)]
         if missing:
             names = ", ".join(path for path, _ in missing)
             count = f"{len(missing)} required path{'s are' if len(missing) > 1 else ' is'} missing"
@@ -331,15 +340,10 @@ class _Bench:
 
 
 def _instruction(value: str) -> str:
-    """A value for a Dockerfile instruction that expands variables and ends at the line's end."""
-    return value.replace("\\", "\\\\").replace("$", "\\$")
+    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does."""
+    return re.sub(r"""([\\$'"])""", r"\\\1", value)
 
 
 def _command_lines(step: Run) -> list[str]:
     """The failed script as a person wrote it; our own scripts stay ours."""
     return [] if step.args else [f"$ {line}" for line in step.script.strip().splitlines()]
-
-
-def _placed(error: EngineError, where: str) -> EngineError:
-    """The same error with a place a person knows."""
-    return type(error)(error.message, where=error.where or where, remedy=error.remedy, output=error.output)

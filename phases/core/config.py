@@ -194,10 +194,10 @@ class _Resolver:
             raise ConfigError(f"{text!r} is no path", where=origin, remedy="write one path, on one line")
         return text
 
-    def _inside(self, text: str, *path: str | int, home: bool = True) -> str:
-        """A path in the habitat: absolute, below ~ where `home` allows it, or relative to WORKDIR."""
+    def _inside(self, text: str, *path: str | int) -> str:
+        """A path in the habitat: absolute, below ~, or relative to WORKDIR."""
         dest = self._one_line(self._text(text, *path), self.at(*path))
-        if home and (dest == "~" or dest.startswith("~/")):
+        if dest == "~" or dest.startswith("~/"):
             return posixpath.normpath(dest)
         # Two slashes at the beginning are kept by normpath, for a reason of POSIX's that is not ours.
         return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", dest)).lstrip("/")
@@ -251,7 +251,13 @@ class _Resolver:
 
     def _volume(self, i: int, entry: schema.Volume) -> Mount:
         source, shown, present = self._outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)
-        dest = self._inside(entry.dest, "volumes", i, "dest", home=False)
+        where = ("volumes", i, "dest")
+        dest = self._inside(entry.dest, *where)
+        if dest.startswith("~"):
+            # A mount needs its place before there is a user.
+            raise ConfigError(
+                "a volume's dest can't begin with ~", where=self.at(*where), remedy="write the whole path"
+            )
         return Mount(source, shown, dest, entry.readonly, present, self.at("volumes", i))
 
     def _setup(self, setup: schema.Setup) -> Iterable[Command]:
@@ -296,7 +302,7 @@ class _Resolver:
     def _required(self) -> Iterable[tuple[str, Origin]]:
         for i, text in enumerate(self.config.verify_fs.required_files):
             path = ("verify-fs", "required_files", i)
-            yield self._inside(text, *path, home=False), self.at(*path)
+            yield self._inside(text, *path), self.at(*path)
 
     def _test(self, i: int, text: str) -> TestScript:
         source, shown, _ = self._outside(text, "tests", i)

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 # Seconds the engine may take to answer a request. Commits of gigabytes take a while.
 _PATIENCE = 600
 
+# The engine sets a terminal's size only once its command runs, too late for what that draws first.
+_SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
+
 # Bits of Go's os.FileMode, which the archive API speaks.
 _GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 
@@ -301,11 +304,20 @@ class DockerEngine:
             return _exit_code(self._api.exec_inspect(made["Id"]))
 
     def execute_tty(
-        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str,
+        workdir: str,
+        env: Mapping[str, str],
+        size: tuple[int, int],
     ) -> Exec:
+        rows, columns = size
+        sized = ("/bin/sh", "-c", _SIZED, "sh", str(rows), str(columns), *argv)
         with _translated("running a command"):
             made = self._api.exec_create(
-                container, list(argv), user=user, workdir=workdir, environment=dict(env), tty=True, stdin=True
+                container, list(sized), user=user, workdir=workdir, environment=dict(env), tty=True, stdin=True
             )
             sock = self._api.exec_start(made["Id"], tty=True, socket=True)
         return _TtyExec(self._api, made["Id"], cast("Any", sock))
@@ -328,8 +340,8 @@ class DockerEngine:
 
     def get(self, container: str, path: str) -> bytes | None:
         try:
-            with _translated(f"reading {path}"):
-                chunks, stat = self._api.get_archive(container, path)
+            with _translated(f"reading {path!a}"):
+                chunks, stat = self._api.get_archive(container, cast("str", os.fsencode(path)))
                 data = b"".join(chunks)
         except EngineError as error:
             if _nothing_there(error):
@@ -345,8 +357,8 @@ class DockerEngine:
     def stat(self, container: str, path: str) -> Stat | None:
         api: Any = self._api
         url = api._url("/containers/{0}/archive", container)  # noqa: SLF001 (docker-py has no call for HEAD)
-        with _translated(f"looking at {path}"):
-            answer = api.head(url, params={"path": path}, timeout=_PATIENCE)
+        with _translated(f"looking at {path!a}"):
+            answer = api.head(url, params={"path": os.fsencode(path)}, timeout=_PATIENCE)
         if answer.status_code != 200:
             # HEAD doesn't say why not.
             return None if self.get(container, path) is None else Stat(is_dir=False, mode=0)

@@ -159,13 +159,21 @@ class Engine(Protocol):
     ) -> int:
         """Run a command to its end. on_output: gets chunks, and whether they are of stderr.
 
-        Returns its exit code. timeout: seconds, after which the container is killed and
-        PhaseTimeout raised.
+        Returns its exit code; 126 or 127 where there is no such user, folder or program. timeout:
+        seconds, after which the container is killed and PhaseTimeout raised.
         """
 
     def execute_tty(
-        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
-    ) -> Exec: ...
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str,
+        workdir: str,
+        env: Mapping[str, str],
+        size: tuple[int, int],
+    ) -> Exec:
+        """Run a command in a terminal. size: the rows and columns that it finds there."""
 
     def running_execs(self, container: str) -> int:
         """How many commands of `execute` and `execute_tty` still run in it, whoever started them."""

@@ -1,21 +1,58 @@
-"""One build of a habitat at a time, in one clone of the project."""
+"""Who is at a habitat: one build at a time, and any number of starts. In one clone of the project.
+
+Locks are the kernel's, so they end with the process, however it ends.
+"""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
+from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
 from phases.core.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 
+def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
+    """The file at `path`, locked; made if it isn't there. on_wait: gets it before this waits."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a+", encoding="utf-8")
+        except OSError as error:
+            raise StateError(
+                f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
+            ) from error
+        if not _try(file, mode):
+            on_wait(file)
+            fcntl.flock(file, mode)
+        if _is(file, path):
+            return file
+        file.close()  # `doit clean` has removed it meanwhile: it guards nothing any more
+
+
+def _is(file: IO[str], path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
+
+
+def _try(file: IO[str], mode: int) -> bool:
+    try:
+        fcntl.flock(file, mode | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 class BuildLock:
-    """Holds `.stamps/NAME/lock` until released, or until the process ends, however it ends."""
+    """Holds the file at `path` until released."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -23,21 +60,15 @@ class BuildLock:
 
     def acquire(self, on_wait: Callable[[str], None]) -> bool:
         """Returns whether it had to wait; on_wait is told for whom before it does. Raises StateError."""
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            file = self._path.open("a+")
-        except OSError as error:
-            raise StateError(
-                f"can't be written ({error.strerror})", where=str(self._path), remedy="make .stamps/ writable for you"
-            ) from error
         waited = False
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+
+        def tell(file: IO[str]) -> None:
+            nonlocal waited
             waited = True
             file.seek(0)
             on_wait(file.read().strip() or "another run")
-            fcntl.flock(file, fcntl.LOCK_EX)
+
+        file = _lock(self._path, fcntl.LOCK_EX, tell)
         file.truncate(0)
         file.write(f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}")
         file.flush()
@@ -49,3 +80,34 @@ class BuildLock:
             self._file.truncate(0)
             self._file.close()
             self._file = None
+
+
+class Presence:
+    """One start of a habitat, among others. `path`: the file that all of them share.
+
+    The container is made, started and stopped by one start at a time, and stopped by the last.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._door = path.with_name(f"{path.name}.door")
+        self._path = path
+
+    @contextmanager
+    def entering(self) -> Iterator[None]:
+        """While the container is brought up; from its end on this start is there, until `leaving`."""
+        with _lock(self._door, fcntl.LOCK_EX):
+            yield
+            self._file = _lock(self._path, fcntl.LOCK_SH)
+
+    @contextmanager
+    def leaving(self) -> Iterator[bool]:
+        """Gives whether no other start is there, and keeps it so meanwhile."""
+        with _lock(self._door, fcntl.LOCK_EX), self._file as file:
+            yield _try(file, fcntl.LOCK_EX)
+
+    def discard(self) -> None:
+        """Remove the files, unless a start is there."""
+        with _lock(self._door, fcntl.LOCK_EX), _lock(self._path, fcntl.LOCK_SH) as file:
+            if _try(file, fcntl.LOCK_EX):
+                self._path.unlink()
+                self._door.unlink()

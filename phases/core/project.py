@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -14,7 +16,7 @@ from phases.core.build import carry_out
 from phases.core.engine import Bind
 from phases.core.errors import HabitatError, StateError
 from phases.core.image_store import ImageStore
-from phases.core.locks import BuildLock
+from phases.core.locks import BuildLock, Presence
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.core.work import Work
@@ -22,7 +24,7 @@ from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, phases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -170,21 +172,22 @@ class Project:
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
         """Take the habitat's lock, if this run doesn't have it, and see what happened before that."""
-        with self._guard:
-            if name in self._locks:
-                return False
-            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
-
-        def on_wait(holder: str) -> None:
-            self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
-
+        if name in self._locks:
+            return False
         was_stale = phase.NAME in self.assess(name).stale
-        lock.acquire(on_wait)
+        self._lock(name)
         # Whoever had the lock before may have been killed.
         self.engine.remove(self.build_container(name))
         self.store.sweep(name)
         self.look_again(name)
         return was_stale and phase.NAME not in self.assess(name).stale
+
+    def _lock(self, name: str) -> None:
+        def on_wait(holder: str) -> None:
+            self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
+
+        lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
+        lock.acquire(on_wait)
 
     def release(self, name: str) -> None:
         """Let other runs build the habitat."""
@@ -273,6 +276,10 @@ class Project:
         left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
         return sorted({*self.names, *left})
 
+    def presence(self, name: str) -> Presence:
+        """For one start of the habitat."""
+        return Presence(state_dir(self.root, name) / "starts")
+
     def containers_of(self, name: str) -> list[str]:
         """The names of containers made from any of the habitat's images, but for a build's own."""
         ours = self.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
@@ -285,29 +292,42 @@ class Project:
         """
         phases = self.phases(name)
         gone = phases[phases.index(first) :]
-        count = self.store.withdraw(name, gone)
-        self.store.sweep(name)
-        for phase in gone:
-            self._discard(state_dir(self.root, name).glob(f"{slug(phase)}.*"))
-        self.look_again(name)
+        with self._cleaning(name):
+            count = self.store.withdraw(name, gone)
+            self.store.sweep(name)
+            for phase in gone:
+                self._discard(state_dir(self.root, name).glob(f"{slug(phase)}.*"))
         return count
 
     def clean_all(self, name: str) -> int:
         """Everything of a habitat but the containers a person started. Returns how many images."""
-        self.engine.remove(self.build_container(name))
-        count = self.store.withdraw(name, PHASES)
-        self.store.sweep(name)
         folder = state_dir(self.root, name)
-        if folder.is_dir():
-            self._discard([*folder.iterdir(), folder])
-        self.look_again(name)
+        with self._cleaning(name):
+            self.engine.remove(self.build_container(name))
+            count = self.store.withdraw(name, PHASES)
+            self.store.sweep(name)
+            self.presence(name).discard()
+            self._discard(path for path in folder.iterdir() if not path.name.startswith("starts"))
+        with contextlib.suppress(OSError):  # a start is there, and has its files in it
+            folder.rmdir()
         return count
+
+    @contextmanager
+    def _cleaning(self, name: str) -> Iterator[None]:
+        """Not while another run builds."""
+        self._lock(name)
+        try:
+            self.look_again(name)
+            yield
+        finally:
+            self.release(name)
+            self.look_again(name)
 
     @staticmethod
     def _discard(paths: Iterable[Path]) -> None:
         for path in paths:
             try:
-                path.rmdir() if path.is_dir() else path.unlink(missing_ok=True)
+                path.unlink(missing_ok=True)
             except OSError as error:
                 raise StateError(
                     f"can't be removed ({error.strerror})", where=str(path), remedy="remove it by hand"

@@ -29,6 +29,10 @@ class Terminal(Protocol):
     """Where the person is."""
 
     @property
+    def size(self) -> tuple[int, int]:
+        """Rows and columns."""
+
+    @property
     def interactive(self) -> bool:
         """Whether there is a terminal to hand over."""
 
@@ -49,19 +53,35 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     Returns the command's exit code. The container is used again while its image is still the same;
     one made from an older image is kept under another name. Raises HabitatError.
     """
-    habitat, engine = project.habitat(name), project.engine
+    habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
-    container = _container(project, habitat)
+    presence = project.presence(name)
+    with presence.entering():
+        container = _container(project, habitat)
+    own = 0
     try:
         _await_init(project, habitat, container)
-        return _run_command(project, habitat, container, terminal)
+        own = 1  # a command that a signal interrupts still runs in the container, and ends with it
+        code = _run_command(project, habitat, container, terminal)
+        own = 0
+    except EngineError as error:
+        own = 0
+        raise _ended(project, habitat, container) or error from error
     finally:
-        others = engine.running_execs(container.id) if engine.container(container.name) else 0
-        if others:
-            text = f"{container.name} goes on: {others} more command{'s' if others > 1 else ''} in it"
-            project.bus.emit(events.Notice(name, text))
-        else:
-            engine.stop(container.id)
+        with presence.leaving() as alone:
+            _leave(project, habitat.name, container, alone=alone, own=own)
+    return code
+
+
+def _leave(project: Project, habitat: str, container: Container, *, alone: bool, own: int) -> None:
+    """Stop the container, unless somebody else is in it. own: commands of this start still in it."""
+    engine = project.engine
+    if engine.container(container.id) is None:
+        return
+    if alone and engine.running_execs(container.id) <= own:
+        engine.stop(container.id)
+    else:
+        project.bus.emit(events.Notice(habitat, f"{container.name} goes on: somebody else is in it"))
 
 
 def _container(project: Project, habitat: Habitat) -> Container:
@@ -94,10 +114,11 @@ def _container(project: Project, habitat: Habitat) -> Container:
         try:
             engine.start(found.id)
         except EngineError as error:
+            init = habitat.entry.init_command
             raise StartError(
                 f"container {name} can't be started ({error.message})",
                 where=habitat.name,
-                remedy="free what it says is taken",
+                remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
             ) from error
     return found
 
@@ -128,18 +149,26 @@ def _await_init(project: Project, habitat: Habitat, container: Container) -> Non
     if habitat.entry.startup_delay:
         project.bus.emit(events.Notice(habitat.name, f"giving its init {habitat.entry.startup_delay:g}s"))
     while True:
-        now = project.engine.container(container.name)
-        if now is None or not now.running:
-            raise StartError(
-                f"the init command ended: {habitat.entry.init_command or 'idle'}",
-                where=habitat.name,
-                remedy=f"it has to go on running; see: docker logs {container.name}",
-                output=project.engine.logs(container.id, 20) if now else (),
-            )
+        if ended := _ended(project, habitat, container):
+            raise ended
         left = until - time.monotonic()
         if left <= 0:
             return
         time.sleep(min(left, 0.2))
+
+
+def _ended(project: Project, habitat: Habitat, container: Container) -> StartError | None:
+    """What to say when the main process of the container has ended; None while it runs."""
+    now = project.engine.container(container.id)
+    if now and now.running:
+        return None
+    init = habitat.entry.init_command
+    return StartError(
+        f"the init command ended: {init}" if init else f"container {container.name} was stopped",
+        where=habitat.name,
+        remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
+        output=project.engine.logs(container.id, 20) if now else (),
+    )
 
 
 def _run_command(project: Project, habitat: Habitat, container: Container, terminal: Terminal) -> int:
@@ -147,7 +176,7 @@ def _run_command(project: Project, habitat: Habitat, container: Container, termi
     if not command and not terminal.interactive:
         project.bus.emit(events.Notice(habitat.name, "there is no entry.command and no terminal: nothing to run"))
         return 0
-    argv = ("/bin/sh", "-c", command) if command else ("/bin/sh",)
+    argv = ("/bin/sh", "-c", "--", command) if command else ("/bin/sh",)
     project.bus.emit(events.Handover(habitat.name, on=True))
     try:
         run = _interactively if terminal.interactive else _streamed
@@ -164,7 +193,9 @@ def _interactively(
     engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal
 ) -> int:
     env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
-    process = engine.execute_tty(container.id, argv, user=habitat.user, workdir=habitat.workdir, env=env)
+    process = engine.execute_tty(
+        container.id, argv, user=habitat.user, workdir=habitat.workdir, env=env, size=terminal.size
+    )
     try:
         terminal.hand_over(process)
         return process.exit_code()

@@ -100,6 +100,9 @@ def validate(tree: Tree) -> Config:
         raise _invalid(str(error), tree) from error
 
 
+# Keys of the tool that this one takes after.
+_RENAMED = {"repositories": "repos", "container": "entry", "claude": "entry"}
+
 _NAMES = {"array": "a list", "object": "a mapping", "str": "text", "int": "a whole number", "bool": "true or false"}
 _NAMES |= {"float": "a number", "null": "nothing"}
 _SEGMENT = re.compile(r"\[(\d+)\]|\[\.\.\.\]|\.?([^.\[\]]+)")
@@ -119,11 +122,14 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     prefix = f"{shown}: " if shown else ""
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
         where = tree.origin_of((*path, match[1]))
-        return ConfigError(
-            f"{prefix}unknown key '{match[1]}'", where=where, remedy=did_you_mean(match[1], _known_keys(path))
-        )
+        renamed = _RENAMED.get(match[1]) if not path else None
+        remedy = f"it is called '{renamed}' now" if renamed else did_you_mean(match[1], _known_keys(path))
+        return ConfigError(f"{prefix}unknown key '{match[1]}'", where=where, remedy=remedy)
     where = tree.origin_of(path)
     if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
+        if tree.at((*path, match[1])):
+            remedy = "write a value; a lone ~ is nothing to YAML unless it is quoted"
+            return ConfigError(f"{prefix}'{match[1]}' is empty", where=tree.origin_of((*path, match[1])), remedy=remedy)
         return ConfigError(f"{prefix}'{match[1]}' is missing", where=where, remedy="add it")
     if expected:
         wanted = " or ".join(_NAMES.get(word, word) for word in expected[1].split(" | "))

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
+_LONE = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
+
 # Docker's own default. An imported image has no PATH at all, and `/x:` would break every command.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
@@ -46,7 +48,8 @@ def expand(text: str, ask: Callable[[str], str], origin: Origin) -> str:
     try:
         return _Shell(text).substitute(_Lookup(ask))
     except ValueError as error:
-        raise ConfigError(f"a lone $ in {text!r}", where=origin, remedy="write $$ for a dollar sign") from error
+        row = next(row for row in text.splitlines() if _LONE.search(row.replace("$$", "")))
+        raise ConfigError(f"a lone $ in {row.strip()!r}", where=origin, remedy="write $$ for a dollar sign") from error
 
 
 class Env:

@@ -119,6 +119,8 @@ class _Grafter:
         if self.count > _MAX_NODES:
             raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self.shown, remedy="use fewer aliases")
         if isinstance(node, yaml.ScalarNode):
+            if "\0" in node.value:
+                raise ConfigError("a NUL byte in a value", where=origin, remedy="take it out")
             empty = not node.style and node.value in _NULLS  # plain: None or "", as the loader is
             return Tree(None if empty else str(node.value), origin)
         if id(node) in self.open:

@@ -9,7 +9,6 @@ from typing import IO, TYPE_CHECKING, Any
 from rich.text import Text
 
 from phases.core import events
-from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen, duration
@@ -18,7 +17,9 @@ from phases.ui.tasks import START, HabitatFailed, current_project, parse_task, p
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from phases.core.errors import HabitatError
     from phases.protocol import Phase
+    from phases.ui.tasks import Freshness
 
 
 def percent(phase: Phase) -> int:
@@ -86,9 +87,12 @@ class HabitatReporter:
 
     def execute_task(self, task: Any) -> None:
         build, phase = self._of(task)
-        if build and phase and not build.announced:
+        if not build or not phase or build.announced:
+            return
+        freshness: Freshness = task.uptodate[0][0]
+        if not freshness.error:  # else nothing is built, and the error follows
             build.announced = True
-            self._announce(build, phase, next((repr(utd) for utd, _, _ in task.uptodate), ""))
+            self._announce(build, phase, freshness.reason)
 
     def add_success(self, task: Any) -> None:
         build, phase = self._of(task)
@@ -150,10 +154,6 @@ class HabitatReporter:
         self.screen.line(prefix + text)
 
     def _announce(self, build: _Build, first: Phase, reason: str) -> None:
-        try:
-            current_project().habitat(build.name)
-        except HabitatError:
-            return  # nothing is built of a habitat that is broken: its error follows
         self._say(build.name, Text(f"🚀 Starting {build.name} build...", style="bold"))
         self._say(build.name, Text("📋 Checking for existing snapshots..."))
         self._gap()
@@ -161,7 +161,7 @@ class HabitatReporter:
             snapshot = cached if cached.SNAPSHOT else next(p for p in PHASES[cached.ID :: -1] if p.SNAPSHOT)
             text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
             self._say(build.name, Text(text, style="green"))
-        if reason != "up to date":
+        if reason:
             self._say(build.name, Text(f"🔁 {first.NAME} runs: {reason}"))
         self._gap()
 

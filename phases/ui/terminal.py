@@ -27,6 +27,11 @@ class LocalTerminal:
         in_turn = threading.current_thread() is threading.main_thread()
         return in_turn and os.isatty(0) and os.isatty(1)
 
+    @property
+    def size(self) -> tuple[int, int]:
+        size = os.get_terminal_size(0)
+        return size.lines, size.columns
+
     def write(self, data: bytes, is_err: bool) -> None:
         stream = sys.__stderr__ if is_err else sys.__stdout__
         assert stream
@@ -35,7 +40,7 @@ class LocalTerminal:
 
     def hand_over(self, process: Exec) -> None:
         """Pass every key on as it is typed, Ctrl-C among them, and every size the window takes."""
-        with _raw(0), _resizing(process):
+        with _raw(0), self._resizing(process):
             inputs: list[int] = [process.fileno(), 0]
             while True:
                 ready, _, _ = select.select(inputs, [], [])
@@ -51,6 +56,18 @@ class LocalTerminal:
                     else:
                         inputs.remove(0)
 
+    @contextmanager
+    def _resizing(self, process: Exec) -> Iterator[None]:
+        def resize(*_: object) -> None:
+            process.resize(*self.size)
+
+        resize()
+        before = signal.signal(signal.SIGWINCH, resize)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGWINCH, before)
+
 
 @contextmanager
 def _raw(fd: int) -> Iterator[None]:
@@ -60,20 +77,6 @@ def _raw(fd: int) -> Iterator[None]:
         yield
     finally:
         termios.tcsetattr(fd, termios.TCSADRAIN, before)
-
-
-@contextmanager
-def _resizing(process: Exec) -> Iterator[None]:
-    def resize(*_: object) -> None:
-        size = os.get_terminal_size(0)
-        process.resize(size.lines, size.columns)
-
-    resize()
-    before = signal.signal(signal.SIGWINCH, resize)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGWINCH, before)
 
 
 def _write_all(fd: int, data: bytes) -> None:

@@ -1,0 +1,1 @@
+said_by_helper() { echo helped; }

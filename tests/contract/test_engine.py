@@ -1,0 +1,691 @@
+"""The engine protocol's contract: one suite, on the fake of the unit tests and on the real engine."""
+
+from __future__ import annotations
+
+import gc
+import io
+import tarfile
+import tempfile
+import time
+import uuid
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Any
+
+import pytest
+from conftest import PREFIX
+from fake_engine import FakeEngine
+
+from phases.core import docker_engine
+from phases.core.engine import Bind, Stat
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from phases.core.engine import Engine, Exec
+
+# A socket that garbage collection closes would fail whichever test is running then; it is one test's
+# business, below.
+pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+
+IDLE = ("/bin/sh", "-c", "sleep 600")
+ABSENT = f"{PREFIX}-nobody"
+
+
+@dataclass
+class Lab:
+    """An engine with a base image, and names that are nobody else's; what it makes is taken away."""
+
+    engine: Engine
+    base: str
+    names: str = field(default_factory=lambda: f"{PREFIX}-{uuid.uuid4().hex[:8]}")
+    made: list[str] = field(default_factory=list)
+
+    def container(self, suffix: str = "c", command: tuple[str, ...] = IDLE, **wishes: object) -> str:
+        return self.engine.create(self.base, f"{self.names}-{suffix}", command, **wishes)  # type: ignore[arg-type]
+
+    def started(self, suffix: str = "c") -> str:
+        container = self.container(suffix)
+        self.engine.start(container)
+        return container
+
+    def tag(self, suffix: str) -> str:
+        return f"{self.names}:{suffix}"
+
+    def commit(self, container: str, *changes: str) -> str:
+        image = self.engine.commit(container, changes)
+        self.made.append(image)
+        return image
+
+    def image(self, suffix: str, *changes: str) -> str:
+        """An image of its own under a tag, that nothing uses. Returns its id."""
+        container = self.container(f"image-{suffix}")
+        image = self.commit(container, *changes)
+        self.engine.tag(image, self.tag(suffix))
+        self.engine.remove(container)
+        return image
+
+    def ids(self) -> set[str]:
+        return {image.id for image in self.engine.images()}
+
+    def has_ended(self, suffix: str) -> bool:
+        """Whether a container that is about to end has, within seconds."""
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            found = self.engine.container(f"{self.names}-{suffix}")
+            if found and not found.running:
+                return True
+            time.sleep(0.05)
+        return False
+
+    def execute(self, container: str, script: str, **wishes: object) -> tuple[int, str, str]:
+        """Exit code, stdout, stderr."""
+        parts: dict[bool, bytes] = {False: b"", True: b""}
+
+        def on_output(data: bytes, is_err: bool) -> None:
+            parts[is_err] += data
+
+        argv = ("/bin/sh", "-c", script)
+        code = self.engine.execute(container, argv, on_output=on_output, **wishes)  # type: ignore[arg-type]
+        return code, parts[False].decode(), parts[True].decode()
+
+    def clear(self) -> None:
+        assert self.names.startswith(PREFIX)
+        for container in self.engine.containers(name_prefix=self.names):
+            self.engine.remove(container.id)
+        for image in self.engine.images():
+            for tag in image.tags:
+                if tag.startswith(f"{self.names}:"):
+                    self.engine.untag(tag)
+        for made in reversed(self.made):
+            self.engine.remove_image(made)
+
+
+@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.engine)])
+def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+    if request.param == "real":
+        lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
+    else:
+        fake = FakeEngine()
+        lab = Lab(fake, "busybox:1")
+        fake.add_image("busybox:1")
+    yield lab
+    lab.clear()
+
+
+def archive(*members: tuple[str, bytes, int, int, int], links: dict[str, str] | None = None) -> io.BytesIO:
+    """A tar. members: name (a folder's ends with a slash), content, mode, uid, gid; links: name to target."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content, mode, uid, gid in members:
+            info = tarfile.TarInfo(name.rstrip("/"))
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            info.size, info.mode, info.uid, info.gid = len(content), mode, uid, gid
+            tar.addfile(info, io.BytesIO(content))
+        for name, target in (links or {}).items():
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
+            tar.addfile(info)
+    buffer.seek(0)
+    return buffer
+
+
+@contextmanager
+def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
+    """A build context, as a real file: the docker command reads it as its stdin."""
+    members = {"Dockerfile": dockerfile, **files}.items()
+    with tempfile.TemporaryFile() as spool:
+        spool.write(archive(*((name, text.encode(), 0o644, 0, 0) for name, text in members)).getvalue())
+        spool.seek(0)
+        yield spool
+
+
+# Images
+
+
+def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
+    made = lab.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
+    lab.engine.tag(made, lab.tag("two"))
+    (found,) = [image for image in lab.engine.images() if image.id == made]
+    assert sorted(found.tags) == [lab.tag("one"), lab.tag("two")]
+    assert {key: found.labels[key] for key in ("habtest.colour", "habtest.empty")} == {
+        "habtest.colour": "red",
+        "habtest.empty": "",
+    }
+
+
+def test_the_config_of_an_absent_image_is_none(lab: Lab) -> None:
+    assert lab.engine.image_config(lab.tag("absent")) is None
+    assert lab.engine.image_config("sha256:" + "0" * 64) is None
+
+
+def test_an_image_is_found_by_tag_and_by_id(lab: Lab) -> None:
+    made = lab.image("one")
+    by_tag, by_id = lab.engine.image_config(lab.tag("one")), lab.engine.image_config(made)
+    assert by_tag is not None
+    assert by_tag.id == made
+    assert by_tag == by_id
+
+
+def test_a_tag_moves_and_the_image_it_left_stays_without_one(lab: Lab) -> None:
+    first, second = lab.image("first"), lab.image("second")
+    lab.engine.tag(second, lab.tag("first"))
+    tags = {image.id: sorted(image.tags) for image in lab.engine.images()}
+    assert tags[second] == [lab.tag("first"), lab.tag("second")]
+    assert tags[first] == []
+
+
+def test_tagging_an_absent_image_is_not_found(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.engine.tag("sha256:" + "0" * 64, lab.tag("one"))
+
+
+def test_the_last_tag_takes_the_image_with_it(lab: Lab) -> None:
+    made = lab.image("one")
+    lab.engine.tag(made, lab.tag("two"))
+    lab.engine.untag(lab.tag("one"))
+    assert made in lab.ids()
+    lab.engine.untag(lab.tag("two"))
+    assert made not in lab.ids()
+
+
+def test_taking_an_absent_tag_away_is_no_error(lab: Lab) -> None:
+    made = lab.image("one")
+    lab.engine.untag(lab.tag("absent"))
+    assert made in lab.ids()
+
+
+def test_a_stopped_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
+    made = lab.image("one")
+    lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
+    lab.engine.untag(lab.tag("one"))
+    assert lab.engine.image_config(lab.tag("one")) is None
+    assert lab.engine.image_config(made) is not None
+
+
+def test_a_running_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
+    made = lab.image("one")
+    container = lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
+    lab.engine.start(container)
+    lab.engine.untag(lab.tag("one"))
+    assert lab.engine.image_config(lab.tag("one")) is None
+    assert lab.engine.image_config(made) is not None
+
+
+def test_an_image_that_another_was_made_from_outlives_its_tag(lab: Lab) -> None:
+    lower = lab.image("lower")
+    container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
+    upper = lab.commit(container)
+    lab.engine.tag(upper, lab.tag("upper"))
+    lab.engine.remove(container)
+    lab.engine.untag(lab.tag("lower"))
+    assert lab.engine.image_config(lower) is not None
+    assert lower not in lab.ids(), "an intermediate image is not listed"
+    lab.engine.untag(lab.tag("upper"))
+    assert lab.engine.image_config(lower) is None, "it goes with the last that rests on it"
+
+
+def test_an_image_in_use_is_not_removed(lab: Lab) -> None:
+    made = lab.image("one")
+    container = lab.engine.create(made, f"{lab.names}-user", IDLE)
+    lab.engine.untag(lab.tag("one"))
+    assert lab.engine.remove_image(made) is False
+    lab.engine.remove(container)
+    assert lab.engine.remove_image(made) is True
+    assert lab.engine.image_config(made) is None
+
+
+def test_an_image_that_another_was_made_from_is_not_removed(lab: Lab) -> None:
+    lower = lab.image("lower")
+    container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
+    lab.commit(container)
+    lab.engine.remove(container)
+    lab.engine.untag(lab.tag("lower"))
+    assert lab.engine.remove_image(lower) is False
+
+
+def test_removing_an_absent_image_is_no_error(lab: Lab) -> None:
+    assert lab.engine.remove_image("sha256:" + "0" * 64) is True
+
+
+def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
+    with pytest.raises(EngineError):
+        lab.engine.pull("localhost:1/habtest/absent:1", lambda *_: None)
+
+
+# Building a Dockerfile
+
+
+def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
+    lines: list[str] = []
+    with context(f"FROM {lab.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
+        made = lab.engine.build(tar, lines.append)
+    lab.engine.tag(made, lab.tag("built"))
+    config = lab.engine.image_config(made)
+    assert config is not None
+    assert config.env["COLOUR"] == "red"
+    assert lines
+    container = lab.engine.create(made, f"{lab.names}-built", IDLE)
+    assert lab.engine.get(container, "/greeting") == b"hello"
+
+
+def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
+    with context(f"FROM {lab.base}\nRUN exit 3\n") as tar, pytest.raises(EngineError):
+        lab.engine.build(tar, lambda _: None)
+
+
+# Containers
+
+
+def test_a_container_is_made_started_stopped_and_removed(lab: Lab) -> None:
+    states = []
+
+    def look() -> None:
+        found = lab.engine.container(f"{lab.names}-c")
+        states.append(found.running if found else None)
+
+    look()
+    container = lab.container()
+    look()
+    lab.engine.start(container)
+    look()
+    lab.engine.stop(container, grace=0)
+    look()
+    lab.engine.start(container)
+    look()
+    lab.engine.remove(container)
+    look()
+    assert states == [None, False, True, False, True, None]
+
+
+def test_a_container_tells_its_image_labels_and_command(lab: Lab) -> None:
+    made = lab.image("one", 'LABEL habtest.of="image"')
+    lab.engine.create(lab.tag("one"), f"{lab.names}-c", IDLE, labels={"habtest.own": "yes"})
+    found = lab.engine.container(f"{lab.names}-c")
+    assert found is not None
+    assert (found.name, found.image, found.command) == (f"{lab.names}-c", made, IDLE)
+    assert (found.labels["habtest.own"], found.labels["habtest.of"]) == ("yes", "image")
+
+
+def test_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
+    lab.container()
+    with pytest.raises(Conflict):
+        lab.container()
+
+
+def test_a_container_of_an_absent_image_is_not_found(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE)
+
+
+def test_a_volume_that_is_not_on_the_host_is_an_engine_error(lab: Lab, tmp_path: Path) -> None:
+    with pytest.raises(EngineError):
+        lab.container(binds=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
+
+
+def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "note").write_text("from the host")
+    container = lab.container(binds=[Bind(str(tmp_path), "/data", readonly=True)])
+    lab.engine.start(container)
+    assert lab.execute(container, "cat /data/note") == (0, "from the host", "")
+    made = lab.commit(container)
+    other = lab.engine.create(made, f"{lab.names}-other", IDLE)
+    assert lab.engine.get(other, "/data/note") is None
+
+
+def test_a_container_is_renamed(lab: Lab) -> None:
+    container = lab.container("old")
+    lab.engine.rename(container, f"{lab.names}-new")
+    assert lab.engine.container(f"{lab.names}-old") is None
+    found = lab.engine.container(f"{lab.names}-new")
+    assert found is not None
+    assert found.id == container
+
+
+def test_renaming_to_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
+    lab.container("one")
+    with pytest.raises(Conflict):
+        lab.engine.rename(lab.container("two"), f"{lab.names}-one")
+
+
+@pytest.mark.parametrize(
+    ("label", "prefix", "expected"),
+    [
+        ("", "", ["a", "b", "c"]),
+        ("", "b", ["b"]),
+        ("habtest.x", "", ["a", "b"]),
+        ("habtest.x=1", "", ["a"]),
+        ("habtest.x=1", "b", []),
+        ("habtest.absent", "", []),
+    ],
+)
+def test_containers_are_chosen_by_label_and_name(lab: Lab, label: str, prefix: str, expected: list[str]) -> None:
+    for suffix, labels in (("a", {"habtest.x": "1"}), ("b", {"habtest.x": "2"}), ("c", {})):
+        lab.container(suffix, labels=labels)
+    found = lab.engine.containers(label=label, name_prefix=f"{lab.names}-{prefix}")
+    assert sorted(container.name for container in found) == [f"{lab.names}-{suffix}" for suffix in expected]
+
+
+def test_stopping_and_removing_what_is_not_there_is_no_error(lab: Lab) -> None:
+    lab.engine.stop(ABSENT)
+    lab.engine.remove(ABSENT)
+    assert lab.engine.container(ABSENT) is None
+
+
+CALLS: dict[str, Callable[[Engine], object]] = {
+    "start": lambda engine: engine.start(ABSENT),
+    "rename": lambda engine: engine.rename(ABSENT, f"{ABSENT}-x"),
+    "commit": lambda engine: engine.commit(ABSENT, []),
+    "execute": lambda engine: engine.execute(ABSENT, ["true"]),
+    "execute_tty": lambda engine: engine.execute_tty(ABSENT, ["true"], user="root", workdir="/", env={}, size=(1, 1)),
+    "running_execs": lambda engine: engine.running_execs(ABSENT),
+    "put": lambda engine: engine.put(ABSENT, "/", archive()),
+    "logs": lambda engine: engine.logs(ABSENT, 1),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_other_calls_on_what_is_not_there_are_not_found(lab: Lab, call: str) -> None:
+    with pytest.raises(NotFound):
+        CALLS[call](lab.engine)
+
+
+# Committing
+
+
+def test_changes_of_a_commit_are_the_image_config(lab: Lab) -> None:
+    container = lab.container()
+    changes = ('ENTRYPOINT ["/init", "a b"]', 'CMD ["/bin/sh", "-c", "echo \\"hi\\""]', "USER nobody", "WORKDIR /a b")
+    config = lab.engine.image_config(lab.commit(container, *changes))
+    assert config is not None
+    assert config.entrypoint == ("/init", "a b")
+    assert config.command == ("/bin/sh", "-c", 'echo "hi"')
+    assert (config.user, config.workdir) == ("nobody", "/a b")
+
+
+@pytest.mark.parametrize(
+    ("changes", "entrypoint", "command"),
+    [
+        (("ENTRYPOINT []", 'CMD ["x"]'), (), ("x",)),
+        (('ENTRYPOINT ["/init"]', "CMD []"), ("/init",), ()),
+        (("ENTRYPOINT []", "CMD []"), (), IDLE),
+        ((), (), IDLE),
+    ],
+)
+def test_where_a_commit_names_no_command_the_containers_stays(
+    lab: Lab, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
+) -> None:
+    made = lab.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
+    container = lab.engine.create(made, f"{lab.names}-c", IDLE)
+    config = lab.engine.image_config(lab.commit(container, *changes))
+    assert config is not None
+    assert (config.entrypoint, config.command) == (entrypoint, command)
+
+
+def test_escaped_dollars_of_a_change_stay_dollars(lab: Lab) -> None:
+    config = lab.engine.image_config(lab.commit(lab.container(), "WORKDIR /a\\$HOME\\\\b"))
+    assert config is not None
+    assert config.workdir == "/a$HOME\\b"
+
+
+def test_environment_given_at_create_is_in_the_committed_image(lab: Lab) -> None:
+    first = lab.image("one", "ENV KEPT=1", "ENV CHANGED=old")
+    container = lab.engine.create(first, f"{lab.names}-c", IDLE, env={"CHANGED": "new $HOME = x", "ADDED": "2"})
+    config = lab.engine.image_config(lab.commit(container))
+    assert config is not None
+    assert {name: config.env[name] for name in ("KEPT", "CHANGED", "ADDED")} == {
+        "KEPT": "1",
+        "CHANGED": "new $HOME = x",
+        "ADDED": "2",
+    }
+
+
+def test_a_commit_is_a_snapshot_of_the_files(lab: Lab) -> None:
+    container = lab.started()
+    lab.execute(container, "echo one >/note")
+    made = lab.commit(container)
+    lab.execute(container, "echo two >/note")
+    other = lab.engine.create(made, f"{lab.names}-other", IDLE)
+    assert lab.engine.get(other, "/note") == b"one\n"
+    assert lab.engine.get(container, "/note") == b"two\n"
+
+
+# Files
+
+
+def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
+    container = lab.started()
+    members = (("box/", b"", 0o1777, 1234, 1235), ("box/tool", b"#!/bin/sh\n", 0o4750, 1234, 0))
+    lab.engine.put(container, "/", archive(*members))
+    assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o1777)
+    assert lab.engine.stat(container, "/box/tool") == Stat(is_dir=False, mode=0o4750)
+    assert lab.engine.get(container, "/box/tool") == b"#!/bin/sh\n"
+
+
+def test_owners_are_kept(lab: Lab) -> None:
+    container = lab.started()
+    lab.engine.put(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
+    if isinstance(lab.engine, FakeEngine):
+        node = lab.engine.files(container).find("/mine")
+        assert node is not None
+        assert (node.uid, node.gid) == (1234, 1235)
+    else:
+        assert lab.execute(container, "stat -c %u:%g /mine") == (0, "1234:1235\n", "")
+
+
+def test_files_go_into_a_container_that_is_not_started(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
+    assert lab.engine.get(container, "/etc/note") == b"x"
+
+
+def test_a_folder_that_is_there_takes_the_new_mode_and_keeps_its_content(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+    lab.engine.put(container, "/", archive(("box/", b"", 0o700, 0, 0)))
+    assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o700)
+    assert lab.engine.get(container, "/box/kept") == b"x"
+
+
+def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way_round(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+    for name in ("box", "box/kept/"):
+        with pytest.raises(EngineError):
+            lab.engine.put(container, "/", archive((name, b"", 0o644, 0, 0)))
+    with pytest.raises(EngineError):
+        lab.engine.put(container, "/", archive(links={"box": "/etc"}))
+    assert lab.engine.get(container, "/box/kept") == b"x"
+
+
+def test_putting_into_a_folder_that_is_not_there_is_not_found(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.engine.put(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
+
+
+def test_reading_follows_links(lab: Lab) -> None:
+    container = lab.container()
+    members = (("d/", b"", 0o755, 0, 0), ("d/real", b"x", 0o644, 0, 0))
+    links = {"absolute": "/d/real", "relative": "d/real", "twice": "relative", "folder": "d"}
+    lab.engine.put(container, "/", archive(*members, links=links))
+    for path in ("/absolute", "/relative", "/twice", "/folder/real"):
+        assert lab.engine.get(container, path) == b"x", path
+
+
+def test_what_is_no_file_reads_as_none(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
+    for path in ("/absent", "/absent/below", "/d", "/dangling"):
+        assert lab.engine.get(container, path) is None, path
+
+
+def test_links_in_a_circle_read_as_none(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(links={"a": "/b", "b": "/a"}))
+    assert lab.engine.get(container, "/a") is None
+
+
+def test_a_link_tells_where_it_leads(lab: Lab) -> None:
+    container = lab.container()
+    links = {"d/relative": "real", "dangling": "/absent", "chain": "d/relative"}
+    lab.engine.put(container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links))
+    leads = {}
+    for path in ("/d/relative", "/dangling", "/chain", "/d/real"):
+        found = lab.engine.stat(container, path)
+        assert found is not None, path
+        leads[path] = found.link
+    assert leads == {"/d/relative": "/d/real", "/dangling": "/absent", "/chain": "/d/real", "/d/real": ""}
+
+
+def test_an_absent_path_has_no_stat(lab: Lab) -> None:
+    container = lab.container()
+    for path in ("/absent", "/absent/below", "/etc/passwd/below"):
+        assert lab.engine.stat(container, path) is None, path
+
+
+# Commands
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exit 0", (0, "", "")),
+        ("exit 42", (42, "", "")),
+        ("echo out", (0, "out\n", "")),
+        ("echo err >&2", (0, "", "err\n")),
+        ("echo out; echo err >&2; exit 3", (3, "out\n", "err\n")),
+        ("cat /absent", (1, "", None)),
+        ("habtest-absent", (127, "", None)),
+    ],
+)
+def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: tuple[int, str, str | None]) -> None:
+    code, out, err = lab.execute(lab.started(), script)
+    assert (code, out) == expected[:2]
+    assert err == expected[2] if expected[2] is not None else err
+
+
+def test_a_command_runs_as_root_unless_told_otherwise(lab: Lab) -> None:
+    container = lab.started()
+    passwd = b"root:x:0:0:root:/root:/bin/sh\nada:x:1234:1234::/:/bin/sh\n"
+    lab.engine.put(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
+    lab.engine.put(container, "/", archive(("tmp/", b"", 0o1777, 0, 0)))
+    lab.execute(container, "touch /tmp/of-root")
+    assert lab.execute(container, "id -un", user="ada") == (0, "ada\n", "")
+    assert lab.execute(container, "id -un", user="root") == (0, "root\n", "")
+
+
+def test_a_command_has_workdir_and_environment(lab: Lab) -> None:
+    container = lab.container(env={"FROM_CREATE": "1"})
+    lab.engine.start(container)
+    found = lab.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
+    assert found == (0, "/etc\n1 2\n", "")
+
+
+def test_the_environment_of_a_command_is_not_committed(lab: Lab) -> None:
+    container = lab.started()
+    lab.execute(container, "true", env={"SECRET": "x"})
+    config = lab.engine.image_config(lab.commit(container))
+    assert config is not None
+    assert "SECRET" not in config.env
+
+
+@pytest.mark.parametrize(
+    "ask", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": ("/no/such/program",)}], ids=str
+)
+def test_a_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, ask: dict[str, Any]) -> None:
+    container = lab.started()
+    assert lab.engine.execute(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
+
+
+def test_a_command_in_a_container_that_does_not_run_is_a_conflict(lab: Lab) -> None:
+    container = lab.container()
+    with pytest.raises(Conflict):
+        lab.engine.execute(container, ("/bin/sh", "-c", "true"))
+
+
+def test_a_command_past_its_timeout_ends_with_its_container(lab: Lab) -> None:
+    container = lab.started()
+    with pytest.raises(PhaseTimeout):
+        lab.engine.execute(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
+    assert lab.has_ended("c")
+
+
+def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
+    assert lab.execute(lab.started(), "exit 5", timeout=60) == (5, "", "")
+
+
+def test_a_command_leaves_no_connection_open(lab: Lab) -> None:
+    container = lab.started()
+    gc.collect()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        lab.execute(container, "echo hi")
+        gc.collect()
+    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
+
+
+@contextmanager
+def terminal(lab: Lab, container: str) -> Iterator[Exec]:
+    process = lab.engine.execute_tty(
+        container, ("/bin/sh",), user="root", workdir="/etc", env={"TERM": "dumb"}, size=(24, 80)
+    )
+    try:
+        yield process
+    finally:
+        process.close()
+
+
+def test_a_terminal_is_a_stream_until_its_command_ends(lab: Lab) -> None:
+    container = lab.started()
+    with terminal(lab, container) as process:
+        process.resize(24, 80)
+        process.write(b"exit 7\n")
+        seen = b""
+        while data := process.read():
+            seen += data
+        assert b"exit 7" in seen
+        assert process.exit_code() == 7
+
+
+def test_commands_that_run_are_counted(lab: Lab) -> None:
+    container = lab.started()
+    assert lab.engine.running_execs(container) == 0
+    with terminal(lab, container) as one, terminal(lab, container) as two:
+        assert lab.engine.running_execs(container) == 2
+        for left, process in ((1, one), (0, two)):
+            process.write(b"exit 0\n")
+            while process.read():
+                pass
+            assert lab.engine.running_execs(container) == left
+
+
+def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:
+    container = lab.container(command=("/bin/sh", "-c", "echo one; echo two; echo three; sleep 600"))
+    lab.engine.start(container)
+    lab.execute(container, "echo not-mine")
+    assert lab.engine.logs(container, 2) == ["two", "three"]
+
+
+def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:
+    container = lab.container(command=("/bin/sh", "-c", "echo done"))
+    lab.engine.start(container)
+    assert lab.has_ended("c")
+    assert lab.engine.logs(container, 5) == ["done"]
+
+
+# Nobody there
+
+
+@pytest.mark.engine  # nothing is asked of it, but `connect` is what the guard refuses
+@pytest.mark.parametrize(
+    "host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x", "ssh://nobody@127.0.0.1:1"]
+)
+def test_an_engine_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(EngineUnreachable) as caught:
+        docker_engine.connect()
+    assert host in caught.value.message
+    assert "DOCKER_HOST" in caught.value.remedy

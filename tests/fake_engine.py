@@ -1,0 +1,540 @@
+"""An engine in memory, behind the same protocol as the real one. tests/contract runs on both.
+
+Images hold a whole filesystem, containers a copy of one. Nothing runs: commands go to `on_execute`,
+and what that leaves to a tiny shell (fake_shell).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shlex
+import tarfile
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from fake_files import Files
+from fake_shell import Shell, Sleeping
+
+from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, Stat
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from phases.core.engine import OnLine, OnPull
+
+
+@dataclass
+class FakeImage:
+    config: ImageConfig
+    labels: dict[str, str]
+    files: Files
+    parent: str = ""
+
+
+@dataclass
+class FakeContainer:
+    id: str
+    name: str
+    image: str
+    command: tuple[str, ...]
+    env: dict[str, str]
+    labels: dict[str, str]
+    binds: tuple[Bind, ...]
+    workdir: str
+    files: Files
+    running: bool = False
+    log: list[str] = field(default_factory=list)
+    execs: list[FakeExec] = field(default_factory=list)
+
+    def seen(self) -> Container:
+        return Container(self.id, self.name, self.image, self.running, dict(self.labels), self.command)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What an `execute` was asked for. script: of a `sh -c`; args: its $1, $2, …"""
+
+    container: FakeContainer
+    argv: tuple[str, ...]
+    user: str
+    workdir: str
+    env: Mapping[str, str]
+
+    @property
+    def _operands(self) -> tuple[str, ...]:
+        """What comes after the options of a `sh -c`: the script, its name, its arguments."""
+        operands = self.argv[self.argv.index("-c") + 1 :] if "-c" in self.argv else ()
+        return operands[1:] if operands[:1] == ("--",) else operands
+
+    @property
+    def script(self) -> str:
+        return next(iter(self._operands), "")
+
+    @property
+    def args(self) -> tuple[str, ...]:
+        return self._operands[2:]
+
+
+class FakeEngine:
+    """See Engine. calls: every call that changes something, as (method, arguments…).
+
+    registry: what `pull` can bring; on_execute: returns exit code and output of a command, or None
+    to leave it to the shell; failures: an error to raise, by method.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[str, ...]] = []
+        self.registry: dict[str, FakeImage] = {}
+        self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None
+        self.failures: dict[str, HabitatError] = {}
+        self.commands: list[Command] = []
+        self._images: dict[str, FakeImage] = {}
+        self._tags: dict[str, str] = {}
+        self._containers: dict[str, FakeContainer] = {}
+        self._made = 0
+
+    # For tests
+
+    def add_image(self, reference: str = "", files: Files | None = None, **config: object) -> str:
+        """Register an image. config: fields of ImageConfig, and labels. Returns its id."""
+        labels = config.pop("labels", {})
+        assert isinstance(labels, dict)
+        made = replace(ImageConfig(self._new_id("sha256:")), **config)  # type: ignore[arg-type]
+        self._images[made.id] = FakeImage(made, dict(labels), files or base_files())
+        if reference:
+            self._tags[reference] = made.id
+        return made.id
+
+    def called(self, *methods: str) -> list[tuple[str, ...]]:
+        """The calls of some methods, in order."""
+        return [call for call in self.calls if call[0] in methods]
+
+    def files(self, reference: str) -> Files:
+        """The filesystem of an image or a container."""
+        if reference in self._containers or any(c.name == reference for c in self._containers.values()):
+            return self._container(reference).files
+        return self._image(reference).files
+
+    def tags(self) -> dict[str, str]:
+        return dict(self._tags)
+
+    def _record(self, method: str, *arguments: str) -> None:
+        self.calls.append((method, *arguments))
+        if method in self.failures:
+            raise self.failures[method]
+
+    def _new_id(self, prefix: str = "") -> str:
+        self._made += 1
+        return prefix + hashlib.sha256(str(self._made).encode()).hexdigest()
+
+    # Images
+
+    def images(self) -> list[Image]:
+        self._record("images")
+        return [
+            Image(image_id, self._tags_of(image_id), dict(image.labels))
+            for image_id, image in self._images.items()
+            if self._tags_of(image_id) or not self._children(image_id)
+        ]
+
+    def _tags_of(self, image_id: str) -> tuple[str, ...]:
+        return tuple(tag for tag, tagged in self._tags.items() if tagged == image_id)
+
+    def _children(self, image_id: str) -> list[str]:
+        return [child for child, image in self._images.items() if image.parent == image_id]
+
+    def _id_of(self, reference: str) -> str | None:
+        if reference in self._images:
+            return reference
+        tag = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"
+        return self._tags.get(tag)
+
+    def _image(self, reference: str) -> FakeImage:
+        image_id = self._id_of(reference)
+        if image_id is None:
+            raise NotFound(f"No such image: {reference}")
+        return self._images[image_id]
+
+    def image_config(self, reference: str) -> ImageConfig | None:
+        image_id = self._id_of(reference)
+        return self._images[image_id].config if image_id else None
+
+    def pull(self, reference: str, on_pull: OnPull) -> None:
+        self._record("pull", reference)
+        if reference not in self.registry:
+            raise EngineError(f"pulling {reference}: manifest unknown")
+        on_pull("abc123", "Downloading", 50, 100)
+        on_pull("abc123", "Pull complete", 0, 0)
+        image = self.registry[reference]
+        self._images[image.config.id] = image
+        self._tags[reference] = image.config.id
+
+    def build(self, context: IO[bytes], on_line: OnLine) -> str:
+        """Understands FROM, RUN, COPY, and what `commit` does."""
+        self._record("build")
+        files = Files()
+        files.unpack("/", context)
+        dockerfile = files.find("/Dockerfile")
+        if dockerfile is None:
+            raise EngineError("docker build ended with exit code 1")
+        image_id = ""
+        for row in filter(None, dockerfile.content.decode().splitlines()):
+            on_line(row)
+            word, _, rest = row.partition(" ")
+            if word == "FROM":
+                base = self._image(rest)
+                image_id = self._new_id("sha256:")
+                made = FakeImage(replace(base.config, id=image_id), dict(base.labels), base.files.copy())
+                self._images[image_id] = made
+            elif word == "COPY":
+                source, dest = rest.split()
+                node = files.find(f"/{source}")
+                if node is None:
+                    raise EngineError("docker build ended with exit code 1")
+                made.files.add(dest, node)
+            elif word == "RUN":
+                shell = Shell(made.files, made.config.env, "root", 0, made.config.workdir, lambda *_: None)
+                if shell.run(rest, errexit=True):
+                    raise EngineError("docker build ended with exit code 1")
+            else:
+                _apply(made, row)
+        return image_id
+
+    def tag(self, image: str, reference: str) -> None:
+        self._record("tag", image, reference)
+        if (image_id := self._id_of(image)) is None:
+            raise NotFound(f"No such image: {image}")
+        self._tags[reference] = image_id
+
+    def untag(self, reference: str) -> None:
+        self._record("untag", reference)
+        image_id = self._tags.pop(reference, None)
+        if image_id:
+            self._collect(image_id)
+
+    def remove_image(self, image: str) -> bool:
+        self._record("remove_image", image)
+        image_id = self._id_of(image)
+        if image_id is None:
+            return True
+        if len(self._tags_of(image_id)) > 1 or self._needed(image_id):
+            return False
+        for tag in self._tags_of(image_id):
+            del self._tags[tag]
+        self._collect(image_id)
+        return True
+
+    def _needed(self, image_id: str) -> bool:
+        """Whether something rests on it or uses it."""
+        return bool(self._children(image_id)) or any(c.image == image_id for c in self._containers.values())
+
+    def _collect(self, image_id: str) -> None:
+        """Remove an image that nothing names or needs, and then its parents likewise."""
+        while image_id in self._images and not self._tags_of(image_id) and not self._needed(image_id):
+            image_id = self._images.pop(image_id).parent
+
+    # Containers
+
+    def create(
+        self,
+        image: str,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        labels: Mapping[str, str] | None = None,
+        binds: Sequence[Bind] = (),
+        workdir: str = "",
+        hostname: str = "",
+    ) -> str:
+        self._record("create", image, name)
+        found = self._image(image)
+        if any(container.name == name for container in self._containers.values()):
+            raise Conflict(f"creating container {name}: the name is already in use")
+        for bind in binds:
+            if not Path(bind.source).exists():
+                raise EngineError(f"bind source path does not exist: {bind.source}")
+        container = FakeContainer(
+            id=self._new_id(),
+            name=name,
+            image=found.config.id,
+            command=tuple(command),
+            env={**found.config.env, **(env or {})},
+            labels={**found.labels, **(labels or {})},
+            binds=tuple(binds),
+            workdir=workdir or found.config.workdir,
+            files=found.files.copy(),
+        )
+        self._containers[container.id] = container
+        return container.id
+
+    def _container(self, reference: str) -> FakeContainer:
+        for container in self._containers.values():
+            if reference in (container.id, container.name):
+                return container
+        raise NotFound(f"No such container: {reference}")
+
+    def _find(self, reference: str) -> FakeContainer | None:
+        try:
+            return self._container(reference)
+        except NotFound:
+            return None
+
+    def start(self, container: str) -> None:
+        self._record("start", container)
+        found = self._container(container)
+        found.running = True
+        command = Command(found, found.command, "root", found.workdir, {})
+        try:
+            self._shell(command, lambda data, _: found.log.extend(data.decode().splitlines()), patience=0)
+            found.running = False
+        except Sleeping:
+            pass
+
+    def stop(self, container: str, grace: int = 10) -> None:
+        self._record("stop", container)
+        if found := self._find(container):
+            found.running = False
+
+    def remove(self, container: str) -> None:
+        self._record("remove", container)
+        if found := self._find(container):
+            del self._containers[found.id]
+
+    def rename(self, container: str, name: str) -> None:
+        self._record("rename", container, name)
+        found = self._container(container)
+        if any(other.name == name for other in self._containers.values()):
+            raise Conflict(f"renaming a container to {name}: the name is already in use")
+        found.name = name
+
+    def container(self, name: str) -> Container | None:
+        found = self._find(name)
+        return found.seen() if found else None
+
+    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
+        key, has_value, value = label.partition("=")
+        return [
+            replace(container.seen(), command=())
+            for container in self._containers.values()
+            if container.name.startswith(name_prefix)
+            and (not label or (key in container.labels and (not has_value or container.labels[key] == value)))
+        ]
+
+    def commit(self, container: str, changes: Sequence[str]) -> str:
+        self._record("commit", container)
+        found = self._container(container)
+        config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir)
+        image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image)
+        for change in changes:
+            _apply(image, change)
+        if not image.config.entrypoint and not image.config.command:
+            image.config = replace(image.config, command=found.command)
+        self._images[config.id] = image
+        return config.id
+
+    # Inside a container
+
+    def execute(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        on_output: Callable[[bytes, bool], None] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        self._record("execute", container, user, *argv)
+        found = self._running(container)
+        command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}))
+        self.commands.append(command)
+        try:
+            return self._run(command, on_output or (lambda *_: None), patience=timeout)
+        except Sleeping:
+            found.running = False
+            raise PhaseTimeout("timed out") from None
+
+    def _running(self, container: str) -> FakeContainer:
+        found = self._container(container)
+        if not found.running:
+            raise Conflict(f"container {container} is not running")
+        return found
+
+    def _run(self, command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
+        folder = command.container.files.find(command.workdir or "/")
+        if not _known(command) or folder is None or folder.kind != "dir":
+            return 126
+        if patience is not None and patience <= 0:
+            raise Sleeping
+        if self.on_execute and (answer := self.on_execute(command)) is not None:
+            code, said = answer
+            if said:
+                output(said.encode() if isinstance(said, str) else said, False)
+            return code
+        return self._shell(command, output, patience)
+
+    @staticmethod
+    def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
+        container, argv = command.container, command.argv
+        shell = Shell(
+            container.files,
+            {**container.env, **command.env},
+            command.user,
+            _uid(command) or 0,
+            command.workdir,
+            output,
+            command.args,
+            patience,
+            {bind.dest: bind.source for bind in container.binds},
+        )
+        if command.script:
+            return shell.run(command.script, errexit="-e" in argv)
+        return shell.run(shlex.join(argv), errexit=False)
+
+    def execute_tty(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str,
+        workdir: str,
+        env: Mapping[str, str],
+        size: tuple[int, int],
+    ) -> Exec:
+        self._record("execute_tty", container, user, *argv)
+        found = self._running(container)
+        command = Command(found, tuple(argv), user, workdir, dict(env))
+        self.commands.append(command)
+        process = FakeExec()
+        if "-c" in argv:
+            process.end(self._run(command, lambda data, _: process.say(data), patience=None))
+        found.execs.append(process)
+        return process
+
+    def running_execs(self, container: str) -> int:
+        return sum(process.running for process in self._container(container).execs)
+
+    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        self._record("put", container, folder)
+        files = self._container(container).files
+        node = files.find(folder)
+        if node is None or node.kind != "dir":
+            raise NotFound(f"copying into {folder}: no such folder")
+        try:
+            files.unpack(files.resolve(folder), archive)
+        except (tarfile.TarError, FileExistsError) as error:
+            raise EngineError(f"copying into {folder}: {error}") from error
+
+    def get(self, container: str, path: str) -> bytes | None:
+        found = self._find(container)
+        node = found.files.find(path) if found else None
+        return node.content if node and node.kind == "file" else None
+
+    def stat(self, container: str, path: str) -> Stat | None:
+        found = self._find(container)
+        node = found.files.find(path, last=False) if found else None
+        if found is None or node is None:
+            return None
+        link = found.files.resolve(path) if node.kind == "link" else ""
+        return Stat(node.kind == "dir", node.mode, link)
+
+    def logs(self, container: str, lines: int) -> list[str]:
+        return self._container(container).log[-lines:]
+
+
+class FakeExec:
+    """A shell with a terminal, which knows `exit N` and else repeats what is typed."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe()
+        self._code = 0
+        self.running = True
+        self.sizes: list[tuple[int, int]] = []
+
+    def say(self, data: bytes) -> None:
+        os.write(self._writer, data)
+
+    def end(self, code: int) -> None:
+        self.running, self._code = False, code
+        os.close(self._writer)
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def read(self) -> bytes:
+        return os.read(self._reader, 65536)
+
+    def write(self, data: bytes) -> None:
+        if not self.running:
+            return
+        self.say(data)
+        if match := re.search(rb"exit (\d+)", data):
+            self.end(int(match[1]))
+
+    def resize(self, rows: int, columns: int) -> None:
+        self.sizes.append((rows, columns))
+
+    def exit_code(self) -> int:
+        return self._code
+
+    def close(self) -> None:
+        os.close(self._reader)
+
+
+def base_files() -> Files:
+    """What a small image has: a shell, and root."""
+    files = Files()
+    files.write("/bin/sh", "", 0o755)
+    files.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+    files.write("/etc/group", "root:x:0:\n")
+    return files
+
+
+def _known(command: Command) -> bool:
+    """Whether the container's passwd has the user."""
+    return _uid(command) is not None
+
+
+def _uid(command: Command) -> int | None:
+    if command.user.isdigit():
+        return int(command.user)
+    passwd = command.container.files.find("/etc/passwd")
+    for row in (passwd.content if passwd else b"").decode().splitlines():
+        name, _, uid = row.split(":")[:3]
+        if name == command.user:
+            return int(uid)
+    return None
+
+
+def _apply(image: FakeImage, change: str) -> None:
+    """One Dockerfile instruction on the config of an image."""
+    word, _, value = change.partition(" ")
+    config = image.config
+    if word == "ENTRYPOINT":
+        image.config = replace(config, entrypoint=tuple(json.loads(value)))
+    elif word == "CMD":
+        image.config = replace(config, command=tuple(json.loads(value)))
+    elif word == "USER":
+        image.config = replace(config, user=_plain(value))
+    elif word == "WORKDIR":
+        image.config = replace(config, workdir=_plain(value))
+    elif word == "LABEL":
+        name, _, text = value.partition("=")
+        image.labels = {**image.labels, name: json.loads(text) if text.startswith('"') else text}
+    elif word == "ENV":
+        name, _, text = value.partition("=")
+        image.config = replace(config, env={**config.env, name: _plain(text)})
+    else:
+        raise EngineError(f"unknown instruction: {word}")
+
+
+def _plain(value: str) -> str:
+    """What an instruction's value means: a backslash takes the next sign literally."""
+    return re.sub(r"\\(.)", r"\1", value)

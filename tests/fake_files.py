@@ -1,0 +1,71 @@
+"""The filesystem of the fake engine: absolute paths to nodes."""
+
+from __future__ import annotations
+
+import posixpath
+import tarfile
+from dataclasses import dataclass, field
+from typing import IO
+
+
+@dataclass(frozen=True)
+class Node:
+    """kind: file, dir or link; mode: permission bits; target: of a link, as written."""
+
+    kind: str
+    mode: int = 0o755
+    uid: int = 0
+    gid: int = 0
+    content: bytes = b""
+    target: str = ""
+
+
+@dataclass
+class Files:
+    """Paths to nodes; `/` is always there."""
+
+    nodes: dict[str, Node] = field(default_factory=lambda: {"/": Node("dir")})
+
+    def copy(self) -> Files:
+        return Files(dict(self.nodes))
+
+    def resolve(self, path: str, *, last: bool = True) -> str:
+        """`path` with links followed; without `last`, those above its last component only."""
+        done = "/"
+        todo = [part for part in path.split("/") if part not in ("", ".")]
+        for _ in range(200):
+            if not todo:
+                return done
+            part = todo.pop(0)
+            done = posixpath.normpath(posixpath.join(done, part))
+            node = self.nodes.get(done)
+            if node and node.kind == "link" and (todo or last):
+                todo = [p for p in node.target.split("/") if p not in ("", ".")] + todo
+                done = "/" if node.target.startswith("/") else posixpath.dirname(done)
+        return path  # links in a circle
+
+    def find(self, path: str, *, last: bool = True) -> Node | None:
+        return self.nodes.get(self.resolve(path, last=last))
+
+    def add(self, path: str, node: Node) -> None:
+        """Put a node, its missing parents being root's. A folder and what is none don't replace each other."""
+        place = self.resolve(path, last=False)
+        there = self.nodes.get(place)
+        if there and (there.kind == "dir") != (node.kind == "dir"):
+            raise FileExistsError(f"{place}: cannot put {node.kind} over {there.kind}")
+        parent = posixpath.dirname(place)
+        if parent not in self.nodes:
+            self.add(parent, Node("dir"))
+        self.nodes[place] = node
+
+    def write(self, path: str, text: str, mode: int = 0o644, uid: int = 0) -> None:
+        self.add(path, Node("file", mode, uid, uid, text.encode()))
+
+    def unpack(self, folder: str, archive: IO[bytes]) -> None:
+        with tarfile.open(fileobj=archive, mode="r:") as tar:
+            for member in tar:
+                path = posixpath.normpath(posixpath.join(folder, member.name))
+                kind = "dir" if member.isdir() else "link" if member.issym() else "file"
+                file = tar.extractfile(member) if kind == "file" else None
+                content = file.read() if file else b""
+                self.add(path, Node(kind, member.mode, member.uid, member.gid, content, member.linkname))

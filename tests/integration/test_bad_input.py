@@ -1,0 +1,670 @@
+"""What goes wrong for a reason outside the program is one line: where, what, and what to do."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, Ended, Project, clear, docker, fresh_name, import_image, snapshots
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+
+# Configs, which are read without an engine
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A config.yaml, and the line that says what is wrong with it, from the place in the file on."""
+
+    config: str | bytes
+    line: str
+
+
+BROKEN = {
+    "unknown-key": Broken(
+        """
+        description: nearly
+        base_imge: debian
+        """,
+        ":2: unknown key 'base_imge': did you mean 'base_image'?",
+    ),
+    "unknown-key-within": Broken(
+        """
+        base_image: debian
+        files:
+          - source: config.yaml
+            dest: /a
+          - source: config.yaml
+            dst: /b
+        """,
+        ":6: files[1]: unknown key 'dst': did you mean 'dest'?",
+    ),
+    "no-key-like-it": Broken(
+        """
+        base_image: debian
+        entry:
+          xyzzy: 1
+        """,
+        ":3: entry: unknown key 'xyzzy': known here: command, init_command, startup_delay",
+    ),
+    "missing-key": Broken(
+        """
+        base_image: debian
+        repos:
+          - path: /a
+        """,
+        ":3: repos[0]: 'url' is missing: add it",
+    ),
+    "text-for-list": Broken(
+        """
+        base_image: debian
+        env: USER=me
+        """,
+        ":2: env is a value here but a list in phases/system/config.yaml:4: give both the same form",
+    ),
+    "text-for-number": Broken(
+        """
+        base_image: debian
+        repos:
+          - url: /x
+            path: x
+            depth: deep
+        """,
+        ":5: repos[0].depth: must be a whole number, is text: mend it",
+    ),
+    "list-for-text": Broken(
+        """
+        base_image:
+          - debian
+        """,
+        ":1: base_image: must be text, is a list: mend it",
+    ),
+    "duplicate-key": Broken(
+        """
+        base_image: debian
+        env: []
+
+        env: []
+        """,
+        ":4: key 'env' is given twice (first on line 2): keep one of them",
+    ),
+    "not-yaml": Broken(
+        """
+        base_image: debian
+        env: [A=1, B=2
+        tests: []
+        """,
+        ":3:6: is not YAML: did not find expected ',' or ']': mend the line",
+    ),
+    "tab": Broken(
+        "base_image: debian\nentry:\n\tcommand: x\n",
+        ":3:1: is not YAML: found character that cannot start any token: mend the line",
+    ),
+    "block-not-indented": Broken(
+        """
+        base_image: debian
+        setup:
+          root:
+            - |
+            npm install
+        """,
+        ":5: the text under `- |` is not indented: indent each of its lines further than the dash",
+    ),
+    "a-list": Broken("- base_image: debian\n", ":1: must be a mapping of keys to values, is a list: see README.md"),
+    "not-utf8": Broken(b"base_image: debian\ndescription: caf\xe9\n", ": is not UTF-8 text: save it as UTF-8"),
+    "unknown-variable": Broken(
+        """
+        base_image: debian
+        verify-fs:
+          required_files:
+            - /etc/passwd
+            - ${WORKDR}/x
+        """,
+        ":5: ${WORKDR} is not set in env: did you mean 'WORKDIR'?",
+    ),
+    "lone-dollar": Broken(
+        """
+        base_image: debian
+        entry:
+          command: echo $
+        """,
+        ":3: a lone $ in 'echo $': write $$ for a dollar sign",
+    ),
+    "cycle": Broken(
+        """
+        base_image: debian
+        env:
+          - A=x$B
+          - B=${C}
+          - C=$A
+        """,
+        ":5: env: A → B → C → A is a cycle: set one of them without the other",
+    ),
+    "no-assignment": Broken(
+        """
+        base_image: debian
+        env:
+          - USER me
+        """,
+        ":3: env: 'USER me' is not NAME=value: write it as NAME=value",
+    ),
+    "no-user-name": Broken(
+        """
+        base_image: debian
+        env:
+          - USER=me and you
+        """,
+        ":3: USER: 'me and you' is no user name: mend it",
+    ),
+    "relative-workdir": Broken(
+        """
+        base_image: debian
+        env:
+          - WORKDIR=workspace
+        """,
+        ":3: WORKDIR: 'workspace' is not absolute: start it with a slash",
+    ),
+    "no-host-file": Broken(
+        """
+        base_image: debian
+        files:
+          - dest: /a
+            source: missing.txt
+        """,
+        ":4: files: there is neither habitats/no-host-file/missing.txt nor missing.txt on the host:"
+        " add it, or mend the path",
+    ),
+    "no-host-volume": Broken(
+        """
+        base_image: debian
+        volumes:
+          - source: /nowhere/at/all
+            dest: /a
+        """,
+        ":3: volumes: there is no /nowhere/at/all on the host: add it, or mend the path",
+    ),
+    "no-test": Broken(
+        """
+        base_image: debian
+        tests:
+          - tests/missing.sh
+        """,
+        ":3: tests: there is neither habitats/no-test/tests/missing.sh nor tests/missing.sh on the host:"
+        " add it, or mend the path",
+    ),
+    "mode-in-letters": Broken(
+        """
+        base_image: debian
+        files:
+          - source: config.yaml
+            dest: /a
+            mode: rwxr-xr-x
+        """,
+        ":5: mode 'rwxr-xr-x' is not octal: write it like 0644",
+    ),
+    "branch-and-ref": Broken(
+        """
+        base_image: debian
+        repos:
+          - url: https://example.org/a
+            path: a
+            branch: main
+            ref: v1
+        """,
+        ":3: has both branch and ref: keep the one you mean",
+    ),
+    "no-such-phase": Broken(
+        """
+        base_image: debian
+        timeouts:
+          setups: 30m
+        """,
+        ":3: timeouts: there is no phase 'setups': did you mean 'setup'?",
+    ),
+    "no-duration": Broken(
+        """
+        base_image: debian
+        timeouts:
+          setup: soon
+        """,
+        ":3: timeouts: 'soon' is no duration: write it like 90s, 30m or 1h 30m",
+    ),
+    "other-name": Broken(
+        """
+        base_image: debian
+        name: another
+        """,
+        ":2: name is 'another' but its folder is 'other-name': give both one name, or leave the key out",
+    ),
+    "no-base": Broken(
+        "description: of nothing\n",
+        ":1: there is no base_image and no Dockerfile: add `base_image: debian:bookworm-slim`, or a Dockerfile"
+        " beside it",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a project of broken habitats says of them. listed: by `doit list`; run: by `doit`."""
+
+    listed: Ended
+    run: Ended
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """All broken habitats in one project: one that is broken stops no other."""
+    project = Project(tmp_path_factory.mktemp("broken"))
+    for name, broken in BROKEN.items():
+        if isinstance(broken.config, bytes):
+            project.write(f"habitats/{name}/config.yaml").write_bytes(broken.config)
+        else:
+            project.habitat(name, broken.config.lstrip("\n"))
+    nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    return Told(project.doit("list", env=nowhere), project.doit(env=nowhere))
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_config_is_one_line_with_place_and_remedy(told: Told, name: str) -> None:
+    line = f"habitats/{name}/config.yaml{BROKEN[name].line}"
+    assert re.findall(rf"^start:{name} +broken: (.*)$", told.listed.out, re.MULTILINE) == [line]
+    assert re.findall(rf"^{name} +│ ❌ base:{name}: (.*)$", told.run.out, re.MULTILINE) == [line]
+
+
+def test_broken_configs_are_told_and_nothing_else(told: Told) -> None:
+    assert told.listed.code == 0
+    assert told.run.code != 0
+    assert len(told.run.out.splitlines()) == len(BROKEN), told.run.out
+
+
+def test_a_broken_habitat_alone_is_one_line_and_a_failure(project: Project) -> None:
+    project.habitat("alone", "description: of nothing\n")
+    for task in ("final:alone", "start:alone", "base:alone"):
+        ended = project.doit(task)
+        assert ended.code != 0
+        assert ended.out == (
+            "❌ base:alone: habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
+            "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it\n"
+        )
+
+
+def test_a_volume_below_a_home_is_refused(project: Project) -> None:
+    """Whose home is not said; it must not become a folder that is called ~."""
+    project.habitat("homely", "base_image: debian\nvolumes:\n  - source: dodo.py\n    dest: ~/dodo.py\n")
+    assert "broken: habitats/homely/config.yaml:4: " in project.doit("list")
+
+
+def test_a_folder_that_is_no_image_name_is_told(project: Project) -> None:
+    project.habitat("Discourse_", "base_image: debian\n")
+    line = (
+        "habitats/Discourse_: 'Discourse_' is no valid image name: "
+        "rename the folder: lower-case letters and digits, with single . _ or - between them"
+    )
+    assert f"broken: {line}\n" in project.doit("list")
+    ended = project.doit("final:Discourse_")
+    assert (ended.code, ended.out) == (2, f"❌ base:Discourse_: {line}\n")
+
+
+def test_layers_that_disagree_name_both_places(project: Project) -> None:
+    project.write("shared/config.yaml", "env: []\nsetup:\n  root: [true]\n")
+    project.habitat("layered", "base_image: debian\nsetup:\n  - commands: [true]\n")
+    line = (
+        "habitats/layered/config.yaml:2: setup is a list here but a mapping in shared/config.yaml:2: "
+        "give both the same form"
+    )
+    assert f"broken: {line}\n" in project.doit("list")
+    ended = project.doit("final:layered")
+    assert (ended.code, ended.out) == (2, f"❌ base:layered: {line}\n")
+
+
+def test_a_fault_of_the_shared_layer_is_told_of_its_own_file(project: Project) -> None:
+    project.write("shared/config.yaml", "env:\n  - A=$B\n  - B=$A\n")
+    project.habitat("one", "base_image: debian\n")
+    assert "❌ base:one: shared/config.yaml:3: env: A → B → A is a cycle" in project.doit("final:one")
+
+
+def test_an_unknown_task_is_one_line_with_its_neighbour(project: Project) -> None:
+    project.habitat("discourse", "base_image: debian\n")
+    ended = project.doit("final:discurse")
+    assert ended.code == 3
+    assert ended.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
+
+
+def test_an_engine_that_does_not_run_is_one_line(project: Project) -> None:
+    project.habitat("fine", "base_image: debian\n")
+    for task in ("final:fine", "start:fine"):
+        ended = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+        assert ended.code != 0
+        assert ended.out.endswith(
+            "❌ base:fine: no Docker engine answers at unix:///nowhere/docker.sock: "
+            "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST\n"
+        )
+        assert ended.out.count("no Docker engine answers") == 1, ended.out
+
+
+# Builds, which meet the engine
+
+
+@dataclass
+class Workshop:
+    """A project with one habitat, built to the end, that tests spoil and mend again.
+
+    Each failing run gets as far as its phase, so the run after the mending begins there.
+    """
+
+    project: Project
+    name: str
+
+    def config(self, text: str) -> None:
+        self.project.habitat(self.name, text)
+
+    def build(self, *, timeout: float = 120) -> Ended:
+        return self.project.doit(f"final:{self.name}", timeout=timeout)
+
+    def fails_in(self, phase: str, *parts: str) -> Ended:
+        """A build that fails in `phase`, in one line with these parts; nothing of before is lost."""
+        before = snapshots(self.name)
+        ended = self.build()
+        assert ended.code != 0
+        assert "Traceback" not in ended.out, ended.out
+        lines = [line for line in ended.out.splitlines() if line.startswith("❌")]
+        assert len(lines) == 1, ended.out
+        assert lines[0].startswith(f"❌ {phase}:{self.name}: "), ended.out
+        for part in parts:
+            assert part.replace("CONFIG", f"habitats/{self.name}/config.yaml") in lines[0], ended.out
+        # A phase that was built before the failing one takes what rested on its old result with it.
+        if not ended.ran:
+            assert snapshots(self.name) == before
+        return ended
+
+    def goes_on_with(self, phase: str) -> None:
+        """Mended: the next run begins with `phase` and gets to the end."""
+        ended = self.build()
+        assert ended.code == 0, ended.out
+        assert ended.ran[0] == phase, ended.out
+        assert ended.ran[-1] == "final"
+
+    def log(self, phase: str) -> str:
+        return (self.project.root / ".stamps" / self.name / f"{phase}.log").read_text()
+
+
+@pytest.fixture(scope="module")
+def workshop(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Workshop, str]]:
+    project = Project(tmp_path_factory.mktemp("workshop"))
+    bench = Workshop(project, fresh_name())
+    repository = project.root / "git" / "app"
+    repository.mkdir(parents=True)
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    for command in (("init", "-q", "-b", "main"), (*identity, "commit", "-q", "--allow-empty", "-m", "first")):
+        subprocess.run(("git", *command), cwd=repository, check=True)
+    base = f"base_image: {git_image}\nvolumes:\n  - source: git\n    dest: /srv/git\n    readonly: true\n"
+    bench.config(base)
+    assert bench.build().code == 0
+    yield bench, base
+    clear(engine, bench.name)
+
+
+@pytest.mark.engine
+def test_a_failing_command_shows_its_output_and_where_all_of_it_is(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    script = "setup:\n  root:\n    - 'true'\n    - |\n      echo told; echo warned >&2\n      sh -c 'exit {}'\n"
+    bench.config(base + script.format(7))
+    ended = bench.fails_in(
+        "setup",
+        "CONFIG:9: setup command 2 of 2 ended with exit code 7: mend it and run the same again",
+        f"log: .stamps/{bench.name}/7-setup.log",
+    )
+    rows = ended.out.splitlines()
+    for line in ("    told", "    warned", "    $ sh -c 'exit 7'"):
+        assert line in rows, ended.out
+    log = bench.log("7-setup").splitlines()
+    assert {"told", "warned"} <= set(log)
+    # What was there before is still whole: with the old config nothing has to run.
+    bench.config(base)
+    assert bench.build().ran == []
+    bench.config(base + script.format(0))
+    bench.goes_on_with("setup")
+
+
+@pytest.mark.engine
+def test_a_block_stops_at_its_first_failing_line(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    bench.config(base + "setup:\n  user:\n    - |\n      echo before\n      ls /missing\n      echo after\n")
+    ended = bench.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
+    assert "    before" in ended.out.splitlines()
+    assert "    after" not in ended.out.splitlines()
+    assert "No such file" in ended.out
+    assert "\nafter" not in bench.log("7-setup")
+
+
+@pytest.mark.engine
+def test_a_command_that_takes_too_long_is_stopped(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    slow = "setup:\n  user:\n    - echo begun; sleep {}\ntimeouts: {{setup: 2s}}\n"
+    bench.config(base + slow.format(100))
+    ended = bench.fails_in(
+        "setup",
+        "CONFIG:8: setup command 1 of 1 was stopped: setup took longer than 2s",
+        f"raise timeouts.setup, or see the log: .stamps/{bench.name}/7-setup.log",
+    )
+    assert "    begun" in ended.out.splitlines()
+    assert "begun" in bench.log("7-setup")
+    bench.config(base + slow.format(0))
+    bench.goes_on_with("setup")
+
+
+@pytest.mark.engine
+def test_an_unknown_user_of_setup_is_told(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    bench.config(base + "setup:\n  nobody-here:\n    - 'true'\n")
+    bench.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in an earlier phase")
+    bench.config(base + "setup:\n  user:\n    - 'true'\n")
+    bench.goes_on_with("setup")
+
+
+@pytest.mark.engine
+def test_an_unknown_owner_of_a_file_is_told(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    file = "files:\n  - source: dodo.py\n    dest: /dodo.py\n    owner: {}\n"
+    bench.config(base + file.format("stranger"))
+    bench.fails_in("files", "CONFIG:7: there is no user 'stranger' in the image: make it in an earlier phase")
+    bench.config(base + file.format("agent:strangers"))
+    bench.fails_in("files", "CONFIG:7: there is no group 'strangers' in the image: make it in an earlier phase")
+    bench.config(base + file.format("agent:root"))
+    bench.goes_on_with("files")
+
+
+CLONE = "repos:\n  - path: app\n    url: "
+
+UNCLONABLE = {
+    "no repository": ("file:///srv/git/missing", "", "fatal: Could not read from remote repository."),
+    "no server": ("git://127.0.0.1:9/x", "", "Connection refused"),
+    "no branch": (
+        "file:///srv/git/app\n    branch: gone",
+        " (gone)",
+        "Remote branch gone not found in upstream origin",
+    ),
+    "no ref": ("file:///srv/git/app\n    ref: v9", " (v9)", "couldn't find remote ref v9"),
+}
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("why", UNCLONABLE)
+def test_a_repository_that_cannot_be_cloned_is_told_with_what_git_said(
+    workshop: tuple[Workshop, str], why: str
+) -> None:
+    bench, base = workshop
+    url, at, said = UNCLONABLE[why]
+    bench.config(base + CLONE + url)
+    bench.fails_in(
+        "repos",
+        f"CONFIG:7: git clone {url.split()[0]}{at} ended with exit code 128 (",
+        said,
+        "check url, branch and ref, and that the container can reach and may read the repository",
+        f"log: .stamps/{bench.name}/8-repos.log",
+    )
+
+
+@pytest.mark.engine
+def test_once_a_repository_can_be_cloned_the_build_goes_on_there(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    bench.config(base + CLONE + "file:///srv/git/app\n    ref: gone")
+    bench.fails_in("repos", "CONFIG:7: ")
+    bench.config(base + CLONE + "file:///srv/git/app\n    branch: main")
+    bench.goes_on_with("repos")
+
+
+@pytest.mark.engine
+def test_the_setup_of_a_repository_fails_at_its_own_line(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    repo = "repos:\n  - path: app\n    url: file:///srv/git/app\n    setup:\n      - pwd\n      - exit {}\n"
+    bench.config(base + repo.format(3))
+    bench.fails_in("repos", "CONFIG:11: setup of /workspace/app ended with exit code 3")
+    bench.config(base + repo.format(0))
+    bench.goes_on_with("repos")
+
+
+@pytest.mark.engine
+def test_all_missing_paths_are_named_at_once(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    required = "verify-fs:\n  required_files:\n    - /etc/passwd\n    - /missing/one\n    - two\n"
+    bench.config(base + required)
+    ended = bench.fails_in(
+        "verify",
+        "CONFIG:9: 2 required paths are missing: /missing/one, /workspace/two: "
+        "make them in setup, files or repos, or take them off the list",
+    )
+    assert "test" not in ended.ran
+    bench.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")
+    bench.goes_on_with("verify")
+
+
+@pytest.mark.engine
+def test_a_failing_test_is_named_with_its_output(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    place = f"habitats/{bench.name}/tests"
+    bench.project.write(f"{place}/good.sh", "#!/bin/sh\necho fine\n", 0o755)
+    bench.project.write(f"{place}/bad.sh", "#!/bin/sh\necho what I saw\nexit 4\n", 0o755)
+    bench.config(base + "tests:\n  - tests/good.sh\n  - tests/bad.sh\n")
+    ended = bench.fails_in(
+        "test", "CONFIG:8: test tests/bad.sh ended with exit code 4", f"log: .stamps/{bench.name}/11-test.log"
+    )
+    assert "    what I saw" in ended.out.splitlines()
+    assert {"fine", "what I saw"} <= set(bench.log("11-test").splitlines())
+    bench.project.write(f"{place}/bad.sh", "#!/bin/sh\nexit 0\n", 0o755)
+    bench.goes_on_with("test")
+
+
+@pytest.mark.engine
+def test_a_volume_whose_source_vanishes_is_told(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    data = bench.project.write("data/file", "x").parent
+    bench.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - rm -rf /data/* && exit 1\n")
+    bench.fails_in("setup", "CONFIG:10: setup command 1 of 1 ended with exit code 1")
+    data.rmdir()
+    ended = bench.build()
+    assert ended.code != 0
+    assert "CONFIG:6: volumes: there is neither ".replace("CONFIG", f"habitats/{bench.name}/config.yaml") in ended
+    data.mkdir()
+    bench.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - test -d /data\n")
+    bench.goes_on_with("setup")
+
+
+@pytest.mark.engine
+def test_a_taken_container_name_is_told_and_the_container_left_alone(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    bench.config(base + "entry:\n  command: echo ran\n")
+    taken = docker("container", "create", "--name", f"habitat-{bench.name}", PREFIX + "-busybox:1", "true")
+    started = bench.project.doit(f"start:{bench.name}")
+    assert started.code != 0
+    assert started.out.splitlines()[-1] == (
+        f"❌ the container name habitat-{bench.name} is taken by a container of somebody else: "
+        f"rename that one: docker rename habitat-{bench.name} OTHER"
+    )
+    assert "Traceback" not in started.out
+    assert docker("container", "inspect", "--format", "{{.Id}} {{.State.Status}}", taken) == f"{taken} created"
+    docker("container", "rm", taken)
+    again = bench.project.doit(f"start:{bench.name}")
+    assert (again.code, again.ran) == (0, [])
+    assert "ran" in again.out.splitlines()
+
+
+@pytest.mark.engine
+def test_a_base_image_that_cannot_be_pulled_is_told(project: Project, busybox: str, name: str) -> None:
+    bench = Workshop(project, name)
+    # A registry on this machine that nobody runs.
+    bench.config("description: x\nbase_image: 127.0.0.1:9/nobody/nothing:1\n")
+    bench.fails_in(
+        "base",
+        "CONFIG:2: base image 127.0.0.1:9/nobody/nothing:1 can't be pulled (",
+        "check its name and the network, or bring it with docker load",
+    )
+    assert snapshots(name) == {}
+    bench.config(f"base_image: {busybox}\n")
+    bench.goes_on_with("base")
+
+
+@pytest.mark.engine
+def test_a_base_image_without_a_shell_is_told(project: Project, engine: DockerEngine, name: str) -> None:
+    bench = Workshop(project, name)
+    root = project.root / "image"
+    root.mkdir()
+    (root / "one").write_text("one file")
+    image = f"{PREFIX}-shell-less:{name}"
+    import_image(root, image)
+    try:
+        bench.config(f"base_image: {image}\n")
+        bench.fails_in(
+            "base", "CONFIG:1: 1 required path is missing: /bin/sh: a habitat needs a base image with a shell"
+        )
+        assert snapshots(name) == {}
+    finally:
+        engine.untag(image)
+
+
+@pytest.mark.engine
+def test_an_image_without_git_is_told(project: Project, busybox: str, name: str) -> None:
+    bench = Workshop(project, name)
+    bench.config(f"base_image: {busybox}\nrepos:\n  - url: file:///x\n    path: x\n")
+    bench.fails_in(
+        "repos",
+        "CONFIG:3: git clone file:///x ended with exit code 127 (there is no git in the image): "
+        "install git in setup, or use a base image that has it",
+    )
+    # Mended in setup, which is where the next run begins.
+    bench.config(
+        f"base_image: {busybox}\nsetup:\n  root:\n    - ln -s /bin/true /bin/git\nrepos:\n  - url: /x\n    path: x\n"
+    )
+    ended = bench.build()
+    assert ended.ran[0] == "setup"
+
+
+@pytest.mark.engine
+def test_an_unknown_variable_of_the_base_image_is_told(workshop: tuple[Workshop, str]) -> None:
+    bench, base = workshop
+    bench.config(base + "env:\n  - A=1\n  - B=$ORIGINE\n")
+    bench.fails_in("env", "CONFIG:8: ${ORIGINE} is set neither in env nor by the base image: did you mean 'ORIGIN'?")
+    bench.config(base + "env:\n  - A=1\n  - B=$ORIGIN\n")
+    bench.goes_on_with("env")
+
+
+@pytest.mark.engine
+def test_a_dockerfile_that_fails_is_told_with_its_output(project: Project, busybox: str, name: str) -> None:
+    bench = Workshop(project, name)
+    bench.config("description: from a Dockerfile\n")
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far && exit 9\n")
+    ended = bench.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")
+    assert "built-so-far" in ended
+    assert "built-so-far" in bench.log("0-dockerfile")
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far\n")
+    bench.goes_on_with("dockerfile")

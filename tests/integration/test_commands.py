@@ -1,0 +1,517 @@
+"""What a person meets on the command line: list, info, forget, clean, several habitats, signals."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Project, Running, build_containers, clear, docker, fresh_name, snapshots, wait_until
+
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Ended
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+NAMES = [phase.NAME for phase in PHASES[1:]]
+AFTER_FILES = NAMES[NAMES.index("setup") :]
+
+#: Where no engine is.
+NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+CONFIG = """
+    description: lives in a small town
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=]
+    volumes:
+      - source: gate
+        dest: /gate
+        readonly: true
+    setup:
+      root:
+        - {setup}
+    entry:
+      command: echo {command}
+"""
+
+WAIT = "while [ -e /gate/closed ]; do sleep 0.05; done"
+
+
+class Town:
+    """A project with two habitats."""
+
+    def __init__(self, root: Path, base: str) -> None:
+        self.project = Project(root)
+        self.base = base
+        self.names = (fresh_name(), fresh_name())
+        (root / "gate").mkdir()
+        self.begin()
+
+    @property
+    def first(self) -> str:
+        return self.names[0]
+
+    def begin(self) -> None:
+        """All as it is at first."""
+        (self.project.root / "gate/closed").unlink(missing_ok=True)
+        for name in self.names:
+            self.save(name)
+
+    def save(self, name: str, setup: str = "touch /made", command: str = "hello", more: str = "") -> None:
+        self.project.habitat(name, CONFIG.format(base=self.base, setup=setup, command=command) + more)
+
+    def close_gate(self) -> Path:
+        return self.project.write("gate/closed")
+
+    def log(self, name: str) -> str:
+        path = self.project.root / ".stamps" / name / "7-setup.log"
+        return path.read_text() if path.exists() else ""
+
+    def wait_in_setup(self, word: str, *names: str) -> None:
+        """Until setup of each habitat has said `word`."""
+        for name in names:
+            wait_until(lambda name=name: word in self.log(name).splitlines())  # type: ignore[misc]
+
+
+@pytest.fixture(scope="module")
+def built(engine: DockerEngine, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Ended]]:
+    """The town, and the run that built it."""
+    town = Town(tmp_path_factory.mktemp("town"), tiny)
+    done = town.project.doit("-n", "2")
+    yield town, done
+    for name in town.names:
+        clear(engine, name)
+
+
+@pytest.fixture
+def town(built: tuple[Town, Ended]) -> Iterator[Town]:
+    """The town, both habitats up to date."""
+    done = built[0].project.doit()
+    assert done.code == 0, done.out
+    yield built[0]
+    built[0].begin()
+
+
+def containers(name: str) -> list[str]:
+    """All containers that have to do with a habitat."""
+    rows = docker("container", "ls", "--all", "--format", "{{.Names}}", "--filter", f"label=habitat.name={name}")
+    return sorted(rows.split())
+
+
+def statuses(done: Ended) -> dict[str, str]:
+    """Task to letter, from `doit list --status`."""
+    return {row.split()[1]: row.split()[0] for row in done.out.splitlines()}
+
+
+# Building several
+
+
+def test_a_bare_doit_builds_every_habitat_and_starts_none(built: tuple[Town, Ended]) -> None:
+    town, done = built
+    assert done.code == 0, done.out
+    for name in town.names:
+        assert {"12-final", "final"} <= set(snapshots(name))
+        assert containers(name) == []
+        assert f"{name} ready in " in done
+    again = town.project.doit()
+    assert again.code == 0
+    assert [line.split(" in ")[0] for line in again.out.splitlines() if "ready" in line] == [
+        f"{name} │ ✅ {name} ready" for name in sorted(town.names)
+    ]
+
+
+def test_lines_of_two_habitats_name_theirs(built: tuple[Town, Ended]) -> None:
+    town, done = built
+    rows = [line for line in done.out.splitlines() if line.strip()]
+    assert all(row.startswith(tuple(f"{name} │ " for name in town.names)) for row in rows), done.out
+    for name in town.names:
+        own = [row.partition(" │ ")[2] for row in rows if row.startswith(name)]
+        assert [row.split()[2] for row in own if "✅" in row and row.startswith("[")] == NAMES
+
+
+def test_percentages_only_grow_and_end_at_100(built: tuple[Town, Ended]) -> None:
+    town, done = built
+    for name in town.names:
+        values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", done.out, re.MULTILINE)]
+        assert len(values) == 2 * len(NAMES)
+        assert values == sorted(values)
+        assert values[-1] == 100
+
+
+def test_a_pipe_gets_no_escape_sequences(built: tuple[Town, Ended]) -> None:
+    town, done = built
+    assert "\x1b" not in done.out
+    assert "\r" not in done.out
+    for argv in (["list"], ["info", f"final:{town.first}"], [f"setup:{town.first}"], ["nosuch"]):
+        assert "\x1b" not in town.project.doit(*argv, env={"TERM": "xterm-256color"}).out
+
+
+# list
+
+
+def test_list_shows_the_life_of_a_habitat_in_order_without_an_engine(project: Project) -> None:
+    for name in ("town", "alone"):
+        project.habitat(name, f"description: |\n  this is\n  {name}\nbase_image: nothing:1")
+    done = project.doit("list", env=NOWHERE)
+    assert done.code == 0, done.out
+    rows = [row.split(maxsplit=1) for row in done.out.splitlines()]
+    assert [row[0] for row in rows] == [*NAMES, "start:alone", "start:town"]
+    assert [row[1] for row in rows] == [
+        *(phase.DESCRIPTION for phase in PHASES[1:]),
+        "this is alone",
+        "this is town",
+    ]
+
+
+def test_list_shows_phase_0_where_a_habitat_has_a_dockerfile(project: Project) -> None:
+    project.write("habitats/old/Dockerfile", "FROM nothing:1\n")
+    done = project.doit("list", env=NOWHERE)
+    assert done.code == 0, done.out
+    assert done.out.split()[0] == "dockerfile"
+
+
+def test_list_tells_what_is_up_to_date(project: Project, tiny: str, name: str) -> None:
+    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root]")
+    tasks = [*NAMES, *(f"{phase}:{name}" for phase in NAMES), f"start:{name}"]
+    assert statuses(project.doit("list", "--all", "--status")) == dict.fromkeys(tasks, "R")
+    assert project.doit(f"users:{name}").code == 0
+    done = {task for phase in ("base", "users") for task in (phase, f"{phase}:{name}")}
+    assert statuses(project.doit("list", "--all", "--status")) == {task: "U" if task in done else "R" for task in tasks}
+
+
+def test_list_says_that_all_is_up_to_date_after_a_build(town: Town) -> None:
+    assert set(statuses(town.project.doit("list", "--all", "--status")).values()) == {"U"}
+
+
+# info
+
+
+def test_info_tells_why_a_phase_runs(project: Project, tiny: str, name: str) -> None:
+    def config(user: str) -> None:
+        project.habitat(name, f"base_image: {tiny}\nenv: [USER={user}]")
+
+    def info(phase: str) -> Ended:
+        return project.doit("info", f"{phase}:{name}")
+
+    def reasons(done: Ended) -> list[str]:
+        return [row[3:] for row in done.out.splitlines() if row.startswith(" * ")]
+
+    config("root")
+    assert project.doit(f"users:{name}").code == 0
+    done = info("users")
+    assert done.code == 0
+    assert "status     : up-to-date" in done
+    assert f".stamps/{name}/2-users.json" in done
+
+    done = info("env")
+    assert done.code == 1
+    assert len(reasons(done)) == 1
+    assert f"habitat-{name}:3-env" in reasons(done)[0]
+
+    config("0")
+    done = info("users")
+    assert done.code == 1
+    assert len(reasons(done)) == 1
+    stamp = json.loads((project.root / ".stamps" / name / "2-users.stamp").read_text())
+    assert "users.hash" in reasons(done)[0]
+    assert f"habitat-{name}:2-users" in reasons(done)[0]
+    assert f"{stamp['_values_:']['hash'][:12]}," in reasons(done)[0]
+    config("root")
+
+    assert project.doit("forget", f"users:{name}").code == 0
+    done = info("users")
+    assert done.code == 1
+    assert reasons(done) == ["it was forgotten (doit forget)"]
+    assert info("base").code == 0
+
+    docker("image", "rm", f"habitat-{name}:2-users", f"habitat-{name}:1-base")
+    done = info("base")
+    assert done.code == 1
+    assert len(reasons(done)) == 1
+    assert f"habitat-{name}:1-base" in reasons(done)[0]
+    assert "gone" in reasons(done)[0]
+
+
+def test_info_names_no_reason_of_doits_own(town: Town) -> None:
+    town.save(town.first, setup="touch /other")
+    done = town.project.doit("info", f"setup:{town.first}")
+    assert done.code == 1
+    assert "setup.hash" in done
+    assert len([row for row in done.out.splitlines() if row.startswith(" * ")]) == 1, done.out
+
+
+# forget
+
+
+def test_forget_without_a_name_is_about_every_phase_of_every_habitat(
+    project: Project, tiny: str, name: str, engine: DockerEngine
+) -> None:
+    other = fresh_name()
+    try:
+        for habitat in (name, other):
+            project.habitat(habitat, f"base_image: {tiny}\nenv: [USER=root]")
+        assert project.doit(f"users:{name}", f"base:{other}").code == 0
+        forgotten = project.doit("forget")
+        assert forgotten.code == 0
+        assert len(forgotten.out.splitlines()) == 2 * len(NAMES)
+        assert {row.split()[-1] for row in forgotten.out.splitlines()} == {
+            f"{phase}:{habitat}" for phase in NAMES for habitat in (name, other)
+        }
+        assert project.doit(f"users:{name}").ran == ["base", "users"]
+        assert project.doit(f"users:{name}").ran == []
+        assert project.doit(f"base:{other}").ran == ["base"]
+    finally:
+        clear(engine, other)
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    "argv", [("setpu:hello",), *((command, "setpu:hello") for command in ("info", "forget", "clean", "list"))]
+)
+def test_an_unknown_task_is_answered_with_the_nearest(project: Project, argv: tuple[str, ...]) -> None:
+    project.habitat("hello", "base_image: nothing:1")
+    done = project.doit(*argv, env=NOWHERE)
+    assert done.code == 3
+    assert done.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
+
+
+# A broken habitat
+
+
+def test_a_broken_habitat_stops_no_other(town: Town) -> None:
+    broken = town.project.habitat("broken", "base_image: x\nfils: []")
+    try:
+        error = "habitats/broken/config.yaml:2: unknown key 'fils': did you mean 'files'?"
+        listed = town.project.doit("list", env=NOWHERE)
+        assert listed.code == 0
+        assert [row.split(maxsplit=1)[1] for row in listed.out.splitlines() if row.startswith(f"start:{broken}")] == [
+            f"broken: {error}"
+        ]
+        town.save(town.first, command="goodbye")
+        done = town.project.doit()
+        assert done.code != 0
+        assert "Traceback" not in done
+        rows = [row.split("│", 1)[-1].strip() for row in done.out.splitlines()]
+        assert [row for row in rows if "❌" in row] == [f"❌ base:{broken}: {error}"]
+        for name in town.names:
+            assert any(row.startswith(f"✅ {name} ready in ") for row in rows), done.out
+    finally:
+        (town.project.root / "habitats/broken/config.yaml").unlink()
+        (town.project.root / "habitats/broken").rmdir()
+
+
+# At the same time, and output
+
+
+def test_a_second_run_of_the_same_habitat_waits_and_finds_it_built(town: Town) -> None:
+    town.save(town.first, setup=f"echo gate one; {WAIT}")
+    gate = town.close_gate()
+    with Running(town.project, f"final:{town.first}") as one:
+        town.wait_in_setup("gate one", town.first)
+        with Running(town.project, f"final:{town.first}") as two:
+            two.wait_for("waiting for another run")
+            assert f"pid {one.process.pid}" in two.out
+            gate.unlink()
+            first, second = one.end(), two.end()
+    assert first.code == second.code == 0
+    assert first.ran == AFTER_FILES
+    assert second.ran == [], second.out
+    assert f"{town.first} ready in " in second
+
+
+def test_a_second_run_builds_what_the_first_left_undone(town: Town) -> None:
+    town.save(town.first, setup=f"echo gate two; {WAIT}")
+    gate = town.close_gate()
+    with Running(town.project, f"repos:{town.first}") as one:
+        town.wait_in_setup("gate two", town.first)
+        with Running(town.project, f"final:{town.first}") as two:
+            two.wait_for("waiting for another run")
+            gate.unlink()
+            first, second = one.end(), two.end()
+    assert first.code == second.code == 0
+    assert first.ran == ["setup", "repos"]
+    assert second.ran == ["tools", "verify", "test", "final"]
+
+
+def test_lines_arrive_as_they_happen(town: Town) -> None:
+    town.save(town.first, setup=f"echo gate three; {WAIT}; echo behind the gate", more="    debug: true\n")
+    gate = town.close_gate()
+    with Running(town.project, f"setup:{town.first}") as running:
+        running.wait_for("    gate three\n")
+        assert "behind" not in running.out
+        assert "[66%] Running setup commands...\n" in running.out
+        gate.unlink()
+        done = running.end()
+    assert done.code == 0
+    assert "    behind the gate\n" in done
+
+
+# Told to stop
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_ends_a_build_in_order(town: Town, number: signal.Signals, code: int) -> None:
+    town.save(town.first, setup=f"echo gate {number}; {WAIT}")
+    town.close_gate()
+    with Running(town.project, f"final:{town.first}") as running:
+        town.wait_in_setup(f"gate {number}", town.first)
+        running.process.send_signal(number)
+        done = running.end(10)
+    assert done.code == code
+    assert done.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{town.first}: ")
+    assert "Traceback" not in done
+    assert "❌" not in done
+    assert build_containers(town.first) == []
+
+
+def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
+    for name in town.names:
+        town.save(name, setup=f"echo gate four; {WAIT}")
+    town.close_gate()
+    with Running(town.project, "-n", "2") as running:
+        town.wait_in_setup("gate four", *town.names)
+        running.process.send_signal(signal.SIGINT)
+        done = running.end(20)
+    assert done.code == 130, done.out
+    assert "Traceback" not in done
+    assert [line for line in done.out.splitlines() if line.startswith("stopped in ")], done.out
+    for name in town.names:
+        assert f"setup:{name}" in done.out.rstrip().splitlines()[-1]
+        assert build_containers(name) == []
+
+
+# Stamps that are not as they should be
+
+
+def test_a_file_in_the_place_of_the_stamps_folder_is_named(project: Project, tiny: str, name: str) -> None:
+    project.habitat(name, f"base_image: {tiny}")
+    (project.root / ".stamps").rmdir()
+    project.write(".stamps", "in the way")
+    done = project.doit(f"final:{name}")
+    assert done.code not in (0, 3)
+    assert "Traceback" not in done
+    assert ".stamps" in done
+    assert len([line for line in done.out.splitlines() if "can't be" in line]) == 1, "it is told once"
+    assert snapshots(name) == {}
+    assert project.doit("list").code == 0
+    for argv in (("forget", f"base:{name}"), ("info", f"base:{name}"), ("clean",)):
+        assert "Traceback" not in project.doit(*argv)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "\x00\xff"])
+def test_a_stamp_that_cannot_be_read_is_told_and_the_labels_decide(town: Town, content: str) -> None:
+    folder = town.project.root / ".stamps" / town.first
+    (folder / "7-setup.stamp").write_bytes(content.encode("latin-1"))
+    done = town.project.doit(f"final:{town.first}")
+    assert done.code == 0
+    assert done.ran == []
+    warnings = [line for line in done.out.splitlines() if line.startswith("⚠ ")]
+    assert len(warnings) == 1
+    assert warnings[0].startswith(f"⚠ .stamps/{town.first}/7-setup.stamp: ")
+    again = town.project.doit(f"final:{town.first}")
+    assert "⚠" not in again, "it was written anew"
+
+
+@pytest.mark.parametrize("values", ["text", [], {"hash": 7}, None])
+def test_a_stamp_of_another_shape_is_no_crash(town: Town, values: object) -> None:
+    """What was verified says the stamp alone as long as final is not there."""
+    path = town.project.root / ".stamps" / town.first / "11-test.stamp"
+    path.write_text(json.dumps({"_values_:": values, "deps:": []}))
+    town.save(town.first, command="others")
+    try:
+        done = town.project.doit(f"final:{town.first}")
+    finally:
+        path.unlink()
+    assert done.code == 0, done.out
+    assert done.ran == ["test", "final"]
+
+
+# clean. These take the town down; the fixture builds it again for each.
+
+
+def test_clean_of_a_phase_takes_its_snapshot_and_those_after_it(town: Town) -> None:
+    other = snapshots(town.names[1])
+    done = town.project.doit("clean", f"setup:{town.first}")
+    assert done.code == 0, done.out
+    assert sorted(snapshots(town.first)) == ["1-base", "2-users", "3-env", "4-workdir", "5-habitat", "6-files"]
+    assert snapshots(town.names[1]) == other
+    left = {path.name.partition("-")[2] for path in (town.project.root / ".stamps" / town.first).glob("*-*.*")}
+    assert {name.partition(".")[0] for name in left} == set(NAMES) - set(AFTER_FILES)
+    assert "<function" not in done
+    assert "Python" not in done, "a person is told what was removed"
+    assert town.project.doit(f"final:{town.first}").ran == AFTER_FILES
+
+
+def test_clean_without_an_engine_is_one_line_and_no_success(project: Project) -> None:
+    project.habitat("hello", "base_image: nothing:1")
+    for argv in (("clean",), ("clean", "setup:hello")):
+        done = project.doit(*argv, env=NOWHERE)
+        assert len(done.out.splitlines()) == 1, done.out
+        assert "no Docker engine answers" in done
+        assert done.code != 0
+
+
+def test_clean_that_is_only_tried_removes_nothing(town: Town) -> None:
+    before = [snapshots(name) for name in town.names]
+    files = sorted((town.project.root / ".stamps").rglob("*"))
+    for argv in (("clean", "--dry-run"), ("clean", "--dry-run", f"setup:{town.first}")):
+        assert town.project.doit(*argv).code == 0
+    assert [snapshots(name) for name in town.names] == before
+    assert sorted((town.project.root / ".stamps").rglob("*")) == files
+
+
+@pytest.mark.parametrize("task", ["", "setup"])
+def test_clean_does_not_pull_the_rug_from_under_a_run(town: Town, task: str) -> None:
+    """It may wait for the other run, or say that there is one."""
+    word = f"gate clean {task}"
+    town.save(town.first, setup=f"echo {word}; {WAIT}")
+    gate = town.close_gate()
+    with Running(town.project, f"setup:{town.first}") as build:
+        town.wait_in_setup(word.strip(), town.first)
+        with Running(town.project, "clean", *([f"{task}:{town.first}"] if task else [])) as clean:
+            clean.settle()
+            gate.unlink()
+            assert build.end().code == 0, build.out
+            assert "Traceback" not in clean.end()
+
+
+def test_clean_takes_all_that_was_built_and_no_container_that_a_person_started(town: Town) -> None:
+    started = town.project.doit(f"start:{town.first}")
+    assert started.code == 0, started.out
+    assert "hello" in started
+    plain = f"{town.first}-plain"
+    running = f"{town.first}-running"
+    image = f"habitat-{town.first}:final"
+    docker("run", "--name", plain, image, "sh", "-c", "echo work >/mine")
+    docker("run", "--detach", "--name", running, image, "sleep", "600")
+    everything = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
+    done = town.project.doit("clean")
+    assert done.code == 0, done.out
+    for name in town.names:
+        assert snapshots(name) == {}
+        assert not (town.project.root / ".stamps" / name).exists()
+        assert f"{name}: removed 10 images" in done
+    assert containers(town.first) == sorted([plain, running, f"habitat-{town.first}"])
+    for container in containers(town.first):
+        assert f"docker rm {container}" in done
+    left = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
+    assert town.base in left
+    ours = tuple(f"habitat-{name}:" for name in town.names)
+    assert {tag for tag in everything - left if tag.startswith("habitat-habtest")} >= {
+        tag for tag in everything if tag.startswith(ours)
+    }
+    assert docker("exec", running, "echo", "alive") == "alive"
+    saved = f"habitat-{town.first}:saved"
+    docker("commit", plain, saved)
+    assert docker("run", "--rm", saved, "cat", "/mine") == "work"

@@ -1,0 +1,174 @@
+"""Habitats that begin with a Dockerfile: phase 0."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Project, clear, docker, fresh_name, inspect, snapshots, untagged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+DOCKERFILE = """\
+FROM {base}
+RUN echo made by $((40 + 2)) lines of a Dockerfile
+COPY motd /etc/motd
+CMD ["cat", "/etc/motd"]
+"""
+
+#: A PATH on which there is no docker command, so that the image is built through the engine's API.
+NO_COMMAND = {"PATH": "/nowhere"}
+
+
+class Legacy:
+    """A habitat with a Dockerfile and no base_image."""
+
+    def __init__(self, project: Project, name: str, base: str) -> None:
+        self.project = project
+        self.name = name
+        project.habitat(name, "description: begins with a Dockerfile")
+        self.write("Dockerfile", DOCKERFILE.format(base=base))
+        self.write("motd", "welcome\n")
+        self.write("notes.md", "not for the image\n")
+        self.write(".dockerignore", "notes.md\n")
+
+    def write(self, path: str, text: str) -> None:
+        self.project.write(f"habitats/{self.name}/{path}", text)
+
+
+@pytest.fixture(scope="module")
+def built(engine: DockerEngine, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Legacy]:
+    name = fresh_name()
+    yield Legacy(Project(tmp_path_factory.mktemp("legacy")), name, tiny)
+    clear(engine, name)
+
+
+@pytest.fixture
+def legacy(built: Legacy) -> Legacy:
+    """The habitat, built."""
+    done = built.project.doit(f"final:{built.name}")
+    assert done.code == 0, done.out
+    return built
+
+
+@pytest.fixture
+def fresh(project: Project, tiny: str, name: str) -> Legacy:
+    """The habitat, not built."""
+    return Legacy(project, name, tiny)
+
+
+def test_the_dockerfile_is_the_base_of_the_habitat(built: Legacy, tiny: str) -> None:
+    done = built.project.doit(f"final:{built.name}")
+    assert done.code == 0, done.out
+    assert done.ran[:3] == ["dockerfile", "base", "users"]
+    assert "made by 42 lines of a Dockerfile" in done, "its output is shown as it comes"
+    tags = snapshots(built.name)
+    first, base = (inspect(f"habitat-{built.name}:{tag}") for tag in ("0-dockerfile", "1-base"))
+    assert base["Config"]["Labels"]["habitat.parent"] == tags["0-dockerfile"]
+    assert first["Config"]["Cmd"] == base["Config"]["Cmd"] == ["cat", "/etc/motd"]
+    layers = inspect(tiny)["RootFS"]["Layers"]
+    assert first["RootFS"]["Layers"][: len(layers)] == layers
+    assert docker("run", "--rm", f"habitat-{built.name}:final", "cat", "/etc/motd") == "welcome"
+
+
+def test_what_dockerignore_names_is_not_in_the_habitat(legacy: Legacy) -> None:
+    found = docker("run", "--rm", f"habitat-{legacy.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
+    assert found == ["motd"]
+
+
+def change_of_an_ignored_file(legacy: Legacy) -> None:
+    legacy.write("notes.md", "other notes\n")
+
+
+def new_description(legacy: Legacy) -> None:
+    legacy.project.habitat(legacy.name, "description: begins with a Dockerfile still")
+
+
+@pytest.mark.parametrize("change", [change_of_an_ignored_file, new_description], ids=lambda change: change.__name__)
+def test_what_the_dockerfile_does_not_see_builds_nothing(legacy: Legacy, change: Callable[[Legacy], None]) -> None:
+    before = snapshots(legacy.name)
+    change(legacy)
+    done = legacy.project.doit(f"final:{legacy.name}")
+    assert done.code == 0, done.out
+    assert done.ran == []
+    assert snapshots(legacy.name) == before
+
+
+def test_a_byte_changed_in_its_context_builds_the_dockerfile_again(legacy: Legacy) -> None:
+    before = snapshots(legacy.name)
+    legacy.write("motd", "Welcome\n")
+    done = legacy.project.doit(f"base:{legacy.name}")
+    assert done.code == 0, done.out
+    assert done.ran == ["dockerfile", "base"]
+    after = snapshots(legacy.name)
+    assert list(after) == ["1-base", "0-dockerfile"]
+    assert after["0-dockerfile"] != before["0-dockerfile"]
+    assert untagged(legacy.name) == []
+    assert docker("run", "--rm", f"habitat-{legacy.name}:1-base") == "Welcome"
+
+
+@pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
+def test_a_failing_dockerfile_is_named(fresh: Legacy, tiny: str, env: dict[str, str]) -> None:
+    fresh.write("Dockerfile", f"FROM {tiny}\nRUN echo about to fail && exit 7\n")
+    done = fresh.project.doit(f"final:{fresh.name}", env=env)
+    assert done.code not in (0, 3)
+    assert "about to fail" in done
+    assert "Traceback" not in done
+    last = done.out.strip().splitlines()[-1]
+    assert last.startswith(f"❌ dockerfile:{fresh.name}: habitats/{fresh.name}/Dockerfile: ")
+    assert f".stamps/{fresh.name}/0-dockerfile.log" in last
+    log = (fresh.project.root / ".stamps" / fresh.name / "0-dockerfile.log").read_text()
+    assert "about to fail" in log
+    assert snapshots(fresh.name) == {}
+    left = docker("container", "ls", "--all", "--quiet", "--filter", f"ancestor={tiny}").split()
+    for container in left:
+        docker("container", "rm", container)
+    assert left == [], "what the engine built in is gone"
+
+
+@pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
+def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) -> None:
+    fresh.write("Dockerfile", "FORM busybox\n")
+    done = fresh.project.doit(f"final:{fresh.name}", env=env)
+    assert done.code not in (0, 3)
+    assert "Traceback" not in done
+    assert (
+        done.out.strip().splitlines()[-1].startswith(f"❌ dockerfile:{fresh.name}: habitats/{fresh.name}/Dockerfile: ")
+    )
+    assert "FORM" in done
+
+
+def test_a_dockerfile_is_built_where_there_is_no_docker_command(fresh: Legacy) -> None:
+    done = fresh.project.doit(f"base:{fresh.name}", env=NO_COMMAND)
+    assert done.code == 0, done.out
+    assert done.ran == ["dockerfile", "base"]
+    assert "made by 42 lines of a Dockerfile" in done
+    assert docker("run", "--rm", f"habitat-{fresh.name}:1-base") == "welcome"
+    assert "0-dockerfile" in snapshots(fresh.name)
+    assert untagged(fresh.name) == []
+
+
+def test_a_dockerfile_alone_makes_a_habitat(fresh: Legacy) -> None:
+    (fresh.project.root / "habitats" / fresh.name / "config.yaml").unlink()
+    done = fresh.project.doit(f"base:{fresh.name}")
+    assert done.code == 0, done.out
+    assert docker("run", "--rm", f"habitat-{fresh.name}:1-base") == "welcome"
+
+
+def test_a_habitat_that_leaves_its_dockerfile_begins_with_the_base_image(fresh: Legacy, tiny: str) -> None:
+    assert fresh.project.doit(f"base:{fresh.name}").code == 0
+    (fresh.project.root / "habitats" / fresh.name / "Dockerfile").unlink()
+    fresh.project.habitat(fresh.name, f"base_image: {tiny}")
+    done = fresh.project.doit(f"base:{fresh.name}")
+    assert done.code == 0, done.out
+    assert done.ran == ["base"]
+    base = inspect(f"habitat-{fresh.name}:1-base")
+    assert base["Config"]["Labels"]["habitat.parent"] == inspect(tiny)["Id"]
+    assert "dockerfile.hash" not in base["Config"]["Labels"]
+    assert fresh.project.doit("clean").code == 0
+    assert snapshots(fresh.name) == {}

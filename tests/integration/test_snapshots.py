@@ -1,0 +1,251 @@
+"""What a build leaves on the engine: which images, with which labels and which config."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, Project, build_containers, clear, docker, fresh_name, inspect, snapshots, untagged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+SNAPSHOTS = (
+    "1-base",
+    "2-users",
+    "3-env",
+    "4-workdir",
+    "5-habitat",
+    "6-files",
+    "7-setup",
+    "8-repos",
+    "9-tools",
+    "12-final",
+)
+SLICES = (*SNAPSHOTS[:-1], "10-verify", "11-test", "12-final")
+
+CONFIG = """
+    description: looked at from all sides
+    base_image: {base}
+    env:
+      - COLOUR=green and blue
+    setup:
+      root:
+        - echo made >/etc/made
+    verify-fs:
+      required_files:
+        - /etc/made
+    tests:
+      - tests/leaves-a-mark.sh
+    entry:
+      command: cat /etc/made
+"""
+
+
+@pytest.fixture(scope="module")
+def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    """A habitat that was built once, for tests that only look."""
+    project = Project(tmp_path_factory.mktemp("built"))
+    name = project.habitat(fresh_name(), CONFIG.format(base=git_image))
+    project.write(f"habitats/{name}/tests/leaves-a-mark.sh", "#!/bin/sh\ntouch /tmp/mark\n", mode=0o755)
+    done = project.doit(f"final:{name}")
+    assert done.code == 0, done.out
+    yield Built(project, name, git_image)
+    clear(engine, name)
+
+
+class Built:
+    def __init__(self, project: Project, name: str, base: str) -> None:
+        self.project = project
+        self.name = name
+        self.base = base
+        self.images = {tag: inspect(f"habitat-{name}:{tag}") for tag in snapshots(name)}
+
+    def labels(self, tag: str) -> dict[str, str]:
+        labels: dict[str, str] = self.images[tag]["Config"]["Labels"]
+        return labels
+
+
+def test_a_build_leaves_one_image_for_each_phase_that_keeps_something_and_nothing_else(built: Built) -> None:
+    assert sorted(built.images) == sorted([*SNAPSHOTS, "final"])
+    assert built.images["final"]["Id"] == built.images["12-final"]["Id"]
+    assert len({image["Id"] for image in built.images.values()}) == len(SNAPSHOTS)
+    assert untagged(built.name) == []
+    assert build_containers(built.name) == []
+
+
+@pytest.mark.parametrize("tag", SNAPSHOTS)
+def test_hash_labels_are_the_sha256_of_the_slices_up_to_the_phase(built: Built, tag: str) -> None:
+    folder = built.project.root / ".stamps" / built.name
+    expected = {
+        f"{slug.partition('-')[2]}.hash": hashlib.sha256((folder / f"{slug}.json").read_bytes()).hexdigest()
+        for slug in SLICES[: SLICES.index(tag) + 1]
+    }
+    assert {key: value for key, value in built.labels(tag).items() if key.endswith(".hash")} == expected
+
+
+def test_a_label_can_be_checked_with_two_shell_commands(built: Built) -> None:
+    slice_file = f".stamps/{built.name}/8-repos.json"
+    label = docker(
+        "image", "inspect", "--format", '{{index .Config.Labels "repos.hash"}}', f"habitat-{built.name}:8-repos"
+    )
+    assert built.project.run("sha256sum", slice_file).out.split() == [label, slice_file]
+
+
+@pytest.mark.parametrize("tag", SNAPSHOTS)
+def test_labels_say_whose_the_snapshot_is_and_how_it_was_made(built: Built, tag: str) -> None:
+    labels = built.labels(tag)
+    assert labels["habitat.name"] == built.name
+    assert labels["habitat.phase"] == tag.partition("-")[2]
+    assert re.fullmatch(r"\d+\.\d+", labels["habitat.seconds"])
+    age = datetime.now(UTC) - datetime.fromisoformat(labels["habitat.created"])
+    assert timedelta(0) <= age < timedelta(minutes=15)
+    assert labels["maker"] == "tests", "the base image's own labels stay"
+
+
+def test_each_snapshot_names_the_one_before_as_its_parent(built: Built) -> None:
+    parent = inspect(built.base)["Id"]
+    for tag in SNAPSHOTS:
+        assert built.labels(tag)["habitat.parent"] == parent
+        parent = built.images[tag]["Id"]
+
+
+def test_each_snapshot_rests_on_the_layers_of_the_one_before(built: Built) -> None:
+    before = inspect(built.base)["RootFS"]["Layers"]
+    for tag in SNAPSHOTS:
+        layers = built.images[tag]["RootFS"]["Layers"]
+        assert layers[: len(before)] == before
+        assert len(layers) <= len(before) + 1, "a phase writes what it changed, and nothing again"
+        before = layers
+
+
+@pytest.mark.parametrize("tag", SNAPSHOTS[:-1])
+def test_snapshots_before_the_last_keep_how_the_base_image_runs(built: Built, tag: str) -> None:
+    config = built.images[tag]["Config"]
+    assert config["Entrypoint"] == ["/bin/env"]
+    assert config["Cmd"] == ["true"]
+    assert config["User"] in ("", "0", "root")
+    assert config["WorkingDir"] == ("/tmp" if SNAPSHOTS.index(tag) < SNAPSHOTS.index("4-workdir") else "/workspace")
+
+
+def test_final_runs_the_habitats_command_as_its_user_in_its_workdir(built: Built) -> None:
+    config = built.images["final"]["Config"]
+    assert config["Cmd"] == ["/bin/sh", "-c", "cat /etc/made"]
+    assert config["User"] == "agent"
+    assert config["WorkingDir"] == "/workspace"
+    assert not config["Entrypoint"]
+    assert docker("run", "--rm", f"habitat-{built.name}:final") == "made"
+
+
+def test_final_has_the_environment_of_the_base_image_and_the_config_and_no_more(built: Built) -> None:
+    entries = dict(entry.split("=", 1) for entry in built.images["final"]["Config"]["Env"])
+    assert entries.pop("ORIGIN") == "image"
+    assert entries.pop("COLOUR") == "green and blue"
+    assert set(entries) <= {
+        "PATH",
+        "USER",
+        "WORKDIR",
+        "HABITAT_PATH",
+        "SYSTEM_PATH",
+        "SHARED_PATH",
+        "LOCAL_PATH",
+    }
+    assert docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-lc", "echo $COLOUR") == "green and blue"
+
+
+def test_nothing_of_the_build_container_is_baked_into_an_image(built: Built) -> None:
+    for tag in SNAPSHOTS:
+        config = built.images[tag]["Config"]
+        ours = {key for key in config["Labels"] if not key.endswith(".hash")}
+        assert ours == {
+            "maker",
+            "habitat.name",
+            "habitat.phase",
+            "habitat.parent",
+            "habitat.created",
+            "habitat.seconds",
+        }
+        assert not config["OnBuild"]
+        assert not config["Volumes"]
+
+
+def test_what_a_test_writes_never_reaches_the_final_image(built: Built) -> None:
+    docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-c", "[ ! -e /tmp/mark ]")
+
+
+def test_the_snapshot_of_an_image_with_a_user_of_its_own_keeps_that_user(
+    project: Project, engine: DockerEngine, git_image: str, name: str
+) -> None:
+    base = f"{PREFIX}-{name}-base:1"
+    container = docker("container", "create", git_image)
+    docker("container", "commit", "--change", "USER 33:33", container, base)
+    docker("container", "rm", container)
+    try:
+        project.habitat(name, f"base_image: {base}")
+        done = project.doit(f"users:{name}")
+        assert done.code == 0, done.out
+        assert [inspect(f"habitat-{name}:{tag}")["Config"]["User"] for tag in ("1-base", "2-users")] == ["33:33"] * 2
+    finally:
+        clear(engine, name)
+        engine.untag(base)
+
+
+def test_a_replaced_image_is_removed(project: Project, tiny: str, name: str) -> None:
+    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root, COLOUR=green]")
+    assert project.doit(f"workdir:{name}").code == 0
+    before = snapshots(name)
+    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root, COLOUR=blue]")
+    done = project.doit(f"workdir:{name}")
+    assert done.ran == ["env", "workdir"]
+    after = snapshots(name)
+    assert [tag for tag in before if before[tag] != after[tag]] == ["4-workdir", "3-env"]
+    there = docker("image", "ls", "--all", "--quiet", "--no-trunc").split()
+    assert before["3-env"] not in there
+    assert before["4-workdir"] not in there
+
+
+def test_a_replaced_image_that_a_container_uses_stays_for_it(project: Project, tiny: str, name: str) -> None:
+    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root, COLOUR=green]")
+    assert project.doit(f"env:{name}").code == 0
+    container = docker("container", "create", "--name", f"habitat-{name}-work", f"habitat-{name}:3-env", "env")
+    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root, COLOUR=blue]")
+    done = project.doit(f"env:{name}")
+    assert done.code == 0, done.out
+    assert "COLOUR=green" in docker("container", "start", "--attach", container).splitlines()
+
+
+def test_a_failed_setup_is_never_tagged(project: Project, tiny: str, name: str) -> None:
+    config = f"""
+        base_image: {tiny}
+        env: [USER=root]
+        setup:
+          root:
+            - touch /half-done
+            - exit 3
+    """
+    project.habitat(name, config)
+    done = project.doit(f"final:{name}")
+    assert done.code != 0
+    assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("7-setup")])
+    assert untagged(name) == []
+    assert build_containers(name) == []
+
+
+def test_later_snapshots_are_gone_at_once_when_an_earlier_phase_was_built_again(
+    project: Project, tiny: str, name: str
+) -> None:
+    config = "base_image: {}\nenv: [USER=root, COLOUR={}]\nsetup:\n  root:\n    - {}"
+    project.habitat(name, config.format(tiny, "green", "touch /done"))
+    assert project.doit(f"repos:{name}").code == 0
+    assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("9-tools")])
+    project.habitat(name, config.format(tiny, "blue", "exit 3"))
+    assert project.doit(f"final:{name}").code != 0
+    assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("7-setup")])
+    assert untagged(name) == []

@@ -1,0 +1,479 @@
+"""`doit start:NAME`: a built habitat's container, its init, and its command, with and without a terminal."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import re
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
+
+import pytest
+from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+# As root and as the main process: it says so, takes its time, and idles.
+BOOT = """\
+#!/bin/sh
+trap 'exit 0' TERM
+echo "$(id -un) $$" >>/boot.log
+sleep 1
+echo booted >>/boot.log
+while :; do sleep 1000 & wait $!; done
+"""
+
+
+@dataclass
+class House:
+    """A project with a habitat that is built once; its command is whatever `script` says."""
+
+    project: Project
+    name: str
+    base: str
+
+    @property
+    def container(self) -> str:
+        return f"habitat-{self.name}"
+
+    @property
+    def task(self) -> str:
+        return f"start:{self.name}"
+
+    def entry(self, text: str = "  command: . /house/run\n") -> None:
+        self.project.habitat(self.name, self.base + (f"entry:\n{text}" if text else ""))
+
+    def script(self, text: str) -> None:
+        """What the habitat's command does from now on; the folder is a volume."""
+        self.project.write("house/run", text)
+
+    def start(self) -> Ended:
+        return self.project.doit(self.task)
+
+    def state(self, what: str = ".State.Status", container: str = "") -> str:
+        return docker("container", "inspect", "--format", f"{{{{{what}}}}}", container or self.container)
+
+    def inside(self, *argv: str) -> Ended:
+        """Run something as root in the container, beside its command."""
+        return self.project.run("docker", "exec", "--user", "0", self.container, *argv)
+
+
+@pytest.fixture(scope="module")
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    project = Project(tmp_path_factory.mktemp("house"))
+    base = f"""\
+base_image: {busybox}
+env:
+  - WORKDIR=/work
+files:
+  - source: boot
+    dest: /sbin/boot
+    owner: root
+    mode: 0755
+volumes:
+  - source: house
+    dest: /house
+    readonly: true
+  - source: open
+    dest: /open
+"""
+    house = House(project, fresh_name(), base)
+    project.write("boot", BOOT)
+    project.write("open/file", "of the host\n").parent.chmod(0o777)
+    house.script("")
+    house.entry()
+    final = project.doit(f"final:{house.name}")
+    assert final.code == 0, final.out
+    yield house
+    clear(engine, house.name)
+
+
+@pytest.fixture
+def house(built: House) -> House:
+    """The habitat with its usual command, and no container of an earlier test."""
+    built.entry()
+    built.project.run("docker", "container", "rm", "--force", built.container)
+    return built
+
+
+def lines(ended: Ended) -> list[str]:
+    return ended.out.splitlines()
+
+
+# Without a terminal
+
+
+def test_output_comes_as_it_is_printed(house: House) -> None:
+    house.script("echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo second; echo third >&2\n")
+    with Running(house.project, house.task) as running:
+        running.wait_for("first\n")
+        assert running.process.poll() is None
+        assert house.inside("touch", "/tmp/go").code == 0
+        ended = running.end()
+    assert ended.code == 0, ended.out
+    assert lines(ended)[-3] == "first"
+    assert sorted(lines(ended)[-2:]) == ["second", "third"]
+
+
+def test_output_and_errors_keep_apart(house: House) -> None:
+    house.script("echo out; echo err >&2\n")
+    done = subprocess.run(
+        (sys.executable, "-m", "doit", house.task),
+        cwd=house.project.root,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == "out"
+    assert done.stderr == "err\n"
+
+
+def test_the_command_runs_as_user_in_workdir_of_a_plain_container(house: House) -> None:
+    house.script(
+        """
+        id -un
+        pwd
+        hostname
+        echo "$HOME $USER $WORKDIR"
+        test -t 0 || echo "no terminal"
+        cat /open/file
+        touch /house/x 2>/dev/null || echo "read-only for me"
+        echo "of the habitat" >/open/made
+        grep CapEff /proc/self/status
+        echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done
+        """
+    )
+    with Running(house.project, house.task) as running:
+        running.wait_for("up\n")
+        as_root = house.inside("sh", "-c", "touch /house/x || touch /sys/x || mount -t tmpfs none /mnt || echo tame")
+        assert house.state(".HostConfig.Privileged") == "false"
+        assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
+        assert house.inside("touch", "/tmp/go").code == 0
+        ended = running.end()
+    assert ended.code == 0, ended.out
+    at = lines(ended).index("agent")
+    assert lines(ended)[at : at + 9] == [
+        "agent",
+        "/work",
+        house.name,
+        "/home/agent agent /work",
+        "no terminal",
+        "of the host",
+        "read-only for me",
+        "CapEff:\t0000000000000000",
+        "up",
+    ]
+    assert lines(as_root)[-1] == "tame", as_root.out
+    assert (house.project.root / "open" / "made").read_text() == "of the habitat\n"
+    assert not (house.project.root / "house" / "x").exists()
+
+
+@pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("no-such-program", 127)])
+def test_an_exit_code_is_told_and_fails_the_task(house: House, script: str, code: int) -> None:
+    house.script(f"echo running\n{script}\n")
+    ended = house.start()
+    assert ended.code == 1
+    assert "running" in lines(ended)
+    assert lines(ended)[-1] == (
+        f"❌ the command of {house.name} ended with exit code {code}: "
+        f"its container {house.container} is stopped and kept"
+    )
+    assert house.state() == "exited"
+
+
+def test_the_container_is_stopped_and_used_again(house: House) -> None:
+    house.script("echo run >>~/runs; cat ~/runs\n")
+    first = house.start()
+    assert (first.code, lines(first)[-1:]) == (0, ["run"])
+    assert house.state() == "exited"
+    container = house.state(".Id")
+    second = house.start()
+    assert (second.code, second.ran, lines(second)[-2:]) == (0, [], ["run", "run"])
+    assert house.state(".Id") == container
+    assert house.state() == "exited"
+
+
+def test_a_container_of_an_older_image_is_kept_with_its_files(house: House) -> None:
+    house.script("echo work >>~/work; wc -l <~/work\n")
+    assert house.start().code == 0
+    old = house.state(".Id")
+    house.entry("  command: . /house/run; echo changed\n")
+    ended = house.start()
+    assert ended.code == 0, ended.out
+    assert lines(ended)[-2:] == ["1", "changed"]
+    told = re.search(rf"kept as ({house.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", ended.out, re.MULTILINE)
+    assert told, ended.out
+    assert house.state(".Id", told[1]) == old
+    assert house.state(".State.Status", told[1]) == "exited"
+    assert house.state(".Id") != old
+    kept = house.project.root / "kept"
+    docker("cp", f"{told[1]}:/home/agent/work", str(kept))
+    assert kept.read_text() == "work\n"
+    docker("container", "rm", told[1])
+
+
+def test_the_init_runs_as_root_and_gets_its_time(house: House) -> None:
+    house.entry("  init_command: /sbin/boot\n  startup_delay: 1.5\n  command: cat /boot.log; id -un\n")
+    ended = house.start()
+    assert ended.code == 0, ended.out
+    assert lines(ended)[-3:] == ["root 1", "booted", "agent"]
+    assert "giving its init 1.5s" in ended
+    again = house.start()
+    assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
+
+
+@pytest.mark.parametrize("delay", [0, 5])
+def test_an_init_that_ends_is_told_with_what_it_said(house: House, delay: int) -> None:
+    house.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
+    began = time.monotonic()
+    ended = house.start()
+    assert time.monotonic() - began < 4 + delay / 2
+    assert ended.code == 1
+    assert "Traceback" not in ended.out
+    assert "    cannot boot" in lines(ended), ended.out
+    assert "ran" not in lines(ended)
+    assert lines(ended)[-1] == (
+        f"❌ {house.name}: the init command ended: echo cannot boot; exit 3: "
+        f"it has to go on running; see: docker logs {house.container}"
+    )
+
+
+def test_an_init_that_does_not_exist_is_told(house: House) -> None:
+    house.entry("  init_command: /sbin/missing\n  command: echo ran\n")
+    ended = house.start()
+    assert ended.code == 1
+    assert "Traceback" not in ended.out
+    last = lines(ended)[-1]
+    assert last.startswith("❌ ")
+    assert "/sbin/missing" in last
+    # What was told must help: the command is the config's, and nothing of it is "taken".
+    assert "taken" not in last, last
+
+
+def test_orphans_are_reaped_without_an_init(house: House) -> None:
+    house.script(
+        """
+        for i in 1 2 3; do sh -c 'sleep 0.1 & exit 0'; done
+        sleep 1
+        ps -o pid,stat,comm | grep ' Z' || echo "no zombies"
+        """
+    )
+    ended = house.start()
+    assert (ended.code, lines(ended)[-1]) == (0, "no zombies"), ended.out
+
+
+def test_without_a_command_and_a_terminal_there_is_nothing_to_run(house: House) -> None:
+    house.entry("")
+    ended = house.start()
+    assert ended.code == 0, ended.out
+    assert "there is no entry.command and no terminal: nothing to run" in lines(ended)[-1]
+    assert house.state() == "exited"
+
+
+def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -> None:
+    house.script("if mkdir /tmp/first; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n")
+    with Running(house.project, house.task) as running:
+        running.wait_for("up\n")
+        second = house.start()
+        assert second.code == 0, second.out
+        assert "done" in lines(second)
+        assert lines(second)[-1] == f"• {house.container} goes on: 1 more command in it"
+        assert house.state() == "running"
+        assert house.inside("touch", "/tmp/go").code == 0
+        first = running.end()
+    assert (first.code, lines(first)[-1]) == (0, "done"), first.out
+    assert house.state() == "exited"
+
+
+def test_a_start_that_still_waits_for_the_init_keeps_its_container(house: House) -> None:
+    house.script("if mkdir /tmp/first; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n")
+    house.entry("  init_command: /sbin/boot\n  startup_delay: 2\n  command: . /house/run\n")
+    with Running(house.project, house.task) as first:
+        first.wait_for("up\n")
+        with Running(house.project, house.task) as second:
+            second.wait_for("giving its init 2s\n")
+            assert house.inside("touch", "/tmp/go").code == 0
+            assert first.end().code == 0
+            ended = second.end()
+    assert ended.code == 0, ended.out
+    assert lines(ended)[-1] == "done"
+    assert house.state() == "exited"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_the_container_too(house: House, number: signal.Signals) -> None:
+    house.script("trap '' INT; echo up; sleep 1000\n")
+    with Running(house.project, house.task) as running:
+        running.wait_for("up\n")
+        running.process.send_signal(number)
+        ended = running.end()
+    assert ended.code == 128 + number, ended.out
+    assert "Traceback" not in ended.out
+    assert lines(ended)[-1].startswith("stopped")
+    assert house.state() == "exited"
+
+
+# With a terminal
+
+
+class Terminal:
+    """A `doit` with a terminal of its own. shown: all that came out of it so far."""
+
+    def __init__(self, house: House, rows: int = 40, columns: int = 100) -> None:
+        self._master, self._slave = pty.openpty()
+        self.resize(rows, columns)
+        self.before = termios.tcgetattr(self._slave)
+        # setsid makes it the controlling terminal, which is what Ctrl-C and a resize go through.
+        self.process = subprocess.Popen(
+            ("setsid", "--ctty", sys.executable, "-m", "doit", house.task),
+            cwd=house.project.root,
+            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
+            stdin=self._slave,
+            stdout=self._slave,
+            stderr=self._slave,
+        )
+        self._data = b""
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        while data := os.read(self._master, 65536):
+            self._data += data
+            if self._data.endswith(b"\0"):
+                return
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self._reader.is_alive():
+            # Ends the reader, which no end of file does while this side of the terminal is open.
+            os.write(self._slave, b"\0")
+            self._reader.join()
+        os.close(self._slave)
+        os.close(self._master)
+
+    @property
+    def shown(self) -> str:
+        return self._data.decode(errors="replace").replace("\r\n", "\n")
+
+    @property
+    def now(self) -> list[object]:
+        return list(termios.tcgetattr(self._slave))
+
+    def wait_for(self, text: str) -> None:
+        wait_until(lambda: text in self.shown or self.process.poll() is not None, seconds=20)
+        wait_until(lambda: text in self.shown, seconds=1)
+
+    def type(self, text: str) -> None:
+        os.write(self._master, text.encode())
+
+    def resize(self, rows: int, columns: int) -> None:
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
+    def end(self) -> int:
+        code = self.process.wait(20)
+        os.write(self._slave, b"\0")
+        self._reader.join()
+        return code
+
+
+def test_the_command_has_the_terminal(house: House) -> None:
+    house.script(
+        r"""
+        test -t 0 && test -t 1 && test -t 2 && echo "a terminal"
+        echo "$TERM $COLORTERM"
+        printf '\033[31mred\033[0m\n'
+        printf 'what? '; read -r line; echo "got <$line>"
+        """
+    )
+    with Terminal(house) as terminal:
+        terminal.wait_for("what? ")
+        terminal.type("naïve ☃\r")
+        assert terminal.end() == 0, terminal.shown
+        for text in ("a terminal\n", "xterm-256color truecolor\n", "\x1b[31mred\x1b[0m\n", "got <naïve ☃>\n"):
+            assert text in terminal.shown
+        # Echoed once: by the terminal in the container, not by the one outside as well.
+        assert terminal.shown.count("what? naïve ☃\n") == 1
+        assert terminal.shown.count("naïve ☃") == 2
+        assert terminal.now == terminal.before
+    assert house.state() == "exited"
+
+
+def test_the_command_sees_the_window_and_its_new_size(house: House) -> None:
+    house.script(
+        """
+        i=0
+        while [ "$(stty size)" != "40 100" ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.1; done
+        echo "at first $(stty size)"
+        trap 'echo "then $(stty size)"; exit 0' WINCH
+        while :; do sleep 0.1; done
+        """
+    )
+    with Terminal(house) as terminal:
+        terminal.wait_for("at first 40 100\n")
+        terminal.resize(33, 77)
+        terminal.wait_for("then 33 77\n")
+        assert terminal.end() == 0, terminal.shown
+
+
+def test_ctrl_c_goes_to_the_command(house: House) -> None:
+    house.script("trap 'echo caught' INT; echo up; sleep 1000; echo after; exit 5\n")
+    with Terminal(house) as terminal:
+        terminal.wait_for("up\n")
+        assert terminal.now != terminal.before
+        terminal.type("\x03")
+        terminal.wait_for("after\n")
+        assert terminal.end() == 1
+        assert "caught\nafter\n" in terminal.shown
+        assert f"the command of {house.name} ended with exit code 5" in terminal.shown
+        assert "Traceback" not in terminal.shown
+        assert terminal.now == terminal.before
+    assert house.state() == "exited"
+
+
+def test_without_a_command_a_terminal_gets_a_shell(house: House) -> None:
+    house.entry("")
+    with Terminal(house) as terminal:
+        terminal.wait_for("/work $ ")
+        terminal.type("echo $((6 * 7)) in $PWD\r")
+        terminal.wait_for("42 in /work\n")
+        terminal.type("\x04")
+        assert terminal.end() == 0, terminal.shown
+        assert terminal.now == terminal.before
+
+
+def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: House) -> None:
+    house.script("seq 1 5000; exit 3\n")
+    with Terminal(house) as terminal:
+        assert terminal.end() == 1
+        assert "\n4999\n5000\n" in terminal.shown
+        assert f"the command of {house.name} ended with exit code 3" in terminal.shown
+        assert "goes on" not in terminal.shown
+
+
+def test_a_terminal_is_given_back_when_told_to_end(house: House) -> None:
+    house.script("echo up; sleep 1000\n")
+    with Terminal(house) as terminal:
+        terminal.wait_for("up\n")
+        terminal.process.terminate()
+        assert terminal.end() == 128 + signal.SIGTERM, terminal.shown
+        assert "Traceback" not in terminal.shown
+        assert terminal.now == terminal.before
+    assert house.state() == "exited"

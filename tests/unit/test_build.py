@@ -1,0 +1,546 @@
+"""Carrying out the steps of a phase, on the fake engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_engine import Command, FakeEngine
+from fake_files import Files, Node
+from unit_helpers import SOMEWHERE, load, write
+
+from phases.core import events
+from phases.core.build import IDLE, PROFILE, carry_out
+from phases.core.engine import Bind
+from phases.core.errors import (
+    CommandFailed,
+    ConfigError,
+    EngineError,
+    HabitatError,
+    PathsMissing,
+    PhaseTimeout,
+    StepError,
+)
+from phases.core.variables import DEFAULT_PATH
+from phases.core.work import SHOWN_OUTPUT, Work
+from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = "base:1"
+
+
+@dataclass
+class Bench:
+    """A habitat's phase at work on a fake engine that has a base image with the user ada."""
+
+    root: Path
+    phase: str = "setup"
+    config: str = ""
+    binds: tuple[Bind, ...] = ()
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    seen: list[events.Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        files = base_with_ada()
+        self.base = self.engine.add_image(
+            BASE, files, env={"KEPT": "1"}, entrypoint=("/init",), command=("serve",), user="ada", workdir="/home/ada"
+        )
+        self.work = Work(
+            habitat=load(self.root, f"base_image: {BASE}\n{self.config}"),
+            phase=named(self.phase),
+            engine=self.engine,
+            emit=self.seen.append,
+            log=self.root / ".stamps/demo/the.log",
+            container_name="build",
+            binds=self.binds,
+        )
+
+    def carry_out(self, *steps: Step, parent: str = BASE) -> str:
+        return carry_out(self.work, parent, steps, lambda parent, seconds: {"of": parent, "took": f"{seconds:.0f}"})
+
+    def files(self, *steps: Step) -> Files:
+        return self.engine.files(self.carry_out(*steps))
+
+    def fails(self, *steps: Step) -> HabitatError:
+        """The error of steps that fail; nothing was committed, and no container is left."""
+        with pytest.raises(HabitatError) as caught:
+            self.carry_out(*steps)
+        assert self.engine.called("commit") == []
+        assert self.engine.containers() == []
+        return caught.value
+
+    @property
+    def log(self) -> list[str]:
+        return self.work.log.read_text().splitlines()
+
+
+def base_with_ada() -> Files:
+    files = Files()
+    files.write("/bin/sh", "", 0o755)
+    files.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nada:x:7:8::/home/ada:/bin/sh\nnomad:x:9:9:::\n")
+    files.write("/etc/group", "root:x:0:\nada:x:8:\nstaff:x:50:\n")
+    files.add("/home/ada", Node("dir", 0o750, 7, 8))
+    files.add("/tmp", Node("dir", 0o1777))
+    return files
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def run(script: str, user: str = "root", **wishes: object) -> Run:
+    return Run(user, script, SOMEWHERE, "the command", **wishes)  # type: ignore[arg-type]
+
+
+def file(dest: str, owner: str = "root", mode: int = 0o644, content: bytes = b"x") -> Entry:
+    return Entry(dest, "file", owner, mode, SOMEWHERE, content=content)
+
+
+def directory(dest: str, owner: str = "root") -> Entry:
+    """As a copied tree has it: one that is there keeps owner and mode."""
+    return Entry(dest, "dir", owner, 0o755, SOMEWHERE)
+
+
+def env(**values: str) -> Configure:
+    return Configure(env={name: (template, SOMEWHERE) for name, template in values.items()})
+
+
+# What the image carries
+
+
+def test_an_intermediate_image_keeps_what_the_base_says(bench: Bench) -> None:
+    config = bench.engine.image_config(bench.carry_out(run("true")))
+    assert config is not None
+    assert (config.entrypoint, config.command) == (("/init",), ("serve",))
+    assert (config.user, config.workdir) == ("ada", "/home/ada")
+    assert config.env == {"KEPT": "1"}
+
+
+@pytest.mark.parametrize(
+    ("entrypoint", "command", "kept"),
+    [((), (), ((), ("/bin/sh",))), (("/init",), (), (("/init",), ())), ((), ("serve",), ((), ("serve",)))],
+)
+def test_what_idles_in_the_build_container_is_in_no_image(
+    bench: Bench, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
+) -> None:
+    bench.engine.add_image("other:1", base_with_ada(), entrypoint=entrypoint, command=command)
+    config = bench.engine.image_config(bench.carry_out(run("true"), parent="other:1"))
+    assert config is not None
+    assert (config.entrypoint, config.command) == kept
+
+
+def test_labels_are_of_the_parent_and_the_time_it_took(bench: Bench) -> None:
+    bench.carry_out(run("true"))
+    (image,) = [image for image in bench.engine.images() if image.id != bench.base]
+    assert image.labels == {"of": BASE, "took": "0"}
+
+
+def test_no_label_goes_on_the_container(bench: Bench) -> None:
+    labels: list[dict[str, str]] = []
+
+    def look(command: Command) -> None:
+        labels.append(command.container.labels)
+
+    bench.engine.on_execute = look
+    bench.carry_out(run("true"))
+    assert labels == [{}]
+
+
+def test_environment_is_baked_and_written_for_login_shells(bench: Bench) -> None:
+    made = bench.carry_out(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
+    config = bench.engine.image_config(made)
+    assert config is not None
+    assert config.env == {"KEPT": "1", "A": "a b", "B": "$5", "PATH": f"/y:/x:{DEFAULT_PATH}", "C": "'"}
+    assert bench.engine.files(made).nodes[PROFILE].content.decode().splitlines() == [
+        "export A='a b'",
+        "export B='$5'",
+        f"export PATH=/x:{DEFAULT_PATH}",
+        f"export PATH=/y:/x:{DEFAULT_PATH}",
+        "export C=''\"'\"''",
+    ]
+
+
+def test_environment_of_later_phases_joins_that_of_earlier_ones(bench: Bench) -> None:
+    first = bench.carry_out(env(A="1"))
+    second = bench.carry_out(env(B="${A}2"), parent=first)
+    config = bench.engine.image_config(second)
+    assert config is not None
+    assert (config.env["A"], config.env["B"]) == ("1", "12")
+    assert bench.engine.files(second).nodes[PROFILE].content == b"export A=1\nexport B=12\n"
+
+
+def test_a_variable_that_neither_env_nor_the_image_sets_is_an_error(bench: Bench) -> None:
+    error = bench.fails(env(A="${KEPTT}"))
+    assert str(error) == f"{SOMEWHERE}: ${{KEPTT}} is set neither in env nor by the base image: did you mean 'KEPT'?"
+
+
+def test_configure_sets_what_it_names(bench: Bench) -> None:
+    made = bench.carry_out(
+        Configure(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
+    )
+    config = bench.engine.image_config(made)
+    assert config is not None
+    assert (config.entrypoint, config.command) == ((), ("/bin/sh", "-c", 'a "b"'))
+    assert (config.user, config.workdir) == ("root", "/srv $x\\")
+
+
+# The container
+
+
+def test_a_container_is_started_only_to_run_something(bench: Bench) -> None:
+    bench.carry_out(Put((file("/x"),)))
+    assert bench.engine.called("start") == []
+    bench.carry_out(run("true"))
+    assert len(bench.engine.called("start")) == 1
+
+
+def test_no_container_is_left(bench: Bench) -> None:
+    bench.carry_out(run("true"))
+    assert bench.engine.containers() == []
+
+
+def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
+    bench.engine.create(BASE, "build", IDLE)
+    bench.carry_out(run("true"))
+    assert bench.engine.containers() == []
+
+
+def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="test")
+    assert bench.carry_out(run("touch /tmp/x")) == ""
+    assert bench.engine.called("commit") == []
+    assert bench.engine.containers() == []
+
+
+def test_volumes_are_mounted_meanwhile(tmp_path: Path) -> None:
+    write(tmp_path, "data/note", "from the host")
+    bench = Bench(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
+    bench.carry_out(run("cat /data/note"))
+    assert bench.log[-1] == "from the host"
+
+
+def test_a_container_that_cannot_start_is_told_with_its_phase(bench: Bench) -> None:
+    bench.engine.failures["start"] = EngineError("no such runtime")
+    error = bench.fails(run("true"))
+    assert str(error) == (
+        "demo: setup: the build container can't be started (no such runtime): see that its image and volumes are whole"
+    )
+
+
+def test_a_parent_that_is_gone_is_told(bench: Bench) -> None:
+    with pytest.raises(EngineError, match="image gone:1 is gone: run the same command again"):
+        bench.carry_out(run("true"), parent="gone:1")
+
+
+# Commands
+
+
+def test_a_script_runs_with_errexit_as_its_user_in_its_place(bench: Bench) -> None:
+    bench.carry_out(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
+    (command,) = bench.engine.commands
+    assert command.argv == ("/bin/sh", "-e", "-c", "--", "pwd", "sh", "a b", "c")
+    assert (command.user, command.workdir, command.env) == ("ada", "/tmp", {"X": "1"})
+
+
+def test_a_script_without_a_place_runs_where_the_image_says(bench: Bench) -> None:
+    bench.carry_out(run("true"), Configure(workdir="/etc"), run("true"))
+    assert [command.workdir for command in bench.engine.commands] == ["/home/ada", "/etc"]
+
+
+def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
+    bench.carry_out(run("echo one; echo two >&2"), run("echo three", user="ada"))
+    assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
+    assert bench.seen == [events.Output("demo", "setup", line, show=False) for line in ("one", "two", "three")]
+
+
+def test_debug_shows_output_as_it_comes(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, config="debug: true\n")
+    bench.carry_out(run("echo one"))
+    assert bench.seen == [events.Output("demo", "setup", "one", show=True)]
+
+
+def test_a_log_is_of_the_last_run(bench: Bench) -> None:
+    bench.carry_out(run("echo one"))
+    bench.carry_out(run("echo two"))
+    assert bench.log == ["$ the command (as root)", "two"]
+
+
+def test_output_that_is_no_text_does_not_stop_a_build(bench: Bench) -> None:
+    bench.engine.on_execute = lambda _: (0, b"caf\xe9\n")
+    bench.carry_out(run("x"))
+    assert bench.log[-1] == "caf\N{REPLACEMENT CHARACTER}"
+
+
+def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None:
+    error = bench.fails(run("echo one\nexit 3\necho never"), run("echo later"))
+    assert isinstance(error, CommandFailed)
+    assert error.exit_code == 3
+    assert str(error) == (
+        f"{SOMEWHERE}: the command ended with exit code 3: "
+        "mend it and run the same again; log: .stamps/demo/7-setup.log"
+    )
+    assert error.output == ("$ echo one", "$ exit 3", "$ echo never", "one")
+    assert len(bench.engine.commands) == 1
+    assert bench.log == ["$ the command (as root)", "one"]
+
+
+def test_our_own_scripts_are_not_shown(bench: Bench) -> None:
+    error = bench.fails(run("echo $1; exit 1", args=("a",)))
+    assert error.output == ("a",)
+
+
+def test_an_exit_code_with_a_remedy_tells_it(bench: Bench) -> None:
+    error = bench.fails(run("echo no git >&2; exit 127", args=("a",), remedies={127: "install git"}))
+    assert str(error) == (
+        f"{SOMEWHERE}: the command ended with exit code 127 (no git): install git; log: .stamps/demo/7-setup.log"
+    )
+
+
+def test_of_much_output_the_end_is_told_and_all_is_logged(bench: Bench) -> None:
+    lines = [f"line {number}" for number in range(200)]
+    bench.engine.on_execute = lambda _: (1, "\n".join(lines))
+    error = bench.fails(run("x", args=("a",)))
+    assert list(error.output) == lines[-SHOWN_OUTPUT:]
+    assert bench.log[1:] == lines
+
+
+def test_a_user_that_is_not_there_is_told_before_anything_runs(bench: Bench) -> None:
+    error = bench.fails(run("true", user="bob"))
+    assert isinstance(error, StepError)
+    assert str(error) == (
+        f"{SOMEWHERE}: there is no user 'bob' in the image: make it in an earlier phase, or name another"
+    )
+    assert bench.engine.commands == []
+
+
+def test_a_user_that_a_command_made_is_known_to_the_next(bench: Bench) -> None:
+    def add_user(command: Command) -> tuple[int, str] | None:
+        if command.script == "adduser bob":
+            command.container.files.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nbob:x:5:5::/home/bob:/bin/sh\n")
+            return 0, ""
+        return None
+
+    bench.engine.on_execute = add_user
+    files = bench.files(run("adduser bob"), run("touch /tmp/x", user="bob"), Put((file("/tmp/y", "bob"),)))
+    assert (files.nodes["/tmp/x"].uid, files.nodes["/tmp/y"].uid) == (5, 5)
+
+
+def test_a_phase_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, config="timeouts: {setup: 90s}\n")
+    error = bench.fails(run("echo working; sleep 100"))
+    assert isinstance(error, PhaseTimeout)
+    assert str(error) == (
+        f"{SOMEWHERE}: the command was stopped: setup took longer than 90s: "
+        "raise timeouts.setup, or see the log: .stamps/demo/7-setup.log"
+    )
+    assert error.output == ("working",)
+
+
+def test_a_timeout_is_of_its_phase_alone(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, config="timeouts: {repos: 1s}\n")
+    assert bench.carry_out(run("sleep 100"))
+
+
+def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(tmp_path, config="timeouts: {setup: 90s}\n")
+    now = [0.0]
+    monkeypatch.setattr("phases.core.build.time.monotonic", lambda: now[0])
+
+    def take_a_minute(_: Command) -> None:
+        now[0] += 60
+
+    bench.engine.on_execute = take_a_minute
+    error = bench.fails(run("true"), run("true"), run("true"))
+    assert isinstance(error, PhaseTimeout)
+    assert len(bench.engine.commands) == 3
+
+
+# Files
+
+
+def test_files_have_content_owner_and_mode(bench: Bench) -> None:
+    source = write(bench.root, "source", "from the host")
+    files = bench.files(
+        Put(
+            (
+                file("/a", "ada", 0o600),
+                file("/b", "ada:staff"),
+                file("/c", "12:34"),
+                Entry("/d", "file", "root", 0o755, SOMEWHERE, source=source),
+                Entry("/e", "link", "ada", 0o777, SOMEWHERE, target="a"),
+            )
+        )
+    )
+    nodes = files.nodes
+    assert nodes["/a"] == Node("file", 0o600, 7, 8, b"x")
+    assert (nodes["/b"].uid, nodes["/b"].gid) == (7, 50)
+    assert (nodes["/c"].uid, nodes["/c"].gid) == (12, 34)
+    assert nodes["/d"] == Node("file", 0o755, 0, 0, b"from the host")
+    assert (nodes["/e"].kind, nodes["/e"].target, nodes["/e"].uid) == ("link", "a", 7)
+
+
+@pytest.mark.parametrize(
+    ("dest", "owner", "place"),
+    [
+        ("~/x", "ada", "/home/ada/x"),
+        ("~/x", "ada:staff", "/home/ada/x"),
+        ("~/x", "root", "/root/x"),
+        ("/~/x", "ada", "/~/x"),
+    ],
+)
+def test_a_tilde_is_the_owners_home(bench: Bench, dest: str, owner: str, place: str) -> None:
+    assert place in bench.files(Put((file(dest, owner),))).nodes
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        (file("/x", "bob"), "there is no user 'bob' in the image: make it in an earlier phase, or name another"),
+        (file("/x", "ada:cats"), "there is no group 'cats' in the image: make it in an earlier phase, or name another"),
+        (file("~/x", "nomad"), "user 'nomad' has no home: write the whole path"),
+        (file("~/x", "12"), "user '12' has no home: write the whole path"),
+    ],
+)
+def test_an_owner_that_will_not_do_is_told(bench: Bench, entry: Entry, said: str) -> None:
+    error = bench.fails(Put((entry,)))
+    assert isinstance(error, ConfigError)
+    assert str(error) == f"{SOMEWHERE}: {said}"
+
+
+def test_missing_parents_belong_to_whom_the_entry_belongs_to(bench: Bench) -> None:
+    nodes = bench.files(Put((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
+    for path in ("/home/ada/a", "/home/ada/a/b"):
+        assert nodes[path] == Node("dir", 0o755, 7, 8), path
+    assert nodes["/srv"] == Node("dir", 0o755, 0, 0)
+    assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8), "it was there"
+
+
+def test_a_folder_that_is_there_keeps_owner_and_mode(bench: Bench) -> None:
+    nodes = bench.files(Put((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))).nodes
+    assert nodes["/tmp"] == Node("dir", 0o1777)
+    assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8)
+    assert nodes["/new"] == Node("dir", 0o755, 7, 8)
+
+
+def test_a_folder_that_is_asked_for_changes_owner_but_not_mode(bench: Bench) -> None:
+    nodes = bench.files(Put((folder("/tmp", "ada", SOMEWHERE),))).nodes
+    assert nodes["/tmp"] == Node("dir", 0o1777, 7, 8)
+
+
+def test_a_folder_that_is_a_link_stays_one(bench: Bench) -> None:
+    bench.engine.files(BASE).add("/lib", Node("link", 0o777, target="/usr/lib"))
+    bench.engine.files(BASE).add("/usr/lib", Node("dir"))
+    nodes = bench.files(Put((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
+    assert nodes["/lib"].kind == "link"
+    assert "/usr/lib/x" in nodes
+
+
+def test_a_file_replaces_a_file(bench: Bench) -> None:
+    nodes = bench.files(Put((file("/x", content=b"one"),)), Put((file("/x", content=b"two"),))).nodes
+    assert nodes["/x"].content == b"two"
+
+
+def test_a_file_is_never_put_over_a_folder(bench: Bench) -> None:
+    """`{source: motd, dest: /etc/}` must not take /etc away."""
+    error = bench.fails(Put((file("/etc"),)))
+    assert "/etc" in str(error)
+
+
+def test_a_copy_that_the_engine_refuses_is_told_with_its_phase(bench: Bench) -> None:
+    bench.engine.failures["put"] = EngineError("no space left on device")
+    assert str(bench.fails(Put((file("/x"),)))) == (
+        "demo: setup: no space left on device: run the same again; log: .stamps/demo/7-setup.log"
+    )
+
+
+# What must be there
+
+
+def test_all_missing_paths_are_named_at_once(bench: Bench) -> None:
+    paths = (("/etc/passwd", SOMEWHERE), ("/one", SOMEWHERE), ("/two", SOMEWHERE))
+    error = bench.fails(Require(paths, hint="make them"))
+    assert isinstance(error, PathsMissing)
+    assert str(error) == f"{SOMEWHERE}: 2 required paths are missing: /one, /two: make them"
+    assert str(bench.fails(Require(paths[:2], hint="make it"))) == (
+        f"{SOMEWHERE}: 1 required path is missing: /one: make it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "exists"),
+    [("/good", True), ("/chain", True), ("/dangling", False), ("/circle", False), ("/folder", True), ("/tmp", True)],
+)
+def test_a_link_is_there_when_what_it_leads_to_is(bench: Bench, path: str, exists: bool) -> None:
+    links = {"/good": "etc/passwd", "/chain": "/good", "/dangling": "/no", "/circle": "/elcric", "/elcric": "/circle"}
+    for name, target in {**links, "/folder": "/tmp"}.items():
+        bench.engine.files(BASE).add(name, Node("link", 0o777, target=target))
+    require = Require(((path, SOMEWHERE),))
+    if exists:
+        assert bench.carry_out(require)
+    else:
+        assert isinstance(bench.fails(require), PathsMissing)
+
+
+# Where a build begins
+
+
+def test_a_base_that_is_there_is_not_pulled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="base")
+    made = bench.carry_out(FromImage(BASE, SOMEWHERE), parent="")
+    assert bench.engine.called("pull") == []
+    (image,) = [image for image in bench.engine.images() if image.id == made]
+    assert image.labels["of"] == bench.base
+
+
+def test_a_base_that_is_not_there_is_pulled(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="base")
+    other = FakeEngine()
+    other._made = 1000
+    bench.engine.registry["far:1"] = other._images[other.add_image("far:1", base_with_ada())]
+    bench.carry_out(FromImage("far:1", SOMEWHERE), parent="")
+    assert bench.engine.called("pull") == [("pull", "far:1")]
+    assert bench.seen == [
+        events.Pulled("demo", "far:1", "abc123", "Downloading", 50, 100),
+        events.Pulled("demo", "far:1", "abc123", "Pull complete", 0, 0),
+    ]
+    assert bench.log == ["abc123 Pull complete"]
+
+
+def test_a_base_that_no_registry_has_is_told_with_its_line(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="base")
+    with pytest.raises(EngineError) as caught:
+        bench.carry_out(FromImage("no:1", SOMEWHERE), parent="")
+    assert str(caught.value) == (
+        f"{SOMEWHERE}: base image no:1 can't be pulled (manifest unknown): "
+        "check its name and the network, or bring it with docker load"
+    )
+
+
+def from_dockerfile(bench: Bench, text: str) -> FromDockerfile:
+    write(bench.root, "habitats/demo/Dockerfile", text)
+    write(bench.root, "habitats/demo/note", "hello")
+    return FromDockerfile(load(bench.root).context)
+
+
+def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="dockerfile")
+    made = bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent="")
+    assert bench.engine.files(made).nodes["/note"].content == b"hello"
+    config = bench.engine.image_config(made)
+    assert config is not None
+    assert (config.user, config.entrypoint) == ("root", ("/init",))
+    shown = [event for event in bench.seen if isinstance(event, events.Output)]
+    assert [(event.line, event.show) for event in shown][:2] == [(f"FROM {BASE}", True), ("COPY note /note", True)]
+
+
+def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="dockerfile")
+    with pytest.raises(StepError) as caught:
+        bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
+    assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: mend it")
+    assert bench.engine.called("commit") == []

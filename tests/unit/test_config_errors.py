@@ -1,0 +1,294 @@
+"""What is wrong with a config is one line: the file and line, what it is, what to do."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from unit_helpers import load, write
+
+from phases.core.errors import ConfigError, HabitatError
+
+KEYS = "base_image, debug, description, entry, env, files, name, repos, setup, tests, timeouts, verify-fs, volumes"
+DEMO = "habitats/demo"
+FILE = f"{DEMO}/config.yaml"
+
+#: A name for the case, the config below `base_image: debian` on line 1, and what comes after the file's name.
+CASES = [
+    ("unknown key", "setpu: []", ":2: unknown key 'setpu': did you mean 'setup'?"),
+    ("unknown key, nothing near", "zzz: 1", f":2: unknown key 'zzz': known here: {KEYS}"),
+    (
+        "unknown key in a list",
+        "repos:\n  - url: u\n    path: /p\n    brnach: main",
+        ":5: repos[0]: unknown key 'brnach': did you mean 'branch'?",
+    ),
+    (
+        "unknown key in a mapping",
+        "entry:\n  comand: x",
+        ":3: entry: unknown key 'comand': did you mean 'command'?",
+    ),
+    (
+        "unknown key of verify-fs",
+        "verify-fs:\n  required: []",
+        ":3: verify-fs: unknown key 'required': did you mean 'required_files'?",
+    ),
+    ("a list for text", "description: [a]", ":2: description: must be text, is a list: mend it"),
+    ("text for a switch", "debug: maybe", ":2: debug: must be true or false, is text: mend it"),
+    (
+        "text for a number",
+        "repos:\n  - {url: u, path: /p, depth: many}",
+        ":3: repos[0].depth: must be a whole number, is text: mend it",
+    ),
+    (
+        "text for seconds",
+        "entry:\n  startup_delay: soon",
+        ":3: entry.startup_delay: must be a number, is text: mend it",
+    ),
+    ("a missing key", "files:\n  - source: a", ":3: files[0]: 'dest' is missing: add it"),
+    ("text for setup", "setup: apt", ":2: setup: must be a mapping or a list, is text: mend it"),
+    ("a list of text for setup", "setup:\n  - apt", ":3: setup[0]: must be a mapping, is text: mend it"),
+    ("key twice", "env: []\nenv: []", ":3: key 'env' is given twice (first on line 2): keep one of them"),
+    (
+        "nested key twice",
+        "entry:\n  command: a\n  command: b",
+        ":4: key 'command' is given twice (first on line 3): keep one of them",
+    ),
+    ("broken YAML", "env: [a\nfiles: ]", ":3:6: is not YAML: did not find expected ',' or ']': mend the line"),
+    ("a tab", "entry:\n\tcommand: x", ":3:1: is not YAML: found character that cannot start any token: mend the line"),
+    (
+        "two colons",
+        "description: a: b",
+        ":2:15: is not YAML: mapping values are not allowed in this context: mend the line",
+    ),
+    (
+        "two documents",
+        "---\nname: demo",
+        ":2:1: is not YAML: but found another document: mend the line",
+    ),
+    ("a list for a key", "? [a]\n: b", ":2: a key must be plain text: quote it"),
+    (
+        "unknown variable",
+        "verify-fs:\n  required_files:\n    - ${WORKDIRR}/x",
+        ":4: ${WORKDIRR} is not set in env: did you mean 'WORKDIR'?",
+    ),
+    (
+        "a variable of the image",
+        "env:\n  - PATH=/x:$PATH\nverify-fs:\n  required_files:\n    - ${PATH}/x",
+        ":6: ${PATH} is set by the base image only: set it in env, or write the value out",
+    ),
+    (
+        "a cycle of variables",
+        "env:\n  - A=$B\n  - B=$A",
+        ":4: env: A → B → A is a cycle: set one of them without the other",
+    ),
+    ("a lone $", "entry:\n  command: echo $", ":3: a lone $ in 'echo $': write $$ for a dollar sign"),
+    ("a lone $ in env", "env:\n  - A=x$5", ":3: a lone $ in 'x$5': write $$ for a dollar sign"),
+    ("no assignment in env", "env:\n  - A", ":3: env: 'A' is not NAME=value: write it as NAME=value"),
+    (
+        "a missing file",
+        "files:\n  - source: nope.txt\n    dest: /x",
+        f":3: files: there is neither {DEMO}/nope.txt nor nope.txt on the host: add it, or mend the path",
+    ),
+    (
+        "a missing file, named absolutely",
+        "files:\n  - source: /nope/nope.txt\n    dest: /x",
+        ":3: files: there is no /nope/nope.txt on the host: add it, or mend the path",
+    ),
+    (
+        "a missing volume",
+        "volumes:\n  - source: nope\n    dest: /x",
+        ":3: volumes: there is neither habitats/demo/nope nor nope on the host: add it, or mend the path",
+    ),
+    (
+        "a missing test",
+        "tests:\n  - tests/nope.sh",
+        f":3: tests: there is neither {DEMO}/tests/nope.sh nor tests/nope.sh on the host: add it, or mend the path",
+    ),
+    ("a folder for a test", "tests:\n  - .", ":3: tests: . is not a file: name a script"),
+    (
+        "another name than the folder's",
+        "name: other",
+        ":2: name is 'other' but its folder is 'demo': give both one name, or leave the key out",
+    ),
+    (
+        "a bad duration",
+        "timeouts:\n  setup: soon",
+        ":3: timeouts: 'soon' is no duration: write it like 90s, 30m or 1h 30m",
+    ),
+    (
+        "no duration at all",
+        "timeouts:\n  setup: 0",
+        ":3: timeouts: '0' is no duration: write it like 90s, 30m or 1h 30m",
+    ),
+    ("an unknown phase", "timeouts:\n  setpu: 3m", ":3: timeouts: there is no phase 'setpu': did you mean 'setup'?"),
+    (
+        "a mode in letters",
+        "files:\n  - source: .\n    dest: /x\n    mode: rw",
+        ":5: mode 'rw' is not octal: write it like 0644",
+    ),
+    (
+        "a mode with a nine",
+        "files:\n  - source: .\n    dest: /x\n    mode: 0999",
+        ":5: mode '0999' is not octal: write it like 0644",
+    ),
+    (
+        "an owner with a space",
+        "files:\n  - source: .\n    dest: /x\n    owner: a b",
+        ":5: owner 'a b' is no user name: write NAME or NAME:GROUP",
+    ),
+    ("an empty dest", "files:\n  - source: .\n    dest: ''", ":4: '' is no path: write one path, on one line"),
+    (
+        "branch and ref",
+        "repos:\n  - {url: u, path: /p, branch: a, ref: b}",
+        ":3: has both branch and ref: keep the one you mean",
+    ),
+    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: depth is -1: use 1 or more"),
+    (
+        "an option for a url",
+        "repos:\n  - {url: --upload-pack=x, path: /p}",
+        ":3: '--upload-pack=x' is no url for git: mend it",
+    ),
+    (
+        "an option for a branch",
+        "repos:\n  - {url: u, path: /p, branch: -x}",
+        ":3: '-x' is no branch for git: mend it",
+    ),
+    ("an alias in itself", "env: &a\n  - *a", ":2: an alias contains itself: write the value out"),
+    ("an alias of nothing", "env: *x", ":2:6: is not YAML: found undefined alias: mend the line"),
+    (
+        "an explosion of aliases",
+        "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10) if i else 'a'}]" for i in range(9)),
+        ": has more than 50,000 values: use fewer aliases",
+    ),
+    ("a USER with a space", "env:\n  - USER=a b", ":3: USER: 'a b' is no user name: mend it"),
+    ("a relative WORKDIR", "env:\n  - WORKDIR=work", ":3: WORKDIR: 'work' is not absolute: start it with a slash"),
+    (
+        "an option for a user",
+        "setup:\n  - {run_as: '-x', commands: [a]}",
+        ":3: '-x' is no user name: use root, user or a name",
+    ),
+    # The line of a value in a mapping whose keys are free.
+    ("text for one user's scripts", "setup:\n  root: apt", ":3: setup.root: must be a list, is text: mend it"),
+    ("a list for a duration", "timeouts:\n  setup: [1]", ":3: timeouts.setup: must be text, is a list: mend it"),
+]
+
+
+def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
+    with pytest.raises(ConfigError) as caught:
+        load(root, text, name)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
+def test_a_bad_config_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+    assert refused(tmp_path, f"base_image: debian\n{text}\n") == FILE + expected
+
+
+@pytest.mark.parametrize("delay", ["-3", "nan", "inf"])
+def test_a_delay_is_a_number_of_seconds_one_can_wait(tmp_path: Path, delay: str) -> None:
+    said = refused(tmp_path, f"base_image: debian\nentry:\n  startup_delay: {delay}\n")
+    assert said.startswith(f"{FILE}:3: ")
+
+
+PLAN_SETUP = """\
+setup:
+  root:
+    - |
+    npm install -g @anthropic-ai/claude-code
+    apt update && apt install -y curl wget unzip
+    mkdir -p /claude-habitat/shared/tools/bin
+"""
+
+
+@pytest.mark.parametrize(
+    "block",
+    [PLAN_SETUP, "setup:\n  root:\n    - |\n    echo one\n", "setup:\n  root:\n    - |\n    a\n\nrepos: []\n"],
+    ids=["of plan.md", "of one line", "before another key"],
+)
+def test_a_block_that_is_not_indented_is_named(tmp_path: Path, block: str) -> None:
+    said = refused(tmp_path, f"base_image: debian\n{block}")
+    assert re.match(rf"{FILE}:[5678]\b", said), said
+    assert said.endswith(": the text under `- |` is not indented: indent each of its lines further than the dash"), said
+
+
+def test_an_unmended_sample_of_the_plan_is_told_what_to_mend(tmp_path: Path) -> None:
+    sample = (Path(__file__).parent / "plan_sample.yaml").read_text()
+    said = refused(tmp_path, re.sub(r"^      (?=npm|apt|mkdir)", "    ", sample, flags=re.MULTILINE), "discourse")
+    assert "the text under `- |` is not indented" in said
+
+
+@pytest.mark.parametrize("text", ["- a\n", "hello\n"], ids=["list", "text"])
+def test_a_config_is_a_mapping(tmp_path: Path, text: str) -> None:
+    assert "habitats/demo/config.yaml:1: must be a mapping of keys to values, is a " in refused(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "description: x\n", "base_image:\n", "~\n"])
+def test_a_habitat_needs_a_base(tmp_path: Path, text: str) -> None:
+    assert refused(tmp_path, text) == (
+        f"{FILE}:1: there is no base_image and no Dockerfile: "
+        "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it"
+    )
+
+
+def test_text_is_utf8(tmp_path: Path) -> None:
+    write(tmp_path, FILE).write_bytes(b"description: caf\xe9\n")
+    assert refused(tmp_path) == f"{FILE}: is not UTF-8 text: save it as UTF-8"
+
+
+def test_a_config_is_no_data_file(tmp_path: Path) -> None:
+    write(tmp_path, FILE).write_text("# " + "x" * 1_000_000 + "\n")
+    assert refused(tmp_path) == f"{FILE}: is larger than 1,000,000 bytes: put data into files, not config"
+
+
+def test_a_config_nested_without_end_is_refused(tmp_path: Path) -> None:
+    said = refused(tmp_path, "base_image: debian\nenv: " + "[" * 5000 + "]" * 5000 + "\n")
+    assert said.startswith(FILE)
+    assert "\n" not in said
+
+
+def test_a_folder_for_a_config_is_refused(tmp_path: Path) -> None:
+    (tmp_path / FILE).mkdir(parents=True)
+    assert refused(tmp_path) == f"{FILE}: can't be read (Is a directory): check that it is a file"
+
+
+@pytest.mark.parametrize("name", ["Discourse", "a b", "a__-b", "-a", "a-", "ä", "a.b..c"])
+def test_a_folder_that_can_name_no_image_is_refused(tmp_path: Path, name: str) -> None:
+    assert refused(tmp_path, "base_image: debian\n", name) == (
+        f"habitats/{name}: '{name}' is no valid image name: "
+        "rename the folder: lower-case letters and digits, with single . _ or - between them"
+    )
+
+
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "habitats" / "demo").mkdir(parents=True)
+    assert refused(tmp_path) == ("habitats/demo: has neither config.yaml nor Dockerfile: add one, or remove the folder")
+
+
+def test_layers_that_disagree_name_both_places(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "setup:\n  - commands: [a]\n")
+    assert refused(tmp_path, "base_image: debian\nsetup:\n  root: [b]\n") == (
+        f"{FILE}:2: setup is a mapping here but a list in shared/config.yaml:1: give both the same form"
+    )
+
+
+def test_an_error_of_another_layer_names_that_file(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "env:\n  - A=1\nfiles:\n  - source: nope\n    dest: /x\n")
+    assert refused(tmp_path, "base_image: debian\n") == (
+        "shared/config.yaml:4: files: there is neither shared/nope nor nope on the host: add it, or mend the path"
+    )
+
+
+def test_an_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
+    """The second element of a coalesced list is the first of its file."""
+    write(tmp_path, "shared/config.yaml", "verify-fs:\n  required_files:\n    - /a\n")
+    text = "base_image: debian\n\n\nverify-fs:\n  required_files:\n    - $NOPE\n"
+    assert refused(tmp_path, text).startswith(f"{FILE}:6: ${{NOPE}} is not set in env")
+
+
+@pytest.mark.parametrize("text", [case[1] for case in CASES], ids=[case[0] for case in CASES])
+def test_every_error_says_what_to_do(tmp_path: Path, text: str) -> None:
+    with pytest.raises(HabitatError) as caught:
+        load(tmp_path, f"base_image: debian\n{text}\n")
+    assert caught.value.remedy
+    assert "\n" not in str(caught.value)

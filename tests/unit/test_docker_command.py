@@ -1,0 +1,109 @@
+"""Which `docker` builds a Dockerfile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import write
+
+from phases.core import docker_command
+from phases.core.docker_command import DockerCommand
+from phases.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SCRIPT = """\
+#!/bin/sh
+case $1 in
+buildx) {buildx} ;;
+version) echo '{version}' ;;
+build)
+    while [ $# -gt 1 ]; do [ "$1" = --iidfile ] && echo sha256:made >"$2"; shift; done
+    echo "DOCKER_BUILDKIT=$DOCKER_BUILDKIT"
+    echo "on stderr" >&2
+    {build}
+    ;;
+esac
+"""
+
+
+def docker(folder: Path, version: str = "", *, buildx: bool = False, build: str = "") -> str:
+    answer = f'{{"Version":"{version}"}}' if version else ""
+    text = SCRIPT.format(buildx="echo v0.12.1" if buildx else "exit 1", version=answer, build=build)
+    return str(write(folder, "docker", text, 0o755))
+
+
+def on_path(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
+    """These folders, and where the shell of the scripts is."""
+    for folder in folders:
+        folder.mkdir(exist_ok=True)
+    monkeypatch.setenv("PATH", ":".join(map(str, folders)))
+
+
+@pytest.mark.parametrize(
+    ("version", "buildx", "buildkit"),
+    [
+        ("20.10.24+dfsg1", False, True),
+        ("18.09.1", False, True),
+        ("17.12.1-ce", False, False),
+        ("23.0.0", False, False),
+        ("28.2.2", False, False),
+        ("28.2.2", True, True),
+        ("", True, True),
+        ("", False, False),
+        ("dev", False, False),
+    ],
+)
+def test_a_docker_builds_with_buildkit_if_it_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, buildx: bool, buildkit: bool
+) -> None:
+    program = docker(tmp_path / "bin", version, buildx=buildx)
+    on_path(monkeypatch, tmp_path / "bin")
+    assert docker_command.find() == DockerCommand(program, buildkit=buildkit)
+
+
+def test_without_a_docker_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    on_path(monkeypatch, tmp_path / "empty")
+    assert docker_command.find() is None
+
+
+def test_one_that_can_is_preferred_to_one_that_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    docker(tmp_path / "first", "28.2.2")
+    able = docker(tmp_path / "second", "20.10.24")
+    on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
+    assert docker_command.find() == DockerCommand(able, buildkit=True)
+
+
+def test_of_several_that_cannot_the_first_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = docker(tmp_path / "first", "28.2.2")
+    docker(tmp_path / "second", "24.0.0")
+    on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
+    assert docker_command.find() == DockerCommand(first, buildkit=False)
+
+
+def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broken link, a script of another machine: the next one is asked."""
+    write(tmp_path / "broken", "docker", "#!/nowhere/sh\n", 0o755)
+    able = docker(tmp_path / "able", "28.2.2", buildx=True)
+    on_path(monkeypatch, tmp_path / "broken", tmp_path / "able")
+    assert docker_command.find() == DockerCommand(able, buildkit=True)
+
+
+@pytest.mark.parametrize("buildkit", [True, False])
+def test_a_build_gives_the_image_and_its_output(tmp_path: Path, buildkit: bool) -> None:
+    program = docker(tmp_path)
+    lines: list[str] = []
+    context = write(tmp_path, "context.tar")
+    with context.open("rb") as tar:
+        made = docker_command.build(DockerCommand(program, buildkit=buildkit), tar, lines.append)
+    assert made == "sha256:made"
+    assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
+
+
+def test_a_build_that_fails_is_an_engine_error(tmp_path: Path) -> None:
+    program = docker(tmp_path, build="exit 7")
+    context = write(tmp_path, "context.tar")
+    with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
+        docker_command.build(DockerCommand(program, buildkit=True), tar, lambda _: None)

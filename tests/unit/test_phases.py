@@ -1,0 +1,455 @@
+"""Each phase: what it depends on, and what it wants done."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import load, write
+
+from phases import (
+    p00_dockerfile,
+    p01_base,
+    p02_users,
+    p03_env,
+    p04_workdir,
+    p05_habitat,
+    p06_files,
+    p07_setup,
+    p08_repos,
+    p09_tools,
+    p10_verify,
+    p11_test,
+    p12_final,
+)
+from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step
+from phases.registry import PHASES, last_snapshot, mounts_volumes, phases_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.model import Habitat
+
+BASE = "base_image: debian\n"
+EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def entries(steps: list[Step]) -> list[tuple[str, str, str, int]]:
+    """What is put: path, kind, owner, mode."""
+    return [(e.dest, e.kind, e.owner, e.mode) for step in steps if isinstance(step, Put) for e in step.entries]
+
+
+def runs(steps: list[Step]) -> list[Run]:
+    return [step for step in steps if isinstance(step, Run)]
+
+
+def env_of(steps: list[Step]) -> dict[str, str]:
+    return {name: template for step in steps if isinstance(step, Configure) for name, (template, _) in step.env.items()}
+
+
+def test_the_phases_are_those_of_the_plan() -> None:
+    assert [(phase.ID, phase.NAME) for phase in PHASES] == [
+        (0, "dockerfile"),
+        (1, "base"),
+        (2, "users"),
+        (3, "env"),
+        (4, "workdir"),
+        (5, "habitat"),
+        (6, "files"),
+        (7, "setup"),
+        (8, "repos"),
+        (9, "tools"),
+        (10, "verify"),
+        (11, "test"),
+        (12, "final"),
+    ]
+    assert [phase.NAME for phase in PHASES if not phase.SNAPSHOT] == ["verify", "test"]
+
+
+def test_the_dockerfile_phase_is_only_of_habitats_that_have_one() -> None:
+    assert phases_of(has_dockerfile=True) == PHASES
+    assert phases_of(has_dockerfile=False) == PHASES[1:]
+
+
+@pytest.mark.parametrize(
+    ("phase", "before"),
+    [(0, None), (1, 0), (2, 1), (10, 9), (11, 9), (12, 9)],
+)
+def test_a_phase_starts_from_the_nearest_snapshot(phase: int, before: int | None) -> None:
+    assert last_snapshot(PHASES, PHASES[phase]) is (None if before is None else PHASES[before])
+
+
+def test_volumes_are_mounted_from_the_files_phase_on() -> None:
+    assert [phase.ID for phase in PHASES if mounts_volumes(phase)] == [6, 7, 8, 9, 10, 11, 12]
+
+
+def test_dockerfile(tmp_path: Path) -> None:
+    for path in ("Dockerfile", "copied", ".dockerignore"):
+        write(tmp_path, f"habitats/demo/{path}")
+    habitat = load(tmp_path, "description: not the Dockerfile's\n")
+    assert p00_dockerfile.slice(habitat) == {
+        "context": {
+            "": "dir",
+            ".dockerignore": f"644 {EMPTY}",
+            "Dockerfile": f"644 {EMPTY}",
+            "copied": f"644 {EMPTY}",
+        }
+    }
+    (step,) = p00_dockerfile.plan(habitat)
+    assert isinstance(step, FromDockerfile)
+    assert [item.path for item in step.context] == ["", ".dockerignore", "Dockerfile", "copied"]
+
+
+def test_base_of_an_image(tmp_path: Path) -> None:
+    habitat = load(tmp_path, BASE)
+    assert p01_base.slice(habitat) == {"image": "debian", "id": None}
+    first, second = p01_base.plan(habitat)
+    assert first == FromImage("debian", habitat.base_origin)
+    assert isinstance(second, Require)
+    assert [path for path, _ in second.paths] == ["/bin/sh"]
+
+
+def test_base_of_a_dockerfile(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM debian\n")
+    habitat = load(tmp_path)
+    before = p01_base.slice(habitat)
+    assert list(before) == ["dockerfile"]
+    (step,) = p01_base.plan(habitat)
+    assert isinstance(step, Require)
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM alpine\n")
+    assert p01_base.slice(load(tmp_path)) != before
+
+
+@pytest.mark.parametrize(("user", "created"), [("ada", True), ("root", False), ("", False)])
+def test_users(tmp_path: Path, user: str, created: bool) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - USER={user}\n")
+    assert p02_users.slice(habitat) == {"user": user or "root"}
+    steps = p02_users.plan(habitat)
+    assert env_of(steps) == {"USER": user}
+    assert [(run.user, run.args, run.what) for run in runs(steps)] == (
+        [("root", (user,), f"create user {user}")] if created else []
+    )
+
+
+def test_env_holds_what_no_other_phase_sets(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - PATH=/x:$PATH\n  - A=$WORKDIR\n  - B=$$5\n")
+    expected = {"PATH": "/x:${PATH}", "A": "/workspace", "B": "$$5"}
+    assert p03_env.slice(habitat) == {"env": expected}
+    assert env_of(p03_env.plan(habitat)) == expected
+
+
+def test_workdir(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - WORKDIR=/srv\n")
+    assert p04_workdir.slice(habitat) == {"workdir": "/srv"}
+    steps = p04_workdir.plan(habitat)
+    assert env_of(steps) == {"WORKDIR": "/srv"}
+    assert [step.workdir for step in steps if isinstance(step, Configure)] == ["/srv"]
+    assert entries(steps) == [("/srv", "dir", "agent", 0o755)]
+
+
+def test_a_workdir_at_the_root_is_nobodys(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - WORKDIR=/\n")
+    assert entries(p04_workdir.plan(habitat)) == []
+
+
+def test_habitat_folders(tmp_path: Path) -> None:
+    habitat = load(tmp_path, BASE)
+    folders = {
+        "HABITAT_PATH": "/workspace/habitat",
+        "SYSTEM_PATH": "/workspace/habitat/system",
+        "SHARED_PATH": "/workspace/habitat/shared",
+        "LOCAL_PATH": "/workspace/habitat/local",
+    }
+    assert p05_habitat.slice(habitat) == {"paths": folders}
+    steps = p05_habitat.plan(habitat)
+    assert env_of(steps) == folders
+    assert entries(steps) == [(path, "dir", "agent", 0o755) for path in folders.values()]
+
+
+def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/note")
+    write(tmp_path, "habitats/demo/run", mode=0o755)
+    write(tmp_path, "shared/common")
+    files = """\
+        base_image: debian
+        files:
+          - {source: note, dest: ~/note, mode: 0600}
+          - {source: run, dest: /opt/run, owner: root}
+          - {source: ., dest: /all, owner: "ada:users", mode: 0640}
+    """
+    habitat = load(tmp_path, files)
+    ours = [entry for entry in entries(p06_files.plan(habitat)) if "/system" not in entry[0]]
+    assert ours == [
+        ("/workspace/habitat/shared", "dir", "agent", 0o755),
+        ("/workspace/habitat/shared/common", "file", "agent", 0o644),
+        ("/workspace/habitat/local", "dir", "agent", 0o755),
+        ("/workspace/habitat/local/note", "file", "agent", 0o644),
+        ("/workspace/habitat/local/run", "file", "agent", 0o755),
+        ("~/note", "file", "agent", 0o600),
+        ("/opt/run", "file", "root", 0o755),
+        ("/all", "dir", "ada:users", 0o750),
+        ("/all/config.yaml", "file", "ada:users", 0o640),
+        ("/all/note", "file", "ada:users", 0o640),
+        ("/all/run", "file", "ada:users", 0o640),
+    ]
+    found = p06_files.slice(habitat)
+    assert [(f["dest"], f["owner"], f["mode"]) for f in found["files"]] == [
+        ("~/note", "agent", "0600"),
+        ("/opt/run", "root", ""),
+        ("/all", "ada:users", "0640"),
+    ]
+    assert found["layers"]["local"] == {
+        "content": {"": "dir", "note": f"644 {EMPTY}", "run": f"755 {EMPTY}"},
+        "dest": "/workspace/habitat/local",
+    }
+
+
+def test_a_layer_without_a_folder_in_the_habitat_is_not_copied(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - SYSTEM_PATH=\n  - SHARED_PATH=\n  - LOCAL_PATH=\n")
+    assert p06_files.plan(habitat) == []
+    assert p06_files.slice(habitat)["layers"] == {}
+
+
+def test_volumes_count_by_how_they_are_written(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/data/file", "one")
+    text = f"{BASE}volumes:\n  - {{source: ./data, dest: /data, readonly: true}}\n"
+    before = p06_files.slice(load(tmp_path, f"{text}env:\n  - LOCAL_PATH=\n"))
+    assert before["volumes"] == [{"source": "./data", "dest": "/data", "readonly": True}]
+    write(tmp_path, "habitats/demo/data/file", "two")
+    assert p06_files.slice(load(tmp_path)) == before
+
+
+def test_setup(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}setup:\n  root:\n    - apt update\n  user: [a, b]\n")
+    assert p07_setup.slice(habitat) == {
+        "commands": [
+            {"script": "apt update", "user": "root"},
+            {"script": "a", "user": "agent"},
+            {"script": "b", "user": "agent"},
+        ]
+    }
+    steps = runs(p07_setup.plan(habitat))
+    assert [(run.user, run.script, run.what) for run in steps] == [
+        ("root", "apt update", "setup command 1 of 3"),
+        ("agent", "a", "setup command 2 of 3"),
+        ("agent", "b", "setup command 3 of 3"),
+    ]
+    assert steps[0].origin.line == 4
+
+
+def test_setup_scripts_are_the_shells_business(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}setup:\n  root:\n    - echo $HOME $$ ${{X:-y}}\n")
+    assert habitat.setup[0].script == "echo $HOME $$ ${X:-y}"
+
+
+REPOS = """\
+    base_image: debian
+    repos:
+      - {url: https://example.org/a, path: a, branch: main, depth: 1}
+      - {url: https://example.org/b, path: /b, ref: v1, owner: ada, setup: [make]}
+"""
+
+
+def test_repos(tmp_path: Path) -> None:
+    habitat = load(tmp_path, REPOS)
+    assert p08_repos.slice(habitat)["repos"] == [
+        {
+            "url": "https://example.org/a",
+            "path": "/workspace/a",
+            "branch": "main",
+            "ref": "",
+            "depth": 1,
+            "owner": "agent",
+            "setup": [],
+        },
+        {
+            "url": "https://example.org/b",
+            "path": "/b",
+            "branch": "",
+            "ref": "v1",
+            "depth": 0,
+            "owner": "ada",
+            "setup": ["make"],
+        },
+    ]
+    steps = list(p08_repos.plan(habitat))
+    assert entries(steps) == [("/workspace/a", "dir", "agent", 0o755), ("/b", "dir", "ada", 0o755)]
+    assert [(run.user, run.args, run.workdir, run.what) for run in runs(steps)] == [
+        (
+            "agent",
+            ("https://example.org/a", "/workspace/a", "main", "", "1"),
+            "/",
+            "git clone https://example.org/a (main)",
+        ),
+        ("ada", ("https://example.org/b", "/b", "", "v1", ""), "/", "git clone https://example.org/b (v1)"),
+        ("ada", (), "/b", "setup of /b"),
+    ]
+
+
+def test_tools_of_each_layer_come_onto_the_path_the_nearest_first(tmp_path: Path) -> None:
+    write(tmp_path, "shared/tools/bin/s", mode=0o755)
+    write(tmp_path, "habitats/demo/tools/bin/l", mode=0o755)
+    write(tmp_path, "habitats/demo/tools/install-tools.sh", mode=0o755)
+    habitat = load(tmp_path, BASE)
+    assert [name for name in p09_tools.slice(habitat)["tools"] if name != "system"] == ["shared", "local"]
+    steps = list(p09_tools.plan(habitat))
+    path = env_of(steps)["PATH"].split(":")
+    assert [place for place in path if "/system/" not in place] == [
+        "/workspace/habitat/local/tools/bin",
+        "/workspace/habitat/shared/tools/bin",
+        "${PATH}",
+    ]
+    (run,) = runs(steps)
+    assert (run.user, run.args, run.workdir) == (
+        "agent",
+        ("/workspace/habitat/local/tools/install-tools.sh",),
+        "/workspace/habitat/local/tools",
+    )
+
+
+def test_verify(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}verify-fs:\n  required_files:\n    - $WORKDIR/x\n    - y\n    - /z\n")
+    assert p10_verify.slice(habitat) == {"required": ["/workspace/x", "/workspace/y", "/z"]}
+    (step,) = p10_verify.plan(habitat)
+    assert isinstance(step, Require)
+    assert [(path, origin.line) for path, origin in step.paths] == [("/workspace/x", 4), ("/workspace/y", 5), ("/z", 6)]
+
+
+def test_nothing_required_is_nothing_to_do(tmp_path: Path) -> None:
+    assert p10_verify.plan(load(tmp_path, BASE)) == []
+
+
+def test_tests_bring_their_neighbours(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/tests/a.sh")
+    write(tmp_path, "habitats/demo/tests/helper")
+    habitat = load(tmp_path, f"{BASE}tests:\n  - tests/a.sh\n")
+    steps = list(p11_test.plan(habitat))
+    local = "/workspace/habitat/local/tests"
+    assert entries(steps) == [
+        (local, "dir", "agent", 0o755),
+        (f"{local}/a.sh", "file", "agent", 0o644),
+        (f"{local}/helper", "file", "agent", 0o644),
+        (f"{local}/a.sh", "file", "agent", 0o755),
+    ]
+    (run,) = runs(steps)
+    assert (run.user, run.script, run.args, run.what) == (
+        "agent",
+        'exec "$1"',
+        (f"{local}/a.sh",),
+        "test tests/a.sh",
+    )
+    assert p11_test.slice(habitat) == {
+        "helpers": {"local": {"": "dir", "a.sh": f"644 {EMPTY}", "helper": f"644 {EMPTY}"}},
+        "tests": [{"content": f"755 {EMPTY}", "script": f"{local}/a.sh"}],
+    }
+
+
+def test_no_tests_are_nothing_to_do(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/tests/helper")
+    habitat = load(tmp_path, BASE)
+    assert p11_test.plan(habitat) == []
+    assert p11_test.slice(habitat) == {"helpers": {}, "tests": []}
+
+
+@pytest.mark.parametrize(
+    ("entry", "command"),
+    [("{command: run it}", ("/bin/sh", "-c", "--", "run it")), ("{}", ("/bin/sh",))],
+)
+def test_final(tmp_path: Path, entry: str, command: tuple[str, ...]) -> None:
+    habitat = load(tmp_path, f"{BASE}entry: {entry}\n")
+    put, configure = p12_final.plan(habitat)
+    assert isinstance(put, Put)
+    (release,) = put.entries
+    assert isinstance(release, Entry)
+    assert (release.dest, release.content) == ("/etc/habitat-release", b"HABITAT=demo\nPHASES=12\n")
+    assert configure == Configure(user="agent", workdir="/workspace", entrypoint=(), command=command)
+
+
+# What each key of the config changes.
+
+RICH = """\
+    base_image: debian
+    env:
+      - USER=ada
+      - WORKDIR=/work
+      - SYSTEM_PATH=/sys-layer
+      - A=1
+    files:
+      - {source: file, dest: /file}
+    volumes:
+      - {source: ., dest: /v}
+    setup:
+      root: [one]
+    repos:
+      - {url: u, path: /r}
+    verify-fs:
+      required_files: [/x]
+    tests: [tests/t.sh]
+    entry: {command: x, init_command: y}
+"""
+
+#: An edit of RICH, and the first phase that it concerns.
+EDITS = {
+    "base_image": ("base_image: debian", "base_image: alpine", "base"),
+    "USER": ("USER=ada", "USER=bob", "users"),
+    "WORKDIR": ("WORKDIR=/work", "WORKDIR=/other", "workdir"),
+    "SYSTEM_PATH": ("SYSTEM_PATH=/sys-layer", "SYSTEM_PATH=/other", "habitat"),
+    "a value of env": ("A=1", "A=2", "env"),
+    "a name of env": ("A=1", "B=1", "env"),
+    "files.dest": ("dest: /file", "dest: /other", "files"),
+    "files.owner": ("dest: /file", "dest: /file, owner: root", "files"),
+    "files.mode": ("dest: /file", "dest: /file, mode: 0600", "files"),
+    "volumes.dest": ("dest: /v", "dest: /w", "files"),
+    "volumes.readonly": ("dest: /v", "dest: /v, readonly: true", "files"),
+    "setup": ("[one]", "[two]", "setup"),
+    "setup's user": ("root: [one]", "ada: [one]", "setup"),
+    "repos.url": ("url: u", "url: w", "repos"),
+    "repos.path": ("path: /r", "path: /s", "repos"),
+    "repos.branch": ("path: /r", "path: /r, branch: b", "repos"),
+    "repos.ref": ("path: /r", "path: /r, ref: b", "repos"),
+    "repos.depth": ("path: /r", "path: /r, depth: 1", "repos"),
+    "repos.owner": ("path: /r", "path: /r, owner: root", "repos"),
+    "repos.setup": ("path: /r", "path: /r, setup: [x]", "repos"),
+    "verify-fs": ("[/x]", "[/x, /y]", "verify"),
+    "tests": ("[tests/t.sh]", "[tests/t.sh, tests/u.sh]", "test"),
+    "entry.command": ("command: x", "command: z", "final"),
+    "entry.init_command": ("init_command: y", "init_command: z", "final"),
+}
+
+#: A file of the project, and the first phase that a byte of it concerns.
+BYTES = {
+    "habitats/demo/file": "files",
+    "habitats/demo/other": "files",
+    "shared/dotfile": "files",
+    "habitats/demo/tools/bin/t": "tools",
+    "shared/tools/t": "tools",
+    "habitats/demo/tests/t.sh": "test",
+    "habitats/demo/tests/helper": "test",
+}
+
+
+def rich(root: Path, text: str = RICH) -> Habitat:
+    for path in (*BYTES, "habitats/demo/tests/u.sh"):
+        if not (root / path).exists():
+            write(root, path)
+    return load(root, text)
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_a_key_changes_the_hash_of_its_phase_and_of_none_before(tmp_path: Path, edit: str) -> None:
+    old, new, first = EDITS[edit]
+    assert old in RICH
+    before = rich(tmp_path)
+    slices = {phase.NAME: phase.slice(before) for phase in PHASES[1:]}
+    after = rich(tmp_path, RICH.replace(old, new, 1))
+    changed = [phase.NAME for phase in PHASES[1:] if phase.slice(after) != slices[phase.NAME]]
+    assert changed[0] == first
+
+
+@pytest.mark.parametrize("path", BYTES)
+def test_a_byte_changes_the_hash_of_the_phase_that_copies_it_alone(tmp_path: Path, path: str) -> None:
+    habitat = rich(tmp_path)
+    before = {phase.NAME: phase.slice(habitat) for phase in PHASES[1:]}
+    (tmp_path / path).write_text("another byte")
+    after = rich(tmp_path)
+    assert [phase.NAME for phase in PHASES[1:] if phase.slice(after) != before[phase.NAME]] == [BYTES[path]]

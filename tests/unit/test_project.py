@@ -1,0 +1,446 @@
+"""A whole build on the fake engine: tags, labels, what goes when, who waits for whom."""
+
+from __future__ import annotations
+
+import hashlib
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site, make_user, write
+
+from phases.core import events
+from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError
+from phases.core.locks import BuildLock
+from phases.core.project import Project
+from phases.core.snapshots import task_name
+from phases.registry import NAMES, named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+PHASES = list(NAMES[1:])
+SNAPSHOTS = [name for name in PHASES if named(name).SNAPSHOT]
+TAGS = [f"habitat-demo:{named(name).ID}-{name}" for name in SNAPSHOTS]
+WITH_SETUP = "base_image: base:1\nsetup:\n  root: [{0}]\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def labels(site: Site, tag: str) -> dict[str, str]:
+    (image,) = [image for image in site.engine.images() if tag in image.tags]
+    return dict(image.labels)
+
+
+def test_every_phase_runs_once(site: Site) -> None:
+    assert site.build() == PHASES
+    assert site.build() == []
+
+
+def test_each_snapshot_has_its_tag_and_final_has_two(site: Site) -> None:
+    site.build()
+    tags = site.engine.tags()
+    assert sorted(tags) == sorted([*TAGS, "habitat-demo:final", "base:1"])
+    assert tags["habitat-demo:final"] == tags["habitat-demo:12-final"]
+
+
+def test_a_snapshot_is_labelled_with_its_hashes_and_its_origin(site: Site) -> None:
+    site.build()
+    found = labels(site, "habitat-demo:3-env")
+    assert {key for key in found if key.endswith(".hash")} == {"base.hash", "users.hash", "env.hash"}
+    for name in ("base", "users", "env"):
+        slice_file = site.project.slice_path("demo", named(name))
+        assert found[f"{name}.hash"] == hashlib.sha256(slice_file.read_bytes()).hexdigest()
+    assert (found["habitat.name"], found["habitat.phase"]) == ("demo", "env")
+    assert found["habitat.parent"] == site.engine.tags()["habitat-demo:2-users"]
+    assert float(found["habitat.seconds"]) >= 0
+    assert time.strptime(found["habitat.created"], "%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_final_is_labelled_with_the_hashes_of_all_phases(site: Site) -> None:
+    site.build()
+    found = labels(site, "habitat-demo:final")
+    assert {key for key in found if key.endswith(".hash")} == {f"{name}.hash" for name in PHASES}
+
+
+def test_the_base_snapshot_was_made_from_the_base(site: Site) -> None:
+    site.build()
+    assert labels(site, "habitat-demo:1-base")["habitat.parent"] == site.base
+
+
+def test_the_first_build_pulls_the_base_and_is_valid_at_once(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.engine.registry["base:1"] = site.engine._images[site.base]
+    site.engine.untag("base:1")
+    assert site.build() == PHASES
+    assert len(site.engine.called("pull")) == 1
+    assert site.build() == []
+
+
+def test_a_base_that_moved_is_built_on_again(site: Site) -> None:
+    site.build()
+    site.engine.add_image("base:1")
+    assert site.build() == PHASES
+
+
+def test_the_image_runs_the_command_as_the_user(tmp_path: Path) -> None:
+    site = Site(tmp_path, "base_image: base:1\nenv: [A=1]\nentry: {command: run it}\n")
+    site.build()
+    config = site.engine.image_config("habitat-demo:final")
+    assert config is not None
+    assert (config.user, config.workdir) == ("agent", "/workspace")
+    assert (config.entrypoint, config.command) == ((), ("/bin/sh", "-c", "--", "run it"))
+    assert (config.env["A"], config.env["USER"]) == ("1", "agent")
+    config = site.engine.image_config("habitat-demo:9-tools")
+    assert config is not None
+    assert config.command == ("serve",), "until then it is the base's own"
+
+
+@pytest.mark.parametrize(
+    ("change", "first"),
+    [
+        (WITH_SETUP.format("true"), "setup"),
+        ("base_image: base:1\nverify-fs: {required_files: [/bin/sh]}\n", "verify"),
+        ("base_image: base:1\nentry: {command: x}\n", "final"),
+        ("base_image: base:1\nenv: [A=1]\n", "env"),
+        ("base_image: base:1\ndescription: x\n", None),
+    ],
+)
+def test_a_change_runs_the_phase_it_concerns_and_all_after(site: Site, change: str, first: str | None) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", change)
+    assert site.build() == (PHASES[PHASES.index(first) :] if first else [])
+
+
+def test_a_rebuilt_phase_takes_later_tags_away_before_it_gets_its_own(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
+    site.engine.calls.clear()
+    site.build(until="setup")
+    assert [call[:2] for call in site.engine.called("commit", "untag")][1:] == [
+        ("untag", "habitat-demo:final"),
+        ("untag", "habitat-demo:12-final"),
+        ("untag", "habitat-demo:9-tools"),
+        ("untag", "habitat-demo:8-repos"),
+    ]
+    order = [call[0] for call in site.engine.called("commit", "untag", "tag", "remove_image")]
+    assert order == ["commit", *["untag"] * 4, "tag", "remove_image"]
+    assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:7-setup") + 1], "base:1"}
+
+
+def test_stamps_of_later_phases_go_before_their_tags(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
+    site.build(until="setup")
+    stamped = [name for name in PHASES if site.project.stamps.read(task_name(named(name), "demo"))]
+    assert stamped == PHASES[: PHASES.index("setup") + 1]
+
+
+def test_the_replaced_image_goes(site: Site) -> None:
+    site.build()
+    old = site.engine.tags()["habitat-demo:7-setup"]
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
+    site.build()
+    assert site.engine.image_config(old) is None
+    assert all(image.tags for image in site.engine.images())
+
+
+def test_a_replaced_image_that_a_container_uses_stays(site: Site) -> None:
+    site.build()
+    site.engine.create("habitat-demo:final", "somebody", ("x",))
+    old = site.engine.tags()["habitat-demo:final"]
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
+    assert site.build()[0] == "setup"
+    assert site.engine.image_config(old) is not None
+    assert site.engine.tags()["habitat-demo:final"] != old
+
+
+def test_a_failed_phase_keeps_what_was_built(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.build()
+    before = site.engine.tags()
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("exit 3"))
+    with pytest.raises(CommandFailed):
+        site.build()
+    assert site.engine.tags() == before, "the old snapshots are valid for the old config"
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
+    assert site.build() == []
+
+
+def test_a_failed_phase_is_the_first_to_run_again(tmp_path: Path) -> None:
+    site = Site(tmp_path, WITH_SETUP.format("exit 3"))
+    with pytest.raises(CommandFailed):
+        site.build()
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
+    assert site.build() == PHASES[PHASES.index("setup") :]
+
+
+def test_what_tests_write_is_not_in_final(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/tests/t.sh")
+    site = Site(tmp_path, "base_image: base:1\ntests: [tests/t.sh]\n")
+
+    def execute(command: Command) -> tuple[int, str] | None:
+        if command.script == 'exec "$1"':
+            command.container.files.write("/litter", "")
+            return 0, ""
+        return make_user(command)
+
+    site.engine.on_execute = execute
+    site.build()
+    assert any(command.args == ("/workspace/habitat/local/tests/t.sh",) for command in site.engine.commands)
+    assert "/litter" not in site.engine.files("habitat-demo:final").nodes
+    assert "/workspace/habitat/local/tests/t.sh" not in site.engine.files("habitat-demo:final").nodes
+
+
+def test_pruned_snapshots_are_not_built_again(site: Site) -> None:
+    site.build()
+    for tag in TAGS[2:-1]:
+        site.engine.untag(tag)
+    site.engine.calls.clear()
+    assert site.build() == []
+
+
+def test_without_stamps_labels_decide(site: Site) -> None:
+    site.build()
+    for path in (site.root / ".stamps/demo").glob("*.stamp"):
+        path.unlink()
+    assert site.build() == []
+
+
+def test_a_forgotten_phase_runs_though_its_labels_match(site: Site) -> None:
+    site.build()
+    site.project.stamps.forget("setup:demo")
+    assert site.build() == PHASES[PHASES.index("setup") :]
+    assert site.build() == []
+
+
+def test_an_up_to_date_run_asks_the_engine_once(site: Site) -> None:
+    site.build()
+    site.engine.calls.clear()
+    assert site.build() == []
+    assert site.engine.calls == [("images",)]
+
+
+def test_a_dockerfile_is_built_and_built_on(tmp_path: Path) -> None:
+    site = Site(tmp_path, "description: x\n")
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nUSER root\n")
+    assert site.build() == ["dockerfile", *PHASES]
+    found = labels(site, "habitat-demo:1-base")
+    assert found["habitat.parent"] == site.engine.tags()["habitat-demo:0-dockerfile"]
+    assert site.build() == []
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nUSER root\nWORKDIR /\n")
+    assert site.build() == ["dockerfile", *PHASES]
+
+
+def test_events_frame_each_phase(site: Site) -> None:
+    site.build(until="verify")
+    framed = [event for event in site.seen if isinstance(event, events.PhaseStarted | events.PhaseFinished)]
+    assert [replace(event, seconds=0) if isinstance(event, events.PhaseFinished) else event for event in framed][
+        :4
+    ] == [
+        events.PhaseStarted("demo", "base"),
+        events.PhaseFinished("demo", "base", 0, "habitat-demo:1-base"),
+        events.PhaseStarted("demo", "users"),
+        events.PhaseFinished("demo", "users", 0, "habitat-demo:2-users"),
+    ]
+    assert isinstance(framed[-1], events.PhaseFinished)
+    assert framed[-1].snapshot == ""
+
+
+def test_a_broken_habitat_stops_no_other(site: Site) -> None:
+    write(site.root, "habitats/broken/config.yaml", "nonsense: 1\n")
+    project = site.run_anew()
+    assert project.names == ["broken", "demo"]
+    for _ in range(2):
+        with pytest.raises(HabitatError, match="unknown key 'nonsense'"):
+            project.habitat("broken")
+    assert site.build() == PHASES
+
+
+def test_nothing_is_asked_of_an_engine_before_it_is_needed(site: Site) -> None:
+    def refuse() -> None:
+        raise EngineUnreachable("nobody there")
+
+    project = Project(site.root, refuse)  # type: ignore[arg-type]
+    assert project.names == ["demo"]
+    assert project.habitat("demo").base_image == "base:1"
+    assert len(project.phases("demo")) == 12
+    with pytest.raises(EngineUnreachable):
+        project.assess("demo")
+
+
+# One at a time
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from phases.core.locks import BuildLock
+lock = BuildLock(Path(sys.argv[1]))
+lock.acquire(print)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+class Holder:
+    """Another process that holds the build lock of demo."""
+
+    def __init__(self, root: Path) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HOLD, str(root / ".stamps/demo/lock")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self.process.stdout
+        assert self.process.stdout.readline() == "held\n"
+
+    def let_go(self, *, killed: bool = False) -> None:
+        if killed:
+            self.process.kill()
+        self.process.communicate("\n" if not killed else None)
+
+
+def waiting(site: Site) -> list[str]:
+    until = time.monotonic() + 10
+    while not site.notices() and time.monotonic() < until:
+        time.sleep(0.01)
+    return site.notices()
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_second_run_waits_for_the_first(site: Site, killed: bool) -> None:
+    holder = Holder(site.root)
+    done: list[list[str]] = []
+    second = threading.Thread(target=lambda: done.append(site.build(until="users")))
+    second.start()
+    (text,) = waiting(site)
+    assert text.startswith(f"waiting for another run that builds demo (pid {holder.process.pid} since ")
+    assert not done
+    holder.let_go(killed=killed)
+    second.join(10)
+    assert done == [["base", "users"]]
+
+
+def test_what_another_run_built_meanwhile_is_not_built_again(site: Site) -> None:
+    site.build()
+    tags = site.engine.tags()
+    site.engine.untag("habitat-demo:final")
+    holder = Holder(site.root)
+    done: list[list[str]] = []
+    second = threading.Thread(target=lambda: done.append(site.build()))
+    second.start()
+    waiting(site)
+    site.engine.calls.clear()
+    site.engine.tag(tags["habitat-demo:12-final"], "habitat-demo:final")
+    holder.let_go()
+    second.join(10)
+    assert done == [["final"]]
+    assert site.engine.called("commit") == []
+    assert site.notices()[-1] == "final was built by another run"
+
+
+def test_a_lock_is_free_once_it_was_released(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "lock"
+    told: list[str] = []
+    for _ in range(2):
+        lock = BuildLock(path)
+        assert lock.acquire(told.append) is False
+        lock.release()
+    assert told == []
+
+
+def test_what_a_killed_run_left_is_swept(site: Site) -> None:
+    site.build(until="users")
+    build_container = site.project.build_container("demo")
+    site.engine.create("habitat-demo:2-users", build_container, ("x",))
+    left = site.engine.add_image(labels={"habitat.name": "demo"})
+    others = site.engine.add_image(labels={"habitat.name": "other"})
+    nobodys = site.engine.add_image()
+    site.build()
+    assert site.engine.container(build_container) is None
+    assert site.engine.image_config(left) is None
+    assert site.engine.image_config(others) is not None
+    assert site.engine.image_config(nobodys) is not None
+
+
+def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
+    one, two = (Site(tmp_path / name).project.build_container("demo") for name in ("one", "two"))
+    assert one != two
+
+
+def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Site) -> None:
+    site.build(until="files")
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
+
+    def interrupt(_: object) -> None:
+        raise KeyboardInterrupt
+
+    site.engine.on_execute = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        site.build()
+    assert site.project.close() == ["setup:demo"]
+    assert site.engine.containers() == []
+    told: list[str] = []
+    lock = BuildLock(site.root / ".stamps/demo/lock")
+    assert lock.acquire(told.append) is False
+    lock.release()
+
+
+@pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put"])
+def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, method: str) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nenv: [A=1]\n")
+    site.engine.failures[method] = EngineError("out of order")
+    with pytest.raises(EngineError):
+        site.build()
+    site.engine.failures.clear()
+    assert site.build()[0] == "env"
+    assert site.build() == []
+
+
+# Cleaning
+
+
+def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
+    site.build()
+    count = site.run_anew().clean_all("demo")
+    assert count == len(SNAPSHOTS)
+    assert list(site.engine.tags()) == ["base:1"]
+    assert not (site.root / ".stamps/demo").exists()
+    assert site.build() == PHASES
+
+
+def test_clean_from_a_phase_keeps_those_before(site: Site) -> None:
+    site.build()
+    assert site.run_anew().clean_from("demo", named("repos")) == 3
+    assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:8-repos")], "base:1"}
+    assert site.build() == PHASES[PHASES.index("repos") :]
+
+
+def test_clean_keeps_what_a_container_uses(site: Site) -> None:
+    site.build()
+    final = site.engine.tags()["habitat-demo:final"]
+    site.engine.create("habitat-demo:final", "mine", ("x",))
+    project = site.run_anew()
+    assert project.containers_of("demo") == ["mine"]
+    project.clean_all("demo")
+    assert list(site.engine.tags()) == ["base:1"]
+    assert site.engine.image_config(final) is not None
+
+
+def test_what_is_left_of_a_habitat_whose_folder_is_gone_is_cleanable(site: Site) -> None:
+    site.build(until="base")
+    (site.root / "habitats/demo/config.yaml").unlink()
+    (site.root / "habitats/demo").rmdir()
+    assert site.run_anew().cleanable() == ["demo"]

@@ -1,0 +1,284 @@
+"""The transcript of a run, as it is in a pipe: line for line."""
+
+from __future__ import annotations
+
+import io
+import re
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from unit_helpers import write
+
+from phases.core import events
+from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable, Origin
+from phases.core.snapshots import snapshot_tag, task_name
+from phases.registry import PHASES, named, phases_of
+from phases.ui import tasks
+from phases.ui.console import Screen, duration
+from phases.ui.reporter import HabitatReporter, percent
+from phases.ui.tasks import HabitatFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.errors import HabitatError
+
+
+class Script:
+    """A run as doit and the engine's side tell it, and its transcript. Time stands still."""
+
+    def __init__(self, root: Path, *habitats: str, goal: str = "final") -> None:
+        for name in habitats:
+            write(root, f"habitats/{name}/config.yaml", "base_image: debian\n")
+        self.project = tasks.open_project(root)
+        self.out = io.StringIO()
+        self.reporter = HabitatReporter(self.out, {})
+        self.tasks: dict[str, Any] = {}
+        for name in habitats:
+            before: list[str] = []
+            for phase in phases_of(has_dockerfile=False):
+                task = task_name(phase, name)
+                self.tasks[task] = SimpleNamespace(name=task, task_dep=before, uptodate=[])
+                before = [task]
+        self.reporter.initialize(self.tasks, [f"{goal}:{name}" for name in habitats])
+
+    def cached(self, habitat: str, *phases: str) -> None:
+        for phase in phases:
+            task = self.tasks[f"{phase}:{habitat}"]
+            self.reporter.get_status(task)
+            self.reporter.skip_uptodate(task)
+
+    def begins(self, habitat: str, phase: str, reason: str = "", error: HabitatError | None = None) -> Any:
+        task = self.tasks[f"{phase}:{habitat}"]
+        task.uptodate = [(SimpleNamespace(reason=reason, error=error), None, None)]
+        self.reporter.get_status(task)
+        self.reporter.execute_task(task)
+        return task
+
+    def runs(self, habitat: str, phase: str, seconds: float = 0.1, reason: str = "") -> None:
+        task = self.begins(habitat, phase, reason)
+        self.project.bus.emit(events.PhaseStarted(habitat, phase))
+        tag = snapshot_tag(habitat, named(phase)) if named(phase).SNAPSHOT else ""
+        self.project.bus.emit(events.PhaseFinished(habitat, phase, seconds, tag))
+        self.reporter.add_success(task)
+
+    def fails(self, habitat: str, phase: str, error: HabitatError, *, started: bool = True) -> None:
+        task = self.begins(habitat, phase, error=None if started else error)
+        if started:
+            self.project.bus.emit(events.PhaseStarted(habitat, phase))
+        self.reporter.add_failure(task, HabitatFailed(error))
+
+    def transcript(self) -> str:
+        self.reporter.complete_run()
+        return self.out.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("phases.ui.reporter.time.monotonic", lambda: 0.0)
+
+
+def test_a_build_from_a_snapshot_reads_like_the_plan(tmp_path: Path) -> None:
+    script = Script(tmp_path, "discourse")
+    script.cached("discourse", "base", "users", "env", "workdir")
+    script.runs("discourse", "habitat", 0.1, "there is no image habitat-discourse:5-habitat")
+    script.runs("discourse", "files", 0.5)
+    script.runs("discourse", "setup", 135)
+    script.runs("discourse", "repos", 45)
+    script.runs("discourse", "tools", 30)
+    script.runs("discourse", "verify", 1)
+    script.runs("discourse", "test", 5)
+    script.runs("discourse", "final", 0.1)
+    assert (
+        script.transcript()
+        == """\
+🚀 Starting discourse build...
+📋 Checking for existing snapshots...
+
+✅ Using snapshot: discourse:4-workdir (phases 1-4 cached)
+🔁 habitat runs: there is no image habitat-discourse:5-habitat
+
+[50%] Creating habitat directories...
+[50%] ✅ habitat (0.1s) → snapshot: discourse:5-habitat
+[58%] Copying files...
+[58%] ✅ files (0.5s) → snapshot: discourse:6-files
+[66%] Running setup commands...
+[66%] ✅ setup (2m 15s) → snapshot: discourse:7-setup
+[75%] Cloning repositories...
+[75%] ✅ repos (45s) → snapshot: discourse:8-repos
+[83%] Installing tools...
+[83%] ✅ tools (30s) → snapshot: discourse:9-tools
+[91%] Verifying filesystem...
+[91%] ✅ verify (1.0s)
+[95%] Running tests...
+[95%] ✅ test (5.0s)
+[100%] Finalizing...
+[100%] ✅ final (0.1s) → snapshot: discourse:12-final
+
+✅ discourse ready in 0.0s (phases 1-4 from cache)
+""".replace("Verifying filesystem", "Verifying the filesystem")
+    )
+
+
+def test_a_run_with_nothing_to_do_is_one_line(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo")
+    script.cached("demo", *(phase.NAME for phase in PHASES[1:]))
+    assert script.transcript() == "✅ demo ready in 0.0s (phases 1-12 from cache)\n"
+
+
+def test_a_run_up_to_a_phase_says_so(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo", goal="users")
+    script.cached("demo", "base")
+    script.runs("demo", "users", reason="it was forgotten (doit forget)")
+    assert (
+        script.transcript()
+        == """\
+🚀 Starting demo build...
+📋 Checking for existing snapshots...
+
+✅ Using snapshot: demo:1-base (phase 1 cached)
+🔁 users runs: it was forgotten (doit forget)
+
+[25%] Creating users...
+[25%] ✅ users (0.1s) → snapshot: demo:2-users
+
+✅ demo built up to users in 0.0s (phase 1 from cache)
+"""
+    )
+
+
+def test_several_habitats_are_told_apart(tmp_path: Path) -> None:
+    script = Script(tmp_path, "a", "long-name", goal="base")
+    script.runs("a", "base", reason="r")
+    script.cached("long-name", "base")
+    assert (
+        script.transcript()
+        == """\
+a         │ 🚀 Starting a build...
+a         │ 📋 Checking for existing snapshots...
+a         │ 🔁 base runs: r
+a         │ [16%] Setting the base image...
+a         │ [16%] ✅ base (0.1s) → snapshot: a:1-base
+a         │ ✅ a built up to base in 0.0s
+long-name │ ✅ long-name built up to base in 0.0s (phase 1 from cache)
+"""
+    )
+
+
+def test_a_failure_shows_the_output_and_then_one_line(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo", goal="setup")
+    script.cached("demo", "base", "users", "env", "workdir", "habitat", "files")
+    error = CommandFailed(
+        "setup command 1 of 1 ended with exit code 3",
+        exit_code=3,
+        where=Origin("local", "habitats/demo/config.yaml", 7),
+        remedy="mend it",
+        output=["$ make", "\tno rule [bold]x[/bold] :smile:"],
+    )
+    script.fails("demo", "setup", error)
+    assert script.transcript().splitlines()[5:] == [
+        "[66%] Running setup commands...",
+        "[66%] ❌ setup (0.0s)",
+        "    $ make",
+        "            no rule [bold]x[/bold] :smile:",
+        "❌ setup:demo: habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: mend it",
+    ]
+
+
+def test_a_broken_config_is_one_line(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo")
+    write(tmp_path, "habitats/demo/config.yaml", "nonsense: 1\n")
+    error = ConfigError("unknown key 'nonsense'", where="habitats/demo/config.yaml:1", remedy="known here: …")
+    script.fails("demo", "base", error, started=False)
+    assert script.transcript() == ("❌ base:demo: habitats/demo/config.yaml:1: unknown key 'nonsense': known here: …\n")
+
+
+def test_one_reason_for_many_habitats_is_told_once(tmp_path: Path) -> None:
+    script = Script(tmp_path, "a", "b")
+    for name in ("a", "b"):
+        script.fails(name, "base", EngineUnreachable("no Docker engine answers"), started=False)
+    assert script.transcript().count("no Docker engine answers") == 1
+
+
+def test_a_fault_of_the_program_is_not_blamed_on_the_person(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo")
+    task = script.begins("demo", "base")
+    script.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
+    lines = script.transcript().splitlines()
+    assert "base:demo: Traceback …" in lines
+    assert lines[-1].startswith("This is a fault of the program, not yours")
+
+
+def test_output_is_shown_where_it_shall_be(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo", goal="base")
+    script.begins("demo", "base")
+    before = len(script.transcript())
+    emit = script.project.bus.emit
+    emit(events.Output("demo", "base", "for the log", show=False))
+    emit(events.Output("demo", "base", "[red]for the\teye[/red]", show=True))
+    emit(events.Pulled("demo", "debian", "abc", "Downloading", 5, 10))
+    emit(events.Pulled("demo", "debian", "abc", "Pull complete", 0, 0))
+    emit(events.Pulled("demo", "debian", "", "Digest: sha256:1", 0, 0))
+    emit(events.Notice("demo", "a note"))
+    emit(events.Notice("", "a warning", warning=True))
+    assert (
+        script.transcript()[before:]
+        == """\
+    [red]for the    eye[/red]
+    abc Pull complete
+    Digest: sha256:1
+• a note
+⚠ a warning
+"""
+    )
+
+
+def test_no_line_is_cut_or_coloured_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    script = Script(tmp_path, "demo", goal="base")
+    script.runs("demo", "base", reason="x" * 300)
+    transcript = script.transcript()
+    assert "x" * 300 in transcript
+    assert "\x1b" not in transcript
+    assert "\r" not in transcript
+
+
+def test_percentages_only_grow_to_a_hundred(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo")
+    for phase in PHASES[1:]:
+        script.runs("demo", phase.NAME)
+    shown = [int(number) for number in re.findall(r"^\[(\d+)%\]", script.transcript(), flags=re.MULTILINE)]
+    assert shown == sorted(shown)
+    assert shown[-1] == 100
+    assert all(number < 100 for number in shown[:-2])
+    assert [percent(phase) for phase in PHASES] == [8, 16, 25, 33, 41, 50, 58, 66, 75, 83, 91, 95, 100]
+
+
+def test_a_stream_that_knows_no_signs_stops_nothing(tmp_path: Path) -> None:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding="ascii")
+    Screen(stream).plain("✅ done")
+    assert raw.getvalue() == b"? done\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0.0s"),
+        (0.04, "0.0s"),
+        (0.1, "0.1s"),
+        (9.94, "9.9s"),
+        (9.96, "10s"),
+        (45, "45s"),
+        (59.4, "59s"),
+        (59.6, "1m 00s"),
+        (135, "2m 15s"),
+        (3599.6, "1h 00m"),
+        (3720, "1h 02m"),
+        (90000, "25h 00m"),
+    ],
+)
+def test_durations_read_like_a_persons(seconds: float, text: str) -> None:
+    assert duration(seconds) == text

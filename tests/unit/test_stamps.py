@@ -1,0 +1,178 @@
+"""Stamps: absent, present or forgotten; whole or not there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from phases.core.errors import StateError
+from phases.core.stamps import StampBackend, Stamps, stamp_path
+
+TASK = "setup:demo"
+RECORD = {"_values_:": {"hash": "abc"}, "deps:": ["x"], "checker:": "MD5Checker"}
+
+
+@pytest.fixture
+def stamps(tmp_path: Path) -> Stamps:
+    return Stamps(tmp_path)
+
+
+def state(stamps: Stamps) -> str:
+    if stamps.is_forgotten(TASK):
+        return "forgotten"
+    return "present" if stamps.read(TASK) else "absent"
+
+
+@pytest.mark.parametrize(
+    ("doings", "expected"),
+    [
+        ([], "absent"),
+        (["write"], "present"),
+        (["write", "write"], "present"),
+        (["forget"], "forgotten"),
+        (["write", "forget"], "forgotten"),
+        (["forget", "write"], "present"),
+        (["write", "drop"], "absent"),
+        (["drop"], "absent"),
+        (["forget", "drop"], "forgotten"),
+        (["forget", "drop", "write", "drop"], "absent"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value,
+)
+def test_a_stamp_is_absent_present_or_forgotten(stamps: Stamps, doings: list[str], expected: str) -> None:
+    does = {
+        "write": lambda: stamps.write(TASK, RECORD),
+        "forget": lambda: stamps.forget(TASK),
+        "drop": lambda: stamps.drop(TASK),
+    }
+    for doing in doings:
+        does[doing]()
+    assert state(stamps) == expected
+
+
+@pytest.mark.parametrize(
+    ("task", "path"),
+    [
+        ("setup:demo", ".stamps/demo/7-setup.stamp"),
+        ("final:a.b-c", ".stamps/a.b-c/12-final.stamp"),
+        ("start:demo", None),
+        ("setup", None),
+        ("nothing:demo", None),
+    ],
+)
+def test_a_stamp_has_its_place(tmp_path: Path, task: str, path: str | None) -> None:
+    assert stamp_path(tmp_path, task) == (tmp_path / path if path else None)
+
+
+def test_a_record_comes_back_as_it_was(stamps: Stamps) -> None:
+    stamps.write(TASK, RECORD)
+    assert stamps.read(TASK) == RECORD
+
+
+def test_no_reader_ever_sees_half_a_stamp(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+    stamps.write(TASK, RECORD)
+    place = stamp_path(stamps.root, TASK)
+    assert place is not None
+    seen = []
+
+    def replace(fresh: Path, target: Path) -> None:
+        seen.append((json.loads(fresh.read_text()), json.loads(target.read_text())))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    stamps.write(TASK, {"new": 1})
+    assert seen == [({"new": 1}, RECORD)], "the new one is whole before the old one goes"
+
+
+def test_nothing_is_left_beside_a_stamp(stamps: Stamps) -> None:
+    for number in range(3):
+        stamps.write(TASK, {"number": number})
+    assert [path.name for path in (stamps.root / ".stamps/demo").iterdir()] == ["7-setup.stamp"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'"x"', b"NaN"])
+def test_a_damaged_stamp_counts_as_absent_and_is_told(tmp_path: Path, content: bytes) -> None:
+    told: list[str] = []
+    stamps = Stamps(tmp_path, told.append)
+    path = tmp_path / ".stamps/demo/7-setup.stamp"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(content)
+    assert stamps.read(TASK) == {}
+    assert not stamps.is_forgotten(TASK)
+    assert told
+    assert told[0].startswith(".stamps/demo/7-setup.stamp: the stamp can't be read (")
+    stamps.write(TASK, RECORD)
+    assert stamps.read(TASK) == RECORD
+
+
+def test_stamps_that_cannot_be_written_are_an_error_of_the_state(tmp_path: Path) -> None:
+    (tmp_path / ".stamps").write_text("a file")
+    with pytest.raises(StateError) as caught:
+        Stamps(tmp_path).write(TASK, RECORD)
+    assert caught.value.remedy == "make .stamps/ writable for you"
+
+
+class TestAsDoitsDatabase:
+    """What doit calls, and when."""
+
+    @pytest.fixture
+    def backend(self, tmp_path: Path) -> StampBackend:
+        return StampBackend(str(tmp_path / ".stamps"), object())
+
+    def succeed(self, backend: StampBackend) -> None:
+        for key, value in RECORD.items():
+            if key != "deps:":
+                backend.set(TASK, key, value)
+        backend.set(TASK, "deps:", RECORD["deps:"])
+
+    def test_a_success_is_on_disk_before_the_run_ends(self, backend: StampBackend) -> None:
+        self.succeed(backend)
+        assert backend.stamps.read(TASK) == RECORD
+
+    def test_half_a_success_is_not_on_disk(self, backend: StampBackend) -> None:
+        backend.set(TASK, "_values_:", {"hash": "abc"})
+        assert state(backend.stamps) == "absent"
+        assert backend.get(TASK, "_values_:") == {"hash": "abc"}
+
+    def test_what_was_recorded_is_read_by_the_next_run(self, backend: StampBackend) -> None:
+        self.succeed(backend)
+        other = StampBackend(backend.name, object())
+        assert other.get(TASK, "_values_:") == {"hash": "abc"}
+        assert other.get(TASK, "nothing") is None
+        assert other.in_(TASK)
+        assert not other.in_("base:demo")
+
+    def test_a_failure_makes_a_stamp_absent(self, backend: StampBackend) -> None:
+        self.succeed(backend)
+        backend.set(TASK, "_values_:", {})
+        backend.remove(TASK)
+        backend.dump()
+        assert state(backend.stamps) == "absent"
+
+    def test_a_failure_does_not_undo_a_forget(self, backend: StampBackend) -> None:
+        backend.stamps.forget(TASK)
+        backend.remove(TASK)
+        backend.dump()
+        assert state(backend.stamps) == "forgotten"
+
+    def test_a_success_ends_a_forget(self, backend: StampBackend) -> None:
+        backend.stamps.forget(TASK)
+        self.succeed(backend)
+        assert state(backend.stamps) == "present"
+
+    def test_an_ignore_mark_joins_the_stamp(self, backend: StampBackend) -> None:
+        self.succeed(backend)
+        backend.set(TASK, "ignore:", "1")
+        backend.dump()
+        assert StampBackend(backend.name, object()).stamps.read(TASK) == {**RECORD, "ignore:": "1"}
+
+    def test_an_ignore_mark_stands_without_a_stamp(self, backend: StampBackend) -> None:
+        backend.set(TASK, "ignore:", "1")
+        backend.dump()
+        assert StampBackend(backend.name, object()).get(TASK, "ignore:") == "1"
+
+    def test_other_tasks_leave_no_stamp(self, backend: StampBackend) -> None:
+        backend.set("start:demo", "deps:", [])
+        backend.dump()
+        assert not Path(backend.name).exists()

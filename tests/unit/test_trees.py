@@ -1,0 +1,226 @@
+"""Trees of the host: what is copied, and what identifies it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import load, write
+
+from phases.core import trees
+from phases.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.trees import Ignore
+
+NOTHING = trees.habignore([])
+
+
+def paths(root: Path, ignore: Ignore = NOTHING) -> list[str]:
+    """The files of a tree, not its folders."""
+    return [item.path for item in trees.walk(root, ignore) if item.kind != "dir"]
+
+
+def fill(root: Path, *names: str) -> Path:
+    for name in names:
+        write(root, name)
+    return root
+
+
+@pytest.mark.parametrize(
+    ("mode", "kept"),
+    [(0o600, 0o644), (0o664, 0o644), (0o644, 0o644), (0o700, 0o755), (0o775, 0o755), (0o444, 0o644), (0o4755, 0o755)],
+)
+def test_modes_are_those_git_knows(tmp_path: Path, mode: int, kept: int) -> None:
+    file = write(tmp_path, "file", mode=mode)
+    assert [item.mode for item in trees.walk(file, NOTHING)] == [kept]
+    (tmp_path / "folder").mkdir(0o700)
+    assert [item.mode for item in trees.walk(tmp_path / "folder", NOTHING)] == [0o755]
+
+
+def test_a_tree_is_its_root_and_all_below_by_name(tmp_path: Path) -> None:
+    fill(tmp_path, "b/c", "b/a", "a", "B")
+    assert [(item.path, item.kind) for item in trees.walk(tmp_path, NOTHING)] == [
+        ("", "dir"),
+        ("B", "file"),
+        ("a", "file"),
+        ("b", "dir"),
+        ("b/a", "file"),
+        ("b/c", "file"),
+    ]
+
+
+def test_links_below_the_root_stay_links(tmp_path: Path) -> None:
+    fill(tmp_path, "real/file")
+    (tmp_path / "relative").symlink_to("real/file")
+    (tmp_path / "dangling").symlink_to("/nowhere")
+    (tmp_path / "folder").symlink_to("real")
+    found = {item.path: item.target for item in trees.walk(tmp_path, NOTHING) if item.kind == "link"}
+    assert found == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
+
+
+def test_a_root_that_is_a_link_is_followed(tmp_path: Path) -> None:
+    fill(tmp_path, "real/file")
+    (tmp_path / "link").symlink_to("real")
+    assert paths(tmp_path / "link") == ["file"]
+
+
+def test_special_files_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(ConfigError) as caught:
+        paths(tmp_path)
+    assert str(caught.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
+
+
+def test_special_files_can_be_left_out(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    write(tmp_path, ".habignore", "fifo\n")
+    assert paths(tmp_path, trees.habignore([tmp_path])) == [".habignore"]
+
+
+FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "keep.txt", "sub/keep.txt", "key", "env")
+
+
+@pytest.mark.parametrize(
+    ("lines", "kept"),
+    [
+        ("", ["env", "keep.txt", "key", "sub/keep.txt"]),
+        ("!*.pem\n", ["a.pem", "env", "keep.txt", "key", "sub/b.pem", "sub/keep.txt"]),
+        ("!/.env\n", [".env", "env", "keep.txt", "key", "sub/keep.txt"]),
+        ("keep.txt\n", ["env", "key"]),
+        ("/keep.txt\n", ["env", "key", "sub/keep.txt"]),
+        ("sub/\n", ["env", "keep.txt", "key"]),
+        ("# key\n\nkey\n", ["env", "keep.txt", "sub/keep.txt"]),
+        ("*\n!keep.txt\n", ["keep.txt"]),
+    ],
+)
+def test_habignore_is_gitignore_over_a_list_of_secrets(tmp_path: Path, lines: str, kept: list[str]) -> None:
+    fill(tmp_path / "tree", *FILES)
+    write(tmp_path, "rules/.habignore", lines)
+    assert paths(tmp_path / "tree", trees.habignore([tmp_path / "rules"])) == kept
+
+
+def test_a_later_habignore_overrules(tmp_path: Path) -> None:
+    fill(tmp_path / "tree", "a", "b")
+    write(tmp_path, "one/.habignore", "a\nb\n")
+    write(tmp_path, "two/.habignore", "!b\n")
+    ignore = trees.habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
+    assert paths(tmp_path / "tree", ignore) == ["b"]
+
+
+def test_a_habignore_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / ".habignore").write_bytes(b"\xff\n")
+    with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
+        trees.habignore([tmp_path])
+
+
+# What `docker build` sends, as its documentation and moby's own tests of patternmatcher have it.
+CONTEXT = ("Dockerfile", "README.md", "a.txt", "sub/a.txt", "sub/deep/a.txt", "sub/b.md", "temp", "temper", "x!y")
+
+
+@pytest.mark.parametrize(
+    ("lines", "left_out"),
+    [
+        ("", []),
+        ("a.txt\n", ["a.txt"]),
+        ("/a.txt\n", ["a.txt"]),
+        ("*/a.txt\n", ["sub/a.txt"]),
+        ("**/a.txt\n", ["a.txt", "sub/a.txt", "sub/deep/a.txt"]),
+        ("sub\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
+        ("sub/\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
+        ("/sub/\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
+        ("sub/*\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
+        ("temp?\n", []),
+        ("tempe?\n", ["temper"]),
+        ("*.md\n", ["README.md"]),
+        ("*.md\n!README.md\n", []),
+        ("!README.md\n*.md\n", ["README.md"]),
+        ("sub\n!sub/b.md\n", ["sub/a.txt", "sub/deep/a.txt"]),
+        ("sub\n!sub/deep\n", ["sub/a.txt", "sub/b.md"]),
+        ("**\n!sub/deep\n", ["README.md", "a.txt", "sub/a.txt", "sub/b.md", "temp", "temper", "x!y"]),
+        ("*\n!a.txt\n", ["README.md", "sub/a.txt", "sub/b.md", "sub/deep/a.txt", "temp", "temper", "x!y"]),
+        ("# a.txt\n\n  temp  \n", ["temp"]),
+        ("./temp\n", ["temp"]),
+        ("sub/../temp\n", ["temp"]),
+        ("Dockerfile\n", []),
+        ("*\n", ["README.md", "a.txt", "sub/a.txt", "sub/b.md", "sub/deep/a.txt", "temp", "temper", "x!y"]),
+        ("sub/**/a.txt\n", ["sub/a.txt", "sub/deep/a.txt"]),
+        ("[a-b].txt\n", ["a.txt"]),
+    ],
+)
+def test_dockerignore_leaves_out_what_docker_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
+    fill(tmp_path, *CONTEXT)
+    write(tmp_path, ".dockerignore", lines)
+    sent = paths(tmp_path, trees.dockerignore(tmp_path))
+    assert sorted({*CONTEXT} - {*sent}) == left_out
+    assert ".dockerignore" in sent
+
+
+def identity(root: Path) -> dict[str, str]:
+    return trees.identity(trees.walk(root, NOTHING))
+
+
+def test_an_identity_is_blind_to_times_and_places(tmp_path: Path) -> None:
+    for clone in ("one", "two/deeper"):
+        write(tmp_path, f"{clone}/sub/file", "x", 0o600 if clone == "one" else 0o664)
+        (tmp_path / clone / "link").symlink_to("sub/file")
+    os.utime(tmp_path / "one/sub/file", (1, 1))
+    assert identity(tmp_path / "one") == identity(tmp_path / "two/deeper")
+
+
+def changed_content(root: Path) -> None:
+    (root / "file").write_text("y")
+
+
+def renamed(root: Path) -> None:
+    (root / "file").rename(root / "other")
+
+
+def made_executable(root: Path) -> None:
+    (root / "file").chmod(0o755)
+
+
+def pointed_elsewhere(root: Path) -> None:
+    (root / "link").unlink()
+    (root / "link").symlink_to("elsewhere")
+
+
+def added_a_folder(root: Path) -> None:
+    (root / "empty").mkdir()
+
+
+def became_a_folder(root: Path) -> None:
+    (root / "file").unlink()
+    (root / "file").mkdir()
+
+
+@pytest.mark.parametrize(
+    "change", [changed_content, renamed, made_executable, pointed_elsewhere, added_a_folder, became_a_folder]
+)
+def test_an_identity_sees_what_is_copied(tmp_path: Path, change: object) -> None:
+    write(tmp_path, "file", "x")
+    (tmp_path / "link").symlink_to("file")
+    before = identity(tmp_path)
+    assert callable(change)
+    change(tmp_path)
+    assert identity(tmp_path) != before
+
+
+def test_a_layer_is_copied_without_what_has_a_phase_of_its_own(tmp_path: Path) -> None:
+    own = ("Dockerfile", "config.yaml", "tests/t", "tools/bin/t", ".habignore", ".dockerignore", "out", "key.pem")
+    fill(tmp_path / "habitats/demo", *own, "sub/config.yaml", "sub/tests/t", "kept")
+    write(tmp_path, "habitats/demo/.habignore", "out\n")
+    write(tmp_path, "habitats/demo/.dockerignore", "private\n")
+    write(tmp_path, "habitats/demo/private")
+    habitat = load(tmp_path)
+    copied = [item.path for item in habitat.layer_tree(habitat.layers[-1]) if item.kind == "file"]
+    assert copied == ["kept", "sub/config.yaml", "sub/tests/t"]
+
+
+def test_a_named_file_is_copied_even_if_it_would_be_left_out(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/key.pem")
+    habitat = load(tmp_path, "base_image: debian\nfiles:\n  - {source: key.pem, dest: /k}\n")
+    assert [item.kind for item in habitat.tree(habitat.files[0])] == ["file"]

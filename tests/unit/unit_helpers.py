@@ -1,0 +1,98 @@
+"""Projects in a folder, for tests that need no doit."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import TYPE_CHECKING
+
+from fake_engine import FakeEngine
+
+from phases import p02_users
+from phases.core import config, events
+from phases.core.errors import HabitatError, Origin
+from phases.core.project import Project
+from phases.core.snapshots import task_name
+from phases.registry import NAMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+    from phases.core.model import Habitat
+    from phases.protocol import Phase
+
+#: A place that no test looks at.
+SOMEWHERE = Origin("local", "habitats/demo/config.yaml", 1)
+
+
+def write(root: Path, path: str, text: str = "", mode: int = 0o644) -> Path:
+    """A file below `root`; an indented text is dedented."""
+    file = root / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(textwrap.dedent(text))
+    file.chmod(mode)
+    return file
+
+
+def load(root: Path, text: str | None = None, name: str = "demo") -> Habitat:
+    """The habitat `name` of the project at `root`. text: of its config.yaml, where it isn't written yet."""
+    if text is not None:
+        write(root, f"habitats/{name}/config.yaml", text)
+    return config.load(root, name, NAMES)
+
+
+def make_user(command: Command) -> tuple[int, str] | None:
+    """For FakeEngine.on_execute: what phase 2's script does."""
+    if command.script != p02_users._CREATE:
+        return None
+    (name,) = command.args
+    files = command.container.files
+    passwd = files.nodes["/etc/passwd"].content.decode()
+    files.write("/etc/passwd", f"{passwd}{name}:x:1000:1000::/home/{name}:/bin/sh\n")
+    return 0, ""
+
+
+class Site:
+    """A project on a fake engine that has `base:1`, with one habitat `demo`."""
+
+    def __init__(self, root: Path, text: str = "base_image: base:1\n") -> None:
+        self.root = root
+        write(root, "habitats/demo/config.yaml", text)
+        self.engine = FakeEngine()
+        self.engine.on_execute = make_user
+        self.base = self.engine.add_image("base:1", command=("serve",))
+        self.project = Project(root, lambda: self.engine)
+        self.run_anew()
+
+    def run_anew(self) -> Project:
+        """What the next `doit` sees: the same folder and engine, nothing in memory."""
+        self.project.close()
+        self.project = Project(self.root, lambda: self.engine)
+        self.seen: list[events.Event] = []
+        self.project.bus.subscribe(self.seen.append)
+        return self.project
+
+    def build(self, until: str = "final") -> list[str]:
+        """Run what is stale, as doit would, stamps included. Returns the phases that ran."""
+        project = self.run_anew()
+        phases = project.phases("demo")
+        last = next(index for index, phase in enumerate(phases) if until == phase.NAME)
+        try:
+            ran = [phase.NAME for phase in phases[: last + 1] if self._ran(project, phase)]
+        except HabitatError:
+            project.close()
+            raise
+        project.close()
+        return ran
+
+    @staticmethod
+    def _ran(project: Project, phase: Phase) -> bool:
+        if phase.NAME not in project.assess("demo").stale:
+            return False
+        values = project.build("demo", phase).values()
+        project.stamps.write(task_name(phase, "demo"), {"_values_:": values})
+        return True
+
+    def notices(self) -> list[str]:
+        return [event.text for event in self.seen if isinstance(event, events.Notice)]
