@@ -295,12 +295,3 @@ def git_image(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempP
     docker("container", "rm", container)
     yield reference
     engine.untag(reference)
-
-
-@pytest.fixture(scope="session")
-def tiny(engine: DockerEngine, busybox: str) -> Iterator[str]:
-    """The tiny image, under a name that no other session moves to an image of its own."""
-    reference = f"{PREFIX}-base-{uuid.uuid4().hex[:8]}:1"
-    engine.tag(busybox, reference)
-    yield reference
-    engine.untag(reference)

@@ -224,9 +224,7 @@ class _Bench:
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
         """What a command said last tells what is known to be wrong; anything else needs all of it."""
         known = step.remedies.get(code)
-        last = [row.strip() for row in reversed(rows) if row.strip()]
-        verdict = next((row for row in last if row.startswith("fatal:")), last[0] if last else "")
-        said = verdict if known else ""
+        said = _verdict(rows) if known else ""
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
@@ -342,6 +340,13 @@ class _Bench:
 def _instruction(value: str) -> str:
     """A value for a Dockerfile instruction, which knows variables and quotes as a shell does."""
     return re.sub(r"""([\\$'"])""", r"\\\1", value)
+
+
+def _verdict(rows: list[str]) -> str:
+    """The line of a command's output that says why: git's first `fatal:`, else the last."""
+    said = [row.strip() for row in rows if row.strip()] or [""]
+    first = next((number for number, row in enumerate(said) if row.startswith("fatal:")), -1)
+    return " ".join(said[first : first + 2]) if said[first].endswith(":") else said[first]
 
 
 def _command_lines(step: Run) -> list[str]:

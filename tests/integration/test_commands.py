@@ -83,9 +83,9 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, tiny: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Ended]]:
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Ended]]:
     """The town, and the run that built it."""
-    town = Town(tmp_path_factory.mktemp("town"), tiny)
+    town = Town(tmp_path_factory.mktemp("town"), busybox)
     done = town.project.doit("-n", "2")
     yield town, done
     for name in town.names:
@@ -179,8 +179,8 @@ def test_list_shows_phase_0_where_a_habitat_has_a_dockerfile(project: Project) -
     assert done.out.split()[0] == "dockerfile"
 
 
-def test_list_tells_what_is_up_to_date(project: Project, tiny: str, name: str) -> None:
-    project.habitat(name, f"base_image: {tiny}\nenv: [USER=root]")
+def test_list_tells_what_is_up_to_date(project: Project, busybox: str, name: str) -> None:
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     tasks = [*NAMES, *(f"{phase}:{name}" for phase in NAMES), f"start:{name}"]
     assert statuses(project.doit("list", "--all", "--status")) == dict.fromkeys(tasks, "R")
     assert project.doit(f"users:{name}").code == 0
@@ -195,9 +195,9 @@ def test_list_says_that_all_is_up_to_date_after_a_build(town: Town) -> None:
 # info
 
 
-def test_info_tells_why_a_phase_runs(project: Project, tiny: str, name: str) -> None:
+def test_info_tells_why_a_phase_runs(project: Project, busybox: str, name: str) -> None:
     def config(user: str) -> None:
-        project.habitat(name, f"base_image: {tiny}\nenv: [USER={user}]")
+        project.habitat(name, f"base_image: {busybox}\nenv: [USER={user}]")
 
     def info(phase: str) -> Ended:
         return project.doit("info", f"{phase}:{name}")
@@ -253,12 +253,12 @@ def test_info_names_no_reason_of_doits_own(town: Town) -> None:
 
 
 def test_forget_without_a_name_is_about_every_phase_of_every_habitat(
-    project: Project, tiny: str, name: str, engine: DockerEngine
+    project: Project, busybox: str, name: str, engine: DockerEngine
 ) -> None:
     other = fresh_name()
     try:
         for habitat in (name, other):
-            project.habitat(habitat, f"base_image: {tiny}\nenv: [USER=root]")
+            project.habitat(habitat, f"base_image: {busybox}\nenv: [USER=root]")
         assert project.doit(f"users:{name}", f"base:{other}").code == 0
         forgotten = project.doit("forget")
         assert forgotten.code == 0
@@ -394,8 +394,8 @@ def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
 # Stamps that are not as they should be
 
 
-def test_a_file_in_the_place_of_the_stamps_folder_is_named(project: Project, tiny: str, name: str) -> None:
-    project.habitat(name, f"base_image: {tiny}")
+def test_a_file_in_the_place_of_the_stamps_folder_is_named(project: Project, busybox: str, name: str) -> None:
+    project.habitat(name, f"base_image: {busybox}")
     (project.root / ".stamps").rmdir()
     project.write(".stamps", "in the way")
     done = project.doit(f"final:{name}")
