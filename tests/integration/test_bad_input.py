@@ -487,7 +487,7 @@ def test_an_unknown_owner_of_a_file_is_told(workshop: tuple[Workshop, str]) -> N
 CLONE = "repos:\n  - path: app\n    url: "
 
 UNCLONABLE = {
-    "no repository": ("file:///srv/git/missing", "", "fatal: Could not read from remote repository."),
+    "no repository": ("file:///srv/git/missing", "", "does not appear to be a git repository"),
     "no server": ("git://127.0.0.1:9/x", "", "Connection refused"),
     "no branch": (
         "file:///srv/git/app\n    branch: gone",

@@ -286,7 +286,7 @@ def test_without_a_command_and_a_terminal_there_is_nothing_to_run(house: House) 
 
 def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -> None:
     house.script(
-        "if mkdir /tmp/first 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
+        "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
     with Running(house.project, house.task) as running:
         running.wait_for("up\n")
@@ -303,7 +303,7 @@ def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -
 
 def test_a_start_that_still_waits_for_the_init_keeps_its_container(house: House) -> None:
     house.script(
-        "if mkdir /tmp/first 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
+        "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
     house.entry("  init_command: /sbin/boot\n  startup_delay: 2\n  command: . /house/run\n")
     with Running(house.project, house.task) as first:
