@@ -25,8 +25,8 @@ from phases.core.errors import (
     EngineError,
     PathsMissing,
     PhaseTimeout,
-    StateError,
     StepError,
+    state_error,
 )
 from phases.core.variables import in_image
 from phases.core.work import SHOWN_OUTPUT, Work
@@ -85,9 +85,7 @@ def _open_log(path: Path) -> IO[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path.open("w", encoding="utf-8", errors="replace")
     except OSError as error:
-        raise StateError(
-            f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
-        ) from error
+        raise state_error(path, "written", error) from error
 
 
 class _Bench:

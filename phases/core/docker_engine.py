@@ -10,6 +10,7 @@ import io
 import os
 import tarfile
 import threading
+import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -144,7 +145,7 @@ class DockerEngine:
     def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:
         image = ""
         with _translated("building the Dockerfile"):
-            for event in self._api.build(fileobj=context, custom_context=True, rm=True, decode=True):
+            for event in self._api.build(fileobj=context, custom_context=True, rm=True, forcerm=True, decode=True):
                 if "error" in event:
                     raise EngineError(f"building the Dockerfile: {event['error'].strip()}")
                 for line in event.get("stream", "").splitlines():
@@ -220,8 +221,16 @@ class DockerEngine:
             self._api.stop(container, timeout=grace)
 
     def remove(self, container: str) -> None:
-        with contextlib.suppress(NotFound), _translated("removing the container"):
-            self._api.remove_container(container, force=True, v=True)
+        try:
+            with contextlib.suppress(NotFound), _translated("removing the container"):
+                self._api.remove_container(container, force=True, v=True)
+        except Conflict:
+            # Somebody else is removing it: done once it isn't there.
+            for _ in range(100):
+                if self.container(container) is None:
+                    return
+                time.sleep(0.1)
+            raise
 
     def rename(self, container: str, name: str) -> None:
         with _translated(f"renaming a container to {name}"):

@@ -20,12 +20,14 @@ raised is a bug of ours and keeps its traceback.
 
 from __future__ import annotations
 
+import errno
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,18 @@ class NotFound(EngineError):
 
 class Conflict(EngineError):
     pass
+
+
+def state_error(path: Path, verb: str, error: OSError) -> StateError:
+    """A file below .stamps/ that could not be `verb`: "written", "removed"."""
+    shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+        remedy = "move what is in its place out of the way"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+        remedy = "make room on the disk"
+    else:
+        remedy = "make .stamps/ writable for you"
+    return StateError(f"can't be {verb} ({error.strerror})", where=shown, remedy=remedy)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

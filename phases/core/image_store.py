@@ -34,13 +34,21 @@ class ImageStore:
 
         Returns how many images had one.
         """
+        tagged = self._tagged(name, phases)
+        for tag in tagged:
+            self._engine.untag(tag)
+        return len(set(tagged.values()))
+
+    def count(self, name: str, phases: Sequence[Phase]) -> int:
+        """How many images `withdraw` would take."""
+        return len(set(self._tagged(name, phases).values()))
+
+    def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
+        """Tag to image id, the last first."""
         tags = [snapshots.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
             tags.insert(0, snapshots.final_tag(name))
-        found = [(tag, image) for tag in tags if (image := self._inventory.tagged(tag))]
-        for tag, _ in found:
-            self._engine.untag(tag)
-        return len({image.id for _, image in found})
+        return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
     def sweep(self, name: str) -> None:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
@@ -49,8 +57,3 @@ class ImageStore:
             if not image.tags and image.labels.get(snapshots.LABEL_NAME) == name:
                 self._engine.remove_image(image.id)
         self._inventory.refresh()
-
-    def count(self, name: str) -> int:
-        """How many images have a tag of the habitat's."""
-        prefix = f"{snapshots.repository(name)}:"
-        return len({image.id for image in self._inventory.all() if any(tag.startswith(prefix) for tag in image.tags)})

@@ -11,7 +11,7 @@ import time
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from phases.core.errors import StateError
+from phases.core.errors import state_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,9 +25,7 @@ def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: 
             path.parent.mkdir(parents=True, exist_ok=True)
             file = path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise StateError(
-                f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
-            ) from error
+            raise state_error(path, "written", error) from error
         if not _try(file, mode):
             on_wait(file)
             fcntl.flock(file, mode)

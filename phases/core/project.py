@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from phases.core import config, events, slices, snapshots
 from phases.core.build import carry_out
 from phases.core.engine import Bind
-from phases.core.errors import HabitatError, StateError
+from phases.core.errors import HabitatError, state_error
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence
 from phases.core.snapshots import Assessment, Inventory
@@ -196,11 +196,12 @@ class Project:
 
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
+        at = dict(self._running)
+        for name in at:
+            self.engine.remove(self.build_container(name))
         for name in list(self._locks):
-            if name in self._running:
-                self.engine.remove(self.build_container(name))
             self.release(name)
-        return [snapshots.task_name(phase, name) for name, phase in self._running.items()]
+        return [snapshots.task_name(phase, name) for name, phase in at.items()]
 
     def _parent(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""
@@ -285,6 +286,11 @@ class Project:
         ours = self.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
         return sorted(c.name for c in ours if c.name != self.build_container(name))
 
+    def count_from(self, name: str, first: Phase | None) -> int:
+        """How many images cleaning from `first` on would remove; None for everything."""
+        phases = self.phases(name)
+        return self.store.count(name, phases[phases.index(first) :] if first else PHASES)
+
     def clean_from(self, name: str, first: Phase) -> int:
         """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
 
@@ -329,9 +335,7 @@ class Project:
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
-                raise StateError(
-                    f"can't be removed ({error.strerror})", where=str(path), remedy="remove it by hand"
-                ) from error
+                raise state_error(path, "removed", error) from error
 
 
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:

@@ -11,7 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from phases.core.errors import StateError
+from phases.core.errors import state_error
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,6 +41,4 @@ def write_if_changed(path: Path, data: bytes) -> None:
         fresh.write_bytes(data)
         fresh.replace(path)
     except OSError as error:
-        raise StateError(
-            f"can't be written ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
-        ) from error
+        raise state_error(path, "written", error) from error

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from phases.core import slices
-from phases.core.errors import StateError
+from phases.core.errors import StateError, state_error
 from phases.protocol import slug
 from phases.registry import NAMES, named
 
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Record: TypeAlias = dict[str, Any]
 
 _FORGOTTEN = "forgotten"
+
+# Time, size and digest: what doit keeps of a dependency.
+_STATE = 3
 
 
 def state_dir(root: Path, habitat: str) -> Path:
@@ -37,6 +40,17 @@ def stamp_path(root: Path, task: str) -> Path | None:
     if not habitat or phase not in NAMES:
         return None
     return state_dir(root, habitat) / f"{slug(named(phase))}.stamp"
+
+
+def _well_formed(record: object) -> bool:
+    """Whether it has the form that doit, and we, find our way in."""
+    if not isinstance(record, dict):
+        return False
+    values, deps = record.get("_values_:", {}), record.get("deps:", [])
+    if not isinstance(values, dict) or not isinstance(deps, list):
+        return False
+    states = (record.get(dep) for dep in deps if isinstance(dep, str))
+    return all(isinstance(state, list) and len(state) == _STATE for state in states)
 
 
 class Stamps:
@@ -57,7 +71,7 @@ class Stamps:
             return {}
         except (OSError, ValueError) as error:
             return self._damaged(path, str(error))
-        return record if isinstance(record, dict) else self._damaged(path, "not a mapping")
+        return record if _well_formed(record) else self._damaged(path, "it has another form")
 
     def _damaged(self, path: Path, why: str) -> Record:
         if self._warn:
@@ -84,16 +98,15 @@ class Stamps:
         try:
             path.unlink(missing_ok=True)
         except OSError as error:
-            raise StateError(
-                f"can't be removed ({error.strerror})", where=str(path), remedy="make .stamps/ writable for you"
-            ) from error
+            raise state_error(path, "removed", error) from error
 
 
 class StampBackend:
     """doit's database interface over Stamps.
 
-    doit calls `set` several times for one success, with `deps:` last; only the whole record is
-    written. It calls `remove` after a failure, which must not undo a `doit forget`.
+    doit calls `set` several times for one success, with `deps:` last, and not at all for a
+    dependency that has not changed; only the whole record is written.
+    It calls `remove` after a failure, which must not undo a `doit forget`.
     """
 
     desc = "one file per task, written when it succeeds"
@@ -109,7 +122,9 @@ class StampBackend:
         record = self._pending.setdefault(task_id, {})
         record[dependency] = value
         if dependency == "deps:":
-            self.stamps.write(task_id, self._pending.pop(task_id))
+            before = self.stamps.read(task_id)
+            unchanged = {dep: before[dep] for dep in value if dep in before}
+            self.stamps.write(task_id, {**unchanged, **self._pending.pop(task_id)})
 
     def get(self, task_id: str, dependency: str) -> Any:
         pending = self._pending.get(task_id, {})

@@ -102,7 +102,6 @@ def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) ->
         "file_dep": [str(project.slice_path(name, phase).relative_to(project.root))],
         "task_dep": [_safe(task) for task in before],
         "uptodate": [freshness],
-        "clean": [(_clean_phase, [project, name, phase])],
         "io": {"capture": False},
         "doc": phase.DESCRIPTION,
     }
@@ -185,12 +184,6 @@ def _start(project: Project, name: str) -> bool | HabitatFailed:
     except HabitatError as error:
         return HabitatFailed(error)
     return True
-
-
-def _clean_phase(project: Project, name: str, phase: Phase, dryrun: bool) -> None:
-    """What `doit clean PHASE:NAME` does; the bare `doit clean` is a command of ours."""
-    if not dryrun:
-        project.clean_from(name, phase)
 
 
 def description(project: Project, name: str) -> str:

@@ -11,7 +11,7 @@ from phases.core.errors import StateError
 from phases.core.stamps import StampBackend, Stamps, stamp_path
 
 TASK = "setup:demo"
-RECORD = {"_values_:": {"hash": "abc"}, "deps:": ["x"], "checker:": "MD5Checker"}
+RECORD = {"_values_:": {"hash": "abc"}, "x": [1.5, 2, "d1"], "deps:": ["x"], "checker:": "MD5Checker"}
 
 
 @pytest.fixture

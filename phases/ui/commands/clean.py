@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
-from phases.ui.tasks import current_project
+from phases.ui.commands import selection
+from phases.ui.tasks import current_project, parse_task, phase_named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from phases.protocol import Phase
 
 
 class Clean(cmd_clean.Clean):
     """Without a task: every snapshot, stamp, slice and log of every habitat, but no container that
-    a person started. With tasks it is doit's own, which asks each task to clean itself.
+    a person started. With PHASE:HABITAT: that phase's, and those of all that rest on it; the whole
+    habitat's with --clean-dep.
     """
 
     def _execute(
@@ -22,27 +29,49 @@ class Clean(cmd_clean.Clean):
         cleandep: bool,
         cleanall: bool,
         cleanforget: bool,
-        pos_args: Any = None,
+        pos_args: list[str] | None = None,
     ) -> int:
+        del cleanforget  # the stamps go anyway
         try:
             if pos_args and not cleanall:
-                super()._execute(dryrun, cleandep, cleanall, cleanforget, pos_args)
+                firsts = _first_phases(selection.expand(pos_args, self.task_list))
+                for name, phase in firsts.items():
+                    self._clean_from(name, current_project().phases(name)[0] if cleandep else phase, dryrun=dryrun)
             else:
                 self._clean_all(dryrun=dryrun)
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
         return 0
 
+    def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:
+        project = current_project()
+        count = project.count_from(name, phase) if dryrun else project.clean_from(name, phase)
+        self._tell(name, count, f", from {phase.NAME} on", dryrun=dryrun)
+
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
         for name in project.cleanable():
             kept = project.containers_of(name)
-            verb = "would remove" if dryrun else "removed"
-            count = project.store.count(name) if dryrun else project.clean_all(name)
+            count = project.count_from(name, None) if dryrun else project.clean_all(name)
             if count:
-                self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}\n")
+                self._tell(name, count, "", dryrun=dryrun)
             for container in kept:
                 self.outstream.write(
                     f"{name}: container {container} stays, with its image; when you need nothing of it: "
                     f"docker rm {container} && doit clean\n"
                 )
+
+    def _tell(self, name: str, count: int, which: str, *, dryrun: bool) -> None:
+        verb = "would remove" if dryrun else "removed"
+        self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}{which}\n")
+
+
+def _first_phases(tasks: Iterable[str]) -> dict[str, Phase]:
+    """Of each habitat the first phase that is named: what is behind it goes with it."""
+    firsts: dict[str, Phase] = {}
+    for task in tasks:
+        kind, name = parse_task(task)
+        phase = phase_named(kind)
+        if phase and (name not in firsts or phase.ID < firsts[name].ID):
+            firsts[name] = phase
+    return firsts

@@ -5,26 +5,23 @@ from __future__ import annotations
 from typing import Any
 
 from doit import cmd_info
-from doit.exceptions import InvalidCommand
 
-from phases.core.errors import did_you_mean
+from phases.ui.commands import selection
 
 
 class Info(cmd_info.Info):
     """doit's `info`, with our reasons as plain lines. Exit code 1 when the task would run."""
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
-        names = [task.name for task in self.task_list]
-        for name in pos_args:
-            if name not in names:
-                raise InvalidCommand(f"there is no task '{name}': {did_you_mean(name, names)}")
+        selection.check(pos_args, self.task_list)
         return int(super()._execute(pos_args, hide_status))
 
     @staticmethod
     def get_reasons(reasons: dict[str, Any]) -> str:
         ours = [f" * {check!r}" for check, _, _ in reasons.pop("uptodate_false", [])]
-        # The slice is rewritten when the hash changes, so doit would only say the same again.
-        reasons.pop("changed_file_dep", None)
+        if ours:
+            # The slice is rewritten when the hash changes, so doit would only say the same again.
+            reasons.pop("changed_file_dep", None)
         theirs = cmd_info.Info.get_reasons(
             {**dict.fromkeys(("has_no_dependencies", "uptodate_false", "checker_changed")), **reasons}
         )

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 from doit import cmd_list
 
+from phases.ui.commands import selection
 from phases.ui.tasks import START, current_project, description, parse_task
 
 
 class List(cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
+
+    def _execute(self, **options: Any) -> int:
+        selection.check(options["pos_args"], self.task_list)
+        return int(super()._execute(**options))
+
+    # doit finds out from its signature which options `_execute` takes.
+    _execute.__signature__ = inspect.signature(cmd_list.List._execute)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:
         kind, name = parse_task(task.name)

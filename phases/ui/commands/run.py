@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from doit import cmd_run
 from doit.exceptions import InvalidCommand
 
-from phases.core.errors import HabitatError, did_you_mean
+from phases.core.errors import HabitatError
+from phases.ui.commands import selection
 from phases.ui.tasks import current_project
 
 if TYPE_CHECKING:
@@ -46,10 +47,9 @@ class Run(cmd_run.Run):
             sys.stderr.write(f"ERROR: {error}\n")
             return 1
         except InvalidCommand as error:
-            if not error.not_found:
-                raise
-            remedy = did_you_mean(error.not_found, [task.name for task in self.task_list])
-            raise InvalidCommand(f"there is no task '{error.not_found}': {remedy}") from error
+            if error.not_found:
+                selection.check([error.not_found], self.task_list)
+            raise
         return code
 
 

@@ -1,0 +1,35 @@
+"""The tasks that a command line names."""
+
+from __future__ import annotations
+
+import fnmatch
+from typing import TYPE_CHECKING, Any
+
+from doit.cmd_base import subtasks_iter
+from doit.exceptions import InvalidCommand
+
+from phases.core.errors import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+
+def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
+    """Raises InvalidCommand for the first name, wildcards apart, that is no task."""
+    known = {task.name for task in task_list}
+    for name in names:
+        if name not in known and "*" not in name:
+            raise InvalidCommand(f"there is no task '{name}': {did_you_mean(name, known)}")
+
+
+def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:
+    """The named tasks, wildcards and groups resolved, each once. Raises InvalidCommand."""
+    names = list(names)
+    check(names, task_list)
+    tasks = {task.name: task for task in task_list}
+    found: dict[str, None] = {}
+    for pattern in names:
+        for name in fnmatch.filter(tasks, pattern) if "*" in pattern else [pattern]:
+            found[name] = None
+            found.update((task.name, None) for task in subtasks_iter(tasks, tasks[name]))
+    return list(found)
