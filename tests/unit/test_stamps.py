@@ -110,7 +110,7 @@ def test_stamps_that_cannot_be_written_are_an_error_of_the_state(tmp_path: Path)
     (tmp_path / ".stamps").write_text("a file")
     with pytest.raises(StateError) as caught:
         Stamps(tmp_path).write(TASK, RECORD)
-    assert caught.value.remedy == "make .stamps/ writable for you"
+    assert caught.value.remedy == "move what is in its place out of the way"
 
 
 class TestAsDoitsDatabase:
@@ -129,6 +129,13 @@ class TestAsDoitsDatabase:
     def test_a_success_is_on_disk_before_the_run_ends(self, backend: StampBackend) -> None:
         self.succeed(backend)
         assert backend.stamps.read(TASK) == RECORD
+
+    def test_a_dependency_that_did_not_change_stays_in_the_record(self, backend: StampBackend) -> None:
+        """doit sets the state of a file only when it has another time than before."""
+        self.succeed(backend)
+        backend.set(TASK, "_values_:", {"hash": "def"})
+        backend.set(TASK, "deps:", ["x"])
+        assert backend.stamps.read(TASK) == {"_values_:": {"hash": "def"}, "x": RECORD["x"], "deps:": ["x"]}
 
     def test_half_a_success_is_not_on_disk(self, backend: StampBackend) -> None:
         backend.set(TASK, "_values_:", {"hash": "abc"})
