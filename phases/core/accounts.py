@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from phases.core.errors import Origin
 
 NO_USER = "make it in an earlier phase, or name another"
 
 
 class Accounts:
-    """The users of an image, from its passwd and group files."""
+    """The users of an image. read: gives the content of its passwd and group files, when needed."""
 
-    def __init__(self, passwd: bytes, group: bytes) -> None:
-        rows = [line.split(":") for line in passwd.decode(errors="replace").splitlines()]
-        self._users = {row[0]: row for row in rows if len(row) > 5}
-        rows = [line.split(":") for line in group.decode(errors="replace").splitlines()]
-        self._groups = {row[0]: row[2] for row in rows if len(row) > 2}
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        self._read = read
+
+    @cached_property
+    def _users(self) -> dict[str, list[str]]:
+        rows = [line.split(":") for line in self._read("/etc/passwd").decode(errors="replace").splitlines()]
+        return {row[0]: row for row in rows if len(row) > 5 and row[2].isdigit() and row[3].isdigit()}
+
+    @cached_property
+    def _groups(self) -> dict[str, str]:
+        rows = [line.split(":") for line in self._read("/etc/group").decode(errors="replace").splitlines()]
+        return {row[0]: row[2] for row in rows if len(row) > 2 and row[2].isdigit()}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._users or name == "root" or name.isdigit()
+        return name == "root" or name.isdigit() or name in self._users
 
     def ids(self, owner: str, origin: Origin) -> tuple[int, int]:
         """uid and gid of NAME or NAME:GROUP; numbers stand for themselves. Raises ConfigError."""
         name, _, group = owner.partition(":")
         if name not in self:
             raise ConfigError(f"there is no user '{name}' in the image", where=origin, remedy=NO_USER)
-        if group and group not in self._groups and not group.isdigit():
+        uid, gid = self._ids_of(name)
+        if not group:
+            return uid, gid
+        if not group.isdigit() and group not in self._groups:
             raise ConfigError(f"there is no group '{group}' in the image", where=origin, remedy=NO_USER)
-        row = self._users.get(name) or [name, "", "0" if name == "root" else name, "0" if name == "root" else name]
-        return int(row[2]), int(self._groups.get(group, group) if group else row[3])
+        return uid, int(group if group.isdigit() else self._groups[group])
+
+    def _ids_of(self, name: str) -> tuple[int, int]:
+        if name == "root":
+            return 0, 0
+        if name in self._users:
+            return int(self._users[name][2]), int(self._users[name][3])
+        return int(name), int(name)
 
     def expand(self, dest: str, owner: str, origin: Origin) -> str:
         """`dest` with ~ as the owner's home."""

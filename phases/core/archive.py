@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import tarfile
+import tempfile
 import time
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Self
 
 from phases.core.errors import ConfigError
 
@@ -13,31 +14,55 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def add(
-    tar: tarfile.TarFile,
-    path: str,
-    kind: str,
-    mode: int,
-    owner: tuple[int, int],
-    source: Path | None = None,
-    content: bytes = b"",
-    target: str = "",
-) -> None:
-    """One entry of an archive that is unpacked at the container's root. Raises ConfigError."""
-    info = tarfile.TarInfo(path.lstrip("/"))
-    info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
-    info.type = {"dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}.get(kind, tarfile.REGTYPE)
-    info.linkname = target
-    if kind != "file":
-        tar.addfile(info)
-        return
-    if source is None:
-        info.size = len(content)
-        tar.addfile(info, io.BytesIO(content))
-        return
-    try:
-        with source.open("rb") as file:
-            info.size = source.stat().st_size
-            tar.addfile(info, file)
-    except OSError as error:
-        raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
+class Archive:
+    """A tar in a temporary file. Use it in a `with`, or `close` it."""
+
+    def __init__(self) -> None:
+        self._spool = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._tar = tarfile.open(fileobj=self._spool, mode="w")  # noqa: SIM115
+
+    def add(
+        self,
+        path: str,
+        kind: str,
+        mode: int,
+        owner: tuple[int, int] = (0, 0),
+        source: Path | None = None,
+        content: bytes = b"",
+        target: str = "",
+    ) -> None:
+        """One entry. path: a leading slash is the folder that the archive is unpacked in; kind: file,
+        dir or link; owner: uid and gid; source: of a file, else its `content`; target: of a link.
+        Raises ConfigError for a source that can't be read.
+        """
+        info = tarfile.TarInfo(path.lstrip("/"))
+        info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
+        info.type = {"dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}.get(kind, tarfile.REGTYPE)
+        info.linkname = target
+        if kind != "file":
+            self._tar.addfile(info)
+        elif source is None:
+            info.size = len(content)
+            self._tar.addfile(info, io.BytesIO(content))
+        else:
+            try:
+                with source.open("rb") as file:
+                    info.size = source.stat().st_size
+                    self._tar.addfile(info, file)
+            except OSError as error:
+                raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
+
+    def finish(self) -> IO[bytes]:
+        """The whole tar, from its beginning: a real file, until `close`."""
+        self._tar.close()
+        self._spool.seek(0)
+        return self._spool
+
+    def close(self) -> None:
+        self._spool.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

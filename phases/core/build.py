@@ -8,17 +8,15 @@ every image committed from it, so only what the image shall have goes there: its
 from __future__ import annotations
 
 import json
-import posixpath
 import re
 import shlex
-import tarfile
-import tempfile
 import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from phases.core import archive, events, sources
+from phases.core import events, sources
 from phases.core.accounts import NO_USER, Accounts
+from phases.core.build_container import BuildContainer
 from phases.core.engine import LineSplitter
 from phases.core.errors import (
     CommandFailed,
@@ -44,14 +42,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
-    from phases.core.engine import ImageConfig, Stat
+    from phases.core.engine import ImageConfig
     from phases.protocol import Step
 
 PROFILE = "/etc/profile.d/habitat.sh"
-
-# Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
-# The shell does that as well as an init of the engine's, which not every installation has.
-IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
 
 
 def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[str, float], dict[str, str]]) -> str:
@@ -89,20 +83,17 @@ def _open_log(path: Path) -> IO[str]:
 
 
 class _Bench:
-    """The container that the steps of one phase work in, and what they did to its config."""
+    """The steps of one phase at work: their container, and what they made of the image's config."""
 
     def __init__(self, work: Work, log: IO[str], parent: str, steps: Sequence[Step]) -> None:
         self.work = work
         self._log = log
         self._configures = [step for step in steps if isinstance(step, Configure)]
-        self._container = ""
-        self._running = False
-        self._accounts: Accounts | None = None
-        self._found: set[str] = set()  # folders that are there
         timeout = work.habitat.timeouts.get(work.phase.NAME)
         self._timeout = timeout
         self._deadline = time.monotonic() + timeout if timeout else None
         self._image: ImageConfig | None = None
+        self._container: BuildContainer | None = None
         if parent:
             self._start_from(parent)
 
@@ -134,32 +125,24 @@ class _Bench:
             case Require():
                 self._require(step)
 
-    # The container
-
-    def _open(self, *, run: bool = False) -> str:
-        """The container, made when the first step needs it, started when `run` does."""
-        engine, work = self.work.engine, self.work
+    @property
+    def container(self) -> BuildContainer:
+        """Its environment has to be right from the first: that of all Configure steps."""
         if not self._container:
             env: dict[str, str] = {}
             for configure in self._configures:
                 for name, (template, origin) in configure.env.items():
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
-            engine.remove(work.container_name)
-            self._container = engine.create(self.image.id, work.container_name, IDLE, env=env, binds=work.binds)
-        if run and not self._running:
-            try:
-                engine.start(self._container)
-            except EngineError as error:
-                raise EngineError(
-                    f"the build container can't be started ({error.message})",
-                    remedy="see that its image and volumes are whole",
-                ) from error
-            self._running = True
+            self._container = BuildContainer(self.work, self.image.id, env)
         return self._container
+
+    @property
+    def accounts(self) -> Accounts:
+        return Accounts(self.container.read)
 
     def clear(self) -> None:
         if self._container:
-            self.work.engine.remove(self._container)
+            self._container.remove()
 
     def commit(self, labels: dict[str, str]) -> str:
         """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.
@@ -175,15 +158,14 @@ class _Bench:
             f"WORKDIR {_instruction(image.workdir or '/')}",
             *(f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()),
         ]
-        return self.work.engine.commit(self._open(), changes)
+        return self.container.commit(changes)
 
     # Steps
 
     def _run(self, step: Run) -> None:
         work = self.work
-        if step.user not in self._known_accounts():
+        if step.user not in self.accounts:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
-        container = self._open(run=True)
         rows: list[str] = []
 
         def on_line(line: str) -> None:
@@ -195,11 +177,10 @@ class _Bench:
         out, err = LineSplitter(on_line), LineSplitter(on_line)
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
         try:
-            code = work.engine.execute(
-                container,
+            code = self.container.execute(
                 ("/bin/sh", "-e", "-c", "--", step.script, "sh", *step.args),
                 user=step.user,
-                workdir=self._known_accounts().expand(step.workdir or self.image.workdir, step.user, step.origin),
+                workdir=self.accounts.expand(step.workdir or self.image.workdir, step.user, step.origin),
                 env=step.env,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
                 timeout=left,
@@ -214,8 +195,6 @@ class _Bench:
         finally:
             out.close()
             err.close()
-            self._accounts = None
-            self._found.clear()
         if code:
             raise self._failure(step, code, rows)
 
@@ -232,46 +211,13 @@ class _Bench:
         )
 
     def _put(self, entries: Iterable[Entry]) -> None:
-        users = self._known_accounts()
-        made: set[str] = set()
-        with tempfile.TemporaryFile() as spool:
-            with tarfile.open(fileobj=spool, mode="w") as tar:
-                for entry in entries:
-                    owner = users.ids(entry.owner, entry.origin)
-                    dest = users.expand(entry.dest, entry.owner, entry.origin)
-                    self._add_parents(tar, dest, owner, made)
-                    mode = entry.mode
-                    if entry.kind == "dir":
-                        there = self._there(dest, made)
-                        if there and (there.link or (there.is_dir and not entry.adopt)):
-                            continue
-                        if there and there.is_dir:
-                            mode = there.mode
-                        else:
-                            made.add(dest)
-                    archive.add(tar, dest, entry.kind, mode, owner, entry.source, entry.content, entry.target)
-            spool.seek(0)
-            self.work.engine.put(self._open(), "/", spool)
-
-    def _there(self, path: str, made: set[str]) -> Stat | None:
-        """What is at `path` before this Put; nothing is below a folder that this Put makes."""
-        if path in made or posixpath.dirname(path) in made:
-            return None
-        return self.work.engine.stat(self._open(), path)
-
-    def _add_parents(self, tar: tarfile.TarFile, dest: str, owner: tuple[int, int], made: set[str]) -> None:
-        """The folders above `dest` that are not there yet belong to whoever `dest` belongs to."""
-        missing: list[str] = []
-        parent = posixpath.dirname(dest)
-        while parent not in ("/", *self._found) and parent not in made:
-            if self._there(parent, made):
-                self._found.add(parent)
-                break
-            missing.append(parent)
-            parent = posixpath.dirname(parent)
-        for path in reversed(missing):
-            archive.add(tar, path, "dir", 0o755, owner)
-        made.update(missing)
+        accounts = self.accounts
+        for entry in entries:
+            dest = accounts.expand(entry.dest, entry.owner, entry.origin)
+            owner = accounts.ids(entry.owner, entry.origin)
+            self.container.put(
+                dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
+            )
 
     def _configure(self, step: Configure) -> None:
         changed = {
@@ -288,21 +234,14 @@ class _Bench:
             env = dict(self.image.env)
             for name, (template, origin) in step.env.items():
                 env[name] = in_image(template, env, origin)
-            # The container is made with the environment of all Configure steps: before this changes.
-            container = self._open()
             lines = "".join(f"export {name}={shlex.quote(env[name])}\n" for name in step.env)
-            before = self.work.engine.get(container, PROFILE) or b""
-            origin = next(iter(step.env.values()))[1]
-            self._put([Entry(PROFILE, "file", "root", 0o644, origin, content=before + lines.encode())])
+            self.container.put(PROFILE, "file", 0o644, (0, 0), content=self.container.read(PROFILE) + lines.encode())
             changed["env"] = env  # type: ignore[assignment]
         self._image = replace(self.image, **changed)  # type: ignore[arg-type]
 
     def _require(self, step: Require) -> None:
         user = self.work.habitat.user
-        paths = [
-            (self._known_accounts().expand(path, user, origin) if path.startswith("~") else path, origin)
-            for path, origin in step.paths
-        ]
+        paths = [(self.accounts.expand(path, user, origin), origin) for path, origin in step.paths]
         missing = [(path, origin) for path, origin in paths if not self._exists(path)]
         if missing:
             names = ", ".join(path for path, _ in missing)
@@ -311,20 +250,13 @@ class _Bench:
 
     def _exists(self, path: str) -> bool:
         for _ in range(40):  # as many links in a row as Linux follows
-            found = self.work.engine.stat(self._open(), path)
+            found = self.container.stat(path)
             if found is None or not found.link:
                 return found is not None
             path = found.link
         return False
 
-    # Users, lines
-
-    def _known_accounts(self) -> Accounts:
-        if self._accounts is None:
-            read = self.work.engine.get
-            container = self._open()
-            self._accounts = Accounts(read(container, "/etc/passwd") or b"", read(container, "/etc/group") or b"")
-        return self._accounts
+    # Lines
 
     def _write(self, line: str) -> None:
         self._log.write(line + "\n")

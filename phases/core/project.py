@@ -61,6 +61,7 @@ class Project:
         self._hashes: dict[tuple[str, str, str | None], str] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
+        self._known_files: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, Phase] = {}
 
     def _warn(self, text: str) -> None:
@@ -226,6 +227,7 @@ class Project:
             log=self.log_path(habitat.name, phase),
             container_name=self.build_container(habitat.name),
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
+            known_files=self._known_files,
         )
 
     def build_container(self, name: str) -> str:

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events, snapshots
-from phases.core.build import IDLE
+from phases.core.build_container import IDLE
 from phases.core.errors import Conflict, EngineError, StartError
 from phases.core.project import binds_of
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tarfile
-import tempfile
 from typing import TYPE_CHECKING, Protocol
 
-from phases.core import archive, events
+from phases.core import events
+from phases.core.archive import Archive
 from phases.core.errors import EngineError, EngineUnreachable, StepError
 
 if TYPE_CHECKING:
@@ -49,14 +48,12 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
     def show(line: str) -> None:
         on_line(line, show=True)
 
-    with tempfile.TemporaryFile() as spool:
-        with tarfile.open(fileobj=spool, mode="w") as tar:
-            for item in step.context:
-                if item.path:
-                    archive.add(tar, item.path, item.kind, item.mode, (0, 0), item.source, target=item.target)
-        spool.seek(0)
+    with Archive() as archive:
+        for item in step.context:
+            if item.path:
+                archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target)
         try:
-            return work.engine.build(spool, show)
+            return work.engine.build(archive.finish(), show)
         except EngineUnreachable:
             raise
         except EngineError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from phases.protocol import slug
@@ -22,7 +22,9 @@ SHOWN_OUTPUT = 40
 
 @dataclass(frozen=True)
 class Work:
-    """A phase to be carried out. log: where its output goes; binds: mounted meanwhile."""
+    """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; known_files:
+    image id to what was read of its files by path, to be used and added to.
+    """
 
     habitat: Habitat
     phase: Phase
@@ -31,6 +33,7 @@ class Work:
     log: Path
     container_name: str
     binds: tuple[Bind, ...] = ()
+    known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
 
     @property
     def place(self) -> str:

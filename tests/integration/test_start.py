@@ -177,7 +177,7 @@ def test_the_command_runs_as_user_in_workdir_of_a_plain_container(house: House) 
         "CapEff:\t0000000000000000",
         "up",
     ]
-    assert lines(as_root)[-1] == "tame", as_root.out
+    assert "tame" in lines(as_root), as_root.out
     assert (house.project.root / "open" / "made").read_text() == "of the habitat\n"
     assert not (house.project.root / "house" / "x").exists()
 

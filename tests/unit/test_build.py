@@ -11,7 +11,8 @@ from fake_files import Files, Node
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import events
-from phases.core.build import IDLE, PROFILE, carry_out
+from phases.core.build import PROFILE, carry_out
+from phases.core.build_container import IDLE
 from phases.core.engine import Bind
 from phases.core.errors import (
     CommandFailed,

@@ -8,7 +8,7 @@ import pytest
 from unit_helpers import Site, write
 
 from phases.core import runtime
-from phases.core.build import IDLE
+from phases.core.build_container import IDLE
 from phases.core.errors import Conflict, EngineError, StartError
 
 if TYPE_CHECKING:

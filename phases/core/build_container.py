@@ -1,0 +1,154 @@
+"""The container that the steps of one phase work in.
+
+It is made when a step first needs it, and started when one first runs something. Each call of the
+engine's file API costs some fifty milliseconds, so what is put in is sent in one archive as late
+as may be, and what was read of an image is remembered for the next phase.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING, Any
+
+from phases.core.archive import Archive
+from phases.core.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from phases.core.engine import Engine, Stat
+    from phases.core.work import Work
+
+# Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
+# The shell does that as well as an init of the engine's, which not every installation has.
+IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
+
+
+class BuildContainer:
+    """env: of the image to be; it is baked in. Call `remove` in any case."""
+
+    def __init__(self, work: Work, image: str, env: Mapping[str, str]) -> None:
+        self._work = work
+        self._engine: Engine = work.engine
+        self._image = image
+        self._env = env
+        self._id = ""
+        self._running = False
+        self._outbox: Archive | None = None
+        self._made: set[str] = set()  # folders in the outbox that were not there before
+        self._found: set[str] = set()  # folders that are there
+        self._files = dict(work.known_files.get(image, {}))
+
+    def _open(self) -> str:
+        if not self._id:
+            name = self._work.container_name
+            self._engine.remove(name)
+            self._id = self._engine.create(self._image, name, IDLE, env=self._env, binds=self._work.binds)
+        return self._id
+
+    def remove(self) -> None:
+        if self._outbox:
+            self._outbox.close()
+        if self._id:
+            self._engine.remove(self._id)
+
+    # Files
+
+    def read(self, path: str) -> bytes:
+        """The content of a file, b"" where there is none."""
+        if path not in self._files:
+            self._flush()
+            self._files[path] = self._engine.get(self._open(), path) or b""
+        return self._files[path]
+
+    def stat(self, path: str) -> Stat | None:
+        self._flush()
+        return self._engine.stat(self._open(), path)
+
+    def put(
+        self,
+        dest: str,
+        kind: str,
+        mode: int,
+        owner: tuple[int, int],
+        source: Path | None = None,
+        content: bytes = b"",
+        target: str = "",
+        *,
+        adopt: bool = False,
+    ) -> None:
+        """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
+
+        A folder that is there keeps its mode, and its owner unless `adopt`.
+        """
+        outbox = self._outbox = self._outbox or Archive()
+        for path in self._missing_above(dest):
+            outbox.add(path, "dir", 0o755, owner)
+            self._made.add(path)
+        if kind == "dir":
+            there = self._before(dest)
+            if there and (there.link or (there.is_dir and not adopt)):
+                return
+            if there and there.is_dir:
+                mode = there.mode
+            else:
+                self._made.add(dest)
+        outbox.add(dest, kind, mode, owner, source, content, target)
+        self._files.pop(dest, None)
+        if kind == "file" and source is None:
+            self._files[dest] = content
+
+    def _before(self, path: str) -> Stat | None:
+        """What is at `path` without the outbox; nothing is below a folder that the outbox makes."""
+        if path in self._made or posixpath.dirname(path) in self._made:
+            return None
+        return self._engine.stat(self._open(), path)
+
+    def _missing_above(self, dest: str) -> list[str]:
+        """The folders above `dest` that are nowhere yet, the highest first."""
+        missing: list[str] = []
+        parent = posixpath.dirname(dest)
+        while parent != "/" and parent not in self._found and parent not in self._made:
+            if self._before(parent):
+                self._found.add(parent)
+                break
+            missing.append(parent)
+            parent = posixpath.dirname(parent)
+        return missing[::-1]
+
+    def _flush(self) -> None:
+        """Send what was put."""
+        if self._outbox:
+            with self._outbox as outbox:
+                self._outbox = None
+                self._made.clear()
+                self._engine.put(self._open(), "/", outbox.finish())
+
+    # Commands, and the end
+
+    def execute(self, argv: Sequence[str], **how: Any) -> int:
+        """As Engine.execute. What was known of the files is not any more."""
+        self._flush()
+        if not self._running:
+            self._start()
+        self._found.clear()
+        self._files.clear()
+        return self._engine.execute(self._id, argv, **how)
+
+    def _start(self) -> None:
+        try:
+            self._engine.start(self._open())
+        except EngineError as error:
+            raise EngineError(
+                f"the build container can't be started ({error.message})",
+                remedy="see that its image and volumes are whole",
+            ) from error
+        self._running = True
+
+    def commit(self, changes: Sequence[str]) -> str:
+        """The id of the image that it becomes."""
+        self._flush()
+        image = self._engine.commit(self._open(), changes)
+        self._work.known_files[image] = self._files
+        return image
