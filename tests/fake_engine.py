@@ -413,7 +413,7 @@ class FakeEngine:
         command = Command(found, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
         process = FakeExec()
-        if "-c" in argv:
+        if "-c" in argv and not command.script.endswith("exec /bin/sh"):  # a shell waits for what is typed
             process.end(self._run(command, lambda data, _: process.say(data), patience=None))
         found.execs.append(process)
         return process

@@ -190,7 +190,7 @@ class _Bench:
                 f"{step.what} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
                 where=step.origin,
                 remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self.work.shown_log}",
-                output=rows,
+                output=[*_command_lines(step), *rows],
             ) from error
         finally:
             out.close()
@@ -280,5 +280,7 @@ def _verdict(rows: list[str]) -> str:
 
 
 def _command_lines(step: Run) -> list[str]:
-    """The failed script as a person wrote it; our own scripts stay ours."""
-    return [] if step.args else [f"$ {line}" for line in step.script.strip().splitlines()]
+    """The failed script as a shell would show it being typed; our own scripts stay ours."""
+    if step.args:
+        return []
+    return [f"{'>' if number else '$'} {line}" for number, line in enumerate(step.script.strip().splitlines())]

@@ -95,7 +95,7 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
         raise ConfigError(
             f"{key} is {over.kind} here but {under.kind} in {under.origin}",
             where=over.origin,
-            remedy="give both the same form",
+            remedy=f"write {under.kind}, as there",
         )
     return over
 

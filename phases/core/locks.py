@@ -81,31 +81,43 @@ class BuildLock:
 
 
 class Presence:
-    """One start of a habitat, among others. `path`: the file that all of them share.
+    """One start of a habitat, among others. folder: where its files are.
 
-    The container is made, started and stopped by one start at a time, and stopped by the last.
+    Containers are made, started and stopped by one start at a time, and each is stopped by the last
+    start that is in it.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._door = path.with_name(f"{path.name}.door")
-        self._path = path
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._path = self._door = folder / "starts"
 
     @contextmanager
-    def entering(self) -> Iterator[None]:
-        """While the container is brought up; from its end on this start is there, until `leaving`."""
+    def entering(self) -> Iterator[Callable[[str], None]]:
+        """While the container is brought up. Gives what to call with its id: from then on this
+        start is in it, until `leaving`.
+        """
         with _lock(self._door, fcntl.LOCK_EX):
-            yield
-            self._file = _lock(self._path, fcntl.LOCK_SH)
+            yield self._join
+
+    def _join(self, container: str) -> None:
+        self._path = self._folder / f"starts.{container[:12]}"
+        self._file = _lock(self._path, fcntl.LOCK_SH)
 
     @contextmanager
     def leaving(self) -> Iterator[bool]:
-        """Gives whether no other start is there, and keeps it so meanwhile."""
+        """Gives whether no other start is in the container, and keeps it so meanwhile."""
         with _lock(self._door, fcntl.LOCK_EX), self._file as file:
-            yield _try(file, fcntl.LOCK_EX)
+            alone = _try(file, fcntl.LOCK_EX)
+            yield alone
+            if alone:
+                self._path.unlink(missing_ok=True)
 
     def discard(self) -> None:
-        """Remove the files, unless a start is there."""
-        with _lock(self._door, fcntl.LOCK_EX), _lock(self._path, fcntl.LOCK_SH) as file:
-            if _try(file, fcntl.LOCK_EX):
-                self._path.unlink()
+        """Remove the files of starts that are gone."""
+        with _lock(self._door, fcntl.LOCK_EX):
+            for path in self._folder.glob("starts.*"):
+                with path.open("a") as file:
+                    if _try(file, fcntl.LOCK_EX):
+                        path.unlink()
+            if not any(self._folder.glob("starts.*")):
                 self._door.unlink()

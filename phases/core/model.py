@@ -165,7 +165,11 @@ class Habitat:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
         if not layer.folder.is_dir():
             return ()
-        ignore = self.ignore.also(*OWN_PHASE)
+        mounted = {
+            v.source.relative_to(layer.folder).as_posix() for v in self.volumes if v.source.is_relative_to(layer.folder)
+        }
+        # What is in a volume belongs to whoever writes there, and is no part of any image.
+        ignore = self.ignore.also(*OWN_PHASE).and_(lambda path: path.removesuffix("/") in mounted)
         if layer.name == "local" and self.has_dockerfile:
             ignore = ignore.and_(trees.dockerignore(self.folder))
         return tuple(trees.walk(layer.folder, ignore))

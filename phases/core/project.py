@@ -163,8 +163,9 @@ class Project:
             self._publish(name, phase, image)
             built = Built(self.assess(name).hashes[phase.NAME], parent, time.monotonic() - started)
         except HabitatError:
-            # Not when a signal ends it: `abort` is to say where that was.
+            # Not when a signal ends it: `close` is to say where that was.
             del self._running[name]
+            self.stamps.drop(snapshots.task_name(phase, name))
             raise
         del self._running[name]
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
@@ -281,7 +282,7 @@ class Project:
 
     def presence(self, name: str) -> Presence:
         """For one start of the habitat."""
-        return Presence(state_dir(self.root, name) / "starts")
+        return Presence(state_dir(self.root, name))
 
     def containers_of(self, name: str) -> list[str]:
         """The names of containers made from any of the habitat's images, but for a build's own."""

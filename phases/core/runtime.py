@@ -25,6 +25,10 @@ LABEL_RUN = "habitat.run"
 _PLAIN = re.compile(r"[\w@%+=:,./\s-]+", re.ASCII)
 
 
+# Where there is no entry.command: the shell that a person would rather have.
+_SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
+
+
 class Terminal(Protocol):
     """Where the person is."""
 
@@ -56,8 +60,9 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
     presence = project.presence(name)
-    with presence.entering():
+    with presence.entering() as join:
         container = _container(project, habitat)
+        join(container.id)
     own = 0
     try:
         _await_init(project, habitat, container)
@@ -99,6 +104,7 @@ def _container(project: Project, habitat: Habitat) -> Container:
     if found and (found.image != image.id or found.command != _main_process(habitat)):
         _keep(project, habitat.name, found)
         found = None
+    fresh = found is None
     if found is None:
         engine.create(
             snapshots.final_tag(habitat.name),
@@ -114,6 +120,8 @@ def _container(project: Project, habitat: Habitat) -> Container:
         try:
             engine.start(found.id)
         except EngineError as error:
+            if fresh:
+                engine.remove(found.id)  # nothing was done in it
             init = habitat.entry.init_command
             raise StartError(
                 f"container {name} can't be started ({error.message})",
@@ -129,9 +137,12 @@ def _keep(project: Project, habitat: str, old: Container) -> None:
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
     project.engine.rename(old.id, aside)
-    if old.running and not project.engine.running_execs(old.id):
+    text = f"{old.name} was made from an older image: kept as {aside}"
+    if old.running and project.engine.running_execs(old.id):
+        text += ", where somebody is at work"
+    else:
         project.engine.stop(old.id)
-    text = f"{old.name} was made from an older image: kept as {aside}; when you need nothing of it: docker rm {aside}"
+        text += f"; when you need nothing of it: docker rm {aside}"
     project.bus.emit(events.Notice(habitat, text))
 
 
@@ -176,7 +187,7 @@ def _run_command(project: Project, habitat: Habitat, container: Container, termi
     if not command and not terminal.interactive:
         project.bus.emit(events.Notice(habitat.name, "there is no entry.command and no terminal: nothing to run"))
         return 0
-    argv = ("/bin/sh", "-c", "--", command) if command else ("/bin/sh",)
+    argv = ("/bin/sh", "-c", "--", command) if command else _SHELL
     project.bus.emit(events.Handover(habitat.name, on=True))
     try:
         run = _interactively if terminal.interactive else _streamed

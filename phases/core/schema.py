@@ -13,6 +13,8 @@ import msgspec
 from phases.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from phases.core.yamltree import Tree
 
 
@@ -112,12 +114,8 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     """msgspec's message in a person's words, with the place in the file."""
     problem, _, at = text.partition(" - at `$")
     expected = re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem)
-    path: tuple[str | int, ...] = ()
-    for index, key in _SEGMENT.findall(at.rstrip("`")):
-        if index or key:
-            path = (*path, int(index) if index else key)
-        else:  # msgspec says only that it is some value of a mapping whose keys are free
-            path = (*path, *_first_of_kind(tree, path, expected[2] if expected else ""))
+    segments = [int(index) if index else key or None for index, key in _SEGMENT.findall(at.rstrip("`"))]
+    path = _find(tree, segments, expected[2] if expected else "")
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     prefix = f"{shown}: " if shown else ""
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
@@ -134,17 +132,43 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     if expected:
         wanted = " or ".join(_NAMES.get(word, word) for word in expected[1].split(" | "))
         return ConfigError(
-            f"{prefix}must be {wanted}, is {_NAMES.get(expected[2], expected[2])}", where=where, remedy="mend it"
+            f"{prefix}must be {wanted}, is {_NAMES.get(expected[2], expected[2])}",
+            where=where,
+            remedy=_remedy(expected[1], expected[2], path),
         )
     return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
 
 
-def _first_of_kind(tree: Tree, path: tuple[str | int, ...], kind: str) -> tuple[str, ...]:
-    """The first key of the mapping at `path` whose value is of the JSON kind."""
-    types = {"str": str, "array": list, "object": dict}
-    mapping = tree.at(path)
-    found = mapping.value.items() if mapping and isinstance(mapping.value, dict) else ()
-    return next(((key,) for key, child in found if isinstance(child.value, types.get(kind, ()))), ())
+def _find(tree: Tree, segments: Sequence[str | int | None], kind: str) -> tuple[str | int, ...]:
+    """The path that msgspec means. It says only "some value" of a mapping whose keys are free (None):
+    that is the first one that leads to a value of the JSON `kind`.
+    """
+    types: dict[str, type] = {"str": str, "array": list, "object": dict}
+    if None not in segments:
+        return tuple(part for part in segments if part is not None)
+    gap = segments.index(None)
+    mapping = tree.at(tuple(part for part in segments[:gap] if part is not None))
+    for key in mapping.value if mapping and isinstance(mapping.value, dict) else ():
+        path = _find(tree, [*segments[:gap], key, *segments[gap + 1 :]], kind)
+        found = tree.at(path)
+        if found and isinstance(found.value, types.get(kind, object)):
+            return path
+    return tuple(part for part in segments[:gap] if part is not None)
+
+
+def _remedy(wanted: str, got: str, path: tuple[str | int, ...]) -> str:
+    """What to write instead."""
+    if path[:1] == ("setup",) and wanted.startswith("object"):
+        return "write root: or user:, and a list of scripts below"
+    if wanted == "str" and got == "object":
+        return "quote it: a colon and a space make a mapping"
+    forms = {
+        "str": "write one value",
+        "array": "write a list, each element after a dash",
+        "object": "write keys with values",
+        "bool": "write true or false",
+    }
+    return forms.get(wanted.partition(" ")[0], "write a number")
 
 
 def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:

@@ -106,7 +106,8 @@ class StampBackend:
 
     doit calls `set` several times for one success, with `deps:` last, and not at all for a
     dependency that has not changed; only the whole record is written.
-    It calls `remove` after a failure, which must not undo a `doit forget`.
+    It calls `remove` for every task that failed, and for every one that waited for it in vain. That
+    is no reason to forget an earlier verdict, so the build itself drops the stamp of what failed.
     """
 
     desc = "one file per task, written when it succeeds"
@@ -135,7 +136,6 @@ class StampBackend:
 
     def remove(self, task_id: str) -> None:
         self._pending.pop(task_id, None)
-        self.stamps.drop(task_id)
 
     def remove_all(self) -> None:
         raise StateError("all stamps at once are forgotten by `doit forget` only")

@@ -74,7 +74,7 @@ class Ignore:
         """The same, and gitignore `patterns` on top."""
         return Ignore(*self._matchers, pathspec.GitIgnoreSpec.from_lines(patterns).match_file)
 
-    def and_(self, other: Ignore) -> Ignore:
+    def and_(self, other: Callable[[str], bool]) -> Ignore:
         return Ignore(*self._matchers, other)
 
 

@@ -109,10 +109,16 @@ class Env:
         return expand(text, ask, origin)
 
 
+def _not_set(name: str, known: Iterable[str]) -> str:
+    return f"{did_you_mean(name, known).rstrip('?')}; or write $${name} to leave it to the shell there"
+
+
 def _image_only(origin: Origin) -> Callable[[str], str]:
     def ask(name: str) -> str:
         raise ConfigError(
-            f"${{{name}}} is set by the base image only", where=origin, remedy="set it in env, or write the value out"
+            f"${{{name}}} is known only in the image",
+            where=origin,
+            remedy=f"write $${name} to leave it to the shell there",
         )
 
     return ask

@@ -96,7 +96,7 @@ def load(path: Path, *, layer: str, shown: str) -> Tree:
         raise ConfigError(f"is not YAML ({error})", where=shown, remedy="mend it") from error
     if root is None:
         return Tree({}, top)
-    tree = _Grafter(layer, shown).graft(root)
+    tree = _Grafter(layer, shown, text.splitlines()).graft(root)
     if isinstance(tree.value, dict):
         return tree
     if tree.value is None:
@@ -107,9 +107,10 @@ def load(path: Path, *, layer: str, shown: str) -> Tree:
 class _Grafter:
     """Turns PyYAML's nodes into a Tree, with duplicate keys, cycles and explosions refused."""
 
-    def __init__(self, layer: str, shown: str) -> None:
+    def __init__(self, layer: str, shown: str, rows: list[str]) -> None:
         self.layer = layer
         self.shown = shown
+        self.rows = rows
         self.count = 0
         self.open: set[int] = set()
 
@@ -121,6 +122,7 @@ class _Grafter:
         if isinstance(node, yaml.ScalarNode):
             if "\0" in node.value:
                 raise ConfigError("a NUL byte in a value", where=origin, remedy="take it out")
+            self._check_dashes(node)
             empty = not node.style and node.value in _NULLS  # plain: None or "", as the loader is
             return Tree(None if empty else str(node.value), origin)
         if id(node) in self.open:
@@ -130,6 +132,17 @@ class _Grafter:
         value = self._mapping(node) if isinstance(node, yaml.MappingNode) else [self.graft(n) for n in node.value]
         self.open.discard(id(node))
         return Tree(value, origin)
+
+    def _check_dashes(self, node: yaml.ScalarNode) -> None:
+        """To YAML a dash that is indented further than the one before is text of that one."""
+        first, last = node.start_mark.line, node.end_mark.line
+        for number in range(first + 1, last + 1) if not node.style else ():
+            if number < len(self.rows) and self.rows[number].lstrip().startswith("- "):
+                raise ConfigError(
+                    "the dash belongs to the text of the line above",
+                    where=Origin(self.layer, self.shown, number + 1),
+                    remedy="indent it as the one before",
+                )
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Tree]:
         result: dict[str, Tree] = {}

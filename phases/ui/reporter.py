@@ -122,6 +122,11 @@ class HabitatReporter:
 
     def complete_run(self) -> None:
         self.screen.close()
+        failed = [build.name for build in self._builds.values() if build.failed]
+        if failed and self._width:
+            self.screen.line()
+            count = len(self._builds) - len(failed)
+            self.screen.plain(f"{count} of {len(self._builds)} ready; failed: {', '.join(failed)}", "bold red")
 
     # From the engine's side
 

@@ -67,7 +67,7 @@ BROKEN = {
         base_image: debian
         env: USER=me
         """,
-        ":2: env is a value here but a list in phases/system/config.yaml:4: give both the same form",
+        ":2: env is a value here but a list in phases/system/config.yaml:4: write a list, as there",
     ),
     "text-for-number": Broken(
         """
@@ -77,14 +77,14 @@ BROKEN = {
             path: x
             depth: deep
         """,
-        ":5: repos[0].depth: must be a whole number, is text: mend it",
+        ":5: repos[0].depth: must be a whole number, is text: write a number",
     ),
     "list-for-text": Broken(
         """
         base_image:
           - debian
         """,
-        ":1: base_image: must be text, is a list: mend it",
+        ":1: base_image: must be text, is a list: write one value",
     ),
     "duplicate-key": Broken(
         """
@@ -318,7 +318,7 @@ def test_layers_that_disagree_name_both_places(project: Project) -> None:
     project.habitat("layered", "base_image: debian\nsetup:\n  - commands: [true]\n")
     line = (
         "habitats/layered/config.yaml:2: setup is a list here but a mapping in shared/config.yaml:2: "
-        "give both the same form"
+        "write a mapping, as there"
     )
     assert f"broken: {line}\n" in project.doit("list")
     ended = project.doit("final:layered")

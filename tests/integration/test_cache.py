@@ -565,3 +565,14 @@ def test_an_edit_while_a_phase_runs_is_built_by_the_next_run(subject: Subject) -
         subject.path("gate/closed").unlink()
         assert running.end().code == 0
     subject.assert_builds_from("setup", goal="setup")
+
+
+def test_a_failure_before_them_takes_no_verdict_away(project: Project, busybox: str, name: str) -> None:
+    """verify and test leave no image: what they said of the tools snapshot holds while that does."""
+    config = f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo COMMAND}}\n"
+    project.habitat(name, config)
+    assert project.doit(f"final:{name}").code == 0
+    project.habitat(name, config + "repos: [{url: 'file:///nowhere', path: app}]\n")
+    assert project.doit(f"final:{name}").code != 0
+    project.habitat(name, config.replace("COMMAND", "other"))
+    assert project.doit(f"final:{name}").ran == ["final"]

@@ -284,6 +284,23 @@ def test_without_a_command_and_a_terminal_there_is_nothing_to_run(house: House) 
     assert house.state() == "exited"
 
 
+def test_a_start_after_a_change_is_not_kept_up_by_who_is_in_the_old_container(house: House) -> None:
+    house.script(
+        "[ -e /tmp/was ] || { touch /tmp/was; echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; }; echo done\n"
+    )
+    with Running(house.project, house.task) as first:
+        first.wait_for("up\n")
+        house.entry("  command: echo changed\n")
+        second = house.project.doit(house.task)
+        assert second.code == 0, second.out
+        assert "where somebody is at work" in second
+        assert house.state() == "exited"
+        (aside,) = [word for word in second.out.split() if word.startswith(f"{house.container}-2")]
+        docker("exec", aside.rstrip(","), "touch", "/tmp/go")
+        assert first.end().code == 0, first.out
+    assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",")) == "exited"
+
+
 def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -> None:
     house.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"

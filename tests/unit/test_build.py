@@ -285,7 +285,7 @@ def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None
         f"{SOMEWHERE}: the command ended with exit code 3: "
         "mend it and run the same again; log: .stamps/demo/7-setup.log"
     )
-    assert error.output == ("$ echo one", "$ exit 3", "$ echo never", "one")
+    assert error.output == ("$ echo one", "> exit 3", "> echo never", "one")
     assert len(bench.engine.commands) == 1
     assert bench.log == ["$ the command (as root)", "one"]
 
@@ -339,7 +339,7 @@ def test_a_phase_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
         f"{SOMEWHERE}: the command was stopped: setup took longer than 90s: "
         "raise timeouts.setup, or see the log: .stamps/demo/7-setup.log"
     )
-    assert error.output == ("working",)
+    assert error.output == ("$ echo working; sleep 100", "working")
 
 
 def test_a_timeout_is_of_its_phase_alone(tmp_path: Path) -> None:

@@ -33,21 +33,29 @@ CASES = [
         "verify-fs:\n  required: []",
         ":3: verify-fs: unknown key 'required': did you mean 'required_files'?",
     ),
-    ("a list for text", "description: [a]", ":2: description: must be text, is a list: mend it"),
-    ("text for a switch", "debug: maybe", ":2: debug: must be true or false, is text: mend it"),
+    ("a list for text", "description: [a]", ":2: description: must be text, is a list: write one value"),
+    ("text for a switch", "debug: maybe", ":2: debug: must be true or false, is text: write true or false"),
     (
         "text for a number",
         "repos:\n  - {url: u, path: /p, depth: many}",
-        ":3: repos[0].depth: must be a whole number, is text: mend it",
+        ":3: repos[0].depth: must be a whole number, is text: write a number",
     ),
     (
         "text for seconds",
         "entry:\n  startup_delay: soon",
-        ":3: entry.startup_delay: must be a number, is text: mend it",
+        ":3: entry.startup_delay: must be a number, is text: write a number",
     ),
     ("a missing key", "files:\n  - source: a", ":3: files[0]: 'dest' is missing: add it"),
-    ("text for setup", "setup: apt", ":2: setup: must be a mapping or a list, is text: mend it"),
-    ("a list of text for setup", "setup:\n  - apt", ":3: setup[0]: must be a mapping, is text: mend it"),
+    (
+        "text for setup",
+        "setup: apt",
+        ":2: setup: must be a mapping or a list, is text: write root: or user:, and a list of scripts below",
+    ),
+    (
+        "a list of text for setup",
+        "setup:\n  - apt",
+        ":3: setup[0]: must be a mapping, is text: write root: or user:, and a list of scripts below",
+    ),
     ("key twice", "env: []\nenv: []", ":3: key 'env' is given twice (first on line 2): keep one of them"),
     (
         "nested key twice",
@@ -75,7 +83,7 @@ CASES = [
     (
         "a variable of the image",
         "env:\n  - PATH=/x:$PATH\nverify-fs:\n  required_files:\n    - ${PATH}/x",
-        ":6: ${PATH} is set by the base image only: set it in env, or write the value out",
+        ":6: ${PATH} is known only in the image: write $$PATH to leave it to the shell there",
     ),
     (
         "a cycle of variables",
@@ -169,8 +177,26 @@ CASES = [
         ":3: '-x' is no user name: use root, user or a name",
     ),
     # The line of a value in a mapping whose keys are free.
-    ("text for one user's scripts", "setup:\n  root: apt", ":3: setup.root: must be a list, is text: mend it"),
-    ("a list for a duration", "timeouts:\n  setup: [1]", ":3: timeouts.setup: must be text, is a list: mend it"),
+    (
+        "text for one user's scripts",
+        "setup:\n  root: apt",
+        ":3: setup.root: must be a list, is text: write a list, each element after a dash",
+    ),
+    (
+        "a colon in a script",
+        "setup:\n  root:\n    - 'a: b'\n    - echo a: b",
+        ":5: setup.root[1]: must be text, is a mapping: quote it: a colon and a space make a mapping",
+    ),
+    (
+        "a dash too far",
+        "env:\n  - A=1\n    - B=2",
+        ":4: the dash belongs to the text of the line above: indent it as the one before",
+    ),
+    (
+        "a list for a duration",
+        "timeouts:\n  setup: [1]",
+        ":3: timeouts.setup: must be text, is a list: write one value",
+    ),
 ]
 
 
@@ -268,7 +294,7 @@ def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
 def test_layers_that_disagree_name_both_places(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "setup:\n  - commands: [a]\n")
     assert refused(tmp_path, "base_image: debian\nsetup:\n  root: [b]\n") == (
-        f"{FILE}:2: setup is a mapping here but a list in shared/config.yaml:1: give both the same form"
+        f"{FILE}:2: setup is a mapping here but a list in shared/config.yaml:1: write a list, as there"
     )
 
 

@@ -166,6 +166,17 @@ def test_habitat_folders(tmp_path: Path) -> None:
     assert entries(steps) == [(path, "dir", "agent", 0o755) for path in folders.values()]
 
 
+def test_what_is_in_a_volume_is_not_copied(tmp_path: Path) -> None:
+    """Else an agent that writes to its volume would have its own image built again."""
+    write(tmp_path, "habitats/demo/data/log")
+    write(tmp_path, "habitats/demo/note")
+    habitat = load(tmp_path, BASE + "volumes:\n  - {source: ./data, dest: /data}\n")
+    before = p06_files.slice(habitat)
+    assert sorted(before["layers"]["local"]["content"]) == ["", "note"]
+    write(tmp_path, "habitats/demo/data/more", "written by the agent")
+    assert p06_files.slice(load(tmp_path, BASE + "volumes:\n  - {source: ./data, dest: /data}\n")) == before
+
+
 def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/note")
     write(tmp_path, "habitats/demo/run", mode=0o755)

@@ -55,10 +55,10 @@ class Clean(cmd_clean.Clean):
             count = project.count_from(name, None) if dryrun else project.clean_all(name)
             if count:
                 self._tell(name, count, "", dryrun=dryrun)
-            for container in kept:
+            if kept:
                 self.outstream.write(
-                    f"{name}: container {container} stays, with its image; when you need nothing of it: "
-                    f"docker rm {container} && doit clean\n"
+                    f"{name}: kept {', '.join(kept)}, which a person started; "
+                    f"when you need nothing of it: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
 
     def _tell(self, name: str, count: int, which: str, *, dryrun: bool) -> None:

@@ -19,7 +19,9 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
     known = {task.name for task in task_list}
     for name in names:
         if name not in known and "*" not in name:
-            raise InvalidCommand(f"there is no task '{name}': {did_you_mean(name, known)}")
+            near = did_you_mean(name, known)
+            remedy = near if near.startswith("did") else "`doit list --all` shows them all"
+            raise InvalidCommand(f"there is no task '{name}': {remedy}")
 
 
 def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:
