@@ -52,7 +52,9 @@ class FakeContainer:
     execs: list[FakeExec] = field(default_factory=list)
 
     def seen(self) -> Container:
-        return Container(self.id, self.name, self.image, self.running, dict(self.labels), self.command)
+        return Container(
+            self.id, self.name, self.image, self.running, dict(self.labels), self.command, tuple(self.binds)
+        )
 
 
 @dataclass(frozen=True)
@@ -222,10 +224,8 @@ class FakeEngine:
         image_id = self._id_of(image)
         if image_id is None:
             return True
-        if len(self._tags_of(image_id)) > 1 or self._needed(image_id):
+        if self._tags_of(image_id) or self._needed(image_id):
             return False
-        for tag in self._tags_of(image_id):
-            del self._tags[tag]
         self._collect(image_id)
         return True
 
@@ -326,10 +326,10 @@ class FakeEngine:
             and (not label or (key in container.labels and (not has_value or container.labels[key] == value)))
         ]
 
-    def commit(self, container: str, changes: Sequence[str]) -> str:
+    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
         self._record("commit", container)
         found = self._container(container)
-        config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir)
+        config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir, comment=comment)
         image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image)
         for change in changes:
             _apply(image, change)

@@ -20,6 +20,7 @@ from phases.core.build_container import BuildContainer
 from phases.core.engine import LineSplitter
 from phases.core.errors import (
     CommandFailed,
+    Conflict,
     EngineError,
     PathsMissing,
     PhaseTimeout,
@@ -191,6 +192,12 @@ class _Bench:
                 where=step.origin,
                 remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self.work.shown_log}",
                 output=[*_command_lines(step), *rows],
+            ) from error
+        except Conflict as error:
+            raise StepError(
+                f"the build container had ended before {step.what}",
+                where=step.origin,
+                remedy=f"see what an earlier command does to its main process; log: {work.shown_log}",
             ) from error
         finally:
             out.close()

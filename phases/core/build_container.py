@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from phases.core.archive import Archive
 from phases.core.errors import EngineError
+from phases.core.snapshots import COMMENT
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +37,11 @@ class BuildContainer:
         self._id = ""
         self._running = False
         self._outbox: Archive | None = None
-        self._made: set[str] = set()  # folders in the outbox that were not there before
+        self._made: dict[str, int] = {}  # folders in the outbox that were not there before, and their modes
+        self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
         self._found: set[str] = set()  # folders that are there
-        self._files = dict(work.known_files.get(image, {}))
+        known = work.known_files.get(image, {})
+        self._files = {path: data for path, data in known.items() if not self._mounted(path)}
 
     def _open(self) -> str:
         if not self._id:
@@ -82,18 +85,23 @@ class BuildContainer:
 
         A folder that is there keeps its mode, and its owner unless `adopt`.
         """
+        if any(dest == link or dest.startswith(f"{link}/") for link in self._links):
+            self._flush()
         outbox = self._outbox = self._outbox or Archive()
         for path in self._missing_above(dest):
             outbox.add(path, "dir", 0o755, owner)
-            self._made.add(path)
+            self._made[path] = 0o755
         if kind == "dir":
             there = self._before(dest)
-            if there and (there.link or (there.is_dir and not adopt)):
+            is_dir = dest in self._made or (there is not None and there.is_dir)
+            if (there and there.link) or (is_dir and not adopt):
                 return
-            if there and there.is_dir:
-                mode = there.mode
+            if is_dir:
+                mode = there.mode if there else self._made[dest]
             else:
-                self._made.add(dest)
+                self._made[dest] = mode
+        elif kind == "link":
+            self._links.add(dest)
         outbox.add(dest, kind, mode, owner, source, content, target)
         self._files.pop(dest, None)
         if kind == "file" and source is None:
@@ -123,6 +131,7 @@ class BuildContainer:
             with self._outbox as outbox:
                 self._outbox = None
                 self._made.clear()
+                self._links.clear()
                 self._engine.put(self._open(), "/", outbox.finish())
 
     # Commands, and the end
@@ -149,6 +158,10 @@ class BuildContainer:
     def commit(self, changes: Sequence[str]) -> str:
         """The id of the image that it becomes."""
         self._flush()
-        image = self._engine.commit(self._open(), changes)
-        self._work.known_files[image] = self._files
+        image = self._engine.commit(self._open(), changes, COMMENT)
+        self._work.known_files[image] = {path: data for path, data in self._files.items() if not self._mounted(path)}
         return image
+
+    def _mounted(self, path: str) -> bool:
+        """Whether what is at `path` is a volume's, and not the image's."""
+        return any(path == bind.dest or path.startswith(f"{bind.dest}/") for bind in self._work.binds)

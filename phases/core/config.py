@@ -7,6 +7,7 @@ an earlier one. Every error names the file and line it came from.
 from __future__ import annotations
 
 import math
+import os
 import posixpath
 import re
 from pathlib import Path
@@ -211,11 +212,16 @@ class _Resolver:
         shown = self._one_line(self._text(text, *path), origin)
         layer = next(layer for layer in self.layers if layer.name == origin.layer)
         candidates = [layer.folder / shown, self.root / shown]
-        if shown.startswith(("/", "~")):
-            candidates = [Path(shown).expanduser()]
-        for candidate in candidates:
-            if candidate.exists():
-                return candidate, shown, True
+        try:
+            if shown.startswith(("/", "~")):
+                candidates = [Path(shown).expanduser()]
+            found = next((candidate for candidate in candidates if candidate.exists()), None)
+        except (OSError, RuntimeError) as error:  # a name too long, a user whose home nobody knows
+            raise ConfigError(
+                f"{path[0]}: {shown[:80]!r} is no path ({error})", where=origin, remedy="mend it"
+            ) from error
+        if found:
+            return found, shown, True
         if must_exist:
             looked = " nor ".join(
                 str(c.relative_to(self.root) if c.is_relative_to(self.root) else c) for c in candidates
@@ -309,6 +315,7 @@ class _Resolver:
         origin = self.at("tests", i)
         if not source.is_file():
             raise ConfigError(f"tests: {shown} is not a file", where=origin, remedy="name a script")
+        source = Path(os.path.normpath(source))
         layer = next(layer for layer in self.layers if layer.name == origin.layer)
         inside = source.is_relative_to(layer.folder)
         place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"

@@ -123,6 +123,7 @@ class DockerEngine:
             command=tuple(config.get("Cmd") or ()),
             user=config.get("User") or "",
             workdir=config.get("WorkingDir") or "",
+            comment=found.get("Comment") or "",
         )
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
@@ -175,6 +176,9 @@ class DockerEngine:
     def remove_image(self, image: str) -> bool:
         try:
             with _translated(f"removing image {image[:19]}"):
+                # By its id the engine would remove an image with one tag as well, and with it the tag.
+                if cast("Any", self._api).inspect_image(image).get("RepoTags"):
+                    return False
                 self._api.remove_image(image)
         except NotFound:
             return True
@@ -249,6 +253,11 @@ class DockerEngine:
             bool(found["State"]["Running"]),
             found["Config"].get("Labels") or {},
             tuple(found["Config"].get("Cmd") or ()),
+            tuple(
+                Bind(mount["Source"], mount["Destination"], not mount["RW"])
+                for mount in found.get("Mounts") or ()
+                if mount["Type"] == "bind"
+            ),
         )
 
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
@@ -266,9 +275,9 @@ class DockerEngine:
         ]
         return [container for container in found if container.name.startswith(name_prefix)]
 
-    def commit(self, container: str, changes: Sequence[str]) -> str:
+    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
         with _translated("committing the snapshot"):
-            return str(self._api.commit(container, changes=list(changes))["Id"])
+            return str(self._api.commit(container, changes=list(changes), message=comment)["Id"])
 
     # Inside a container
 

@@ -6,6 +6,7 @@ contract suite runs on both. Every method raises EngineError or one of its kinds
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
@@ -30,7 +31,7 @@ class Image:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What an image gives its containers. env: name to value."""
+    """What an image gives its containers. env: name to value; comment: what its commit was given."""
 
     id: str
     env: Mapping[str, str] = field(default_factory=dict)
@@ -38,6 +39,7 @@ class ImageConfig:
     command: tuple[str, ...] = ()
     user: str = ""
     workdir: str = ""
+    comment: str = ""
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,7 @@ class Container:
     running: bool
     labels: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
+    binds: tuple[Bind, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ class Engine(Protocol):
         """Take a tag away, and its image with the last one, unless something rests on it or uses it."""
 
     def remove_image(self, image: str) -> bool:
-        """Remove an image that has no tag; False if something rests on it or uses it."""
+        """Remove an image, unless it has a tag, or something rests on it or uses it: then False."""
 
     def create(
         self,
@@ -140,7 +143,7 @@ class Engine(Protocol):
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
         """Running or not, those with the label (`key` or `key=value`) and the prefix."""
 
-    def commit(self, container: str, changes: Sequence[str]) -> str:
+    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
         """changes: Dockerfile instructions for the image's config. Returns the id of an image without a tag.
 
         Where neither ENTRYPOINT nor CMD names anything, the container's command stays.
@@ -194,6 +197,12 @@ class Engine(Protocol):
         """The last lines of what its main process printed."""
 
 
+_ENDS = re.compile(rb"\r\n|\r|\n")
+
+# Bytes after which a line is cut: what never ends one is not for reading.
+_LONGEST = 65536
+
+
 class LineSplitter:
     """Cuts a stream of bytes into lines for `on_line`; a carriage return ends a line too, since
     progress bars are lines that repeat.
@@ -201,14 +210,27 @@ class LineSplitter:
 
     def __init__(self, on_line: OnLine) -> None:
         self._on_line = on_line
-        self._rest = b""
+        self._rest: list[bytes] = []
+        self._length = 0
+        self._ended_by_return = False
 
     def feed(self, data: bytes) -> None:
-        *whole, self._rest = (self._rest + data).replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-        for line in whole:
-            self._on_line(line.decode(errors="replace"))
+        if data.startswith(b"\n") and self._ended_by_return:
+            data = data[1:]
+        self._ended_by_return = data.endswith(b"\r")
+        first, *others = _ENDS.split(data)
+        self._rest.append(first)
+        self._length += len(first)
+        for line in others:
+            self._end()
+            self._rest, self._length = [line], len(line)
+        if self._length > _LONGEST:
+            self._end()
+
+    def _end(self) -> None:
+        self._on_line(b"".join(self._rest).decode(errors="replace"))
+        self._rest, self._length = [], 0
 
     def close(self) -> None:
-        if self._rest:
-            self._on_line(self._rest.decode(errors="replace"))
-            self._rest = b""
+        if self._length:
+            self._end()

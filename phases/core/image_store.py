@@ -54,6 +54,10 @@ class ImageStore:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
         self._inventory.refresh()
         for image in self._inventory.all():
-            if not image.tags and image.labels.get(snapshots.LABEL_NAME) == name:
+            if image.tags or image.labels.get(snapshots.LABEL_NAME) != name:
+                continue
+            # The label is inherited by what a person commits or builds from a snapshot; the comment is not.
+            config = self._engine.image_config(image.id)
+            if config and config.comment == snapshots.COMMENT:
                 self._engine.remove_image(image.id)
         self._inventory.refresh()

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 from phases.core import config, events, slices, snapshots
 from phases.core.build import carry_out
 from phases.core.engine import Bind
-from phases.core.errors import HabitatError, state_error
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.core.work import Work
 from phases.protocol import slug
-from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, phases_of
+from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, named, phases_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,6 +63,8 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, Phase] = {}
+        #: Of each start under way, what is to be done when it ends, however it does.
+        self.open_ends: dict[str, Callable[[], None]] = {}
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
@@ -115,12 +117,25 @@ class Project:
     def _assess(self, name: str) -> Assessment:
         habitat = self.habitat(name)
         if not habitat.has_dockerfile:
-            base_id = self.inventory.id_of(habitat.base_image)
+            base_id = self._base_id(habitat)
             if base_id != habitat.base_id:
                 habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self._hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
+
+    def _base_id(self, habitat: Habitat) -> str | None:
+        """The id of the base image; where that is gone, of the one that was built on: it didn't move."""
+        try:
+            found = self.inventory.id_of(habitat.base_image)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            raise ConfigError(
+                f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
+            ) from error
+        built = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, named("base")))
+        return found or (built.labels.get(snapshots.LABEL_PARENT) if built else None)
 
     def _hash(self, habitat: Habitat, phase: Phase) -> str:
         """The hash of a phase's slice. Only base's can change in a run: its image may be pulled."""
@@ -154,6 +169,7 @@ class Project:
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
         habitat = self.habitat(name)
+        self._check_before(name, phase)
         self._running[name] = phase
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
@@ -161,16 +177,36 @@ class Project:
             parent = self._parent(name, phase)
             image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
             self._publish(name, phase, image)
-            built = Built(self.assess(name).hashes[phase.NAME], parent, time.monotonic() - started)
+            built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
         except HabitatError:
             # Not when a signal ends it: `close` is to say where that was.
             del self._running[name]
             self.stamps.drop(snapshots.task_name(phase, name))
+            self.release(name)
             raise
         del self._running[name]
+        if phase is PHASES[-1]:
+            self.release(name)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
         return built
+
+    def _check_before(self, name: str, phase: Phase) -> None:
+        """What a phase is built on must be what the config says now: its labels will say so for good.
+
+        doit has seen to that, unless another run built in between, or it was told to run one task alone.
+        """
+        stale = self.assess(name).stale
+        for before in self.phases(name):
+            if before is phase:
+                return
+            if before.NAME in stale:
+                self.release(name)
+                raise HabitatError(
+                    f"{before.NAME} has to run first ({stale[before.NAME]})",
+                    where=f"{name}: {phase.NAME}",
+                    remedy="run the same command again, without --single",
+                )
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
         """Take the habitat's lock, if this run doesn't have it, and see what happened before that."""
@@ -188,6 +224,9 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
+        # Who waits for one lock holds no other, or two runs could wait for each other.
+        for other in [held for held in self._locks if held not in self._running]:
+            self.release(other)
         lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
         lock.acquire(on_wait)
 
@@ -199,6 +238,8 @@ class Project:
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
         at = dict(self._running)
+        for leave in [self.open_ends.pop(name) for name in list(self.open_ends)]:
+            leave()
         for name in at:
             self.engine.remove(self.build_container(name))
         for name in list(self._locks):
@@ -263,8 +304,7 @@ class Project:
 
         In this order, a kill at any point leaves what is either right or known to be invalid.
         """
-        phases = self.phases(name)
-        later = phases[phases.index(phase) + 1 :]
+        later = self._from(name, phase)[1:]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
         self.store.withdraw(name, later)
@@ -289,18 +329,24 @@ class Project:
         ours = self.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
         return sorted(c.name for c in ours if c.name != self.build_container(name))
 
+    def _from(self, name: str, first: Phase) -> tuple[Phase, ...]:
+        """A phase and what rests on it. What a Dockerfile that is gone has left rests on nothing any
+        more, and so goes with the first phase.
+        """
+        phases = self.phases(name)
+        rest = phases[phases.index(first) :]
+        return rest if first is not phases[0] or first is PHASES[0] else (*rest, PHASES[0])
+
     def count_from(self, name: str, first: Phase | None) -> int:
         """How many images cleaning from `first` on would remove; None for everything."""
-        phases = self.phases(name)
-        return self.store.count(name, phases[phases.index(first) :] if first else PHASES)
+        return self.store.count(name, self._from(name, first) if first else PHASES)
 
     def clean_from(self, name: str, first: Phase) -> int:
         """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
 
         Returns how many images there were.
         """
-        phases = self.phases(name)
-        gone = phases[phases.index(first) :]
+        gone = self._from(name, first)
         with self._cleaning(name):
             count = self.store.withdraw(name, gone)
             self.store.sweep(name)

@@ -64,6 +64,12 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         container = _container(project, habitat)
         join(container.id)
     own = 0
+
+    def leave() -> None:
+        with presence.leaving() as alone:
+            _leave(project, habitat.name, container, alone=alone, own=own)
+
+    project.open_ends[name] = leave
     try:
         _await_init(project, habitat, container)
         own = 1  # a command that a signal interrupts still runs in the container, and ends with it
@@ -73,8 +79,8 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         own = 0
         raise _ended(project, habitat, container) or error from error
     finally:
-        with presence.leaving() as alone:
-            _leave(project, habitat.name, container, alone=alone, own=own)
+        if project.open_ends.pop(name, None):
+            leave()
     return code
 
 
@@ -101,7 +107,8 @@ def _container(project: Project, habitat: Habitat) -> Container:
             f"the container name {name} is taken by a container of somebody else",
             remedy=f"rename that one: docker rename {name} OTHER",
         )
-    if found and (found.image != image.id or found.command != _main_process(habitat)):
+    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)))
+    if found and (found.image, found.command, set(found.binds)) != as_now:
         _keep(project, habitat.name, found)
         found = None
     fresh = found is None

@@ -27,6 +27,9 @@ LABEL_PARENT = "habitat.parent"
 LABEL_CREATED = "habitat.created"
 LABEL_SECONDS = "habitat.seconds"
 
+#: On every image that is committed here, and on none that is made from it.
+COMMENT = "snapshot of a habitat"
+
 
 def repository(habitat: str) -> str:
     return f"habitat-{habitat}"

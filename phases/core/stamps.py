@@ -69,7 +69,7 @@ class Stamps:
             record = json.loads(path.read_text())
         except FileNotFoundError:
             return {}
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             return self._damaged(path, str(error))
         return record if _well_formed(record) else self._damaged(path, "it has another form")
 

@@ -25,6 +25,7 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Far above any config a person writes, far below what aliases of aliases grow to.
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000
+_MAX_DEPTH = 50
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
@@ -125,6 +126,8 @@ class _Grafter:
             self._check_dashes(node)
             empty = not node.style and node.value in _NULLS  # plain: None or "", as the loader is
             return Tree(None if empty else str(node.value), origin)
+        if len(self.open) > _MAX_DEPTH:
+            raise ConfigError("values are nested too deep", where=origin, remedy="write it flatter")
         if id(node) in self.open:
             raise ConfigError("an alias contains itself", where=origin, remedy="write the value out")
         self.open.add(id(node))

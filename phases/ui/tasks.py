@@ -90,7 +90,7 @@ def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
 
 def _safe(name: str) -> str:
     """doit refuses = in a task's name; a folder called so is reported as broken, under this name."""
-    return name.replace("=", "-")
+    return name.replace("=", "%3D")
 
 
 def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) -> dict[str, Any]:

@@ -238,6 +238,25 @@ def test_an_image_in_use_is_not_removed(lab: Lab) -> None:
     assert lab.engine.image_config(made) is None
 
 
+def test_an_image_with_a_tag_is_not_removed_by_its_id(lab: Lab) -> None:
+    made = lab.image("one")
+    assert lab.engine.remove_image(made) is False
+    assert lab.engine.image_config(lab.tag("one")) is not None
+
+
+def test_the_comment_of_a_commit_is_its_own(lab: Lab) -> None:
+    """Unlike a label, which what is made from the image inherits."""
+    first = lab.engine.commit(lab.container(), [], "a comment")
+    config = lab.engine.image_config(first)
+    assert config is not None
+    assert config.comment == "a comment"
+    lab.engine.tag(first, lab.tag("first"))
+    container = lab.engine.create(first, f"{lab.names}-second", IDLE)
+    second = lab.engine.image_config(lab.commit(container))
+    assert second is not None
+    assert second.comment == ""
+
+
 def test_an_image_that_another_was_made_from_is_not_removed(lab: Lab) -> None:
     lower = lab.image("lower")
     container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)

@@ -459,6 +459,21 @@ def test_a_copy_that_the_engine_refuses_is_told_with_its_phase(bench: Bench) -> 
     )
 
 
+def test_a_folder_that_was_put_before_keeps_its_owner_and_mode(bench: Bench) -> None:
+    secret = Entry("/opt/s", "dir", "root", 0o700, SOMEWHERE)
+    again = Entry("/opt/s", "dir", "ada", 0o755, SOMEWHERE)
+    node = bench.files(Put((secret,)), Put((again,))).nodes["/opt/s"]
+    assert (node.uid, node.mode) == (0, 0o700)
+
+
+def test_a_link_that_was_put_before_is_followed(bench: Bench) -> None:
+    real = Entry("/opt/real", "dir", "root", 0o755, SOMEWHERE)
+    link = Entry("/opt/cur", "link", "root", 0o777, SOMEWHERE, target="real")
+    file = Entry("/opt/cur/f", "file", "root", 0o644, SOMEWHERE, content=b"x")
+    files = bench.files(Put((real, link)), Put((file,)))
+    assert files.nodes["/opt/real/f"].content == b"x"
+
+
 # What must be there
 
 

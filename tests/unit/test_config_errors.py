@@ -188,6 +188,16 @@ CASES = [
         ":5: setup.root[1]: must be text, is a mapping: quote it: a colon and a space make a mapping",
     ),
     (
+        "nested too deep",
+        f"env: {'[' * 60}{']' * 60}",
+        ":2: values are nested too deep: write it flatter",
+    ),
+    (
+        "a home nobody knows",
+        "files:\n  - {source: ~nobody-here/x, dest: /x}",
+        ":3: files: '~nobody-here/x' is no path (Could not determine home directory.): mend it",
+    ),
+    (
         "a dash too far",
         "env:\n  - A=1\n    - B=2",
         ":4: the dash belongs to the text of the line above: indent it as the one before",

@@ -17,7 +17,7 @@ from phases.core import events
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError
 from phases.core.locks import BuildLock
 from phases.core.project import Project
-from phases.core.snapshots import task_name
+from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
@@ -364,14 +364,64 @@ def test_what_a_killed_run_left_is_swept(site: Site) -> None:
     site.build(until="users")
     build_container = site.project.build_container("demo")
     site.engine.create("habitat-demo:2-users", build_container, ("x",))
-    left = site.engine.add_image(labels={"habitat.name": "demo"})
-    others = site.engine.add_image(labels={"habitat.name": "other"})
+    left = site.engine.add_image(labels={"habitat.name": "demo"}, comment=COMMENT)
+    others = site.engine.add_image(labels={"habitat.name": "other"}, comment=COMMENT)
     nobodys = site.engine.add_image()
+    persons = site.engine.add_image(labels={"habitat.name": "demo"})  # a docker commit of the habitat's container
     site.build()
     assert site.engine.container(build_container) is None
     assert site.engine.image_config(left) is None
     assert site.engine.image_config(others) is not None
     assert site.engine.image_config(nobodys) is not None
+    assert site.engine.image_config(persons) is not None
+
+
+def test_a_tag_of_a_persons_own_keeps_a_replaced_image(site: Site) -> None:
+    site.build()
+    site.engine.tag("habitat-demo:final", "mine:1")
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: other}\n")
+    assert site.build() == ["final"]
+    assert site.engine.image_config("mine:1") is not None
+
+
+def test_nothing_is_built_on_what_the_config_does_not_say(site: Site) -> None:
+    """Another run built in between, or doit was told to run one task alone: the labels would lie."""
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("echo other"))
+    project = site.run_anew()
+    before = site.engine.images()
+    with pytest.raises(HabitatError, match="setup has to run first") as caught:
+        project.build("demo", named("final"))
+    assert caught.value.remedy == "run the same command again, without --single"
+    assert site.engine.images() == before
+
+
+def test_who_waits_for_a_lock_holds_no_other(site: Site) -> None:
+    """Two runs that build the same two habitats, each in its own order, would wait for ever."""
+    write(site.root, "habitats/second/config.yaml", "base_image: base:1\n")
+    project = site.run_anew()
+    project.build("demo", named("base"))
+    project.build("second", named("base"))
+    other = Project(site.root, lambda: site.engine)
+    waited: list[events.Event] = []
+    other.bus.subscribe(waited.append)
+    other.build("demo", named("users"))
+    other.close()
+    assert [event for event in waited if isinstance(event, events.Notice)] == []
+
+
+def test_a_base_image_that_was_removed_has_not_moved(site: Site) -> None:
+    site.build()
+    site.engine.untag("base:1")
+    assert site.build() == []
+
+
+def test_what_a_dockerfile_left_goes_with_the_first_phase(site: Site) -> None:
+    write(site.root, "habitats/demo/Dockerfile", "FROM base:1\n")
+    site.build()
+    (site.root / "habitats/demo/Dockerfile").unlink()
+    site.build()
+    assert not any(tag.endswith("0-dockerfile") for image in site.engine.images() for tag in image.tags)
 
 
 def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
