@@ -65,7 +65,7 @@ class HabitatReporter:
             phase = phase_named(kind)
             if phase and (name not in goals or phase.ID > goals[name].ID):
                 goals[name] = phase
-        self._builds = {name: _Build(name, goal) for name, goal in goals.items()}
+        self._builds = {name: _Build(name, goals[name]) for name in sorted(goals)}
         self._width = max(map(len, goals)) if len(goals) > 1 else 0
 
     def get_status(self, task: Any) -> None:
