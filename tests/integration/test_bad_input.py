@@ -585,7 +585,7 @@ def test_a_volume_whose_source_vanishes_is_told(workshop: tuple[Workshop, str]) 
 def test_a_taken_container_name_is_told_and_the_container_left_alone(workshop: tuple[Workshop, str]) -> None:
     bench, base = workshop
     bench.config(base + "entry:\n  command: echo ran\n")
-    taken = docker("container", "create", "--name", f"habitat-{bench.name}", PREFIX + "-busybox:1", "true")
+    taken = docker("container", "create", "--name", f"habitat-{bench.name}", BUSYBOX, "true")
     started = bench.project.doit(f"start:{bench.name}")
     assert started.code != 0
     assert started.out.splitlines()[-1] == (
