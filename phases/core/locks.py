@@ -73,6 +73,10 @@ class BuildLock:
         self._file = file
         return waited
 
+    @property
+    def held(self) -> bool:
+        return self._file is not None
+
     def release(self) -> None:
         if self._file:
             self._file.truncate(0)

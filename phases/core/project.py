@@ -165,28 +165,40 @@ class Project:
 
         Another run may be building the same habitat: then this waits, and looks again.
         """
+        # From here on, so that no other thread takes its lock for one that nobody needs. Not taken back
+        # when a signal ends it: `close` is to say where that was.
+        with self._guard:
+            self._running[name] = phase
+        try:
+            built = self._build(name, phase)
+        except HabitatError:
+            self._done(name, release=True)
+            raise
+        self._done(name, release=phase is PHASES[-1])
+        return built
+
+    def _done(self, name: str, *, release: bool) -> None:
+        with self._guard:
+            del self._running[name]
+        if release:
+            self.release(name)
+
+    def _build(self, name: str, phase: Phase) -> Built:
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
         habitat = self.habitat(name)
         self._check_before(name, phase)
-        self._running[name] = phase
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
         try:
             parent = self._parent(name, phase)
             image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
             self._publish(name, phase, image)
-            built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
         except HabitatError:
-            # Not when a signal ends it: `close` is to say where that was.
-            del self._running[name]
             self.stamps.drop(snapshots.task_name(phase, name))
-            self.release(name)
             raise
-        del self._running[name]
-        if phase is PHASES[-1]:
-            self.release(name)
+        built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
         return built
@@ -201,7 +213,6 @@ class Project:
             if before is phase:
                 return
             if before.NAME in stale:
-                self.release(name)
                 raise HabitatError(
                     f"{before.NAME} has to run first ({stale[before.NAME]})",
                     where=f"{name}: {phase.NAME}",
@@ -225,15 +236,17 @@ class Project:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
         # Who waits for one lock holds no other, or two runs could wait for each other.
-        for other in [held for held in self._locks if held not in self._running]:
-            self.release(other)
-        lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
+        with self._guard:
+            for other in [held for held in self._locks if held not in self._running]:
+                self.release(other)
+            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
         lock.acquire(on_wait)
 
     def release(self, name: str) -> None:
         """Let other runs build the habitat."""
-        if lock := self._locks.pop(name, None):
-            lock.release()
+        with self._guard:
+            if lock := self._locks.pop(name, None):
+                lock.release()
 
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
@@ -241,7 +254,9 @@ class Project:
         for leave in [self.open_ends.pop(name) for name in list(self.open_ends)]:
             leave()
         for name in at:
-            self.engine.remove(self.build_container(name))
+            # One that still waits for the lock has no container; there may be one of who holds it.
+            if name in self._locks and self._locks[name].held:
+                self.engine.remove(self.build_container(name))
         for name in list(self._locks):
             self.release(name)
         return [snapshots.task_name(phase, name) for name, phase in at.items()]

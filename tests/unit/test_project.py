@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import subprocess
 import sys
@@ -408,6 +409,50 @@ def test_who_waits_for_a_lock_holds_no_other(site: Site) -> None:
     other.build("demo", named("users"))
     other.close()
     assert [event for event in waited if isinstance(event, events.Notice)] == []
+
+
+def test_a_build_keeps_its_lock_while_another_begins_beside_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With -n: the second one begins when the first has its lock but hasn't begun its phase."""
+    write(site.root, "habitats/second/config.yaml", "base_image: base:1\n")
+    project = site.run_anew()
+    sweep = project.store.sweep
+    held: list[bool] = []
+
+    def meanwhile(name: str) -> None:
+        sweep(name)
+        if name == "demo":
+            project.build("second", named("base"))
+            held.append(is_locked(site.root / ".stamps/demo/lock"))
+
+    monkeypatch.setattr(project.store, "sweep", meanwhile)
+    project.build("demo", named("base"))
+    assert held == [True]
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
+
+
+def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> None:
+    project = site.run_anew()
+    lock = BuildLock(site.root / ".stamps/demo/lock")
+    lock.acquire(lambda _: None)
+    theirs = site.engine.create("base:1", project.build_container("demo"), ("x",))
+    waiting = threading.Thread(target=project.build, args=("demo", named("base")), daemon=True)
+    waiting.start()
+    deadline = time.monotonic() + 10
+    while not site.notices():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    project.close()
+    assert site.engine.container(theirs) is not None
+    lock.release()
+    waiting.join(10)
 
 
 def test_a_base_image_that_was_removed_has_not_moved(site: Site) -> None:
