@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import FromDockerfile
+from phases.protocol import FromDockerfile, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
@@ -19,7 +19,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"context": trees.identity(habitat.context)}
+    return {"context": trees.identity(habitat.context), **secrets_slice(habitat, NAME)}
 
 
 def plan(habitat: Habitat) -> list[Step]:

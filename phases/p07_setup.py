@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Run
+from phases.protocol import Run, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
@@ -18,7 +18,8 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"commands": [{"script": command.script, "user": command.user} for command in habitat.setup]}
+    commands = [{"script": command.script, "user": command.user} for command in habitat.setup]
+    return {"commands": commands, **secrets_slice(habitat, NAME)}
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
-from phases.protocol import Put, Run, folder
+from phases.protocol import SECRETS_FOLDER, Put, Run, folder, secrets_slice
 
 if TYPE_CHECKING:
-    from phases.core.model import Habitat
+    from phases.core.model import Habitat, RepoClone
     from phases.protocol import Json, Step
 
 ID = 8
@@ -19,8 +20,16 @@ SNAPSHOT = True
 # WORKDIR may be cloned into although the habitat's folder is in it already, so the repository is
 # cloned beside, moved in, and its files written without -f: git refuses to replace a file that is
 # there and differs. --depth is repeated for a ref that the clone didn't bring.
+#
+# A token goes to the URL's own host and to no other, wherever that redirects; the empty helper takes
+# away those of the image, of which one may write down what it hears. Given before the command, both
+# are in no file.
 _CLONE = r"""
-url=$1 path=$2 branch=$3 ref=$4 depth=$5
+url=$1 path=$2 branch=$3 ref=$4 depth=$5 host=$6
+if [ -n "$host" ]; then
+    helper='!token() { test "$1" = get && echo "username=$GIT_USER" && echo "password=$(cat "$GIT_TOKEN")"; }; token'
+    git() { command git -c credential.helper= -c "credential.$host.helper=$helper" "$@"; }
+fi
 command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
 case $path in "~"*) path=$HOME${path#"~"} ;; esac
 if [ -e "$path/.git" ]; then
@@ -49,6 +58,10 @@ _REMEDIES = {
     128: "check url, branch and ref, and that the container can reach and may read the repository",
 }
 
+# What GitHub calls whoever comes with a token; other hosts take any name, or have one of their own,
+# which then stands in the URL.
+_LOGIN = "x-access-token"
+
 
 def slice(habitat: Habitat) -> Json:
     return {
@@ -63,7 +76,8 @@ def slice(habitat: Habitat) -> Json:
                 "url": repo.url,
             }
             for repo in habitat.repos
-        ]
+        ],
+        **secrets_slice(habitat, NAME),
     }
 
 
@@ -80,14 +94,34 @@ def plan(habitat: Habitat) -> list[Step]:
                 _CLONE,
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
-                args=(repo.url, repo.path, repo.branch, repo.ref, depth),
+                args=(repo.url, repo.path, repo.branch, repo.ref, depth, _host(repo)),
                 workdir="/",
-                env={"GIT_TERMINAL_PROMPT": "0"},
+                env={"GIT_TERMINAL_PROMPT": "0", **_credential(repo)},
                 remedies=_REMEDIES,
+                known_hosts=repo.known_hosts,
             ),
         ]
         steps += [
-            Run(user, command.script, command.origin, f"setup of {repo.path}", workdir=repo.path)
+            Run(
+                user,
+                command.script,
+                command.origin,
+                f"setup of {repo.path}",
+                workdir=repo.path,
+                known_hosts=repo.known_hosts,
+            )
             for command in repo.setup
         ]
     return steps
+
+
+def _host(repo: RepoClone) -> str:
+    """Where the token goes: `https://HOST` or `https://HOST:PORT`, "" where there is none."""
+    return f"https://{urlsplit(repo.url).netloc.rpartition('@')[2]}" if repo.token else ""
+
+
+def _credential(repo: RepoClone) -> dict[str, str]:
+    if not repo.token:
+        return {}
+    user = urlsplit(repo.url).username or _LOGIN
+    return {"GIT_USER": user, "GIT_TOKEN": f"{SECRETS_FOLDER}/{repo.token}"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import Configure, Put, Run, copies
+from phases.protocol import Configure, Put, Run, copies, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.errors import Origin
@@ -33,7 +33,8 @@ def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
             layer.name: {"content": trees.identity(tree), "dest": dest} for layer, dest, tree, _ in _toolboxes(habitat)
-        }
+        },
+        **secrets_slice(habitat, NAME),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import Put, Run, copies
+from phases.protocol import Put, Run, copies, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat, Layer, TestScript
@@ -37,6 +37,7 @@ def slice(habitat: Habitat) -> Json:
     return {
         "helpers": {layer.name: trees.identity(tree) for layer, tree in _helpers(habitat)},
         "tests": [{"content": _script(test).identity(), "script": test.dest} for test in habitat.tests],
+        **secrets_slice(habitat, NAME),
     }
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.trees import Item
 
+#: Where commands find their secrets, each a file: a tmpfs, which no image has.
+SECRETS_FOLDER = "/run/secrets"
+
 #: A slice: what JSON can say.
 Json: TypeAlias = Any
 
@@ -31,7 +34,9 @@ class FromImage:
 
 @dataclass(frozen=True)
 class FromDockerfile:
-    """Start from what a Dockerfile builds. context: all that it sees, the Dockerfile included."""
+    """Start from what a Dockerfile builds. context: all that it sees, the Dockerfile included, but for
+    the phase's secrets.
+    """
 
     context: tuple[Item, ...]
 
@@ -42,7 +47,8 @@ class Run:
 
     user: a name of the image; args: $1, $2, … of the script, so that no value is ever spliced into
     it; workdir: "" for the image's own; what: how a person would call it; remedies: what to do
-    about an exit code that is known to mean something.
+    about an exit code that is known to mean something; known_hosts: of the host, where the script may
+    use the host's SSH agent.
     """
 
     user: str
@@ -53,6 +59,7 @@ class Run:
     workdir: str = ""
     env: dict[str, str] = field(default_factory=dict)
     remedies: dict[int, str] = field(default_factory=dict)
+    known_hosts: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -148,6 +155,14 @@ def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
     """Configure.env for those of `names` that the habitat sets."""
     env = habitat.env
     return {name: (env.values[name], env.origin(name)) for name in names if name in env.values}
+
+
+def secrets_slice(habitat: Habitat, phase: str) -> Json:
+    """The part of a slice that says which secrets a phase's commands see; nothing where they see none.
+    Their values are in no slice, nor where they come from: another token builds the same.
+    """
+    secrets = [{"name": s.name, "variable": s.variable} for s in habitat.secrets_of(phase)]
+    return {"secrets": secrets} if secrets else {}
 
 
 def folder(dest: str, owner: str, origin: Origin) -> Entry:

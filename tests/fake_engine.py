@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import posixpath
 import re
 import shlex
 import tarfile
@@ -19,13 +20,15 @@ from typing import IO, TYPE_CHECKING
 from fake_files import Files
 from fake_shell import Shell, Sleeping
 
-from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, Stat
+from phases.core import secrets
+from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Stat, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine import OnLine, OnPull
+    from phases.core.secrets import Value
 
 
 @dataclass
@@ -47,6 +50,9 @@ class FakeContainer:
     binds: tuple[Bind, ...]
     workdir: str
     files: Files
+    tmpfs: str = ""
+    confinement: Confinement = UNCONFINED
+    memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec] = field(default_factory=list)
@@ -66,6 +72,7 @@ class Command:
     user: str
     workdir: str
     env: Mapping[str, str]
+    stdin: bytes = b""
 
     @property
     def _operands(self) -> tuple[str, ...]:
@@ -176,9 +183,9 @@ class FakeEngine:
         self._images[image.config.id] = image
         self._tags[reference] = image.config.id
 
-    def build(self, context: IO[bytes], on_line: OnLine) -> str:
+    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
-        self._record("build")
+        self._record("build", *(value.name for value in secrets))
         files = Files()
         files.unpack("/", context)
         dockerfile = files.find("/Dockerfile")
@@ -248,14 +255,15 @@ class FakeEngine:
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        binds: Sequence[Bind] = (),
-        workdir: str = "",
+        mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
+        confinement: Confinement = UNCONFINED,
     ) -> str:
         self._record("create", image, name)
         found = self._image(image)
         if any(container.name == name for container in self._containers.values()):
             raise Conflict(f"creating container {name}: the name is already in use")
+        binds = tuple(mount for mount in mounts if isinstance(mount, Bind))
         for bind in binds:
             if not Path(bind.source).exists():
                 raise EngineError(f"bind source path does not exist: {bind.source}")
@@ -266,9 +274,11 @@ class FakeEngine:
             command=tuple(command),
             env={**found.config.env, **(env or {})},
             labels={**found.labels, **(labels or {})},
-            binds=tuple(binds),
-            workdir=workdir or found.config.workdir,
+            binds=binds,
+            workdir=found.config.workdir,
             files=found.files.copy(),
+            tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
+            confinement=confinement,
         )
         self._containers[container.id] = container
         return container.id
@@ -300,6 +310,7 @@ class FakeEngine:
         self._record("stop", container)
         if found := self._find(container):
             found.running = False
+            found.memory.clear()
 
     def remove(self, container: str) -> None:
         self._record("remove", container)
@@ -348,12 +359,13 @@ class FakeEngine:
         user: str = "",
         workdir: str = "",
         env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
         on_output: Callable[[bytes, bool], None] | None = None,
         timeout: float | None = None,
     ) -> int:
         self._record("execute", container, user, *argv)
         found = self._running(container)
-        command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}))
+        command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         self.commands.append(command)
         try:
             return self._run(command, on_output or (lambda *_: None), patience=timeout)
@@ -383,6 +395,11 @@ class FakeEngine:
     @staticmethod
     def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         container, argv = command.container, command.argv
+        if command.script == secrets._RECEIVE:
+            path, owner, size = command.args
+            assert container.tmpfs == posixpath.dirname(path)
+            container.memory[path] = (owner, command.stdin[: int(size)])
+            return 0
         shell = Shell(
             container.files,
             {**container.env, **command.env},
@@ -393,6 +410,8 @@ class FakeEngine:
             command.args,
             patience,
             {bind.dest: bind.source for bind in container.binds},
+            command.stdin,
+            {path: data for path, (_, data) in container.memory.items()},
         )
         if command.script:
             return shell.run(command.script, errexit="-e" in argv)

@@ -14,10 +14,9 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from phases.core import events, sources
+from phases.core import events, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer
-from phases.core.engine import LineSplitter
 from phases.core.errors import (
     CommandFailed,
     Conflict,
@@ -27,6 +26,8 @@ from phases.core.errors import (
     StepError,
     state_error,
 )
+from phases.core.secrets import variables
+from phases.core.ssh_agent import AgentRelay
 from phases.core.variables import in_image
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import (
@@ -95,6 +96,8 @@ class _Bench:
         self._deadline = time.monotonic() + timeout if timeout else None
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
+        self._agent: AgentRelay | None = None
+        self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
         if parent:
             self._start_from(parent)
 
@@ -134,7 +137,9 @@ class _Bench:
             for configure in self._configures:
                 for name, (template, origin) in configure.env.items():
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
-            self._container = BuildContainer(self.work, self.image.id, env)
+            if self._lender:
+                self._agent = AgentRelay(self._lender.origin)
+            self._container = BuildContainer(self.work, self.image.id, env, self._agent.bind if self._agent else None)
         return self._container
 
     @property
@@ -142,6 +147,8 @@ class _Bench:
         return Accounts(self.container.read)
 
     def clear(self) -> None:
+        if self._agent:
+            self._agent.close()
         if self._container:
             self._container.remove()
 
@@ -175,14 +182,19 @@ class _Bench:
             self._line(line, show=work.habitat.debug)
 
         self._write(f"$ {step.what} (as {step.user})")
-        out, err = LineSplitter(on_line), LineSplitter(on_line)
+        out, err = work.masked(on_line), work.masked(on_line)
+        env, secret = step.env | variables(work.secrets), work.secrets
+        if step.known_hosts:
+            env |= ssh_agent.ENV
+            secret = (*secret, ssh_agent.known_hosts(step.known_hosts, step.origin))
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
         try:
             code = self.container.execute(
                 ("/bin/sh", "-e", "-c", "--", step.script, "sh", *step.args),
                 user=step.user,
                 workdir=self.accounts.expand(step.workdir or self.image.workdir, step.user, step.origin),
-                env=step.env,
+                env=env,
+                secret=secret,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
                 timeout=left,
             )

@@ -10,15 +10,19 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING, Any
 
+from phases.core import secrets
 from phases.core.archive import Archive
+from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import EngineError
 from phases.core.snapshots import COMMENT
+from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from phases.core.engine import Engine, Stat
+    from phases.core.secrets import Value
     from phases.core.work import Work
 
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
@@ -27,10 +31,12 @@ IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait
 
 
 class BuildContainer:
-    """env: of the image to be; it is baked in. Call `remove` in any case."""
+    """env: of the image to be; it is baked in; agent: the host's SSH agent. Call `remove` in any case."""
 
-    def __init__(self, work: Work, image: str, env: Mapping[str, str]) -> None:
+    def __init__(self, work: Work, image: str, env: Mapping[str, str], agent: Bind | None = None) -> None:
         self._work = work
+        self._agent = agent
+        self._given: tuple[str, tuple[Value, ...]] = ("", ())  # secrets, and the user who can read them
         self._engine: Engine = work.engine
         self._image = image
         self._env = env
@@ -43,11 +49,18 @@ class BuildContainer:
         known = work.known_files.get(image, {})
         self._files = {path: data for path, data in known.items() if not self._mounted(path)}
 
+    @property
+    def _mounts(self) -> list[Bind | Tmpfs]:
+        mounts: list[Bind | Tmpfs] = [*self._work.binds]
+        if self._work.secrets or self._agent:
+            mounts.append(Tmpfs(SECRETS_FOLDER))
+        return [*mounts, self._agent] if self._agent else mounts
+
     def _open(self) -> str:
         if not self._id:
             name = self._work.container_name
             self._engine.remove(name)
-            self._id = self._engine.create(self._image, name, IDLE, env=self._env, binds=self._work.binds)
+            self._id = self._engine.create(self._image, name, IDLE, env=self._env, mounts=self._mounts)
         return self._id
 
     def remove(self) -> None:
@@ -136,14 +149,19 @@ class BuildContainer:
 
     # Commands, and the end
 
-    def execute(self, argv: Sequence[str], **how: Any) -> int:
-        """As Engine.execute. What was known of the files is not any more."""
+    def execute(self, argv: Sequence[str], *, user: str, secret: tuple[Value, ...] = (), **how: Any) -> int:
+        """As Engine.execute; `user`, and nobody else, can read what is `secret`. What was known of the
+        files is not known any more.
+        """
         self._flush()
         if not self._running:
             self._start()
+        if secret and self._given != (user, secret):
+            secrets.deliver(self._engine, self._id, secret, user)
+            self._given = (user, secret)
         self._found.clear()
         self._files.clear()
-        return self._engine.execute(self._id, argv, **how)
+        return self._engine.execute(self._id, argv, user=user, **how)
 
     def _start(self) -> None:
         try:

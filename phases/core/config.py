@@ -13,16 +13,19 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import schema, yamltree
+from phases.core import engine_socket, schema, yamltree
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import (
+    NETWORKS,
     Command,
     EntryPoint,
     FileCopy,
     Habitat,
     Layer,
+    Limits,
     Mount,
     RepoClone,
+    Secret,
     TestScript,
 )
 from phases.core.variables import Env
@@ -40,6 +43,17 @@ SYSTEM_FOLDER = Path(__file__).resolve().parent.parent / "system"
 
 _USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+# The name of a file below /run/secrets; a dot at the beginning is for what is ours there.
+_SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+# What an engine takes at least.
+_LEAST_MEMORY = 6 << 20
+_UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+#: The phases that run commands of a person's, which secrets can be for.
+SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
+
 _DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?", re.ASCII)
 
 
@@ -101,6 +115,14 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
     return over
 
 
+def size(text: str) -> int:
+    """Bytes of "512m", "4g", "1.5GiB", 0 of ""; raises ValueError."""
+    match = _BYTES.fullmatch(text.strip() or "0")
+    if not match:
+        raise ValueError(text)
+    return int(float(match[1]) * _UNITS[match[2].lower()])
+
+
 def duration(text: str) -> float:
     """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
     match = _DURATION.fullmatch(text.strip())
@@ -147,6 +169,8 @@ class _Resolver:
         self.layers = tuple(
             Layer(layer.name, layer.folder, layer.shown, self.env.get(name)) for name, layer in dests.items()
         )
+        # A later layer's secret of the same name takes the place of an earlier one's.
+        self.secrets = {entry.name: self._secret(i, entry) for i, entry in enumerate(config.secrets)}
         return Habitat(
             name=self.name,
             folder=folder,
@@ -157,6 +181,7 @@ class _Resolver:
             env=self.env,
             files=tuple(self._file(i, entry) for i, entry in enumerate(config.files)),
             volumes=tuple(self._volume(i, entry) for i, entry in enumerate(config.volumes)),
+            secrets=tuple(self.secrets.values()),
             setup=tuple(self._setup(config.setup)),
             repos=tuple(self._repo(i, entry) for i, entry in enumerate(config.repos)),
             required=tuple(self._required()),
@@ -165,6 +190,8 @@ class _Resolver:
                 self._text(config.entry.init_command, "entry", "init_command"),
                 self._delay(config.entry.startup_delay),
                 self._text(config.entry.command, "entry", "command"),
+                self._network(config.entry.network),
+                self._limits(config.entry.limits),
             ),
             debug=config.debug,
             timeouts=self._timeouts(),
@@ -246,6 +273,12 @@ class _Resolver:
                 f"mode {entry.mode!r} is not octal", where=self.at("files", i, "mode"), remedy="write it like 0644"
             )
         source, shown, _ = self._outside(entry.source, "files", i, "source")
+        if any(secret.file and secret.file.resolve() == source.resolve() for secret in self.secrets.values()):
+            raise ConfigError(
+                f"files: {shown} holds a secret, and would be in the image",
+                where=self.at("files", i, "source"),
+                remedy="take it off the list; commands find it below /run/secrets",
+            )
         return FileCopy(
             source=source,
             shown=shown,
@@ -264,7 +297,44 @@ class _Resolver:
             raise ConfigError(
                 "a volume's dest can't begin with ~", where=self.at(*where), remedy="write the whole path"
             )
-        return Mount(source, shown, dest, entry.readonly, present, self.at("volumes", i))
+        socket = engine_socket.within(source) if present else None
+        if socket and not entry.gives_root_on_the_host:
+            raise ConfigError(
+                f"volumes: {shown} holds the engine's socket {socket}: whoever has that is root on this machine",
+                where=self.at("volumes", i, "source"),
+                remedy="leave it out, or say `gives_root_on_the_host: true`",
+            )
+        return Mount(source, shown, dest, entry.readonly, present, self.at("volumes", i), engine_socket=bool(socket))
+
+    def _secret(self, i: int, entry: schema.Secret) -> Secret:
+        def wrong(what: str, remedy: str, *key: str) -> ConfigError:
+            return ConfigError(f"secret {entry.name!r} {what}", where=self.at("secrets", i, *key), remedy=remedy)
+
+        if not _SECRET.fullmatch(entry.name):
+            raise wrong("is no name for a file", "use letters, digits, _ . and -", "name")
+        if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
+            raise wrong("must come from one place", "write one of env, file and command")
+        if not entry.phases and not entry.start:
+            raise wrong("is for nobody", "name phases, or say start: true")
+        for phase in entry.phases:
+            if phase not in SECRET_PHASES:
+                raise wrong(f"is for {phase!r}, which runs no commands", did_you_mean(phase, SECRET_PHASES), "phases")
+        for key in ("env", "variable"):
+            word = getattr(entry, key)
+            if word and not _VARIABLE.fullmatch(word):
+                raise wrong(f"has {word!r}, which is no variable", "write its name, without a $", key)
+        file = self._outside(entry.file, "secrets", i, "file", must_exist=False)[0] if entry.file else None
+        return Secret(
+            name=entry.name,
+            env=entry.env,
+            file=file,
+            command=entry.command,
+            phases=tuple(entry.phases),
+            start=entry.start,
+            variable=entry.variable,
+            optional=entry.optional,
+            origin=self.at("secrets", i),
+        )
 
     def _setup(self, setup: schema.Setup) -> Iterable[Command]:
         """In order. In the map form root comes first, then USER, then others by name, so that the
@@ -303,7 +373,32 @@ class _Resolver:
             owner=owner,
             setup=tuple(self._commands(user, entry.setup, "repos", i, "setup")),
             origin=origin,
+            token=self._token(i, entry, words["url"]),
+            known_hosts=self._known_hosts(i, entry),
         )
+
+    def _token(self, i: int, entry: schema.Repo, url: str) -> str:
+        """The secret that a repository is fetched with. It goes nowhere but to the URL's own host."""
+        if not entry.token:
+            return ""
+        where = self.at("repos", i, "token")
+        able = [secret.name for secret in self.secrets.values() if "repos" in secret.phases]
+        if entry.token not in able:
+            remedy = did_you_mean(entry.token, able) if able else "add one to secrets:, with phases: [repos]"
+            raise ConfigError(f"there is no secret '{entry.token}' for repos", where=where, remedy=remedy)
+        if not url.startswith("https://"):
+            raise ConfigError("a token is sent by HTTPS only", where=where, remedy="use the repository's https:// URL")
+        return entry.token
+
+    def _known_hosts(self, i: int, entry: schema.Repo) -> Path | None:
+        if not entry.ssh_agent:
+            if entry.known_hosts:
+                where = self.at("repos", i, "known_hosts")
+                raise ConfigError("known_hosts is for SSH", where=where, remedy="say ssh_agent: true as well")
+            return None
+        if entry.known_hosts:
+            return self._outside(entry.known_hosts, "repos", i, "known_hosts")[0]
+        return Path("~/.ssh/known_hosts").expanduser()
 
     def _required(self) -> Iterable[tuple[str, Origin]]:
         for i, text in enumerate(self.config.verify_fs.required_files):
@@ -326,6 +421,27 @@ class _Resolver:
             where = self.at("entry", "startup_delay")
             raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy="write seconds, from 0 on")
         return seconds
+
+    def _network(self, network: str) -> str:
+        if network and network not in NETWORKS:
+            where = self.at("entry", "network")
+            raise ConfigError(f"network is {network!r}", where=where, remedy=f"write {' or '.join(NETWORKS)}")
+        return network or NETWORKS[0]
+
+    def _limits(self, limits: schema.Limits) -> Limits:
+        where = ("entry", "limits")
+        try:
+            memory = size(limits.memory)
+        except ValueError:
+            remedy = "write it like 512m or 4g"
+            raise ConfigError(f"{limits.memory!r} is no size", where=self.at(*where, "memory"), remedy=remedy) from None
+        if 0 < memory < _LEAST_MEMORY:
+            raise ConfigError("memory is too little to run in", where=self.at(*where, "memory"), remedy="give it 6m")
+        if not 0 <= limits.cpus < math.inf:
+            raise ConfigError(f"cpus is {limits.cpus:g}", where=self.at(*where, "cpus"), remedy="write it like 1.5")
+        if limits.pids < 0:
+            raise ConfigError(f"pids is {limits.pids}", where=self.at(*where, "pids"), remedy="write it like 4096")
+        return Limits(memory, limits.cpus, limits.pids)
 
     def _timeouts(self) -> dict[str, float]:
         result = {}

@@ -7,15 +7,20 @@ import os
 import shutil
 import subprocess
 import tempfile
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from phases.core.engine import LineSplitter
 from phases.core.errors import EngineError
+from phases.core.masking import Mask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from phases.core.engine import OnLine
+    from phases.core.secrets import Value
 
 
 @dataclass(frozen=True)
@@ -58,16 +63,28 @@ def _has_buildkit(program: str) -> bool:
         return False
 
 
-def build(command: DockerCommand, context: IO[bytes], on_line: OnLine) -> str:
+@contextmanager
+def _in_memory(value: Value) -> Iterator[str]:
+    """The path of a file that is on no disk, for a process that we start."""
+    descriptor = os.memfd_create(value.name)
+    try:
+        os.write(descriptor, value.data)
+        yield f"/proc/{os.getpid()}/fd/{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
+def build(command: DockerCommand, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
     """Build the Dockerfile in the tar `context`, a real file. Returns the image's id; raises
     EngineError when the build fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as files:
         id_file = Path(folder) / "id"
         plain = ["--progress=plain"] if command.buildkit else []
-        argv = [command.program, "build", "--iidfile", str(id_file), *plain, "-"]
+        given = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
+        argv = [command.program, "build", "--iidfile", str(id_file), *plain, *given, "-"]
         env = {**os.environ, "DOCKER_BUILDKIT": "1" if command.buildkit else "0", "DOCKER_CLI_HINTS": "false"}
-        splitter = LineSplitter(on_line)
+        splitter = LineSplitter(on_line, Mask(value.data for value in secrets))
         try:
             process = subprocess.Popen(argv, stdin=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
         except OSError as error:

@@ -19,9 +19,10 @@ import docker.errors
 import requests
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
+from docker.utils.socket import STDERR, frames_iter
 
 from phases.core import docker_command
-from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, Stat
+from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Stat, Tmpfs
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -30,9 +31,13 @@ if TYPE_CHECKING:
     from docker.api import APIClient
 
     from phases.core.engine import OnLine, OnPull
+    from phases.core.secrets import Value
 
 # Seconds the engine may take to answer a request. Commits of gigabytes take a while.
 _PATIENCE = 600
+
+# Everybody may pass through, and find what he knows the name of.
+_TMPFS = "mode=0711,size=64m"
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
@@ -138,9 +143,12 @@ class DockerEngine:
                     event.get("id", ""), event.get("status", ""), detail.get("current") or 0, detail.get("total") or 0
                 )
 
-    def build(self, context: IO[bytes], on_line: OnLine) -> str:
-        if command := docker_command.find():
-            return docker_command.build(command, context, on_line)
+    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+        command = docker_command.find()
+        if secrets and not (command and command.buildkit):
+            raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
+        if command:
+            return docker_command.build(command, context, on_line, secrets)
         return self._build_by_api(context, on_line)
 
     def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:
@@ -196,11 +204,15 @@ class DockerEngine:
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        binds: Sequence[Bind] = (),
-        workdir: str = "",
+        mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
+        confinement: Confinement = UNCONFINED,
     ) -> str:
-        mounts = [docker.types.Mount(bind.dest, bind.source, type="bind", read_only=bind.readonly) for bind in binds]
+        binds = [
+            docker.types.Mount(mount.dest, mount.source, type="bind", read_only=mount.readonly)
+            for mount in mounts
+            if isinstance(mount, Bind)
+        ]
         with _translated(f"creating container {name}"):
             made = self._api.create_container(
                 image,
@@ -210,9 +222,16 @@ class DockerEngine:
                 entrypoint=[],
                 environment=dict(env or {}),
                 labels=dict(labels or {}),
-                working_dir=workdir or None,
                 hostname=hostname or None,
-                host_config=self._api.create_host_config(mounts=mounts),
+                host_config=self._api.create_host_config(
+                    mounts=binds,
+                    tmpfs={mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
+                    network_mode=None if confinement.network else "none",
+                    security_opt=None if confinement.privileges else ["no-new-privileges"],
+                    mem_limit=confinement.memory or None,
+                    nano_cpus=round(confinement.cpus * 1e9) or None,
+                    pids_limit=confinement.pids or None,
+                ),
             )
         return str(made["Id"])
 
@@ -289,6 +308,7 @@ class DockerEngine:
         user: str = "",
         workdir: str = "",
         env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
         on_output: Callable[[bytes, bool], None] | None = None,
         timeout: float | None = None,
     ) -> int:
@@ -303,20 +323,24 @@ class DockerEngine:
         watchdog = threading.Timer(timeout, kill) if timeout is not None else None
         with _translated("running a command"):
             made = self._api.exec_create(
-                container, list(argv), user=user or "0", workdir=workdir or None, environment=dict(env or {})
+                container,
+                list(argv),
+                user=user or "0",
+                workdir=workdir or None,
+                environment=dict(env or {}),
+                stdin=bool(stdin),
             )
             if watchdog:
                 watchdog.start()
-            stream: Any = self._api.exec_start(made["Id"], stream=True, demux=True)
             try:
-                for out, err in stream:
-                    for data, is_err in ((out, False), (err, True)):
+                with _attached(self._api.exec_start(made["Id"], socket=True)) as stream:
+                    stream.sendall(stdin)
+                    for kind, data in cast("Any", frames_iter)(stream, tty=False):
                         if data and on_output:
-                            on_output(data, is_err)
+                            on_output(data, kind == STDERR)
             finally:
                 if watchdog:
                     watchdog.cancel()
-                _close(stream)
             if expired.is_set():
                 raise PhaseTimeout("timed out")
             return _exit_code(self._api.exec_inspect(made["Id"]))
@@ -426,12 +450,14 @@ class _TtyExec:
         self._response.close()
 
 
-def _close(stream: Any) -> None:
-    """Give back the connection of a command's output, which docker-py leaves open."""
-    # The other side may have closed it already; one over SSH can't be.
-    with contextlib.suppress(OSError, docker.errors.DockerException):
-        stream.close()
-    stream._response.close()  # noqa: SLF001
+@contextmanager
+def _attached(sock: Any) -> Iterator[Any]:
+    """The bare socket of a command, whose connection docker-py leaves open."""
+    try:
+        yield getattr(sock, "_sock", sock)
+    finally:
+        sock._response.close()  # noqa: SLF001
+        sock.close()
 
 
 def _nothing_there(error: EngineError) -> bool:

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import IO
 
+    from phases.core.masking import Mask
+    from phases.core.secrets import Value
+
     #: Called with one line of output, without its newline.
     OnLine = Callable[[str], None]
     #: Called with a layer's id, what happens to it, and bytes done and in all (0 where unknown).
@@ -65,6 +68,29 @@ class Bind:
 
 
 @dataclass(frozen=True)
+class Tmpfs:
+    """A folder that is in memory only, gone when the container stops, and in no commit."""
+
+    dest: str
+
+
+@dataclass(frozen=True)
+class Confinement:
+    """What holds a container in. privileges: whether its programs may gain some, as sudo does;
+    network: whether it has any; memory: bytes; pids: processes and threads; 0 is no limit.
+    """
+
+    privileges: bool = True
+    network: bool = True
+    memory: int = 0
+    cpus: float = 0
+    pids: int = 0
+
+
+UNCONFINED = Confinement()
+
+
+@dataclass(frozen=True)
 class Stat:
     """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute."""
 
@@ -101,8 +127,9 @@ class Engine(Protocol):
 
     def pull(self, reference: str, on_pull: OnPull) -> None: ...
 
-    def build(self, context: IO[bytes], on_line: OnLine) -> str:
-        """Build the Dockerfile at the root of the tar `context`. Returns the image's id; raises
+    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+        """Build the Dockerfile at the root of the tar `context`. secrets: for its
+        `RUN --mount=type=secret,id=NAME`, masked in the output. Returns the image's id; raises
         EngineError with the output when the build fails.
         """
 
@@ -122,9 +149,9 @@ class Engine(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        binds: Sequence[Bind] = (),
-        workdir: str = "",
+        mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
+        confinement: Confinement = UNCONFINED,
     ) -> str:
         """A container of root's, not started; the image's entrypoint is set aside. Returns its id."""
 
@@ -157,10 +184,12 @@ class Engine(Protocol):
         user: str = "",
         workdir: str = "",
         env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
         on_output: Callable[[bytes, bool], None] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Run a command to its end. on_output: gets chunks, and whether they are of stderr.
+        """Run a command to its end. stdin: what it can read before it prints anything; no end of
+        file comes after it. on_output: gets chunks, and whether they are of stderr.
 
         Returns its exit code; 126 or 127 where there is no such user, folder or program. timeout:
         seconds, after which the container is killed and PhaseTimeout raised.
@@ -205,16 +234,22 @@ _LONGEST = 65536
 
 class LineSplitter:
     """Cuts a stream of bytes into lines for `on_line`; a carriage return ends a line too, since
-    progress bars are lines that repeat.
+    progress bars are lines that repeat. mask: hides what is secret before it is cut.
     """
 
-    def __init__(self, on_line: OnLine) -> None:
+    def __init__(self, on_line: OnLine, mask: Mask | None = None) -> None:
         self._on_line = on_line
+        self._mask = mask
         self._rest: list[bytes] = []
         self._length = 0
         self._ended_by_return = False
 
     def feed(self, data: bytes) -> None:
+        self._cut(self._mask.feed(data) if self._mask else data)
+
+    def _cut(self, data: bytes) -> None:
+        if not data:
+            return
         if data.startswith(b"\n") and self._ended_by_return:
             data = data[1:]
         self._ended_by_return = data.endswith(b"\r")
@@ -232,5 +267,7 @@ class LineSplitter:
         self._rest, self._length = [], 0
 
     def close(self) -> None:
+        if self._mask:
+            self._cut(self._mask.flush())
         if self._length:
             self._end()

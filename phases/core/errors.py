@@ -3,7 +3,7 @@
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
     ├── StateError             something under .stamps/ can't be read or written
-    ├── BusyError              somebody else is at it
+    ├── SecretError            a secret can't be had on this host
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
     │   ├── PhaseTimeout       the phase took longer than its config allows
@@ -82,7 +82,7 @@ class StateError(HabitatError):
     pass
 
 
-class BusyError(HabitatError):
+class SecretError(HabitatError):
     pass
 
 

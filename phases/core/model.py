@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
 
+#: What `entry.network` may be. A mapping is kept free for a list of hosts that may be reached.
+NETWORKS = ("bridge", "none")
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -47,13 +50,35 @@ class FileCopy:
 
 @dataclass(frozen=True)
 class Mount:
-    """An element of `volumes:`. present: false for an optional one that this host doesn't have."""
+    """An element of `volumes:`. present: false for an optional one that this host doesn't have;
+    engine_socket: whether the engine can be commanded through it, which makes one root on the host.
+    """
 
     source: Path
     shown: str
     dest: str
     readonly: bool
     present: bool
+    origin: Origin
+    engine_socket: bool = False
+
+
+@dataclass(frozen=True)
+class Secret:
+    """An element of `secrets:`. Its value comes from `env`, `file` or `command`, whichever is not empty.
+
+    phases: whose commands see it; start: whether the running habitat does; variable: the environment
+    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it.
+    """
+
+    name: str
+    env: str
+    file: Path | None
+    command: str
+    phases: tuple[str, ...]
+    start: bool
+    variable: str
+    optional: bool
     origin: Origin
 
 
@@ -68,7 +93,10 @@ class Command:
 
 @dataclass(frozen=True)
 class RepoClone:
-    """An element of `repos:`. depth: commits, 0 for all; setup: scripts run as owner in path."""
+    """An element of `repos:`. depth: commits, 0 for all; setup: scripts run as owner in path; token:
+    the name of the secret that HTTPS asks for, "" for none; known_hosts: the host keys to trust where
+    the host's SSH agent is to be used, None where it isn't.
+    """
 
     url: str
     path: str
@@ -78,6 +106,8 @@ class RepoClone:
     owner: str
     setup: tuple[Command, ...]
     origin: Origin
+    token: str = ""
+    known_hosts: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -92,12 +122,23 @@ class TestScript:
 
 
 @dataclass(frozen=True)
+class Limits:
+    """What a running habitat may take. memory: bytes; pids: processes and threads; 0 is no limit."""
+
+    memory: int = 0
+    cpus: float = 0
+    pids: int = 0
+
+
+@dataclass(frozen=True)
 class EntryPoint:
-    """How the habitat runs. startup_delay: seconds."""
+    """How the habitat runs. startup_delay: seconds; network: one of NETWORKS."""
 
     init_command: str = ""
     startup_delay: float = 0
     command: str = ""
+    network: str = "bridge"
+    limits: Limits = field(default_factory=Limits)
 
 
 @dataclass(frozen=True)
@@ -117,6 +158,7 @@ class Habitat:
     env: Env
     files: tuple[FileCopy, ...] = ()
     volumes: tuple[Mount, ...] = ()
+    secrets: tuple[Secret, ...] = ()
     setup: tuple[Command, ...] = ()
     repos: tuple[RepoClone, ...] = ()
     required: tuple[tuple[str, Origin], ...] = ()
@@ -159,26 +201,33 @@ class Habitat:
 
         config.yaml is ours, not the Dockerfile's: a new description must not build the image again.
         """
-        return tuple(trees.walk(self.folder, trees.dockerignore(self.folder).also("/config.yaml")))
+        return self._copied(self.folder, trees.dockerignore(self.folder).also("/config.yaml"))
 
     def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
         if not layer.folder.is_dir():
             return ()
-        mounted = {
-            v.source.relative_to(layer.folder).as_posix() for v in self.volumes if v.source.is_relative_to(layer.folder)
-        }
         # What is in a volume belongs to whoever writes there, and is no part of any image.
-        ignore = self.ignore.also(*OWN_PHASE).and_(lambda path: path.removesuffix("/") in mounted)
+        mounted = trees.naming(layer.folder, (volume.source for volume in self.volumes))
+        ignore = self.ignore.also(*OWN_PHASE).and_(mounted)
         if layer.name == "local" and self.has_dockerfile:
             ignore = ignore.and_(trees.dockerignore(self.folder))
-        return tuple(trees.walk(layer.folder, ignore))
+        return self._copied(layer.folder, ignore)
 
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
         """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
         folder = layer.folder / name
-        return tuple(trees.walk(folder, self.ignore)) if folder.is_dir() else ()
+        return self._copied(folder, self.ignore) if folder.is_dir() else ()
 
     def tree(self, copy: FileCopy) -> tuple[Item, ...]:
         """What an element of `files:` copies; a named file is copied even if .habignore names it."""
-        return tuple(trees.walk(copy.source, self.ignore))
+        return self._copied(copy.source, self.ignore)
+
+    def _copied(self, root: Path, ignore: Ignore) -> tuple[Item, ...]:
+        """A tree that goes into an image, and so without the files that hold secrets."""
+        secret = trees.naming(root, (secret.file for secret in self.secrets if secret.file))
+        return tuple(trees.walk(root, ignore.and_(secret)))
+
+    def secrets_of(self, phase: str) -> tuple[Secret, ...]:
+        """What the commands of a phase may read."""
+        return tuple(secret for secret in self.secrets if phase in secret.phases)

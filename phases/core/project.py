@@ -17,6 +17,7 @@ from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence
+from phases.core.secrets import Vault
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.core.work import Work
@@ -54,6 +55,7 @@ class Project:
         self.root = root
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
+        self.vault = Vault(root)
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
@@ -284,6 +286,7 @@ class Project:
             log=self.log_path(habitat.name, phase),
             container_name=self.build_container(habitat.name),
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
+            secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
         )
 

@@ -6,20 +6,29 @@ import os
 import re
 import shlex
 import time
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events, snapshots
 from phases.core.build_container import IDLE
+from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.masking import Mask
 from phases.core.project import binds_of
+from phases.core.secrets import deliver, variables
+from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from phases.core.engine import Container, Engine, Exec
     from phases.core.model import Habitat
     from phases.core.project import Project
+    from phases.core.secrets import Value
 
 #: Marks the container of `start`, and says whose it is.
 LABEL_RUN = "habitat.run"
+
+#: Says what holds it in: engines tell the same limits in different words.
+LABEL_CONFINEMENT = "habitat.confinement"
 
 # Words that a shell would leave as they are; anything else needs one.
 _PLAIN = re.compile(r"[\w@%+=:,./\s-]+", re.ASCII)
@@ -40,8 +49,8 @@ class Terminal(Protocol):
     def interactive(self) -> bool:
         """Whether there is a terminal to hand over."""
 
-    def hand_over(self, process: Exec) -> None:
-        """Connect the terminal to the command until it ends."""
+    def hand_over(self, process: Exec, mask: Mask) -> None:
+        """Connect the terminal to the command until it ends. mask: for what is shown."""
 
     def write(self, data: bytes, is_err: bool) -> None:
         """Pass on what a command printed."""
@@ -59,6 +68,8 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     """
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
+    _warn_of_engine(project, habitat)
+    secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
     with presence.entering() as join:
         container = _container(project, habitat)
@@ -71,9 +82,10 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
 
     project.open_ends[name] = leave
     try:
+        deliver(project.engine, container.id, secrets, habitat.user)
         _await_init(project, habitat, container)
         own = 1  # a command that a signal interrupts still runs in the container, and ends with it
-        code = _run_command(project, habitat, container, terminal)
+        code = _run_command(project, habitat, container, terminal, secrets)
         own = 0
     except EngineError as error:
         own = 0
@@ -82,6 +94,20 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         if project.open_ends.pop(name, None):
             leave()
     return code
+
+
+def _warn_of_engine(project: Project, habitat: Habitat) -> None:
+    for volume in habitat.volumes:
+        if volume.engine_socket:
+            text = f"{volume.shown} gives {habitat.name} the engine: whatever runs in it can be root on this machine"
+            project.bus.emit(events.Notice(habitat.name, text, warning=True))
+
+
+def _confinement(habitat: Habitat) -> Confinement:
+    """What holds an agent in: no way to more privileges than USER's, and what the config says."""
+    entry = habitat.entry
+    limits = asdict(entry.limits)
+    return Confinement(privileges=False, network=entry.network != "none", **limits)
 
 
 def _leave(project: Project, habitat: str, container: Container, *, alone: bool, own: int) -> None:
@@ -107,8 +133,10 @@ def _container(project: Project, habitat: Habitat) -> Container:
             f"the container name {name} is taken by a container of somebody else",
             remedy=f"rename that one: docker rename {name} OTHER",
         )
-    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)))
-    if found and (found.image, found.command, set(found.binds)) != as_now:
+    confinement = _confinement(habitat)
+    held = " ".join(f"{key}={value:g}" for key, value in asdict(confinement).items())
+    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), held)
+    if found and (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now:
         _keep(project, habitat.name, found)
         found = None
     fresh = found is None
@@ -117,9 +145,10 @@ def _container(project: Project, habitat: Habitat) -> Container:
             snapshots.final_tag(habitat.name),
             name,
             _main_process(habitat),
-            labels={LABEL_RUN: habitat.name},
-            binds=binds_of(habitat),
+            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: held},
+            mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER)),
             hostname=habitat.name[:63],
+            confinement=confinement,
         )
         found = engine.container(name)
         assert found, "a container just made is there"
@@ -144,7 +173,7 @@ def _keep(project: Project, habitat: str, old: Container) -> None:
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
     project.engine.rename(old.id, aside)
-    text = f"{old.name} was made from an older image: kept as {aside}"
+    text = f"{old.name} was made from an older image or config: kept as {aside}"
     if old.running and project.engine.running_execs(old.id):
         text += ", where somebody is at work"
     else:
@@ -189,7 +218,9 @@ def _ended(project: Project, habitat: Habitat, container: Container) -> StartErr
     )
 
 
-def _run_command(project: Project, habitat: Habitat, container: Container, terminal: Terminal) -> int:
+def _run_command(
+    project: Project, habitat: Habitat, container: Container, terminal: Terminal, secrets: tuple[Value, ...]
+) -> int:
     command = habitat.entry.command
     if not command and not terminal.interactive:
         project.bus.emit(events.Notice(habitat.name, "there is no entry.command and no terminal: nothing to run"))
@@ -198,24 +229,52 @@ def _run_command(project: Project, habitat: Habitat, container: Container, termi
     project.bus.emit(events.Handover(habitat.name, on=True))
     try:
         run = _interactively if terminal.interactive else _streamed
-        return run(project.engine, habitat, container, argv, terminal)
+        return run(project.engine, habitat, container, argv, terminal, secrets)
     finally:
         project.bus.emit(events.Handover(habitat.name, on=False))
 
 
-def _streamed(engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal) -> int:
-    return engine.execute(container.id, argv, user=habitat.user, workdir=habitat.workdir, on_output=terminal.write)
+def _streamed(
+    engine: Engine,
+    habitat: Habitat,
+    container: Container,
+    argv: tuple[str, ...],
+    terminal: Terminal,
+    secrets: tuple[Value, ...],
+) -> int:
+    masks = {is_err: Mask(value.data for value in secrets) for is_err in (False, True)}
+
+    def show(data: bytes, is_err: bool) -> None:
+        if data:
+            terminal.write(data, is_err)
+
+    code = engine.execute(
+        container.id,
+        argv,
+        user=habitat.user,
+        workdir=habitat.workdir,
+        env=variables(secrets),
+        on_output=lambda data, is_err: show(masks[is_err].feed(data), is_err),
+    )
+    for is_err, mask in masks.items():
+        show(mask.flush(), is_err)
+    return code
 
 
 def _interactively(
-    engine: Engine, habitat: Habitat, container: Container, argv: tuple[str, ...], terminal: Terminal
+    engine: Engine,
+    habitat: Habitat,
+    container: Container,
+    argv: tuple[str, ...],
+    terminal: Terminal,
+    secrets: tuple[Value, ...],
 ) -> int:
-    env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ}
+    env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | variables(secrets)
     process = engine.execute_tty(
         container.id, argv, user=habitat.user, workdir=habitat.workdir, env=env, size=terminal.size
     )
     try:
-        terminal.hand_over(process)
+        terminal.hand_over(process, Mask((value.data for value in secrets), keep_width=True))
         return process.exit_code()
     finally:
         process.close()

@@ -38,6 +38,20 @@ class Volume(_Keys, kw_only=True, frozen=True):
     dest: str
     readonly: bool = False
     optional: bool = False
+    gives_root_on_the_host: bool = False
+
+
+class Secret(_Keys, kw_only=True, frozen=True):
+    """Something that commands may read and no image may hold; it comes from one of env, file, command."""
+
+    name: str
+    env: str = ""
+    file: str = ""
+    command: str = ""
+    phases: list[str] = []
+    start: bool = False
+    variable: str = ""
+    optional: bool = False
 
 
 class Commands(_Keys, kw_only=True, frozen=True):
@@ -59,6 +73,9 @@ class Repo(_Keys, kw_only=True, frozen=True):
     ref: str = ""
     depth: int = 0
     owner: str = ""
+    token: str = ""
+    ssh_agent: bool = False
+    known_hosts: str = ""
     setup: list[str] = []
 
 
@@ -68,12 +85,22 @@ class VerifyFs(_Keys, kw_only=True, frozen=True):
     required_files: list[str] = []
 
 
+class Limits(_Keys, kw_only=True, frozen=True):
+    """What a running habitat may take of the machine; 0 is no limit."""
+
+    memory: str = ""
+    cpus: float = 0
+    pids: int = 0
+
+
 class Entry(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
     init_command: str = ""
     startup_delay: float = 0
     command: str = ""
+    network: str = ""
+    limits: Limits = Limits()
 
 
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
@@ -85,6 +112,7 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
     env: list[str] = []
     files: list[File] = []
     volumes: list[Volume] = []
+    secrets: list[Secret] = []
     setup: Setup = []
     repos: list[Repo] = []
     verify_fs: VerifyFs = VerifyFs()
@@ -176,9 +204,10 @@ def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
     models = {
         "files": File,
         "volumes": Volume,
+        "secrets": Secret,
         "setup": Commands,
         "repos": Repo,
         "verify-fs": VerifyFs,
-        "entry": Entry,
+        "entry": Limits if path[1:2] == ("limits",) else Entry,
     }
     return (models[str(path[0])] if path else Config).__struct_encode_fields__

@@ -53,7 +53,7 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
             if item.path:
                 archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target)
         try:
-            return work.engine.build(archive.finish(), show)
+            return work.engine.build(archive.finish(), show, work.secrets)
         except EngineUnreachable:
             raise
         except EngineError as error:

@@ -78,6 +78,13 @@ class Ignore:
         return Ignore(*self._matchers, other)
 
 
+def naming(root: Path, paths: Iterable[Path]) -> Callable[[str], bool]:
+    """Whether a path relative to `root` is one of `paths`, however those are written."""
+    top = root.resolve()
+    inside = {path.relative_to(top).as_posix() for path in (p.resolve() for p in paths) if path.is_relative_to(top)}
+    return lambda path: path.removesuffix("/") in inside
+
+
 def habignore(folders: Iterable[Path]) -> Ignore:
     """The built-in list, then .habignore of each folder, later ones overruling: gitignore's syntax."""
     lines = list(DEFAULT_IGNORE)

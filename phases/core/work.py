@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from phases.core.engine import LineSplitter
+from phases.core.masking import Mask
 from phases.protocol import slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.engine import Bind, Engine
+    from phases.core.engine import Bind, Engine, OnLine
     from phases.core.events import Event
     from phases.core.model import Habitat
+    from phases.core.secrets import Value
     from phases.protocol import Phase
 
 #: Lines of output a failed command shows; the log has all of them.
@@ -22,8 +25,8 @@ SHOWN_OUTPUT = 40
 
 @dataclass(frozen=True)
 class Work:
-    """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; known_files:
-    image id to what was read of its files by path, to be used and added to.
+    """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
+    commands may read; known_files: image id to what was read of its files by path, to be used and added to.
     """
 
     habitat: Habitat
@@ -33,7 +36,12 @@ class Work:
     log: Path
     container_name: str
     binds: tuple[Bind, ...] = ()
+    secrets: tuple[Value, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+
+    def masked(self, on_line: OnLine) -> LineSplitter:
+        """What takes a command's output, and hands on its lines without secrets in them."""
+        return LineSplitter(on_line, Mask(value.data for value in self.secrets))
 
     @property
     def place(self) -> str:

@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phases.core.engine import Exec
+    from phases.core.masking import Mask
+
+# Seconds that what may be the beginning of a secret waits for the rest: a prompt must not wait for long.
+_HELD = 0.05
 
 
 class LocalTerminal:
@@ -38,17 +42,19 @@ class LocalTerminal:
         stream.buffer.write(data)
         stream.flush()
 
-    def hand_over(self, process: Exec) -> None:
+    def hand_over(self, process: Exec, mask: Mask) -> None:
         """Pass every key on as it is typed, Ctrl-C among them, and every size the window takes."""
         with _raw(0), self._resizing(process):
             inputs: list[int] = [process.fileno(), 0]
             while True:
-                ready, _, _ = select.select(inputs, [], [])
+                ready, _, _ = select.select(inputs, [], [], _HELD if mask.holds else None)
+                if not ready:
+                    _write_all(1, mask.flush())
                 if process.fileno() in ready:
                     data = process.read()
+                    _write_all(1, mask.feed(data) if data else mask.flush())
                     if not data:
                         return
-                    _write_all(1, data)
                 if 0 in ready:
                     keys = os.read(0, 65536)
                     if keys:

@@ -342,12 +342,12 @@ def test_a_container_of_an_absent_image_is_not_found(lab: Lab) -> None:
 
 def test_a_volume_that_is_not_on_the_host_is_an_engine_error(lab: Lab, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
-        lab.container(binds=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
+        lab.container(mounts=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
 
 
 def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("from the host")
-    container = lab.container(binds=[Bind(str(tmp_path), "/data", readonly=True)])
+    container = lab.container(mounts=[Bind(str(tmp_path), "/data", readonly=True)])
     lab.engine.start(container)
     assert lab.execute(container, "cat /data/note") == (0, "from the host", "")
     made = lab.commit(container)

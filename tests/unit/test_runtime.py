@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.engine import Container, Exec
+    from phases.core.masking import Mask
 
 
 class FakeTerminal:
@@ -29,10 +30,10 @@ class FakeTerminal:
     def write(self, data: bytes, is_err: bool) -> None:
         self.printed.append((data, is_err))
 
-    def hand_over(self, process: Exec) -> None:
+    def hand_over(self, process: Exec, mask: Mask) -> None:
         process.write(self.typed)
         while data := process.read():
-            self.printed.append((data, False))
+            self.printed.append((mask.feed(data), False))
 
 
 @pytest.fixture

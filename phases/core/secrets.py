@@ -1,0 +1,144 @@
+"""Secrets: fetched on the host when first needed, given to commands in a tmpfs, kept out of all else.
+
+They are in memory here and there, and in no layer, image config, history, slice, stamp or log: a
+tmpfs is no part of a commit, and what commands print is masked before anybody sees it.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from phases.core.errors import EngineError, SecretError
+from phases.protocol import SECRETS_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phases.core.engine import Engine
+    from phases.core.model import Secret
+
+# Seconds until a command that is to print a secret is given up.
+_PATIENCE = 60
+_LARGEST = 1 << 20
+
+# $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image. What
+# an earlier user was given is replaced whole, so that nobody reads half of it.
+_RECEIVE = """
+grep -q " ${1%/*} tmpfs " /proc/self/mounts || { echo "${1%/*} is no tmpfs" >&2; exit 1; }
+umask 077
+head -c "$3" >"$1.$$"
+chown "$2" "$1.$$"
+chmod 0400 "$1.$$"
+mv -f "$1.$$" "$1"
+"""
+
+
+@dataclass(frozen=True)
+class Value:
+    """A secret at hand. data: the content of its file."""
+
+    name: str
+    data: bytes
+    variable: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{SECRETS_FOLDER}/{self.name}"
+
+    @property
+    def text(self) -> str:
+        """For an environment variable, which ends where the last line does."""
+        return self.data.decode(errors="surrogateescape").rstrip("\n")
+
+
+class Vault:
+    """Secrets of this host. root: where commands are run. Each is fetched once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._values: dict[Secret, bytes | None] = {}
+
+    def values(self, secrets: Iterable[Secret]) -> tuple[Value, ...]:
+        """Those that this host has. Raises SecretError for one that it hasn't, unless that is optional."""
+        found = ((secret, self._value(secret)) for secret in secrets)
+        return tuple(Value(secret.name, data, secret.variable) for secret, data in found if data is not None)
+
+    def _value(self, secret: Secret) -> bytes | None:
+        if secret not in self._values:
+            self._values[secret] = self._fetch(secret)
+        return self._values[secret]
+
+    def _fetch(self, secret: Secret) -> bytes | None:
+        def missing(why: str, remedy: str) -> SecretError:
+            return SecretError(f"secret {secret.name}: {why}", where=secret.origin, remedy=remedy)
+
+        try:
+            if secret.env:
+                data = os.environb.get(secret.env.encode())
+                why, remedy = f"the environment has no {secret.env}", f"set {secret.env}"
+            elif secret.file:
+                data = _read(secret.file)
+                why, remedy = f"there is no {secret.file} on the host", "add it, or mend the path"
+            else:
+                data, why = self._ask(secret.command)
+                remedy = f"see what it says: {secret.command}"
+        except OSError as error:
+            raise missing(f"can't be read ({error.strerror})", "see that it is a file, and yours to read") from error
+        if data is None:
+            if secret.optional:
+                return None
+            raise missing(why, f"{remedy}; or say `optional: true`")
+        if not data or len(data) > _LARGEST or (secret.variable and b"\0" in data):
+            flaw = "is empty" if not data else "is larger than 1 MB" if len(data) > _LARGEST else "has a NUL byte in it"
+            raise missing(flaw, "see where it comes from")
+        return data
+
+    def _ask(self, command: str) -> tuple[bytes | None, str]:
+        """What a command prints, or None and why it printed nothing."""
+        argv = ("/bin/sh", "-c", command)
+        try:
+            done = subprocess.run(
+                argv, cwd=self._root, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return None, f"its command took longer than {_PATIENCE}s"
+        if done.returncode:
+            return None, f"its command ended with exit code {done.returncode}"
+        return done.stdout.removesuffix(b"\n"), ""
+
+
+def _read(path: Path) -> bytes | None:
+    """A file that somebody may have written with an editor, or None; never more than is looked at."""
+    if path.exists() and not path.is_file():
+        raise OSError(0, "it is no file")
+    try:
+        with path.open("rb") as file:
+            return file.read(_LARGEST + 1)
+    except FileNotFoundError:
+        return None
+
+
+def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
+    """Put values into the tmpfs of a running container, for `owner` (a name or a number) alone."""
+    for value in values:
+        said: list[bytes] = []
+        code = engine.execute(
+            container,
+            ("/bin/sh", "-e", "-c", _RECEIVE, "sh", value.path, owner, str(len(value.data))),
+            user="0",
+            workdir="/",
+            stdin=value.data,
+            on_output=lambda data, _, said=said: said.append(data),  # type: ignore[misc]
+        )
+        if code:
+            why = b"".join(said).decode(errors="replace").strip()
+            raise EngineError(f"secret {value.name} could not be given to the container ({why})")
+
+
+def variables(values: Iterable[Value]) -> dict[str, str]:
+    """The environment of a command that is to find secrets in it, too."""
+    return {value.variable: value.text for value in values if value.variable}

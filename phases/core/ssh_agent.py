@@ -1,0 +1,102 @@
+"""The host's SSH agent, lent to a container for as long as a phase takes.
+
+The agent's own socket is for its user alone, and who that is in the container has another number.
+So a socket of ours stands between: anybody in the container can use it, and nobody else on the host
+gets to it. Keys stay in the agent.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import socketserver
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from phases.core.engine import Bind
+from phases.core.errors import SecretError
+from phases.core.secrets import Value
+from phases.protocol import SECRETS_FOLDER
+
+if TYPE_CHECKING:
+    from phases.core.errors import Origin
+
+_SOCKET = f"{SECRETS_FOLDER}/.ssh-agent"
+_KNOWN_HOSTS = ".known_hosts"
+
+# Keys of hosts are checked, and nobody is there to be asked.
+_SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={SECRETS_FOLDER}/{_KNOWN_HOSTS}"
+
+#: For commands that may use the agent.
+ENV = {"SSH_AUTH_SOCK": _SOCKET, "GIT_SSH_COMMAND": _SSH}
+
+
+class AgentRelay:
+    """Lends the agent at SSH_AUTH_SOCK until `close`. Raises SecretError where there is none."""
+
+    def __init__(self, origin: Origin) -> None:
+        agent = os.environ.get("SSH_AUTH_SOCK", "")
+        if not agent or not Path(agent).is_socket():
+            remedy = "start one and add your key: eval $(ssh-agent) && ssh-add"
+            raise SecretError("ssh_agent: no SSH agent runs on the host", where=origin, remedy=remedy)
+        self._folder = tempfile.TemporaryDirectory(prefix="habitat-ssh-")
+        path = Path(self._folder.name) / "agent"
+        self._server = _Server(str(path), agent)
+        path.chmod(0o666)  # the folder is ours alone
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self.bind = Bind(str(path), _SOCKET, readonly=False)
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._folder.cleanup()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def known_hosts(path: Path, origin: Origin) -> Value:
+    """The host keys that are trusted, as a file beside the secrets. Raises SecretError."""
+    try:
+        return Value(_KNOWN_HOSTS, path.read_bytes())
+    except OSError as error:
+        raise SecretError(
+            f"ssh_agent: {path} can't be read ({error.strerror})",
+            where=origin,
+            remedy="write the host's key into it (ssh-keyscan HOST), or name another with known_hosts:",
+        ) from error
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+    def __init__(self, path: str, agent: str) -> None:
+        self.agent = agent
+        super().__init__(path, _Connection)
+
+
+class _Connection(socketserver.BaseRequestHandler):
+    """One connection to the relay, and one from it to the agent."""
+
+    server: _Server
+
+    def handle(self) -> None:
+        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
+            agent.connect(self.server.agent)
+            back = threading.Thread(target=_copy, args=(agent, self.request), daemon=True)
+            back.start()
+            _copy(self.request, agent)
+            back.join()
+
+
+def _copy(source: socket.socket, target: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
