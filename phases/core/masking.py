@@ -14,6 +14,7 @@ _STARS = b"***"
 
 # A line of a secret that is shorter tells nothing, and would make stars of half the output: `{`, say.
 _SHORTEST_LINE = 4
+_SHORTEST_BASE64 = 8
 
 
 class Mask:
@@ -84,5 +85,11 @@ def _forms(secret: bytes) -> Iterable[bytes]:
     yield bare
     yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
     yield quote_from_bytes(bare, safe="").encode()
-    yield base64.b64encode(bare)
-    yield base64.b64encode(secret)
+    yield from (form for form in _in_base64(bare) if len(form) >= _SHORTEST_BASE64)
+
+
+def _in_base64(secret: bytes) -> Iterable[bytes]:
+    """What base64 makes of it wherever it begins, as `user:token` has it: the signs that are its alone."""
+    for before in range(3):
+        whole = secret[-before % 3 :]
+        yield base64.b64encode(whole[: len(whole) // 3 * 3])

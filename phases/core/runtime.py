@@ -137,7 +137,8 @@ def _container(project: Project, habitat: Habitat) -> Container:
     held = " ".join(f"{key}={value:g}" for key, value in asdict(confinement).items())
     as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), held)
     if found and (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now:
-        _keep(project, habitat.name, found)
+        made = "from an older image" if found.image != image.id else "with another config"
+        _keep(project, habitat.name, found, made)
         found = None
     fresh = found is None
     if found is None:
@@ -167,13 +168,13 @@ def _container(project: Project, habitat: Habitat) -> Container:
     return found
 
 
-def _keep(project: Project, habitat: str, old: Container) -> None:
-    """Set a container of an older image aside; somebody's work may be in it."""
+def _keep(project: Project, habitat: str, old: Container, made: str) -> None:
+    """Set aside a container that was `made` otherwise than one would be now; somebody's work may be in it."""
     stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
     project.engine.rename(old.id, aside)
-    text = f"{old.name} was made from an older image or config: kept as {aside}"
+    text = f"{old.name} was made {made}: kept as {aside}"
     if old.running and project.engine.running_execs(old.id):
         text += ", where somebody is at work"
     else:

@@ -288,11 +288,11 @@ def test_repos(tmp_path: Path) -> None:
     assert [(run.user, run.args, run.workdir, run.what) for run in runs(steps)] == [
         (
             "agent",
-            ("https://example.org/a", "/workspace/a", "main", "", "1"),
+            ("https://example.org/a", "/workspace/a", "main", "", "1", ""),
             "/",
             "git clone https://example.org/a (main)",
         ),
-        ("ada", ("https://example.org/b", "/b", "", "v1", ""), "/", "git clone https://example.org/b (v1)"),
+        ("ada", ("https://example.org/b", "/b", "", "v1", "", ""), "/", "git clone https://example.org/b (v1)"),
         ("ada", (), "/b", "setup of /b"),
     ]
 

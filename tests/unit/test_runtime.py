@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, write
+from unit_helpers import Site, load, write
 
 from phases.core import runtime
 from phases.core.build_container import IDLE
-from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.engine import Confinement
+from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
     from phases.core.engine import Container, Exec
     from phases.core.masking import Mask
@@ -214,3 +218,133 @@ def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
     terminal = FakeTerminal()
     start(made(tmp_path, text), terminal)
     assert terminal.printed == [(b"from the host", False)]
+
+
+# What holds it in
+
+
+def test_a_container_gains_no_privileges_and_has_the_network_and_the_limits_of_the_config(tmp_path: Path) -> None:
+    text = "entry: {command: 'true', network: none, limits: {memory: 1.5g, cpus: 2.5, pids: 64}}\n"
+    site = made(tmp_path, text)
+    start(site)
+    held = site.engine._container("habitat-demo").confinement
+    assert held == Confinement(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
+
+
+def test_without_a_word_it_has_a_network_and_the_system_layers_limit(site: Site) -> None:
+    start(site)
+    held = site.engine._container("habitat-demo").confinement
+    assert held == Confinement(privileges=False, network=True, pids=4096)
+
+
+def test_other_limits_are_another_container_and_the_same_image(site: Site) -> None:
+    start(site)
+    before = container(site)
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo hello, network: none}\n")
+    assert site.build() == []
+    start(site)
+    assert container(site).id != before.id
+    assert container(site).image == before.image
+    assert any("was made with another config: kept as habitat-demo-" in text for text in site.notices())
+
+
+@pytest.mark.parametrize(
+    ("limits", "why"),
+    [
+        ("memory: much", "'much' is no size: write it like 512m or 4g"),
+        ("memory: 1k", "memory is too little to run in: give it 6m"),
+        ("memory: -1g", "'-1g' is no size"),
+        ("cpus: -1", "cpus is -1: write it like 1.5"),
+        ("cpus: nan", "cpus is nan: write it like 1.5"),
+        ("pids: -1", "pids is -1: write it like 4096"),
+        ("swap: 1g", "entry.limits: unknown key 'swap': known here: cpus, memory, pids"),
+    ],
+)
+def test_limits_that_make_no_sense_are_refused(tmp_path: Path, limits: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: b\nentry:\n  limits:\n    {limits}\n")
+    assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
+
+
+def test_a_network_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config.yaml:2: network is 'host': write bridge or none"):
+        load(tmp_path, "base_image: b\nentry: {network: host}\n")
+
+
+# The engine's socket
+
+
+@pytest.fixture
+def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An engine's socket, as DOCKER_HOST names it."""
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        path = Path(folder) / "engine.sock"
+        listening.bind(str(path))
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{path}")
+        yield path
+
+
+def test_the_engines_socket_is_not_mounted_by_the_way(tmp_path: Path, engine_socket: Path) -> None:
+    (tmp_path / "link").symlink_to(engine_socket.parent)
+    for source in (engine_socket, engine_socket.parent, Path("/"), tmp_path / "link"):
+        with pytest.raises(ConfigError) as caught:
+            load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
+        assert str(caught.value) == (
+            f"habitats/demo/config.yaml:3: volumes: {source} holds the engine's socket {engine_socket}: "
+            "whoever has that is root on this machine: leave it out, or say `gives_root_on_the_host: true`"
+        )
+
+
+@pytest.mark.parametrize("name", ["docker.sock", "podman.sock", "containerd.sock"])
+def test_a_socket_with_an_engines_name_is_one_wherever_it_is(tmp_path: Path, name: str) -> None:
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/{name}")
+        with pytest.raises(ConfigError, match="gives_root_on_the_host"):
+            load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {folder}/{name}, dest: /v}}\n")
+
+
+def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
+    site = made(
+        tmp_path,
+        f"volumes: [{{source: {engine_socket}, dest: /engine.sock, gives_root_on_the_host: true}}]\n"
+        "entry: {command: 'true'}\n",
+    )
+    for _ in range(2):
+        start(site)
+        assert site.notices()[0] == (
+            f"{engine_socket} gives demo the engine: whatever runs in it can be root on this machine"
+        )
+
+
+# Secrets
+
+
+def with_secret(root: Path, command: str) -> Site:
+    secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]"
+    return made(root, f"{secret}\nentry: {{command: {command!r}}}\n")
+
+
+def test_a_secret_is_given_to_the_user_at_every_start_and_masked(tmp_path: Path) -> None:
+    site = with_secret(tmp_path, "cat /run/secrets/T")
+    for _ in range(2):
+        terminal = FakeTerminal()
+        assert start(site, terminal) == 0
+        assert terminal.printed == [(b"***", False)]
+        given = site.engine.commands[-2]
+        assert (given.args, given.stdin) == (("/run/secrets/T", "agent", "11"), b"s3cret-word")
+        assert site.engine.commands[-1].env == {"T": "s3cret-word"}
+    assert site.engine._container("habitat-demo").memory == {}, "gone with the stop"
+
+
+def test_a_secret_of_builds_is_not_given_to_the_running_habitat(tmp_path: Path) -> None:
+    secret = "secrets: [{name: T, command: echo s3cret, phases: [setup], variable: T}]"
+    site = made(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
+    start(site)
+    assert [command.env for command in site.engine.commands] == [{}] * len(site.engine.commands)
+    assert not any(command.stdin for command in site.engine.commands)
+
+
+def test_a_screen_shows_stars(tmp_path: Path) -> None:
+    terminal = FakeTerminal(interactive=True)
+    assert start(with_secret(tmp_path, "echo s3cret-word"), terminal) == 0
+    assert terminal.printed[0] == (b"*" * 11 + b"\n", False)

@@ -1,0 +1,330 @@
+"""Where secrets come from, who sees them, and that nothing keeps them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from fake_engine import FakeEngine
+from unit_helpers import SOMEWHERE, Site, load, write
+
+from phases import p07_setup, p08_repos
+from phases.core import secrets
+from phases.core.errors import ConfigError, SecretError
+from phases.core.secrets import Value, Vault
+from phases.core.ssh_agent import AgentRelay
+from phases.core.trees import identity
+from phases.registry import NAMES, PHASES
+
+CANARY = "canary-4f9a71"
+
+SETUP = """\
+    base_image: base:1
+    secrets:
+      - {name: TOKEN, env: TOKEN, phases: [setup], variable: MY_TOKEN}
+    setup:
+      root: [cat /run/secrets/TOKEN]
+      user: [echo $MY_TOKEN]
+    """
+
+
+@pytest.fixture(autouse=True)
+def _canary(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", CANARY)
+
+
+def values(root: Path, text: str) -> dict[str, bytes]:
+    habitat = load(root, f"base_image: b\nsecrets:\n  - {{{text}}}\n")
+    return {value.name: value.data for value in Vault(root).values(habitat.secrets)}
+
+
+# Where from
+
+
+@pytest.mark.parametrize(
+    ("source", "data"),
+    [
+        ("env: TOKEN", CANARY.encode()),
+        ("file: token", b"from a file\n"),
+        ("file: ../../token", b"of the root\n"),
+        ("command: printf 'a\\n\\n'", b"a\n"),
+        ("command: cat token", b"of the root"),
+    ],
+)
+def test_a_value_comes_from_the_host(tmp_path: Path, source: str, data: bytes) -> None:
+    write(tmp_path, "habitats/demo/token", "from a file\n")
+    write(tmp_path, "token", "of the root\n")
+    assert values(tmp_path, f"name: T, {source}, start: true") == {"T": data}
+
+
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        ("env: ABSENT_HERE", "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or say `optional: true`"),
+        ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or mend the path; or"),
+        ("file: /", "secret T: can't be read (it is no file): see that it is a file, and yours to read"),
+        ("command: exit 3", "secret T: its command ended with exit code 3: see what it says: exit 3; or say"),
+        ("command: 'true'", "secret T: is empty: see where it comes from"),
+        ("file: /dev/zero", "secret T: can't be read (it is no file): see that it is a file, and yours to read"),
+        ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: see where it comes from"),
+        ("command: 'printf \"\\\\0\"', variable: V", "secret T: has a NUL byte in it: see where it comes from"),
+    ],
+)
+def test_what_this_host_does_not_have_is_told_in_one_line(tmp_path: Path, source: str, why: str) -> None:
+    with pytest.raises(SecretError) as caught:
+        values(tmp_path, f"name: T, {source}, start: true")
+    assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
+
+
+@pytest.mark.parametrize("source", ["env: ABSENT_HERE", "file: /absent/here", "command: exit 1"])
+def test_an_optional_one_is_left_out(tmp_path: Path, source: str) -> None:
+    assert values(tmp_path, f"name: T, {source}, start: true, optional: true") == {}
+
+
+def test_a_value_is_fetched_once(tmp_path: Path) -> None:
+    habitat = load(
+        tmp_path,
+        "base_image: b\nsecrets: [{name: T, command: echo asked >> log; echo x, phases: [setup], start: true}]",
+    )
+    vault = Vault(tmp_path)
+    for _ in range(3):
+        vault.values(habitat.secrets)
+    assert (tmp_path / "log").read_text() == "asked\n"
+
+
+def test_a_later_layers_secret_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "secrets: [{name: T, env: A, start: true}, {name: U, env: A, start: true}]")
+    habitat = load(tmp_path, "base_image: b\nsecrets: [{name: T, env: B, phases: [setup]}]")
+    assert [(s.name, s.env, s.start) for s in habitat.secrets] == [("T", "B", False), ("U", "A", True)]
+
+
+# Who sees them
+
+
+def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
+    site = Site(tmp_path, SETUP)
+    site.build()
+    given = [c for c in site.engine.commands if c.script == secrets._RECEIVE]
+    assert [(c.args, c.stdin, c.user) for c in given] == [
+        (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
+        (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
+    ]
+    own = [c.env for c in site.engine.commands if "MY_TOKEN" in c.script or c.script.startswith("cat")]
+    assert own == [{"MY_TOKEN": CANARY}] * 2
+
+
+def test_only_containers_of_its_phases_have_a_place_for_it(tmp_path: Path) -> None:
+    site = Site(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
+    site.build()
+    assert not [c for c in site.engine.commands if c.script == secrets._RECEIVE]
+
+
+def test_it_is_nowhere_but_in_the_container(tmp_path: Path) -> None:
+    site = Site(tmp_path, SETUP)
+    site.build()
+    written = [path for path in (tmp_path / ".stamps").rglob("*") if path.is_file()]
+    assert len(written) > 20
+    assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
+    log = (tmp_path / ".stamps/demo/7-setup.log").read_text()
+    assert log.count("***") == 2
+    told = " ".join(str(event) for event in site.seen)
+    assert CANARY not in told
+    for tag in site.engine.tags():
+        image = site.engine._image(tag)
+        files = [node.content for node in image.files.nodes.values()]
+        assert not any(CANARY.encode() in content for content in files)
+        assert CANARY not in repr((image.config, image.labels))
+
+
+def test_a_failing_command_shows_none(tmp_path: Path) -> None:
+    site = Site(tmp_path, SETUP.replace("[echo $MY_TOKEN]", '["echo $MY_TOKEN; false"]'))
+    with pytest.raises(Exception, match="setup command 2") as caught:
+        site.build()
+    assert "***" in caught.value.output  # type: ignore[attr-defined]
+    assert CANARY not in repr(vars(caught.value))
+
+
+def test_another_value_builds_nothing_again_and_another_name_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = Site(tmp_path, SETUP)
+    site.build()
+    monkeypatch.setenv("TOKEN", "another")
+    assert site.build() == []
+    write(tmp_path, "habitats/demo/config.yaml", SETUP.replace("env: TOKEN", "command: echo x"))
+    assert site.build() == []
+    write(tmp_path, "habitats/demo/config.yaml", SETUP.replace("variable: MY_TOKEN", "variable: THEIRS"))
+    assert site.build()[0] == "setup"
+
+
+def test_what_is_cached_asks_for_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path, SETUP)
+    site.build()
+    monkeypatch.delenv("TOKEN")
+    assert site.build() == []
+
+
+def test_without_it_the_phase_fails_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TOKEN")
+    site = Site(tmp_path, SETUP)
+    with pytest.raises(SecretError, match="the environment has no TOKEN"):
+        site.build()
+    assert site.build("files") == []
+
+
+def test_habitats_without_secrets_have_the_slices_they_had(tmp_path: Path) -> None:
+    habitat = load(tmp_path, "base_image: b\nsetup: {root: [a]}")
+    assert p07_setup.slice(habitat) == {"commands": [{"script": "a", "user": "root"}]}
+
+
+@pytest.mark.parametrize("phase", ["dockerfile", "setup", "repos", "tools", "test"])
+def test_a_secret_belongs_to_the_slices_of_its_phases(tmp_path: Path, phase: str) -> None:
+    habitat = load(tmp_path, f"base_image: b\nsecrets: [{{name: T, env: A, phases: [{phase}]}}]")
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM b")
+    having = [p.NAME for p in PHASES if "secrets" in p.slice(habitat)]
+    assert having == [phase]
+
+
+@pytest.mark.parametrize("place", ["habitats/demo/private/token", "shared/token", "habitats/demo/tools/token"])
+def test_a_file_that_holds_a_secret_is_never_copied(tmp_path: Path, place: str) -> None:
+    write(tmp_path, place, CANARY)
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM b")
+    relative = place.removeprefix("habitats/demo/")
+    habitat = load(
+        tmp_path,
+        f"""\
+        files: [{{source: ../demo, dest: /copy}}]
+        secrets: [{{name: T, file: ./../demo/{relative}, phases: [setup]}}]
+        """
+        if place.startswith("habitats")
+        else f"secrets: [{{name: T, file: {place}, phases: [setup]}}]",
+    )
+    trees = [habitat.context, *(habitat.layer_tree(layer) for layer in habitat.layers)]
+    trees += [habitat.subtree(layer, "tools") for layer in habitat.layers]
+    trees += [habitat.tree(copy) for copy in habitat.files]
+    assert not [path for tree in trees for path in identity(tree) if path.endswith("token")]
+    assert (tmp_path / place).exists()
+
+
+# What a config may say
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("name: a/b, env: A, start: true", "secret 'a/b' is no name for a file: use letters, digits, _ . and -"),
+        ("name: .x, env: A, start: true", "secret '.x' is no name for a file"),
+        ("name: T, start: true", "secret 'T' must come from one place: write one of env, file and command"),
+        ("name: T, env: A, file: b, start: true", "secret 'T' must come from one place"),
+        ("name: T, env: A", "secret 'T' is for nobody: name phases, or say start: true"),
+        ("name: T, env: A, phases: [env]", "secret 'T' is for 'env', which runs no commands: known here: dockerfile"),
+        (
+            "name: T, env: A, phases: [setpu]",
+            "secret 'T' is for 'setpu', which runs no commands: did you mean 'setup'?",
+        ),
+        ("name: T, env: $A, start: true", "secret 'T' has '$A', which is no variable: write its name, without a $"),
+        ("name: T, env: A, variable: A-B, start: true", "secret 'T' has 'A-B', which is no variable"),
+        ("name: T, envv: A, start: true", "secrets[0]: unknown key 'envv': did you mean 'env'?"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: b\nsecrets:\n  - {{{text}}}\n")
+    assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
+
+
+def test_a_secrets_file_is_not_taken_for_files(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/token", CANARY)
+    with pytest.raises(ConfigError, match="files: token holds a secret, and would be in the image"):
+        load(
+            tmp_path,
+            "base_image: b\nfiles: [{source: token, dest: /t}]\nsecrets: [{name: T, file: token, start: true}]",
+        )
+
+
+# Repositories
+
+REPO = "secrets: [{name: T, env: A, phases: [repos]}, {name: U, env: A, start: true}]\nrepos:\n  - {path: p, %s}\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("url: 'https://h/x', token: U", "there is no secret 'U' for repos: known here: T"),
+        ("url: 'http://h/x', token: T", "a token is sent by HTTPS only: use the repository's https:// URL"),
+        ("url: 'git@h:x', token: T", "a token is sent by HTTPS only"),
+        ("url: 'git@h:x', known_hosts: k", "known_hosts is for SSH: say ssh_agent: true as well"),
+        (
+            "url: 'git@h:x', ssh_agent: true, known_hosts: k",
+            "repos: there is neither habitats/demo/k nor k on the host",
+        ),
+    ],
+)
+def test_access_that_cannot_work_is_refused(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: b\n{REPO % text}")
+    assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "user"),
+    [
+        ("https://h.org/x", "https://h.org", "x-access-token"),
+        ("https://me@h.org:8443/x", "https://h.org:8443", "me"),
+    ],
+)
+def test_a_token_is_for_the_urls_host_alone(tmp_path: Path, url: str, host: str, user: str) -> None:
+    habitat = load(tmp_path, f"base_image: b\n{REPO % f'url: {url!r}, token: T'}")
+    clone = next(step for step in p08_repos.plan(habitat) if getattr(step, "args", ()))
+    assert clone.args[-1] == host  # type: ignore[union-attr]
+    assert clone.env["GIT_USER"] == user  # type: ignore[union-attr]
+    assert clone.env["GIT_TOKEN"] == "/run/secrets/T"  # type: ignore[union-attr]
+
+
+def test_how_a_repository_is_reached_is_in_no_slice(tmp_path: Path) -> None:
+    write(tmp_path, "k")
+    plain = load(tmp_path, f"base_image: b\n{REPO % 'url: git@h:x'}")
+    lent = load(tmp_path, f"base_image: b\n{REPO % 'url: git@h:x, ssh_agent: true, known_hosts: k'}")
+    assert p08_repos.slice(plain) == p08_repos.slice(lent)
+
+
+def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        agent.listen()
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        with AgentRelay(SOMEWHERE) as relay:
+            place = Path(relay.bind.source)
+            assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o666, 0o700)
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(relay.bind.source)
+                client.sendall(b"question")
+                behind, _ = agent.accept()
+                with behind:
+                    assert behind.recv(100) == b"question"
+                    behind.sendall(b"answer")
+                    assert client.recv(100) == b"answer"
+    assert not place.parent.exists()
+
+
+def test_without_an_agent_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    with pytest.raises(SecretError, match="no SSH agent runs on the host: start one and add your key"):
+        AgentRelay(SOMEWHERE)
+
+
+def test_secrets_can_be_for_every_phase_that_runs_commands_of_a_person() -> None:
+    from phases.core.config import SECRET_PHASES
+
+    assert set(SECRET_PHASES) <= set(NAMES)
+
+
+def test_a_value_that_cannot_be_given_is_an_error(tmp_path: Path) -> None:
+    engine = FakeEngine()
+    image = engine.add_image("base:1")
+    container = engine.create(image, "c", ("/bin/sh", "-c", "sleep 9"))
+    engine.start(container)
+    engine.on_execute = lambda _: (1, "/run/secrets is no tmpfs\n")
+    with pytest.raises(Exception, match=r"secret T could not be given to the container \(/run/secrets is no tmpfs\)"):
+        secrets.deliver(engine, container, [Value("T", b"x")], "root")
