@@ -51,6 +51,22 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
 
+#: What tests have to tell of figures; printed when all have run.
+_SUMMARY: list[str] = []
+
+
+@pytest.fixture(scope="session")
+def summary() -> list[str]:
+    return _SUMMARY
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if _SUMMARY:
+        terminalreporter.section("figures")
+        for line in _SUMMARY:
+            terminalreporter.write_line(line)
+
+
 @dataclass
 class Ended:
     """A command that ended. out: stdout and stderr together, as a person sees them."""
@@ -271,17 +287,23 @@ class Running:
         return Ended(code, self.out)
 
 
+def put_programs(root: Path, *names: str) -> None:
+    """This machine's programs, with the libraries they need, in the folder of an image to be."""
+    for name in names:
+        program = shutil.which(name)
+        assert program
+        libraries = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for source in (program, *(word for word in libraries.split() if word.startswith("/"))):
+            target = root / (f"usr/bin/{name}" if source == program and "/" not in name else source[1:])
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, target)
+
+
 @pytest.fixture(scope="session")
 def git_image(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The tiny image with this machine's git in it, and with an entrypoint, a command and more of its own."""
     root = tmp_path_factory.mktemp("git")
-    git = shutil.which("git")
-    assert git
-    libraries = subprocess.run(["ldd", git], capture_output=True, text=True, check=True).stdout
-    for source in (git, *(word for word in libraries.split() if word.startswith("/"))):
-        target = root / ("usr/bin/git" if source == git else source[1:])
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(source, target)
+    put_programs(root, "git", "ssh", "/usr/lib/git-core/git-remote-https")
     (root / "usr/bin/git-upload-pack").symlink_to("git")
     (root / "usr/share/git-core/templates").mkdir(parents=True)
     # The repositories that are cloned belong to whoever runs the tests.

@@ -24,14 +24,16 @@ from phases.protocol import SECRETS_FOLDER
 if TYPE_CHECKING:
     from phases.core.errors import Origin
 
-_SOCKET = f"{SECRETS_FOLDER}/.ssh-agent"
+# What is left of it in an image is this folder, empty: an engine makes the place of a mount for good.
+_FOLDER = "/run/ssh-agent"
+_SOCKET = "socket"
 _KNOWN_HOSTS = ".known_hosts"
 
 # Keys of hosts are checked, and nobody is there to be asked.
 _SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={SECRETS_FOLDER}/{_KNOWN_HOSTS}"
 
 #: For commands that may use the agent.
-ENV = {"SSH_AUTH_SOCK": _SOCKET, "GIT_SSH_COMMAND": _SSH}
+ENV = {"SSH_AUTH_SOCK": f"{_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
 
 
 class AgentRelay:
@@ -42,12 +44,14 @@ class AgentRelay:
         if not agent or not Path(agent).is_socket():
             remedy = "start one and add your key: eval $(ssh-agent) && ssh-add"
             raise SecretError("ssh_agent: no SSH agent runs on the host", where=origin, remedy=remedy)
-        self._folder = tempfile.TemporaryDirectory(prefix="habitat-ssh-")
-        path = Path(self._folder.name) / "agent"
-        self._server = _Server(str(path), agent)
-        path.chmod(0o666)  # the folder is ours alone
+        self._folder = tempfile.TemporaryDirectory(prefix="habitat-ssh-")  # nobody else gets into it
+        lent = Path(self._folder.name) / "lent"
+        lent.mkdir()
+        lent.chmod(0o755)  # whatever the umask says
+        self._server = _Server(str(lent / _SOCKET), agent)
+        (lent / _SOCKET).chmod(0o666)
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
-        self.bind = Bind(str(path), _SOCKET, readonly=False)
+        self.bind = Bind(str(lent), _FOLDER, readonly=True)
 
     def close(self) -> None:
         self._server.shutdown()

@@ -101,16 +101,12 @@ class Env:
 
         def ask(name: str) -> str:
             if name not in self.values:
-                raise ConfigError(
-                    f"${{{name}}} is not set in env", where=origin, remedy=did_you_mean(name, self.values)
-                )
+                near = did_you_mean(name, self.values)
+                remedy = near if near.startswith("did") else f"set it there, or write $${name} to leave it to the shell"
+                raise ConfigError(f"${{{name}}} is not set in env", where=origin, remedy=remedy)
             return expand(self.values[name], _image_only(origin), origin)
 
         return expand(text, ask, origin)
-
-
-def _not_set(name: str, known: Iterable[str]) -> str:
-    return f"{did_you_mean(name, known).rstrip('?')}; or write $${name} to leave it to the shell there"
 
 
 def _image_only(origin: Origin) -> Callable[[str], str]:

@@ -348,6 +348,59 @@ def test_a_signal_stops_the_container_too(house: House, number: signal.Signals) 
     assert house.state() == "exited"
 
 
+# What holds it in
+
+RUN = "  command: . /house/run\n"
+
+
+def test_a_running_habitat_can_gain_no_privileges_and_has_the_limits_of_its_config(house: House) -> None:
+    house.entry(RUN + "  network: none\n  limits: {memory: 64m, cpus: 0.5, pids: 30}\n")
+    house.script("grep NoNewPrivs /proc/self/status; ls /sys/class/net\n")
+    started = house.start()
+    assert started.code == 0, started.out
+    assert lines(started)[-2:] == ["NoNewPrivs:\t1", "lo"]
+    assert house.state(".HostConfig.Privileged") == "false"
+    assert house.state(".HostConfig.SecurityOpt") == "[no-new-privileges]"
+    assert house.state(".HostConfig.NetworkMode") == "none"
+    assert house.state(".HostConfig.Memory") == str(64 << 20)
+    assert house.state(".HostConfig.NanoCpus") == "500000000"
+    assert house.state(".HostConfig.PidsLimit") == "30"
+    assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
+
+
+def test_without_a_word_it_is_on_the_bridge_and_cannot_fill_the_process_table(house: House) -> None:
+    assert house.start().code == 0
+    assert house.state("range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end") == "bridge"
+    assert house.state(".HostConfig.PidsLimit") == "4096"
+
+
+def test_what_runs_away_stays_in_the_habitat(house: House) -> None:
+    house.entry(RUN + "  limits: {pids: 20}\n")
+    house.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i + 1)); done; echo all of them\n")
+    started = house.start()
+    assert "all of them" not in started
+    assert "can't fork" in started
+
+
+def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: House) -> None:
+    socket = "volumes:\n  - {source: /var/run/docker.sock, dest: /docker.sock, optional: true"
+    base = house.base.replace("volumes:", socket + "}")
+    house.project.habitat(house.name, base + f"entry:\n{RUN}")
+    refused = house.start()
+    assert refused.code != 0
+    assert "volumes: /var/run/docker.sock holds the engine's socket" in refused
+    house.project.habitat(
+        house.name, house.base.replace("volumes:", socket + ", gives_root_on_the_host: true}") + f"entry:\n{RUN}"
+    )
+    house.script("test -S /docker.sock && echo there\n")
+    for _ in range(2):
+        started = house.start()
+        assert started.code == 0, started.out
+        told = f"⚠ /var/run/docker.sock gives {house.name} the engine: whatever runs in it can be root on this machine"
+        assert told in lines(started)
+        assert lines(started)[-1] == "there"
+
+
 # With a terminal
 
 
@@ -487,6 +540,19 @@ def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: Ho
         assert "\n4999\n5000\n" in terminal.shown
         assert f"the command of {house.name} ended with exit code 3" in terminal.shown
         assert "goes on" not in terminal.shown
+
+
+def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: House) -> None:
+    secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
+    house.entry(RUN + secret)
+    house.script('printf "|%s|\\n" "$T"; printf "s3cret? "; read -r line; cat /run/secrets/T; echo " $line"\n')
+    with Terminal(house) as terminal:
+        terminal.wait_for("s3cret? ")
+        terminal.type("yes\r")
+        assert terminal.end() == 0, terminal.shown
+    assert "|***********|\n" in terminal.shown
+    assert "*********** yes\n" in terminal.shown
+    assert "s3cret-word" not in terminal.shown
 
 
 def test_a_terminal_is_given_back_when_told_to_end(house: House) -> None:

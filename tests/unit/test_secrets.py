@@ -295,17 +295,18 @@ def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch:
         agent.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
         with AgentRelay(SOMEWHERE) as relay:
-            place = Path(relay.bind.source)
-            assert (place.stat().st_mode & 0o777, place.parent.stat().st_mode & 0o777) == (0o666, 0o700)
+            place = Path(relay.bind.source) / "socket"
+            modes = [path.stat().st_mode & 0o777 for path in (place, place.parent, place.parent.parent)]
+            assert modes == [0o666, 0o755, 0o700]
             with socket.socket(socket.AF_UNIX) as client:
-                client.connect(relay.bind.source)
+                client.connect(str(place))
                 client.sendall(b"question")
                 behind, _ = agent.accept()
                 with behind:
                     assert behind.recv(100) == b"question"
                     behind.sendall(b"answer")
                     assert client.recv(100) == b"answer"
-    assert not place.parent.exists()
+    assert not place.parent.parent.exists()
 
 
 def test_without_an_agent_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

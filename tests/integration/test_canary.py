@@ -1,0 +1,248 @@
+"""A canary is given to every phase and to the running habitat, and then looked for everywhere."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tarfile
+import uuid
+from typing import IO, TYPE_CHECKING
+from urllib.parse import quote
+
+import pytest
+from conftest import Project, Running, build_containers, clear, docker, fresh_name, snapshots, untagged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Ended
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+#: Found nowhere by chance; with signs that quoting changes.
+CANARY = f"canary {uuid.uuid4().hex}/+$"
+OTHER = f"other-canary-{uuid.uuid4().hex}"
+KEY = f"-----BEGIN-----\n{uuid.uuid4().hex}\n{uuid.uuid4().hex}\n-----END-----\n"
+KEY_LINE = KEY.splitlines()[1]
+
+CONFIG = """
+    secrets:
+      - {{name: CANARY, env: CANARY, phases: [dockerfile, setup, repos, tools, test], start: true, variable: CANARY}}
+      - {{name: key, file: private/key, phases: [setup, test], start: true}}
+      - {{name: asked, command: cat ../canary-of-{name}, phases: [setup], start: true}}
+    env: [USER=ada]
+    setup:
+      root:
+        - |
+          test "$CANARY" = "$(cat /run/secrets/CANARY)"
+          test "$(stat -c '%U %a' /run/secrets/CANARY)" = "root 400"
+          echo "says $CANARY"; cat /run/secrets/*; echo "$CANARY" >&2
+          printf %s "me:$CANARY" | base64
+          echo done >/etc/setup-root
+      user:
+        - |
+          test "$(stat -c '%U %a' /run/secrets/CANARY)" = "ada 400"
+          cat /run/secrets/CANARY /run/secrets/key /run/secrets/asked
+          {more}
+    tests: [tests/sees-it.sh]
+    entry:
+      command: cat /run/secrets/CANARY /run/secrets/key /run/secrets/asked; echo " $$CANARY"; {command}
+"""
+
+DOCKERFILE = """
+    FROM {base}
+    RUN --mount=type=secret,id=CANARY cat /run/secrets/CANARY && echo built >/etc/from-dockerfile
+"""
+
+
+class Nest:
+    """A project with one habitat that is given the canary in every way."""
+
+    def __init__(self, root: Path, base: str, more: str = "true", command: str = "true") -> None:
+        (root / "project").mkdir()
+        self.project = Project(root / "project")
+        self.name = fresh_name()
+        folder = f"habitats/{self.name}"
+        self.project.habitat(self.name, CONFIG.format(name=self.name, more=more, command=command))
+        self.project.write(f"{folder}/Dockerfile", DOCKERFILE.format(base=base))
+        self.project.write(f"{folder}/tests/sees-it.sh", '#!/bin/sh\ncat /run/secrets/CANARY; test "$CANARY"\n', 0o755)
+        self.project.write(f"{folder}/tools/install-tools.sh", "#!/bin/sh\ncat /run/secrets/CANARY\n", 0o755)
+        # The host's own copies, which are no business of a build's.
+        self.own = [self.project.root / folder / "private" / "key", root / f"canary-of-{self.name}"]
+        self.project.write(f"{folder}/private/key", KEY)
+        self.own[1].write_text(OTHER)
+
+    def doit(self, *args: str) -> Ended:
+        return self.project.doit(*args, env={"CANARY": CANARY})
+
+    def hits(self, said: str) -> tuple[int, int, list[str]]:
+        """How many layers and other things were searched, and where one of the canaries was."""
+        found = [] if clean(said.encode()) else ["what doit said"]
+        files = [path for path in self.project.root.rglob("*") if path.is_file() and path not in self.own]
+        found += [str(path) for path in files if not clean(path.read_bytes())]
+        containers = docker("container", "ls", "-aq", "--filter", f"label=habitat.name={self.name}").split()
+        images = sorted({*snapshots(self.name).values(), *untagged(self.name)})
+        told = {f"container {c}": docker("container", "inspect", c) + docker("logs", c) for c in containers}
+        told |= {f"image {i}": docker("image", "inspect", i) + docker("history", "--no-trunc", i) for i in images}
+        found += [what for what, text in told.items() if not clean(text.encode())]
+        layers = self._layers(images, containers)
+        found += [layer for layer, is_clean in layers.items() if not is_clean]
+        return len(layers), len(files) + len(told) + 1, found
+
+    def _layers(self, images: list[str], containers: list[str]) -> dict[str, bool]:
+        """Each layer of the images, with configs and all, and each container's filesystem."""
+        layers: dict[str, bool] = {}
+        saved = self.project.root.parent / "saved.tar"
+        if images:
+            docker("image", "save", "-o", str(saved), *images)
+            with tarfile.open(saved) as tar:
+                for member in tar:
+                    if stream := tar.extractfile(member):
+                        layers[member.name] = clean_stream(stream)
+        for container in containers:
+            docker("container", "export", "-o", str(saved), container)
+            with saved.open("rb") as stream:
+                layers[f"filesystem of {container}"] = clean_stream(stream)
+        saved.unlink(missing_ok=True)
+        return layers
+
+
+FORMS = [
+    form
+    for value in (CANARY, OTHER, KEY_LINE)
+    for form in (
+        value.encode(),
+        quote(value, safe="").encode(),
+        base64.b64encode(value.encode())[:-4],
+        json.dumps(value)[1:-1].encode(),
+    )
+]
+
+
+def clean(data: bytes) -> bool:
+    return not any(form in data for form in FORMS)
+
+
+def clean_stream(stream: IO[bytes]) -> bool:
+    before = b""
+    while data := stream.read(1 << 24):
+        if not clean(before + data):
+            return False
+        before = data[-200:]
+    return True
+
+
+@pytest.fixture
+def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Nest]:
+    nest = Nest(tmp_path, busybox)
+    yield nest
+    clear(engine, nest.name)
+
+
+def test_the_search_finds_what_is_there(nest: Nest) -> None:
+    """Or the tests below would prove nothing."""
+    nest.project.write(f"habitats/{nest.name}/leak", CANARY)
+    done = nest.doit(f"files:{nest.name}")
+    assert done.code == 0, done.out
+    layers, _, found = nest.hits(f"echo {CANARY}")
+    assert found[:2] == ["what doit said", str(nest.project.root / "habitats" / nest.name / "leak")]
+    assert len(found) > 2
+    assert any(name.endswith(("layer.tar", ".tar")) or "blobs" in name for name in found), found
+    assert layers > 5
+
+
+def test_after_success_the_canary_is_nowhere(nest: Nest, summary: list[str]) -> None:
+    done = nest.doit(f"start:{nest.name}")
+    assert done.code == 0, done.out
+    assert done.out.splitlines()[-5:-1] != []
+    assert "*** ***" in done, "the command of the habitat saw all of them"
+    assert {"sees-it"} <= {p.stem for p in (nest.project.root / "habitats").rglob("*.sh")}
+    logs = {log.name: log.read_text().count("***") for log in nest.project.root.rglob("*.log")}
+    assert {name for name, count in logs.items() if count} >= {"7-setup.log", "9-tools.log", "11-test.log"}, logs
+    layers, others, found = nest.hits(done.out)
+    assert found == []
+    summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
+
+
+def test_a_changed_secret_builds_nothing_again(nest: Nest) -> None:
+    assert nest.doit(f"final:{nest.name}").code == 0
+    before = snapshots(nest.name)
+    (nest.own[0]).write_text("another key\n")
+    again = nest.project.doit(f"start:{nest.name}", env={"CANARY": "another-value"})
+    assert again.code == 0, again.out
+    assert again.ran == []
+    assert snapshots(nest.name) == before
+    assert "another-value" not in again
+
+
+def test_after_a_failure_the_canary_is_nowhere(
+    engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str]
+) -> None:
+    nest = Nest(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
+    try:
+        done = nest.doit(f"start:{nest.name}")
+        assert done.code != 0
+        assert "***" in done
+        layers, others, found = nest.hits(done.out)
+        assert found == []
+        assert build_containers(nest.name) == []
+        summary.append(f"canary after a failure: 0 hits in {layers} layers and {others} files, configs and outputs")
+    finally:
+        clear(engine, nest.name)
+
+
+def test_after_a_kill_the_canary_is_nowhere(
+    engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither in what the killed run leaves behind, nor after the next one."""
+    monkeypatch.setenv("CANARY", CANARY)
+    nest = Nest(tmp_path, busybox, more="echo in the middle; sleep 100")
+    try:
+        with Running(nest.project, f"final:{nest.name}") as running:
+            log = nest.project.root / ".stamps" / nest.name / "7-setup.log"
+            wait_for_text(log, "in the middle")
+            running.process.kill()
+            said = running.end().out
+        assert len(build_containers(nest.name)) == 1
+        layers, others, found = nest.hits(said)
+        assert found == []
+        nest.project.habitat(nest.name, CONFIG.format(name=nest.name, more="true", command="true"))
+        done = nest.doit(f"start:{nest.name}")
+        assert done.code == 0, done.out
+        after = nest.hits(said + done.out)
+        assert after[2] == []
+        assert build_containers(nest.name) == []
+        summary.append(
+            f"canary after a kill: 0 hits in {layers} layers and {others} files, configs and outputs, "
+            f"nor in {after[0]} and {after[1]} after the next run"
+        )
+    finally:
+        clear(engine, nest.name)
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    from conftest import wait_until
+
+    wait_until(lambda: path.exists() and text in path.read_text())
+
+
+def test_the_running_habitat_reads_it_as_its_user_alone(nest: Nest) -> None:
+    config = CONFIG.format(
+        name=nest.name,
+        more="true",
+        command="stat -c %U:%a /run/secrets/CANARY; id -un; touch /run/secrets/x || echo no place to write",
+    )
+    nest.project.habitat(nest.name, config)
+    done = nest.doit(f"start:{nest.name}")
+    assert done.code == 0, done.out
+    assert "ada:400\nada\n" in done
+    assert "no place to write" in done
+
+
+def test_without_buildkit_a_dockerfiles_secret_is_refused(nest: Nest) -> None:
+    done = nest.project.doit(f"final:{nest.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
+    assert done.code != 0
+    assert "a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it" in done

@@ -1,0 +1,323 @@
+"""Repositories that want to know who comes: by HTTPS with a token, by SSH with an agent's key."""
+
+from __future__ import annotations
+
+import base64
+import http.server
+import os
+import ssl
+import subprocess
+import tarfile
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+import pytest
+from conftest import Project, docker, snapshots, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = pytest.mark.engine
+
+TOKEN = "ghp-canary-8f14e45fceea167a"
+
+
+@pytest.fixture(scope="module")
+def address() -> str:
+    """Where containers find this machine."""
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a bare repository, as a server has it."""
+    folder = tmp_path_factory.mktemp("shelf")
+    work = folder / "work"
+    run("git", "init", "-q", "-b", "main", str(work))
+    (work / "README").write_text("private\n")
+    who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    run("git", "-C", str(work), "add", ".")
+    run("git", "-C", str(work), *who, "commit", "-qm", "one")
+    run("git", "clone", "-q", "--bare", str(work), str(folder / "private.git"))
+    run("git", "-C", str(folder / "private.git"), "update-server-info")
+    return folder
+
+
+def run(*argv: str) -> str:
+    return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
+
+
+# HTTPS
+
+
+class GitHost(http.server.SimpleHTTPRequestHandler):
+    """Shows its folder to who has the token; sends everybody elsewhere from /moved/."""
+
+    folder: ClassVar[str]
+    elsewhere: ClassVar[str] = ""
+    heard: ClassVar[list[str]] = []
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args, directory=self.folder)  # type: ignore[arg-type]
+
+    def do_GET(self) -> None:
+        said = self.headers.get("Authorization", "")
+        if said:
+            self.heard.append(base64.b64decode(said.split()[1]).decode())
+        if self.path.startswith("/moved/"):
+            self.send_response(302)
+            self.send_header("Location", f"{self.elsewhere}/{self.path.removeprefix('/moved/')}")
+            self.end_headers()
+        elif said and self.heard[-1].endswith(f":{TOKEN}"):
+            super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="private"')
+            self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Quiet."""
+
+
+@pytest.fixture(scope="module")
+def certificate(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tls") / "both.pem"
+    run(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=tests"),
+        *("-addext", f"subjectAltName=IP:{address}", "-keyout", f"{path}.key", "-out", f"{path}.crt"),
+    )
+    path.write_text(Path(f"{path}.key").read_text() + Path(f"{path}.crt").read_text())
+    return path
+
+
+@contextmanager
+def serving(address: str, certificate: Path, folder: Path, elsewhere: str = "") -> Iterator[type[GitHost]]:
+    class Host(GitHost):
+        heard: ClassVar[list[str]] = []
+
+    Host.folder, Host.elsewhere = str(folder), elsewhere
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with http.server.ThreadingHTTPServer((address, 0), Host) as server:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        Host.url = f"https://{address}:{server.server_port}"  # type: ignore[attr-defined]
+        yield Host
+        server.shutdown()
+
+
+def by_https(project: Project, name: str, image: str, certificate: Path, url: str) -> str:
+    return project.habitat(
+        name,
+        f"""
+        base_image: {image}
+        env: [GIT_SSL_CAINFO=/ca.pem]
+        volumes: [{{source: "{certificate}.crt", dest: /ca.pem}}]
+        secrets: [{{name: GITHUB, env: GITHUB, phases: [repos]}}]
+        setup:
+          root:
+            - git config --system credential.helper store
+        repos:
+          - url: {url}
+            path: project
+            token: GITHUB
+            setup:
+              - git log -1 --format=%s >said
+        """,
+    )
+
+
+def test_a_token_opens_its_repository_and_stays_nowhere(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+) -> None:
+    with serving(address, certificate, shelf) as host:
+        url = host.url  # type: ignore[attr-defined]
+        by_https(project, name, git_image, certificate, f"{url}/private.git")
+        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+        assert done.code == 0, done.out
+        assert set(host.heard) == {f"x-access-token:{TOKEN}"}
+    image = f"habitat-{name}:final"
+    assert docker("run", "--rm", image, "cat", "/workspace/project/said") == "one"
+    assert docker("run", "--rm", image, "git", "-C", "/workspace/project", "remote", "get-url", "origin") == (
+        f"{url}/private.git"
+    )
+    assert hits(project, name, TOKEN, tmp_path) == []
+    assert TOKEN not in done
+
+
+def test_another_token_clones_nothing_again(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+) -> None:
+    with serving(address, certificate, shelf) as host:
+        by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
+        assert project.doit(f"repos:{name}", env={"GITHUB": TOKEN}).code == 0
+        again = project.doit(f"repos:{name}", env={"GITHUB": "rotated"})
+        assert (again.code, again.ran) == (0, [])
+
+
+def test_a_wrong_token_is_one_line(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+) -> None:
+    with serving(address, certificate, shelf) as host:
+        by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
+        done = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
+    assert done.code != 0
+    assert "Authentication failed" in done
+    assert "wrong-token" not in done
+    assert "check url, branch and ref" in done
+
+
+def test_a_token_is_not_told_to_another_host(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+) -> None:
+    with (
+        serving(address, certificate, shelf) as other,
+        serving(address, certificate, shelf, other.url) as first,  # type: ignore[attr-defined]
+    ):
+        by_https(project, name, git_image, certificate, f"{first.url}/moved/private.git")  # type: ignore[attr-defined]
+        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+    assert done.code != 0
+    assert [said for said in other.heard if TOKEN in said] == []
+
+
+def hits(project: Project, name: str, text: str, tmp_path: Path) -> list[str]:
+    """Where a text is found: in our files, image configs and layers."""
+    found = [str(path) for path in project.root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+    saved = tmp_path / "saved.tar"
+    docker("image", "save", "-o", str(saved), *snapshots(name).values())
+    with tarfile.open(saved) as tar:
+        for member in tar:
+            stream = tar.extractfile(member)
+            if stream and text.encode() in stream.read():
+                found.append(member.name)
+    saved.unlink()
+    return found
+
+
+# SSH
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the server's key, a person's, and one that nobody knows."""
+    folder = tmp_path_factory.mktemp("keys")
+    for name in ("host", "mine", "unknown"):
+        run("ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(folder / name))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
+    """An SSH server that knows the person's key."""
+    Path("/run/sshd").mkdir(exist_ok=True)
+    port = free_port(address)
+    config = keys / "sshd_config"
+    config.write_text(
+        f"ListenAddress {address}:{port}\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/mine.pub\n"
+        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile none\nPermitRootLogin yes\n"
+    )
+    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
+    try:
+        scan = ["ssh-keyscan", "-p", str(port), address]
+        wait_until(lambda: subprocess.run(scan, capture_output=True, check=False).stdout)
+        for name in ("host", "unknown"):
+            key = " ".join((keys / f"{name}.pub").read_text().split()[:2])
+            (keys / f"known_{name}").write_text(f"[{address}]:{port} {key}\n")
+        yield f"ssh://root@{address}:{port}{shelf}/private.git"
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def free_port(address: str) -> int:
+    import socket
+
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def agent(keys: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The person's SSH agent, with the key in it."""
+    socket = tmp_path_factory.mktemp("agent") / "s"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        wait_until(socket.exists)
+        env = {**os.environ, "SSH_AUTH_SOCK": str(socket)}
+        subprocess.run(["ssh-add", "-q", str(keys / "mine")], env=env, check=True)
+        yield str(socket)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def by_ssh(project: Project, name: str, image: str, url: str, known_hosts: Path) -> str:
+    return project.habitat(
+        name,
+        f"""
+        base_image: {image}
+        repos:
+          - url: {url}
+            path: project
+            ssh_agent: true
+            known_hosts: {known_hosts}
+            setup:
+              - test -S "$SSH_AUTH_SOCK"
+        setup:
+          root: ['test ! -e /run/ssh-agent']
+        tests: [tests/no-agent.sh]
+        """,
+    )
+
+
+@pytest.fixture
+def no_agent(project: Project, name: str) -> None:
+    """A test of the habitat: in its own phase there is no agent."""
+    script = '#!/bin/sh\nset -e\ntest ! -e /run/ssh-agent/socket\ntest -z "$SSH_AUTH_SOCK"\n'
+    project.write(f"habitats/{name}/tests/no-agent.sh", script, 0o755)
+
+
+@pytest.mark.usefixtures("no_agent")
+def test_the_agent_opens_a_repository_and_is_lent_to_that_phase_alone(
+    project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str, tmp_path: Path
+) -> None:
+    by_ssh(project, name, git_image, ssh_url, keys / "known_host")
+    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert done.code == 0, done.out
+    image = f"habitat-{name}:final"
+    assert docker("run", "--rm", image, "cat", "/workspace/project/README") == "private"
+    assert docker("run", "--rm", image, "stat", "-c", "%U", "/workspace/project/README") == "agent"
+    left = docker("run", "--rm", image, "find", "/run", "/home/agent", "-mindepth", "1", "-not", "-name", ".*")
+    assert sorted(left.splitlines()) == ["/run/secrets", "/run/ssh-agent"], "empty folders, where something was mounted"
+    secret = (keys / "mine").read_text().splitlines()[2]
+    assert hits(project, name, secret, tmp_path) == []
+
+
+@pytest.mark.usefixtures("no_agent")
+def test_a_host_whose_key_is_another_is_not_spoken_to(
+    project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
+) -> None:
+    by_ssh(project, name, git_image, ssh_url, keys / "known_unknown")
+    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert done.code != 0
+    assert "Host key verification failed" in done
+
+
+@pytest.mark.usefixtures("no_agent")
+@pytest.mark.parametrize(
+    ("env", "why"),
+    [
+        ({"SSH_AUTH_SOCK": ""}, "ssh_agent: no SSH agent runs on the host: start one and add your key"),
+        ({"SSH_AUTH_SOCK": "/absent"}, "ssh_agent: no SSH agent runs on the host: start one and add your key"),
+    ],
+)
+def test_without_an_agent_that_is_one_line(
+    project: Project, name: str, git_image: str, ssh_url: str, keys: Path, env: dict[str, str], why: str
+) -> None:
+    by_ssh(project, name, git_image, ssh_url, keys / "known_host")
+    done = project.doit(f"final:{name}", env=env)
+    assert done.code != 0
+    assert f"habitats/{name}/config.yaml:4: {why}" in done
