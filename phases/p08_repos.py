@@ -26,11 +26,11 @@ SNAPSHOT = True
 # are in no file.
 _CLONE = r"""
 url=$1 path=$2 branch=$3 ref=$4 depth=$5 host=$6
+command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
 if [ -n "$host" ]; then
     helper='!token() { test "$1" = get && echo "username=$GIT_USER" && echo "password=$(cat "$GIT_TOKEN")"; }; token'
     git() { command git -c credential.helper= -c "credential.$host.helper=$helper" "$@"; }
 fi
-command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
 case $path in "~"*) path=$HOME${path#"~"} ;; esac
 if [ -e "$path/.git" ]; then
     echo "$path holds a repository already" >&2

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ class Value:
     @property
     def text(self) -> str:
         """For an environment variable, which ends where the last line does."""
-        return self.data.decode(errors="surrogateescape").rstrip("\n")
+        return self.data.decode().rstrip("\n")
 
 
 class Vault:
@@ -61,6 +62,7 @@ class Vault:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._values: dict[Secret, bytes | None] = {}
+        self._lock = threading.Lock()
 
     def values(self, secrets: Iterable[Secret]) -> tuple[Value, ...]:
         """Those that this host has. Raises SecretError for one that it hasn't, unless that is optional."""
@@ -68,9 +70,10 @@ class Vault:
         return tuple(Value(secret.name, data, secret.variable) for secret, data in found if data is not None)
 
     def _value(self, secret: Secret) -> bytes | None:
-        if secret not in self._values:
-            self._values[secret] = self._fetch(secret)
-        return self._values[secret]
+        with self._lock:  # habitats side by side are not to ask a person twice
+            if secret not in self._values:
+                self._values[secret] = self._fetch(secret)
+            return self._values[secret]
 
     def _fetch(self, secret: Secret) -> bytes | None:
         def missing(why: str, remedy: str) -> SecretError:
@@ -92,8 +95,7 @@ class Vault:
             if secret.optional:
                 return None
             raise missing(why, f"{remedy}; or say `optional: true`")
-        if not data or len(data) > _LARGEST or (secret.variable and b"\0" in data):
-            flaw = "is empty" if not data else "is larger than 1 MB" if len(data) > _LARGEST else "has a NUL byte in it"
+        if flaw := _flaw(data, is_text=bool(secret.variable)):
             raise missing(flaw, "see where it comes from")
         return data
 
@@ -109,6 +111,21 @@ class Vault:
         if done.returncode:
             return None, f"its command ended with exit code {done.returncode}"
         return done.stdout.removesuffix(b"\n"), ""
+
+
+def _flaw(data: bytes, *, is_text: bool) -> str:
+    """What is wrong with a value; is_text: a variable is to hold it."""
+    if not data:
+        return "is empty"
+    if len(data) > _LARGEST:
+        return "is larger than 1 MB"
+    if is_text and b"\0" in data:
+        return "has a NUL byte in it"
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return "is not UTF-8 text, as a variable must be" if is_text else ""
+    return ""
 
 
 def _read(path: Path) -> bytes | None:
