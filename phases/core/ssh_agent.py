@@ -14,7 +14,7 @@ import socketserver
 import tempfile
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from phases.core.engine import Bind
 from phases.core.errors import SecretError
@@ -31,6 +31,9 @@ _KNOWN_HOSTS = ".known_hosts"
 
 # Keys of hosts are checked, and nobody is there to be asked.
 _SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={SECRETS_FOLDER}/{_KNOWN_HOSTS}"
+
+# Seconds that closing may take.
+_POLL = 0.05
 
 #: For commands that may use the agent.
 ENV = {"SSH_AUTH_SOCK": f"{_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
@@ -50,19 +53,13 @@ class AgentRelay:
         lent.chmod(0o755)  # whatever the umask says
         self._server = _Server(str(lent / _SOCKET), agent)
         (lent / _SOCKET).chmod(0o666)
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
         self.bind = Bind(str(lent), _FOLDER, readonly=True)
 
     def close(self) -> None:
         self._server.shutdown()
         self._server.server_close()
         self._folder.cleanup()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
 
 
 def known_hosts(path: Path, origin: Origin) -> Value:

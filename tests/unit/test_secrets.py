@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -295,7 +296,7 @@ def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch:
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with AgentRelay(SOMEWHERE) as relay:
+        with closing(AgentRelay(SOMEWHERE)) as relay:
             place = Path(relay.bind.source) / "socket"
             modes = [path.stat().st_mode & 0o777 for path in (place, place.parent, place.parent.parent)]
             assert modes == [0o666, 0o755, 0o700]
