@@ -22,7 +22,7 @@ from docker.utils import decode_json_header, parse_repository_tag
 
 from phases.core import docker_command
 from phases.core.engine import Bind, Container, Exec, Image, ImageConfig, Stat
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 # Seconds the engine may take to answer a request. Commits of gigabytes take a while.
 _PATIENCE = 600
+
+# Seconds it may take to say that it is there.
+_GREETING = 10
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
@@ -50,13 +53,13 @@ def connect() -> DockerEngine:
     shown = host or "the default socket"
     try:
         if host:
-            client = docker.from_env(timeout=_PATIENCE)
+            client = docker.from_env(timeout=_GREETING)
         else:
             context = ContextAPI.get_current_context()
             shown = str(context.Host) if context and context.Host else shown
             tls = context.TLSConfig if context else None
             client = docker.DockerClient(
-                base_url=context.Host if context else None, tls=tls or False, timeout=_PATIENCE
+                base_url=context.Host if context else None, tls=tls or False, timeout=_GREETING
             )
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
@@ -64,6 +67,7 @@ def connect() -> DockerEngine:
             f"no Docker engine answers at {shown}",
             remedy="start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST",
         ) from error
+    client.api.timeout = _PATIENCE
     return DockerEngine(client.api)
 
 
@@ -76,7 +80,8 @@ def _translated(what: str) -> Iterator[None]:
         raise NotFound(f"{what}: {_explanation(error)}") from error
     except docker.errors.APIError as error:
         kind = Conflict if error.status_code == 409 else EngineError
-        raise kind(f"{what}: {_explanation(error)}") from error
+        text = _explanation(error)
+        raise kind(f"{what}: {text}", remedy=full_disk_remedy(text)) from error
     except docker.errors.DockerException as error:
         raise EngineError(f"{what}: {error}") from error
     except (requests.RequestException, ConnectionError) as error:
@@ -140,7 +145,12 @@ class DockerEngine:
 
     def build(self, context: IO[bytes], on_line: OnLine) -> str:
         if command := docker_command.find():
-            return docker_command.build(command, context, on_line)
+            try:
+                return docker_command.build(command, context, on_line)
+            except EngineError:
+                with _translated("building the Dockerfile"):
+                    self._api.ping()  # else it is not the Dockerfile that is to be mended
+                raise
         return self._build_by_api(context, on_line)
 
     def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:

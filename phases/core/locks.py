@@ -5,6 +5,7 @@ Locks are the kernel's, so they end with the process, however it ends.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import time
@@ -66,11 +67,10 @@ class BuildLock:
             file.seek(0)
             on_wait(file.read().strip() or "another run")
 
-        file = _lock(self._path, fcntl.LOCK_EX, tell)
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}")
-        file.flush()
-        self._file = file
+        self._file = _lock(self._path, fcntl.LOCK_EX, tell)
+        self._file.truncate(0)
+        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+            os.write(self._file.fileno(), f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}".encode())
         return waited
 
     @property

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from phases.core import config, events, slices, snapshots
@@ -251,15 +251,22 @@ class Project:
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
         at = dict(self._running)
-        for leave in [self.open_ends.pop(name) for name in list(self.open_ends)]:
-            leave()
+        for name in list(self.open_ends):
+            self._clear(name, self.open_ends.pop(name))
         for name in at:
             # One that still waits for the lock has no container; there may be one of who holds it.
             if name in self._locks and self._locks[name].held:
-                self.engine.remove(self.build_container(name))
+                self._clear(name, partial(self.engine.remove, self.build_container(name)))
         for name in list(self._locks):
             self.release(name)
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
+
+    def _clear(self, name: str, clear: Callable[[], None]) -> None:
+        """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
+        try:
+            clear()
+        except HabitatError as error:
+            self.bus.emit(events.Notice(name, str(error), warning=True))
 
     def _parent(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""

@@ -492,6 +492,24 @@ def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Si
     lock.release()
 
 
+def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(site: Site) -> None:
+    site.build(until="files")
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
+
+    def interrupt(_: object) -> None:
+        site.engine.failures["remove"] = EngineError("device is busy")
+        raise KeyboardInterrupt
+
+    site.engine.on_execute = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        site.build()
+    assert site.project.close() == ["setup:demo"]
+    assert "device is busy" in site.notices()
+    lock = BuildLock(site.root / ".stamps/demo/lock")
+    assert lock.acquire(lambda _: None) is False
+    lock.release()
+
+
 @pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put"])
 def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, method: str) -> None:
     site.build()
