@@ -223,11 +223,11 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
 class Running:
     """A `doit ARGS` that goes on while the test looks at it. lines: what it has said so far."""
 
-    def __init__(self, project: Project, *args: str) -> None:
+    def __init__(self, project: Project, *args: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             (sys.executable, "-m", "doit", *args),
             cwd=project.root,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
