@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -38,6 +39,12 @@ BUSYBOX = f"{PREFIX}-busybox:{os.getpid()}"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast ones first."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+
+
+@pytest.fixture(autouse=True)
+def _no_litter(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is only for a while, and what a test that lets nothing go leaves, is with what pytest removes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(autouse=True)

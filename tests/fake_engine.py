@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 import tarfile
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -90,6 +91,7 @@ class FakeEngine:
     """
 
     def __init__(self) -> None:
+        self.address = f"fake://{uuid.uuid4()}"
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None

@@ -68,7 +68,7 @@ def connect() -> DockerEngine:
             remedy="start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST",
         ) from error
     client.api.timeout = _PATIENCE
-    return DockerEngine(client.api)
+    return DockerEngine(client.api, shown)
 
 
 @contextmanager
@@ -97,8 +97,9 @@ def _explanation(error: docker.errors.APIError) -> str:
 class DockerEngine:
     """The engine protocol, spoken to a real engine."""
 
-    def __init__(self, api: APIClient) -> None:
+    def __init__(self, api: APIClient, address: str) -> None:
         self._api = api
+        self.address = address
 
     # Images
 

@@ -16,7 +16,7 @@ from phases.core.build import carry_out
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
 from phases.core.image_store import ImageStore
-from phases.core.locks import BuildLock, Presence
+from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.core.work import Work
@@ -235,11 +235,13 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
+        # A lock of this clone, and one of the images, which other clones build as well.
+        shared = shared_path(self.engine.address, name)
         # Who waits for one lock holds no other, or two runs could wait for each other.
         with self._guard:
             for other in [held for held in self._locks if held not in self._running]:
                 self.release(other)
-            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
+            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock", shared)
         lock.acquire(on_wait)
 
     def release(self, name: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError
-from phases.core.locks import BuildLock
+from phases.core.locks import BuildLock, shared_path
 from phases.core.project import Project
 from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
@@ -472,6 +473,46 @@ def test_what_a_dockerfile_left_goes_with_the_first_phase(site: Site) -> None:
 def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
     one, two = (Site(tmp_path / name).project.build_container("demo") for name in ("one", "two"))
     assert one != two
+
+
+@pytest.fixture
+def rivals(tmp_path: Path) -> tuple[Site, Site]:
+    """Two clones of a project on one engine."""
+    one, two = Site(tmp_path / "one"), Site(tmp_path / "two")
+    two.engine = one.engine
+    two.run_anew()
+    return one, two
+
+
+@pytest.mark.parametrize("method", ["create", "commit", "tag"])
+def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method: str) -> None:
+    """The second comes while the first is in its first phase."""
+    one, two = rivals
+    begun = threading.Event()
+    done: list[list[str]] = []
+    second = threading.Thread(target=lambda: done.append(two.build()))
+    plain = getattr(one.engine, method)
+
+    def call_and_let_the_other_begin(*args: object, **how: object) -> object:
+        if not begun.is_set():
+            begun.set()
+            second.start()
+            assert waiting(two)[0].startswith(f"waiting for another run that builds demo (pid {os.getpid()} since ")
+        return plain(*args, **how)
+
+    setattr(one.engine, method, call_and_let_the_other_begin)
+    assert one.build() == PHASES
+    second.join(10)
+    assert len(one.engine.called("commit")) == len(SNAPSHOTS)
+    assert not shared_path(one.engine.address, "demo").exists()
+
+
+def test_without_a_place_for_the_lock_of_all_clones_a_build_does_without(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = write(tmp_path, "file")
+    monkeypatch.setattr("phases.core.project.shared_path", lambda *_: in_the_way / "a.lock")
+    assert site.build(until="users") == ["base", "users"]
 
 
 def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Site) -> None:
