@@ -22,6 +22,9 @@ from conftest import PREFIX, wait_until
 _FIRST = "while :; do sleep 86400 & wait $!; done"
 _SPACES = ("--net", "--mount", "--pid")
 
+# Ends a command when the tests end, however they do.
+_WITH_US = ("setpriv", "--pdeathsig", "KILL")
+
 
 class PrivateEngine:
     """Use it in a `with`. size: of the disk it has to itself, as for tmpfs; "" for a folder. bridge: for
@@ -35,7 +38,7 @@ class PrivateEngine:
         self.host = f"unix://{self._socket}"
         self._data = self._folder / "data"
         self._data.mkdir()
-        argv = ("unshare", *_SPACES, "--fork", "--mount-proc", "--kill-child", "sh", "-c", _FIRST)
+        argv = (*_WITH_US, "unshare", *_SPACES, "--fork", "--mount-proc", "--kill-child", "sh", "-c", _FIRST)
         self._spaces = subprocess.Popen(argv, start_new_session=True)
         self._dockerd: subprocess.Popen[bytes] | None = None
         try:
