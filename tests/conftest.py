@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import time
@@ -38,6 +39,12 @@ BUSYBOX = f"{PREFIX}-busybox:{os.getpid()}"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast ones first."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
+
+
+@pytest.fixture(autouse=True)
+def _no_litter(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is only for a while, and what a test that lets nothing go leaves, is with what pytest removes."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path_factory.getbasetemp()))
 
 
 @pytest.fixture(autouse=True)
@@ -239,11 +246,11 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
 class Running:
     """A `doit ARGS` that goes on while the test looks at it. lines: what it has said so far."""
 
-    def __init__(self, project: Project, *args: str) -> None:
+    def __init__(self, project: Project, *args: str, env: dict[str, str] | None = None) -> None:
         self.process = subprocess.Popen(
             (sys.executable, "-m", "doit", *args),
             cwd=project.root,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

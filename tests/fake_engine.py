@@ -13,6 +13,7 @@ import posixpath
 import re
 import shlex
 import tarfile
+import uuid
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -97,6 +98,7 @@ class FakeEngine:
     """
 
     def __init__(self) -> None:
+        self.address = f"fake://{uuid.uuid4()}"
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None

@@ -12,7 +12,7 @@ import re
 import shlex
 import time
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from phases.core import events, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
@@ -21,15 +21,17 @@ from phases.core.errors import (
     CommandFailed,
     Conflict,
     EngineError,
+    EngineUnreachable,
+    NotFound,
     PathsMissing,
     PhaseTimeout,
     StepError,
-    state_error,
+    full_disk_remedy,
 )
 from phases.core.secrets import variables
 from phases.core.ssh_agent import AgentRelay
 from phases.core.variables import in_image
-from phases.core.work import SHOWN_OUTPUT, Work
+from phases.core.work import SHOWN_OUTPUT, Log, Work
 from phases.protocol import (
     Configure,
     Entry,
@@ -42,7 +44,6 @@ from phases.protocol import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
 
     from phases.core.engine import ImageConfig
     from phases.protocol import Step
@@ -58,7 +59,7 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
     committed unless every step succeeded, and the container is gone in any case.
     """
     started = time.monotonic()
-    with _open_log(work.log) as log:
+    with Log(work.log) as log:
         bench = _Bench(work, log, parent, steps)
         try:
             for step in steps:
@@ -76,18 +77,10 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
             bench.clear()
 
 
-def _open_log(path: Path) -> IO[str]:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise state_error(path, "written", error) from error
-
-
 class _Bench:
     """The steps of one phase at work: their container, and what they made of the image's config."""
 
-    def __init__(self, work: Work, log: IO[str], parent: str, steps: Sequence[Step]) -> None:
+    def __init__(self, work: Work, log: Log, parent: str, steps: Sequence[Step]) -> None:
         self.work = work
         self._log = log
         self._configures = [step for step in steps if isinstance(step, Configure)]
@@ -147,10 +140,17 @@ class _Bench:
         return Accounts(self.container.read)
 
     def clear(self) -> None:
+        """What the phase came to stands also where its container can't be removed; the next run does that."""
         if self._agent:
             self._agent.close()
-        if self._container:
-            self._container.remove()
+        try:
+            if self._container:
+                self._container.remove()
+        except EngineUnreachable:
+            pass  # whoever asks it next tells
+        except EngineError as error:
+            text = f"{error}: the next run that builds {self.work.habitat.name} does that"
+            self.work.emit(events.Notice(self.work.habitat.name, text, warning=True))
 
     def commit(self, labels: dict[str, str]) -> str:
         """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.
@@ -211,20 +211,33 @@ class _Bench:
                 where=step.origin,
                 remedy=f"see what an earlier command does to its main process; log: {work.shown_log}",
             ) from error
+        except NotFound as error:
+            raise self._cut_off(step, rows) from error
         finally:
             out.close()
             err.close()
+        if self.container.ended_under(code):
+            raise self._cut_off(step, rows)
         if code:
             raise self._failure(step, code, rows)
+
+    def _cut_off(self, step: Run, rows: list[str]) -> StepError:
+        return StepError(
+            f"the build container was stopped or removed while {step.what} ran",
+            where=step.origin,
+            remedy=f"run the same again, unless the command itself did that; log: {self.work.shown_log}",
+            output=[*_command_lines(step), *rows],
+        )
 
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
         """What a command said last tells what is known to be wrong; anything else needs all of it."""
         known = step.remedies.get(code)
         said = _verdict(rows) if known else ""
+        remedy = known or full_disk_remedy("\n".join(rows)) or "mend it and run the same again"
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
-            remedy=f"{known or 'mend it and run the same again'}; log: {self.work.shown_log}",
+            remedy=f"{remedy}; log: {self.work.shown_log}",
             output=[*_command_lines(step), *rows],
             exit_code=code,
         )
@@ -278,8 +291,7 @@ class _Bench:
     # Lines
 
     def _write(self, line: str) -> None:
-        self._log.write(line + "\n")
-        self._log.flush()
+        self._log.write(line)
 
     def _line(self, line: str, *, show: bool) -> None:
         self._write(line)

@@ -8,6 +8,7 @@ as may be, and what was read of an image is remembered for the next phase.
 from __future__ import annotations
 
 import posixpath
+import time
 from typing import TYPE_CHECKING, Any
 
 from phases.core import secrets
@@ -28,6 +29,21 @@ if TYPE_CHECKING:
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
 IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
+
+# The exit code of what was killed, as all is that runs in a container when that ends.
+_KILLED = 137
+
+
+def ended_under(engine: Engine, container: str, code: int) -> bool:
+    """Whether a command ended with `code` because its container did."""
+    if code != _KILLED:
+        return False
+    for _ in range(10):  # the engine tells of the command first
+        found = engine.container(container)
+        if found is None or not found.running:
+            return True
+        time.sleep(0.1)
+    return False
 
 
 class BuildContainer:
@@ -169,9 +185,13 @@ class BuildContainer:
         except EngineError as error:
             raise EngineError(
                 f"the build container can't be started ({error.message})",
-                remedy="see that its image and volumes are whole",
+                remedy=error.remedy or "see that its image and volumes are whole",
             ) from error
         self._running = True
+
+    def ended_under(self, code: int) -> bool:
+        """Whether a command ended with `code` because the container did."""
+        return ended_under(self._engine, self._id, code)
 
     def commit(self, changes: Sequence[str]) -> str:
         """The id of the image that it becomes."""

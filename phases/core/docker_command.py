@@ -100,4 +100,7 @@ def build(command: DockerCommand, context: IO[bytes], on_line: OnLine, secrets: 
         splitter.close()
         if process.returncode:
             raise EngineError(f"docker build ended with exit code {process.returncode}")
-        return id_file.read_text().strip()
+        try:
+            return id_file.read_text().strip()
+        except FileNotFoundError as error:
+            raise EngineError("docker build gave no image") from error

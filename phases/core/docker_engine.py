@@ -23,7 +23,7 @@ from docker.utils.socket import STDERR, frames_iter
 
 from phases.core import docker_command
 from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Stat, Tmpfs
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 # Seconds the engine may take to answer a request. Commits of gigabytes take a while.
 _PATIENCE = 600
+
+# Seconds it may take to say that it is there.
+_GREETING = 10
 
 # Everybody may pass through, and find what he knows the name of.
 _TMPFS = "mode=0711,size=64m"
@@ -55,13 +58,13 @@ def connect() -> DockerEngine:
     shown = host or "the default socket"
     try:
         if host:
-            client = docker.from_env(timeout=_PATIENCE)
+            client = docker.from_env(timeout=_GREETING)
         else:
             context = ContextAPI.get_current_context()
             shown = str(context.Host) if context and context.Host else shown
             tls = context.TLSConfig if context else None
             client = docker.DockerClient(
-                base_url=context.Host if context else None, tls=tls or False, timeout=_PATIENCE
+                base_url=context.Host if context else None, tls=tls or False, timeout=_GREETING
             )
         client.ping()
     except (docker.errors.DockerException, requests.RequestException, OSError) as error:
@@ -69,7 +72,8 @@ def connect() -> DockerEngine:
             f"no Docker engine answers at {shown}",
             remedy="start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST",
         ) from error
-    return DockerEngine(client.api)
+    client.api.timeout = _PATIENCE
+    return DockerEngine(client.api, shown)
 
 
 @contextmanager
@@ -81,7 +85,8 @@ def _translated(what: str) -> Iterator[None]:
         raise NotFound(f"{what}: {_explanation(error)}") from error
     except docker.errors.APIError as error:
         kind = Conflict if error.status_code == 409 else EngineError
-        raise kind(f"{what}: {_explanation(error)}") from error
+        text = _explanation(error)
+        raise kind(f"{what}: {text}", remedy=full_disk_remedy(text)) from error
     except docker.errors.DockerException as error:
         raise EngineError(f"{what}: {error}") from error
     except (requests.RequestException, ConnectionError) as error:
@@ -97,8 +102,9 @@ def _explanation(error: docker.errors.APIError) -> str:
 class DockerEngine:
     """The engine protocol, spoken to a real engine."""
 
-    def __init__(self, api: APIClient) -> None:
+    def __init__(self, api: APIClient, address: str) -> None:
         self._api = api
+        self.address = address
 
     # Images
 
@@ -148,7 +154,12 @@ class DockerEngine:
         if secrets and not (command and command.buildkit):
             raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
         if command:
-            return docker_command.build(command, context, on_line, secrets)
+            try:
+                return docker_command.build(command, context, on_line, secrets)
+            except EngineError:
+                with _translated("building the Dockerfile"):
+                    self._api.ping()  # else it is not the Dockerfile that is to be mended
+                raise
         return self._build_by_api(context, on_line)
 
     def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:

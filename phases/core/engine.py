@@ -119,6 +119,9 @@ class Exec(Protocol):
 
 
 class Engine(Protocol):
+    #: Where it is, as a person would write it.
+    address: str
+
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""
 

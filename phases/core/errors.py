@@ -21,6 +21,7 @@ raised is a bug of ours and keeps its traceback.
 from __future__ import annotations
 
 import errno
+import os
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -136,6 +137,12 @@ def state_error(path: Path, verb: str, error: OSError) -> StateError:
     else:
         remedy = "make .stamps/ writable for you"
     return StateError(f"can't be {verb} ({error.strerror})", where=shown, remedy=remedy)
+
+
+def full_disk_remedy(text: str) -> str:
+    """What to do when the engine, or a command in a container, says that there is no room; "" when it doesn't."""
+    full = os.strerror(errno.ENOSPC).lower() in text.lower()
+    return "the engine's disk is full: make room there (docker system df), then run the same again" if full else ""
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -1,21 +1,25 @@
-"""Who is at a habitat: one build at a time, and any number of starts. In one clone of the project.
+"""Who is at a habitat: one build at a time, and any number of starts.
 
 Locks are the kernel's, so they end with the process, however it ends.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
+import hashlib
 import os
+import stat
+import tempfile
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from phases.core.errors import state_error
+from phases.core.errors import StateError, state_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 
 def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
@@ -49,12 +53,31 @@ def _try(file: IO[str], mode: int) -> bool:
     return True
 
 
-class BuildLock:
-    """Holds the file at `path` until released."""
+def shared_path(engine: str, habitat: str) -> Path | None:
+    """The lock of a habitat's images on an engine, for all clones of one person on one machine.
 
-    def __init__(self, path: Path) -> None:
+    None where somebody else has been at its folder: what he put there is not to be written to.
+    """
+    folder = Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}"
+    with contextlib.suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
+            return folder / f"{hashlib.sha256(f'{engine} {habitat}'.encode()).hexdigest()[:32]}.lock"
+    return None
+
+
+class BuildLock:
+    """Holds the file at `path` until released, and the one at `shared`, which is gone afterwards.
+
+    A machine that has no place for the shared one does without.
+    """
+
+    def __init__(self, path: Path, shared: Path | None = None) -> None:
         self._path = path
-        self._file: IO[str] | None = None
+        self._shared = shared
+        self._files: list[IO[str]] = []
+        self.held = self._has_shared = False
 
     def acquire(self, on_wait: Callable[[str], None]) -> bool:
         """Returns whether it had to wait; on_wait is told for whom before it does. Raises StateError."""
@@ -66,22 +89,31 @@ class BuildLock:
             file.seek(0)
             on_wait(file.read().strip() or "another run")
 
-        file = _lock(self._path, fcntl.LOCK_EX, tell)
-        file.truncate(0)
-        file.write(f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}")
-        file.flush()
-        self._file = file
+        self._take(self._path, tell)
+        if self._shared:
+            with contextlib.suppress(StateError):
+                self._take(self._shared, tell)
+                self._has_shared = True
+        self.held = True
         return waited
 
-    @property
-    def held(self) -> bool:
-        return self._file is not None
+    def _take(self, path: Path, on_wait: Callable[[IO[str]], None]) -> None:
+        file = _lock(path, fcntl.LOCK_EX, on_wait)
+        self._files.append(file)
+        file.truncate(0)
+        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+            os.write(file.fileno(), f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}".encode())
 
     def release(self) -> None:
-        if self._file:
-            self._file.truncate(0)
-            self._file.close()
-            self._file = None
+        if self._shared and self._has_shared:
+            # Who waits for it looks whether it is still there.
+            with contextlib.suppress(OSError):
+                self._shared.unlink()
+        self.held = self._has_shared = False
+        while self._files:
+            file = self._files.pop()
+            file.truncate(0)
+            file.close()
 
 
 class Presence:

@@ -8,7 +8,7 @@ import threading
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
 from phases.core import config, events, slices, snapshots
@@ -16,7 +16,7 @@ from phases.core.build import carry_out
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
 from phases.core.image_store import ImageStore
-from phases.core.locks import BuildLock, Presence
+from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.secrets import Vault
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
@@ -237,11 +237,13 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
+        # A lock of this clone, and one of the images, which other clones build as well.
+        shared = shared_path(self.engine.address, name)
         # Who waits for one lock holds no other, or two runs could wait for each other.
         with self._guard:
             for other in [held for held in self._locks if held not in self._running]:
                 self.release(other)
-            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock")
+            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock", shared)
         lock.acquire(on_wait)
 
     def release(self, name: str) -> None:
@@ -253,15 +255,22 @@ class Project:
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
         at = dict(self._running)
-        for leave in [self.open_ends.pop(name) for name in list(self.open_ends)]:
-            leave()
+        for name in list(self.open_ends):
+            self._clear(name, self.open_ends.pop(name))
         for name in at:
             # One that still waits for the lock has no container; there may be one of who holds it.
             if name in self._locks and self._locks[name].held:
-                self.engine.remove(self.build_container(name))
+                self._clear(name, partial(self.engine.remove, self.build_container(name)))
         for name in list(self._locks):
             self.release(name)
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
+
+    def _clear(self, name: str, clear: Callable[[], None]) -> None:
+        """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
+        try:
+            clear()
+        except HabitatError as error:
+            self.bus.emit(events.Notice(name, str(error), warning=True))
 
     def _parent(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""

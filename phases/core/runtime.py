@@ -10,9 +10,9 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events, snapshots
-from phases.core.build_container import IDLE
+from phases.core.build_container import IDLE, ended_under
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.masking import Mask
 from phases.core.project import binds_of
 from phases.core.secrets import deliver, variables
@@ -87,6 +87,8 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         code = _run_command(project, habitat, container, terminal, secrets)
         own = 0
+        if ended_under(project.engine, container.id, code) and (ended := _ended(project, habitat, container)):
+            raise ended
     except EngineError as error:
         own = 0
         raise _ended(project, habitat, container) or error from error
@@ -113,9 +115,11 @@ def _confinement(habitat: Habitat) -> Confinement:
 def _leave(project: Project, habitat: str, container: Container, *, alone: bool, own: int) -> None:
     """Stop the container, unless somebody else is in it. own: commands of this start still in it."""
     engine = project.engine
-    if engine.container(container.id) is None:
-        return
-    if alone and engine.running_execs(container.id) <= own:
+    try:
+        others = engine.running_execs(container.id) > own
+    except NotFound:
+        return  # somebody has removed it
+    if alone and not others:
         engine.stop(container.id)
     else:
         project.bus.emit(events.Notice(habitat, f"{container.name} goes on: somebody else is in it"))
@@ -208,14 +212,16 @@ def _await_init(project: Project, habitat: Habitat, container: Container) -> Non
 def _ended(project: Project, habitat: Habitat, container: Container) -> StartError | None:
     """What to say when the main process of the container has ended; None while it runs."""
     now = project.engine.container(container.id)
-    if now and now.running:
+    if now is None:
+        return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
+    if now.running:
         return None
     init = habitat.entry.init_command
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=project.engine.logs(container.id, 20) if now else (),
+        output=project.engine.logs(container.id, 20),
     )
 
 

@@ -38,7 +38,11 @@ def write_if_changed(path: Path, data: bytes) -> None:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        fresh.write_bytes(data)
-        fresh.replace(path)
+        try:
+            fresh.write_bytes(data)
+            fresh.replace(path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise state_error(path, "written", error) from error

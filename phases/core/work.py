@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from phases.core.engine import LineSplitter
+from phases.core.errors import state_error
 from phases.core.masking import Mask
 from phases.protocol import slug
 
@@ -21,6 +22,33 @@ if TYPE_CHECKING:
 
 #: Lines of output a failed command shows; the log has all of them.
 SHOWN_OUTPUT = 40
+
+
+class Log:
+    """The log of a phase, begun anew. Raises StateError where it can't be written.
+
+    Nothing is held back, so what a full disk has refused is not tried again when it is closed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = path.open("wb", buffering=0)
+        except OSError as error:
+            raise state_error(path, "written", error) from error
+
+    def write(self, line: str) -> None:
+        try:
+            self._file.write(f"{line}\n".encode(errors="replace"))
+        except OSError as error:
+            raise state_error(self._path, "written", error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
 
 
 @dataclass(frozen=True)

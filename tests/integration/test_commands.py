@@ -311,37 +311,7 @@ def test_a_broken_habitat_stops_no_other(town: Town) -> None:
         (town.project.root / "habitats/broken").rmdir()
 
 
-# At the same time, and output
-
-
-def test_a_second_run_of_the_same_habitat_waits_and_finds_it_built(town: Town) -> None:
-    town.save(town.first, setup=f"echo gate one; {WAIT}")
-    gate = town.close_gate()
-    with Running(town.project, f"final:{town.first}") as one:
-        town.wait_in_setup("gate one", town.first)
-        with Running(town.project, f"final:{town.first}") as two:
-            two.wait_for("waiting for another run")
-            assert f"pid {one.process.pid}" in two.out
-            gate.unlink()
-            first, second = one.end(), two.end()
-    assert first.code == second.code == 0
-    assert first.ran == AFTER_FILES
-    assert second.ran == [], second.out
-    assert f"{town.first} ready in " in second
-
-
-def test_a_second_run_builds_what_the_first_left_undone(town: Town) -> None:
-    town.save(town.first, setup=f"echo gate two; {WAIT}")
-    gate = town.close_gate()
-    with Running(town.project, f"repos:{town.first}") as one:
-        town.wait_in_setup("gate two", town.first)
-        with Running(town.project, f"final:{town.first}") as two:
-            two.wait_for("waiting for another run")
-            gate.unlink()
-            first, second = one.end(), two.end()
-    assert first.code == second.code == 0
-    assert first.ran == ["setup", "repos"]
-    assert second.ran == ["tools", "verify", "test", "final"]
+# Output
 
 
 def test_lines_arrive_as_they_happen(town: Town) -> None:

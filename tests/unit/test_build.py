@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import pytest
 from fake_engine import Command, FakeEngine
@@ -18,18 +18,17 @@ from phases.core.errors import (
     CommandFailed,
     ConfigError,
     EngineError,
+    EngineUnreachable,
     HabitatError,
     PathsMissing,
     PhaseTimeout,
+    StateError,
     StepError,
 )
 from phases.core.variables import DEFAULT_PATH
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 BASE = "base:1"
 
@@ -205,6 +204,26 @@ def test_no_container_is_left(bench: Bench) -> None:
     assert bench.engine.containers() == []
 
 
+def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None:
+    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
+    with pytest.raises(CommandFailed, match="the command ended with exit code 3"):
+        bench.carry_out(run("exit 3"))
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (EngineError("device is busy"), ["device is busy: the next run that builds demo does that"]),
+        (EngineUnreachable("the engine stopped answering"), []),
+    ],
+)
+def test_a_container_that_cannot_be_removed_fails_no_phase(bench: Bench, error: EngineError, told: list[str]) -> None:
+    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (0, "")
+    image = bench.carry_out(run("true"))
+    assert bench.engine.image_config(image)
+    assert [event.text for event in bench.seen if isinstance(event, events.Notice) and event.warning] == told
+
+
 def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
     bench.engine.create(BASE, "build", IDLE)
     bench.carry_out(run("true"))
@@ -288,6 +307,40 @@ def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None
     assert error.output == ("$ echo one", "> exit 3", "> echo never", "one")
     assert len(bench.engine.commands) == 1
     assert bench.log == ["$ the command (as root)", "one"]
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_container_that_ends_under_a_command_is_told_as_that(bench: Bench, removed: bool) -> None:
+    def end(command: Command) -> tuple[int, str]:
+        bench.engine.remove(command.container.id) if removed else bench.engine.stop(command.container.id)
+        return 137, "so far\n"
+
+    bench.engine.on_execute = end
+    error = bench.fails(run("sleep 9"))
+    assert not isinstance(error, CommandFailed)
+    assert str(error) == (
+        f"{SOMEWHERE}: the build container was stopped or removed while the command ran: "
+        "run the same again, unless the command itself did that; log: .stamps/demo/7-setup.log"
+    )
+    assert error.output == ("$ sleep 9", "so far")
+
+
+def test_a_command_that_was_killed_alone_ended_with_its_exit_code(bench: Bench) -> None:
+    error = bench.fails(run("exit 137"))
+    assert isinstance(error, CommandFailed)
+    assert error.exit_code == 137
+
+
+def test_a_command_that_found_no_room_tells_whose_disk_is_full(bench: Bench) -> None:
+    error = bench.fails(run("echo cp: write error: No space left on device >&2; exit 1"))
+    assert error.remedy.startswith("the engine's disk is full: make room there (docker system df)")
+
+
+def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench) -> None:
+    bench.work = replace(bench.work, log=Path("/dev/full"))
+    error = bench.fails(run("echo one"))
+    assert isinstance(error, StateError)
+    assert str(error) == "/dev/full: can't be written (No space left on device): make room on the disk"
 
 
 def test_our_own_scripts_are_not_shown(bench: Bench) -> None:

@@ -107,3 +107,11 @@ def test_a_build_that_fails_is_an_engine_error(tmp_path: Path) -> None:
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
         docker_command.build(DockerCommand(program, buildkit=True), tar, lambda _: None)
+
+
+def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path) -> None:
+    """A client that lost its engine may call that a success."""
+    program = str(write(tmp_path, "docker", "#!/bin/sh\n", 0o755))
+    context = write(tmp_path, "context.tar")
+    with context.open("rb") as tar, pytest.raises(EngineError, match="docker build gave no image"):
+        docker_command.build(DockerCommand(program, buildkit=True), tar, lambda _: None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError
-from phases.core.locks import BuildLock
+from phases.core.locks import BuildLock, shared_path
 from phases.core.project import Project
 from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
@@ -474,6 +475,66 @@ def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
     assert one != two
 
 
+@pytest.fixture
+def rivals(tmp_path: Path) -> tuple[Site, Site]:
+    """Two clones of a project on one engine."""
+    one, two = Site(tmp_path / "one"), Site(tmp_path / "two")
+    two.engine = one.engine
+    two.run_anew()
+    return one, two
+
+
+@pytest.mark.parametrize("method", ["create", "commit", "tag"])
+def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method: str) -> None:
+    """The second comes while the first is in its first phase."""
+    one, two = rivals
+    begun = threading.Event()
+    done: list[list[str]] = []
+    second = threading.Thread(target=lambda: done.append(two.build()))
+    plain = getattr(one.engine, method)
+
+    def call_and_let_the_other_begin(*args: object, **how: object) -> object:
+        if not begun.is_set():
+            begun.set()
+            second.start()
+            assert waiting(two)[0].startswith(f"waiting for another run that builds demo (pid {os.getpid()} since ")
+        return plain(*args, **how)
+
+    setattr(one.engine, method, call_and_let_the_other_begin)
+    assert one.build() == PHASES
+    second.join(10)
+    assert len(one.engine.called("commit")) == len(SNAPSHOTS)
+    place = shared_path(one.engine.address, "demo")
+    assert place is not None
+    assert not place.exists()
+
+
+def test_without_a_place_for_the_lock_of_all_clones_a_build_does_without(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_the_way = write(tmp_path, "file")
+    monkeypatch.setattr("phases.core.project.shared_path", lambda *_: in_the_way / "a.lock")
+    assert site.build(until="users") == ["base", "users"]
+
+
+@pytest.mark.parametrize("mode", [0o777, 0o755, "link"])
+def test_what_somebody_else_may_have_put_in_its_place_is_not_written_to(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | str
+) -> None:
+    """On a shared machine anybody may make a folder there, and links to your files in it."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    precious = write(tmp_path, "elsewhere/precious", "mine")
+    folder = tmp_path / f"habitats-{os.getuid()}"
+    if isinstance(mode, int):
+        folder.mkdir()
+        folder.chmod(mode)
+    else:
+        folder.symlink_to(precious.parent)
+    assert shared_path(site.engine.address, "demo") is None
+    assert site.build(until="users") == ["base", "users"]
+    assert [path.name for path in precious.parent.iterdir()] == ["precious"]
+
+
 def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Site) -> None:
     site.build(until="files")
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
@@ -489,6 +550,24 @@ def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Si
     told: list[str] = []
     lock = BuildLock(site.root / ".stamps/demo/lock")
     assert lock.acquire(told.append) is False
+    lock.release()
+
+
+def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(site: Site) -> None:
+    site.build(until="files")
+    write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
+
+    def interrupt(_: object) -> None:
+        site.engine.failures["remove"] = EngineError("device is busy")
+        raise KeyboardInterrupt
+
+    site.engine.on_execute = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        site.build()
+    assert site.project.close() == ["setup:demo"]
+    assert "device is busy" in site.notices()
+    lock = BuildLock(site.root / ".stamps/demo/lock")
+    assert lock.acquire(lambda _: None) is False
     lock.release()
 
 

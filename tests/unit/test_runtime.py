@@ -18,6 +18,8 @@ from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from fake_engine import Command
+
     from phases.core.engine import Container, Exec
     from phases.core.masking import Mask
 
@@ -155,6 +157,24 @@ def test_it_stops_also_when_the_command_could_not_run(site: Site) -> None:
     with pytest.raises(EngineError):
         start(site)
     assert not container(site).running
+
+
+@pytest.mark.parametrize(
+    ("method", "told"),
+    [
+        ("remove", "container habitat-demo was removed: start it again"),
+        ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
+    ],
+)
+def test_a_container_that_ends_under_its_command_is_told_as_that(site: Site, method: str, told: str) -> None:
+    def end(command: Command) -> tuple[int, str]:
+        getattr(site.engine, method)(command.container.id)
+        return 137, ""
+
+    site.engine.on_execute = end
+    with pytest.raises(StartError) as caught:
+        start(site)
+    assert str(caught.value) == f"demo: {told}"
 
 
 def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

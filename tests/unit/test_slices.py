@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from unit_helpers import load, write
 
 from phases.core import slices
+from phases.core.errors import StateError
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from phases.core.model import Habitat
 
 
@@ -115,3 +116,17 @@ def test_a_slice_holds_no_content_and_no_host_path(tmp_path: Path) -> None:
     text = json.dumps([phase.slice(habitat) for phase in habitat_phases(habitat)])
     assert "hunter2" not in text
     assert str(tmp_path) not in text
+
+
+def test_what_could_not_be_written_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / ".stamps/demo/3-env.json"
+    slices.write_if_changed(path, b"before")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "replace", full)
+    with pytest.raises(StateError, match="make room on the disk"):
+        slices.write_if_changed(path, b"after")
+    assert [found.name for found in path.parent.iterdir()] == ["3-env.json"]
+    assert path.read_bytes() == b"before"

@@ -1,0 +1,303 @@
+"""Several runs at once: of one habitat, of many, in one process, and of two clones of a project."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections import Counter
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import (
+    Project,
+    Running,
+    build_containers,
+    clear,
+    docker,
+    fresh_name,
+    inspect,
+    snapshots,
+    untagged,
+    wait_until,
+)
+
+from phases.protocol import slug
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Ended
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+NAMES = [phase.NAME for phase in PHASES[1:]]
+SLUGS = [slug(phase) for phase in PHASES[1:]]
+AFTER_FILES = NAMES[NAMES.index("setup") :]
+
+CONFIG = """
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=]
+    volumes:
+      - {{source: gate, dest: /gate, readonly: true}}
+    setup:
+      root:
+        - {setup}
+    entry:
+      command: echo hello
+"""
+
+WAIT = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
+
+
+class Yard:
+    """A project, with as many habitats as a test wants."""
+
+    def __init__(self, root: Path, base: str, names: list[str]) -> None:
+        self.project = Project(root)
+        self.base = base
+        self._names = names
+        self.gate = root / "gate/closed"
+        self.gate.parent.mkdir()
+
+    def habitat(self, setup: str = "touch /made", name: str = "") -> str:
+        name = name or fresh_name()
+        self._names.append(name)
+        return self.project.habitat(name, CONFIG.format(base=self.base, setup=setup))
+
+    def state(self, name: str) -> Path:
+        return self.project.root / ".stamps" / name
+
+    def wait_in_setup(self, name: str) -> None:
+        log = self.state(name) / "7-setup.log"
+        wait_until(lambda: log.exists() and "at the gate\n" in log.read_text())
+
+    def running(self, *argvs: tuple[str, ...]) -> list[Ended]:
+        """All at once, to their ends."""
+        with ExitStack() as stack:
+            runs = [stack.enter_context(Running(self.project, *argv)) for argv in argvs]
+            return [run.end(240) for run in runs]
+
+
+@pytest.fixture
+def names(engine: DockerEngine) -> Iterator[list[str]]:
+    """Habitats that were made; nothing of them is left."""
+    names: list[str] = []
+    yield names
+    for name in names:
+        clear(engine, name)
+
+
+@pytest.fixture
+def yard(tmp_path: Path, busybox: str, names: list[str]) -> Yard:
+    return Yard(tmp_path, busybox, names)
+
+
+def check_records(yard: Yard, name: str, until: str = "final") -> None:
+    """All that is recorded of a habitat is whole, and true of what is on the engine."""
+    slugs = SLUGS[: NAMES.index(until) + 1]
+    state = yard.state(name)
+    assert {path.stem for path in state.glob("*.stamp")} == set(slugs)
+    assert list(state.glob(".*")) == [], "nothing half-written"
+    hashes = {part: hashlib.sha256((state / f"{part}.json").read_bytes()).hexdigest() for part in SLUGS}
+    for part in slugs:
+        stamp: dict[str, Any] = json.loads((state / f"{part}.stamp").read_text())
+        assert stamp["_values_:"]["hash"] == hashes[part]
+    check_chain(name, hashes)
+    assert untagged(name) == []
+    assert build_containers(name) == []
+
+
+def check_chain(name: str, hashes: dict[str, str]) -> None:
+    """Each snapshot has the labels of what made it, and rests on the one before. hashes: by slug."""
+    found = snapshots(name)
+    before = ""
+    for part in (part for part in SLUGS if part in found):
+        labels = inspect(found[part])["Config"]["Labels"]
+        for earlier in SLUGS[: SLUGS.index(part) + 1]:
+            assert labels[f"{earlier.partition('-')[2]}.hash"] == hashes[earlier], f"{earlier} of {part}"
+        assert before in ("", labels["habitat.parent"])
+        before = found[part]
+
+
+def ran(ended: list[Ended]) -> dict[str, Counter[str]]:
+    """How often each phase ran, by habitat; "" where a run builds one."""
+    counts: dict[str, Counter[str]] = {}
+    for done in ended:
+        for line in done.out.splitlines():
+            if found := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
+                counts.setdefault(found[1] or "", Counter())[found[2]] += 1
+    return counts
+
+
+def check_all_well(ended: list[Ended]) -> None:
+    for done in ended:
+        assert done.code == 0, done.out
+        assert "Traceback" not in done
+
+
+# Two runs
+
+
+def test_a_second_run_of_the_same_habitat_waits_and_finds_it_built(yard: Yard) -> None:
+    name = yard.habitat(WAIT)
+    yard.gate.touch()
+    with Running(yard.project, f"final:{name}") as one:
+        yard.wait_in_setup(name)
+        with Running(yard.project, f"final:{name}") as two:
+            two.wait_for("waiting for another run")
+            said = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
+            assert re.search(said, two.out)
+            yard.gate.unlink()
+            first, second = one.end(), two.end()
+    check_all_well([first, second])
+    assert first.ran == NAMES
+    assert second.ran == [], second.out
+    assert f"{name} ready in " in second
+    check_records(yard, name)
+
+
+def test_a_second_run_builds_what_the_first_left_undone(yard: Yard) -> None:
+    name = yard.habitat(WAIT)
+    yard.gate.touch()
+    with Running(yard.project, f"repos:{name}") as one:
+        yard.wait_in_setup(name)
+        with Running(yard.project, f"final:{name}") as two:
+            two.wait_for("waiting for another run")
+            yard.gate.unlink()
+            first, second = one.end(), two.end()
+    check_all_well([first, second])
+    assert first.ran == NAMES[: NAMES.index("tools")]
+    assert second.ran == ["tools", "verify", "test", "final"]
+    check_records(yard, name)
+
+
+def test_two_runs_of_different_habitats_go_on_side_by_side(yard: Yard) -> None:
+    names = [yard.habitat(WAIT), yard.habitat(WAIT)]
+    yard.gate.touch()
+    with Running(yard.project, f"final:{names[0]}") as one, Running(yard.project, f"final:{names[1]}") as two:
+        for name in names:  # both are in it before either may go on
+            yard.wait_in_setup(name)
+        yard.gate.unlink()
+        ended = [one.end(), two.end()]
+    check_all_well(ended)
+    for done in ended:
+        assert done.ran == NAMES
+        assert "waiting" not in done
+    for name in names:
+        check_records(yard, name)
+
+
+def test_a_run_that_was_killed_stops_nobody(yard: Yard) -> None:
+    name = yard.habitat(WAIT)
+    yard.gate.touch()
+    with Running(yard.project, f"final:{name}") as killed:
+        yard.wait_in_setup(name)
+        with Running(yard.project, f"final:{name}") as waiting:
+            waiting.wait_for("waiting for another run")
+            killed.process.kill()
+            yard.gate.unlink()
+            done = waiting.end()
+    check_all_well([done])
+    assert done.ran == AFTER_FILES
+    check_records(yard, name)
+    after = yard.project.doit(f"final:{name}")
+    assert "waiting" not in after
+
+
+# One run, several habitats
+
+
+def test_four_habitats_are_built_by_one_run(yard: Yard) -> None:
+    names = [yard.habitat() for _ in range(4)]
+    done = yard.project.doit("-n", "4", "-P", "thread")
+    check_all_well([done])
+    assert ran([done]) == {name: Counter(NAMES) for name in names}
+    for name in names:
+        check_records(yard, name)
+
+
+def test_one_of_four_that_fails_stops_no_other(yard: Yard) -> None:
+    bad, *good = (yard.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
+    done = yard.project.doit("-n", "4", "-P", "thread")
+    assert done.code == 2
+    assert "Traceback" not in done
+    assert len([line for line in done.out.splitlines() if "❌ setup:" in line]) == 1
+    assert f"3 of 4 ready; failed: {bad}" in done
+    for name in good:
+        check_records(yard, name)
+    check_records(yard, bad, until="files")
+    assert "7-setup" not in snapshots(bad)
+
+
+# Many runs
+
+
+def test_twenty_starts_at_once_build_once_and_share_a_container(yard: Yard) -> None:
+    name = yard.habitat()
+    ended = yard.running(*[(f"start:{name}",)] * 20)
+    check_all_well(ended)
+    assert ran(ended) == {"": Counter(NAMES)}
+    for done in ended:
+        assert "hello" in done.out.splitlines()
+    check_records(yard, name)
+    rows = docker("ps", "--all", "--filter", f"label=habitat.name={name}", "--format", "{{.Names}} {{.State}}")
+    assert rows == f"habitat-{name} exited"
+    assert list(yard.state(name).glob("starts.*")) == []
+
+
+def test_twenty_runs_over_ten_habitats_lose_no_stamp(yard: Yard) -> None:
+    names = [yard.habitat() for _ in range(10)]
+    dice = random.Random(20)  # the same orders each time
+    argvs = [tuple(f"workdir:{name}" for name in dice.sample(names, len(names))) for _ in range(20)]
+    ended = yard.running(*argvs)
+    check_all_well(ended)
+    assert ran(ended) == {name: Counter(NAMES[: NAMES.index("workdir") + 1]) for name in names}
+    for name in names:
+        check_records(yard, name, until="workdir")
+
+
+# Two clones of a project
+
+
+@pytest.fixture
+def clones(tmp_path: Path, busybox: str, names: list[str]) -> list[Yard]:
+    folders = [tmp_path / word for word in ("one", "two")]
+    for folder in folders:
+        folder.mkdir()
+    return [Yard(folder, busybox, names) for folder in folders]
+
+
+def both(clones: list[Yard], name: str) -> list[Ended]:
+    with Running(clones[0].project, f"final:{name}") as one, Running(clones[1].project, f"final:{name}") as two:
+        return [one.end(), two.end()]
+
+
+def test_two_clones_of_one_config_build_it_once(clones: list[Yard]) -> None:
+    name = fresh_name()
+    for yard in clones:
+        yard.habitat(name=name)
+    ended = both(clones, name)
+    check_all_well(ended)
+    assert ran(ended) == {"": Counter(NAMES)}
+    for yard in clones:
+        check_records(yard, name)
+
+
+def test_two_clones_of_different_configs_take_turns(clones: list[Yard]) -> None:
+    name = fresh_name()
+    for number, yard in enumerate(clones):
+        yard.habitat(f"echo {number} >/who", name=name)
+    ended = both(clones, name)
+    check_all_well(ended)
+    last = int(docker("run", "--rm", f"habitat-{name}:final", "cat", "/who"))
+    check_records(clones[last], name)
+    assert ran([ended[last]]) != {}
+    assert clones[1 - last].project.doit(f"final:{name}").ran == AFTER_FILES
+    check_records(clones[1 - last], name)

@@ -1,0 +1,519 @@
+"""What a run says, records and leaves when the engine fails under it, and how the next one goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import socket
+import subprocess
+import tempfile
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Ended, Project, Running, fresh_name, wait_until
+from private_engine import PrivateEngine
+
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+NAMES = [phase.NAME for phase in PHASES[1:]]
+SLUGS = {phase.NAME: f"{phase.ID}-{phase.NAME}" for phase in PHASES}
+KEPT = [phase.NAME for phase in PHASES if phase.SNAPSHOT]
+
+CONFIG = """
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=]
+    volumes:
+      - {{source: gate, dest: /gate, readonly: true}}
+    setup:
+      root:
+        - {setup}
+    entry:
+      command: "{command}"
+"""
+
+WAIT = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
+
+
+class Plant:
+    """A project with one habitat, on an engine that may break."""
+
+    def __init__(self, root: Path, engine: PrivateEngine, base: str) -> None:
+        self.project = Project(root)
+        self.engine = engine
+        self.base = base
+        self.name = fresh_name()
+        (root / "gate").mkdir()
+        self.save()
+        self.before: dict[str, str] = {}
+
+    def begin(self) -> None:
+        """All as it is at first, and up to date."""
+        (self.project.root / "gate/closed").unlink(missing_ok=True)
+        for path in (self.project.root / "habitats" / self.name).iterdir():
+            if path.name != "config.yaml":
+                path.unlink()
+        for log in self.state.glob("*.log"):
+            log.unlink()
+        self.save()
+        done = self.doit()
+        assert done.code == 0, done.out
+        self.before = self.snapshots()
+
+    def save(self, setup: str = "touch /made", command: str = "echo hello", more: str = "") -> None:
+        self.project.habitat(self.name, CONFIG.format(base=self.base, setup=setup, command=command) + more)
+
+    def write(self, path: str, megabytes: int) -> Path:
+        """A file in the habitat's folder, which phase 6 copies; no two are alike."""
+        file = self.project.root / "habitats" / self.name / path
+        file.write_bytes(os.urandom(1 << 20) * megabytes)
+        return file
+
+    def close_gate(self) -> Path:
+        return self.project.write("gate/closed")
+
+    def doit(self, *args: str) -> Ended:
+        return self.project.doit(*(args or (f"final:{self.name}",)), env=self.engine.env)
+
+    def running(self, *args: str) -> Running:
+        return Running(self.project, *(args or (f"final:{self.name}",)), env=self.engine.env)
+
+    # What there is
+
+    @property
+    def state(self) -> Path:
+        return self.project.root / ".stamps" / self.name
+
+    def wait_for_log(self, phase: str, word: str) -> None:
+        path = self.state / f"{SLUGS[phase]}.log"
+        wait_until(lambda: path.exists() and word in path.read_text())
+
+    def snapshots(self) -> dict[str, str]:
+        """Phase to image id, of those the engine has."""
+        rows = self.engine.docker(
+            "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{self.name}"
+        ).splitlines()
+        found = dict(row.split() for row in rows)
+        return {tag.partition("-")[2]: image for tag, image in found.items() if tag[0].isdigit()}
+
+    def labels(self, image: str) -> dict[str, str]:
+        labels: dict[str, str] = json.loads(
+            self.engine.docker("image", "inspect", "--format", "{{json .Config.Labels}}", image)
+        )
+        return labels
+
+    def stamped(self) -> list[str]:
+        return [name for name in NAMES if (self.state / f"{SLUGS[name]}.stamp").exists()]
+
+    def hash(self, phase: str) -> str:
+        return hashlib.sha256((self.state / f"{SLUGS[phase]}.json").read_bytes()).hexdigest()
+
+    def leftovers(self) -> list[str]:
+        """Build containers and untagged images."""
+        return [
+            *self.engine.docker("container", "ls", "--all", "--quiet", "--filter", "name=habitat_build_").split(),
+            *self.engine.docker("image", "ls", "--quiet", "--filter", "dangling=true").split(),
+        ]
+
+    def check_records(self) -> None:
+        """Every label is the hash of the slice that made the image, and every parent the one before."""
+        found = self.snapshots()
+        for phase, image in found.items():
+            labels = self.labels(image)
+            for before in NAMES[: NAMES.index(phase) + 1]:
+                assert labels[f"{before}.hash"] == self.hash(before), f"{before}.hash of {phase}"
+            parent = KEPT[KEPT.index(phase) - 1]
+            if parent in found:
+                assert labels["habitat.parent"] == found[parent]
+
+
+def told(done: Ended) -> str:
+    """The one line of a run that failed."""
+    assert done.code in (1, 2), done.out  # 2: others waited for it in vain
+    assert "Traceback" not in done
+    lines = [line for line in done.out.splitlines() if line.startswith(("❌ ", "ERROR: "))]
+    assert len(lines) == 1, done.out
+    return lines[0]
+
+
+def check_recovers(plant: Plant, phase: str) -> None:
+    """Nothing is recorded of the `phase` that failed; the next run does it and those after it, and all
+    is as if nothing had been.
+    """
+    assert phase not in plant.stamped()
+    assert plant.snapshots() == plant.before
+    done = plant.doit()
+    assert done.code == 0, done.out
+    assert done.ran == NAMES[NAMES.index(phase) :]
+    assert plant.leftovers() == []
+    assert plant.stamped() == NAMES
+    plant.check_records()
+    assert plant.doit().ran == []
+
+
+@pytest.fixture(scope="module")
+def base(busybox: str) -> str:
+    return busybox
+
+
+@pytest.fixture(scope="module")
+def private(base: str) -> Iterator[PrivateEngine]:
+    with PrivateEngine() as engine:
+        engine.import_image(base)
+        yield engine
+
+
+@pytest.fixture(scope="module")
+def built(private: PrivateEngine, base: str, tmp_path_factory: pytest.TempPathFactory) -> Plant:
+    return Plant(tmp_path_factory.mktemp("plant"), private, base)
+
+
+@pytest.fixture
+def plant(built: Plant) -> Plant:
+    """The habitat up to date, on an engine that runs."""
+    if not built.engine.runs:
+        built.engine.start()
+    built.begin()
+    return built
+
+
+# The engine goes away. As in a crash, and as with `systemctl restart docker`.
+
+ENDS = [PrivateEngine.kill, PrivateEngine.terminate]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_engine_that_ends_in_a_command_is_told_and_the_step_is_done_again(
+    plant: Plant, end: Callable[[PrivateEngine], None]
+) -> None:
+    plant.save(setup=f"{WAIT}; echo {end.__name__}")
+    gate = plant.close_gate()
+    with plant.running() as running:
+        plant.wait_for_log("setup", "at the gate")
+        end(plant.engine)
+        done = running.end()
+    line = told(done)
+    assert line.startswith(f"❌ setup:{plant.name}: ")
+    assert "exit code" not in line
+    gate.unlink()
+    plant.engine.start()
+    check_recovers(plant, "setup")
+
+
+def test_an_engine_that_is_killed_in_an_upload_is_told_and_nothing_of_it_stays(plant: Plant) -> None:
+    plant.write("big", 200)
+    with plant.running() as running:
+        wait_until(lambda: any(plant.engine.data.glob("overlay2/*/diff/**/big*")))
+        plant.engine.kill()
+        done = running.end()
+    line = told(done)
+    assert line.startswith(f"❌ files:{plant.name}: {plant.name}: files: copying into /: the engine stopped answering")
+    plant.engine.start()
+    check_recovers(plant, "files")
+
+
+def test_an_engine_that_is_killed_in_a_commit_is_told_and_the_phase_is_done_again(plant: Plant) -> None:
+    plant.save(setup="dd if=/dev/urandom of=/big bs=1M count=200")
+    with plant.running() as running:
+        wait_until(lambda: plant.engine.docker("container", "ls", "--quiet", "--filter", "status=paused"))
+        plant.engine.kill()
+        done = running.end()
+    line = told(done)
+    assert "committing the snapshot: the engine stopped answering" in line
+    plant.engine.start()
+    check_recovers(plant, "setup")
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_an_engine_that_ends_in_a_docker_build_is_told(
+    base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
+) -> None:
+    with PrivateEngine(bridge=True) as engine:
+        engine.import_image(base)
+        plant = Plant(tmp_path, engine, base)
+        dockerfile = f"habitats/{plant.name}/Dockerfile"
+        plant.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
+        with plant.running() as running:
+            running.wait_for("at the gate\n")
+            end(engine)
+            done = running.end()
+        line = told(done)
+        assert line.startswith(f"❌ dockerfile:{plant.name}: ")
+        assert "building the Dockerfile: the engine stopped answering: see that it runs" in line
+        engine.start()
+        assert plant.snapshots() == {}
+        assert plant.stamped() == []
+        plant.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
+        done = plant.doit()
+        assert done.code == 0, done.out
+        assert done.ran == ["dockerfile", *NAMES]
+        assert plant.leftovers() == []
+
+
+# No engine, and what is none
+
+
+def answer(listener: socket.socket, reply: bytes | None) -> None:
+    """Give whoever comes the `reply`, or keep them waiting."""
+    kept = []
+    with contextlib.suppress(OSError):
+        while True:
+            client = listener.accept()[0]
+            kept.append(client)
+            if reply is not None:
+                client.recv(65536)
+                client.sendall(reply)
+                client.close()
+
+
+HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
+
+
+@pytest.mark.parametrize(
+    ("listens", "reply"),
+    [(None, None), (False, None), (True, b"220 mail.example.org ESMTP\r\n"), (True, HTTP), (True, b""), (True, None)],
+    ids=["no socket", "nobody listens", "no HTTP", "no engine", "hangs up", "never answers"],
+)
+def test_what_is_no_engine_is_told_with_its_address(
+    project: Project, listens: bool | None, reply: bytes | None
+) -> None:
+    project.habitat("hello", "base_image: nothing:1")
+    with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listener:
+        path = f"{folder}/docker.sock"
+        if listens is not None:
+            listener.bind(path)
+        if listens:
+            listener.listen()
+            threading.Thread(target=answer, args=(listener, reply), daemon=True).start()
+        done = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
+        listener.shutdown(socket.SHUT_RDWR) if listens else None
+    assert told(done).startswith(f"❌ base:hello: no Docker engine answers at unix://{path}: ")
+    assert len(done.out.splitlines()) == 1
+    assert list((project.root / ".stamps/hello").glob("*.stamp")) == []
+
+
+# Full disks
+
+
+@pytest.fixture(scope="module")
+def full(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+    """A habitat that is up to date, on an engine with a small disk of its own."""
+    with PrivateEngine(size="120m") as engine:
+        engine.import_image(base)
+        plant = Plant(tmp_path_factory.mktemp("full"), engine, base)
+        plant.begin()
+        yield plant
+
+
+def fill(disk: Path, left: int = 0) -> Path:
+    """Leave that many megabytes on a disk. Returns the file that takes the others."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    free = os.statvfs(disk)
+    with filler.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, free.f_bavail * free.f_frsize - (left << 20))
+    return filler
+
+
+def write_in_setup(plant: Plant) -> None:
+    plant.save(setup="dd if=/dev/urandom of=/big bs=1M count=14")
+
+
+def write_in_files(plant: Plant) -> None:
+    plant.write("big", 14)
+
+
+@pytest.mark.parametrize(
+    ("write", "phase", "left", "what"),
+    [
+        (write_in_setup, "setup", 8, "setup command 1 of 1 ended with exit code 1: "),
+        (write_in_files, "files", 8, "copying into /: "),
+        (write_in_setup, "setup", 20, "committing the snapshot: "),
+    ],
+    ids=["command", "upload", "commit"],
+)
+def test_a_full_disk_of_the_engine_is_told_with_what_to_do(
+    full: Plant, write: Callable[[Plant], None], phase: str, left: int, what: str
+) -> None:
+    full.begin()
+    write(full)
+    filler = fill(full.engine.data, left)
+    done = full.doit()
+    line = told(done)
+    assert line.startswith(f"❌ {phase}:{full.name}: ")
+    assert what in line
+    assert "the engine's disk is full: make room there (docker system df), then run the same again" in line
+    filler.unlink()
+    check_recovers(full, phase)
+
+
+@contextlib.contextmanager
+def mounted(folder: Path, *options: str) -> Iterator[None]:
+    subprocess.run(["mount", *options, str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_full_disk_of_our_own_is_told_and_the_next_run_goes_on(plant: Plant, tmp_path: Path) -> None:
+    fresh = Plant(tmp_path, plant.engine, plant.base)
+    stamps = tmp_path / ".stamps"
+    full = "can't be written (No space left on device): make room on the disk"
+    with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        filler = fill(stamps)
+        assert told(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {full}"
+        filler.unlink()
+
+        assert fresh.doit(f"users:{fresh.name}").code == 0
+        filler = fill(stamps)
+        assert told(fresh.doit()) == f"ERROR: .stamps/{fresh.name}/3-env.stamp: {full}"
+        assert fresh.stamped() == ["base", "users"]
+        filler.unlink()
+
+        assert fresh.doit(f"files:{fresh.name}").ran == ["workdir", "habitat", "files"], "what was built is known"
+        filler = fill(stamps)
+        assert told(fresh.doit()) == f"❌ setup:{fresh.name}: .stamps/{fresh.name}/7-setup.log: {full}"
+        filler.unlink()
+
+        fresh.before = fresh.snapshots()
+        check_recovers(fresh, "setup")
+        assert [path.name for path in fresh.state.glob(".*")] == [], "nothing half-written stays"
+
+
+def test_a_full_disk_of_our_own_ends_builds_side_by_side(plant: Plant, tmp_path: Path) -> None:
+    fresh = Plant(tmp_path, plant.engine, plant.base)
+    beside = fresh.project.habitat(fresh_name(), f"base_image: {plant.base}\nsetup: {{root: [touch /made]}}")
+    stamps = tmp_path / ".stamps"
+    with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
+        assert fresh.doit(f"users:{fresh.name}", f"files:{beside}").code == 0
+        fill(stamps)
+        done = fresh.doit("-n", "2")
+        assert done.code == 1
+        assert "Traceback" not in done
+        full = "can't be written (No space left on device): make room on the disk"
+        assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {full}" in done
+        assert f"ERROR: .stamps/{fresh.name}/3-env.stamp: {full}" in done
+        (stamps / "filler").unlink()
+        done = fresh.doit("-n", "2")
+        assert done.code == 0, done.out
+        assert fresh.leftovers() == []
+
+
+def test_a_disk_of_our_own_that_can_only_be_read_is_told(plant: Plant) -> None:
+    folder = plant.project.root / ".stamps"
+    with mounted(folder, "--bind", str(folder)):
+        subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
+        assert plant.doit().code == 0, "what is up to date needs nothing written"
+        plant.save(setup="touch /other")
+        assert told(plant.doit()) == (
+            f"❌ base:{plant.name}: .stamps/{plant.name}/7-setup.json: can't be written (Read-only file system): "
+            "make .stamps/ writable for you"
+        )
+    assert plant.doit().ran == NAMES[NAMES.index("setup") :]
+
+
+# Somebody takes away what the run is at
+
+
+@pytest.mark.parametrize("how", [("rm", "--force"), ("kill",)])
+def test_a_build_container_that_ends_in_a_command_is_told(plant: Plant, how: tuple[str, ...]) -> None:
+    plant.save(setup=f"{WAIT}; echo {how[0]}")
+    gate = plant.close_gate()
+    with plant.running() as running:
+        plant.wait_for_log("setup", "at the gate")
+        (container,) = plant.engine.docker("ps", "--quiet").split()
+        plant.engine.docker(*how, container)
+        done = running.end()
+    assert told(done) == (
+        f"❌ setup:{plant.name}: habitats/{plant.name}/config.yaml:8: "
+        "the build container was stopped or removed while setup command 1 of 1 ran: "
+        f"run the same again, unless the command itself did that; log: .stamps/{plant.name}/7-setup.log"
+    )
+    gate.unlink()
+    check_recovers(plant, "setup")
+
+
+def test_the_snapshot_before_may_go_while_a_step_runs(plant: Plant) -> None:
+    plant.save(setup=f"{WAIT}; echo its snapshot goes")
+    gate = plant.close_gate()
+    with plant.running() as running:
+        plant.wait_for_log("setup", "at the gate")
+        plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:6-files")
+        gate.unlink()
+        done = running.end()
+    assert done.code == 0, done.out
+    assert "files" not in plant.snapshots()
+    plant.check_records()
+    assert plant.leftovers() == []
+    assert plant.doit().ran == []
+
+
+def test_a_snapshot_that_goes_before_the_next_phase_is_told_and_built_again(plant: Plant) -> None:
+    plant.project.write(f"habitats/{plant.name}/wait.sh", f"#!/bin/sh\n{WAIT}\n", mode=0o755)
+    plant.save(more="    tests: [wait.sh]\n")
+    gate = plant.close_gate()
+    with plant.running() as running:
+        plant.wait_for_log("test", "at the gate")
+        plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:9-tools")
+        gate.unlink()
+        done = running.end()
+    assert told(done) == (
+        f"❌ final:{plant.name}: {plant.name}: final: "
+        f"tools has to run first (image habitat-{plant.name}:9-tools is gone): "
+        "run the same command again, without --single"
+    )
+    assert plant.doit().ran == NAMES[NAMES.index("tools") :]
+    plant.check_records()
+    assert plant.leftovers() == []
+
+
+def test_a_final_image_that_is_gone_is_built_again_by_a_start(plant: Plant) -> None:
+    plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:final", f"habitat-{plant.name}:12-final")
+    done = plant.doit(f"start:{plant.name}")
+    assert done.code == 0, done.out
+    assert done.ran == ["final"]
+    assert "hello\n" in done
+    plant.engine.docker("rm", f"habitat-{plant.name}")
+
+
+def test_a_base_image_that_goes_in_a_build_is_missed_only_when_it_is_needed(plant: Plant) -> None:
+    plant.save(setup=f"{WAIT}; echo its base goes")
+    gate = plant.close_gate()
+    with plant.running() as running:
+        plant.wait_for_log("setup", "at the gate")
+        plant.engine.docker("image", "rm", "--force", plant.base)
+        gate.unlink()
+        done = running.end()
+    try:
+        assert done.code == 0, done.out
+        assert plant.doit().ran == []
+        assert plant.doit("forget", f"base:{plant.name}").code == 0
+        assert f"base image {plant.base} can't be pulled" in told(plant.doit())
+        assert plant.snapshots() != {}
+    finally:
+        plant.engine.import_image(plant.base)
+    assert plant.doit().ran == NAMES
+    plant.check_records()
+
+
+@pytest.mark.parametrize(("how", "told_as"), [(("rm", "--force"), "was removed: "), (("kill",), "was stopped: ")])
+def test_a_container_that_ends_under_a_start_is_told(plant: Plant, how: tuple[str, ...], told_as: str) -> None:
+    plant.save(command=WAIT)
+    plant.close_gate()
+    with plant.running(f"start:{plant.name}") as running:
+        running.wait_for("at the gate\n")
+        plant.engine.docker(*how, f"habitat-{plant.name}")
+        done = running.end()
+    assert told(done).startswith(f"❌ {plant.name}: container habitat-{plant.name} {told_as}")
+    (plant.project.root / "gate/closed").unlink()
+    assert plant.doit(f"start:{plant.name}").code == 0
+    plant.engine.docker("rm", f"habitat-{plant.name}")
