@@ -1,0 +1,26 @@
+"""docs/guarantees.md names tests that exist."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import ROOT
+
+TEXT = (ROOT / "docs" / "guarantees.md").read_text(encoding="utf-8")
+NAMED = [
+    (file, name)
+    for file, names in re.findall(r"`(test_\w+\.py)`: ((?:`test_\w+`(?:, | \(and )?)+)", TEXT)
+    for name in re.findall(r"`(test_\w+)`", names)
+]
+
+
+@pytest.mark.parametrize(("file", "name"), NAMED)
+def test_a_promise_is_held_by_a_test(file: str, name: str) -> None:
+    (path,) = (ROOT / "tests").rglob(file)
+    assert f"def {name}(" in path.read_text(encoding="utf-8")
+
+
+def test_every_test_that_is_named_is_looked_for() -> None:
+    assert len(NAMED) == len(re.findall(r"`test_\w+`", TEXT))
+    assert len(NAMED) > 30
