@@ -176,9 +176,9 @@ class FakeEngine:
         self._images[image.config.id] = image
         self._tags[reference] = image.config.id
 
-    def build(self, context: IO[bytes], on_line: OnLine) -> str:
+    def build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
-        self._record("build")
+        self._record("build", tag)
         files = Files()
         files.unpack("/", context)
         dockerfile = files.find("/Dockerfile")
@@ -205,6 +205,7 @@ class FakeEngine:
                     raise EngineError("docker build ended with exit code 1")
             else:
                 _apply(made, row)
+        self._tags[tag] = image_id
         return image_id
 
     def tag(self, image: str, reference: str) -> None:

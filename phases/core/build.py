@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from phases.core import events, sources
+from phases.core import events, snapshots, sources
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer
 from phases.core.engine import LineSplitter
@@ -95,6 +95,7 @@ class _Bench:
         self._deadline = time.monotonic() + timeout if timeout else None
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
+        self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
             self._start_from(parent)
 
@@ -116,6 +117,7 @@ class _Bench:
                 sources.pull(self.work, step, self._write)
                 self._start_from(step.reference)
             case FromDockerfile():
+                self._tagged = snapshots.dockerfile_tag(self.work.habitat.name)
                 self._start_from(sources.build(self.work, step, self._line))
             case Run():
                 self._run(step)
@@ -144,6 +146,8 @@ class _Bench:
     def clear(self) -> None:
         if self._container:
             self._container.remove()
+        if self._tagged:
+            self.work.engine.untag(self._tagged)
 
     def commit(self, labels: dict[str, str]) -> str:
         """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.

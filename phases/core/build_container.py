@@ -7,11 +7,13 @@ as may be, and what was read of an image is remembered for the next phase.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
+import time
 from typing import TYPE_CHECKING, Any
 
 from phases.core.archive import Archive
-from phases.core.errors import EngineError
+from phases.core.errors import Conflict, EngineError
 from phases.core.snapshots import COMMENT
 
 if TYPE_CHECKING:
@@ -24,6 +26,11 @@ if TYPE_CHECKING:
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
 IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
+
+
+# How often the name of the container may be found taken. A run has one request on its way when it is
+# killed; the engine answers with the conflict as long as it is at that.
+_TRIES, _PAUSE = 50, 0.1
 
 
 class BuildContainer:
@@ -45,10 +52,21 @@ class BuildContainer:
 
     def _open(self) -> str:
         if not self._id:
-            name = self._work.container_name
-            self._engine.remove(name)
-            self._id = self._engine.create(self._image, name, IDLE, env=self._env, binds=self._work.binds)
+            self._id = self._work.maker.make(self._make)
         return self._id
+
+    def _make(self) -> str:
+        name = self._work.container_name
+        for _ in range(_TRIES):
+            self._engine.remove(name)
+            # A killed run's request may still be on its way, and arrive between the two.
+            with contextlib.suppress(Conflict):
+                return self._create(name)
+            time.sleep(_PAUSE)
+        return self._create(name)
+
+    def _create(self, name: str) -> str:
+        return self._engine.create(self._image, name, IDLE, env=self._env, binds=self._work.binds)
 
     def remove(self) -> None:
         if self._outbox:

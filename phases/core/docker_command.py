@@ -15,6 +15,8 @@ from phases.core.engine import LineSplitter
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from phases.core.engine import OnLine
 
 
@@ -58,29 +60,53 @@ def _has_buildkit(program: str) -> bool:
         return False
 
 
-def build(command: DockerCommand, context: IO[bytes], on_line: OnLine) -> str:
-    """Build the Dockerfile in the tar `context`, a real file. Returns the image's id; raises
-    EngineError when the build fails.
+# Runs a command, and ends it when the pipe with descriptor $1 is closed without a word: as the kernel
+# does for whoever was killed.
+_NOT_ALONE = """
+{ read -r word || kill $$; } <"/dev/fd/$1" >/dev/null 2>&1 &
+shift
+exec "$@"
+"""
+
+
+def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine) -> str:
+    """Build the Dockerfile in the tar `context`, a real file. Returns the id of the image, which gets
+    `tag`; raises EngineError when the build fails. Ends with this process, however that ends.
     """
     with tempfile.TemporaryDirectory() as folder:
         id_file = Path(folder) / "id"
-        plain = ["--progress=plain"] if command.buildkit else []
-        argv = [command.program, "build", "--iidfile", str(id_file), *plain, "-"]
-        env = {**os.environ, "DOCKER_BUILDKIT": "1" if command.buildkit else "0", "DOCKER_CLI_HINTS": "false"}
-        splitter = LineSplitter(on_line)
-        try:
-            process = subprocess.Popen(argv, stdin=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-        except OSError as error:
-            raise EngineError(f"{command.program} can't be run ({error.strerror})") from error
-        with process:
-            assert process.stdout
-            try:
-                while data := os.read(process.stdout.fileno(), 65536):
-                    splitter.feed(data)
-            except BaseException:
-                process.terminate()
-                raise
-        splitter.close()
-        if process.returncode:
-            raise EngineError(f"docker build ended with exit code {process.returncode}")
+        how = ["--progress=plain"] if command.buildkit else ["--force-rm"]
+        argv = [command.program, "build", "--iidfile", str(id_file), "--tag", tag, *how, "-"]
+        code = _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, on_line)
+        if code:
+            raise EngineError(f"docker build ended with exit code {code}")
         return id_file.read_text().strip()
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], on_line: OnLine) -> int:
+    """Run a docker command, which doesn't outlive this process. Returns its exit code."""
+    splitter = LineSplitter(on_line)
+    watched, alive = os.pipe()
+    with (
+        os.fdopen(watched),
+        os.fdopen(alive, "w") as word,
+        subprocess.Popen(
+            ["/bin/sh", "-c", _NOT_ALONE, "sh", str(watched), *argv],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "DOCKER_CLI_HINTS": "false", **env},
+            pass_fds=[watched],
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            while data := os.read(process.stdout.fileno(), 65536):
+                splitter.feed(data)
+        except BaseException:
+            process.terminate()
+            raise
+        word.write("ended\n")
+        word.flush()
+    splitter.close()
+    return process.returncode

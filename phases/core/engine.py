@@ -101,9 +101,9 @@ class Engine(Protocol):
 
     def pull(self, reference: str, on_pull: OnPull) -> None: ...
 
-    def build(self, context: IO[bytes], on_line: OnLine) -> str:
-        """Build the Dockerfile at the root of the tar `context`. Returns the image's id; raises
-        EngineError with the output when the build fails.
+    def build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
+        """Build the Dockerfile at the root of the tar `context`. Returns the id of the image, which
+        has `tag` from the first; raises EngineError when the build fails.
         """
 
     def tag(self, image: str, reference: str) -> None: ...

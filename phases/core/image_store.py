@@ -53,6 +53,9 @@ class ImageStore:
     def sweep(self, name: str) -> None:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
         self._inventory.refresh()
+        if self._inventory.tagged(snapshots.dockerfile_tag(name)):
+            self._engine.untag(snapshots.dockerfile_tag(name))
+            self._inventory.refresh()
         for image in self._inventory.all():
             if image.tags or image.labels.get(snapshots.LABEL_NAME) != name:
                 continue

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from phases.core.closing import Maker
 from phases.protocol import slug
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ SHOWN_OUTPUT = 40
 @dataclass(frozen=True)
 class Work:
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; known_files:
-    image id to what was read of its files by path, to be used and added to.
+    image id to what was read of its files by path, to be used and added to; maker: makes its container.
     """
 
     habitat: Habitat
@@ -34,6 +35,7 @@ class Work:
     container_name: str
     binds: tuple[Bind, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    maker: Maker = field(default_factory=Maker)
 
     @property
     def place(self) -> str:

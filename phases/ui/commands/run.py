@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import sys
 from contextlib import contextmanager
@@ -37,14 +39,11 @@ class Run(cmd_run.Run):
         try:
             with _signals():
                 code = int(super().execute(params, args))
-            current_project().close()
+                current_project().close()
         except Interrupted as stop:
-            at = ", ".join(current_project().close())
-            where = f"stopped in {at}" if at else "stopped"
-            sys.stderr.write(f"\n{where}: what was built is kept, the next run goes on from there\n")
-            return 128 + stop.number
+            return _stopped(stop.number)
         except HabitatError as error:
-            sys.stderr.write(f"ERROR: {error}\n")
+            _tell(f"ERROR: {error}")
             return 1
         except InvalidCommand as error:
             if error.not_found:
@@ -53,17 +52,43 @@ class Run(cmd_run.Run):
         return code
 
 
+def _stopped(number: int) -> int:
+    """Clean up, and say where the run was."""
+    try:
+        at = ", ".join(current_project().close())
+        outcome = "what was built is kept, the next run goes on from there"
+    except HabitatError as error:
+        at, outcome = "", f"what is left of the build is removed by the next run ({error})"
+    _tell(f"\nstopped in {at}: {outcome}" if at else f"\nstopped: {outcome}")
+    return 128 + number
+
+
+def _tell(text: str) -> None:
+    # The terminal may be gone: that is what SIGHUP is about.
+    with contextlib.suppress(OSError):
+        os.write(sys.__stderr__.fileno() if sys.__stderr__ else 2, f"{text}\n".encode())
+
+
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out."""
+    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out.
+
+    Whoever sends another doesn't want to wait for that. So the first one leaves no way back to the
+    handlers from before.
+    """
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def stop(number: int, _frame: object) -> None:
+        for each in numbers:
+            signal.signal(each, _end_at_once)
         raise Interrupted(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _end_at_once(number: int, _frame: object) -> None:
+    _tell("\nstopped at once: what is left of the build is removed by the next run")
+    os._exit(128 + number)
