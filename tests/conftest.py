@@ -35,6 +35,21 @@ DEBIAN = "debian:bookworm-slim"
 BUSYBOX = f"{PREFIX}-busybox:{os.getpid()}"
 
 
+#: What became of a run that was killed, by phase and point: how many phases the next one ran.
+MATRIX: dict[tuple[str, str], str] = {}
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """The crash matrix, as far as it was run."""
+    if not MATRIX:
+        return
+    points = list(dict.fromkeys(point for _, point in MATRIX))
+    terminalreporter.section("killed, and recovered by running so many phases")
+    for phase in dict.fromkeys(phase for phase, _ in MATRIX):
+        cells = (f"{point} {MATRIX[phase, point]}" for point in points if (phase, point) in MATRIX)
+        terminalreporter.line(f"{phase:>10} │ " + ", ".join(cells))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast ones first."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)
