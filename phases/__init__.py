@@ -21,6 +21,7 @@
     ui/
         tasks.py         doit's tasks
         reporter.py      doit's events and ours, as a transcript     (console.py)
+        output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         commands/        run, list, info, forget, clean
     system/              the system layer: config.yaml and tools/ of every habitat

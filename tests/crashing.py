@@ -60,6 +60,9 @@ def task_habitats():
 #: Where a process that gets another signal than SIGKILL notes when it did.
 MARK = "crashed-at"
 
+#: With SLOW in the environment: where it notes that it removes a container from then on, for a minute.
+CLOSING = "closing"
+
 
 def arm(project: Project) -> None:
     """Die where the environment says, if it does."""
@@ -161,6 +164,12 @@ class _Engine:
         if self._trap.at("made"):
             self._trap.spring()
         return made
+
+    def remove(self, container: str) -> None:
+        if os.environ.get("SLOW") and (self._trap.project.root / MARK).exists():
+            (self._trap.project.root / CLOSING).touch()
+            time.sleep(60)
+        self._engine.remove(container)
 
     def start(self, container: str) -> None:
         self._engine.start(container)
