@@ -271,6 +271,7 @@ class Project:
             self.store.sweep(name)
         for name in list(self._locks):
             self.release(name)
+        self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
 
     def _parent(self, name: str, phase: Phase) -> str:

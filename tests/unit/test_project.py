@@ -531,6 +531,12 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
     assert site.engine.containers() == []
 
 
+def test_a_run_that_was_stopped_tells_no_more(site: Site) -> None:
+    site.project.close()
+    site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
+    assert site.seen == []
+
+
 def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
     site.project.close()
     with pytest.raises(Stopped):
