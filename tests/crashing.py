@@ -141,17 +141,18 @@ class _Engine:
     def execute(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
         if not self._inside("execute"):
             return self._engine.execute(container, argv, on_output=on_output, **how)
-        # Not every command says something.
-        late = threading.Timer(0.5, self._trap.spring)
-        late.start()
 
         def on_first(data: bytes, is_err: bool) -> None:
-            late.cancel()
             on_output(data, is_err)
             if self._inside("execute"):
                 self._trap.spring()
 
-        return self._engine.execute(container, argv, on_output=on_first, **how)
+        if self._trap.phase == "users":  # its script says nothing
+            threading.Timer(0.05, self._trap.spring).start()
+        code = self._engine.execute(container, argv, on_output=on_first, **how)
+        if self._inside("execute"):
+            self._trap.spring()
+        return code
 
     def create(self, image: str, name: str, *arguments: Any, **wishes: Any) -> str:
         if not name.startswith("habitat_build_"):

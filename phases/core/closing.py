@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from phases.core.errors import Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+T = TypeVar("T")
 
 
 class Maker:
@@ -27,13 +29,13 @@ class Maker:
         if self._closed:
             raise Stopped("the run was told to stop")
 
-    def make(self, create: Callable[[], str]) -> str:
+    def make(self, create: Callable[[], T]) -> T:
         """What `create` returns or raises; Stopped when it is closed.
 
         In a thread of its own: a signal interrupts whoever waits for it, but not the request, of
         which nobody would know whether it left a container.
         """
-        made: Future[str] = Future()
+        made: Future[T] = Future()
 
         def work() -> None:
             try:

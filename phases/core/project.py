@@ -64,7 +64,8 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, Phase] = {}
-        self._maker = Maker()
+        #: Makes containers, as long as the run isn't told to stop.
+        self.maker = Maker()
         #: Of each start under way, what is to be done when it ends, however it does.
         self.open_ends: dict[str, Callable[[], None]] = {}
 
@@ -170,7 +171,7 @@ class Project:
         # From here on, so that no other thread takes its lock for one that nobody needs. Not taken back
         # when a signal ends it: `close` is to say where that was.
         with self._guard:
-            self._maker.check()
+            self.maker.check()
             self._running[name] = phase
         try:
             built = self._build(name, phase)
@@ -235,7 +236,7 @@ class Project:
             return False
         was_stale = phase.NAME in self.assess(name).stale
         self._lock(name)
-        self._maker.check()  # it may have waited for long
+        self.maker.check()  # it may have waited for long
         self._take_over(name)
         return was_stale and phase.NAME not in self.assess(name).stale
 
@@ -258,7 +259,7 @@ class Project:
 
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
-        self._maker.close()
+        self.maker.close()
         with self._guard:
             at = dict(self._running)
         for leave in [self.open_ends.pop(name) for name in list(self.open_ends)]:
@@ -298,7 +299,7 @@ class Project:
             container_name=self.build_container(habitat.name),
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
             known_files=self._known_files,
-            maker=self._maker,
+            maker=self.maker,
         )
 
     def build_container(self, name: str) -> str:

@@ -60,16 +60,20 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
     presence = project.presence(name)
-    with presence.entering() as join:
-        container = _container(project, habitat)
-        join(container.id)
     own = 0
 
-    def leave() -> None:
+    def enter() -> Container:
+        with presence.entering() as join:
+            container = _container(project, habitat)
+            join(container.id)
+            project.open_ends[name] = lambda: leave(container)
+        return container
+
+    def leave(container: Container) -> None:
         with presence.leaving() as alone:
             _leave(project, habitat.name, container, alone=alone, own=own)
 
-    project.open_ends[name] = leave
+    container = project.maker.make(enter)
     try:
         _await_init(project, habitat, container)
         own = 1  # a command that a signal interrupts still runs in the container, and ends with it
@@ -80,7 +84,7 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         raise _ended(project, habitat, container) or error from error
     finally:
         if project.open_ends.pop(name, None):
-            leave()
+            leave(container)
     return code
 
 

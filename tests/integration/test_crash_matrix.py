@@ -11,7 +11,6 @@ import hashlib
 import itertools
 import json
 import os
-import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +50,7 @@ POINTS = ["announced", "made", "before the commit", "committed", "tagged", "stam
 CELLS = [
     *((phase, point) for phase in ROWS for point in POINTS),
     ("final", "one of two tags"),
+    *(("setup", point) for point in ("create in flight", "commit in flight")),
     *((phase, point) for phase in LOOKING for point in ("announced", "inside", "before the stamp", "stamped")),
 ]
 
@@ -66,6 +66,7 @@ RUN echo {value} >/mark && sleep 0.2 && echo complete >>/mark
 
 IS = """\
 #!/bin/sh
+echo begun
 is() { [ "$2" = "$3" ] || { echo "$1: '$2' is not '$3'"; exit 1; }; }
 """
 
@@ -162,7 +163,7 @@ class Subject:
             "tools": _whole(value["tools"], "/tmp/tools"),
         }
         lines = [f'is {phase} {check}\n[ "$1" != {phase} ] || exit 0' for phase, check in checks.items()]
-        return "\n".join([IS, *lines, f": {value['test']}\n"])
+        return "\n".join([IS, *lines, f"sleep 0.2\n: {value['test']}\n"])
 
     def run(self, task: str = "final", crash: str = "") -> Ended:
         env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash}
@@ -279,7 +280,6 @@ def test_a_killed_start_is_taken_up_by_the_next(subjects: dict[bool, Subject], p
     subject.bring_up("final")
     assert subject.run().code == 0
     container = f"habitat-{subject.name}"
-    shutil.rmtree(subject.project.root / "gate", ignore_errors=True)
     gate = subject.project.write("gate/closed") if point == "inside" else None
     subject.project.run("docker", "rm", "--force", container)
     killed = subject.run("start", crash=f"start:{point}")

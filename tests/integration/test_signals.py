@@ -168,6 +168,18 @@ def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(street: Street) -> None:
     street.assert_nothing_is_left()
 
 
+@pytest.mark.parametrize("point", ["create in flight", "made", "started"])
+def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_running(street: Street, point: str) -> None:
+    name = street.build_house()
+    assert street.doit(f"final:{name}").code == 0
+    done = street.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
+    assert_stopped(done, 143)
+    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
+    again = street.doit(f"start:{name}")
+    assert again.code == 0, again.out
+    assert "goes on" not in again
+
+
 # Output that is lost
 
 

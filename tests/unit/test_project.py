@@ -531,6 +531,24 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
     assert site.engine.containers() == []
 
 
+def test_a_run_killed_between_the_two_tags_of_final_costs_no_image(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: new}\n")
+    tag = site.engine.tag
+
+    def tag_one(image: str, reference: str) -> None:
+        if reference.endswith(":final"):
+            raise KeyboardInterrupt
+        tag(image, reference)
+
+    site.engine.tag = tag_one  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        site.build()
+    site.engine.tag = tag  # type: ignore[method-assign]
+    assert site.build() == ["final"]
+    assert [image for image in site.engine.images() if not image.tags] == []
+
+
 def test_a_run_that_was_stopped_tells_no_more(site: Site) -> None:
     site.project.close()
     site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
