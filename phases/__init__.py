@@ -12,6 +12,7 @@
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
         engine.py        what is asked of an engine; docker_engine.py asks it     (docker_command.py)
+        closing.py       no container is made once the run is told to stop
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
         project.py       all of these at work in one run     (locks.py, events.py)
@@ -20,6 +21,7 @@
     ui/
         tasks.py         doit's tasks
         reporter.py      doit's events and ours, as a transcript     (console.py)
+        output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         commands/        run, list, info, forget, clean
     system/              the system layer: config.yaml and tools/ of every habitat

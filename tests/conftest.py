@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import figures
 import pytest
 
 from phases.core import docker_engine
@@ -58,20 +59,17 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
 
-#: What tests have to tell of figures; printed when all have run.
-_SUMMARY: list[str] = []
-
-
 @pytest.fixture(scope="session")
 def summary() -> list[str]:
-    return _SUMMARY
+    """Lines that are printed when all tests have run."""
+    return figures.LINES
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if _SUMMARY:
-        terminalreporter.section("figures")
-        for line in _SUMMARY:
-            terminalreporter.write_line(line)
+    for title, rows in figures.sections():
+        terminalreporter.section(title)
+        for row in rows:
+            terminalreporter.line(row)
 
 
 @dataclass

@@ -185,9 +185,9 @@ class FakeEngine:
         self._images[image.config.id] = image
         self._tags[reference] = image.config.id
 
-    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
-        self._record("build", *(value.name for value in secrets))
+        self._record("build", tag, *(value.name for value in secrets))
         files = Files()
         files.unpack("/", context)
         dockerfile = files.find("/Dockerfile")
@@ -214,6 +214,7 @@ class FakeEngine:
                     raise EngineError("docker build ended with exit code 1")
             else:
                 _apply(made, row)
+        self._tags[tag] = image_id
         return image_id
 
     def tag(self, image: str, reference: str) -> None:

@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core import events, sources, ssh_agent
+from phases.core import events, snapshots, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer
 from phases.core.errors import (
@@ -91,6 +91,7 @@ class _Bench:
         self._container: BuildContainer | None = None
         self._agent: AgentRelay | None = None
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
+        self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
             self._start_from(parent)
 
@@ -112,6 +113,7 @@ class _Bench:
                 sources.pull(self.work, step, self._write)
                 self._start_from(step.reference)
             case FromDockerfile():
+                self._tagged = snapshots.dockerfile_tag(self.work.habitat.name)
                 self._start_from(sources.build(self.work, step, self._line))
             case Run():
                 self._run(step)
@@ -146,6 +148,8 @@ class _Bench:
         try:
             if self._container:
                 self._container.remove()
+            if self._tagged:
+                self.work.engine.untag(self._tagged)
         except EngineUnreachable:
             pass  # whoever asks it next tells
         except EngineError as error:

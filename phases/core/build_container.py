@@ -7,6 +7,7 @@ as may be, and what was read of an image is remembered for the next phase.
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import time
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from phases.core import secrets
 from phases.core.archive import Archive
 from phases.core.engine import Bind, Tmpfs
-from phases.core.errors import EngineError
+from phases.core.errors import Conflict, EngineError
 from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 
@@ -46,6 +47,11 @@ def ended_under(engine: Engine, container: str, code: int) -> bool:
     return False
 
 
+# How often the name of the container may be found taken. A run has one request on its way when it is
+# killed; the engine answers with the conflict as long as it is at that.
+_TRIES, _PAUSE = 50, 0.1
+
+
 class BuildContainer:
     """env: of the image to be; it is baked in; agent: the host's SSH agent. Call `remove` in any case."""
 
@@ -74,10 +80,21 @@ class BuildContainer:
 
     def _open(self) -> str:
         if not self._id:
-            name = self._work.container_name
-            self._engine.remove(name)
-            self._id = self._engine.create(self._image, name, IDLE, env=self._env, mounts=self._mounts)
+            self._id = self._work.maker.make(self._make)
         return self._id
+
+    def _make(self) -> str:
+        name = self._work.container_name
+        for _ in range(_TRIES):
+            self._engine.remove(name)
+            # A killed run's request may still be on its way, and arrive between the two.
+            with contextlib.suppress(Conflict):
+                return self._create(name)
+            time.sleep(_PAUSE)
+        return self._create(name)
+
+    def _create(self, name: str) -> str:
+        return self._engine.create(self._image, name, IDLE, env=self._env, mounts=self._mounts)
 
     def remove(self) -> None:
         if self._outbox:

@@ -17,7 +17,7 @@ from phases.core.errors import EngineError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.engine import OnLine
     from phases.core.secrets import Value
@@ -74,33 +74,57 @@ def _in_memory(value: Value) -> Iterator[str]:
         os.close(descriptor)
 
 
-def build(command: DockerCommand, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-    """Build the Dockerfile in the tar `context`, a real file. Returns the image's id; raises
-    EngineError when the build fails.
+# Runs a command, and ends it when the pipe with descriptor $1 is closed without a word: as the kernel
+# does for whoever was killed.
+_NOT_ALONE = """
+{ read -r word || kill $$; } <"/dev/fd/$1" >/dev/null 2>&1 &
+shift
+exec "$@"
+"""
+
+
+def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    """Build the Dockerfile in the tar `context`, a real file. Returns the id of the image, which gets
+    `tag`; raises EngineError when the build fails. Ends with this process, however that ends.
     """
     with tempfile.TemporaryDirectory() as folder, ExitStack() as files:
         id_file = Path(folder) / "id"
-        plain = ["--progress=plain"] if command.buildkit else []
+        how = ["--progress=plain"] if command.buildkit else ["--force-rm"]
         given = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
-        argv = [command.program, "build", "--iidfile", str(id_file), *plain, *given, "-"]
-        env = {**os.environ, "DOCKER_BUILDKIT": "1" if command.buildkit else "0", "DOCKER_CLI_HINTS": "false"}
+        argv = [command.program, "build", "--iidfile", str(id_file), "--tag", tag, *how, *given, "-"]
         splitter = LineSplitter(on_line, Mask(value.data for value in secrets))
-        try:
-            process = subprocess.Popen(argv, stdin=context, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-        except OSError as error:
-            raise EngineError(f"{command.program} can't be run ({error.strerror})") from error
-        with process:
-            assert process.stdout
-            try:
-                while data := os.read(process.stdout.fileno(), 65536):
-                    splitter.feed(data)
-            except BaseException:
-                process.terminate()
-                raise
-        splitter.close()
-        if process.returncode:
-            raise EngineError(f"docker build ended with exit code {process.returncode}")
+        code = _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, splitter)
+        if code:
+            raise EngineError(f"docker build ended with exit code {code}")
         try:
             return id_file.read_text().strip()
         except FileNotFoundError as error:
             raise EngineError("docker build gave no image") from error
+
+
+def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter: LineSplitter) -> int:
+    """Run a docker command, which doesn't outlive this process. Returns its exit code."""
+    watched, alive = os.pipe()
+    with (
+        os.fdopen(watched),
+        os.fdopen(alive, "w") as word,
+        subprocess.Popen(
+            ["/bin/sh", "-c", _NOT_ALONE, "sh", str(watched), *argv],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "DOCKER_CLI_HINTS": "false", **env},
+            pass_fds=[watched],
+        ) as process,
+    ):
+        assert process.stdout
+        try:
+            while data := os.read(process.stdout.fileno(), 65536):
+                splitter.feed(data)
+        except BaseException:
+            process.terminate()
+            raise
+        word.write("ended\n")
+        word.flush()
+    splitter.close()
+    return process.returncode

@@ -149,23 +149,25 @@ class DockerEngine:
                     event.get("id", ""), event.get("status", ""), detail.get("current") or 0, detail.get("total") or 0
                 )
 
-    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         command = docker_command.find()
         if secrets and not (command and command.buildkit):
             raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
         if command:
             try:
-                return docker_command.build(command, context, on_line, secrets)
+                return docker_command.build(command, context, tag, on_line, secrets)
             except EngineError:
                 with _translated("building the Dockerfile"):
                     self._api.ping()  # else it is not the Dockerfile that is to be mended
                 raise
-        return self._build_by_api(context, on_line)
+        return self._build_by_api(context, tag, on_line)
 
-    def _build_by_api(self, context: IO[bytes], on_line: OnLine) -> str:
+    def _build_by_api(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
         image = ""
         with _translated("building the Dockerfile"):
-            for event in self._api.build(fileobj=context, custom_context=True, rm=True, forcerm=True, decode=True):
+            for event in self._api.build(
+                fileobj=context, custom_context=True, tag=tag, rm=True, forcerm=True, decode=True
+            ):
                 if "error" in event:
                     raise EngineError(f"building the Dockerfile: {event['error'].strip()}")
                 for line in event.get("stream", "").splitlines():

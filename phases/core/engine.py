@@ -130,10 +130,10 @@ class Engine(Protocol):
 
     def pull(self, reference: str, on_pull: OnPull) -> None: ...
 
-    def build(self, context: IO[bytes], on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Build the Dockerfile at the root of the tar `context`. secrets: for its
-        `RUN --mount=type=secret,id=NAME`, masked in the output. Returns the image's id; raises
-        EngineError with the output when the build fails.
+        `RUN --mount=type=secret,id=NAME`, masked in the output. Returns the id of the image, which
+        has `tag` from the first; raises EngineError when the build fails.
         """
 
     def tag(self, image: str, reference: str) -> None: ...

@@ -4,6 +4,7 @@
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
     ├── StateError             something under .stamps/ can't be read or written
     ├── SecretError            a secret can't be had on this host
+    ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
     │   ├── PhaseTimeout       the phase took longer than its config allows
@@ -84,6 +85,10 @@ class StateError(HabitatError):
 
 
 class SecretError(HabitatError):
+    pass
+
+
+class Stopped(HabitatError):
     pass
 
 

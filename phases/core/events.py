@@ -78,11 +78,19 @@ class Bus:
     def __init__(self) -> None:
         self._subscribers: list[Callable[[Event], None]] = []
         self._lock = threading.RLock()
+        self._closed = False
 
     def subscribe(self, subscriber: Callable[[Event], None]) -> None:
         self._subscribers.append(subscriber)
 
     def emit(self, event: Event) -> None:
         with self._lock:
+            if self._closed:
+                return
             for subscriber in self._subscribers:
                 subscriber(event)
+
+    def close(self) -> None:
+        """From now on nothing is told: the run is over, whatever its threads are still at."""
+        with self._lock:
+            self._closed = True

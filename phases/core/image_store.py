@@ -20,14 +20,18 @@ class ImageStore:
         self._inventory = inventory
 
     def publish(self, name: str, phase: Phase, image: str) -> None:
-        """Move the phase's tag to its new image; the replaced one goes, unless something uses it."""
-        tag = snapshots.snapshot_tag(name, phase)
-        old = self._inventory.tagged(tag)
-        self._engine.tag(image, tag)
+        """Move the phase's tag to its new image; the replaced one goes, unless something uses it.
+
+        final has two tags, which are on two images where a run was killed in between.
+        """
+        tags = [snapshots.snapshot_tag(name, phase)]
         if phase.NAME == "final":
-            self._engine.tag(image, snapshots.final_tag(name))
-        if old and old.id != image:
-            self._engine.remove_image(old.id)
+            tags.append(snapshots.final_tag(name))
+        replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image}
+        for tag in tags:
+            self._engine.tag(image, tag)
+        for old_id in replaced:
+            self._engine.remove_image(old_id)
 
     def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
         """Take the tags of phases away, the last first, and so the images that nothing uses.
@@ -53,6 +57,9 @@ class ImageStore:
     def sweep(self, name: str) -> None:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
         self._inventory.refresh()
+        if self._inventory.tagged(snapshots.dockerfile_tag(name)):
+            self._engine.untag(snapshots.dockerfile_tag(name))
+            self._inventory.refresh()
         for image in self._inventory.all():
             if image.tags or image.labels.get(snapshots.LABEL_NAME) != name:
                 continue

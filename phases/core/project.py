@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import config, events, slices, snapshots
 from phases.core.build import carry_out
+from phases.core.closing import Maker
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
 from phases.core.image_store import ImageStore
@@ -65,6 +66,8 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, Phase] = {}
+        #: Makes containers, as long as the run isn't told to stop.
+        self.maker = Maker()
         #: Of each start under way, what is to be done when it ends, however it does.
         self.open_ends: dict[str, Callable[[], None]] = {}
 
@@ -170,6 +173,7 @@ class Project:
         # From here on, so that no other thread takes its lock for one that nobody needs. Not taken back
         # when a signal ends it: `close` is to say where that was.
         with self._guard:
+            self.maker.check()
             self._running[name] = phase
         try:
             built = self._build(name, phase)
@@ -178,6 +182,13 @@ class Project:
             raise
         self._done(name, release=phase is PHASES[-1])
         return built
+
+    def _take_over(self, name: str) -> None:
+        """Take away what a killed run left, who holds the habitat's lock."""
+        self.engine.remove(self.build_container(name))
+        self.store.sweep(name)
+        slices.sweep(state_dir(self.root, name))
+        self.look_again(name)
 
     def _done(self, name: str, *, release: bool) -> None:
         with self._guard:
@@ -227,10 +238,8 @@ class Project:
             return False
         was_stale = phase.NAME in self.assess(name).stale
         self._lock(name)
-        # Whoever had the lock before may have been killed.
-        self.engine.remove(self.build_container(name))
-        self.store.sweep(name)
-        self.look_again(name)
+        self.maker.check()  # it may have waited for long
+        self._take_over(name)
         return was_stale and phase.NAME not in self.assess(name).stale
 
     def _lock(self, name: str) -> None:
@@ -254,15 +263,20 @@ class Project:
 
     def close(self) -> list[str]:
         """Take away what a build that was told to stop has open. Returns the tasks it was at."""
-        at = dict(self._running)
+        self.maker.close()
+        with self._guard:
+            at = dict(self._running)
         for name in list(self.open_ends):
             self._clear(name, self.open_ends.pop(name))
-        for name in at:
-            # One that still waits for the lock has no container; there may be one of who holds it.
-            if name in self._locks and self._locks[name].held:
-                self._clear(name, partial(self.engine.remove, self.build_container(name)))
+        # One that still waits for the lock has no container; there may be one of who holds it.
+        building = [name for name in at if name in self._locks and self._locks[name].held]
+        for name in building:
+            self._clear(name, partial(self.engine.remove, self.build_container(name)))
+        for name in building:
+            self._clear(name, partial(self.store.sweep, name))
         for name in list(self._locks):
             self.release(name)
+        self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
 
     def _clear(self, name: str, clear: Callable[[], None]) -> None:
@@ -297,6 +311,7 @@ class Project:
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
+            maker=self.maker,
         )
 
     def build_container(self, name: str) -> str:
@@ -385,7 +400,6 @@ class Project:
         """Everything of a habitat but the containers a person started. Returns how many images."""
         folder = state_dir(self.root, name)
         with self._cleaning(name):
-            self.engine.remove(self.build_container(name))
             count = self.store.withdraw(name, PHASES)
             self.store.sweep(name)
             self.presence(name).discard()
@@ -399,7 +413,7 @@ class Project:
         """Not while another run builds."""
         self._lock(name)
         try:
-            self.look_again(name)
+            self._take_over(name)
             yield
         finally:
             self.release(name)

@@ -71,16 +71,20 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     _warn_of_engine(project, habitat)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
-    with presence.entering() as join:
-        container = _container(project, habitat)
-        join(container.id)
     own = 0
 
-    def leave() -> None:
+    def enter() -> Container:
+        with presence.entering() as join:
+            container = _container(project, habitat)
+            join(container.id)
+            project.open_ends[name] = lambda: leave(container)
+        return container
+
+    def leave(container: Container) -> None:
         with presence.leaving() as alone:
             _leave(project, habitat.name, container, alone=alone, own=own)
 
-    project.open_ends[name] = leave
+    container = project.maker.make(enter)
     try:
         deliver(project.engine, container.id, secrets, habitat.user)
         _await_init(project, habitat, container)
@@ -94,7 +98,7 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
         raise _ended(project, habitat, container) or error from error
     finally:
         if project.open_ends.pop(name, None):
-            leave()
+            leave(container)
     return code
 
 

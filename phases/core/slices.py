@@ -31,6 +31,27 @@ def digest(value: Json) -> str:
     return hashlib.sha256(canonical(value)).hexdigest()
 
 
+def sweep(folder: Path) -> None:
+    """Remove what `write_if_changed` was about to put in place when its process was killed."""
+    for path in folder.glob(".*.*"):
+        process = path.suffix.removeprefix(".")
+        if process.isdecimal() and not _is_alive(int(process)):
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise state_error(path, "removed", error) from error
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        pass  # somebody else's; no process has such a number, so no file is ours
+    return True
+
+
 def write_if_changed(path: Path, data: bytes) -> None:
     """Write `data`, whole or not at all, unless it is there already. Raises StateError."""
     try:

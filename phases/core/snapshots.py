@@ -43,6 +43,13 @@ def final_tag(habitat: str) -> str:
     return f"{repository(habitat)}:final"
 
 
+def dockerfile_tag(habitat: str) -> str:
+    """Of what the Dockerfile makes, until the first snapshot rests on it: without a tag, a killed
+    run's would be nobody's.
+    """
+    return f"{repository(habitat)}:0-dockerfile-build"
+
+
 def hash_label(phase: Phase) -> str:
     return f"{phase.NAME}.hash"
 

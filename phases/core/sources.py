@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from phases.core import events
+from phases.core import events, snapshots
 from phases.core.archive import Archive
 from phases.core.errors import EngineError, EngineUnreachable, StepError
 
@@ -53,7 +53,8 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
             if item.path:
                 archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target)
         try:
-            return work.engine.build(archive.finish(), show, work.secrets)
+            tag = snapshots.dockerfile_tag(work.habitat.name)
+            return work.engine.build(archive.finish(), tag, show, work.secrets)
         except EngineUnreachable:
             raise
         except EngineError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from phases.core.closing import Maker
 from phases.core.engine import LineSplitter
 from phases.core.errors import state_error
 from phases.core.masking import Mask
@@ -54,7 +55,8 @@ class Log:
 @dataclass(frozen=True)
 class Work:
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
-    commands may read; known_files: image id to what was read of its files by path, to be used and added to.
+    commands may read; known_files: image id to what was read of its files by path, to be used and added
+    to; maker: makes its container.
     """
 
     habitat: Habitat
@@ -66,6 +68,7 @@ class Work:
     binds: tuple[Bind, ...] = ()
     secrets: tuple[Value, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    maker: Maker = field(default_factory=Maker)
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from rich.text import Text
 
@@ -12,6 +12,7 @@ from phases.core import events
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen, duration
+from phases.ui.output import Output
 from phases.ui.tasks import START, HabitatFailed, current_project, parse_task, phase_named
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ class HabitatReporter:
 
     def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
         del options
-        self.screen = Screen(outstream)
+        self.screen = Screen(cast("IO[str]", Output(outstream)))
         self._builds: dict[str, _Build] = {}
         self._width = 0
         self._told: set[str] = set()

@@ -12,6 +12,8 @@ import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from phases.ui.output import guarded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -39,8 +41,9 @@ class LocalTerminal:
     def write(self, data: bytes, is_err: bool) -> None:
         stream = sys.__stderr__ if is_err else sys.__stdout__
         assert stream
-        stream.buffer.write(data)
-        stream.flush()
+        with guarded():
+            stream.buffer.write(data)
+            stream.flush()
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
         """Pass every key on as it is typed, Ctrl-C among them, and every size the window takes."""

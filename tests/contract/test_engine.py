@@ -52,7 +52,7 @@ class Lab:
         self.engine.start(container)
         return container
 
-    def tag(self, suffix: str) -> str:
+    def tag(self, suffix: str = "built") -> str:
         return f"{self.names}:{suffix}"
 
     def commit(self, container: str, *changes: str) -> str:
@@ -281,10 +281,10 @@ def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
 def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
     lines: list[str] = []
     with context(f"FROM {lab.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
-        made = lab.engine.build(tar, lines.append)
-    lab.engine.tag(made, lab.tag("built"))
-    config = lab.engine.image_config(made)
+        made = lab.engine.build(tar, lab.tag(), lines.append)
+    config = lab.engine.image_config(lab.tag())
     assert config is not None
+    assert config.id == made
     assert config.env["COLOUR"] == "red"
     assert lines
     container = lab.engine.create(made, f"{lab.names}-built", IDLE)
@@ -293,7 +293,7 @@ def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
 
 def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
     with context(f"FROM {lab.base}\nRUN exit 3\n") as tar, pytest.raises(EngineError):
-        lab.engine.build(tar, lambda _: None)
+        lab.engine.build(tar, lab.tag(), lambda _: None)
 
 
 # Containers

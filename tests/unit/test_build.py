@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_engine import Command, FakeEngine
 from fake_files import Files, Node
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import events
+from phases.core import build_container, events
 from phases.core.build import PROFILE, carry_out
 from phases.core.build_container import IDLE
 from phases.core.engine import Bind
 from phases.core.errors import (
     CommandFailed,
     ConfigError,
+    Conflict,
     EngineError,
     EngineUnreachable,
     HabitatError,
@@ -29,6 +31,9 @@ from phases.core.variables import DEFAULT_PATH
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BASE = "base:1"
 
@@ -228,6 +233,30 @@ def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
     bench.engine.create(BASE, "build", IDLE)
     bench.carry_out(run("true"))
     assert bench.engine.containers() == []
+
+
+def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its request was still on its way when this run looked whether it left one."""
+    create, late = bench.engine.create, ["between remove and create", "and again"]
+
+    def arrive(image: str, name: str, command: Sequence[str], **wishes: Any) -> str:
+        if late:
+            late.pop()
+            create(image, name, command)
+        return create(image, name, command, **wishes)
+
+    monkeypatch.setattr(bench.engine, "create", arrive)
+    bench.carry_out(run("touch /x"))
+    assert not late
+    assert bench.engine.containers() == []
+
+
+def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(build_container, "_PAUSE", 0)
+    bench.engine.failures["create"] = Conflict("creating container build: the name is already in use")
+    error = bench.fails(run("true"))
+    assert "in use" in str(error)
+    assert error.remedy
 
 
 def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:

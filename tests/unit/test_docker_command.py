@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import ROOT, wait_until
 from unit_helpers import write
 
 from phases.core import docker_command
@@ -97,7 +101,7 @@ def test_a_build_gives_the_image_and_its_output(tmp_path: Path, buildkit: bool) 
     lines: list[str] = []
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar:
-        made = docker_command.build(DockerCommand(program, buildkit=buildkit), tar, lines.append)
+        made = docker_command.build(DockerCommand(program, buildkit=buildkit), tar, "made:1", lines.append)
     assert made == "sha256:made"
     assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
 
@@ -106,7 +110,42 @@ def test_a_build_that_fails_is_an_engine_error(tmp_path: Path) -> None:
     program = docker(tmp_path, build="exit 7")
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
-        docker_command.build(DockerCommand(program, buildkit=True), tar, lambda _: None)
+        docker_command.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)
+
+
+BUILD_AND_WAIT = """
+import sys
+from pathlib import Path
+from phases.core.docker_command import DockerCommand, build
+with Path(sys.argv[2]).open("rb") as tar:
+    build(DockerCommand(sys.argv[1], buildkit=True), tar, "made:1", print)
+"""
+
+
+def test_a_build_does_not_outlive_the_run_that_was_killed(tmp_path: Path) -> None:
+    program = docker(tmp_path, build="cat; echo $$ >pid.new; mv pid.new pid; exec sleep 60")
+    write(tmp_path, "context.tar", "all of it\n")
+    with subprocess.Popen(
+        [sys.executable, "-c", BUILD_AND_WAIT, program, "context.tar"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as run:
+        try:
+            wait_until((tmp_path / "pid").exists, seconds=10)
+        finally:
+            run.kill()
+        assert run.stdout
+        assert "all of it" in run.stdout.read()
+    builder = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(builder), seconds=10)
+
+
+def is_running(process: int) -> bool:
+    """Whether it is there, and not only waits to be reaped."""
+    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return done.stdout.strip()[:1] not in ("", "Z")
 
 
 def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path) -> None:
@@ -114,4 +153,4 @@ def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path) -> None:
     program = str(write(tmp_path, "docker", "#!/bin/sh\n", 0o755))
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build gave no image"):
-        docker_command.build(DockerCommand(program, buildkit=True), tar, lambda _: None)
+        docker_command.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)

@@ -10,13 +10,13 @@ import sys
 import threading
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from unit_helpers import Site, make_user, write
 
 from phases.core import events
-from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError
+from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.locks import BuildLock, shared_path
 from phases.core.project import Project
 from phases.core.snapshots import COMMENT, task_name
@@ -444,16 +444,25 @@ def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> 
     lock = BuildLock(site.root / ".stamps/demo/lock")
     lock.acquire(lambda _: None)
     theirs = site.engine.create("base:1", project.build_container("demo"), ("x",))
-    waiting = threading.Thread(target=project.build, args=("demo", named("base")), daemon=True)
+    stopped: list[Stopped] = []
+
+    def wait() -> None:
+        try:
+            project.build("demo", named("base"))
+        except Stopped as error:
+            stopped.append(error)
+
+    waiting = threading.Thread(target=wait, daemon=True)
     waiting.start()
     deadline = time.monotonic() + 10
     while not site.notices():
         assert time.monotonic() < deadline
         time.sleep(0.01)
     project.close()
-    assert site.engine.container(theirs) is not None
     lock.release()
     waiting.join(10)
+    assert stopped
+    assert site.engine.container(theirs) is not None
 
 
 def test_a_base_image_that_was_removed_has_not_moved(site: Site) -> None:
@@ -569,6 +578,101 @@ def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(sit
     lock = BuildLock(site.root / ".stamps/demo/lock")
     assert lock.acquire(lambda _: None) is False
     lock.release()
+
+
+def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With -n: the signal comes to the main thread, the request is another's."""
+    site.build(until="base")
+    project = site.run_anew()
+    create, asked, go = site.engine.create, threading.Event(), threading.Event()
+
+    def slowly(*args: Any, **wishes: Any) -> str:
+        asked.set()
+        assert go.wait(10)
+        return create(*args, **wishes)
+
+    monkeypatch.setattr(site.engine, "create", slowly)
+
+    def build() -> None:
+        with pytest.raises(HabitatError):
+            project.build("demo", named("users"))
+
+    building = threading.Thread(target=build, daemon=True)
+    building.start()
+    assert asked.wait(10)
+    threading.Timer(0.1, go.set).start()
+    project.close()
+    building.join(10)
+    assert len(site.engine.called("create")) == 2, "one for base, and the one on its way"
+    assert site.engine.containers() == []
+
+
+def test_a_run_killed_between_the_two_tags_of_final_costs_no_image(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: new}\n")
+    tag = site.engine.tag
+
+    def tag_one(image: str, reference: str) -> None:
+        if reference.endswith(":final"):
+            raise KeyboardInterrupt
+        tag(image, reference)
+
+    site.engine.tag = tag_one  # type: ignore[method-assign]
+    with pytest.raises(KeyboardInterrupt):
+        site.build()
+    site.engine.tag = tag  # type: ignore[method-assign]
+    assert site.build() == ["final"]
+    assert [image for image in site.engine.images() if not image.tags] == []
+
+
+def test_a_run_that_was_stopped_tells_no_more(site: Site) -> None:
+    site.project.close()
+    site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
+    assert site.seen == []
+
+
+def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
+    site.project.close()
+    with pytest.raises(Stopped):
+        site.project.build("demo", named("base"))
+    assert site.engine.calls == []
+
+
+@pytest.mark.parametrize("next_step", ["a build", "a clean of all", "a clean of a phase"])
+def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site, next_step: str) -> None:
+    site.build(until="users")
+    project = site.run_anew()
+    site.engine.create("base:1", project.build_container("demo"), ("x",))
+    site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
+    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
+    left = write(site.root, f".stamps/demo/.3-env.json.{int(gone.stdout)}")
+    written_now = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
+    match next_step:
+        case "a build":
+            project.build("demo", named("env"))
+            assert written_now.exists()
+        case "a clean of all":
+            project.clean_all("demo")
+        case "a clean of a phase":
+            project.clean_from("demo", named("env"))
+            assert written_now.exists()
+    assert site.engine.containers() == []
+    assert "habitat-demo:0-dockerfile-build" not in site.engine.tags()
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("line", ["", "RUN false\n"])
+def test_a_dockerfiles_image_has_a_tag_of_its_own_no_longer_than_its_phase_runs(site: Site, line: str) -> None:
+    write(site.root, "habitats/demo/Dockerfile", f"FROM base:1\n{line}")
+    if line:
+        with pytest.raises(HabitatError):
+            site.build(until="dockerfile")
+    else:
+        site.build(until="dockerfile")
+    assert site.engine.called("build") == [("build", "habitat-demo:0-dockerfile-build")]
+    assert set(site.engine.tags()) - {"base:1"} == (set() if line else {"habitat-demo:0-dockerfile"})
 
 
 @pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put"])

@@ -9,6 +9,7 @@ from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
 from phases.ui.commands import selection
+from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 
-class Clean(cmd_clean.Clean):
+class Clean(Printing, cmd_clean.Clean):
     """Without a task: every snapshot, stamp, slice and log of every habitat, but no container that
     a person started. With PHASE:HABITAT: that phase's, and those of all that rest on it; the whole
     habitat's with --clean-dep.

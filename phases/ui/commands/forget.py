@@ -7,10 +7,11 @@ from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
 from phases.ui.commands import selection
+from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
 
 
-class Forget(cmd_forget.Forget):
+class Forget(Printing, cmd_forget.Forget):
     """Leaves a forgotten stamp for each named phase; without a name, for every phase of every habitat.
 
     What comes after a forgotten phase is built again anyway, so only the named ones are marked.

@@ -7,9 +7,10 @@ from typing import Any
 from doit import cmd_info
 
 from phases.ui.commands import selection
+from phases.ui.commands.printing import Printing
 
 
-class Info(cmd_info.Info):
+class Info(Printing, cmd_info.Info):
     """doit's `info`, with our reasons as plain lines. Exit code 1 when the task would run."""
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:

@@ -8,10 +8,11 @@ from typing import Any
 from doit import cmd_list
 
 from phases.ui.commands import selection
+from phases.ui.commands.printing import Printing
 from phases.ui.tasks import START, current_project, description, parse_task
 
 
-class List(cmd_list.List):
+class List(Printing, cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
 
     def _execute(self, **options: Any) -> int:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
+from phases.ui import output
 from phases.ui.commands import selection
+from phases.ui.output import OutputLost
 from phases.ui.tasks import current_project
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(KeyboardInterrupt):
@@ -29,22 +35,26 @@ class Interrupted(KeyboardInterrupt):
 class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
-    Exit code: 0; 1 when a task failed; 2 when others had to wait for it in vain; 3 when there was
-    no such task; 128 + n when signal n ended it.
+    Exit code: 0; 1 when a task failed, or what was printed was lost; 2 when others had to wait for it
+    in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
     def execute(self, params: Any, args: list[str]) -> int:
+        if sys.stdout is None:
+            return output.lost("it is closed")
         try:
             with _signals():
                 code = int(super().execute(params, args))
-            current_project().close()
+                current_project().close()
         except Interrupted as stop:
-            at = ", ".join(current_project().close())
-            where = f"stopped in {at}" if at else "stopped"
-            sys.stderr.write(f"\n{where}: what was built is kept, the next run goes on from there\n")
-            return 128 + stop.number
+            return _stopped(stop.number)
+        except OutputLost as error:
+            _end_at_the_next()
+            with suppress(HabitatError):  # the line that tells of the output is enough
+                current_project().close()
+            return output.lost(str(error))
         except HabitatError as error:
-            sys.stderr.write(f"ERROR: {error}\n")
+            output.tell(f"ERROR: {error}")
             return 1
         except InvalidCommand as error:
             if error.not_found:
@@ -53,17 +63,40 @@ class Run(cmd_run.Run):
         return code
 
 
+def _stopped(number: int) -> int:
+    """Clean up, and say where the run was."""
+    try:
+        at = ", ".join(current_project().close())
+        outcome = "what was built is kept, the next run goes on from there"
+    except HabitatError as error:
+        at, outcome = "", f"what is left of the build is removed by the next run ({error})"
+    output.tell(f"\nstopped in {at}: {outcome}" if at else f"\nstopped: {outcome}")
+    return 128 + number
+
+
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out."""
+    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out.
+
+    Whoever sends another doesn't want to wait for that. So the first one leaves no way back to the
+    handlers from before.
+    """
 
     def stop(number: int, _frame: object) -> None:
+        _end_at_the_next()
         raise Interrupted(number)
 
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, stop) for number in numbers}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    before = {number: signal.signal(number, stop) for number in _NUMBERS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def _end_at_the_next() -> None:
+    for number in _NUMBERS:
+        signal.signal(number, _end_at_once)
+
+
+def _end_at_once(number: int, _frame: object) -> None:
+    output.tell("\nstopped at once: what is left of the build is removed by the next run")
+    os._exit(128 + number)

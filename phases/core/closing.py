@@ -1,0 +1,67 @@
+"""Making containers until the run is told to stop: after that none, also none whose request is out."""
+
+from __future__ import annotations
+
+import threading
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, TypeVar
+
+from phases.core.errors import Stopped
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+class Maker:
+    """Where containers are made. Once it is closed, every container that was made here is there to be
+    found, and no other will be.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._closed = False
+        self._busy = 0
+
+    def check(self) -> None:
+        """Raises Stopped when it is closed."""
+        if self._closed:
+            raise Stopped("the run was told to stop")
+
+    def make(self, create: Callable[[], T]) -> T:
+        """What `create` returns or raises; Stopped when it is closed.
+
+        In a thread of its own: a signal interrupts whoever waits for it, but not the request, of
+        which nobody would know whether it left a container.
+        """
+        made: Future[T] = Future()
+
+        def work() -> None:
+            try:
+                self._enter()
+                try:
+                    made.set_result(create())
+                finally:
+                    self._leave()
+            except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
+                made.set_exception(error)
+
+        threading.Thread(target=work, daemon=True).start()
+        return made.result()
+
+    def _enter(self) -> None:
+        with self._changed:
+            self.check()
+            self._busy += 1
+
+    def _leave(self) -> None:
+        with self._changed:
+            self._busy -= 1
+            self._changed.notify_all()
+
+    def close(self, patience: float = 60) -> None:
+        """patience: seconds to wait for what is being made."""
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._busy, patience)

@@ -1,0 +1,87 @@
+"""Standard output, which may be gone: a full disk, a reader that has enough, a closed descriptor."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import sys
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+
+class OutputLost(KeyboardInterrupt):
+    """What is printed reaches nobody. It ends a run as a signal does, so nothing may take it for a
+    failure of whatever was being done. Its text is for a person, "" when the reader has enough.
+    """
+
+
+@contextmanager
+def guarded() -> Iterator[None]:
+    """Around everything that prints."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputLost("" if error.errno == errno.EPIPE else error.strerror) from error
+
+
+class Output:
+    """A text stream that raises OutputLost, once."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self._lost = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        return self._do(lambda: self._stream.write(text)) or 0
+
+    def flush(self) -> None:
+        self._do(self._stream.flush)
+
+    def _do(self, act: Callable[[], Any]) -> Any:
+        if self._lost:
+            return None
+        try:
+            with guarded():
+                return act()
+        except OutputLost:
+            self._lost = True
+            raise
+
+
+def printing(command: Callable[[], int]) -> int:
+    """Run a command that prints to sys.stdout. Returns its exit code, 1 when its output was lost."""
+    if sys.stdout is None:
+        return lost("it is closed")
+    plain = sys.stdout
+    sys.stdout = Output(plain)
+    try:
+        code = command()
+        sys.stdout.flush()
+    except OutputLost as error:
+        return lost(str(error))
+    finally:
+        sys.stdout = plain
+    return code
+
+
+def lost(why: str) -> int:
+    """The exit code when output was lost, and a line that says why; a reader that has enough knows."""
+    if why:
+        tell(f"ERROR: the output can't be written: {why}")
+    # Python would try once more at the end, and complain.
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
+
+
+def tell(text: str) -> None:
+    """A line on stderr, whatever has become of that."""
+    with contextlib.suppress(OSError):
+        os.write(2, f"{text}\n".encode())

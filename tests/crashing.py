@@ -1,0 +1,225 @@
+"""Kills a real `doit` at an exact point. The dodo.py of the crash tests calls `arm`; the program knows
+nothing of it.
+
+CRASH=PHASE:POINT in the environment says where: the engine and the stamps are wrapped, and the process
+gets SIGNAL (SIGKILL) there. For other signals it then has time to end in order.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from phases.core import docker_engine, events
+from phases.core.snapshots import snapshot_tag
+from phases.core.stamps import Stamps
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.core.project import Project
+
+#: What a phase is inside of when it is killed at `inside`.
+INSIDE = {
+    "dockerfile": "build",
+    "base": "stat",
+    "users": "execute",
+    "env": "put",
+    "workdir": "put",
+    "habitat": "put",
+    "files": "put",
+    "setup": "execute",
+    "repos": "execute",
+    "tools": "execute",
+    "verify": "stat",
+    "test": "execute",
+    "final": "put",
+    "start": "execute",
+}
+
+DODO = """\
+from pathlib import Path
+
+import crashing
+from phases.ui.tasks import doit_config, habitat_tasks, open_project
+
+PROJECT = open_project(Path(__file__).resolve().parent)
+DOIT_CONFIG = doit_config(PROJECT)
+crashing.arm(PROJECT)
+
+
+def task_habitats():
+    yield from habitat_tasks(PROJECT)
+"""
+
+#: Where a process that gets another signal than SIGKILL notes when it did.
+MARK = "crashed-at"
+
+#: With SLOW in the environment: where it notes that it removes a container from then on, for a minute.
+CLOSING = "closing"
+
+
+def arm(project: Project) -> None:
+    """Die where the environment says, if it does."""
+    if where := os.environ.get("CRASH"):
+        _Trap(project, *where.split(":")).set()
+
+
+class _Trap:
+    def __init__(self, project: Project, phase: str, point: str) -> None:
+        self.project = project
+        self.phase = phase
+        self.point = point
+        self.now = ""  # the phase that runs
+        self._number = signal.Signals[os.environ.get("SIGNAL", "SIGKILL")]
+
+    def at(self, point: str) -> bool:
+        return self.now == self.phase and self.point == point
+
+    def spring(self) -> None:
+        self.point = ""
+        (self.project.root / MARK).write_text(str(time.time()))
+        os.kill(os.getpid(), self._number)
+
+    def set(self) -> None:
+        emit, write, connect = self.project.bus.emit, Stamps.write, docker_engine.connect
+
+        def emitting(event: events.Event) -> None:
+            if isinstance(event, events.PhaseStarted):
+                self.now = event.phase
+            emit(event)
+            if isinstance(event, events.PhaseStarted) and self.at("announced"):
+                self.spring()
+
+        def writing(stamps: Stamps, task: str, record: dict[str, Any]) -> None:
+            own = task.partition(":")[0] == self.phase
+            if own and self.at("before the stamp"):
+                self.spring()
+            write(stamps, task, record)
+            if own and self.at("stamped"):
+                self.spring()
+
+        self.project.bus.emit = emitting  # type: ignore[method-assign]
+        Stamps.write = writing  # type: ignore[assignment, method-assign]
+        docker_engine.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
+
+
+class _Engine:
+    """The real engine, with a trap in it."""
+
+    def __init__(self, engine: docker_engine.DockerEngine, trap: _Trap) -> None:
+        self._engine = engine
+        self._trap = trap
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(self._engine, method)
+
+    def _inside(self, method: str) -> bool:
+        return INSIDE[self._trap.phase] == method and self._trap.at("inside")
+
+    def build(self, context: IO[bytes], tag: str, on_line: Callable[[str], None]) -> str:
+        def on_first(line: str) -> None:
+            on_line(line)
+            if self._inside("build"):
+                self._trap.spring()
+
+        return self._engine.build(context, tag, on_first)
+
+    def stat(self, container: str, path: str) -> Any:
+        if self._inside("stat"):
+            threading.Timer(0.01, self._trap.spring).start()
+        return self._engine.stat(container, path)
+
+    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        self._engine.put(container, folder, _Half(archive, self._trap) if self._inside("put") else archive)  # type: ignore[arg-type]
+
+    def execute(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
+        if not self._inside("execute"):
+            return self._engine.execute(container, argv, on_output=on_output, **how)
+
+        def on_first(data: bytes, is_err: bool) -> None:
+            on_output(data, is_err)
+            if self._inside("execute"):
+                self._trap.spring()
+
+        if self._trap.phase == "users":  # its script says nothing
+            threading.Timer(0.05, self._trap.spring).start()
+        code = self._engine.execute(container, argv, on_output=on_first, **how)
+        if self._inside("execute"):
+            self._trap.spring()
+        return code
+
+    def create(self, image: str, name: str, *arguments: Any, **wishes: Any) -> str:
+        if not name.startswith("habitat_build_"):
+            self._trap.now = "start"
+        if self._trap.at("before create"):
+            self._trap.spring()
+        if self._trap.at("create in flight"):
+            threading.Timer(0.02, self._trap.spring).start()
+        made = self._engine.create(image, name, *arguments, **wishes)
+        if self._trap.at("made"):
+            self._trap.spring()
+        return made
+
+    def remove(self, container: str) -> None:
+        if os.environ.get("SLOW") and (self._trap.project.root / MARK).exists():
+            (self._trap.project.root / CLOSING).touch()
+            time.sleep(60)
+        self._engine.remove(container)
+
+    def start(self, container: str) -> None:
+        self._engine.start(container)
+        if self._trap.at("started"):
+            self._trap.spring()
+
+    def stop(self, container: str, grace: int = 10) -> None:
+        if self._trap.at("before the stop"):
+            self._trap.spring()
+        self._engine.stop(container, grace)
+        if self._trap.at("stopped"):
+            self._trap.spring()
+
+    def commit(self, *arguments: Any) -> str:
+        if self._trap.at("before the commit"):
+            self._trap.spring()
+        if self._trap.at("commit in flight"):
+            threading.Timer(0.02, self._trap.spring).start()
+        made = self._engine.commit(*arguments)
+        if self._trap.at("committed"):
+            self._trap.spring()
+        return made
+
+    def tag(self, image: str, reference: str) -> None:
+        self._engine.tag(image, reference)
+        own = self._trap.now and reference == snapshot_tag(_habitat(reference), named(self._trap.phase))
+        if self._trap.phase == "final" and self._trap.point == "tagged":
+            own = reference.endswith(":final")
+        if own and (self._trap.at("tagged") or self._trap.at("one of two tags")):
+            self._trap.spring()
+
+
+def _habitat(reference: str) -> str:
+    return reference.rpartition(":")[0].removeprefix("habitat-")
+
+
+class _Half:
+    """An archive of which the engine gets half."""
+
+    def __init__(self, archive: IO[bytes], trap: _Trap) -> None:
+        self._archive = archive
+        self._trap = trap
+        self._half = Path(f"/proc/self/fd/{archive.fileno()}").stat().st_size // 2
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._archive, name)
+
+    def read(self, size: int = -1) -> bytes:
+        if not self._half:
+            self._trap.spring()
+        data, self._half = self._archive.read(self._half or size), 0
+        return data

@@ -1,0 +1,33 @@
+"""What tests measured, for the end of a run: docs/guarantees.md has it from here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import hostile
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: What became of a run that was killed, by phase and point: how many phases the next one ran.
+MATRIX: dict[tuple[str, str], str] = {}
+
+#: Anything else, a line each.
+LINES: list[str] = []
+
+
+def sections() -> Iterator[tuple[str, list[str]]]:
+    """Title and rows of what there is to tell."""
+    if MATRIX:
+        yield "killed there, and recovered by running so many phases", list(_matrix())
+    if hostile.TRIED:
+        yield "hostile input", hostile.table()
+    if LINES:
+        yield "figures", LINES
+
+
+def _matrix() -> Iterator[str]:
+    points = list(dict.fromkeys(point for _, point in MATRIX))
+    yield " | ".join(["phase     ", *points])
+    for phase in dict.fromkeys(phase for phase, _ in MATRIX):
+        yield " | ".join([f"{phase:10}", *(f"{MATRIX.get((phase, point), ''):^{len(point)}}" for point in points)])

@@ -1,0 +1,298 @@
+"""The plug pulled at every point of every phase: what the next run does, and what is left of the killed one.
+
+One habitat with a Dockerfile, and one without for the phase `base`, stand through the whole matrix. For
+each cell a knob makes just one phase stale, doit is killed in that phase (see tests/crashing.py), and the
+next run has to recover. The habitat's own test looks for a mark of every phase.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from conftest import (
+    PREFIX,
+    Project,
+    build_containers,
+    clear,
+    docker,
+    fresh_name,
+    snapshots,
+    untagged,
+    wait_until,
+)
+from crashing import DODO
+from figures import MATRIX
+
+from phases.protocol import slug
+from phases.registry import NAMES, PHASES, named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Ended
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+ROWS = [phase.NAME for phase in PHASES if phase.SNAPSHOT]
+LOOKING = [phase.NAME for phase in PHASES if not phase.SNAPSHOT]
+
+POINTS = ["announced", "made", "before the commit", "committed", "tagged", "stamped", "inside"]
+CELLS = [
+    *((phase, point) for phase in ROWS for point in POINTS),
+    ("final", "one of two tags"),
+    *(("setup", point) for point in ("create in flight", "commit in flight")),
+    *((phase, point) for phase in LOOKING for point in ("announced", "inside", "before the stamp", "stamped")),
+]
+
+#: From where on the result of the phase is valid.
+VALID = ("tagged", "stamped")
+
+START_POINTS = ["before create", "made", "started", "inside", "before the stop", "stopped"]
+
+DOCKERFILE = """\
+FROM {base}
+RUN echo {value} >/mark && sleep 0.2 && echo complete >>/mark
+"""
+
+IS = """\
+#!/bin/sh
+echo begun
+is() { [ "$2" = "$3" ] || { echo "$1: '$2' is not '$3'"; exit 1; }; }
+"""
+
+
+class Subject:
+    """A habitat of which every phase leaves a mark that carries its own value."""
+
+    def __init__(self, root: Path, base: str, *, dockerfile: bool) -> None:
+        self.project = Project(root)
+        self.project.write("dodo.py", DODO)
+        self.name = fresh_name()
+        self.base = base
+        self.first = "dockerfile" if dockerfile else "base"
+        self.phases = [name for name in NAMES if dockerfile or name != "dockerfile"]
+        self.values = dict.fromkeys(self.phases, "w0")
+        self.done = ""  # the last phase that is up to date
+        self._words = (f"w{number}" for number in itertools.count(1))
+        upstream = str(root / "upstream")
+        git = ("git", "-C", upstream, "-c", "user.name=T", "-c", "user.email=t@example.org")
+        subprocess.run(["git", "init", "--quiet", upstream], check=True)
+        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", "first"], check=True)
+        (root / "gate").mkdir()
+        if not dockerfile:
+            self._move_base()
+        self.write()
+
+    def turn(self, phase: str) -> None:
+        """Make `phase` stale, and nothing before it."""
+        self.values[phase] = next(self._words)
+        if phase == "base":
+            self._move_base()
+        self.write()
+
+    def _move_base(self) -> None:
+        script = f"echo {self.values['base']} >/mark; echo complete >>/mark"
+        container = docker("run", "--detach", "--user", "0", "--entrypoint", "/bin/sh", self.base, "-c", script)
+        docker("container", "wait", container)
+        docker("container", "commit", container, self.base)
+        docker("container", "rm", container)
+
+    def write(self) -> None:
+        """The habitat's files, as the values say."""
+        value = self.values
+        own = f"habitats/{self.name}"
+        if self.first == "dockerfile":
+            self.project.write(f"{own}/Dockerfile", DOCKERFILE.format(base=self.base, value=value["dockerfile"]))
+        # What the Dockerfile doesn't see makes it no staler.
+        self.project.write(f"{own}/.dockerignore", "*\n")
+        self.project.write("payload/file", value["files"] + "\n" + "x\n" * 50_000)
+        self.project.write(f"{own}/tools/install-tools.sh", self._script("tools", "/tmp/tools"), 0o755)
+        self.project.write(f"{own}/tests/complete.sh", self.checks(), 0o755)
+        self.project.write(f"{own}/config.yaml", yaml.safe_dump(self._config(), sort_keys=False))
+
+    def _script(self, phase: str, place: str) -> str:
+        value = self.values[phase]
+        return f"#!/bin/sh\necho {value}; echo {value} >{place}; sleep 0.2; echo complete >>{place}\n"
+
+    def _config(self) -> dict[str, Any]:
+        value = self.values
+        return {
+            **({} if self.first == "dockerfile" else {"base_image": self.base}),
+            "env": [
+                f"USER=user{value['users']}",
+                f"WORKDIR=/work{value['workdir']}",
+                f"LOCAL_PATH=/opt/{value['habitat']}",
+                "SYSTEM_PATH=",
+                "SHARED_PATH=",
+                "HABITAT_PATH=",
+                f"COLOUR={value['env']}",
+            ],
+            "files": [{"source": "payload", "dest": "/payload"}],
+            "volumes": [{"source": s, "dest": f"/{s}", "readonly": True} for s in ("upstream", "gate")],
+            "setup": {"root": [self._script("setup", "/setup")]},
+            "repos": [{"url": "file:///upstream", "path": "/tmp/app", "setup": [self._script("repos", "mark")]}],
+            "verify-fs": {"required_files": ["/setup", *["/mark"] * int(value["verify"][1:])]},
+            "tests": ["tests/complete.sh"],
+            "entry": {"command": f"echo {value['final']}; while [ -e /gate/closed ]; do sleep 0.1; done"},
+        }
+
+    def checks(self) -> str:
+        """A script that fails where a mark isn't whole; it gets the last phase whose mark it is to look for."""
+        value = self.values
+        user, workdir = f"user{value['users']}", f"/work{value['workdir']}"
+        own = f"/opt/{value['habitat']}"
+        checks = {
+            self.first: _whole(value[self.first], "/mark"),
+            "users": f'"$(grep -c ^{user}: /etc/passwd) $USER" "1 {user}"',
+            "env": f'"$COLOUR" {value["env"]}',
+            "workdir": f'"$(stat -c %U {workdir}) $WORKDIR" "{user} {workdir}"',
+            "habitat": f'"$(stat -c %U {own}) $LOCAL_PATH" "{user} {own}"',
+            "files": f'"$(wc -l </payload/file) $(head -n 1 /payload/file)" "50001 {value["files"]}"',
+            "setup": _whole(value["setup"], "/setup"),
+            "repos": _whole(value["repos"], "/tmp/app/mark"),
+            "tools": _whole(value["tools"], "/tmp/tools"),
+        }
+        lines = [f'is {phase} {check}\n[ "$1" != {phase} ] || exit 0' for phase, check in checks.items()]
+        return "\n".join([IS, *lines, f"sleep 0.2\n: {value['test']}\n"])
+
+    def run(self, task: str = "final", crash: str = "") -> Ended:
+        env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash}
+        return self.project.doit(f"{task}:{self.name}", env=env, timeout=60)
+
+    def bring_up(self, phase: str) -> None:
+        """All before `phase` is up to date, also where a test before this left it undone."""
+        before = self.phases[: self.phases.index(phase)]
+        if before and self.done not in self.phases[len(before) - 1 :]:
+            done = self.run(before[-1])
+            assert done.code == 0, done.out
+        self.done = ""
+
+    def builders(self) -> list[int]:
+        """The processes that build this habitat's Dockerfile."""
+        tag = f"habitat-{self.name}:0-dockerfile-build".encode()
+        return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
+
+    def assert_nothing_is_left(self, ended: Ended) -> None:
+        assert "waiting" not in ended
+        assert build_containers(self.name) == []
+        assert untagged(self.name) == []
+        folder = self.project.root / ".stamps" / self.name
+        assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
+        assert (folder / "lock").read_text() == ""
+
+    def assert_snapshots_tell_the_truth(self, upto: str) -> None:
+        phases = self.phases[: self.phases.index(upto) + 1]
+        kept = [slug(named(phase)) for phase in phases if named(phase).SNAPSHOT]
+        tags = snapshots(self.name)
+        assert sorted(tags) == sorted([*kept, *(["final"] if upto == "final" else [])])
+        assert tags.get("final") == tags.get("12-final")
+        folder = self.project.root / ".stamps" / self.name
+        hashes = {
+            f"{phase}.hash": hashlib.sha256((folder / f"{slug(named(phase))}.json").read_bytes()).hexdigest()
+            for phase in phases
+        }
+        found = json.loads(docker("image", "inspect", *(f"habitat-{self.name}:{tag}" for tag in kept)))
+        parent = ""
+        for tag, image in zip(kept, found, strict=True):
+            labels = image["Config"]["Labels"]
+            phase = tag.partition("-")[2]
+            names = [f"{name}.hash" for name in phases[: phases.index(phase) + 1]]
+            assert {key: labels[key] for key in labels if key.endswith(".hash")} == {key: hashes[key] for key in names}
+            assert labels["habitat.parent"] == parent or not parent
+            parent = image["Id"]
+
+    def assert_marks_are_whole(self, upto: str) -> None:
+        """As the habitat's own test does, where the next run doesn't get so far."""
+        script = self.project.root / "habitats" / self.name / "tests/complete.sh"
+        image = f"habitat-{self.name}:{slug(named(upto))}"
+        docker("run", "--rm", "--volume", f"{script}:/complete.sh:ro", "--entrypoint", "/complete.sh", image, upto)
+
+
+def _whole(value: str, path: str) -> str:
+    return f'"$(cat {path})" "$(echo {value}; echo complete)"'
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.fixture(scope="module")
+def subjects(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[dict[bool, Subject]]:
+    """By whether they have a Dockerfile."""
+    base = f"{PREFIX}-crash-{os.getpid()}:1"
+    engine.tag(git_image, base)
+    found = {
+        True: Subject(tmp_path_factory.mktemp("crash"), git_image, dockerfile=True),
+        False: Subject(tmp_path_factory.mktemp("crash-base"), base, dockerfile=False),
+    }
+    yield found
+    for subject in found.values():
+        clear(engine, subject.name)
+    engine.untag(base)
+
+
+@pytest.mark.parametrize(
+    ("phase", "point"), CELLS, ids=[f"{phase}-{point}".replace(" ", "_") for phase, point in CELLS]
+)
+def test_a_killed_run_costs_no_more_than_what_it_had_not_finished(
+    subjects: dict[bool, Subject], phase: str, point: str
+) -> None:
+    subject = subjects[phase != "base"]
+    subject.bring_up(phase)
+    subject.turn(phase)
+    killed = subject.run(crash=f"{phase}:{point}")
+    assert killed.code == -9, killed.out
+    wait_until(lambda: subject.builders() == [], seconds=5)
+    first = subject.phases.index(phase) + (point in VALID)
+    # Each row is built to its end once; the marks that its other cells are about are looked for from outside.
+    at_end = point == "inside" or not named(phase).SNAPSHOT
+    goal = "final" if at_end else subject.phases[min(first, len(subject.phases) - 1)]
+    recovered = subject.run(goal)
+    assert recovered.code == 0, recovered.out
+    assert recovered.ran == subject.phases[first : subject.phases.index(goal) + 1], recovered.out
+    if recovered.ran:
+        subject.assert_nothing_is_left(recovered)
+    subject.assert_snapshots_tell_the_truth(goal)
+    if not at_end:
+        subject.assert_marks_are_whole(phase)
+    subject.done = goal
+    MATRIX[phase, point] = f"{len(recovered.ran)}"
+
+
+@pytest.mark.parametrize("point", START_POINTS)
+def test_a_killed_start_is_taken_up_by_the_next(subjects: dict[bool, Subject], point: str) -> None:
+    subject = subjects[True]
+    subject.bring_up("final")
+    assert subject.run().code == 0
+    container = f"habitat-{subject.name}"
+    gate = subject.project.write("gate/closed") if point == "inside" else None
+    subject.project.run("docker", "rm", "--force", container)
+    killed = subject.run("start", crash=f"start:{point}")
+    assert killed.code == -9, killed.out
+    if gate:
+        gate.unlink()
+    recovered = subject.run("start")
+    assert recovered.code == 0, recovered.out
+    assert recovered.ran == []
+    assert "waiting" not in recovered
+    assert subject.values["final"] in recovered.out.splitlines()
+    names = docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={container}").splitlines()
+    assert names == [f"{container} exited"]
+    assert len(list((subject.project.root / ".stamps" / subject.name).glob("starts.*"))) == 0
+    subject.done = "final"
+    MATRIX["start", point] = "0"

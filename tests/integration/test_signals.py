@@ -1,0 +1,228 @@
+"""Told to stop, by a signal or by a reader that has enough: what is left, what is said, and how soon."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Project, Running, build_containers, clear, docker, fresh_name, untagged, wait_until
+from crashing import CLOSING, DODO, MARK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Ended
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+CODES = {"SIGINT": 130, "SIGTERM": 143, "SIGHUP": 129}
+
+#: Seconds from the signal until nothing is left of the build.
+SOON = 2
+
+CONFIG = """
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    setup:
+      root: ["echo begun; sleep {seconds}; echo done >/mark"]
+"""
+
+#: Where the signal comes, and the first phase that the next run builds.
+POINTS = [
+    ("dockerfile:inside", "SIGINT", "dockerfile"),
+    ("dockerfile:inside", "SIGTERM", "dockerfile"),
+    ("dockerfile:commit in flight", "SIGTERM", "dockerfile"),
+    ("users:create in flight", "SIGINT", "users"),
+    ("users:create in flight", "SIGHUP", "users"),
+    ("workdir:commit in flight", "SIGINT", "workdir"),
+    ("files:announced", "SIGTERM", "files"),
+    ("setup:made", "SIGHUP", "setup"),
+    ("setup:inside", "SIGINT", "setup"),
+    ("tools:tagged", "SIGINT", "verify"),
+    ("tools:stamped", "SIGHUP", "verify"),
+]
+
+
+class Street:
+    """A project with a habitat that has a Dockerfile, and whose setup lasts."""
+
+    def __init__(self, root: Path, base: str) -> None:
+        self.project = Project(root)
+        self.project.write("dodo.py", DODO)
+        self.base = base
+        self.names: list[str] = []
+
+    def build_house(self, seconds: float = 0.5) -> str:
+        name = fresh_name()
+        self.names.append(name)
+        self.project.habitat(name, CONFIG.format(seconds=seconds))
+        self.project.write(f"habitats/{name}/Dockerfile", f"FROM {self.base}\nRUN echo {name} && sleep 0.5\n")
+        return name
+
+    def env(self, **more: str) -> dict[str, str]:
+        return {"PYTHONPATH": str(Path(__file__).parent.parent), **more}
+
+    def doit(self, *argv: str, **env: str) -> Ended:
+        return self.project.doit(*argv, env=self.env(**env), timeout=60)
+
+    def assert_nothing_is_left(self) -> None:
+        for name in self.names:
+            assert build_containers(name) == []
+            assert f"habitat-{name}:0-dockerfile-build" not in docker(
+                "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
+            )
+
+
+@pytest.fixture
+def street(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Street]:
+    street = Street(tmp_path, busybox)
+    yield street
+    for name in street.names:
+        clear(engine, name)
+
+
+def assert_stopped(done: Ended, code: int) -> str:
+    """It ended in order. Returns the tasks it was in."""
+    assert done.code == code, done.out
+    assert "Traceback" not in done
+    assert "❌" not in done
+    (line,) = [line for line in done.out.splitlines() if line.startswith("stopped")]
+    assert done.out.rstrip().splitlines()[-1] == line
+    assert line.endswith(": what was built is kept, the next run goes on from there")
+    return line.partition(":")[0] if " in " not in line else line.removeprefix("stopped in ").rpartition(": ")[0]
+
+
+@pytest.mark.parametrize(("where", "number", "first"), POINTS)
+def test_a_signal_leaves_nothing_behind_wherever_it_comes(street: Street, where: str, number: str, first: str) -> None:
+    name = street.build_house()
+    done = street.doit(f"final:{name}", CRASH=where, SIGNAL=number)
+    took = time.time() - float((street.project.root / MARK).read_text())
+    assert_stopped(done, CODES[number])
+    street.assert_nothing_is_left()
+    assert took < SOON, done.out
+    again = street.doit(f"final:{name}")
+    assert again.code == 0, again.out
+    assert again.ran[0] == first
+    assert "waiting" not in again
+    assert untagged(name) == []
+
+
+def test_who_waits_for_another_runs_lock_stops_at_once(street: Street) -> None:
+    name = street.build_house(seconds=5)
+    street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
+    with Running(street.project, f"final:{name}") as builder:
+        builder.wait_for("Running setup commands")
+        for number, code in CODES.items():
+            with Running(street.project, f"final:{name}") as waiting:
+                waiting.wait_for("waiting for another run")
+                waiting.process.send_signal(signal.Signals[number])
+                assert_stopped(waiting.end(SOON), code)
+        assert len(build_containers(name)) == 1
+        assert builder.end().code == 0, builder.out
+
+
+@pytest.mark.parametrize("number", CODES)
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 0.7, 1.2])
+def test_a_signal_ends_four_builds_side_by_side_whatever_each_is_at(
+    street: Street, number: str, seconds: float
+) -> None:
+    names = [street.build_house() for _ in range(4)]
+    street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
+    with Running(street.project, "-n", "4") as running:
+        running.wait_for("✅ dockerfile")
+        time.sleep(seconds)
+        running.process.send_signal(signal.Signals[number])
+        began = time.monotonic()
+        done = running.end(20)
+        took = time.monotonic() - began
+    at = assert_stopped(done, CODES[number])
+    assert any(name in at for name in names)
+    street.assert_nothing_is_left()
+    assert took < SOON, done.out
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(street: Street) -> None:
+    name = street.build_house()
+    with subprocess.Popen(
+        (sys.executable, "-m", "doit", f"final:{name}"),
+        cwd=street.project.root,
+        env={**os.environ, **street.env(CRASH="setup:inside", SIGNAL="SIGINT", SLOW="1")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as run:
+        wait_until((street.project.root / CLOSING).exists)
+        run.send_signal(signal.SIGINT)
+        out, _ = run.communicate(timeout=SOON)
+    assert run.returncode == 130
+    assert "Traceback" not in out
+    assert out.splitlines()[-1] == "stopped at once: what is left of the build is removed by the next run"
+    assert street.doit(f"final:{name}").code == 0
+    street.assert_nothing_is_left()
+
+
+@pytest.mark.parametrize("point", ["create in flight", "made", "started"])
+def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_running(street: Street, point: str) -> None:
+    name = street.build_house()
+    assert street.doit(f"final:{name}").code == 0
+    done = street.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
+    assert_stopped(done, 143)
+    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
+    again = street.doit(f"start:{name}")
+    assert again.code == 0, again.out
+    assert "goes on" not in again
+
+
+# Output that is lost
+
+
+def shell(street: Street, command: str) -> Ended:
+    """A command line of a person's, its exit code that of doit."""
+    program = f"{sys.executable} -m doit"
+    script = f"set -o pipefail; {command.replace('doit', program)}"
+    return street.project.run("bash", "-c", script, env=street.env())
+
+
+@pytest.mark.parametrize("argv", ["list", "info setup:house", "forget setup:house", "list --all", "final:house"])
+@pytest.mark.parametrize("to", [">/dev/full", ">&-", "| true"])
+def test_lost_output_is_one_line_at_most_and_a_failure(street: Street, argv: str, to: str) -> None:
+    street.project.habitat("house", "base_image: nowhere:1")
+    done = street.project.run(
+        "bash",
+        "-c",
+        f"set -o pipefail; {sys.executable} -m doit {argv} {to}",
+        env={**street.env(), "DOCKER_HOST": "unix:///nowhere/docker.sock"},
+    )
+    assert done.code == 1, done.out
+    assert [line.partition(": ")[0] for line in done.out.splitlines()] == ([] if to == "| true" else ["ERROR"])
+
+
+@pytest.mark.parametrize("how", ["", "-n 2"])
+def test_a_build_ends_in_order_when_its_reader_has_enough(street: Street, how: str) -> None:
+    name = street.build_house()
+    done = shell(street, f"doit {how} final:{name} | head -n 4")
+    assert done.code == 1
+    assert len(done.out.splitlines()) == 4, done.out
+    street.assert_nothing_is_left()
+    again = street.doit(f"final:{name}")
+    assert again.code == 0, again.out
+    assert untagged(name) == []
+
+
+def test_a_started_command_ends_when_its_reader_has_enough(street: Street) -> None:
+    name = street.build_house()
+    street.project.habitat(
+        name, CONFIG.format(seconds=0) + "    entry: {command: 'while echo word; do sleep 0.1; done'}\n"
+    )
+    assert street.doit(f"final:{name}").code == 0
+    done = shell(street, f"doit start:{name} | grep -m 1 word")
+    assert done.code == 1
+    assert done.out == "word\n"
+    assert docker("container", "inspect", "--format", "{{.State.Status}}", f"habitat-{name}") == "exited"
