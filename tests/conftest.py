@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import hostile
 import pytest
 
 from phases.core import docker_engine
@@ -295,3 +296,11 @@ def git_image(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempP
     docker("container", "rm", container)
     yield reference
     engine.untag(reference)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """What tests/hostile.py offered, where tests of it ran."""
+    if hostile.TRIED:
+        terminalreporter.section("hostile input")
+        for row in hostile.table():
+            terminalreporter.line(row)

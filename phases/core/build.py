@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING
 
-from phases.core import events, sources
+from phases.core import events, files, sources
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer
 from phases.core.engine import LineSplitter
@@ -78,9 +78,11 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
 def _open_log(path: Path) -> IO[str]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8", errors="replace")
+        log = files.open_own(path)
+        log.truncate(0)
     except OSError as error:
         raise state_error(path, "written", error) from error
+    return log
 
 
 class _Bench:
@@ -275,8 +277,10 @@ class _Bench:
 
 
 def _instruction(value: str) -> str:
-    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does."""
-    return re.sub(r"""([\\$'"])""", r"\\\1", value)
+    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does, and takes
+    spaces away at both ends.
+    """
+    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'
 
 
 def _verdict(rows: list[str]) -> str:
