@@ -7,7 +7,10 @@ told in one line. Nothing else may happen.
 
 from __future__ import annotations
 
+import contextlib
+import os
 import posixpath
+import socket
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -508,6 +511,119 @@ def make_on_host(folder: Path, value: str) -> None:
     if value in ("", ".", "..") or "/" in value or "\0" in value or len(value) > 255:
         return
     (folder / value).write_text("#!/bin/sh\n")
+
+
+# Whole files
+
+_BASE = "base_image: debian\n"
+
+
+def _laughs(depth: int) -> str:
+    """Aliases of aliases: ten times as many values with each."""
+    rows = ["x0: &x0 [ha]"]
+    rows += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]" for i in range(1, depth)]
+    return "\n".join(rows)
+
+
+#: What follows `base_image: debian` in a config.yaml, and whether that is taken.
+YAML: dict[str, tuple[str | bytes, bool]] = {
+    "nothing": ("", True),
+    "a billion laughs": (_laughs(10), False),
+    "an alias in itself": ("env: &a [*a]", False),
+    "an alias in itself, deeper": ("entry: &a {command: {x: *a}}", False),
+    "300,000 aliases": ("x: &a b\nenv: [" + "*a," * 300_000 + "]", False),
+    "a merge key": ("<<: {description: x}", False),
+    "a merge key within": ("entry:\n  <<: {command: x}", False),
+    "a merge key for a user": ("setup:\n  <<: {root: [x]}", False),
+    "a call of Python": ("description: !!python/object/apply:os.system [touch pwned]", False),
+    "a name of Python": ("description: !!python/name:os.system", False),
+    "a module of Python": ("env: !!python/tuple [A=1]", False),
+    "binary": ("description: !!binary aGk=", False),
+    "a set": ("entry: !!set {command}", False),
+    "an ordered mapping": ("entry: !!omap [command: x]", False),
+    "a tag of one's own": ("description: !mine x", False),
+    "a tag by its whole name": ("description: !<tag:example.org,2026:x> x", False),
+    "the tag of text": ("description: !!str x", True),
+    "a key twice": ("description: a\ndescription: b", False),
+    "two documents": ("---\nname: demo", False),
+    "a document of its own": ("...\n", True),
+    "something after the end": ("...\n}", False),
+    "a tab": ("entry:\n\tcommand: x", False),
+    "a NUL": (b"description: a\0b", False),
+    "an escape": (b"description: a\x1b[2J", False),
+    "an escaped escape": ('description: "a\\e[2J"', True),
+    "half a sign": ('description: "\\ud800"', False),
+    "Latin-1": (b"description: caf\xe9", False),
+    "half a sign in bytes": (b"description: \xed\xa0\x80", False),
+    "overlong": (b"description: \xc0\xaf", False),
+    "lines of Windows": (b"description: x\r\nentry:\r\n  command: x\r\n", True),
+    "lines of an old Mac": (b"description: x\rentry:\r  command: x\r", True),
+    "a list for a key": ("? [a]\n: b", False),
+    "a mapping for a key": ("? {a: b}\n: c", False),
+    "an alias for a key": ("description: &a name\n*a : demo", True),
+    "nothing for a key": ("~: x", False),
+    "an empty key": ('"": x', False),
+    "a newline in a key": ('"a\\nb": x', False),
+    "an escape in a key": ('"\\e[2J": x', False),
+    "a NUL in a key": ('"a\\0b": x', False),
+    "a message in a key": ('"a` - at `$.env[0]": x', False),
+    "a path in a key": ('setup: {"a]b[3].c": 3}', False),
+    "a key of 10 kB": ("? " + "x" * 10_000 + "\n: y", False),
+    "a user of 10 kB": ("setup:\n  ? " + "x" * 10_000 + "\n  : [y]", False),
+    "80,000 keys": ("\n".join(f"k{i}: x" for i in range(80_000)), False),
+    "400,000 values": ("env: [" + "a," * 400_000 + "]", False),
+    "900,000 blank lines, then an error": ("\n" * 900_000 + "[", False),
+    "200,000 empty blocks, then an error": ("env:\n" + "- |\n" * 200_000 + "[", False),
+    **{
+        f"nested {depth:,} deep in {sign!r}": ("env: " + sign * depth, False)
+        for depth in (60, 5000, 200_000)
+        for sign in ("[", "{", "[a: ")
+    },
+    "more than 1 MB": ("# " + "x" * 1_000_000, False),
+}
+
+
+def yaml_file(kind: str) -> bytes:
+    text = YAML[kind][0]
+    return _BASE.encode() + (text if isinstance(text, bytes) else text.encode())
+
+
+#: Files that are no UTF-8 text from the beginning, and whether they are taken.
+ENCODINGS = {
+    "a byte order mark": (b"\xef\xbb\xbf" + _BASE.encode(), True),
+    "UTF-16": (_BASE.encode("utf-16"), False),
+    "UTF-16 without a mark": (_BASE.encode("utf-16-le"), False),
+    "UTF-32": (_BASE.encode("utf-32"), False),
+    "an archive": (b"PK\x03\x04" + bytes(range(256)), False),
+    "zeros": (bytes(4096), False),
+}
+
+
+# What can stand where a file is expected
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+        server.bind(path.name)  # the whole path may be longer than that of a socket can be
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+#: Makes at a path what is no file of text, by what it is.
+NO_TEXT: dict[str, Callable[[Path], object]] = {
+    "a folder": lambda path: path.mkdir(),
+    "a FIFO": os.mkfifo,
+    "a socket": _socket,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to nothing": lambda path: path.symlink_to("/nowhere/at/all"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "what can't be read": lambda path: path.symlink_to("/proc/self/mem"),
+    "bytes": lambda path: path.write_bytes(b"\xff\xfe\0"),
+    "5 GB": _sparse,
+}
 
 
 # What was tried, for the table at the end of a run

@@ -86,13 +86,19 @@ def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
             where=shown,
             remedy="rename the folder: lower-case letters and digits, with single . _ or - between them",
         )
-    if not (folder / "config.yaml").exists() and not (folder / "Dockerfile").exists():
+    dockerfile = folder / "Dockerfile"
+    if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
     layers = (
         Layer("system", SYSTEM_FOLDER, "phases/system"),
         Layer("shared", root / "shared", "shared"),
         Layer("local", folder, shown),
     )
+    if os.path.lexists(dockerfile) and not dockerfile.is_file():
+        raise ConfigError("is no file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
+    for layer in layers:
+        if os.path.lexists(layer.folder) and not layer.folder.is_dir():
+            raise ConfigError("is no folder", where=layer.shown, remedy="make it one, or remove it")
     merged: Tree | None = None
     for layer in layers:
         tree = yamltree.load(layer.folder / "config.yaml", layer=layer.name, shown=f"{layer.shown}/config.yaml")

@@ -34,11 +34,15 @@ if TYPE_CHECKING:
 _LONGEST = 2000
 
 
+# They are seen in what they join: emoji, letters.
+_JOINERS = "\u200c\u200d"
+
+
 def printable(text: str) -> str:
     """`text` with all that would act on a terminal, or not be seen there, written as an escape."""
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)
+    return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +147,7 @@ class Conflict(EngineError):
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
     """A file below .stamps/ that could not be `verb`: "written", "removed"."""
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP):
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "make room on the disk"

@@ -118,7 +118,7 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     path = _find(tree, segments, expected[2] if expected else "")
     shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
     prefix = f"{shown}: " if shown else ""
-    if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem, re.DOTALL):
+    if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
         where = tree.origin_of((*path, match[1]))
         renamed = _RENAMED.get(match[1]) if not path else None
         remedy = f"it is called '{renamed}' now" if renamed else did_you_mean(match[1], _known_keys(path))

@@ -159,6 +159,9 @@ class _Grafter:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
+            if not key.value.isprintable() or "`" in key.value:
+                # Also the sign that msgspec's messages are taken apart by.
+                raise ConfigError(f"{key.value!r} is no key", where=self._origin(key), remedy="take it out")
             if key.value in result:
                 first = result[key.value].origin.line
                 raise ConfigError(
