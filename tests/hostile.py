@@ -476,6 +476,9 @@ PLACES = (
 )
 
 
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
 @dataclass(frozen=True)
 class Case:
     """A value at a place. taken: else refused."""
@@ -491,7 +494,7 @@ class Case:
     def config(self) -> str:
         """The whole config.yaml, its values in double quotes with everything odd escaped."""
         whole = {"base_image": "debian", **self.place.config(self.value)}
-        return str(yaml.safe_dump(whole, default_style='"', width=10**9, sort_keys=False))
+        return str(yaml.dump(whole, Dumper=_Dumper, default_style='"', width=2**30, sort_keys=False))
 
 
 def _cases(place: Place) -> Iterable[Case]:
