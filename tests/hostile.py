@@ -629,6 +629,16 @@ NO_TEXT: dict[str, Callable[[Path], object]] = {
 }
 
 
+#: What a file of the host may be called, which is anything but for a slash and a NUL.
+FILE_NAMES = [value.encode() for value in KINDS.values() if "/" not in value and "\0" not in value and value.strip(".")]
+FILE_NAMES = [name for name in FILE_NAMES if len(name) < 255] + [
+    b"\xff\xfe",
+    b"a\xed\xa0\x80b",
+    b"\xe9t\xe9",
+    b"x" * 255,
+]
+
+
 # What was tried, for the table at the end of a run
 
 TRIED: dict[str, Counter[str]] = {}

@@ -53,7 +53,7 @@ def doit_config(project: Project) -> dict[str, Any]:
         "dep_file": str(project.root / ".stamps"),
         "reporter": "habitats",
         "sort": "definition",
-        "default_tasks": [task_name(PHASES[-1], name) for name in project.names],
+        "default_tasks": [task_name(PHASES[-1], _safe(name)) for name in project.names],
         # A habitat that fails stops no other.
         "continue": True,
         # Habitats build side by side with -n: threads share the engine's connection and the locks.
@@ -96,7 +96,7 @@ def _safe(name: str) -> str:
     """
     if name.isprintable() and not set(name) & set("=*%"):
         return name
-    return quote_from_bytes(os.fsencode(name), safe=" ")
+    return quote_from_bytes(os.fsencode(name), safe=" :")
 
 
 def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) -> dict[str, Any]:

@@ -17,7 +17,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hostile import CASES, ENCODINGS, KINDS, NO_TEXT, PLACES, YAML, Case, make_on_host, note, scripts, yaml_file
+from hostile import (
+    CASES,
+    ENCODINGS,
+    FILE_NAMES,
+    KINDS,
+    NO_TEXT,
+    PLACES,
+    YAML,
+    Case,
+    make_on_host,
+    note,
+    scripts,
+    yaml_file,
+)
 from rich.text import Text
 from unit_helpers import Site, load, write
 
@@ -242,19 +255,11 @@ def test_a_pattern_can_name_any_file(tmp_path: Path, name: str) -> None:
 
 # Copied trees
 
-NAMES = [value.encode() for value in KINDS.values() if "/" not in value and "\0" not in value and 0 < len(value) < 255]
-NAMES = [name for name in NAMES if name not in (b".", b"..")] + [
-    b"\xff\xfe",
-    b"a\xed\xa0\x80b",
-    b"\xe9t\xe9",
-    b"x" * 255,
-]
-
 
 def test_every_name_and_target_arrives_in_the_archive_byte_for_byte(tmp_path: Path) -> None:
     top = write(tmp_path, "tree/.keep").parent
     expected: dict[bytes, bytes] = {b".keep": b""}
-    for number, name in enumerate(NAMES):
+    for number, name in enumerate(FILE_NAMES):
         file = top / f"{number}" / os.fsdecode(name)
         file.parent.mkdir()
         file.write_bytes(name)
@@ -267,7 +272,7 @@ def test_every_name_and_target_arrives_in_the_archive_byte_for_byte(tmp_path: Pa
             members = [member for member in tar if not member.isdir()]
             found = {os.fsencode(member.name): content(tar, member) for member in members}
     assert found == expected
-    for _ in NAMES:
+    for _ in FILE_NAMES:
         note("file names", "literal")
         note("link targets", "literal")
 
@@ -279,11 +284,11 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 
 
 def test_a_slice_tells_all_names_apart(tmp_path: Path) -> None:
-    for name in NAMES:
+    for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
     found = trees.identity(trees.walk(tmp_path, trees.habignore([])))
     text = slices.canonical(found).decode()
-    assert len(json.loads(text)) == len(NAMES) + 1
+    assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
 
 @pytest.mark.parametrize("what", ["a FIFO", "a socket"])
