@@ -232,9 +232,9 @@ def _repo(key: str) -> Callable[[str], dict[str, Any]]:
 
 
 def inside(value: str) -> str:
-    """Where a path in the habitat leads, relative to WORKDIR."""
-    if value == "~":
-        return "~"
+    """Where a path in the habitat leads: from the home, else relative to WORKDIR."""
+    if value == "~" or value.startswith("~/"):
+        return posixpath.normpath(value)
     return posixpath.normpath("/" + posixpath.join("/workspace", value).lstrip("/"))
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import PREFIX, Ended, Project, clear, fresh_name, snapshots
+from conftest import PREFIX, Ended, Project, clear, fresh_name, inspect, snapshots
 from hostile import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
 
 from phases.core.errors import printable
@@ -34,7 +34,11 @@ def taken(place: str) -> dict[str, str]:
 
 def file_names(place: str) -> dict[str, str]:
     """Those of them that a file of the host can have."""
-    return {kind: value for kind, value in taken(place).items() if "/" not in value and value.strip(".")}
+    return {
+        kind: value
+        for kind, value in taken(place).items()
+        if "/" not in value and value.strip(".") and len(value) < 256
+    }
 
 
 # What is refused
@@ -77,8 +81,8 @@ def test_of_what_is_refused_no_image_is_made(refused: tuple[dict[str, str], Ende
 
 # What is taken
 
-#: Every sign that a path of the habitat's own can have, one name after the other.
-WORKDIR = "/w/" + "/".join(value for value in taken("WORKDIR").values() if value.strip("./"))
+#: Every sign that a path of the habitat's own can have, one name after the other, and spaces at the end.
+WORKDIR = "/w/" + "/".join([value for value in taken("WORKDIR").values() if value.strip("./")] + ["  padded  "])
 LOCAL = f"{WORKDIR}/habitat/local"
 
 # In the habitat: compares what arrived with what is written in files of its folder, expect/KIND/NUMBER.
@@ -246,6 +250,7 @@ def test_every_value_that_is_taken_arrives_byte_for_byte(house: House) -> None:
     ended = house.project.doit(f"final:{house.name}")
     assert ended.code == 0, ended.out
     assert ended.ran[-1] == "final"
+    assert inspect(f"habitat-{house.name}:final")["Config"]["WorkingDir"] == WORKDIR
     assert not list(house.project.root.rglob("pwned"))
     for place in ("env value", "setup script", "files.dest", "WORKDIR"):
         for _ in taken(place):
@@ -266,6 +271,48 @@ def test_what_is_odd_is_up_to_date_and_starts(house: House) -> None:
     assert started.out.splitlines()[-1] == "same"
     for _ in taken("entry.command"):
         note("entry.command (container)", "literal")
+
+
+@pytest.mark.engine
+def test_a_users_name_is_no_pattern(project: Project, busybox: str, name: str) -> None:
+    """a.b is not axb, whose home is another's, and the group a.b is not axb either."""
+    lines = "echo axb:x:77:77::/wrong:/bin/sh >>/etc/passwd; echo axb:x:77: >>/etc/group"
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN {lines}\n")
+    script = '#!/bin/sh\n[ ! -e /wrong ] && [ "$(id -un)" = a.b ] && [ ~ = /home/a.b ] && [ "$(id -g)" != 77 ]\n'
+    project.write(f"habitats/{name}/who", script, 0o755)
+    project.habitat(name, "env: [USER=a.b]\ntests: [who]\n")
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+
+
+DEEP = "/".join(["d" * 100] * 30)
+
+
+@pytest.mark.engine
+def test_links_and_copies_through_them_stay_in_the_container(project: Project, busybox: str, name: str) -> None:
+    """A link that leads out of its folder, by `..` or from the root, leads within the container; what a
+    later copy writes through it does not reach the host.
+    """
+    outside = project.root / "outside"
+    outside.mkdir()
+    local = project.root / "habitats" / name
+    project.write(f"habitats/{name}/{DEEP}/file", "deep")
+    (local / "absolute").symlink_to(outside)
+    (local / "upwards").symlink_to("../" * 30 + str(outside)[1:])
+    (local / "dangling").symlink_to("nowhere")
+    (local / "loop").symlink_to("loop")
+    links = ("absolute", "upwards", "dangling", "loop")
+    files = "".join(f"  - {{source: note, dest: $LOCAL_PATH/{link}/written}}\n" for link in ("absolute", "upwards"))
+    check = f'cmp "$LOCAL_PATH/note" "{outside}/written"\n[ -f "$LOCAL_PATH/{DEEP}/file" ]\n'
+    check += "".join(f'[ "$(readlink "$LOCAL_PATH/{link}")" = "{(local / link).readlink()}" ]\n' for link in links)
+    project.write(f"habitats/{name}/note", "mine")
+    project.write(f"habitats/{name}/check", f"#!/bin/sh -ex\n{check}", 0o755)
+    setup = f"setup: {{root: ['mkdir -p {outside}']}}\n"
+    first = f"base_image: {busybox}\nfiles:\n  - {{source: note, dest: {outside}/made}}\n"
+    project.habitat(name, f"{first}{files}{setup}tests: [check]\n")
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+    assert list(outside.iterdir()) == []
 
 
 # The command line
