@@ -7,6 +7,7 @@ import posixpath
 import re
 import shlex
 import subprocess
+import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -283,6 +284,38 @@ def test_a_users_name_is_no_pattern(project: Project, busybox: str, name: str) -
     project.habitat(name, "env: [USER=a.b]\ntests: [who]\n")
     ended = project.doit(f"test:{name}")
     assert ended.code == 0, ended.out
+
+
+@pytest.mark.engine
+def test_ten_thousand_files_are_copied_in_seconds(project: Project, busybox: str, name: str) -> None:
+    for number in range(10_000):
+        file = project.root / f"habitats/{name}/data/{number % 100}/{number}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{number}")
+    check = "#!/bin/sh -e\ncd $LOCAL_PATH/data\n[ $(find . -type f | wc -l) = 10000 ]\n[ $(cat 99/9999) = 9999 ]\n"
+    project.write(f"habitats/{name}/tests/check", check, 0o755)
+    project.habitat(name, f"base_image: {busybox}\ntests: [tests/check]\n")
+    started = time.monotonic()
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.engine
+def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: str, name: str) -> None:
+    big = "BIG=".ljust(131_071, "x")
+    script = "[ ${#BIG} = 131067 ] && echo made >/made #".ljust(131_071, "x")
+    command = "[ ${#BIG} = 131067 ] && cat /made #".ljust(64_900, "x")
+    config = {
+        "base_image": busybox,
+        "env": [big],
+        "setup": {"root": [script]},
+        "entry": {"command": quoted(command)},
+    }
+    project.habitat(name, yaml.safe_dump(config, width=10**9))
+    started = project.doit(f"start:{name}")
+    assert started.code == 0, started.out
+    assert started.out.splitlines()[-1] == "made"
 
 
 DEEP = "/".join(["d" * 100] * 30)

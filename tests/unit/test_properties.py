@@ -221,7 +221,7 @@ READ_AS_ANOTHER = {"files.mode", "timeouts value", "debug"}
 LITERAL = [place for place in PLACES if not place.on_host and place.name not in READ_AS_ANOTHER]
 
 
-@settings(FEW, max_examples=400)
+@settings(FEW, max_examples=250)
 @given(place=st.sampled_from(LITERAL), value=HOSTILE)
 def test_any_text_at_any_place_is_taken_literally_or_refused(root: Path, place: Place, value: str) -> None:
     write(root, "habitats/demo/note", "x")
