@@ -19,6 +19,7 @@ SNAPSHOT = True
 # Debian and Ubuntu have useradd; Alpine has busybox's adduser. Debian's adduser is a third thing,
 # which is why useradd is asked for first. An image with neither has its files written.
 _CREATE = r"""
+row() { while IFS= read -r line || [ -n "$line" ]; do case $line in "$2:"*) echo "$line"; break ;; esac; done <"$1"; }
 has() { [ -f "$1" ] && cut -d: -f1 "$1" | grep -qxF -e "$2"; }
 [ -f /etc/passwd ] || printf 'root:x:0:0:root:/root:/bin/sh\n' >/etc/passwd
 [ -f /etc/group ] || printf 'root:x:0:\n' >/etc/group
@@ -40,11 +41,11 @@ if ! has /etc/passwd "$1"; then
         id=1000
         while cut -d: -f3 /etc/passwd /etc/group | grep -qxF -e "$id"; do id=$((id + 1)); done
         has /etc/group "$1" || printf '%s:x:%s:\n' "$1" "$id" >>/etc/group
-        gid=$(grep -e "^$1:" /etc/group | cut -d: -f3)
+        gid=$(row /etc/group "$1" | cut -d: -f3)
         printf '%s:x:%s:%s::/home/%s:%s\n' "$1" "$id" "$gid" "$1" "$shell" >>/etc/passwd
     fi
 fi
-entry=$(grep -e "^$1:" /etc/passwd | head -n 1)
+entry=$(row /etc/passwd "$1")
 home=$(echo "$entry" | cut -d: -f6)
 if [ -n "$home" ] && [ "$home" != / ] && [ ! -d "$home" ]; then
     mkdir -p "$home"

@@ -558,5 +558,8 @@ def _apply(image: FakeImage, change: str) -> None:
 
 
 def _plain(value: str) -> str:
-    """What an instruction's value means: a backslash takes the next sign literally."""
+    """What an instruction's value means: a backslash takes the next sign literally, quotes go."""
+    value = value.strip()
+    if value[:1] == value[-1:] == '"':
+        value = value[1:-1]
     return re.sub(r"\\(.)", r"\1", value)

@@ -64,7 +64,9 @@ class Files:
     def unpack(self, folder: str, archive: IO[bytes]) -> None:
         with tarfile.open(fileobj=archive, mode="r:") as tar:
             for member in tar:
-                path = posixpath.normpath(posixpath.join(folder, member.name))
+                path = posixpath.normpath(posixpath.join(folder, member.name.lstrip("/")))
+                if not path.startswith(folder):
+                    raise tarfile.TarError(f"{member.name} is outside of {folder}")
                 kind = "dir" if member.isdir() else "link" if member.issym() else "file"
                 file = tar.extractfile(member) if kind == "file" else None
                 content = file.read() if file else b""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 import tempfile
 import time
 from typing import IO, TYPE_CHECKING, Self
 
+from phases.core import files
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,11 +48,18 @@ class Archive:
             self._tar.addfile(info, io.BytesIO(content))
         else:
             try:
-                with source.open("rb") as file:
-                    info.size = source.stat().st_size
-                    self._tar.addfile(info, file)
+                grew = self._copy(info, source)
             except OSError as error:
                 raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
+            if grew:
+                raise ConfigError("grew while it was copied", where=str(source), remedy="run the same again")
+
+    def _copy(self, info: tarfile.TarInfo, source: Path) -> bool:
+        """Returns whether there is more in the file than it began with; one that shrinks is an OSError."""
+        with files.open_read(source) as file:
+            info.size = os.fstat(file.fileno()).st_size
+            self._tar.addfile(info, file)
+            return bool(file.read(1))
 
     def finish(self) -> IO[bytes]:
         """The whole tar, from its beginning: a real file, until `close`."""

@@ -303,8 +303,10 @@ class _Bench:
 
 
 def _instruction(value: str) -> str:
-    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does."""
-    return re.sub(r"""([\\$'"])""", r"\\\1", value)
+    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does, and takes
+    spaces away at both ends.
+    """
+    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'
 
 
 def _verdict(rows: list[str]) -> str:

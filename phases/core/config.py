@@ -6,14 +6,14 @@ an earlier one. Every error names the file and line it came from.
 
 from __future__ import annotations
 
-import math
+import json
 import os
 import posixpath
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import engine_socket, schema, yamltree
+from phases.core import engine_socket, git_words, schema, yamltree
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import (
     NETWORKS,
@@ -41,14 +41,38 @@ NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 # It belongs to the program, wherever the project is.
 SYSTEM_FOLDER = Path(__file__).resolve().parent.parent / "system"
 
-_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-_OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?")
+# Longer ones are refused by useradd and its like.
+_USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
+_OWNER = re.compile(rf"{_USER.pattern}(:{_USER.pattern})?")
+
+# An image as the engine's reference grammar has it: [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST].
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
+_IMAGE = re.compile(
+    rf"(?:{_HOST}/)?{NAME.pattern}(?:/{NAME.pattern})*(?::\w[\w.-]{{0,127}})?(?:@[A-Za-z0-9_+.-]+:[0-9A-Fa-f]{{32,}})?",
+    re.ASCII,
+)
+
+# Signs of all that together; 255 of them are for the path.
+_LONGEST_IMAGE = 480
+
+# Bytes of one argument that Linux gives a program, its closing NUL apart.
+_ARGUMENT = 131_071
+
+# Bytes of a path, some of which are for what comes before and behind; and of each name in it.
+_PATH, _NAME = 4000, 255
+
+# Bytes of a line of the changes that the engine commits with, where entry.command is a word of one.
+_CHANGE = 65_000
+
+_DAY = 86_400
+
 # The name of a file below /run/secrets; a dot at the beginning is for what is ours there.
 _SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
-# What an engine takes at least.
+# What an engine takes at least, and what no machine has.
 _LEAST_MEMORY = 6 << 20
+_MOST_CPUS = 4096
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 #: The phases that run commands of a person's, which secrets can be for.
@@ -78,13 +102,19 @@ def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
             where=shown,
             remedy="rename the folder: lower-case letters and digits, with single . _ or - between them",
         )
-    if not (folder / "config.yaml").exists() and not (folder / "Dockerfile").exists():
+    dockerfile = folder / "Dockerfile"
+    if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
     layers = (
         Layer("system", SYSTEM_FOLDER, "phases/system"),
         Layer("shared", root / "shared", "shared"),
         Layer("local", folder, shown),
     )
+    if os.path.lexists(dockerfile) and not dockerfile.is_file():
+        raise ConfigError("is no file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
+    for layer in layers:
+        if os.path.lexists(layer.folder) and not layer.folder.is_dir():
+            raise ConfigError("is no folder", where=layer.shown, remedy="make it one, or remove it")
     merged: Tree | None = None
     for layer in layers:
         tree = yamltree.load(layer.folder / "config.yaml", layer=layer.name, shown=f"{layer.shown}/config.yaml")
@@ -129,7 +159,8 @@ def duration(text: str) -> float:
     if not match or not any(match.groups()):
         raise ValueError(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    if not (total := hours * 3600 + minutes * 60 + seconds):
+    total = hours * 3600 + minutes * 60 + seconds
+    if not 0 < total <= 365 * _DAY:
         raise ValueError(text)
     return total
 
@@ -144,7 +175,7 @@ class _Resolver:
         self.layers = layers
         self.phases = phases
         self.config = schema.validate(tree)
-        self.env = Env((text, self.at("env", i)) for i, text in enumerate(self.config.env))
+        self.env = Env((self._argument(text, "env", i), self.at("env", i)) for i, text in enumerate(self.config.env))
 
     def at(self, *path: str | int) -> Origin:
         return self.tree.origin_of(path)
@@ -163,6 +194,13 @@ class _Resolver:
                 "there is no base_image and no Dockerfile",
                 where=Origin("local", f"{self.layers[-1].shown}/config.yaml", 1),
                 remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
+            )
+        image = config.base_image
+        if image and (not _IMAGE.fullmatch(image) or len(image) > _LONGEST_IMAGE):
+            raise ConfigError(
+                f"base_image: {image!r} is no name of an image",
+                where=self.at("base_image"),
+                remedy="write it like debian:bookworm-slim",
             )
         self._check_names()
         dests = {f"{layer.name.upper()}_PATH": layer for layer in self.layers}
@@ -187,9 +225,9 @@ class _Resolver:
             required=tuple(self._required()),
             tests=tuple(self._test(i, text) for i, text in enumerate(config.tests)),
             entry=EntryPoint(
-                self._text(config.entry.init_command, "entry", "init_command"),
+                self._init(config.entry.init_command),
                 self._delay(config.entry.startup_delay),
-                self._text(config.entry.command, "entry", "command"),
+                self._entry_command(config.entry.command),
                 self._network(config.entry.network),
                 self._limits(config.entry.limits),
             ),
@@ -203,16 +241,21 @@ class _Resolver:
             value = self.env.get(variable)
             if not value:
                 continue
-            if variable == "USER" and not _USER.fullmatch(value):
-                raise ConfigError(f"USER: {value!r} is no user name", where=self.env.origin("USER"), remedy="mend it")
+            origin = self.env.origin(variable)
             if variable != "USER":
-                self._one_line(value, self.env.origin(variable))
-                if not value.startswith("/"):
-                    raise ConfigError(
-                        f"{variable}: {value!r} is not absolute",
-                        where=self.env.origin(variable),
-                        remedy="start it with a slash",
-                    )
+                self._check_own_path(variable, value, origin)
+            elif not _USER.fullmatch(value) or value.isdigit():
+                raise ConfigError(f"USER: {value!r} is no user name", where=origin, remedy="mend it")
+
+    def _check_own_path(self, variable: str, value: str, origin: Origin) -> None:
+        self._one_line(value, origin)
+        if not value.startswith("/"):
+            raise ConfigError(f"{variable}: {value!r} is not absolute", where=origin, remedy="start it with a slash")
+        if ".." in value.split("/"):
+            raise ConfigError(f"{variable}: {value!r} leads upwards", where=origin, remedy="write where .. leads")
+        if ":" in value:
+            # tools/bin goes on the PATH
+            raise ConfigError(f"{variable}: {value!r} has a colon", where=origin, remedy="PATH ends there: rename it")
 
     def _text(self, text: str, *path: str | int) -> str:
         return self.env.expand(text, self.at(*path))
@@ -220,13 +263,28 @@ class _Resolver:
     def _one_line(self, text: str, origin: Origin) -> str:
         if not text or any(ord(char) < 32 for char in text):
             raise ConfigError(f"{text!r} is no path", where=origin, remedy="write one path, on one line")
+        size = len(text.encode())
+        if size > _PATH or any(len(part.encode()) > _NAME for part in text.split("/")):
+            raise ConfigError(f"a path of {size:,} bytes: {text[:40]!r}…", where=origin, remedy="use shorter names")
+        return text
+
+    def _argument(self, text: str, *path: str | int) -> str:
+        if (size := len(text.encode())) > _ARGUMENT:
+            raise ConfigError(
+                f"{path[0]}: a text of {size:,} bytes is more than Linux gives a program ({_ARGUMENT:,})",
+                where=self.at(*path),
+                remedy="put it into a file of the habitat's folder, and run or read that",
+            )
         return text
 
     def _inside(self, text: str, *path: str | int) -> str:
         """A path in the habitat: absolute, below ~, or relative to WORKDIR."""
         dest = self._one_line(self._text(text, *path), self.at(*path))
         if dest == "~" or dest.startswith("~/"):
-            return posixpath.normpath(dest)
+            home = posixpath.normpath(dest)
+            if not home.startswith("~"):
+                raise ConfigError(f"{dest!r} leaves the home", where=self.at(*path), remedy="write the whole path")
+            return home
         # Two slashes at the beginning are kept by normpath, for a reason of POSIX's that is not ours.
         return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", dest)).lstrip("/")
 
@@ -279,10 +337,14 @@ class _Resolver:
                 where=self.at("files", i, "source"),
                 remedy="take it off the list; commands find it below /run/secrets",
             )
+        dest = self._inside(entry.dest, "files", i, "dest")
+        if dest == "/" and not source.is_dir():
+            where = self.at("files", i, "dest")
+            raise ConfigError("a file can't be copied to /", where=where, remedy="write its whole path")
         return FileCopy(
             source=source,
             shown=shown,
-            dest=self._inside(entry.dest, "files", i, "dest"),
+            dest=dest,
             owner=self._owner(entry.owner, "files", i, "owner"),
             mode=entry.mode,
             origin=self.at("files", i),
@@ -297,6 +359,8 @@ class _Resolver:
             raise ConfigError(
                 "a volume's dest can't begin with ~", where=self.at(*where), remedy="write the whole path"
             )
+        if dest == "/":
+            raise ConfigError("a volume can't take the place of /", where=self.at(*where), remedy="write a folder")
         socket = engine_socket.within(source) if present else None
         if socket and not entry.gives_root_on_the_host:
             raise ConfigError(
@@ -352,18 +416,22 @@ class _Resolver:
         if not _USER.fullmatch(name):
             raise ConfigError(f"{name!r} is no user name", where=self.at(*path), remedy="use root, user or a name")
         for i, script in enumerate(scripts):
-            yield Command(name, script, self.at(*path, i))
+            yield Command(name, self._argument(script, *path, i), self.at(*path, i))
 
     def _repo(self, i: int, entry: schema.Repo) -> RepoClone:
         origin = self.at("repos", i)
-        if entry.depth < 0:
+        if not 0 <= entry.depth < 2**31:
             raise ConfigError(f"depth is {entry.depth}", where=self.at("repos", i, "depth"), remedy="use 1 or more")
         if entry.branch and entry.ref:
             raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
         words = {key: self._text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
         for key, word in words.items():
-            if word.startswith("-") or any(ord(char) < 33 for char in word) or (key == "url" and not word):
-                raise ConfigError(f"{word!r} is no {key} for git", where=self.at("repos", i, key), remedy="mend it")
+            check = git_words.check_url if key == "url" else git_words.check_ref
+            try:
+                check(word)
+            except ValueError as error:
+                problem, remedy = error.args
+                raise ConfigError(problem.format(key), where=self.at("repos", i, key), remedy=remedy) from None
         owner = self._owner(entry.owner, "repos", i, "owner")
         user = owner.partition(":")[0] or self.env.get("USER") or "root"
         return RepoClone(
@@ -416,10 +484,28 @@ class _Resolver:
         place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"
         return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108
 
+    def _init(self, text: str) -> str:
+        init = self._argument(self._text(text, "entry", "init_command"), "entry", "init_command")
+        if init and not init.strip():
+            where = self.at("entry", "init_command")
+            raise ConfigError("init_command is blank", where=where, remedy="write a command, or leave the key out")
+        return init
+
+    def _entry_command(self, text: str) -> str:
+        command = self._text(text, "entry", "command")
+        if len(json.dumps(command)) > _CHANGE:
+            where = self.at("entry", "command")
+            raise ConfigError(
+                f"entry.command is longer than an image can hold ({len(command.encode()):,} bytes)",
+                where=where,
+                remedy="put it into a file of the habitat's folder, and run that",
+            )
+        return command
+
     def _delay(self, seconds: float) -> float:
-        if not 0 <= seconds < math.inf:
+        if not 0 <= seconds <= _DAY:
             where = self.at("entry", "startup_delay")
-            raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy="write seconds, from 0 on")
+            raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy=f"write seconds, 0 to {_DAY}")
         return seconds
 
     def _network(self, network: str) -> str:
@@ -437,7 +523,7 @@ class _Resolver:
             raise ConfigError(f"{limits.memory!r} is no size", where=self.at(*where, "memory"), remedy=remedy) from None
         if 0 < memory < _LEAST_MEMORY:
             raise ConfigError("memory is too little to run in", where=self.at(*where, "memory"), remedy="give it 6m")
-        if not 0 <= limits.cpus < math.inf:
+        if not 0 <= limits.cpus <= _MOST_CPUS:
             raise ConfigError(f"cpus is {limits.cpus:g}", where=self.at(*where, "cpus"), remedy="write it like 1.5")
         if limits.pids < 0:
             raise ConfigError(f"pids is {limits.pids}", where=self.at(*where, "pids"), remedy="write it like 4096")

@@ -32,6 +32,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+# Signs of a message that quotes what somebody wrote: more would hide what to do about it.
+_LONGEST = 2000
+
+
+# They are seen in what they join: emoji, letters.
+_JOINERS = "\u200c\u200d"
+
+
+def printable(text: str) -> str:
+    """`text` with all that would act on a terminal, or not be seen there, written as an escape."""
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
+
+
 @dataclass(frozen=True, slots=True)
 class Origin:
     """A place in a config file.
@@ -73,7 +88,10 @@ class HabitatError(Exception):
     def __str__(self) -> str:
         place = f"{self.where}: " if self.where else ""
         remedy = f": {self.remedy}" if self.remedy else ""
-        return " ".join(f"{place}{self.message}{remedy}".split())
+        message = self.message
+        if len(message) > _LONGEST:
+            message = f"{message[: _LONGEST - 200]} … {message[-200:]}"
+        return printable(" ".join(f"{place}{message}{remedy}".split()))
 
 
 class ConfigError(HabitatError):
@@ -135,7 +153,7 @@ class Conflict(EngineError):
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
     """A file below .stamps/ that could not be `verb`: "written", "removed"."""
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR):
+    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
     elif error.errno in (errno.ENOSPC, errno.EDQUOT):
         remedy = "make room on the disk"

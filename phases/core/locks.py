@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from phases.core import files
 from phases.core.errors import StateError, state_error
 
 if TYPE_CHECKING:
@@ -25,17 +26,21 @@ if TYPE_CHECKING:
 def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
     """The file at `path`, locked; made if it isn't there. on_wait: gets it before this waits."""
     while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+", encoding="utf-8")
-        except OSError as error:
-            raise state_error(path, "written", error) from error
+        file = _open(path)
         if not _try(file, mode):
             on_wait(file)
             fcntl.flock(file, mode)
         if _is(file, path):
             return file
         file.close()  # `doit clean` has removed it meanwhile: it guards nothing any more
+
+
+def _open(path: Path) -> IO[str]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return files.open_own(path)
+    except OSError as error:
+        raise state_error(path, "written", error) from error
 
 
 def _is(file: IO[str], path: Path) -> bool:
@@ -87,7 +92,7 @@ class BuildLock:
             nonlocal waited
             waited = True
             file.seek(0)
-            on_wait(file.read().strip() or "another run")
+            on_wait(file.read(100).strip() or "another run")
 
         self._take(self._path, tell)
         if self._shared:
@@ -152,7 +157,7 @@ class Presence:
         """Remove the files of starts that are gone."""
         with _lock(self._door, fcntl.LOCK_EX):
             for path in self._folder.glob("starts.*"):
-                with path.open("a") as file:
+                with _open(path) as file:
                     if _try(file, fcntl.LOCK_EX):
                         path.unlink()
             if not any(self._folder.glob("starts.*")):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import trees
+from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -217,7 +219,11 @@ class Habitat:
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
         """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
         folder = layer.folder / name
-        return self._copied(folder, self.ignore) if folder.is_dir() else ()
+        if folder.is_dir():
+            return self._copied(folder, self.ignore)
+        if os.path.lexists(folder):
+            raise ConfigError("is no folder", where=f"{layer.shown}/{name}", remedy="make it one, or remove it")
+        return ()
 
     def tree(self, copy: FileCopy) -> tuple[Item, ...]:
         """What an element of `files:` copies; a named file is copied even if .habignore names it."""

@@ -31,7 +31,7 @@ LABEL_RUN = "habitat.run"
 LABEL_CONFINEMENT = "habitat.confinement"
 
 # Words that a shell would leave as they are; anything else needs one.
-_PLAIN = re.compile(r"[\w@%+=:,./\s-]+", re.ASCII)
+_PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
 # Where there is no entry.command: the shell that a person would rather have.
@@ -193,7 +193,7 @@ def _keep(project: Project, habitat: str, old: Container, made: str) -> None:
 
 def _main_process(habitat: Habitat) -> tuple[str, ...]:
     """The init command, or an init that idles. A plain command becomes the main process itself."""
-    text = habitat.entry.init_command
+    text = habitat.entry.init_command.strip()
     if not text:
         return IDLE
     return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)

@@ -12,6 +12,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phases.core import files
 from phases.core.errors import EngineError, SecretError
 from phases.protocol import SECRETS_FOLDER
 
@@ -84,7 +85,7 @@ class Vault:
                 data = os.environb.get(secret.env.encode())
                 why, remedy = f"the environment has no {secret.env}", f"set {secret.env}"
             elif secret.file:
-                data = _read(secret.file)
+                data = files.read(secret.file, _LARGEST)
                 why, remedy = f"there is no {secret.file} on the host", "add it, or mend the path"
             else:
                 data, why = self._ask(secret.command)
@@ -126,17 +127,6 @@ def _flaw(data: bytes, *, is_text: bool) -> str:
     except UnicodeDecodeError:
         return "is not UTF-8 text, as a variable must be" if is_text else ""
     return ""
-
-
-def _read(path: Path) -> bytes | None:
-    """A file that somebody may have written with an editor, or None; never more than is looked at."""
-    if path.exists() and not path.is_file():
-        raise OSError(0, "it is no file")
-    try:
-        with path.open("rb") as file:
-            return file.read(_LARGEST + 1)
-    except FileNotFoundError:
-        return None
 
 
 def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 from typing import TYPE_CHECKING
 
+from phases.core import files
 from phases.core.errors import state_error
 
 if TYPE_CHECKING:
@@ -52,10 +53,18 @@ def _is_alive(process: int) -> bool:
     return True
 
 
+def _holds(path: Path, data: bytes) -> bool:
+    """Whether that is what is at `path`; what can't be read is replaced, if it can be."""
+    try:
+        return not path.is_symlink() and files.read(path, len(data)) == data
+    except OSError:
+        return False
+
+
 def write_if_changed(path: Path, data: bytes) -> None:
     """Write `data`, whole or not at all, unless it is there already. Raises StateError."""
     try:
-        if path.exists() and path.read_bytes() == data:
+        if _holds(path, data):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.{os.getpid()}")

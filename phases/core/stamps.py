@@ -13,7 +13,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from phases.core import slices
+from phases.core import files, slices
 from phases.core.errors import StateError, state_error
 from phases.protocol import slug
 from phases.registry import NAMES, named
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 Record: TypeAlias = dict[str, Any]
 
 _FORGOTTEN = "forgotten"
+
+# Far above any record: what is larger is none, and json says so of its beginning.
+_MAX_BYTES = 1_000_000
 
 # Time, size and digest: what doit keeps of a dependency.
 _STATE = 3
@@ -66,9 +69,10 @@ class Stamps:
         if path is None:
             return {}
         try:
-            record = json.loads(path.read_text())
-        except FileNotFoundError:
-            return {}
+            text = files.read(path, _MAX_BYTES)
+            if text is None:
+                return {}
+            record = json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
             return self._damaged(path, str(error))
         return record if _well_formed(record) else self._damaged(path, "it has another form")

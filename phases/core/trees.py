@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
+import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import pathspec
 
+from phases.core import files
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -23,6 +26,10 @@ if TYPE_CHECKING:
 
 #: Left out of every copied folder unless a .habignore says `!` again: what tends to be a secret.
 DEFAULT_IGNORE = ("*.pem", "*_key", ".env", ".git", ".DS_Store")
+
+
+# Bytes of an ignore file: far above any that a person writes.
+_MAX_RULES = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +62,7 @@ def identity(items: Iterable[Item]) -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with files.open_read(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -121,12 +128,28 @@ def dockerignore(folder: Path) -> Ignore:
 
 
 def _lines(path: Path) -> list[str]:
+    """The lines of an ignore file, as git cuts them."""
     try:
-        return path.read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        return []
+        data = files.read(path, _MAX_RULES) or b""
+        text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy="mend or remove it") from error
+    if len(data) > _MAX_RULES:
+        raise ConfigError(f"is larger than {_MAX_RULES:,} bytes", where=str(path), remedy="use fewer patterns")
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    for number, line in enumerate(lines, start=1):
+        _check_pattern(line, f"{path}:{number}")
+    return lines
+
+
+def _check_pattern(line: str, where: str) -> None:
+    try:
+        with warnings.catch_warnings():
+            # That of a set in a set, `[[:alpha:]]`, would be taken for something else.
+            warnings.simplefilter("error", FutureWarning)
+            pathspec.GitIgnoreSpec.from_lines([line])
+    except (ValueError, re.error, FutureWarning) as error:
+        raise ConfigError(f"{line!r} is no pattern", where=where, remedy="mend it, or take it out") from error
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:
@@ -147,23 +170,34 @@ def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
         raise _unreadable(root, error) from error
     yield _item(root, "", info)
     if stat.S_ISDIR(info.st_mode):
-        yield from _walk(root, "", ignore)
+        yield from _below(root, ignore)
 
 
-def _walk(folder: Path, prefix: str, ignore: Ignore) -> Iterator[Item]:
+def _below(root: Path, ignore: Ignore) -> Iterator[Item]:
+    """Without recursion: a tree may be deeper than that goes."""
+    todo = _entries(root, "")
+    while todo:
+        path, source = todo.pop()
+        try:
+            info = source.lstat()
+            is_dir = stat.S_ISDIR(info.st_mode)
+            if ignore(path + "/" if is_dir else path):
+                continue
+            item = _item(source, path, info)
+        except OSError as error:
+            raise _unreadable(source, error) from error
+        yield item
+        if is_dir:
+            todo += _entries(source, path + "/")
+
+
+def _entries(folder: Path, prefix: str) -> list[tuple[str, Path]]:
+    """What is in a folder, by name, the last first: as a stack."""
     try:
-        names = sorted(os.listdir(folder))  # noqa: PTH208 (a folder may hold ten thousand)
+        names = os.listdir(folder)  # noqa: PTH208 (a folder may hold ten thousand)
     except OSError as error:
         raise _unreadable(folder, error) from error
-    for name in names:
-        path, source = prefix + name, folder / name
-        info = source.lstat()
-        is_dir = stat.S_ISDIR(info.st_mode)
-        if ignore(path + "/" if is_dir else path):
-            continue
-        yield _item(source, path, info)
-        if is_dir:
-            yield from _walk(source, path + "/", ignore)
+    return [(prefix + name, folder / name) for name in sorted(names, reverse=True)]
 
 
 def _item(source: Path, path: str, info: os.stat_result) -> Item:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
+from phases.core import files
 from phases.core.closing import Maker
 from phases.core.engine import LineSplitter
 from phases.core.errors import state_error
@@ -35,13 +37,14 @@ class Log:
         self._path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = path.open("wb", buffering=0)
+            self._file = files.open_own(path)
+            self._file.truncate(0)
         except OSError as error:
             raise state_error(path, "written", error) from error
 
     def write(self, line: str) -> None:
         try:
-            self._file.write(f"{line}\n".encode(errors="replace"))
+            os.write(self._file.fileno(), f"{line}\n".encode(errors="replace"))
         except OSError as error:
             raise state_error(self._path, "written", error) from error
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
 
+from phases.core import files
 from phases.core.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
@@ -26,6 +27,10 @@ _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000
 _MAX_DEPTH = 50
+
+# What YAML itself takes a value for. Any other tag was written, and asks for what is not done here.
+_PLAIN_TAGS = "str seq map null bool int float timestamp merge value"
+_TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _PLAIN_TAGS.split())
 
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
@@ -79,11 +84,11 @@ def load(path: Path, *, layer: str, shown: str) -> Tree:
     """
     top = Origin(layer, shown, 1)
     try:
-        raw = path.read_bytes()
-    except FileNotFoundError:
-        return Tree({}, top)
+        raw = files.read(path, _MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
+    if raw is None:
+        return Tree({}, top)
     if len(raw) > _MAX_BYTES:
         raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=shown, remedy="put data into files, not config")
     try:
@@ -120,6 +125,8 @@ class _Grafter:
         self.count += 1
         if self.count > _MAX_NODES:
             raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self.shown, remedy="use fewer aliases")
+        if node.tag not in _TAGS:
+            raise ConfigError(f"a tag ({node.tag})", where=origin, remedy="write the plain value, without !")
         if isinstance(node, yaml.ScalarNode):
             if "\0" in node.value:
                 raise ConfigError("a NUL byte in a value", where=origin, remedy="take it out")
@@ -152,6 +159,9 @@ class _Grafter:
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
+            if not key.value.isprintable() or "`" in key.value:
+                # Also the sign that msgspec's messages are taken apart by.
+                raise ConfigError(f"{key.value!r} is no key", where=self._origin(key), remedy="take it out")
             if key.value in result:
                 first = result[key.value].origin.line
                 raise ConfigError(
@@ -174,8 +184,8 @@ def _broken(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> C
     rows = text.splitlines()[: line + 1]
     for number, row in enumerate(rows):
         block = _BLOCK_IN_LIST.fullmatch(row)
-        below = next((n for n in range(number + 1, len(rows)) if rows[n].strip()), None)
-        if block and below is not None and len(rows[below]) - len(rows[below].lstrip()) == len(block[1]):
+        below = block and next((n for n in range(number + 1, len(rows)) if rows[n].strip()), None)
+        if block and below and len(rows[below]) - len(rows[below].lstrip()) == len(block[1]):
             if rows[below].lstrip().startswith("- "):
                 continue  # an empty block, and the next element
             return ConfigError(

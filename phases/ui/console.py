@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from typing import IO, TYPE_CHECKING
@@ -13,8 +14,12 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
+from phases.core.errors import printable
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def duration(seconds: float) -> str:
@@ -45,6 +50,8 @@ class Screen:
 
     def line(self, text: RenderableType = "") -> None:
         """One line, or a renderable, above the live one."""
+        if isinstance(text, Text):
+            text = _tame(text)
         with self._lock:
             self.console.print(text)
             self._stream.flush()
@@ -74,7 +81,7 @@ class Screen:
         """The last line of output, beside the running time."""
         with self._lock:
             if bar := self._bars.get(key):
-                bar.last = text
+                bar.last = _tame(Text(text)).plain
 
     def end(self, key: str) -> None:
         with self._lock:
@@ -89,6 +96,14 @@ class Screen:
                 self._bars.clear()
                 self._display.stop()
                 self._display = None
+
+
+def _tame(text: Text) -> Text:
+    """The same without what would act on the terminal: others wrote parts of it. Colours just go."""
+    lines = text.plain.split("\n")
+    if all(line == printable(line) for line in lines):
+        return text
+    return Text("\n".join(printable(_COLOUR.sub("", line)) for line in lines), style=text.style)
 
 
 class _Bar:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote_from_bytes
 
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
 from phases.core import runtime, snapshots
-from phases.core.errors import HabitatError, StartError
+from phases.core.errors import HabitatError, StartError, printable
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
@@ -51,7 +53,7 @@ def doit_config(project: Project) -> dict[str, Any]:
         "dep_file": str(project.root / ".stamps"),
         "reporter": "habitats",
         "sort": "definition",
-        "default_tasks": [task_name(PHASES[-1], name) for name in project.names],
+        "default_tasks": [task_name(PHASES[-1], _safe(name)) for name in project.names],
         # A habitat that fails stops no other.
         "continue": True,
         # Habitats build side by side with -n: threads share the engine's connection and the locks.
@@ -89,8 +91,12 @@ def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
 
 
 def _safe(name: str) -> str:
-    """doit refuses = in a task's name; a folder called so is reported as broken, under this name."""
-    return name.replace("=", "%3D")
+    """doit refuses = in a task's name, takes * for a pattern, and prints whatever is in it; a folder
+    called so is reported as broken, under this name.
+    """
+    if name.isprintable() and not set(name) & set("=*%"):
+        return name
+    return quote_from_bytes(os.fsencode(name), safe=" :")
 
 
 def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) -> dict[str, Any]:
@@ -189,7 +195,7 @@ def _start(project: Project, name: str) -> bool | HabitatFailed:
 def description(project: Project, name: str) -> str:
     """A habitat in one line for `doit list`: what it is, or what is wrong with it."""
     try:
-        return project.habitat(name).description
+        return printable(project.habitat(name).description)
     except HabitatError as error:
         return f"broken: {error}"
 

@@ -520,6 +520,29 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way_round(lab: L
     assert lab.engine.get(container, "/box/kept") == b"x"
 
 
+def test_what_is_unpacked_stays_in_its_folder(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
+    for name in ("../out/escaped", "../../../../escaped", "inner/../../out/escaped"):
+        with pytest.raises(EngineError):
+            lab.engine.put(container, "/box", archive((name, b"x", 0o644, 0, 0)))
+    lab.engine.put(container, "/box", archive(("/out/escaped", b"x", 0o644, 0, 0)))
+    assert lab.engine.get(container, "/box/out/escaped") == b"x"
+    assert [lab.engine.stat(container, path) for path in ("/out/escaped", "/escaped")] == [None, None]
+
+
+def test_what_is_put_through_a_link_stays_in_the_container(lab: Lab, tmp_path: Path) -> None:
+    """tmp_path is on the host as well, where nothing of it may arrive."""
+    container = lab.container()
+    links = {"absolute": str(tmp_path), "upwards": "../" * 40 + str(tmp_path)[1:]}
+    lab.engine.put(container, "/", archive((f"{tmp_path}/", b"", 0o755, 0, 0)))
+    lab.engine.put(container, "/", archive(links=links))
+    for link in links:
+        lab.engine.put(container, "/", archive((f"{link}/{link}", b"x", 0o644, 0, 0)))
+        assert lab.engine.get(container, f"{tmp_path}/{link}") == b"x"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_putting_into_a_folder_that_is_not_there_is_not_found(lab: Lab) -> None:
     with pytest.raises(NotFound):
         lab.engine.put(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))

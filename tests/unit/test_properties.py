@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import json
+import os
 import random
+import re
 import tempfile
+import unicodedata
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from hostile import PLACES, Case, Place
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import slices, yamltree
-from phases.core.errors import HabitatError
+from phases.core import config as loader
+from phases.core import slices, trees, yamltree
+from phases.core.errors import HabitatError, printable
+from phases.core.stamps import Stamps
 from phases.core.variables import Env, expand, in_image
-from phases.registry import PHASES
+from phases.registry import PHASES, habitat_phases
+from phases.ui.tasks import _safe
 
 FEW = settings(
     derandomize=True, max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -83,6 +91,9 @@ def loads_or_is_refused(text: str) -> None:
         path.write_bytes(text.encode(errors="surrogateescape"))
         try:
             habitat = load(Path(folder))
+            for phase in habitat_phases(habitat):
+                phase.slice(habitat)
+                phase.plan(habitat)
         except HabitatError as error:
             said = str(error)
         else:
@@ -181,6 +192,104 @@ def test_a_value_without_variables_arrives_as_it_was_meant(text: str) -> None:
     assert in_image(env.values["A"], {}, SOMEWHERE) == text
 
 
+@FEW
+@given(st.text(max_size=20).map(lambda text: text.replace("$", "")))
+def test_a_value_without_a_dollar_is_never_changed(text: str) -> None:
+    env = Env([("A=1", SOMEWHERE), (f"B={text}", SOMEWHERE)])
+    assert expand(text, lambda name: f"<{name}>", SOMEWHERE) == text
+    assert (env.expand(text, SOMEWHERE), env.values["B"], env.get("B")) == (text, text, text)
+    assert in_image(text, {}, SOMEWHERE) == text
+
+
+@FEW
+@given(st.lists(st.tuples(st.sampled_from("ABC"), TEMPLATES).map("=".join), max_size=5))
+def test_what_is_resolved_resolves_to_itself(entries: list[str]) -> None:
+    try:
+        env = Env((text, SOMEWHERE) for text in entries)
+    except HabitatError:
+        return
+    again = Env((f"{name}={value}", SOMEWHERE) for name, value in env.values.items())
+    assert again.values == env.values
+
+
+# Any text at any place
+
+SIGNS = "$`'\"\\/.~:-@ \n\t\r\x00\x1b\x7f\x9b\u202e\u2028\ufeffé*?[]{}#%&|;<>=!^+ab01"
+HOSTILE = st.text(st.sampled_from(SIGNS) | st.characters(exclude_categories=["Cs"]), max_size=12)
+READ_AS_ANOTHER = {"files.mode", "timeouts value", "debug"}
+#: Not those whose value is read as another, such as 1m.
+LITERAL = [place for place in PLACES if not place.on_host and place.name not in READ_AS_ANOTHER]
+
+
+@settings(FEW, max_examples=250)
+@given(place=st.sampled_from(LITERAL), value=HOSTILE)
+def test_any_text_at_any_place_is_taken_literally_or_refused(root: Path, place: Place, value: str) -> None:
+    write(root, "habitats/demo/note", "x")
+    try:
+        habitat = load(root, Case(place, "any", value, taken=True).config())
+        found = str(place.arrives(habitat))
+    except HabitatError as refusal:
+        error = refusal
+    else:
+        assert found == str(place.meant(value))
+        return
+    assert re.match(r"(habitats/demo|phases/system)/config\.yaml:\d", str(error))
+    assert error.remedy
+    assert str(error) == printable(str(error))
+
+
+@FEW
+@given(st.text())
+def test_what_is_printable_stays_so_and_nothing_else_is_left(text: str) -> None:
+    shown = printable(text)
+    assert printable(shown) == shown
+    assert not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in shown)
+    assert shown == text or any(not sign.isprintable() for sign in text)
+
+
+@FEW
+@given(st.lists(st.binary(min_size=1, max_size=8).map(os.fsdecode) | HOSTILE, unique=True, max_size=6))
+def test_any_folder_has_a_task_of_its_own_that_can_be_printed(names: list[str]) -> None:
+    assume(not any("/" in name or not name for name in names))
+    safe = [_safe(name) for name in names]
+    assert len(set(safe)) == len(set(names))
+    assert all(name.isprintable() and not set(name) & set("=*") for name in safe)
+
+
+@FEW
+@given(st.binary(max_size=30) | HOSTILE.map(lambda text: text.encode()))
+def test_any_ignore_file_decides_or_is_refused(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        for file in (".habignore", ".dockerignore"):
+            (Path(folder) / file).write_bytes(data)
+            try:
+                ignore = trees.dockerignore(Path(folder)) if "docker" in file else trees.habignore([Path(folder)])
+            except HabitatError as error:
+                assert file in str(error)  # noqa: PT017 (or it decides)
+            else:
+                assert {ignore("a"), ignore("a/b/"), ignore("é\n")} <= {True, False}
+
+
+@FEW
+@given(st.binary(max_size=40) | VALUES.map(lambda value: json.dumps(value).encode()))
+def test_any_stamp_is_read(data: bytes) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        write(Path(folder), ".stamps/demo/1-base.stamp").write_bytes(data)
+        stamps = Stamps(Path(folder))
+        assert isinstance(stamps.read("base:demo"), dict)
+        assert stamps.is_forgotten("base:demo") in (True, False)
+
+
+@FEW
+@given(HOSTILE | st.sampled_from(["", "9h", "1h 30m", "90", "0", "9999999999h"]))
+def test_any_duration_is_seconds_or_none(text: str) -> None:
+    try:
+        seconds = loader.duration(text)
+    except ValueError:
+        return
+    assert 0 < seconds <= 365 * 86_400
+
+
 # Hashes
 
 NAMES = st.sampled_from(["A", "B", "C", "PATH"])
@@ -203,11 +312,23 @@ CONFIGS = st.fixed_dictionaries(
         ),
         "verify-fs": st.fixed_dictionaries({"required_files": st.lists(st.sampled_from(["/a", "b"]), max_size=2)}),
         "entry": st.fixed_dictionaries({}, optional={"command": TEXT, "init_command": TEXT}),
+        "description": TEXT,
+        "debug": st.booleans(),
+        "timeouts": st.dictionaries(st.sampled_from(["setup", "test"]), st.sampled_from(["3m", "90s"]), max_size=2),
     },
 )
 
-#: The phase that a key belongs to.
-OWNER = {"env": "env", "setup": "setup", "repos": "repos", "verify-fs": "verify", "entry": "final"}
+#: The phase that a key belongs to, "" where it means nothing to a build.
+OWNER = {
+    "env": "env",
+    "setup": "setup",
+    "repos": "repos",
+    "verify-fs": "verify",
+    "entry": "final",
+    "description": "",
+    "debug": "",
+    "timeouts": "",
+}
 ORDER = [phase.NAME for phase in PHASES[1:]]
 
 
@@ -244,6 +365,47 @@ def test_equal_configs_have_equal_hashes_however_they_are_written(
     assert hashes(root, block) == hashes(root, other)
 
 
+def split(value: Any, rng: random.Random) -> tuple[Any, Any]:
+    """Two configs that, one laid over the other, are the whole."""
+    if isinstance(value, dict):
+        pairs = {key: split(part, rng) for key, part in value.items()}
+        under, over = ({key: pair[side] for key, pair in pairs.items()} for side in (0, 1))
+        return {key: part for key, part in under.items() if part is not None}, over
+    if isinstance(value, list):
+        at = rng.randint(0, len(value))
+        return value[:at], value[at:]
+    return None, value
+
+
+@FEW
+@given(config=CONFIGS, seed=st.integers(0, 99), style=st.sampled_from([None, '"', "'"]))
+def test_equal_configs_have_equal_hashes_in_whichever_layer_they_stand(
+    root: Path, config: dict[str, Any], seed: int, style: str | None
+) -> None:
+    write(root, "shared/note", "x")
+    write(root, "shared/config.yaml", "")
+    whole = hashes(root, yaml.safe_dump({"base_image": "debian", **config}))
+    shared, local = split(config, random.Random(seed))
+    write(root, "shared/config.yaml", yaml.safe_dump(shared, default_style=style))
+    try:
+        assert hashes(root, yaml.safe_dump({"base_image": "debian", **local}, default_style=style)) == whole
+    finally:
+        write(root, "shared/config.yaml", "")
+
+
+@FEW
+@given(CONFIGS)
+def test_slices_and_plans_are_the_same_each_time(root: Path, config: dict[str, Any]) -> None:
+    """Nothing but the config is in them, and no engine is asked."""
+    text = yaml.safe_dump({"base_image": "debian", **config})
+    one, other = load(root, text), load(root, text)
+    for phase in habitat_phases(one):
+        first = phase.plan(one)
+        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(one))
+        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(other))
+        assert first == phase.plan(one) == phase.plan(other)
+
+
 @FEW
 @given(before=CONFIGS, after=CONFIGS, key=st.sampled_from(list(OWNER)))
 def test_a_key_changes_no_hash_before_its_own_phase(
@@ -255,7 +417,7 @@ def test_a_key_changes_no_hash_before_its_own_phase(
         changed[key] = after[key]
     old = hashes(root, yaml.safe_dump({"base_image": "debian", **before}))
     new = hashes(root, yaml.safe_dump({"base_image": "debian", **changed}))
-    first = ORDER.index(OWNER[key])
+    first = ORDER.index(OWNER[key]) if OWNER[key] else len(ORDER)
     assert [name for name in ORDER[:first] if old[name] != new[name]] == []
 
 

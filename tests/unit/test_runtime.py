@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import tempfile
 from pathlib import Path
@@ -200,10 +201,13 @@ def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) ->
         ("sleep 600", ("sleep", "600")),
         ("sleep 600 && x", ("/bin/sh", "-c", "sleep 600 && x")),
         ('sleep "6 0"', ("/bin/sh", "-c", 'sleep "6 0"')),
+        ("true\nsleep 600", ("/bin/sh", "-c", "true\nsleep 600")),
+        ("A=1 sleep 600", ("/bin/sh", "-c", "A=1 sleep 600")),
+        ("sleep 600\n", ("sleep", "600")),
     ],
 )
 def test_the_init_command_is_the_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
-    site = made(tmp_path, f"entry: {{init_command: '{init}', command: 'true'}}\n")
+    site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
     assert runtime._main_process(site.project.habitat("demo")) == process
 
 

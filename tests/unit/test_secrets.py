@@ -64,10 +64,10 @@ def test_a_value_comes_from_the_host(tmp_path: Path, source: str, data: bytes) -
     [
         ("env: ABSENT_HERE", "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or say `optional: true`"),
         ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or mend the path; or"),
-        ("file: /", "secret T: can't be read (it is no file): see that it is a file, and yours to read"),
+        ("file: /", "secret T: can't be read (Is a directory): see that it is a file, and yours to read"),
         ("command: exit 3", "secret T: its command ended with exit code 3: see what it says: exit 3; or say"),
         ("command: 'true'", "secret T: is empty: see where it comes from"),
-        ("file: /dev/zero", "secret T: can't be read (it is no file): see that it is a file, and yours to read"),
+        ("file: /dev/zero", "secret T: can't be read (Not a regular file): see that it is a file, and yours to read"),
         ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: see where it comes from"),
         ("command: 'printf \"\\\\377\"', variable: V", "secret T: is not UTF-8 text, as a variable must be: see where"),
         ("command: 'printf \"\\\\0\"', variable: V", "secret T: has a NUL byte in it: see where it comes from"),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from doit.cmd_base import subtasks_iter
 from doit.exceptions import InvalidCommand
 
-from phases.core.errors import did_you_mean
+from phases.core.errors import did_you_mean, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -21,7 +21,8 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
         if name not in known and "*" not in name:
             near = did_you_mean(name, known)
             remedy = near if near.startswith("did") else "`doit list --all` shows them all"
-            raise InvalidCommand(f"there is no task '{name}': {remedy}")
+            shown = printable(name if len(name) < 100 else f"{name[:100]}…")
+            raise InvalidCommand(f"there is no task '{shown}': {remedy}")
 
 
 def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:

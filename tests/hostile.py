@@ -1,0 +1,663 @@
+"""Hostile input, as data: for each place of a config the values, and whether it takes or refuses them.
+
+A value that is taken arrives as it was written, byte for byte, and as data: an argument, an entry of
+an archive, an environment variable; never within the text of a script of ours. One that is refused is
+told in one line. Nothing else may happen.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import posixpath
+import socket
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from phases.core.variables import in_image
+from phases.protocol import Configure, FromImage, Put, Require, Run
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from phases.core.model import Habitat
+
+#: What a place is offered, by what is odd about it.
+KINDS = {
+    "nothing odd": "plain",
+    "a space": "two words",
+    "spaces around": "  padded  ",
+    "a single quote": "it's",
+    "double quotes": 'say "hi"',
+    "backslashes": "back\\slash\\n",
+    "a newline": "one\ntwo",
+    "a newline at the end": "one\n",
+    "a carriage return": "one\rtwo",
+    "a tab": "one\ttwo",
+    "a substitution": "$(touch pwned)",
+    "backticks": "`touch pwned`",
+    "a semicolon": "a; touch pwned",
+    "and": "a && touch pwned",
+    "a pipe": "a | tee pwned",
+    "a redirection": "a > pwned",
+    "a star": "*",
+    "a glob": "a?[b]{c,d}",
+    "a tilde": "~",
+    "somebody's home": "~root",
+    "percents": "%s%n%41",
+    "a hash": "a #b",
+    "an equals sign": "a=b",
+    "variables": "$5 ${HOME} $$",
+    "a dash": "-x",
+    "two dashes": "--",
+    "an option": "--upload-pack=touch pwned",
+    "a template": "{{.Id}} {0}",
+    "markup": "[bold]x",
+    "combining": "e\u0301\u0323",
+    "composed": "\u00e9",
+    "right to left": "\u202egnp.exe",
+    "emoji": "\U0001f469\u200d\U0001f680\U0001f3f3\ufe0f",
+    "zero width": "a\u200bb",
+    "a byte order mark": "\ufeffx",
+    "a line separator": "a\u2028b",
+    "a next line": "a\x85b",
+    "a hard space": "\u00a0x\u00a0",
+    "control": "\x01\x02",
+    "a bell": "\x07",
+    "an escape": "\x1b[2J\x1b[31m",
+    "a title": "\x1b]0;owned\x07",
+    "a C1 escape": "\x9b2J",
+    "a delete": "\x7f",
+    "a NUL": "a\0b",
+    "10 kB": "x" * 10_000,
+    "200 kB": "x" * 200_000,
+    "nothing": "",
+    "a dot": ".",
+    "two dots": "..",
+    "parents": "../../../absent",
+    "a slash": "/",
+    "slashes": "//",
+    "a Windows path": "C:\\Users\\x",
+    "a colon": "a:b",
+    "a null": "null",
+    "a no": "no",
+    "an octal": "0755",
+    "a float": "1.10",
+    "a date": "2026-11-24",
+    "a huge number": "9" * 500,
+    "a negative number": "-1",
+    "infinity": ".inf",
+    "a merge key": "<<",
+    "a mapping": "{a: b}",
+}
+
+ALL = frozenset(KINDS)
+
+
+def having(*signs: str) -> frozenset[str]:
+    """The kinds with any of these signs in them."""
+    return frozenset(kind for kind, value in KINDS.items() if any(sign in value for sign in signs))
+
+
+CONTROL = having(*map(chr, range(32)))
+NUL = having("\0")
+#: What has no room on a command line of Linux, and what has none in the name of a file.
+TOO_LONG = frozenset({"200 kB"})
+NO_FILE_NAME = frozenset({"10 kB", "a huge number"}) | TOO_LONG
+UPWARDS = having("..")
+DASHES = frozenset(kind for kind, value in KINDS.items() if value.startswith("-"))
+ROOTS = frozenset({"a slash", "slashes", "two dots"})
+ENGINE = frozenset({"a slash", "slashes"})  # which hold the engine's socket
+DEEP = frozenset({"parents"})
+HOMES = frozenset({"a tilde", "somebody's home"})
+WORDS = frozenset({"nothing odd", "a null", "a no"})
+
+
+def quoted(value: str) -> str:
+    """As every section but `setup` wants it, where a dollar sign begins a variable."""
+    return value.replace("$", "$$")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A place in a config.
+
+    config: what is written there for a value; arrives: what the plan holds of it, to be equal to
+    `meant(value)`; refused: the kinds that are not taken; more: further values, and whether they are
+    taken; on_host: the file that the value names is made first; elsewhere: kinds that are not offered,
+    since they lead into folders of whoever runs this; script: the person's own, which is what is run.
+    """
+
+    name: str
+    config: Callable[[str], dict[str, Any]]
+    arrives: Callable[[Habitat], Any]
+    refused: frozenset[str]
+    meant: Callable[[str], Any] = str
+    more: dict[str, bool] = field(default_factory=dict)
+    on_host: bool = False
+    elsewhere: frozenset[str] = frozenset()
+    script: bool = False
+
+
+def only(*kinds: str | Iterable[str]) -> frozenset[str]:
+    """The kinds that are refused where just these are taken."""
+    taken = {kind for one in kinds for kind in ((one,) if isinstance(one, str) else one)}
+    assert taken <= ALL, taken - ALL
+    return ALL - taken
+
+
+# What of a plan holds the value
+
+
+def steps(habitat: Habitat, phase: str) -> list[Any]:
+    return list(named(phase).plan(habitat))
+
+
+def scripts(habitat: Habitat) -> list[str]:
+    """The text of every script, in order."""
+    phases = ("users", "setup", "repos", "tools", "test")
+    return [step.script for phase in phases for step in steps(habitat, phase) if isinstance(step, Run)]
+
+
+def _set(phase: str, name: str) -> Callable[[Habitat], str]:
+    """What `name` is set to by a phase."""
+
+    def find(habitat: Habitat) -> str:
+        made = [step.env[name] for step in steps(habitat, phase) if isinstance(step, Configure) and name in step.env]
+        ((template, origin),) = made
+        return in_image(template, {}, origin)
+
+    return find
+
+
+def _put(phase: str, what: str) -> Callable[[Habitat], str]:
+    """A field of the last entry that a phase puts."""
+
+    def find(habitat: Habitat) -> str:
+        entries = [entry for step in steps(habitat, phase) if isinstance(step, Put) for entry in step.entries]
+        return str(getattr(entries[-1], what))
+
+    return find
+
+
+def _arg(number: int) -> Callable[[Habitat], str]:
+    return lambda habitat: str(next(s for s in steps(habitat, "repos") if isinstance(s, Run)).args[number])
+
+
+def _run(phase: str, what: str) -> Callable[[Habitat], str]:
+    return lambda habitat: str(getattr([s for s in steps(habitat, phase) if isinstance(s, Run)][-1], what))
+
+
+def _required(habitat: Habitat) -> str:
+    return next(str(step.paths[0][0]) for step in steps(habitat, "verify") if isinstance(step, Require))
+
+
+def _image(habitat: Habitat) -> str:
+    return next(str(step.reference) for step in steps(habitat, "base") if isinstance(step, FromImage))
+
+
+# What is written for a value
+
+
+def _env(name: str, prefix: str = "") -> Callable[[str], dict[str, Any]]:
+    return lambda value: {"env": [f"{name}={prefix}{quoted(value)}"]}
+
+
+def _key(*path: str) -> Callable[[str], dict[str, Any]]:
+    """A value below keys, variables quoted."""
+
+    def config(value: str) -> dict[str, Any]:
+        result: Any = quoted(value)
+        for key in reversed(path):
+            result = [result] if key == "[]" else {key: result}
+        assert isinstance(result, dict)
+        return result
+
+    return config
+
+
+def _file(key: str, prefix: str = "") -> Callable[[str], dict[str, Any]]:
+    return lambda value: {"files": [{"source": "note", "dest": "/odd/x", key: prefix + quoted(value)}]}
+
+
+def _volume(key: str) -> Callable[[str], dict[str, Any]]:
+    return lambda value: {"volumes": [{"source": "note", "dest": "/odd/x", key: quoted(value)}]}
+
+
+def _repo(key: str) -> Callable[[str], dict[str, Any]]:
+    return lambda value: {"repos": [{"url": "/srv/x", "path": "/odd/x", key: quoted(value)}]}
+
+
+def inside(value: str) -> str:
+    """Where a path in the habitat leads: from the home, else relative to WORKDIR."""
+    if value == "~" or value.startswith("~/"):
+        return posixpath.normpath(value)
+    return posixpath.normpath("/" + posixpath.join("/workspace", value).lstrip("/"))
+
+
+PATHS = CONTROL | NO_FILE_NAME | {"nothing"}
+VARIABLE_PATHS = (PATHS - {"nothing"}) | UPWARDS | having(":")
+NAMES = only(WORDS, "a float", "a date")
+GIT_WORDS = (
+    CONTROL | having(" ", "~", "^", ":", "?", "*", "[", "\\", "..", "\x7f") | DASHES | NO_FILE_NAME
+    | {"a dot", "a slash", "slashes", "infinity"}
+)  # fmt: skip
+
+PLACES = (
+    Place("name", _key("name"), lambda h: h.name, only("nothing"), lambda _: "demo", {"demo": True, "Demo": False}),
+    Place(
+        "description", _key("description"), lambda h: h.description, NUL, lambda text: " ".join(quoted(text).split())
+    ),
+    Place(
+        "base_image",
+        lambda value: {"base_image": value},
+        _image,
+        only(WORDS, "an octal", "a float", "a date", "a colon"),
+        more={
+            "registry.example.org:5000/a/b:1.0": True,
+            "debian@sha256:" + "0" * 64: True,
+            "localhost/x": True,
+            "../containers/x": False,
+            "a/../b": False,
+            "a//b": False,
+            "Debian": False,
+            "debian:": False,
+            "debian:-x": False,
+            "debian@sha256:0": False,
+            "debian?fromImage=x": False,
+            "debian:" + "x" * 129: False,
+        },
+    ),
+    Place(
+        "env name",
+        lambda value: {"env": [f"{value}=x"]},
+        lambda habitat: next(iter(steps(habitat, "env")[0].env)),
+        only(WORDS, "10 kB", "an equals sign"),
+        lambda value: value.partition("=")[0],
+        {"\u00e4": False, "1A": False, "A-B": False, " A": False, "A ": False, "BASH_FUNC_ls%%": False},
+    ),
+    Place("env value", _env("ODD"), _set("env", "ODD"), NUL | TOO_LONG),
+    Place(
+        "USER",
+        _env("USER"),
+        _set("users", "USER"),
+        NAMES - {"nothing"},
+        more={"a.b-c_d": True, "a:b": False, "0": False, "\u00e9ve": False, "x" * 33: False},
+    ),
+    Place("WORKDIR", _env("WORKDIR", "/odd/"), _set("workdir", "WORKDIR"), VARIABLE_PATHS, "/odd/{}".format),
+    *(
+        Place(name, _env(name, "/odd/"), _set("habitat", name), VARIABLE_PATHS, "/odd/{}".format)
+        for name in ("HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
+    ),
+    Place(
+        "files.source",
+        _file("source"),
+        lambda habitat: habitat.files[0].shown,
+        PATHS | {"parents"},
+        on_host=True,
+        elsewhere=ROOTS | HOMES | {"a dot"},
+        more={"note\n": False, "/proc/self/mem/x": False, "~nobody-here/x": False},
+    ),
+    Place("files.dest", _file("dest"), _put("files", "dest"), PATHS | ROOTS, inside, {"~/../x": False, "~/..": False}),
+    Place(
+        "files.owner",
+        _file("owner"),
+        _put("files", "owner"),
+        NAMES - {"nothing", "a colon", "an octal"},
+        lambda value: value or "agent",
+        {"a:b:c": False, ":b": False, "a:": False, "a:-x": False, "\u0662": False},
+    ),
+    Place(
+        "files.mode",
+        _file("mode"),
+        _put("files", "mode"),
+        only("an octal", "nothing"),
+        lambda value: str(int(value or "644", 8)),
+        {"07777": False, "4755": True, "0o755": False, "\u0667\u0667\u0667": False, "0_7": False},
+    ),
+    Place(
+        "volumes.source", _volume("source"), lambda h: h.volumes[0].shown, PATHS | ENGINE | {"parents"}, on_host=True
+    ),
+    Place(
+        "volumes.dest",
+        _volume("dest"),
+        lambda habitat: habitat.volumes[0].dest,
+        PATHS | ROOTS | {"a tilde"},
+        inside,
+        {"~/x": False, "/proc/..": False},
+    ),
+    Place(
+        "setup user",
+        lambda value: {"setup": {value: ["true"]}},
+        _run("setup", "user"),
+        NAMES - {"an octal"},
+        more={"x" * 33: False},
+    ),
+    Place(
+        "setup run_as",
+        lambda value: {"setup": [{"run_as": value, "commands": ["true"]}]},
+        _run("setup", "user"),
+        NAMES - {"an octal"},
+    ),
+    Place(
+        "setup script",
+        lambda value: {"setup": {"root": [value]}},
+        _run("setup", "script"),
+        NUL | TOO_LONG,
+        script=True,
+    ),
+    Place(
+        "repos.url",
+        _repo("url"),
+        _arg(0),
+        CONTROL | having(" ", "\x7f") | DASHES | NO_FILE_NAME - {"a huge number"} | {"nothing"},
+        more={
+            "https://example.org/a.git": True,
+            "https://user@example.org/a.git": True,
+            "https://example.org:8443/a@b.git": True,
+            "ssh://git@[::1]:22/a.git": True,
+            "git@example.org:a/b.git": True,
+            "git+ssh://example.org/a": True,
+            "file:///srv/git/a": True,
+            "ext::sh -c touch% pwned": False,
+            "ext::sh": False,
+            "fd::17": False,
+            "Any-Thing.1+2::x": False,
+            "made-up://example.org/x": False,
+            "ssh://-oProxyCommand=touch/x": False,
+            "ssh://user@-oProxyCommand=touch/x": False,
+            "ssh://[-oProxyCommand=touch]/x": False,
+            "user@-oProxyCommand=touch:x": False,
+            "-oProxyCommand=touch:x": False,
+            "host:-x": True,
+            "https://user:secret@example.org/a.git": False,
+            "https://:secret@example.org/a.git": False,
+            "HTTPS://user:secret@example.org/a.git": False,
+            "ssh://user:secret@example.org/a.git": False,
+            "https://user:p@ss@example.org/a.git": False,
+        },
+    ),
+    Place("repos.path", _repo("path"), _arg(1), PATHS, inside, {"~/../x": False}),
+    Place("repos.branch", _repo("branch"), _arg(2), GIT_WORDS, more={"feature/a.b": True, "a/.b": False}),
+    Place(
+        "repos.ref",
+        _repo("ref"),
+        _arg(3),
+        GIT_WORDS,
+        more={
+            "v1.0": True,
+            "0" * 40: True,
+            "refs/pull/1/head": True,
+            "--exec=touch": False,
+            "a..b": False,
+            "@{-1}": False,
+            "@": False,
+            "main@{1}": False,
+            "HEAD~1": False,
+            "v1^{tree}": False,
+            ":/text": False,
+            "+refs/heads/*:refs/heads/*": False,
+            "a.lock": False,
+            "a.lock/b": False,
+            "a.": False,
+            "a//b": False,
+            "/a": False,
+            "a/": False,
+        },
+    ),
+    Place(
+        "repos.depth",
+        _repo("depth"),
+        lambda habitat: str(habitat.repos[0].depth),
+        ALL,
+        more={"7": True, "0": True, "2147483647": True, "2147483648": False, "\u0667": False},
+    ),
+    Place(
+        "repos.owner",
+        _repo("owner"),
+        _put("repos", "owner"),
+        NAMES - {"nothing", "a colon", "an octal"},
+        lambda value: value or "agent",
+    ),
+    Place(
+        "repos.setup",
+        lambda value: {"repos": [{"url": "/srv/x", "path": "/odd/x", "setup": [value]}]},
+        _run("repos", "script"),
+        NUL | TOO_LONG,
+        script=True,
+    ),
+    Place("verify-fs", _key("verify-fs", "required_files", "[]"), _required, PATHS, inside, {"~/../x": False}),
+    Place(
+        "tests",
+        _key("tests", "[]"),
+        _run("test", "args"),
+        PATHS | ROOTS | HOMES | UPWARDS | {"a dot"},
+        lambda value: str((f"/workspace/habitat/local/{value}",)),
+        on_host=True,
+    ),
+    Place(
+        "entry.command",
+        _key("entry", "command"),
+        lambda habitat: steps(habitat, "final")[-1].command[-1],
+        NUL | TOO_LONG,
+        lambda value: value or "/bin/sh",
+        {"x" * 50_000: True, "\u00e9" * 40_000: False},
+    ),
+    Place(
+        "entry.init_command",
+        _key("entry", "init_command"),
+        lambda habitat: habitat.entry.init_command,
+        NUL | TOO_LONG,
+        more={"   ": False, "\n": False},
+    ),
+    Place(
+        "entry.startup_delay",
+        _key("entry", "startup_delay"),
+        lambda habitat: habitat.entry.startup_delay,
+        only("a float"),
+        float,
+        {"nan": False, "inf": False, "1e9": False, "86400": True},
+    ),
+    Place(
+        "timeouts phase", lambda v: {"timeouts": {v: "3m"}}, lambda h: next(iter(h.timeouts)), ALL, more={"test": True}
+    ),
+    Place(
+        "timeouts value",
+        _key("timeouts", "setup"),
+        lambda habitat: habitat.timeouts["setup"],
+        only("an octal"),
+        lambda value: str(int(value)),
+        {"0": False, "9" * 12 + "h": False, "1h 1h": False, "\u0663m": False},
+    ),
+    Place(
+        "debug", _key("debug"), lambda h: str(h.debug).lower(), ALL, more={"true": True, "false": True, "yes": False}
+    ),
+)
+
+
+_Dumper: Any = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+
+
+@dataclass(frozen=True)
+class Case:
+    """A value at a place. taken: else refused."""
+
+    place: Place
+    kind: str
+    value: str
+    taken: bool
+
+    def __str__(self) -> str:
+        return f"{self.place.name}: {self.kind}"
+
+    def config(self) -> str:
+        """The whole config.yaml, its values in double quotes with everything odd escaped."""
+        whole = {"base_image": "debian", **self.place.config(self.value)}
+        return str(yaml.dump(whole, Dumper=_Dumper, default_style='"', width=2**30, sort_keys=False))
+
+
+def _cases(place: Place) -> Iterable[Case]:
+    for kind, value in KINDS.items():
+        if kind in place.elsewhere:
+            continue
+        yield Case(place, kind, value, kind not in place.refused)
+    for value, taken in place.more.items():
+        yield Case(place, ascii(value[:40]), value, taken)
+
+
+CASES = tuple(case for place in PLACES for case in _cases(place))
+
+
+def make_on_host(folder: Path, value: str) -> None:
+    """A file in `folder` of that name, where there can be one."""
+    if value in ("", ".", "..") or "/" in value or "\0" in value or len(value) > 255:
+        return
+    (folder / value).write_text("#!/bin/sh\n")
+
+
+# Whole files
+
+_BASE = "base_image: debian\n"
+
+
+def _laughs(depth: int) -> str:
+    """Aliases of aliases: ten times as many values with each."""
+    rows = ["x0: &x0 [ha]"]
+    rows += [f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10)}]" for i in range(1, depth)]
+    return "\n".join(rows)
+
+
+#: What follows `base_image: debian` in a config.yaml, and whether that is taken.
+YAML: dict[str, tuple[str | bytes, bool]] = {
+    "nothing": ("", True),
+    "a billion laughs": (_laughs(10), False),
+    "an alias in itself": ("env: &a [*a]", False),
+    "an alias in itself, deeper": ("entry: &a {command: {x: *a}}", False),
+    "300,000 aliases": ("x: &a b\nenv: [" + "*a," * 300_000 + "]", False),
+    "a merge key": ("<<: {description: x}", False),
+    "a merge key within": ("entry:\n  <<: {command: x}", False),
+    "a merge key for a user": ("setup:\n  <<: {root: [x]}", False),
+    "a call of Python": ("description: !!python/object/apply:os.system [touch pwned]", False),
+    "a name of Python": ("description: !!python/name:os.system", False),
+    "a module of Python": ("env: !!python/tuple [A=1]", False),
+    "binary": ("description: !!binary aGk=", False),
+    "a set": ("entry: !!set {command}", False),
+    "an ordered mapping": ("entry: !!omap [command: x]", False),
+    "a tag of one's own": ("description: !mine x", False),
+    "a tag by its whole name": ("description: !<tag:example.org,2026:x> x", False),
+    "the tag of text": ("description: !!str x", True),
+    "a key twice": ("description: a\ndescription: b", False),
+    "two documents": ("---\nname: demo", False),
+    "a document of its own": ("...\n", True),
+    "something after the end": ("...\n}", False),
+    "a tab": ("entry:\n\tcommand: x", False),
+    "a NUL": (b"description: a\0b", False),
+    "an escape": (b"description: a\x1b[2J", False),
+    "an escaped escape": ('description: "a\\e[2J"', True),
+    "half a sign": ('description: "\\ud800"', False),
+    "Latin-1": (b"description: caf\xe9", False),
+    "half a sign in bytes": (b"description: \xed\xa0\x80", False),
+    "overlong": (b"description: \xc0\xaf", False),
+    "lines of Windows": (b"description: x\r\nentry:\r\n  command: x\r\n", True),
+    "lines of an old Mac": (b"description: x\rentry:\r  command: x\r", True),
+    "a list for a key": ("? [a]\n: b", False),
+    "a mapping for a key": ("? {a: b}\n: c", False),
+    "an alias for a key": ("description: &a name\n*a : demo", True),
+    "nothing for a key": ("~: x", False),
+    "an empty key": ('"": x', False),
+    "a newline in a key": ('"a\\nb": x', False),
+    "an escape in a key": ('"\\e[2J": x', False),
+    "a NUL in a key": ('"a\\0b": x', False),
+    "a message in a key": ('"a` - at `$.env[0]": x', False),
+    "a path in a key": ('setup: {"a]b[3].c": 3}', False),
+    "a key of 10 kB": ("? " + "x" * 10_000 + "\n: y", False),
+    "a user of 10 kB": ("setup:\n  ? " + "x" * 10_000 + "\n  : [y]", False),
+    "60,000 keys": ("\n".join(f"k{i}: x" for i in range(60_000)), False),
+    "200,000 values": ("env: [" + "a," * 200_000 + "]", False),
+    "900,000 blank lines, then an error": ("\n" * 900_000 + "[", False),
+    "200,000 empty blocks, then an error": ("env:\n" + "- |\n" * 200_000 + "[", False),
+    **{
+        f"nested {depth:,} deep in {sign!r}": ("env: " + sign * depth, False)
+        for depth in (60, 5000, 200_000)
+        for sign in ("[", "{", "[a: ")
+    },
+    "more than 1 MB": ("# " + "x" * 1_000_000, False),
+}
+
+
+def yaml_file(kind: str) -> bytes:
+    text = YAML[kind][0]
+    return _BASE.encode() + (text if isinstance(text, bytes) else text.encode())
+
+
+#: Files that are no UTF-8 text from the beginning, and whether they are taken.
+ENCODINGS = {
+    "a byte order mark": (b"\xef\xbb\xbf" + _BASE.encode(), True),
+    "UTF-16": (_BASE.encode("utf-16"), False),
+    "UTF-16 without a mark": (_BASE.encode("utf-16-le"), False),
+    "UTF-32": (_BASE.encode("utf-32"), False),
+    "an archive": (b"PK\x03\x04" + bytes(range(256)), False),
+    "zeros": (bytes(4096), False),
+}
+
+
+# What can stand where a file is expected
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as server, contextlib.chdir(path.parent):
+        server.bind(path.name)  # the whole path may be longer than that of a socket can be
+
+
+def _sparse(path: Path) -> None:
+    with path.open("wb") as file:
+        file.truncate(5 << 30)
+
+
+#: Makes at a path what is no file of text, by what it is.
+NO_TEXT: dict[str, Callable[[Path], object]] = {
+    "a folder": lambda path: path.mkdir(),
+    "a FIFO": os.mkfifo,
+    "a socket": _socket,
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+    "a link to nothing": lambda path: path.symlink_to("/nowhere/at/all"),
+    "a link to itself": lambda path: path.symlink_to(path.name),
+    "what can't be read": lambda path: path.symlink_to("/proc/self/mem"),
+    "bytes": lambda path: path.write_bytes(b"\xff\xfe\0"),
+    "5 GB": _sparse,
+}
+
+
+#: What a file of the host may be called, which is anything but for a slash and a NUL.
+FILE_NAMES = [value.encode() for value in KINDS.values() if "/" not in value and "\0" not in value and value.strip(".")]
+FILE_NAMES = [name for name in FILE_NAMES if len(name) < 255] + [
+    b"\xff\xfe",
+    b"a\xed\xa0\x80b",
+    b"\xe9t\xe9",
+    b"x" * 255,
+]
+
+
+# What was tried, for the table at the end of a run
+
+TRIED: dict[str, Counter[str]] = {}
+
+
+def note(place: str, outcome: str) -> None:
+    """outcome: literal or refused."""
+    TRIED.setdefault(place, Counter())[outcome] += 1
+
+
+def table() -> list[str]:
+    """What was tried at each place, and what became of it."""
+    width = max(map(len, TRIED), default=0)
+    rows = [f"{'place':<{width}} {'tried':>6} {'literal':>8} {'refused':>8}"]
+    total: Counter[str] = sum(TRIED.values(), Counter())
+    for place, counts in [*sorted(TRIED.items()), ("all", total)]:
+        rows.append(f"{place:<{width}} {counts.total():>6} {counts['literal']:>8} {counts['refused']:>8}")
+    return rows

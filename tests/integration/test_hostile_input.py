@@ -1,0 +1,434 @@
+"""Hostile input on the real engine: the container itself says whether each value arrived byte for byte."""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+import shlex
+import subprocess
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from conftest import PREFIX, Ended, Project, clear, fresh_name, inspect, snapshots
+from hostile import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
+
+from phases.core.errors import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+def taken(place: str) -> dict[str, str]:
+    """The values that a place takes, by kind."""
+    (found,) = (one for one in PLACES if one.name == place)
+    return {kind: value for kind, value in KINDS.items() if kind not in found.refused | found.elsewhere}
+
+
+def file_names(place: str) -> dict[str, str]:
+    """Those of them that a file of the host can have."""
+    return {
+        kind: value
+        for kind, value in taken(place).items()
+        if "/" not in value and value.strip(".") and len(value) < 256
+    }
+
+
+# What is refused
+
+
+@pytest.fixture(scope="module")
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Ended]:
+    """Every value that is refused, each in a habitat of its own, and what one run says of them all."""
+    project = Project(tmp_path_factory.mktemp("refused"))
+    places: dict[str, str] = {}
+    for number, case in enumerate(case for case in CASES if not case.taken):
+        name = f"{PREFIX}-refused-{number}"
+        project.write(f"habitats/{name}/note")
+        project.habitat(name, case.config())
+        if case.place.on_host:
+            make_on_host(project.root / "habitats" / name, case.value)
+        places[name] = case.place.name
+    return places, project.doit(*(f"base:{name}" for name in places))
+
+
+@pytest.mark.engine
+def test_each_refused_value_is_one_line_with_its_place(refused: tuple[dict[str, str], Ended]) -> None:
+    places, ended = refused
+    assert ended.code != 0
+    assert "Traceback" not in ended.out
+    lines = [line for line in ended.out.splitlines() if "❌" in line]
+    told = Counter(line.split(" ", 1)[0] for line in lines)
+    assert told == dict.fromkeys(places, 1)
+    for line in lines:
+        assert re.fullmatch(r"(\S+) +│ ❌ base:\1: (habitats/\1|phases/system)/config\.yaml:\d+: .+: .+", line), line
+        assert line == printable(line)
+    for place in places.values():
+        note(f"{place} (doit)", "refused")
+
+
+@pytest.mark.engine
+def test_of_what_is_refused_no_image_is_made(refused: tuple[dict[str, str], Ended], engine: DockerEngine) -> None:
+    assert [tag for image in engine.images() for tag in image.tags if f"{PREFIX}-refused" in tag] == []
+
+
+# What is taken
+
+#: Every sign that a path of the habitat's own can have, one name after the other, and spaces at the end.
+WORKDIR = "/w/" + "/".join([value for value in taken("WORKDIR").values() if value.strip("./")] + ["  padded  "])
+LOCAL = f"{WORKDIR}/habitat/local"
+
+# In the habitat: compares what arrived with what is written in files of its folder, expect/KIND/NUMBER.
+CHECK = r"""#!/bin/sh
+# A value from a file, into $value; the shell would take newlines off its end.
+value_of() { value=$(cat "$1"; echo x); value=${value%x}; }
+same() { cmp - "$1" || echo "$1 differs" >>/tmp/wrong; }
+cd "$LOCAL_PATH/expect" || exit 1
+for file in env/*; do
+    eval "printf %s \"\$V${file#env/}\"" | same "$file"
+    env -i sh -c ". /etc/profile.d/habitat.sh; printf %s \"\$V${file#env/}\"" | same "$file"
+done
+for file in path/*; do
+    value_of "$file"
+    cat "$value" | same "content/${file#path/}"
+done
+for file in script/*; do
+    cat "/out/${file#script/}" | same "$file"
+done
+for file in tree/*; do
+    value_of "$file"
+    here=$LOCAL_PATH/tree/${file#tree/}
+    cat "$here/$value" | same "$file"
+    target=$(readlink "$here.link"; echo x)
+    printf %s "${target%?x}" | same "$file"
+done
+for file in branch/*; do
+    value_of "repo/${file#branch/}"
+    { git -C "$value" symbolic-ref --short HEAD | tr -d '\n'; } | same "$file"
+    cat "$value/note" | same "$file"
+done
+[ "$(pwd -P; cd "$WORKDIR"; pwd -P)" = "$LOCAL_PATH/expect
+$WORKDIR" ] || echo "the workdir is $(pwd)" >>/tmp/wrong
+[ "$(odd-tool)" = installed ] || echo "PATH is $PATH" >>/tmp/wrong
+find / -xdev -name pwned 2>/dev/null >>/tmp/wrong
+cat /tmp/wrong
+[ ! -s /tmp/wrong ]
+"""
+
+
+class House:
+    """A habitat that takes every value that is taken anywhere, all at once."""
+
+    def __init__(self, project: Project, name: str, image: str) -> None:
+        self.project = project
+        self.name = name
+        self.folder = project.root / "habitats" / name
+        self.count = 0
+        self.config: dict[str, Any] = {
+            "base_image": image,
+            "env": ["USER=odd.one_1-x", f"WORKDIR={quoted(WORKDIR)}"],
+            "files": [],
+            "volumes": [{"source": "git", "dest": "/srv/git", "readonly": "true"}],
+            "setup": {"root": ["mkdir /out"]},
+            "repos": [],
+            "verify-fs": {"required_files": []},
+            "tests": ["tests/check.sh"],
+        }
+
+    def expect(self, kind: str, data: str | bytes) -> int:
+        """What the container is to compare with. Returns its number."""
+        self.count += 1
+        file = self.folder / "expect" / kind / str(self.count)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(data if isinstance(data, bytes) else data.encode())
+        return self.count
+
+    def arrives_at(self, path: str, content: str) -> None:
+        """A file that is to be there, and is required to."""
+        number = self.expect("content", content)
+        file = self.folder / "expect/path" / str(number)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(posixpath.normpath(path))
+        self.config["verify-fs"]["required_files"].append(quoted(path))
+
+    def host_file(self, path: str, content: str, mode: int = 0o644) -> None:
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(content)
+        file.chmod(mode)
+
+    def fill(self) -> None:
+        for value in taken("env value").values():
+            self.config["env"].append(f"V{self.expect('env', value)}={quoted(value)}")
+        for value in taken("setup script").values():
+            number = self.expect("script", value)
+            self.config["setup"]["root"].append(f"printf %s {shlex.quote(value)} >/out/{number}")
+        self.fill_files()
+        self.fill_repos()
+        for name in FILE_NAMES:
+            number = self.expect("tree", name)
+            file = self.folder / f"tree/{number}" / os.fsdecode(name)
+            file.parent.mkdir(parents=True)
+            file.write_bytes(name)
+            (self.folder / f"tree/{number}.link").symlink_to(file.name)
+        self.host_file("tests/check.sh", CHECK, 0o755)
+        for value in file_names("tests").values():
+            number = self.expect("test", f"{LOCAL}/tests/{value}")
+            self.host_file(
+                f"tests/{value}", f'#!/bin/sh\nprintf %s "$0" | cmp - "$LOCAL_PATH/expect/test/{number}"\n', 0o755
+            )
+            self.config["tests"].append(f"tests/{quoted(value)}")
+        self.host_file(
+            "tools/install-tools.sh",
+            "#!/bin/sh\nmkdir bin\nprintf 'echo installed' >bin/odd-tool\nchmod +x bin/*\n",
+            0o755,
+        )
+        everything = "".join(taken("entry.command").values())
+        number = self.expect("command", everything)
+        command = f'printf %s {shlex.quote(everything)} | cmp - "$LOCAL_PATH/expect/command/{number}" && echo same'
+        self.config["entry"] = {"command": quoted(command)}
+
+    def fill_files(self) -> None:
+        for value in taken("files.dest").values():
+            dest = f"/odd/{self.count}/{value.lstrip('/').replace('..', 'up')}"
+            self.host_file(f"sources/{self.count}", value)
+            self.config["files"].append({"source": f"sources/{self.count}", "dest": quoted(dest)})
+            self.arrives_at(dest, value)
+        for value in file_names("files.source").values():
+            self.host_file(f"named/{value}", value)
+            self.config["files"].append({"source": f"named/{quoted(value)}", "dest": f"/named/{self.count}"})
+            self.arrives_at(f"/named/{self.count}", value)
+        for value in file_names("volumes.source").values():
+            dest = f"/volumes/{self.count}/{value}"
+            self.host_file(f"mounted/{value}", value)
+            self.config["volumes"].append({"source": f"mounted/{quoted(value)}", "dest": quoted(dest)})
+            self.arrives_at(dest, value)
+
+    def fill_repos(self) -> None:
+        for kind, value in file_names("repos.url").items():
+            branch = value if kind in taken("repos.branch") else "main"
+            make_repository(self.project.root / "git" / value, branch)
+            number = self.expect("branch", branch)
+            path = f"/repos/{number}/{value}"
+            repo = {"url": f"/srv/git/{quoted(value)}", "path": quoted(path), "branch": quoted(branch)}
+            self.config["repos"].append({**repo, "owner": "odd.one_1-x:root"})
+            self.host_file(f"expect/repo/{number}", path)
+
+    def write(self) -> None:
+        text = yaml.safe_dump(self.config, default_style='"', width=10**9, sort_keys=False)
+        self.project.write(f"habitats/{self.name}/config.yaml").write_text(text)
+
+
+def make_repository(folder: Path, branch: str) -> None:
+    """One with a file `note` that says the name of its only branch."""
+    folder.mkdir(parents=True)
+    (folder / "note").write_text(branch)
+    identity = ("-c", "user.name=t", "-c", "user.email=t@t")
+    head = ("symbolic-ref", "HEAD", f"refs/heads/{branch}")
+    for words in (("init", "-q"), head, ("add", "note"), (*identity, "commit", "-q", "-m", "first")):
+        subprocess.run(("git", *words), cwd=folder, check=True)
+
+
+@pytest.fixture(scope="module")
+def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    made = House(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
+    made.fill()
+    made.write()
+    yield made
+    clear(engine, made.name)
+
+
+@pytest.mark.engine
+def test_every_value_that_is_taken_arrives_byte_for_byte(house: House) -> None:
+    ended = house.project.doit(f"final:{house.name}")
+    assert ended.code == 0, ended.out
+    assert ended.ran[-1] == "final"
+    assert inspect(f"habitat-{house.name}:final")["Config"]["WorkingDir"] == WORKDIR
+    assert not list(house.project.root.rglob("pwned"))
+    for place in ("env value", "setup script", "files.dest", "WORKDIR"):
+        for _ in taken(place):
+            note(f"{place} (container)", "literal")
+    for place in ("files.source", "volumes.source", "repos.url", "tests"):
+        for _ in file_names(place):
+            note(f"{place} (container)", "literal")
+    for _ in FILE_NAMES:
+        note("file names (container)", "literal")
+        note("link targets (container)", "literal")
+
+
+@pytest.mark.engine
+def test_what_is_odd_is_up_to_date_and_starts(house: House) -> None:
+    assert house.project.doit(f"final:{house.name}").ran == []
+    started = house.project.doit(f"start:{house.name}")
+    assert started.code == 0, started.out
+    assert started.out.splitlines()[-1] == "same"
+    for _ in taken("entry.command"):
+        note("entry.command (container)", "literal")
+
+
+@pytest.mark.engine
+def test_a_users_name_is_no_pattern(project: Project, busybox: str, name: str) -> None:
+    """a.b is not axb, whose home is another's, and the group a.b is not axb either."""
+    lines = "echo axb:x:77:77::/wrong:/bin/sh >>/etc/passwd; echo axb:x:77: >>/etc/group"
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN {lines}\n")
+    script = '#!/bin/sh\n[ ! -e /wrong ] && [ "$(id -un)" = a.b ] && [ ~ = /home/a.b ] && [ "$(id -g)" != 77 ]\n'
+    project.write(f"habitats/{name}/who", script, 0o755)
+    project.habitat(name, "env: [USER=a.b]\ntests: [who]\n")
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+
+
+@pytest.mark.engine
+def test_ten_thousand_files_are_copied_in_seconds(project: Project, busybox: str, name: str) -> None:
+    for number in range(10_000):
+        file = project.root / f"habitats/{name}/data/{number % 100}/{number}"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{number}")
+    check = "#!/bin/sh -e\ncd $LOCAL_PATH/data\n[ $(find . -type f | wc -l) = 10000 ]\n[ $(cat 99/9999) = 9999 ]\n"
+    project.write(f"habitats/{name}/tests/check", check, 0o755)
+    project.habitat(name, f"base_image: {busybox}\ntests: [tests/check]\n")
+    started = time.monotonic()
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+    assert time.monotonic() - started < 60
+
+
+@pytest.mark.engine
+def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: str, name: str) -> None:
+    big = "BIG=".ljust(131_071, "x")
+    script = "[ ${#BIG} = 131067 ] && echo made >/made #".ljust(131_071, "x")
+    command = "[ ${#BIG} = 131067 ] && cat /made #".ljust(64_900, "x")
+    config = {
+        "base_image": busybox,
+        "env": [big],
+        "setup": {"root": [script]},
+        "entry": {"command": quoted(command)},
+    }
+    project.habitat(name, yaml.safe_dump(config, width=10**9))
+    started = project.doit(f"start:{name}")
+    assert started.code == 0, started.out
+    assert started.out.splitlines()[-1] == "made"
+
+
+DEEP = "/".join(["d" * 100] * 30)
+
+
+@pytest.mark.engine
+def test_links_and_copies_through_them_stay_in_the_container(project: Project, busybox: str, name: str) -> None:
+    """A link that leads out of its folder, by `..` or from the root, leads within the container; what a
+    later copy writes through it does not reach the host.
+    """
+    outside = project.root / "outside"
+    outside.mkdir()
+    local = project.root / "habitats" / name
+    project.write(f"habitats/{name}/{DEEP}/file", "deep")
+    (local / "absolute").symlink_to(outside)
+    (local / "upwards").symlink_to("../" * 30 + str(outside)[1:])
+    (local / "dangling").symlink_to("nowhere")
+    (local / "loop").symlink_to("loop")
+    links = ("absolute", "upwards", "dangling", "loop")
+    files = "".join(f"  - {{source: note, dest: $LOCAL_PATH/{link}/written}}\n" for link in ("absolute", "upwards"))
+    check = f'cmp "$LOCAL_PATH/note" "{outside}/written"\n[ -f "$LOCAL_PATH/{DEEP}/file" ]\n'
+    check += "".join(f'[ "$(readlink "$LOCAL_PATH/{link}")" = "{(local / link).readlink()}" ]\n' for link in links)
+    project.write(f"habitats/{name}/note", "mine")
+    project.write(f"habitats/{name}/check", f"#!/bin/sh -ex\n{check}", 0o755)
+    setup = f"setup: {{root: ['mkdir -p {outside}']}}\n"
+    first = f"base_image: {busybox}\nfiles:\n  - {{source: note, dest: {outside}/made}}\n"
+    project.habitat(name, f"{first}{files}{setup}tests: [check]\n")
+    ended = project.doit(f"test:{name}")
+    assert ended.code == 0, ended.out
+    assert list(outside.iterdir()) == []
+
+
+# The command line
+
+
+@pytest.fixture(scope="module")
+def odd(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """Folders of every name below habitats/, and one habitat that is sound but for its description."""
+    project = Project(tmp_path_factory.mktemp("odd"))
+    for name in (*map(os.fsencode, KINDS.values()), b"\xff\xfe", b"a%3Db", b"start:x"):
+        if name not in (b"", b".", b"..") and len(name) < 255 and b"/" not in name and b"\0" not in name:
+            (project.root / "habitats" / os.fsdecode(name)).mkdir(exist_ok=True)
+    project.habitat("sound", yaml.safe_dump({"base_image": "debian", "description": "".join(KINDS.values())[:300]}))
+    project.habitat("sound2", 'base_image: debian\ndescription: "\\e[2J\\e]0;owned\\a\\u202ex\\x9b2J"\n')
+    return project
+
+
+def test_a_list_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Project) -> None:
+    for args in (("list",), ("list", "--all"), ("list", "--all", "--status")):
+        ended = odd.doit(*args, env=NOWHERE)
+        assert ended.code == 0, ended.out
+        lines = ended.out.split("\n")
+        assert [line for line in lines if line != printable(line)] == []
+        assert "Traceback" not in ended.out
+    assert any("sound2" in line and r"\x1b[2J\x1b]0;owned\x07\u202ex\x9b2J" in line for line in lines)
+
+
+def test_a_run_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Project) -> None:
+    ended = odd.doit(env=NOWHERE)
+    assert ended.code != 0
+    assert [line for line in ended.out.split("\n") if line != printable(line)] == []
+    assert "Traceback" not in ended.out
+    assert ended.out.count("is no valid image name") >= 30
+
+
+ODD_TASKS = {
+    "upwards": "start:../x",
+    "absolute": "start:/etc",
+    "no phase": "x:sound",
+    "no habitat": "start:",
+    "a colon": ":",
+    "spaces": "   ",
+    "an escape": "start:\x1b[2J\x1b]0;owned\x07",
+    "right to left": "final:\u202edunos",
+    "a newline": "final:sound\nx",
+    "10 kB": "final:" + "x" * 10_000,
+    "100 kB": "x" * 100_000,
+    "a substitution": "final:$(touch pwned) ",
+    "a phase too much": "final:sound:sound",
+}
+
+
+COMMANDS = ["list", "info", "forget", "clean"]
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [
+        *(("run", what) for what in ODD_TASKS),
+        *((command, what) for command in COMMANDS for what in ("spaces", "an escape")),
+    ],
+)
+def test_a_task_of_any_name_is_refused_in_one_line(odd: Project, command: str, what: str) -> None:
+    ended = odd.doit(command, ODD_TASKS[what], env=NOWHERE)
+    assert ended.code != 0
+    (line,) = ended.out.splitlines()
+    assert line == printable(line)
+    assert re.match(r"ERROR: there is no task '.*': .+", line), line
+    assert len(line) < 300
+    note("task names (doit)", "refused")
+
+
+@pytest.mark.parametrize("what", NO_TEXT)
+def test_a_config_that_is_no_file_is_told_at_once(project: Project, what: str) -> None:
+    (project.root / "habitats/demo").mkdir()
+    NO_TEXT[what](project.root / "habitats/demo/config.yaml")
+    ended = project.doit("final:demo", env=NOWHERE, timeout=20)
+    assert ended.code != 0
+    (line,) = ended.out.splitlines()
+    assert re.fullmatch(r"❌ base:demo: habitats/demo/config\.yaml: .+: .+", line)
+    note("config.yaml (doit)", "refused")
+
+
+@pytest.mark.engine
+def test_nothing_odd_was_left_in_place_of_a_snapshot(house: House) -> None:
+    assert {tag for tag in snapshots(house.name) if not re.fullmatch(r"final|\d+-[a-z]+", tag)} == set()
