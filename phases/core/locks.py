@@ -52,10 +52,15 @@ def _try(file: IO[str], mode: int) -> bool:
     return True
 
 
-def shared_path(engine: str, habitat: str) -> Path:
-    """The lock of a habitat's images on an engine, for all clones of one person on one machine."""
+def shared_path(engine: str, habitat: str) -> Path | None:
+    """The lock of a habitat's images on an engine, for all clones of one person on one machine.
+
+    None on a machine that has no place for temporary files.
+    """
     name = hashlib.sha256(f"{engine} {habitat}".encode()).hexdigest()[:32]
-    return Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}" / f"{name}.lock"
+    with contextlib.suppress(OSError):
+        return Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}" / f"{name}.lock"
+    return None
 
 
 class BuildLock:
