@@ -2,7 +2,7 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
-    ├── StateError             something under .stamps/ can't be read or written
+    ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
     ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
@@ -150,15 +150,19 @@ class Conflict(EngineError):
     pass
 
 
+#: What the kernel says where a disk, or somebody's share of it, is full.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
-    """A file below .stamps/ that could not be `verb`: "written", "removed"."""
+    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed"."""
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
     if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
-    elif error.errno in (errno.ENOSPC, errno.EDQUOT):
+    elif error.errno in NO_ROOM:
         remedy = "make room on the disk"
     else:
-        remedy = "make .stamps/ writable for you"
+        remedy = f"make {'.stamps/' if '.stamps/' in shown else 'it'} writable for you"
     return StateError(f"can't be {verb} ({error.strerror})", where=shown, remedy=remedy)
 
 

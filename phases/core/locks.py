@@ -61,10 +61,11 @@ def _try(file: IO[str], mode: int) -> bool:
 def shared_path(engine: str, habitat: str) -> Path | None:
     """The lock of a habitat's images on an engine, for all clones of one person on one machine.
 
-    None where somebody else has been at its folder: what he put there is not to be written to.
+    None where somebody else has been at its folder, since what he put there is not to be written to,
+    and on a machine that has no place for temporary files.
     """
-    folder = Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}"
     with contextlib.suppress(OSError):
+        folder = Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}"
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:

@@ -216,16 +216,18 @@ def _await_init(project: Project, habitat: Habitat, container: Container) -> Non
 def _ended(project: Project, habitat: Habitat, container: Container) -> StartError | None:
     """What to say when the main process of the container has ended; None while it runs."""
     now = project.engine.container(container.id)
-    if now is None:
-        return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
-    if now.running:
+    if now and now.running:
         return None
+    try:
+        output = project.engine.logs(container.id, 20)
+    except (NotFound, Conflict):  # gone, or going
+        return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=project.engine.logs(container.id, 20),
+        output=output,
     )
 
 

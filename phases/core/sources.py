@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events, snapshots
 from phases.core.archive import Archive
-from phases.core.errors import EngineError, EngineUnreachable, StepError
+from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,14 +38,17 @@ def pull(work: Work, step: FromImage, write: Callable[[str], None]) -> None:
         raise EngineError(
             f"base image {step.reference} can't be pulled ({why})",
             where=step.origin,
-            remedy="check its name and the network, or bring it with docker load",
+            remedy=full_disk_remedy(why) or "check its name and the network, or bring it with docker load",
         ) from error
 
 
 def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
     """Build the Dockerfile, its output shown as it comes. Returns the id of the image."""
+    remedy = ""
 
     def show(line: str) -> None:
+        nonlocal remedy
+        remedy = remedy or full_disk_remedy(line)
         on_line(line, show=True)
 
     with Archive() as archive:
@@ -61,5 +64,5 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
             raise StepError(
                 error.message,
                 where=f"habitats/{work.habitat.name}/Dockerfile",
-                remedy=f"mend it and run the same again; log: {work.shown_log}",
+                remedy=f"{remedy or 'mend it and run the same again'}; log: {work.shown_log}",
             ) from error

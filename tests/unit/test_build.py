@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -35,7 +38,6 @@ from phases.registry import named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
 BASE = "base:1"
 
@@ -628,6 +630,28 @@ def from_dockerfile(bench: Bench, text: str) -> FromDockerfile:
     write(bench.root, "habitats/demo/Dockerfile", text)
     write(bench.root, "habitats/demo/note", "hello")
     return FromDockerfile(load(bench.root).context)
+
+
+def test_a_pull_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="base")
+    bench.engine.failures["pull"] = EngineError("pulling far:1: write /layer: no space left on device")
+    with pytest.raises(EngineError) as caught:
+        bench.carry_out(FromImage("far:1", SOMEWHERE), parent="")
+    assert caught.value.remedy.startswith("the engine's disk is full: ")
+
+
+def test_a_dockerfile_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="dockerfile")
+    text = f"FROM {BASE}\nRUN echo No space left on device; exit 1\n"  # the fake shows its lines
+    with pytest.raises(StepError) as caught:
+        bench.carry_out(from_dockerfile(bench, text), parent="")
+    assert caught.value.remedy.startswith("the engine's disk is full: ")
+
+
+def test_a_temporary_file_that_cannot_grow_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.TemporaryFile", partial(Path.open, Path("/dev/full"), "w+b"))
+    failed = bench.fails(Put((file("/x", content=bytes(1 << 20)),)))
+    assert str(failed) == f"{tempfile.gettempdir()}: can't be written (No space left on device): make room on the disk"
 
 
 def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:

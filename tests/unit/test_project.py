@@ -24,6 +24,7 @@ from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fake_engine import Command
@@ -514,16 +515,16 @@ def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method:
     assert one.build() == PHASES
     second.join(10)
     assert len(one.engine.called("commit")) == len(SNAPSHOTS)
-    place = shared_path(one.engine.address, "demo")
-    assert place is not None
-    assert not place.exists()
+    shared = shared_path(one.engine.address, "demo")
+    assert shared
+    assert not shared.exists()
 
 
+@pytest.mark.parametrize("place", [lambda _: None, lambda root: write(root, "file") / "a.lock"])
 def test_without_a_place_for_the_lock_of_all_clones_a_build_does_without(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Callable[[Path], Path | None]
 ) -> None:
-    in_the_way = write(tmp_path, "file")
-    monkeypatch.setattr("phases.core.project.shared_path", lambda *_: in_the_way / "a.lock")
+    monkeypatch.setattr("phases.core.project.shared_path", lambda *_: place(tmp_path))
     assert site.build(until="users") == ["base", "users"]
 
 
