@@ -131,7 +131,7 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
 
 def duration(text: str) -> float:
     """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip()) if len(text) < 100 else None
     if not match or not any(match.groups()):
         raise ValueError(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -172,7 +172,7 @@ class _Resolver:
                 remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
             )
         image = config.base_image
-        if image and (not _IMAGE.fullmatch(image) or len(image) > _LONGEST_IMAGE):
+        if image and (len(image) > _LONGEST_IMAGE or not _IMAGE.fullmatch(image)):
             raise ConfigError(
                 f"base_image: {image!r} is no name of an image",
                 where=self.at("base_image"),
