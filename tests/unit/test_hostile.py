@@ -458,6 +458,32 @@ def test_state_that_is_no_file_is_replaced_or_told_and_nothing_is_written_elsewh
     assert site.engine.containers() == []
 
 
+@pytest.mark.parametrize("what", [kind for kind in NO_TEXT if kind != "a folder"])
+@pytest.mark.parametrize("folder", [".stamps", ".stamps/demo"])
+def test_a_state_folder_that_is_none_is_told(tmp_path: Path, folder: str, what: str) -> None:
+    write(tmp_path, "habitats/demo/config.yaml")
+    (tmp_path / folder).parent.mkdir(exist_ok=True)
+    NO_TEXT[what](tmp_path / folder)
+    with pytest.raises(StateError) as caught:
+        Site(tmp_path).build("users")
+    assert re.fullmatch(r"\.stamps/demo/\S+: can't be written \(.+\): move what is in its place .*", str(caught.value))
+    note("state", "refused")
+
+
+def test_a_name_that_no_image_can_have_for_its_length_is_refused(tmp_path: Path) -> None:
+    assert load(tmp_path, "base_image: debian\n", "x" * 200).name == "x" * 200
+    with pytest.raises(ConfigError, match="is no valid image name: rename the folder"):
+        load(tmp_path, "base_image: debian\n", "x" * 201)
+
+
+@pytest.mark.parametrize("other", ["/data", "/data/", "//data", "/x/../data", "../data"])
+def test_two_volumes_at_one_place_are_refused(tmp_path: Path, other: str) -> None:
+    rows = f"  - {{source: ., dest: /data}}\n  - {{source: ., dest: {other}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: debian\nvolumes:\n{rows}")
+    assert told(caught.value).startswith("habitats/demo/config.yaml:4: ")
+
+
 def test_a_stamp_cut_off_anywhere_counts_as_absent(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.build("base")
