@@ -594,7 +594,7 @@ YAML: dict[str, tuple[str | bytes, bool]] = {
     "60,000 keys": ("\n".join(f"k{i}: x" for i in range(60_000)), False),
     "200,000 values": ("env: [" + "a," * 200_000 + "]", False),
     "900,000 blank lines, then an error": ("\n" * 900_000 + "[", False),
-    "200,000 empty blocks, then an error": ("env:\n" + "- |\n" * 200_000 + "[", False),
+    "100,000 empty blocks, then an error": ("env:\n" + "- |\n" * 100_000 + "[", False),
     **{
         f"nested {depth:,} deep in {sign!r}": ("env: " + sign * depth, False)
         for depth in (60, 5000, 200_000)
