@@ -6,8 +6,8 @@
     p12_final.py         one module per phase: what it depends on, what it wants done
     core/
         model.py         a habitat, as its phases read it
-        config.py        config.yaml × 3 → model     (yamltree.py, schema.py, variables.py)
-        trees.py         files of the host: what is copied, what identifies it
+        config.py        config.yaml × 3 → model     (yamltree.py, schema.py, variables.py, git_words.py)
+        trees.py         files of the host: what is copied, what identifies it     (files.py)
         slices.py        the part of the config that one phase depends on, and its hash
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not

@@ -472,7 +472,7 @@ PLACES = (
         lambda habitat: habitat.timeouts["setup"],
         only("an octal"),
         lambda value: str(int(value)),
-        {"0": False, "9" * 12 + "h": False, "1h 1h": False, "\u0663m": False},
+        {"1h" + " " * 100_000 + "x": False, "0": False, "9" * 12 + "h": False, "1h 1h": False, "\u0663m": False},
     ),
     Place(
         "debug", _key("debug"), lambda h: str(h.debug).lower(), ALL, more={"true": True, "false": True, "yes": False}
@@ -532,6 +532,10 @@ def _laughs(depth: int) -> str:
     return "\n".join(rows)
 
 
+def _env_rows(*entries: str) -> str:
+    return "env:\n" + "".join(f"  - {entry}\n" for entry in entries)
+
+
 #: What follows `base_image: debian` in a config.yaml, and whether that is taken.
 YAML: dict[str, tuple[str | bytes, bool]] = {
     "nothing": ("", True),
@@ -539,6 +543,20 @@ YAML: dict[str, tuple[str | bytes, bool]] = {
     "an alias in itself": ("env: &a [*a]", False),
     "an alias in itself, deeper": ("entry: &a {command: {x: *a}}", False),
     "300,000 aliases": ("x: &a b\nenv: [" + "*a," * 300_000 + "]", False),
+    "a billion laughs of variables": (_env_rows("X0=ha", *(f"X{i}={f'$X{i - 1}' * 10}" for i in range(1, 12))), False),
+    "2^60 ways to nothing": (_env_rows("X0=", *(f"X{i}=$X{i - 1}$X{i - 1}" for i in range(1, 61))), True),
+    "5,000 times 100 kB": (_env_rows("X=" + "x" * 100_000, *(f"X{i}=$X" for i in range(5_000))), False),
+    "100,000 times 100 kB": (_env_rows("X=" + "x" * 100_000) + "description: " + "$X" * 100_000, True),
+    "100,000 times 100 kB of a command": (
+        _env_rows("X=" + "x" * 100_000) + "entry: {command: " + "$X" * 100_000 + "}",
+        False,
+    ),
+    "5,000 variables in a row": (_env_rows(*(f"X{i}=$X{i + 1}" for i in range(5_000)), "X5000=x"), False),
+    "5,000 definitions of one": (_env_rows("X=x", *["X=$X"] * 5_000), False),
+    "40,000 names to choose from": (
+        _env_rows(*(f"X{i}=" for i in range(40_000))) + "entry: {command: $ZZZZ}",
+        False,
+    ),
     "a merge key": ("<<: {description: x}", False),
     "a merge key within": ("entry:\n  <<: {command: x}", False),
     "a merge key for a user": ("setup:\n  <<: {root: [x]}", False),
@@ -580,7 +598,7 @@ YAML: dict[str, tuple[str | bytes, bool]] = {
     "60,000 keys": ("\n".join(f"k{i}: x" for i in range(60_000)), False),
     "200,000 values": ("env: [" + "a," * 200_000 + "]", False),
     "900,000 blank lines, then an error": ("\n" * 900_000 + "[", False),
-    "200,000 empty blocks, then an error": ("env:\n" + "- |\n" * 200_000 + "[", False),
+    "100,000 empty blocks, then an error": ("env:\n" + "- |\n" * 100_000 + "[", False),
     **{
         f"nested {depth:,} deep in {sign!r}": ("env: " + sign * depth, False)
         for depth in (60, 5000, 200_000)

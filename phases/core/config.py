@@ -52,6 +52,9 @@ _IMAGE = re.compile(
     re.ASCII,
 )
 
+# Signs of a habitat's name: an image's has 255 at most, its registry's and `habitat-` among them.
+_LONGEST_NAME = 200
+
 # Signs of all that together; 255 of them are for the path.
 _LONGEST_IMAGE = 480
 
@@ -96,7 +99,7 @@ def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
     """
     folder = root / "habitats" / name
     shown = f"habitats/{name}"
-    if not NAME.fullmatch(name):
+    if not NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise ConfigError(
             f"'{name}' is no valid image name",
             where=shown,
@@ -155,7 +158,7 @@ def size(text: str) -> int:
 
 def duration(text: str) -> float:
     """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
-    match = _DURATION.fullmatch(text.strip())
+    match = _DURATION.fullmatch(text.strip()) if len(text) < 100 else None
     if not match or not any(match.groups()):
         raise ValueError(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
@@ -196,7 +199,7 @@ class _Resolver:
                 remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
             )
         image = config.base_image
-        if image and (not _IMAGE.fullmatch(image) or len(image) > _LONGEST_IMAGE):
+        if image and (len(image) > _LONGEST_IMAGE or not _IMAGE.fullmatch(image)):
             raise ConfigError(
                 f"base_image: {image!r} is no name of an image",
                 where=self.at("base_image"),
@@ -218,7 +221,7 @@ class _Resolver:
             base_origin=self.at("base_image"),
             env=self.env,
             files=tuple(self._file(i, entry) for i, entry in enumerate(config.files)),
-            volumes=tuple(self._volume(i, entry) for i, entry in enumerate(config.volumes)),
+            volumes=tuple(self._volumes(config.volumes)),
             secrets=tuple(self.secrets.values()),
             setup=tuple(self._setup(config.setup)),
             repos=tuple(self._repo(i, entry) for i, entry in enumerate(config.repos)),
@@ -349,6 +352,16 @@ class _Resolver:
             mode=entry.mode,
             origin=self.at("files", i),
         )
+
+    def _volumes(self, entries: list[schema.Volume]) -> Iterable[Mount]:
+        at: dict[str, Origin] = {}
+        for i, entry in enumerate(entries):
+            mount = self._volume(i, entry)
+            if mount.dest in at:
+                problem = f"another volume is mounted at {mount.dest} ({at[mount.dest]})"
+                raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
+            at[mount.dest] = mount.origin
+            yield mount
 
     def _volume(self, i: int, entry: schema.Volume) -> Mount:
         source, shown, present = self._outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)

@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 _LONGEST = 2000
 
 
+# Names that a person would look through.
+_OPTIONS = 50
+
 # They are seen in what they join: emoji, letters.
 _JOINERS = "\u200c\u200d"
 
@@ -176,4 +179,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for an unknown `word`: its nearest neighbours among `known`, else all of them."""
     options = sorted(known)
     near = get_close_matches(word, options, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known here: {', '.join(options)}"
+    if near:
+        return f"did you mean '{near[0]}'?"
+    more = ", …" if len(options) > _OPTIONS else ""
+    return f"known here: {', '.join(options[:_OPTIONS])}{more}"

@@ -32,21 +32,36 @@ class _Shell(Template):
     idpattern = "[A-Za-z_][A-Za-z0-9_]*"
 
 
-class _Lookup(dict[str, str]):
-    """A mapping that asks a function."""
+# Signs that the variables of one text can bring, and those of all of `env:` have: Linux gives a program
+# two million for both, environment and arguments.
+_LARGEST = 1_500_000
 
-    def __init__(self, ask: Callable[[str], str]) -> None:
+
+class _Lookup(dict[str, str]):
+    """A mapping that asks a function, until it has told too much: variables of variables multiply."""
+
+    def __init__(self, ask: Callable[[str], str], origin: Origin) -> None:
         super().__init__()
         self.ask = ask
+        self.origin = origin
+        self.size = 0
 
     def __missing__(self, name: str) -> str:
-        return self.ask(name)
+        value = self.ask(name)
+        self.size += len(value)
+        if self.size > _LARGEST:
+            raise _too_large(self.origin)
+        return value
+
+
+def _too_large(origin: Origin) -> ConfigError:
+    return ConfigError(f"variables grow beyond {_LARGEST:,} signs", where=origin, remedy="put what is long into a file")
 
 
 def expand(text: str, ask: Callable[[str], str], origin: Origin) -> str:
     """Replace each variable in `text` by what `ask(name)` returns; `$$` is a dollar sign."""
     try:
-        return _Shell(text).substitute(_Lookup(ask))
+        return _Shell(text).substitute(_Lookup(ask, origin))
     except ValueError as error:
         row = next(row for row in text.splitlines() if _LONE.search(row.replace("$$", "")))
         raise ConfigError(f"a lone $ in {row.strip()!r}", where=origin, remedy="write $$ for a dollar sign") from error
@@ -66,11 +81,28 @@ class Env:
             if not match:
                 raise ConfigError(f"env: {text!r} is not NAME=value", where=origin, remedy="write it as NAME=value")
             self._definitions.setdefault(match[1], []).append((match[2], origin))
-        self.values = {name: self._value(name, len(found) - 1, ()) for name, found in self._definitions.items()}
+        self._known: dict[tuple[str, int], str] = {}
+        self.values: dict[str, str] = {}
+        size = 0
+        for name, found in self._definitions.items():
+            try:
+                self.values[name] = self._value(name, len(found) - 1, ())
+            except RecursionError:
+                problem = f"env: {name} is built of too many others, one on another"
+                raise ConfigError(problem, where=found[-1][1], remedy="set it at once") from None
+            size += len(self.values[name])
+            if size > _LARGEST:
+                raise _too_large(found[-1][1])
 
     def _value(self, name: str, level: int, trail: tuple[str, ...]) -> str:
+        """A definition resolved, once: two uses of each of sixty would be more than there is time for."""
         if level < 0:
             return f"${{{name}}}"
+        if (name, level) not in self._known:
+            self._known[name, level] = self._resolve(name, level, trail)
+        return self._known[name, level]
+
+    def _resolve(self, name: str, level: int, trail: tuple[str, ...]) -> str:
         text, origin = self._definitions[name][level]
 
         def ask(other: str) -> str:

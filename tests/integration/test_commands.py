@@ -217,7 +217,7 @@ def test_info_tells_why_a_phase_runs(project: Project, busybox: str, name: str) 
     assert len(reasons(done)) == 1
     assert f"habitat-{name}:3-env" in reasons(done)[0]
 
-    config("0")
+    config("other")
     done = info("users")
     assert done.code == 1
     assert len(reasons(done)) == 1

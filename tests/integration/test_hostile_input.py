@@ -318,6 +318,17 @@ def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: s
     assert started.out.splitlines()[-1] == "made"
 
 
+@pytest.mark.engine
+def test_the_longest_name_names_images_and_a_container(project: Project, engine: DockerEngine, busybox: str) -> None:
+    name = fresh_name().ljust(200, "x")
+    try:
+        project.habitat(name, f"base_image: {busybox}\nentry: {{command: echo started}}\n")
+        started = project.doit(f"start:{name}")
+        assert (started.code, started.out.splitlines()[-1]) == (0, "started")
+    finally:
+        clear(engine, name)
+
+
 DEEP = "/".join(["d" * 100] * 30)
 
 
