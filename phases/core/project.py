@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -182,11 +183,14 @@ class Project:
         return built
 
     def _take_over(self, name: str) -> None:
-        """Take away what a killed run left, who holds the habitat's lock."""
-        self.engine.remove(self.build_container(name))
-        self.store.sweep(name)
+        """Take away what a killed run left. Only who holds the habitat's lock may."""
+        self._clear(name)
         slices.sweep(state_dir(self.root, name))
         self.look_again(name)
+
+    def _clear(self, name: str) -> None:
+        self.engine.remove(self.build_container(name))
+        self.store.sweep(name)
 
     def _done(self, name: str, *, release: bool) -> None:
         with self._guard:
@@ -266,10 +270,9 @@ class Project:
             leave()
         # One that still waits for the lock has no container; there may be one of who holds it.
         building = [name for name in at if name in self._locks and self._locks[name].held]
-        for name in building:
-            self.engine.remove(self.build_container(name))
-        for name in building:
-            self.store.sweep(name)
+        # At once, since each takes the engine a while, and somebody waits for it.
+        with ThreadPoolExecutor(max(1, len(building))) as pool:
+            list(pool.map(self._clear, building))
         for name in list(self._locks):
             self.release(name)
         self.bus.close()
