@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, Any
 from phases.core import docker_engine, events
 from phases.core.snapshots import snapshot_tag
 from phases.core.stamps import Stamps
+from phases.protocol import slug
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ class _Trap:
 
     def set(self) -> None:
         emit, write, connect = self.project.bus.emit, Stamps.write, docker_engine.connect
+        replace = Path.replace
 
         def emitting(event: events.Event) -> None:
             if isinstance(event, events.PhaseStarted):
@@ -104,6 +106,12 @@ class _Trap:
             if own and self.at("stamped"):
                 self.spring()
 
+        def replacing(path: Path, target: Path) -> Path:
+            if self.at("before the rename") and path.name.startswith(f".{slug(named(self.phase))}.stamp."):
+                self.spring()
+            return replace(path, target)
+
+        Path.replace = replacing  # type: ignore[assignment, method-assign]
         self.project.bus.emit = emitting  # type: ignore[method-assign]
         Stamps.write = writing  # type: ignore[assignment, method-assign]
         docker_engine.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -184,11 +185,14 @@ class Project:
         return built
 
     def _take_over(self, name: str) -> None:
-        """Take away what a killed run left, who holds the habitat's lock."""
-        self.engine.remove(self.build_container(name))
-        self.store.sweep(name)
+        """Take away what a killed run left. Only who holds the habitat's lock may."""
+        self._clear(name)
         slices.sweep(state_dir(self.root, name))
         self.look_again(name)
+
+    def _clear(self, name: str) -> None:
+        self.engine.remove(self.build_container(name))
+        self.store.sweep(name)
 
     def _done(self, name: str, *, release: bool) -> None:
         with self._guard:
@@ -267,19 +271,18 @@ class Project:
         with self._guard:
             at = dict(self._running)
         for name in list(self.open_ends):
-            self._clear(name, self.open_ends.pop(name))
+            self._attempt(name, self.open_ends.pop(name))
         # One that still waits for the lock has no container; there may be one of who holds it.
         building = [name for name in at if name in self._locks and self._locks[name].held]
-        for name in building:
-            self._clear(name, partial(self.engine.remove, self.build_container(name)))
-        for name in building:
-            self._clear(name, partial(self.store.sweep, name))
+        # At once, since each takes the engine a while, and somebody waits for it.
+        with ThreadPoolExecutor(max(1, len(building))) as pool:
+            list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), building))
         for name in list(self._locks):
             self.release(name)
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
 
-    def _clear(self, name: str, clear: Callable[[], None]) -> None:
+    def _attempt(self, name: str, clear: Callable[[], None]) -> None:
         """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
         try:
             clear()

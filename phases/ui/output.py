@@ -76,12 +76,15 @@ def lost(why: str) -> int:
     if why:
         tell(f"ERROR: the output can't be written: {why}")
     # Python would try once more at the end, and complain.
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if sys.__stdout__:
+        with contextlib.suppress(OSError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 1
 
 
 def tell(text: str) -> None:
     """A line on stderr, whatever has become of that."""
-    with contextlib.suppress(OSError):
-        os.write(2, f"{text}\n".encode())
+    # Where it is closed, its number may be any other file's.
+    if sys.__stderr__:
+        with contextlib.suppress(OSError):
+            os.write(2, f"{text}\n".encode())

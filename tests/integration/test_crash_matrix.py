@@ -50,12 +50,12 @@ POINTS = ["announced", "made", "before the commit", "committed", "tagged", "stam
 CELLS = [
     *((phase, point) for phase in ROWS for point in POINTS),
     ("final", "one of two tags"),
-    *(("setup", point) for point in ("create in flight", "commit in flight")),
+    *(("setup", point) for point in ("create in flight", "commit in flight", "before the rename")),
     *((phase, point) for phase in LOOKING for point in ("announced", "inside", "before the stamp", "stamped")),
 ]
 
 #: From where on the result of the phase is valid.
-VALID = ("tagged", "stamped")
+VALID = ("tagged", "before the rename", "stamped")
 
 START_POINTS = ["before create", "made", "started", "inside", "before the stop", "stopped"]
 
@@ -165,8 +165,8 @@ class Subject:
         lines = [f'is {phase} {check}\n[ "$1" != {phase} ] || exit 0' for phase, check in checks.items()]
         return "\n".join([IS, *lines, f"sleep 0.2\n: {value['test']}\n"])
 
-    def run(self, task: str = "final", crash: str = "") -> Ended:
-        env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash}
+    def run(self, task: str = "final", crash: str = "", **more: str) -> Ended:
+        env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash, **more}
         return self.project.doit(f"{task}:{self.name}", env=env, timeout=60)
 
     def bring_up(self, phase: str) -> None:
@@ -272,6 +272,22 @@ def test_a_killed_run_costs_no_more_than_what_it_had_not_finished(
         subject.assert_marks_are_whole(phase)
     subject.done = goal
     MATRIX[phase, point] = f"{len(recovered.ran)}"
+
+
+def test_a_run_killed_while_the_engines_api_builds_leaves_nothing_either(subjects: dict[bool, Subject]) -> None:
+    """Where there is no docker command. The engine ends the build when nobody listens any more."""
+    subject = subjects[True]
+    subject.turn("dockerfile")
+    killed = subject.run("dockerfile", crash="dockerfile:inside", PATH="/nowhere")
+    assert killed.code == -9, killed.out
+    used = ("container", "ls", "--all", "--quiet", "--filter", f"ancestor={subject.base}")
+    wait_until(lambda: docker(*used) == "", seconds=10)
+    subject.done = ""
+    recovered = subject.run("dockerfile", PATH="/nowhere")
+    assert recovered.ran == ["dockerfile"], recovered.out
+    subject.assert_nothing_is_left(recovered)
+    subject.assert_snapshots_tell_the_truth("dockerfile")
+    subject.done = "dockerfile"
 
 
 @pytest.mark.parametrize("point", START_POINTS)

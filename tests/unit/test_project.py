@@ -598,7 +598,7 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
     monkeypatch.setattr(site.engine, "create", slowly)
 
     def build() -> None:
-        with contextlib.suppress(HabitatError):  # it may still come to its end before its container goes
+        with contextlib.suppress(HabitatError):  # it may be done before its container is taken away
             project.build("demo", named("users"))
 
     building = threading.Thread(target=build, daemon=True)
@@ -606,6 +606,8 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
     assert asked.wait(10)
     threading.Timer(0.1, go.set).start()
     project.close()
+    assert go.is_set(), "it was waited for"
+    assert site.engine.containers() == []
     building.join(10)
     assert len(site.engine.called("create")) == 2, "one for base, and the one on its way"
     assert site.engine.containers() == []
