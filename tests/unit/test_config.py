@@ -10,8 +10,9 @@ import yaml
 from unit_helpers import load, write
 
 from phases.core import yamltree
-from phases.core.config import coalesce, duration, habitat_names
+from phases.core.config import coalesce, habitat_names
 from phases.core.errors import Origin
+from phases.core.measures import duration
 
 if TYPE_CHECKING:
     from phases.core.yamltree import Plain, Tree

@@ -18,8 +18,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import config as loader
-from phases.core import slices, trees, yamltree
+from phases.core import measures, slices, trees, yamltree
 from phases.core.errors import HabitatError, printable
 from phases.core.stamps import Stamps
 from phases.core.variables import Env, expand, in_image
@@ -284,7 +283,7 @@ def test_any_stamp_is_read(data: bytes) -> None:
 @given(HOSTILE | st.sampled_from(["", "9h", "1h 30m", "90", "0", "9999999999h"]))
 def test_any_duration_is_seconds_or_none(text: str) -> None:
     try:
-        seconds = loader.duration(text)
+        seconds = measures.duration(text)
     except ValueError:
         return
     assert 0 < seconds <= 365 * 86_400

@@ -1,0 +1,132 @@
+"""From a coalesced, still literal config to a Habitat: variables, users and host paths resolved."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from phases.core import access, measures, schema, sections
+from phases.core.entry import entry_point
+from phases.core.errors import ConfigError, Origin, did_you_mean
+from phases.core.model import Habitat
+from phases.core.scope import USER, Scope
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from phases.core.model import Layer
+    from phases.core.yamltree import Tree
+
+# A path component of an image name, as the engine's reference grammar has it.
+NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
+
+# An image as the engine's reference grammar has it: [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST].
+_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
+_IMAGE = re.compile(
+    rf"(?:{_HOST}/)?{NAME.pattern}(?:/{NAME.pattern})*(?::\w[\w.-]{{0,127}})?(?:@[A-Za-z0-9_+.-]+:[0-9A-Fa-f]{{32,}})?",
+    re.ASCII,
+)
+
+# Signs of all that together; 255 of them are for the path.
+_LONGEST_IMAGE = 480
+
+
+def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: Sequence[str]) -> Habitat:
+    """The habitat `name` of the project at `root`.
+
+    tree: coalesced of the configs of `layers`, whose last is the habitat's own; phases: what
+    `timeouts:` may name. Raises ConfigError.
+    """
+    config = schema.validate(tree)
+    scope = Scope(root, layers, tree, config.env)
+    _check_name(scope, name, config)
+    _check_base(scope, config)
+    _check_variables(scope)
+    # Where each layer goes is one of the variables.
+    scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
+    secrets = access.secrets(scope, config.secrets)
+    return Habitat(
+        name=name,
+        folder=layers[-1].folder,
+        description=" ".join(config.description.split()),
+        layers=tuple(scope.layers),
+        base_image=config.base_image,
+        base_origin=scope.at("base_image"),
+        env=scope.env,
+        files=sections.files(scope, config.files, secrets),
+        volumes=tuple(sections.volumes(scope, config.volumes)),
+        secrets=secrets,
+        setup=tuple(sections.setup(scope, config.setup)),
+        repos=sections.repos(scope, config.repos, secrets),
+        required=tuple(sections.required(scope, config.verify_fs.required_files)),
+        tests=sections.tests(scope, config.tests),
+        entry=entry_point(scope, config.entry),
+        debug=config.debug,
+        timeouts=_timeouts(scope, config.timeouts, phases),
+    )
+
+
+def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
+    if config.name and config.name != name:
+        raise ConfigError(
+            f"name is '{config.name}' but its folder is '{name}'",
+            where=scope.at("name"),
+            remedy="give both one name, or leave the key out",
+        )
+
+
+def _check_base(scope: Scope, config: schema.Config) -> None:
+    own = scope.layers[-1]
+    image = config.base_image
+    if not image and not (own.folder / "Dockerfile").is_file():
+        raise ConfigError(
+            "there is no base_image and no Dockerfile",
+            where=Origin("local", f"{own.shown}/config.yaml", 1),
+            remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
+        )
+    if image and (len(image) > _LONGEST_IMAGE or not _IMAGE.fullmatch(image)):
+        raise ConfigError(
+            f"base_image: {image!r} is no name of an image",
+            where=scope.at("base_image"),
+            remedy="write it like debian:bookworm-slim",
+        )
+
+
+def _check_variables(scope: Scope) -> None:
+    """USER, WORKDIR and the habitat's own paths, which phases build on."""
+    for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
+        value = scope.env.get(variable)
+        if not value:
+            continue
+        origin = scope.env.origin(variable)
+        if variable != "USER":
+            _check_own_path(scope, variable, value, origin)
+        elif not USER.fullmatch(value) or value.isdigit():
+            raise ConfigError(f"USER: {value!r} is no user name", where=origin, remedy="mend it")
+
+
+def _check_own_path(scope: Scope, variable: str, value: str, origin: Origin) -> None:
+    scope.one_line(value, origin)
+    if not value.startswith("/"):
+        raise ConfigError(f"{variable}: {value!r} is not absolute", where=origin, remedy="start it with a slash")
+    if ".." in value.split("/"):
+        raise ConfigError(f"{variable}: {value!r} leads upwards", where=origin, remedy="write where .. leads")
+    if ":" in value:
+        # tools/bin goes on the PATH
+        raise ConfigError(f"{variable}: {value!r} has a colon", where=origin, remedy="PATH ends there: rename it")
+
+
+def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> dict[str, float]:
+    result = {}
+    for phase, text in texts.items():
+        where = scope.at("timeouts", phase)
+        if phase not in phases:
+            raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=did_you_mean(phase, phases))
+        try:
+            result[phase] = measures.duration(text)
+        except ValueError:
+            remedy = "write it like 90s, 30m or 1h 30m"
+            raise ConfigError(f"timeouts: {text!r} is no duration", where=where, remedy=remedy) from None
+    return result

@@ -1,0 +1,155 @@
+"""The sections of a config that are lists of what to do: each as the phases read it."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phases.core import access, engine_socket, git_words
+from phases.core.errors import ConfigError
+from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
+from phases.core.scope import USER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from phases.core import schema
+    from phases.core.errors import Origin
+    from phases.core.model import Secret
+    from phases.core.scope import Scope
+
+
+def files(scope: Scope, entries: Iterable[schema.File], secrets: Iterable[Secret]) -> tuple[FileCopy, ...]:
+    return tuple(_file(scope, i, entry, secrets) for i, entry in enumerate(entries))
+
+
+def _file(scope: Scope, i: int, entry: schema.File, secrets: Iterable[Secret]) -> FileCopy:
+    if entry.mode and not re.fullmatch(r"[0-7]{3,4}", entry.mode):
+        raise ConfigError(
+            f"mode {entry.mode!r} is not octal", where=scope.at("files", i, "mode"), remedy="write it like 0644"
+        )
+    source, shown, _ = scope.outside(entry.source, "files", i, "source")
+    if any(secret.file and secret.file.resolve() == source.resolve() for secret in secrets):
+        raise ConfigError(
+            f"files: {shown} holds a secret, and would be in the image",
+            where=scope.at("files", i, "source"),
+            remedy="take it off the list; commands find it below /run/secrets",
+        )
+    dest = scope.inside(entry.dest, "files", i, "dest")
+    if dest == "/" and not source.is_dir():
+        where = scope.at("files", i, "dest")
+        raise ConfigError("a file can't be copied to /", where=where, remedy="write its whole path")
+    return FileCopy(
+        source=source,
+        shown=shown,
+        dest=dest,
+        owner=scope.owner(entry.owner, "files", i, "owner"),
+        mode=entry.mode,
+        origin=scope.at("files", i),
+    )
+
+
+def volumes(scope: Scope, entries: list[schema.Volume]) -> Iterable[Mount]:
+    at: dict[str, Origin] = {}
+    for i, entry in enumerate(entries):
+        mount = _volume(scope, i, entry)
+        if mount.dest in at:
+            problem = f"another volume is mounted at {mount.dest} ({at[mount.dest]})"
+            raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
+        at[mount.dest] = mount.origin
+        yield mount
+
+
+def _volume(scope: Scope, i: int, entry: schema.Volume) -> Mount:
+    source, shown, present = scope.outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)
+    where = ("volumes", i, "dest")
+    dest = scope.inside(entry.dest, *where)
+    if dest.startswith("~"):
+        # A mount needs its place before there is a user.
+        raise ConfigError("a volume's dest can't begin with ~", where=scope.at(*where), remedy="write the whole path")
+    if dest == "/":
+        raise ConfigError("a volume can't take the place of /", where=scope.at(*where), remedy="write a folder")
+    socket = engine_socket.within(source) if present else None
+    if socket and not entry.gives_root_on_the_host:
+        raise ConfigError(
+            f"volumes: {shown} holds the engine's socket {socket}: whoever has that is root on this machine",
+            where=scope.at("volumes", i, "source"),
+            remedy="leave it out, or say `gives_root_on_the_host: true`",
+        )
+    return Mount(source, shown, dest, entry.readonly, present, scope.at("volumes", i), engine_socket=bool(socket))
+
+
+def setup(scope: Scope, scripts: schema.Setup) -> Iterable[Command]:
+    """In order. In the map form root comes first, then USER, then others by name, so that the
+    order of keys means nothing here either.
+    """
+    if isinstance(scripts, dict):
+        for user in sorted(scripts, key=lambda name: (name != "root", name != "user", name)):
+            yield from _commands(scope, user, scripts[user], "setup", user)
+    else:
+        for i, block in enumerate(scripts):
+            yield from _commands(scope, block.run_as, block.commands, "setup", i, "commands")
+
+
+def _commands(scope: Scope, user: str, scripts: list[str], *path: str | int) -> Iterable[Command]:
+    name = scope.user if user == "user" else user
+    if not USER.fullmatch(name):
+        raise ConfigError(f"{name!r} is no user name", where=scope.at(*path), remedy="use root, user or a name")
+    for i, script in enumerate(scripts):
+        yield Command(name, scope.argument(script, *path, i), scope.at(*path, i))
+
+
+def repos(scope: Scope, entries: Iterable[schema.Repo], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
+    return tuple(_repo(scope, i, entry, secrets) for i, entry in enumerate(entries))
+
+
+def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -> RepoClone:
+    origin = scope.at("repos", i)
+    if not 0 <= entry.depth < 2**31:
+        raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")
+    if entry.branch and entry.ref:
+        raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
+    words = {key: scope.text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
+    for key, word in words.items():
+        check = git_words.check_url if key == "url" else git_words.check_ref
+        try:
+            check(word)
+        except ValueError as error:
+            problem, remedy = error.args
+            raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
+    owner = scope.owner(entry.owner, "repos", i, "owner")
+    user = owner.partition(":")[0] or scope.user
+    return RepoClone(
+        **words,
+        path=scope.inside(entry.path, "repos", i, "path"),
+        depth=entry.depth,
+        owner=owner,
+        setup=tuple(_commands(scope, user, entry.setup, "repos", i, "setup")),
+        origin=origin,
+        token=access.token(scope, i, entry, words["url"], secrets),
+        known_hosts=access.known_hosts(scope, i, entry),
+    )
+
+
+def required(scope: Scope, texts: Iterable[str]) -> Iterable[tuple[str, Origin]]:
+    for i, text in enumerate(texts):
+        path = ("verify-fs", "required_files", i)
+        yield scope.inside(text, *path), scope.at(*path)
+
+
+def tests(scope: Scope, texts: Iterable[str]) -> tuple[TestScript, ...]:
+    return tuple(_test(scope, i, text) for i, text in enumerate(texts))
+
+
+def _test(scope: Scope, i: int, text: str) -> TestScript:
+    source, shown, _ = scope.outside(text, "tests", i)
+    origin = scope.at("tests", i)
+    if not source.is_file():
+        raise ConfigError(f"tests: {shown} is not a file", where=origin, remedy="name a script")
+    source = Path(os.path.normpath(source))
+    layer = next(layer for layer in scope.layers if layer.name == origin.layer)
+    inside = source.is_relative_to(layer.folder)
+    place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"
+    return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108
