@@ -5,8 +5,8 @@
     p00_dockerfile.py    …
     p12_final.py         one module per phase: what it depends on, what it wants done
     core/
+        config/          config.yaml × 3 → model: read, coalesced, validated, resolved section by section
         model.py         a habitat, as its phases read it
-        config.py        config.yaml × 3 → model     (yamltree.py, schema.py, variables.py, git_words.py)
         trees.py         files of the host: what is copied, what identifies it     (files.py)
         slices.py        the part of the config that one phase depends on, and its hash
         stamps.py        doit's record of what succeeded
@@ -15,7 +15,8 @@
         closing.py       no container is made once the run is told to stop
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
-        project.py       all of these at work in one run     (locks.py, events.py)
+        secrets.py       what no image may hold     (masking.py, ssh_agent.py)
+        project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       starts a built habitat
         errors.py        what can go wrong
     ui/

@@ -93,7 +93,7 @@ class Put:
 class Configure:
     """Set what the image itself carries; None leaves it as it is.
 
-    env: name to template, `${NAME}` being the image's own (see core.variables), with the origin of
+    env: name to template, `${NAME}` being the image's own (see core.config.variables), with the origin of
     each. It is written to /etc/profile.d as well, since login shells start from nothing.
     entrypoint and command: as in the image's config, () for none.
     """

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from phases.core import events, snapshots, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer
+from phases.core.config.variables import in_image
 from phases.core.errors import (
     CommandFailed,
     Conflict,
@@ -30,7 +31,6 @@ from phases.core.errors import (
 )
 from phases.core.secrets import variables
 from phases.core.ssh_agent import AgentRelay
-from phases.core.variables import in_image
 from phases.core.work import SHOWN_OUTPUT, Log, Work
 from phases.protocol import (
     Configure,

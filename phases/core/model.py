@@ -13,9 +13,9 @@ from phases.core.errors import ConfigError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.config.variables import Env
     from phases.core.errors import Origin
     from phases.core.trees import Ignore, Item
-    from phases.core.variables import Env
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")

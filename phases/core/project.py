@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import threading
 import time
@@ -12,11 +11,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from phases.core import config, events, slices, snapshots
+from phases.core import events, slices, snapshots
 from phases.core.build import carry_out
 from phases.core.closing import Maker
+from phases.core.config import loader
 from phases.core.engine import Bind
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, state_error
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.secrets import Vault
@@ -27,7 +27,7 @@ from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, named, phases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -92,7 +92,7 @@ class Project:
 
     @property
     def names(self) -> list[str]:
-        return config.habitat_names(self.root)
+        return loader.habitat_names(self.root)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """The phases of a habitat, whether or not its config is sound."""
@@ -103,7 +103,7 @@ class Project:
         with self._guard:
             if name not in self._loaded:
                 try:
-                    self._loaded[name] = config.load(self.root, name, NAMES)
+                    self._loaded[name] = loader.load(self.root, name, NAMES)
                 except HabitatError as error:
                     self._loaded[name] = error
             found = self._loaded[name]
@@ -349,7 +349,7 @@ class Project:
 
         In this order, a kill at any point leaves what is either right or known to be invalid.
         """
-        later = self._from(name, phase)[1:]
+        later = self.from_on(name, phase)[1:]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
         self.store.withdraw(name, later)
@@ -357,24 +357,11 @@ class Project:
             self.store.publish(name, phase, image)
         self.look_again(name)
 
-    # Cleaning
-
-    def cleanable(self) -> list[str]:
-        """The habitats, and those whose folder is gone but not what was built of them."""
-        states = state_dir(self.root, "")
-        left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
-        return sorted({*self.names, *left})
-
     def presence(self, name: str) -> Presence:
         """For one start of the habitat."""
         return Presence(state_dir(self.root, name))
 
-    def containers_of(self, name: str) -> list[str]:
-        """The names of containers made from any of the habitat's images, but for a build's own."""
-        ours = self.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
-        return sorted(c.name for c in ours if c.name != self.build_container(name))
-
-    def _from(self, name: str, first: Phase) -> tuple[Phase, ...]:
+    def from_on(self, name: str, first: Phase) -> tuple[Phase, ...]:
         """A phase and what rests on it. What a Dockerfile that is gone has left rests on nothing any
         more, and so goes with the first phase.
         """
@@ -382,38 +369,9 @@ class Project:
         rest = phases[phases.index(first) :]
         return rest if first is not phases[0] or first is PHASES[0] else (*rest, PHASES[0])
 
-    def count_from(self, name: str, first: Phase | None) -> int:
-        """How many images cleaning from `first` on would remove; None for everything."""
-        return self.store.count(name, self._from(name, first) if first else PHASES)
-
-    def clean_from(self, name: str, first: Phase) -> int:
-        """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
-
-        Returns how many images there were.
-        """
-        gone = self._from(name, first)
-        with self._cleaning(name):
-            count = self.store.withdraw(name, gone)
-            self.store.sweep(name)
-            for phase in gone:
-                self._discard(state_dir(self.root, name).glob(f"{slug(phase)}.*"))
-        return count
-
-    def clean_all(self, name: str) -> int:
-        """Everything of a habitat but the containers a person started. Returns how many images."""
-        folder = state_dir(self.root, name)
-        with self._cleaning(name):
-            count = self.store.withdraw(name, PHASES)
-            self.store.sweep(name)
-            self.presence(name).discard()
-            self._discard(path for path in folder.iterdir() if not path.name.startswith("starts"))
-        with contextlib.suppress(OSError):  # a start is there, and has its files in it
-            folder.rmdir()
-        return count
-
     @contextmanager
-    def _cleaning(self, name: str) -> Iterator[None]:
-        """Not while another run builds."""
+    def alone(self, name: str) -> Iterator[None]:
+        """Not while another run builds the habitat; what a killed one left is gone."""
         self._lock(name)
         try:
             self._take_over(name)
@@ -421,14 +379,6 @@ class Project:
         finally:
             self.release(name)
             self.look_again(name)
-
-    @staticmethod
-    def _discard(paths: Iterable[Path]) -> None:
-        for path in paths:
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise state_error(path, "removed", error) from error
 
 
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:

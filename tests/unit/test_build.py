@@ -18,6 +18,7 @@ from unit_helpers import SOMEWHERE, load, write
 from phases.core import build_container, events
 from phases.core.build import PROFILE, carry_out
 from phases.core.build_container import IDLE
+from phases.core.config.variables import DEFAULT_PATH
 from phases.core.engine import Bind
 from phases.core.errors import (
     CommandFailed,
@@ -31,7 +32,6 @@ from phases.core.errors import (
     StateError,
     StepError,
 )
-from phases.core.variables import DEFAULT_PATH
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named

@@ -9,13 +9,13 @@ import pytest
 import yaml
 from unit_helpers import load, write
 
-from phases.core import yamltree
-from phases.core.config import coalesce, habitat_names
+from phases.core.config import yamltree
+from phases.core.config.loader import coalesce, habitat_names
+from phases.core.config.measures import duration
 from phases.core.errors import Origin
-from phases.core.measures import duration
 
 if TYPE_CHECKING:
-    from phases.core.yamltree import Plain, Tree
+    from phases.core.config.yamltree import Plain, Tree
 
 
 def test_the_sample_of_the_plan_loads_with_every_key(tmp_path: Path) -> None:

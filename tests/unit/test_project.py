@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from unit_helpers import Site, make_user, write
 
-from phases.core import events
+from phases.core import cleaning, events
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.locks import BuildLock, shared_path
 from phases.core.project import Project
@@ -658,9 +658,9 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
             project.build("demo", named("env"))
             assert written_now.exists()
         case "a clean of all":
-            project.clean_all("demo")
+            cleaning.clean_all(project, "demo")
         case "a clean of a phase":
-            project.clean_from("demo", named("env"))
+            cleaning.clean_from(project, "demo", named("env"))
             assert written_now.exists()
     assert site.engine.containers() == []
     assert "habitat-demo:0-dockerfile-build" not in site.engine.tags()
@@ -696,7 +696,7 @@ def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, me
 
 def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
     site.build()
-    count = site.run_anew().clean_all("demo")
+    count = cleaning.clean_all(site.run_anew(), "demo")
     assert count == len(SNAPSHOTS)
     assert list(site.engine.tags()) == ["base:1"]
     assert not (site.root / ".stamps/demo").exists()
@@ -705,7 +705,7 @@ def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
 
 def test_clean_from_a_phase_keeps_those_before(site: Site) -> None:
     site.build()
-    assert site.run_anew().clean_from("demo", named("repos")) == 3
+    assert cleaning.clean_from(site.run_anew(), "demo", named("repos")) == 3
     assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:8-repos")], "base:1"}
     assert site.build() == PHASES[PHASES.index("repos") :]
 
@@ -715,8 +715,8 @@ def test_clean_keeps_what_a_container_uses(site: Site) -> None:
     final = site.engine.tags()["habitat-demo:final"]
     site.engine.create("habitat-demo:final", "mine", ("x",))
     project = site.run_anew()
-    assert project.containers_of("demo") == ["mine"]
-    project.clean_all("demo")
+    assert cleaning.containers_of(project, "demo") == ["mine"]
+    cleaning.clean_all(project, "demo")
     assert list(site.engine.tags()) == ["base:1"]
     assert site.engine.image_config(final) is not None
 
@@ -725,4 +725,4 @@ def test_what_is_left_of_a_habitat_whose_folder_is_gone_is_cleanable(site: Site)
     site.build(until="base")
     (site.root / "habitats/demo/config.yaml").unlink()
     (site.root / "habitats/demo").rmdir()
-    assert site.run_anew().cleanable() == ["demo"]
+    assert cleaning.cleanable(site.run_anew()) == ["demo"]

@@ -18,10 +18,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import measures, slices, trees, yamltree
+from phases.core import slices, trees
+from phases.core.config import measures, yamltree
+from phases.core.config.variables import Env, expand, in_image
 from phases.core.errors import HabitatError, printable
 from phases.core.stamps import Stamps
-from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import _safe
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT
 
-from phases.core import config, schema
+from phases.core.config import loader, schema
 from phases.registry import NAMES, PHASES
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
     (folder / "config.yaml").write_text(sample(), encoding="utf-8")
     for name in ("gitconfig", "tests/builds.sh"):
         (folder / name).write_text("")
-    habitat = config.load(tmp_path, "example", NAMES)
+    habitat = loader.load(tmp_path, "example", NAMES)
     assert (habitat.user, habitat.workdir, habitat.timeouts) == ("dev", "/workspace", {"setup": 1800})
     assert habitat.env.values["PRICE"] == "$$5"
     assert [(copy.dest, copy.mode) for copy in habitat.files] == [("~/.gitconfig", "0600")]

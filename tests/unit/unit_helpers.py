@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from fake_engine import FakeEngine
 
 from phases import p02_users
-from phases.core import config, events
+from phases.core import events
+from phases.core.config import loader
 from phases.core.errors import HabitatError, Origin
 from phases.core.project import Project
 from phases.core.snapshots import task_name
@@ -39,7 +40,7 @@ def load(root: Path, text: str | None = None, name: str = "demo") -> Habitat:
     """The habitat `name` of the project at `root`. text: of its config.yaml, where it isn't written yet."""
     if text is not None:
         write(root, f"habitats/{name}/config.yaml", text)
-    return config.load(root, name, NAMES)
+    return loader.load(root, name, NAMES)
 
 
 def make_user(command: Command) -> tuple[int, str] | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
+from phases.core import cleaning
 from phases.core.errors import HabitatError
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
@@ -46,14 +47,14 @@ class Clean(Printing, cmd_clean.Clean):
 
     def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:
         project = current_project()
-        count = project.count_from(name, phase) if dryrun else project.clean_from(name, phase)
+        count = cleaning.count(project, name, phase) if dryrun else cleaning.clean_from(project, name, phase)
         self._tell(name, count, f", from {phase.NAME} on", dryrun=dryrun)
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
-        for name in project.cleanable():
-            kept = project.containers_of(name)
-            count = project.count_from(name, None) if dryrun else project.clean_all(name)
+        for name in cleaning.cleanable(project):
+            kept = cleaning.containers_of(project, name)
+            count = cleaning.count(project, name, None) if dryrun else cleaning.clean_all(project, name)
             if count:
                 self._tell(name, count, "", dryrun=dryrun)
             if kept:

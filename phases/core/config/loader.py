@@ -10,19 +10,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import yamltree
+from phases.core.config import yamltree
+from phases.core.config.resolve import NAME, resolve
 from phases.core.errors import ConfigError
 from phases.core.model import Layer
-from phases.core.resolve import NAME, resolve
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from phases.core.config.yamltree import Tree
     from phases.core.model import Habitat
-    from phases.core.yamltree import Tree
 
 # It belongs to the program, wherever the project is.
-SYSTEM_FOLDER = Path(__file__).resolve().parent.parent / "system"
+SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
 
 # Signs of a habitat's name: an image's has 255 at most, its registry's and `habitat-` among them.
 _LONGEST_NAME = 200

@@ -6,18 +6,18 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core import access, measures, schema, sections
-from phases.core.entry import entry_point
+from phases.core.config import access, measures, schema, sections
+from phases.core.config.entry import entry_point
+from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import Habitat
-from phases.core.scope import USER, Scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from phases.core.config.yamltree import Tree
     from phases.core.model import Layer
-    from phases.core.yamltree import Tree
 
 # A path component of an image name, as the engine's reference grammar has it.
 NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")

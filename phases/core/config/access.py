@@ -12,8 +12,8 @@ from phases.core.model import Secret
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core import schema
-    from phases.core.scope import Scope
+    from phases.core.config import schema
+    from phases.core.config.scope import Scope
 
 # The name of a file below /run/secrets; a dot at the beginning is for what is ours there.
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")

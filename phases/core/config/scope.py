@@ -9,14 +9,14 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.config.variables import Env
 from phases.core.errors import ConfigError, Origin
-from phases.core.variables import Env
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phases.core.config.yamltree import Tree
     from phases.core.model import Layer
-    from phases.core.yamltree import Tree
 
 #: A user's name. Longer ones are refused by useradd and its like.
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")

@@ -7,18 +7,18 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import access, engine_socket, git_words
+from phases.core.config import access, engine_socket, git_words
+from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
-from phases.core.scope import USER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core import schema
+    from phases.core.config import schema
+    from phases.core.config.scope import Scope
     from phases.core.errors import Origin
     from phases.core.model import Secret
-    from phases.core.scope import Scope
 
 
 def files(scope: Scope, entries: Iterable[schema.File], secrets: Iterable[Secret]) -> tuple[FileCopy, ...]:

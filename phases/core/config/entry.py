@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core import measures
+from phases.core.config import measures
+from phases.core.config.measures import DAY
 from phases.core.errors import ConfigError
-from phases.core.measures import DAY
 from phases.core.model import NETWORKS, EntryPoint, Limits
 
 if TYPE_CHECKING:
-    from phases.core import schema
-    from phases.core.scope import Scope
+    from phases.core.config import schema
+    from phases.core.config.scope import Scope
 
 # Bytes of a line of the changes that the engine commits with, where entry.command is a word of one.
 _CHANGE = 65_000

@@ -15,7 +15,7 @@ from phases.core.errors import ConfigError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.yamltree import Tree
+    from phases.core.config.yamltree import Tree
 
 
 class _Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):

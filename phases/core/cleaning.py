@@ -1,0 +1,72 @@
+"""Takes back what was built of habitats, and nothing that a person made."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from phases.core import snapshots
+from phases.core.errors import state_error
+from phases.core.stamps import state_dir
+from phases.protocol import slug
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+def cleanable(project: Project) -> list[str]:
+    """The habitats, and those whose folder is gone but not what was built of them."""
+    states = state_dir(project.root, "")
+    left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
+    return sorted({*project.names, *left})
+
+
+def containers_of(project: Project, name: str) -> list[str]:
+    """The names of containers made from any of the habitat's images, but for a build's own."""
+    ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
+    return sorted(c.name for c in ours if c.name != project.build_container(name))
+
+
+def count(project: Project, name: str, first: Phase | None) -> int:
+    """How many images cleaning from `first` on would remove; None for everything."""
+    return project.store.count(name, project.from_on(name, first) if first else PHASES)
+
+
+def clean_from(project: Project, name: str, first: Phase) -> int:
+    """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
+
+    Returns how many images there were.
+    """
+    gone = project.from_on(name, first)
+    with project.alone(name):
+        images = project.store.withdraw(name, gone)
+        project.store.sweep(name)
+        for phase in gone:
+            _discard(state_dir(project.root, name).glob(f"{slug(phase)}.*"))
+    return images
+
+
+def clean_all(project: Project, name: str) -> int:
+    """Everything of a habitat but the containers a person started. Returns how many images."""
+    folder = state_dir(project.root, name)
+    with project.alone(name):
+        images = project.store.withdraw(name, PHASES)
+        project.store.sweep(name)
+        project.presence(name).discard()
+        _discard(path for path in folder.iterdir() if not path.name.startswith("starts"))
+    with contextlib.suppress(OSError):  # a start is there, and has its files in it
+        folder.rmdir()
+    return images
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise state_error(path, "removed", error) from error

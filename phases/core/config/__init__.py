@@ -1,0 +1,1 @@
+"""From config.yaml in three layers to a habitat: read, coalesced, validated, resolved."""
