@@ -24,6 +24,7 @@
         reporter.py      doit's events and ours, as a transcript     (console.py)
         output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
+        verbs/           what can be done with a habitat, each a task VERB:HABITAT
         commands/        run, list, info, forget, clean
     system/              the system layer: config.yaml and tools/ of every habitat
 

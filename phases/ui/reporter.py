@@ -13,7 +13,7 @@ from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen, duration
 from phases.ui.output import Output
-from phases.ui.tasks import START, HabitatFailed, current_project, parse_task, phase_named
+from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -227,7 +227,7 @@ class HabitatReporter:
         text = str(error)
         if text not in self._told or error.output:
             self._told.add(text)
-            label = "" if kind == START else f"{task.name}: "
+            label = "" if is_verb(kind) else f"{task.name}: "
             self._say(name, Text(f"❌ {label}{text}", style="bold red"))
 
 

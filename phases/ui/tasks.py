@@ -1,4 +1,4 @@
-"""Habitats as doit tasks: `PHASE:HABITAT` for each phase, `start:HABITAT` for each habitat."""
+"""Habitats as doit tasks: `PHASE:HABITAT` for each phase, `VERB:HABITAT` for each verb."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import runtime, snapshots
-from phases.core.errors import HabitatError, StartError, printable
+from phases.core import snapshots
+from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
-from phases.ui.terminal import LocalTerminal
+from phases.ui.verbs import registry as verbs
+from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -22,8 +23,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine import Engine
     from phases.protocol import Phase
-
-START = "start"
+    from phases.ui.verbs.verb import Verb
 
 # doit makes reporters and commands from their names and gives them nothing of ours; a process has
 # one dodo.py, and so one project.
@@ -63,9 +63,13 @@ def doit_config(project: Project) -> dict[str, Any]:
 
 
 def parse_task(task: str) -> tuple[str, str]:
-    """`setup:hello` as ("setup", "hello"); ("", "") for any other task."""
+    """`setup:hello` as ("setup", "hello"); ("", "") for what is neither a phase nor a verb."""
     kind, _, habitat = task.partition(":")
-    return (kind, habitat) if habitat and (kind in NAMES or kind == START) else ("", "")
+    return (kind, habitat) if habitat and (kind in NAMES or is_verb(kind)) else ("", "")
+
+
+def is_verb(kind: str) -> bool:
+    return kind in verbs.NAMES
 
 
 def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
@@ -81,13 +85,8 @@ def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
             yield _phase_task(project, name, phase, before)
             before = [task_name(phase, name)]
     for name in names:
-        yield {
-            "basename": f"{START}:{_safe(name)}",
-            "actions": [(_start, [project, name])],
-            "task_dep": [task_name(PHASES[-1], _safe(name))],
-            "io": {"capture": False},
-            "doc": "",  # filled in by `doit list`: nothing else needs every config read
-        }
+        for verb in VERBS:
+            yield _verb_task(project, name, verb)
 
 
 def _safe(name: str) -> str:
@@ -110,6 +109,18 @@ def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) ->
         "uptodate": [freshness],
         "io": {"capture": False},
         "doc": phase.DESCRIPTION,
+    }
+
+
+def _verb_task(project: Project, name: str, verb: Verb) -> dict[str, Any]:
+    return {
+        "basename": f"{verb.NAME}:{_safe(name)}",
+        "actions": [(_run_verb, [project, name, verb])],
+        "task_dep": [task_name(PHASES[-1], _safe(name))] if verb.BUILDS else [],
+        "params": list(verb.OPTIONS),
+        "pos_arg": "words" if verb.WORDS else None,
+        "io": {"capture": False},
+        "doc": verb.DESCRIPTION,
     }
 
 
@@ -179,14 +190,9 @@ def _run_phase(project: Project, name: str, phase: Phase, freshness: Freshness) 
         return HabitatFailed(error)
 
 
-def _start(project: Project, name: str) -> bool | HabitatFailed:
+def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
     try:
-        code = runtime.start(project, name, LocalTerminal())
-        if code:
-            raise StartError(
-                f"the command of {name} ended with exit code {code}",
-                remedy=f"its container habitat-{name} is stopped and kept",
-            )
+        verb.run(project, name, **options)
     except HabitatError as error:
         return HabitatFailed(error)
     return True

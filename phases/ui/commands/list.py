@@ -9,7 +9,8 @@ from doit import cmd_list
 
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
-from phases.ui.tasks import START, current_project, description, parse_task
+from phases.ui.tasks import current_project, description, is_verb, parse_task
+from phases.ui.verbs import start
 
 
 class List(Printing, cmd_list.List):
@@ -24,9 +25,9 @@ class List(Printing, cmd_list.List):
 
     def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:
         kind, name = parse_task(task.name)
-        if kind == START:
+        if kind == start.NAME:
             task.doc = description(current_project(), name)
-        if status and (task.has_subtask or kind == START):
+        if status and (task.has_subtask or is_verb(kind)):
             # A group, or a start, is what it rests on.
             states = {self.dep_manager.get_status(tasks[dep], tasks).status for dep in task.task_dep}
             letter = "U" if states <= {"up-to-date"} else "R"

@@ -1,0 +1,1 @@
+"""What can be done with a habitat: each a task VERB:HABITAT, and a module here."""
