@@ -130,13 +130,13 @@ class _Engine:
     def _inside(self, method: str) -> bool:
         return INSIDE[self._trap.phase] == method and self._trap.at("inside")
 
-    def build(self, context: IO[bytes], tag: str, on_line: Callable[[str], None]) -> str:
+    def build(self, context: IO[bytes], tag: str, on_line: Callable[[str], None], secrets: Any = ()) -> str:
         def on_first(line: str) -> None:
             on_line(line)
             if self._inside("build"):
                 self._trap.spring()
 
-        return self._engine.build(context, tag, on_first)
+        return self._engine.build(context, tag, on_first, secrets)
 
     def stat(self, container: str, path: str) -> Any:
         if self._inside("stat"):
