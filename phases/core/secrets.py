@@ -27,10 +27,14 @@ if TYPE_CHECKING:
 _PATIENCE = 60
 _LARGEST = 1 << 20
 
-# $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image. What
-# an earlier user was given is replaced whole, so that nobody reads half of it.
+# $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image, or be a
+# folder of the host: the mount that counts is the last one there, since a volume at /var/run/secrets
+# lies over the tmpfs where /var/run leads to /run. What an earlier user was given is replaced whole,
+# so that nobody reads half of it.
 _RECEIVE = """
-grep -q " ${1%/*} tmpfs " /proc/self/mounts || { echo "${1%/*} is no tmpfs" >&2; exit 1; }
+kind=
+while read -r _ place found _; do [ "$place" != "${1%/*}" ] || kind=$found; done </proc/self/mounts
+[ "$kind" = tmpfs ] || { echo "${1%/*} is no tmpfs" >&2; exit 1; }
 umask 077
 head -c "$3" >"$1.$$"
 chown "$2" "$1.$$"

@@ -10,7 +10,13 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from conftest import Project, Running, build_containers, clear, docker, fresh_name, snapshots, untagged
+from conftest import DEBIAN, Project, Running, build_containers, clear, docker, fresh_name, snapshots, untagged
+
+from phases.core.build_container import IDLE
+from phases.core.engine import Bind, Tmpfs
+from phases.core.errors import EngineError
+from phases.core.secrets import Value, deliver
+from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +246,19 @@ def test_the_running_habitat_reads_it_as_its_user_alone(nest: Nest) -> None:
     assert done.code == 0, done.out
     assert "ada:400\nada\n" in done
     assert "no place to write" in done
+
+
+def test_a_volume_that_lies_over_the_tmpfs_gets_no_secret(engine: DockerEngine, tmp_path: Path) -> None:
+    """/var/run leads to /run in most images."""
+    mounts = (Tmpfs(SECRETS_FOLDER), Bind(str(tmp_path), "/var/run/secrets", readonly=False))
+    container = engine.create(DEBIAN, f"habitat_build_{fresh_name()}", IDLE, mounts=mounts)
+    try:
+        engine.start(container)
+        with pytest.raises(EngineError, match=r"secret T could not be given .* \(/run/secrets is no tmpfs\)"):
+            deliver(engine, container, [Value("T", CANARY.encode())], "root")
+    finally:
+        engine.remove(container)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_without_buildkit_a_dockerfiles_secret_is_refused(nest: Nest) -> None:

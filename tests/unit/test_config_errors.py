@@ -110,6 +110,16 @@ CASES = [
         ":3: volumes: there is neither habitats/demo/nope nor nope on the host: add it, or mend the path",
     ),
     (
+        "a volume for the secrets",
+        "volumes:\n  - {source: ., dest: /run/secrets}",
+        ":3: a volume can't take the place of the secrets in /run/secrets: write another folder",
+    ),
+    (
+        "a volume for one secret",
+        "volumes:\n  - {source: ., dest: /run/x/../secrets/T}",
+        ":3: a volume can't take the place of the secrets in /run/secrets: write another folder",
+    ),
+    (
         "a missing test",
         "tests:\n  - tests/nope.sh",
         f":3: tests: there is neither {DEMO}/tests/nope.sh nor tests/nope.sh on the host: add it, or mend the path",

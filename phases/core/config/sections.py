@@ -11,6 +11,7 @@ from phases.core.config import access, engine_socket, git_words
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
+from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -71,6 +72,9 @@ def _volume(scope: Scope, i: int, entry: schema.Volume) -> Mount:
         raise ConfigError("a volume's dest can't begin with ~", where=scope.at(*where), remedy="write the whole path")
     if dest == "/":
         raise ConfigError("a volume can't take the place of /", where=scope.at(*where), remedy="write a folder")
+    if dest == SECRETS_FOLDER or dest.startswith(f"{SECRETS_FOLDER}/"):
+        problem = f"a volume can't take the place of the secrets in {SECRETS_FOLDER}"
+        raise ConfigError(problem, where=scope.at(*where), remedy="write another folder")
     socket = engine_socket.within(source) if present else None
     if socket and not entry.gives_root_on_the_host:
         raise ConfigError(
