@@ -87,15 +87,15 @@ def start(project: Project, name: str, terminal: Terminal) -> int:
     container = project.maker.make(enter)
     try:
         deliver(project.engine, container.id, secrets, habitat.user)
-        _await_init(project, habitat, container)
+        _await_init(project, habitat, container, secrets)
         own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         code = _run_command(project, habitat, container, terminal, secrets)
         own = 0
-        if ended_under(project.engine, container.id, code) and (ended := _ended(project, habitat, container)):
+        if ended_under(project.engine, container.id, code) and (ended := _ended(project, habitat, container, secrets)):
             raise ended
     except EngineError as error:
         own = 0
-        raise _ended(project, habitat, container) or error from error
+        raise _ended(project, habitat, container, secrets) or error from error
     finally:
         if project.open_ends.pop(name, None):
             leave(container)
@@ -199,13 +199,13 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
     return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
-def _await_init(project: Project, habitat: Habitat, container: Container) -> None:
+def _await_init(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> None:
     """Give the init its startup_delay, and notice when it ends instead."""
     until = time.monotonic() + habitat.entry.startup_delay
     if habitat.entry.startup_delay:
         project.bus.emit(events.Notice(habitat.name, f"giving its init {habitat.entry.startup_delay:g}s"))
     while True:
-        if ended := _ended(project, habitat, container):
+        if ended := _ended(project, habitat, container, secrets):
             raise ended
         left = until - time.monotonic()
         if left <= 0:
@@ -213,13 +213,16 @@ def _await_init(project: Project, habitat: Habitat, container: Container) -> Non
         time.sleep(min(left, 0.2))
 
 
-def _ended(project: Project, habitat: Habitat, container: Container) -> StartError | None:
-    """What to say when the main process of the container has ended; None while it runs."""
+def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> StartError | None:
+    """What to say when the main process of the container has ended; None while it runs.
+
+    That is root's, and so may have printed what only USER was given.
+    """
     now = project.engine.container(container.id)
     if now and now.running:
         return None
     try:
-        output = project.engine.logs(container.id, 20)
+        said = "\n".join(project.engine.logs(container.id, 20))
     except (NotFound, Conflict):  # gone, or going
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
@@ -227,7 +230,7 @@ def _ended(project: Project, habitat: Habitat, container: Container) -> StartErr
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=output,
+        output=Mask(value.data for value in secrets).text(said).splitlines(),
     )
 
 

@@ -368,6 +368,15 @@ def test_a_secret_of_builds_is_not_given_to_the_running_habitat(tmp_path: Path) 
     assert not any(command.stdin for command in site.engine.commands)
 
 
+def test_what_an_init_printed_is_masked_too(tmp_path: Path) -> None:
+    """Root's main process can read what only USER was given."""
+    secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]"
+    site = made(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
+    with pytest.raises(StartError) as caught:
+        start(site)
+    assert caught.value.output == ("has ***",)
+
+
 def test_a_screen_shows_stars(tmp_path: Path) -> None:
     terminal = FakeTerminal(interactive=True)
     assert start(with_secret(tmp_path, "echo s3cret-word"), terminal) == 0
