@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
+from collections import defaultdict
 from typing import TYPE_CHECKING
-from urllib.parse import quote_from_bytes
+from urllib.parse import quote_from_bytes, quote_plus
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -15,6 +17,14 @@ _STARS = b"***"
 # A line of a secret that is shorter tells nothing, and would make stars of half the output: `{`, say.
 _SHORTEST_LINE = 4
 _SHORTEST_BASE64 = 8
+
+# base64 is printed in lines of 76 signs, by some in shorter ones. An expression for more would be slow.
+_SHORTEST_WRAP, _LONGEST_WRAPPED = 60, 4096
+_BREAK = b"(?:\r?\n)?"
+_BREAKS = b"\r\n"
+
+# What is left as it is in a URL: by the strictest, in a path, by JavaScript.
+_UNQUOTED = ("", "/", "!'()*")
 
 
 class Mask:
@@ -26,8 +36,16 @@ class Mask:
 
     def __init__(self, secrets: Iterable[bytes], *, keep_width: bool = False) -> None:
         """keep_width: as many stars as the secret has bytes, for a screen that is drawn on."""
-        self._forms = sorted({form for secret in secrets for form in _forms(secret)}, key=len, reverse=True)
-        self._pattern = re.compile(b"|".join(map(re.escape, self._forms))) if self._forms else None
+        found = list(secrets)
+        encoded = {form for secret in found for form in _in_base64(secret.strip())}
+        self._wrapped = {form for form in encoded if len(form) <= _LONGEST_WRAPPED}
+        # In one order, or an expression would be compiled anew for each command.
+        forms = sorted(encoded.union(*map(_forms, found)), key=lambda form: (-len(form), form))
+        self._pattern = re.compile(b"|".join(map(self._expression, forms))) if forms else None
+        self._longest = max(map(self._most, forms), default=0)
+        self._by_first: dict[int, list[bytes]] = defaultdict(list)
+        for form in forms:
+            self._by_first[form[0]].append(form)
         self._keep_width = keep_width
         self._held = b""
 
@@ -61,35 +79,64 @@ class Mask:
             return data
         return self._pattern.sub(lambda found: b"*" * len(found[0]) if self._keep_width else _STARS, data)
 
+    def _expression(self, form: bytes) -> bytes:
+        if form not in self._wrapped:
+            return re.escape(form)
+        return _BREAK.join(re.escape(form[i : i + 1]) for i in range(len(form)))
+
+    def _most(self, form: bytes) -> int:
+        """How many bytes a form takes, with all its line breaks."""
+        return len(form) + (2 * (len(form) // _SHORTEST_WRAP + 1) if form in self._wrapped else 0)
+
     def _open_end(self, data: bytes) -> int:
         """Where the longest end of `data` begins that may become a secret, behind all that are whole."""
         assert self._pattern
         begin = last = 0
         for found in self._pattern.finditer(data):
             begin, last = found.span()
-        longest = len(self._forms[0]) - 1
         start: int
-        for start in (begin, *range(max(last, len(data) - longest), len(data))):
-            end = data[start:]
-            if any(len(form) > len(end) and form.startswith(end) for form in self._forms):
+        for start in (begin, *range(max(last, len(data) - self._longest + 1), len(data))):
+            if self._may_become(data, start):
                 return start
         return len(data)
 
+    def _may_become(self, data: bytes, start: int) -> bool:
+        """Whether `data` ends, from `start` on, with the beginning of a secret."""
+        forms = self._by_first.get(data[start]) if start < len(data) else None
+        if not forms:
+            return False
+        end = data[start:]
+        bare = end.translate(None, _BREAKS)
+        for form in forms:
+            met = bare if form in self._wrapped else end
+            if len(form) > len(met) and form.startswith(met):
+                return True
+        return False
+
 
 def _forms(secret: bytes) -> Iterable[bytes]:
-    """A secret as it may be met: as it is, line by line, in a URL, in base64."""
+    """A secret as it may be met: as it is, line by line, from a terminal, in a URL, in JSON."""
     bare = secret.strip()
     if not bare:
         return
-    lines = [line.strip() for line in bare.splitlines()]
     yield bare
-    yield from (line for line in lines if len(line) >= _SHORTEST_LINE)
-    yield quote_from_bytes(bare, safe="").encode()
-    yield from (form for form in _in_base64(bare) if len(form) >= _SHORTEST_BASE64)
+    yield re.sub(b"\r?\n", b"\r\n", bare)
+    yield from (line for row in bare.splitlines() if len(line := row.strip()) >= _SHORTEST_LINE)
+    for quoted in (*(quote_from_bytes(bare, safe=signs) for signs in _UNQUOTED), quote_plus(bare)):
+        yield quoted.encode()
+        yield re.sub("%..", lambda found: found[0].lower(), quoted).encode()
+    text = bare.decode(errors="surrogateescape")
+    for is_ascii in (False, True):
+        yield json.dumps(text, ensure_ascii=is_ascii)[1:-1].encode(errors="surrogateescape")
 
 
 def _in_base64(secret: bytes) -> Iterable[bytes]:
-    """What base64 makes of it wherever it begins, as `user:token` has it: the signs that are its alone."""
+    """What base64 makes of it wherever it begins, as `user:token` has it: the signs that are its alone.
+    In a URL two of the signs are others.
+    """
     for before in range(3):
         whole = secret[-before % 3 :]
-        yield base64.b64encode(whole[: len(whole) // 3 * 3])
+        whole = whole[: len(whole) // 3 * 3]
+        for encode in (base64.b64encode, base64.urlsafe_b64encode):
+            if len(form := encode(whole)) >= _SHORTEST_BASE64:
+                yield form

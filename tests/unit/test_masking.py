@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
 from itertools import pairwise
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 import pytest
 from hypothesis import given
@@ -41,6 +42,44 @@ def test_base64_hides_it_wherever_it_begins(user: str) -> None:
     shown = through(Mask([secret]), base64.b64encode(user.encode() + secret))
     assert b"***" in shown
     assert len(shown.replace(b"***", b"")) <= 8 + len(base64.b64encode(user.encode()))
+
+
+@pytest.mark.parametrize("width", [64, 76])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_base64_that_is_printed_in_lines_is_hidden_however_it_is_cut(width: int, end: bytes) -> None:
+    """As `base64` prints all that is longer than 57 bytes, which some tokens are."""
+    secret = b"pat_" + bytes(range(48, 123)) + b"0123456789"
+    printed = base64.b64encode(b"me:" + secret)
+    lines = end.join(printed[begin : begin + width] for begin in range(0, len(printed), width))
+    whole = through(Mask([secret]), lines)
+    assert whole.startswith(b"bWU6***")
+    assert len(whole) < 12
+    for cut in range(len(lines)):
+        assert through(Mask([secret]), lines[:cut], lines[cut:]) == whole
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        quote('p(a)/s s"\\é'),
+        quote('p(a)/s s"\\é', safe="!'()*"),
+        quote('p(a)/s s"\\é', safe="").lower(),
+        quote_plus('p(a)/s s"\\é'),
+        json.dumps('p(a)/s s"\\é')[1:-1],
+        json.dumps('p(a)/s s"\\é', ensure_ascii=False)[1:-1],
+    ],
+)
+def test_it_is_hidden_in_every_usual_quoting(form: str) -> None:
+    assert through(Mask(['p(a)/s s"\\é'.encode()]), b"<" + form.encode() + b">") == b"<***>"
+
+
+def test_base64_for_urls_is_hidden() -> None:
+    secret = b"~~~???>>>"
+    assert through(Mask([secret]), base64.urlsafe_b64encode(secret)) == b"***"
+
+
+def test_a_terminals_ends_of_lines_hide_nothing_of_it() -> None:
+    assert through(Mask([b"abc\ndef\n"]), b"abc\r\ndef\r\n") == b"***\r\n"
 
 
 def test_each_line_of_a_secret_is_hidden_but_for_what_tells_nothing() -> None:
