@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from phases.protocol import SECRETS_FOLDER, Put, Run, folder, secrets_slice
 
@@ -28,7 +28,7 @@ _CLONE = r"""
 url=$1 path=$2 branch=$3 ref=$4 depth=$5 host=$6
 command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
 if [ -n "$host" ]; then
-    helper='!token() { test "$1" = get && echo "username=$GIT_USER" && echo "password=$(cat "$GIT_TOKEN")"; }; token'
+    helper='!token() { test "$1" = get && printf "%s\n" "username=$GIT_USER" "password=$(cat "$GIT_TOKEN")"; }; token'
     git() { command git -c credential.helper= -c "credential.$host.helper=$helper" "$@"; }
 fi
 case $path in "~"*) path=$HOME${path#"~"} ;; esac
@@ -123,5 +123,5 @@ def _host(repo: RepoClone) -> str:
 def _credential(repo: RepoClone) -> dict[str, str]:
     if not repo.token:
         return {}
-    user = urlsplit(repo.url).username or _LOGIN
+    user = unquote(urlsplit(repo.url).username or _LOGIN)
     return {"GIT_USER": user, "GIT_TOKEN": f"{SECRETS_FOLDER}/{repo.token}"}

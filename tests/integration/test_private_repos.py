@@ -147,6 +147,26 @@ def test_a_token_opens_its_repository_and_stays_nowhere(
     assert TOKEN not in done
 
 
+def test_user_and_token_may_hold_any_sign(
+    project: Project,
+    name: str,
+    git_image: str,
+    certificate: Path,
+    address: str,
+    shelf: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The echo of some shells makes a newline of `\\n`; a URL writes signs as %40."""
+    token = TOKEN + r"\nn\\t%s$(id)"
+    monkeypatch.setattr("test_private_repos.TOKEN", token)
+    with serving(address, certificate, shelf) as host:
+        url = host.url.replace("://", "://me%40corp.org@")  # type: ignore[attr-defined]
+        by_https(project, name, git_image, certificate, f"{url}/private.git")
+        done = project.doit(f"repos:{name}", env={"GITHUB": token})
+        assert done.code == 0, done.out
+    assert set(host.heard) == {f"me@corp.org:{token}"}
+
+
 def test_another_token_clones_nothing_again(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:

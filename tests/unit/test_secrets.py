@@ -274,6 +274,7 @@ def test_access_that_cannot_work_is_refused(tmp_path: Path, text: str, why: str)
     [
         ("https://h.org/x", "https://h.org", "x-access-token"),
         ("https://me@h.org:8443/x", "https://h.org:8443", "me"),
+        ("https://me%40corp.org@h.org/x", "https://h.org", "me@corp.org"),
     ],
 )
 def test_a_token_is_for_the_urls_host_alone(tmp_path: Path, url: str, host: str, user: str) -> None:
