@@ -133,7 +133,7 @@ class _Bench:
                 for name, (template, origin) in configure.env.items():
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
             if self._lender:
-                self._agent = AgentRelay(self._lender.origin)
+                self._agent = AgentRelay(self.work.log.parent, self._lender.origin)
             self._container = BuildContainer(self.work, self.image.id, env, self._agent.bind if self._agent else None)
         return self._container
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from phases.core import events, slices, snapshots
+from phases.core import events, slices, snapshots, ssh_agent
 from phases.core.build import carry_out
 from phases.core.closing import Maker
 from phases.core.config import loader
@@ -188,6 +188,7 @@ class Project:
         """Take away what a killed run left. Only who holds the habitat's lock may."""
         self._clear(name)
         slices.sweep(state_dir(self.root, name))
+        ssh_agent.sweep(state_dir(self.root, name))
         self.look_again(name)
 
     def _clear(self, name: str) -> None:

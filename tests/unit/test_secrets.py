@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from contextlib import closing
 from pathlib import Path
@@ -14,7 +15,7 @@ from phases import p07_setup, p08_repos
 from phases.core import secrets
 from phases.core.errors import ConfigError, SecretError
 from phases.core.secrets import Value, Vault
-from phases.core.ssh_agent import AgentRelay
+from phases.core.ssh_agent import AgentRelay, known_hosts
 from phases.core.trees import identity
 from phases.registry import NAMES, PHASES
 
@@ -297,7 +298,7 @@ def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch:
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with closing(AgentRelay(SOMEWHERE)) as relay:
+        with closing(AgentRelay(tmp_path, SOMEWHERE)) as relay:
             place = Path(relay.bind.source) / "socket"
             modes = [path.stat().st_mode & 0o777 for path in (place, place.parent, place.parent.parent)]
             assert modes == [0o666, 0o755, 0o700]
@@ -312,10 +313,56 @@ def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch:
     assert not place.parent.parent.exists()
 
 
-def test_without_an_agent_that_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_socket_may_be_deep_and_what_a_killed_run_left_in_its_place_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("d" * 100)
+    write(deep, "ssh-agent/lent/socket", "of a killed run")
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        with closing(AgentRelay(deep, SOMEWHERE)) as relay:
+            assert (Path(relay.bind.source) / "socket").is_socket()
+    assert list(deep.iterdir()) == []
+
+
+def test_a_place_without_room_for_a_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(tmp_path / "agent"))
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
+        with pytest.raises(SecretError, match=r"there can be no socket in .*/absent \(No such file or directory\)"):
+            AgentRelay(tmp_path / "absent", SOMEWHERE)
+
+
+def test_the_next_run_removes_the_socket_of_a_killed_one(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    write(tmp_path, ".stamps/demo/ssh-agent/lent/socket")
+    site.build("base")
+    assert not (tmp_path / ".stamps/demo/ssh-agent").exists()
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [
+        ("/dev/zero", "Not a regular file"),
+        ("pipe", "Not a regular file"),
+        (".", "Is a directory"),
+        ("absent", "No such file or directory"),
+        ("large", "larger than 10 MB"),
+    ],
+)
+def test_host_keys_that_are_no_file_are_refused_at_once(tmp_path: Path, place: str, why: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(SecretError, match=rf"ssh_agent: .* can't be read \({why}\): write the host's key into it"):
+        known_hosts(tmp_path / place, SOMEWHERE)
+
+
+def test_without_an_agent_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with pytest.raises(SecretError, match="no SSH agent runs on the host: start one and add your key"):
-        AgentRelay(SOMEWHERE)
+        AgentRelay(tmp_path, SOMEWHERE)
 
 
 def test_secrets_can_be_for_every_phase_that_runs_commands_of_a_person() -> None:
