@@ -147,8 +147,9 @@ class EntryPoint:
 class Habitat:
     """One habitat, its three layers coalesced and validated.
 
-    folder: habitats/NAME on the host; timeouts: phase name to seconds; base_id: the id of the base
-    image on the engine, None while it isn't there.
+    folder: habitats/NAME on the host; secret_files: that any layer names, also for a secret that a later
+    one replaces; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
+    while it isn't there.
     """
 
     name: str
@@ -161,6 +162,7 @@ class Habitat:
     files: tuple[FileCopy, ...] = ()
     volumes: tuple[Mount, ...] = ()
     secrets: tuple[Secret, ...] = ()
+    secret_files: tuple[Path, ...] = ()
     setup: tuple[Command, ...] = ()
     repos: tuple[RepoClone, ...] = ()
     required: tuple[tuple[str, Origin], ...] = ()
@@ -231,7 +233,7 @@ class Habitat:
 
     def _copied(self, root: Path, ignore: Ignore) -> tuple[Item, ...]:
         """A tree that goes into an image, and so without the files that hold secrets."""
-        secret = trees.naming(root, (secret.file for secret in self.secrets if secret.file))
+        secret = trees.naming(root, self.secret_files)
         return tuple(trees.walk(root, ignore.and_(secret)))
 
     def secrets_of(self, phase: str) -> tuple[Secret, ...]:

@@ -210,6 +210,16 @@ def test_a_file_that_holds_a_secret_is_never_copied(tmp_path: Path, place: str) 
     assert (tmp_path / place).exists()
 
 
+def test_a_file_of_a_secret_that_a_later_layer_replaces_is_not_copied_either(tmp_path: Path) -> None:
+    write(tmp_path, "shared/token", CANARY)
+    write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")
+    text = "base_image: b\nsecrets: [{name: T, env: TOKEN, phases: [setup]}]\n"
+    habitat = load(tmp_path, text)
+    assert not [path for layer in habitat.layers for path in identity(habitat.layer_tree(layer)) if path == "token"]
+    with pytest.raises(ConfigError, match="files: shared/token holds a secret, and would be in the image"):
+        load(tmp_path, f"{text}files: [{{source: shared/token, dest: /t}}]")
+
+
 # What a config may say
 
 

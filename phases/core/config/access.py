@@ -23,9 +23,14 @@ _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 
-def secrets(scope: Scope, entries: Iterable[schema.Secret]) -> tuple[Secret, ...]:
+def named_secrets(scope: Scope, entries: Iterable[schema.Secret]) -> tuple[Secret, ...]:
+    """Those of all layers."""
+    return tuple(_secret(scope, i, entry) for i, entry in enumerate(entries))
+
+
+def secrets(named: Iterable[Secret]) -> tuple[Secret, ...]:
     """A later layer's secret of the same name takes the place of an earlier one's."""
-    return tuple({entry.name: _secret(scope, i, entry) for i, entry in enumerate(entries)}.values())
+    return tuple({secret.name: secret for secret in named}.values())
 
 
 def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:

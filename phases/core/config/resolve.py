@@ -46,7 +46,9 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     _check_variables(scope)
     # Where each layer goes is one of the variables.
     scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
-    secrets = access.secrets(scope, config.secrets)
+    named = access.named_secrets(scope, config.secrets)
+    secrets = access.secrets(named)
+    secret_files = tuple(secret.file for secret in named if secret.file)
     return Habitat(
         name=name,
         folder=layers[-1].folder,
@@ -55,9 +57,10 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        files=sections.files(scope, config.files, secrets),
+        files=sections.files(scope, config.files, secret_files),
         volumes=tuple(sections.volumes(scope, config.volumes)),
         secrets=secrets,
+        secret_files=secret_files,
         setup=tuple(sections.setup(scope, config.setup)),
         repos=sections.repos(scope, config.repos, secrets),
         required=tuple(sections.required(scope, config.verify_fs.required_files)),

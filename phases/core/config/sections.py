@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from phases.core.model import Secret
 
 
-def files(scope: Scope, entries: Iterable[schema.File], secrets: Iterable[Secret]) -> tuple[FileCopy, ...]:
-    return tuple(_file(scope, i, entry, secrets) for i, entry in enumerate(entries))
+def files(scope: Scope, entries: Iterable[schema.File], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+    return tuple(_file(scope, i, entry, secret_files) for i, entry in enumerate(entries))
 
 
-def _file(scope: Scope, i: int, entry: schema.File, secrets: Iterable[Secret]) -> FileCopy:
+def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]) -> FileCopy:
     if entry.mode and not re.fullmatch(r"[0-7]{3,4}", entry.mode):
         raise ConfigError(
             f"mode {entry.mode!r} is not octal", where=scope.at("files", i, "mode"), remedy="write it like 0644"
         )
     source, shown, _ = scope.outside(entry.source, "files", i, "source")
-    if any(secret.file and secret.file.resolve() == source.resolve() for secret in secrets):
+    if any(file.resolve() == source.resolve() for file in secret_files):
         raise ConfigError(
             f"files: {shown} holds a secret, and would be in the image",
             where=scope.at("files", i, "source"),
