@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 _PATIENCE = 60
 _LARGEST = 1 << 20
 
+# Bytes that Linux gives `NAME=value`, but for the sign between and the NUL at the end.
+_LARGEST_VARIABLE = (128 << 10) - 2
+
 # $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image, or be a
 # folder of the host: the mount that counts is the last one there, since a volume at /var/run/secrets
 # lies over the tmpfs where /var/run leads to /run. What an earlier user was given is replaced whole,
@@ -100,7 +103,7 @@ class Vault:
             if secret.optional:
                 return None
             raise missing(why, f"{remedy}; or say `optional: true`")
-        if flaw := _flaw(data, is_text=bool(secret.variable)):
+        if flaw := _flaw(data, secret.variable):
             raise missing(flaw, "see where it comes from")
         return data
 
@@ -118,18 +121,22 @@ class Vault:
         return done.stdout.removesuffix(b"\n"), ""
 
 
-def _flaw(data: bytes, *, is_text: bool) -> str:
-    """What is wrong with a value; is_text: a variable is to hold it."""
+def _flaw(data: bytes, variable: str) -> str:
+    """What is wrong with a value; variable: that is to hold it, as text."""
     if not data:
         return "is empty"
     if len(data) > _LARGEST:
         return "is larger than 1 MB"
-    if is_text and b"\0" in data:
+    if not variable:
+        return ""
+    if b"\0" in data:
         return "has a NUL byte in it"
+    if len(variable) + len(data) > _LARGEST_VARIABLE:
+        return "is larger than 128 KB, which is too much for a variable"
     try:
         data.decode()
     except UnicodeDecodeError:
-        return "is not UTF-8 text, as a variable must be" if is_text else ""
+        return "is not UTF-8 text, as a variable must be"
     return ""
 
 
