@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 _PATIENCE = 60
 _LARGEST = 1 << 20
 
-# Bytes that Linux gives `NAME=value`, but for the sign between and the NUL at the end.
-_LARGEST_VARIABLE = (128 << 10) - 2
+# Bytes of one variable with its name that Linux gives a program, the closing NUL apart.
+_ARGUMENT = 131_071
 
 # $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image, or be a
 # folder of the host: the mount that counts is the last one there, since a volume at /var/run/secrets
@@ -123,21 +123,23 @@ class Vault:
 
 def _flaw(data: bytes, variable: str) -> str:
     """What is wrong with a value; variable: that is to hold it, as text."""
-    if not data:
-        return "is empty"
-    if len(data) > _LARGEST:
-        return "is larger than 1 MB"
-    if not variable:
-        return ""
-    if b"\0" in data:
-        return "has a NUL byte in it"
-    if len(variable) + len(data) > _LARGEST_VARIABLE:
-        return "is larger than 128 KB, which is too much for a variable"
+    flaws = {
+        "is empty": not data,
+        "is larger than 1 MB": len(data) > _LARGEST,
+        "has a NUL byte in it": variable and b"\0" in data,
+        "is larger than 128 KB, which is too much for a variable": variable
+        and len(variable + "=") + len(data) > _ARGUMENT,
+        "is not UTF-8 text, as a variable must be": variable and not _is_text(data),
+    }
+    return next((flaw for flaw, found in flaws.items() if found), "")
+
+
+def _is_text(data: bytes) -> bool:
     try:
         data.decode()
     except UnicodeDecodeError:
-        return "is not UTF-8 text, as a variable must be"
-    return ""
+        return False
+    return True
 
 
 def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
