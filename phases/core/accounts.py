@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phases.core.errors import Origin
+
+# Of a user or group: others wrote those files, and not every digit makes a number.
+_NUMBER = re.compile(r"[0-9]{1,10}")
 
 NO_USER = "make it in an earlier phase, or name another"
 
@@ -24,12 +28,12 @@ class Accounts:
     @cached_property
     def _users(self) -> dict[str, list[str]]:
         rows = [line.split(":") for line in self._read("/etc/passwd").decode(errors="replace").splitlines()]
-        return {row[0]: row for row in rows if len(row) > 5 and row[2].isdigit() and row[3].isdigit()}
+        return {row[0]: row for row in rows if len(row) > 5 and _NUMBER.fullmatch(row[2]) and _NUMBER.fullmatch(row[3])}
 
     @cached_property
     def _groups(self) -> dict[str, str]:
         rows = [line.split(":") for line in self._read("/etc/group").decode(errors="replace").splitlines()]
-        return {row[0]: row[2] for row in rows if len(row) > 2 and row[2].isdigit()}
+        return {row[0]: row[2] for row in rows if len(row) > 2 and _NUMBER.fullmatch(row[2])}
 
     def __contains__(self, name: str) -> bool:
         return name == "root" or name.isdigit() or name in self._users

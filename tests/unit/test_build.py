@@ -16,6 +16,7 @@ from fake_files import Files, Node
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import build_container, events
+from phases.core.accounts import Accounts
 from phases.core.build import PROFILE, carry_out
 from phases.core.build_container import IDLE
 from phases.core.config.variables import DEFAULT_PATH
@@ -671,3 +672,11 @@ def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
         bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
     assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: mend it")
     assert bench.engine.called("commit") == []
+
+
+@pytest.mark.parametrize("number", ["²", "9" * 5000])
+def test_a_users_number_that_is_none_is_no_user(number: str) -> None:
+    """A command of the image may have written its passwd."""
+    accounts = Accounts(lambda _: f"ada:x:{number}:7::/home/ada:/bin/sh\n".encode())
+    with pytest.raises(ConfigError, match="there is no user 'ada' in the image"):
+        accounts.ids("ada", SOMEWHERE)
