@@ -22,7 +22,18 @@ from fake_files import Files
 from fake_shell import Shell, Sleeping
 
 from phases.core import secrets
-from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Stat, Tmpfs
+from phases.core.engine import (
+    LARGEST_FILE,
+    UNCONFINED,
+    Bind,
+    Confinement,
+    Container,
+    Exec,
+    Image,
+    ImageConfig,
+    Stat,
+    Tmpfs,
+)
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -457,6 +468,8 @@ class FakeEngine:
     def get(self, container: str, path: str) -> bytes | None:
         found = self._find(container)
         node = found.files.find(path) if found else None
+        if node and len(node.content) > LARGEST_FILE:
+            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
         return node.content if node and node.kind == "file" else None
 
     def stat(self, container: str, path: str) -> Stat | None:

@@ -22,11 +22,22 @@ from docker.utils import decode_json_header, parse_repository_tag
 from docker.utils.socket import STDERR, frames_iter
 
 from phases.core import docker_command
-from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Stat, Tmpfs
+from phases.core.engine import (
+    LARGEST_FILE,
+    UNCONFINED,
+    Bind,
+    Confinement,
+    Container,
+    Exec,
+    Image,
+    ImageConfig,
+    Stat,
+    Tmpfs,
+)
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from docker.api import APIClient
 
@@ -397,7 +408,7 @@ class DockerEngine:
         try:
             with _translated(f"reading {path!a}"):
                 chunks, stat = self._api.get_archive(container, cast("str", os.fsencode(path)))
-                data = b"".join(chunks)
+                data = _whole(chunks, path)
         except EngineError as error:
             if _nothing_there(error):
                 return None
@@ -471,6 +482,15 @@ def _attached(sock: Any) -> Iterator[Any]:
     finally:
         sock._response.close()  # noqa: SLF001
         sock.close()
+
+
+def _whole(chunks: Iterable[bytes], path: str) -> bytes:
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > LARGEST_FILE:
+            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+    return bytes(data)
 
 
 def _nothing_there(error: EngineError) -> bool:

@@ -89,6 +89,9 @@ class Confinement:
 
 UNCONFINED = Confinement()
 
+#: Bytes of a file, or of what a link in its place leads to, that `get` takes: far above any passwd.
+LARGEST_FILE = 16 << 20
+
 
 @dataclass(frozen=True)
 class Stat:
@@ -220,7 +223,9 @@ class Engine(Protocol):
         """
 
     def get(self, container: str, path: str) -> bytes | None:
-        """The content of a file, links followed; None where there is none."""
+        """The content of a file, links followed; None where there is none. EngineError where it has more
+        than LARGEST_FILE bytes: whoever wrote it is not to fill our memory.
+        """
 
     def stat(self, container: str, path: str) -> Stat | None:
         """One path, the last component not followed if it is a link."""

@@ -18,7 +18,7 @@ from conftest import PREFIX
 from fake_engine import FakeEngine
 
 from phases.core import docker_engine
-from phases.core.engine import Bind, Stat
+from phases.core.engine import LARGEST_FILE, Bind, Stat
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -289,6 +289,13 @@ def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
     assert lines
     container = lab.engine.create(made, f"{lab.names}-built", IDLE)
     assert lab.engine.get(container, "/greeting") == b"hello"
+
+
+def test_a_file_that_would_fill_our_memory_is_refused(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
+    with pytest.raises(EngineError, match="reading '/etc/passwd': it is larger than 16 MB"):
+        lab.engine.get(container, "/etc/passwd")
 
 
 def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
