@@ -327,6 +327,26 @@ def test_a_socket_with_an_engines_name_is_one_wherever_it_is(tmp_path: Path, nam
             load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {folder}/{name}, dest: /v}}\n")
 
 
+def test_a_hard_link_to_the_engines_socket_is_the_socket(tmp_path: Path, engine_socket: Path) -> None:
+    other = engine_socket.parent / "other"
+    other.mkdir()
+    (other / "plain").hardlink_to(engine_socket)
+    with pytest.raises(ConfigError, match="gives_root_on_the_host"):
+        load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {other}/plain, dest: /v}}\n")
+
+
+def test_the_engine_of_every_docker_context_is_known(
+    tmp_path: Path, engine_socket: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    described = json.dumps({"Name": "mine", "Endpoints": {"docker": {"Host": f"unix://{engine_socket}"}}})
+    write(tmp_path, "contexts/meta/aa/meta.json", "[]")
+    write(tmp_path, "contexts/meta/bb/meta.json", described)
+    with pytest.raises(ConfigError, match="gives_root_on_the_host"):
+        load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {engine_socket.parent}, dest: /v}}\n")
+
+
 def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
     site = made(
         tmp_path,

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phases.core import files
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _USUAL = (
     "/run/docker.sock",
@@ -13,6 +21,9 @@ _USUAL = (
     "/run/crio/crio.sock",
     "/run/podman/podman.sock",
 )
+# Bytes of a context's description.
+_LARGEST = 1 << 20
+
 _NAMES = {"docker.sock", "podman.sock", "containerd.sock", "crio.sock"}
 
 
@@ -21,16 +32,33 @@ def within(source: Path) -> Path | None:
     place = source.resolve()
     if place.name in _NAMES and _is_socket(place):
         return place
-    return next((socket for socket in _known() if socket.is_relative_to(place)), None)
+    return next((socket for socket in _known() if socket.is_relative_to(place) or _is_same(socket, place)), None)
 
 
 def _known() -> list[Path]:
     """The sockets of engines on this machine, links resolved."""
-    scheme, _, chosen = os.environ.get("DOCKER_HOST", "").partition("://")
-    own = (chosen,) if scheme == "unix" else ()
+    hosts = (os.environ.get("DOCKER_HOST", ""), *_hosts_of_contexts())
+    own = (host.removeprefix("unix://") for host in hosts if host.startswith("unix://"))
     user = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     paths = (Path(text) for text in (*own, *_USUAL, f"{user}/docker.sock", f"{user}/podman/podman.sock"))
     return [path.resolve() for path in paths if _is_socket(path)]
+
+
+def _hosts_of_contexts() -> Iterator[str]:
+    """Where the docker command has engines to choose from."""
+    config = Path(os.path.expanduser(os.environ.get("DOCKER_CONFIG") or "~/.docker"))  # noqa: PTH111 (raises nothing)
+    for path in config.glob("contexts/meta/*/meta.json"):
+        # What can't be read leads the docker command nowhere either.
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            yield str(json.loads(files.read(path, _LARGEST) or b"")["Endpoints"]["docker"]["Host"])
+
+
+def _is_same(socket: Path, place: Path) -> bool:
+    """Whether it is the same by another name, as a hard link is."""
+    try:
+        return socket.samefile(place)
+    except OSError:
+        return False
 
 
 def _is_socket(path: Path) -> bool:
