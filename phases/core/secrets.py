@@ -156,7 +156,10 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
         )
         if code:
             why = b"".join(said).decode(errors="replace").strip()
-            raise EngineError(f"secret {value.name} could not be given to the container ({why})")
+            raise EngineError(
+                f"secret {value.name} could not be given to the container ({why})",
+                remedy=f"see that no volume lies over {SECRETS_FOLDER}, and that the image's programs are whole",
+            )
 
 
 def variables(values: Iterable[Value]) -> dict[str, str]:

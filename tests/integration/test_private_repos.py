@@ -167,6 +167,23 @@ def test_user_and_token_may_hold_any_sign(
     assert set(host.heard) == {f"me@corp.org:{token}"}
 
 
+def test_gits_own_traces_show_no_token(
+    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+) -> None:
+    with serving(address, certificate, shelf) as host:
+        by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
+        config = project.root / "habitats" / name / "config.yaml"
+        traces = "GIT_TRACE=1, GIT_TRACE_CURL=1, GIT_CURL_VERBOSE=1, GIT_TRACE_REDACT=0, "
+        config.write_text(config.read_text().replace("env: [", f"debug: true\nenv: [{traces}"))
+        done = project.doit(f"repos:{name}", env={"GITHUB": TOKEN})
+    assert done.code == 0, done.out
+    assert "Authorization: Basic" in done, "unredacted"
+    whole = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
+    for form in (TOKEN, whole, whole[20:40]):
+        assert form not in done
+        assert hits(project, name, form, tmp_path) == []
+
+
 def test_another_token_clones_nothing_again(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:
