@@ -89,24 +89,27 @@ class Mask:
         return len(form) + (2 * (len(form) // _SHORTEST_WRAP + 1) if form in self._wrapped else 0)
 
     def _open_end(self, data: bytes) -> int:
-        """Where the longest end of `data` begins that may become a secret, behind all that are whole."""
+        """Where in `data` the first secret may begin that isn't whole yet. What is whole before that stays
+        as it is found; one secret may be a part of another.
+        """
         assert self._pattern
-        begin = last = 0
-        for found in self._pattern.finditer(data):
-            begin, last = found.span()
-        start: int
-        for start in (begin, *range(max(last, len(data) - self._longest + 1), len(data))):
-            if self._may_become(data, start):
-                return start
+        begin, near = 0, len(data) - self._longest + 1
+        for last, following in [*(found.span() for found in self._pattern.finditer(data)), (len(data) - 1, 0)]:
+            for start in range(max(begin, near), last + 1):
+                if self._may_become(data, start):
+                    return start
+            begin = following
         return len(data)
 
     def _may_become(self, data: bytes, start: int) -> bool:
         """Whether `data` ends, from `start` on, with the beginning of a secret."""
-        forms = self._by_first.get(data[start]) if start < len(data) else None
+        forms = self._by_first.get(data[start])
         if not forms:
             return False
         end = data[start:]
         bare = end.translate(None, _BREAKS)
+        if len(bare) < _SHORTEST_LINE:
+            bare = end  # or each line that ends as a secret begins would wait for the next
         for form in forms:
             met = bare if form in self._wrapped else end
             if len(form) > len(met) and form.startswith(met):
