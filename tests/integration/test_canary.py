@@ -60,7 +60,7 @@ CONFIG = """
 
 DOCKERFILE = """
     FROM {base}
-    RUN --mount=type=secret,id=CANARY cat /run/secrets/CANARY && echo built >/etc/from-dockerfile
+    RUN --mount=type=secret,id=CANARY echo {name} sees; cat /run/secrets/CANARY && echo built >/etc/from-dockerfile
 """
 
 
@@ -73,7 +73,7 @@ class Nest:
         self.name = fresh_name()
         folder = f"habitats/{self.name}"
         self.project.habitat(self.name, CONFIG.format(name=self.name, more=more, command=command))
-        self.project.write(f"{folder}/Dockerfile", DOCKERFILE.format(base=base))
+        self.project.write(f"{folder}/Dockerfile", DOCKERFILE.format(base=base, name=self.name))
         self.project.write(f"{folder}/tests/sees-it.sh", '#!/bin/sh\ncat /run/secrets/CANARY; test "$CANARY"\n', 0o755)
         self.project.write(f"{folder}/tools/install-tools.sh", "#!/bin/sh\ncat /run/secrets/CANARY\n", 0o755)
         # The host's own copies, which are no business of a build's.
@@ -165,9 +165,15 @@ def test_after_success_the_canary_is_nowhere(nest: Nest, summary: list[str]) -> 
     assert done.code == 0, done.out
     assert done.out.splitlines()[-5:-1] != []
     assert "*** ***" in done, "the command of the habitat saw all of them"
+    assert f"{nest.name} sees" in done, "or docker had the Dockerfile's layer, and printed nothing"
     assert {"sees-it"} <= {p.stem for p in (nest.project.root / "habitats").rglob("*.sh")}
     logs = {log.name: log.read_text().count("***") for log in nest.project.root.rglob("*.log")}
-    assert {name for name, count in logs.items() if count} >= {"7-setup.log", "9-tools.log", "11-test.log"}, logs
+    assert {name for name, count in logs.items() if count} >= {
+        "0-dockerfile.log",
+        "7-setup.log",
+        "9-tools.log",
+        "11-test.log",
+    }, logs
     layers, others, found = nest.hits(done.out)
     assert found == []
     summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
