@@ -30,6 +30,17 @@ def sample() -> str:
     return found[1]
 
 
+def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
+    _, recipe = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    folder = tmp_path / "habitats" / "example"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
+    habitat = loader.load(tmp_path, "example", NAMES)
+    assert [repo.token for repo in habitat.repos] == ["GITHUB"]
+    assert [secret.name for secret in habitat.secrets_of("repos")] == ["GITHUB", "NPM_TOKEN"]
+    assert habitat.setup[-1].script == "echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' >~/.npmrc"
+
+
 def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
     folder = tmp_path / "habitats" / "example"
     (folder / "tests").mkdir(parents=True)
