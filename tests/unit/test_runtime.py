@@ -185,7 +185,7 @@ def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.Monke
     terminal = FakeTerminal(interactive=True, typed=b"exit 9\n")
     assert start(site, terminal) == 9
     command = site.engine.commands[-1]
-    assert (command.argv, command.user, command.env["TERM"]) == (runtime._SHELL, "agent", "xterm")
+    assert (command.argv, command.user, command.env["TERM"]) == (runtime.SHELL, "agent", "xterm")
 
 
 def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) -> None:

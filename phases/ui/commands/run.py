@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
+from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
@@ -56,6 +57,8 @@ class Run(cmd_run.Run):
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1
+        except CmdParseError as error:  # of a task's options
+            raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` shows what it knows") from error
         except InvalidCommand as error:
             if error.not_found:
                 selection.check([error.not_found], self.task_list)

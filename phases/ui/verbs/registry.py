@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.ui.verbs import start
+from phases.ui.verbs import start, stop
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (start,)
+VERBS: tuple[Verb, ...] = (start, stop)
 
 NAMES = tuple(verb.NAME for verb in VERBS)
