@@ -118,6 +118,29 @@ class Exec(Protocol):
     def close(self) -> None: ...
 
 
+class Piped(Protocol):
+    """A command in a container whose input is streamed to it, and whose outputs come apart."""
+
+    def fileno(self) -> int:
+        """To wait for with select: readable when something has arrived, at the end too."""
+
+    def read(self) -> list[tuple[bytes, bool]] | None:
+        """What has arrived, and whether it is of stderr; None at the end."""
+
+    def write(self, data: bytes) -> int:
+        """Returns how many bytes it takes now; all of them when nobody will read them any more."""
+
+    def end_input(self) -> None: ...
+
+    def send_signal(self, name: str) -> None:
+        """INT, TERM or HUP, for the command and what it has started."""
+
+    def exit_code(self) -> int:
+        """Once the end was read."""
+
+    def close(self) -> None: ...
+
+
 class Engine(Protocol):
     #: Where it is, as a person would write it.
     address: str
@@ -210,8 +233,13 @@ class Engine(Protocol):
     ) -> Exec:
         """Run a command in a terminal. size: the rows and columns that it finds there."""
 
+    def execute_piped(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Piped:
+        """Run a command with an input. Its exit code is as that of `execute`."""
+
     def running_execs(self, container: str) -> int:
-        """How many commands of `execute` and `execute_tty` still run in it, whoever started them."""
+        """How many commands of any `execute` still run in it, whoever started them."""
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar in an existing folder of the container, started or not.

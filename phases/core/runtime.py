@@ -23,7 +23,7 @@ from phases.protocol import SECRETS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from phases.core.engine import Container, Exec
+    from phases.core.engine import Container, Exec, Piped
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.core.secrets import Value
@@ -55,6 +55,13 @@ class Terminal(Protocol):
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
         """Connect the terminal to the command until it ends. mask: for what is shown."""
+
+    @property
+    def piped(self) -> bool:
+        """Whether somebody has put something else in the place of the keyboard."""
+
+    def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
+        """Pass on what is put in to the command, and what it prints to `show`, until it ends."""
 
     def write(self, data: bytes, is_err: bool) -> None:
         """Pass on what a command printed."""

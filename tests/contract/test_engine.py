@@ -400,6 +400,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "commit": lambda engine: engine.commit(ABSENT, []),
     "execute": lambda engine: engine.execute(ABSENT, ["true"]),
     "execute_tty": lambda engine: engine.execute_tty(ABSENT, ["true"], user="root", workdir="/", env={}, size=(1, 1)),
+    "execute_piped": lambda engine: engine.execute_piped(ABSENT, ["true"], user="root", workdir="/", env={}),
     "running_execs": lambda engine: engine.running_execs(ABSENT),
     "put": lambda engine: engine.put(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
@@ -690,6 +691,64 @@ def test_a_terminal_is_a_stream_until_its_command_ends(lab: Lab) -> None:
             seen += data
         assert b"exit 7" in seen
         assert process.exit_code() == 7
+
+
+class Pipe:
+    """A command with an input, as `Lab.execute` shows one without."""
+
+    def __init__(self, lab: Lab, container: str, *argv: str, **how: object) -> None:
+        wishes: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, **how}
+        self.process = lab.engine.execute_piped(container, argv, **wishes)
+
+    def give(self, data: bytes) -> None:
+        """All of it, which it takes as it comes."""
+        while data:
+            data = data[self.process.write(data) :]
+
+    def end(self) -> tuple[int, bytes, bytes]:
+        parts = {False: b"", True: b""}
+        while (chunks := self.process.read()) is not None:
+            for data, is_err in chunks:
+                parts[is_err] += data
+        self.process.close()
+        return self.process.exit_code(), parts[False], parts[True]
+
+
+def test_input_is_streamed_until_it_ends_and_output_comes_apart(lab: Lab) -> None:
+    pipe = Pipe(lab, lab.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
+    pipe.give(b"seven lines\n!")
+    pipe.process.end_input()
+    assert pipe.end() == (3, b"seven lines\n!", b"err\n")
+
+
+@pytest.mark.parametrize("argv", [("/bin/sh", "-c", "echo 12; echo x >&2"), ("echo", "12")])
+def test_the_first_line_of_a_piped_command_is_its_own(lab: Lab, argv: tuple[str, ...]) -> None:
+    pipe = Pipe(lab, lab.started(), *argv)
+    pipe.process.end_input()
+    assert pipe.end()[:2] == (0, b"12\n")
+
+
+@pytest.mark.parametrize("how", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
+def test_a_piped_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, how: dict[str, str]) -> None:
+    argv = how.get("argv", "true")
+    pipe = Pipe(lab, lab.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
+    pipe.process.end_input()
+    code, out, err = pipe.end()
+    assert code in (126, 127)
+    assert not (out + err).strip().isdigit()
+
+
+def test_a_signal_reaches_a_piped_command(lab: Lab) -> None:
+    container = lab.started()
+    pipe = Pipe(lab, container, "/bin/sh", "-c", "sleep 600")
+    until = time.monotonic() + 10
+    while not lab.engine.running_execs(container) and time.monotonic() < until:
+        time.sleep(0.1)
+    if not isinstance(lab.engine, FakeEngine):  # it has said who it is before it runs
+        assert pipe.process.read() is not None
+    pipe.process.send_signal("INT")
+    assert pipe.end() == (130, b"", b"")
+    assert lab.engine.running_execs(container) == 0
 
 
 def test_commands_that_run_are_counted(lab: Lab) -> None:

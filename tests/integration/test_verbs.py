@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Ended, Project, Running, clear, docker, fresh_name
+from terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -80,6 +84,125 @@ def flat(built: Flat) -> Flat:
 
 def lines(ended: Ended) -> list[str]:
     return ended.out.splitlines()
+
+
+# exec
+
+
+def piped(flat: Flat, verb: str, *args: str, put: bytes = b"") -> tuple[int, bytes, bytes]:
+    """Exit code and the two outputs of a `doit` that is put something in."""
+    argv = (sys.executable, "-m", "doit", flat.task(verb), *args)
+    done = subprocess.run(argv, cwd=flat.project.root, input=put, capture_output=True, timeout=60, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_commands_exit_code_and_outputs_are_doits(flat: Flat) -> None:
+    script = "id -un; pwd; cat; echo err >&2; exit 7"
+    assert piped(flat, "exec", "--", "sh", "-c", script, put=b"put in\n") == (7, b"agent\n/work\nput in\n", b"err\n")
+    assert flat.state() == "exited"
+
+
+def test_each_argument_arrives_as_it_is(flat: Flat) -> None:
+    words = ("a=b", "", "*", "x  y", "--", "-z", "$HOME", "`id`", "'", '"', "\\", "\n", "ü☃", "exec:x", "--help")
+    told = "".join(f"<{word}>" for word in words).encode()
+    assert piped(flat, "exec", "--", "printf", "<%s>", *words) == (0, told, b"")
+
+
+def test_large_and_binary_data_goes_through_whole(flat: Flat) -> None:
+    data = bytes(range(256)) * 20000
+    assert piped(flat, "exec", "--", "cat", put=data) == (0, data, b"")
+
+
+def test_what_nobody_reads_holds_nothing_up(flat: Flat) -> None:
+    assert piped(flat, "exec", "--", "true", put=b"x" * 10_000_000) == (0, b"", b"")
+
+
+def test_input_arrives_before_its_end(flat: Flat) -> None:
+    argv = (sys.executable, "-m", "doit", flat.task("exec"), "--", "sh", "-c", "read -r x; echo got $x; cat")
+    with subprocess.Popen(argv, cwd=flat.project.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"one\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == b"got one\n"
+        process.stdin.close()
+        assert process.wait(20) == 0
+
+
+def test_what_we_say_is_not_in_the_commands_output(flat: Flat) -> None:
+    with Running(flat.project, flat.task("start")) as running:
+        running.wait_for("begun\n")
+        code, out, err = piped(flat, "exec", "--", "touch", "/tmp/go")
+        assert (code, out) == (0, b"")
+        assert running.end().code == 0
+    assert err in (b"", f"• {flat.container} goes on: somebody else is in it\n".encode())
+    code, out, err = piped(flat, "exec")
+    assert (code, out) == (1, b"")
+    assert err.decode().splitlines() == [
+        f"❌ {flat.name}: there is no command to run: write it like doit exec:{flat.name} -- ls -l"
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_reaches_the_command_which_may_end_in_order(flat: Flat, number: signal.Signals) -> None:
+    script = "trap 'echo caught; exit 5' INT TERM; echo up; while :; do sleep 0.1; done"
+    with Running(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
+        running.wait_for("up\n")
+        running.process.send_signal(number)
+        ended = running.end()
+    assert ended.code == 5, ended.out
+    assert {"up", "caught"} <= set(lines(ended))
+    assert "stopped" not in ended
+    assert flat.state() == "exited"
+
+
+def test_a_second_signal_ends_a_command_that_does_not_care(flat: Flat) -> None:
+    script = "trap 'echo no' INT; echo up; while :; do sleep 0.1; done"
+    with Running(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
+        running.wait_for("up\n")
+        running.process.send_signal(signal.SIGINT)
+        running.wait_for("no\n")
+        running.process.send_signal(signal.SIGINT)
+        ended = running.end()
+    assert ended.code == 130
+    assert "Traceback" not in ended
+    assert flat.state() == "exited"
+
+
+def test_a_command_has_the_terminal_and_ctrl_c_goes_to_it(flat: Flat) -> None:
+    script = "trap 'echo caught' INT; test -t 0 && test -t 1 && echo a terminal; sleep 1000; exit 5"
+    with Terminal(flat.project, flat.task("exec"), "--", "sh", "-c", script) as terminal:
+        terminal.wait_for("a terminal\n")
+        terminal.type("\x03")
+        assert terminal.end() == 5, terminal.shown
+        assert "caught\n" in terminal.shown
+        assert "❌" not in terminal.shown
+        assert terminal.now == terminal.before
+
+
+def test_a_command_joins_who_is_there_and_only_the_last_stops_it(flat: Flat) -> None:
+    with Running(flat.project, flat.task("start")) as running:
+        running.wait_for("begun\n")
+        container = flat.state(".Id")
+        with Running(flat.project, flat.task("exec"), "--", "sh", "-c", "echo in; sleep 3; echo out") as joined:
+            joined.wait_for("in\n")
+            docker("exec", flat.container, "touch", "/tmp/go")
+            assert running.end().code == 0
+            assert flat.state() == "running"
+            ended = joined.end()
+        assert (ended.code, lines(ended)) == (0, ["in", "out"])
+    assert (flat.state(), flat.state(".Id")) == ("exited", container)
+
+
+def test_a_command_in_what_is_not_built_is_told(project: Project, name: str, busybox: str) -> None:
+    project.habitat(name, f"base_image: {busybox}\n")
+    done = project.doit(f"exec:{name}", "--", "true")
+    assert (done.code, lines(done)) == (1, [f"❌ {name}: it isn't built yet: doit start:{name} builds and starts it"])
+
+
+def test_an_empty_argument_is_no_fault_of_the_program(project: Project) -> None:
+    done = project.doit("")
+    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows them all"])
 
 
 # stop

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, load, write
+from unit_helpers import FakeTerminal, Site, load, write
 
 from phases.core import runtime
 from phases.core.build_container import IDLE
@@ -21,26 +21,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine import Container, Exec
-    from phases.core.masking import Mask
-
-
-class FakeTerminal:
-    """Keeps what is printed; a person in front of it types `typed`."""
-
-    def __init__(self, *, interactive: bool = False, typed: bytes = b"exit 0\n") -> None:
-        self.interactive = interactive
-        self.typed = typed
-        self.printed: list[tuple[bytes, bool]] = []
-        self.size = (24, 80)
-
-    def write(self, data: bytes, is_err: bool) -> None:
-        self.printed.append((data, is_err))
-
-    def hand_over(self, process: Exec, mask: Mask) -> None:
-        process.write(self.typed)
-        while data := process.read():
-            self.printed.append((mask.feed(data), False))
+    from phases.core.engine import Container
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from phases.core.errors import HabitatError
 from phases.ui import output
 from phases.ui.commands import selection
 from phases.ui.output import OutputLost
-from phases.ui.tasks import current_project
+from phases.ui.tasks import current_project, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,8 +36,8 @@ class Interrupted(KeyboardInterrupt):
 class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
-    Exit code: 0; 1 when a task failed, or what was printed was lost; 2 when others had to wait for it
-    in vain; 3 when there was no such task; 128 + n when signal n ended it.
+    Exit code: 0, or that of the command that a verb ran; 1 when a task failed, or what was printed was
+    lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
     def execute(self, params: Any, args: list[str]) -> int:
@@ -47,6 +47,7 @@ class Run(cmd_run.Run):
             with _signals():
                 code = int(super().execute(params, args))
                 current_project().close()
+                code = code or exit_code()
         except Interrupted as stop:
             return _stopped(stop.number)
         except OutputLost as error:
@@ -60,7 +61,7 @@ class Run(cmd_run.Run):
         except CmdParseError as error:  # of a task's options
             raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` shows what it knows") from error
         except InvalidCommand as error:
-            if error.not_found:
+            if error.not_found is not None:
                 selection.check([error.not_found], self.task_list)
             raise
         return code

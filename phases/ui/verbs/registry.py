@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.ui.verbs import start, stop
+from phases.ui.verbs import exec, start, stop  # noqa: A004 (a verb's name)
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (start, stop)
+VERBS: tuple[Verb, ...] = (start, exec, stop)
 
 NAMES = tuple(verb.NAME for verb in VERBS)

@@ -16,6 +16,7 @@ DESCRIPTION = "Build what has changed, and run the habitat's command"
 BUILDS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()
 WORDS = False
+PIPES = False
 
 
 def run(project: Project, name: str) -> None:

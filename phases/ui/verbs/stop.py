@@ -22,6 +22,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     },
 )
 WORDS = False
+PIPES = False
 
 
 def run(project: Project, name: str, *, force: bool = False) -> None:

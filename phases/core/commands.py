@@ -1,0 +1,65 @@
+"""Commands in a habitat that runs already, or that is brought up for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import events, snapshots
+from phases.core.errors import StartError
+from phases.core.runtime import Masked, brought_up, interactively, own_container, visiting
+from phases.core.secrets import variables
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phases.core.engine import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.core.runtime import Runner, Terminal, Visit
+
+
+def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
+    """Run a command as USER in WORKDIR, with a terminal or an input. Returns its exit code."""
+    if not argv:
+        raise StartError("there is no command to run", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
+    with visiting(project, name, as_it_is, guest=True) as visit:
+        return visit.run(argv, interactively(terminal) if terminal.interactive else piped(terminal))
+
+
+def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+    """The habitat's container, of whatever image it is while it runs, and whether it did; nothing is built."""
+    found = own_container(project, habitat.name)
+    if found and found.running:
+        return found, True
+    if project.inventory.tagged(snapshots.final_tag(habitat.name)) is None:
+        raise StartError(
+            "it isn't built yet", where=habitat.name, remedy=f"doit start:{habitat.name} builds and starts it"
+        )
+    if project.assess(habitat.name).stale:
+        text = (
+            f"{habitat.name} was built from another config than there is now: doit final:{habitat.name} builds it anew"
+        )
+        project.bus.emit(events.Notice(habitat.name, text, warning=True))
+    return brought_up(project, habitat)
+
+
+def piped(terminal: Terminal) -> Runner:
+    """Connects the command with standard input, output and error."""
+
+    def run(visit: Visit, argv: Sequence[str]) -> int:
+        process = visit.project.engine.execute_piped(
+            visit.container.id,
+            argv,
+            user=visit.habitat.user,
+            workdir=visit.habitat.workdir,
+            env=variables(visit.secrets),
+        )
+        try:
+            show = Masked(terminal, visit.secrets)
+            terminal.connect(process, show.feed)
+            show.flush()
+            return process.exit_code()
+        finally:
+            process.close()
+
+    return run
