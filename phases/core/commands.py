@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
 from phases.core.errors import StartError
-from phases.core.runtime import Masked, brought_up, interactively, own_container, visiting
+from phases.core.runtime import SHELL, Masked, brought_up, interactively, own_container, visiting
 from phases.core.secrets import variables
+from phases.core.throwaway import thrown_away
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,21 @@ def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal
         raise StartError("there is no command to run", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
     with visiting(project, name, as_it_is, guest=True) as visit:
         return visit.run(argv, interactively(terminal) if terminal.interactive else piped(terminal))
+
+
+def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> int:
+    """A shell as USER in WORKDIR; without a terminal it reads what is put in. at: a phase, of whose
+    snapshot a throwaway container is made. Returns its exit code.
+    """
+    if not terminal.interactive and not terminal.piped:
+        raise StartError(
+            "a shell needs a terminal, or commands from a pipe",
+            where=name,
+            remedy=f"doit exec:{name} -- COMMAND runs one without",
+        )
+    place = thrown_away(project, name, at) if at else visiting(project, name, as_it_is, guest=True)
+    with place as visit:
+        return visit.run(SHELL, interactively(terminal) if terminal.interactive else piped(terminal))
 
 
 def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
@@ -50,8 +66,8 @@ def piped(terminal: Terminal) -> Runner:
         process = visit.project.engine.execute_piped(
             visit.container.id,
             argv,
-            user=visit.habitat.user,
-            workdir=visit.habitat.workdir,
+            user=visit.user,
+            workdir=visit.workdir,
             env=variables(visit.secrets),
         )
         try:

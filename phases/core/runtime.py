@@ -73,12 +73,16 @@ def container_name(habitat: str) -> str:
 
 @dataclass
 class Visit:
-    """Somebody in a running habitat. own: how many commands of this visit may still run in it."""
+    """Somebody in a running habitat. user, workdir: of the commands; own: how many of them may still run
+    in it.
+    """
 
     project: Project
     habitat: Habitat
     container: Container
     secrets: tuple[Value, ...]
+    user: str
+    workdir: str
     own: int = 0
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
@@ -143,7 +147,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         with presence.alone():
             container, was_running = bring_up(project, habitat)
             presence.join(container.id, brought_up=not was_running)
-            visit = Visit(project, habitat, container, secrets)
+            visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir)
             project.open_ends[name] = lambda: leave(visit)
         return visit, was_running
 
@@ -323,8 +327,8 @@ def _streamed(terminal: Terminal) -> Runner:
         code = visit.project.engine.execute(
             visit.container.id,
             argv,
-            user=visit.habitat.user,
-            workdir=visit.habitat.workdir,
+            user=visit.user,
+            workdir=visit.workdir,
             env=variables(visit.secrets),
             on_output=show.feed,
         )
@@ -343,8 +347,8 @@ def interactively(terminal: Terminal) -> Runner:
         process = visit.project.engine.execute_tty(
             visit.container.id,
             argv,
-            user=visit.habitat.user,
-            workdir=visit.habitat.workdir,
+            user=visit.user,
+            workdir=visit.workdir,
             env=env,
             size=terminal.size,
         )

@@ -205,6 +205,56 @@ def test_an_empty_argument_is_no_fault_of_the_program(project: Project) -> None:
     assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows them all"])
 
 
+# shell
+
+
+def test_a_shell_reads_commands_from_a_pipe_and_its_code_is_doits(flat: Flat) -> None:
+    assert piped(flat, "shell", put=b"id -un; pwd; echo err >&2\nexit 5\n") == (5, b"agent\n/work\n", b"err\n")
+    assert flat.state() == "exited"
+
+
+def test_without_a_terminal_or_a_pipe_a_shell_is_refused(flat: Flat) -> None:
+    done = flat.doit("shell")
+    told = "a shell needs a terminal, or commands from a pipe"
+    remedy = f"doit exec:{flat.name} -- COMMAND runs one without"
+    assert (done.code, lines(done)) == (1, [f"❌ {flat.name}: {told}: {remedy}"])
+    assert flat.containers() == []
+
+
+def test_a_shell_has_the_terminal_and_the_container_stops_with_it(flat: Flat) -> None:
+    with Terminal(flat.project, flat.task("shell")) as terminal:
+        terminal.wait_for("/work $ ")
+        terminal.type("echo $((6 * 7)) in $PWD; exit 4\r")
+        assert terminal.end() == 4, terminal.shown
+        assert "42 in /work\n" in terminal.shown
+        assert terminal.now == terminal.before
+    assert flat.state() == "exited"
+
+
+def test_a_shell_at_a_phase_sees_that_snapshot_and_leaves_nothing(flat: Flat) -> None:
+    script = b"id -un; pwd; touch /tmp/mine; test -d /work && echo with it; exit 6\n"
+    assert piped(flat, "shell", "--at", "users", put=script) == (6, b"agent\n/\n", b"")
+    assert piped(flat, "shell", "--at", "workdir", put=script)[:2] == (6, b"agent\n/work\nwith it\n")
+    assert flat.containers() == []
+
+
+def test_a_shell_at_a_phase_that_is_told_to_end_leaves_nothing(flat: Flat) -> None:
+    with Terminal(flat.project, flat.task("shell"), "--at", "base") as terminal:
+        terminal.wait_for("/ # ")
+        assert len(flat.containers()) == 1
+        terminal.process.terminate()
+        assert terminal.end() == 128 + signal.SIGTERM, terminal.shown
+    assert flat.containers() == []
+
+
+def test_a_shell_at_what_is_not_built_is_told(project: Project, name: str, busybox: str) -> None:
+    project.habitat(name, f"base_image: {busybox}\n")
+    argv = (sys.executable, "-m", "doit", f"shell:{name}", "--at", "setup")
+    done = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert done.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} makes one\n"
+
+
 # stop
 
 

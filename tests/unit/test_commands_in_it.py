@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import commands
-from phases.core.errors import HabitatError, StartError
+from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
-from phases.core.runtime import brought_up, visiting
+from phases.core.runtime import SHELL, brought_up, visiting
+from phases.core.throwaway import thrown_away
+from phases.protocol import slug
+from phases.registry import named
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from fake_engine import Command
 
     from phases.core.engine import Container
 
@@ -109,4 +115,130 @@ def test_what_runs_is_ready_and_what_is_brought_up_has_its_delay(tmp_path: Path)
 def test_secrets_of_a_start_reach_it_and_are_stars(tmp_path: Path) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     assert execute(site, "cat", "/run/secrets/T") == (0, [(b"***", False)])
+    assert site.engine.commands[-1].env == {"T": "s3cret-word"}
+
+
+# shell
+
+
+def shell(site: Site, typed: bytes = b"", *, interactive: bool = False, piped: bool = True, at: str = "") -> int:
+    terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
+    return commands.shell(site.run_anew(), "demo", terminal, at=at)
+
+
+def shell_containers(site: Site) -> list[str]:
+    return [found.name for found in site.engine.containers(name_prefix="habitat_shell_")]
+
+
+def test_a_shell_is_the_users_in_the_workdir_and_its_exit_code_is_told(site: Site) -> None:
+    assert shell(site, b"exit 9\n", interactive=True) == 9
+    command = site.engine.commands[-1]
+    assert (command.argv, command.user, command.workdir) == (SHELL, "agent", "/workspace")
+    assert not container(site).running
+
+
+def test_without_a_terminal_a_shell_reads_what_is_put_in(site: Site) -> None:
+    shell(site, b"echo hello\n")
+    command = site.engine.commands[-1]
+    assert (command.argv, command.stdin) == (SHELL, b"echo hello\n")
+
+
+@pytest.mark.parametrize("at", ["", "setup"])
+def test_with_neither_there_is_no_shell_and_no_container(site: Site, at: str) -> None:
+    with pytest.raises(StartError) as caught:
+        shell(site, piped=False, at=at)
+    assert str(caught.value) == (
+        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs one without"
+    )
+    assert not site.engine.called("execute_piped", "execute_tty")
+    assert site.engine.containers() == []
+
+
+@pytest.mark.parametrize(
+    ("at", "user", "workdir", "has_volume"),
+    [
+        ("base", "root", "/", False),
+        ("users", "agent", "/", False),
+        ("workdir", "agent", "/workspace", False),
+        ("habitat", "agent", "/workspace", False),
+        ("files", "agent", "/workspace", True),
+        ("final", "agent", "/workspace", True),
+    ],
+)
+def test_a_snapshot_is_looked_at_by_whom_and_where_it_has(
+    tmp_path: Path, at: str, user: str, workdir: str, has_volume: bool
+) -> None:
+    write(tmp_path, "habitats/demo/data/note", "x")
+    site = made(tmp_path, "volumes: [{source: data, dest: /data}]\n")
+    seen: list[Command] = []
+
+    def look(command: Command) -> tuple[int, str]:
+        seen.append(command)
+        return 6, ""
+
+    site.engine.on_execute = look
+    assert shell(site, at=at) == 6
+    (command,) = seen
+    assert (command.user, command.workdir, bool(command.container.binds)) == (user, workdir, has_volume)
+    snapshot = site.engine.tags()[f"habitat-demo:{slug(named(at))}"]
+    assert command.container.image == snapshot
+    assert not command.container.confinement.privileges
+    assert site.engine.containers() == []
+
+
+def test_a_phase_without_a_snapshot_shows_the_one_it_looks_at(site: Site) -> None:
+    shell(site, at="test")
+    assert site.notices() == ["test leaves no snapshot: this is that of tools"]
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ("setup", "demo: there is no snapshot of setup: doit setup:demo makes one"),
+        ("verify", "demo: there is no snapshot of tools: doit tools:demo makes one"),
+        ("dockerfile", "demo: there is no phase 'dockerfile': known here: "),
+        ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
+    ],
+)
+def test_what_is_not_there_is_told_and_not_built(tmp_path: Path, at: str, told: str) -> None:
+    site = Site(tmp_path)
+    site.build(until="users")
+    with pytest.raises(StartError) as caught:
+        shell(site, at=at)
+    assert str(caught.value).startswith(told)
+    assert site.engine.containers() == []
+    assert "habitat-demo:7-setup" not in site.engine.tags()
+
+
+def test_an_old_snapshot_is_told_to_be_one(site: Site) -> None:
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
+    shell(site, at="setup")
+    (notice,) = site.notices()
+    assert notice.startswith("setup is what was built before (")
+    shell(site, at="files")
+    assert site.notices() == []
+
+
+@pytest.mark.parametrize("method", ["start", "execute_piped"])
+def test_a_throwaway_container_goes_whatever_happens(site: Site, method: str) -> None:
+    site.engine.failures[method] = EngineError("no")
+    with pytest.raises(EngineError):
+        shell(site, at="setup")
+    assert shell_containers(site) == []
+
+
+def test_what_a_killed_shell_has_left_goes_with_the_next_and_one_at_work_stays(site: Site) -> None:
+    with thrown_away(site.run_anew(), "demo", "setup"):
+        (own,) = shell_containers(site)
+        site.engine.create("base:1", own.replace(str(os.getpid()), "4194305"), ("x",))
+        site.engine.rename(own, f"{own.rpartition('_')[0]}_1")  # a process that is alive
+        commands.shell(Project(site.root, lambda: site.engine), "demo", FakeTerminal(piped=True, typed=b""), at="base")
+        assert shell_containers(site) == [f"{own.rpartition('_')[0]}_1"]
+
+
+def test_secrets_of_a_start_reach_a_shell_in_a_snapshot(tmp_path: Path) -> None:
+    site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
+    shell(site, at="base")
+    given = site.engine.commands[-2]
+    assert (given.args[:2], given.stdin) == (("/run/secrets/T", "root"), b"s3cret-word")
     assert site.engine.commands[-1].env == {"T": "s3cret-word"}
