@@ -20,7 +20,7 @@ from phases.core import files
 from phases.core.errors import StateError, state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
@@ -202,10 +202,10 @@ class Presence:
     def _file_of(self, container: str) -> Path:
         return self._folder / f"starts.{container[:12]}"
 
-    def discard(self) -> None:
-        """Remove the files of visits that are over."""
+    def discard(self, up: Iterable[str] = ()) -> None:
+        """Remove the files of visits that are over. up: containers that run, and may have to stay so."""
         with self.alone():
-            for path in self._folder.glob("starts.*"):
+            for path in {*self._folder.glob("starts.*")} - {self._file_of(container) for container in up}:
                 with _open(path) as file:
                     if _try(file, fcntl.LOCK_EX):
                         path.unlink()

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from phases.core.engine import Container, Exec, Piped
+    from phases.core.locks import Presence
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.core.secrets import Value
@@ -83,6 +84,7 @@ class Visit:
     secrets: tuple[Value, ...]
     user: str
     workdir: str
+    presence: Presence | None = None
     own: int = 0
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
@@ -97,6 +99,11 @@ class Visit:
         if ended_under(self.project.engine, self.container.id, code) and (ended := self.ended()):
             raise ended
         return code
+
+    def stay(self) -> None:
+        """Have the container stay up when nobody is in it any more."""
+        if self.presence:
+            self.presence.stay()
 
     def ended(self) -> StartError | None:
         return _ended(self.project, self.habitat, self.container)
@@ -132,6 +139,14 @@ def start(
         return visit.run(argv, interactively(terminal) if terminal.interactive else _streamed(terminal))
 
 
+def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
+    """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
+    with visiting(project, name, partial(brought_up, fresh=fresh)) as visit:
+        visit.stay()
+    text = f"{container_name(name)} is up: doit shell:{name} gets you in, doit stop:{name} stops it"
+    project.bus.emit(events.Notice(name, text))
+
+
 @contextmanager
 def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = False) -> Iterator[Visit]:
     """Be in a habitat's running container, which is stopped by whoever leaves it last. guest: what runs
@@ -147,7 +162,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         with presence.alone():
             container, was_running = bring_up(project, habitat)
             presence.join(container.id, brought_up=not was_running)
-            visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir)
+            visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
             project.open_ends[name] = lambda: leave(visit)
         return visit, was_running
 

@@ -184,8 +184,7 @@ def test_an_exit_code_is_told_and_fails_the_task(house: House, script: str, code
     assert ended.code == 1
     assert "running" in lines(ended)
     assert lines(ended)[-1] == (
-        f"❌ the command of {house.name} ended with exit code {code}: "
-        f"its container {house.container} is stopped and kept"
+        f"❌ the command of {house.name} ended with exit code {code}: its container {house.container} is kept"
     )
     assert house.state() == "exited"
 

@@ -86,6 +86,52 @@ def lines(ended: Ended) -> list[str]:
     return ended.out.splitlines()
 
 
+# Ways to start
+
+
+def test_a_detached_start_returns_and_the_container_stays_up_until_it_is_stopped(flat: Flat) -> None:
+    done = flat.doit("start", "--detach")
+    assert done.code == 0, done.out
+    assert lines(done)[-1] == (
+        f"• {flat.container} is up: doit shell:{flat.name} gets you in, doit stop:{flat.name} stops it"
+    )
+    assert flat.state() == "running"
+    container = flat.state(".Id")
+    assert piped(flat, "exec", "--", "touch", "/tmp/go") == (0, b"", b"")
+    joined = flat.doit("start")
+    assert (joined.code, lines(joined)[-2:]) == (0, ["begun", "ended"]), joined.out
+    assert (flat.state(), flat.state(".Id")) == ("running", container)
+    stopped = flat.doit("stop")
+    assert (stopped.code, flat.state()) == (0, "exited")
+
+
+def test_a_start_runs_another_command_when_it_is_told_one(flat: Flat) -> None:
+    done = flat.doit("start", "--cmd", "echo $((6 * 7)) for $(id -un); exit 3")
+    assert done.code == 1
+    assert lines(done)[-2:] == [
+        "42 for agent",
+        f"❌ the command of {flat.name} ended with exit code 3: its container {flat.container} is kept",
+    ]
+
+
+def test_a_start_in_a_new_container_keeps_the_old_one(flat: Flat) -> None:
+    assert flat.doit("start", "--cmd", "echo work >~/work").code == 0
+    old = flat.state(".Id")
+    done = flat.doit("start", "--new", "--cmd", "ls ~/work 2>/dev/null || echo fresh")
+    assert done.code == 0, done.out
+    assert lines(done)[-1] == "fresh"
+    (aside,) = [name for name in flat.containers() if name != flat.container]
+    assert flat.state(".Id", aside) == old
+    assert f"• {flat.container} was made by an earlier start: kept as {aside}; " in done
+
+
+def test_detached_with_a_command_is_refused_before_anything_runs(flat: Flat) -> None:
+    done = flat.doit("start", "--detach", "--cmd", "true")
+    assert done.code == 1
+    assert "--detach runs nothing, so --cmd has no place" in lines(done)[-1]
+    assert flat.containers() == []
+
+
 # exec
 
 
