@@ -486,6 +486,12 @@ class FakeEngine:
     def logs(self, container: str, lines: int) -> list[str]:
         return self._container(container).log[-lines:]
 
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        """Nothing goes on printing: `follow` ends where the output does."""
+        self._record("output", container, str(follow))
+        for line in self._container(container).log:
+            on_output(f"{line}\n".encode())
+
 
 class FakeExec:
     """A shell with a terminal, which knows `exit N` and else repeats what is typed."""

@@ -448,6 +448,11 @@ class DockerEngine:
         with _translated("reading the container's output"):
             return self._api.logs(container, tail=lines).decode(errors="replace").splitlines()
 
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        with _translated("reading the container's output"):
+            for data in self._api.logs(container, stream=True, follow=follow):
+                on_output(data)
+
 
 class _TtyExec:
     """The Exec protocol over the socket that an exec with a terminal is."""

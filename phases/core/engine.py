@@ -256,6 +256,9 @@ class Engine(Protocol):
     def logs(self, container: str, lines: int) -> list[str]:
         """The last lines of what its main process printed."""
 
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        """All that its main process printed. follow: and what it prints, until it ends."""
+
 
 _ENDS = re.compile(rb"\r\n|\r|\n")
 

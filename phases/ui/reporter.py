@@ -150,6 +150,8 @@ class HabitatReporter:
             case events.Notice():
                 style = "yellow" if event.warning else ""
                 self._say(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style=style))
+            case events.Line():
+                self.screen.plain(event.text, "bold" if event.heading else "")
             case events.Handover():
                 self.screen.close()
 

@@ -404,6 +404,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "running_execs": lambda engine: engine.running_execs(ABSENT),
     "put": lambda engine: engine.put(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
+    "output": lambda engine: engine.output(ABSENT, lambda _: None),
 }
 
 
@@ -768,6 +769,17 @@ def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:
     lab.engine.start(container)
     lab.execute(container, "echo not-mine")
     assert lab.engine.logs(container, 2) == ["two", "three"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_all_that_the_main_process_printed_is_read_until_its_end(lab: Lab, follow: bool) -> None:
+    nap = 1 if follow and not isinstance(lab.engine, FakeEngine) else 0
+    container = lab.container(command=("/bin/sh", "-c", f"echo one; echo two >&2; sleep {nap}; echo three"))
+    lab.engine.start(container)
+    assert follow or lab.has_ended("c")
+    seen: list[bytes] = []
+    lab.engine.output(container, seen.append, follow=follow)
+    assert sorted(b"".join(seen).split()) == [b"one", b"three", b"two"]
 
 
 def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:

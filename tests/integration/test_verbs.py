@@ -301,6 +301,35 @@ def test_a_shell_at_what_is_not_built_is_told(project: Project, name: str, busyb
     assert done.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} makes one\n"
 
 
+# logs
+
+
+def test_logs_show_what_phases_and_the_container_printed_and_nothing_acts_on_the_terminal(flat: Flat) -> None:
+    assert flat.doit("start", "--detach").code == 0
+    docker("exec", flat.container, "sh", "-c", "printf 'from main \\033[2J\\n' >/proc/1/fd/1")
+    done = flat.doit("logs")
+    assert done.code == 0
+    assert lines(done)[-5:] == [
+        f"── setup (.stamps/{flat.name}/7-setup.log)",
+        "$ setup command 1 of 1 (as root)",
+        "setting up",
+        f"── {flat.container} (running)",
+        "from main \\x1b[2J",
+    ]
+    assert lines(flat.doit("logs", "--phase", "setup")) == lines(done)[-5:-2]
+
+
+def test_logs_are_followed_until_the_container_stops(flat: Flat) -> None:
+    assert flat.doit("start", "--detach").code == 0
+    with Running(flat.project, flat.task("logs"), "--follow") as following:
+        following.wait_for("(running)\n")
+        docker("exec", flat.container, "sh", "-c", "echo word >/proc/1/fd/1")
+        following.wait_for("word\n")
+        assert following.process.poll() is None
+        assert flat.doit("stop").code == 0
+        assert following.end().code == 0
+
+
 # stop
 
 
