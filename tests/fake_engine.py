@@ -23,7 +23,19 @@ from fake_files import Files
 from fake_shell import Shell, Sleeping
 
 from phases.core import secrets
-from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Piped, Stat, Tmpfs
+from phases.core.engine import (
+    UNCONFINED,
+    Bind,
+    Change,
+    Confinement,
+    Container,
+    Exec,
+    Image,
+    ImageConfig,
+    Piped,
+    Stat,
+    Tmpfs,
+)
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -482,6 +494,15 @@ class FakeEngine:
             return None
         link = found.files.resolve(path) if node.kind == "link" else ""
         return Stat(node.kind == "dir", node.mode, link)
+
+    def changes(self, container: str) -> list[Change]:
+        found = self._container(container)
+        before, after = self._images[found.image].files.nodes, found.files.nodes
+        return [
+            Change(path, "added" if path not in before else "deleted" if path not in after else "changed")
+            for path in sorted({*before, *after})
+            if before.get(path) != after.get(path)
+        ]
 
     def logs(self, container: str, lines: int) -> list[str]:
         return self._container(container).log[-lines:]

@@ -13,7 +13,7 @@ import tarfile
 import threading
 import time
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import docker
 import docker.errors
@@ -23,7 +23,19 @@ from docker.utils import decode_json_header, parse_repository_tag
 from docker.utils.socket import STDERR, frames_iter
 
 from phases.core import docker_command
-from phases.core.engine import UNCONFINED, Bind, Confinement, Container, Exec, Image, ImageConfig, Piped, Stat, Tmpfs
+from phases.core.engine import (
+    UNCONFINED,
+    Bind,
+    Change,
+    Confinement,
+    Container,
+    Exec,
+    Image,
+    ImageConfig,
+    Piped,
+    Stat,
+    Tmpfs,
+)
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
 from phases.core.frames import FirstLine, Frames
 
@@ -50,6 +62,9 @@ _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 # A signal for a command has to be sent in the container, where its number is another one.
 _TELLING = 'echo "$$"; exec "$@"'
 _SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
+
+# Of a change, as the API numbers them.
+_KINDS: dict[int, Literal["added", "changed", "deleted"]] = {0: "changed", 1: "added", 2: "deleted"}
 
 # Bits of Go's os.FileMode, which the archive API speaks.
 _GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
@@ -443,6 +458,11 @@ class DockerEngine:
         special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
         link = found.get("linkTarget", "") if mode & _GO_LINK else ""
         return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link)
+
+    def changes(self, container: str) -> list[Change]:
+        with _translated("looking for what changed in the container"):
+            rows = cast("Any", self._api).diff(container) or ()
+        return sorted((Change(row["Path"], _KINDS[row["Kind"]]) for row in rows), key=lambda change: change.path)
 
     def logs(self, container: str, lines: int) -> list[str]:
         with _translated("reading the container's output"):

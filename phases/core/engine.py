@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -97,6 +97,14 @@ class Stat:
     is_dir: bool
     mode: int
     link: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """A path that is otherwise in a container than in its image. A folder is `changed` when what it holds is."""
+
+    path: str
+    kind: Literal["added", "changed", "deleted"]
 
 
 class Exec(Protocol):
@@ -252,6 +260,9 @@ class Engine(Protocol):
 
     def stat(self, container: str, path: str) -> Stat | None:
         """One path, the last component not followed if it is a link."""
+
+    def changes(self, container: str) -> list[Change]:
+        """What is otherwise than in its image, by path; nothing of what is mounted."""
 
     def logs(self, container: str, lines: int) -> list[str]:
         """The last lines of what its main process printed."""

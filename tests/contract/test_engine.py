@@ -404,6 +404,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "running_execs": lambda engine: engine.running_execs(ABSENT),
     "put": lambda engine: engine.put(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
+    "changes": lambda engine: engine.changes(ABSENT),
     "output": lambda engine: engine.output(ABSENT, lambda _: None),
 }
 
@@ -762,6 +763,19 @@ def test_commands_that_run_are_counted(lab: Lab) -> None:
             while process.read():
                 pass
             assert lab.engine.running_execs(container) == left
+
+
+def test_what_is_otherwise_than_in_the_image_is_told(lab: Lab) -> None:
+    container = lab.started()
+    assert lab.engine.changes(container) == []
+    lab.engine.put(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
+    lab.execute(container, "echo other >/etc/group")
+    changed = {change.path: change.kind for change in lab.engine.changes(container)}
+    assert {path: changed.get(path) for path in ("/new/file", "/etc/group", "/etc/passwd")} == {
+        "/new/file": "added",
+        "/etc/group": "changed",
+        "/etc/passwd": None,
+    }
 
 
 def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:

@@ -369,3 +369,38 @@ def test_an_option_that_there_is_not_is_one_line(flat: Flat) -> None:
     done = flat.doit("stop", "--frce")
     assert done.code == 3
     assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` shows what it knows"]
+
+
+# destroy
+
+
+def test_destroy_removes_the_containers_of_the_habitat_and_keeps_all_else(flat: Flat) -> None:
+    assert flat.doit("start", "--cmd", "echo work >~/work; touch /tmp/passing").code == 0
+    assert flat.doit("start", "--new", "--detach").code == 0
+    (aside,) = [name for name in flat.containers() if name != flat.container]
+    other = f"{flat.container}-other"
+    docker("container", "create", "--name", other, f"habitat-{flat.name}:final")
+    shown = [
+        f"{flat.container} (running): nothing has changed in it since its image",
+        f"{aside} (stopped): 1 added: /home/agent/work",
+    ]
+    refused = flat.doit("destroy")
+    told = f"❌ {flat.name}: nothing was removed, there is no terminal to ask on"
+    assert (refused.code, lines(refused)) == (1, [*shown, f"{told}: doit destroy:{flat.name} --yes removes them"])
+    assert flat.containers() == sorted([flat.container, aside, other])
+    done = flat.doit("destroy", "--yes")
+    assert (done.code, lines(done)) == (0, [*shown, f"• removed {flat.container}, {aside}; its images are kept"])
+    assert flat.containers() == [other]
+    again = flat.doit("start", "--cmd", "ls ~")
+    assert (again.code, again.ran) == (0, [])
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("no\r", False), ("\x04", False)])
+def test_destroy_asks_and_takes_nothing_but_a_yes_for_one(flat: Flat, answer: str, goes: bool) -> None:
+    assert flat.doit("start", "--cmd", "echo work >~/work").code == 0
+    with Terminal(flat.project, flat.task("destroy")) as terminal:
+        terminal.wait_for("Remove it, with all that was done in it? [y/N] ")
+        terminal.type(answer)
+        assert terminal.end() == (0 if goes else 1), terminal.shown
+        assert ("nothing was removed" in terminal.shown) is not goes
+    assert flat.containers() == ([] if goes else [flat.container])
