@@ -83,6 +83,11 @@ def pipes(task: str) -> bool:
     return any(verb.PIPES for verb in VERBS if parse_task(task)[0] == verb.NAME)
 
 
+def builds(word: str) -> bool:
+    """Whether what a command line names is, or begins with, a build, as far as this word says."""
+    return all(verb.BUILDS for verb in VERBS if parse_task(word)[0] == verb.NAME)
+
+
 def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
     """Groups in the order of the phases first, so that `doit list` shows the lifecycle."""
     names = project.names

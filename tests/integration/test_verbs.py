@@ -319,6 +319,16 @@ def test_logs_show_what_phases_and_the_container_printed_and_nothing_acts_on_the
     assert lines(flat.doit("logs", "--phase", "setup")) == lines(done)[-5:-2]
 
 
+def test_following_ends_with_a_signal_and_speaks_of_no_build(flat: Flat) -> None:
+    assert flat.doit("start", "--detach").code == 0
+    with Running(flat.project, flat.task("logs"), "--follow") as following:
+        following.wait_for("(running)\n")
+        following.process.send_signal(signal.SIGINT)
+        ended = following.end()
+    assert (ended.code, lines(ended)[-1]) == (130, "stopped")
+    assert flat.state() == "running"
+
+
 def test_logs_are_followed_until_the_container_stops(flat: Flat) -> None:
     assert flat.doit("start", "--detach").code == 0
     with Running(flat.project, flat.task("logs"), "--follow") as following:

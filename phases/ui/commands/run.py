@@ -16,7 +16,7 @@ from phases.core.errors import HabitatError
 from phases.ui import output
 from phases.ui.commands import selection
 from phases.ui.output import OutputLost
-from phases.ui.tasks import current_project, exit_code
+from phases.ui.tasks import builds, current_project, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,7 +49,7 @@ class Run(cmd_run.Run):
                 current_project().close()
                 code = code or exit_code()
         except Interrupted as stop:
-            return _stopped(stop.number)
+            return _stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))
         except OutputLost as error:
             _end_at_the_next()
             with suppress(HabitatError):  # the line that tells of the output is enough
@@ -67,14 +67,15 @@ class Run(cmd_run.Run):
         return code
 
 
-def _stopped(number: int) -> int:
+def _stopped(number: int, *, was_building: bool) -> int:
     """Clean up, and say where the run was."""
     try:
         at = ", ".join(current_project().close())
         outcome = "what was built is kept, the next run goes on from there"
     except HabitatError as error:
         at, outcome = "", f"what is left of the build is removed by the next run ({error})"
-    output.tell(f"\nstopped in {at}: {outcome}" if at else f"\nstopped: {outcome}")
+    place = f" in {at}" if at else ""
+    output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
     return 128 + number
 
 
