@@ -75,6 +75,10 @@ def piped(terminal: Terminal) -> Runner:
             terminal.connect(process, show.feed)
             show.flush()
             return process.exit_code()
+        except BaseException:
+            # Nobody listens to it any more, and the container may go on without this visit.
+            process.send_signal("KILL")
+            raise
         finally:
             process.close()
 

@@ -141,7 +141,7 @@ class Piped(Protocol):
     def end_input(self) -> None: ...
 
     def send_signal(self, name: str) -> None:
-        """INT, TERM or HUP, for the command and what it has started."""
+        """INT, TERM, HUP or KILL, for the command and what it has started; no error once it has ended."""
 
     def exit_code(self) -> int:
         """Once the end was read."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name
+from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -213,6 +213,18 @@ def test_a_second_signal_ends_a_command_that_does_not_care(flat: Flat) -> None:
     assert ended.code == 130
     assert "Traceback" not in ended
     assert flat.state() == "exited"
+
+
+def test_a_command_that_nobody_listens_to_any_more_ends(flat: Flat) -> None:
+    assert flat.doit("start", "--detach").code == 0
+    argv = (sys.executable, "-m", "doit", flat.task("exec"), "--", "yes", "forever")
+    with subprocess.Popen(argv, cwd=flat.project.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"forever\n"
+        process.stdout.close()
+        assert process.wait(20) == 1
+    wait_until(lambda: "yes" not in docker("top", flat.container, "-o", "pid,comm").split(), seconds=10)
+    assert flat.state() == "running"
 
 
 def test_a_command_has_the_terminal_and_ctrl_c_goes_to_it(flat: Flat) -> None:

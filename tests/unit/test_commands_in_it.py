@@ -6,6 +6,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
+from fake_engine import FakePiped
 from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import commands
@@ -116,6 +117,22 @@ def test_secrets_of_a_start_reach_it_and_are_stars(tmp_path: Path) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     assert execute(site, "cat", "/run/secrets/T") == (0, [(b"***", False)])
     assert site.engine.commands[-1].env == {"T": "s3cret-word"}
+
+
+def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Lost(KeyboardInterrupt):
+        pass
+
+    def lose(self: FakeTerminal, data: bytes, is_err: bool) -> None:
+        raise Lost
+
+    monkeypatch.setattr(FakeTerminal, "write", lose)
+    with pytest.raises(Lost):
+        execute(site, "echo", "x")
+    (process,) = site.engine._container("habitat-demo").execs
+    assert isinstance(process, FakePiped)
+    assert process.signals == ["KILL"]
+    assert not container(site).running
 
 
 # shell
