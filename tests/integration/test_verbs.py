@@ -61,6 +61,8 @@ def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
         base_image: {busybox}
         env:
           - WORKDIR=/work
+        secrets:
+          - {{name: T, command: echo s3cret-word, start: true, variable: T}}
         setup:
           root:
             - echo setting up
@@ -152,6 +154,17 @@ def test_each_argument_arrives_as_it_is(flat: Flat) -> None:
     words = ("a=b", "", "*", "x  y", "--", "-z", "$HOME", "`id`", "'", '"', "\\", "\n", "ü☃", "exec:x", "--help")
     told = "".join(f"<{word}>" for word in words).encode()
     assert piped(flat, "exec", "--", "printf", "<%s>", *words) == (0, told, b"")
+
+
+@pytest.mark.parametrize("args", [(), ("--at", "users")])
+def test_secrets_reach_a_shell_as_its_user_alone_and_are_stars(flat: Flat, args: tuple[str, ...]) -> None:
+    script = b'cat /run/secrets/T; printf " %s " "$T"; stat -c "%U %a" /run/secrets/T; cat /run/secrets/T >&2\n'
+    assert piped(flat, "shell", *args, put=script) == (0, b"*** *** agent 400\n", b"***")
+
+
+def test_secrets_reach_a_command_and_are_stars(flat: Flat) -> None:
+    assert piped(flat, "exec", "--", "cat", "/run/secrets/T") == (0, b"***", b"")
+    assert piped(flat, "exec", "--", "sh", "-c", "echo ${#T} $T >&2") == (0, b"", b"11 ***\n")
 
 
 def test_large_and_binary_data_goes_through_whole(flat: Flat) -> None:
