@@ -1,4 +1,4 @@
-"""The tasks of this project: PHASE:HABITAT and start:HABITAT. See README.md, or `doit list`."""
+"""The tasks of this project: PHASE:HABITAT and VERB:HABITAT. See README.md, or `doit list`."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -12,6 +12,7 @@ import os
 import posixpath
 import re
 import shlex
+import signal
 import tarfile
 import uuid
 from dataclasses import dataclass, field, replace
@@ -26,11 +27,13 @@ from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
     Bind,
+    Change,
     Confinement,
     Container,
     Exec,
     Image,
     ImageConfig,
+    Piped,
     Stat,
     Tmpfs,
 )
@@ -67,7 +70,7 @@ class FakeContainer:
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
     log: list[str] = field(default_factory=list)
-    execs: list[FakeExec] = field(default_factory=list)
+    execs: list[FakeExec | FakePiped] = field(default_factory=list)
 
     def seen(self) -> Container:
         return Container(
@@ -451,6 +454,21 @@ class FakeEngine:
         found.execs.append(process)
         return process
 
+    def execute_piped(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Piped:
+        self._record("execute_piped", container, user, *argv)
+        found = self._running(container)
+
+        def run(stdin: bytes, output: Callable[[bytes, bool], None]) -> int:
+            command = Command(found, tuple(argv), user, workdir, dict(env), stdin)
+            self.commands.append(command)
+            return self._run(command, output, patience=None)
+
+        process = FakePiped(run)
+        found.execs.append(process)
+        return process
+
     def running_execs(self, container: str) -> int:
         return sum(process.running for process in self._container(container).execs)
 
@@ -480,8 +498,23 @@ class FakeEngine:
         link = found.files.resolve(path) if node.kind == "link" else ""
         return Stat(node.kind == "dir", node.mode, link)
 
+    def changes(self, container: str) -> list[Change]:
+        found = self._container(container)
+        before, after = self._images[found.image].files.nodes, found.files.nodes
+        return [
+            Change(path, "added" if path not in before else "deleted" if path not in after else "changed")
+            for path in sorted({*before, *after})
+            if before.get(path) != after.get(path)
+        ]
+
     def logs(self, container: str, lines: int) -> list[str]:
         return self._container(container).log[-lines:]
+
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        """Nothing goes on printing: `follow` ends where the output does."""
+        self._record("output", container, str(follow))
+        for line in self._container(container).log:
+            on_output(f"{line}\n".encode())
 
 
 class FakeExec:
@@ -515,6 +548,48 @@ class FakeExec:
 
     def resize(self, rows: int, columns: int) -> None:
         self.sizes.append((rows, columns))
+
+    def exit_code(self) -> int:
+        return self._code
+
+    def close(self) -> None:
+        os.close(self._reader)
+
+
+class FakePiped:
+    """A command that runs once it has all of its input, or a signal ended it. signals: what it was sent."""
+
+    def __init__(self, run: Callable[[bytes, Callable[[bytes, bool], None]], int]) -> None:
+        self._reader, self._writer = os.pipe()
+        self._run = run
+        self._stdin = b""
+        self._printed: list[tuple[bytes, bool]] = []
+        self._code = 0
+        self.running = True
+        self.signals: list[str] = []
+
+    def fileno(self) -> int:
+        return self._reader
+
+    def read(self) -> list[tuple[bytes, bool]] | None:
+        printed, self._printed = self._printed, []
+        return printed or None
+
+    def write(self, data: bytes) -> int:
+        self._stdin += data[:5]  # never much at once
+        return len(data[:5])
+
+    def end_input(self) -> None:
+        self._end(self._run(self._stdin, lambda data, is_err: self._printed.append((data, is_err))))
+
+    def send_signal(self, name: str) -> None:
+        self.signals.append(name)
+        self._end(128 + signal.Signals[f"SIG{name}"])
+
+    def _end(self, code: int) -> None:
+        if self.running:
+            self.running, self._code = False, code
+            os.close(self._writer)
 
     def exit_code(self) -> int:
         return self._code

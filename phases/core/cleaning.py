@@ -57,7 +57,8 @@ def clean_all(project: Project, name: str) -> int:
     with project.alone(name):
         images = project.store.withdraw(name, PHASES)
         project.store.sweep(name)
-        project.presence(name).discard()
+        ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
+        project.presence(name).discard(container.id for container in ours if container.running)
         _discard(path for path in folder.iterdir() if not path.name.startswith("starts"))
     with contextlib.suppress(OSError):  # a start is there, and has its files in it
         folder.rmdir()

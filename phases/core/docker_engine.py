@@ -8,11 +8,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import socket
 import tarfile
 import threading
 import time
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import docker
 import docker.errors
@@ -26,15 +27,18 @@ from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
     Bind,
+    Change,
     Confinement,
     Container,
     Exec,
     Image,
     ImageConfig,
+    Piped,
     Stat,
     Tmpfs,
 )
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
+from phases.core.frames import FirstLine, Frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -55,6 +59,13 @@ _TMPFS = "mode=0711,size=64m"
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
+
+# A signal for a command has to be sent in the container, where its number is another one.
+_TELLING = 'echo "$$"; exec "$@"'
+_SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
+
+# Of a change, as the API numbers them.
+_KINDS: dict[int, Literal["added", "changed", "deleted"]] = {0: "changed", 1: "added", 2: "deleted"}
 
 # Bits of Go's os.FileMode, which the archive API speaks.
 _GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
@@ -388,6 +399,21 @@ class DockerEngine:
             sock = self._api.exec_start(made["Id"], tty=True, socket=True)
         return _TtyExec(self._api, made["Id"], cast("Any", sock))
 
+    def execute_piped(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Piped:
+        telling = ("/bin/sh", "-c", _TELLING, "sh", *argv)
+        with _translated("running a command"):
+            made = self._api.exec_create(
+                container, list(telling), user=user, workdir=workdir or None, environment=dict(env), stdin=True
+            )
+            sock = self._api.exec_start(made["Id"], socket=True)
+        return _PipedExec(self, container, made["Id"], cast("Any", sock))
+
+    def exit_code(self, exec_id: str) -> int:
+        with _translated("running a command"):
+            return _exit_code(self._api.exec_inspect(exec_id))
+
     def running_execs(self, container: str) -> int:
         with _translated("looking at the container"):
             ids = self._api.inspect_container(container).get("ExecIDs") or ()
@@ -434,9 +460,19 @@ class DockerEngine:
         link = found.get("linkTarget", "") if mode & _GO_LINK else ""
         return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link)
 
+    def changes(self, container: str) -> list[Change]:
+        with _translated("looking for what changed in the container"):
+            rows = cast("Any", self._api).diff(container) or ()
+        return sorted((Change(row["Path"], _KINDS[row["Kind"]]) for row in rows), key=lambda change: change.path)
+
     def logs(self, container: str, lines: int) -> list[str]:
         with _translated("reading the container's output"):
             return self._api.logs(container, tail=lines).decode(errors="replace").splitlines()
+
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        with _translated("reading the container's output"):
+            for data in self._api.logs(container, stream=True, follow=follow):
+                on_output(data)
 
 
 class _TtyExec:
@@ -472,6 +508,56 @@ class _TtyExec:
 
     def close(self) -> None:
         self._response.close()
+
+
+class _PipedExec:
+    """The Piped protocol over the socket that an exec without a terminal is."""
+
+    def __init__(self, engine: DockerEngine, container: str, exec_id: str, sock: Any) -> None:
+        self._engine = engine
+        self._container = container
+        self._id = exec_id
+        self._file = sock
+        self._socket: socket.socket = getattr(sock, "_sock", sock)
+        self._frames = Frames()
+        self._first = FirstLine()
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def read(self) -> list[tuple[bytes, bool]] | None:
+        try:
+            data = self._socket.recv(65536)
+        except ConnectionError:
+            data = b""
+        if not data:
+            return None
+        return [(chunk if is_err else self._first.feed(chunk), is_err) for chunk, is_err in self._frames.feed(data)]
+
+    def write(self, data: bytes) -> int:
+        try:
+            return self._socket.send(data, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError:  # the command has ended, or its input is closed
+            return len(data)
+
+    def end_input(self) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_WR)
+
+    def send_signal(self, name: str) -> None:
+        if pid := self._first.number:
+            argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
+            with contextlib.suppress(EngineError):  # it may have ended a moment ago
+                self._engine.execute(self._container, argv, workdir="/")
+
+    def exit_code(self) -> int:
+        return self._engine.exit_code(self._id)
+
+    def close(self) -> None:
+        self._file._response.close()  # noqa: SLF001
+        self._file.close()
 
 
 @contextmanager

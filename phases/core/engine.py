@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -102,6 +102,14 @@ class Stat:
     link: str = ""
 
 
+@dataclass(frozen=True)
+class Change:
+    """A path that is otherwise in a container than in its image. A folder is `changed` when what it holds is."""
+
+    path: str
+    kind: Literal["added", "changed", "deleted"]
+
+
 class Exec(Protocol):
     """A command in a container with a terminal of its own, as a stream of bytes."""
 
@@ -114,6 +122,29 @@ class Exec(Protocol):
     def write(self, data: bytes) -> None: ...
 
     def resize(self, rows: int, columns: int) -> None: ...
+
+    def exit_code(self) -> int:
+        """Once the end was read."""
+
+    def close(self) -> None: ...
+
+
+class Piped(Protocol):
+    """A command in a container whose input is streamed to it, and whose outputs come apart."""
+
+    def fileno(self) -> int:
+        """To wait for with select: readable when something has arrived, at the end too."""
+
+    def read(self) -> list[tuple[bytes, bool]] | None:
+        """What has arrived, and whether it is of stderr; None at the end."""
+
+    def write(self, data: bytes) -> int:
+        """Returns how many bytes it takes now; all of them when nobody will read them any more."""
+
+    def end_input(self) -> None: ...
+
+    def send_signal(self, name: str) -> None:
+        """INT, TERM, HUP or KILL, for the command and what it has started; no error once it has ended."""
 
     def exit_code(self) -> int:
         """Once the end was read."""
@@ -213,8 +244,13 @@ class Engine(Protocol):
     ) -> Exec:
         """Run a command in a terminal. size: the rows and columns that it finds there."""
 
+    def execute_piped(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Piped:
+        """Run a command with an input. Its exit code is as that of `execute`."""
+
     def running_execs(self, container: str) -> int:
-        """How many commands of `execute` and `execute_tty` still run in it, whoever started them."""
+        """How many commands of any `execute` still run in it, whoever started them."""
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar in an existing folder of the container, started or not.
@@ -230,8 +266,14 @@ class Engine(Protocol):
     def stat(self, container: str, path: str) -> Stat | None:
         """One path, the last component not followed if it is a link."""
 
+    def changes(self, container: str) -> list[Change]:
+        """What is otherwise than in its image, by path; nothing of what is mounted."""
+
     def logs(self, container: str, lines: int) -> list[str]:
         """The last lines of what its main process printed."""
+
+    def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
+        """All that its main process printed. follow: and what it prints, until it ends."""
 
 
 _ENDS = re.compile(rb"\r\n|\r|\n")

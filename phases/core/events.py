@@ -62,6 +62,15 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class Line:
+    """A line of something that a person asked to see. heading: what comes after it is of another thing."""
+
+    habitat: str
+    text: str
+    heading: bool = False
+
+
+@dataclass(frozen=True)
 class Handover:
     """The terminal belongs to the habitat's command from here on (on=True), or is back."""
 
@@ -69,7 +78,7 @@ class Handover:
     on: bool
 
 
-Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Handover
+Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Line | Handover
 
 
 class Bus:

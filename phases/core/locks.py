@@ -14,13 +14,13 @@ import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from phases.core import files
 from phases.core.errors import StateError, state_error
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 
 def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
@@ -108,7 +108,7 @@ class BuildLock:
         self._files.append(file)
         file.truncate(0)
         with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
-            os.write(file.fileno(), f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}".encode())
+            os.write(file.fileno(), _self().encode())
 
     def release(self) -> None:
         if self._shared and self._has_shared:
@@ -122,11 +122,23 @@ class BuildLock:
             file.close()
 
 
-class Presence:
-    """One start of a habitat, among others. folder: where its files are.
+# A line of a presence file: the container stays up when nobody is in it any more.
+_STAYS = "stays"
 
-    Containers are made, started and stopped by one start at a time, and each is stopped by the last
-    start that is in it.
+
+class Leaving(NamedTuple):
+    """What a visit leaves behind. alone: nobody else is in the container; stays: it is to stay up."""
+
+    alone: bool
+    stays: bool
+
+
+class Presence:
+    """One visit to a habitat, among others: a start, a shell, a command. folder: where its files are.
+
+    Containers are made, started and stopped by one visit at a time, and each is stopped by the last
+    that is in it, unless one said that it is to stay up. The file of a container says that, and who
+    came; whether somebody is in it, the locks on the file say, since a killed visit writes nothing.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -134,32 +146,77 @@ class Presence:
         self._path = self._door = folder / "starts"
 
     @contextmanager
-    def entering(self) -> Iterator[Callable[[str], None]]:
-        """While the container is brought up. Gives what to call with its id: from then on this
-        start is in it, until `leaving`.
-        """
+    def alone(self) -> Iterator[None]:
+        """While this lasts, nobody else enters, leaves or stops a container."""
         with _lock(self._door, fcntl.LOCK_EX):
-            yield self._join
+            yield
 
-    def _join(self, container: str) -> None:
-        self._path = self._folder / f"starts.{container[:12]}"
+    def join(self, container: str, *, brought_up: bool = False) -> None:
+        """Be in the container from now on, until `leaving`. brought_up: it was not running before, so
+        that nothing said of it holds any more.
+        """
+        self._path = self._file_of(container)
         self._file = _lock(self._path, fcntl.LOCK_SH)
+        if brought_up:
+            self._file.truncate(0)
+        self._note(_self())
+
+    def stay(self) -> None:
+        """Have the container stay up when nobody is in it any more."""
+        self._note(_STAYS)
+
+    def _note(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+            os.write(self._file.fileno(), f"{line}\n".encode())
 
     @contextmanager
-    def leaving(self) -> Iterator[bool]:
-        """Gives whether no other start is in the container, and keeps it so meanwhile."""
-        with _lock(self._door, fcntl.LOCK_EX), self._file as file:
-            alone = _try(file, fcntl.LOCK_EX)
-            yield alone
-            if alone:
+    def leaving(self) -> Iterator[Leaving]:
+        with self.alone(), self._file as file:
+            left = Leaving(alone=_try(file, fcntl.LOCK_EX), stays=_STAYS in _lines(file))
+            yield left
+            if left.alone and left.stays:
+                file.truncate(0)
+                self.stay()
+            elif left.alone:
                 self._path.unlink(missing_ok=True)
 
-    def discard(self) -> None:
-        """Remove the files of starts that are gone."""
-        with _lock(self._door, fcntl.LOCK_EX):
-            for path in self._folder.glob("starts.*"):
+    def visitors(self, container: str) -> list[str]:
+        """Who is in a container, as a person would say it. To be asked while `alone`."""
+        path = self._file_of(container)
+        if not path.exists():
+            return []
+        with _open(path) as file:
+            if _try(file, fcntl.LOCK_EX):
+                return []
+            there = [line for line in _lines(file) if (pid := line.split()[1:2]) and Path("/proc", *pid).exists()]
+            return there or ["another run"]
+
+    def forget(self, container: str) -> None:
+        """Nothing that was said of the container holds any more. To be said while `alone`."""
+        path = self._file_of(container)
+        if path.exists():
+            with _open(path) as file:
+                file.truncate(0)  # for those who are still in it
+            path.unlink()
+
+    def _file_of(self, container: str) -> Path:
+        return self._folder / f"starts.{container[:12]}"
+
+    def discard(self, up: Iterable[str] = ()) -> None:
+        """Remove the files of visits that are over. up: containers that run, and may have to stay so."""
+        with self.alone():
+            for path in {*self._folder.glob("starts.*")} - {self._file_of(container) for container in up}:
                 with _open(path) as file:
                     if _try(file, fcntl.LOCK_EX):
                         path.unlink()
             if not any(self._folder.glob("starts.*")):
                 self._door.unlink()
+
+
+def _self() -> str:
+    return f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}"
+
+
+def _lines(file: IO[str]) -> list[str]:
+    file.seek(0)
+    return file.read().splitlines()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -13,7 +15,7 @@ from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen, duration
 from phases.ui.output import Output
-from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named
+from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -60,6 +62,8 @@ class HabitatReporter:
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Find out how far each habitat is to be built: only then can `ready` be said in time."""
+        if any(map(pipes, selected_tasks)):
+            self.screen = Screen(cast("IO[str]", Output(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
         for task in _closure(tasks, selected_tasks):
             kind, name = parse_task(task)
@@ -146,6 +150,8 @@ class HabitatReporter:
             case events.Notice():
                 style = "yellow" if event.warning else ""
                 self._say(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style=style))
+            case events.Line():
+                self.screen.plain(event.text, "bold" if event.heading else "")
             case events.Handover():
                 self.screen.close()
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # doit makes reporters and commands from their names and gives them nothing of ours; a process has
 # one dodo.py, and so one project.
 _opened: list[Project] = []
+_exit_codes: list[int] = []
 
 
 def open_project(root: Path) -> Project:
@@ -38,6 +39,11 @@ def open_project(root: Path) -> Project:
 
 def current_project() -> Project:
     return _opened[0]
+
+
+def exit_code() -> int:
+    """What the first verb to fail without being at fault, as a command may that it ran, has doit end with."""
+    return next(filter(None, _exit_codes), 0)
 
 
 def _connect() -> Engine:
@@ -70,6 +76,16 @@ def parse_task(task: str) -> tuple[str, str]:
 
 def is_verb(kind: str) -> bool:
     return kind in verbs.NAMES
+
+
+def pipes(task: str) -> bool:
+    """Whether the output of a task is a command's own."""
+    return any(verb.PIPES for verb in VERBS if parse_task(task)[0] == verb.NAME)
+
+
+def builds(word: str) -> bool:
+    """Whether what a command line names is, or begins with, a build, as far as this word says."""
+    return all(verb.BUILDS for verb in VERBS if parse_task(word)[0] == verb.NAME)
 
 
 def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
@@ -192,7 +208,7 @@ def _run_phase(project: Project, name: str, phase: Phase, freshness: Freshness) 
 
 def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
     try:
-        verb.run(project, name, **options)
+        _exit_codes.append(verb.run(project, name, **options) or 0)
     except HabitatError as error:
         return HabitatFailed(error)
     return True

@@ -407,9 +407,12 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "commit": lambda engine: engine.commit(ABSENT, []),
     "execute": lambda engine: engine.execute(ABSENT, ["true"]),
     "execute_tty": lambda engine: engine.execute_tty(ABSENT, ["true"], user="root", workdir="/", env={}, size=(1, 1)),
+    "execute_piped": lambda engine: engine.execute_piped(ABSENT, ["true"], user="root", workdir="/", env={}),
     "running_execs": lambda engine: engine.running_execs(ABSENT),
     "put": lambda engine: engine.put(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
+    "changes": lambda engine: engine.changes(ABSENT),
+    "output": lambda engine: engine.output(ABSENT, lambda _: None),
 }
 
 
@@ -699,6 +702,64 @@ def test_a_terminal_is_a_stream_until_its_command_ends(lab: Lab) -> None:
         assert process.exit_code() == 7
 
 
+class Pipe:
+    """A command with an input, as `Lab.execute` shows one without."""
+
+    def __init__(self, lab: Lab, container: str, *argv: str, **how: object) -> None:
+        wishes: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, **how}
+        self.process = lab.engine.execute_piped(container, argv, **wishes)
+
+    def give(self, data: bytes) -> None:
+        """All of it, which it takes as it comes."""
+        while data:
+            data = data[self.process.write(data) :]
+
+    def end(self) -> tuple[int, bytes, bytes]:
+        parts = {False: b"", True: b""}
+        while (chunks := self.process.read()) is not None:
+            for data, is_err in chunks:
+                parts[is_err] += data
+        self.process.close()
+        return self.process.exit_code(), parts[False], parts[True]
+
+
+def test_input_is_streamed_until_it_ends_and_output_comes_apart(lab: Lab) -> None:
+    pipe = Pipe(lab, lab.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
+    pipe.give(b"seven lines\n!")
+    pipe.process.end_input()
+    assert pipe.end() == (3, b"seven lines\n!", b"err\n")
+
+
+@pytest.mark.parametrize("argv", [("/bin/sh", "-c", "echo 12; echo x >&2"), ("echo", "12")])
+def test_the_first_line_of_a_piped_command_is_its_own(lab: Lab, argv: tuple[str, ...]) -> None:
+    pipe = Pipe(lab, lab.started(), *argv)
+    pipe.process.end_input()
+    assert pipe.end()[:2] == (0, b"12\n")
+
+
+@pytest.mark.parametrize("how", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
+def test_a_piped_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, how: dict[str, str]) -> None:
+    argv = how.get("argv", "true")
+    pipe = Pipe(lab, lab.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
+    pipe.process.end_input()
+    code, out, err = pipe.end()
+    assert code in (126, 127)
+    assert not (out + err).strip().isdigit()
+
+
+def test_a_signal_reaches_a_piped_command(lab: Lab) -> None:
+    container = lab.started()
+    pipe = Pipe(lab, container, "/bin/sh", "-c", "sleep 600")
+    until = time.monotonic() + 10
+    while not lab.engine.running_execs(container) and time.monotonic() < until:
+        time.sleep(0.1)
+    if not isinstance(lab.engine, FakeEngine):  # it has said who it is before it runs
+        assert pipe.process.read() is not None
+    pipe.process.send_signal("INT")
+    assert pipe.end() == (130, b"", b"")
+    assert lab.engine.running_execs(container) == 0
+
+
 def test_commands_that_run_are_counted(lab: Lab) -> None:
     container = lab.started()
     assert lab.engine.running_execs(container) == 0
@@ -711,11 +772,35 @@ def test_commands_that_run_are_counted(lab: Lab) -> None:
             assert lab.engine.running_execs(container) == left
 
 
+def test_what_is_otherwise_than_in_the_image_is_told(lab: Lab) -> None:
+    container = lab.started()
+    assert lab.engine.changes(container) == []
+    lab.engine.put(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
+    lab.execute(container, "echo other >/etc/group")
+    changed = {change.path: change.kind for change in lab.engine.changes(container)}
+    assert {path: changed.get(path) for path in ("/new/file", "/etc/group", "/etc/passwd")} == {
+        "/new/file": "added",
+        "/etc/group": "changed",
+        "/etc/passwd": None,
+    }
+
+
 def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:
     container = lab.container(command=("/bin/sh", "-c", "echo one; echo two; echo three; sleep 600"))
     lab.engine.start(container)
     lab.execute(container, "echo not-mine")
     assert lab.engine.logs(container, 2) == ["two", "three"]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_all_that_the_main_process_printed_is_read_until_its_end(lab: Lab, follow: bool) -> None:
+    nap = 1 if follow and not isinstance(lab.engine, FakeEngine) else 0
+    container = lab.container(command=("/bin/sh", "-c", f"echo one; echo two >&2; sleep {nap}; echo three"))
+    lab.engine.start(container)
+    assert follow or lab.has_ended("c")
+    seen: list[bytes] = []
+    lab.engine.output(container, seen.append, follow=follow)
+    assert sorted(b"".join(seen).split()) == [b"one", b"three", b"two"]
 
 
 def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:

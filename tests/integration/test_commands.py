@@ -11,6 +11,7 @@ import pytest
 from conftest import Project, Running, build_containers, clear, docker, fresh_name, snapshots, wait_until
 
 from phases.registry import PHASES
+from phases.ui.verbs.registry import NAMES as VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 NAMES = [phase.NAME for phase in PHASES[1:]]
+OTHERS = [f"{verb}:NAME" for verb in VERBS[1:]]
 AFTER_FILES = NAMES[NAMES.index("setup") :]
 
 #: Where no engine is.
@@ -163,13 +165,25 @@ def test_list_shows_the_life_of_a_habitat_in_order_without_an_engine(project: Pr
         project.habitat(name, f"description: |\n  this is\n  {name}\nbase_image: nothing:1")
     done = project.doit("list", env=NOWHERE)
     assert done.code == 0, done.out
-    rows = [row.split(maxsplit=1) for row in done.out.splitlines()]
+    *listed, gap, more = done.out.splitlines()
+    assert (gap, more) == ("", f"and {', '.join(OTHERS)}; `doit list --all` shows every task")
+    rows = [row.split(maxsplit=1) for row in listed]
     assert [row[0] for row in rows] == [*NAMES, "start:alone", "start:town"]
     assert [row[1] for row in rows] == [
         *(phase.DESCRIPTION for phase in PHASES[1:]),
         "this is alone",
         "this is town",
     ]
+
+
+def test_list_shows_every_verb_of_every_habitat_when_all_are_asked_for(project: Project) -> None:
+    for name in ("town", "alone"):
+        project.habitat(name, "base_image: nothing:1")
+    done = project.doit("list", "--all", env=NOWHERE)
+    assert done.code == 0, done.out
+    listed = {row.split(maxsplit=1)[0] for row in done.out.splitlines()}
+    assert {verb.replace("NAME", name) for verb in OTHERS for name in ("town", "alone")} <= listed
+    assert "shows every task" not in done
 
 
 def test_list_shows_phase_0_where_a_habitat_has_a_dockerfile(project: Project) -> None:

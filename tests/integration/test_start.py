@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-import pty
 import re
 import signal
-import struct
 import subprocess
 import sys
-import termios
-import threading
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
+from conftest import Ended, Project, Running, clear, docker, fresh_name
+from terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -189,8 +184,7 @@ def test_an_exit_code_is_told_and_fails_the_task(house: House, script: str, code
     assert ended.code == 1
     assert "running" in lines(ended)
     assert lines(ended)[-1] == (
-        f"❌ the command of {house.name} ended with exit code {code}: "
-        f"its container {house.container} is stopped and kept"
+        f"❌ the command of {house.name} ended with exit code {code}: its container {house.container} is kept"
     )
     assert house.state() == "exited"
 
@@ -404,70 +398,6 @@ def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: 
 # With a terminal
 
 
-class Terminal:
-    """A `doit` with a terminal of its own. shown: all that came out of it so far."""
-
-    def __init__(self, house: House, rows: int = 40, columns: int = 100) -> None:
-        self._master, self._slave = pty.openpty()
-        self.resize(rows, columns)
-        self.before = termios.tcgetattr(self._slave)
-        # setsid makes it the controlling terminal, which is what Ctrl-C and a resize go through.
-        self.process = subprocess.Popen(
-            ("setsid", "--ctty", sys.executable, "-m", "doit", house.task),
-            cwd=house.project.root,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
-            stdin=self._slave,
-            stdout=self._slave,
-            stderr=self._slave,
-        )
-        self._data = b""
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
-
-    def _read(self) -> None:
-        while data := os.read(self._master, 65536):
-            self._data += data
-            if self._data.endswith(b"\0"):
-                return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        if self._reader.is_alive():
-            # Ends the reader, which no end of file does while this side of the terminal is open.
-            os.write(self._slave, b"\0")
-            self._reader.join()
-        os.close(self._slave)
-        os.close(self._master)
-
-    @property
-    def shown(self) -> str:
-        return self._data.decode(errors="replace").replace("\r\n", "\n")
-
-    @property
-    def now(self) -> list[object]:
-        return list(termios.tcgetattr(self._slave))
-
-    def wait_for(self, text: str) -> None:
-        wait_until(lambda: text in self.shown or self.process.poll() is not None, seconds=20)
-        wait_until(lambda: text in self.shown, seconds=1)
-
-    def type(self, text: str) -> None:
-        os.write(self._master, text.encode())
-
-    def resize(self, rows: int, columns: int) -> None:
-        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-
-    def end(self) -> int:
-        code = self.process.wait(20)
-        os.write(self._slave, b"\0")
-        self._reader.join()
-        return code
-
-
 def test_the_command_has_the_terminal(house: House) -> None:
     house.script(
         r"""
@@ -477,7 +407,7 @@ def test_the_command_has_the_terminal(house: House) -> None:
         printf 'what? '; read -r line; echo "got <$line>"
         """
     )
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("what? ")
         terminal.type("naïve ☃\r")
         assert terminal.end() == 0, terminal.shown
@@ -500,7 +430,7 @@ def test_the_command_sees_the_window_and_its_new_size(house: House) -> None:
         while :; do sleep 0.1; done
         """
     )
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("at first 40 100\n")
         terminal.resize(33, 77)
         terminal.wait_for("then 33 77\n")
@@ -509,7 +439,7 @@ def test_the_command_sees_the_window_and_its_new_size(house: House) -> None:
 
 def test_ctrl_c_goes_to_the_command(house: House) -> None:
     house.script("trap 'echo caught' INT; echo up; sleep 1000; echo after; exit 5\n")
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("up\n")
         assert terminal.now != terminal.before
         terminal.type("\x03")
@@ -524,7 +454,7 @@ def test_ctrl_c_goes_to_the_command(house: House) -> None:
 
 def test_without_a_command_a_terminal_gets_a_shell(house: House) -> None:
     house.entry("")
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("echo $((6 * 7)) in $PWD\r")
         terminal.wait_for("42 in /work\n")
@@ -535,7 +465,7 @@ def test_without_a_command_a_terminal_gets_a_shell(house: House) -> None:
 
 def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: House) -> None:
     house.script("seq 1 5000; exit 3\n")
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         assert terminal.end() == 1
         assert "\n4999\n5000\n" in terminal.shown
         assert f"the command of {house.name} ended with exit code 3" in terminal.shown
@@ -546,7 +476,7 @@ def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: 
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
     house.entry(RUN + secret)
     house.script('printf "|%s|\\n" "$T"; printf "s3cret? "; read -r line; cat /run/secrets/T; echo " $line"\n')
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("s3cret? ")
         terminal.type("yes\r")
         assert terminal.end() == 0, terminal.shown
@@ -557,7 +487,7 @@ def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: 
 
 def test_a_terminal_is_given_back_when_told_to_end(house: House) -> None:
     house.script("echo up; sleep 1000\n")
-    with Terminal(house) as terminal:
+    with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("up\n")
         terminal.process.terminate()
         assert terminal.end() == 128 + signal.SIGTERM, terminal.shown

@@ -10,9 +10,12 @@ from conftest import ROOT
 
 from phases.core.config import loader, schema
 from phases.registry import NAMES, PHASES
+from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from phases.ui.verbs.verb import Verb
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -65,3 +68,10 @@ def test_the_table_of_phases_is_the_registry() -> None:
 def test_what_runs_again_names_phases() -> None:
     named = {row[1].partition(",")[0] for row in table("What runs again")}
     assert named - {"none", "that phase", "none that has a valid snapshot"} == set(NAMES)
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.NAME)
+def test_the_table_of_commands_has_each_verb_with_its_options(verb: Verb) -> None:
+    rows = " ".join(" ".join(row) for row in table("Commands") if f"{verb.NAME}:NAME" in row[0])
+    assert rows
+    assert [option["long"] for option in verb.OPTIONS if f"--{option['long']}" not in rows] == []

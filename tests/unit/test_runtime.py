@@ -9,38 +9,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, load, write
+from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import runtime
+from phases.core import cleaning, commands, runtime, stopping
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
+from phases.core.project import Project
+from phases.core.runtime import brought_up, visiting
+from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from fake_engine import Command
 
-    from phases.core.engine import Container, Exec
-    from phases.core.masking import Mask
-
-
-class FakeTerminal:
-    """Keeps what is printed; a person in front of it types `typed`."""
-
-    def __init__(self, *, interactive: bool = False, typed: bytes = b"exit 0\n") -> None:
-        self.interactive = interactive
-        self.typed = typed
-        self.printed: list[tuple[bytes, bool]] = []
-        self.size = (24, 80)
-
-    def write(self, data: bytes, is_err: bool) -> None:
-        self.printed.append((data, is_err))
-
-    def hand_over(self, process: Exec, mask: Mask) -> None:
-        process.write(self.typed)
-        while data := process.read():
-            self.printed.append((mask.feed(data), False))
+    from phases.core.engine import Container
 
 
 @pytest.fixture
@@ -185,7 +169,7 @@ def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.Monke
     terminal = FakeTerminal(interactive=True, typed=b"exit 9\n")
     assert start(site, terminal) == 9
     command = site.engine.commands[-1]
-    assert (command.argv, command.user, command.env["TERM"]) == (runtime._SHELL, "agent", "xterm")
+    assert (command.argv, command.user, command.env["TERM"]) == (runtime.SHELL, "agent", "xterm")
 
 
 def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) -> None:
@@ -242,6 +226,113 @@ def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
     terminal = FakeTerminal()
     start(made(tmp_path, text), terminal)
     assert terminal.printed == [(b"from the host", False)]
+
+
+# Other ways to start
+
+
+def test_another_command_is_run_as_the_configs_would_be(site: Site) -> None:
+    terminal = FakeTerminal()
+    assert runtime.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
+    assert terminal.printed == [(b"other\n", False)]
+
+
+def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
+    start(site)
+    old = container(site).id
+    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    assert container(site).id != old
+    (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
+    (notice,) = site.notices()
+    assert notice.startswith(f"habitat-demo was made by an earlier start: kept as {aside.name}; ")
+
+
+def test_where_there_is_no_old_container_a_new_one_is_one(site: Site) -> None:
+    assert runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
+    assert site.notices() == []
+
+
+def detach(site: Site, *, fresh: bool = False) -> None:
+    runtime.start_detached(site.run_anew(), "demo", fresh=fresh)
+
+
+def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -> None:
+    detach(site)
+    assert container(site).running
+    assert not any("echo hello" in command.script for command in site.engine.commands)
+    assert site.notices() == [
+        "habitat-demo is up: doit shell:demo gets you in, doit stop:demo stops it",
+    ]
+
+
+def test_what_is_detached_outlives_whoever_visits_it_until_it_is_stopped(site: Site) -> None:
+    detach(site)
+    for _ in range(2):
+        assert start(site) == 0
+        assert container(site).running
+        assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert container(site).running
+        assert site.notices() == []
+    stopping.stop(site.run_anew(), "demo")
+    assert not container(site).running
+    start(site)
+    assert not container(site).running, "a later start is a start as any other"
+
+
+def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -> None:
+    detach(site)
+    site.engine.stop("habitat-demo")
+    start(site)
+    assert not container(site).running
+
+
+def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
+    with visiting(site.run_anew(), "demo", brought_up):
+        runtime.start_detached(Project(site.root, lambda: site.engine), "demo")
+    assert container(site).running
+
+
+def test_a_detached_container_of_an_older_image_is_stopped_when_it_is_set_aside(site: Site) -> None:
+    detach(site)
+    old = container(site).id
+    detach(site, fresh=True)
+    assert container(site).id != old
+    aside = site.engine.container(old)
+    assert aside is not None
+    assert not aside.running
+    assert container(site).running
+
+
+def test_cleaning_leaves_a_detached_container_up_and_known_as_one(site: Site) -> None:
+    detach(site)
+    cleaning.clean_all(site.run_anew(), "demo")
+    site.build()
+    commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
+    assert container(site).running
+
+
+def test_a_detached_start_has_secrets_and_waits_for_the_init(tmp_path: Path) -> None:
+    site = made(
+        tmp_path,
+        "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
+    )
+    detach(site)
+    assert site.notices()[0] == "giving its init 0.1s"
+    assert site.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
+
+
+def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
+    site = made(tmp_path, "entry: {init_command: 'exit 1'}\n")
+    with pytest.raises(StartError, match="the init command ended"):
+        detach(site)
+    site.engine.start("habitat-demo")
+    assert site.project.presence("demo").visitors(container(site).id) == []
+
+
+def test_detached_and_a_command_exclude_each_other(site: Site) -> None:
+    with pytest.raises(StartError, match="demo: --detach runs nothing, so --cmd has no place: leave one of them out"):
+        start_verb.run(site.run_anew(), "demo", detach=True, cmd="true")
+    assert site.engine.containers() == []
 
 
 # What holds it in

@@ -16,10 +16,13 @@ from phases.core.snapshots import task_name
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fake_engine import Command
 
+    from phases.core.engine import Exec, Piped
+    from phases.core.masking import Mask
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
@@ -97,3 +100,31 @@ class Site:
 
     def notices(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
+
+
+class FakeTerminal:
+    """Keeps what is printed; a person in front of it types `typed`."""
+
+    def __init__(self, *, interactive: bool = False, piped: bool = False, typed: bytes = b"exit 0\n") -> None:
+        self.interactive = interactive
+        self.piped = piped
+        self.typed = typed
+        self.printed: list[tuple[bytes, bool]] = []
+        self.size = (24, 80)
+
+    def write(self, data: bytes, is_err: bool) -> None:
+        self.printed.append((data, is_err))
+
+    def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
+        typed = self.typed
+        while typed:
+            typed = typed[process.write(typed) :]
+        process.end_input()
+        while (chunks := process.read()) is not None:
+            for data, is_err in chunks:
+                show(data, is_err)
+
+    def hand_over(self, process: Exec, mask: Mask) -> None:
+        process.write(self.typed)
+        while data := process.read():
+            self.printed.append((mask.feed(data), False))

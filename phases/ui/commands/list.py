@@ -1,4 +1,4 @@
-"""`doit list`: what can be built and started, in the order of a life."""
+"""`doit list`: what can be built and started, in the order of a life; what else, in a line below."""
 
 from __future__ import annotations
 
@@ -11,14 +11,30 @@ from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, description, is_verb, parse_task
 from phases.ui.verbs import start
+from phases.ui.verbs.registry import NAMES
 
 
 class List(Printing, cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
 
+    _status = False
+
     def _execute(self, **options: Any) -> int:
         selection.check(options["pos_args"], self.task_list)
-        return int(super()._execute(**options))
+        self._status = options["status"]
+        code = int(super()._execute(**options))
+        if current_project().names and not any(options[key] for key in ("pos_args", "subtasks", "status", "template")):
+            more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
+            self.outstream.write(f"\nand {more}; `doit list --all` shows every task\n")
+        return code
+
+    def _list_all(self, include_subtasks: bool) -> list[Any]:
+        """Of the verbs start alone, unless all are asked for; the others have no status."""
+        tasks: list[Any] = super()._list_all(include_subtasks)
+        kinds = {task.name: parse_task(task.name)[0] for task in tasks}
+        if include_subtasks and not self._status:
+            return tasks
+        return [task for task in tasks if kinds[task.name] == start.NAME or not is_verb(kinds[task.name])]
 
     # doit finds out from its signature which options `_execute` takes.
     _execute.__signature__ = inspect.signature(cmd_list.List._execute)  # type: ignore[attr-defined]  # noqa: SLF001

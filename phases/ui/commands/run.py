@@ -9,13 +9,14 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
+from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
 from phases.ui import output
 from phases.ui.commands import selection
 from phases.ui.output import OutputLost
-from phases.ui.tasks import current_project
+from phases.ui.tasks import builds, current_project, exit_code
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,8 +36,8 @@ class Interrupted(KeyboardInterrupt):
 class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
-    Exit code: 0; 1 when a task failed, or what was printed was lost; 2 when others had to wait for it
-    in vain; 3 when there was no such task; 128 + n when signal n ended it.
+    Exit code: 0, or that of the command that a verb ran; 1 when a task failed, or what was printed was
+    lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
     def execute(self, params: Any, args: list[str]) -> int:
@@ -46,8 +47,9 @@ class Run(cmd_run.Run):
             with _signals():
                 code = int(super().execute(params, args))
                 current_project().close()
+                code = code or exit_code()
         except Interrupted as stop:
-            return _stopped(stop.number)
+            return _stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))
         except OutputLost as error:
             _end_at_the_next()
             with suppress(HabitatError):  # the line that tells of the output is enough
@@ -56,21 +58,24 @@ class Run(cmd_run.Run):
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1
+        except CmdParseError as error:  # of a task's options
+            raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` shows what it knows") from error
         except InvalidCommand as error:
-            if error.not_found:
+            if error.not_found is not None:
                 selection.check([error.not_found], self.task_list)
             raise
         return code
 
 
-def _stopped(number: int) -> int:
+def _stopped(number: int, *, was_building: bool) -> int:
     """Clean up, and say where the run was."""
     try:
         at = ", ".join(current_project().close())
         outcome = "what was built is kept, the next run goes on from there"
     except HabitatError as error:
         at, outcome = "", f"what is left of the build is removed by the next run ({error})"
-    output.tell(f"\nstopped in {at}: {outcome}" if at else f"\nstopped: {outcome}")
+    place = f" in {at}" if at else ""
+    output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
     return 128 + number
 
 

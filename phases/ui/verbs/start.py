@@ -14,14 +14,44 @@ if TYPE_CHECKING:
 NAME = "start"
 DESCRIPTION = "Build what has changed, and run the habitat's command"
 BUILDS = True
-OPTIONS: tuple[dict[str, Any], ...] = ()
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "detach",
+        "long": "detach",
+        "type": bool,
+        "default": False,
+        "help": "bring it up, run nothing in it, and leave it up",
+    },
+    {
+        "name": "cmd",
+        "long": "cmd",
+        "type": str,
+        "default": "",
+        "help": "a shell's command to run instead of entry.command",
+    },
+    {
+        "name": "new",
+        "long": "new",
+        "type": bool,
+        "default": False,
+        "help": "in a new container; the old one is kept under another name",
+    },
+)
 WORDS = False
+PIPES = False
 
 
-def run(project: Project, name: str) -> None:
-    code = runtime.start(project, name, LocalTerminal())
-    if code:
+def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
+    if detach and cmd:
         raise StartError(
-            f"the command of {name} ended with exit code {code}",
-            remedy=f"its container habitat-{name} is stopped and kept",
+            "--detach runs nothing, so --cmd has no place",
+            where=name,
+            remedy=f"leave one of them out, or go on with doit exec:{name} -- COMMAND",
+        )
+    if detach:
+        runtime.start_detached(project, name, fresh=new)
+        return
+    if code := runtime.start(project, name, LocalTerminal(), command=cmd, fresh=new):
+        raise StartError(
+            f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is kept"
         )

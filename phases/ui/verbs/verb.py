@@ -9,10 +9,11 @@ if TYPE_CHECKING:
 
 
 class Verb(Protocol):
-    """Something to do with a habitat: a module with these five, which becomes a task for each habitat.
+    """Something to do with a habitat: a module with these seven, which becomes a task for each habitat.
 
     NAME: as in the task; DESCRIPTION: what a person reads of it; BUILDS: whether what has changed is
-    built first; OPTIONS: as doit wants them for `params`; WORDS: whether it takes what stands behind it.
+    built first; OPTIONS: as doit wants them for `params`; WORDS: whether it takes what stands behind it;
+    PIPES: whether its output is a command's own, so that what we say goes to stderr.
     """
 
     @property
@@ -26,7 +27,9 @@ class Verb(Protocol):
     @property
     def WORDS(self) -> bool: ...  # noqa: N802
     @property
-    def run(self) -> Callable[..., None]:
+    def PIPES(self) -> bool: ...  # noqa: N802
+    @property
+    def run(self) -> Callable[..., int | None]:
         """Called with the project, a habitat's name, and by their names what OPTIONS says and `words`.
-        Raises HabitatError.
+        Returns the exit code that doit is to have; raises HabitatError.
         """

@@ -1,0 +1,85 @@
+"""Commands in a habitat that runs already, or that is brought up for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import events, snapshots
+from phases.core.errors import StartError
+from phases.core.runtime import SHELL, Masked, brought_up, interactively, own_container, visiting
+from phases.core.secrets import variables
+from phases.core.throwaway import thrown_away
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phases.core.engine import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.core.runtime import Runner, Terminal, Visit
+
+
+def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
+    """Run a command as USER in WORKDIR, with a terminal or an input. Returns its exit code."""
+    if not argv:
+        raise StartError("there is no command to run", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
+    with visiting(project, name, as_it_is, guest=True) as visit:
+        return visit.run(argv, interactively(terminal) if terminal.interactive else piped(terminal))
+
+
+def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> int:
+    """A shell as USER in WORKDIR; without a terminal it reads what is put in. at: a phase, of whose
+    snapshot a throwaway container is made. Returns its exit code.
+    """
+    if not terminal.interactive and not terminal.piped:
+        raise StartError(
+            "a shell needs a terminal, or commands from a pipe",
+            where=name,
+            remedy=f"doit exec:{name} -- COMMAND runs one without",
+        )
+    place = thrown_away(project, name, at) if at else visiting(project, name, as_it_is, guest=True)
+    with place as visit:
+        return visit.run(SHELL, interactively(terminal) if terminal.interactive else piped(terminal))
+
+
+def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+    """The habitat's container, of whatever image it is while it runs, and whether it did; nothing is built."""
+    found = own_container(project, habitat.name)
+    if found and found.running:
+        return found, True
+    if project.inventory.tagged(snapshots.final_tag(habitat.name)) is None:
+        raise StartError(
+            "it isn't built yet", where=habitat.name, remedy=f"doit start:{habitat.name} builds and starts it"
+        )
+    if project.assess(habitat.name).stale:
+        text = (
+            f"{habitat.name} was built from another config than there is now: doit final:{habitat.name} builds it anew"
+        )
+        project.bus.emit(events.Notice(habitat.name, text, warning=True))
+    return brought_up(project, habitat)
+
+
+def piped(terminal: Terminal) -> Runner:
+    """Connects the command with standard input, output and error."""
+
+    def run(visit: Visit, argv: Sequence[str]) -> int:
+        process = visit.project.engine.execute_piped(
+            visit.container.id,
+            argv,
+            user=visit.user,
+            workdir=visit.workdir,
+            env=variables(visit.secrets),
+        )
+        try:
+            show = Masked(terminal, visit.secrets)
+            terminal.connect(process, show.feed)
+            show.flush()
+            return process.exit_code()
+        except BaseException:
+            # Nobody listens to it any more, and the container may go on without this visit.
+            process.send_signal("KILL")
+            raise
+        finally:
+            process.close()
+
+    return run

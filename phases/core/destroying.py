@@ -1,0 +1,93 @@
+"""Removes the containers of a habitat, with the work that is in them. Nothing else does."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from phases.core import events
+from phases.core.errors import EngineError, NotFound
+from phases.core.runtime import LABEL_RUN, container_name
+from phases.core.stopping import who_is_in
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from phases.core.engine import Change, Container
+    from phases.core.project import Project
+
+# What programs leave there is no work.
+_PASSING = ("/run", "/tmp")  # noqa: S108 (a name, no file of ours)
+
+_SHOWN_PATHS = 5
+
+
+def destroy(project: Project, name: str, confirm: Callable[[str], bool]) -> bool:
+    """Show what is in each container of the habitat, and remove them if `confirm` says yes to a question.
+    Returns whether there are none any more.
+    """
+    found = _containers(project, name)
+    if not found:
+        project.bus.emit(events.Notice(name, f"{name} has no containers"))
+        return True
+    for container in found:
+        project.bus.emit(events.Line(name, _told(project, name, container)))
+    them, in_them = ("it", "in it") if len(found) == 1 else (f"these {len(found)}", "in them")
+    if not confirm(f"Remove {them}, with all that was done {in_them}?"):
+        project.bus.emit(events.Notice(name, "nothing was removed"))
+        return False
+    presence = project.presence(name)
+    with presence.alone():
+        for container in found:
+            project.engine.remove(container.id)
+            presence.forget(container.id)
+    names = ", ".join(container.name for container in found)
+    project.bus.emit(events.Notice(name, f"removed {names}; its images are kept"))
+    return True
+
+
+def _containers(project: Project, name: str) -> list[Container]:
+    """The current one and those that were set aside, the latest first."""
+    found = project.engine.containers(label=f"{LABEL_RUN}={name}")
+    whole = [seen for container in found if (seen := project.engine.container(container.id))]
+    return sorted(whole, key=lambda container: (container.name == container_name(name), container.name), reverse=True)
+
+
+def _told(project: Project, name: str, container: Container) -> str:
+    state = "stopped"
+    if container.running:
+        presence = project.presence(name)
+        with presence.alone():
+            who = who_is_in(project, presence, container)
+        state = f"running, in it is {who}" if who else "running"
+    try:
+        what = _summary(work(project.engine.changes(container.id), container))
+    except NotFound:
+        what = "gone already"
+    except EngineError as error:
+        what = f"what changed can't be told ({error.message})"
+    return f"{container.name} ({state}): {what}"
+
+
+def work(changes: Iterable[Change], container: Container) -> list[Change]:
+    """Of what changed in a container that which somebody may miss: no folder that only holds what
+    changed, nothing on a volume, nothing that passes.
+    """
+    changes = list(changes)
+    holding = {posixpath.dirname(change.path) for change in changes}
+    elsewhere = (*_PASSING, *(bind.dest for bind in container.binds))
+    return [
+        change
+        for change in changes
+        if change.path not in holding
+        and not any(change.path == place or change.path.startswith(f"{place}/") for place in elsewhere)
+    ]
+
+
+def _summary(changes: list[Change]) -> str:
+    if not changes:
+        return "nothing has changed in it since its image"
+    kinds = [change.kind for change in changes]
+    counts = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("added", "changed", "deleted") if kind in kinds)
+    paths = ", ".join(change.path for change in changes[:_SHOWN_PATHS])
+    return f"{counts}: {paths}" + (", …" if len(changes) > _SHOWN_PATHS else "")

@@ -1,0 +1,79 @@
+"""What was logged of a habitat: each phase's output, and that of its container's main process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import events, files
+from phases.core.engine import LineSplitter
+from phases.core.errors import StartError, did_you_mean, state_error
+from phases.core.runtime import container_name, own_container
+
+if TYPE_CHECKING:
+    from phases.core.engine import Container
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+def show(project: Project, name: str) -> None:
+    """All that there is."""
+    phases = [phase for phase in project.phases(name) if _size(project, name, phase)]
+    for phase in phases:
+        _show_phase(project, name, phase)
+    container = own_container(project, name)
+    if container:
+        _show_container(project, name, container)
+    elif not phases:
+        project.bus.emit(
+            events.Notice(name, f"nothing is logged of {name} yet: doit start:{name} builds and starts it")
+        )
+
+
+def show_phase(project: Project, name: str, phase_name: str) -> None:
+    """The log of one phase. Raises StartError where there is none."""
+    phases = {phase.NAME: phase for phase in project.phases(name)}
+    if phase_name not in phases:
+        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=did_you_mean(phase_name, phases))
+    if _size(project, name, phases[phase_name]) is None:
+        raise StartError(
+            f"there is no log of {phase_name}",
+            where=name,
+            remedy=f"it was not built here; doit {phase_name}:{name} builds up to it",
+        )
+    _show_phase(project, name, phases[phase_name])
+
+
+def follow(project: Project, name: str) -> None:
+    """What the container's main process prints, until it ends. Raises StartError where there is none."""
+    container = own_container(project, name)
+    if container is None:
+        raise StartError(f"there is no {container_name(name)}", where=name, remedy=f"doit start:{name} makes it")
+    _show_container(project, name, container, follow=True)
+
+
+def _size(project: Project, name: str, phase: Phase) -> int | None:
+    """How long the log of a phase is; None where there is none."""
+    try:
+        return project.log_path(name, phase).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _show_phase(project: Project, name: str, phase: Phase) -> None:
+    path = project.log_path(name, phase)
+    empty = "" if _size(project, name, phase) else ": nothing"
+    project.bus.emit(events.Line(name, f"── {phase.NAME} ({path.relative_to(project.root)}){empty}", heading=True))
+    try:
+        with files.open_read(path) as file:
+            for line in file:
+                project.bus.emit(events.Line(name, line.rstrip(b"\n").decode(errors="replace")))
+    except OSError as error:
+        raise state_error(path, "read", error) from error
+
+
+def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
+    state = "running" if container.running else "stopped"
+    project.bus.emit(events.Line(name, f"── {container.name} ({state})", heading=True))
+    splitter = LineSplitter(lambda line: project.bus.emit(events.Line(name, line)))
+    project.engine.output(container.id, splitter.feed, follow=follow)
+    splitter.close()

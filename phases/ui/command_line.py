@@ -1,0 +1,37 @@
+"""The command line, of which doit would not leave everything as it is."""
+
+from __future__ import annotations
+
+from itertools import takewhile
+from typing import Any
+
+from doit.cmd_base import DodoTaskLoader
+from doit.doit_cmd import DoitMain
+
+from phases.ui.verbs.registry import VERBS
+
+_process_args = DoitMain.process_args
+
+_TAKES_WORDS = tuple(f"{verb.NAME}:" for verb in VERBS if verb.WORDS)
+
+
+class Loader(DodoTaskLoader):
+    """doit's own. Of what is ours, doit makes this first, and before it looks at the command line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        DoitMain.process_args = _but_for_words
+
+    def load_tasks(self, cmd: Any, pos_args: list[str]) -> Any:
+        """pos_args: for tasks that are made by other options than their own; none here are."""
+        del pos_args
+        return super().load_tasks(cmd, [])
+
+
+def _but_for_words(doit: DoitMain, args: list[str]) -> list[str]:
+    """doit takes any `a=b` out of the command line, as a variable of its own, and breaks down at an empty
+    argument. What stands behind a verb that runs it is none of its business.
+    """
+    own = list(takewhile(lambda arg: not arg.startswith(_TAKES_WORDS), args))
+    kept = [word for arg in own for word in (_process_args(doit, [arg]) if arg else [arg])]
+    return [*kept, *args[len(own) :]]

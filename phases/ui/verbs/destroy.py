@@ -1,0 +1,46 @@
+"""`doit destroy:NAME`: remove the habitat's containers, with the work that is in them."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from phases.core import destroying
+from phases.core.errors import StartError
+from phases.ui.terminal import LocalTerminal
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "destroy"
+DESCRIPTION = "Remove its containers, with the work that is in them, after a question"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "yes",
+        "long": "yes",
+        "type": bool,
+        "default": False,
+        "help": "without a question",
+    },
+)
+WORDS = False
+PIPES = False
+
+
+def run(project: Project, name: str, *, yes: bool = False) -> int:
+    return 0 if destroying.destroy(project, name, (lambda _: True) if yes else partial(_ask, name)) else 1
+
+
+def _ask(name: str, question: str) -> bool:
+    if not LocalTerminal().interactive:
+        raise StartError(
+            "nothing was removed, there is no terminal to ask on",
+            where=name,
+            remedy=f"doit destroy:{name} --yes removes them",
+        )
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        print()  # noqa: T201 (the line of the question ends)
+        return False

@@ -1,0 +1,22 @@
+"""`doit exec:NAME -- COMMAND ARG…`: run a command in the habitat; its exit code is doit's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from phases.core import commands
+from phases.ui.terminal import LocalTerminal
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "exec"
+DESCRIPTION = "Run a command in the habitat: doit exec:NAME -- COMMAND"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = ()
+WORDS = True
+PIPES = True
+
+
+def run(project: Project, name: str, *, words: list[str] | None = None) -> int:
+    return commands.execute(project, name, words or [], LocalTerminal())

@@ -1,0 +1,30 @@
+"""`doit shell:NAME`: a shell in the habitat, or in a throwaway container of any of its snapshots."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from phases.core import commands
+from phases.ui.terminal import LocalTerminal
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "shell"
+DESCRIPTION = "Open a shell in the habitat, or look around in a snapshot"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "at",
+        "long": "at",
+        "type": str,
+        "default": "",
+        "help": "in a throwaway container of that phase's snapshot",
+    },
+)
+WORDS = False
+PIPES = True
+
+
+def run(project: Project, name: str, *, at: str = "") -> int:
+    return commands.shell(project, name, LocalTerminal(), at=at)

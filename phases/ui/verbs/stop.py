@@ -1,0 +1,29 @@
+"""`doit stop:NAME`: stop the habitat's container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from phases.core import stopping
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "stop"
+DESCRIPTION = "Stop the habitat's container, which is kept"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "force",
+        "long": "force",
+        "type": bool,
+        "default": False,
+        "help": "also under whoever is in it",
+    },
+)
+WORDS = False
+PIPES = False
+
+
+def run(project: Project, name: str, *, force: bool = False) -> None:
+    stopping.stop(project, name, force=force)

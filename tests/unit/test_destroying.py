@@ -1,0 +1,159 @@
+"""`destroy`: what is in a habitat's containers is shown, then they go, and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_files import Node
+from unit_helpers import FakeTerminal, Site, write
+
+from phases.core import events, runtime
+from phases.core.destroying import destroy, work
+from phases.core.engine import Bind, Change, Container
+from phases.core.errors import EngineError, StartError
+from phases.ui.verbs import destroy as verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+    site.build()
+    return site
+
+
+def start(site: Site, *, fresh: bool = False) -> str:
+    """The id of the container it ran in."""
+    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    found = site.engine.container("habitat-demo")
+    assert found is not None
+    return found.id
+
+
+def told(site: Site) -> list[str]:
+    return [event.text for event in site.seen if isinstance(event, events.Line)]
+
+
+def names(site: Site) -> list[str]:
+    return sorted(container.name for container in site.engine.containers())
+
+
+def test_each_container_is_shown_with_what_changed_in_it_and_removed(site: Site) -> None:
+    old = start(site)
+    new = start(site, fresh=True)
+    site.engine.files(old).write("/work/thesis", "years")
+    del site.engine.files(old).nodes["/etc/group"]
+    site.engine.files(old).write("/etc/passwd", "x")
+    asked: list[str] = []
+
+    def agree(question: str) -> bool:
+        asked.append(question)
+        return True
+
+    assert destroy(site.run_anew(), "demo", agree)
+    aside = next(line.split()[0] for line in told(site) if not line.startswith("habitat-demo "))
+    assert told(site) == [
+        "habitat-demo (stopped): nothing has changed in it since its image",
+        f"{aside} (stopped): 1 added, 1 changed, 1 deleted: /etc/group, /etc/passwd, /work/thesis",
+    ]
+    assert asked == ["Remove these 2, with all that was done in them?"]
+    assert [site.engine.container(gone) for gone in (old, new)] == [None, None]
+    assert "habitat-demo:final" in site.engine.tags()
+    assert site.project.assess("demo").stale == {}
+
+
+def test_a_no_removes_nothing(site: Site) -> None:
+    start(site)
+    assert not destroy(site.run_anew(), "demo", lambda _: False)
+    assert names(site) == ["habitat-demo"]
+    assert site.notices() == ["nothing was removed"]
+
+
+def test_containers_of_others_are_neither_shown_nor_removed(site: Site) -> None:
+    start(site)
+    site.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image
+    site.engine.create("base:1", "habitat-demo2", ("x",), labels={"habitat.run": "demo2"})
+    assert destroy(site.run_anew(), "demo", lambda _: True)
+    assert [line.split()[0] for line in told(site)] == ["habitat-demo"]
+    assert names(site) == ["habitat-demo-20260101-000000", "habitat-demo2"]
+
+
+def test_without_containers_nothing_is_asked(site: Site) -> None:
+    def refuse(_: str) -> bool:
+        raise AssertionError
+
+    assert destroy(site.run_anew(), "demo", refuse)
+    assert site.notices() == ["demo has no containers"]
+
+
+def test_somebody_in_it_is_named(site: Site) -> None:
+    start(site)
+    site.engine.start("habitat-demo")
+    site.engine.execute_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    destroy(site.run_anew(), "demo", lambda _: False)
+    (line,) = told(site)
+    assert line.startswith("habitat-demo (running, in it is 1 command of somebody else): ")
+
+
+def test_a_detached_container_that_was_destroyed_is_forgotten(site: Site) -> None:
+    runtime.start_detached(site.run_anew(), "demo")
+    assert destroy(site.run_anew(), "demo", lambda _: True)
+    assert list((site.root / ".stamps/demo").glob("starts.*")) == []
+
+
+def test_a_broken_config_keeps_nobody_from_it(site: Site) -> None:
+    start(site)
+    write(site.root, "habitats/demo/config.yaml", "setup: [")
+    assert destroy(site.run_anew(), "demo", lambda _: True)
+    assert names(site) == []
+
+
+def test_without_a_terminal_a_yes_is_needed(site: Site) -> None:
+    start(site)
+    with pytest.raises(StartError) as caught:
+        verb.run(site.run_anew(), "demo")
+    assert str(caught.value) == (
+        "demo: nothing was removed, there is no terminal to ask on: doit destroy:demo --yes removes them"
+    )
+    assert names(site) == ["habitat-demo"]
+    assert verb.run(site.run_anew(), "demo", yes=True) == 0
+    assert names(site) == []
+
+
+def test_changes_that_the_engine_cannot_tell_are_told_as_that(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> list[Change]:
+        raise EngineError("driver says no")
+
+    start(site)
+    monkeypatch.setattr(site.engine, "changes", fail)
+    destroy(site.run_anew(), "demo", lambda _: False)
+    assert told(site) == ["habitat-demo (stopped): what changed can't be told (driver says no)"]
+
+
+def test_a_long_list_is_cut_and_the_count_is_not(site: Site) -> None:
+    start(site)
+    for number in range(10):
+        site.engine.files("habitat-demo").add(f"/work/{number}", Node("file"))
+    destroy(site.run_anew(), "demo", lambda _: False)
+    assert told(site) == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
+
+
+def test_work_is_what_somebody_may_miss() -> None:
+    container = Container("id", "c", "image", running=False, binds=(Bind("/host", "/data/in", readonly=False),))
+    changes = [
+        Change("/data", "added"),
+        Change("/data/in", "added"),
+        Change("/data/in/file", "added"),
+        Change("/data/input", "added"),
+        Change("/home", "changed"),
+        Change("/home/a", "changed"),
+        Change("/run/lock", "added"),
+        Change("/running", "added"),
+        Change("/tmp", "changed"),
+        Change("/tmp/x", "added"),
+        Change("/var/gone", "deleted"),
+    ]
+    assert [change.path for change in work(changes, container)] == ["/data/input", "/home/a", "/running", "/var/gone"]

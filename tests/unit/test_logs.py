@@ -1,0 +1,105 @@
+"""`logs` of a habitat, on the fake engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site
+
+from phases.core import events, logs, runtime
+from phases.core.errors import HabitatError, StartError, StateError
+from phases.registry import named
+from phases.ui.verbs import logs as verb
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CONFIG = """
+base_image: base:1
+setup: {root: ['echo from setup; echo more >&2']}
+repos: []
+entry: {init_command: 'echo from init; sleep 600', command: 'echo hello'}
+"""
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, CONFIG)
+    site.build()
+    return site
+
+
+def shown(site: Site, **options: object) -> list[str]:
+    verb.run(site.run_anew(), "demo", **options)  # type: ignore[arg-type]
+    return [event.text for event in site.seen if isinstance(event, events.Line)]
+
+
+def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_containers(site: Site) -> None:
+    runtime.start_detached(site.run_anew(), "demo")
+    site.project.log_path("demo", named("tools")).write_text("from tools\n")
+    told = shown(site)
+    assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
+        "── setup (.stamps/demo/7-setup.log)",
+        "$ setup command 1 of 1 (as root)",
+        "from setup",
+        "more",
+        "── tools (.stamps/demo/9-tools.log)",
+        "from tools",
+        "── habitat-demo (running)",
+        "from init",
+    ]
+
+
+def test_one_phase_alone(site: Site) -> None:
+    runtime.start_detached(site.run_anew(), "demo")
+    heading, _, *printed = shown(site, phase="setup")
+    assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
+    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): nothing"]
+
+
+def test_the_container_alone_and_on(site: Site) -> None:
+    runtime.start_detached(site.run_anew(), "demo")
+    assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
+    assert site.engine.called("output")[-1][2] == "True"
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
+        ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
+        ({"follow": True}, "demo: there is no habitat-demo: doit start:demo makes it"),
+        ({"follow": True, "phase": "setup"}, "demo: --follow is for the container's output, --phase for the build's: "),
+    ],
+)
+def test_what_there_is_not_is_told(site: Site, options: dict[str, object], told: str) -> None:
+    with pytest.raises(StartError) as caught:
+        shown(site, **options)
+    assert str(caught.value).startswith(told)
+
+
+def test_where_nothing_was_built_that_is_told(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    assert shown(site) == []
+    assert site.notices() == ["nothing is logged of demo yet: doit start:demo builds and starts it"]
+    with pytest.raises(StartError) as caught:
+        shown(site, phase="setup")
+    assert str(caught.value) == (
+        "demo: there is no log of setup: it was not built here; doit setup:demo builds up to it"
+    )
+
+
+def test_the_logs_of_a_habitat_whose_config_is_broken_by_now_are_shown(site: Site) -> None:
+    (site.root / "habitats/demo/config.yaml").write_text("setup: [")
+    assert "from setup" in shown(site)
+    with pytest.raises(HabitatError):
+        site.project.habitat("demo")
+
+
+def test_a_log_that_is_no_file_is_told(site: Site) -> None:
+    path = site.root / ".stamps/demo/7-setup.log"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(StateError, match=r"^\.stamps/demo/7-setup.log: can't be read"):
+        logs.show_phase(site.run_anew(), "demo", "setup")

@@ -1,0 +1,134 @@
+"""`stop` and who is in a habitat, on the fake engine."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site
+
+from phases.core import events, stopping
+from phases.core.errors import Conflict
+from phases.core.locks import Presence
+from phases.core.project import Project
+from phases.core.runtime import brought_up, visiting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.engine import Container
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path)
+    site.build()
+    return site
+
+
+def container(site: Site) -> Container:
+    found = site.engine.container("habitat-demo")
+    assert found is not None
+    return found
+
+
+def stop(site: Site, *, force: bool = False) -> str:
+    """What stopping it says."""
+    said: list[events.Event] = []
+    project = Project(site.root, lambda: site.engine)
+    project.bus.subscribe(said.append)
+    stopping.stop(project, "demo", force=force)
+    (notice,) = said
+    assert isinstance(notice, events.Notice)
+    return notice.text
+
+
+@contextmanager
+def visit(site: Site) -> Iterator[None]:
+    """Somebody is in it, who has no command in it yet."""
+    with visiting(site.run_anew(), "demo", brought_up):
+        yield
+
+
+def test_what_does_not_run_is_no_error(site: Site) -> None:
+    assert stop(site) == "habitat-demo isn't running"
+    with visit(site):
+        pass
+    assert stop(site) == "habitat-demo isn't running"
+
+
+def test_a_container_with_nobody_in_it_is_stopped_and_kept(site: Site) -> None:
+    with visit(site):
+        pass
+    site.engine.start("habitat-demo")
+    assert stop(site) == "habitat-demo is stopped"
+    assert not container(site).running
+
+
+def test_somebody_in_it_is_named_and_keeps_it_up(site: Site) -> None:
+    with visit(site):
+        with pytest.raises(Conflict) as caught:
+            stop(site)
+        assert container(site).running
+        told = str(caught.value)
+    assert told.startswith(f"habitat-demo goes on: in it is doit with pid {os.getpid()} since ")
+    assert told.endswith(": doit stop:demo --force stops it all the same")
+
+
+def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
+    with visit(site):
+        pass
+    site.engine.start("habitat-demo")
+    site.engine.execute_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    with pytest.raises(Conflict, match="in it is 1 command of somebody else: doit stop:demo --force"):
+        stop(site)
+    assert container(site).running
+
+
+def test_force_stops_it_under_whoever_is_in_it_and_says_so(site: Site) -> None:
+    with visit(site):
+        assert stop(site, force=True).startswith("habitat-demo is stopped; in it was doit with pid")
+        assert not container(site).running
+
+
+def test_a_container_of_somebody_else_is_left_alone(site: Site) -> None:
+    site.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
+    site.engine.start("habitat-demo")
+    with pytest.raises(Conflict, match="taken by a container of somebody else"):
+        stop(site, force=True)
+    assert container(site).running
+
+
+# Who is in it
+
+
+def test_two_in_it_are_both_named_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
+    one, two, asking = (Presence(tmp_path) for _ in range(3))
+    one.join("c" * 64)
+    (tmp_path / f"starts.{'c' * 12}").open("a").write("pid 4194305 since 10:00:00\n")
+    two.join("c" * 64)
+    with asking.alone():
+        assert [line.split()[1] for line in asking.visitors("c" * 64)] == [str(os.getpid())] * 2
+
+
+def test_who_was_killed_keeps_nothing_up(tmp_path: Path) -> None:
+    (tmp_path / f"starts.{'c' * 12}").write_text(f"pid {os.getpid()} since 10:00:00\n")
+    asking = Presence(tmp_path)
+    with asking.alone():
+        assert asking.visitors("c" * 64) == []
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_what_is_to_stay_up_does_until_it_was_stopped(tmp_path: Path, restarted: bool) -> None:
+    one, two = Presence(tmp_path), Presence(tmp_path)
+    one.join("c" * 64, brought_up=True)
+    one.stay()
+    with one.leaving() as left:
+        assert left == (True, True)
+    two.join("c" * 64, brought_up=restarted)
+    with two.leaving() as left:
+        assert left == (True, not restarted)
+    assert [path.name for path in tmp_path.glob("starts.*")] == ([] if restarted else [f"starts.{'c' * 12}"])
