@@ -13,7 +13,7 @@ from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen, duration
 from phases.ui.output import Output
-from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named
+from phases.ui.tasks import Answered, HabitatFailed, current_project, is_verb, parse_task, phase_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -101,6 +101,8 @@ class HabitatReporter:
             self._ready(build)
 
     def add_failure(self, task: Any, fail: Any) -> None:
+        if isinstance(fail, Answered):
+            return
         build, _ = self._of(task)
         if build:
             self.screen.end(build.name)

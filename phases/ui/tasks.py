@@ -9,13 +9,14 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import snapshots
+from phases.core import plans, snapshots
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
 from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
+from phases.ui.verbs.verb import AnswerIsNo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -132,6 +133,10 @@ class HabitatFailed(TaskFailed):
         self.error = error
 
 
+class Answered(TaskFailed):
+    """No failure but for whoever looks at the exit code: all was said."""
+
+
 class Freshness(UptodateCalculator):
     """Whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
 
@@ -156,9 +161,11 @@ class Freshness(UptodateCalculator):
         self.reason, self.error = "", None
         try:
             assessment = self.project.assess(self.habitat)
-            self.reason = assessment.stale.get(self.phase.NAME, "")
-            if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
-                self._adopt(task, assessment.hashes[self.phase.NAME])
+            self.reason = plans.reason(self.project, self.habitat, self.phase)
+            if not self.reason:
+                self.project.keep(self.habitat, self.phase)
+                if values.get("hash") != assessment.hashes[self.phase.NAME]:
+                    self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:
             self.error, self.reason = error, str(error)
         return not self.reason
@@ -190,9 +197,11 @@ def _run_phase(project: Project, name: str, phase: Phase, freshness: Freshness) 
         return HabitatFailed(error)
 
 
-def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
+def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | TaskFailed:
     try:
         verb.run(project, name, **options)
+    except AnswerIsNo:
+        return Answered("no")
     except HabitatError as error:
         return HabitatFailed(error)
     return True

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.ui.verbs import start
+from phases.ui.verbs import plan, start
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (start,)
+VERBS: tuple[Verb, ...] = (plan, start)
 
 NAMES = tuple(verb.NAME for verb in VERBS)

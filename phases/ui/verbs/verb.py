@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+class AnswerIsNo(Exception):
+    """A verb that asks something has told a person the answer, and tells a script by exit code 1."""
+
+
 class Verb(Protocol):
     """Something to do with a habitat: a module with these five, which becomes a task for each habitat.
 
@@ -28,5 +32,5 @@ class Verb(Protocol):
     @property
     def run(self) -> Callable[..., None]:
         """Called with the project, a habitat's name, and by their names what OPTIONS says and `words`.
-        Raises HabitatError.
+        Raises HabitatError, or AnswerIsNo.
         """
