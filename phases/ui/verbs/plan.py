@@ -104,5 +104,5 @@ def _how_long(phases: Sequence[str], plan: Plan) -> str:
     if not plan.seconds:
         return "for how long isn't known yet"
     known = duration(sum(plan.seconds.values()))
-    unknown = [phase for phase in phases if phase not in plan.seconds]
-    return f"at least {known} (not known of {', '.join(unknown)})" if unknown else f"about {known}"
+    unknown = len(phases) - len(plan.seconds)
+    return f"at least {known} (not known of {unknown} of {len(phases)} phases)" if unknown else f"about {known}"
