@@ -47,10 +47,10 @@ def written(spot: Spot) -> Written:
             # It comes and goes with the first and the last test of its layer.
             return Written(f"{spot.habitat.layer(name).shown}/tests", "file", minor=True)
         case ("helpers", str(name), str(path)):
-            # What is a test as well is called as that.
             place, layer = f"tests/{path}", spot.habitat.layer(name)
+            # What is a test as well is called as that, which tells unless it's only the executable bit.
             named = any(test.shown == place and test.layer is layer for test in spot.habitat.tests)
-            return file_in("" if named else layer.shown, place)
+            return Written(place, "file", minor=True) if named else file_in(layer.shown, place)
         case ("tests", int(number), "content"):
             return file_in(spot.habitat.tests[number].shown)
         case _:

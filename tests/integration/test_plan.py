@@ -98,10 +98,23 @@ SAID = {
     "env": "env.COLOUR: ",
     "user": "env.USER: ",
     "base_image": "base image BASE: moved from ",
+    "volume": "volumes[1].readonly: true → false",
+    "init_command": 'entry.init_command: "" → ',
 }
 
 
-@pytest.mark.parametrize(("change", "first"), test_cache.TABLE, ids=[change.__name__ for change, _ in test_cache.TABLE])
+def volume(subject: Subject) -> None:
+    subject.config["volumes"][1]["readonly"] = False
+
+
+def init_command(subject: Subject) -> None:
+    subject.config["entry"]["init_command"] = f"sleep 1 # {subject.word()}"
+
+
+TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
+
+
+@pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
 def test_what_a_plan_says_is_what_runs(subject: Subject, change: Callable[[Subject], None], first: str) -> None:
     change(subject)
     subject.save()
@@ -136,6 +149,19 @@ def test_a_change_is_told_though_the_stamps_were_lost_before_the_last_run(subjec
     subject.save()
     assert plan(subject).why["setup"][0].startswith("setup.root[0]: echo ")
     subject.begin()
+
+
+def test_a_dockerfile_and_its_context_are_told(project: Project, busybox: str, name: str) -> None:
+    project.habitat(name, "env: [USER=root]")
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nCOPY motd /etc/motd\n")
+    project.write(f"habitats/{name}/motd", "welcome\n")
+    assert project.doit(f"final:{name}").code == 0
+    project.write(f"habitats/{name}/motd", "hello\n")
+    said = project.doit(f"plan:{name}")
+    assert said.out.splitlines()[1] == f"  dockerfile  habitats/{name}/motd: changed"
+    assert "⇒ rebuild dockerfile … final, about " in said
+    assert project.doit(f"final:{name}").ran == ["dockerfile", *NAMES]
+    assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
 
 
 def test_a_pruned_and_a_forgotten_phase_are_told(subject: Subject) -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+BUILDS = "habitats/demo/tests/builds.sh"
 GREET = "habitats/demo/tools/bin/greet"
 
 CONFIG: dict[str, Any] = {
@@ -200,7 +201,9 @@ CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
     (writes(GREET), "tools", [f"{GREET}: changed and no longer executable"]),
     (writes("shared/tools/bin/all"), "tools", ["shared/tools: added"]),
     (required, "verify", ["verify-fs.required_files[1]: added (/etc/passwd)"]),
-    (writes("habitats/demo/tests/builds.sh", "#!/bin/sh\n:\n", 0o755), "test", ["tests/builds.sh: changed"]),
+    (writes(BUILDS, "#!/bin/sh\n:\n", 0o755), "test", ["tests/builds.sh: changed"]),
+    (writes(BUILDS, "#!/bin/sh\n:\n", 0o644), "test", ["tests/builds.sh: changed"]),
+    (writes(BUILDS, "#!/bin/sh\n", 0o644), "test", ["tests/builds.sh: no longer executable"]),
     (writes("habitats/demo/tests/helper"), "test", ["habitats/demo/tests/helper: changed"]),
     (no_tests, "test", ["tests[0]: removed (/opt/local/tests/builds.sh)"]),
     (entry, "final", ["entry.command: bash → sh", 'entry.init_command: "" → /sbin/init']),
