@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import FromDockerfile, secrets_slice
+from phases.protocol import FromDockerfile, Written, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 0
 NAME = "dockerfile"
@@ -20,6 +20,10 @@ SNAPSHOT = True
 
 def slice(habitat: Habitat) -> Json:
     return {"context": trees.identity(habitat.context), **secrets_slice(habitat, NAME)}
+
+
+def written(spot: Spot) -> Written:
+    return file_in(spot.habitat.layers[-1].shown, *map(str, spot.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import slices, trees
-from phases.protocol import FromImage, Require
+from phases.protocol import FromImage, Require, Written
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 1
 NAME = "base"
@@ -23,6 +23,14 @@ def slice(habitat: Habitat) -> Json:
     if habitat.has_dockerfile:
         return {"dockerfile": slices.digest(trees.identity(habitat.context))}
     return {"id": habitat.base_id, "image": habitat.base_image}
+
+
+def written(spot: Spot) -> Written:
+    if spot.key == ("dockerfile",):
+        return Written("what the Dockerfile is built from", "file")
+    if spot.key == ("image",):
+        return Written("base_image")
+    return Written(f"base image {spot.habitat.base_image}", "image", minor=True)
 
 
 def plan(habitat: Habitat) -> list[Step]:

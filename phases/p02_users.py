@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Run, own_env
+from phases.protocol import Configure, Run, Written, dotted, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 2
 NAME = "users"
@@ -56,6 +56,10 @@ fi
 
 def slice(habitat: Habitat) -> Json:
     return {"user": habitat.user}
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted("env", str(spot.key[0]).upper()))
 
 
 def plan(habitat: Habitat) -> list[Step]:

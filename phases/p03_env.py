@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import PHASE_VARIABLES, Configure, own_env
+from phases.protocol import PHASE_VARIABLES, Configure, Written, dotted, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 3
 NAME = "env"
@@ -27,6 +27,10 @@ def _names(habitat: Habitat) -> list[str]:
 
 def slice(habitat: Habitat) -> Json:
     return {"env": {name: habitat.env.values[name] for name in _names(habitat)}}
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted(*spot.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:

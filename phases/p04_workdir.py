@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Put, folder, own_env
+from phases.protocol import Configure, Put, Written, dotted, folder, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 4
 NAME = "workdir"
@@ -19,6 +19,10 @@ SNAPSHOT = True
 
 def slice(habitat: Habitat) -> Json:
     return {"workdir": habitat.workdir}
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted("env", str(spot.key[0]).upper()))
 
 
 def plan(habitat: Habitat) -> list[Step]:

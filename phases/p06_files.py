@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import Put, copies
+from phases.protocol import Put, Written, copies, dotted, file_in
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 6
 NAME = "files"
@@ -40,6 +40,18 @@ def slice(habitat: Habitat) -> Json:
         },
         "volumes": [{"dest": v.dest, "readonly": v.readonly, "source": v.shown} for v in habitat.volumes],
     }
+
+
+def written(spot: Spot) -> Written | None:
+    match spot.key:
+        case ("layers", str(name), "content", str(path)):
+            return file_in(spot.habitat.layer(name).shown, path)
+        case ("layers", _, "dest"):
+            return None
+        case ("files", int(number), "content", str(path)):
+            return file_in(spot.habitat.files[number].shown.rstrip("/"), path)
+        case _:
+            return Written(dotted(*spot.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:

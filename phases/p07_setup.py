@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Run, secrets_slice
+from phases.protocol import Run, Written, dotted, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 7
 NAME = "setup"
@@ -20,6 +20,15 @@ SNAPSHOT = True
 def slice(habitat: Habitat) -> Json:
     commands = [{"script": command.script, "user": command.user} for command in habitat.setup]
     return {"commands": commands, **secrets_slice(habitat, NAME)}
+
+
+def written(spot: Spot) -> Written:
+    """`setup.user[1]`: the number is that among the commands of one user, the form that most write."""
+    _, number, *field = spot.key
+    users = [command["user"] for command in spot.slice["commands"][: int(number) + 1]]
+    who = "user" if users[-1] == spot.habitat.user != "root" else users[-1]
+    run_as = ["run_as"] if field == ["user"] else []
+    return Written(dotted("setup", who, users.count(users[-1]) - 1, *run_as))
 
 
 def plan(habitat: Habitat) -> list[Step]:

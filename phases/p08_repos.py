@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from phases.protocol import SECRETS_FOLDER, Put, Run, folder, secrets_slice
+from phases.protocol import SECRETS_FOLDER, Put, Run, Written, dotted, folder, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat, RepoClone
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 8
 NAME = "repos"
@@ -79,6 +79,10 @@ def slice(habitat: Habitat) -> Json:
         ],
         **secrets_slice(habitat, NAME),
     }
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted(*spot.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import Configure, Put, Run, copies, secrets_slice
+from phases.protocol import Configure, Put, Run, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.errors import Origin
     from phases.core.model import Habitat, Layer
     from phases.core.trees import Item
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step, Written
 
 ID = 9
 NAME = "tools"
@@ -36,6 +36,11 @@ def slice(habitat: Habitat) -> Json:
         },
         **secrets_slice(habitat, NAME),
     }
+
+
+def written(spot: Spot) -> Written | None:
+    _, layer, field, *path = map(str, spot.key)
+    return file_in(spot.habitat.layer(layer).shown, "tools", *path) if field == "content" else None
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Require
+from phases.protocol import Require, Written, dotted
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 10
 NAME = "verify"
@@ -19,6 +19,10 @@ SNAPSHOT = False
 
 def slice(habitat: Habitat) -> Json:
     return {"required": [path for path, _ in habitat.required]}
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted("verify-fs.required_files", *spot.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

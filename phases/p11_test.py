@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import trees
-from phases.protocol import Put, Run, copies, secrets_slice
+from phases.protocol import Put, Run, Written, copies, dotted, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat, Layer, TestScript
     from phases.core.trees import Item
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 11
 NAME = "test"
@@ -39,6 +39,22 @@ def slice(habitat: Habitat) -> Json:
         "tests": [{"content": _script(test).identity(), "script": test.dest} for test in habitat.tests],
         **secrets_slice(habitat, NAME),
     }
+
+
+def written(spot: Spot) -> Written:
+    match spot.key:
+        case ("helpers", str(name), ""):
+            # It comes and goes with the first and the last test of its layer.
+            return Written(f"{spot.habitat.layer(name).shown}/tests", "file", minor=True)
+        case ("helpers", str(name), str(path)):
+            place, layer = f"tests/{path}", spot.habitat.layer(name)
+            # What is a test as well is called as that, which tells unless it's only the executable bit.
+            named = any(test.shown == place and test.layer is layer for test in spot.habitat.tests)
+            return Written(place, "file", minor=True) if named else file_in(layer.shown, place)
+        case ("tests", int(number), "content"):
+            return file_in(spot.habitat.tests[number].shown)
+        case _:
+            return Written(dotted(*spot.key[:2]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Entry, Put
+from phases.protocol import Configure, Entry, Put, Written, dotted
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Step
+    from phases.protocol import Json, Spot, Step
 
 ID = 12
 NAME = "final"
@@ -22,6 +22,10 @@ RELEASE_FILE = "/etc/habitat-release"
 def slice(habitat: Habitat) -> Json:
     """The init command is not in the image, but a container that runs another one is another container."""
     return {"command": habitat.entry.command, "init_command": habitat.entry.init_command}
+
+
+def written(spot: Spot) -> Written:
+    return Written(dotted("entry", *spot.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -23,6 +23,9 @@ SECRETS_FOLDER = "/run/secrets"
 #: A slice: what JSON can say.
 Json: TypeAlias = Any
 
+#: Where something is in a slice: names of mappings, numbers of lists.
+Key: TypeAlias = tuple[str | int, ...]
+
 
 @dataclass(frozen=True)
 class FromImage:
@@ -116,8 +119,30 @@ class Require:
 Step: TypeAlias = FromImage | FromDockerfile | Run | Put | Configure | Require
 
 
+@dataclass(frozen=True)
+class Spot:
+    """A place in a slice, which may be an earlier one's than the habitat's of today."""
+
+    habitat: Habitat
+    slice: Json
+    key: Key
+
+
+@dataclass(frozen=True)
+class Written:
+    """What is at a spot, to the person who wrote it.
+
+    name: a key of config.yaml, or a path; kind: what it stands for; minor: told only where nothing
+    else of the phase differs.
+    """
+
+    name: str
+    kind: Literal["value", "file", "image"] = "value"
+    minor: bool = False
+
+
 class Phase(Protocol):
-    """One of the fixed steps of a build: a module `pNN_NAME` with these five.
+    """One of the fixed steps of a build: a module `pNN_NAME` with these.
 
     ID: its number; NAME: as in tasks, tags and labels; TITLE: what a person reads while it runs;
     DESCRIPTION: what it is for; SNAPSHOT: whether its result is kept as an image (else the
@@ -141,6 +166,11 @@ class Phase(Protocol):
     def plan(self, habitat: Habitat) -> Sequence[Step]:
         """The steps, in order."""
 
+    def written(self, spot: Spot) -> Written | None:
+        """How a person calls what is at a spot of the slice; None for what differs only where a slice
+        before it does, which tells.
+        """
+
 
 def slug(phase: Phase) -> str:
     """`7-setup`: the phase in tags and file names."""
@@ -149,6 +179,11 @@ def slug(phase: Phase) -> str:
 
 #: Variables that are set by the phase that makes what they name, not by phase 3.
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
+
+
+def dotted(*key: str | int) -> str:
+    """`repos[0].branch`: a key as a person finds it in config.yaml."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
@@ -163,6 +198,11 @@ def secrets_slice(habitat: Habitat, phase: str) -> Json:
     """
     secrets = [{"name": s.name, "variable": s.variable} for s in habitat.secrets_of(phase)]
     return {"secrets": secrets} if secrets else {}
+
+
+def file_in(folder: str, *path: str) -> Written:
+    """A file of a folder, by the name that a person would type."""
+    return Written("/".join(part for part in (folder, *path) if part), "file")
 
 
 def folder(dest: str, owner: str, origin: Origin) -> Entry:

@@ -176,6 +176,9 @@ class Habitat:
     def user(self) -> str:
         return self.env.get("USER") or "root"
 
+    def layer(self, name: str) -> Layer:
+        return next(layer for layer in self.layers if layer.name == name)
+
     @property
     def workdir(self) -> str:
         return self.env.get("WORKDIR") or "/"

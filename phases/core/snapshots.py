@@ -27,6 +27,9 @@ LABEL_PARENT = "habitat.parent"
 LABEL_CREATED = "habitat.created"
 LABEL_SECONDS = "habitat.seconds"
 
+#: The reason that a person gave.
+FORGOTTEN = "it was forgotten (doit forget)"
+
 #: On every image that is committed here, and on none that is made from it.
 COMMENT = "snapshot of a habitat"
 
@@ -57,6 +60,11 @@ def hash_label(phase: Phase) -> str:
 def task_name(phase: Phase, habitat: str) -> str:
     """The doit task of a phase."""
     return f"{phase.NAME}:{habitat}"
+
+
+def another_config(phase: Phase) -> str:
+    """The reason of a phase whose hash is not that of its slice, as far as hashes tell it."""
+    return f"the config of {phase.NAME} is another than it was last built from"
 
 
 class Inventory:
@@ -104,11 +112,13 @@ def _spellings(reference: str) -> list[str]:
 @dataclass(frozen=True)
 class Assessment:
     """The state of one habitat. hashes: phase name to hash; stale: phase name to the reason why it
-    has to run, absent for what is up to date; base: what the first stale phase starts from.
+    has to run, absent for what is up to date; changed: of the stale ones that were built of another
+    slice than today's, phase name to the hash of that.
     """
 
     hashes: Mapping[str, str]
     stale: Mapping[str, str]
+    changed: Mapping[str, str]
 
 
 def assess(
@@ -116,6 +126,7 @@ def assess(
 ) -> Assessment:
     """Compare the hashes with the labels on the engine, and with what was forgotten."""
     found = {phase.NAME: inventory.tagged(snapshot_tag(habitat, phase)) for phase in phases if phase.SNAPSHOT}
+    absent: dict[str, str] = {}
     flaws: dict[str, str] = {}
     forgotten = next((phase for phase in phases if stamps.is_forgotten(task_name(phase, habitat))), None)
     deepest = -1
@@ -126,7 +137,7 @@ def assess(
             continue
         if found[phase.NAME] is None:
             built = stamps.read(task_name(phase, habitat))
-            flaws[phase.NAME] = f"image {snapshot_tag(habitat, phase)} is {'gone' if built else 'not there yet'}"
+            absent[phase.NAME] = f"image {snapshot_tag(habitat, phase)} is {'gone' if built else 'not there yet'}"
         elif flaw := _flaw(habitat, phases[: index + 1], hashes, found, inventory):
             flaws[phase.NAME] = flaw
         else:
@@ -134,12 +145,31 @@ def assess(
     stale: dict[str, str] = {}
     for index, phase in enumerate(phases[deepest + 1 :], start=deepest + 1):
         if phase is forgotten:
-            stale[phase.NAME] = "it was forgotten (doit forget)"
+            stale[phase.NAME] = FORGOTTEN
         elif stale:
-            stale[phase.NAME] = flaws.get(phase.NAME) or f"{next(iter(stale))} runs again"
-        elif reason := flaws.get(phase.NAME) or _unverified(habitat, phases[:index], phase, hashes, found, stamps):
+            stale[phase.NAME] = absent.get(phase.NAME) or f"{next(iter(stale))} runs again"
+        elif (
+            reason := absent.get(phase.NAME)
+            or flaws.get(phase.NAME)
+            or _unverified(habitat, phases[:index], phase, hashes, found, stamps)
+        ):
             stale[phase.NAME] = reason
-    return Assessment(hashes, stale)
+    last = {
+        phase.NAME: _last_hash(habitat, phases[index:], found, stamps)
+        for index, phase in enumerate(phases)
+        if phase.NAME in stale
+    }
+    return Assessment(hashes, stale, {name: was for name, was in last.items() if was not in ("", hashes[name])})
+
+
+def _last_hash(habitat: str, phases: Sequence[Phase], found: Mapping[str, Image | None], stamps: Stamps) -> str:
+    """The hash of what the first of `phases` was last built of, "" where nothing tells: its snapshot,
+    its stamp, then the labels of later snapshots, which speak for it as well.
+    """
+    phase = phases[0]
+    own, *later = [image.labels.get(hash_label(phase)) if (image := found.get(p.NAME)) else "" for p in phases]
+    values = stamps.read(task_name(phase, habitat)).get("_values_:") or {}
+    return next((str(known) for known in (own, values.get("hash"), *later) if known), "")
 
 
 def _flaw(
@@ -159,10 +189,8 @@ def _flaw(
         if final is None or final.id != image.id:
             return f"{final_tag(habitat)} is not {tag}"
     for earlier in phases:
-        label = image.labels.get(hash_label(earlier))
-        if label != hashes[earlier.NAME]:
-            was = label[:12] if label else "absent"
-            return f"{hash_label(earlier)} of {tag} is {was}, the config's is {hashes[earlier.NAME][:12]}"
+        if image.labels.get(hash_label(earlier)) != hashes[earlier.NAME]:
+            return another_config(phase) if earlier is phase else f"{tag} was built on another {earlier.NAME}"
     before = next((p for p in reversed(phases[:-1]) if p.SNAPSHOT), None)
     parent = found[before.NAME] if before else None
     if before and parent and image.labels.get(LABEL_PARENT) != parent.id:
@@ -184,7 +212,7 @@ def _unverified(
     if not values:
         return "it never succeeded"
     if values.get("hash") != hashes[phase.NAME]:
-        return f"{hash_label(phase)} was {str(values.get('hash'))[:12]}, the config's is {hashes[phase.NAME][:12]}"
+        return another_config(phase)
     if parent is None or values.get("parent") != parent.id:
         return "its verdict is about an earlier snapshot"
     return ""

@@ -9,7 +9,7 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import snapshots
+from phases.core import plans, snapshots
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
 from phases.core.snapshots import task_name
@@ -172,9 +172,11 @@ class Freshness(UptodateCalculator):
         self.reason, self.error = "", None
         try:
             assessment = self.project.assess(self.habitat)
-            self.reason = assessment.stale.get(self.phase.NAME, "")
-            if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
-                self._adopt(task, assessment.hashes[self.phase.NAME])
+            self.reason = plans.reason(self.project, self.habitat, self.phase)
+            if not self.reason:
+                self.project.keep(self.habitat, self.phase)
+                if values.get("hash") != assessment.hashes[self.phase.NAME]:
+                    self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:
             self.error, self.reason = error, str(error)
         return not self.reason

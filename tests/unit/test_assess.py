@@ -130,6 +130,11 @@ def verify_changed(built: Built) -> None:
     built.change("verify")
 
 
+def begun_and_forgotten(built: Built) -> None:
+    built.prune("repos", "tools", "final")
+    built.forget("setup")
+
+
 def everything_gone(built: Built) -> None:
     built.prune(*built.ids)
 
@@ -166,6 +171,7 @@ CASES: dict[str, tuple[Callable[[Built], None], list[str]]] = {
     "test never succeeded": (untested, AFTER["test"]),
     "test about another image": (judged_elsewhere, AFTER["test"]),
     "verify changed before final": (verify_changed, AFTER["verify"]),
+    "forgotten, and nothing built after it": (begun_and_forgotten, AFTER["setup"]),
     **{f"{name} forgotten": (lambda b, name=name: b.forget(name), AFTER[name]) for name in NAMES},  # type: ignore[misc]
 }
 
@@ -186,7 +192,7 @@ def test_what_has_to_run(tmp_path: Path, case: str) -> None:
         (
             "another hash of setup",
             "setup",
-            "setup.hash of habitat-demo:7-setup is setup0000000, the config's is ffffffffffff",
+            "the config of setup is another than it was last built from",
         ),
         (
             "final of another parent",
@@ -194,14 +200,17 @@ def test_what_has_to_run(tmp_path: Path, case: str) -> None:
             "habitat-demo:12-final was not made from the habitat-demo:9-tools that is there",
         ),
         ("no tag final", "final", "habitat-demo:final is not habitat-demo:12-final"),
+        ("a label of final differs", "final", "habitat-demo:12-final was built on another env"),
         ("setup forgotten", "setup", "it was forgotten (doit forget)"),
         ("setup forgotten", "repos", "setup runs again"),
+        ("another hash of setup", "repos", "setup runs again"),
+        ("forgotten, and nothing built after it", "repos", "setup runs again"),
         ("test never succeeded", "test", "it never succeeded"),
         ("test about another image", "test", "its verdict is about an earlier snapshot"),
         (
             "verify changed before final",
             "verify",
-            "verify.hash was verify000000, the config's is ffffffffffff",
+            "the config of verify is another than it was last built from",
         ),
     ],
 )

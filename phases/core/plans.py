@@ -1,0 +1,122 @@
+"""What a build of a habitat would run, and why: looks, and touches nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import isfinite
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from phases.core import snapshots
+from phases.core.differences import Difference, differences, told
+from phases.protocol import Spot, Written, dotted
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.protocol import Json, Phase
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done for a habitat. reasons: every phase that would run, with why it would if it
+    were the only one, nothing for those that only follow; seconds: how long a phase took when it last
+    ran, for those of which that is known; is_new: nothing was ever built.
+    """
+
+    name: str
+    reasons: Mapping[str, Sequence[str]]
+    seconds: Mapping[str, float]
+    is_new: bool
+
+
+def plan(project: Project, name: str) -> Plan:
+    """Raises HabitatError."""
+    stale = [named(phase) for phase in project.look(name).stale]
+    seconds = {phase.NAME: taken for phase in stale if (taken := _seconds(project, name, phase))}
+    is_new = len(stale) == len(project.phases(name)) and not any(_is_known(project, name, phase) for phase in stale)
+    said: set[str] = set()
+    why = {}
+    for phase in stale:
+        why[phase.NAME] = [text for text in reasons(project, name, phase) if text not in said]
+        said.update(why[phase.NAME])
+    return Plan(name, why, seconds, is_new)
+
+
+def reason(project: Project, name: str, phase: Phase) -> str:
+    """The first reason why a phase would run, "" for one that is up to date."""
+    found = reasons(project, name, phase)
+    return found[0] if found else project.look(name).stale.get(phase.NAME, "")
+
+
+def reasons(project: Project, name: str, phase: Phase) -> list[str]:
+    """Why a phase would run, none where it would only because one before it does."""
+    assessment = project.look(name)
+    if phase.NAME not in assessment.stale:
+        return []
+    forgotten = project.stamps.is_forgotten(snapshots.task_name(phase, name))
+    found = [snapshots.FORGOTTEN] if forgotten else []
+    if phase.NAME in assessment.changed:
+        found += _changes(project, name, phase)
+    is_first = next(iter(assessment.stale)) == phase.NAME
+    return found or ([assessment.stale[phase.NAME]] if is_first else [])
+
+
+def _changes(project: Project, name: str, phase: Phase) -> list[str]:
+    """What of a phase's config was changed. The slice it was built from isn't known where another clone
+    of the project built it.
+    """
+    before = project.last_slice(name, phase)
+    if before is None:
+        return [snapshots.another_config(phase)]
+    after, habitat = project.slice_of(name, phase), project.habitat(name)
+    named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
+    found = _outermost([(change, written) for change, written in named if written])
+    major = [(change, written) for change, written in found if not written.minor]
+    return list(dict.fromkeys(told(change, written) for change, written in major or found))
+
+
+def _written(habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference) -> Written | None:
+    """What differs, as a person wrote it. Secrets are the same in all phases."""
+    slice_ = before if difference.is_removed_element else after
+    first, *rest = difference.key
+    if first == "secrets" and rest:
+        number, *field = rest
+        return Written(dotted(first, slice_[first][number]["name"], *field))
+    return phase.written(Spot(habitat, slice_, difference.key))
+
+
+def _outermost(found: Sequence[tuple[Difference, Written]]) -> list[tuple[Difference, Written]]:
+    """Without what is in a folder that came, or went, as a whole."""
+    folders = {written.name for change, written in found if "dir" in (change.before, change.after)}
+    return [
+        (change, written)
+        for change, written in found
+        if written.kind != "file" or folders.isdisjoint(map(str, PurePosixPath(written.name).parents))
+    ]
+
+
+def _is_known(project: Project, name: str, phase: Phase) -> bool:
+    """Whether the phase was ever built, as far as one can still see."""
+    has_stamp = bool(project.stamps.read(snapshots.task_name(phase, name)))
+    return has_stamp or bool(project.inventory.tagged(snapshots.snapshot_tag(name, phase)))
+
+
+def _seconds(project: Project, name: str, phase: Phase) -> float:
+    """How long the phase took when it last ran, 0 where nothing tells."""
+    values = project.stamps.read(snapshots.task_name(phase, name)).get("_values_:") or {}
+    image = project.inventory.tagged(snapshots.snapshot_tag(name, phase))
+    label = image.labels.get(snapshots.LABEL_SECONDS) if image else None
+    return _number(values.get("seconds")) or _number(label)
+
+
+def _number(value: object) -> float:
+    """What a stamp or a label says, which anybody may have written."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return 0.0
+    return number if isfinite(number) else 0.0

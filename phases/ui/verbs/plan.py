@@ -1,0 +1,107 @@
+"""`doit plan:NAME`: what a build would run, and why. Nothing is touched."""
+
+from __future__ import annotations
+
+import sys
+from typing import IO, TYPE_CHECKING, Any, cast
+
+from phases.core import plans
+from phases.ui.output import Output
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from rich.console import RenderableType
+
+    from phases.core.plans import Plan
+    from phases.core.project import Project
+
+NAME = "plan"
+DESCRIPTION = "Say what a build would run, and why"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {"name": "all", "long": "all", "type": bool, "default": False, "help": "show every change, however many there are"},
+)
+WORDS = False
+PIPES = False
+
+# Changes of a phase that are shown unless all are asked for.
+_SHOWN = 12
+
+
+def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the option's name)
+    """Exit code 1 where there is something to do."""
+    # Here, so that making tasks doesn't load rich.
+    from phases.ui.console import Screen  # noqa: PLC0415
+
+    found = plans.plan(project, name)
+    screen = Screen(cast("IO[str]", Output(sys.stdout)))
+    screen.line(_shown(found, everything=all, wrap=screen.live))
+    return 1 if found.reasons else 0
+
+
+def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
+    from rich.console import Group  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    if not plan.reasons:
+        return Text.assemble((plan.name, "bold"), ": nothing to do")
+    rows = _rows(plan, None if everything else _SHOWN)
+    table = _wrapped(rows) if wrap else _whole(rows)
+    return Group(Text(plan.name, style="bold"), table, Text(_outcome(plan), style="bold"))
+
+
+def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """For a terminal: what is too wide goes on below where it begins."""
+    from rich.padding import Padding  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(no_wrap=True, style="cyan")
+    grid.add_column(overflow="fold")
+    for phase, why in rows:
+        grid.add_row(phase, Text(why))
+    return Padding(grid, (0, 0, 0, 2))
+
+
+def _whole(rows: Sequence[tuple[str, str]]) -> RenderableType:
+    """For a pipe: a change, a line."""
+    from rich.text import Text  # noqa: PLC0415
+
+    width = max(len(phase) for phase, _ in rows)
+    return Text("\n".join(f"  {phase:<{width}}  {why}" for phase, why in rows))
+
+
+def _rows(plan: Plan, most: int | None) -> list[tuple[str, str]]:
+    """Phase and why it runs, the phase only beside the first of its reasons."""
+    if plan.is_new:
+        return [(next(iter(plan.reasons)), "nothing of it was ever built")]
+    rows: list[tuple[str, str]] = []
+    for phase, found in plan.reasons.items():
+        why = list(found[:most])
+        if len(found) > len(why):
+            why.append(f"… and {len(found) - len(why)} more (--all)")
+        rows += [("" if number else phase, text) for number, text in enumerate(why)]
+    return rows
+
+
+def _outcome(plan: Plan) -> str:
+    """`⇒ rebuild repos … final, about 1m 20s`."""
+    phases = list(plan.reasons)
+    what = _span(phases)
+    return f"⇒ {'build' if plan.is_new else 'rebuild'} {what}, {_how_long(phases, plan)}"
+
+
+def _span(phases: Sequence[str]) -> str:
+    return phases[0] if len(phases) == 1 else f"{phases[0]} … {phases[-1]}"
+
+
+def _how_long(phases: Sequence[str], plan: Plan) -> str:
+    from phases.ui.console import duration  # noqa: PLC0415
+
+    if not plan.seconds:
+        return "for how long isn't known yet"
+    known = duration(sum(plan.seconds.values()))
+    unknown = len(phases) - len(plan.seconds)
+    return f"at least {known} (not known of {unknown} of {len(phases)} phases)" if unknown else f"about {known}"

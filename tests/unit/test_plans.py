@@ -1,0 +1,379 @@
+"""What a plan says of each key, and that it touches nothing."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from unit_helpers import Site, make_user, write
+
+from phases.core import plans
+from phases.core.errors import HabitatError
+from phases.core.snapshots import final_tag, snapshot_tag, task_name
+from phases.registry import NAMES, PHASES, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+BUILDS = "habitats/demo/tests/builds.sh"
+GREET = "habitats/demo/tools/bin/greet"
+
+CONFIG: dict[str, Any] = {
+    "base_image": "base:1",
+    "env": ["USER=dev", "WORKDIR=/work", "LOCAL_PATH=/opt/local", "SYSTEM_PATH=", "HABITAT_PATH=", "COLOUR=red"],
+    "files": [{"source": "payload", "dest": "/payload"}],
+    "volumes": [{"source": "gate", "dest": "/gate"}],
+    "secrets": [{"name": "TOKEN", "env": "TOKEN", "phases": ["setup"], "optional": True}],
+    "setup": {"root": ["echo one"], "user": ["echo mine", "make\nmake check\n"]},
+    "repos": [{"url": "https://example.org/a.git", "path": "app", "branch": "main", "setup": ["make deps"]}],
+    "verify-fs": {"required_files": ["/bin/sh"]},
+    "tests": ["tests/builds.sh"],
+    "entry": {"command": "bash"},
+}
+
+
+class Town(Site):
+    """A site with something in every section. config: as it will be saved."""
+
+    def __init__(self, root: Path) -> None:
+        self.config = yaml.safe_load(yaml.safe_dump(CONFIG))
+        for path in ("payload/a.txt", "shared/banner", "habitats/demo/notes.md", "habitats/demo/tests/helper"):
+            write(root, path, "first\n")
+        for path in ("habitats/demo/tests/builds.sh", "habitats/demo/tools/bin/greet"):
+            write(root, path, "#!/bin/sh\n", 0o755)
+        (root / "gate").mkdir()
+        super().__init__(root, yaml.safe_dump(CONFIG))
+        self.engine.on_execute = lambda command: make_user(command) or (0, "")
+
+    def save(self) -> None:
+        write(self.root, "habitats/demo/config.yaml", yaml.safe_dump(self.config))
+
+    def plan(self) -> plans.Plan:
+        return plans.plan(self.run_anew(), "demo")
+
+    def said(self, phase: str) -> list[str]:
+        """Why a phase would run, once the config was saved."""
+        self.save()
+        return list(self.plan().reasons[phase])
+
+    def files(self) -> dict[str, tuple[bytes, int]]:
+        paths = [path for path in (self.root / ".stamps").rglob("*") if path.is_file()]
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
+
+
+@pytest.fixture
+def town(tmp_path: Path) -> Town:
+    """Built whole."""
+    town = Town(tmp_path)
+    assert town.build() == list(NAMES[1:])
+    return town
+
+
+def colour(town: Town) -> None:
+    town.config["env"][-1] = "COLOUR=green"
+
+
+def user(town: Town) -> None:
+    town.config["env"][0] = "USER=other"
+
+
+def workdir(town: Town) -> None:
+    town.config["env"][1] = "WORKDIR=/place"
+
+
+def own_path(town: Town) -> None:
+    town.config["env"][2] = "LOCAL_PATH=/opt/other"
+
+
+def moved_base(town: Town) -> None:
+    town.engine.tag(town.engine.add_image("moved:1", command=("other",)), "base:1")
+
+
+def another_base(town: Town) -> None:
+    town.engine.add_image("base:2")
+    town.config["base_image"] = "base:2"
+
+
+def second_command(town: Town) -> None:
+    town.config["setup"]["user"][1] = "make\nmake test\n"
+
+
+def first_command(town: Town) -> None:
+    town.config["setup"]["root"].insert(0, "echo zero")
+
+
+def runs_as_another(town: Town) -> None:
+    town.config["setup"] = [
+        {"run_as": "root", "commands": ["echo one"]},
+        {"run_as": "user", "commands": ["echo mine"]},
+        {"run_as": "root", "commands": ["make\nmake check\n"]},
+    ]
+
+
+def no_secret(town: Town) -> None:
+    town.config["secrets"] = []
+
+
+def secret_as_variable(town: Town) -> None:
+    town.config["secrets"][0]["variable"] = "TOKEN"
+
+
+def branch(town: Town) -> None:
+    town.config["repos"][0]["branch"] = "stable"
+
+
+def setup_of_a_repo(town: Town) -> None:
+    town.config["repos"][0]["setup"].append("make all")
+
+
+def another_repo(town: Town) -> None:
+    town.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
+
+
+def no_repo(town: Town) -> None:
+    town.config["repos"] = []
+
+
+def writes(path: str, text: str = "other\n", mode: int = 0o644) -> Callable[[Town], None]:
+    def change(town: Town) -> None:
+        write(town.root, path, text, mode)
+
+    return change
+
+
+def folder_added(town: Town) -> None:
+    for name in ("d/e/f", "d-x", "d/g"):
+        write(town.root, f"shared/{name}")
+
+
+def file_removed(town: Town) -> None:
+    (town.root / "shared/banner").unlink()
+
+
+def readonly(town: Town) -> None:
+    town.config["volumes"][0]["readonly"] = True
+
+
+def mode_of_a_copy(town: Town) -> None:
+    town.config["files"][0]["mode"] = "0600"
+
+
+def required(town: Town) -> None:
+    town.config["verify-fs"]["required_files"].append("/etc/passwd")
+
+
+def no_tests(town: Town) -> None:
+    town.config["tests"] = []
+
+
+def entry(town: Town) -> None:
+    town.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
+
+
+#: What a person changes, the phase it is about, and what is said of it.
+CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
+    (moved_base, "base", ["base image base:1: moved from BEFORE… to AFTER…"]),
+    (another_base, "base", ["base_image: base:1 → base:2"]),
+    (user, "users", ["env.USER: dev → other"]),
+    (colour, "env", ["env.COLOUR: red → green"]),
+    (workdir, "workdir", ["env.WORKDIR: /work → /place"]),
+    (own_path, "habitat", ["env.LOCAL_PATH: /opt/local → /opt/other"]),
+    (writes("payload/a.txt"), "files", ["payload/a.txt: changed"]),
+    (writes("payload/a.txt", "first\n", 0o755), "files", ["payload/a.txt: made executable"]),
+    (writes("habitats/demo/notes.md"), "files", ["habitats/demo/notes.md: changed"]),
+    (writes("shared/gitconfig"), "files", ["shared/gitconfig: added"]),
+    (file_removed, "files", ["shared/banner: removed"]),
+    (folder_added, "files", ["shared/d: added", "shared/d-x: added"]),
+    (readonly, "files", ["volumes[0].readonly: false → true"]),
+    (mode_of_a_copy, "files", ['files[0].mode: "" → 0600']),
+    (second_command, "setup", ["setup.user[1]: changed (line 2: make check → make test)"]),
+    (first_command, "setup", ["setup.root[0]: added (echo zero)"]),
+    (runs_as_another, "setup", ["setup.root[1].run_as: dev → root"]),
+    (no_secret, "setup", ["secrets.TOKEN: removed"]),
+    (secret_as_variable, "setup", ['secrets.TOKEN.variable: "" → TOKEN']),
+    (branch, "repos", ["repos[0].branch: main → stable"]),
+    (setup_of_a_repo, "repos", ["repos[0].setup[1]: added (make all)"]),
+    (another_repo, "repos", ["repos[1]: added (https://example.org/b.git)"]),
+    (no_repo, "repos", ["repos[0]: removed (https://example.org/a.git)"]),
+    (writes(GREET), "tools", [f"{GREET}: changed and no longer executable"]),
+    (writes("shared/tools/bin/all"), "tools", ["shared/tools: added"]),
+    (required, "verify", ["verify-fs.required_files[1]: added (/etc/passwd)"]),
+    (writes(BUILDS, "#!/bin/sh\n:\n", 0o755), "test", ["tests/builds.sh: changed"]),
+    (writes(BUILDS, "#!/bin/sh\n:\n", 0o644), "test", ["tests/builds.sh: changed"]),
+    (writes(BUILDS, "#!/bin/sh\n", 0o644), "test", ["tests/builds.sh: no longer executable"]),
+    (writes("habitats/demo/tests/helper"), "test", ["habitats/demo/tests/helper: changed"]),
+    (no_tests, "test", ["tests[0]: removed (/opt/local/tests/builds.sh)"]),
+    (entry, "final", ["entry.command: bash → sh", 'entry.init_command: "" → /sbin/init']),
+]
+
+
+@pytest.mark.parametrize(("change", "phase", "expected"), CHANGES)
+def test_a_change_is_told_as_a_person_wrote_it(
+    town: Town, change: Callable[[Town], None], phase: str, expected: list[str]
+) -> None:
+    before = town.base
+    change(town)
+    ids = {"BEFORE": before[7:19], "AFTER": town.engine.tags()["base:1"][7:19]}
+    for word, shown in ids.items():
+        expected = [text.replace(word, shown) for text in expected]
+    assert town.said(phase) == expected
+    assert next(iter(town.plan().reasons)) == phase
+
+
+@pytest.mark.parametrize("phase", PHASES[1:], ids=NAMES[1:])
+def test_every_phase_has_a_change_in_the_table(phase: Any) -> None:
+    assert phase.NAME in {name for _, name, _ in CHANGES}
+
+
+def test_a_change_of_the_dockerfile_is_told(town: Town) -> None:
+    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\n")
+    assert town.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
+    assert town.said("base") == [
+        "what the Dockerfile is built from: added",
+        "base_image: removed (base:1)",
+    ]
+    town.build()
+    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
+    write(town.root, "habitats/demo/motd", "welcome\n")
+    assert town.said("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
+    assert town.said("base") == ["what the Dockerfile is built from: changed"]
+
+
+def test_nothing_changed_is_nothing_to_do(town: Town) -> None:
+    assert town.plan().reasons == {}
+
+
+def test_what_follows_from_an_earlier_phase_is_told_there_only(town: Town) -> None:
+    own_path(town)
+    town.save()
+    assert {phase: why for phase, why in town.plan().reasons.items() if why} == {
+        "habitat": ["env.LOCAL_PATH: /opt/local → /opt/other"],
+        "test": ["tests[0]: /opt/local/tests/builds.sh → /opt/other/tests/builds.sh"],
+    }
+
+
+# Reasons that are no change
+
+
+def test_never_built(tmp_path: Path) -> None:
+    plan = Town(tmp_path).plan()
+    assert plan.is_new
+    assert list(plan.reasons) == list(NAMES[1:])
+    assert plan.reasons["base"] == ["image habitat-demo:1-base is not there yet"]
+    assert plan.seconds == {}
+
+
+def test_an_image_that_is_gone(town: Town) -> None:
+    for tag in (snapshot_tag("demo", named("final")), final_tag("demo")):
+        town.engine.untag(tag)
+    plan = town.plan()
+    assert plan.reasons == {"final": ["image habitat-demo:12-final is gone"]}
+    assert not plan.is_new
+
+
+def test_forgotten_comes_before_what_was_changed_besides(town: Town) -> None:
+    town.project.stamps.forget(task_name(named("repos"), "demo"))
+    branch(town)
+    assert town.said("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
+
+
+def test_made_from_another_parent(town: Town) -> None:
+    """Somebody built a snapshot anew, and not what rests on it."""
+    for name in ("tools", "final"):
+        town.engine.untag(snapshot_tag("demo", named(name)))
+    town.engine.untag(final_tag("demo"))
+    tag = snapshot_tag("demo", named("setup"))
+    (image,) = [image for image in town.engine.images() if tag in image.tags]
+    town.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
+    assert town.said("repos") == ["habitat-demo:8-repos was not made from the habitat-demo:7-setup that is there"]
+
+
+def test_what_another_clone_built_is_another_config(town: Town) -> None:
+    """It has the images, and not the slices they were built from."""
+    shutil.rmtree(town.root / ".stamps")
+    branch(town)
+    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+
+
+def test_a_kept_slice_of_another_build_is_not_believed(town: Town) -> None:
+    write(town.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
+    branch(town)
+    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+
+
+def test_a_kept_slice_that_cannot_be_read_is_none(town: Town) -> None:
+    kept = town.root / ".stamps/demo/8-repos.built"
+    kept.unlink()
+    kept.mkdir()
+    branch(town)
+    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+
+
+def test_a_change_is_still_told_after_it_failed(town: Town) -> None:
+    """The stamp is gone then, and the snapshot and its slice are not."""
+    second_command(town)
+    town.save()
+    town.engine.on_execute = lambda _: (1, "")
+    with pytest.raises(HabitatError):
+        town.build()
+    town.config["setup"]["user"][1] = "make\nmake all\n"
+    assert town.said("setup") == ["setup.user[1]: changed (line 2: make check → make all)"]
+
+
+# What it leads to
+
+
+def test_the_time_it_takes_is_that_of_the_last_build(town: Town) -> None:
+    """A stamp tells it, and where there is none the snapshot's label."""
+    for name, taken in (("tools", 2), ("verify", 0.5), ("test", 3)):
+        record = town.project.stamps.read(task_name(named(name), "demo"))
+        record["_values_:"]["seconds"] = taken
+        town.project.stamps.write(task_name(named(name), "demo"), record)
+    town.project.stamps.drop(task_name(named("final"), "demo"))
+    tag = snapshot_tag("demo", named("final"))
+    (image,) = [image for image in town.engine.images() if tag in image.tags]
+    labelled = town.engine.add_image(tag, labels={**image.labels, "habitat.seconds": "4.000"})
+    town.engine.tag(labelled, final_tag("demo"))
+    write(town.root, GREET, "other\n", 0o755)
+    assert town.plan().seconds == {"tools": 2, "verify": 0.5, "test": 3, "final": 4}
+
+
+@pytest.mark.parametrize("taken", ["soon", None, [], "nan", "inf", 1e999])
+def test_a_time_that_is_none_is_not_known(town: Town, taken: object) -> None:
+    record = town.project.stamps.read(task_name(named("test"), "demo"))
+    record["_values_:"]["seconds"] = taken
+    town.project.stamps.write(task_name(named("test"), "demo"), record)
+    no_tests(town)
+    town.save()
+    assert "test" not in town.plan().seconds
+
+
+def test_a_plan_touches_nothing(town: Town) -> None:
+    branch(town)
+    colour(town)
+    town.save()
+    before, tags = town.files(), town.engine.tags()
+    town.engine.calls.clear()
+    town.plan()
+    assert town.files() == before
+    assert (town.engine.calls, town.engine.tags()) == ([("images",)], tags)
+
+
+def test_a_plan_of_what_was_never_built_makes_no_file(tmp_path: Path) -> None:
+    town = Town(tmp_path)
+    town.plan()
+    assert not (tmp_path / ".stamps").exists()
+
+
+def test_the_reason_a_phase_is_built_for_is_the_first_of_the_plan(town: Town) -> None:
+    colour(town)
+    branch(town)
+    town.save()
+    project = town.run_anew()
+    assert plans.reason(project, "demo", named("env")) == "env.COLOUR: red → green"
+    assert plans.reason(project, "demo", named("repos")) == "repos[0].branch: main → stable"
+    assert plans.reason(project, "demo", named("tools")) == "env runs again"
+    assert plans.reason(project, "demo", named("users")) == ""
