@@ -57,18 +57,21 @@ class GitHost(http.server.SimpleHTTPRequestHandler):
 
     folder: ClassVar[str]
     elsewhere: ClassVar[str] = ""
+    asked: ClassVar[list[str]] = []
     heard: ClassVar[list[str]] = []
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args, directory=self.folder)  # type: ignore[arg-type]
 
     def do_GET(self) -> None:
+        self.asked.append(self.path)
         said = self.headers.get("Authorization", "")
         if said:
             self.heard.append(base64.b64decode(said.split()[1]).decode())
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", f"{self.elsewhere}/{self.path.removeprefix('/moved/')}")
+            self.send_header("Content-Length", "0")  # or git gives up, and goes nowhere
             self.end_headers()
         elif said and self.heard[-1].endswith(f":{TOKEN}"):
             super().do_GET()
@@ -95,6 +98,7 @@ def certificate(address: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def serving(address: str, certificate: Path, folder: Path, elsewhere: str = "") -> Iterator[type[GitHost]]:
     class Host(GitHost):
+        asked: ClassVar[list[str]] = []
         heard: ClassVar[list[str]] = []
 
     Host.folder, Host.elsewhere = str(folder), elsewhere
@@ -216,6 +220,7 @@ def test_a_token_is_not_told_to_another_host(
         by_https(project, name, git_image, certificate, f"{first.url}/moved/private.git")  # type: ignore[attr-defined]
         done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
     assert done.code != 0
+    assert other.asked, "git went there"
     assert [said for said in other.heard if TOKEN in said] == []
 
 
@@ -339,6 +344,17 @@ def test_a_host_whose_key_is_another_is_not_spoken_to(
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_unknown")
     done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert done.code != 0
+    assert "Host key verification failed" in done
+
+
+@pytest.mark.usefixtures("no_agent")
+def test_a_host_that_nobody_knows_is_not_spoken_to(
+    project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
+) -> None:
+    (keys / "known_nobody").write_text("")
+    by_ssh(project, name, git_image, ssh_url, keys / "known_nobody")
+    done = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
     assert done.code != 0
     assert "Host key verification failed" in done
 
