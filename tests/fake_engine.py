@@ -417,6 +417,12 @@ class FakeEngine:
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
             return 0
+        if command.script == secrets._WITHDRAW:
+            folder, *names = command.args
+            container.memory = {
+                path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
+            }
+            return 0
         shell = Shell(
             container.files,
             {**container.env, **command.env},

@@ -17,7 +17,7 @@ from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.masking import Mask
 from phases.core.project import binds_of
-from phases.core.secrets import deliver, variables
+from phases.core.secrets import deliver, variables, withdraw
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
@@ -173,6 +173,8 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
 
     visit, was_running = project.maker.make(enter)
     try:
+        if was_running:
+            withdraw(project.engine, visit.container.id, secrets)
         deliver(project.engine, visit.container.id, secrets, habitat.user)
         _await_init(visit, 0 if guest and was_running else habitat.entry.startup_delay)
         yield visit

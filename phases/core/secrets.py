@@ -46,6 +46,16 @@ mv -f "$1.$$" "$1"
 """
 
 
+# $@: names. What else was given is of an earlier start.
+_WITHDRAW = """
+cd "$1" 2>/dev/null || exit 0
+shift
+for file in *; do
+    case " $* " in *" $file "*) ;; *) rm -f -- "$file" ;; esac
+done
+"""
+
+
 @dataclass(frozen=True)
 class Value:
     """A secret at hand. data: the content of its file."""
@@ -160,6 +170,12 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
                 f"secret {value.name} could not be given to the container ({why})",
                 remedy=f"see that no volume lies over {SECRETS_FOLDER}, and that the image's programs are whole",
             )
+
+
+def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
+    """Take all but `keep` out of the tmpfs of a running container."""
+    names = [value.name for value in keep]
+    engine.execute(container, ("/bin/sh", "-c", _WITHDRAW, "sh", SECRETS_FOLDER, *names), user="0", workdir="/")
 
 
 def variables(values: Iterable[Value]) -> dict[str, str]:

@@ -472,6 +472,19 @@ def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: Ho
         assert "goes on" not in terminal.shown
 
 
+def test_a_secret_that_is_no_more_is_taken_back_from_a_habitat_that_runs(house: House) -> None:
+    own = house.project.write("own-secret", "s3cret-word")
+    house.entry(RUN + "secrets:\n  - {name: T, file: own-secret, start: true, optional: true}\n")
+    assert house.project.doit(house.task, "--detach").code == 0
+    assert house.inside("cat", "/run/secrets/T").out == "s3cret-word"
+    own.unlink()
+    house.script("ls -A /run/secrets 2>&1; echo end\n")
+    started = house.start()
+    assert started.code == 0, started.out
+    assert house.inside("ls", "-A", "/run/secrets").out == ""
+    house.project.doit(f"stop:{house.name}")
+
+
 def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: House) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
     house.entry(RUN + secret)

@@ -492,3 +492,17 @@ def test_a_screen_shows_stars(tmp_path: Path) -> None:
     terminal = FakeTerminal(interactive=True)
     assert start(with_secret(tmp_path, "echo s3cret-word"), terminal) == 0
     assert terminal.printed[0] == (b"*" * 11 + b"\n", False)
+
+
+def test_a_secret_that_the_host_has_no_more_is_taken_back_by_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Or it would be there for a command that it isn't masked for."""
+    monkeypatch.setenv("GOES", "s3cret-word")
+    text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
+    site = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
+    runtime.start_detached(site.run_anew(), "demo")
+    assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
+    monkeypatch.delenv("GOES")
+    runtime.start_detached(site.run_anew(), "demo")
+    assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/U"]
