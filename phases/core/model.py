@@ -53,7 +53,7 @@ class FileCopy:
 @dataclass(frozen=True)
 class Mount:
     """An element of `volumes:`. present: false for an optional one that this host doesn't have;
-    engine_socket: whether the engine can be commanded through it, which makes one root on the host.
+    gives_root: whether one can become root on the host through it.
     """
 
     source: Path
@@ -62,7 +62,7 @@ class Mount:
     readonly: bool
     present: bool
     origin: Origin
-    engine_socket: bool = False
+    gives_root: bool = False
 
 
 @dataclass(frozen=True)

@@ -154,7 +154,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     """
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
-    _warn_of_engine(project, habitat)
+    _warn_of_root(project, habitat)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
 
@@ -186,10 +186,10 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
             leave(visit)
 
 
-def _warn_of_engine(project: Project, habitat: Habitat) -> None:
+def _warn_of_root(project: Project, habitat: Habitat) -> None:
     for volume in habitat.volumes:
-        if volume.engine_socket:
-            text = f"{volume.shown} gives {habitat.name} the engine: whatever runs in it can be root on this machine"
+        if volume.gives_root:
+            text = f"{volume.shown} lets whatever runs in {habitat.name} be root on this machine"
             project.bus.emit(events.Notice(habitat.name, text, warning=True))
 
 

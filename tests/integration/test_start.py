@@ -390,7 +390,7 @@ def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: 
     for _ in range(2):
         started = house.start()
         assert started.code == 0, started.out
-        told = f"⚠ /var/run/docker.sock gives {house.name} the engine: whatever runs in it can be root on this machine"
+        told = f"⚠ /var/run/docker.sock lets whatever runs in {house.name} be root on this machine"
         assert told in lines(started)
         assert lines(started)[-1] == "there"
 

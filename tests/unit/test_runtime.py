@@ -406,8 +406,24 @@ def test_the_engines_socket_is_not_mounted_by_the_way(tmp_path: Path, engine_soc
             load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
         assert str(caught.value) == (
             f"habitats/demo/config.yaml:3: volumes: {source} holds the engine's socket {engine_socket}: "
-            "whoever has that is root on this machine: leave it out, or say `gives_root_on_the_host: true`"
+            "whoever has that can be root on this machine: mount less of it, or say `gives_root_on_the_host: true`"
         )
+
+
+@pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
+def test_what_root_runs_is_not_mounted_to_be_written_to_by_the_way(tmp_path: Path, source: str) -> None:
+    text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
+    with pytest.raises(ConfigError, match="to be written to: whoever has that can be root on this machine: mount less"):
+        load(tmp_path, f"{text}}}\n")
+    if source != "/":
+        assert not load(tmp_path, f"{text}, readonly: true}}\n").volumes[0].gives_root
+    assert load(tmp_path, f"{text}, gives_root_on_the_host: true}}\n").volumes[0].gives_root
+
+
+@pytest.mark.parametrize("source", ["/dev/shm", "/tmp", "/usr/local", "/home", "/var/tmp"])
+def test_what_anybody_may_have_is_mounted_without_a_word(tmp_path: Path, source: str) -> None:
+    found = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
+    assert [volume.gives_root for volume in found.volumes if volume.present] == [False]
 
 
 @pytest.mark.parametrize("name", ["docker.sock", "podman.sock", "containerd.sock"])
@@ -446,9 +462,7 @@ def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: P
     )
     for _ in range(2):
         start(site)
-        assert site.notices()[0] == (
-            f"{engine_socket} gives demo the engine: whatever runs in it can be root on this machine"
-        )
+        assert site.notices()[0] == (f"{engine_socket} lets whatever runs in demo be root on this machine")
 
 
 # Secrets

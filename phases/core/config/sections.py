@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, engine_socket, git_words
+from phases.core.config import access, git_words, host_root
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
@@ -75,14 +75,14 @@ def _volume(scope: Scope, i: int, entry: schema.Volume) -> Mount:
     if dest == SECRETS_FOLDER or dest.startswith(f"{SECRETS_FOLDER}/"):
         problem = f"a volume can't take the place of the secrets in {SECRETS_FOLDER}"
         raise ConfigError(problem, where=scope.at(*where), remedy="write another folder")
-    socket = engine_socket.within(source) if present else None
-    if socket and not entry.gives_root_on_the_host:
+    root = host_root.given_by(source, readonly=entry.readonly) if present else ""
+    if root and not entry.gives_root_on_the_host:
         raise ConfigError(
-            f"volumes: {shown} holds the engine's socket {socket}: whoever has that is root on this machine",
+            f"volumes: {shown} holds {root}: whoever has that can be root on this machine",
             where=scope.at("volumes", i, "source"),
-            remedy="leave it out, or say `gives_root_on_the_host: true`",
+            remedy="mount less of it, or say `gives_root_on_the_host: true`",
         )
-    return Mount(source, shown, dest, entry.readonly, present, scope.at("volumes", i), engine_socket=bool(socket))
+    return Mount(source, shown, dest, entry.readonly, present, scope.at("volumes", i), gives_root=bool(root))
 
 
 def setup(scope: Scope, scripts: schema.Setup) -> Iterable[Command]:

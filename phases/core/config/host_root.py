@@ -1,4 +1,4 @@
-"""Where the engine can be commanded: whoever reaches it there is root on its machine."""
+"""What of the host makes root of whoever has it: the engine's socket, and the machine's own files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,25 @@ _LARGEST = 1 << 20
 _NAMES = {"docker.sock", "podman.sock", "containerd.sock", "crio.sock"}
 
 
-def within(source: Path) -> Path | None:
-    """The engine's socket that a mount of `source` would hand over: itself, or below it. Else None."""
+# The kernel's, and what root runs: in a container root may write to them.
+_KERNEL = ("/proc", "/sys", "/dev", "/boot")
+_SYSTEM = ("/etc", "/bin", "/sbin", "/lib", "/usr/bin", "/usr/sbin", "/usr/lib")
+_ENGINE = ("/var/lib/docker", "/var/lib/containerd")
+_MACHINE = tuple(map(Path, (*_KERNEL, *_SYSTEM, *_ENGINE)))
+
+
+def given_by(source: Path, *, readonly: bool) -> str:
+    """What a mount of `source` would hand over that gives root, as a person calls it; "" for nothing."""
     place = source.resolve()
+    if socket := _socket_within(place):
+        return f"the engine's socket {socket}"
+    own = next((path for path in _MACHINE if place.is_relative_to(path) or path.is_relative_to(place)), None)
+    if own is None or readonly or place.is_relative_to("/dev/shm"):  # noqa: S108 (is anybody's)
+        return ""
+    return f"{own}, to be written to"
+
+
+def _socket_within(place: Path) -> Path | None:
     if place.name in _NAMES and _is_socket(place):
         return place
     return next((socket for socket in _known() if socket.is_relative_to(place) or _is_same(socket, place)), None)
