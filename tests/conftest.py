@@ -65,6 +65,18 @@ def summary() -> list[str]:
     return figures.LINES
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In one of several processes that share the tests: send the figures to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["figures"] = figures.gathered()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    if told := getattr(node, "workeroutput", {}).get("figures"):
+        figures.add(told)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for title, rows in figures.sections():
         terminalreporter.section(title)

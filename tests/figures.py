@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import Counter
+from typing import TYPE_CHECKING, Any
 
 import hostile
 
@@ -14,6 +15,21 @@ MATRIX: dict[tuple[str, str], str] = {}
 
 #: Anything else, a line each.
 LINES: list[str] = []
+
+
+def gathered() -> Any:
+    """All of it, as a process can send it to another."""
+    matrix = [[phase, point, text] for (phase, point), text in MATRIX.items()]
+    return matrix, {place: dict(counts) for place, counts in hostile.TRIED.items()}, LINES
+
+
+def add(told: Any) -> None:
+    """What another process `gathered`."""
+    matrix, tried, lines = told
+    MATRIX.update({(phase, point): text for phase, point, text in matrix})
+    for place, counts in tried.items():
+        hostile.TRIED.setdefault(place, Counter()).update(counts)
+    LINES.extend(lines)
 
 
 def sections() -> Iterator[tuple[str, list[str]]]:
