@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from phases.core import events, files
 from phases.core.engine import LineSplitter
-from phases.core.errors import StartError, did_you_mean, state_error
+from phases.core.errors import HabitatError, StartError, did_you_mean, state_error
+from phases.core.masking import Mask
 from phases.core.runtime import container_name, own_container
 
 if TYPE_CHECKING:
@@ -71,9 +73,18 @@ def _show_phase(project: Project, name: str, phase: Phase) -> None:
         raise state_error(path, "read", error) from error
 
 
+def _mask(project: Project, name: str) -> Mask:
+    """For what the main process printed, which is root's and can read what USER was given."""
+    values: list[bytes] = []
+    with contextlib.suppress(HabitatError):  # a config that is broken by now, a secret that is no more
+        for secret in project.habitat(name).secrets:
+            values += [value.data for value in project.vault.values([secret] if secret.start else [])]
+    return Mask(values)
+
+
 def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
     state = "running" if container.running else "stopped"
     project.bus.emit(events.Line(name, f"── {container.name} ({state})", heading=True))
-    splitter = LineSplitter(lambda line: project.bus.emit(events.Line(name, line)))
+    splitter = LineSplitter(lambda line: project.bus.emit(events.Line(name, line)), _mask(project, name))
     project.engine.output(container.id, splitter.feed, follow=follow)
     splitter.close()
