@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import http.server
 import os
+import shlex
 import ssl
 import subprocess
 import tarfile
 import threading
+from asyncio.subprocess import PIPE
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+import asyncssh
 import pytest
 from conftest import Project, docker, snapshots, wait_until
 
@@ -252,33 +256,35 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
-    """An SSH server that knows the person's key."""
-    Path("/run/sshd").mkdir(exist_ok=True)
-    port = free_port(address)
-    config = keys / "sshd_config"
-    config.write_text(
-        f"ListenAddress {address}:{port}\nHostKey {keys}/host\nAuthorizedKeysFile {keys}/mine.pub\n"
-        "StrictModes no\nUsePAM no\nPasswordAuthentication no\nPidFile none\nPermitRootLogin yes\n"
+    """An SSH server that knows the person's key, and runs the git of this machine."""
+    loop = asyncio.new_event_loop()
+    threading.Thread(target=loop.run_forever, daemon=True).start()
+    server = asyncio.run_coroutine_threadsafe(_listen(address, keys), loop).result(20)
+    port = server.get_port()
+    for name in ("host", "unknown"):
+        key = " ".join((keys / f"{name}.pub").read_text().split()[:2])
+        (keys / f"known_{name}").write_text(f"[{address}]:{port} {key}\n")
+    yield f"ssh://git@{address}:{port}{shelf}/private.git"
+    loop.call_soon_threadsafe(server.close)
+    loop.call_soon_threadsafe(loop.stop)
+
+
+async def _listen(address: str, keys: Path) -> asyncssh.SSHAcceptor:
+    return await asyncssh.listen(
+        address,
+        0,
+        server_host_keys=[str(keys / "host")],
+        authorized_client_keys=str(keys / "mine.pub"),
+        process_factory=_serve,
+        encoding=None,
     )
-    server = subprocess.Popen(["/usr/sbin/sshd", "-D", "-e", "-f", str(config)], stderr=subprocess.DEVNULL)
-    try:
-        scan = ["ssh-keyscan", "-p", str(port), address]
-        wait_until(lambda: subprocess.run(scan, capture_output=True, check=False).stdout)
-        for name in ("host", "unknown"):
-            key = " ".join((keys / f"{name}.pub").read_text().split()[:2])
-            (keys / f"known_{name}").write_text(f"[{address}]:{port} {key}\n")
-        yield f"ssh://root@{address}:{port}{shelf}/private.git"
-    finally:
-        server.terminate()
-        server.wait()
 
 
-def free_port(address: str) -> int:
-    import socket
-
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+async def _serve(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    assert process.command
+    command = await asyncio.create_subprocess_exec(*shlex.split(process.command), stdin=PIPE, stdout=PIPE, stderr=PIPE)
+    await process.redirect(stdin=command.stdin, stdout=command.stdout, stderr=command.stderr)
+    process.exit(await command.wait())
 
 
 @pytest.fixture(scope="module")
