@@ -380,6 +380,16 @@ class DockerEngine:
                 raise PhaseTimeout("timed out")
             return _exit_code(self._api.exec_inspect(made["Id"]))
 
+    def send_off(self, container: str, argv: Sequence[str]) -> None:
+        """Have root run a command, without waiting for its end.
+
+        The engine tells of that only after all that ended before it in the container was read to the
+        end, which it never is by one who waits here.
+        """
+        with _translated("running a command"):
+            made = self._api.exec_create(container, list(argv), user="0", workdir="/")
+            self._api.exec_start(made["Id"], detach=True)
+
     def execute_tty(
         self,
         container: str,
@@ -550,7 +560,7 @@ class _PipedExec:
         if pid := self._first.number:
             argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
             with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                self._engine.execute(self._container, argv, workdir="/")
+                self._engine.send_off(self._container, argv)
 
     def exit_code(self) -> int:
         return self._engine.exit_code(self._id)

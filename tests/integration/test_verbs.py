@@ -232,10 +232,13 @@ def test_a_command_that_nobody_listens_to_any_more_ends(flat: Flat) -> None:
     assert flat.doit("start", "--detach").code == 0
     argv = (sys.executable, "-m", "doit", flat.task("exec"), "--", "yes", "forever")
     with subprocess.Popen(argv, cwd=flat.project.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
-        assert process.stdout
-        assert process.stdout.readline() == b"forever\n"
-        process.stdout.close()
-        assert process.wait(20) == 1
+        try:
+            assert process.stdout
+            assert process.stdout.readline() == b"forever\n"
+            process.stdout.close()
+            assert process.wait(20) == 1
+        finally:
+            process.kill()
     wait_until(lambda: "yes" not in docker("top", flat.container, "-o", "pid,comm").split(), seconds=10)
     assert flat.state() == "running"
 
