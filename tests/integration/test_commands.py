@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 NAMES = [phase.NAME for phase in PHASES[1:]]
-OTHERS = [f"{verb}:NAME" for verb in VERBS[1:]]
+OTHERS = [f"{verb}:NAME" for verb in VERBS if verb != "start"]
 AFTER_FILES = NAMES[NAMES.index("setup") :]
 
 #: Where no engine is.

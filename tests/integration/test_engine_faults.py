@@ -376,7 +376,7 @@ def test_a_full_disk_of_our_own_is_told_and_the_next_run_goes_on(plant: Plant, t
 
         assert fresh.doit(f"users:{fresh.name}").code == 0
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"ERROR: .stamps/{fresh.name}/3-env.stamp: {full}"
+        assert told(fresh.doit()) == f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {full}"
         assert fresh.stamped() == ["base", "users"]
         filler.unlink()
 
@@ -398,11 +398,11 @@ def test_a_full_disk_of_our_own_ends_builds_side_by_side(plant: Plant, tmp_path:
         assert fresh.doit(f"users:{fresh.name}", f"files:{beside}").code == 0
         fill(stamps)
         done = fresh.doit("-n", "2")
-        assert done.code == 1
+        assert done.code == 2
         assert "Traceback" not in done
         full = "can't be written (No space left on device): make room on the disk"
         assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {full}" in done
-        assert f"ERROR: .stamps/{fresh.name}/3-env.stamp: {full}" in done
+        assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {full}" in done
         (stamps / "filler").unlink()
         done = fresh.doit("-n", "2")
         assert done.code == 0, done.out

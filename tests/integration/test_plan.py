@@ -149,6 +149,7 @@ def test_a_change_is_told_though_the_stamps_were_lost_before_the_last_run(subjec
     subject.save()
     assert plan(subject).why["setup"][0].startswith("setup.root[0]: echo ")
     subject.begin()
+    subject.build()
 
 
 def test_a_dockerfile_and_its_context_are_told(project: Project, busybox: str, name: str) -> None:
