@@ -54,6 +54,9 @@ _PATIENCE = 600
 # Seconds it may take to say that it is there.
 _GREETING = 10
 
+# Seconds that what carries a signal may take to end.
+_SETTLING = 5
+
 # Everybody may pass through, and find what he knows the name of.
 _TMPFS = "mode=0711,size=64m"
 
@@ -380,8 +383,8 @@ class DockerEngine:
                 raise PhaseTimeout("timed out")
             return _exit_code(self._api.exec_inspect(made["Id"]))
 
-    def send_off(self, container: str, argv: Sequence[str]) -> None:
-        """Have root run a command, without waiting for its end.
+    def send_off(self, container: str, argv: Sequence[str]) -> str:
+        """Have root run a command, without waiting for its end. Returns its id.
 
         The engine tells of that only after all that ended before it in the container was read to the
         end, which it never is by one who waits here.
@@ -389,6 +392,11 @@ class DockerEngine:
         with _translated("running a command"):
             made = self._api.exec_create(container, list(argv), user="0", workdir="/")
             self._api.exec_start(made["Id"], detach=True)
+        return str(made["Id"])
+
+    def is_running(self, exec_id: str) -> bool:
+        with _translated("running a command"):
+            return bool(self._api.exec_inspect(exec_id)["Running"])
 
     def execute_tty(
         self,
@@ -531,6 +539,7 @@ class _PipedExec:
         self._socket: socket.socket = getattr(sock, "_sock", sock)
         self._frames = Frames()
         self._first = FirstLine()
+        self._sent: list[str] = []  # signals on their way
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -560,14 +569,24 @@ class _PipedExec:
         if pid := self._first.number:
             argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
             with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                self._engine.send_off(self._container, argv)
+                self._sent.append(self._engine.send_off(self._container, argv))
 
     def exit_code(self) -> int:
+        self._settle()
         return self._engine.exit_code(self._id)
 
     def close(self) -> None:
         self._file._response.close()  # noqa: SLF001
         self._file.close()
+        self._settle()
+
+    def _settle(self) -> None:
+        """Wait for what carried the signals, or it is taken for somebody in the container."""
+        deadline = time.monotonic() + _SETTLING
+        with contextlib.suppress(EngineError):
+            while self._sent and time.monotonic() < deadline:
+                self._sent = [exec_id for exec_id in self._sent if self._engine.is_running(exec_id)]
+                time.sleep(0.02 if self._sent else 0)
 
 
 @contextmanager
