@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import io
 import os
-import socket
 import tarfile
 import threading
 import time
@@ -20,7 +19,6 @@ import docker.errors
 import requests
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
-from docker.utils.socket import STDERR, frames_iter
 
 from phases.core import docker_command
 from phases.core.engine import (
@@ -38,7 +36,8 @@ from phases.core.engine import (
     Tmpfs,
 )
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
-from phases.core.frames import FirstLine, Frames
+from phases.core.execs import CHUNK, OPENING, PipedExec, TtyExec, attached
+from phases.core.frames import Frames
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -54,18 +53,11 @@ _PATIENCE = 600
 # Seconds it may take to say that it is there.
 _GREETING = 10
 
-# Seconds that what carries a signal may take to end.
-_SETTLING = 5
-
 # Everybody may pass through, and find what he knows the name of.
 _TMPFS = "mode=0711,size=64m"
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
-
-# A signal for a command has to be sent in the container, where its number is another one.
-_TELLING = 'echo "$$"; exec "$@"'
-_SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
 
 # Of a change, as the API numbers them.
 _KINDS: dict[int, Literal["added", "changed", "deleted"]] = {0: "changed", 1: "added", 2: "deleted"}
@@ -360,28 +352,46 @@ class DockerEngine:
         # The API can't end an exec, but it ends with its container.
         watchdog = threading.Timer(timeout, kill) if timeout is not None else None
         with _translated("running a command"):
-            made = self._api.exec_create(
-                container,
-                list(argv),
-                user=user or "0",
-                workdir=workdir or None,
-                environment=dict(env or {}),
-                stdin=bool(stdin),
-            )
+            exec_id = self._exec(container, argv, user=user, workdir=workdir, env=env, stdin=bool(stdin))
             if watchdog:
                 watchdog.start()
             try:
-                with _attached(self._api.exec_start(made["Id"], socket=True)) as stream:
+                with attached(self._api.exec_start(exec_id, socket=True)) as stream:
                     stream.sendall(stdin)
-                    for kind, data in cast("Any", frames_iter)(stream, tty=False):
-                        if data and on_output:
-                            on_output(data, kind == STDERR)
+                    frames = Frames()
+                    while received := stream.recv(CHUNK):
+                        for data, is_err in frames.feed(received):
+                            if on_output:
+                                on_output(data, is_err)
             finally:
                 if watchdog:
                     watchdog.cancel()
             if expired.is_set():
                 raise PhaseTimeout("timed out")
-            return _exit_code(self._api.exec_inspect(made["Id"]))
+            return self.exit_code(exec_id)
+
+    def _exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> str:
+        """A command that is to be started. Returns its id."""
+        made = self._api.exec_create(
+            container,
+            list(argv),
+            user=user or "0",
+            workdir=workdir or None,
+            environment=dict(env or {}),
+            stdin=stdin,
+            tty=tty,
+        )
+        return str(made["Id"])
 
     def send_off(self, container: str, argv: Sequence[str]) -> str:
         """Have root run a command, without waiting for its end. Returns its id.
@@ -390,13 +400,23 @@ class DockerEngine:
         end, which it never is by one who waits here.
         """
         with _translated("running a command"):
-            made = self._api.exec_create(container, list(argv), user="0", workdir="/")
-            self._api.exec_start(made["Id"], detach=True)
-        return str(made["Id"])
+            exec_id = self._exec(container, argv, workdir="/")
+            self._api.exec_start(exec_id, detach=True)
+        return exec_id
 
     def is_running(self, exec_id: str) -> bool:
         with _translated("running a command"):
             return bool(self._api.exec_inspect(exec_id)["Running"])
+
+    def exit_code(self, exec_id: str) -> int:
+        with _translated("running a command"):
+            code = self._api.exec_inspect(exec_id).get("ExitCode")
+        # None: the container ended under the command.
+        return 137 if code is None else int(code)
+
+    def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        with _translated("sizing a terminal"):
+            self._api.exec_resize(exec_id, height=rows, width=columns)
 
     def execute_tty(
         self,
@@ -411,26 +431,17 @@ class DockerEngine:
         rows, columns = size
         sized = ("/bin/sh", "-c", _SIZED, "sh", str(rows), str(columns), *argv)
         with _translated("running a command"):
-            made = self._api.exec_create(
-                container, list(sized), user=user, workdir=workdir, environment=dict(env), tty=True, stdin=True
-            )
-            sock = self._api.exec_start(made["Id"], tty=True, socket=True)
-        return _TtyExec(self._api, made["Id"], cast("Any", sock))
+            exec_id = self._exec(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True)
+            sock = self._api.exec_start(exec_id, tty=True, socket=True)
+        return TtyExec(self, exec_id, sock)
 
     def execute_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
-        telling = ("/bin/sh", "-c", _TELLING, "sh", *argv)
         with _translated("running a command"):
-            made = self._api.exec_create(
-                container, list(telling), user=user, workdir=workdir or None, environment=dict(env), stdin=True
-            )
-            sock = self._api.exec_start(made["Id"], socket=True)
-        return _PipedExec(self, container, made["Id"], cast("Any", sock))
-
-    def exit_code(self, exec_id: str) -> int:
-        with _translated("running a command"):
-            return _exit_code(self._api.exec_inspect(exec_id))
+            exec_id = self._exec(container, (*OPENING, *argv), user=user, workdir=workdir, env=env, stdin=True)
+            sock = self._api.exec_start(exec_id, socket=True)
+        return PipedExec(self, container, exec_id, sock)
 
     def running_execs(self, container: str) -> int:
         with _translated("looking at the container"):
@@ -493,112 +504,6 @@ class DockerEngine:
                 on_output(data)
 
 
-class _TtyExec:
-    """The Exec protocol over the socket that an exec with a terminal is."""
-
-    def __init__(self, api: APIClient, exec_id: str, sock: Any) -> None:
-        self._api = api
-        self._id = exec_id
-        self._response = sock  # keeps the connection open
-        self._socket = getattr(sock, "_sock", sock)
-
-    def fileno(self) -> int:
-        return int(self._socket.fileno())
-
-    def read(self) -> bytes:
-        try:
-            return bytes(self._socket.recv(65536))
-        except ConnectionError:
-            return b""
-
-    def write(self, data: bytes) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.sendall(data)
-
-    def resize(self, rows: int, columns: int) -> None:
-        # The command may have ended a moment ago.
-        with contextlib.suppress(docker.errors.APIError):
-            self._api.exec_resize(self._id, height=rows, width=columns)
-
-    def exit_code(self) -> int:
-        with _translated("running a command"):
-            return _exit_code(self._api.exec_inspect(self._id))
-
-    def close(self) -> None:
-        self._response.close()
-
-
-class _PipedExec:
-    """The Piped protocol over the socket that an exec without a terminal is."""
-
-    def __init__(self, engine: DockerEngine, container: str, exec_id: str, sock: Any) -> None:
-        self._engine = engine
-        self._container = container
-        self._id = exec_id
-        self._file = sock
-        self._socket: socket.socket = getattr(sock, "_sock", sock)
-        self._frames = Frames()
-        self._first = FirstLine()
-        self._sent: list[str] = []  # signals on their way
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def read(self) -> list[tuple[bytes, bool]] | None:
-        try:
-            data = self._socket.recv(65536)
-        except ConnectionError:
-            data = b""
-        if not data:
-            return None
-        return [(chunk if is_err else self._first.feed(chunk), is_err) for chunk, is_err in self._frames.feed(data)]
-
-    def write(self, data: bytes) -> int:
-        try:
-            return self._socket.send(data, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return 0
-        except OSError:  # the command has ended, or its input is closed
-            return len(data)
-
-    def end_input(self) -> None:
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
-
-    def send_signal(self, name: str) -> None:
-        if pid := self._first.number:
-            argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
-            with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                self._sent.append(self._engine.send_off(self._container, argv))
-
-    def exit_code(self) -> int:
-        self._settle()
-        return self._engine.exit_code(self._id)
-
-    def close(self) -> None:
-        self._file._response.close()  # noqa: SLF001
-        self._file.close()
-        self._settle()
-
-    def _settle(self) -> None:
-        """Wait for what carried the signals, or it is taken for somebody in the container."""
-        deadline = time.monotonic() + _SETTLING
-        with contextlib.suppress(EngineError):
-            while self._sent and time.monotonic() < deadline:
-                self._sent = [exec_id for exec_id in self._sent if self._engine.is_running(exec_id)]
-                time.sleep(0.02 if self._sent else 0)
-
-
-@contextmanager
-def _attached(sock: Any) -> Iterator[Any]:
-    """The bare socket of a command, whose connection docker-py leaves open."""
-    try:
-        yield getattr(sock, "_sock", sock)
-    finally:
-        sock._response.close()  # noqa: SLF001
-        sock.close()
-
-
 def _whole(chunks: Iterable[bytes], path: str) -> bytes:
     data = bytearray()
     for chunk in chunks:
@@ -614,12 +519,6 @@ def _nothing_there(error: EngineError) -> bool:
     return "no such container" not in text and (
         isinstance(error, NotFound) or "not a directory" in text or "too many links" in text
     )
-
-
-def _exit_code(found: Mapping[str, Any]) -> int:
-    code = found.get("ExitCode")
-    # None: the container ended under the command.
-    return 137 if code is None else int(code)
 
 
 def _empty_tar() -> bytes:

@@ -669,6 +669,15 @@ def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
     assert lab.execute(lab.started(), "exit 5", timeout=60) == (5, "", "")
 
 
+def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    if isinstance(lab.engine, docker_engine.DockerEngine):
+        monkeypatch.setattr(lab.engine._api, "timeout", 1)
+    said: list[bytes] = []
+    argv = ("/bin/sh", "-c", "sleep 2; echo done")
+    assert lab.engine.execute(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
+    assert b"".join(said) == b"done\n"
+
+
 def test_a_command_leaves_no_connection_open(lab: Lab) -> None:
     container = lab.started()
     gc.collect()
