@@ -17,7 +17,7 @@
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
-        runtime.py       starts a built habitat
+        runtime.py       being in a habitat that runs     (habitat_container.py, runners.py, commands.py, throwaway.py)
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks

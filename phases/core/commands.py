@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
 from phases.core.errors import StartError
-from phases.core.runtime import SHELL, Masked, brought_up, interactively, own_container, visiting
-from phases.core.secrets import variables
+from phases.core.habitat_container import brought_up, own_container
+from phases.core.runners import SHELL, interactively, piped
+from phases.core.runtime import visiting
 from phases.core.throwaway import thrown_away
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from phases.core.engine import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
-    from phases.core.runtime import Runner, Terminal, Visit
+    from phases.core.runners import Terminal
 
 
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
@@ -57,29 +58,3 @@ def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
         )
         project.bus.emit(events.Notice(habitat.name, text, warning=True))
     return brought_up(project, habitat)
-
-
-def piped(terminal: Terminal) -> Runner:
-    """Connects the command with standard input, output and error."""
-
-    def run(visit: Visit, argv: Sequence[str]) -> int:
-        process = visit.project.engine.execute_piped(
-            visit.container.id,
-            argv,
-            user=visit.user,
-            workdir=visit.workdir,
-            env=variables(visit.secrets),
-        )
-        try:
-            show = Masked(terminal, visit.secrets)
-            terminal.connect(process, show.feed)
-            show.flush()
-            return process.exit_code()
-        except BaseException:
-            # Nobody listens to it any more, and the container may go on without this visit.
-            process.send_signal("KILL")
-            raise
-        finally:
-            process.close()
-
-    return run

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.errors import EngineError, NotFound
-from phases.core.runtime import LABEL_RUN, container_name
+from phases.core.habitat_container import LABEL_RUN, container_name
 from phases.core.stopping import who_is_in
 
 if TYPE_CHECKING:

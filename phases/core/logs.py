@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from phases.core import events, files
 from phases.core.engine import LineSplitter
 from phases.core.errors import HabitatError, StartError, did_you_mean, state_error
+from phases.core.habitat_container import container_name, own_container
 from phases.core.masking import Mask
-from phases.core.runtime import container_name, own_container
 
 if TYPE_CHECKING:
     from phases.core.engine import Container

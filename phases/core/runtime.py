@@ -1,75 +1,30 @@
-"""Starts a built habitat: its container, its init, and its command."""
+"""Being in a habitat that runs: its container up, its init given time, its secrets there, a command in it."""
 
 from __future__ import annotations
 
-import os
-import re
-import shlex
 import time
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
-from phases.core import events, snapshots
-from phases.core.build_container import IDLE, ended_under
-from phases.core.engine import Confinement, Tmpfs
+from phases.core import events
+from phases.core.build_container import ended_under
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
+from phases.core.habitat_container import brought_up, container_name
 from phases.core.masking import Mask
-from phases.core.project import binds_of
+from phases.core.runners import SHELL, interactively, streamed
 from phases.core.secrets import deliver, variables, withdraw
-from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from phases.core.engine import Container, Exec, Piped
+    from phases.core.engine import Container
     from phases.core.locks import Presence
     from phases.core.model import Habitat
     from phases.core.project import Project
+    from phases.core.runners import Runner, Terminal
     from phases.core.secrets import Value
-
-#: Marks the container of `start`, and says whose it is.
-LABEL_RUN = "habitat.run"
-
-#: Says what holds it in: engines tell the same limits in different words.
-LABEL_CONFINEMENT = "habitat.confinement"
-
-# Words that a shell would leave as they are; anything else needs one.
-_PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
-
-
-#: The shell that a person would rather have.
-SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
-
-
-class Terminal(Protocol):
-    """Where the person is."""
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Rows and columns."""
-
-    @property
-    def interactive(self) -> bool:
-        """Whether there is a terminal to hand over."""
-
-    def hand_over(self, process: Exec, mask: Mask) -> None:
-        """Connect the terminal to the command until it ends. mask: for what is shown."""
-
-    @property
-    def piped(self) -> bool:
-        """Whether somebody has put something else in the place of the keyboard."""
-
-    def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
-        """Pass on what is put in to the command, and what it prints to `show`, until it ends."""
-
-    def write(self, data: bytes, is_err: bool) -> None:
-        """Pass on what a command printed."""
-
-
-def container_name(habitat: str) -> str:
-    return f"habitat-{habitat}"
 
 
 @dataclass
@@ -100,6 +55,11 @@ class Visit:
             raise ended
         return code
 
+    @property
+    def env(self) -> dict[str, str]:
+        """What a command finds in its environment, beside the image's."""
+        return variables(self.secrets)
+
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""
         if self.presence:
@@ -108,9 +68,6 @@ class Visit:
     def ended(self) -> StartError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
 
-
-#: Runs a command of a visit to its end, and returns its exit code.
-Runner: TypeAlias = "Callable[[Visit, Sequence[str]], int]"
 
 #: Finds or makes the container of a habitat. Returns it, running, and whether it was so before.
 BringUp: TypeAlias = "Callable[[Project, Habitat], tuple[Container, bool]]"
@@ -136,7 +93,7 @@ def start(
             project.bus.emit(events.Notice(name, "there is no entry.command and no terminal: nothing to run"))
             return 0
         argv = ("/bin/sh", "-c", "--", command) if command else SHELL
-        return visit.run(argv, interactively(terminal) if terminal.interactive else _streamed(terminal))
+        return visit.run(argv, interactively(terminal) if terminal.interactive else streamed(terminal))
 
 
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
@@ -193,13 +150,6 @@ def _warn_of_root(project: Project, habitat: Habitat) -> None:
             project.bus.emit(events.Notice(habitat.name, text, warning=True))
 
 
-def confinement(habitat: Habitat) -> Confinement:
-    """What holds an agent in: no way to more privileges than USER's, and what the config says."""
-    entry = habitat.entry
-    limits = asdict(entry.limits)
-    return Confinement(privileges=False, network=entry.network != "none", **limits)
-
-
 def _leave(visit: Visit, *, last: bool) -> None:
     """Stop the container, unless somebody else is in it."""
     engine, container = visit.project.engine, visit.container
@@ -212,96 +162,6 @@ def _leave(visit: Visit, *, last: bool) -> None:
     else:
         text = f"{container.name} goes on: somebody else is in it"
         visit.project.bus.emit(events.Notice(visit.habitat.name, text))
-
-
-def own_container(project: Project, name: str) -> Container | None:
-    """The habitat's container, None where there is none. Raises Conflict when its name is somebody else's."""
-    found = project.engine.container(container_name(name))
-    if found and found.labels.get(LABEL_RUN) != name:
-        raise Conflict(
-            f"the container name {found.name} is taken by a container of somebody else",
-            remedy=f"rename that one: docker rename {found.name} OTHER",
-        )
-    return found
-
-
-def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
-    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one."""
-    image = project.inventory.tagged(snapshots.final_tag(habitat.name))
-    if image is None:
-        raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
-    found = own_container(project, habitat.name)
-    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
-    if found and (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now:
-        _keep(project, habitat, found, "from an older image" if found.image != image.id else "with another config")
-    elif found and fresh:
-        _keep(project, habitat, found, "by an earlier start")
-    elif found:
-        if not found.running:
-            _start(project, habitat, found)
-        return found, found.running
-    found = _made(project, habitat)
-    try:
-        _start(project, habitat, found)
-    except StartError:
-        project.engine.remove(found.id)  # nothing was done in it
-        raise
-    return found, False
-
-
-def _made(project: Project, habitat: Habitat) -> Container:
-    container = project.engine.create(
-        snapshots.final_tag(habitat.name),
-        container_name(habitat.name),
-        _main_process(habitat),
-        labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat)},
-        mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER)),
-        hostname=habitat.name[:63],
-        confinement=confinement(habitat),
-    )
-    found = project.engine.container(container)
-    assert found, "a container just made is there"
-    return found
-
-
-def _held(habitat: Habitat) -> str:
-    return " ".join(f"{key}={value:g}" for key, value in asdict(confinement(habitat)).items())
-
-
-def _start(project: Project, habitat: Habitat, container: Container) -> None:
-    try:
-        project.engine.start(container.id)
-    except EngineError as error:
-        init = habitat.entry.init_command
-        raise StartError(
-            f"container {container.name} can't be started ({error.message})",
-            where=habitat.name,
-            remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
-        ) from error
-
-
-def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None:
-    """Set aside a container that was `made` otherwise than one would be now; somebody's work may be in it."""
-    stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
-    aside = next(name for name in names if not project.engine.container(name))
-    project.engine.rename(old.id, aside)
-    project.presence(habitat.name).forget(old.id)
-    text = f"{old.name} was made {made}: kept as {aside}"
-    if old.running and project.engine.running_execs(old.id):
-        text += ", where somebody is at work"
-    else:
-        project.engine.stop(old.id)
-        text += f"; when you need nothing of it: docker rm {aside}"
-    project.bus.emit(events.Notice(habitat.name, text))
-
-
-def _main_process(habitat: Habitat) -> tuple[str, ...]:
-    """The init command, or an init that idles. A plain command becomes the main process itself."""
-    text = habitat.entry.init_command.strip()
-    if not text:
-        return IDLE
-    return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
 def _await_init(visit: Visit, delay: float) -> None:
@@ -337,64 +197,3 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
         output=Mask(value.data for value in secrets).text(said).splitlines(),
     )
-
-
-def _streamed(terminal: Terminal) -> Runner:
-    """Passes on what the command prints; it gets no input."""
-
-    def run(visit: Visit, argv: Sequence[str]) -> int:
-        show = Masked(terminal, visit.secrets)
-        code = visit.project.engine.execute(
-            visit.container.id,
-            argv,
-            user=visit.user,
-            workdir=visit.workdir,
-            env=variables(visit.secrets),
-            on_output=show.feed,
-        )
-        show.flush()
-        return code
-
-    return run
-
-
-def interactively(terminal: Terminal) -> Runner:
-    """Hands the terminal over to the command."""
-
-    def run(visit: Visit, argv: Sequence[str]) -> int:
-        secrets = visit.secrets
-        env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | variables(secrets)
-        process = visit.project.engine.execute_tty(
-            visit.container.id,
-            argv,
-            user=visit.user,
-            workdir=visit.workdir,
-            env=env,
-            size=terminal.size,
-        )
-        try:
-            terminal.hand_over(process, Mask((value.data for value in secrets), keep_width=True))
-            return process.exit_code()
-        finally:
-            process.close()
-
-    return run
-
-
-class Masked:
-    """Passes output on to a terminal without the secrets in it, each of its two streams for itself."""
-
-    def __init__(self, terminal: Terminal, secrets: Sequence[Value]) -> None:
-        self._terminal = terminal
-        self._masks = {is_err: Mask(value.data for value in secrets) for is_err in (False, True)}
-
-    def feed(self, data: bytes, is_err: bool) -> None:
-        self._show(self._masks[is_err].feed(data), is_err)
-
-    def flush(self) -> None:
-        for is_err, mask in self._masks.items():
-            self._show(mask.flush(), is_err)
-
-    def _show(self, data: bytes, is_err: bool) -> None:
-        if data:
-            self._terminal.write(data, is_err)

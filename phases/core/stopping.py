@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.errors import Conflict
-from phases.core.runtime import container_name, own_container
+from phases.core.habitat_container import container_name, own_container
 
 if TYPE_CHECKING:
     from phases.core.engine import Container

@@ -13,8 +13,9 @@ from phases.core.accounts import Accounts
 from phases.core.build_container import IDLE
 from phases.core.engine import Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
+from phases.core.habitat_container import confinement
 from phases.core.project import binds_of
-from phases.core.runtime import Visit, confinement
+from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.protocol import SECRETS_FOLDER
 from phases.registry import last_snapshot, mounts_volumes

@@ -11,8 +11,10 @@ from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import commands
 from phases.core.errors import EngineError, HabitatError, StartError
+from phases.core.habitat_container import brought_up
 from phases.core.project import Project
-from phases.core.runtime import SHELL, brought_up, visiting
+from phases.core.runners import SHELL
+from phases.core.runtime import visiting
 from phases.core.throwaway import thrown_away
 from phases.protocol import slug
 from phases.registry import named

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import cleaning, commands, runtime, stopping
+from phases.core import cleaning, commands, habitat_container, runners, runtime, stopping
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
+from phases.core.habitat_container import brought_up
 from phases.core.project import Project
-from phases.core.runtime import brought_up, visiting
+from phases.core.runtime import visiting
 from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.Monke
     terminal = FakeTerminal(interactive=True, typed=b"exit 9\n")
     assert start(site, terminal) == 9
     command = site.engine.commands[-1]
-    assert (command.argv, command.user, command.env["TERM"]) == (runtime.SHELL, "agent", "xterm")
+    assert (command.argv, command.user, command.env["TERM"]) == (runners.SHELL, "agent", "xterm")
 
 
 def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) -> None:
@@ -192,7 +193,7 @@ def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) ->
 )
 def test_the_init_command_is_the_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
     site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
-    assert runtime._main_process(site.project.habitat("demo")) == process
+    assert habitat_container._main_process(site.project.habitat("demo")) == process
 
 
 def test_an_init_that_ends_is_told_with_what_it_printed(tmp_path: Path) -> None:

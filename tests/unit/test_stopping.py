@@ -11,9 +11,10 @@ from unit_helpers import Site
 
 from phases.core import events, stopping
 from phases.core.errors import Conflict
+from phases.core.habitat_container import brought_up
 from phases.core.locks import Presence
 from phases.core.project import Project
-from phases.core.runtime import brought_up, visiting
+from phases.core.runtime import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,0 +1,131 @@
+"""The container that a habitat runs in: found, made as it is to be now, or set aside."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from phases.core import events, snapshots
+from phases.core.build_container import IDLE
+from phases.core.engine import Confinement, Tmpfs
+from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.project import binds_of
+from phases.protocol import SECRETS_FOLDER
+
+if TYPE_CHECKING:
+    from phases.core.engine import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+#: Marks the container of `start`, and says whose it is.
+LABEL_RUN = "habitat.run"
+
+#: Says what holds it in: engines tell the same limits in different words.
+LABEL_CONFINEMENT = "habitat.confinement"
+
+# Words that a shell would leave as they are; anything else needs one.
+_PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
+
+
+def container_name(habitat: str) -> str:
+    return f"habitat-{habitat}"
+
+
+def own_container(project: Project, name: str) -> Container | None:
+    """The habitat's container, None where there is none. Raises Conflict when its name is somebody else's."""
+    found = project.engine.container(container_name(name))
+    if found and found.labels.get(LABEL_RUN) != name:
+        raise Conflict(
+            f"the container name {found.name} is taken by a container of somebody else",
+            remedy=f"rename that one: docker rename {found.name} OTHER",
+        )
+    return found
+
+
+def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
+    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one."""
+    image = project.inventory.tagged(snapshots.final_tag(habitat.name))
+    if image is None:
+        raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
+    found = own_container(project, habitat.name)
+    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
+    if found and (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now:
+        _keep(project, habitat, found, "from an older image" if found.image != image.id else "with another config")
+    elif found and fresh:
+        _keep(project, habitat, found, "by an earlier start")
+    elif found:
+        if not found.running:
+            _start(project, habitat, found)
+        return found, found.running
+    found = _made(project, habitat)
+    try:
+        _start(project, habitat, found)
+    except StartError:
+        project.engine.remove(found.id)  # nothing was done in it
+        raise
+    return found, False
+
+
+def _made(project: Project, habitat: Habitat) -> Container:
+    container = project.engine.create(
+        snapshots.final_tag(habitat.name),
+        container_name(habitat.name),
+        _main_process(habitat),
+        labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat)},
+        mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER)),
+        hostname=habitat.name[:63],
+        confinement=confinement(habitat),
+    )
+    found = project.engine.container(container)
+    assert found, "a container just made is there"
+    return found
+
+
+def confinement(habitat: Habitat) -> Confinement:
+    """What holds an agent in: no way to more privileges than USER's, and what the config says."""
+    entry = habitat.entry
+    limits = asdict(entry.limits)
+    return Confinement(privileges=False, network=entry.network != "none", **limits)
+
+
+def _held(habitat: Habitat) -> str:
+    return " ".join(f"{key}={value:g}" for key, value in asdict(confinement(habitat)).items())
+
+
+def _main_process(habitat: Habitat) -> tuple[str, ...]:
+    """The init command, or an init that idles. A plain command becomes the main process itself."""
+    text = habitat.entry.init_command.strip()
+    if not text:
+        return IDLE
+    return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
+
+
+def _start(project: Project, habitat: Habitat, container: Container) -> None:
+    try:
+        project.engine.start(container.id)
+    except EngineError as error:
+        init = habitat.entry.init_command
+        raise StartError(
+            f"container {container.name} can't be started ({error.message})",
+            where=habitat.name,
+            remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
+        ) from error
+
+
+def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None:
+    """Set aside a container that was `made` otherwise than one would be now; somebody's work may be in it."""
+    stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
+    aside = next(name for name in names if not project.engine.container(name))
+    project.engine.rename(old.id, aside)
+    project.presence(habitat.name).forget(old.id)
+    text = f"{old.name} was made {made}: kept as {aside}"
+    if old.running and project.engine.running_execs(old.id):
+        text += ", where somebody is at work"
+    else:
+        project.engine.stop(old.id)
+        text += f"; when you need nothing of it: docker rm {aside}"
+    project.bus.emit(events.Notice(habitat.name, text))
