@@ -42,8 +42,16 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool]) -> bool
             project.engine.remove(container.id)
             presence.forget(container.id)
     names = ", ".join(container.name for container in found)
-    project.bus.emit(events.Notice(name, f"removed {names}; its images are kept"))
+    project.bus.emit(events.Notice(name, f"removed {names}; its snapshots are kept"))
+    _sweep(project, name)
     return True
+
+
+def _sweep(project: Project, name: str) -> None:
+    """Images that a build has replaced were kept for the containers that used them."""
+    if project.store.has_untagged(name):
+        with project.alone(name):
+            pass  # who comes to be alone has swept
 
 
 def _containers(project: Project, name: str) -> list[Container]:

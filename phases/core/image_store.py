@@ -9,7 +9,7 @@ from phases.core import snapshots
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.engine import Engine
+    from phases.core.engine import Engine, Image
     from phases.core.snapshots import Inventory
     from phases.protocol import Phase
 
@@ -54,16 +54,23 @@ class ImageStore:
             tags.insert(0, snapshots.final_tag(name))
         return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
+    def has_untagged(self, name: str) -> bool:
+        """Whether there may be something to sweep."""
+        return bool(self._untagged(name))
+
+    def _untagged(self, name: str) -> list[Image]:
+        """The habitat's, and what a person made from its snapshots, which has their labels."""
+        images = self._inventory.all()
+        return [image for image in images if not image.tags and image.labels.get(snapshots.LABEL_NAME) == name]
+
     def sweep(self, name: str) -> None:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
         self._inventory.refresh()
         if self._inventory.tagged(snapshots.dockerfile_tag(name)):
             self._engine.untag(snapshots.dockerfile_tag(name))
             self._inventory.refresh()
-        for image in self._inventory.all():
-            if image.tags or image.labels.get(snapshots.LABEL_NAME) != name:
-                continue
-            # The label is inherited by what a person commits or builds from a snapshot; the comment is not.
+        for image in self._untagged(name):
+            # Unlike the label, the comment is not inherited by what a person commits or builds from a snapshot.
             config = self._engine.image_config(image.id)
             if config and config.comment == snapshots.COMMENT:
                 self._engine.remove_image(image.id)

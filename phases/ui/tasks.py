@@ -173,16 +173,15 @@ class Freshness(UptodateCalculator):
         try:
             assessment = self.project.assess(self.habitat)
             self.reason = plans.reason(self.project, self.habitat, self.phase)
-            if not self.reason:
-                self.project.keep(self.habitat, self.phase)
-                if values.get("hash") != assessment.hashes[self.phase.NAME]:
-                    self._adopt(task, assessment.hashes[self.phase.NAME])
+            if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
+                self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:
             self.error, self.reason = error, str(error)
         return not self.reason
 
     def _adopt(self, task: Any, digest: str) -> None:
         """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
+        self.project.keep(self.habitat, self.phase)
         inventory, phases = self.project.inventory, self.project.phases(self.habitat)
         own = inventory.tagged(snapshots.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}

@@ -427,7 +427,7 @@ def test_destroy_removes_the_containers_of_the_habitat_and_keeps_all_else(flat: 
     assert (refused.code, lines(refused)) == (1, [*shown, f"{told}: doit destroy:{flat.name} --yes removes them"])
     assert flat.containers() == sorted([flat.container, aside, other])
     done = flat.doit("destroy", "--yes")
-    assert (done.code, lines(done)) == (0, [*shown, f"• removed {flat.container}, {aside}; its images are kept"])
+    assert (done.code, lines(done)) == (0, [*shown, f"• removed {flat.container}, {aside}; its snapshots are kept"])
     assert flat.containers() == [other]
     again = flat.doit("start", "--cmd", "ls ~")
     assert (again.code, again.ran) == (0, [])

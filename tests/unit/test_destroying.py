@@ -157,3 +157,14 @@ def test_work_is_what_somebody_may_miss() -> None:
         Change("/var/gone", "deleted"),
     ]
     assert [change.path for change in work(changes, container)] == ["/data/input", "/home/a", "/running", "/var/gone"]
+
+
+def test_images_that_only_the_containers_used_go_with_them(site: Site) -> None:
+    """A build replaces them, and can't remove what a container uses."""
+    start(site)
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")
+    assert site.build() == ["final"]
+    assert len([image for image in site.engine.images() if not image.tags]) == 1
+    assert destroy(site.run_anew(), "demo", lambda _: True)
+    assert [image for image in site.engine.images() if not image.tags] == []
+    assert "habitat-demo:final" in site.engine.tags()
