@@ -8,16 +8,18 @@
         config/          config.yaml × 3 → model: read, coalesced, validated, resolved section by section
         model.py         a habitat, as its phases read it
         trees.py         files of the host: what is copied, what identifies it     (files.py)
-        slices.py        the part of the config that one phase depends on, and its hash
+        slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
-        engine.py        what is asked of an engine; docker_engine.py asks it     (docker_command.py)
+        plans.py         what a build would run, and why     (differences.py)
+        engine.py        what is asked of an engine; docker_engine.py asks it     (execs.py, frames.py, docker_command.py)
         closing.py       no container is made once the run is told to stop
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
-        runtime.py       being in a habitat that runs     (habitat_container.py, runners.py, commands.py, throwaway.py)
+        runtime.py       being in a habitat that runs     (habitat_container.py, runners.py, commands.py,
+                         throwaway.py, logs.py, stopping.py, destroying.py)
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks

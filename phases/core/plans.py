@@ -69,10 +69,11 @@ def _changes(project: Project, name: str, phase: Phase) -> list[str]:
     """What of a phase's config was changed. The slice it was built from isn't known where another clone
     of the project built it.
     """
-    before = project.last_slice(name, phase)
+    habitat = project.habitat(name)
+    before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
     if before is None:
         return [snapshots.another_config(phase)]
-    after, habitat = project.slice_of(name, phase), project.habitat(name)
+    after = project.slices.today(habitat, phase)
     named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
     found = _outermost([(change, written) for change, written in named if written])
     major = [(change, written) for change, written in found if not written.minor]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +11,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
-from phases.core import events, files, slices, snapshots, ssh_agent
+from phases.core import events, slices, snapshots, ssh_agent
 from phases.core.build import carry_out
 from phases.core.closing import Maker
 from phases.core.config import loader
@@ -21,6 +20,7 @@ from phases.core.errors import ConfigError, EngineError, EngineUnreachable, Habi
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.secrets import Vault
+from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.core.work import Work
@@ -33,11 +33,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine import Engine
     from phases.core.model import Habitat
-    from phases.protocol import Json, Phase
-
-
-# Bytes of a kept slice: far above any.
-_LONGEST_SLICE = 256_000_000
+    from phases.protocol import Phase
 
 
 @dataclass(frozen=True)
@@ -62,13 +58,12 @@ class Project:
         self.root = root
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
+        self.slices = SliceStore(root)
         self.vault = Vault(root)
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
-        self._slices: dict[tuple[str, str, str | None], bytes] = {}
-        self._written: dict[Path, bytes] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
@@ -123,7 +118,7 @@ class Project:
         """The state of a habitat, its slices written."""
         with self._guard:
             if name in self._assessed:
-                self._write_slices(name)
+                self.slices.write(self.habitat(name))
             else:
                 self._assessed[name] = self._assess(name, write=True)
             return self._assessed[name]
@@ -142,19 +137,10 @@ class Project:
             if base_id != habitat.base_id:
                 habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         if write:
-            self._write_slices(name)
+            self.slices.write(habitat)
         phases = habitat_phases(habitat)
-        hashes = {phase.NAME: self._hash(habitat, phase) for phase in phases}
+        hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
-
-    def _write_slices(self, name: str) -> None:
-        """Those of today, unless this run did so."""
-        habitat = self.habitat(name)
-        for phase in habitat_phases(habitat):
-            path, data = self.slice_path(name, phase), self._slice(habitat, phase)
-            if self._written.get(path) is not data:
-                slices.write_if_changed(path, data)
-                self._written[path] = data
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """The id of the base image; where that is gone, of the one that was built on: it didn't move."""
@@ -168,41 +154,6 @@ class Project:
             ) from error
         built = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, named("base")))
         return found or (built.labels.get(snapshots.LABEL_PARENT) if built else None)
-
-    def _hash(self, habitat: Habitat, phase: Phase) -> str:
-        return hashlib.sha256(self._slice(habitat, phase)).hexdigest()
-
-    def _slice(self, habitat: Habitat, phase: Phase) -> bytes:
-        """A phase's slice, canonical. Only base's can change in a run: its image may be pulled."""
-        key = (habitat.name, phase.NAME, habitat.base_id if phase.NAME == "base" else "")
-        if key not in self._slices:
-            self._slices[key] = slices.canonical(phase.slice(habitat))
-        return self._slices[key]
-
-    def slice_path(self, name: str, phase: Phase) -> Path:
-        return state_dir(self.root, name) / f"{slug(phase)}.json"
-
-    def keep(self, name: str, phase: Phase) -> None:
-        """Keep the slice of a phase that is up to date, for the day that another one is to be compared
-        with it. Unlike its stamp it stays when the phase fails, or is forgotten.
-        """
-        slices.write_if_changed(self._kept_path(name, phase), self._slice(self.habitat(name), phase))
-
-    def last_slice(self, name: str, phase: Phase) -> Json | None:
-        """What a stale phase was last built of; None where that is today's slice, or isn't known any more."""
-        try:
-            data = files.read(self._kept_path(name, phase), _LONGEST_SLICE) or b""
-        except OSError:
-            return None
-        last = self.look(name).changed.get(phase.NAME)
-        return json.loads(data) if hashlib.sha256(data).hexdigest() == last else None
-
-    def slice_of(self, name: str, phase: Phase) -> Json:
-        """Today's slice, as it would be read again."""
-        return json.loads(self._slice(self.habitat(name), phase))
-
-    def _kept_path(self, name: str, phase: Phase) -> Path:
-        return state_dir(self.root, name) / f"{slug(phase)}.built"
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
@@ -262,11 +213,11 @@ class Project:
             parent = self._parent(name, phase)
             image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
             self._publish(name, phase, image)
-            self.keep(name, phase)
+            self.slices.keep(self.habitat(name), phase)
         except HabitatError:
             self.stamps.drop(snapshots.task_name(phase, name))
             raise
-        built = Built(self._hash(self.habitat(name), phase), parent, time.monotonic() - started)
+        built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
         return built

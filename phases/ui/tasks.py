@@ -120,7 +120,7 @@ def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) ->
         "basename": phase.NAME,
         "name": _safe(name),
         "actions": [(_run_phase, [project, name, phase, freshness])],
-        "file_dep": [str(project.slice_path(name, phase).relative_to(project.root))],
+        "file_dep": [str(project.slices.path(name, phase).relative_to(project.root))],
         "task_dep": [_safe(task) for task in before],
         "uptodate": [freshness],
         "io": {"capture": False},
@@ -181,7 +181,7 @@ class Freshness(UptodateCalculator):
 
     def _adopt(self, task: Any, digest: str) -> None:
         """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
-        self.project.keep(self.habitat, self.phase)
+        self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
         inventory, phases = self.project.inventory, self.project.phases(self.habitat)
         own = inventory.tagged(snapshots.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}

@@ -62,7 +62,7 @@ def test_a_snapshot_is_labelled_with_its_hashes_and_its_origin(site: Site) -> No
     found = labels(site, "habitat-demo:3-env")
     assert {key for key in found if key.endswith(".hash")} == {"base.hash", "users.hash", "env.hash"}
     for name in ("base", "users", "env"):
-        slice_file = site.project.slice_path("demo", named(name))
+        slice_file = site.project.slices.path("demo", named(name))
         assert found[f"{name}.hash"] == hashlib.sha256(slice_file.read_bytes()).hexdigest()
     assert (found["habitat.name"], found["habitat.phase"]) == ("demo", "env")
     assert found["habitat.parent"] == site.engine.tags()["habitat-demo:2-users"]
