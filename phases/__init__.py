@@ -13,7 +13,7 @@
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
         engine.py        what is asked of an engine; docker_engine.py asks it
-                         (execs.py, frames.py, docker_command.py)
+                         (execs.py, frames.py, connections.py, docker_command.py)
         closing.py       no container is made once the run is told to stop
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)

@@ -19,6 +19,7 @@ from phases.core.snapshots import snapshot_tag
 from phases.core.stamps import Stamps
 from phases.protocol import slug
 from phases.registry import named
+from phases.ui.commands import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,7 +67,9 @@ CLOSING = "closing"
 
 
 def arm(project: Project) -> None:
-    """Die where the environment says, if it does."""
+    """Die where the environment says, if it does. PATIENCE: seconds that a clean-up may take."""
+    if patience := os.environ.get("PATIENCE"):
+        run._PATIENCE = int(patience)
     if where := os.environ.get("CRASH"):
         _Trap(project, *where.split(":")).set()
 

@@ -17,10 +17,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 import docker
 import docker.errors
 import requests
+import urllib3.connectionpool
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
 
 from phases.core import docker_command
+from phases.core.connections import Connections
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -91,6 +93,10 @@ def connect() -> DockerEngine:
         ) from error
     client.api.timeout = _PATIENCE
     return DockerEngine(client.api, shown)
+
+
+# The one way there is to tell all the pools that docker-py makes.
+cast("Any", urllib3.connectionpool.ConnectionPool).QueueCls = Connections
 
 
 @contextmanager

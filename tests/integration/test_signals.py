@@ -171,6 +171,17 @@ def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(street: Street) -> None:
     street.assert_nothing_is_left()
 
 
+def test_a_clean_up_that_does_not_end_is_ended(street: Street) -> None:
+    """Nobody sends SIGTERM twice."""
+    name = street.build_house()
+    done = street.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
+    assert done.code == 143, done.out
+    assert "Traceback" not in done
+    assert done.out.splitlines()[-1] == "stopped at once: what is left of the build is removed by the next run"
+    assert street.doit(f"final:{name}").code == 0
+    street.assert_nothing_is_left()
+
+
 @pytest.mark.parametrize("point", ["create in flight", "made", "started"])
 def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_running(street: Street, point: str) -> None:
     name = street.build_house()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
+# Seconds that cleaning up may take. A container whose init doesn't listen takes ten to stop.
+_PATIENCE = 30
+
 
 class Interrupted(KeyboardInterrupt):
     """A signal asked to stop. number: which."""
@@ -84,11 +87,14 @@ def _signals() -> Iterator[None]:
     """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out.
 
     Whoever sends another doesn't want to wait for that. So the first one leaves no way back to the
-    handlers from before.
+    handlers from before. And whoever sends no other, as a service manager, is not to wait for ever: the
+    exception may come at a bad moment for whatever code is running, as between a lock and its release.
     """
 
     def stop(number: int, _frame: object) -> None:
         _end_at_the_next()
+        signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
+        signal.alarm(_PATIENCE)
         raise Interrupted(number)
 
     before = {number: signal.signal(number, stop) for number in _NUMBERS}
