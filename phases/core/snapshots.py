@@ -27,6 +27,10 @@ LABEL_PARENT = "habitat.parent"
 LABEL_CREATED = "habitat.created"
 LABEL_SECONDS = "habitat.seconds"
 
+#: On what is kept of a phase that failed, with the value FAILED; no such image is ever a snapshot.
+LABEL_RESULT = "habitat.result"
+FAILED = "fail"
+
 #: The reason that a person gave.
 FORGOTTEN = "it was forgotten (doit forget)"
 
@@ -40,6 +44,11 @@ def repository(habitat: str) -> str:
 
 def snapshot_tag(habitat: str, phase: Phase) -> str:
     return f"{repository(habitat)}:{slug(phase)}"
+
+
+def failed_tag(habitat: str, phase: Phase) -> str:
+    """Of the container of a phase that failed, as it was then."""
+    return f"{snapshot_tag(habitat, phase)}-failed"
 
 
 def final_tag(habitat: str) -> str:
