@@ -22,7 +22,7 @@ from typing import IO, TYPE_CHECKING
 from fake_files import Files
 from fake_shell import Shell, Sleeping
 
-from phases.core import secrets
+from phases.core import build_container, secrets
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -69,6 +69,7 @@ class FakeContainer:
     confinement: Confinement = UNCONFINED
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
+    left_running: bool = False  # something that a command has begun goes on
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
 
@@ -316,6 +317,8 @@ class FakeEngine:
         self._record("start", container)
         found = self._container(container)
         found.running = True
+        if found.command == build_container._WATCHED:
+            return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
             self._shell(command, lambda data, _: found.log.extend(data.decode().splitlines()), patience=0)
@@ -354,10 +357,11 @@ class FakeEngine:
             and (not label or (key in container.labels and (not has_value or container.labels[key] == value)))
         ]
 
-    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
+    def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
         self._record("commit", container)
         found = self._container(container)
         config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir, comment=comment)
+        config = replace(config, volumes=self._images[found.image].config.volumes)
         image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image)
         for change in changes:
             _apply(image, change)
@@ -383,7 +387,8 @@ class FakeEngine:
         self._record("execute", container, user, *argv)
         found = self._running(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
-        self.commands.append(command)
+        if command.script != build_container._SETTLED:
+            self.commands.append(command)
         try:
             return self._run(command, on_output or (lambda *_: None), patience=timeout)
         except Sleeping:
@@ -402,6 +407,8 @@ class FakeEngine:
             return 126
         if patience is not None and patience <= 0:
             raise Sleeping
+        if command.script == build_container._SETTLED:
+            return 1 if command.container.left_running else 0
         if self.on_execute and (answer := self.on_execute(command)) is not None:
             code, said = answer
             if said:

@@ -1,14 +1,13 @@
 """Carries the steps of a phase out: the one place where a plan meets the engine.
 
-Each phase gets a container of its own on the snapshot before it, made only when a step needs one
-and started only when a step runs something. What is put on a container at create is baked into
-every image committed from it, so only what the image shall have goes there: its environment.
+A phase works in a container on the snapshot before it, made only when a step needs one and started only
+when a step runs something. What is put on a container at create is baked into every image committed
+from it, so only what the image shall have goes there: its environment.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shlex
 import time
 from dataclasses import replace
@@ -16,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
-from phases.core.build_container import BuildContainer
+from phases.core.build_container import BuildContainer, instruction_word
 from phases.core.config.variables import in_image
+from phases.core.engine import Image
 from phases.core.errors import (
     CommandFailed,
     Conflict,
@@ -48,15 +48,17 @@ if TYPE_CHECKING:
     from phases.core.engine import ImageConfig
     from phases.protocol import Step
 
+    #: The labels of a snapshot, given the id of the image it was made from and the seconds it took.
+    Labels = Callable[[str, float], dict[str, str]]
+
 PROFILE = "/etc/profile.d/habitat.sh"
 
 
-def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[str, float], dict[str, str]]) -> str:
+def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
     """Carry out `steps` from the image `parent` ("" when the first step brings one).
 
-    labels: given the id of the image it was made from and the seconds it took, the labels of the
-    snapshot. Returns the id of the committed image, "" for a phase without snapshot. Nothing is
-    committed unless every step succeeded, and the container is gone in any case.
+    Returns the committed image, None for a phase without snapshot. Nothing is committed unless every step
+    succeeded. The container is left to the next phase, or on its way out.
     """
     started = time.monotonic()
     with Log(work.log) as log:
@@ -64,10 +66,11 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
         try:
             for step in steps:
                 bench.carry_out(step)
-            if not work.phase.SNAPSHOT:
-                return ""
-            seconds = time.monotonic() - started
-            return bench.commit(labels(parent or bench.image.id, seconds))
+            made = None
+            if work.phase.SNAPSHOT:
+                marks = labels(parent or bench.image.id, time.monotonic() - started)
+                made = Image(bench.commit(marks), (), marks)
+            bench.park()
         except EngineError as error:
             # The engine's own words know neither the place nor what to do.
             error.where = error.where or work.place
@@ -75,6 +78,7 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Callable[[
             raise
         finally:
             bench.clear()
+    return made
 
 
 class _Bench:
@@ -134,20 +138,26 @@ class _Bench:
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
             if self._lender:
                 self._agent = AgentRelay(self.work.log.parent, self._lender.origin)
-            self._container = BuildContainer(self.work, self.image.id, env, self._agent.bind if self._agent else None)
+            self._container = BuildContainer(self.work, self.image, env, self._agent.bind if self._agent else None)
         return self._container
 
     @property
     def accounts(self) -> Accounts:
         return Accounts(self.container.read)
 
+    def park(self) -> None:
+        """The next phase may go on in the container."""
+        if self._container:
+            self._container.park()
+            self._container = None
+
     def clear(self) -> None:
-        """What the phase came to stands also where its container can't be removed; the next run does that."""
+        """What the phase came to stands also where a tag can't be removed; the next run does that."""
         if self._agent:
             self._agent.close()
+        if self._container:
+            self._container.remove()
         try:
-            if self._container:
-                self._container.remove()
             if self._tagged:
                 self.work.engine.untag(self._tagged)
         except EngineUnreachable:
@@ -166,8 +176,8 @@ class _Bench:
         changes = [
             f"ENTRYPOINT {json.dumps(list(image.entrypoint))}",
             f"CMD {json.dumps(list(command))}",
-            f"USER {_instruction(image.user or '0')}",
-            f"WORKDIR {_instruction(image.workdir or '/')}",
+            f"USER {instruction_word(image.user or '0')}",
+            f"WORKDIR {instruction_word(image.workdir or '/')}",
             *(f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()),
         ]
         return self.container.commit(changes)
@@ -300,13 +310,6 @@ class _Bench:
     def _line(self, line: str, *, show: bool) -> None:
         self._write(line)
         self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show))
-
-
-def _instruction(value: str) -> str:
-    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does, and takes
-    spaces away at both ends.
-    """
-    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'
 
 
 def _verdict(rows: list[str]) -> str:

@@ -1,14 +1,19 @@
-"""The container that the steps of one phase work in.
+"""The container that the steps of a phase work in.
 
 It is made when a step first needs it, and started when one first runs something. Each call of the
 engine's file API costs some fifty milliseconds, so what is put in is sent in one archive as late
 as may be, and what was read of an image is remembered for the next phase.
+
+A container costs a third of a second, so the next phase goes on in it where nobody could tell: it is
+the snapshot, once that is committed, and little else. Every commit writes all that it holds beyond the
+image it was made from; so what has become large is left for a new one.
 """
 
 from __future__ import annotations
 
 import contextlib
 import posixpath
+import re
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +21,7 @@ from phases.core import secrets
 from phases.core.archive import Archive
 from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import Conflict, EngineError
+from phases.core.parking import Parked
 from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 
@@ -23,13 +29,17 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, Stat
+    from phases.core.engine import Engine, ImageConfig, Stat
     from phases.core.secrets import Value
     from phases.core.work import Work
 
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
-IDLE = ("/bin/sh", "-c", "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done")
+_INIT = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
+IDLE = ("/bin/sh", "-c", _INIT)
+
+# The same, for what is to be known as it was at first.
+_WATCHED = ("/bin/sh", "-c", f"(cd /dev && echo * shm/* shm/.[!.]* mqueue/* >.at-first); {_INIT}")
 
 # The exit code of what was killed, as all is that runs in a container when that ends.
 _KILLED = 137
@@ -47,41 +57,88 @@ def ended_under(engine: Engine, container: str, code: int) -> bool:
     return False
 
 
+# Whether a container holds no more than what is committed of it: no process but its own (and this one), and
+# nothing in what the kernel keeps in memory for it. Its main process has noted what /dev held at first.
+_SETTLED = """
+set -- /proc/[0-9]*
+[ $# -le 3 ] || exit 1
+for kind in /proc/sysvipc/*; do
+    { read -r _ && ! read -r _; } <"$kind" || exit 1
+done
+cd /dev && read -r before <.at-first && [ "$(echo * shm/* shm/.[!.]* mqueue/*)" = "$before" ]
+"""
+
+# Bytes that are written again with each commit rather than a new container made: both take as long.
+_LIGHT = 4_000_000
+
+# Bytes of a line of the changes that an image is committed with.
+_LONGEST = 60_000
+
 # How often the name of the container may be found taken. A run has one request on its way when it is
 # killed; the engine answers with the conflict as long as it is at that.
 _TRIES, _PAUSE = 50, 0.1
 
 
 class BuildContainer:
-    """env: of the image to be; it is baked in; agent: the host's SSH agent. Call `remove` in any case."""
+    """image: what the phase starts from; env: what the image to be has beside its environment; agent: the
+    host's SSH agent. Call `park` or `remove` in any case.
+    """
 
-    def __init__(self, work: Work, image: str, env: Mapping[str, str], agent: Bind | None = None) -> None:
+    def __init__(self, work: Work, image: ImageConfig, env: Mapping[str, str], agent: Bind | None = None) -> None:
         self._work = work
         self._agent = agent
         self._given: tuple[str, tuple[Value, ...]] = ("", ())  # secrets, and the user who can read them
         self._engine: Engine = work.engine
         self._image = image
-        self._env = env
+        self._env = {**image.env, **env}
+        self._made_env: Mapping[str, str] = self._env
+        self._base_size = image.size
         self._id = ""
         self._running = False
+        self._is = image.id  # the image that the container is, "" once it is none
+        self._settled = True
         self._outbox: Archive | None = None
         self._made: dict[str, int] = {}  # folders in the outbox that were not there before, and their modes
         self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
         self._found: set[str] = set()  # folders that are there
-        known = work.known_files.get(image, {})
+        known = work.known_files.get(image.id, {})
         self._files = {path: data for path, data in known.items() if not self._mounted(path)}
 
     @property
     def _mounts(self) -> list[Bind | Tmpfs]:
         mounts: list[Bind | Tmpfs] = [*self._work.binds]
-        if self._work.secrets or self._agent:
+        if self._is_confided_in:
             mounts.append(Tmpfs(SECRETS_FOLDER))
         return [*mounts, self._agent] if self._agent else mounts
 
+    @property
+    def _is_confided_in(self) -> bool:
+        """Whether secrets, or the host's agent, are in it."""
+        return bool(self._work.secrets or self._agent)
+
     def _open(self) -> str:
         if not self._id:
-            self._id = self._work.maker.make(self._make)
+            self._id = self._going_on() or self._work.maker.make(self._make)
         return self._id
+
+    def _going_on(self) -> str:
+        """The id of the container of the phase before, "" where this one needs its own."""
+        found = self._work.parking.take()
+        if not found:
+            return ""
+        changed = [value for name, value in self._env.items() if found.env.get(name) != value]
+        if (
+            found.image != self._image.id
+            or self._image.size - found.base_size > _LIGHT
+            or self._image.volumes
+            or self._is_confided_in
+            or list(found.mounts) != self._mounts
+            or not all(len(value) < _LONGEST and value.isprintable() for value in changed)
+        ):
+            self._work.remover.remove(found.id)
+            return ""
+        self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
+        return found.id
 
     def _make(self) -> str:
         name = self._work.container_name
@@ -94,13 +151,23 @@ class BuildContainer:
         return self._create(name)
 
     def _create(self, name: str) -> str:
-        return self._engine.create(self._image, name, IDLE, env=self._env, mounts=self._mounts)
+        return self._engine.create(self._image.id, name, _WATCHED, env=self._env, mounts=self._mounts)
+
+    def park(self) -> None:
+        """Leave it to the next phase, if that could not tell it from a new one."""
+        if self._id and self._is and self._settled and not self._is_confided_in and not self._outbox:
+            self._remember()
+            self._work.parking.put(
+                Parked(self._id, self._is, self._base_size, self._made_env, self._mounts, self._running)
+            )
+        else:
+            self.remove()
 
     def remove(self) -> None:
         if self._outbox:
             self._outbox.close()
         if self._id:
-            self._engine.remove(self._id)
+            self._work.remover.remove(self._id)
 
     # Files
 
@@ -178,27 +245,45 @@ class BuildContainer:
                 self._outbox = None
                 self._made.clear()
                 self._links.clear()
+                self._is = ""
                 self._engine.put(self._open(), "/", outbox.finish())
 
     # Commands, and the end
 
-    def execute(self, argv: Sequence[str], *, user: str, secret: tuple[Value, ...] = (), **how: Any) -> int:
+    def execute(
+        self,
+        argv: Sequence[str],
+        *,
+        user: str,
+        env: Mapping[str, str] | None = None,
+        secret: tuple[Value, ...] = (),
+        **how: Any,
+    ) -> int:
         """As Engine.execute; `user`, and nobody else, can read what is `secret`. What was known of the
         files is not known any more.
         """
         self._flush()
-        if not self._running:
-            self._start()
+        self._start()
         if secret and self._given != (user, secret):
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
         self._found.clear()
         self._files.clear()
-        return self._engine.execute(self._id, argv, user=user, **how)
+        self._is, self._settled = "", False
+        env = {**self._later_env, **(env or {})}
+        return self._engine.execute(self._id, argv, user=user, env=env, **how)
+
+    @property
+    def _later_env(self) -> dict[str, str]:
+        """What of the environment the container was not made with."""
+        return {name: value for name, value in self._env.items() if self._made_env.get(name) != value}
 
     def _start(self) -> None:
+        """Unless it runs, as that of the phase before may."""
         try:
-            self._engine.start(self._open())
+            container = self._open()
+            if not self._running:
+                self._engine.start(container)
         except EngineError as error:
             raise EngineError(
                 f"the build container can't be started ({error.message})",
@@ -213,10 +298,28 @@ class BuildContainer:
     def commit(self, changes: Sequence[str]) -> str:
         """The id of the image that it becomes."""
         self._flush()
-        image = self._engine.commit(self._open(), changes, COMMENT)
-        self._work.known_files[image] = {path: data for path, data in self._files.items() if not self._mounted(path)}
-        return image
+        container = self._open()
+        if not self._settled and not self._is_confided_in:
+            # Before the commit: what goes on after it could put something into the container, and end.
+            self._settled = self._engine.execute(container, ("/bin/sh", "-c", _SETTLED), user="0") == 0
+        env = [f"ENV {name}={instruction_word(value)}" for name, value in self._later_env.items()]
+        # Nothing can write meanwhile where nothing runs.
+        self._is = self._engine.commit(container, [*env, *changes], COMMENT, pause=not self._settled)
+        self._remember()
+        return self._is
+
+    def _remember(self) -> None:
+        """What is known of the files is so of the image that the container is."""
+        known = {path: data for path, data in self._files.items() if not self._mounted(path)}
+        self._work.known_files[self._is] = known
 
     def _mounted(self, path: str) -> bool:
         """Whether what is at `path` is a volume's, and not the image's."""
         return any(path == bind.dest or path.startswith(f"{bind.dest}/") for bind in self._work.binds)
+
+
+def instruction_word(value: str) -> str:
+    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does, and takes
+    spaces away at both ends.
+    """
+    return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'

@@ -1,4 +1,4 @@
-"""Making containers until the run is told to stop: after that none, also none whose request is out."""
+"""Containers as a run begins and ends: made until it is told to stop, and removed while it goes on."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import threading
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
-from phases.core.errors import Stopped
+from phases.core.errors import HabitatError, Stopped
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,3 +65,31 @@ class Maker:
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._busy, patience)
+
+
+class Remover:
+    """Removes containers while the run goes on: that takes the engine a while, and nobody waits for it.
+
+    remove: of a container, given its id; failed: told what it raises.
+    """
+
+    def __init__(self, remove: Callable[[str], None], failed: Callable[[HabitatError], None]) -> None:
+        self._remove = remove
+        self._failed = failed
+        self._threads: list[threading.Thread] = []
+
+    def remove(self, container: str) -> None:
+        thread = threading.Thread(target=self._attempt, args=(container,), daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _attempt(self, container: str) -> None:
+        try:
+            self._remove(container)
+        except HabitatError as error:
+            self._failed(error)
+
+    def wait(self) -> None:
+        """Until all that was to be removed is."""
+        while self._threads:
+            self._threads.pop().join()

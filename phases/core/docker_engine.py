@@ -150,6 +150,8 @@ class DockerEngine:
             user=config.get("User") or "",
             workdir=config.get("WorkingDir") or "",
             comment=found.get("Comment") or "",
+            size=found.get("Size") or 0,
+            volumes=tuple(config.get("Volumes") or ()),
         )
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
@@ -322,9 +324,9 @@ class DockerEngine:
         ]
         return [container for container in found if container.name.startswith(name_prefix)]
 
-    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
+    def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
         with _translated("committing the snapshot"):
-            return str(self._api.commit(container, changes=list(changes), message=comment)["Id"])
+            return str(self._api.commit(container, changes=list(changes), message=comment, pause=pause)["Id"])
 
     # Inside a container
 

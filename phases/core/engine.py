@@ -34,7 +34,9 @@ class Image:
 
 @dataclass(frozen=True)
 class ImageConfig:
-    """What an image gives its containers. env: name to value; comment: what its commit was given."""
+    """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
+    of all its layers; volumes: folders whose content is no part of what is committed.
+    """
 
     id: str
     env: Mapping[str, str] = field(default_factory=dict)
@@ -43,6 +45,8 @@ class ImageConfig:
     user: str = ""
     workdir: str = ""
     comment: str = ""
+    size: int = 0
+    volumes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,8 +211,9 @@ class Engine(Protocol):
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
         """Running or not, those with the label (`key` or `key=value`) and the prefix."""
 
-    def commit(self, container: str, changes: Sequence[str], comment: str = "") -> str:
-        """changes: Dockerfile instructions for the image's config. Returns the id of an image without a tag.
+    def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
+        """changes: Dockerfile instructions for the image's config; pause: what runs in it stands still
+        meanwhile. Returns the id of an image without a tag.
 
         Where neither ENTRYPOINT nor CMD names anything, the container's command stays.
         """

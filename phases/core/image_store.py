@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phases.core import snapshots
@@ -19,7 +20,7 @@ class ImageStore:
         self._engine = engine
         self._inventory = inventory
 
-    def publish(self, name: str, phase: Phase, image: str) -> None:
+    def publish(self, name: str, phase: Phase, image: Image) -> None:
         """Move the phase's tag to its new image; the replaced one goes, unless something uses it.
 
         final has two tags, which are on two images where a run was killed in between.
@@ -27,11 +28,15 @@ class ImageStore:
         tags = [snapshots.snapshot_tag(name, phase)]
         if phase.NAME == "final":
             tags.append(snapshots.final_tag(name))
-        replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image}
+        replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image.id}
         for tag in tags:
-            self._engine.tag(image, tag)
+            self._engine.tag(image.id, tag)
         for old_id in replaced:
             self._engine.remove_image(old_id)
+        if replaced:
+            self._inventory.refresh()
+        else:
+            self._inventory.add(replace(image, tags=tuple(tags)))
 
     def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
         """Take the tags of phases away, the last first, and so the images that nothing uses.
@@ -41,6 +46,8 @@ class ImageStore:
         tagged = self._tagged(name, phases)
         for tag in tagged:
             self._engine.untag(tag)
+        if tagged:
+            self._inventory.refresh()
         return len(set(tagged.values()))
 
     def count(self, name: str, phases: Sequence[Phase]) -> int:

@@ -99,6 +99,13 @@ class Inventory:
                 self._by_tag = {tag: image for image in self._images for tag in image.tags}
             return self._images
 
+    def add(self, image: Image) -> None:
+        """An image of ours that was made just now, whose tags were nobody's before."""
+        with self._lock:
+            if self._images is not None:
+                self._images.append(image)
+                self._by_tag.update(dict.fromkeys(image.tags, image))
+
     def tagged(self, reference: str) -> Image | None:
         self.all()
         return self._by_tag.get(reference)

@@ -96,7 +96,7 @@ def _create(project: Project, habitat: Habitat, image: Image, phase: Phase) -> C
 
 
 def _prefix(project: Project, name: str) -> str:
-    return f"{project.build_container(name).replace('habitat_build_', 'habitat_shell_', 1)}_"
+    return project.scratch_name("shell", name)
 
 
 def _sweep(project: Project, name: str) -> None:

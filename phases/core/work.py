@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
 
 from phases.core import files
-from phases.core.closing import Maker
+from phases.core.closing import Maker, Remover
 from phases.core.engine import LineSplitter
 from phases.core.errors import state_error
 from phases.core.masking import Mask
+from phases.core.parking import Parking
 from phases.protocol import slug
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class Log:
 class Work:
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
     commands may read; known_files: image id to what was read of its files by path, to be used and added
-    to; maker: makes its container.
+    to; maker: makes its container; parking: where that of the phase before may be; remover: takes it away.
     """
 
     habitat: Habitat
@@ -68,10 +69,12 @@ class Work:
     emit: Callable[[Event], None]
     log: Path
     container_name: str
+    remover: Remover
     binds: tuple[Bind, ...] = ()
     secrets: tuple[Value, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     maker: Maker = field(default_factory=Maker)
+    parking: Parking = field(default_factory=Parking)
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

@@ -18,7 +18,8 @@ from unit_helpers import SOMEWHERE, load, write
 from phases.core import build_container, events
 from phases.core.accounts import Accounts
 from phases.core.build import PROFILE, carry_out
-from phases.core.build_container import IDLE
+from phases.core.build_container import _WATCHED as IDLE
+from phases.core.closing import Remover
 from phases.core.config.variables import DEFAULT_PATH
 from phases.core.engine import Bind
 from phases.core.errors import (
@@ -26,7 +27,6 @@ from phases.core.errors import (
     ConfigError,
     Conflict,
     EngineError,
-    EngineUnreachable,
     HabitatError,
     PathsMissing,
     PhaseTimeout,
@@ -53,6 +53,7 @@ class Bench:
     binds: tuple[Bind, ...] = ()
     engine: FakeEngine = field(default_factory=FakeEngine)
     seen: list[events.Event] = field(default_factory=list)
+    complaints: list[HabitatError] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         files = base_with_ada()
@@ -66,11 +67,16 @@ class Bench:
             emit=self.seen.append,
             log=self.root / ".stamps/demo/the.log",
             container_name="build",
+            remover=Remover(self.engine.remove, self.complaints.append),
             binds=self.binds,
         )
 
     def carry_out(self, *steps: Step, parent: str = BASE) -> str:
-        return carry_out(self.work, parent, steps, lambda parent, seconds: {"of": parent, "took": f"{seconds:.0f}"})
+        def labels(parent: str, seconds: float) -> dict[str, str]:
+            return {"of": parent, "took": f"{seconds:.0f}"}
+
+        made = carry_out(self.work, parent, steps, labels)
+        return made.id if made else ""
 
     def files(self, *steps: Step) -> Files:
         return self.engine.files(self.carry_out(*steps))
@@ -79,6 +85,7 @@ class Bench:
         """The error of steps that fail; nothing was committed, and no container is left."""
         with pytest.raises(HabitatError) as caught:
             self.carry_out(*steps)
+        self.work.remover.wait()
         assert self.engine.called("commit") == []
         assert self.engine.containers() == []
         return caught.value
@@ -209,9 +216,12 @@ def test_a_container_is_started_only_to_run_something(bench: Bench) -> None:
     assert len(bench.engine.called("start")) == 1
 
 
-def test_no_container_is_left(bench: Bench) -> None:
+def test_the_container_is_left_to_the_next_phase_alone(bench: Bench) -> None:
     bench.carry_out(run("true"))
-    assert bench.engine.containers() == []
+    parked = bench.work.parking.take()
+    assert parked
+    assert [container.id for container in bench.engine.containers()] == [parked.id]
+    assert bench.work.parking.take() is None
 
 
 def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None:
@@ -220,24 +230,19 @@ def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None
         bench.carry_out(run("exit 3"))
 
 
-@pytest.mark.parametrize(
-    ("error", "told"),
-    [
-        (EngineError("device is busy"), ["device is busy: the next run that builds demo does that"]),
-        (EngineUnreachable("the engine stopped answering"), []),
-    ],
-)
-def test_a_container_that_cannot_be_removed_fails_no_phase(bench: Bench, error: EngineError, told: list[str]) -> None:
-    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (0, "")
-    image = bench.carry_out(run("true"))
-    assert bench.engine.image_config(image)
-    assert [event.text for event in bench.seen if isinstance(event, events.Notice) and event.warning] == told
+def test_a_container_that_cannot_be_removed_is_told_of(bench: Bench) -> None:
+    error = EngineError("device is busy")
+    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (3, "")
+    with pytest.raises(CommandFailed):
+        bench.carry_out(run("false"))
+    bench.work.remover.wait()
+    assert bench.complaints == [error]
 
 
 def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
-    bench.engine.create(BASE, "build", IDLE)
+    left = bench.engine.create(BASE, "build", IDLE)
     bench.carry_out(run("true"))
-    assert bench.engine.containers() == []
+    assert left not in {container.id for container in bench.engine.containers()}
 
 
 def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -253,7 +258,7 @@ def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, mon
     monkeypatch.setattr(bench.engine, "create", arrive)
     bench.carry_out(run("touch /x"))
     assert not late
-    assert bench.engine.containers() == []
+    assert len(bench.engine.containers()) == 1
 
 
 def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

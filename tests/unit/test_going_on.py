@@ -1,0 +1,190 @@
+"""A phase goes on in the container of the one before where nobody could tell the difference."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from unit_helpers import Site, make_user, write
+
+from phases.core.errors import HabitatError
+from phases.registry import NAMES, PHASES, named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+CONFIG = """
+    base_image: base:1
+    env: [A=1, 'B=a "b" $$x \\', WORKDIR=/work]
+    files: [{source: notes, dest: /etc/notes, owner: root}]
+    setup:
+      root: [echo root >/root-was-here]
+      user: [echo "$A" >/tmp/a]
+    verify-fs: {required_files: [/root-was-here]}
+    tests: [tests/t.sh]
+    entry: {command: 'true'}
+"""
+
+
+def habitat(root: Path, more: str = "") -> Site:
+    write(root, "habitats/demo/notes", "n")
+    write(root, "habitats/demo/tests/t.sh", "touch /tested\n")
+    site = Site(root, CONFIG + more)
+    site.engine.on_execute = answer
+    return site
+
+
+def answer(command: Command) -> tuple[int, str] | None:
+    """What the fake shell doesn't know: phase 2's script, and the habitat's own test."""
+    if any(word.endswith("tests/t.sh") for word in command.args):
+        command.container.files.write("/tested", "")
+        return 0, ""
+    return make_user(command)
+
+
+def made_for(site: Site) -> list[str]:
+    """The phases that a container was made for."""
+    return [call[2].rpartition("_")[2] for call in site.engine.called("create")]
+
+
+def one_by_one(site: Site) -> None:
+    """Each phase in a run of its own, so that each has a container of its own."""
+    for phase in PHASES[1:]:
+        site.build(until=phase.NAME)
+
+
+def test_one_container_serves_up_to_the_tests_and_final_has_another(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+    site.build()
+    assert made_for(site) == ["base", "final"]
+    assert site.engine.containers() == []
+
+
+def test_the_snapshots_are_those_of_a_container_for_each_phase(tmp_path: Path) -> None:
+    """Labels, environment, user, command and every file."""
+    at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")
+    at_once.build()
+    one_by_one(apart)
+    assert len(made_for(apart)) == 12
+    tags = at_once.engine.tags()
+    assert tags.keys() == apart.engine.tags().keys()
+    for tag in tags:
+        ours, theirs = (site.engine._image(tag) for site in (at_once, apart))
+        assert ours.files.nodes == theirs.files.nodes, tag
+        assert replace(ours.config, id="") == replace(theirs.config, id=""), tag
+        varying = {"habitat.parent", "habitat.created", "habitat.seconds"}
+        assert {k: v for k, v in ours.labels.items() if k not in varying} == {
+            k: v for k, v in theirs.labels.items() if k not in varying
+        }, tag
+
+
+def test_a_command_sees_the_environment_that_its_phase_has(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+    seen: dict[str, dict[str, str]] = {}
+
+    def look(command: Command) -> Any:
+        if "root-was-here" in command.script:
+            seen["setup"] = {**command.container.env, **command.env}
+        return answer(command)
+
+    site.engine.on_execute = look
+    site.build()
+    assert seen["setup"]["A"] == "1"
+    assert seen["setup"]["B"] == 'a "b" $x \\'
+    assert seen["setup"]["WORKDIR"] == "/work"
+
+
+@pytest.mark.parametrize(
+    ("more", "own"),
+    [
+        ("secrets: [{name: T, command: echo x, phases: [setup]}]", ["base", "setup", "repos", "final"]),
+        ("volumes: [{source: /data, dest: /data}]", ["base", "files", "final"]),
+    ],
+)
+def test_other_mounts_are_another_container(tmp_path: Path, more: str, own: list[str]) -> None:
+    site = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path},')}\n")
+    site.build()
+    assert made_for(site) == own
+
+
+def test_what_a_command_leaves_running_is_not_taken_along(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+
+    def leave_something(command: Command) -> Any:
+        if "root-was-here" in command.script:
+            command.container.left_running = True
+        return answer(command)
+
+    site.engine.on_execute = leave_something
+    site.build()
+    assert made_for(site) == ["base", "repos", "final"]
+
+
+def test_what_has_become_large_is_left_for_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = habitat(tmp_path)
+    look = site.engine.image_config
+    large = {f"habitat-demo:{named(name).ID}-{name}" for name in NAMES[NAMES.index("setup") :]}
+
+    def sized(reference: str) -> Any:
+        found = look(reference)
+        ids = {image for tag, image in site.engine.tags().items() if tag in large}
+        return replace(found, size=2_000_000_000 if found.id in ids else 1_000) if found else None
+
+    monkeypatch.setattr(site.engine, "image_config", sized)
+    site.build()
+    assert made_for(site) == ["base", "repos", "final"]
+
+
+def test_an_image_with_volumes_of_its_own_has_a_container_for_each_phase(tmp_path: Path) -> None:
+    """What is written there is in no commit."""
+    site = habitat(tmp_path)
+    site.engine.add_image("base:1", command=("serve",), volumes=("/var/lib/data",))
+    site.build()
+    assert made_for(site) == PHASES_WITH_CONTAINER
+
+
+PHASES_WITH_CONTAINER = [phase.NAME for phase in PHASES[1:]]
+
+
+@pytest.mark.parametrize("value", ["two\nlines", "x" * 70_000])
+def test_a_value_that_a_commit_cannot_be_told_is_made_with_the_container(tmp_path: Path, value: str) -> None:
+    site = habitat(tmp_path)
+    text = (tmp_path / "habitats/demo/config.yaml").read_text()
+    escaped = value.replace("\n", "\\n")
+    write(tmp_path, "habitats/demo/config.yaml", text.replace("[A=1,", f'["A={escaped}",'))
+    site.build()
+    assert made_for(site) == ["base", "env", "final"]
+    found = site.engine.image_config("habitat-demo:final")
+    assert found
+    assert found.env["A"] == value
+
+
+def test_a_phase_that_fails_leaves_no_container(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+
+    def fail(command: Command) -> Any:
+        return (3, "") if "root-was-here" in command.script else answer(command)
+
+    site.engine.on_execute = fail
+    with pytest.raises(HabitatError):
+        site.build()
+    assert site.engine.containers() == []
+
+
+def test_a_run_that_ends_early_takes_its_container_away(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+    site.build(until="env")
+    assert site.engine.containers() == []
+
+
+def test_who_lets_others_build_leaves_them_no_container(tmp_path: Path) -> None:
+    site = habitat(tmp_path)
+    project = site.run_anew()
+    project.build("demo", named("base"))
+    assert len(site.engine.containers()) == 1
+    project.release("demo")
+    project.close()
+    assert site.engine.containers() == []
