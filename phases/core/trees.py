@@ -15,13 +15,11 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import pathspec
-
 from phases.core import files
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
 #: Left out of every copied folder unless a .habignore says `!` again: what tends to be a secret.
@@ -79,7 +77,7 @@ class Ignore:
 
     def also(self, *patterns: str) -> Ignore:
         """The same, and gitignore `patterns` on top."""
-        return Ignore(*self._matchers, pathspec.GitIgnoreSpec.from_lines(patterns).match_file)
+        return Ignore(*self._matchers, _gitignore(patterns))
 
     def and_(self, other: Callable[[str], bool]) -> Ignore:
         return Ignore(*self._matchers, other)
@@ -97,7 +95,35 @@ def habignore(folders: Iterable[Path]) -> Ignore:
     lines = list(DEFAULT_IGNORE)
     for folder in folders:
         lines += _lines(folder / ".habignore")
-    return Ignore(pathspec.GitIgnoreSpec.from_lines(lines).match_file)
+    return Ignore(_gitignore(lines))
+
+
+# Patterns that mean the same without a library: a name or its end, anywhere or at the root, anything or a folder.
+_PLAIN = re.compile(r"(?P<root>/?)(?P<star>\*?)(?P<word>[\w.-]*[\w-])(?P<folder>/?)", re.ASCII)
+
+
+def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
+    """Whether a path is named by patterns of gitignore's.
+
+    Importing pathspec takes as long as anything else of a run that has nothing to do, and what most
+    habitats leave out is said by our own patterns.
+    """
+    found = [_PLAIN.fullmatch(line) for line in lines]
+    plain = [match.groupdict() for match in found if match and not (match["root"] and match["star"])]
+    if len(plain) == len(lines):
+        return lambda path: any(_names(pattern, path) for pattern in plain)
+    import pathspec
+
+    return pathspec.GitIgnoreSpec.from_lines(lines).match_file
+
+
+def _names(pattern: Mapping[str, str], path: str) -> bool:
+    """Of a plain pattern. path: no part of a folder that is left out, since those are not entered."""
+    bare = path.removesuffix("/")
+    name = bare if pattern["root"] else bare.rpartition("/")[2]
+    if pattern["folder"] and bare == path:
+        return False
+    return name.endswith(pattern["word"]) if pattern["star"] else name == pattern["word"]
 
 
 def dockerignore(folder: Path) -> Ignore:
@@ -110,6 +136,8 @@ def dockerignore(folder: Path) -> Ignore:
     def anchored(line: str) -> str:
         negated, pattern = line.startswith("!"), line.removeprefix("!").strip().strip("/")
         return f"{'!' if negated else ''}/{os.path.normpath(pattern)}"
+
+    import pathspec
 
     rows = (line.strip() for line in _lines(folder / ".dockerignore"))
     spec = pathspec.PathSpec.from_lines("gitignore", [anchored(row) for row in rows if row and row[0] != "#"])
@@ -143,6 +171,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _check_pattern(line: str, where: str) -> None:
+    import pathspec
+
     try:
         with warnings.catch_warnings():
             # That of a set in a set, `[[:alpha:]]`, would be taken for something else.

@@ -48,7 +48,7 @@ def exit_code() -> int:
 
 def _connect() -> Engine:
     # Here, so that what has nothing to ask of an engine doesn't load the docker package.
-    from phases.core import docker_engine  # noqa: PLC0415
+    from phases.core import docker_engine
 
     return docker_engine.connect()
 

@@ -11,6 +11,7 @@ import unicodedata
 from pathlib import Path
 from typing import Any
 
+import pathspec
 import pytest
 import yaml
 from hostile import PLACES, Case, Place
@@ -22,6 +23,7 @@ from phases.core import slices, trees
 from phases.core.config import measures, yamltree
 from phases.core.config.variables import Env, expand, in_image
 from phases.core.errors import HabitatError, printable
+from phases.core.model import OWN_PHASE
 from phases.core.stamps import Stamps
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import _safe
@@ -446,3 +448,33 @@ def test_every_value_of_a_tree_has_a_line_of_its_file(text: str) -> None:
         one = todo.pop()
         assert 1 <= one.origin.line <= last
         todo += one.value.values() if isinstance(one.value, dict) else one.value if isinstance(one.value, list) else []
+
+
+# Patterns of what is left out
+
+
+_WORDS = st.text(alphabet="ab._-*/! Ä", min_size=1, max_size=6)
+# Without a newline, which the library's patterns stop at, and git's don't.
+_NAMES = st.text(alphabet="ab._-* Ä", min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))
+
+
+@settings(FEW, max_examples=1000)
+@given(
+    st.lists(_WORDS | st.sampled_from([*trees.DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
+    st.lists(_NAMES | st.sampled_from(["x.pem", "config.yaml", "tests", ".git", "build"]), min_size=1, max_size=3),
+    st.booleans(),
+)
+def test_plain_patterns_mean_what_git_takes_them_for(patterns: list[str], parts: list[str], is_folder: bool) -> None:
+    try:
+        git = pathspec.GitIgnoreSpec.from_lines(patterns)
+    except ValueError:
+        assume(False)
+    parents = ["/".join(parts[:count]) + "/" for count in range(1, len(parts))]
+    assume(not any(git.match_file(parent) for parent in parents))  # nothing in there is asked about
+    path = "/".join(parts) + ("/" if is_folder else "")
+    assert trees._gitignore(patterns)(path) == git.match_file(path)
+
+
+def test_our_own_patterns_need_no_library() -> None:
+    lines = [*trees.DEFAULT_IGNORE, *OWN_PHASE]
+    assert all(trees._PLAIN.fullmatch(line) for line in lines)

@@ -32,7 +32,7 @@ _SHOWN = 12
 def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the option's name)
     """Exit code 1 where there is something to do."""
     # Here, so that making tasks doesn't load rich.
-    from phases.ui.console import Screen  # noqa: PLC0415
+    from phases.ui.console import Screen
 
     found = plans.plan(project, name)
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
@@ -41,8 +41,8 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
 
 
 def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
-    from rich.console import Group  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Group
+    from rich.text import Text
 
     if not plan.reasons:
         return Text.assemble((plan.name, "bold"), ": nothing to do")
@@ -53,9 +53,9 @@ def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
     """For a terminal: what is too wide goes on below where it begins."""
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
 
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="cyan")
@@ -67,7 +67,7 @@ def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
 
 def _whole(rows: Sequence[tuple[str, str]]) -> RenderableType:
     """For a pipe: a change, a line."""
-    from rich.text import Text  # noqa: PLC0415
+    from rich.text import Text
 
     width = max(len(phase) for phase, _ in rows)
     return Text("\n".join(f"  {phase:<{width}}  {why}" for phase, why in rows))
@@ -98,7 +98,7 @@ def _span(phases: Sequence[str]) -> str:
 
 
 def _how_long(phases: Sequence[str], plan: Plan) -> str:
-    from phases.ui.console import duration  # noqa: PLC0415
+    from phases.ui.console import duration
 
     if not plan.seconds:
         return "for how long isn't known yet"
