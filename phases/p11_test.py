@@ -35,7 +35,7 @@ def _script(test: TestScript) -> Item:
 
 def slice(habitat: Habitat) -> Json:
     return {
-        "helpers": {layer.name: trees.identity(tree) for layer, tree in _helpers(habitat)},
+        "helpers": {layer.name: trees.identity(tree, habitat.digests) for layer, tree in _helpers(habitat)},
         "tests": [{"content": _script(test).identity(), "script": test.dest} for test in habitat.tests],
         **secrets_slice(habitat, NAME),
     }

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.config.variables import Env
+    from phases.core.digests import Digests
     from phases.core.errors import Origin
     from phases.core.trees import Ignore, Item
 
@@ -149,7 +150,7 @@ class Habitat:
 
     folder: habitats/NAME on the host; secret_files: that any layer names, also for a secret that a later
     one replaces; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
-    while it isn't there.
+    while it isn't there; digests: remembers what is in the files.
     """
 
     name: str
@@ -171,6 +172,7 @@ class Habitat:
     debug: bool = False
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
+    digests: Digests | None = None
 
     @property
     def user(self) -> str:

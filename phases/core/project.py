@@ -16,6 +16,7 @@ from phases.core import events, slices, snapshots, ssh_agent
 from phases.core.build import carry_out
 from phases.core.closing import Maker, Remover
 from phases.core.config import loader
+from phases.core.digests import Digests
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
 from phases.core.image_store import ImageStore
@@ -128,7 +129,8 @@ class Project:
         with self._guard:
             if name not in self._loaded:
                 try:
-                    self._loaded[name] = loader.load(self.root, name, NAMES)
+                    digests = Digests(state_dir(self.root, name) / "digests")
+                    self._loaded[name] = replace(loader.load(self.root, name, NAMES), digests=digests)
                 except HabitatError as error:
                     self._loaded[name] = error
             found = self._loaded[name]
@@ -162,6 +164,8 @@ class Project:
                 habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         if write:
             self.slices.write(habitat)
+            if habitat.digests:
+                habitat.digests.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)

@@ -16,11 +16,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from phases.core import files
+from phases.core.digests import state
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
+
+    from phases.core.digests import Digests, State
 
 #: Left out of every copied folder unless a .habignore says `!` again: what tends to be a secret.
 DEFAULT_IGNORE = ("*.pem", "*_key", ".env", ".git", ".DS_Store")
@@ -35,7 +38,7 @@ class Item:
     """One file, folder or symbolic link of a tree.
 
     path: relative to the tree's root, "" for the root itself; mode: 0o755 or 0o644; source: on the
-    host; target: of a link.
+    host; target: of a link; seen: a file as the walk found it.
     """
 
     path: str
@@ -43,23 +46,26 @@ class Item:
     mode: int
     source: Path
     target: str = ""
+    seen: State | None = None
 
-    def identity(self) -> str:
-        """One word that changes when the item does."""
+    def identity(self, digests: Digests | None = None) -> str:
+        """One word that changes when the item does. digests: may remember what is in it."""
         if self.kind == "dir":
             return "dir"
         if self.kind == "link":
             return f"link {self.target}"
-        return f"{self.mode:o} {_sha256(self.source)}"
+        return f"{self.mode:o} {_sha256(self.source, self.seen, digests)}"
 
 
-def identity(items: Iterable[Item]) -> dict[str, str]:
+def identity(items: Iterable[Item], digests: Digests | None = None) -> dict[str, str]:
     """A tree as a person can read it in a slice: path to identity."""
-    return {item.path: item.identity() for item in items}
+    return {item.path: item.identity(digests) for item in items}
 
 
-def _sha256(path: Path) -> str:
+def _sha256(path: Path, seen: State | None, digests: Digests | None) -> str:
     try:
+        if digests and seen:
+            return digests.sha256(path, seen)
         with files.open_read(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
@@ -236,5 +242,5 @@ def _item(source: Path, path: str, info: os.stat_result) -> Item:
     if stat.S_ISLNK(info.st_mode):
         return Item(path, "link", 0o777, source, os.readlink(source))  # noqa: PTH115 (text, as it is stored)
     if stat.S_ISREG(info.st_mode):
-        return Item(path, "file", 0o755 if info.st_mode & stat.S_IXUSR else 0o644, source)
+        return Item(path, "file", 0o755 if info.st_mode & stat.S_IXUSR else 0o644, source, seen=state(info))
     raise ConfigError("is neither a file, a folder nor a link", where=str(source), remedy="name it in .habignore")

@@ -1,0 +1,139 @@
+"""What is in a file is remembered as long as it can't have been written to since."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site, write
+
+from phases.core import digests, files
+from phases.core.digests import Digests, state
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+OLD = 10**9  # a time long ago, in seconds
+
+
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was written just now counts as settled."""
+    monkeypatch.setattr(digests, "_SETTLED", -1)
+
+
+def sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that are read from now on, but for the one that remembers."""
+    found: list[Path] = []
+    open_read = files.open_read
+
+    def noting(path: Path) -> object:
+        if path.name != "digests":
+            found.append(path)
+        return open_read(path)
+
+    monkeypatch.setattr(files, "open_read", noting)
+    return found
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_file_that_stayed_as_it_was_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path, "a", "one")
+    first = Digests(tmp_path / "digests")
+    assert first.sha256(file, state(file.stat())) == sha256("one")
+    first.save()
+    seen = reads(monkeypatch)
+    assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256("one")
+    assert seen == []
+
+
+@pytest.mark.usefixtures("at_once")
+@pytest.mark.parametrize("change", ["other content", "other content of that size, with the old time", "another file"])
+def test_one_that_did_not_is_read_again(tmp_path: Path, change: str) -> None:
+    file = write(tmp_path, "a", "one")
+    os.utime(file, (OLD, OLD))
+    first = Digests(tmp_path / "digests")
+    first.sha256(file, state(file.stat()))
+    first.save()
+    match change:
+        case "other content":
+            file.write_text("three")
+        case "another file":
+            write(tmp_path, "b", "two").replace(file)
+        case _:
+            file.write_text("two")
+    os.utime(file, (OLD, OLD))
+    assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256(file.read_text())
+
+
+def test_what_was_written_just_now_is_not_remembered(tmp_path: Path) -> None:
+    """It may be written to again in the same tick of the clock."""
+    file = write(tmp_path, "a", "one")
+    first = Digests(tmp_path / "digests")
+    first.sha256(file, state(file.stat()))
+    first.save()
+    assert not (tmp_path / "digests").exists()
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_nobody_asks_for_any_more_is_forgotten(tmp_path: Path) -> None:
+    both = [write(tmp_path, name, name) for name in ("a", "b")]
+    for wanted in (both, both[:1]):
+        memory = Digests(tmp_path / "digests")
+        for file in wanted:
+            memory.sha256(file, state(file.stat()))
+        memory.save()
+    assert list(json.loads((tmp_path / "digests").read_text())) == [str(both[0])]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', '{"a": []}', '{"a": [1, 2]}', "\x00"])
+def test_a_memory_that_is_wrong_is_none(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "digests", text)
+    file = write(tmp_path, "a", "one")
+    assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256("one")
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_habitat_reads_its_files_once_and_looks_at_those_that_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("one", "two"):
+        write(tmp_path, f"habitats/demo/{name}", name)
+    site = Site(tmp_path)
+    before = site.project.assess("demo").hashes
+    seen = reads(monkeypatch)
+    assert site.run_anew().assess("demo").hashes == before
+    assert [path.name for path in seen if path.name in ("one", "two")] == []
+    os.utime(tmp_path / "habitats/demo/one")
+    assert site.run_anew().assess("demo").hashes == before
+    assert [path.name for path in seen if path.name in ("one", "two")] == ["one"]
+    write(tmp_path, "habitats/demo/two", "TWO")
+    assert site.run_anew().assess("demo").hashes["files"] != before["files"]
+
+
+@pytest.mark.usefixtures("at_once")
+def test_a_look_writes_nothing(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/one", "one")
+    site = Site(tmp_path)
+    site.project.look("demo")
+    assert not (tmp_path / ".stamps").exists()
+
+
+def test_nothing_of_it_is_in_a_slice(tmp_path: Path) -> None:
+    file = write(tmp_path, "habitats/demo/one", "one")
+    site = Site(tmp_path)
+    slice_file = site.project.slices.path("demo", named("files"))
+    site.project.assess("demo")
+    before = slice_file.read_bytes()
+    os.utime(file, (time.time() + 5, time.time() + 5))
+    site.run_anew().assess("demo")
+    assert slice_file.read_bytes() == before
