@@ -84,6 +84,7 @@ class Inventory:
         self._lock = threading.Lock()
         self._images: list[Image] | None = None
         self._by_tag: dict[str, Image] = {}
+        self._unlisted: dict[str, str | None] = {}
 
     def refresh(self) -> None:
         with self._lock:
@@ -94,6 +95,7 @@ class Inventory:
             if self._images is None:
                 self._images = self._engine.images()
                 self._by_tag = {tag: image for image in self._images for tag in image.tags}
+                self._unlisted = {}
             return self._images
 
     def tagged(self, reference: str) -> Image | None:
@@ -105,8 +107,10 @@ class Inventory:
         for spelling in _spellings(reference):
             if image := self.tagged(spelling):
                 return image.id
-        config = self._engine.image_config(reference)
-        return config.id if config else None
+        if reference not in self._unlisted:
+            config = self._engine.image_config(reference)
+            self._unlisted[reference] = config.id if config else None
+        return self._unlisted[reference]
 
 
 def _spellings(reference: str) -> list[str]:

@@ -94,9 +94,13 @@ def show(found: Overview, stream: IO[str]) -> None:
     if not found.habitats:
         console.print("there are no habitats yet: copy habitats/hello to a name of your own")
         return
-    if not console.is_terminal:
-        console.width = _ENDLESS
-    console.print(page(found, console, datetime.now(UTC)))
+    if console.is_terminal:
+        console.print(page(found, console, datetime.now(UTC)))
+        return
+    console.width = _ENDLESS
+    with console.capture() as captured:
+        console.print(page(found, console, datetime.now(UTC)))
+    stream.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
 def page(found: Overview, console: Console, now: datetime) -> RenderableType:
@@ -153,10 +157,10 @@ def _columns(found: Overview, layout: Layout, now: datetime, *, plain: bool) -> 
     if any(habitat.set_aside for habitat in habitats):
         aside = sum(len(habitat.set_aside) for habitat in habitats)
         columns.append(Column(Text("aside"), _aside, str(aside), "right"))
-    if found.bytes is not None:
+    if found.bytes:
         columns.append(Column(Text("size"), lambda habitat: _bytes(habitat.bytes), _bytes(found.bytes).plain, "right"))
     if layout.base == "image":
-        with_it = "" if found.bytes is None else "with base images"
+        with_it = "with base images" if found.bytes else ""
         columns.append(Column(Text("base image"), lambda habitat: _base(habitat.base, now), with_it))
     elif layout.base == "age" and any(habitat.base and habitat.base.created for habitat in habitats):
         columns.append(Column(Text("base"), lambda habitat: Text(_age(habitat.base, now))))
