@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import snapshots
+from phases.core.errors import NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,7 +32,8 @@ class Disk:
     def __init__(self, engine: Engine, listed: Iterable[Image]) -> None:
         self._engine = engine
         self._stored = {image.id: image for image in engine.stored()}
-        self._listed = {image.id: image for image in listed}
+        # What went between the two lists is nobody's.
+        self._listed = {image.id: image for image in listed if image.id in self._stored}
         self._layers: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
 
@@ -68,7 +70,10 @@ class Disk:
 
     def _added(self, image: str, *, is_lowest: bool) -> dict[str, int]:
         if is_lowest:
-            return {layer.id: layer.size for layer in self._engine.layers(image)}
+            try:
+                return {layer.id: layer.size for layer in self._engine.layers(image)}
+            except NotFound:  # somebody builds, or cleans, meanwhile
+                return {}
         return {image: max(0, self._stored[image].size - self._stored[self._parent(image)].size)}
 
     def _lineage(self, image: str) -> list[str]:
@@ -81,8 +86,7 @@ class Disk:
     def _parent(self, image: str) -> str:
         """Engines that keep images as containerd does know of none; the label of a snapshot does."""
         listed = self._listed.get(image)
-        told = self._stored[image].parent if image in self._stored else ""
-        return told or (listed.labels.get(snapshots.LABEL_PARENT, "") if listed else "")
+        return self._stored[image].parent or (listed.labels.get(snapshots.LABEL_PARENT, "") if listed else "")
 
 
 def _owner(image: Image) -> str:

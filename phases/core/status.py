@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from phases.core import files, plans, snapshots
 from phases.core.disk import Disk
-from phases.core.errors import EngineUnreachable, HabitatError, printable
+from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
 from phases.core.habitat_container import LABEL_RUN, container_name
 
 if TYPE_CHECKING:
@@ -168,20 +168,23 @@ class _Survey:
     def _base(self, name: str) -> Base | None:
         try:
             base = _base(self._project, name)
-            image = self._project.inventory.id_of(base.reference) if base.reference else None
-        except EngineUnreachable:
-            raise
         except HabitatError:
             return None  # which is told of the habitat
-        return Base(base.reference, base.dockerfile, image or "", self._disk.created(image or ""))
+        try:
+            image = self._project.inventory.id_of(base.reference) or "" if base.reference else ""
+        except EngineUnreachable:
+            raise
+        except EngineError:  # it is no name of an image
+            image = ""
+        return replace(base, id=image, created=self._disk.created(image))
 
 
 def _base(project: Project, name: str) -> Base:
     """As far as the config tells."""
     habitat = project.habitat(name)
     if habitat.has_dockerfile:
-        return Base(_from(project.root / "habitats" / name / "Dockerfile"), dockerfile=True)
-    return Base(habitat.base_image, dockerfile=False)
+        return Base(printable(_from(project.root / "habitats" / name / "Dockerfile")), dockerfile=True)
+    return Base(printable(habitat.base_image), dockerfile=False)
 
 
 def _from(dockerfile: Path) -> str:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+from conftest import ROOT
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -63,6 +64,39 @@ TOWN = (
     habitat("fresh", "n" * 12, "nothing there", bytes=0),
 )
 
+SAMPLE = (
+    habitat("api", container=up(1), bytes=412_300_000),
+    habitat(
+        "claude",
+        "c" * 6 + "s" * 6,
+        "setup.user[1]: changed (line 2: npm install → npm ci)",
+        container=ContainerState("habitat-claude", running=False, since=NOW - timedelta(days=2), pids=()),
+        set_aside=("habitat-claude-1", "habitat-claude-2"),
+        bytes=1_204_300_000,
+    ),
+    habitat(
+        "frontend",
+        "c" * 7 + "f" + "n" * 4,
+        "it failed: doit logs:frontend --phase repos shows how",
+        base=Base("node:22", dockerfile=False, created=NOW - timedelta(days=5)),
+        bytes=96_300_000,
+    ),
+    habitat(
+        "legacy",
+        "c" * 13,
+        container=ContainerState("habitat-legacy", running=True, since=NOW - timedelta(minutes=12), pids=()),
+        base=Base("ubuntu:20.04", dockerfile=True, created=NOW - timedelta(days=700)),
+        bytes=640_000_000,
+    ),
+    habitat(
+        "paper",
+        "?" * 12,
+        error="habitats/paper/config.yaml:4: unknown key 'base_imgae': did you mean 'base_image'?",
+        base=None,
+        bytes=12_000,
+    ),
+)
+
 
 def overview(*habitats: HabitatState) -> Overview:
     return Overview("unix:///x", "", 3_000_000_000, habitats)
@@ -89,6 +123,22 @@ def shown(
 
 def row(lines: Sequence[str], name: str) -> str:
     return next(line for line in lines if line.split()[:1] == [name])
+
+
+def test_the_sample_of_the_readme_is_what_is_drawn() -> None:
+    lines = shown(Overview("unix:///x", "", 2_600_000_000, SAMPLE), 80)
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    drawn = readme.split("$ doit status\n", 1)[1].split("\n```", 1)[0]
+    assert drawn.splitlines() == [line.rstrip() for line in lines]
+
+
+@pytest.mark.parametrize("kind", [Overview, HabitatState, PhaseState, Base, ContainerState])
+def test_the_readme_names_each_key_of_the_document(kind: type) -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    keys = readme.split("| key | is |\n", 1)[1].split("\n\n", 1)[0]
+    assert [
+        key for key in kind.__dataclass_fields__ if f"`{key}`" not in keys.replace(".", "`").replace("[]", "`")
+    ] == []
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 140, 200])

@@ -10,13 +10,14 @@ import pytest
 from unit_helpers import Site, make_user, write
 
 from phases.core import snapshots, status
-from phases.core.errors import EngineError, EngineUnreachable
+from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.habitat_container import LABEL_RUN
 from phases.registry import named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from phases.core.engine import Layer
     from phases.core.status import HabitatState, Overview
 
 CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"
@@ -208,13 +209,14 @@ def test_the_base_is_told_with_its_age(site: Site) -> None:
         ("ARG TAG=1\nFROM base:$TAG\n", ""),
         ("FROM scratch\n", ""),
         ("# nothing\n", ""),
+        ("FROM ba\x1b[2Jse:1\n", "ba\\x1b[2Jse:1"),
     ],
 )
 def test_what_a_dockerfile_rests_on_is_the_base(site: Site, dockerfile: str, expected: str) -> None:
     write(site.root, "habitats/demo/Dockerfile", dockerfile)
     write(site.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
     found = demo(site)
-    assert found.base == status.Base(expected, dockerfile=True, id=site.base if expected else "")
+    assert found.base == status.Base(expected, dockerfile=True, id=site.base if expected == "base:1" else "")
     assert [phase.name for phase in found.phases][:2] == ["dockerfile", "base"]
 
 
@@ -284,6 +286,23 @@ def test_an_engine_that_tells_no_parents_gives_the_same_sizes(site: Site, monkey
     told = site.engine.stored
     monkeypatch.setattr(site.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in told()])
     assert look(site) == before
+
+
+@pytest.mark.parametrize("gone", ["habitat-demo:12-final", "base:1"])
+def test_an_image_that_goes_while_one_looks_is_no_error(site: Site, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """Somebody builds meanwhile."""
+    sized(site, "demo", 40_000)
+    image = site.engine.tags()[gone]
+    told, layers = site.engine.stored, site.engine.layers
+
+    def refuse(reference: str) -> list[Layer]:
+        if reference == image:
+            raise NotFound("No such image")
+        return layers(reference)
+
+    monkeypatch.setattr(site.engine, "stored", lambda: [row for row in told() if row.id != image or gone == "base:1"])
+    monkeypatch.setattr(site.engine, "layers", refuse)
+    assert 40_000 <= (demo(site).bytes or 0) < 42_000
 
 
 # What it asks
