@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from itertools import pairwise, starmap
 from typing import IO, TYPE_CHECKING, Literal
 
 from rich import box
@@ -181,19 +180,20 @@ class Strip:
         self._places = {phase.NAME: place for phase, place in zip(phases, self._placed(), strict=True)}
 
     def _placed(self) -> list[int]:
-        """Where each head begins: on as many lines, one after the other."""
-        places = list(range(0, len(self._heads) * _STAGGER, _STAGGER)) if self._lines > 1 else [0] * len(self._heads)
-        for number in range(len(places)):
-            for before in (number - 1, number - self._lines):
-                if before >= 0:
-                    room = len(self._heads[before]) + 1 if before == number - self._lines else _STAGGER
-                    places[number] = max(places[number], places[before] + room)
+        """Where each head begins: a little after the one before it, and behind the one before it on its line."""
+        places: list[int] = []
+        for number in range(len(self._heads)):
+            at = places[-1] + (_STAGGER if self._lines > 1 else 1) if places else 0
+            on_line = number - self._lines
+            places.append(max(at, places[on_line] + len(self._heads[on_line]) + 1) if on_line >= 0 else at)
         return places
 
     def head(self) -> Text:
-        placed = list(zip(self._places.values(), self._heads, strict=True))
-        lines = [[(0, ""), *placed[number :: self._lines]] for number in range(self._lines)]
-        return Text("\n".join("".join(starmap(_upto, pairwise(line))) for line in lines))
+        lines = [""] * self._lines
+        for number, (place, head) in enumerate(zip(self._places.values(), self._heads, strict=True)):
+            line = number % self._lines
+            lines[line] = lines[line].ljust(place) + head
+        return Text("\n".join(lines))
 
     def row(self, habitat: HabitatState) -> Text:
         if habitat.error:
@@ -205,12 +205,6 @@ class Strip:
             text.append(" " * (self._places[phase.name] - len(text)))
             text.append(sign.ascii if self._plain else sign.sign, "yellow" if follows else sign.style)
         return text
-
-
-def _upto(before: tuple[int, str], head: tuple[int, str]) -> str:
-    at, text = before
-    place, name = head
-    return " " * (place - at - len(text)) + name
 
 
 def age(since: datetime, now: datetime) -> str:
