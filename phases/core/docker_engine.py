@@ -24,7 +24,7 @@ import urllib3.connectionpool
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
 
-from phases.core import docker_command
+from phases.core import docker_command, glance
 from phases.core.connections import Connections
 from phases.core.engine import (
     LARGEST_FILE,
@@ -141,15 +141,7 @@ class DockerEngine:
 
     def images(self) -> list[Image]:
         with _translated("listing images"):
-            rows = self._api.images()
-        return [
-            Image(
-                row["Id"],
-                tuple(tag for tag in row.get("RepoTags") or () if tag != "<none>:<none>"),
-                row.get("Labels") or {},
-            )
-            for row in rows
-        ]
+            return glance.from_rows(self._api.images())
 
     def stored(self) -> list[Stored]:
         with _translated("listing images"):

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 from phases.protocol import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.engine import Engine, Image
+    from phases.core.engine import Image, ImageConfig
     from phases.core.stamps import Stamps
     from phases.protocol import Phase
 
@@ -79,8 +79,11 @@ def another_config(phase: Phase) -> str:
 class Inventory:
     """The engine's images, asked for once and kept until something of ours changes them."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    """images: lists them; config: of one, however its name is written."""
+
+    def __init__(self, images: Callable[[], list[Image]], config: Callable[[str], ImageConfig | None]) -> None:
+        self._list = images
+        self._config = config
         self._lock = threading.Lock()
         self._images: list[Image] | None = None
         self._by_tag: dict[str, Image] = {}
@@ -93,7 +96,7 @@ class Inventory:
     def all(self) -> list[Image]:
         with self._lock:
             if self._images is None:
-                self._images = self._engine.images()
+                self._images = self._list()
                 self._by_tag = {tag: image for image in self._images for tag in image.tags}
                 self._unlisted = {}
             return self._images
@@ -108,7 +111,7 @@ class Inventory:
             if image := self.tagged(spelling):
                 return image.id
         if reference not in self._unlisted:
-            config = self._engine.image_config(reference)
+            config = self._config(reference)
             self._unlisted[reference] = config.id if config else None
         return self._unlisted[reference]
 

@@ -9,7 +9,7 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import plans, snapshots
+from phases.core import glance, plans, snapshots
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
 from phases.core.snapshots import task_name
@@ -33,7 +33,7 @@ _exit_codes: list[int] = []
 
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
-    _opened[:] = [Project(root, _connect)]
+    _opened[:] = [Project(root, _connect, glance.images)]
     return _opened[0]
 
 

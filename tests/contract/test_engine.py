@@ -18,7 +18,7 @@ import pytest
 from conftest import PREFIX
 from fake_engine import FakeEngine
 
-from phases.core import docker_engine
+from phases.core import docker_engine, glance
 from phases.core.engine import LARGEST_FILE, Bind, Stat
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 
@@ -156,6 +156,18 @@ def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
         "habtest.colour": "red",
         "habtest.empty": "",
     }
+
+
+@pytest.mark.engine
+def test_a_glance_sees_the_same_images(engine: docker_engine.DockerEngine, busybox: str) -> None:
+    lab = Lab(engine, busybox)
+    try:
+        made = lab.image("glance", 'LABEL habtest.colour="red"')
+        seen = glance.images()
+        assert seen, "the engine of this machine is on a socket"
+        assert [image for image in seen if image.id == made] == [i for i in engine.images() if i.id == made]
+    finally:
+        lab.clear()
 
 
 def test_the_config_of_an_absent_image_is_none(lab: Lab) -> None:

@@ -80,7 +80,7 @@ class Built:
         self.hashes[name] = "f" * 64
 
     def assess(self) -> Assessment:
-        return assess("demo", ALL, self.hashes, Inventory(self.engine), self.stamps)
+        return assess("demo", ALL, self.hashes, Inventory(self.engine.images, self.engine.image_config), self.stamps)
 
 
 def nothing(_: Built) -> None:
@@ -223,7 +223,7 @@ def test_a_reason_is_told(tmp_path: Path, case: str, phase: str, reason: str) ->
 def test_one_query_for_all(tmp_path: Path) -> None:
     built = Built(tmp_path)
     built.engine.calls.clear()
-    inventory = Inventory(built.engine)
+    inventory = Inventory(built.engine.images, built.engine.image_config)
     for _ in range(3):
         assess("demo", ALL, built.hashes, inventory, built.stamps)
     assert built.engine.calls == [("images",)]
@@ -231,7 +231,9 @@ def test_one_query_for_all(tmp_path: Path) -> None:
 
 def test_with_a_dockerfile_its_phase_comes_first(tmp_path: Path) -> None:
     hashes = {phase.NAME: "0" * 64 for phase in PHASES}
-    found = assess("demo", PHASES, hashes, Inventory(FakeEngine()), Stamps(tmp_path))
+    engine = FakeEngine()
+    inventory = Inventory(engine.images, engine.image_config)
+    found = assess("demo", PHASES, hashes, inventory, Stamps(tmp_path))
     assert list(found.stale) == list(registry.NAMES)
 
 
@@ -250,4 +252,4 @@ def test_with_a_dockerfile_its_phase_comes_first(tmp_path: Path) -> None:
 def test_an_image_is_found_however_it_is_written(reference: str, listed: str, known: bool) -> None:
     engine = FakeEngine()
     image = engine.add_image(listed)
-    assert Inventory(engine).id_of(reference) == (image if known else None)
+    assert Inventory(engine.images, engine.image_config).id_of(reference) == (image if known else None)

@@ -1,0 +1,108 @@
+"""`script/bench [ROW…] [--runs N] [--json]`: print the table."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import subprocess
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import physical
+from bench.measure import take_turns
+from bench.rows import ROWS
+from bench.site import Site
+
+if TYPE_CHECKING:
+    from bench.measure import Side
+    from bench.rows import Row
+
+
+def main() -> int:
+    """Exit code 1 where a ratio is not reached."""
+    parser = argparse.ArgumentParser(prog="script/bench", description="Times ours beside the tools it replaces.")
+    parser.add_argument(
+        "rows", nargs="*", choices=[[], *ROWS, physical.NAME], help="all of them, unless some are named"
+    )
+    parser.add_argument("--runs", type=int, default=5, help="of each side, after one that doesn't count [5]")
+    parser.add_argument("--json", action="store_true", help="every figure, for machines")
+    wanted = parser.parse_args()
+    rows = wanted.rows or [physical.NAME, *ROWS]
+    with tempfile.TemporaryDirectory() as folder:
+        site = Site(Path(folder))
+        site.clear()
+        try:
+            found = {name: _measured(name, site, wanted.runs) for name in rows}
+        finally:
+            site.clear()
+    if wanted.json:
+        print(json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in found.items()}}))
+    else:
+        _show(found, _machine(site), wanted.runs)
+    return 0 if all(_ratio(sides) <= ROWS[name].TARGETS[0] for name, sides in found.items() if name in ROWS) else 1
+
+
+def _measured(name: str, site: Site, runs: int) -> list[Side]:
+    """The sides of a row with their figures; what the row left on the engine is in nobody's way."""
+    print(f"{name} …", file=sys.stderr, flush=True)
+    row: Row | Any = ROWS.get(name, physical)
+    sides: list[Side] = row.sides(site)
+    take_turns(sides, runs)
+    return sides
+
+
+def _ratio(sides: list[Side]) -> float:
+    ours, theirs = sides[:2]
+    return ours.median / theirs.median
+
+
+def _figures(name: str, sides: list[Side]) -> dict[str, Any]:
+    ratio = {"ratio": round(_ratio(sides), 3), "targets": list(ROWS[name].TARGETS)} if name in ROWS else {}
+    return {**ratio, "sides": {side.name: side.figures for side in sides}}
+
+
+def _show(found: dict[str, list[Side]], machine: str, runs: int) -> None:
+    table = Table(title=f"Medians of {runs} runs; {machine}", title_justify="left")
+    for heading in ("work", "side", "median", "from … to", "ratio", "to reach", ""):
+        table.add_column(heading, justify="left" if heading in ("work", "side", "") else "right")
+    for name, sides in found.items():
+        for number, side in enumerate(sides):
+            of_row = _verdict(name, sides) if number == 0 and name in ROWS else ("", "", "")
+            work = (ROWS[name].WORK if name in ROWS else physical.WORK) if number == 0 else ""
+            span = f"{_shown(min(side.figures))} … {_shown(max(side.figures))}"
+            table.add_row(work, side.name, _shown(side.median), span, *of_row)
+        table.add_section()
+    Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _verdict(name: str, sides: list[Side]) -> tuple[str, str, str]:
+    targets, ratio = ROWS[name].TARGETS, _ratio(sides)
+    reached = sum(ratio <= target for target in targets)
+    said = "reached" if reached == len(targets) else "the first is" if reached else "not reached"
+    return f"{ratio:.2f}", ", then ".join(f"{target:.2f}" for target in targets), said
+
+
+def _shown(figure: float) -> str:
+    """Seconds, or bytes."""
+    if figure >= 10_000:
+        return f"{figure / 1e6:,.1f} MB"
+    return f"{figure:.3f} s" if figure < 10 else f"{figure:.1f} s"
+
+
+def _machine(site: Site) -> str:
+    cores = len(Path("/proc/cpuinfo").read_text().split("processor\t")) - 1
+    form = "{{.Client.Version}}, engine {{.Server.Version}}"
+    ask = [site.docker, "version", "--format", form]
+    engine = subprocess.run(ask, check=True, capture_output=True, text=True).stdout.strip()
+    return f"{cores} cores, Python {platform.python_version()}, doit {version('doit')}, docker {engine}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""The one question of a run that has nothing to do, asked without the docker package."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import pytest
+
+from phases.core import glance
+from phases.core.engine import Image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+ROWS = [
+    {"Id": "sha256:1", "RepoTags": ["habitat-x:final", "habitat-x:12-final"], "Labels": {"habitat.name": "x"}},
+    {"Id": "sha256:2", "RepoTags": ["<none>:<none>"], "Labels": None},
+    {"Id": "sha256:3", "RepoTags": None},
+]
+IMAGES = [
+    Image("sha256:1", ("habitat-x:final", "habitat-x:12-final"), {"habitat.name": "x"}),
+    Image("sha256:2", (), {}),
+    Image("sha256:3", (), {}),
+]
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
+    """Somebody on a socket who gives every request that answer. Yields the requests."""
+    asked: list[bytes] = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        line, _ = listener.accept()
+        with line:
+            asked.append(line.recv(4096))
+            line.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        thread.join()
+        listener.close()
+
+
+def http(body: bytes, status: str = "200 OK") -> bytes:
+    return f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\n\r\n".encode() + body
+
+
+@pytest.fixture(autouse=True)
+def no_config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "config"))
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+
+
+def test_the_images_are_asked_for_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", http(json.dumps(ROWS).encode())) as asked:
+        assert glance.images() == IMAGES
+    (request,) = asked
+    assert request.startswith(b"GET /images/json HTTP/1.0\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense",
+        http(b"{"),
+        http(b"[]", "500 Internal Server Error"),
+        http(b'{"message": "no such thing"}'),
+        http(b"null"),
+        http(b'[{"RepoTags": []}]'),
+        http(json.dumps(ROWS).encode())[:-5],
+    ],
+)
+def test_an_answer_that_is_not_the_expected_one_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", answer):
+        assert glance.images() is None
+
+
+def test_where_nobody_answers_there_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+    assert glance.images() is None
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1", "npipe:////./pipe/docker", "x"])
+def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    monkeypatch.setattr(glance, "_answer", lambda path: pytest.fail(f"asked at {path}"))
+    assert glance.images() is None
+
+
+@pytest.mark.parametrize("told_by", ["the environment", "the config", "a config that can't be read"])
+def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, told_by: str) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    monkeypatch.setattr(glance, "_answer", lambda path: pytest.fail(f"asked at {path}"))
+    folder = tmp_path / "config"
+    if told_by == "the environment":
+        monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+    elif told_by == "the config":
+        folder.mkdir()
+        (folder / "config.json").write_text('{"currentContext": "colima"}')
+    else:
+        folder.write_text("a file where the folder should be")
+    assert glance.images() is None
+
+
+def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DOCKER_HOST")
+    asked: list[str] = []
+
+    def answer(path: str) -> bytes:
+        asked.append(path)
+        return http(json.dumps(ROWS).encode())
+
+    monkeypatch.setattr(glance, "_answer", answer)
+    assert glance.images() == IMAGES
+    assert asked == ["/var/run/docker.sock"]
