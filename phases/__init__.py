@@ -12,6 +12,7 @@
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
+        status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it
                          (execs.py, frames.py, connections.py, docker_command.py)
         closing.py       no container is made once the run is told to stop
@@ -28,7 +29,7 @@
         output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         verbs/           what can be done with a habitat, each a task VERB:HABITAT
-        commands/        run, list, info, forget, clean
+        commands/        run, list, status, info, forget, clean     (status_table.py)
     system/              the system layer: config.yaml and tools/ of every habitat
 
 Imports go one way: dodo → ui → core.runtime, core.project → core.build → registry → pNN → protocol

@@ -16,6 +16,7 @@ import signal
 import tarfile
 import uuid
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -33,8 +34,10 @@ from phases.core.engine import (
     Exec,
     Image,
     ImageConfig,
+    Layer,
     Piped,
     Stat,
+    Stored,
     Tmpfs,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
@@ -52,6 +55,9 @@ class FakeImage:
     labels: dict[str, str]
     files: Files
     parent: str = ""
+    #: What it rests on where the engine doesn't call that its parent, as with BuildKit.
+    below: str = ""
+    created: datetime | None = None
 
 
 @dataclass
@@ -72,10 +78,11 @@ class FakeContainer:
     left_running: bool = False  # something that a command has begun goes on
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
+    since: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def seen(self) -> Container:
         return Container(
-            self.id, self.name, self.image, self.running, dict(self.labels), self.command, tuple(self.binds)
+            self.id, self.name, self.image, self.running, dict(self.labels), self.command, tuple(self.binds), self.since
         )
 
 
@@ -168,6 +175,26 @@ class FakeEngine:
             if self._tags_of(image_id) or not self._children(image_id)
         ]
 
+    def stored(self) -> list[Stored]:
+        self._record("stored")
+        return [
+            Stored(image_id, image.parent, sum(layer.size for layer in self._layers(image_id)), image.created)
+            for image_id, image in self._images.items()
+        ]
+
+    def layers(self, image: str) -> list[Layer]:
+        self._record("layers", image)
+        self._image(image)
+        return self._layers(self._id_of(image) or "")
+
+    def _layers(self, image_id: str) -> list[Layer]:
+        """An image that nothing is below, or not any more, is one layer."""
+        image = self._images[image_id]
+        below = self._images.get(image.parent or image.below)
+        known = below.files.nodes if below else {}
+        size = sum(len(node.content) for path, node in image.files.nodes.items() if known.get(path) != node)
+        return [*(self._layers(below.config.id) if below else ()), Layer(image_id, size)]
+
     def _tags_of(self, image_id: str) -> tuple[str, ...]:
         return tuple(tag for tag, tagged in self._tags.items() if tagged == image_id)
 
@@ -188,7 +215,9 @@ class FakeEngine:
 
     def image_config(self, reference: str) -> ImageConfig | None:
         image_id = self._id_of(reference)
-        return self._images[image_id].config if image_id else None
+        if not image_id:
+            return None
+        return replace(self._images[image_id].config, size=sum(layer.size for layer in self._layers(image_id)))
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
         self._record("pull", reference)
@@ -215,7 +244,9 @@ class FakeEngine:
             if word == "FROM":
                 base = self._image(rest)
                 image_id = self._new_id("sha256:")
-                made = FakeImage(replace(base.config, id=image_id), dict(base.labels), base.files.copy())
+                made = FakeImage(
+                    replace(base.config, id=image_id), dict(base.labels), base.files.copy(), below=base.config.id
+                )
                 self._images[image_id] = made
             elif word == "COPY":
                 source, dest = rest.split()
@@ -316,20 +347,21 @@ class FakeEngine:
     def start(self, container: str) -> None:
         self._record("start", container)
         found = self._container(container)
-        found.running = True
+        found.running, found.since = True, datetime.now(UTC)
         if found.command == build_container._WATCHED:
             return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
             self._shell(command, lambda data, _: found.log.extend(data.decode().splitlines()), patience=0)
-            found.running = False
+            found.running, found.since = False, datetime.now(UTC)
         except Sleeping:
             pass
 
     def stop(self, container: str, grace: int = 10) -> None:
         self._record("stop", container)
         if found := self._find(container):
-            found.running = False
+            if found.running:
+                found.running, found.since = False, datetime.now(UTC)
             found.memory.clear()
 
     def remove(self, container: str) -> None:
@@ -351,7 +383,7 @@ class FakeEngine:
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
         key, has_value, value = label.partition("=")
         return [
-            replace(container.seen(), command=())
+            replace(container.seen(), command=(), since=None)
             for container in self._containers.values()
             if container.name.startswith(name_prefix)
             and (not label or (key in container.labels and (not has_value or container.labels[key] == value)))
@@ -362,7 +394,7 @@ class FakeEngine:
         found = self._container(container)
         config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir, comment=comment)
         config = replace(config, volumes=self._images[found.image].config.volumes)
-        image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image)
+        image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image, created=datetime.now(UTC))
         for change in changes:
             _apply(image, change)
         if not image.config.entrypoint and not image.config.command:

@@ -6,12 +6,15 @@ The vendor's exceptions become ours here, and nowhere else.
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
+import json
 import os
 import tarfile
 import threading
 import time
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import IO, TYPE_CHECKING, Any, Literal, cast
 
 import docker
@@ -33,8 +36,10 @@ from phases.core.engine import (
     Exec,
     Image,
     ImageConfig,
+    Layer,
     Piped,
     Stat,
+    Stored,
     Tmpfs,
 )
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
@@ -54,6 +59,9 @@ _PATIENCE = 600
 
 # Seconds it may take to say that it is there.
 _GREETING = 10
+
+# Seconds since 1970, far before there were images.
+_FIRST_IMAGE = 1e9
 
 # Everybody may pass through, and find what he knows the name of.
 _TMPFS = "mode=0711,size=64m"
@@ -134,6 +142,28 @@ class DockerEngine:
     def images(self) -> list[Image]:
         with _translated("listing images"):
             return glance.from_rows(self._api.images())
+
+    def stored(self) -> list[Stored]:
+        with _translated("listing images"):
+            rows = self._api.images(all=True)
+        return [
+            Stored(row["Id"], row.get("ParentId") or "", row.get("Size") or 0, _made(row.get("Created") or 0))
+            for row in rows
+        ]
+
+    def layers(self, image: str) -> list[Layer]:
+        """By the image's history, since no size stands beside the digests of layers. What was made on the
+        same layer, in the same second, in the same words and of the same size is taken for the same.
+        """
+        with _translated(f"looking at image {image[:19]}"):
+            rows = cast("Any", self._api).history(image)
+        layers: list[Layer] = []
+        below = ""
+        for row in reversed(rows):
+            made = json.dumps([below, row.get("Created"), row.get("CreatedBy"), row.get("Size")])
+            below = hashlib.sha256(made.encode()).hexdigest()
+            layers.append(Layer(below, row.get("Size") or 0))
+        return layers
 
     def image_config(self, reference: str) -> ImageConfig | None:
         try:
@@ -307,6 +337,7 @@ class DockerEngine:
                 for mount in found.get("Mounts") or ()
                 if mount["Type"] == "bind"
             ),
+            _since(found),
         )
 
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
@@ -502,6 +533,19 @@ class DockerEngine:
         with _translated("reading the container's output"):
             for data in self._api.logs(container, stream=True, follow=follow):
                 on_output(data)
+
+
+def _made(seconds: float) -> datetime | None:
+    """When an image was made. Builds that are to give the same bytes each time say 1970, or 1980."""
+    return datetime.fromtimestamp(seconds, UTC) if seconds > _FIRST_IMAGE else None
+
+
+def _since(found: Mapping[str, Any]) -> datetime | None:
+    """Since when a container is as it is: one that was never started, since it was made."""
+    state = found["State"]
+    told = (state.get("StartedAt" if state["Running"] else "FinishedAt"), found.get("Created"))
+    times = (datetime.fromisoformat(text).astimezone(UTC) for text in told if text and not text.startswith("0001-"))
+    return next(times, None)
 
 
 def _whole(chunks: Iterable[bytes], path: str) -> bytes:

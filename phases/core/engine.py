@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
     from typing import IO
 
     from phases.core.masking import Mask
@@ -33,6 +34,26 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """What an image takes. parent: the image it was made from, "" where the engine doesn't tell; size:
+    bytes of all its layers; created: when whoever made it says it was, None where he doesn't.
+    """
+
+    id: str
+    parent: str
+    size: int
+    created: datetime | None
+
+
+@dataclass(frozen=True)
+class Layer:
+    """id: the same in two images that share the layer, and all below it; size: bytes."""
+
+    id: str
+    size: int
+
+
+@dataclass(frozen=True)
 class ImageConfig:
     """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
     of all its layers; volumes: folders whose content is no part of what is committed.
@@ -51,7 +72,9 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class Container:
-    """name: without the slash; image: the id it was made from."""
+    """name: without the slash; image: the id it was made from; since: when it was started, or ended
+    where it doesn't run, which the list query doesn't tell.
+    """
 
     id: str
     name: str
@@ -60,6 +83,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     binds: tuple[Bind, ...] = ()
+    since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -162,6 +186,12 @@ class Engine(Protocol):
 
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""
+
+    def stored(self) -> list[Stored]:
+        """What all images take, intermediate ones too: one query, which measures nothing."""
+
+    def layers(self, image: str) -> list[Layer]:
+        """Those of an image, the lowest first, empty ones too. Raises NotFound."""
 
     def image_config(self, reference: str) -> ImageConfig | None:
         """None when there is no such image."""

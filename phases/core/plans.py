@@ -37,7 +37,7 @@ def plan(project: Project, name: str) -> Plan:
     """Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
     seconds = {phase.NAME: taken for phase in stale if (taken := _seconds(project, name, phase))}
-    is_new = len(stale) == len(project.phases(name)) and not any(_is_known(project, name, phase) for phase in stale)
+    is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)
     said: set[str] = set()
     why = {}
     for phase in stale:
@@ -100,7 +100,7 @@ def _outermost(found: Sequence[tuple[Difference, Written]]) -> list[tuple[Differ
     ]
 
 
-def _is_known(project: Project, name: str, phase: Phase) -> bool:
+def is_known(project: Project, name: str, phase: Phase) -> bool:
     """Whether the phase was ever built, as far as one can still see."""
     has_stamp = bool(project.stamps.read(snapshots.task_name(phase, name)))
     return has_stamp or bool(project.inventory.tagged(snapshots.snapshot_tag(name, phase)))

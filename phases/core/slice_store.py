@@ -66,6 +66,9 @@ class SliceStore:
         """
         slices.write_if_changed(self._kept_path(habitat.name, phase), self.data(habitat, phase))
 
+    def has_kept(self, name: str, phase: Phase) -> bool:
+        return self._kept_path(name, phase).is_file()
+
     def kept(self, name: str, phase: Phase, digest: str) -> Json | None:
         """The kept slice of a phase; None where it isn't the one with that hash, or isn't there."""
         try:

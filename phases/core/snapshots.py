@@ -87,6 +87,7 @@ class Inventory:
         self._lock = threading.Lock()
         self._images: list[Image] | None = None
         self._by_tag: dict[str, Image] = {}
+        self._unlisted: dict[str, str | None] = {}
 
     def refresh(self) -> None:
         with self._lock:
@@ -97,6 +98,7 @@ class Inventory:
             if self._images is None:
                 self._images = self._list()
                 self._by_tag = {tag: image for image in self._images for tag in image.tags}
+                self._unlisted = {}
             return self._images
 
     def add(self, image: Image) -> None:
@@ -115,8 +117,10 @@ class Inventory:
         for spelling in _spellings(reference):
             if image := self.tagged(spelling):
                 return image.id
-        config = self._config(reference)
-        return config.id if config else None
+        if reference not in self._unlisted:
+            config = self._config(reference)
+            self._unlisted[reference] = config.id if config else None
+        return self._unlisted[reference]
 
 
 def _spellings(reference: str) -> list[str]:

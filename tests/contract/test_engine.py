@@ -11,6 +11,7 @@ import uuid
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine import Engine, Exec
+    from phases.core.engine import Engine, Exec, Stored
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.
@@ -287,6 +288,60 @@ def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
         lab.engine.pull("localhost:1/habtest/absent:1", lambda *_: None)
 
 
+# What they take
+
+
+def stored(lab: Lab, image: str) -> Stored:
+    (found,) = [found for found in lab.engine.stored() if found.id == image]
+    return found
+
+
+def grown(lab: Lab, image: str, suffix: str, size: int) -> str:
+    """An image made from another, with a file more under its own tag. Returns its id."""
+    container = lab.engine.create(image, f"{lab.names}-{suffix}", IDLE)
+    lab.engine.put(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
+    made = lab.commit(container)
+    lab.engine.tag(made, lab.tag(suffix))
+    lab.engine.remove(container)
+    return made
+
+
+def test_an_image_takes_what_the_one_it_was_made_from_takes_and_its_own(lab: Lab) -> None:
+    lower = grown(lab, lab.base, "lower", 3000)
+    upper = grown(lab, lower, "upper", 5000)
+    assert (stored(lab, upper).parent, stored(lab, upper).size - stored(lab, lower).size) == (lower, 5000)
+    lab.engine.untag(lab.tag("lower"))
+    assert lower not in lab.ids()
+    assert stored(lab, upper).size - stored(lab, lower).size == 5000, "one that another rests on is told of"
+    created = stored(lab, upper).created
+    assert created is not None
+    assert abs((datetime.now(UTC) - created).total_seconds()) < 60
+
+
+def test_an_image_shares_the_layers_of_what_it_was_made_from_and_of_nothing_else(lab: Lab) -> None:
+    lower = grown(lab, lab.base, "lower", 3000)
+    one, other = grown(lab, lower, "one", 5000), grown(lab, lower, "other", 6000)
+    shared = lab.engine.layers(lower)
+    assert [layer.size for layer in shared[-1:]] == [3000]
+    assert lab.engine.layers(one)[: len(shared)] == shared == lab.engine.layers(other)[: len(shared)]
+    (own,), (others,) = lab.engine.layers(one)[len(shared) :], lab.engine.layers(other)[len(shared) :]
+    assert (own.size, others.size) == (5000, 6000)
+    assert own.id != others.id
+    assert sum(layer.size for layer in lab.engine.layers(one)) == stored(lab, one).size
+
+
+def test_what_a_dockerfile_makes_shares_the_layers_of_its_base(lab: Lab) -> None:
+    with context(f"FROM {lab.base}\nCOPY greeting /greeting\n", greeting="x" * 4000) as tar:
+        made = lab.engine.build(tar, lab.tag(), lambda _: None)
+    own = [layer for layer in lab.engine.layers(made) if layer not in lab.engine.layers(lab.base)]
+    assert sum(layer.size for layer in own) == 4000
+
+
+def test_the_layers_of_an_absent_image_are_not_found(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.engine.layers("sha256:" + "0" * 64)
+
+
 # Building a Dockerfile
 
 
@@ -337,6 +392,22 @@ def test_a_container_is_made_started_stopped_and_removed(lab: Lab) -> None:
     lab.engine.remove(container)
     look()
     assert states == [None, False, True, False, True, None]
+
+
+def test_a_container_tells_since_when_it_is_as_it_is(lab: Lab) -> None:
+    def since() -> datetime:
+        found = lab.engine.container(f"{lab.names}-c")
+        assert found is not None
+        assert found.since is not None
+        return found.since
+
+    container = lab.container()
+    times = [datetime.now(UTC) - timedelta(seconds=60), since()]
+    for change in (lab.engine.start, lambda container: lab.engine.stop(container, grace=0), lab.engine.start):
+        change(container)
+        times.append(since())
+    times.append(datetime.now(UTC) + timedelta(seconds=60))
+    assert times == sorted(set(times))
 
 
 def test_a_container_tells_its_image_labels_and_command(lab: Lab) -> None:

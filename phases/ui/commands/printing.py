@@ -18,4 +18,8 @@ class Printing(DoitCmdBase):
             self.outstream = sys.stdout
             return int(super(Printing, self).execute(params, args) or 0)
 
-        return output.printing(command)
+        try:
+            return output.printing(command)
+        except KeyboardInterrupt:
+            output.tell("\nstopped")
+            return 130

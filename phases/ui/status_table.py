@@ -1,0 +1,274 @@
+"""How the habitats are, as a table: on a terminal the widest that fits, in a pipe the widest there is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import IO, TYPE_CHECKING, Literal
+
+from rich import box
+from rich.console import Console, Group
+from rich.filesize import decimal
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from rich.console import JustifyMethod, RenderableType
+
+    from phases.core.status import Base, ContainerState, HabitatState, Overview, State
+
+
+@dataclass(frozen=True)
+class Sign:
+    """How a state looks: a sign, another one where there is only ASCII, and a colour that says the same."""
+
+    sign: str
+    ascii: str
+    style: str
+    meaning: str
+
+
+SIGNS: dict[State, Sign] = {
+    "cached": Sign("✓", "+", "green", "cached"),
+    "stale": Sign("↻", "~", "bold yellow", "would run again"),
+    "failed": Sign("✗", "x", "bold red", "failed"),
+    "new": Sign("·", ".", "dim", "never built"),
+    "unknown": Sign("?", "?", "dim", "not known"),
+}
+
+# Units of an age: seconds of one, and how many of them are told so.
+_UNITS = ((1, 60, "s"), (60, 60, "m"), (3600, 24, "h"), (86400, 14, "d"), (604800, 9, "w"), (2629746, 24, "mo"))
+_YEAR = 31556952
+
+# Wider than any table.
+_ENDLESS = 1_000_000
+
+# Width that the names of habitats take before they go on below.
+_NAME = 24
+
+# Columns from one sign to the next, where the names of phases stand on two lines.
+_STAGGER = 4
+
+
+@dataclass(frozen=True)
+class Layout:
+    """heads: of the phases; base: the image and its age, that alone, or nothing; reasons: in a column, or below."""
+
+    heads: Literal["names", "staggered", "ids"]
+    base: Literal["image", "age", ""]
+    reasons: Literal["beside", "below"]
+
+
+#: The widest first.
+LAYOUTS = (
+    Layout("names", "image", "beside"),
+    Layout("names", "image", "below"),
+    Layout("staggered", "image", "below"),
+    Layout("ids", "image", "below"),
+    Layout("ids", "age", "below"),
+    Layout("ids", "", "below"),
+)
+
+
+@dataclass(frozen=True)
+class Column:
+    """foot: what stands below it where there are several habitats."""
+
+    head: Text
+    cell: Callable[[HabitatState], Text]
+    foot: str = ""
+    justify: JustifyMethod = "left"
+    folds: bool = False
+
+
+def show(found: Overview, stream: IO[str]) -> None:
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="replace")
+    console = Console(file=stream, highlight=False, emoji=False, markup=False)
+    if not found.habitats:
+        console.print("there are no habitats yet: copy habitats/hello to a name of your own")
+        return
+    if console.is_terminal:
+        console.print(page(found, console, datetime.now(UTC)))
+        return
+    console.width = _ENDLESS
+    with console.capture() as captured:
+        console.print(page(found, console, datetime.now(UTC)))
+    stream.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
+
+
+def page(found: Overview, console: Console, now: datetime) -> RenderableType:
+    """The first layout that fits, the last where none does."""
+    plain = not console.encoding.lower().startswith("utf")
+    endless = console.options.update(max_width=_ENDLESS)
+    longest = max(Text(habitat.name).cell_len for habitat in found.habitats)
+    folded = max(0, longest - _NAME) if console.width < _ENDLESS else 0
+    for layout in LAYOUTS:
+        table = _table(found, _columns(found, layout, now, plain=plain))
+        if Measurement.get(console, endless, table).maximum - folded <= console.width:
+            break
+    notes = _notes(found) if layout.reasons == "below" else None
+    return Group(table, "", *([notes, ""] if notes else []), _legend(found, plain=plain))
+
+
+def _table(found: Overview, columns: Sequence[Column]) -> Table:
+    several = len(found.habitats) > 1
+    table = Table(
+        box=box.SIMPLE,
+        show_footer=several,
+        show_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+        border_style="dim",
+    )
+    lines = max(column.head.plain.count("\n") for column in columns)
+    for column in columns:
+        table.add_column(
+            Text("\n" * (lines - column.head.plain.count("\n"))) + column.head,
+            column.foot,
+            justify=column.justify,
+            no_wrap=not column.folds,
+            overflow="fold",
+            min_width=len(column.foot) if several else None,
+            footer_style="dim",
+        )
+    for habitat in found.habitats:
+        table.add_row(*(column.cell(habitat) for column in columns))
+    return table
+
+
+def _columns(found: Overview, layout: Layout, now: datetime, *, plain: bool) -> list[Column]:
+    """Those that have something to say. found: at least one habitat."""
+    habitats = found.habitats
+    strip = Strip(habitats, layout, plain=plain)
+    columns = [
+        Column(Text("habitat"), lambda habitat: Text(habitat.name, "bold"), f"{len(habitats)} habitats", folds=True),
+        Column(strip.head(), strip.row),
+    ]
+    if any(habitat.container for habitat in habitats):
+        up = sum(bool(habitat.container and habitat.container.running) for habitat in habitats)
+        columns.append(Column(Text("container"), lambda habitat: _container(habitat.container, now), f"{up} up"))
+    if any(habitat.set_aside for habitat in habitats):
+        aside = sum(len(habitat.set_aside) for habitat in habitats)
+        columns.append(Column(Text("aside"), _aside, str(aside), "right"))
+    if found.bytes:
+        columns.append(Column(Text("size"), lambda habitat: _bytes(habitat.bytes), _bytes(found.bytes).plain, "right"))
+    if layout.base == "image":
+        with_it = "with base images" if found.bytes else ""
+        columns.append(Column(Text("base image"), lambda habitat: _base(habitat.base, now), with_it))
+    elif layout.base == "age" and any(habitat.base and habitat.base.created for habitat in habitats):
+        columns.append(Column(Text("base"), lambda habitat: Text(_age(habitat.base, now))))
+    if layout.reasons == "beside" and any(map(_note, habitats)):
+        columns.append(Column(Text("next"), _note))
+    return columns
+
+
+class Strip:
+    """The phases of a habitat, each a sign at its place below its name."""
+
+    def __init__(self, habitats: Sequence[HabitatState], layout: Layout, *, plain: bool) -> None:
+        present = {phase.name for habitat in habitats for phase in habitat.phases}
+        phases = [phase for phase in PHASES if phase.NAME in present]
+        self._heads = [str(phase.ID) if layout.heads == "ids" else phase.NAME for phase in phases]
+        self._lines = 2 if layout.heads == "staggered" else 1
+        self._plain = plain
+        self._places = {phase.NAME: place for phase, place in zip(phases, self._placed(), strict=True)}
+
+    def _placed(self) -> list[int]:
+        """Where each head begins: a little after the one before it, and behind the one before it on its line."""
+        places: list[int] = []
+        for number in range(len(self._heads)):
+            at = places[-1] + (_STAGGER if self._lines > 1 else 1) if places else 0
+            on_line = number - self._lines
+            places.append(max(at, places[on_line] + len(self._heads[on_line]) + 1) if on_line >= 0 else at)
+        return places
+
+    def head(self) -> Text:
+        lines = [""] * self._lines
+        for number, (place, head) in enumerate(zip(self._places.values(), self._heads, strict=True)):
+            line = number % self._lines
+            lines[line] = lines[line].ljust(place) + head
+        return Text("\n".join(lines))
+
+    def row(self, habitat: HabitatState) -> Text:
+        if habitat.error:
+            return Text("the config is broken", "bold red")
+        text = Text()
+        for phase in habitat.phases:
+            sign = SIGNS[phase.state]
+            follows = phase.state == "stale" and phase is not habitat.first
+            text.append(" " * (self._places[phase.name] - len(text)))
+            text.append(sign.ascii if self._plain else sign.sign, "yellow" if follows else sign.style)
+        return text
+
+
+def age(since: datetime, now: datetime) -> str:
+    """42s, 5m, 3h, 2d, 3w, 5mo, 2y."""
+    seconds = max(0, int((now - since).total_seconds()))
+    told = (f"{seconds // unit}{name}" for unit, most, name in _UNITS if seconds < unit * most)
+    return next(told, f"{seconds // _YEAR}y")
+
+
+def _container(container: ContainerState | None, now: datetime) -> Text:
+    if container is None:
+        return Text()
+    since = f" {age(container.since, now)}" if container.since else ""
+    inside = f", {len(container.pids)} in it" if container.pids else ""
+    return Text(f"up{since}{inside}", "green") if container.running else Text(f"stopped{since}")
+
+
+def _aside(habitat: HabitatState) -> Text:
+    return Text(str(len(habitat.set_aside) or ""))
+
+
+def _bytes(size: int | None) -> Text:
+    return Text(decimal(size).replace("bytes", "B") if size else "")
+
+
+def _base(base: Base | None, now: datetime) -> Text:
+    if base is None:
+        return Text()
+    told = base.reference or "of the Dockerfile"
+    return Text(f"{told}, {_age(base, now)} old" if base.created else told)
+
+
+def _age(base: Base | None, now: datetime) -> str:
+    return age(base.created, now) if base and base.created else ""
+
+
+def _note(habitat: HabitatState) -> Text:
+    """What is wrong with a habitat, or why its first phase would run; of one that was never built the signs say it."""
+    if habitat.error:
+        return Text(habitat.error)
+    first = habitat.first
+    if first is None or (first is habitat.phases[0] and first.state == "new"):
+        return Text()
+    return Text.assemble((first.name, SIGNS[first.state].style), ": ", first.reason)
+
+
+def _notes(found: Overview) -> RenderableType | None:
+    notes = {habitat.name: note for habitat in found.habitats if (note := _note(habitat))}
+    if not notes:
+        return None
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    grid.add_column(overflow="fold", style="bold", max_width=24)
+    grid.add_column(overflow="fold")
+    for name, note in notes.items():
+        grid.add_row(name, note)
+    return grid
+
+
+def _legend(found: Overview, *, plain: bool) -> Text:
+    seen = {phase.state for habitat in found.habitats for phase in habitat.phases if not habitat.error}
+    signs = [sign for state, sign in SIGNS.items() if state != "unknown" or "unknown" in seen]
+    legend = Text()
+    for sign in signs:
+        legend.append("   " if legend else "")
+        legend.append(sign.ascii if plain else sign.sign, sign.style)
+        legend.append(f" {sign.meaning}", "dim")
+    return legend

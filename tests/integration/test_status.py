@@ -1,0 +1,181 @@
+"""`doit status` on the real engine: what it says is so, and it touches nothing."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import Project, Running, clear, docker, fresh_name
+from terminal import Terminal
+
+from phases.core import snapshots
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+
+@dataclass
+class Town:
+    """A project with a habitat that is up, one that changed and failed, and one that is broken."""
+
+    project: Project
+    up: str
+    changed: str
+    broken: str = "broken"
+
+    def told(self, *names: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+        """What --json says, of its habitats by name."""
+        done = self.project.doit("status", "--json", *names, env=env)
+        document = json.loads(done.out.partition("ERROR")[0])
+        return {**document, "habitats": {habitat["name"]: habitat for habitat in document["habitats"]}}
+
+
+@pytest.fixture(scope="module")
+def town(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    town = Town(Project(tmp_path_factory.mktemp("town")), f"{fresh_name()}-a", f"{fresh_name()}-b")
+    for name in (town.up, town.changed):
+        setup = "setup:\n  root: [head -c 300000 /dev/urandom >/etc/data]\n"
+        town.project.habitat(name, f"base_image: {busybox}\n{setup}")
+        done = town.project.doit(f"final:{name}")
+        assert done.code == 0, done.out
+    assert town.project.doit(f"start:{town.up}", "--detach").code == 0
+    town.project.habitat(town.broken, "base_imgae: nothing\n")
+    fail(town, busybox)
+    yield town
+    clear(engine, town.up)
+    clear(engine, town.changed)
+
+
+def fail(town: Town, busybox: str) -> None:
+    """As a failure leaves it: the container of the phase as an image."""
+    town.project.habitat(town.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
+    assert town.project.doit(f"setup:{town.changed}").code == 1
+    tag = snapshots.failed_tag(town.changed, named("setup"))
+    container = docker("container", "create", snapshots.snapshot_tag(town.changed, named("files")), "true")
+    mark = f'LABEL {snapshots.LABEL_RESULT}="{snapshots.FAILED}"'
+    docker("container", "commit", "--change", mark, container, tag)
+    docker("container", "rm", container)
+
+
+def states(habitat: dict[str, Any]) -> str:
+    return "".join(phase["state"][0] for phase in habitat["phases"])
+
+
+def test_the_document_says_how_each_habitat_is(town: Town, busybox: str, engine: DockerEngine) -> None:
+    told = town.told()
+    assert (told["engine"], told["error"]) == (engine.address, "")
+    up, changed, broken = (told["habitats"][name] for name in (town.up, town.changed, town.broken))
+    assert (states(up), states(changed), states(broken)) == ("c" * 12, "c" * 6 + "fsssss", "u" * 12)
+    assert changed["phases"][6] == {
+        "id": 7,
+        "name": "setup",
+        "state": "failed",
+        "reason": f"it failed: doit logs:{town.changed} --phase setup shows how",
+    }
+    assert broken["error"].startswith("habitats/broken/config.yaml:1: unknown key 'base_imgae'")
+    container = up["container"]
+    since = datetime.fromisoformat(container.pop("since"))
+    assert timedelta() < datetime.now(UTC) - since < timedelta(minutes=10)
+    assert container == {"name": f"habitat-{town.up}", "running": True, "pids": []}
+    assert up["base"]["reference"] == busybox
+    assert up["base"]["id"] == docker("image", "inspect", "--format", "{{.Id}}", busybox)
+    assert (changed["container"], broken["container"], broken["base"]) == (None, None, None)
+
+
+def test_sizes_are_those_of_the_engine(town: Town, busybox: str) -> None:
+    def size(image: str) -> int:
+        return int(docker("image", "inspect", "--format", "{{.Size}}", image))
+
+    told = town.told(town.up, town.changed)
+    own = {name: habitat["bytes"] for name, habitat in told["habitats"].items()}
+    assert own[town.up] == size(f"habitat-{town.up}:final") - size(busybox)
+    assert own[town.up] > 300_000
+    assert told["bytes"] == size(busybox) + sum(own.values())
+
+
+def test_who_is_in_a_habitat_is_told(town: Town) -> None:
+    with subprocess.Popen(
+        (sys.executable, "-m", "doit", f"exec:{town.up}", "--", "sh", "-c", "echo in; cat"),
+        cwd=town.project.root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as visit:
+        assert visit.stdin
+        assert visit.stdout
+        assert visit.stdout.readline() == b"in\n"
+        assert town.told(town.up)["habitats"][town.up]["container"]["pids"] == [visit.pid]
+        assert ", 1 in it" in town.project.doit("status", town.up)
+        visit.stdin.close()
+    assert visit.returncode == 0
+
+
+def test_nothing_is_touched(town: Town) -> None:
+    def everything() -> object:
+        files = {
+            path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes())
+            for path in town.project.root.rglob("*")
+            if "__pycache__" not in path.parts
+        }
+        ours = [f"habitat-{name}" for name in (town.up, town.changed)]
+        images = [docker("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", name) for name in ours]
+        return files, images, docker("container", "inspect", "--format", "{{json .State}}", ours[0])
+
+    before = everything()
+    for args in ((), ("--json",), (town.up,)):
+        assert town.project.doit("status", *args).code == 0
+    assert everything() == before
+
+
+def test_a_terminal_gets_colour_and_a_pipe_none(town: Town) -> None:
+    with Terminal(town.project, "status", town.up, columns=80) as terminal:
+        assert terminal.end() == 0
+        assert "\x1b[32m✓\x1b[0m" in terminal.shown
+    piped = town.project.doit("status", env={"COLUMNS": "40"})
+    assert piped.code == 0
+    assert "\x1b" not in piped.out
+    (row,) = [line for line in piped.out.splitlines() if line.startswith(town.changed)]
+    assert row.endswith(f"setup: it failed: doit logs:{town.changed} --phase setup shows how")
+
+
+def test_an_unknown_name_is_one_line_with_a_suggestion(town: Town) -> None:
+    done = town.project.doit("status", "brokn")
+    assert (done.code, done.out) == (3, "ERROR: there is no habitat 'brokn': did you mean 'broken'?\n")
+
+
+def test_names_may_have_wildcards(town: Town) -> None:
+    assert set(town.told(f"{town.up[:-2]}*", "bro*")["habitats"]) == {town.up, town.broken}
+
+
+def test_without_an_engine_the_habitats_are_listed_and_a_line_says_so(town: Town) -> None:
+    done = town.project.doit("status", env=NOWHERE)
+    assert done.code == 1
+    assert done.out.count("no Docker engine answers at unix:///nowhere/docker.sock") == 1
+    assert "unknown key 'base_imgae'" in done
+    assert {states(habitat) for habitat in town.told(env=NOWHERE)["habitats"].values()} == {"u" * 12}
+
+
+def test_ctrl_c_while_an_engine_is_silent_is_one_line(project: Project, busybox: str) -> None:
+    project.habitat("one", f"base_image: {busybox}\n")
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(60)
+        host = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
+        with Running(project, "status", env={"DOCKER_HOST": host}) as waiting:
+            connection, _ = silent.accept()
+            with connection:
+                waiting.process.send_signal(signal.SIGINT)
+                done = waiting.end()
+    assert (done.code, done.out) == (130, "\nstopped\n")

@@ -1,0 +1,333 @@
+"""How the habitats are, as `doit status` knows it: all states, on the engine fake."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site, make_user, write
+
+from phases.core import snapshots, status
+from phases.core.errors import EngineError, EngineUnreachable, NotFound
+from phases.core.habitat_container import LABEL_RUN
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from phases.core.engine import Layer
+    from phases.core.status import HabitatState, Overview
+
+CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, CONFIG)
+    site.engine.on_execute = lambda command: make_user(command) or (0, "")
+    return site
+
+
+def look(site: Site, *names: str) -> Overview:
+    project = site.run_anew()
+    return status.overview(project, names or project.names)
+
+
+def demo(site: Site) -> HabitatState:
+    (found,) = look(site, "demo").habitats
+    return found
+
+
+def states(site: Site) -> str:
+    """The initial of each phase's state, in order."""
+    return "".join(phase.state[0] for phase in demo(site).phases)
+
+
+def container(site: Site, name: str, *, habitat: str = "demo") -> str:
+    return site.engine.create("base:1", name, ("/bin/sh", "-c", "sleep 600"), labels={LABEL_RUN: habitat})
+
+
+# Phases
+
+
+def test_what_was_never_built_is_new(site: Site) -> None:
+    assert states(site) == "n" * 12
+    assert demo(site).first == status.PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
+
+
+def test_what_was_built_is_cached_and_gives_no_reason(site: Site) -> None:
+    site.build()
+    assert states(site) == "c" * 12
+    assert [phase.reason for phase in demo(site).phases] == [""] * 12
+    assert demo(site).first is None
+
+
+def test_a_change_is_stale_from_its_phase_on_and_the_first_says_why(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    assert states(site) == "c" * 6 + "s" * 6
+    assert [phase.reason for phase in demo(site).phases if phase.reason] == ["setup.root[0]: echo one → echo two"]
+
+
+def test_a_build_that_ended_in_the_middle_leaves_new_phases_behind_cached_ones(site: Site) -> None:
+    site.build("workdir")
+    assert states(site) == "cccc" + "n" * 8
+
+
+def test_what_was_built_once_is_stale_and_not_new_when_its_image_is_gone(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    site.build("setup")
+    assert states(site) == "c" * 7 + "s" * 5, "the images behind setup went when it was built again"
+
+
+def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
+    site.build("files")
+    site.engine.add_image(
+        snapshots.failed_tag("demo", named("setup")), labels={snapshots.LABEL_RESULT: snapshots.FAILED}
+    )
+    assert states(site) == "c" * 6 + "f" + "n" * 5
+    assert demo(site).phases[6].reason == "it failed: doit logs:demo --phase setup shows how"
+    site.build()
+    assert states(site) == "c" * 12
+
+
+def test_an_image_with_the_tag_of_a_failure_that_is_none_says_nothing(site: Site) -> None:
+    site.engine.add_image(snapshots.failed_tag("demo", named("setup")))
+    assert states(site) == "n" * 12
+
+
+def test_what_was_forgotten_is_stale(site: Site) -> None:
+    site.build()
+    site.project.stamps.forget("setup:demo")
+    assert states(site) == "c" * 6 + "s" * 6
+    assert demo(site).phases[6].reason == snapshots.FORGOTTEN
+
+
+# What is broken
+
+
+def test_a_broken_config_is_its_habitats_error_and_nobody_elses(site: Site) -> None:
+    site.build()
+    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+    container(site, "habitat-broken", habitat="broken")
+    broken, sound = look(site).habitats
+    assert broken.error.startswith("habitats/broken/config.yaml:1:")
+    assert [phase.state for phase in broken.phases] == ["unknown"] * 12
+    assert broken.container is not None, "its container is there all the same"
+    assert (sound.error, sound.first) == ("", None)
+
+
+def test_a_base_image_that_the_engine_refuses_is_the_habitats_error(site: Site) -> None:
+    def refuse(reference: str) -> None:
+        raise EngineError(f"invalid reference {reference}")
+
+    site.engine.image_config = refuse  # type: ignore[method-assign]
+    write(site.root, "habitats/demo/config.yaml", "base_image: nonsense:x\n")
+    assert demo(site).error.startswith("habitats/demo/config.yaml:1:")
+
+
+@pytest.mark.parametrize("when", ["at once", "later"])
+def test_without_an_engine_the_configs_are_told_and_one_error(site: Site, when: str) -> None:
+    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+    if when == "later":
+        site.engine.failures["images"] = EngineUnreachable("the engine stopped answering")
+    else:
+        site.engine.failures["stored"] = EngineUnreachable("the engine stopped answering")
+    found = look(site)
+    assert (found.error, found.bytes) == ("the engine stopped answering", None)
+    broken, sound = found.habitats
+    assert broken.error.startswith("habitats/broken/config.yaml:1:")
+    assert (sound.error, sound.bytes, sound.container) == ("", None, None)
+    assert {phase.state for phase in (*broken.phases, *sound.phases)} == {"unknown"}
+    assert sound.base == status.Base("base:1", dockerfile=False)
+
+
+# Containers
+
+
+def test_a_container_runs_since_or_is_stopped_since(site: Site) -> None:
+    assert demo(site).container is None
+    made = container(site, "habitat-demo")
+    site.engine.start(made)
+    up = demo(site).container
+    assert up is not None
+    assert (up.name, up.running, up.pids) == ("habitat-demo", True, [])
+    assert up.since is not None
+    assert datetime.now(UTC) - up.since < timedelta(minutes=1)
+    site.engine.stop(made)
+    stopped = demo(site).container
+    assert stopped is not None
+    assert stopped.running is False
+    assert stopped.since is not None
+    assert stopped.since > up.since
+
+
+def test_containers_that_were_set_aside_are_named(site: Site) -> None:
+    for name in ("habitat-demo-20260102-030405", "habitat-demo", "habitat-demo-20250102-030405"):
+        container(site, name)
+    container(site, "habitat-other", habitat="other")
+    assert list(demo(site).set_aside) == ["habitat-demo-20250102-030405", "habitat-demo-20260102-030405"]
+
+
+def test_somebody_elses_container_of_that_name_is_not_the_habitats(site: Site) -> None:
+    site.engine.create("base:1", "habitat-demo", ("true",))
+    assert demo(site).container is None
+
+
+def test_who_is_in_it_is_told_by_process_and_nobody_has_to_wait(site: Site) -> None:
+    made = container(site, "habitat-demo")
+    site.engine.start(made)
+    visit = site.project.presence("demo")
+    with visit.alone():
+        visit.join(made)
+        (site.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
+        found = demo(site).container
+    assert found is not None
+    assert found.pids == [os.getpid()]
+    with visit.leaving() as left:
+        assert left.alone
+
+
+# Bases
+
+
+def test_the_base_is_told_with_its_age(site: Site) -> None:
+    made = datetime(2026, 1, 2, tzinfo=UTC)
+    site.engine._images[site.base].created = made
+    assert demo(site).base == status.Base("base:1", dockerfile=False, id=site.base, created=made)
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "expected"),
+    [
+        ("FROM base:1\n", "base:1"),
+        ("from --platform=linux/amd64 base:1 as last\nRUN true\n", "base:1"),
+        ("FROM other:2 AS build\nFROM base:1 AS run\nFROM run\nCOPY --from=build /a /a\n", "base:1"),
+        ("ARG TAG=1\nFROM base:$TAG\n", ""),
+        ("FROM scratch\n", ""),
+        ("# nothing\n", ""),
+        ("FROM ba\x1b[2Jse:1\n", "ba\\x1b[2Jse:1"),
+    ],
+)
+def test_what_a_dockerfile_rests_on_is_the_base(site: Site, dockerfile: str, expected: str) -> None:
+    write(site.root, "habitats/demo/Dockerfile", dockerfile)
+    write(site.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
+    found = demo(site)
+    assert found.base == status.Base(expected, dockerfile=True, id=site.base if expected == "base:1" else "")
+    assert [phase.name for phase in found.phases][:2] == ["dockerfile", "base"]
+
+
+# Sizes
+
+
+def sized(site: Site, name: str, size: int, rest: str = "") -> None:
+    """A habitat that is built, with a file of its own."""
+    write(site.root, f"habitats/{name}/payload", "x" * size)
+    write(site.root, f"habitats/{name}/config.yaml", f"{rest or 'base_image: base:1'}\n")
+    project = site.run_anew()
+    for phase in project.phases(name):
+        values = project.build(name, phase).values()
+        project.stamps.write(snapshots.task_name(phase, name), {"_values_:": values})
+    project.close()
+
+
+def test_a_habitat_takes_what_removing_it_would_free(site: Site) -> None:
+    sized(site, "demo", 4_000_000)
+    sized(site, "other", 7_000_000)
+    found = look(site)
+    sizes = {habitat.name: habitat.bytes or 0 for habitat in found.habitats}
+    assert 4_000_000 <= sizes["demo"] < 4_010_000
+    assert 7_000_000 <= sizes["other"] < 7_010_000
+    base = sum(layer.size for layer in site.engine.layers("base:1"))
+    assert found.bytes == sum(sizes.values()) + base, "the base is counted once"
+    (alone,) = look(site, "demo").habitats
+    assert alone.bytes == sizes["demo"]
+    assert look(site, "demo").bytes == sizes["demo"] + base
+
+
+def test_what_a_person_made_of_a_snapshot_keeps_its_layers(site: Site) -> None:
+    sized(site, "demo", 4_000_000)
+    made = site.engine.create("habitat-demo:7-setup", "mine", ("true",))
+    site.engine.tag(site.engine.commit(made, []), "mine:1")
+    assert (demo(site).bytes or 0) < 10_000, "all that is above setup is no 4 MB"
+
+
+def test_what_a_failure_left_is_the_habitats(site: Site) -> None:
+    sized(site, "demo", 10)
+    before = demo(site).bytes or 0
+    made = site.engine.create("habitat-demo:6-files", "building", ("true",))
+    site.engine.files(made).write("/var/lib/half", "x" * 50_000)
+    site.engine.tag(site.engine.commit(made, []), snapshots.failed_tag("demo", named("setup")))
+    assert (demo(site).bytes or 0) - before == 50_000
+
+
+def test_a_snapshot_whose_tag_is_gone_is_counted_below_the_next(site: Site) -> None:
+    sized(site, "demo", 4_000_000)
+    before = demo(site).bytes
+    site.engine.untag("habitat-demo:6-files")
+    assert demo(site).bytes == before
+
+
+def test_dockerfiles_on_one_base_share_it(site: Site) -> None:
+    for name in ("demo", "other"):
+        write(site.root, f"habitats/{name}/Dockerfile", "FROM base:1\nRUN true\n")
+        sized(site, name, 4_000_000, "description: of a Dockerfile")
+    found = look(site)
+    base = sum(layer.size for layer in site.engine.layers("base:1"))
+    assert found.bytes == sum(habitat.bytes or 0 for habitat in found.habitats) + base
+
+
+def test_an_engine_that_tells_no_parents_gives_the_same_sizes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    sized(site, "demo", 4_000_000)
+    before = look(site)
+    told = site.engine.stored
+    monkeypatch.setattr(site.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in told()])
+    assert look(site) == before
+
+
+@pytest.mark.parametrize("gone", ["habitat-demo:12-final", "base:1"])
+def test_an_image_that_goes_while_one_looks_is_no_error(site: Site, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+    """Somebody builds meanwhile."""
+    sized(site, "demo", 4_000_000)
+    image = site.engine.tags()[gone]
+    told, layers = site.engine.stored, site.engine.layers
+
+    def refuse(reference: str) -> list[Layer]:
+        if reference == image:
+            raise NotFound("No such image")
+        return layers(reference)
+
+    monkeypatch.setattr(site.engine, "stored", lambda: [row for row in told() if row.id != image or gone == "base:1"])
+    monkeypatch.setattr(site.engine, "layers", refuse)
+    assert 4_000_000 <= (demo(site).bytes or 0) < 4_020_000
+
+
+# What it asks
+
+
+def test_it_asks_the_same_of_an_engine_however_many_phases_and_habitats_there_are(site: Site) -> None:
+    for name in ("demo", "two", "three", "four"):
+        sized(site, name, 10)
+    site.engine.calls.clear()
+    look(site)
+    assert sorted(site.engine.calls) == [("images",), ("layers", site.base), ("stored",)]
+
+
+def test_it_changes_nothing(site: Site) -> None:
+    def everything() -> object:
+        files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in site.root.rglob("*")}
+        return files, site.engine.tags(), site.engine.images(), site.engine.containers()
+
+    site.build()
+    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+    write(site.root, "habitats/fresh/config.yaml", "base_image: absent:1\n")
+    site.engine.start(container(site, "habitat-demo"))
+    before = everything()
+    site.engine.calls.clear()
+    look(site)
+    assert everything() == before
+    assert {call[0] for call in site.engine.calls} == {"images", "stored", "layers"}
