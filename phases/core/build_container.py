@@ -96,6 +96,10 @@ class BuildContainer:
     def _create(self, name: str) -> str:
         return self._engine.create(self._image, name, IDLE, env=self._env, mounts=self._mounts)
 
+    @property
+    def is_made(self) -> bool:
+        return bool(self._id)
+
     def remove(self) -> None:
         if self._outbox:
             self._outbox.close()

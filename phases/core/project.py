@@ -317,6 +317,7 @@ class Project:
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
             maker=self.maker,
+            keep=partial(self.store.keep_failed, habitat.name, phase),
         )
 
     def build_container(self, name: str) -> str:
@@ -337,11 +338,7 @@ class Project:
             phases = habitat_phases(habitat)
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                snapshots.LABEL_NAME: habitat.name,
-                snapshots.LABEL_PHASE: phase.NAME,
-                snapshots.LABEL_PARENT: parent,
-                snapshots.LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                snapshots.LABEL_SECONDS: f"{seconds:.3f}",
+                **snapshots.labels(habitat.name, phase, parent, seconds),
             }
 
         return labels
@@ -354,6 +351,7 @@ class Project:
         later = self.from_on(name, phase)[1:]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
+        self.store.withdraw_failed(name)
         self.store.withdraw(name, later)
         if image:
             self.store.publish(name, phase, image)

@@ -59,7 +59,7 @@ class Log:
 class Work:
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
     commands may read; known_files: image id to what was read of its files by path, to be used and added
-    to; maker: makes its container.
+    to; maker: makes its container; keep: takes the image of what is left when it fails.
     """
 
     habitat: Habitat
@@ -72,6 +72,7 @@ class Work:
     secrets: tuple[Value, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     maker: Maker = field(default_factory=Maker)
+    keep: Callable[[str], None] | None = None
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""
