@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING
 from phases.core import events, failures, files, ssh_agent
 from phases.core.archive import Archive
 from phases.core.config.variables import DEFAULT_PATH
-from phases.core.errors import StartError
+from phases.core.errors import StartError, state_error
 from phases.core.project import binds_of
 from phases.core.runners import SHELL, conversing
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.core.throwaway import accounts, passing, where
+from phases.protocol import Run
 from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
@@ -77,7 +78,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
     binds = binds_of(habitat) if mounts_volumes(phase) else ()
     with (
-        _lent_agent(habitat, failure) as (agent, host_keys),
+        _lent_agent(habitat, phase, failure) as (agent, host_keys),
         passing(project, habitat.name, image.id, f"{phase.NAME}-failed", (*binds, *agent)) as container,
     ):
         user = failure.user if failure.user in accounts(project, container) else "root"
@@ -92,19 +93,33 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
 
 
 @contextmanager
-def _lent_agent(habitat: Habitat, failure: Failure) -> Iterator[tuple[tuple[Bind, ...], tuple[Value, ...]]]:
+def _lent_agent(
+    habitat: Habitat, phase: Phase, failure: Failure
+) -> Iterator[tuple[tuple[Bind, ...], tuple[Value, ...]]]:
     """The host's SSH agent, and the host keys to trust, where the failed command had them."""
-    lender = next((repo for repo in habitat.repos if repo.known_hosts), None)
-    if lender is None or lender.known_hosts is None or not ssh_agent.ENV.items() <= failure.env.items():
+    had_it = ssh_agent.ENV.items() <= failure.env.items()
+    lenders = [step for step in phase.plan(habitat) if isinstance(step, Run) and step.known_hosts] if had_it else []
+    lender = next((step for step in lenders if step.what == failure.what), next(iter(lenders), None))
+    if lender is None or lender.known_hosts is None:
         yield (), ()
         return
-    # Not in the folder of the habitat's state: a build may be at work there meanwhile.
-    with tempfile.TemporaryDirectory(prefix="habitat-debug-") as folder:
-        relay = ssh_agent.AgentRelay(Path(folder), lender.origin)
+    with _passing_folder() as folder:
+        relay = ssh_agent.AgentRelay(folder, lender.origin)
         try:
             yield (relay.bind,), (ssh_agent.known_hosts(lender.known_hosts, lender.origin),)
         finally:
             relay.close()
+
+
+@contextmanager
+def _passing_folder() -> Iterator[Path]:
+    """Not that of the habitat's state: a build may be at work there meanwhile."""
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="habitat-debug-")
+    except OSError as error:
+        raise state_error(Path(tempfile.tempdir or "a temporary folder"), "written", error) from error
+    with folder as path:
+        yield Path(path)
 
 
 def _path(project: Project, image: Image, failure: Failure) -> str:
