@@ -27,6 +27,8 @@ from phases.core.errors import (
     NotFound,
     PathsMissing,
     PhaseTimeout,
+    SecretError,
+    StateError,
     StepError,
     Stopped,
     full_disk_remedy,
@@ -186,7 +188,9 @@ class _Bench:
     def keep(self, error: HabitatError, seconds: float) -> None:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
-        if work.keep is None or self._container is None or isinstance(error, EngineUnreachable | Stopped):
+        # No shell in there helps against what is wrong with this host, or with the engine.
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
+        if work.keep is None or self._container is None or elsewhere:
             return
         if isinstance(error, EngineError) and not self._container.is_made:
             return
@@ -194,8 +198,8 @@ class _Bench:
         try:
             # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
             work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
-        except Stopped:
-            return
+        except (Stopped, NotFound):
+            return  # or it is gone, as `error` says
         except HabitatError as why:
             text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
             work.emit(events.Notice(work.habitat.name, text, warning=True))

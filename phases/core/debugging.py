@@ -150,7 +150,7 @@ def _briefing(project: Project, visit: Visit, phase: Phase, failure: Failure) ->
     for line in _first(failures.typed(failure.script, failure.args)):
         yield f"    {line}", False
     if said := _said(project, name, phase, failure):
-        yield f"── it said ({project.log_path(name, phase).relative_to(project.root)})", True
+        yield f"── it said last ({project.log_path(name, phase).relative_to(project.root)})", True
         for line in said:
             yield f"    {line}", False
     yield f"── a shell there, as {visit.user} in {visit.workdir}", True

@@ -89,7 +89,7 @@ def test_the_failed_command_runs_again_as_it_did_in_the_build(wreck: Wreck) -> N
     assert told == [
         "setup command 1 of 1 ended with exit code 1",
         *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
-        f"── it said (.stamps/{wreck.name}/7-setup.log)",
+        f"── it said last (.stamps/{wreck.name}/7-setup.log)",
         *[f"    {line}" for line in ran],
         "── a shell there, as ada in /work",
         f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",

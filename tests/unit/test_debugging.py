@@ -10,7 +10,15 @@ import pytest
 from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import cleaning, debugging, failures, snapshots
-from phases.core.errors import EngineError, EngineUnreachable, HabitatError, NotFound, StartError
+from phases.core.errors import (
+    EngineError,
+    EngineUnreachable,
+    HabitatError,
+    NotFound,
+    SecretError,
+    StartError,
+    StateError,
+)
 from phases.core.events import Line
 from phases.core.failures import Failure
 from phases.core.runners import SHELL
@@ -130,6 +138,15 @@ def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> Non
         "doit debug:demo opens a shell there"
     )
     assert kept(site) == ["habitat-demo:6-files-failed"]
+
+
+@pytest.mark.parametrize("error", [StateError("our disk is full"), SecretError("no host keys"), NotFound("removed")])
+def test_of_what_no_shell_in_there_helps_against_nothing_is_kept(tmp_path: Path, error: HabitatError) -> None:
+    site = Site(tmp_path, FAILING)
+    site.build("files")
+    site.engine.failures["commit" if isinstance(error, NotFound) else "execute"] = error
+    assert "debug" not in str(fails(site))
+    assert (kept(site), site.notices()) == ([], [])
 
 
 def test_where_there_can_be_no_container_there_is_nothing_to_keep(tmp_path: Path) -> None:
@@ -318,7 +335,7 @@ def test_it_tells_first_what_failed_what_it_said_and_how_to_go_on(tmp_path: Path
     assert rest == [
         "setup command 1 of 1 ended with exit code 3",
         "    $ echo one; exit 3",
-        "── it said (.stamps/demo/7-setup.log)",
+        "── it said last (.stamps/demo/7-setup.log)",
         "    one",
         "── a shell there, as root in /workspace",
         "    again            runs the failed command again",
@@ -337,7 +354,7 @@ def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_pat
     assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(site)
-    assert "── it said (.stamps/demo/7-setup.log)" not in said(site)
+    assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
 
 
 def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) -> None:
