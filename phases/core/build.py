@@ -198,8 +198,8 @@ class _Bench:
         try:
             # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
             work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
-        except (Stopped, NotFound):
-            return  # or it is gone, as `error` says
+        except (Stopped, NotFound, Conflict):
+            return  # or it is gone, or going, as `error` says
         except HabitatError as why:
             text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
             work.emit(events.Notice(work.habitat.name, text, warning=True))

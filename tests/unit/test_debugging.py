@@ -11,6 +11,7 @@ from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import cleaning, debugging, failures, snapshots
 from phases.core.errors import (
+    Conflict,
     EngineError,
     EngineUnreachable,
     HabitatError,
@@ -140,11 +141,13 @@ def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> Non
     assert kept(site) == ["habitat-demo:6-files-failed"]
 
 
-@pytest.mark.parametrize("error", [StateError("our disk is full"), SecretError("no host keys"), NotFound("removed")])
+@pytest.mark.parametrize(
+    "error", [StateError("our disk is full"), SecretError("no keys"), NotFound("gone"), Conflict("going")]
+)
 def test_of_what_no_shell_in_there_helps_against_nothing_is_kept(tmp_path: Path, error: HabitatError) -> None:
     site = Site(tmp_path, FAILING)
     site.build("files")
-    site.engine.failures["commit" if isinstance(error, NotFound) else "execute"] = error
+    site.engine.failures["commit" if isinstance(error, EngineError) else "execute"] = error
     assert "debug" not in str(fails(site))
     assert (kept(site), site.notices()) == ([], [])
 
