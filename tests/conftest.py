@@ -232,6 +232,15 @@ def inspect(image: str) -> dict[str, Any]:
 
 def snapshots(name: str) -> dict[str, str]:
     """What the engine has of a habitat: tag to image id."""
+    return {tag: image for tag, image in _tagged(name).items() if not tag.endswith("-failed")}
+
+
+def failed(name: str) -> dict[str, str]:
+    """What is kept of its phases that failed: tag to image id."""
+    return {tag: image for tag, image in _tagged(name).items() if tag.endswith("-failed")}
+
+
+def _tagged(name: str) -> dict[str, str]:
     rows = docker("image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{name}").splitlines()
     return {tag: image for tag, image in (row.split() for row in rows) if tag != "<none>"}
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import docker_engine, events
-from phases.core.snapshots import snapshot_tag
+from phases.core.snapshots import failed_tag, snapshot_tag
 from phases.core.stamps import Stamps
 from phases.protocol import slug
 from phases.registry import named
@@ -207,15 +207,17 @@ class _Engine:
 
     def tag(self, image: str, reference: str) -> None:
         self._engine.tag(image, reference)
-        own = self._trap.now and reference == snapshot_tag(_habitat(reference), named(self._trap.phase))
+        own = self._trap.now and reference in _tags(reference, self._trap.phase)
         if self._trap.phase == "final" and self._trap.point == "tagged":
             own = reference.endswith(":final")
         if own and (self._trap.at("tagged") or self._trap.at("one of two tags")):
             self._trap.spring()
 
 
-def _habitat(reference: str) -> str:
-    return reference.rpartition(":")[0].removeprefix("habitat-")
+def _tags(reference: str, phase: str) -> tuple[str, str]:
+    """What a phase of the reference's habitat leaves has one of these."""
+    habitat = reference.rpartition(":")[0].removeprefix("habitat-")
+    return snapshot_tag(habitat, named(phase)), failed_tag(habitat, named(phase))
 
 
 class _Half:

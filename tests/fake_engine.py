@@ -682,7 +682,7 @@ def _apply(image: FakeImage, change: str) -> None:
         image.config = replace(config, workdir=_plain(value))
     elif word == "LABEL":
         name, _, text = value.partition("=")
-        image.labels = {**image.labels, name: json.loads(text) if text.startswith('"') else text}
+        image.labels = {**image.labels, name: _plain(text)}
     elif word == "ENV":
         name, _, text = value.partition("=")
         image.config = replace(config, env={**config.env, name: _plain(text)})

@@ -23,12 +23,17 @@ from phases.core.errors import (
     Conflict,
     EngineError,
     EngineUnreachable,
+    HabitatError,
     NotFound,
     PathsMissing,
     PhaseTimeout,
+    SecretError,
+    StateError,
     StepError,
+    Stopped,
     full_disk_remedy,
 )
+from phases.core.failures import Failure, argv, typed
 from phases.core.secrets import variables
 from phases.core.ssh_agent import AgentRelay
 from phases.core.work import SHOWN_OUTPUT, Log, Work
@@ -71,10 +76,12 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) ->
                 marks = labels(parent or bench.image.id, time.monotonic() - started)
                 made = Image(bench.commit(marks), (), marks)
             bench.park()
-        except EngineError as error:
-            # The engine's own words know neither the place nor what to do.
-            error.where = error.where or work.place
-            error.remedy = error.remedy or f"run the same again; log: {work.shown_log}"
+        except HabitatError as error:
+            if isinstance(error, EngineError):
+                # The engine's own words know neither the place nor what to do.
+                error.where = error.where or work.place
+                error.remedy = error.remedy or f"run the same again; log: {work.shown_log}"
+            bench.keep(error, time.monotonic() - started)
             raise
         finally:
             bench.clear()
@@ -94,6 +101,8 @@ class _Bench:
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
         self._agent: AgentRelay | None = None
+        self._step: Step | None = None  # the one at work
+        self._folder = work.habitat.workdir  # where the last command ran
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
         self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
@@ -112,6 +121,7 @@ class _Bench:
         self._image = image
 
     def carry_out(self, step: Step) -> None:
+        self._step = step
         match step:
             case FromImage():
                 sources.pull(self.work, step, self._write)
@@ -127,6 +137,7 @@ class _Bench:
                 self._configure(step)
             case Require():
                 self._require(step)
+        self._step = None
 
     @property
     def container(self) -> BuildContainer:
@@ -166,7 +177,7 @@ class _Bench:
             text = f"{error}: the next run that builds {self.work.habitat.name} does that"
             self.work.emit(events.Notice(self.work.habitat.name, text, warning=True))
 
-    def commit(self, labels: dict[str, str]) -> str:
+    def commit(self, labels: dict[str, str], *, is_last: bool = False) -> str:
         """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.
 
         An image that runs nothing gets a shell: the engine takes an empty CMD for none given.
@@ -178,9 +189,52 @@ class _Bench:
             f"CMD {json.dumps(list(command))}",
             f"USER {instruction_word(image.user or '0')}",
             f"WORKDIR {instruction_word(image.workdir or '/')}",
-            *(f"LABEL {name}={json.dumps(value)}" for name, value in labels.items()),
+            *(f"LABEL {name}={instruction_word(value)}" for name, value in labels.items()),
         ]
-        return self.container.commit(changes)
+        return self.container.commit(changes, is_last=is_last)
+
+    # Failing
+
+    def keep(self, error: HabitatError, seconds: float) -> None:
+        """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
+        work = self.work
+        # No shell in there helps against what is wrong with this host, or with the engine.
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
+        if work.keep is None or self._container is None or elsewhere:
+            return
+        if isinstance(error, EngineError) and not self._container.is_made:
+            return
+        labels = snapshots.labels(work.habitat.name, work.phase, self.image.id, seconds)
+        try:
+            # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
+            work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
+        except (Stopped, NotFound, Conflict):
+            return  # or it is gone, or going, as `error` says
+        except HabitatError as why:
+            text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
+            work.emit(events.Notice(work.habitat.name, text, warning=True))
+        else:
+            hint = f"doit debug:{work.habitat.name} opens a shell there"
+            error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
+
+    def _keep(self, labels: dict[str, str]) -> None:
+        assert self.work.keep
+        self.work.keep(self.commit(labels, is_last=True))
+
+    def _failure_of(self, error: HabitatError) -> Failure:
+        work, step = self.work, self._step
+        told = Failure(error.message, str(error.where or work.place), time.time(), work.habitat.user, self._folder)
+        if not isinstance(step, Run):
+            return told
+        return replace(
+            told,
+            user=step.user,
+            what=step.what,
+            env=step.env | (ssh_agent.ENV if step.known_hosts else {}),
+            script=step.script,
+            args=step.args,
+            code=error.exit_code if isinstance(error, CommandFailed) else None,
+        )
 
     # Steps
 
@@ -202,11 +256,12 @@ class _Bench:
             env |= ssh_agent.ENV
             secret = (*secret, ssh_agent.known_hosts(step.known_hosts, step.origin))
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
+        self._folder = self.accounts.expand(step.workdir or self.image.workdir, step.user, step.origin)
         try:
             code = self.container.execute(
-                ("/bin/sh", "-e", "-c", "--", step.script, "sh", *step.args),
+                argv(step.script, step.args),
                 user=step.user,
-                workdir=self.accounts.expand(step.workdir or self.image.workdir, step.user, step.origin),
+                workdir=self._folder,
                 env=env,
                 secret=secret,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
@@ -217,7 +272,7 @@ class _Bench:
                 f"{step.what} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
                 where=step.origin,
                 remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self.work.shown_log}",
-                output=[*_command_lines(step), *rows],
+                output=[*typed(step.script, step.args), *rows],
             ) from error
         except Conflict as error:
             raise StepError(
@@ -240,7 +295,7 @@ class _Bench:
             f"the build container was stopped or removed while {step.what} ran",
             where=step.origin,
             remedy=f"run the same again, unless the command itself did that; log: {self.work.shown_log}",
-            output=[*_command_lines(step), *rows],
+            output=[*typed(step.script, step.args), *rows],
         )
 
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
@@ -252,7 +307,7 @@ class _Bench:
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
             remedy=f"{remedy}; log: {self.work.shown_log}",
-            output=[*_command_lines(step), *rows],
+            output=[*typed(step.script, step.args), *rows],
             exit_code=code,
         )
 
@@ -317,10 +372,3 @@ def _verdict(rows: list[str]) -> str:
     said = [row.strip() for row in rows if row.strip()] or [""]
     first = next((number for number, row in enumerate(said) if row.startswith("fatal:")), -1)
     return " ".join(said[first : first + 2]) if said[first].endswith(":") else said[first]
-
-
-def _command_lines(step: Run) -> list[str]:
-    """The failed script as a shell would show it being typed; our own scripts stay ours."""
-    if step.args:
-        return []
-    return [f"{'>' if number else '$'} {line}" for number, line in enumerate(step.script.strip().splitlines())]

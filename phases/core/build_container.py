@@ -163,6 +163,10 @@ class BuildContainer:
         else:
             self.remove()
 
+    @property
+    def is_made(self) -> bool:
+        return bool(self._id)
+
     def remove(self) -> None:
         if self._outbox:
             self._outbox.close()
@@ -295,11 +299,11 @@ class BuildContainer:
         """Whether a command ended with `code` because the container did."""
         return ended_under(self._engine, self._id, code)
 
-    def commit(self, changes: Sequence[str]) -> str:
-        """The id of the image that it becomes."""
+    def commit(self, changes: Sequence[str], *, is_last: bool = False) -> str:
+        """The id of the image that it becomes. is_last: no phase goes on in it."""
         self._flush()
         container = self._open()
-        if not self._settled and not self._is_confided_in:
+        if not self._settled and not self._is_confided_in and not is_last:
             # Before the commit: what goes on after it could put something into the container, and end.
             self._settled = self._engine.execute(container, ("/bin/sh", "-c", _SETTLED), user="0") == 0
         env = [f"ENV {name}={instruction_word(value)}" for name, value in self._later_env.items()]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from phases.core import events, snapshots
 from phases.core.errors import StartError
 from phases.core.habitat_container import brought_up, own_container
-from phases.core.runners import SHELL, interactively, piped
+from phases.core.runners import SHELL, conversing, interactively, piped
 from phases.core.runtime import visiting
 from phases.core.throwaway import thrown_away
 
@@ -32,15 +32,10 @@ def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> i
     """A shell as USER in WORKDIR; without a terminal it reads what is put in. at: a phase, of whose
     snapshot a throwaway container is made. Returns its exit code.
     """
-    if not terminal.interactive and not terminal.piped:
-        raise StartError(
-            "a shell needs a terminal, or commands from a pipe",
-            where=name,
-            remedy=f"doit exec:{name} -- COMMAND runs one without",
-        )
+    how = conversing(terminal, name, f"doit exec:{name} -- COMMAND runs one without")
     place = thrown_away(project, name, at) if at else visiting(project, name, as_it_is, guest=True)
     with place as visit:
-        return visit.run(SHELL, interactively(terminal) if terminal.interactive else piped(terminal))
+        return visit.run(SHELL, how)
 
 
 def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:

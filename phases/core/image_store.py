@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phases.core import snapshots
+from phases.registry import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +39,33 @@ class ImageStore:
         else:
             self._inventory.add(replace(image, tags=tuple(tags)))
 
+    def keep_failed(self, name: str, phase: Phase, image: str) -> None:
+        """Tag what is left of a phase that failed. One of a habitat is enough, the last."""
+        tag = snapshots.failed_tag(name, phase)
+        before = self._failed(name, PHASES)
+        self._engine.tag(image, tag)
+        if replaced := before.pop(tag, None):
+            self._engine.remove_image(replaced)
+        for other in before:
+            self._engine.untag(other)
+        self._inventory.refresh()
+
+    def withdraw_failed(self, name: str) -> None:
+        """Whatever succeeds has got past what failed, or has changed what that stood on."""
+        tags = self._failed(name, PHASES)
+        for tag in tags:
+            self._engine.untag(tag)
+        if tags:
+            self._inventory.refresh()
+
+    def failed(self, name: str) -> tuple[Phase, Image] | None:
+        """The phase that failed last, and what is kept of it."""
+        found = ((phase, self._inventory.tagged(snapshots.failed_tag(name, phase))) for phase in PHASES)
+        return next(((phase, image) for phase, image in found if image), None)
+
     def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
-        """Take the tags of phases away, the last first, and so the images that nothing uses.
+        """Take the tags of phases away, the last first, and so the images that nothing uses; what is kept
+        of those that failed goes as well.
 
         Returns how many images had one.
         """
@@ -59,6 +85,12 @@ class ImageStore:
         tags = [snapshots.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
             tags.insert(0, snapshots.final_tag(name))
+        known = {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
+        return self._failed(name, phases) | known
+
+    def _failed(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
+        """Tag to image id, of what is kept of phases that failed."""
+        tags = [snapshots.failed_tag(name, phase) for phase in phases]
         return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
     def has_untagged(self, name: str) -> bool:

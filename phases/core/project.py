@@ -351,6 +351,7 @@ class Project:
             known_files=self._known_files,
             maker=self.maker,
             parking=self._parkings[habitat.name],
+            keep=partial(self.store.keep_failed, habitat.name, phase),
         )
 
     def scratch_name(self, purpose: str, name: str) -> str:
@@ -381,11 +382,7 @@ class Project:
             phases = habitat_phases(habitat)
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                snapshots.LABEL_NAME: habitat.name,
-                snapshots.LABEL_PHASE: phase.NAME,
-                snapshots.LABEL_PARENT: parent,
-                snapshots.LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-                snapshots.LABEL_SECONDS: f"{seconds:.3f}",
+                **snapshots.labels(habitat.name, phase, parent, seconds),
             }
 
         return labels
@@ -398,6 +395,7 @@ class Project:
         later = self.from_on(name, phase)[1:]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
+        self.store.withdraw_failed(name)
         self.store.withdraw(name, later)
         if image:
             self.store.publish(name, phase, image)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from phases.core.errors import StartError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
@@ -98,6 +99,17 @@ def piped(terminal: Terminal) -> Runner:
             process.close()
 
     return run
+
+
+def conversing(terminal: Terminal, name: str, otherwise: str) -> Runner:
+    """For a shell, which reads what it is to do. Raises StartError where there is nothing to read,
+    with what to do `otherwise`.
+    """
+    if terminal.interactive:
+        return interactively(terminal)
+    if terminal.piped:
+        return piped(terminal)
+    raise StartError("a shell needs a terminal, or commands from a pipe", where=name, remedy=otherwise)
 
 
 class Masked:

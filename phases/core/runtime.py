@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -17,7 +17,7 @@ from phases.core.runners import SHELL, interactively, streamed
 from phases.core.secrets import deliver, variables, withdraw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phases.core.engine import Container
     from phases.core.locks import Presence
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 @dataclass
 class Visit:
-    """Somebody in a running habitat. user, workdir: of the commands; own: how many of them may still run
-    in it.
+    """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
+    image's environment and the secrets; own: how many of them may still run in it.
     """
 
     project: Project
@@ -41,6 +41,7 @@ class Visit:
     workdir: str
     presence: Presence | None = None
     own: int = 0
+    more_env: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
@@ -58,7 +59,7 @@ class Visit:
     @property
     def env(self) -> dict[str, str]:
         """What a command finds in its environment, beside the image's."""
-        return variables(self.secrets)
+        return {**self.more_env, **variables(self.secrets)}
 
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""

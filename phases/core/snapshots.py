@@ -9,6 +9,7 @@ leave no snapshot: their verdict is carried by the stamp, and by final's labels 
 from __future__ import annotations
 
 import threading
+import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -49,6 +50,17 @@ def snapshot_tag(habitat: str, phase: Phase) -> str:
 def failed_tag(habitat: str, phase: Phase) -> str:
     """Of the container of a phase that failed, as it was then."""
     return f"{snapshot_tag(habitat, phase)}-failed"
+
+
+def labels(habitat: str, phase: Phase, parent: str, seconds: float) -> dict[str, str]:
+    """Of an image that a phase makes of `parent`; the hashes of a snapshot come to them."""
+    return {
+        LABEL_NAME: habitat,
+        LABEL_PHASE: phase.NAME,
+        LABEL_PARENT: parent,
+        LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        LABEL_SECONDS: f"{seconds:.3f}",
+    }
 
 
 def final_tag(habitat: str) -> str:

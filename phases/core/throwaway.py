@@ -1,4 +1,4 @@
-"""A container of any snapshot of a habitat, to look around in; nothing of it stays."""
+"""A container of any image of a habitat, to look around in; nothing of it stays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phases.core import events, snapshots
 from phases.core.accounts import Accounts
 from phases.core.build_container import IDLE
-from phases.core.engine import Tmpfs
+from phases.core.engine import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.habitat_container import confinement
 from phases.core.project import binds_of
@@ -21,10 +21,9 @@ from phases.protocol import SECRETS_FOLDER
 from phases.registry import last_snapshot, mounts_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from phases.core.engine import Container, Image
-    from phases.core.model import Habitat
+    from phases.core.engine import Bind, Confinement, Container, Image
     from phases.core.project import Project
     from phases.protocol import Phase
 
@@ -37,22 +36,49 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     habitat = project.habitat(name)
     phase = _phase(project, name, phase_name)
     image = _snapshot(project, name, phase)
-    _sweep(project, name)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
+    binds = binds_of(habitat) if mounts_volumes(phase) else ()
+    with passing(project, name, image.id, phase.NAME, binds, confinement(habitat)) as container:
+        project.engine.start(container.id)
+        users = accounts(project, container)
+        user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
+        deliver(project.engine, container.id, secrets, user)
+        yield Visit(project, habitat, container, secrets, user, workdir)
+
+
+@contextmanager
+def passing(
+    project: Project,
+    name: str,
+    image: str,
+    called: str,
+    binds: Sequence[Bind],
+    confinement: Confinement = UNCONFINED,
+) -> Iterator[Container]:
+    """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
+    is to show beside the habitat's name.
+    """
+    _sweep(project, name)
 
     def make() -> Container:
-        container = _create(project, habitat, image, phase)
+        made = project.engine.create(
+            image,
+            f"{_prefix(project, name)}{os.getpid()}",
+            IDLE,
+            mounts=(*binds, Tmpfs(SECRETS_FOLDER)),
+            hostname=f"{name[:40]}-{called}",
+            confinement=confinement,
+        )
+        container = project.engine.container(made)
+        assert container, "a container just made is there"
         project.open_ends[name] = lambda: project.engine.remove(container.id)
         return container
 
     container = project.maker.make(make)
     try:
-        project.engine.start(container.id)
-        user, workdir = _who(project, habitat, container), _where(project, habitat, container)
-        deliver(project.engine, container.id, secrets, user)
-        yield Visit(project, habitat, container, secrets, user, workdir)
+        yield container
     except EngineError as error:
-        raise _removed(project, habitat, container) or error from error
+        raise _removed(project, name, container) or error from error
     finally:
         if remove := project.open_ends.pop(name, None):
             remove()
@@ -81,20 +107,6 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     return image
 
 
-def _create(project: Project, habitat: Habitat, image: Image, phase: Phase) -> Container:
-    made = project.engine.create(
-        image.id,
-        f"{_prefix(project, habitat.name)}{os.getpid()}",
-        IDLE,
-        mounts=(*(binds_of(habitat) if mounts_volumes(phase) else ()), Tmpfs(SECRETS_FOLDER)),
-        hostname=f"{habitat.name[:40]}-{phase.NAME}",
-        confinement=confinement(habitat),
-    )
-    container = project.engine.container(made)
-    assert container, "a container just made is there"
-    return container
-
-
 def _prefix(project: Project, name: str) -> str:
     return project.scratch_name("shell", name)
 
@@ -107,18 +119,18 @@ def _sweep(project: Project, name: str) -> None:
             project.engine.remove(container.id)
 
 
-def _who(project: Project, habitat: Habitat, container: Container) -> str:
-    users = Accounts(lambda path: project.engine.get(container.id, path) or b"")
-    return habitat.user if habitat.user in users else "root"
+def accounts(project: Project, container: Container) -> Accounts:
+    return Accounts(lambda path: project.engine.get(container.id, path) or b"")
 
 
-def _where(project: Project, habitat: Habitat, container: Container) -> str:
-    found = project.engine.stat(container.id, habitat.workdir)
-    return habitat.workdir if found and (found.is_dir or found.link) else "/"
+def where(project: Project, container: Container, folder: str) -> str:
+    """`folder`, or one that there is."""
+    found = project.engine.stat(container.id, folder)
+    return folder if found and (found.is_dir or found.link) else "/"
 
 
-def _removed(project: Project, habitat: Habitat, container: Container) -> HabitatError | None:
+def _removed(project: Project, name: str, container: Container) -> HabitatError | None:
     with contextlib.suppress(EngineError):
         if project.engine.container(container.id) is None:
-            return StartError("its container was removed", where=habitat.name, remedy="do the same again")
+            return StartError("its container was removed", where=name, remedy="do the same again")
     return None

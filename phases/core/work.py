@@ -60,7 +60,8 @@ class Log:
 class Work:
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
     commands may read; known_files: image id to what was read of its files by path, to be used and added
-    to; maker: makes its container; parking: where that of the phase before may be; remover: takes it away.
+    to; maker: makes its container; parking: where that of the phase before may be; remover: takes it away;
+    keep: takes the image of what is left when it fails.
     """
 
     habitat: Habitat
@@ -75,6 +76,7 @@ class Work:
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     maker: Maker = field(default_factory=Maker)
     parking: Parking = field(default_factory=Parking)
+    keep: Callable[[str], None] | None = None
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

@@ -170,6 +170,15 @@ def test_a_glance_sees_the_same_images(engine: docker_engine.DockerEngine, busyb
         lab.clear()
 
 
+def test_a_label_holds_any_sign_and_thirty_thousand_of_them(lab: Lab) -> None:
+    """Quoted as an instruction wants it."""
+    value = "a \"b\" 'c' $HOME ${x} \\n \\" + "\\" * 30_000
+    quoted = "".join(f"\\{sign}" if sign in '\\$"' else sign for sign in value)
+    made = lab.image("one", f'LABEL habtest.signs="{quoted}"')
+    (found,) = [image for image in lab.engine.images() if image.id == made]
+    assert found.labels["habtest.signs"] == value
+
+
 def test_the_config_of_an_absent_image_is_none(lab: Lab) -> None:
     assert lab.engine.image_config(lab.tag("absent")) is None
     assert lab.engine.image_config("sha256:" + "0" * 64) is None

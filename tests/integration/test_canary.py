@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from conftest import DEBIAN, Project, Running, build_containers, clear, docker, fresh_name, snapshots, untagged
+from conftest import DEBIAN, Project, Running, build_containers, clear, docker, failed, fresh_name, snapshots, untagged
 
 from phases.core.build_container import IDLE
 from phases.core.engine import Bind, Tmpfs
@@ -90,7 +90,7 @@ class Nest:
         files = [path for path in self.project.root.rglob("*") if path.is_file() and path not in self.own]
         found += [str(path) for path in files if not clean(path.read_bytes())]
         containers = docker("container", "ls", "-aq", "--filter", f"label=habitat.name={self.name}").split()
-        images = sorted({*snapshots(self.name).values(), *untagged(self.name)})
+        images = sorted({*snapshots(self.name).values(), *failed(self.name).values(), *untagged(self.name)})
         told = {f"container {c}": docker("container", "inspect", c) + docker("logs", c) for c in containers}
         told |= {f"image {i}": docker("image", "inspect", i) + docker("history", "--no-trunc", i) for i in images}
         found += [what for what, text in told.items() if not clean(text.encode())]
@@ -198,6 +198,7 @@ def test_after_a_failure_the_canary_is_nowhere(
         done = nest.doit(f"start:{nest.name}")
         assert done.code != 0
         assert "***" in done
+        assert list(failed(nest.name)) == ["7-setup-failed"]
         layers, others, found = nest.hits(done.out)
         assert found == []
         assert build_containers(nest.name) == []

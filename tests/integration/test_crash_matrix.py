@@ -23,6 +23,7 @@ from conftest import (
     build_containers,
     clear,
     docker,
+    failed,
     fresh_name,
     snapshots,
     untagged,
@@ -82,6 +83,7 @@ class Subject:
         self.first = "dockerfile" if dockerfile else "base"
         self.phases = [name for name in NAMES if dockerfile or name != "dockerfile"]
         self.values = dict.fromkeys(self.phases, "w0")
+        self.failing = ""  # the phase whose script fails
         self.done = ""  # the last phase that is up to date
         self._words = (f"w{number}" for number in itertools.count(1))
         upstream = str(root / "upstream")
@@ -122,7 +124,8 @@ class Subject:
 
     def _script(self, phase: str, place: str) -> str:
         value = self.values[phase]
-        return f"#!/bin/sh\necho {value}; echo {value} >{place}; sleep 0.2; echo complete >>{place}\n"
+        end = "exit 9\n" if phase == self.failing else ""
+        return f"#!/bin/sh\necho {value}; echo {value} >{place}; sleep 0.2; echo complete >>{place}\n{end}"
 
     def _config(self) -> dict[str, Any]:
         value = self.values
@@ -272,6 +275,30 @@ def test_a_killed_run_costs_no_more_than_what_it_had_not_finished(
         subject.assert_marks_are_whole(phase)
     subject.done = goal
     MATRIX[phase, point] = f"{len(recovered.ran)}"
+
+
+@pytest.mark.parametrize(
+    ("point", "kept"), [("before the commit", []), ("committed", []), ("tagged", ["7-setup-failed"])]
+)
+def test_a_run_killed_while_it_keeps_what_failed_costs_the_next_one_nothing(
+    subjects: dict[bool, Subject], point: str, kept: list[str]
+) -> None:
+    subject = subjects[True]
+    subject.bring_up("setup")
+    subject.failing = "setup"
+    subject.turn("setup")
+    killed = subject.run("setup", crash=f"setup:{point}")
+    assert killed.code == -9, killed.out
+    assert list(failed(subject.name)) == kept
+    subject.failing = ""
+    subject.write()
+    recovered = subject.run("setup")
+    assert recovered.code == 0, recovered.out
+    assert recovered.ran == ["setup"], recovered.out
+    assert failed(subject.name) == {}
+    subject.assert_nothing_is_left(recovered)
+    subject.assert_snapshots_tell_the_truth("setup")
+    subject.done = "setup"
 
 
 def test_a_run_killed_while_the_engines_api_builds_leaves_nothing_either(subjects: dict[bool, Subject]) -> None:

@@ -103,7 +103,11 @@ class Plant:
             "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{self.name}"
         ).splitlines()
         found = dict(row.split() for row in rows)
-        return {tag.partition("-")[2]: image for tag, image in found.items() if tag[0].isdigit()}
+        return {
+            tag.partition("-")[2]: image
+            for tag, image in found.items()
+            if tag[0].isdigit() and not tag.endswith("-failed")
+        }
 
     def labels(self, image: str) -> dict[str, str]:
         labels: dict[str, str] = json.loads(
@@ -438,7 +442,9 @@ def test_a_build_container_that_ends_in_a_command_is_told(plant: Plant, how: tup
         f"❌ setup:{plant.name}: habitats/{plant.name}/config.yaml:8: "
         "the build container was stopped or removed while setup command 1 of 1 ran: "
         f"run the same again, unless the command itself did that; log: .stamps/{plant.name}/7-setup.log"
+        + (f"; doit debug:{plant.name} opens a shell there" if how == ("kill",) else "")
     )
+    assert "⚠" not in done
     gate.unlink()
     check_recovers(plant, "setup")
 

@@ -7,8 +7,10 @@ import base64
 import http.server
 import os
 import shlex
+import shutil
 import ssl
 import subprocess
+import sys
 import tarfile
 import threading
 from asyncio.subprocess import PIPE
@@ -363,6 +365,26 @@ def test_a_host_that_nobody_knows_is_not_spoken_to(
     done = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
     assert done.code != 0
     assert "Host key verification failed" in done
+
+
+@pytest.mark.usefixtures("no_agent")
+def test_where_a_clone_failed_a_shell_has_the_agent_as_the_build_had(
+    project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
+) -> None:
+    (keys / "known_late").write_text("")
+    by_ssh(project, name, git_image, ssh_url, keys / "known_late")
+    assert project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent}).code == 1
+    shutil.copy(keys / "known_host", keys / "known_late")
+    done = subprocess.run(
+        (sys.executable, "-m", "doit", f"debug:{name}"),
+        cwd=project.root,
+        env={**os.environ, "SSH_AUTH_SOCK": agent},
+        input=b"again && cat /workspace/project/README; test -S $SSH_AUTH_SOCK && echo lent\n",
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == b"private\nlent\n", done.stderr.decode()
 
 
 @pytest.mark.usefixtures("no_agent")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, build_containers, clear, docker, fresh_name, untagged, wait_until
+from conftest import Project, Running, build_containers, clear, docker, failed, fresh_name, untagged, wait_until
 from crashing import CLOSING, DODO, MARK
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Street:
     def assert_nothing_is_left(self) -> None:
         for name in self.names:
             assert build_containers(name) == []
+            assert failed(name) == {}
             assert f"habitat-{name}:0-dockerfile-build" not in docker(
                 "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
             )

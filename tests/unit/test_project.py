@@ -175,7 +175,9 @@ def test_a_failed_phase_keeps_what_was_built(tmp_path: Path) -> None:
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("exit 3"))
     with pytest.raises(CommandFailed):
         site.build()
-    assert site.engine.tags() == before, "the old snapshots are valid for the old config"
+    tags = site.engine.tags()
+    del tags["habitat-demo:7-setup-failed"]
+    assert tags == before, "the old snapshots are valid for the old config"
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
     assert site.build() == []
 

@@ -1,0 +1,22 @@
+"""`doit debug:NAME`: a shell where the last phase failed, in a container that is thrown away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from phases.core import debugging
+from phases.ui.terminal import LocalTerminal
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "debug"
+DESCRIPTION = "Open a shell where the last phase failed, to find out why"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = ()
+WORDS = False
+PIPES = True
+
+
+def run(project: Project, name: str) -> int:
+    return debugging.debug(project, name, LocalTerminal())

@@ -1,0 +1,144 @@
+"""`doit debug`: what is kept of a phase that failed, and a shell in it."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import DEBIAN, Project, clear, docker, failed, fresh_name, snapshots, untagged
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+#: Signs that every step from config.yaml to the shell in the container could take for something.
+SCRIPT = r"""echo "it's" '$HOME' "$(id -un)" \\ \$ `pwd`
+echo half >~/half
+cat /run/secrets/T /data/note
+[ -e ~/mended ]
+echo whole"""
+SAID = "it's $HOME ada \\ $ /work"
+
+CONFIG = """
+    base_image: {base}
+    env: [USER=ada, WORKDIR=/work, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=, COLOUR=red]
+    volumes: [{{source: data, dest: /data}}]
+    secrets: [{{name: T, command: echo s3cret-word, phases: [setup], variable: T}}]
+    setup:
+      user:
+        - |
+{script}
+    entry: {{network: none}}
+"""
+
+
+class Wreck:
+    """A project with a habitat whose setup fails."""
+
+    def __init__(self, project: Project, base: str) -> None:
+        self.project = project
+        self.base = base
+        self.name = fresh_name()
+        project.write(f"habitats/{self.name}/data/note", "from the volume\n")
+        self.write(SCRIPT)
+
+    def write(self, script: str) -> None:
+        lines = "\n".join(f"            {line}" for line in script.splitlines())
+        self.project.habitat(self.name, CONFIG.format(base=self.base, script=lines))
+
+    def debug(self, put: bytes) -> tuple[int, str, str]:
+        """Exit code and the two outputs of a `doit debug` that is put something in."""
+        argv = (sys.executable, "-m", "doit", f"debug:{self.name}")
+        done = subprocess.run(argv, cwd=self.project.root, input=put, capture_output=True, timeout=60, check=False)
+        return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+    def containers(self) -> list[str]:
+        return docker("container", "ls", "--all", "--quiet", "--filter", f"label=habitat.name={self.name}").split()
+
+
+@pytest.fixture(scope="module")
+def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wreck]:
+    wreck = Wreck(Project(tmp_path_factory.mktemp("wreck")), busybox)
+    done = wreck.project.doit(f"setup:{wreck.name}")
+    assert done.code == 1, done.out
+    assert done.out.splitlines()[-1].endswith(f"; doit debug:{wreck.name} opens a shell there")
+    yield wreck
+    clear(engine, wreck.name)
+
+
+def test_the_failed_command_runs_again_as_it_did_in_the_build(wreck: Wreck) -> None:
+    assert list(failed(wreck.name)) == ["7-setup-failed"]
+    script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
+    code, out, err = wreck.debug(script)
+    ran = [SAID, "***from the volume"]
+    assert (code, out.splitlines()) == (
+        5,
+        ["ada", "/work", "half", "red ***", *ran, "code 1", *ran, "whole"],
+    )
+    first, *told = err.splitlines()
+    assert first.startswith("── setup failed at ")
+    place = f"habitats/{wreck.name}/config.yaml:"
+    assert f": {place}" in first
+    assert told == [
+        "setup command 1 of 1 ended with exit code 1",
+        *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
+        f"── it said last (.stamps/{wreck.name}/7-setup.log)",
+        *[f"    {line}" for line in ran],
+        "── a shell there, as ada in /work",
+        f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",
+        f"    {'exit':<{len(wreck.name) + 11}}  leaves, and throws away what was changed in there",
+        f"    doit start:{wreck.name}  goes on with the build, once that is mended",
+    ]
+    assert wreck.containers() == []
+
+
+def test_nothing_of_an_earlier_shell_is_in_the_next_and_one_that_is_ended_leaves_nothing(wreck: Wreck) -> None:
+    with Terminal(wreck.project, f"debug:{wreck.name}") as terminal:
+        terminal.wait_for("/work $ ")
+        terminal.type("ls ~/mended; again; echo then $?\r")
+        terminal.wait_for("then 1\n")
+        assert "mended: No such file" in terminal.shown
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 128 + signal.SIGTERM
+        assert terminal.now == terminal.before
+    assert wreck.containers() == []
+    assert list(failed(wreck.name)) == ["7-setup-failed"]
+
+
+def test_it_is_no_snapshot_and_goes_with_the_next_success(wreck: Wreck) -> None:
+    assert "7-setup" not in snapshots(wreck.name)
+    again = wreck.project.doit(f"setup:{wreck.name}")
+    assert (again.code, again.ran) == (1, [])
+    assert list(failed(wreck.name)) == ["7-setup-failed"]
+    wreck.write("echo mended")
+    done = wreck.project.doit(f"setup:{wreck.name}")
+    assert (done.code, done.ran) == (0, ["setup"]), done.out
+    assert failed(wreck.name) == {}
+    assert untagged(wreck.name) == []
+    told = f"❌ {wreck.name}: nothing is kept of a phase that failed: doit start:{wreck.name} builds it, "
+    code, out, err = wreck.debug(b"")
+    assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE looks around in what is built\n")
+
+
+def test_a_test_that_failed_is_entered_too_with_bash_where_there_is_one(project: Project, name: str) -> None:
+    project.habitat(name, f"base_image: {DEBIAN}\nenv: [USER=ada]\ntests: [tests/builds.sh]\n")
+    project.write(f"habitats/{name}/tests/builds.sh", '#!/bin/sh\necho "no $0"; exit 4\n', 0o755)
+    assert project.doit(f"test:{name}").code == 1
+    assert list(failed(name)) == ["11-test-failed"]
+    with Terminal(project, f"debug:{name}") as terminal:
+        terminal.wait_for(f"{name}-test-failed")  # as its prompt shows
+        assert "test tests/builds.sh ended with exit code 4\n" in terminal.shown
+        terminal.type("again; echo bash $? ${BASH_VERSION:+so}; exit 0\r")
+        assert terminal.end() == 0, terminal.shown
+        assert "bash 4 so\n" in terminal.shown
+        assert terminal.shown.count("tests/builds.sh\n") == 2
+    cleaned = project.doit("clean", f"test:{name}")
+    assert cleaned.out == f"{name}: removed 1 image, from test on\n"
+    assert failed(name) == {}

@@ -1,0 +1,430 @@
+"""What is kept of a phase that failed, and `debug` in it, on the fake engine."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import FakeTerminal, Site, write
+
+from phases.core import cleaning, debugging, failures, snapshots
+from phases.core.errors import (
+    Conflict,
+    EngineError,
+    EngineUnreachable,
+    HabitatError,
+    NotFound,
+    SecretError,
+    StartError,
+    StateError,
+)
+from phases.core.events import Line
+from phases.core.failures import Failure
+from phases.core.runners import SHELL
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+FAILING = "base_image: base:1\nsetup: {root: ['echo one; exit 3']}\n"
+TAG = "habitat-demo:7-setup-failed"
+
+
+def failing(root: Path, text: str = FAILING, until: str = "final") -> tuple[Site, HabitatError]:
+    site = Site(root, text)
+    return site, fails(site, until)
+
+
+def fails(site: Site, until: str = "final") -> HabitatError:
+    with pytest.raises(HabitatError) as caught:
+        site.build(until)
+    return caught.value
+
+
+def config(site: Site, text: str) -> None:
+    write(site.root, "habitats/demo/config.yaml", text)
+
+
+def kept(site: Site) -> list[str]:
+    return [tag for tag in site.engine.tags() if tag.endswith("-failed")]
+
+
+def labels(site: Site, tag: str = TAG) -> dict[str, str]:
+    return site.engine._image(tag).labels
+
+
+def told(site: Site, tag: str = TAG) -> Failure:
+    found = failures.told_by(labels(site, tag))
+    assert found
+    return found
+
+
+def debug(site: Site, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
+    terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
+    return debugging.debug(site.run_anew(), "demo", terminal)
+
+
+def said(site: Site) -> list[str]:
+    return [event.text for event in site.seen if isinstance(event, Line)]
+
+
+def command(site: Site) -> Command:
+    """The shell's."""
+    return site.engine.commands[-1]
+
+
+# What is kept
+
+
+def test_a_failed_phase_is_kept_as_it_was_and_its_message_says_how_to_enter_it(tmp_path: Path) -> None:
+    site, error = failing(tmp_path, "base_image: base:1\nsetup: {root: ['echo x >/half; exit 3']}\n")
+    assert site.engine.files(TAG).find("/half")
+    assert str(error) == (
+        "habitats/demo/config.yaml:2: setup command 1 of 1 ended with exit code 3: mend it and run the same again; "
+        "log: .stamps/demo/7-setup.log; doit debug:demo opens a shell there"
+    )
+    assert site.engine.containers() == []
+
+
+def test_its_labels_say_what_it_is_and_what_failed(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    found = labels(site)
+    assert {key: found[key] for key in found if key in ("habitat.name", "habitat.phase", "habitat.result")} == {
+        "habitat.name": "demo",
+        "habitat.phase": "setup",
+        "habitat.result": "fail",
+    }
+    assert found["habitat.parent"] == site.engine.tags()["habitat-demo:6-files"]
+    assert "setup.hash" not in found, "or it could be taken for a snapshot"
+    failure = told(site)
+    assert (failure.user, failure.workdir, failure.code) == ("root", "/workspace", 3)
+    assert (failure.script, failure.args) == ("echo one; exit 3", [])
+    assert (failure.where, failure.what) == ("habitats/demo/config.yaml:2", "setup command 1 of 1")
+
+
+def test_it_is_never_a_snapshot_also_under_a_snapshots_tag(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    site.engine.tag(TAG, "habitat-demo:7-setup")
+    assert "setup" in site.run_anew().assess("demo").stale
+
+
+@pytest.mark.parametrize(
+    ("text", "tag"),
+    [
+        ("verify-fs: {required_files: [/nowhere]}", "10-verify-failed"),
+        ("tests: [tests/t.sh]", "11-test-failed"),
+        ("setup: {root: [sleep 5]}\ntimeouts: {setup: 1s}", "7-setup-failed"),
+        ("setup: [{run_as: nobody-here, commands: [x]}]", "7-setup-failed"),
+    ],
+)
+def test_whatever_a_phase_fails_of_it_is_kept(tmp_path: Path, text: str, tag: str) -> None:
+    write(tmp_path, "habitats/demo/tests/t.sh")
+    site, error = failing(tmp_path, f"base_image: base:1\n{text}\n")
+    assert kept(site) == [f"habitat-demo:{tag}"]
+    assert error.remedy.endswith("doit debug:demo opens a shell there")
+    assert debug(site, interactive=True) == 0
+
+
+def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.build("habitat")
+    site.engine.failures["put"] = EngineError("copying into /: no")
+    assert str(fails(site)) == (
+        "demo: files: copying into /: no: run the same again; log: .stamps/demo/6-files.log; "
+        "doit debug:demo opens a shell there"
+    )
+    assert kept(site) == ["habitat-demo:6-files-failed"]
+
+
+@pytest.mark.parametrize(
+    "error", [StateError("our disk is full"), SecretError("no keys"), NotFound("gone"), Conflict("going")]
+)
+def test_of_what_no_shell_in_there_helps_against_nothing_is_kept(tmp_path: Path, error: HabitatError) -> None:
+    site = Site(tmp_path, FAILING)
+    site.build("files")
+    site.engine.failures["commit" if isinstance(error, EngineError) else "execute"] = error
+    assert "debug" not in str(fails(site))
+    assert (kept(site), site.notices()) == ([], [])
+
+
+def test_where_there_can_be_no_container_there_is_nothing_to_keep(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.build("habitat")
+    site.engine.failures["create"] = EngineError("no")
+    assert "debug" not in str(fails(site))
+    assert (kept(site), site.notices()) == ([], [])
+
+
+def test_where_there_was_no_container_nothing_is_said_of_one(tmp_path: Path) -> None:
+    site, error = failing(tmp_path, "base_image: absent:1\n")
+    assert kept(site) == []
+    assert "debug" not in str(error)
+
+
+def test_one_of_a_habitat_is_kept_the_last(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
+    config(site, FAILING)
+    fails(site)
+    assert kept(site) == [TAG]
+    first = site.engine.tags()[TAG]
+    config(site, FAILING.replace("one", "two"))
+    fails(site)
+    assert kept(site) == [TAG]
+    assert told(site).script == "echo two; exit 3"
+    assert site.engine.image_config(first) is None
+
+
+def test_the_next_phase_that_succeeds_takes_it_away_with_all_it_rested_on(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    config(site, "base_image: base:1\n")
+    assert site.build()[0] == "setup"
+    assert kept(site) == []
+    assert all(image.tags for image in site.engine.images())
+
+
+@pytest.mark.parametrize(("first", "goes"), [("files", True), ("setup", True), ("repos", False)])
+def test_cleaning_from_its_phase_or_an_earlier_one_takes_it(tmp_path: Path, first: str, goes: bool) -> None:
+    site, _ = failing(tmp_path)
+    project = site.run_anew()
+    counted = cleaning.count(project, "demo", named(first))
+    assert cleaning.clean_from(project, "demo", named(first)) == counted
+    assert (kept(site) == []) is goes
+
+
+def test_cleaning_all_takes_it(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    assert cleaning.clean_all(site.run_anew(), "demo") == 7
+    assert site.engine.tags() == {"base:1": site.base}
+
+
+def test_what_a_killed_run_had_not_tagged_yet_is_swept(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    image = site.engine._tags.pop(TAG)
+    fails(site)
+    assert site.engine.image_config(image) is None
+
+
+@pytest.mark.parametrize("method", ["commit", "tag"])
+def test_where_it_cannot_be_kept_the_first_error_is_told(tmp_path: Path, method: str) -> None:
+    site = Site(tmp_path, FAILING)
+    site.build("files")
+    site.engine.failures[method] = EngineError("no space left on device")
+    error = fails(site)
+    assert "ended with exit code 3" in str(error)
+    assert "debug" not in str(error)
+    assert site.notices() == ["what is left of setup could not be kept: no space left on device"]
+    assert site.engine.containers() == []
+
+
+def test_an_engine_that_is_gone_is_not_asked_to_keep_anything(tmp_path: Path) -> None:
+    site = Site(tmp_path, FAILING)
+    site.build("files")
+    commits = site.engine.called("commit")
+    site.engine.failures["execute"] = EngineUnreachable("gone")
+    fails(site)
+    assert site.engine.called("commit") == commits
+    assert site.notices() == []
+
+
+def test_a_run_that_is_told_to_stop_keeps_nothing_of_what_that_made_fail(tmp_path: Path) -> None:
+    site = Site(tmp_path, FAILING)
+    site.build("files")
+    project = site.run_anew()
+
+    def stop(_: Command) -> tuple[int, str]:
+        project.maker.close()
+        raise NotFound("its container was removed")
+
+    site.engine.on_execute = stop
+    with pytest.raises(HabitatError):
+        project.build("demo", named("setup"))
+    project.close()
+    assert kept(site) == []
+    assert site.notices() == []
+
+
+# What its labels hold
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["echo \"it's\" '$HOME' $(id) \\ \\n `x`\n# é 🙂 \x00\x1b[2J\n", "x" * 200_000, "é" * 60_000, '"' * 31_000, ""],
+    ids=["signs", "long", "wide", "quotes", "empty"],
+)
+def test_what_failed_is_told_byte_for_byte(script: str) -> None:
+    failure = Failure("m", "w", 1.5, "u", "/", "what", {"A": "$B"}, script, ["1", ""], 7)
+    written = failure.labels()
+    assert max(map(len, written.values())) <= 30_000
+    assert failures.told_by(written) == failure
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}'])
+def test_labels_of_another_program_tell_of_nothing(text: str) -> None:
+    assert failures.told_by({f"{failures.LABEL_FAILURE}.0": text}) is None
+    assert failures.told_by({}) is None
+
+
+# debug
+
+
+def test_the_shell_is_where_the_command_failed(tmp_path: Path) -> None:
+    site, _ = failing(
+        tmp_path,
+        "base_image: base:1\nenv: [HOME=/h]\nsetup: [{run_as: agent, commands: ['exit 3']}]\nentry: {network: none}\n",
+    )
+    assert debug(site, b"exit 9\n", interactive=True) == 9
+    found = command(site)
+    assert (found.argv, found.user, found.workdir) == (SHELL, "agent", "/workspace")
+    assert found.container.image == site.engine.tags()[TAG]
+    assert found.container.confinement.network, "as in a build"
+    assert found.container.confinement.privileges
+    assert site.engine.containers() == []
+
+
+def test_without_a_terminal_it_reads_what_is_put_in(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    debug(site, b"echo hello\n")
+    assert command(site).stdin == b"echo hello\n"
+
+
+def test_again_is_the_command_as_the_build_ran_it(tmp_path: Path) -> None:
+    script = "echo \"it's\" '$HOME'\nexit 3\n"
+    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
+    seen: list[str] = []
+
+    def look(command: Command) -> tuple[int, str] | None:
+        if command.argv == SHELL:
+            node = command.container.files.find(f"{command.env['PATH'].split(':')[0]}/{debugging.AGAIN}")
+            assert node
+            assert node.mode == 0o755
+            seen.append(node.content.decode())
+        return None
+
+    site.engine.on_execute = look
+    debug(site)
+    (text,) = seen
+    words = shlex.split(text, comments=True)
+    assert words == ["cd", "/workspace", "&&", "exec", "/bin/sh", "-e", "-c", "--", script, "sh"]
+    assert command(site).env["PATH"].endswith(":/bin")
+
+
+def test_volumes_and_secrets_are_there_as_in_the_build(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/data/note")
+    text = (
+        FAILING + "volumes: [{source: data, dest: /data}]\n"
+        "secrets: [{name: T, command: echo s3cret-word, phases: [setup], variable: T},"
+        " {name: U, command: echo other-word, start: true}]\n"
+    )
+    site, _ = failing(tmp_path, text)
+    assert "s3cret" not in str(labels(site))
+    debug(site)
+    found = command(site)
+    assert [bind.dest for bind in found.container.binds] == ["/data"]
+    assert found.container.memory == {"/run/secrets/T": ("root", b"s3cret-word")}
+    assert found.env["T"] == "s3cret-word"
+
+
+def test_it_tells_first_what_failed_what_it_said_and_how_to_go_on(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    debug(site)
+    first, *rest = said(site)
+    assert first.startswith("── setup failed at 20")
+    assert first.endswith(": habitats/demo/config.yaml:2")
+    assert rest == [
+        "setup command 1 of 1 ended with exit code 3",
+        "    $ echo one; exit 3",
+        "── it said last (.stamps/demo/7-setup.log)",
+        "    one",
+        "── a shell there, as root in /workspace",
+        "    again            runs the failed command again",
+        "    exit             leaves, and throws away what was changed in there",
+        "    doit start:demo  goes on with the build, once that is mended",
+    ]
+
+
+def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_path: Path) -> None:
+    lines = "".join(f"echo line {number}\n" for number in range(30))
+    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
+    debug(site)
+    shown = said(site)
+    assert "    > echo line 11" in shown
+    assert "    … and 19 lines more" in shown
+    assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
+    (tmp_path / ".stamps/demo/7-setup.log").unlink()
+    debug(site)
+    assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
+
+
+def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
+    debug(site)
+    assert said(site)[1:] == [
+        "1 required path is missing: /nowhere",
+        "── a shell there, as agent in /workspace",
+        "    exit             leaves, and throws away what was changed in there",
+        "    doit start:demo  goes on with the build, once that is mended",
+    ]
+
+
+def test_who_is_not_there_is_root(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
+    debug(site)
+    assert command(site).user == "root"
+    assert "    there is no user 'bob' in it" in said(site)
+
+
+def test_what_has_succeeded_since_is_told_to_have(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    site.build()
+    config(site, FAILING)
+    fails(site)
+    config(site, "base_image: base:1\n")
+    debug(site)
+    assert site.notices() == ["setup is up to date by now: this is how it failed before"]
+
+
+def test_where_nothing_failed_that_is_one_line(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    with pytest.raises(StartError) as caught:
+        debug(site)
+    assert str(caught.value) == (
+        "demo: nothing is kept of a phase that failed: doit start:demo builds it, "
+        "doit shell:demo --at PHASE looks around in what is built"
+    )
+
+
+def test_with_nothing_to_read_there_is_no_shell_and_no_container(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    before = site.engine.called("create")
+    with pytest.raises(StartError, match="a shell needs a terminal, or commands from a pipe"):
+        debug(site, piped=False)
+    assert site.engine.called("create") == before
+
+
+@pytest.mark.parametrize("method", ["put", "start", "execute_piped"])
+def test_its_container_goes_whatever_happens(tmp_path: Path, method: str) -> None:
+    site, _ = failing(tmp_path)
+    site.engine.failures[method] = EngineError("no")
+    with pytest.raises(EngineError):
+        debug(site)
+    assert site.engine.containers() == []
+    assert kept(site) == [TAG]
+
+
+def test_what_a_build_withdrew_meanwhile_goes_at_the_end(tmp_path: Path) -> None:
+    site, _ = failing(tmp_path)
+    image = site.engine.tags()[TAG]
+
+    def mend(command: Command) -> None:
+        if command.argv == SHELL:
+            site.engine.untag(TAG)
+            assert site.engine.image_config(image)
+
+    site.engine.on_execute = mend
+    debug(site)
+    assert site.engine.image_config(image) is None
+    assert snapshots.failed_tag("demo", named("setup")) == TAG
