@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from phases.core.masking import Mask
+    from phases.core.port import Port
     from phases.core.secrets import Value
 
     #: Called with one line of output, without its newline.
@@ -47,7 +48,7 @@ class ImageConfig:
 
 @dataclass(frozen=True)
 class Container:
-    """name: without the slash; image: the id it was made from."""
+    """name: without the slash; image: the id it was made from; ports: published now, while it runs."""
 
     id: str
     name: str
@@ -56,6 +57,7 @@ class Container:
     labels: Mapping[str, str] = field(default_factory=dict)
     command: tuple[str, ...] = ()
     binds: tuple[Bind, ...] = ()
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,7 @@ class Engine(Protocol):
     def remove_image(self, image: str) -> bool:
         """Remove an image, unless it has a tag, or something rests on it or uses it: then False."""
 
-    def create(
+    def create(  # noqa: PLR0913 (each is another side of a container)
         self,
         image: str,
         name: str,
@@ -189,10 +191,14 @@ class Engine(Protocol):
         mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
+        ports: Sequence[Port] = (),
     ) -> str:
-        """A container of root's, not started; the image's entrypoint is set aside. Returns its id."""
+        """A container of root's, not started; the image's entrypoint is set aside. ports: to be published
+        while it runs, and no other, whatever the image exposes. Returns its id.
+        """
 
-    def start(self, container: str) -> None: ...
+    def start(self, container: str) -> None:
+        """Raises PortRefused for the first of its ports that the host doesn't give."""
 
     def stop(self, container: str, grace: int = 10) -> None:
         """grace: seconds until it is killed."""

@@ -1,0 +1,140 @@
+"""Waiting until a habitat that came up is ready: its startup_delay first, then until entry.ready succeeds."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from phases.core import events
+from phases.core.engine import LineSplitter
+from phases.core.errors import StartError
+from phases.core.masking import Mask
+
+if TYPE_CHECKING:
+    from phases.core.engine import Piped
+    from phases.core.locks import Presence
+    from phases.core.model import EntryPoint, Ready
+    from phases.core.runtime import Visit
+
+# Seconds between two looks whether the container still runs.
+_GLANCE = 0.2
+
+# Signs of the command that tell a person which it is.
+_SHOWN = 60
+
+# Lines of what a try printed that are told when there is no further one.
+_LINES = 20
+
+# Seconds that a try may take to end once it was killed.
+_SETTLING = 5
+
+
+def wait(visit: Visit, presence: Presence, entry: EntryPoint, *, guest: bool) -> None:
+    """Come back when it is ready; whoever enters one that was found ready doesn't wait. guest: one that
+    runs already has had its startup_delay. Raises StartError, at once when its main process ends.
+    """
+    was_ready = bool(entry.ready) and not visit.brought_up and presence.was_ready
+    delay = 0 if was_ready or (guest and not visit.brought_up) else entry.startup_delay
+    if delay:
+        visit.project.bus.emit(events.Notice(visit.habitat.name, f"giving its init {delay:g}s"))
+    _pause(visit, delay)
+    if entry.ready and not was_ready:
+        _until_ready(visit, entry.ready)
+        presence.note_ready()
+
+
+def _pause(visit: Visit, seconds: float) -> None:
+    """Raises StartError as soon as the container has ended."""
+    until = time.monotonic() + seconds
+    while True:
+        if ended := visit.ended():
+            raise ended
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        time.sleep(min(left, _GLANCE))
+
+
+def _until_ready(visit: Visit, ready: Ready) -> None:
+    name, emit = visit.habitat.name, visit.project.bus.emit
+    waiting = events.Waiting(name, _short(ready.command), ready.timeout)
+    began = time.monotonic()
+    until = began + ready.timeout
+    emit(waiting)
+    try:
+        while True:
+            code, said = _try(visit, ready.command, until)
+            if code == 0:
+                break
+            _pause(visit, max(0, min(ready.interval, until - time.monotonic())))
+            if time.monotonic() >= until:
+                raise _not_ready(visit, ready, code, said)
+            if said:
+                emit(replace(waiting, said=said[-1]))
+    finally:
+        emit(events.Waited(name))
+    emit(events.Notice(name, f"ready after {time.monotonic() - began:.1f}s"))
+
+
+def _short(command: str) -> str:
+    text = " ".join(command.split())
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+
+
+def _try(visit: Visit, command: str, until: float) -> tuple[int | None, list[str]]:
+    """Run the command as entry.command is run. Returns its exit code, None when it had to be ended, and
+    the last lines that it printed, without secrets.
+    """
+    lines: deque[str] = deque(maxlen=_LINES)
+    secrets = [value.data for value in visit.secrets]
+    split = {is_err: LineSplitter(lines.append, Mask(secrets)) for is_err in (False, True)}
+    argv = ("/bin/sh", "-c", "--", command)
+    process = visit.project.engine.execute_piped(
+        visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
+    )
+    visit.own = 1  # if it is cut off here, it still runs in the container
+    try:
+        process.end_input()
+        if _read(process, split, until):
+            code: int | None = process.exit_code()
+            visit.own = 0
+        else:
+            process.send_signal("KILL")
+            code = None
+            visit.own = 0 if _read(process, split, time.monotonic() + _SETTLING) else 1
+    except BaseException:
+        process.send_signal("KILL")
+        raise
+    finally:
+        process.close()
+    for splitter in split.values():
+        splitter.close()
+    return code, list(lines)
+
+
+def _read(process: Piped, split: dict[bool, LineSplitter], until: float) -> bool:
+    """Take what a command prints, until it ends. Returns whether it did in time."""
+    while (left := until - time.monotonic()) > 0:
+        ready, _, _ = select.select([process.fileno()], [], [], left)
+        if ready:
+            chunks = process.read()
+            if chunks is None:
+                return True
+            for data, is_err in chunks:
+                split[is_err].feed(data)
+    return False
+
+
+def _not_ready(visit: Visit, ready: Ready, code: int | None, said: list[str]) -> StartError:
+    """The container is stopped as after any start that fails: what was half ready is not to go on unseen."""
+    last = "the last try had to be ended" if code is None else f"the last try ended with exit code {code}"
+    name = visit.habitat.name
+    return StartError(
+        f"{name} is not ready after {ready.timeout:g}s: {last}",
+        where=ready.origin,
+        remedy=f"see doit logs:{name}, or give ready a longer timeout",
+        output=said,
+    )
