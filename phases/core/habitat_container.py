@@ -135,7 +135,7 @@ def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartErr
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
     else:
         by, remedy = " by a program of the host", "stop that"
-    another = f"or publish another: 0:{error.port.inside} takes one that is free"
+    another = f"or write 0:{error.port.inside} for one that is free"
     return StartError(f"port {address} is taken{by}", where=where, remedy=f"{remedy}, {another}")
 
 

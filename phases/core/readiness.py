@@ -135,6 +135,6 @@ def _not_ready(visit: Visit, ready: Ready, code: int | None, said: list[str]) ->
     return StartError(
         f"{name} is not ready after {ready.timeout:g}s: {last}",
         where=ready.origin,
-        remedy=f"see doit logs:{name}, or give ready a longer timeout",
+        remedy=f"see doit logs:{name}, or raise entry.ready.timeout",
         output=said,
     )
