@@ -674,7 +674,7 @@ def _apply(image: FakeImage, change: str) -> None:
     elif word == "ENV":
         name, _, text = value.partition("=")
         image.config = replace(config, env={**config.env, name: _plain(text)})
-    else:
+    elif word != "EXPOSE":  # which says something to people only
         raise EngineError(f"unknown instruction: {word}")
 
 
