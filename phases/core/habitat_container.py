@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
@@ -135,7 +135,7 @@ def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartErr
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
     else:
         by, remedy = " by a program of the host", "stop that"
-    another = f"or write 0:{error.port.inside} for one that is free"
+    another = f"or write {replace(error.port, host=0).written} for one that is free"
     return StartError(f"port {address} is taken{by}", where=where, remedy=f"{remedy}, {another}")
 
 

@@ -30,6 +30,13 @@ class Port:
         return f"{self.address}:{self.inside}/{self.protocol}"
 
     @property
+    def written(self) -> str:
+        """As a person writes it in a config, where a bracket wants quotes."""
+        place = self.host if self.ip == LOOPBACK else self.address
+        text = f"{place}:{self.inside}" + (f"/{self.protocol}" if self.protocol != "tcp" else "")
+        return f'"{text}"' if text.startswith("[") else text
+
+    @property
     def address(self) -> str:
         return f"[{self.ip}]:{self.host}" if ":" in self.ip else f"{self.ip}:{self.host}"
 

@@ -205,6 +205,14 @@ def test_a_port_that_a_program_has_is_told_and_the_old_container_stays(tmp_path:
     assert site.engine.container("habitat-demo")
 
 
+@pytest.mark.parametrize("text", ['"[::1]:{}:80/udp"', "0.0.0.0:{}:80", "{}:80"])
+def test_the_free_port_that_is_offered_is_one_at_the_same_address(tmp_path: Path, text: str) -> None:
+    site = made(tmp_path, text.format(8080))
+    (port,) = load(tmp_path).entry.ports
+    site.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
+    assert refused(site).endswith(f", or write {text.format(0)} for one that is free")
+
+
 def test_a_port_that_the_host_does_not_give_is_told_with_its_reason(tmp_path: Path) -> None:
     site = made(tmp_path, "10.9.9.9:80:80")
     port = Port(80, "tcp", "10.9.9.9", 80)
