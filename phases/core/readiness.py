@@ -6,7 +6,7 @@ import select
 import time
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core import events
 from phases.core.engine import LineSplitter
@@ -27,6 +27,9 @@ _SHOWN = 60
 
 # Lines of what a try printed that are told when there is no further one.
 _LINES = 20
+
+# Seconds that a try must have had, to be told of as one that hangs.
+_FAIR = 1
 
 # Seconds that a try may take to end once it was killed.
 _SETTLING = 5
@@ -64,16 +67,20 @@ def _until_ready(visit: Visit, ready: Ready) -> None:
     began = time.monotonic()
     until = began + ready.timeout
     emit(waiting)
+    last = None
     try:
         while True:
-            code, said = _try(visit, ready.command, until)
-            if code == 0:
+            left = until - time.monotonic()
+            tried = _try(visit, ready.command, until)
+            if tried.code == 0:
                 break
+            if last is None or tried.code is not None or left >= _FAIR:
+                last = tried
             _pause(visit, max(0, min(ready.interval, until - time.monotonic())))
             if time.monotonic() >= until:
-                raise _not_ready(visit, ready, code, said)
-            if said:
-                emit(replace(waiting, said=said[-1]))
+                raise _not_ready(visit, ready, last)
+            if tried.said:
+                emit(replace(waiting, said=tried.said[-1]))
     finally:
         emit(events.Waited(name))
     emit(events.Notice(name, f"ready after {time.monotonic() - began:.1f}s"))
@@ -84,10 +91,15 @@ def _short(command: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
-def _try(visit: Visit, command: str, until: float) -> tuple[int | None, list[str]]:
-    """Run the command as entry.command is run. Returns its exit code, None when it had to be ended, and
-    the last lines that it printed, without secrets.
-    """
+class _Tried(NamedTuple):
+    """code: None when it had to be ended; said: the last lines that it printed, without secrets."""
+
+    code: int | None
+    said: list[str]
+
+
+def _try(visit: Visit, command: str, until: float) -> _Tried:
+    """Run the command as entry.command is run."""
     lines: deque[str] = deque(maxlen=_LINES)
     secrets = [value.data for value in visit.secrets]
     split = {is_err: LineSplitter(lines.append, Mask(secrets)) for is_err in (False, True)}
@@ -112,7 +124,7 @@ def _try(visit: Visit, command: str, until: float) -> tuple[int | None, list[str
         process.close()
     for splitter in split.values():
         splitter.close()
-    return code, list(lines)
+    return _Tried(code, list(lines))
 
 
 def _read(process: Piped, split: dict[bool, LineSplitter], until: float) -> bool:
@@ -128,13 +140,13 @@ def _read(process: Piped, split: dict[bool, LineSplitter], until: float) -> bool
     return False
 
 
-def _not_ready(visit: Visit, ready: Ready, code: int | None, said: list[str]) -> StartError:
+def _not_ready(visit: Visit, ready: Ready, tried: _Tried) -> StartError:
     """The container is stopped as after any start that fails: what was half ready is not to go on unseen."""
-    last = "the last try had to be ended" if code is None else f"the last try ended with exit code {code}"
+    end = "had to be ended" if tried.code is None else f"ended with exit code {tried.code}"
     name = visit.habitat.name
     return StartError(
-        f"{name} is not ready after {ready.timeout:g}s: {last}",
+        f"{name} is not ready after {ready.timeout:g}s: the last try {end}",
         where=ready.origin,
         remedy=f"see doit logs:{name}, or raise entry.ready.timeout",
-        output=said,
+        output=tried.said,
     )

@@ -45,9 +45,8 @@ class Visit:
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
-        for port in self.ports if self.brought_up else ():
-            text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
-            self.project.bus.emit(events.Notice(self.habitat.name, text))
+        if self.brought_up:
+            self._tell_ports()
         self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         self.project.bus.emit(events.Handover(self.habitat.name, on=True))
         try:
@@ -69,6 +68,11 @@ class Visit:
         """What is published of it, with the numbers that the engine picked."""
         now = self.project.engine.container(self.container.id) if self.habitat.entry.ports else None
         return now.ports if now else ()
+
+    def _tell_ports(self) -> None:
+        for port in self.ports:
+            text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
+            self.project.bus.emit(events.Notice(self.habitat.name, text))
 
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""

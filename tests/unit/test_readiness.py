@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
@@ -152,6 +153,24 @@ def test_a_try_that_hangs_is_ended_at_the_timeout(tmp_path: Path, monkeypatch: p
     assert error.message == "demo is not ready after 1s: the last try had to be ended"
     assert [process.signals for process in processes(site)] == [["KILL"]]
     assert not is_running(site)
+
+
+def test_a_try_that_had_hardly_any_time_is_not_told_as_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    site = made(tmp_path, READY.replace("5s", "2s"))
+
+    def refuse(_: Command) -> tuple[int, str]:
+        time.sleep(0.6)
+        return 7, "refused"
+
+    def hang(_: Command) -> tuple[int, str]:
+        raise Sleeping
+
+    answer(site, refuse, hang)
+    error = refused(site)
+    assert (error.message.rpartition(": ")[2], error.output) == ("the last try ended with exit code 7", ("refused",))
 
 
 def test_an_init_that_ends_meanwhile_is_told_at_once(tmp_path: Path, slept: list[float]) -> None:
