@@ -6,7 +6,7 @@
     p12_final.py         one module per phase: what it depends on, what it wants done
     core/
         config/          config.yaml × 3 → model: read, coalesced, validated, resolved section by section
-        model.py         a habitat, as its phases read it
+        model.py         a habitat, as its phases read it     (port.py)
         trees.py         files of the host: what is copied, what identifies it     (files.py)
         slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
         stamps.py        doit's record of what succeeded
@@ -20,8 +20,8 @@
         build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
-        runtime.py       being in a habitat that runs     (habitat_container.py, runners.py, commands.py,
-                         throwaway.py, logs.py, stopping.py, destroying.py)
+        runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
+                         commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks

@@ -6,6 +6,7 @@ and what that leaves to a tiny shell (fake_shell).
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -40,12 +41,13 @@ from phases.core.engine import (
     Stored,
     Tmpfs,
 )
-from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine import OnLine, OnPull
+    from phases.core.port import Port
     from phases.core.secrets import Value
 
 
@@ -73,6 +75,8 @@ class FakeContainer:
     files: Files
     tmpfs: str = ""
     confinement: Confinement = UNCONFINED
+    ports: tuple[Port, ...] = ()
+    published: tuple[Port, ...] = ()
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
     left_running: bool = False  # something that a command has begun goes on
@@ -82,7 +86,15 @@ class FakeContainer:
 
     def seen(self) -> Container:
         return Container(
-            self.id, self.name, self.image, self.running, dict(self.labels), self.command, tuple(self.binds), self.since
+            self.id,
+            self.name,
+            self.image,
+            self.running,
+            dict(self.labels),
+            self.command,
+            tuple(self.binds),
+            self.since,
+            self.published if self.running else (),
         )
 
 
@@ -307,6 +319,7 @@ class FakeEngine:
         mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
+        ports: Sequence[Port] = (),
     ) -> str:
         self._record("create", image, name)
         found = self._image(image)
@@ -328,6 +341,7 @@ class FakeEngine:
             files=found.files.copy(),
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
             confinement=confinement,
+            ports=tuple(ports),
         )
         self._containers[container.id] = container
         return container.id
@@ -347,6 +361,7 @@ class FakeEngine:
     def start(self, container: str) -> None:
         self._record("start", container)
         found = self._container(container)
+        found.published = self._publish(found)
         found.running, found.since = True, datetime.now(UTC)
         if found.command == build_container._WATCHED:
             return
@@ -356,6 +371,17 @@ class FakeEngine:
             found.running, found.since = False, datetime.now(UTC)
         except Sleeping:
             pass
+
+    def _publish(self, container: FakeContainer) -> tuple[Port, ...]:
+        """Its ports, those with a number that the host has still free in place of 0."""
+        others = [port for other in self._containers.values() for port in other.seen().ports if other is not container]
+        given: list[Port] = []
+        for port in sorted(container.ports):
+            if any(port.meets(other) for other in others):
+                raise PortRefused("port is already allocated", port, taken=True)
+            self._made += not port.host
+            given.append(port if port.host else replace(port, host=32768 + self._made))
+        return tuple(given)
 
     def stop(self, container: str, grace: int = 10) -> None:
         self._record("stop", container)
@@ -625,7 +651,9 @@ class FakePiped:
         return len(data[:5])
 
     def end_input(self) -> None:
-        self._end(self._run(self._stdin, lambda data, is_err: self._printed.append((data, is_err))))
+        """One that sleeps for good goes on until a signal ends it."""
+        with contextlib.suppress(Sleeping):
+            self._end(self._run(self._stdin, lambda data, is_err: self._printed.append((data, is_err))))
 
     def send_signal(self, name: str) -> None:
         self.signals.append(name)
@@ -686,7 +714,7 @@ def _apply(image: FakeImage, change: str) -> None:
     elif word == "ENV":
         name, _, text = value.partition("=")
         image.config = replace(config, env={**config.env, name: _plain(text)})
-    else:
+    elif word != "EXPOSE":  # which says something to people only
         raise EngineError(f"unknown instruction: {word}")
 
 

@@ -123,6 +123,8 @@ class Shell:
 
     def _sleep(self, seconds: float) -> None:
         if self.patience is None:
+            if seconds == float("inf"):
+                raise Sleeping
             return
         self.patience -= seconds
         if self.patience < 0:

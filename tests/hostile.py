@@ -464,6 +464,64 @@ PLACES = (
         {"nan": False, "inf": False, "1e9": False, "86400": True},
     ),
     Place(
+        "entry.ready",
+        _key("entry", "ready"),
+        lambda habitat: habitat.entry.ready.command if habitat.entry.ready else "",
+        NUL | TOO_LONG,
+        more={"   ": False, "\n": False, "x" * 131_071: True, "x" * 131_072: False},
+    ),
+    Place(
+        "entry.ready.command",
+        _key("entry", "ready", "command"),
+        lambda habitat: habitat.entry.ready.command if habitat.entry.ready else "",
+        NUL | TOO_LONG,
+        more={"   ": False},
+    ),
+    *(
+        Place(
+            f"entry.ready.{key}",
+            lambda value, key=key: {"entry": {"ready": {"command": "true", key: quoted(value)}}},  # type: ignore[misc]
+            lambda habitat, key=key, none=none: {none: ""}.get(found := getattr(habitat.entry.ready, key), found),  # type: ignore[misc]
+            only("an octal", "nothing"),
+            lambda value: int(value) if value else "",
+            {"0": False, "-1": False, "1.5s": False, "1h" + " " * 100_000 + "x": False, "\u0663m": False, "$$A": False},
+        )
+        for key, none in (("interval", 1), ("timeout", 60))
+    ),
+    Place(
+        "entry.ports",
+        _key("entry", "ports", "[]"),
+        lambda habitat: str(habitat.entry.ports[0]),
+        ALL,
+        "127.0.0.1:{0}:{0}/tcp".format,
+        {
+            "1": True,
+            "65535": True,
+            "65536": False,
+            "0": False,
+            "0080": False,
+            "80/sctp": False,
+            "80/TCP": False,
+            "80:80:80": False,
+            "80:": False,
+            " 80": False,
+            "80\n": False,
+            "\u0668\u0660": False,
+            "0x50": False,
+            "1-2": False,
+            "127.1:80:80": False,
+            "127.0.0.01:80:80": False,
+            "2130706433:80:80": False,
+            "localhost:80:80": False,
+            "::1:80:80": False,
+            "[::1%lo]:80:80": False,
+            "[::1:80:80": False,
+            "[" + ":" * 100_000 + "]:80:80": False,
+            "1" * 200_000 + ":80": False,
+            "127.0.0.1:80:80/tcp;touch pwned": False,
+        },
+    ),
+    Place(
         "timeouts phase", lambda v: {"timeouts": {v: "3m"}}, lambda h: next(iter(h.timeouts)), ALL, more={"test": True}
     ),
     Place(

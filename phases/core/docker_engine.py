@@ -10,6 +10,7 @@ import hashlib
 import io
 import json
 import os
+import re
 import tarfile
 import threading
 import time
@@ -42,9 +43,18 @@ from phases.core.engine import (
     Stored,
     Tmpfs,
 )
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, full_disk_remedy
+from phases.core.errors import (
+    Conflict,
+    EngineError,
+    EngineUnreachable,
+    NotFound,
+    PhaseTimeout,
+    PortRefused,
+    full_disk_remedy,
+)
 from phases.core.execs import CHUNK, OPENING, PipedExec, TtyExec, attached
 from phases.core.frames import Frames
+from phases.core.port import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -256,7 +266,7 @@ class DockerEngine:
 
     # Containers
 
-    def create(
+    def create(  # noqa: PLR0913 (as the protocol says)
         self,
         image: str,
         name: str,
@@ -267,6 +277,7 @@ class DockerEngine:
         mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
+        ports: Sequence[Port] = (),
     ) -> str:
         binds = [
             docker.types.Mount(mount.dest, mount.source, type="bind", read_only=mount.readonly)
@@ -283,6 +294,7 @@ class DockerEngine:
                 environment=dict(env or {}),
                 labels=dict(labels or {}),
                 hostname=hostname or None,
+                ports=[(port.inside, port.protocol) for port in ports],
                 host_config=self._api.create_host_config(
                     mounts=binds,
                     tmpfs={mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
@@ -291,13 +303,31 @@ class DockerEngine:
                     mem_limit=confinement.memory or None,
                     nano_cpus=round(confinement.cpus * 1e9) or None,
                     pids_limit=confinement.pids or None,
+                    port_bindings=_bindings(ports),
                 ),
             )
         return str(made["Id"])
 
     def start(self, container: str) -> None:
-        with _translated("starting the container"):
-            self._api.start(container)
+        try:
+            with _translated("starting the container"):
+                self._api.start(container)
+        except EngineError as error:
+            if port := self._port_in(error.message, container):
+                reason = error.message.rpartition(": ")[2]
+                raise PortRefused(reason, port, taken="already" in reason) from error
+            raise
+
+    def _port_in(self, message: str, container: str) -> Port | None:
+        """Which of the container's ports a message is about, by its address there."""
+        try:
+            wanted = self._api.inspect_container(container)["HostConfig"].get("PortBindings")
+        except (docker.errors.APIError, requests.RequestException):
+            return None
+        for port in _published(wanted):
+            if re.search(rf"(?<![\w.:])({re.escape(port.address)}|{re.escape(f'{port.ip}:{port.host}')})\b", message):
+                return port
+        return None
 
     def stop(self, container: str, grace: int = 10) -> None:
         with contextlib.suppress(NotFound), _translated("stopping the container"):
@@ -338,6 +368,7 @@ class DockerEngine:
                 if mount["Type"] == "bind"
             ),
             _since(found),
+            _published(found["NetworkSettings"].get("Ports")),
         )
 
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
@@ -350,6 +381,7 @@ class DockerEngine:
                 row.get("ImageID", ""),
                 row.get("State") == "running",
                 row.get("Labels") or {},
+                ports=_published_in(row.get("Ports") or ()),
             )
             for row in rows
         ]
@@ -546,6 +578,31 @@ def _since(found: Mapping[str, Any]) -> datetime | None:
     told = (state.get("StartedAt" if state["Running"] else "FinishedAt"), found.get("Created"))
     times = (datetime.fromisoformat(text).astimezone(UTC) for text in told if text and not text.startswith("0001-"))
     return next(times, None)
+
+
+def _bindings(ports: Sequence[Port]) -> dict[str | int, Any]:
+    """As docker-py wants them: what is inside to all the places where it is published."""
+    result: dict[str | int, Any] = {}
+    for port in ports:
+        result.setdefault(f"{port.inside}/{port.protocol}", []).append((port.ip, port.host))
+    return result
+
+
+def _published(rows: Mapping[str, Any] | None) -> tuple[Port, ...]:
+    """The same as the engine tells it of one container; None is the place of what is only exposed."""
+    found = ((key.partition("/"), place) for key, places in (rows or {}).items() for place in places or ())
+    return tuple(
+        sorted(
+            Port(int(inside), protocol, place["HostIp"], int(place["HostPort"] or 0))
+            for (inside, _, protocol), place in found
+        )
+    )
+
+
+def _published_in(rows: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
+    """And as it tells it in the list of all."""
+    public = (row for row in rows if "PublicPort" in row)
+    return tuple(sorted(Port(row["PrivatePort"], row["Type"], row["IP"], row["PublicPort"]) for row in public))
 
 
 def _whole(chunks: Iterable[bytes], path: str) -> bytes:

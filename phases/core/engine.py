@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from phases.core.masking import Mask
+    from phases.core.port import Port
     from phases.core.secrets import Value
 
     #: Called with one line of output, without its newline.
@@ -73,7 +74,7 @@ class ImageConfig:
 @dataclass(frozen=True)
 class Container:
     """name: without the slash; image: the id it was made from; since: when it was started, or ended
-    where it doesn't run, which the list query doesn't tell.
+    where it doesn't run, which the list query doesn't tell; ports: published now, while it runs.
     """
 
     id: str
@@ -84,6 +85,7 @@ class Container:
     command: tuple[str, ...] = ()
     binds: tuple[Bind, ...] = ()
     since: datetime | None = None
+    ports: tuple[Port, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -212,7 +214,7 @@ class Engine(Protocol):
     def remove_image(self, image: str) -> bool:
         """Remove an image, unless it has a tag, or something rests on it or uses it: then False."""
 
-    def create(
+    def create(  # noqa: PLR0913 (each is another side of a container)
         self,
         image: str,
         name: str,
@@ -223,10 +225,14 @@ class Engine(Protocol):
         mounts: Sequence[Bind | Tmpfs] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
+        ports: Sequence[Port] = (),
     ) -> str:
-        """A container of root's, not started; the image's entrypoint is set aside. Returns its id."""
+        """A container of root's, not started; the image's entrypoint is set aside. ports: to be published
+        while it runs, and no other, whatever the image exposes. Returns its id.
+        """
 
-    def start(self, container: str) -> None: ...
+    def start(self, container: str) -> None:
+        """Raises PortRefused for the first of its ports that the host doesn't give."""
 
     def stop(self, container: str, grace: int = 10) -> None:
         """grace: seconds until it is killed."""

@@ -13,7 +13,8 @@
     └── EngineError            the engine refused, or can't be reached
         ├── EngineUnreachable
         ├── NotFound
-        └── Conflict           a name is taken, or the thing is in use
+        ├── Conflict           a name is taken, or the thing is in use
+        └── PortRefused        a container's port can't be published
 
 Each becomes one line for a person: where it is, what it is, what to do. Anything else that is
 raised is a bug of ours and keeps its traceback.
@@ -30,6 +31,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
+
+    from phases.core.port import Port
 
 
 # Signs of a message that quotes what somebody wrote: more would hide what to do about it.
@@ -151,6 +154,15 @@ class NotFound(EngineError):
 
 class Conflict(EngineError):
     pass
+
+
+class PortRefused(EngineError):
+    """message: the host's reason; port: as the container was to have it; taken: by somebody else."""
+
+    def __init__(self, message: str, port: Port, *, taken: bool) -> None:
+        super().__init__(message)
+        self.port = port
+        self.taken = taken
 
 
 #: What the kernel says where a disk, or somebody's share of it, is full.

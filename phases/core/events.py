@@ -71,6 +71,25 @@ class Line:
 
 
 @dataclass(frozen=True)
+class Waiting:
+    """A habitat that came up isn't ready yet. command: tried for `seconds` at most; said: the last line
+    that a try printed, "" before the first has.
+    """
+
+    habitat: str
+    command: str
+    seconds: float
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Waited:
+    """It is ready, or is waited for no more."""
+
+    habitat: str
+
+
+@dataclass(frozen=True)
 class Handover:
     """The terminal belongs to the habitat's command from here on (on=True), or is back."""
 
@@ -78,7 +97,7 @@ class Handover:
     on: bool
 
 
-Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Line | Handover
+Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Line | Waiting | Waited | Handover
 
 
 class Bus:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.errors import Conflict, EngineError, PortRefused, StartError
 from phases.core.project import binds_of
 from phases.protocol import SECRETS_FOLDER
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 #: Marks the container of `start`, and says whose it is.
 LABEL_RUN = "habitat.run"
 
-#: Says what holds it in: engines tell the same limits in different words.
+#: Says what holds it in, and which ports lead out: engines tell the same in different words.
 LABEL_CONFINEMENT = "habitat.confinement"
 
 # Words that a shell would leave as they are; anything else needs one.
@@ -78,6 +78,7 @@ def _made(project: Project, habitat: Habitat) -> Container:
         mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER)),
         hostname=habitat.name[:63],
         confinement=confinement(habitat),
+        ports=habitat.entry.ports,
     )
     found = project.engine.container(container)
     assert found, "a container just made is there"
@@ -92,7 +93,8 @@ def confinement(habitat: Habitat) -> Confinement:
 
 
 def _held(habitat: Habitat) -> str:
-    return " ".join(f"{key}={value:g}" for key, value in asdict(confinement(habitat)).items())
+    limits = [f"{key}={value:g}" for key, value in asdict(confinement(habitat)).items()]
+    return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
 
 
 def _main_process(habitat: Habitat) -> tuple[str, ...]:
@@ -106,6 +108,8 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
 def _start(project: Project, habitat: Habitat, container: Container) -> None:
     try:
         project.engine.start(container.id)
+    except PortRefused as error:
+        raise _refused(project, habitat, error) from error
     except EngineError as error:
         init = habitat.entry.init_command
         raise StartError(
@@ -113,6 +117,26 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
             where=habitat.name,
             remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
         ) from error
+
+
+def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartError:
+    """What to say when the host doesn't give a port: who has it, as far as the engine knows."""
+    address = error.port.address
+    where = next((port.origin for port in habitat.entry.ports if port == error.port), None) or habitat.name
+    if not error.taken:
+        problem = f"port {address} can't be published ({error.message})"
+        return StartError(problem, where=where, remedy="see that it is an address of the host, and a port you may use")
+    running = (container for container in project.engine.containers() if container.running)
+    holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
+    other = holder.labels.get(LABEL_RUN, "") if holder else ""
+    if holder and holder.name == container_name(other):
+        by, remedy = f" by {holder.name}", f"doit stop:{other} frees it"
+    elif holder:
+        by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
+    else:
+        by, remedy = " by a program of the host", "stop that"
+    another = f"or write {replace(error.port, host=0).written} for one that is free"
+    return StartError(f"port {address} is taken{by}", where=where, remedy=f"{remedy}, {another}")
 
 
 def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None:

@@ -122,8 +122,9 @@ class BuildLock:
             file.close()
 
 
-# A line of a presence file: the container stays up when nobody is in it any more.
+# Lines of a presence file: the container stays up when nobody is in it any more; it was found ready.
 _STAYS = "stays"
+_READY = "ready"
 
 
 # Bytes of a presence file that are looked at: thousands of visits.
@@ -169,6 +170,14 @@ class Presence:
         """Have the container stay up when nobody is in it any more."""
         self._note(_STAYS)
 
+    def note_ready(self) -> None:
+        self._note(_READY)
+
+    @property
+    def was_ready(self) -> bool:
+        """Whether somebody has found the container ready since it was brought up."""
+        return _READY in _lines(self._file)
+
     def _note(self, line: str) -> None:
         with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
             os.write(self._file.fileno(), f"{line}\n".encode())
@@ -179,8 +188,11 @@ class Presence:
             left = Leaving(alone=_try(file, fcntl.LOCK_EX), stays=_STAYS in _lines(file))
             yield left
             if left.alone and left.stays:
+                was_ready = self.was_ready
                 file.truncate(0)
                 self.stay()
+                if was_ready:
+                    self.note_ready()
             elif left.alone:
                 self._path.unlink(missing_ok=True)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from phases.core.config.variables import Env
     from phases.core.digests import Digests
     from phases.core.errors import Origin
+    from phases.core.port import Port
     from phases.core.trees import Ignore, Item
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
@@ -134,13 +135,25 @@ class Limits:
 
 
 @dataclass(frozen=True)
+class Ready:
+    """A command that succeeds once the habitat is ready: tried every `interval` seconds, `timeout` in all."""
+
+    command: str
+    interval: float
+    timeout: float
+    origin: Origin
+
+
+@dataclass(frozen=True)
 class EntryPoint:
     """How the habitat runs. startup_delay: seconds; network: one of NETWORKS."""
 
     init_command: str = ""
     startup_delay: float = 0
+    ready: Ready | None = None
     command: str = ""
     network: str = "bridge"
+    ports: tuple[Port, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
 

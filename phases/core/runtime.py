@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from phases.core import events
+from phases.core import events, readiness
 from phases.core.build_container import ended_under
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from phases.core.engine import Container
     from phases.core.locks import Presence
     from phases.core.model import Habitat
+    from phases.core.port import Port
     from phases.core.project import Project
     from phases.core.runners import Runner, Terminal
     from phases.core.secrets import Value
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
 @dataclass
 class Visit:
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
-    image's environment and the secrets; own: how many of them may still run in it.
+    image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
+    running before.
     """
 
     project: Project
@@ -42,9 +43,12 @@ class Visit:
     presence: Presence | None = None
     own: int = 0
     more_env: Mapping[str, str] = field(default_factory=dict)
+    brought_up: bool = False
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
+        if self.brought_up:
+            self._tell_ports()
         self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         self.project.bus.emit(events.Handover(self.habitat.name, on=True))
         try:
@@ -60,6 +64,17 @@ class Visit:
     def env(self) -> dict[str, str]:
         """What a command finds in its environment, beside the image's."""
         return {**self.more_env, **variables(self.secrets)}
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """What is published of it, with the numbers that the engine picked."""
+        now = self.project.engine.container(self.container.id) if self.habitat.entry.ports else None
+        return now.ports if now else ()
+
+    def _tell_ports(self) -> None:
+        for port in self.ports:
+            text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
+            self.project.bus.emit(events.Notice(self.habitat.name, text))
 
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""
@@ -101,7 +116,8 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
     with visiting(project, name, partial(brought_up, fresh=fresh)) as visit:
         visit.stay()
-    text = f"{container_name(name)} is up: doit shell:{name} gets you in, doit stop:{name} stops it"
+        at = "".join(f"{' at' if not i else ','} {port.url}" for i, port in enumerate(visit.ports))
+    text = f"{container_name(name)} is up{at}: doit shell:{name} gets you in, doit stop:{name} stops it"
     project.bus.emit(events.Notice(name, text))
 
 
@@ -121,6 +137,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
             container, was_running = bring_up(project, habitat)
             presence.join(container.id, brought_up=not was_running)
             visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
+            visit.brought_up = not was_running
             project.open_ends[name] = lambda: leave(visit)
         return visit, was_running
 
@@ -134,7 +151,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         if was_running:
             withdraw(project.engine, visit.container.id, secrets)
         deliver(project.engine, visit.container.id, secrets, habitat.user)
-        _await_init(visit, 0 if guest and was_running else habitat.entry.startup_delay)
+        readiness.wait(visit, presence, habitat.entry, guest=guest)
         yield visit
     except EngineError as error:
         visit.own = 0
@@ -163,20 +180,6 @@ def _leave(visit: Visit, *, last: bool) -> None:
     else:
         text = f"{container.name} goes on: somebody else is in it"
         visit.project.bus.emit(events.Notice(visit.habitat.name, text))
-
-
-def _await_init(visit: Visit, delay: float) -> None:
-    """Give the init its startup_delay, and notice when it ends instead."""
-    until = time.monotonic() + delay
-    if delay:
-        visit.project.bus.emit(events.Notice(visit.habitat.name, f"giving its init {delay:g}s"))
-    while True:
-        if ended := visit.ended():
-            raise ended
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        time.sleep(min(left, 0.2))
 
 
 def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> StartError | None:

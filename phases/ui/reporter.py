@@ -152,6 +152,8 @@ class HabitatReporter:
                 self._say(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style=style))
             case events.Line():
                 self.screen.plain(event.text, "bold" if event.heading else "")
+            case events.Waiting() | events.Waited():
+                self._waiting(event)
             case events.Handover():
                 self.screen.close()
 
@@ -213,6 +215,19 @@ class HabitatReporter:
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
         elif not self.screen.live:
             self._say(event.habitat, Text("    " + f"{event.layer} {event.status}".strip(), style="dim"))
+
+    def _waiting(self, event: events.Waiting | events.Waited) -> None:
+        """On a terminal a line that tells for how long, and what the last try said; in a pipe how it begins."""
+        if isinstance(event, events.Waited):
+            self.screen.end(event.habitat)
+        elif event.said:
+            self.screen.note(event.habitat, event.said)
+        elif self.screen.live:
+            self.screen.begin(event.habitat, f"{event.habitat}: waiting until it is ready")
+            self.screen.note(event.habitat, event.command)
+        else:
+            most = duration(event.seconds)
+            self._say(event.habitat, Text(f"• waiting until it is ready, {most} at most: {event.command}"))
 
     def _ready(self, build: _Build) -> None:
         seconds = duration(time.monotonic() - build.started)

@@ -10,7 +10,7 @@ import time
 import uuid
 import warnings
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
@@ -20,7 +20,8 @@ from fake_engine import FakeEngine
 
 from phases.core import docker_engine, glance
 from phases.core.engine import LARGEST_FILE, Bind, Stat
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
+from phases.core.port import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -452,6 +453,55 @@ def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path:
     made = lab.commit(container)
     other = lab.engine.create(made, f"{lab.names}-other", IDLE)
     assert lab.engine.get(other, "/data/note") is None
+
+
+def published(lab: Lab, suffix: str = "c") -> tuple[Port, ...]:
+    found = lab.engine.container(f"{lab.names}-{suffix}")
+    assert found
+    (listed,) = [one for one in lab.engine.containers(name_prefix=lab.names) if one.id == found.id]
+    assert listed.ports == found.ports
+    return found.ports
+
+
+def test_ports_are_published_while_a_container_runs(lab: Lab) -> None:
+    ports = [Port(80, "tcp"), Port(81, "tcp", "::1"), Port(53, "udp", "0.0.0.0"), Port(53, "tcp")]
+    container = lab.container(ports=ports)
+    assert published(lab) == ()
+    lab.engine.start(container)
+    found = published(lab)
+    assert [(port.inside, port.protocol, port.ip) for port in found] == [
+        (53, "tcp", "127.0.0.1"),
+        (53, "udp", "0.0.0.0"),
+        (80, "tcp", "127.0.0.1"),
+        (81, "tcp", "::1"),
+    ]
+    assert all(port.host for port in found), "the engine picks one where 0 was asked for"
+    lab.engine.stop(container, grace=0)
+    assert published(lab) == ()
+    other = lab.container("other", ports=[found[2]])
+    lab.engine.start(other)
+    assert published(lab, "other") == (found[2],), "as it was asked for"
+
+
+@pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
+def test_a_port_that_another_container_has_is_refused(lab: Lab, ip: str) -> None:
+    lab.engine.start(lab.container("holder", ports=[Port(80, "tcp", ip)]))
+    (taken,) = published(lab, "holder")
+    second = lab.container("second", ports=[Port(1, "tcp", ip), replace(taken, inside=81)])
+    with pytest.raises(PortRefused) as caught:
+        lab.engine.start(second)
+    assert (caught.value.port, caught.value.taken) == (replace(taken, inside=81), True)
+    assert caught.value.message == "port is already allocated"
+    assert published(lab, "second") == ()
+    lab.engine.remove(f"{lab.names}-holder")
+    lab.engine.start(second)
+    assert len(published(lab, "second")) == 2
+
+
+def test_what_an_image_exposes_is_not_published(lab: Lab) -> None:
+    image = lab.image("exposed", "EXPOSE 80", "EXPOSE 53/udp")
+    lab.engine.start(lab.engine.create(image, f"{lab.names}-c", IDLE, ports=[Port(81)]))
+    assert [port.inside for port in published(lab)] == [81]
 
 
 def test_a_container_is_renamed(lab: Lab) -> None:

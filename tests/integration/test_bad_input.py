@@ -52,7 +52,8 @@ BROKEN = {
         entry:
           xyzzy: 1
         """,
-        ":3: entry: unknown key 'xyzzy': known here: command, init_command, limits, network, startup_delay",
+        ":3: entry: unknown key 'xyzzy': "
+        "known here: command, init_command, limits, network, ports, ready, startup_delay",
     ),
     "missing-key": Broken(
         """

@@ -193,8 +193,11 @@ class House:
         )
         everything = "".join(taken("entry.command").values())
         number = self.expect("command", everything)
-        command = f'printf %s {shlex.quote(everything)} | cmp - "$LOCAL_PATH/expect/command/{number}" && echo same'
-        self.config["entry"] = {"command": quoted(command)}
+        same = f'printf %s {shlex.quote(everything)} | cmp - "$LOCAL_PATH/expect/command/{number}"'
+        self.config["entry"] = {
+            "ready": {"command": quoted(f"{same} && echo same >/tmp/ready"), "timeout": "1m"},
+            "command": quoted(f"{same} && cat /tmp/ready"),
+        }
 
     def fill_files(self) -> None:
         for value in taken("files.dest").values():
@@ -272,6 +275,7 @@ def test_what_is_odd_is_up_to_date_and_starts(house: House) -> None:
     assert started.out.splitlines()[-1] == "same"
     for _ in taken("entry.command"):
         note("entry.command (container)", "literal")
+        note("entry.ready.command (container)", "literal")
 
 
 @pytest.mark.engine
@@ -310,7 +314,7 @@ def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: s
         "base_image": busybox,
         "env": [big],
         "setup": {"root": [script]},
-        "entry": {"command": quoted(command)},
+        "entry": {"command": quoted(command), "ready": quoted("[ ${#BIG} = 131067 ] #".ljust(131_071, "x"))},
     }
     project.habitat(name, yaml.safe_dump(config, width=10**9))
     started = project.doit(f"start:{name}")

@@ -54,6 +54,14 @@ def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
     assert (habitat.user, habitat.workdir, habitat.timeouts) == ("dev", "/workspace", {"setup": 1800})
     assert habitat.env.values["PRICE"] == "$$5"
     assert [(copy.dest, copy.mode) for copy in habitat.files] == [("~/.gitconfig", "0600")]
+    assert habitat.entry.ready
+    assert (habitat.entry.ready.interval, habitat.entry.ready.timeout) == (2, 120)
+    assert [port.written for port in habitat.entry.ports] == [
+        "3000:3000",
+        "8080:3000",
+        "0.0.0.0:9000:9000",
+        "53:53/udp",
+    ]
 
 
 @pytest.mark.parametrize("key", schema.Config.__struct_encode_fields__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -232,6 +233,36 @@ def test_output_is_shown_where_it_shall_be(tmp_path: Path) -> None:
 ⚠ a warning
 """
     )
+
+
+def test_in_a_pipe_a_wait_is_told_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo", goal="base")
+    waiting = events.Waiting("demo", "curl localhost", 90)
+    emit = script.project.bus.emit
+    emit(waiting)
+    emit(replace(waiting, said="refused"))
+    emit(replace(waiting, said="refused again"))
+    emit(events.Waited("demo"))
+    emit(events.Notice("demo", "ready after 3.0s"))
+    assert script.transcript() == ("• waiting until it is ready, 1m 30s at most: curl localhost\n• ready after 3.0s\n")
+
+
+def test_on_a_terminal_a_wait_is_one_line_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = Script(tmp_path, "demo", goal="base")
+    lines: list[tuple[str, ...]] = []
+    monkeypatch.setattr(script.reporter.screen, "live", True)
+    for method in ("begin", "note", "end"):
+        monkeypatch.setattr(script.reporter.screen, method, lambda *args, method=method: lines.append((method, *args)))
+    waiting = events.Waiting("demo", "curl localhost", 90)
+    for event in (waiting, replace(waiting, said="refused"), events.Waited("demo")):
+        script.project.bus.emit(event)
+    assert lines == [
+        ("begin", "demo", "demo: waiting until it is ready"),
+        ("note", "demo", "curl localhost"),
+        ("note", "demo", "refused"),
+        ("end", "demo"),
+    ]
+    assert script.transcript() == ""
 
 
 def test_no_line_is_cut_or_coloured_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,7 +106,7 @@ def test_a_container_of_an_older_image_is_kept_under_another_name(site: Site) ->
 def test_two_containers_set_aside_in_one_second_have_names_of_their_own(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phases.core.runtime.time.strftime", lambda *_: "20260101-000000")
+    monkeypatch.setattr("phases.core.habitat_container.time.strftime", lambda *_: "20260101-000000")
     for word in ("one", "two", "three"):
         write(site.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo {word}}}\n")
         site.build()

@@ -89,6 +89,8 @@ SAME = {
     "debug": PLAIN + "debug: true\n",
     "timeouts": PLAIN + "timeouts:\n  setup: 3m\n",
     "startup_delay": PLAIN + "  startup_delay: 3\n",
+    "ready": PLAIN + "  ready: curl localhost\n",
+    "ports": PLAIN + "  ports: [3000]\n",
 }
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import measures
+from phases.core.config import measures, schema
 from phases.core.config.measures import DAY
+from phases.core.config.ports import ports
 from phases.core.errors import ConfigError
-from phases.core.model import NETWORKS, EntryPoint, Limits
+from phases.core.model import NETWORKS, EntryPoint, Limits, Ready
 
 if TYPE_CHECKING:
-    from phases.core.config import schema
     from phases.core.config.scope import Scope
 
 # Bytes of a line of the changes that the engine commits with, where entry.command is a word of one.
@@ -26,8 +26,10 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
     return EntryPoint(
         init_command=_init(scope, entry.init_command),
         startup_delay=_delay(scope, entry.startup_delay),
+        ready=_ready(scope, entry.ready),
         command=_command(scope, entry.command),
         network=_network(scope, entry.network),
+        ports=ports(scope, entry.ports, entry.network),
         limits=_limits(scope, entry.limits),
     )
 
@@ -57,6 +59,31 @@ def _delay(scope: Scope, seconds: float) -> float:
         where = scope.at("entry", "startup_delay")
         raise ConfigError(f"startup_delay is {seconds:g}", where=where, remedy=f"write seconds, 0 to {DAY}")
     return seconds
+
+
+def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
+    """None where nothing is asked: an empty command takes back one of a layer below."""
+    path: tuple[str, ...] = ("entry", "ready")
+    long = entry if isinstance(entry, schema.Ready) else schema.Ready(command=entry)
+    if long is entry:
+        path = (*path, "command")
+    command = scope.argument(scope.text(long.command, *path), *path)
+    if not command:
+        return None
+    if not command.strip():
+        raise ConfigError("ready is blank", where=scope.at(*path), remedy="write a command, or leave the key out")
+    interval, timeout = (_measure(scope, long, key) for key in ("interval", "timeout"))
+    return Ready(command, interval or 1, timeout or 60, scope.at(*path))
+
+
+def _measure(scope: Scope, ready: schema.Ready, key: str) -> float:
+    """Seconds, 0 where nothing is said."""
+    text = getattr(ready, key)
+    try:
+        return measures.duration(text) if text else 0
+    except ValueError:
+        where, remedy = scope.at("entry", "ready", key), "write it like 2s, 90s or 5m"
+        raise ConfigError(f"ready.{key}: {text!r} is no duration", where=where, remedy=remedy) from None
 
 
 def _network(scope: Scope, network: str) -> str:

@@ -93,13 +93,23 @@ class Limits(_Keys, kw_only=True, frozen=True):
     pids: int = 0
 
 
+class Ready(_Keys, kw_only=True, frozen=True):
+    """A command that succeeds once the running habitat is ready."""
+
+    command: str
+    interval: str = ""
+    timeout: str = ""
+
+
 class Entry(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
     init_command: str = ""
     startup_delay: float = 0
+    ready: str | Ready = ""
     command: str = ""
     network: str = ""
+    ports: list[str] = []
     limits: Limits = Limits()
 
 
@@ -208,6 +218,6 @@ def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         "setup": Commands,
         "repos": Repo,
         "verify-fs": VerifyFs,
-        "entry": Limits if path[1:2] == ("limits",) else Entry,
+        "entry": Limits if path[1:2] == ("limits",) else Ready if path[1:2] == ("ready",) else Entry,
     }
     return (models[str(path[0])] if path else Config).__struct_encode_fields__

@@ -1,0 +1,219 @@
+"""A habitat that says when it is ready, and whose ports are reached from the host."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import time
+import urllib.request
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+# Takes its time; then there is a page on port 3000.
+SERVE = """\
+#!/bin/sh
+trap 'exit 0' TERM
+echo booting
+sleep 1.5
+mkdir -p /www
+echo hello from within >/www/index.html
+httpd -p 3000 -h /www
+while :; do sleep 1000 & wait $!; done
+"""
+
+PROBE = "wget -q -O - localhost:3000/"
+
+
+class House:
+    """A project with a habitat that is built once; what its entry says is no part of that."""
+
+    def __init__(self, project: Project, image: str) -> None:
+        self.project = project
+        self.image = image
+        self.name = fresh_name()
+
+    @property
+    def container(self) -> str:
+        return f"habitat-{self.name}"
+
+    def entry(self, text: str) -> None:
+        base = (
+            f"base_image: {self.image}\n"
+            "files: [{source: serve, dest: /sbin/serve, owner: root, mode: 0755}]\n"
+            "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
+            "entry:\n  init_command: /sbin/serve\n  command: echo ran\n"
+        )
+        self.project.habitat(self.name, base + text)
+
+    def doit(self, verb: str, *args: str) -> Ended:
+        return self.project.doit(f"{verb}:{self.name}", *args)
+
+    def state(self) -> str:
+        return docker("container", "inspect", "--format", "{{.State.Status}}", self.container)
+
+
+@pytest.fixture(scope="module")
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    house = House(Project(tmp_path_factory.mktemp("ready")), busybox)
+    house.project.write("serve", SERVE)
+    house.entry("")
+    built = house.doit("final")
+    assert built.code == 0, built.out
+    yield house
+    clear(engine, house.name)
+
+
+@pytest.fixture
+def house(built: House) -> House:
+    built.project.run("docker", "container", "rm", "--force", built.container)
+    return built
+
+
+def last(ended: Ended) -> str:
+    return ended.out.splitlines()[-1]
+
+
+def free_port() -> int:
+    with closing(socket.socket()) as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def gateway() -> str:
+    """An address of this machine that is not its own alone: the one that containers know it by."""
+    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+
+
+def test_a_start_goes_on_once_the_habitat_answers_and_is_reached_from_this_machine_alone(house: House) -> None:
+    house.entry(f"  ready: {PROBE}; grep s3cret /run/secrets/T && {PROBE}\n  ports: [0:3000]\n")
+    started = house.doit("start", "--detach")
+    assert started.code == 0, started.out
+    assert started.out.count("waiting until it is ready, 1m 00s at most: ") == 1
+    assert re.search(r"^• ready after [1-9]", started.out, re.MULTILINE)
+    told = re.search(r"is up at (http://127\.0\.0\.1:(\d+)): ", last(started))
+    assert told, started.out
+    with urllib.request.urlopen(told[1], timeout=5) as answer:
+        assert answer.read() == b"hello from within\n"
+    with pytest.raises(OSError, match=r"refused|timed out"):
+        socket.create_connection((gateway(), int(told[2])), timeout=2)
+
+    joined = house.doit("start")
+    assert (joined.code, last(joined)) == (0, "ran"), joined.out
+    assert "waiting" not in joined
+    assert "http" not in joined
+    assert house.doit("stop").code == 0
+    with pytest.raises(OSError, match="refused"):
+        urllib.request.urlopen(told[1], timeout=5)
+
+
+def test_an_open_udp_port_is_reached_at_every_address(house: House) -> None:
+    port = free_port()
+    house.entry(f"  ports: ['0.0.0.0:{port}:53/udp']\n")
+    # Nobody listens there, and the kernel counts what came all the same.
+    counted = "grep ^Udp: /proc/net/snmp | tail -n 1 | cut -d ' ' -f 3"
+    command = f'until [ "$({counted})" -gt 0 ]; do sleep 0.2; done; echo arrived'
+    with Running(house.project, f"start:{house.name}", "--cmd", command) as running:
+        running.wait_for(f"port 53: udp://0.0.0.0:{port}, also from other machines\n")
+        with closing(socket.socket(type=socket.SOCK_DGRAM)) as sender:
+            sender.sendto(b"ping", (gateway(), port))
+        ended = running.end(20)
+    assert last(ended) == "arrived", ended.out
+
+
+def test_what_is_never_ready_is_told_with_its_last_words_and_is_stopped(house: House) -> None:
+    house.entry("  ready: {command: 'cat /run/secrets/T; echo not yet >&2; exec sleep 1000', timeout: 2s}\n")
+    began = time.monotonic()
+    ended = house.doit("start", "--detach")
+    assert time.monotonic() - began < 15
+    assert ended.code == 1
+    assert "    not yet" in ended.out.splitlines()
+    assert "s3cret" not in ended
+    assert last(ended) == (
+        f"❌ habitats/{house.name}/config.yaml:7: {house.name} is not ready after 2s: the last try had to be ended: "
+        f"see doit logs:{house.name}, or raise entry.ready.timeout"
+    )
+    assert house.state() == "exited"
+    assert "booting" in house.doit("logs")
+
+
+def test_a_try_that_hangs_is_ended_also_where_somebody_else_keeps_the_container_up(house: House) -> None:
+    house.entry("")
+    assert house.doit("start", "--detach").code == 0
+    house.entry("  ready: {command: sleep 777, timeout: 1s}\n")
+    ended = house.doit("exec", "--", "true")
+    assert ended.code == 1
+    assert "is not ready after 1s" in ended
+    assert house.state() == "running"
+    assert "777" not in docker("top", house.container, "-eo", "pid,args")
+
+
+@pytest.mark.parametrize("how", ["it ends", "it is stopped"])
+def test_a_container_that_ends_meanwhile_is_told_at_once(house: House, how: str) -> None:
+    house.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if how == "it ends" else ""))
+    if how == "it ends":
+        config = house.project.root / f"habitats/{house.name}/config.yaml"
+        config.write_text(config.read_text().replace("  init_command: /sbin/serve\n", "", 1))
+    with Running(house.project, f"start:{house.name}") as running:
+        running.wait_for("waiting until it is ready")
+        if how == "it is stopped":
+            assert "in it is doit with pid" in house.doit("stop")
+            assert house.doit("stop", "--force").code == 0
+        ended = running.end(15)
+    assert ended.code == 1
+    told = "the init command ended: sleep 2" if how == "it ends" else "the init command ended: /sbin/serve"
+    assert told in last(ended), ended.out
+
+
+def test_ctrl_c_while_it_is_waited_for_ends_at_once_and_stops_it(house: House) -> None:
+    house.entry("  ready: {command: 'echo refused; exit 1', timeout: 5m}\n")
+    with Terminal(house.project, f"start:{house.name}") as terminal:
+        terminal.wait_for("waiting until it is ready")
+        terminal.wait_for("refused")
+        began = time.monotonic()
+        terminal.type("\x03")
+        assert terminal.end() == 128 + signal.SIGINT
+        assert time.monotonic() - began < 5
+        assert "Traceback" not in terminal.shown
+        assert "\nstopped: what was built is kept" in terminal.shown
+        assert terminal.now == terminal.before
+    assert house.state() == "exited"
+
+
+def test_a_port_that_is_taken_is_told_with_who_has_it_and_leaves_nothing(house: House, busybox: str) -> None:
+    with closing(socket.socket()) as program:
+        program.bind(("127.0.0.1", 0))
+        program.listen()
+        port = program.getsockname()[1]
+        house.entry(f"  ports: [{port}]\n")
+        refused = house.doit("start")
+        assert refused.code == 1
+        taken = f"❌ habitats/{house.name}/config.yaml:7: port 127.0.0.1:{port} is taken by "
+        another = f", or write 0:{port} for one that is free"
+        assert last(refused) == f"{taken}a program of the host: stop that{another}"
+    holder = f"{house.container}-holder"
+    docker("run", "--detach", "--name", holder, "--publish", f"127.0.0.1:{port}:80", busybox, "sleep", "1000")
+    refused = house.doit("start")
+    assert last(refused) == f"{taken}the container {holder}: docker stop {holder} frees it{another}"
+    assert docker("container", "ls", "--all", "--quiet", "--filter", f"name=^{house.container}$") == ""
+    docker("rm", "--force", holder)
+    wait_until(lambda: house.doit("start").code == 0, seconds=10)
+
+
+def test_an_address_that_is_not_this_machines_is_told(house: House) -> None:
+    house.entry("  ports: ['198.51.100.1:8080:80']\n")
+    assert last(house.doit("start")) == (
+        f"❌ habitats/{house.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "
+        "address): see that it is an address of the host, and a port you may use"
+    )

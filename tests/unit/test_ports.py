@@ -1,0 +1,225 @@
+"""The ports of a habitat: as a config says them, and on the fake engine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import FakeTerminal, Site, load, write
+
+from phases.core import commands, runtime
+from phases.core.errors import ConfigError, PortRefused, StartError
+from phases.core.port import Port
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("3000", Port(3000, "tcp", "127.0.0.1", 3000)),
+        ("8080:3000", Port(3000, "tcp", "127.0.0.1", 8080)),
+        ("0:3000", Port(3000, "tcp", "127.0.0.1", 0)),
+        ("0.0.0.0:8080:3000", Port(3000, "tcp", "0.0.0.0", 8080)),
+        ("'[::1]:8080:3000'", Port(3000, "tcp", "::1", 8080)),
+        ("'[0:0::1]:0:1'", Port(1, "tcp", "::1", 0)),
+        ("53:53/udp", Port(53, "udp", "127.0.0.1", 53)),
+        ("65535/tcp", Port(65535, "tcp", "127.0.0.1", 65535)),
+        ("$WEB:3000", Port(3000, "tcp", "127.0.0.1", 8000)),
+    ],
+)
+def test_a_port_is_published_on_this_machine_alone_unless_it_says_otherwise(
+    tmp_path: Path, text: str, expected: Port
+) -> None:
+    (port,) = load(tmp_path, f"base_image: b\nenv: [WEB=8000]\nentry:\n  ports:\n    - {text}\n").entry.ports
+    assert port == expected
+    assert port.origin
+    assert port.origin.line == 5
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("web", "ports: 'web' is no port: write it like 3000, 8080:3000, 0.0.0.0:8080:3000 or 53:53/udp"),
+        ("3000-3010", "ports: '3000-3010' is no port: "),
+        ("53/icmp", "ports: '53/icmp' is no port: "),
+        (":3000", "ports: ':3000' is no port: "),
+        ("::1:80:80", "ports: '::1:80:80' is no port: "),
+        ("localhost:80:80", "ports: 'localhost:80:80' is no port: "),
+        ("0", "ports: there is no port 0: write 1 to 65535; on the host also 0, for one that is free"),
+        ("80:0", "ports: there is no port 0: "),
+        ("65536:80", "ports: there is no port 65536: "),
+        ("127.0.0.256:80:80", "ports: '127.0.0.256' is no address: write one of the host's, an IPv6 one in brackets"),
+        ("'[127.0.0.1]:80:80'", "ports: '[127.0.0.1]' is no address: "),
+        ("8080: 3000", "entry.ports[1]: must be text, is a mapping: quote it: a colon and a space make a mapping"),
+        ("80", "ports: 127.0.0.1:80 is published already (habitats/demo/config.yaml:4): keep one of them, or give it"),
+        ("0.0.0.0:80:81", "ports: 0.0.0.0:80 is published already (habitats/demo/config.yaml:4): "),
+    ],
+)
+def test_what_is_no_port_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: b\nentry:\n  ports:\n    - 80\n    - {text}\n")
+    assert str(caught.value).startswith(f"habitats/demo/config.yaml:5: {why}")
+
+
+@pytest.mark.parametrize("text", ["80/udp", "'[::1]:80:80'", "127.0.0.2:80:80", "81:80", "0:80"])
+def test_the_same_number_elsewhere_is_another_port(tmp_path: Path, text: str) -> None:
+    assert len(load(tmp_path, f"base_image: b\nentry:\n  ports: [80, {text}]\n").entry.ports) == 2
+
+
+def test_without_a_network_there_are_no_ports(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, "base_image: b\nentry:\n  network: none\n  ports: [80]\n")
+    assert str(caught.value) == (
+        "habitats/demo/config.yaml:4: a port can't be published without a network: "
+        "take the ports out, or write `network: bridge`"
+    )
+
+
+# On the engine
+
+PORTS = "0:3000, '[::1]:8081:3000', 0.0.0.0:53:53/udp"
+
+
+def config(ports: str, command: str = "'true'") -> str:
+    return f"base_image: base:1\nentry:\n  command: {command}\n  ports: [{ports}]\n"
+
+
+def made(root: Path, ports: str = PORTS) -> Site:
+    site = Site(root, config(ports))
+    site.build()
+    return site
+
+
+def start(site: Site) -> int:
+    return runtime.start(site.run_anew(), "demo", FakeTerminal())
+
+
+def told(site: Site) -> list[str]:
+    return [text.rpartition(":")[0] if "3000: http://127" in text else text for text in site.notices()]
+
+
+URLS = ["port 53: udp://0.0.0.0:53, also from other machines", "port 3000: http://127.0.0.1"]
+URLS += ["port 3000: http://[::1]:8081"]
+
+
+def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> None:
+    site = made(tmp_path)
+    start(site)
+    assert told(site) == URLS
+    commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
+    assert told(site) == URLS
+    commands.shell(site.run_anew(), "demo", FakeTerminal(interactive=True))
+    assert told(site) == URLS
+    # The number that the engine picked, not the one that was asked for.
+    (number,) = {text.rpartition(":")[2] for text in site.notices() if "3000: http://127" in text}
+    assert int(number) >= 32768
+
+
+def test_a_detached_start_tells_it_in_its_line_and_who_enters_then_is_told_nothing(tmp_path: Path) -> None:
+    site = made(tmp_path, "80, 81")
+    for _ in range(2):
+        runtime.start_detached(site.run_anew(), "demo")
+        (notice,) = site.notices()
+        assert notice.startswith("habitat-demo is up at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo gets")
+    start(site)
+    assert site.notices() == []
+
+
+def test_other_ports_are_another_container_and_the_same_image(tmp_path: Path) -> None:
+    site = made(tmp_path, "80, 81")
+    start(site)
+    before = site.engine.container("habitat-demo")
+    write(tmp_path, "habitats/demo/config.yaml", config("81, 80"))
+    assert site.build() == []
+    start(site)
+    same = site.engine.container("habitat-demo")
+    assert before
+    assert same
+    assert same.id == before.id, "their order means nothing"
+    write(tmp_path, "habitats/demo/config.yaml", config("80"))
+    assert site.build() == []
+    start(site)
+    after = site.engine.container("habitat-demo")
+    assert after
+    assert (after.id != before.id, after.image) == (True, before.image)
+    assert site.notices()[0].startswith("habitat-demo was made with another config: kept as habitat-demo-")
+
+
+def test_a_container_from_before_there_were_ports_is_used_again(tmp_path: Path) -> None:
+    site = made(tmp_path, "")
+    start(site)
+    held = site.engine._container("habitat-demo").labels["habitat.confinement"]
+    assert held == "privileges=0 network=1 memory=0 cpus=0 pids=4096"
+
+
+def test_a_throwaway_shell_publishes_nothing(tmp_path: Path) -> None:
+    site = made(tmp_path)
+    ports: list[tuple[Port, ...]] = []
+    site.engine.on_execute = lambda command: ports.append(command.container.ports)
+    commands.shell(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
+    assert ports
+    assert set(ports) == {()}
+    assert site.notices() == []
+
+
+def refused(site: Site) -> str:
+    with pytest.raises(StartError) as caught:
+        start(site)
+    return str(caught.value)
+
+
+TAKEN = "habitats/demo/config.yaml:4: port 127.0.0.1:80 is taken by "
+ANOTHER = ", or write 0:80 for one that is free"
+
+
+@pytest.mark.parametrize(
+    ("holder", "labels", "ip", "expected"),
+    [
+        ("habitat-a", {"habitat.run": "a"}, "127.0.0.1", "habitat-a: doit stop:a frees it"),
+        (
+            "habitat-a-2",
+            {"habitat.run": "a"},
+            "127.0.0.1",
+            "the container habitat-a-2: docker stop habitat-a-2 frees it",
+        ),
+        ("web", {}, "0.0.0.0", "the container web: docker stop web frees it"),
+    ],
+)
+def test_a_port_that_is_taken_is_told_with_who_has_it(
+    tmp_path: Path, holder: str, labels: dict[str, str], ip: str, expected: str
+) -> None:
+    site = made(tmp_path, "80")
+    other = site.engine.create("base:1", holder, ("sleep", "inf"), labels=labels, ports=(Port(1, "tcp", ip, 80),))
+    site.engine.start(other)
+    assert refused(site) == f"{TAKEN}{expected}{ANOTHER}"
+    assert site.engine.container("habitat-demo") is None, "nothing is left behind"
+    site.engine.stop(other)
+    assert start(site) == 0
+
+
+def test_a_port_that_a_program_has_is_told_and_the_old_container_stays(tmp_path: Path) -> None:
+    site = made(tmp_path, "80")
+    start(site)
+    site.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
+    assert refused(site) == f"{TAKEN}a program of the host: stop that{ANOTHER}"
+    assert site.engine.container("habitat-demo")
+
+
+@pytest.mark.parametrize("text", ['"[::1]:{}:80/udp"', "0.0.0.0:{}:80", "{}:80"])
+def test_the_free_port_that_is_offered_is_one_at_the_same_address(tmp_path: Path, text: str) -> None:
+    site = made(tmp_path, text.format(8080))
+    (port,) = load(tmp_path).entry.ports
+    site.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
+    assert refused(site).endswith(f", or write {text.format(0)} for one that is free")
+
+
+def test_a_port_that_the_host_does_not_give_is_told_with_its_reason(tmp_path: Path) -> None:
+    site = made(tmp_path, "10.9.9.9:80:80")
+    port = Port(80, "tcp", "10.9.9.9", 80)
+    site.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
+    assert refused(site) == (
+        "habitats/demo/config.yaml:4: port 10.9.9.9:80 can't be published (cannot assign requested address): "
+        "see that it is an address of the host, and a port you may use"
+    )

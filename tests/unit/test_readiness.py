@@ -1,0 +1,287 @@
+"""Waiting for a habitat that says when it is ready, on the fake engine. Nothing really sleeps but one try."""
+
+from __future__ import annotations
+
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_shell import Sleeping
+from unit_helpers import FakeTerminal, Site, load
+
+from phases.core import commands, events, runtime, stopping
+from phases.core.errors import ConfigError, StartError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from fake_engine import Command, FakePiped
+
+PROBE = "probe localhost"
+
+READY = f"entry: {{ready: {{command: {PROBE}, timeout: 5s}}, command: echo hello}}\n"
+
+
+@pytest.fixture(autouse=True)
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long it paused each time; the clock goes on by that much, and not else."""
+    slept: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 1000 + sum(slept), sleep=slept.append)
+    monkeypatch.setattr("phases.core.readiness.time", clock)
+    return slept
+
+
+def made(root: Path, text: str = READY) -> Site:
+    site = Site(root, f"base_image: base:1\n{text}")
+    site.build()
+    return site
+
+
+def answer(site: Site, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
+    """What the tries end with, the last one also each after it. Returns them, as they are made."""
+    tries: list[Command] = []
+
+    def on_execute(command: Command) -> tuple[int, str] | None:
+        if command.script != PROBE:
+            return None
+        tries.append(command)
+        found = answers[min(len(tries), len(answers)) - 1]
+        return found(command) if callable(found) else found
+
+    site.engine.on_execute = on_execute
+    return tries
+
+
+def start(site: Site, terminal: FakeTerminal | None = None) -> int:
+    return runtime.start(site.run_anew(), "demo", terminal or FakeTerminal())
+
+
+def detach(site: Site) -> None:
+    runtime.start_detached(site.run_anew(), "demo")
+
+
+def refused(site: Site) -> StartError:
+    with pytest.raises(StartError) as caught:
+        start(site)
+    return caught.value
+
+
+def is_running(site: Site) -> bool:
+    found = site.engine.container("habitat-demo")
+    assert found
+    return found.running
+
+
+def processes(site: Site) -> list[FakePiped]:
+    return site.engine._container("habitat-demo").execs  # type: ignore[return-value]
+
+
+def test_the_command_of_the_habitat_waits_until_it_is_ready(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path)
+    tries = answer(site, (7, "refused\n"), (7, "refused\n"), (0, ""))
+    terminal = FakeTerminal()
+    assert start(site, terminal) == 0
+    assert terminal.printed == [(b"hello\n", False)]
+    assert [command.script for command in site.engine.commands[-4:]] == [PROBE, PROBE, PROBE, "echo hello"]
+    assert sum(slept) == pytest.approx(2)
+    assert (tries[0].user, tries[0].workdir) == ("agent", "/workspace")
+    assert site.notices() == ["ready after 2.0s"]
+
+
+def test_who_waits_is_told_that_it_begins_what_was_said_and_that_it_is_over(tmp_path: Path) -> None:
+    site = made(tmp_path)
+    answer(site, (7, "one\ntwo\n"), (7, ""), (0, "three\n"))
+    start(site)
+    waiting = events.Waiting("demo", PROBE, 5)
+    told = [event for event in site.seen if isinstance(event, events.Waiting | events.Waited)]
+    assert told == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
+
+
+def test_a_long_command_is_told_on_one_short_line(tmp_path: Path) -> None:
+    site = made(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
+    start(site)
+    (waiting,) = [event for event in site.seen if isinstance(event, events.Waiting)]
+    assert waiting.command == f"true : {'x' * 53}…"
+
+
+def test_it_sees_the_secrets_of_a_start(tmp_path: Path) -> None:
+    secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
+    site = made(tmp_path, secret + READY)
+    tries = answer(site, (0, ""))
+    start(site)
+    assert tries[0].env == {"T": "s3cret-word"}
+    given = [command.args[0] for command in site.engine.commands if command.args and not command.env]
+    assert given[-1] == "/run/secrets/T", "before the try"
+
+
+def test_what_is_never_ready_is_told_with_its_last_words_and_stopped(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
+    answer(site, (1, "old\n"), (7, "".join(f"{i}\n" for i in range(30)) + "has s3cret-word"))
+    error = refused(site)
+    assert sum(slept) == pytest.approx(5)
+    assert str(error) == (
+        "habitats/demo/config.yaml:3: demo is not ready after 5s: the last try ended with exit code 7: "
+        "see doit logs:demo, or raise entry.ready.timeout"
+    )
+    assert error.output == (*map(str, range(11, 30)), "has ***")
+    assert not is_running(site)
+    assert not any(command.script == "echo hello" for command in site.engine.commands)
+
+
+def test_a_detached_start_that_is_not_ready_leaves_nothing_up(tmp_path: Path) -> None:
+    site = made(tmp_path)
+    answer(site, (1, ""))
+    with pytest.raises(StartError, match="is not ready after 5s"):
+        detach(site)
+    assert not is_running(site)
+    answer(site, (0, ""))
+    start(site)
+    assert not is_running(site), "nothing says that it is to stay"
+
+
+def test_a_try_that_hangs_is_ended_at_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    site = made(tmp_path, READY.replace("5s", "1s"))
+
+    def hang(_: Command) -> tuple[int, str]:
+        raise Sleeping
+
+    answer(site, hang)
+    error = refused(site)
+    assert error.message == "demo is not ready after 1s: the last try had to be ended"
+    assert [process.signals for process in processes(site)] == [["KILL"]]
+    assert not is_running(site)
+
+
+def test_a_try_that_had_hardly_any_time_is_not_told_as_one_that_hangs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    site = made(tmp_path, READY.replace("5s", "2s"))
+
+    def refuse(_: Command) -> tuple[int, str]:
+        time.sleep(0.6)
+        return 7, "refused"
+
+    def hang(_: Command) -> tuple[int, str]:
+        raise Sleeping
+
+    answer(site, refuse, hang)
+    error = refused(site)
+    assert (error.message.rpartition(": ")[2], error.output) == ("the last try ended with exit code 7", ("refused",))
+
+
+def test_an_init_that_ends_meanwhile_is_told_at_once(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
+
+    def end(command: Command) -> tuple[int, str]:
+        site.engine.stop(command.container.id)
+        return 137, ""
+
+    answer(site, end)
+    site.engine.start = lambda container: setattr(site.engine._container(container), "running", True)  # type: ignore[method-assign]
+    error = refused(site)
+    assert error.message == "the init command ended: boot it"
+    assert slept == []
+
+
+def test_an_interrupt_ends_the_try_and_leaves_what_any_interrupted_start_leaves(tmp_path: Path) -> None:
+    site = made(tmp_path)
+
+    def interrupt(_: Command) -> tuple[int, str]:
+        raise KeyboardInterrupt
+
+    answer(site, interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        start(site)
+    assert [process.signals for process in processes(site)] == [["KILL"]]
+    assert not is_running(site)
+    assert site.seen[-1] == events.Waited("demo")
+
+
+def test_who_enters_what_was_found_ready_does_not_wait(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    tries = answer(site, (0, ""))
+    detach(site)
+    assert len(tries) == 1
+    assert sum(slept) == pytest.approx(3)
+    for _ in range(2):
+        assert start(site) == 0
+        assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert commands.shell(site.run_anew(), "demo", FakeTerminal(interactive=True)) == 0
+        detach(site)
+    assert len(tries) == 1
+    assert sum(slept) == pytest.approx(3)
+    stopping.stop(site.run_anew(), "demo")
+    assert start(site) == 0
+    assert len(tries) == 2, "it was brought up anew"
+
+
+def test_what_runs_and_was_not_found_ready_is_waited_for_by_whoever_enters(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    answer(site, (0, ""))
+    start(site)
+    site.engine.start("habitat-demo")  # as a killed run leaves it
+    slept.clear()
+    tries = answer(site, (1, ""), (0, ""))
+    assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+    assert len(tries) == 2
+    assert sum(slept) == pytest.approx(1), "and not for the startup_delay"
+
+
+def test_the_startup_delay_comes_before_the_first_try(tmp_path: Path, slept: list[float]) -> None:
+    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    at: list[float] = []
+
+    def look(_: Command) -> tuple[int, str]:
+        at.append(sum(slept))
+        return 0, ""
+
+    answer(site, look)
+    start(site)
+    assert at == [pytest.approx(3)]
+    assert site.notices() == ["giving its init 3s", "ready after 0.0s"]
+
+
+# In a config
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("ready: curl x", ("curl x", 1, 60)),
+        ("ready: {command: curl x}", ("curl x", 1, 60)),
+        ("ready: {command: '$$A $A', interval: 2s, timeout: 5m}", ("$A 1", 2, 300)),
+    ],
+)
+def test_it_is_written_short_or_long(tmp_path: Path, text: str, expected: tuple[str, float, float]) -> None:
+    ready = load(tmp_path, f"base_image: b\nenv: [A=1]\nentry:\n  {text}\n").entry.ready
+    assert ready
+    assert (ready.command, ready.interval, ready.timeout, ready.origin.line) == (*expected, 4)
+
+
+@pytest.mark.parametrize("text", ["ready: ''", "ready:", "ready: {command: ''}"])
+def test_nothing_takes_back_what_a_layer_below_asks(tmp_path: Path, text: str) -> None:
+    (tmp_path / "shared").mkdir()
+    below = "ready: {command: a}" if "{" in text else "ready: a"
+    (tmp_path / "shared/config.yaml").write_text(f"entry: {{{below}}}\n")
+    assert (load(tmp_path, f"base_image: b\nentry:\n  {text}\n").entry.ready is None) == (text != "ready:")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("ready: '  '", "ready is blank: write a command, or leave the key out"),
+        ("ready: [a]", "entry.ready: must be text or a mapping, is a list: write one value"),
+        ("ready: {timeout: 3s}", "entry.ready: 'command' is missing: add it"),
+        ("ready: {comand: a}", "entry.ready: unknown key 'comand': did you mean 'command'?"),
+        ("ready: {command: a, interval: 0}", "ready.interval: '0' is no duration: write it like 2s, 90s or 5m"),
+        ("ready: {command: a, timeout: soon}", "ready.timeout: 'soon' is no duration: write it like 2s, 90s or 5m"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(tmp_path, f"base_image: b\nentry:\n  {text}\n")
+    assert str(caught.value) == f"habitats/demo/config.yaml:3: {why}"
