@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import measures
+from phases.core.config import measures, persist
 from phases.core.config.measures import DAY
 from phases.core.errors import ConfigError
 from phases.core.model import NETWORKS, EntryPoint, Limits
@@ -29,6 +29,7 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
         command=_command(scope, entry.command),
         network=_network(scope, entry.network),
         limits=_limits(scope, entry.limits),
+        persist=tuple(persist.paths(scope, entry.persist)),
     )
 
 

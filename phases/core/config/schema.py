@@ -101,6 +101,7 @@ class Entry(_Keys, kw_only=True, frozen=True):
     command: str = ""
     network: str = ""
     limits: Limits = Limits()
+    persist: list[str] = []
 
 
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
@@ -109,6 +110,7 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
     name: str = ""
     description: str = ""
     base_image: str = ""
+    uid: str = ""
     env: list[str] = []
     files: list[File] = []
     volumes: list[Volume] = []
