@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from phases.core import events, persistence, snapshots
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, StartError
 from phases.core.project import binds_of
 from phases.protocol import SECRETS_FOLDER
 
@@ -124,7 +124,7 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
         ) from error
     try:
         persistence.give(project.engine, container)
-    except EngineError:
+    except HabitatError:
         project.engine.stop(container.id)
         raise
 

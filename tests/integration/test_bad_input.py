@@ -52,7 +52,7 @@ BROKEN = {
         entry:
           xyzzy: 1
         """,
-        ":3: entry: unknown key 'xyzzy': known here: command, init_command, limits, network, startup_delay",
+        ":3: entry: unknown key 'xyzzy': known here: command, init_command, limits, network, persist, startup_delay",
     ),
     "missing-key": Broken(
         """

@@ -89,6 +89,7 @@ SAME = {
     "debug": PLAIN + "debug: true\n",
     "timeouts": PLAIN + "timeouts:\n  setup: 3m\n",
     "startup_delay": PLAIN + "  startup_delay: 3\n",
+    "persist": PLAIN + "  persist: [~/.cache/]\n",
 }
 
 
