@@ -111,7 +111,7 @@ def slice(habitat: Habitat) -> Json:
 
 def written(spot: Spot) -> Written:
     if spot.key[0] in ("uid", "gid"):
-        return Written("uid")
+        return Written("uid", minor=spot.key[0] == "gid")
     return Written(dotted("env", str(spot.key[0]).upper()))
 
 
