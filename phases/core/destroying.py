@@ -47,7 +47,8 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
             presence.forget(container.id)
     gone = [container.name for container in found]
     left = _remove(project, name, volumes)
-    gone += [volume.name for volume in volumes if volume not in left]
+    if len(left) < len(volumes):
+        gone.append(_persisting(len(volumes) - len(left)))
     if gone:
         kept = "its snapshots and what persists are kept" if keep_volumes else "its snapshots are kept"
         project.bus.emit(events.Notice(name, f"removed {', '.join(gone)}; {kept}"))
@@ -59,13 +60,17 @@ def _question(containers: int, volumes: int) -> str:
     them, in_them = ("it", "in it") if containers == 1 else (f"these {containers}", "in them")
     if not volumes:
         return f"Remove {them}, with all that was done {in_them}?"
-    persists = f"what persists in {volumes} volume{'s' if volumes > 1 else ''}"
+    persists = _persisting(volumes)
     return f"Remove {them}, with all that was done {in_them}, and {persists}?" if containers else f"Remove {persists}?"
+
+
+def _persisting(volumes: int) -> str:
+    return f"what persists in {volumes} volume{'s' if volumes > 1 else ''}"
 
 
 def _told_volume(volume: Volume) -> str:
     since = f", since {volume.made[:10]}" if volume.made else ""
-    return f"{volume.labels[persistence.LABEL_PERSIST]} persists{since} (volume {volume.name})"
+    return f"{volume.labels[persistence.LABEL_PERSIST]}: volume {volume.name}{since}"
 
 
 def _remove(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volume]:

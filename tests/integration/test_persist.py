@@ -154,6 +154,6 @@ def test_what_persists_outlives_containers_and_images_and_goes_by_destroy_alone(
     assert home.doit("start").out.splitlines()[-3:] == ["renamed more", "mine", "mine"]
     asked = home.doit("destroy")
     assert (asked.code, home.volumes()) == (1, kept)
-    assert "~/.state.json persists, since 20" in asked
+    assert f"~/.state.json: volume habitat-{home.name}-state-json-" in asked
     assert home.doit("destroy", "--yes").code == 0
     assert (home.containers(), home.volumes()) == ([], [])

@@ -348,13 +348,13 @@ def test_destroy_shows_what_persists_and_removes_it_after_a_yes(tmp_path: Path) 
     names = [volume_name("demo", path) for path in ("~/.cache/", "~/.state.json")]
     assert told(site) == [
         "habitat-demo (stopped): nothing has changed in it since its image",
-        f"~/.cache/ persists, since 2026-01-01 (volume {names[0]})",
-        f"~/.state.json persists, since 2026-01-01 (volume {names[1]})",
+        f"~/.cache/: volume {names[0]}, since 2026-01-01",
+        f"~/.state.json: volume {names[1]}, since 2026-01-01",
     ]
     assert len(site.engine.volumes()) == 2
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert site.engine.volumes() == []
-    assert site.notices() == [f"removed habitat-demo, {names[0]}, {names[1]}; its snapshots are kept"]
+    assert site.notices() == ["removed habitat-demo, what persists in 2 volumes; its snapshots are kept"]
 
 
 def test_destroy_finds_what_persists_without_a_container(tmp_path: Path) -> None:

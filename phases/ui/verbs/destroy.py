@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "destroy"
-DESCRIPTION = "Remove its containers and volumes, with the work that is in them, after a question"
+DESCRIPTION = "Remove its containers, and what persists, after a question"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
