@@ -191,15 +191,18 @@ def name(engine: DockerEngine) -> Iterator[str]:
 
 
 def clear(engine: DockerEngine, name: str) -> None:
-    """Remove the containers and images of a test's habitat, and of no other."""
+    """Remove the containers, volumes and images of a test's habitat, and of no other."""
     assert name.startswith(PREFIX)
     for container in engine.containers(label=f"habitat.name={name}"):
         engine.remove(container.id)
     for container in [
         *engine.containers(name_prefix=f"habitat_build_{name}"),
+        *engine.containers(name_prefix=f"habitat_start_{name}"),
         *engine.containers(name_prefix=f"habitat-{name}"),
     ]:
         engine.remove(container.id)
+    for volume in engine.volumes(label=f"habitat.name={name}"):
+        engine.remove_volume(volume.name)
     for image in engine.images():
         for tag in image.tags:
             if tag.startswith(f"habitat-{name}:"):

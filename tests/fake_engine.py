@@ -21,10 +21,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from fake_files import Files
+from fake_files import Files, Mounted, Node
 from fake_shell import Shell, Sleeping
 
-from phases.core import build_container, secrets
+from phases.core import build_container, persistence, secrets
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -40,6 +40,8 @@ from phases.core.engine import (
     Stat,
     Stored,
     Tmpfs,
+    Volume,
+    VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
 
@@ -83,6 +85,7 @@ class FakeContainer:
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
+    volumes: tuple[str, ...] = ()
 
     def seen(self) -> Container:
         return Container(
@@ -141,6 +144,7 @@ class FakeEngine:
         self._images: dict[str, FakeImage] = {}
         self._tags: dict[str, str] = {}
         self._containers: dict[str, FakeContainer] = {}
+        self._volumes: dict[str, tuple[Volume, dict[str, Node]]] = {}
         self._made = 0
 
     # For tests
@@ -316,7 +320,7 @@ class FakeEngine:
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        mounts: Sequence[Bind | Tmpfs] = (),
+        mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
@@ -329,6 +333,9 @@ class FakeEngine:
         for bind in binds:
             if not Path(bind.source).exists():
                 raise EngineError(f"bind source path does not exist: {bind.source}")
+        named = [mount for mount in mounts if isinstance(mount, VolumeMount)]
+        files = found.files.copy()
+        files.nodes = Mounted(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
         container = FakeContainer(
             id=self._new_id(),
             name=name,
@@ -338,13 +345,23 @@ class FakeEngine:
             labels={**found.labels, **(labels or {})},
             binds=binds,
             workdir=found.config.workdir,
-            files=found.files.copy(),
+            files=files,
+            volumes=tuple(mount.volume for mount in named),
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
             confinement=confinement,
             ports=tuple(ports),
         )
         self._containers[container.id] = container
         return container.id
+
+    def _mounted(self, mount: VolumeMount, files: Files) -> dict[str, Node]:
+        """What is in a volume; in an empty one of an image it is what that has at the place."""
+        made = Volume(mount.volume, dict(mount.labels), "2026-01-01T00:00:00Z")
+        _, nodes = self._volumes.setdefault(mount.volume, (made, {"/": Node("dir")}))
+        if len(nodes) == 1 and mount.copies:
+            inside = {path: node for path, node in files.nodes.items() if f"{path}/".startswith(f"{mount.dest}/")}
+            nodes |= {path[len(mount.dest) :] or "/": node for path, node in inside.items()}
+        return nodes
 
     def _container(self, reference: str) -> FakeContainer:
         for container in self._containers.values():
@@ -488,6 +505,11 @@ class FakeEngine:
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
+        if command.script == persistence._GIVE:
+            uid, gid, *folders = command.args
+            for folder in folders:
+                _give(container.files, folder, int(uid), int(gid))
+            return 0
         shell = Shell(
             container.files,
             {**container.env, **command.env},
@@ -571,7 +593,7 @@ class FakeEngine:
 
     def changes(self, container: str) -> list[Change]:
         found = self._container(container)
-        before, after = self._images[found.image].files.nodes, found.files.nodes
+        before, after = self._images[found.image].files.nodes, found.files.own
         return [
             Change(path, "added" if path not in before else "deleted" if path not in after else "changed")
             for path in sorted({*before, *after})
@@ -586,6 +608,20 @@ class FakeEngine:
         self._record("output", container, str(follow))
         for line in self._container(container).log:
             on_output(f"{line}\n".encode())
+
+    # Volumes
+
+    def volumes(self, *, label: str = "") -> list[Volume]:
+        key, has_value, value = label.partition("=")
+        found = [volume for volume, _ in self._volumes.values()]
+        found = [v for v in found if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
+        return sorted(found, key=lambda volume: volume.name)
+
+    def remove_volume(self, name: str) -> None:
+        self._record("remove_volume", name)
+        if any(name in container.volumes for container in self._containers.values()):
+            raise Conflict(f"removing volume {name}: volume is in use")
+        self._volumes.pop(name, None)
 
 
 class FakeExec:
@@ -678,6 +714,15 @@ def base_files() -> Files:
     files.write("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
     files.write("/etc/group", "root:x:0:\n")
     return files
+
+
+def _give(files: Files, folder: str, uid: int, gid: int) -> None:
+    """What the script of that name does."""
+    top = files.nodes[folder]
+    for path, node in list(files.nodes.items()):
+        if path == folder or path.startswith(f"{folder}/"):
+            owner = uid if node.uid == top.uid else node.uid
+            files.nodes[path] = replace(node, uid=owner, gid=gid if node.gid == top.gid else node.gid)
 
 
 def _known(command: Command) -> bool:

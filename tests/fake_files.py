@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import tarfile
+from collections.abc import Iterator, Mapping, MutableMapping
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -20,14 +21,53 @@ class Node:
     target: str = ""
 
 
+class Mounted(MutableMapping[str, Node]):
+    """Nodes of a container's own, and those of volumes, by where they are mounted, in the place of some."""
+
+    def __init__(self, own: dict[str, Node], volumes: Mapping[str, MutableMapping[str, Node]]) -> None:
+        self.own = own
+        self._volumes = volumes
+
+    def _of(self, path: str) -> tuple[MutableMapping[str, Node], str]:
+        for dest, nodes in self._volumes.items():
+            if path == dest or path.startswith(f"{dest}/"):
+                return nodes, path[len(dest) :] or "/"
+        return self.own, path
+
+    def __getitem__(self, path: str) -> Node:
+        nodes, name = self._of(path)
+        return nodes[name]
+
+    def __setitem__(self, path: str, node: Node) -> None:
+        nodes, name = self._of(path)
+        nodes[name] = node
+
+    def __delitem__(self, path: str) -> None:
+        nodes, name = self._of(path)
+        del nodes[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (path for path in self.own if self._of(path)[0] is self.own)
+        for dest, nodes in self._volumes.items():
+            yield from (dest if name == "/" else dest + name for name in nodes)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
 @dataclass
 class Files:
     """Paths to nodes; `/` is always there."""
 
-    nodes: dict[str, Node] = field(default_factory=lambda: {"/": Node("dir")})
+    nodes: MutableMapping[str, Node] = field(default_factory=lambda: {"/": Node("dir")})
+
+    @property
+    def own(self) -> MutableMapping[str, Node]:
+        """Without what is on volumes."""
+        return self.nodes.own if isinstance(self.nodes, Mounted) else self.nodes
 
     def copy(self) -> Files:
-        return Files(dict(self.nodes))
+        return Files(dict(self.own))
 
     def resolve(self, path: str, *, last: bool = True) -> str:
         """`path` with links followed; without `last`, those above its last component only."""

@@ -240,6 +240,11 @@ def inside(value: str) -> str:
     return posixpath.normpath("/" + posixpath.join("/workspace", value).lstrip("/"))
 
 
+def persisted(value: str) -> str:
+    """The same, with a slash at its end where it is a folder."""
+    return inside(value) + ("/" if posixpath.basename(value) in ("", ".", "..") else "")
+
+
 PATHS = CONTROL | NO_FILE_NAME | {"nothing"}
 VARIABLE_PATHS = (PATHS - {"nothing"}) | UPWARDS | having(":")
 NAMES = only(WORDS, "a float", "a date")
@@ -288,6 +293,15 @@ PLACES = (
         _set("users", "USER"),
         NAMES - {"nothing"},
         more={"a.b-c_d": True, "a:b": False, "0": False, "\u00e9ve": False, "x" * 33: False},
+    ),
+    Place(
+        "uid",
+        _key("uid"),
+        lambda habitat: str(habitat.numbers and habitat.numbers.uid),
+        ALL - {"nothing"},
+        lambda value: value or "None",
+        {"1234": True, "2147483647": True, "2147483648": False, "0": False, "\u0667": False, "1 ": False},
+        elsewhere=frozenset({"nothing"}),  # is as if it weren't written, and so another plan
     ),
     Place("WORKDIR", _env("WORKDIR", "/odd/"), _set("workdir", "WORKDIR"), VARIABLE_PATHS, "/odd/{}".format),
     *(
@@ -519,6 +533,31 @@ PLACES = (
             "[" + ":" * 100_000 + "]:80:80": False,
             "1" * 200_000 + ":80": False,
             "127.0.0.1:80:80/tcp;touch pwned": False,
+        },
+    ),
+    Place(
+        "entry.persist",
+        _key("entry", "persist", "[]"),
+        lambda habitat: habitat.entry.persist[0].path,
+        PATHS | ROOTS | {"a tilde", "a dot"},
+        persisted,
+        {
+            "~/.cache/": True,
+            "~/x/../y": True,
+            "~/..": False,
+            "~/": False,
+            "/workspace/": False,
+            "/workspace/habitat/local": False,
+            "/workspace/../workspace": False,
+            "/proc/x": False,
+            "/sys/": False,
+            "/dev/shm/x": False,
+            "/run/secrets/x": False,
+            "/run": False,
+            "/usr//": False,
+            "/usr/local/share/x/": True,
+            "/var/lib/habitat/x": False,
+            "/var/lib": False,
         },
     ),
     Place(

@@ -1,19 +1,19 @@
-"""Removes the containers of a habitat, with the work that is in them. Nothing else does."""
+"""Removes the containers of a habitat, with the work that is in them, and what persists. Nothing else does."""
 
 from __future__ import annotations
 
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core import events
-from phases.core.errors import EngineError, NotFound
+from phases.core import events, persistence
+from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.habitat_container import LABEL_RUN, container_name
 from phases.core.stopping import who_is_in
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phases.core.engine import Change, Container
+    from phases.core.engine import Change, Container, Volume
     from phases.core.project import Project
 
 # What programs leave there is no work.
@@ -22,29 +22,68 @@ _PASSING = ("/run", "/tmp")  # noqa: S108 (a name, no file of ours)
 _SHOWN_PATHS = 5
 
 
-def destroy(project: Project, name: str, confirm: Callable[[str], bool]) -> bool:
-    """Show what is in each container of the habitat, and remove them if `confirm` says yes to a question.
-    Returns whether there are none any more.
+def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep_volumes: bool = False) -> bool:
+    """Show what is in each container of the habitat, and what persists, and remove both if `confirm` says
+    yes to a question. keep_volumes: what persists stays. Returns whether there is nothing any more.
     """
     found = _containers(project, name)
-    if not found:
+    volumes = [] if keep_volumes else persistence.volumes_of(project.engine, name)
+    if not found and not volumes:
         project.bus.emit(events.Notice(name, f"{name} has no containers"))
         return True
     for container in found:
         project.bus.emit(events.Line(name, _told(project, name, container)))
-    them, in_them = ("it", "in it") if len(found) == 1 else (f"these {len(found)}", "in them")
-    if not confirm(f"Remove {them}, with all that was done {in_them}?"):
+    for volume in volumes:
+        project.bus.emit(events.Line(name, _told_volume(volume)))
+    if not confirm(_question(len(found), len(volumes))):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
     presence = project.presence(name)
     with presence.alone():
         for container in found:
+            if keep_volumes:
+                persistence.take_in(project, name, container)
             project.engine.remove(container.id)
             presence.forget(container.id)
-    names = ", ".join(container.name for container in found)
-    project.bus.emit(events.Notice(name, f"removed {names}; its snapshots are kept"))
+    gone = [container.name for container in found]
+    left = _remove(project, name, volumes)
+    if len(left) < len(volumes):
+        gone.append(_persisting(len(volumes) - len(left)))
+    if gone:
+        kept = "its snapshots and what persists are kept" if keep_volumes else "its snapshots are kept"
+        project.bus.emit(events.Notice(name, f"removed {', '.join(gone)}; {kept}"))
     _sweep(project, name)
-    return True
+    return not left
+
+
+def _question(containers: int, volumes: int) -> str:
+    them, in_them = ("it", "in it") if containers == 1 else (f"these {containers}", "in them")
+    if not volumes:
+        return f"Remove {them}, with all that was done {in_them}?"
+    persists = _persisting(volumes)
+    return f"Remove {them}, with all that was done {in_them}, and {persists}?" if containers else f"Remove {persists}?"
+
+
+def _persisting(volumes: int) -> str:
+    return f"what persists in {volumes} volume{'s' if volumes > 1 else ''}"
+
+
+def _told_volume(volume: Volume) -> str:
+    since = f", since {volume.made[:10]}" if volume.made else ""
+    return f"{volume.labels[persistence.LABEL_PERSIST]}: volume {volume.name}{since}"
+
+
+def _remove(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volume]:
+    """Returns those that a container of somebody else's has."""
+    left = []
+    for volume in volumes:
+        try:
+            project.engine.remove_volume(volume.name)
+        except Conflict as error:
+            left.append(volume)
+            text = f"volume {volume.name} stays: another container has it ({error.message})"
+            project.bus.emit(events.Notice(name, text, warning=True))
+    return left
 
 
 def _sweep(project: Project, name: str) -> None:
@@ -83,7 +122,9 @@ def work(changes: Iterable[Change], container: Container) -> list[Change]:
     """
     changes = list(changes)
     holding = {posixpath.dirname(change.path) for change in changes}
-    elsewhere = (*_PASSING, *(bind.dest for bind in container.binds))
+    places = persistence.of(container).places
+    elsewhere = (*_PASSING, *(bind.dest for bind in container.binds), *(place.mount for place in places))
+    elsewhere += tuple(place.at for place in places)
     return [
         change
         for change in changes

@@ -42,6 +42,8 @@ from phases.core.engine import (
     Stat,
     Stored,
     Tmpfs,
+    Volume,
+    VolumeMount,
 )
 from phases.core.errors import (
     Conflict,
@@ -274,16 +276,12 @@ class DockerEngine:
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        mounts: Sequence[Bind | Tmpfs] = (),
+        mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
     ) -> str:
-        binds = [
-            docker.types.Mount(mount.dest, mount.source, type="bind", read_only=mount.readonly)
-            for mount in mounts
-            if isinstance(mount, Bind)
-        ]
+        mounted = [_mount(mount) for mount in mounts if not isinstance(mount, Tmpfs)]
         with _translated(f"creating container {name}"):
             made = self._api.create_container(
                 image,
@@ -296,7 +294,7 @@ class DockerEngine:
                 hostname=hostname or None,
                 ports=[(port.inside, port.protocol) for port in ports],
                 host_config=self._api.create_host_config(
-                    mounts=binds,
+                    mounts=mounted,
                     tmpfs={mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
                     network_mode=None if confinement.network else "none",
                     security_opt=None if confinement.privileges else ["no-new-privileges"],
@@ -565,6 +563,26 @@ class DockerEngine:
         with _translated("reading the container's output"):
             for data in self._api.logs(container, stream=True, follow=follow):
                 on_output(data)
+
+    # Volumes
+
+    def volumes(self, *, label: str = "") -> list[Volume]:
+        with _translated("listing volumes"):
+            rows = self._api.volumes(filters={"label": label} if label else None).get("Volumes") or ()
+        found = [Volume(row["Name"], row.get("Labels") or {}, row.get("CreatedAt") or "") for row in rows]
+        return sorted(found, key=lambda volume: volume.name)
+
+    def remove_volume(self, name: str) -> None:
+        with contextlib.suppress(NotFound), _translated(f"removing volume {name}"):
+            self._api.remove_volume(name)
+
+
+def _mount(mount: Bind | VolumeMount) -> docker.types.Mount:
+    if isinstance(mount, Bind):
+        return docker.types.Mount(mount.dest, mount.source, type="bind", read_only=mount.readonly)
+    return docker.types.Mount(
+        mount.dest, mount.volume, type="volume", labels=dict(mount.labels), no_copy=not mount.copies
+    )
 
 
 def _made(seconds: float) -> datetime | None:

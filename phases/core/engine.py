@@ -119,6 +119,28 @@ class Confinement:
 
 UNCONFINED = Confinement()
 
+
+@dataclass(frozen=True)
+class VolumeMount:
+    """A named volume of the engine's at `dest`, made with `labels` where there is none of the name. copies:
+    whether an empty one gets what the image has there.
+    """
+
+    volume: str
+    dest: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    copies: bool = True
+
+
+@dataclass(frozen=True)
+class Volume:
+    """A named volume. made: when, as the engine writes it."""
+
+    name: str
+    labels: Mapping[str, str]
+    made: str = ""
+
+
 #: Bytes of a file, or of what a link in its place leads to, that `get` takes: far above any passwd.
 LARGEST_FILE = 16 << 20
 
@@ -222,7 +244,7 @@ class Engine(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         labels: Mapping[str, str] | None = None,
-        mounts: Sequence[Bind | Tmpfs] = (),
+        mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
@@ -315,6 +337,12 @@ class Engine(Protocol):
 
     def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
         """All that its main process printed. follow: and what it prints, until it ends."""
+
+    def volumes(self, *, label: str = "") -> list[Volume]:
+        """By name, those with the label (`key` or `key=value`)."""
+
+    def remove_volume(self, name: str) -> None:
+        """With all that is in it. No error if it isn't there; Conflict while a container has it."""
 
 
 _ENDS = re.compile(rb"\r\n|\r|\n")

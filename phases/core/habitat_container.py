@@ -8,15 +8,17 @@ import time
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
-from phases.core import events, snapshots
+from phases.core import events, persistence, snapshots
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, PortRefused, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
 from phases.core.project import binds_of
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from phases.core.engine import Container
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.engine import Container, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
 
@@ -52,12 +54,16 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
         raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
     found = own_container(project, habitat.name)
     as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
-    if found and (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now:
+    if found and (
+        (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now
+        or persistence.of(found).paths != persistence.paths_of(habitat)
+    ):
         _keep(project, habitat, found, "from an older image" if found.image != image.id else "with another config")
     elif found and fresh:
         _keep(project, habitat, found, "by an earlier start")
     elif found:
         if not found.running:
+            persistence.take_in(project, habitat.name, found)  # where the last start was killed
             _start(project, habitat, found)
         return found, found.running
     found = _made(project, habitat)
@@ -70,16 +76,19 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
 
 
 def _made(project: Project, habitat: Habitat) -> Container:
-    container = project.engine.create(
-        snapshots.final_tag(habitat.name),
-        container_name(habitat.name),
-        _main_process(habitat),
-        labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat)},
-        mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER)),
-        hostname=habitat.name[:63],
-        confinement=confinement(habitat),
-        ports=habitat.entry.ports,
-    )
+    def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
+        return project.engine.create(
+            snapshots.final_tag(habitat.name),
+            name,
+            _main_process(habitat),
+            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat), **labels},
+            mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes),
+            hostname=habitat.name[:63],
+            confinement=confinement(habitat),
+            ports=habitat.entry.ports,
+        )
+
+    container = persistence.made(project, habitat, container_name(habitat.name), create)
     found = project.engine.container(container)
     assert found, "a container just made is there"
     return found
@@ -117,6 +126,11 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
             where=habitat.name,
             remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
         ) from error
+    try:
+        persistence.give(project.engine, container)
+    except HabitatError:
+        project.engine.stop(container.id)
+        raise
 
 
 def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartError:
@@ -144,6 +158,7 @@ def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None
     stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
+    persistence.take_in(project, habitat.name, old)
     project.engine.rename(old.id, aside)
     project.presence(habitat.name).forget(old.id)
     text = f"{old.name} was made {made}: kept as {aside}"

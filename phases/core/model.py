@@ -145,6 +145,27 @@ class Ready:
 
 
 @dataclass(frozen=True)
+class Numbers:
+    """What `uid:` comes to."""
+
+    uid: int
+    gid: int
+    origin: Origin
+
+
+@dataclass(frozen=True)
+class Persisted:
+    """An element of `entry.persist`. path: absolute or below ~; a folder's ends with a slash."""
+
+    path: str
+    origin: Origin
+
+    @property
+    def is_folder(self) -> bool:
+        return self.path.endswith("/")
+
+
+@dataclass(frozen=True)
 class EntryPoint:
     """How the habitat runs. startup_delay: seconds; network: one of NETWORKS."""
 
@@ -155,6 +176,7 @@ class EntryPoint:
     network: str = "bridge"
     ports: tuple[Port, ...] = ()
     limits: Limits = field(default_factory=Limits)
+    persist: tuple[Persisted, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -162,8 +184,8 @@ class Habitat:
     """One habitat, its three layers coalesced and validated.
 
     folder: habitats/NAME on the host; secret_files: that any layer names, also for a secret that a later
-    one replaces; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
-    while it isn't there; digests: remembers what is in the files.
+    one replaces; numbers: that USER is to have, None for any; timeouts: phase name to seconds; base_id:
+    the id of the base image on the engine, None while it isn't there; digests: remembers what is in the files.
     """
 
     name: str
@@ -173,6 +195,7 @@ class Habitat:
     base_image: str
     base_origin: Origin
     env: Env
+    numbers: Numbers | None = None
     files: tuple[FileCopy, ...] = ()
     volumes: tuple[Mount, ...] = ()
     secrets: tuple[Secret, ...] = ()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
-from phases.core import events, readiness
+from phases.core import events, persistence, readiness
 from phases.core.build_container import ended_under
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
@@ -175,6 +175,7 @@ def _leave(visit: Visit, *, last: bool) -> None:
         others = engine.running_execs(container.id) > visit.own
     except NotFound:
         return  # somebody has removed it
+    persistence.take_in(visit.project, visit.habitat.name, container)
     if last and not others:
         engine.stop(container.id)
     else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import events
+from phases.core import events, persistence
 from phases.core.errors import Conflict
 from phases.core.habitat_container import container_name, own_container
 
@@ -30,6 +30,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
                     f"{container.name} goes on: in it is {there}",
                     remedy=f"doit stop:{name} --force stops it all the same",
                 )
+            persistence.take_in(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
             text = f"{container.name} is stopped" + (f"; in it was {there}" if there else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import re
 import tarfile
 import tempfile
 import time
@@ -19,7 +20,7 @@ from conftest import PREFIX
 from fake_engine import FakeEngine
 
 from phases.core import docker_engine, glance
-from phases.core.engine import LARGEST_FILE, Bind, Stat
+from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.port import Port
 
@@ -98,6 +99,8 @@ class Lab:
         assert self.names.startswith(PREFIX)
         for container in self.engine.containers(name_prefix=self.names):
             self.engine.remove(container.id)
+        for volume in self.engine.volumes(label=f"habtest.of={self.names}"):
+            self.engine.remove_volume(volume.name)
         for image in self.engine.images():
             for tag in image.tags:
                 if tag.startswith(f"{self.names}:"):
@@ -562,6 +565,72 @@ CALLS: dict[str, Callable[[Engine], object]] = {
 def test_other_calls_on_what_is_not_there_are_not_found(lab: Lab, call: str) -> None:
     with pytest.raises(NotFound):
         CALLS[call](lab.engine)
+
+
+# Volumes
+
+
+def volume(lab: Lab, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeMount:
+    return VolumeMount(f"{lab.names}-{suffix}", dest, {"habtest.of": lab.names, "habtest.which": suffix}, **wishes)
+
+
+def volumes(lab: Lab) -> list[str]:
+    return [found.name.removeprefix(f"{lab.names}-") for found in lab.engine.volumes(label=f"habtest.of={lab.names}")]
+
+
+def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) -> None:
+    first = lab.container("1", mounts=[volume(lab, "b")])
+    lab.engine.put(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
+    lab.engine.remove(first)
+    lab.container("2", mounts=[volume(lab, "a", "/x")])
+    assert volumes(lab) == ["a", "b"]
+    (found,) = [one for one in lab.engine.volumes(label="habtest.which=b") if one.name.startswith(lab.names)]
+    assert found.labels == {"habtest.of": lab.names, "habtest.which": "b"}
+    assert re.match(r"\d{4}-\d\d-\d\dT", found.made)
+    assert found in lab.engine.volumes()
+    assert lab.engine.volumes(label="habtest.of=nobody") == []
+    again = lab.container("3", mounts=[volume(lab, "b", "/elsewhere")])
+    assert lab.engine.get(again, "/elsewhere/file") == b"mine"
+    lab.engine.start(again)
+    assert lab.execute(again, "cat /elsewhere/file") == (0, "mine", "")
+
+
+def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
+    container = lab.container(mounts=[volume(lab, "v")])
+    lab.engine.put(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
+    assert "/kept/file" not in [change.path for change in lab.engine.changes(container)]
+    image = lab.commit(container)
+    other = lab.engine.create(image, f"{lab.names}-other", IDLE)
+    assert (lab.engine.get(other, "/own"), lab.engine.get(other, "/kept/file")) == (b"x", None)
+
+
+@pytest.mark.parametrize("copies", [True, False])
+def test_an_empty_volume_gets_what_the_image_has_if_it_is_to(lab: Lab, copies: bool) -> None:
+    container = lab.container("image")
+    lab.engine.put(container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8)))
+    image = lab.commit(container)
+    made = lab.engine.create(image, f"{lab.names}-made", IDLE, mounts=[volume(lab, "v", copies=copies)])
+    assert lab.engine.get(made, "/kept/file") == (b"image's" if copies else None)
+
+
+def test_a_volume_that_has_something_keeps_that(lab: Lab) -> None:
+    first = lab.container("1", mounts=[volume(lab, "v")])
+    lab.engine.put(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
+    second = lab.container("2")
+    lab.engine.put(second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0)))
+    made = lab.engine.create(lab.commit(second), f"{lab.names}-made", IDLE, mounts=[volume(lab, "v")])
+    assert (lab.engine.get(made, "/kept/file"), lab.engine.get(made, "/kept/other")) == (b"mine", None)
+
+
+def test_a_volume_that_a_container_has_is_not_removed(lab: Lab) -> None:
+    container = lab.container(mounts=[volume(lab, "v")])
+    with pytest.raises(Conflict):
+        lab.engine.remove_volume(f"{lab.names}-v")
+    assert volumes(lab) == ["v"]
+    lab.engine.remove(container)
+    lab.engine.remove_volume(f"{lab.names}-v")
+    assert volumes(lab) == []
+    lab.engine.remove_volume(f"{lab.names}-v")
 
 
 # Committing

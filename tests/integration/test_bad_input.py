@@ -53,7 +53,7 @@ BROKEN = {
           xyzzy: 1
         """,
         ":3: entry: unknown key 'xyzzy': "
-        "known here: command, init_command, limits, network, ports, ready, startup_delay",
+        "known here: command, init_command, limits, network, persist, ports, ready, startup_delay",
     ),
     "missing-key": Broken(
         """

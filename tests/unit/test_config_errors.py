@@ -11,9 +11,11 @@ from unit_helpers import load, write
 from phases.core.errors import ConfigError, HabitatError
 
 KEYS = "base_image, debug, description, entry, env, files, name, "
-KEYS += "repos, secrets, setup, tests, timeouts, verify-fs, volumes"
+KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"
+#: What to do about a path that can't persist.
+WITHIN = "name a file or folder within it, or another"
 
 #: A name for the case, the config below `base_image: debian` on line 1, and what comes after the file's name.
 CASES = [
@@ -118,6 +120,46 @@ CASES = [
         "a volume for one secret",
         "volumes:\n  - {source: ., dest: /run/x/../secrets/T}",
         ":3: a volume can't take the place of the secrets in /run/secrets: write another folder",
+    ),
+    (
+        "a number that is none",
+        "uid: me",
+        ":2: uid is 'me': write host, or a number from 1 to 2147483647",
+    ),
+    (
+        "a number for root",
+        "env: [USER=root]\nuid: 1000",
+        ":3: uid is for a USER who isn't root: set another USER, or leave it out",
+    ),
+    (
+        "what the build makes, to persist",
+        "entry:\n  persist:\n    - ~/x/\n    - /workspace/",
+        f":5: entry.persist: /workspace/ can't persist: the build puts files there: {WITHIN}",
+    ),
+    (
+        "what holds what the build makes, to persist",
+        "env: [WORKDIR=/srv/a/b]\nentry:\n  persist: [/srv/a/]",
+        f":4: entry.persist: /srv/a/ can't persist: /srv/a/b is in it, and the build puts files there: {WITHIN}",
+    ),
+    (
+        "what persists in what persists",
+        "entry:\n  persist:\n    - ~/.cache/\n    - ~/.cache/x",
+        f":5: entry.persist: ~/.cache/x can't persist: ~/.cache/ persists ({FILE}:4): keep one of them",
+    ),
+    (
+        "what persists in a volume",
+        "volumes:\n  - {source: ., dest: /data}\nentry:\n  persist: [/data/x/]",
+        f":5: entry.persist: /data/x/ can't persist: /data is a volume ({FILE}:3): keep one of them",
+    ),
+    (
+        "a volume in what persists",
+        "volumes:\n  - {source: ., dest: /data/x}\nentry:\n  persist: [/data/]",
+        f":5: entry.persist: /data/ can't persist: /data/x is a volume ({FILE}:3): keep one of them",
+    ),
+    (
+        "secrets, to persist",
+        "entry:\n  persist: [/run/secrets/]",
+        f":3: entry.persist: /run/secrets/ can't persist: /run/secrets is the habitat's own: {WITHIN}",
     ),
     (
         "a missing test",

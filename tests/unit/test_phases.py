@@ -131,6 +131,43 @@ def test_users(tmp_path: Path, user: str, created: bool) -> None:
     )
 
 
+def test_numbers_of_the_user_are_in_the_slice_as_what_they_come_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 1234)
+    monkeypatch.setattr("os.getgid", lambda: 20)
+    habitat = load(tmp_path, f"{BASE}uid: host\n")
+    assert p02_users.slice(habitat) == {"user": "agent", "uid": 1234, "gid": 20}
+    *_, run = runs(p02_users.plan(habitat))
+    assert (run.args, run.what) == (("agent", "1234", "20"), "make agent number 1234:20")
+    assert p02_users.slice(load(tmp_path, f"{BASE}uid: 1234\n")) == {"user": "agent", "uid": 1234, "gid": 1234}
+
+
+@pytest.mark.parametrize(
+    ("sudo", "numbers"),
+    [
+        ({}, None),
+        ({"SUDO_UID": "1234", "SUDO_GID": "20"}, (1234, 20)),
+        ({"SUDO_UID": "1234", "SUDO_GID": "0"}, (1234, 1234)),
+        ({"SUDO_UID": "0", "SUDO_GID": "0"}, None),
+        ({"SUDO_UID": "x", "SUDO_GID": "20"}, None),
+        ({"SUDO_UID": "1234"}, None),
+    ],
+)
+def test_root_is_whoever_used_sudo_or_leaves_the_user_its_own_number(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudo: dict[str, str], numbers: tuple[int, int] | None
+) -> None:
+    monkeypatch.setattr("os.getuid", lambda: 0)
+    for name in ("SUDO_UID", "SUDO_GID"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in sudo.items():
+        monkeypatch.setenv(name, value)
+    found = load(tmp_path, f"{BASE}uid: host\n").numbers
+    assert (found and (found.uid, found.gid)) == numbers
+    if numbers is None:
+        assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}
+
+
 def test_env_holds_what_no_other_phase_sets(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - PATH=/x:$PATH\n  - A=$WORKDIR\n  - B=$$5\n")
     expected = {"PATH": "/x:${PATH}", "A": "/workspace", "B": "$$5"}
@@ -403,6 +440,7 @@ RICH = """\
 EDITS = {
     "base_image": ("base_image: debian", "base_image: alpine", "base"),
     "USER": ("USER=ada", "USER=bob", "users"),
+    "uid": ("base_image: debian", "base_image: debian\n    uid: 1234", "users"),
     "WORKDIR": ("WORKDIR=/work", "WORKDIR=/other", "workdir"),
     "SYSTEM_PATH": ("SYSTEM_PATH=/sys-layer", "SYSTEM_PATH=/other", "habitat"),
     "a value of env": ("A=1", "A=2", "env"),

@@ -72,6 +72,10 @@ def town(tmp_path: Path) -> Town:
     return town
 
 
+def number(town: Town) -> None:
+    town.config["uid"] = 1234
+
+
 def colour(town: Town) -> None:
     town.config["env"][-1] = "COLOUR=green"
 
@@ -178,6 +182,7 @@ CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
     (moved_base, "base", ["base image base:1: moved from BEFORE… to AFTER…"]),
     (another_base, "base", ["base_image: base:1 → base:2"]),
     (user, "users", ["env.USER: dev → other"]),
+    (number, "users", ["uid: added (1234)"]),
     (colour, "env", ["env.COLOUR: red → green"]),
     (workdir, "workdir", ["env.WORKDIR: /work → /place"]),
     (own_path, "habitat", ["env.LOCAL_PATH: /opt/local → /opt/other"]),

@@ -91,6 +91,7 @@ SAME = {
     "startup_delay": PLAIN + "  startup_delay: 3\n",
     "ready": PLAIN + "  ready: curl localhost\n",
     "ports": PLAIN + "  ports: [3000]\n",
+    "persist": PLAIN + "  persist: [~/.cache/]\n",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import measures, schema
+from phases.core.config import measures, persist, schema
 from phases.core.config.measures import DAY
 from phases.core.config.ports import ports
 from phases.core.errors import ConfigError
@@ -31,6 +31,7 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
         network=_network(scope, entry.network),
         ports=ports(scope, entry.ports, entry.network),
         limits=_limits(scope, entry.limits),
+        persist=tuple(persist.paths(scope, entry.persist)),
     )
 
 

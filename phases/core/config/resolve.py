@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, measures, schema, sections
+from phases.core.config import access, measures, numbers, persist, schema, sections
 from phases.core.config.entry import entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -49,7 +49,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     named = access.named_secrets(scope, config.secrets)
     secrets = access.secrets(named)
     secret_files = tuple(secret.file for secret in named if secret.file)
-    return Habitat(
+    habitat = Habitat(
         name=name,
         folder=layers[-1].folder,
         description=" ".join(config.description.split()),
@@ -57,6 +57,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
+        numbers=numbers.of_user(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
         volumes=tuple(sections.volumes(scope, config.volumes)),
         secrets=secrets,
@@ -69,6 +70,8 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
     )
+    persist.check(habitat)
+    return habitat
 
 
 def _check_name(scope: Scope, name: str, config: schema.Config) -> None:

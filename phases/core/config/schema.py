@@ -111,6 +111,7 @@ class Entry(_Keys, kw_only=True, frozen=True):
     network: str = ""
     ports: list[str] = []
     limits: Limits = Limits()
+    persist: list[str] = []
 
 
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
@@ -119,6 +120,7 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
     name: str = ""
     description: str = ""
     base_image: str = ""
+    uid: str = ""
     env: list[str] = []
     files: list[File] = []
     volumes: list[Volume] = []

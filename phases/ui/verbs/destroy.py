@@ -1,4 +1,4 @@
-"""`doit destroy:NAME`: remove the habitat's containers, with the work that is in them."""
+"""`doit destroy:NAME`: remove the habitat's containers, with the work that is in them, and what persists."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "destroy"
-DESCRIPTION = "Remove its containers, with the work that is in them, after a question"
+DESCRIPTION = "Remove its containers, and what persists, after a question"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -23,13 +23,21 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "default": False,
         "help": "without a question",
     },
+    {
+        "name": "keep_volumes",
+        "long": "keep-volumes",
+        "type": bool,
+        "default": False,
+        "help": "but not what persists (entry.persist)",
+    },
 )
 WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, yes: bool = False) -> int:
-    return 0 if destroying.destroy(project, name, (lambda _: True) if yes else partial(_ask, name)) else 1
+def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False) -> int:
+    confirm = (lambda _: True) if yes else partial(_ask, name)
+    return 0 if destroying.destroy(project, name, confirm, keep_volumes=keep_volumes) else 1
 
 
 def _ask(name: str, question: str) -> bool:

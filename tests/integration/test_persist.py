@@ -1,0 +1,159 @@
+"""`entry.persist` on the real engine: what outlives the container, the image, and another user's number."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Ended, Project, Running, clear, docker, fresh_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+# Made as it was, and put in its place: as editors do, and agents with their state.
+REPLACE = 'printf "%s" "$2" >"$1.tmp" && mv "$1.tmp" "$1"'
+
+ODD = """/srv/it's $(touch pwned) "a"/"""
+
+
+@dataclass
+class Home:
+    """A project with one habitat in which much persists."""
+
+    project: Project
+    name: str
+    image: str
+    engine: DockerEngine
+
+    @property
+    def container(self) -> str:
+        return f"habitat-{self.name}"
+
+    def configure(self, *, uid: int = 1500, note: str = "image") -> None:
+        self.project.habitat(
+            self.name,
+            f"""\
+base_image: {self.image}
+uid: {uid}
+setup:
+  root:
+    - mkdir -p /var/lib/thing && echo {note} >/var/lib/thing/note
+  user:
+    - echo {note} >~/.state.json && mkdir ~/.cache && echo {note} >~/.cache/note
+entry:
+  command: cat ~/.state.json ~/.cache/note /var/lib/thing/note
+  persist:
+    - ~/.state.json
+    - ~/.history
+    - ~/.cache/
+    - ~/.local/share/deep/
+    - /var/lib/thing/
+    - /var/lib/single
+    - '{ODD.replace("$", "$$").replace("'", "''")}'
+""",
+        )
+
+    def doit(self, verb: str, *args: str) -> Ended:
+        return self.project.doit(f"{verb}:{self.name}", *args)
+
+    def run(self, script: str, *args: str) -> str:
+        """What a script prints that has to succeed, as USER."""
+        done = self.doit("exec", "--", "sh", "-euc", script, "sh", *args)
+        assert done.code == 0, done.out
+        return done.out
+
+    def containers(self) -> list[str]:
+        rows = docker("container", "ls", "--all", "--format", "{{.Names}}", "--filter", f"name={self.name}")
+        return sorted(rows.split())
+
+    def volumes(self) -> list[str]:
+        rows = docker("volume", "ls", "--format", "{{.Name}}", "--filter", f"label=habitat.name={self.name}")
+        return sorted(rows.split())
+
+
+@pytest.fixture(scope="module")
+def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    home = Home(Project(tmp_path_factory.mktemp("home")), fresh_name(), busybox, engine)
+    home.configure()
+    final = home.doit("final")
+    assert final.code == 0, final.out
+    yield home
+    clear(engine, home.name)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_of_an_earlier_test(home: Home) -> None:
+    for container in home.containers():
+        docker("container", "rm", "--force", container)
+    for volume in home.volumes():
+        docker("volume", "rm", volume)
+
+
+def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> None:
+    script = f"set -- ~/.state.json renamed; {REPLACE}; echo done; while :; do sleep 1; done"
+    with Running(home.project, f"start:{home.name}", "--cmd", script) as running:
+        running.wait_for("done\n")
+        running.process.kill()
+        running.end()
+    docker("container", "stop", "--time", "0", home.container)
+    done = home.doit("start", "--new")
+    assert "was made by an earlier start: kept as" in done
+    assert done.out.splitlines()[-2:] == ["renamedimage", "image"]
+
+
+# A kill right before a request of the engine's.
+KILLED = """\
+import os, signal, sys
+from phases.core.docker_engine import DockerEngine
+DockerEngine.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+from doit.__main__ import main
+main()
+"""
+
+
+def test_a_start_that_is_killed_while_its_container_is_filled_is_taken_up(home: Home) -> None:
+    home.project.write("killed.py", KILLED)
+    killed = home.project.run(sys.executable, "killed.py", f"start:{home.name}")
+    assert killed.code == -9, killed.out
+    (draft,) = home.containers()
+    assert draft.startswith(f"habitat_start_{home.name}_")
+    done = home.doit("start")
+    assert done.out.splitlines()[-3:] == ["image"] * 3, done.out
+    assert home.containers() == [home.container]
+
+
+def test_what_persists_outlives_containers_and_images_and_goes_by_destroy_alone(home: Home) -> None:
+    # By way of a link, by a rename, where there was nothing, and in folders; all of it is USER's.
+    files = '~/.cache/note /var/lib/thing/note /var/lib/single ~/.local/share/deep/x ~/.history "$3/x"'
+    write = f'for file in {files}; do echo mine >"$file"; done; touch ~/.local/own; {REPLACE}'
+    stat = f"stat -c %u:%g ~/.cache ~/.local ~/.state.json ~/.local/share/deep {files}"
+    owners = home.run(f"{write}; {stat}", "/home/agent/.state.json", "renamed ", ODD)
+    assert owners == "1500:1500\n" * 10
+
+    # A rebuild, with another number of USER's, and the container that a person has thrown away.
+    home.configure(uid=1600, note="rebuilt")
+    docker("container", "rm", "--force", home.container)
+    again = home.doit("start")
+    assert "✅ setup" in again
+    assert again.out.splitlines()[-2:] == ["renamed mine", "mine"]
+    read = f"{stat.replace(' ~/.state.json', '')} ~/.local; cat {files}; echo more >>~/.state.json"
+    assert home.run(read, "", "", ODD) == "1600:1600\n" * 10 + "mine\n" * 6
+
+    # Nothing of it is the image's, and one that is thrown away on purpose doesn't take it along.
+    mounts = docker("container", "inspect", "--format", "{{range .Mounts}}{{.Type}} {{end}}", home.container)
+    assert mounts.split() == ["volume"] * 7
+    kept = home.volumes()
+    assert home.doit("destroy", "--yes", "--keep-volumes").code == 0
+    assert (home.containers(), home.volumes()) == ([], kept)
+    assert home.doit("start").out.splitlines()[-3:] == ["renamed more", "mine", "mine"]
+    asked = home.doit("destroy")
+    assert (asked.code, home.volumes()) == (1, kept)
+    assert f"~/.state.json: volume habitat-{home.name}-state-json-" in asked
+    assert home.doit("destroy", "--yes").code == 0
+    assert (home.containers(), home.volumes()) == ([], [])
