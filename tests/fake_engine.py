@@ -410,7 +410,7 @@ class FakeEngine:
     def remove(self, container: str) -> None:
         self._record("remove", container)
         if found := self._find(container):
-            del self._containers[found.id]
+            self._containers.pop(found.id, None)  # another thread may remove it as well
 
     def rename(self, container: str, name: str) -> None:
         self._record("rename", container, name)
