@@ -50,6 +50,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
         project.engine.start(container.id)
         user, workdir = _who(project, habitat, container), _where(project, habitat, container)
         deliver(project.engine, container.id, secrets, user)
+        project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
         yield Visit(project, habitat, container, secrets, user, workdir)
     except EngineError as error:
         raise _removed(project, habitat, container) or error from error
