@@ -171,12 +171,8 @@ def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(buil
     run = built.doit("start")
     assert run.code == 2
     (failed,) = run.told("phase_failed")
-    assert (failed["phase"], failed["kind"], failed["exit_code"], failed["output"][-1]) == (
-        "setup",
-        "command",
-        4,
-        "bad",
-    )
+    assert (failed["phase"], failed["kind"], failed["exit_code"]) == ("setup", "command", 4)
+    assert "bad" in failed["output"]
     assert (failed["where"], failed["remedy"]) == (
         f"habitats/{built.name}/config.yaml:9",
         "mend it and run the same again",
@@ -186,12 +182,12 @@ def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(buil
 
 
 def test_the_last_line_of_a_run_that_a_signal_ended_says_so(built: Built) -> None:
-    built.project.habitat(built.name, built.config.replace("echo err >&2", "echo going on; sleep 60"))
+    built.project.habitat(built.name, built.config.replace("echo err >&2", "echo going on >&2; sleep 60"))
     out = built.project.root / "events"
     argv = (sys.executable, "-m", "doit", "-r", "jsonl", f"start:{built.name}")
     with out.open("wb") as stream:
         process = subprocess.Popen(argv, cwd=built.project.root, stdout=stream, stderr=subprocess.PIPE)
-    wait_until(lambda: b"going on" in out.read_bytes())
+    wait_until(lambda: b'"text": "going on"' in out.read_bytes())
     process.send_signal(signal.SIGINT)
     _, people = process.communicate(timeout=60)
     ended = parsed(out.read_bytes())[-1]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import termios
 import threading
+import time
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -148,6 +151,13 @@ class Alarm(Exception):
     pass
 
 
+def signal_once_full(pipe: int) -> None:
+    full = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 4096  # but for the rest of a page
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) < full:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
 def test_a_signal_in_the_middle_of_a_line_costs_none_of_it() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
@@ -157,11 +167,13 @@ def test_a_signal_in_the_middle_of_a_line_costs_none_of_it() -> None:
         raise Alarm
 
     before = signal.signal(signal.SIGALRM, stop)
+    waiting = threading.Thread(target=signal_once_full, args=(source,))
+    waiting.start()
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Alarm):
             told.write(notice("x" * 1_000_000))
     finally:
+        waiting.join()
         signal.signal(signal.SIGALRM, before)
     got: list[bytes] = []
 
