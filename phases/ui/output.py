@@ -24,6 +24,8 @@ def take_stdout() -> int:
     sys.stdout.flush()
     _taken.append(os.dup(1))
     os.dup2(2 if sys.__stderr__ else os.open(os.devnull, os.O_WRONLY), 1)
+    # A new one, since what Python knows of the old, as that one can seek in it, may be true of it no more.
+    sys.stdout = open(1, "w", buffering=1, encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
     return _taken[0]
 
 
