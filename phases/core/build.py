@@ -11,6 +11,7 @@ import json
 import shlex
 import time
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots, sources, ssh_agent
@@ -244,13 +245,13 @@ class _Bench:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         rows: list[str] = []
 
-        def on_line(line: str) -> None:
+        def on_line(line: str, stream: events.Stream) -> None:
             rows.append(line)
             del rows[:-SHOWN_OUTPUT]
-            self._line(line, show=work.habitat.debug)
+            self._line(line, show=work.habitat.debug, stream=stream)
 
         self._write(f"$ {step.what} (as {step.user})")
-        out, err = work.masked(on_line), work.masked(on_line)
+        out, err = work.masked(partial(on_line, stream="stdout")), work.masked(partial(on_line, stream="stderr"))
         env, secret = step.env | variables(work.secrets), work.secrets
         if step.known_hosts:
             env |= ssh_agent.ENV
@@ -362,9 +363,9 @@ class _Bench:
     def _write(self, line: str) -> None:
         self._log.write(line)
 
-    def _line(self, line: str, *, show: bool) -> None:
+    def _line(self, line: str, *, show: bool, stream: events.Stream = "") -> None:
         self._write(line)
-        self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show))
+        self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show, stream))
 
 
 def _verdict(rows: list[str]) -> str:

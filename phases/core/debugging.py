@@ -89,6 +89,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
             env["PATH"] = f"{_FOLDER}:{_path(project, image, failure)}"
         project.engine.start(container.id)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
+        project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
         yield Visit(project, habitat, container, secrets, user, workdir, more_env=env)
 
 

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from phases.core.plans import Plan
+
+#: What of a command printed something, "" where nothing tells.
+Stream: TypeAlias = Literal["stdout", "stderr", ""]
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,7 @@ class Output:
     phase: str
     line: str
     show: bool
+    stream: Stream = ""
 
 
 @dataclass(frozen=True)
@@ -44,12 +50,13 @@ class Pulled:
 
 @dataclass(frozen=True)
 class PhaseFinished:
-    """snapshot: the image's tag, "" for a phase without one; seconds: how long it took."""
+    """snapshot: the image's tag, image: its id, "" for a phase without one; seconds: how long it took."""
 
     habitat: str
     phase: str
     seconds: float
     snapshot: str
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,14 @@ class Notice:
 
 @dataclass(frozen=True)
 class Line:
-    """A line of something that a person asked to see. heading: what comes after it is of another thing."""
+    """A line of something that a person asked to see. heading: what comes after it is of another thing;
+    source: the phase, or the container, that it is of.
+    """
 
     habitat: str
     text: str
     heading: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -97,7 +107,74 @@ class Handover:
     on: bool
 
 
-Event: TypeAlias = PhaseStarted | Output | Pulled | PhaseFinished | Notice | Line | Waiting | Waited | Handover
+@dataclass(frozen=True)
+class Planned:
+    """What a person asked about: what a build would run."""
+
+    habitat: str
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class ContainerUp:
+    """Somebody can be in it from here on. was_running: before, too."""
+
+    habitat: str
+    container: str
+    id: str
+    was_running: bool
+
+
+@dataclass(frozen=True)
+class ContainerStopped:
+    habitat: str
+    container: str
+
+
+@dataclass(frozen=True)
+class CommandStarted:
+    """A command in the habitat. argv: without the secrets that it is given."""
+
+    habitat: str
+    container: str
+    argv: tuple[str, ...]
+    user: str
+    workdir: str
+
+
+@dataclass(frozen=True)
+class CommandOutput:
+    """What a command in the habitat printed, as it came, without secrets. None of one with a terminal."""
+
+    habitat: str
+    data: bytes
+    is_err: bool
+
+
+@dataclass(frozen=True)
+class CommandEnded:
+    habitat: str
+    exit_code: int
+    seconds: float
+
+
+Event: TypeAlias = (
+    PhaseStarted
+    | Output
+    | Pulled
+    | PhaseFinished
+    | Notice
+    | Line
+    | Waiting
+    | Waited
+    | Handover
+    | Planned
+    | ContainerUp
+    | ContainerStopped
+    | CommandStarted
+    | CommandOutput
+    | CommandEnded
+)
 
 
 class Bus:

@@ -64,11 +64,13 @@ def _size(project: Project, name: str, phase: Phase) -> int | None:
 def _show_phase(project: Project, name: str, phase: Phase) -> None:
     path = project.log_path(name, phase)
     empty = "" if _size(project, name, phase) else ": nothing"
-    project.bus.emit(events.Line(name, f"── {phase.NAME} ({path.relative_to(project.root)}){empty}", heading=True))
+    heading = f"── {phase.NAME} ({path.relative_to(project.root)}){empty}"
+    project.bus.emit(events.Line(name, heading, heading=True, source=phase.NAME))
     try:
         with files.open_read(path) as file:
             for line in file:
-                project.bus.emit(events.Line(name, line.rstrip(b"\n").decode(errors="replace")))
+                text = line.rstrip(b"\n").decode(errors="replace")
+                project.bus.emit(events.Line(name, text, source=phase.NAME))
     except OSError as error:
         raise state_error(path, "read", error) from error
 
@@ -83,8 +85,10 @@ def _mask(project: Project, name: str) -> Mask:
 
 
 def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
-    state = "running" if container.running else "stopped"
-    project.bus.emit(events.Line(name, f"── {container.name} ({state})", heading=True))
-    splitter = LineSplitter(lambda line: project.bus.emit(events.Line(name, line)), _mask(project, name))
+    def on_line(text: str, *, heading: bool = False) -> None:
+        project.bus.emit(events.Line(name, text, heading, source=container.name))
+
+    on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
+    splitter = LineSplitter(on_line, _mask(project, name))
     project.engine.output(container.id, splitter.feed, follow=follow)
     splitter.close()

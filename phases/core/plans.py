@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from phases.core import snapshots
-from phases.core.differences import Difference, differences, told
+from phases.core.differences import ABSENT, Difference, differences, told
 from phases.protocol import Spot, Written, dotted
 from phases.registry import named
 
@@ -21,16 +22,33 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Reason:
+    """Why a phase would run. text: as a person reads it; key, before and after: where it is something
+    that was written, its name, and the values in the slices.
+    """
+
+    text: str
+    key: str = ""
+    before: Json = ABSENT
+    after: Json = ABSENT
+
+
+@dataclass(frozen=True)
 class Plan:
-    """What is to be done for a habitat. reasons: every phase that would run, with why it would if it
+    """What is to be done for a habitat. why: every phase that would run, with why it would if it
     were the only one, nothing for those that only follow; seconds: how long a phase took when it last
     ran, for those of which that is known; is_new: nothing was ever built.
     """
 
     name: str
-    reasons: Mapping[str, Sequence[str]]
+    why: Mapping[str, Sequence[Reason]]
     seconds: Mapping[str, float]
     is_new: bool
+
+    @cached_property
+    def reasons(self) -> Mapping[str, Sequence[str]]:
+        """`why`, as a person reads it."""
+        return {phase: [reason.text for reason in found] for phase, found in self.why.items()}
 
 
 def plan(project: Project, name: str) -> Plan:
@@ -41,43 +59,46 @@ def plan(project: Project, name: str) -> Plan:
     said: set[str] = set()
     why = {}
     for phase in stale:
-        why[phase.NAME] = [text for text in reasons(project, name, phase) if text not in said]
-        said.update(why[phase.NAME])
+        why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
+        said.update(reason.text for reason in why[phase.NAME])
     return Plan(name, why, seconds, is_new)
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:
     """The first reason why a phase would run, "" for one that is up to date."""
     found = reasons(project, name, phase)
-    return found[0] if found else project.look(name).stale.get(phase.NAME, "")
+    return found[0].text if found else project.look(name).stale.get(phase.NAME, "")
 
 
-def reasons(project: Project, name: str, phase: Phase) -> list[str]:
+def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
     """Why a phase would run, none where it would only because one before it does."""
     assessment = project.look(name)
     if phase.NAME not in assessment.stale:
         return []
     forgotten = project.stamps.is_forgotten(snapshots.task_name(phase, name))
-    found = [snapshots.FORGOTTEN] if forgotten else []
+    found = [Reason(snapshots.FORGOTTEN)] if forgotten else []
     if phase.NAME in assessment.changed:
         found += _changes(project, name, phase)
     is_first = next(iter(assessment.stale)) == phase.NAME
-    return found or ([assessment.stale[phase.NAME]] if is_first else [])
+    return found or ([Reason(assessment.stale[phase.NAME])] if is_first else [])
 
 
-def _changes(project: Project, name: str, phase: Phase) -> list[str]:
+def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     """What of a phase's config was changed. The slice it was built from isn't known where another clone
     of the project built it.
     """
     habitat = project.habitat(name)
     before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
     if before is None:
-        return [snapshots.another_config(phase)]
+        return [Reason(snapshots.another_config(phase))]
     after = project.slices.today(habitat, phase)
     named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
     found = _outermost([(change, written) for change, written in named if written])
     major = [(change, written) for change, written in found if not written.minor]
-    return list(dict.fromkeys(told(change, written) for change, written in major or found))
+    shown = (
+        Reason(told(change, written), written.name, change.before, change.after) for change, written in major or found
+    )
+    return list({reason.text: reason for reason in shown}.values())
 
 
 def _written(habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference) -> Written | None:

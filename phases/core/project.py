@@ -248,7 +248,7 @@ class Project:
             raise
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
-        self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot))
+        self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
         return built
 
     def _check_before(self, name: str, phase: Phase) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
+from phases.core import events
 from phases.core.errors import StartError
 from phases.core.masking import Mask
 
@@ -13,7 +14,6 @@ if TYPE_CHECKING:
 
     from phases.core.engine import Exec, Piped
     from phases.core.runtime import Visit
-    from phases.core.secrets import Value
 
 #: The shell that a person would rather have.
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
@@ -52,7 +52,7 @@ def streamed(terminal: Terminal) -> Runner:
     """Passes on what the command prints; it gets no input."""
 
     def run(visit: Visit, argv: Sequence[str]) -> int:
-        show = Masked(terminal, visit.secrets)
+        show = Masked(terminal, visit)
         code = visit.project.engine.execute(
             visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env, on_output=show.feed
         )
@@ -87,7 +87,7 @@ def piped(terminal: Terminal) -> Runner:
             visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
         )
         try:
-            show = Masked(terminal, visit.secrets)
+            show = Masked(terminal, visit)
             terminal.connect(process, show.feed)
             show.flush()
             return process.exit_code()
@@ -113,11 +113,14 @@ def conversing(terminal: Terminal, name: str, otherwise: str) -> Runner:
 
 
 class Masked:
-    """Passes output on to a terminal without the secrets in it, each of its two streams for itself."""
+    """Passes output on, to a terminal and to who listens, without the secrets in it, each of its two
+    streams for itself.
+    """
 
-    def __init__(self, terminal: Terminal, secrets: Sequence[Value]) -> None:
+    def __init__(self, terminal: Terminal, visit: Visit) -> None:
         self._terminal = terminal
-        self._masks = {is_err: Mask(value.data for value in secrets) for is_err in (False, True)}
+        self._visit = visit
+        self._masks = {is_err: Mask(value.data for value in visit.secrets) for is_err in (False, True)}
 
     def feed(self, data: bytes, is_err: bool) -> None:
         self._show(self._masks[is_err].feed(data), is_err)
@@ -129,3 +132,4 @@ class Masked:
     def _show(self, data: bytes, is_err: bool) -> None:
         if data:
             self._terminal.write(data, is_err)
+            self._visit.project.bus.emit(events.CommandOutput(self._visit.habitat.name, data, is_err))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,11 +51,16 @@ class Visit:
         if self.brought_up:
             self._tell_ports()
         self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
-        self.project.bus.emit(events.Handover(self.habitat.name, on=True))
+        name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
+        mask = Mask(value.data for value in self.secrets)
+        shown = tuple(mask.text(word) for word in argv)
+        emit(events.CommandStarted(name, self.container.name, shown, self.user, self.workdir))
+        emit(events.Handover(name, on=True))
         try:
             code = how(self, argv)
         finally:
-            self.project.bus.emit(events.Handover(self.habitat.name, on=False))
+            emit(events.Handover(name, on=False))
+        emit(events.CommandEnded(name, code, time.monotonic() - started))
         self.own = 0
         if ended_under(self.project.engine, self.container.id, code) and (ended := self.ended()):
             raise ended
@@ -152,6 +158,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
             withdraw(project.engine, visit.container.id, secrets)
         deliver(project.engine, visit.container.id, secrets, habitat.user)
         readiness.wait(visit, presence, habitat.entry, guest=guest)
+        project.bus.emit(events.ContainerUp(name, visit.container.name, visit.container.id, was_running))
         yield visit
     except EngineError as error:
         visit.own = 0
@@ -178,6 +185,7 @@ def _leave(visit: Visit, *, last: bool) -> None:
     persistence.take_in(visit.project, visit.habitat.name, container)
     if last and not others:
         engine.stop(container.id)
+        visit.project.bus.emit(events.ContainerStopped(visit.habitat.name, container.name))
     else:
         text = f"{container.name} goes on: somebody else is in it"
         visit.project.bus.emit(events.Notice(visit.habitat.name, text))

@@ -221,5 +221,5 @@ def _state(project: Project, name: str, phase: Phase) -> State:
 
 def _reason(project: Project, name: str, phase: Phase, state: State) -> str:
     if state == "failed":
-        return f"it failed: doit logs:{printable(name)} --phase {phase.NAME} shows how"
-    return next(iter(plans.reasons(project, name, phase)), "")
+        return f"it failed: doit debug:{printable(name)} opens a shell there"
+    return next((reason.text for reason in plans.reasons(project, name, phase)), "")

@@ -33,6 +33,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
             persistence.take_in(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
+            project.bus.emit(events.ContainerStopped(name, container.name))
             text = f"{container.name} is stopped" + (f"; in it was {there}" if there else "")
     project.bus.emit(events.Notice(name, text))
 

@@ -43,6 +43,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
         users = accounts(project, container)
         user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user)
+        project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
         yield Visit(project, habitat, container, secrets, user, workdir)
 
 

@@ -13,6 +13,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+# What was standard output, where that is a program's.
+_taken: list[int] = []
+
+
+def take_stdout() -> int:
+    """A descriptor of standard output, which is for a program from here on: what is printed all the same,
+    by us or by what we start, goes to stderr.
+    """
+    sys.stdout.flush()
+    _taken.append(os.dup(1))
+    os.dup2(2 if sys.__stderr__ else os.open(os.devnull, os.O_WRONLY), 1)
+    # A new one, since what Python knows of the old, as that one can seek in it, may be true of it no more.
+    sys.stdout = open(1, "w", buffering=1, encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
+    return _taken[0]
+
+
+def is_taken() -> bool:
+    """Whether standard output is a program's, so that no command gets it."""
+    return bool(_taken)
+
+
 class OutputLost(KeyboardInterrupt):
     """What is printed reaches nobody. It ends a run as a signal does, so nothing may take it for a
     failure of whatever was being done. Its text is for a person, "" when the reader has enough.

@@ -31,7 +31,7 @@ def percent(phase: Phase) -> int:
 
 
 @dataclass
-class _Build:
+class Build:
     """What is known of one habitat in this run. goal: the last phase that was asked for."""
 
     name: str
@@ -53,7 +53,7 @@ class HabitatReporter:
     def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
         del options
         self.screen = Screen(cast("IO[str]", Output(outstream)))
-        self._builds: dict[str, _Build] = {}
+        self.builds: dict[str, Build] = {}
         self._width = 0
         self._told: set[str] = set()
         current_project().bus.subscribe(self.on_event)
@@ -65,12 +65,12 @@ class HabitatReporter:
         if any(map(pipes, selected_tasks)):
             self.screen = Screen(cast("IO[str]", Output(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
-        for task in _closure(tasks, selected_tasks):
+        for task in closure(tasks, selected_tasks):
             kind, name = parse_task(task)
             phase = phase_named(kind)
             if phase and (name not in goals or phase.ID > goals[name].ID):
                 goals[name] = phase
-        self._builds = {name: _Build(name, goals[name]) for name in sorted(goals)}
+        self.builds = {name: Build(name, goals[name]) for name in sorted(goals)}
         self._width = max(map(len, goals)) if len(goals) > 1 else 0
 
     def get_status(self, task: Any) -> None:
@@ -127,11 +127,11 @@ class HabitatReporter:
 
     def complete_run(self) -> None:
         self.screen.close()
-        failed = [build.name for build in self._builds.values() if build.failed]
+        failed = [build.name for build in self.builds.values() if build.failed]
         if failed and self._width:
             self.screen.line()
-            count = len(self._builds) - len(failed)
-            self.screen.plain(f"{count} of {len(self._builds)} ready; failed: {', '.join(failed)}", "bold red")
+            count = len(self.builds) - len(failed)
+            self.screen.plain(f"{count} of {len(self.builds)} ready; failed: {', '.join(failed)}", "bold red")
 
     # From the engine's side
 
@@ -159,15 +159,15 @@ class HabitatReporter:
 
     # Lines
 
-    def _of(self, task: Any) -> tuple[_Build | None, Phase | None]:
+    def _of(self, task: Any) -> tuple[Build | None, Phase | None]:
         kind, name = parse_task(task.name)
-        return self._builds.get(name), phase_named(kind)
+        return self.builds.get(name), phase_named(kind)
 
     def _say(self, name: str, text: Text) -> None:
         prefix = Text(f"{name:<{self._width}} │ ", style="dim") if self._width and name else Text()
         self.screen.line(prefix + text)
 
-    def _announce(self, build: _Build, first: Phase, reason: str) -> None:
+    def _announce(self, build: Build, first: Phase, reason: str) -> None:
         self._say(build.name, Text(f"🚀 Starting {build.name} build...", style="bold"))
         self._say(build.name, Text("📋 Checking for existing snapshots..."))
         self._gap()
@@ -183,14 +183,14 @@ class HabitatReporter:
         if not self._width:
             self.screen.line()
 
-    def _range(self, build: _Build) -> str:
+    def _range(self, build: Build) -> str:
         """The phases from cache, as a person counts them."""
         first = current_project().phases(build.name)[0]
         assert build.cached
         return f"phase {first.ID}" if build.cached is first else f"phases {first.ID}-{build.cached.ID}"
 
     def _started(self, event: events.PhaseStarted) -> None:
-        build, phase = self._builds.get(event.habitat), named(event.phase)
+        build, phase = self.builds.get(event.habitat), named(event.phase)
         if build:
             build.running, build.since = phase, time.monotonic()
         self._say(event.habitat, _at(phase, f"{phase.TITLE}..."))
@@ -199,7 +199,7 @@ class HabitatReporter:
     def _finished(self, event: events.PhaseFinished) -> None:
         phase = named(event.phase)
         self.screen.end(event.habitat)
-        if build := self._builds.get(event.habitat):
+        if build := self.builds.get(event.habitat):
             build.running = None
         snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
         text = _at(phase, "✅ ", (phase.NAME, "bold green"), f" ({duration(event.seconds)})", (snapshot, "dim"))
@@ -209,7 +209,7 @@ class HabitatReporter:
         """On a terminal bytes of all layers, in a pipe a line for each thing that is over."""
         self.screen.note(event.habitat, f"{event.layer} {event.status}")
         if event.total:
-            if build := self._builds.get(event.habitat):
+            if build := self.builds.get(event.habitat):
                 build.pulled[f"{event.layer} {event.status}"] = (event.done, event.total)
                 done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
@@ -229,7 +229,7 @@ class HabitatReporter:
             most = duration(event.seconds)
             self._say(event.habitat, Text(f"• waiting until it is ready, {most} at most: {event.command}"))
 
-    def _ready(self, build: _Build) -> None:
+    def _ready(self, build: Build) -> None:
         seconds = duration(time.monotonic() - build.started)
         what = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
@@ -237,7 +237,7 @@ class HabitatReporter:
             self._gap()
         self._say(build.name, Text(f"✅ {what} in {seconds}{cached}", style="bold green"))
 
-    def _failed(self, build: _Build | None, task: Any, error: HabitatError) -> None:
+    def _failed(self, build: Build | None, task: Any, error: HabitatError) -> None:
         kind, name = parse_task(task.name)
         phase = phase_named(kind)
         if build and build.running and phase:
@@ -257,7 +257,7 @@ def _at(phase: Phase, *parts: str | tuple[str, str]) -> Text:
     return Text.assemble((f"[{percent(phase)}%] ", "cyan"), *parts)
 
 
-def _closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:
+def closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:
     """The selected tasks and all that they depend on."""
     found: set[str] = set()
     todo = list(selected)

@@ -13,7 +13,7 @@ import tty
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from phases.ui.output import guarded
+from phases.ui.output import guarded, is_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,8 +30,10 @@ class LocalTerminal:
 
     @property
     def interactive(self) -> bool:
-        """Not for habitats started side by side (-n): one terminal can be handed to one command."""
-        in_turn = threading.current_thread() is threading.main_thread()
+        """Not for habitats started side by side (-n): one terminal can be handed to one command; not where
+        a program reads along, to whom what a command paints tells nothing.
+        """
+        in_turn = threading.current_thread() is threading.main_thread() and not is_taken()
         return in_turn and os.isatty(0) and os.isatty(1)
 
     @property
@@ -40,6 +42,8 @@ class LocalTerminal:
         return size.lines, size.columns
 
     def write(self, data: bytes, is_err: bool) -> None:
+        if is_taken():
+            return  # the program is told of it as of all else
         stream = sys.__stderr__ if is_err else sys.__stdout__
         assert stream
         with guarded():

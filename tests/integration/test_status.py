@@ -84,7 +84,7 @@ def test_the_document_says_how_each_habitat_is(town: Town, busybox: str, engine:
         "id": 7,
         "name": "setup",
         "state": "failed",
-        "reason": f"it failed: doit logs:{town.changed} --phase setup shows how",
+        "reason": f"it failed: doit debug:{town.changed} opens a shell there",
     }
     assert broken["error"].startswith("habitats/broken/config.yaml:1: unknown key 'base_imgae'")
     container = up["container"]
@@ -148,7 +148,7 @@ def test_a_terminal_gets_colour_and_a_pipe_none(town: Town) -> None:
     assert piped.code == 0
     assert "\x1b" not in piped.out
     (row,) = [line for line in piped.out.splitlines() if line.startswith(town.changed)]
-    assert row.endswith(f"setup: it failed: doit logs:{town.changed} --phase setup shows how")
+    assert row.endswith(f"setup: it failed: doit debug:{town.changed} opens a shell there")
 
 
 def test_an_unknown_name_is_one_line_with_a_suggestion(town: Town) -> None:

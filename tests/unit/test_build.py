@@ -314,13 +314,17 @@ def test_a_script_without_a_place_runs_where_the_image_says(bench: Bench) -> Non
 def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
     bench.carry_out(run("echo one; echo two >&2"), run("echo three", user="ada"))
     assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
-    assert bench.seen == [events.Output("demo", "setup", line, show=False) for line in ("one", "two", "three")]
+    assert [(event.line, event.stream, event.show) for event in bench.seen if isinstance(event, events.Output)] == [
+        ("one", "stdout", False),
+        ("two", "stderr", False),
+        ("three", "stdout", False),
+    ]
 
 
 def test_debug_shows_output_as_it_comes(tmp_path: Path) -> None:
     bench = Bench(tmp_path, config="debug: true\n")
     bench.carry_out(run("echo one"))
-    assert bench.seen == [events.Output("demo", "setup", "one", show=True)]
+    assert bench.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
 
 
 def test_a_log_is_of_the_last_run(bench: Bench) -> None:

@@ -250,13 +250,14 @@ def test_a_dockerfile_is_built_and_built_on(tmp_path: Path) -> None:
 def test_events_frame_each_phase(site: Site) -> None:
     site.build(until="verify")
     framed = [event for event in site.seen if isinstance(event, events.PhaseStarted | events.PhaseFinished)]
+    base, users = (site.project.inventory.id_of(f"habitat-demo:{tag}") or "" for tag in ("1-base", "2-users"))
     assert [replace(event, seconds=0) if isinstance(event, events.PhaseFinished) else event for event in framed][
         :4
     ] == [
         events.PhaseStarted("demo", "base"),
-        events.PhaseFinished("demo", "base", 0, "habitat-demo:1-base"),
+        events.PhaseFinished("demo", "base", 0, "habitat-demo:1-base", base),
         events.PhaseStarted("demo", "users"),
-        events.PhaseFinished("demo", "users", 0, "habitat-demo:2-users"),
+        events.PhaseFinished("demo", "users", 0, "habitat-demo:2-users", users),
     ]
     assert isinstance(framed[-1], events.PhaseFinished)
     assert framed[-1].snapshot == ""

@@ -34,7 +34,7 @@ class Script:
             write(root, f"habitats/{name}/config.yaml", "base_image: debian\n")
         self.project = tasks.open_project(root)
         self.out = io.StringIO()
-        self.reporter = HabitatReporter(self.out, {})
+        self.reporter = self.reporting()
         self.tasks: dict[str, Any] = {}
         for name in habitats:
             before: list[str] = []
@@ -43,6 +43,9 @@ class Script:
                 self.tasks[task] = SimpleNamespace(name=task, task_dep=before, uptodate=[])
                 before = [task]
         self.reporter.initialize(self.tasks, [f"{goal}:{name}" for name in habitats])
+
+    def reporting(self) -> HabitatReporter:
+        return HabitatReporter(self.out, {})
 
     def cached(self, habitat: str, *phases: str) -> None:
         for phase in phases:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import cleaning, commands, habitat_container, runners, runtime, stopping
+from phases.core import cleaning, commands, events, habitat_container, runners, runtime, stopping
 from phases.core.build_container import IDLE
 from phases.core.engine import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
@@ -59,6 +60,26 @@ def test_the_command_runs_as_the_user_in_the_workdir(site: Site) -> None:
         "agent",
         "/workspace",
     )
+
+
+def test_a_start_is_told_from_the_container_to_its_stop(tmp_path: Path) -> None:
+    site = made(
+        tmp_path,
+        "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
+        "entry: {command: echo s3cret-word; echo no >&2; exit 3}\n",
+    )
+    start(site)
+    made_ = container(site)
+    told = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in site.seen]
+    argv = ("/bin/sh", "-c", "--", "echo ***; echo no >&2; exit 3")
+    assert [event for event in told if not isinstance(event, events.Handover)] == [
+        events.ContainerUp("demo", "habitat-demo", made_.id, was_running=False),
+        events.CommandStarted("demo", "habitat-demo", argv, "agent", "/workspace"),
+        events.CommandOutput("demo", b"***\n", is_err=False),
+        events.CommandOutput("demo", b"no\n", is_err=True),
+        events.CommandEnded("demo", 3, 0),
+        events.ContainerStopped("demo", "habitat-demo"),
+    ]
 
 
 @pytest.mark.parametrize("code", [0, 1, 42])

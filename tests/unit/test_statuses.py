@@ -89,7 +89,7 @@ def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
         snapshots.failed_tag("demo", named("setup")), labels={snapshots.LABEL_RESULT: snapshots.FAILED}
     )
     assert states(site) == "c" * 6 + "f" + "n" * 5
-    assert demo(site).phases[6].reason == "it failed: doit logs:demo --phase setup shows how"
+    assert demo(site).phases[6].reason == "it failed: doit debug:demo opens a shell there"
     site.build()
     assert states(site) == "c" * 12
 

@@ -42,8 +42,9 @@ def stop(site: Site, *, force: bool = False) -> str:
     project = Project(site.root, lambda: site.engine)
     project.bus.subscribe(said.append)
     stopping.stop(project, "demo", force=force)
-    (notice,) = said
-    assert isinstance(notice, events.Notice)
+    (notice,) = [event for event in said if isinstance(event, events.Notice)]
+    was_stopped = [event for event in said if isinstance(event, events.ContainerStopped)]
+    assert was_stopped == ([events.ContainerStopped("demo", "habitat-demo")] if " is stopped" in notice.text else [])
     return notice.text
 
 

@@ -6,6 +6,9 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from functools import partial
+from getopt import GetoptError
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
@@ -13,13 +16,13 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
-from phases.ui import output
+from phases.ui import jsonl, output
 from phases.ui.commands import selection
 from phases.ui.output import OutputLost
 from phases.ui.tasks import builds, current_project, exit_code
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -36,6 +39,15 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
+@dataclass
+class Ending:
+    """What ended a run before its time: a signal, while it was `at` these tasks, or a fault."""
+
+    signal: int = 0
+    at: list[str] = field(default_factory=list)
+    fault: HabitatError | None = None
+
+
 class Run(cmd_run.Run):
     """doit's `run`, with one line for what a person or the world did, and no build container left.
 
@@ -43,22 +55,60 @@ class Run(cmd_run.Run):
     lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
+    def __init__(self, **doits: Any) -> None:
+        super().__init__(**doits)
+        self._ending = Ending()
+
+    def parse_execute(self, in_args: list[str]) -> int:
+        try:
+            return int(super().parse_execute(in_args))
+        except CmdParseError as error:
+            cause = error.__context__
+            # What doit says of an option that it doesn't know lists the inside of all that it does.
+            said = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
+            refused = InvalidCommand(f"{said}: `doit help run` shows what it knows")
+            if jsonl.asked_for(in_args) and sys.stdout is not None:
+                return self._recorded({"outfile": None}, partial(_refuse, refused))
+            raise refused from error
+
     def execute(self, params: Any, args: list[str]) -> int:
         if sys.stdout is None:
             return output.lost("it is closed")
+        run = partial(self._run, params, args)
+        return self._recorded(params, run) if params["reporter"] == jsonl.NAME else run()
+
+    def _recorded(self, params: Any, run: Callable[[], int]) -> int:
+        """Run, and write down for a program what happens."""
+        from phases.ui.journal import error, opened
+
+        try:
+            with opened(params["outfile"]) as journal:
+                params["outfile"] = journal  # which doit hands to its reporter
+                code = run()
+                if self._ending.fault:
+                    journal.write(error(self._ending.fault))
+                journal.end(code, self._ending.signal, self._ending.at)
+        except OutputLost as lost:
+            return output.lost(str(lost))
+        return code
+
+    def _run(self, params: Any, args: list[str]) -> int:
         try:
             with _signals():
                 code = int(super().execute(params, args))
                 current_project().close()
                 code = code or exit_code()
         except Interrupted as stop:
-            return _stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))
+            self._ending.signal = stop.number
+            return self._stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))
         except OutputLost as error:
+            self._ending.fault = HabitatError(f"what is for people can't be written: {error or 'nobody reads it'}")
             _end_at_the_next()
             with suppress(HabitatError):  # the line that tells of the output is enough
                 current_project().close()
             return output.lost(str(error))
         except HabitatError as error:
+            self._ending.fault = error
             output.tell(f"ERROR: {error}")
             return 1
         except CmdParseError as error:  # of a task's options
@@ -69,17 +119,20 @@ class Run(cmd_run.Run):
             raise
         return code
 
+    def _stopped(self, number: int, *, was_building: bool) -> int:
+        """Clean up, and say where the run was."""
+        try:
+            self._ending.at = current_project().close()
+            outcome = "what was built is kept, the next run goes on from there"
+        except HabitatError as error:
+            outcome = f"what is left of the build is removed by the next run ({error})"
+        place = f" in {', '.join(self._ending.at)}" if self._ending.at else ""
+        output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
+        return 128 + number
 
-def _stopped(number: int, *, was_building: bool) -> int:
-    """Clean up, and say where the run was."""
-    try:
-        at = ", ".join(current_project().close())
-        outcome = "what was built is kept, the next run goes on from there"
-    except HabitatError as error:
-        at, outcome = "", f"what is left of the build is removed by the next run ({error})"
-    place = f" in {at}" if at else ""
-    output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
-    return 128 + number
+
+def _refuse(error: InvalidCommand) -> int:
+    raise error
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from phases.core import plans
+from phases.core import events, plans
 from phases.ui.output import Output
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     from phases.ui.console import Screen
 
     found = plans.plan(project, name)
+    project.bus.emit(events.Planned(name, found))
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     screen.line(_shown(found, everything=all, wrap=screen.live))
     return 1 if found.reasons else 0

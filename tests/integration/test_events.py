@@ -1,0 +1,308 @@
+"""`doit -r jsonl`, as a program reads it: every line of real runs is an event of the schema."""
+
+from __future__ import annotations
+
+import base64
+import json
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from conftest import ROOT, Project, clear, docker, fresh_name, inspect, wait_until
+from jsonschema import Draft202012Validator
+from terminal import Terminal
+
+from phases.registry import NAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+SCHEMA = Draft202012Validator(json.loads((ROOT / "docs" / "events.schema.json").read_text()))
+PHASES = NAMES[1:]  # without a Dockerfile
+
+Event = dict[str, Any]
+
+
+def parsed(out: bytes) -> list[Event]:
+    """The events of a whole run: all valid, framed by its begin and its end."""
+    assert out.endswith(b"\n")
+    found: list[Event] = [json.loads(line) for line in out.decode("ascii").split("\n")[:-1]]
+    for event in found:
+        SCHEMA.validate(event)
+    names = [event["event"] for event in found]
+    assert (names[0], names[-1]) == ("run_started", "run_ended")
+    assert names.count("run_started") == names.count("run_ended") == 1
+    return found
+
+
+@dataclass
+class Recorded:
+    """A `doit -r jsonl ARGS` that ended. people: what was on stderr."""
+
+    code: int
+    out: bytes
+    people: str
+
+    @cached_property
+    def events(self) -> list[Event]:
+        found = parsed(self.out)
+        assert found[-1]["exit_code"] == self.code
+        return found
+
+    def told(self, *names: str) -> list[Event]:
+        return [event for event in self.events if event["event"] in names]
+
+    def printed(self, stream: str) -> bytes:
+        """What a command printed, put together."""
+        parts = [event for event in self.told("command_output") if event["stream"] == stream]
+        return b"".join(base64.b64decode(e["base64"]) if "base64" in e else e["text"].encode() for e in parts)
+
+
+def recorded(project: Project, *args: str, put: bytes = b"") -> Recorded:
+    argv = (sys.executable, "-m", "doit", "-r", "jsonl", *args)
+    done = subprocess.run(argv, cwd=project.root, input=put, capture_output=True, timeout=120, check=False)
+    return Recorded(done.returncode, done.stdout, done.stderr.decode())
+
+
+@dataclass
+class Built:
+    """A project with a habitat that is built once. first: what that told."""
+
+    project: Project
+    name: str
+    config: str
+    first: Recorded
+
+    def doit(self, verb: str, *args: str, put: bytes = b"") -> Recorded:
+        return recorded(self.project, f"{verb}:{self.name}", *args, put=put)
+
+
+CONFIG = r"""
+base_image: {image}
+env:
+  - COLOUR=red
+secrets:
+  - {{name: T, command: echo s3cret-word, phases: [setup], start: true, variable: T}}
+setup:
+  root:
+    - printf 'out %s \377 \033[31m\n' "$T"; echo err >&2
+entry:
+  command: printf 'h\303'; sleep 0.1; printf '\244 %s\n' "$$T"; cat; exit 3
+"""
+
+
+@pytest.fixture(scope="module")
+def site(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+    project, name = Project(tmp_path_factory.mktemp("read")), fresh_name()
+    config = CONFIG.format(image=busybox)
+    project.habitat(name, config)
+    yield Built(project, name, config, recorded(project, f"final:{name}"))
+    clear(engine, name)
+
+
+@pytest.fixture
+def built(site: Built) -> Iterator[Built]:
+    """The habitat as it was built."""
+    yield site
+    site.project.habitat(site.name, site.config)
+
+
+# Builds
+
+
+def test_a_build_can_be_followed_from_its_events_alone(site: Built) -> None:
+    run = site.first
+    assert run.code == 0, run.people
+    (selected,) = run.told("habitat_selected")
+    assert (selected["phase"], selected["tasks"]) == ("final", [f"{phase}:{site.name}" for phase in PHASES])
+    (plan,) = run.told("build_planned")
+    assert plan["is_new"]
+    assert [phase["phase"] for phase in plan["phases"]] == list(PHASES)
+    framed = [(e["event"], e["phase"]) for e in run.told("phase_started", "phase_finished")]
+    assert framed == [(what, phase) for phase in PHASES for what in ("phase_started", "phase_finished")]
+    setup = next(event for event in run.told("phase_finished") if event["phase"] == "setup")
+    assert (setup["snapshot"], setup["image"]) == (
+        f"habitat-{site.name}:7-setup",
+        inspect(f"habitat-{site.name}:7-setup")["Id"],
+    )
+    assert {(e["stream"], e["text"]) for e in run.told("output") if e["phase"] == "setup"} == {
+        ("stdout", "out *** � \x1b[31m"),
+        ("stderr", "err"),
+    }
+    assert [event["phase"] for event in run.told("habitat_ready")] == ["final"]
+    assert run.events[-1]["counts"]["phases_finished"] == len(PHASES)
+
+
+def test_people_read_on_stderr_what_they_ever_do(site: Built) -> None:
+    assert f"✅ {site.name} ready in " in site.first.people
+    assert "s3cret-word" not in site.first.people + site.first.out.decode()
+
+
+def test_what_is_up_to_date_is_told_as_that(built: Built) -> None:
+    run = built.doit("final")
+    assert [event["event"] for event in run.events[2:-2]] == ["phase_up_to_date"] * len(PHASES)
+    assert run.events[-1]["counts"]["phases_up_to_date"] == len(PHASES)
+
+
+def test_a_plan_and_the_build_tell_the_same_difference_as_data(built: Built) -> None:
+    built.project.habitat(built.name, built.config.replace("COLOUR=red", "COLOUR=green"))
+    planned = built.doit("plan")
+    assert planned.code == 1
+    (plan,) = planned.told("build_planned")
+    reason = {"text": "env.COLOUR: red → green", "key": "env.COLOUR", "before": "red", "after": "green"}
+    assert plan["phases"][0]["reasons"] == [reason]
+    assert f"  env  {reason['text']}" in planned.people
+    run = built.doit("env")
+    (build,) = run.told("build_planned")
+    assert [(phase["phase"], phase["reasons"]) for phase in build["phases"]] == [("env", [reason])]
+
+
+def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(built: Built) -> None:
+    built.project.habitat(built.name, built.config.replace("echo err >&2", "echo bad >&2; exit 4"))
+    run = built.doit("start")
+    assert run.code == 2
+    (failed,) = run.told("phase_failed")
+    assert (failed["phase"], failed["kind"], failed["exit_code"]) == ("setup", "command", 4)
+    assert "bad" in failed["output"]
+    assert (failed["where"], failed["remedy"]) == (
+        f"habitats/{built.name}/config.yaml:9",
+        "mend it and run the same again",
+    )
+    assert "bad\n" in (built.project.root / failed["log"]).read_text()
+    assert [event["task"] for event in run.told("task_skipped")][-1] == f"start:{built.name}"
+
+
+def test_the_last_line_of_a_run_that_a_signal_ended_says_so(built: Built) -> None:
+    built.project.habitat(built.name, built.config.replace("echo err >&2", "echo going on >&2; sleep 60"))
+    out = built.project.root / "events"
+    argv = (sys.executable, "-m", "doit", "-r", "jsonl", f"start:{built.name}")
+    with out.open("wb") as stream:
+        process = subprocess.Popen(argv, cwd=built.project.root, stdout=stream, stderr=subprocess.PIPE)
+    wait_until(lambda: b'"text": "going on"' in out.read_bytes())
+    process.send_signal(signal.SIGINT)
+    _, people = process.communicate(timeout=60)
+    ended = parsed(out.read_bytes())[-1]
+    assert (process.returncode, ended["exit_code"], ended["signal"]) == (130, 130, "SIGINT")
+    assert ended["at"] == [f"setup:{built.name}"]
+    assert f"stopped in setup:{built.name}: " in people.decode()
+
+
+def test_habitats_side_by_side_never_write_into_each_others_lines(
+    engine: DockerEngine, busybox: str, tmp_path: Path
+) -> None:
+    project, names = Project(tmp_path), [fresh_name() for _ in range(3)]
+    for name in names:
+        config = f"base_image: {busybox}\nenv:\n  - USER=root\nsetup: {{root: ['seq 1000 1999']}}\n"
+        project.habitat(name, config)
+    try:
+        run = recorded(project, "-n", "3", "-P", "thread", *(f"setup:{name}" for name in names))
+        assert run.code == 0, run.people
+        for name in names:
+            told = [event["text"] for event in run.told("output") if event["habitat"] == name]
+            assert told == [str(number) for number in range(1000, 2000)]
+    finally:
+        for name in names:
+            clear(engine, name)
+
+
+# Being in it
+
+
+def test_a_start_is_told_until_its_command_has_ended(built: Built) -> None:
+    run = built.doit("start", put=b"not for it")
+    assert run.code == 1
+    told = [event["event"] for event in run.events if event["event"] != "command_output"]
+    assert told[told.index("habitat_ready") :] == [
+        "habitat_ready",
+        "container_up",
+        "command_started",
+        "command_ended",
+        "container_stopped",
+        "error",
+        "run_ended",
+    ]
+    assert run.printed("stdout") == "hä ***\n".encode()
+    (ended,) = run.told("command_ended")
+    assert ended["exit_code"] == 3
+    assert "hä" not in run.people
+
+
+def test_exec_tells_its_output_byte_for_byte_and_ends_with_its_exit_code(built: Built) -> None:
+    put = bytes(range(256)) * 1000 + "ä😀\n".encode() * 1000
+    run = built.doit("exec", "--", "sh", "-c", "cat; echo err >&2; exit 7", put=put)
+    assert (run.code, run.printed("stdout"), run.printed("stderr")) == (7, put, b"err\n")
+    (started,) = run.told("command_started")
+    assert (started["argv"], started["user"]) == (["sh", "-c", "cat; echo err >&2; exit 7"], "agent")
+    assert run.people == ""
+
+
+def test_on_a_terminal_the_command_gets_none(built: Built) -> None:
+    with Terminal(
+        built.project, "-r", "jsonl", f"exec:{built.name}", "--", "sh", "-c", "test -t 1 || echo no tty"
+    ) as it:
+        assert it.end() == 0
+        lines = [line for line in it.shown.splitlines() if line.startswith("{")]
+    assert any(json.loads(line).get("text") == "no tty\n" for line in lines)
+    assert json.loads(lines[-1])["event"] == "run_ended"
+
+
+def test_a_detached_container_is_told_of_with_its_logs_and_its_stop(built: Built) -> None:
+    up = built.doit("start", "--detach")
+    (container,) = up.told("container_up")
+    assert container["id"] == docker("container", "inspect", "--format", "{{.Id}}", f"habitat-{built.name}")
+    logs = built.doit("logs", "--phase", "setup")
+    assert {(line["source"], line["text"]) for line in logs.told("line")} >= {("setup", "err")}
+    stopped = built.doit("stop")
+    assert [event["container"] for event in stopped.told("container_stopped")] == [f"habitat-{built.name}"]
+    destroyed = built.doit("destroy")
+    assert destroyed.told("error")[0]["remedy"] == f"doit destroy:{built.name} --yes removes them"
+    assert built.doit("destroy", "--yes").code == 0
+
+
+# Whatever happens
+
+
+def test_a_broken_config_and_usage_errors_are_events(project: Project, name: str) -> None:
+    project.habitat(name, "base_image: b\nnonsense: 1\n")
+    broken = recorded(project, f"final:{name}")
+    (error,) = broken.told("error")
+    assert (error["kind"], error["where"], error["habitat"]) == ("config", f"habitats/{name}/config.yaml:2", name)
+    for args, said in (
+        (["start:nosuch"], "there is no task 'start:nosuch': "),
+        (["--bogus"], "option --bogus not recognized: `doit help run` shows what it knows"),
+        ([f"start:{name}", "--frce"], "option --frce not recognized: `doit help VERB:NAME` shows what it knows"),
+    ):
+        run = recorded(project, *args)
+        (error,) = run.told("error")
+        assert (run.code, error["kind"], error["text"].startswith(said)) == (3, "usage", True), error
+        assert run.people.startswith(f"ERROR: {said}")
+
+
+def test_a_reader_that_goes_away_ends_the_run_and_a_full_disk_is_told(project: Project, name: str) -> None:
+    project.habitat(name, "base_image: b\n")
+    argv = f"{sys.executable} -m doit -r jsonl plan:{name}"
+    gone = project.run("bash", "-c", f"{argv} | true; echo ${{PIPESTATUS[0]}}")
+    assert gone.out == "1\n"
+    full = project.run("bash", "-c", f"{argv} >/dev/full")
+    assert (full.code, full.out) == (1, "ERROR: the output can't be written: No space left on device\n")
+    closed = project.run("bash", "-c", f"{argv} >&-")
+    assert (closed.code, closed.out) == (1, "ERROR: the output can't be written: it is closed\n")
+
+
+def test_events_can_go_to_a_file_beside_a_run_for_people(built: Built) -> None:
+    done = built.project.doit("-r", "jsonl", "-o", "run.jsonl", f"exec:{built.name}", "--", "echo", "hello")
+    assert (done.code, done.out) == (0, "hello\n")
+    events = parsed((built.project.root / "run.jsonl").read_bytes())
+    assert "command_ended" in [event["event"] for event in events]
+    refused = built.project.doit("-r", "jsonl", "-o", "no/such/file", f"plan:{built.name}")
+    said = "ERROR: no/such/file can't be written (No such file or directory): name another file with -o\n"
+    assert (refused.code, refused.out) == (3, said)

@@ -1,0 +1,356 @@
+"""What `doit -r jsonl` writes: lines, whatever is in them and whoever writes them, and what they tell."""
+
+from __future__ import annotations
+
+import base64
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import termios
+import threading
+import time
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, get_args
+
+import msgspec
+import pytest
+from conftest import ROOT
+from fake_engine import FakeEngine
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+from test_reporter import Script
+from unit_helpers import write
+
+from phases.core import errors, events
+from phases.core.errors import CommandFailed, ConfigError, HabitatError, Origin
+from phases.ui import journal, jsonl, records
+from phases.ui.journal import Journal
+from phases.ui.output import OutputLost
+from phases.ui.recorder import Printed, Recorder
+from phases.ui.tasks import HabitatFailed
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IN_DOCS: dict[str, Any] = json.loads((ROOT / "docs" / "events.schema.json").read_text())
+SCHEMA = Draft202012Validator(IN_DOCS)
+
+
+def notice(text: str) -> records.Notice:
+    return records.Notice(text=text, warning=False)
+
+
+class Written:
+    """A journal in a file, and the lines in it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self.journal = Journal(os.open(path, os.O_WRONLY | os.O_CREAT))
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        found = [json.loads(line) for line in self._path.read_bytes().decode("ascii").split("\n")[:-1]]
+        for line in found:
+            SCHEMA.validate(line)
+        return found
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Written:
+    return Written(tmp_path / "lines")
+
+
+# The schema
+
+
+def test_the_schema_in_docs_is_that_of_the_records() -> None:
+    assert records.schema() == IN_DOCS, "script/events-schema writes it"
+
+
+def test_the_schema_is_one_and_refuses_what_is_no_event() -> None:
+    Draft202012Validator.check_schema(IN_DOCS)
+    when = "2026-01-31T12:00:00.000Z"
+    assert SCHEMA.is_valid({"event": "phase_started", "time": when, "habitat": "h", "phase": "base"})
+    assert not SCHEMA.is_valid({"event": "phase_started", "habitat": "h", "phase": "base"})
+    assert not SCHEMA.is_valid({"event": "phase_started", "time": "noon", "habitat": "h", "phase": "base"})
+    assert not SCHEMA.is_valid({"event": "phase_begun", "time": when, "habitat": "h", "phase": "base"})
+
+
+def test_the_page_tells_of_each_event_and_its_samples_are_events() -> None:
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
+    names = [IN_DOCS["$defs"][record.__name__]["properties"]["event"]["enum"][0] for record in records.RECORDS]
+    assert [row.split("`")[1] for row in page.splitlines() if row.startswith("| `")] == names
+    for record, name in zip(records.RECORDS, names, strict=True):
+        row = next(row for row in page.splitlines() if row.startswith(f"| `{name}` |"))
+        told = row.split("|")[2]
+        assert [field for field in record.__struct_encode_fields__ if f"`{field}`" not in told] == [], name
+    samples = [json.loads(row) for row in page.splitlines() if row.startswith('{"event"')]
+    for sample in samples:
+        SCHEMA.validate(sample)
+    assert {"run_started", "phase_failed", "run_ended"} <= {sample["event"] for sample in samples}
+
+
+def test_every_failure_has_a_kind() -> None:
+    own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HabitatError)]
+    vague = [kind for kind in own if not set(kind.__mro__) & {*journal._KINDS} - {HabitatError}]
+    assert vague == [HabitatError]
+    assert set(journal._KINDS.values()) <= set(get_args(records.Kind))
+    assert journal.told(KeyError("x"))["kind"] == "program"
+
+
+# Lines
+
+
+@pytest.mark.parametrize(
+    "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
+)
+def test_whatever_is_told_is_one_line_that_acts_on_nothing(written: Written, text: str) -> None:
+    written.journal.write(notice(text))
+    line = written._path.read_bytes().splitlines()[1]
+    assert not any(byte < 0x20 for byte in line)
+    assert written.lines[1]["text"] == text
+
+
+def test_half_a_sign_is_told_as_none(written: Written) -> None:
+    written.journal.write(notice("name\udcff"))
+    assert written.lines[1]["text"] == "name?"
+
+
+def test_what_does_not_apply_is_left_out(written: Written) -> None:
+    written.journal.write(notice("x"))
+    written.journal.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
+    line = json.loads(written._path.read_bytes().splitlines()[1])
+    assert set(line) == {"event", "time", "text", "warning"}
+    assert b'"before": null' in written._path.read_bytes()
+    assert b'"after"' not in written._path.read_bytes()
+
+
+def test_lines_of_many_threads_are_whole_and_nothing_follows_the_end(written: Written) -> None:
+    def tell(number: int) -> None:
+        for _ in range(100):
+            written.journal.write(notice(f"{number}" * 1000))
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    written.journal.end(0)
+    tell(9)
+    found = written.lines
+    assert len(found) == 802
+    assert (found[0]["event"], found[-1]["event"]) == ("run_started", "run_ended")
+    assert [line["time"] for line in found] == sorted(line["time"] for line in found)
+
+
+class Alarm(Exception):
+    pass
+
+
+def signal_once_full(pipe: int) -> None:
+    full = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) - 4096  # but for the rest of a page
+    while int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder) < full:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGALRM)
+
+
+def test_a_signal_in_the_middle_of_a_line_costs_none_of_it() -> None:
+    """The reader is slow, so that the pipe is full when the signal comes."""
+    source, sink = os.pipe()
+    told = Journal(sink)
+
+    def stop(*_: object) -> None:
+        raise Alarm
+
+    before = signal.signal(signal.SIGALRM, stop)
+    waiting = threading.Thread(target=signal_once_full, args=(source,))
+    waiting.start()
+    try:
+        with pytest.raises(Alarm):
+            told.write(notice("x" * 1_000_000))
+    finally:
+        waiting.join()
+        signal.signal(signal.SIGALRM, before)
+    got: list[bytes] = []
+
+    def read() -> None:
+        with os.fdopen(source, "rb") as stream:
+            got.append(stream.readline() + stream.readline() + stream.readline())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    told.end(130, signal.SIGINT, ["setup:demo"])
+    reader.join()
+    started, cut, ended = map(json.loads, got[0].splitlines())
+    assert started["event"] == "run_started"
+    assert cut["text"] == "x" * 1_000_000
+    assert (ended["exit_code"], ended["signal"], ended["at"]) == (130, "SIGINT", ["setup:demo"])
+
+
+def test_who_reads_no_more_is_told_once() -> None:
+    source, sink = os.pipe()
+    told = Journal(sink)
+    os.close(source)
+    with pytest.raises(OutputLost):
+        told.write(notice("x"))
+    told.write(notice("y"))
+    told.end(1)
+
+
+@given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
+def test_however_output_is_cut_it_can_be_put_together(chunks: list[bytes]) -> None:
+    printed = Printed()
+    told = [*(printed.feed(chunk) for chunk in chunks), printed.feed(b"", final=True)]
+    whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in told)
+    assert whole == b"".join(chunks)
+
+
+def test_text_is_text_wherever_it_is_cut() -> None:
+    text = "ä😀 done\n".encode()
+    printed = Printed()
+    told = [printed.feed(text[i : i + 1]) for i in range(len(text))]
+    assert "".join(part.get("text", "") for part in told).encode() == text
+    assert not any("base64" in part for part in told)
+
+
+# What is told
+
+
+class Record(Script):
+    """A run as in the tests of the transcript, and its records."""
+
+    def reporting(self) -> Recorder:
+        engine = FakeEngine()
+        engine.add_image("debian")
+        self.project._connect = lambda: engine
+        self.written = Written(self.project.root / "lines")
+        return Recorder(self.written.journal, {})
+
+    def told(self, *kinds: str) -> list[dict[str, Any]]:
+        return [line for line in self.written.lines if line["event"] in kinds]
+
+
+def test_a_failed_phase_is_told_field_by_field(tmp_path: Path) -> None:
+    record = Record(tmp_path, "demo", goal="setup")
+    log = write(tmp_path, ".stamps/demo/7-setup.log", "all of it").relative_to(tmp_path)
+    error = CommandFailed(
+        "setup command 1 of 1 ended with exit code 3",
+        exit_code=3,
+        where=Origin("local", "habitats/demo/config.yaml", 7),
+        remedy=f"mend it; log: {log}",
+        output=["$ make", "no \x1b[1mrule"],
+    )
+    record.fails("demo", "setup", error)
+    (failed,) = record.told("phase_failed")
+    assert failed.pop("time")
+    assert failed.pop("seconds") < 10
+    assert failed == {
+        "event": "phase_failed",
+        "habitat": "demo",
+        "phase": "setup",
+        "kind": "command",
+        "text": f"habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: mend it; log: {log}",
+        "message": "setup command 1 of 1 ended with exit code 3",
+        "where": "habitats/demo/config.yaml:7",
+        "remedy": "mend it",
+        "exit_code": 3,
+        "output": ["$ make", "no \x1b[1mrule"],
+        "log": str(log),
+    }
+
+
+def test_a_phase_that_could_not_begin_is_an_error_and_what_needs_it_is_skipped(tmp_path: Path) -> None:
+    record = Record(tmp_path, "demo")
+    record.fails("demo", "base", ConfigError("unknown key", where="habitats/demo/config.yaml:1"), started=False)
+    unmet = type("UnmetDependency", (), {"message": "base:demo"})()
+    record.reporter.add_failure(record.tasks["users:demo"], unmet)
+    error, skipped = record.told("error", "skipped", "task_skipped", "phase_failed")
+    assert (error["kind"], error["task"], error["where"]) == ("config", "base:demo", "habitats/demo/config.yaml:1")
+    assert (skipped["task"], skipped["phase"], skipped["reason"]) == ("users:demo", "users", "it needs base:demo")
+
+
+def test_a_fault_of_the_program_is_an_error_with_all_of_it(tmp_path: Path) -> None:
+    record = Record(tmp_path, "demo")
+    task = record.begins("demo", "base")
+    record.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
+    (error,) = record.told("error")
+    assert (error["kind"], error["message"]) == ("program", "Traceback …\nKeyError: 'x'\n")
+
+
+def test_a_verb_that_fails_is_an_error_of_its_task(tmp_path: Path) -> None:
+    record = Record(tmp_path, "demo")
+    failed = HabitatFailed(errors.StartError("no", where="demo", remedy="do"))
+    record.reporter.add_failure(SimpleNamespace(name="start:demo"), failed)
+    (error,) = record.told("error")
+    assert (error["task"], error["habitat"], error["text"]) == ("start:demo", "demo", "demo: no: do")
+
+
+def test_events_of_the_engines_side_are_told_as_they_come(tmp_path: Path) -> None:
+    record = Record(tmp_path, "demo")
+    emit = record.project.bus.emit
+    emit(events.Pulled("demo", "debian", "abc", "Downloading", 5, 10))
+    emit(events.Output("demo", "setup", "for the log", show=False, stream="stderr"))
+    emit(events.CommandOutput("demo", "ä".encode()[:1], is_err=False))
+    emit(events.CommandOutput("demo", b"err", is_err=True))
+    emit(events.CommandOutput("demo", "ä".encode()[1:] + b"\xff", is_err=False))
+    emit(events.CommandOutput("demo", b"\xe2", is_err=False))
+    emit(events.CommandEnded("demo", 3, 1.23456))
+    bare = [{key: value for key, value in line.items() if key != "time"} for line in record.written.lines[2:]]
+    of = {"habitat": "demo"}
+    assert bare == [
+        {"event": "pull", **of, "image": "debian", "layer": "abc", "status": "Downloading", "done_bytes": 5}
+        | {"total_bytes": 10},
+        {"event": "output", **of, "phase": "setup", "text": "for the log", "stream": "stderr"},
+        {"event": "command_output", **of, "stream": "stderr", "text": "err"},
+        {
+            "event": "command_output",
+            **of,
+            "stream": "stdout",
+            "base64": base64.b64encode("ä".encode() + b"\xff").decode(),
+        },
+        {"event": "command_output", **of, "stream": "stdout", "base64": "4g=="},
+        {"event": "command_ended", **of, "exit_code": 3, "seconds": 1.235},
+    ]
+
+
+def test_people_are_told_the_same_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    as_ever = Script(tmp_path, "demo", goal="base")
+    as_ever.runs("demo", "base", reason="r")
+    with_records = Record(tmp_path, "demo", goal="base")
+    with_records.runs("demo", "base", reason="r")
+    assert capsys.readouterr().out == as_ever.transcript()
+
+
+# Asking for it
+
+
+@pytest.mark.parametrize(
+    "words", ["-r jsonl", "-rjsonl x", "--reporter jsonl", "--reporter=jsonl", "--bogus -r jsonl x"]
+)
+def test_a_command_line_that_cannot_be_read_may_ask_for_it(words: str) -> None:
+    assert jsonl.asked_for(words.split())
+
+
+@pytest.mark.parametrize("words", ["", "jsonl", "-r json", "-r jsonlines", "exec:x"])
+def test_and_may_not(words: str) -> None:
+    assert not jsonl.asked_for(words.split())
+
+
+def test_what_it_takes_is_loaded_only_where_it_is_asked_for() -> None:
+    code = """
+import sys
+from phases.ui import jsonl, reporter, terminal
+from phases.ui.commands import run
+print([name for name in ("phases.ui.records", "phases.ui.journal", "phases.ui.recorder") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_a_record_can_be_read_back_by_its_type() -> None:
+    line = b'{"event": "phase_started", "time": "2026-01-31T12:00:00.000Z", "habitat": "h", "phase": "base", "new": 1}'
+    assert msgspec.json.decode(line, type=records.PhaseStarted) == records.PhaseStarted(habitat="h", phase="base")
