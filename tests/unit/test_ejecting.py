@@ -76,7 +76,8 @@ def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value:
     (env,) = [row for row in rows if row.startswith("ENV X=")]
     assert read(env.removeprefix("ENV X="), {words.NEWLINE: "\n"}) == value
     if value:
-        assert json.loads(rows[-1].removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
+        (found,) = [row for row in rows if row.startswith("CMD ")]
+        assert json.loads(found.removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
 
 
 @pytest.mark.parametrize("script", [value for value in AWKWARD if value.strip()])
@@ -205,12 +206,13 @@ def merged(root: Path, text: str) -> list[str] | None:
 def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
     found = merged(
         tmp_path,
-        "ARG V=1\nFROM a:$V AS tools\nCOPY --chown=1 x y /z/\nFROM b\n"
+        "# head\nARG V=1\n# why\nFROM a:$V AS tools\nCOPY --chown=1 x y /z/\nFROM b\n"
         'COPY --from=tools /z /z\nRUN --mount=type=cache,target=/c make \\\n# no end\n && copy\nCOPY ["a b", "/"]\n\n',
     )
     assert found is not None
     assert found[found.index("# Phase 0, dockerfile: dockerfile/Dockerfile") :] == [
         "# Phase 0, dockerfile: dockerfile/Dockerfile",
+        "# why",
         "FROM a:$V AS tools",
         "COPY --from=dockerfile-context --chown=1 x y /z/",
         "FROM b AS dockerfile",
@@ -220,7 +222,8 @@ def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
         " && copy",
         'COPY --from=dockerfile-context ["a b", "/"]',
     ]
-    assert found[0] == "ARG V=1"  # which is for FROM only before the first
+    # An argument is for FROM only before the first.
+    assert found[:4] == ["# head", "ARG V=1", "", "FROM scratch AS context"]
 
 
 def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from phases.core import trees
 from phases.core.ejecting import folder
 from phases.core.ejecting.context import File
 from phases.core.ejecting.manual import manual
-from phases.core.ejecting.recipe import SCRIPTS, VOLUMES, numbered, recipe
+from phases.core.ejecting.mounts import VOLUMES, numbered
+from phases.core.ejecting.recipe import SCRIPTS, recipe
 from phases.core.errors import EngineUnreachable
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ import shlex
 from typing import TYPE_CHECKING
 
 from phases.core.ejecting import own_dockerfile
-from phases.core.ejecting.recipe import KNOWN_HOSTS, TESTED, VOLUMES, numbered
+from phases.core.ejecting.mounts import KNOWN_HOSTS, VOLUMES, numbered
+from phases.core.ejecting.recipe import TESTED
 from phases.core.ejecting.words import NEWLINE
 from phases.core.errors import printable
 from phases.protocol import SECRETS_FOLDER
@@ -15,6 +16,9 @@ from phases.protocol import SECRETS_FOLDER
 if TYPE_CHECKING:
     from phases.core.ejecting.recipe import Recipe
     from phases.core.model import Habitat, Mount, Secret
+
+# Signs of a line that need no scrolling.
+_WIDE = 100
 
 _BUILD_PHASES = ("setup", "repos", "tools", "test")
 
@@ -51,6 +55,9 @@ def _code(text: str) -> str:
 
 
 def _lines(words: list[str]) -> str:
+    """A command, in one line where it has room there."""
+    if "\n" not in "".join(words) and len(" ".join(words)) < _WIDE:
+        return " ".join(words)
     return " \\\n    ".join(words)
 
 
@@ -104,10 +111,9 @@ def _about_volumes(habitat: Habitat, *, with_volumes: bool) -> list[str]:
         f"- `{VOLUMES}/{number}` is `{printable(volume.dest)}`, of `{printable(volume.shown)}`"
         for number, volume in volumes
     ]
-    copied = "a copy of each, made when this was ejected" if with_volumes else "an empty one in the place of each"
+    seen = "the copies" if with_volumes else "an empty file or folder for each of the volumes"
     return [
-        f"Commands of the build see {copied}, and what they write there is lost. Put in what they need:\n\n"
-        + "\n".join(rows)
+        f"Commands of the build see {seen} below `{VOLUMES}/`, and what they write there is lost:\n\n" + "\n".join(rows)
     ]
 
 

@@ -78,7 +78,10 @@ def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:
     if not name["name"]:
         rows[starts[-1]] += f" AS {STAGE}"
     own = (f"FROM scratch AS {CONTEXT}", f"COPY --from={context_stage[0].rpartition(' ')[2]} /{FOLDER} /")
-    rows[starts[0] : starts[0]] = [*context_stage, "", *own, "", f"# Phase 0, dockerfile: {FOLDER}/Dockerfile"]
+    # What is before the first FROM is for all of them, and stays before ours.
+    first = max((n + 1 for n, row in enumerate(rows[: starts[0]]) if not _COMMENT.fullmatch(row)), default=0)
+    blank = [""] if first else []
+    rows[first:first] = [*blank, *context_stage, "", *own, "", f"# Phase 0, dockerfile: {FOLDER}/Dockerfile"]
     while not rows[-1]:
         rows.pop()
     return [*rows, "", f"FROM {name['name']} AS {STAGE}"] if name["name"] else rows

@@ -37,8 +37,7 @@ def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> 
     from phases.core.ejecting.ejecting import eject  # noqa: PLC0415
 
     made = eject(project, name, to, volumes=volumes)
-    text = f"{made.place} has it as a Dockerfile, and README.md the commands that build and run it"
+    text = f"{made.place} has it as a Dockerfile, with a README.md that says how to build and run it"
     project.bus.emit(events.Notice(name, text))
     if made.volumes:
-        text = f"what is in its volumes is not copied: {made.place}/README.md says where it goes, or give --volumes"
-        project.bus.emit(events.Notice(name, text, warning=True))
+        project.bus.emit(events.Notice(name, "its volumes are empty there; --volumes copies what is in them"))
