@@ -153,6 +153,27 @@ setup: {user: [echo two]}
     assert "Leave out the flag of a secret that you don't have: key." in text
 
 
+def test_each_file_of_host_keys_is_a_secret_of_its_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path, f"habitats/demo/{name}", "e.org ssh-ed25519 AAAA\n")
+    habitat = load(
+        tmp_path,
+        """
+base_image: base:1
+repos:
+  - {url: "ssh://git@e.org/a.git", path: a, ssh_agent: true, known_hosts: one}
+  - {url: "ssh://git@e.org/b.git", path: b, ssh_agent: true, known_hosts: two}
+""",
+    )
+    made = recipe.recipe(habitat)
+    text = manual(habitat, made, with_volumes=False)
+    for name, file in (("known_hosts", "one"), ("known_hosts.1", "two")):
+        assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in made.dockerfile
+        assert re.search(rf"--secret id={name},src=\S*/{file} ", text)
+    assert "--mount=type=ssh,target=/run/ssh-agent/socket,mode=0666,required=true" in made.dockerfile
+    assert "--ssh default" in text
+
+
 def test_what_a_dockerfile_cannot_say_is_a_flag_of_run(tmp_path: Path) -> None:
     write(tmp_path, "data/x")
     habitat = load(
@@ -172,7 +193,7 @@ timeouts: {setup: 5m}
     text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
     for flag in ("--network none", "--memory 1073741824", "--cpus 1.5", "--pids-limit 7", ":/da ta:ro'", "sleep 3"):
         assert flag in text
-    assert "/bin/sh -c '/sbin/boot --now'" in text
+    assert "    demo /sbin/boot --now\nsleep 3\ndocker exec -it demo /bin/sh -c -- 'echo it" in text
     assert "timeouts" in text
 
 

@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from phases.core.ejecting import own_dockerfile
-from phases.core.ejecting.mounts import KNOWN_HOSTS, VOLUMES, numbered
+from phases.core.ejecting.mounts import VOLUMES, known_hosts, numbered
 from phases.core.ejecting.recipe import TESTED
 from phases.core.ejecting.words import NEWLINE
 from phases.core.errors import printable
@@ -16,6 +16,9 @@ from phases.protocol import SECRETS_FOLDER
 if TYPE_CHECKING:
     from phases.core.ejecting.recipe import Recipe
     from phases.core.model import Habitat, Mount, Secret
+
+# Words that every shell leaves as they are.
+_PLAIN = re.compile(r"/[\w@%+:,./ -]+", re.ASCII)
 
 # Signs of a line that need no scrolling.
 _WIDE = 100
@@ -40,7 +43,7 @@ def manual(habitat: Habitat, recipe: Recipe, *, with_volumes: bool) -> str:
     parts += [*_about_secrets(habitat), *_about_volumes(habitat, with_volumes=with_volumes)]
     parts.append(f"## Run\n\n{_code(run_command(habitat))}")
     parts += _about_start(habitat)
-    rest = ["what is in `/etc/hosts` and its like, which each engine writes itself"]
+    rest = ["what a command of the build finds in `HOSTNAME` and `/etc/hosts`"]
     if habitat.timeouts:
         rest.append("`timeouts:`, which a build has none of")
     parts.append(
@@ -73,8 +76,11 @@ def build_command(habitat: Habitat, recipe: Recipe) -> str:
     first = ""
     if recipe.own:
         first = _lines([*command, *given, f"--tag {own_dockerfile.image(habitat)} {recipe.own}"]) + " &&\n"
-    if hosts := _known_hosts(habitat):
-        given += [f"--secret id={KNOWN_HOSTS},src={shlex.quote(hosts)}", "--ssh default"]
+    if hosts := known_hosts(habitat):
+        given += [
+            *(f"--secret id={name},src={shlex.quote(str(path))}" for path, name in hosts.items()),
+            "--ssh default",
+        ]
     if recipe.newline:
         given.append(f'--build-arg {NEWLINE}="\n"')
     return first + _lines([*command, *given, f"--tag {name} ."])
@@ -92,10 +98,6 @@ def _secret_flag(secret: Secret) -> str:
     if secret.file:
         return f"--secret id={secret.name},src={shlex.quote(str(secret.file))}"
     return f"--secret id={secret.name},env={secret.env or _variable(secret)}"
-
-
-def _known_hosts(habitat: Habitat) -> str:
-    return next((str(repo.known_hosts) for repo in habitat.repos if repo.known_hosts), "")
 
 
 def _about_secrets(habitat: Habitat) -> list[str]:
@@ -125,7 +127,8 @@ def run_command(habitat: Habitat) -> str:
     flags = [*_confinement(habitat), *(_volume(volume) for _, volume in numbered(habitat)), *_start_secrets(habitat)]
     if not init:
         return _lines(["docker run --rm -it --init", *flags, name])
-    main = shlex.join(("/bin/sh", "-c", init))
+    # A plain command is the main process itself, as a system's init has to be.
+    main = init if _PLAIN.fullmatch(init) else shlex.join(("/bin/sh", "-c", init))
     up = _lines([f"docker run --detach --name {name} --user root", *flags, f"{name} {main}"])
     delay = f"sleep {habitat.entry.startup_delay:g}\n" if habitat.entry.startup_delay else ""
     command = ("/bin/sh", "-c", "--", habitat.entry.command) if habitat.entry.command else ("/bin/sh",)

@@ -11,6 +11,7 @@ from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from phases.core.errors import Origin
     from phases.core.model import Habitat, Mount
@@ -25,9 +26,6 @@ PLACE = "/dev"
 #: The folder of the context with what commands find where a volume is mounted.
 VOLUMES = "volumes"
 
-#: The secret that holds the keys of hosts, where the SSH agent is to be used.
-KNOWN_HOSTS = "known_hosts"
-
 _AGENT_SOCKET = ssh_agent.ENV["SSH_AUTH_SOCK"]
 _AGENT_FOLDER = _AGENT_SOCKET.rpartition("/")[0]
 
@@ -40,6 +38,12 @@ def given(path: str, target: str) -> str:
 def numbered(habitat: Habitat) -> list[tuple[int, Mount]]:
     """The volumes that this host has, with what a copy of each is called in the context."""
     return list(enumerate((volume for volume in habitat.volumes if volume.present), start=1))
+
+
+def known_hosts(habitat: Habitat) -> dict[Path, str]:
+    """The files of host keys that the SSH agent is used with, and the secrets that they are for a build."""
+    found = dict.fromkeys(repo.known_hosts for repo in habitat.repos if repo.known_hosts)
+    return {path: f"known_hosts.{number}" if number else "known_hosts" for number, path in enumerate(found) if path}
 
 
 def volumes(habitat: Habitat, phase: Phase, origin: Origin, dests: Sequence[str] | None = None) -> list[str]:
@@ -63,7 +67,9 @@ def secrets(habitat: Habitat, phase: Phase, step: Run) -> list[str]:
     ]
     if step.known_hosts:
         place = f"{SECRETS_FOLDER}/.known_hosts"
-        found.append(f"--mount=type=secret,id={KNOWN_HOSTS},target={place},mode={mode},required=true")
+        found.append(
+            f"--mount=type=secret,id={known_hosts(habitat)[step.known_hosts]},target={place},mode={mode},required=true"
+        )
     return [f"--mount=type=tmpfs,target={SECRETS_FOLDER}", *found] if found else []
 
 
