@@ -199,7 +199,7 @@ timeouts: {setup: 5m}
 
 def test_a_volume_that_no_dockerfile_can_name_is_refused_with_its_line(tmp_path: Path) -> None:
     folder = write(tmp_path, "data/x").parent
-    with pytest.raises(ConfigError, match=r"config.yaml:3: no Dockerfile can say"):
+    with pytest.raises(ConfigError, match=r"config.yaml:2: no Dockerfile can say"):
         dockerfile(tmp_path, f'volumes: [{{source: {folder}, dest: "/a\'b"}}]\nsetup: {{root: [ls]}}\n')
 
 

@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from phases.core.errors import Origin
     from phases.core.model import Habitat, Mount
     from phases.protocol import Phase, Step
 
@@ -46,12 +45,14 @@ def known_hosts(habitat: Habitat) -> dict[Path, str]:
     return {path: f"known_hosts.{number}" if number else "known_hosts" for number, path in enumerate(found) if path}
 
 
-def volumes(habitat: Habitat, phase: Phase, origin: Origin, dests: Sequence[str] | None = None) -> list[str]:
+def volumes(habitat: Habitat, phase: Phase, dests: Sequence[str] | None = None) -> list[str]:
     """dests: all that the command writes, where that is known; a home may be anywhere."""
     if not mounts_volumes(phase):
         return []
     return [
-        mount(origin, source=f"{VOLUMES}/{number}", target=volume.dest, **({} if volume.readonly else {"rw": ""}))
+        mount(
+            volume.origin, source=f"{VOLUMES}/{number}", target=volume.dest, **({} if volume.readonly else {"rw": ""})
+        )
         for number, volume in numbered(habitat)
         if dests is None or any(dest[:1] == "~" or f"{dest}/".startswith(f"{volume.dest}/") for dest in dests)
     ]

@@ -134,7 +134,7 @@ class _Writer:
         if mounts_volumes(phase):
             self._tell_login_shells()  # before that nothing could notice
         if places := mounts.places(self.habitat, phase, steps):
-            self._script("mountpoint", *places, origin=self.habitat.base_origin, dests=())
+            self._script("mountpoint", *places, dests=())
         for step in steps:
             self._step(step)
 
@@ -194,7 +194,7 @@ class _Writer:
 
     def _tell_login_shells(self) -> None:
         if self._profile:
-            self._script("profile", *self._profile, origin=self.habitat.base_origin, dests=[PROFILE])
+            self._script("profile", *self._profile, dests=[PROFILE])
             self._profile = []
 
     def _require(self, step: Require) -> None:
@@ -202,14 +202,14 @@ class _Writer:
         if paths == [_SHELL]:
             self._rows.append(comment(f"{step.hint}, {_SHELL}"))  # without, nothing of this runs
         else:
-            self._script("require", self.habitat.user, step.hint, *paths, origin=step.paths[0][1], dests=["~"])
+            self._script("require", self.habitat.user, step.hint, *paths, dests=["~"])
 
     def _put(self, entries: Sequence[Entry]) -> None:
         for (owner, adopt), group in groupby(entries, lambda entry: (entry.owner, entry.adopt)):
             found = list(group)
             if adopt:
                 dests = [entry.dest for entry in found]
-                self._script("own", owner, *dests, origin=found[0].origin, dests=dests)
+                self._script("own", owner, *dests, dests=dests)
                 self._owned.update(dests)
             else:
                 for copied in trees(found):
@@ -223,7 +223,7 @@ class _Writer:
         source = f"{PLACE}/{path.rpartition('/')[2]}" if path else "-"
         modes = (f"{copied.mode:04o}", f"{copied.folder_mode:04o}") if copied.mode else ()
         found = [mounts.given(path, source)] if path else []
-        self._script("put", source, root.dest, root.owner, *modes, origin=root.origin, given=found, dests=[root.dest])
+        self._script("put", source, root.dest, root.owner, *modes, given=found, dests=[root.dest])
 
     def _run(self, step: Run) -> None:
         self._rows.append(comment(printable(f"{step.origin}: {step.what}")))
@@ -231,7 +231,7 @@ class _Writer:
         if not step.workdir:
             self._say_workdir()
         found = [
-            *mounts.volumes(self.habitat, self._phase, step.origin),
+            *mounts.volumes(self.habitat, self._phase),
             *mounts.secrets(self.habitat, self._phase, step),
             *mounts.agent(step),
         ]
@@ -262,10 +262,10 @@ class _Writer:
 
     # Instructions
 
-    def _script(self, name: str, *words: str, origin: Origin, dests: Sequence[str], given: Iterable[str] = ()) -> None:
+    def _script(self, name: str, *words: str, dests: Sequence[str], given: Iterable[str] = ()) -> None:
         """Have a script of ours run, as root. dests: what it writes or looks at, which may be in a volume."""
         self._say_user("root")
-        volumes = mounts.volumes(self.habitat, self._phase, origin, dests)
+        volumes = mounts.volumes(self.habitat, self._phase, dests)
         self._command([_scripts(), *given, *volumes], (f"{PLACE}/{SCRIPTS}/{name}", *words))
 
     def _command(self, found: Sequence[str], words: Sequence[str]) -> None:
