@@ -215,6 +215,14 @@ def test_modes_that_differ_are_put_one_by_one() -> None:
     assert [(copied.root.dest, copied.mode) for copied in trees(mixed)] == [("/a", 0), ("/a/x", 0o600), ("/a/y", 0)]
 
 
+@pytest.mark.parametrize(("name", "shown"), [("a.b-c", "a.b-c"), ("a,b", "file"), ("a b", "file"), ("-rf", "file")])
+def test_a_file_is_mounted_by_its_name_or_by_one_that_a_mount_can_say(tmp_path: Path, name: str, shown: str) -> None:
+    write(tmp_path, f"habitats/demo/{name}", "n")
+    text = dockerfile(tmp_path, f"files: [{{source: './{name}', dest: '/etc/{name}'}}]\n")
+    assert f"--mount=from=context,source=files/6-files-2/{shown},target=/dev/{shown} " in text
+    assert f'["/dev/scripts/put", "/dev/{shown}", "/etc/{name}", "agent"]' in text
+
+
 # A Dockerfile of the habitat's own
 
 

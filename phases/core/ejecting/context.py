@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 # Names that every version of the builder, git and an editor take as they are.
 _PLAIN = re.compile(r"[^\W_][\w .,:@%+=~#()\[\]{}!&;^-]*|[._][\w .,:@%+=~#()-]*")
 
+# Names that a mount takes as they are.
+_IN_A_MOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
+
 #: What could not lie in a folder as it is: names that are no text, and folders with nothing in them, of
 #: which git takes none. The builder unpacks it.
 ARCHIVE = "odd.tar"
@@ -73,7 +76,7 @@ class Context:
         place = f"{FILES}/{name}"
         if root.kind != "dir":
             base = root.dest.rpartition("/")[2]
-            place = f"{place}/{base if _PLAIN.fullmatch(base) and base.isascii() and ' ' not in base else 'file'}"
+            place = f"{place}/{base if _IN_A_MOUNT.fullmatch(base) else 'file'}"
         found = [self._file(entry, place + entry.dest[len(root.dest.rstrip("/")) :]) for entry in copied.entries[1:]]
         found.insert(0, self._file(root, place))
         (self.files if _lies_well(found) else self.archived).extend(found)
