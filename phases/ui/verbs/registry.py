@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.ui.verbs import debug, destroy, exec, logs, plan, shell, start, stop  # noqa: A004 (a verb's name)
+from phases.ui.verbs import (
+    debug,
+    destroy,
+    eject,
+    exec,  # noqa: A004 (a verb's name)
+    logs,
+    plan,
+    shell,
+    start,
+    stop,
+)
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy)
+VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, eject)
 
 NAMES = tuple(verb.NAME for verb in VERBS)

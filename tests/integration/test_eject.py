@@ -1,0 +1,136 @@
+"""An ejected habitat: docker alone builds the same of it.
+
+HABITATS_EJECT=all goes through all of tests/cases, which takes some minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import BUSYBOX, docker
+from image_comparison import differences
+from test_cases import CASES, GIT, _lay_out, debian_git
+
+from phases.core import docker_command
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from conftest import Ended, Project
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+__all__ = ["debian_git"]
+
+#: The case with all that anybody might read something into; or every one.
+WALK = sorted(folder.name for folder in CASES.iterdir() if folder.is_dir())
+WALK = WALK if os.environ.get("HABITATS_EJECT") == "all" else ["odd-names"]
+
+#: What commands of a case write of where they run: HOSTNAME, and their own group among the further ones.
+TOLD = {"alpine-adduser": ["/home/dev/made"]}
+
+CANARY = "canary-5f1c9a7e"
+
+
+@pytest.fixture
+def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator[Callable[..., Ended]]:
+    """Eject the habitat, and build it in the words of its README."""
+
+    def build(*options: str, env: dict[str, str] | None = None) -> Ended:
+        ejected = project.doit(f"eject:{name}", *options)
+        assert ejected.code == 0, ejected.out
+        readme = (project.root / "ejected" / name / "README.md").read_text()
+        command = readme.partition("```sh\n")[2].partition("\n```")[0]
+        return project.run("sh", "-c", f"cd ejected/{name} && {command}", env={**_client(), **(env or {})})
+
+    yield build
+    for tag in (f"{name}:latest", f"{name}-dockerfile:latest"):
+        engine.untag(tag)
+
+
+def _client() -> dict[str, str]:
+    """A PATH whose first docker knows BuildKit."""
+    command = docker_command.find()
+    assert command
+    assert command.buildkit, "apt-get install docker.io has one"
+    return {"PATH": f"{Path(command.program).parent}:{os.environ['PATH']}"}
+
+
+def _built(project: Project, name: str) -> str:
+    done = project.doit(f"final:{name}")
+    assert done.code == 0, done.out
+    return f"habitat-{name}:final"
+
+
+@pytest.mark.parametrize("case", WALK)
+def test_docker_alone_builds_the_same_of_an_ejected_habitat(
+    case: str, project: Project, name: str, build_ejected: Callable[..., Ended], request: pytest.FixtureRequest
+) -> None:
+    folder = CASES / case
+    declared = "".join(path.read_text() for path in folder.iterdir() if path.name in ("config.yaml", "Dockerfile"))
+    for fixture, image in (("busybox", BUSYBOX), ("debian_git", GIT)):
+        if f"{image.partition(':')[0]}:SESSION" in declared:
+            request.getfixturevalue(fixture)
+    _lay_out(folder, project, name)
+    ended = build_ejected("--volumes")
+    assert ended.code == 0, ended.out
+    assert differences(_built(project, name), name, ignoring=TOLD.get(case, ())) == []
+
+
+def test_a_dockerfile_of_the_habitats_own_comes_first(
+    project: Project, name: str, busybox: str, build_ejected: Callable[..., Ended]
+) -> None:
+    project.habitat(name, "env: [USER=root, 'PATH=/own:$PATH']\n")
+    project.write(f"habitats/{name}/files/note", "note\n", 0o755)
+    project.write(f"habitats/{name}/.dockerignore", "secret\n")
+    project.write(f"habitats/{name}/secret", "secret\n")
+    project.write(
+        f"habitats/{name}/Dockerfile",
+        f"""\
+        ARG BASE={busybox}
+        FROM $BASE AS made
+        COPY files /made
+        RUN echo more >>/made/note
+        FROM $BASE
+        COPY --from=made --chown=5:6 /made /made
+        COPY . /all/
+        ENV OWN=1
+        USER 5
+        """,
+    )
+    ended = build_ejected()
+    assert ended.code == 0, ended.out
+    assert differences(_built(project, name), name, ports=True) == []
+
+
+def test_secrets_are_flags_of_the_build_and_in_no_layer(
+    project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., Ended]
+) -> None:
+    project.habitat(
+        name,
+        f"""\
+        base_image: {busybox}
+        secrets:
+          - {{name: BY-COMMAND, command: "echo {CANARY}", phases: [setup], variable: TOKEN}}
+          - {{name: by.env, env: BY_ENV, phases: [setup]}}
+          - {{name: absent, env: NOBODY_HAS_THIS, phases: [setup], optional: true}}
+        setup:
+          user:
+            - test "$TOKEN" = "$(cat /run/secrets/BY-COMMAND)"
+            - test "$(wc -c </run/secrets/by.env)" -eq {len(CANARY)}
+            - test ! -e /run/secrets/absent
+        """,
+    )
+    ended = build_ejected(env={"BY_ENV": CANARY})
+    assert ended.code == 0, ended.out
+    docker("save", "--output", str(tmp_path / "saved"), name)
+    with tarfile.open(tmp_path / "saved") as saved:
+        members = [saved.extractfile(member) for member in saved if member.isreg()]
+        assert members
+        assert all(CANARY.encode() not in member.read() for member in members if member)

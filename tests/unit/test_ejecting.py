@@ -1,0 +1,376 @@
+"""A plan as a Dockerfile: what is written for each step, and the folder it is written into."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import SOMEWHERE, Site, load, write
+
+from phases.core.ejecting import own_dockerfile, recipe, words
+from phases.core.ejecting.context import trees
+from phases.core.ejecting.ejecting import eject
+from phases.core.ejecting.manual import manual
+from phases.core.errors import ConfigError, StateError
+from phases.protocol import Entry
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+AWKWARD = [
+    "plain",
+    "",
+    "  two  spaces  ",
+    'it\'s "quoted"',
+    "$HOME ${HOME} $(touch /pwned) `touch /pwned`",
+    "a\\b\\\\c\\n\\",
+    "trailing \\",
+    "# no comment",
+    "a\tb\rc",
+    "one\n  two\n",
+    "naïve ☃ 日本",
+    "<<EOF",
+    "--mount=type=bind",
+    "x" * 100_000,
+]
+
+
+def dockerfile(root: Path, config: str) -> str:
+    return recipe.recipe(load(root, f"base_image: base:1\n{config}")).dockerfile
+
+
+def instructions(text: str) -> list[str]:
+    """As a builder cuts them: comments apart, lines that go on put together."""
+    lines = [line for line in text.split("\n") if not re.match(r"\s*#", line)]
+    assert max(len(line.encode()) for line in lines) < 65_536
+    return [row for row in re.sub(r"\\\n", "", "\n".join(lines)).split("\n") if row]
+
+
+def read(word: str, env: dict[str, str]) -> str:
+    """A value of ENV, as a builder reads it."""
+    if not word.startswith('"'):
+        assert re.fullmatch(r"[\w@%+=:,./-]*|\$\{\w+\}", word)
+    inner = word[1:-1] if word.startswith('"') else word
+    out = ""
+    while inner:
+        if found := re.match(r"\$\{(\w+)\}", inner):
+            out, inner = out + env[found[1]], inner[found.end() :]
+        elif inner[0] == "\\" and inner[1] in '\\"$':
+            out, inner = out + inner[1], inner[2:]
+        else:
+            assert inner[0] not in '"$\n'
+            out, inner = out + inner[0], inner[1:]
+    return out
+
+
+@pytest.mark.parametrize("value", AWKWARD)
+def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value: str) -> None:
+    command = value[:50_000]
+    quoted = json.dumps(command.replace("$", "$$"))
+    text = dockerfile(tmp_path, f"env: [{json.dumps('X=' + value.replace('$', '$$'))}]\nentry: {{command: {quoted}}}\n")
+    rows = instructions(text)
+    (env,) = [row for row in rows if row.startswith("ENV X=")]
+    assert read(env.removeprefix("ENV X="), {words.NEWLINE: "\n"}) == value
+    if value:
+        (found,) = [row for row in rows if row.startswith("CMD ")]
+        assert json.loads(found.removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
+
+
+@pytest.mark.parametrize("script", [value for value in AWKWARD if value.strip()])
+def test_a_script_is_run_as_it_was_written(tmp_path: Path, script: str) -> None:
+    """In the line, or from a file that our script runs."""
+    habitat = load(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
+    made = recipe.recipe(habitat)
+    part = made.dockerfile.partition("# Phase 7, setup")[2].partition("# Phase")[0]
+    (run,) = [row for row in instructions(part) if row.startswith("RUN ")]
+    argv = json.loads(run[run.index("[") :])
+    if argv[0] == "/bin/sh":
+        assert argv == ["/bin/sh", "-e", "-c", "--", script, "sh"]
+    else:
+        (file,) = [file for file in made.context.files if file.path == "commands/7-setup-1.sh"]
+        assert (argv, file.content.decode()) == (["/dev/scripts/run", "-f", "/dev/7-setup-1.sh", "--"], script)
+
+
+def test_every_step_of_every_phase_has_its_instruction(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/notes", "n")
+    write(tmp_path, "habitats/demo/t.sh", "t", 0o755)
+    text = dockerfile(
+        tmp_path,
+        """
+env: [USER=dev, WORKDIR=/w, "PATH=/x:$PATH"]
+files: [{source: notes, dest: ~/notes, owner: "dev:staff", mode: "0600"}]
+setup: {root: [echo one], user: [echo two]}
+repos: [{url: "https://e.org/p.git", path: p, branch: b, setup: [make]}]
+verify-fs: {required_files: [M]}
+tests: [t.sh]
+entry: {command: run it}
+""",
+    )
+    rows = [re.sub(r"--mount=\S+\s+", "", row) for row in instructions(text)]
+    for row in (
+        "FROM base:1 AS habitat",
+        'ENV PATH="/x:${PATH}"',
+        'RUN ["/dev/scripts/own", "dev", "/w"]',
+        'RUN ["/dev/scripts/put", "/dev/notes", "~/notes", "dev:staff", "0600", "0755"]',
+        'RUN ["/bin/sh", "-e", "-c", "--", "echo one", "sh"]',
+        'RUN ["/dev/scripts/run", "-C", "/w/p", "--", "make"]',
+        'RUN ["/dev/scripts/require", "dev", "make them in setup, files or repos, or take them off the list", "/w/M"]',
+        "FROM habitat AS test",
+        'RUN ["/bin/sh", "-e", "-c", "--", "exec \\"$1\\"", "sh", "/w/habitat/local/t.sh"]',
+        "FROM habitat AS final",
+        "ENTRYPOINT []",
+        'CMD ["/bin/sh", "-c", "--", "run it"]',
+    ):
+        assert row in rows
+    # What follows runs as whoever was said last, in the folder that is there by then.
+    assert rows.index('RUN ["/bin/sh", "-e", "-c", "--", "echo one", "sh"]') < rows.index("USER dev")
+    assert rows.index('RUN ["/dev/scripts/own", "dev", "/w"]') < rows.index("WORKDIR /w")
+
+
+def test_a_secret_is_a_mount_and_a_flag(tmp_path: Path) -> None:
+    habitat = load(
+        tmp_path,
+        """
+base_image: base:1
+secrets:
+  - {name: TOKEN, command: "echo '$x'", phases: [setup], variable: T}
+  - {name: key, file: ./k, phases: [setup], optional: true}
+setup: {user: [echo two]}
+""",
+    )
+    made = recipe.recipe(habitat)
+    assert "--mount=type=secret,id=TOKEN,target=/run/secrets/TOKEN,mode=0444,required=true" in made.dockerfile
+    assert "--mount=type=secret,id=key,target=/run/secrets/key,mode=0444 " in made.dockerfile
+    assert '"-s", "T=TOKEN", "--", "echo two"' in made.dockerfile
+    text = manual(habitat, made, with_volumes=False)
+    assert "SECRET_TOKEN=\"$(echo '$x')\" \\\n    DOCKER_BUILDKIT=1 docker build" in text
+    assert "--secret id=TOKEN,env=SECRET_TOKEN" in text
+    assert f"--secret id=key,src={tmp_path}/habitats/demo/k" in text
+    assert "Leave out the flag of a secret that you don't have: key." in text
+
+
+def test_each_file_of_host_keys_is_a_secret_of_its_own(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write(tmp_path, f"habitats/demo/{name}", "e.org ssh-ed25519 AAAA\n")
+    habitat = load(
+        tmp_path,
+        """
+base_image: base:1
+repos:
+  - {url: "ssh://git@e.org/a.git", path: a, ssh_agent: true, known_hosts: one}
+  - {url: "ssh://git@e.org/b.git", path: b, ssh_agent: true, known_hosts: two}
+""",
+    )
+    made = recipe.recipe(habitat)
+    text = manual(habitat, made, with_volumes=False)
+    for name, file in (("known_hosts", "one"), ("known_hosts.1", "two")):
+        assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in made.dockerfile
+        assert re.search(rf"--secret id={name},src=\S*/{file} ", text)
+    assert "--mount=type=ssh,target=/run/ssh-agent/socket,mode=0666,required=true" in made.dockerfile
+    assert "--ssh default" in text
+
+
+def test_what_a_dockerfile_cannot_say_is_a_flag_of_run(tmp_path: Path) -> None:
+    write(tmp_path, "data/x")
+    habitat = load(
+        tmp_path,
+        """
+base_image: base:1
+volumes: [{source: ./data, dest: "/da ta", readonly: true}]
+entry:
+  init_command: /sbin/boot --now
+  startup_delay: 3
+  command: echo it's
+  network: none
+  limits: {memory: 1g, cpus: 1.5, pids: 7}
+timeouts: {setup: 5m}
+""".replace("./data", str(tmp_path / "data")),
+    )
+    text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
+    for flag in ("--network none", "--memory 1073741824", "--cpus 1.5", "--pids-limit 7", ":/da ta:ro'", "sleep 3"):
+        assert flag in text
+    assert "    demo /sbin/boot --now\nsleep 3\ndocker exec -it demo /bin/sh -c -- 'echo it" in text
+    assert "timeouts" in text
+
+
+def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_path: Path) -> None:
+    entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
+    habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
+    text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
+    for words in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
+        assert words in text
+
+
+def test_a_volume_that_no_dockerfile_can_name_is_refused_with_its_line(tmp_path: Path) -> None:
+    folder = write(tmp_path, "data/x").parent
+    with pytest.raises(ConfigError, match=r"config.yaml:2: no Dockerfile can say"):
+        dockerfile(tmp_path, f'volumes: [{{source: {folder}, dest: "/a\'b"}}]\nsetup: {{root: [ls]}}\n')
+
+
+def test_modes_that_differ_are_put_one_by_one() -> None:
+    def entry(dest: str, mode: int, kind: str = "file") -> Entry:
+        return Entry(dest, kind, "dev", mode, SOMEWHERE)  # type: ignore[arg-type]
+
+    usual = [entry("/a", 0o755, "dir"), entry("/a/x", 0o644), entry("/a/y", 0o755)]
+    assert [(copied.root.dest, copied.mode) for copied in trees(usual)] == [("/a", 0)]
+    same = [entry("/a", 0o750, "dir"), entry("/a/x", 0o640)]
+    assert [(copied.mode, copied.folder_mode) for copied in trees(same)] == [(0o640, 0o750)]
+    mixed = [entry("/a", 0o755, "dir"), entry("/a/x", 0o600), entry("/a/y", 0o755)]
+    assert [(copied.root.dest, copied.mode) for copied in trees(mixed)] == [("/a", 0), ("/a/x", 0o600), ("/a/y", 0)]
+
+
+@pytest.mark.parametrize(("name", "shown"), [("a.b-c", "a.b-c"), ("a,b", "file"), ("a b", "file"), ("-rf", "file")])
+def test_a_file_is_mounted_by_its_name_or_by_one_that_a_mount_can_say(tmp_path: Path, name: str, shown: str) -> None:
+    write(tmp_path, f"habitats/demo/{name}", "n")
+    text = dockerfile(tmp_path, f"files: [{{source: './{name}', dest: '/etc/{name}'}}]\n")
+    assert f"--mount=from=context,source=files/6-files-2/{shown},target=/dev/{shown} " in text
+    assert f'["/dev/scripts/put", "/dev/{shown}", "/etc/{name}", "agent"]' in text
+
+
+# A Dockerfile of the habitat's own
+
+
+def merged(root: Path, text: str) -> list[str] | None:
+    (root / "habitats/demo").mkdir(parents=True)
+    (root / "habitats/demo/Dockerfile").write_text(text)
+    return own_dockerfile.stages(load(root, "description: d\n"), recipe._CONTEXT_STAGE)
+
+
+def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
+    found = merged(
+        tmp_path,
+        "# head\nARG V=1\n# why\nFROM a:$V AS tools\nCOPY --chown=1 x y /z/\nFROM b\n"
+        'COPY --from=tools /z /z\nRUN --mount=type=cache,target=/c make \\\n# no end\n && copy\nCOPY ["a b", "/"]\n\n',
+    )
+    assert found is not None
+    assert found[found.index("# Phase 0, dockerfile: dockerfile/Dockerfile") :] == [
+        "# Phase 0, dockerfile: dockerfile/Dockerfile",
+        "# why",
+        "FROM a:$V AS tools",
+        "COPY --from=dockerfile-context --chown=1 x y /z/",
+        "FROM b AS dockerfile",
+        "COPY --from=tools /z /z",
+        "RUN --mount=type=cache,target=/c make \\",
+        "# no end",
+        " && copy",
+        'COPY --from=dockerfile-context ["a b", "/"]',
+    ]
+    # An argument is for FROM only before the first.
+    assert found[:4] == ["# head", "ARG V=1", "", "FROM scratch AS context"]
+
+
+def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Path) -> None:
+    found = merged(tmp_path, "FROM a as last\n")
+    assert found
+    assert found[-3:] == ["FROM a as last", "", "FROM last AS dockerfile"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "# syntax=docker/dockerfile:1\nFROM a\n",
+        "# escape=`\nFROM a\n",
+        "FROM a\nADD x.tar /\n",
+        "FROM a\nONBUILD COPY . /\n",
+        "FROM a\nFROM b\nCOPY --from=0 /x /x\n",
+        "FROM a\nRUN --mount=type=bind,target=/x ls\n",
+        "FROM a\nRUN --mount=type=cache,target=/x \\\n --mount=target=/y ls\n",
+        "FROM a\nCOPY <<EOF /x\nhello\nEOF\n",
+        "FROM a AS habitat\nFROM habitat\n",
+        "FROM a\nCOPY --from=context /x /x\n",
+        "FROM a\nCOPY \\\n x /\n",
+    ],
+)
+def test_one_that_would_not_be_the_same_is_built_by_itself(tmp_path: Path, text: str) -> None:
+    assert merged(tmp_path, text) is None
+    habitat = load(tmp_path)
+    made = recipe.recipe(habitat)
+    assert "FROM demo-dockerfile AS habitat\n" in made.dockerfile
+    assert "--tag demo-dockerfile dockerfile &&\n" in manual(habitat, made, with_volumes=False)
+
+
+# The folder
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path, "base_image: base:1\nsetup: {root: [echo one]}\n")
+
+
+def contents(folder: Path) -> dict[str, str]:
+    return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_it_says_on_which_base_it_was_built_and_asks_for_nothing_to_be_built(site: Site) -> None:
+    assert eject(site.project, "demo").place == "ejected/demo"
+    assert f"# built on {site.base}\n" in (site.root / "ejected/demo/Dockerfile").read_text()
+    assert [image.id for image in site.engine.images()] == [site.base]
+    assert not site.engine.containers()
+
+
+def test_ejecting_again_replaces_what_it_wrote(site: Site) -> None:
+    eject(site.project, "demo")
+    before = contents(site.root / "ejected/demo")
+    eject(site.run_anew(), "demo")
+    assert contents(site.root / "ejected/demo") == before
+    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
+    eject(site.run_anew(), "demo")
+    assert "echo one" not in (site.root / "ejected/demo/Dockerfile").read_text()
+    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
+
+
+def test_what_was_changed_since_is_not_replaced(site: Site) -> None:
+    eject(site.project, "demo")
+    file = site.root / "ejected/demo/Dockerfile"
+    file.write_text("mine\n")
+    with pytest.raises(StateError, match="ejected/demo: was changed since it was ejected: move it away"):
+        eject(site.run_anew(), "demo")
+    assert file.read_text() == "mine\n"
+
+
+@pytest.mark.parametrize("kind", ["folder", "file", "link"])
+def test_what_was_not_ejected_is_not_replaced(site: Site, kind: str) -> None:
+    place = site.root / "place"
+    write(site.root, "other/mine", "mine")
+    if kind == "folder":
+        write(site.root, "place/mine", "mine")
+    elif kind == "file":
+        place.write_text("mine")
+    else:
+        place.symlink_to("other")
+    with pytest.raises(StateError, match="place: is there already, and was not ejected"):
+        eject(site.project, "demo", "place")
+    assert contents(site.root / "other") == {"mine": "mine"}
+    assert place.is_symlink() or kind == "file" or contents(place) == {"mine": "mine"}
+
+
+def test_an_empty_folder_is_filled(site: Site) -> None:
+    (site.root / "place").mkdir()
+    eject(site.project, "demo", "place")
+    assert (site.root / "place/Dockerfile").exists()
+
+
+def test_what_a_killed_run_left_is_removed(site: Site) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    write(site.root, f"ejected/.demo.ejecting.{ended.pid}/half", "half")
+    eject(site.project, "demo")
+    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
+
+
+def test_a_disk_that_refuses_leaves_what_was_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    eject(site.project, "demo")
+    before = contents(site.root / "ejected/demo")
+
+    def refuse(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr("phases.core.ejecting.folder._write", refuse)
+    with pytest.raises(StateError, match=r"ejected/demo: can't be written .*: make room on the disk"):
+        eject(site.run_anew(), "demo")
+    assert contents(site.root / "ejected/demo") == before
+    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
