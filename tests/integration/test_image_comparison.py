@@ -1,0 +1,119 @@
+"""The comparison of images, which others' proofs rest on: it sees what differs, and nothing else."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, import_image
+from image_comparison import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+CONFIG = ("ENV A=1", "USER dev", "WORKDIR /srv", 'CMD ["/bin/x"]')
+
+
+@pytest.fixture
+def pair(engine: DockerEngine, tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
+    """Compare an image with one that `change` made another of, in files or in config."""
+    tags = [f"{PREFIX}-compared:{os.getpid()}-{side}" for side in "ab"]
+
+    def compare(
+        change: Callable[[Path], object] = lambda _: None, config: tuple[str, ...] = CONFIG, **how: object
+    ) -> list[str]:
+        import_image(_root(tmp_path / "a"), tags[0], *CONFIG)
+        root = _root(tmp_path / "b")
+        change(root)
+        import_image(root, tags[1], *config)
+        return differences(*tags, **how)  # type: ignore[arg-type]
+
+    yield compare
+    for tag in tags:
+        engine.untag(tag)
+
+
+def _root(root: Path) -> Path:
+    for folder in ("etc", "srv", "var/log", "app/.git"):
+        (root / folder).mkdir(parents=True)
+    for path, text in {
+        "etc/passwd": "root:x:0:0:root:/root:/bin/sh\ndev:x:1000:1000::/home/dev:/bin/sh\n",
+        "etc/group": "dev:x:1000:\n",
+        "etc/shadow": "dev:!:19000:0:99999:7:::\n",
+        "srv/x": "x",
+        "var/log/dpkg.log": "today",
+        "app/.git/index": "inodes",
+    }.items():
+        (root / path).write_text(text)
+    (root / "srv" / "x").chmod(0o755)
+    (root / "srv" / "link").symlink_to("x")
+    (root / "srv" / "again").hardlink_to(root / "srv" / "x")
+    return root
+
+
+def test_equal_images_have_no_difference(pair: Callable[..., list[str]]) -> None:
+    def only_dates(root: Path) -> None:
+        os.utime(root / "srv" / "x", (1, 1))
+        (root / "etc" / "shadow").write_text("dev:!:20000:0:99999:7:::\n")
+        (root / "var" / "log" / "dpkg.log").write_text("tomorrow")
+        (root / "app" / ".git" / "index").write_text("others")
+
+    assert pair(only_dates) == []
+
+
+def test_each_difference_of_the_filesystem_is_told(pair: Callable[..., list[str]]) -> None:
+    def change(root: Path) -> None:
+        (root / "srv" / "again").unlink()
+        (root / "srv" / "x").chmod(0o644)
+        os.chown(root / "srv" / "x", 5, 6)
+        (root / "srv" / "link").unlink()
+        (root / "srv" / "link").symlink_to("elsewhere")
+        (root / "app" / ".git" / "index").chmod(0o600)
+        (root / "srv" / "new").mkdir()
+        (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\ndev:x:1000:1000::/srv:/bin/zsh\n")
+
+    assert pair(change) == [
+        "user dev: 'x:1000:1000::/home/dev:/bin/sh' ≠ 'x:1000:1000::/srv:/bin/zsh'",
+        "/app/.git/index: mode 0644 ≠ 0600",
+        "/srv/again: only in the first",
+        "/srv/link: target x ≠ elsewhere",
+        "/srv/new: only in the second",
+        "/srv/x: mode 0755 ≠ 0644",
+        "/srv/x: uid 0 ≠ 5",
+        "/srv/x: gid 0 ≠ 6",
+    ]
+
+
+def test_another_content_is_told_and_what_is_to_be_ignored_is_not(pair: Callable[..., list[str]]) -> None:
+    def change(root: Path) -> None:
+        (root / "srv" / "x").write_text("y")
+
+    (mine, again) = sorted(pair(change, ignoring=["/etc/*"]))
+    assert mine.startswith("/srv/again: digest 2d71")
+    assert again.startswith("/srv/x: digest 2d71")
+
+
+def test_paths_may_be_left_out(pair: Callable[..., list[str]]) -> None:
+    assert pair(lambda root: (root / "srv" / "new").mkdir(), ignoring=["/srv/n*"]) == []
+
+
+def test_each_difference_of_the_config_is_told(pair: Callable[..., list[str]]) -> None:
+    config = ("ENV A=2", "USER root", "WORKDIR /", 'ENTRYPOINT ["/bin/y"]', "LABEL a=b", "EXPOSE 80")
+    assert pair(config=config) == [
+        "env A: '1' ≠ '2'",
+        "User: dev ≠ root",
+        "WorkingDir: /srv ≠ /",
+        "Entrypoint: None ≠ ['/bin/y']",
+        "Cmd: ['/bin/x'] ≠ None",
+    ]
+
+
+def test_labels_and_ports_are_told_where_asked_for(pair: Callable[..., list[str]]) -> None:
+    found = pair(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
+    assert found == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]
