@@ -21,6 +21,7 @@
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, runners.py, commands.py,
                          throwaway.py, logs.py, stopping.py, destroying.py)
+        migration/       a Dockerfile, or an older config.yaml, as a config.yaml of today
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks

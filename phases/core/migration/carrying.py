@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.migration import copying, environment, rest, scripts
 from phases.core.migration.copying import Unsayable
-from phases.core.migration.draft import Draft, Piece, quoted
+from phases.core.migration.draft import Draft, Piece, Row, quoted
 from phases.core.migration.state import of_image
 from phases.protocol import PHASE_VARIABLES, SECRETS_FOLDER
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.migration.base_image import BaseImage
-    from phases.core.migration.copying import Context
+    from phases.core.migration.copying import Context, Copied
     from phases.core.migration.dockerfile import Dockerfile, Instruction
     from phases.core.migration.state import Machine, State
 
@@ -313,22 +313,31 @@ class Carrier:
         paths = copying.sources(self.context, instruction, words)
         is_folder = len(words) > 1 or self._is_folder(dest, state)
         dest = f"{state.at(dest).rstrip('/')}/" if is_folder else state.at(dest)
-        copied = list(copying.plan(self.context, paths, dest, copying.owner(flags), copying.mode(flags)))
-        if any("\n" in one.source + one.dest or "{}" in one.dest for one in copied):
+        whole = self.context.is_local if draft.setup else self.context.copied_as_whole
+        rights = copying.owner(flags), copying.mode(flags)
+        copied = list(copying.plan(self.context, paths, dest, rights, whole))
+        if any(re.search(r"[\x00-\x1f]|\{\}", one.source + one.dest) for one in copied):
             raise Unsayable("a name in it has no place in a config")
-        followed = "" if len(copied) == len(words) else "by name, as they are now"
-        if not draft.setup:
-            row = draft.tell(instruction, "files", followed)
-            draft.files += [
-                Piece(dict(one.entry()), instruction.comment if not n else ()) for n, one in enumerate(copied)
-            ]
-            last = len(draft.files) - 1
-            row.place = f"files[{last}]" if len(copied) == 1 else f"files[{last - len(copied) + 1}…{last}]"
-            return
+        row = draft.tell(instruction, "", "" if len(copied) == len(words) else "by name, as they are now")
+        if draft.setup:
+            self._copy_later(draft, instruction, copied, row)
+        else:
+            self._copy_first(draft, instruction, copied, row)
+
+    @staticmethod
+    def _copy_first(draft: Draft, instruction: Instruction, copied: Sequence[Copied], row: Row) -> None:
+        """As `files:`, since nothing ran before."""
+        first, last = len(draft.files), len(draft.files) + len(copied) - 1
+        row.place = f"files[{first}]" if len(copied) == 1 else f"files[{first}…{last}]"
+        for number, one in enumerate(copied):
+            draft.files.append(Piece(dict(one.entry()), () if number else instruction.comment))
+
+    def _copy_later(self, draft: Draft, instruction: Instruction, copied: Sequence[Copied], row: Row) -> None:
+        """As a script at its place."""
         if not all(self.context.is_local(one.source.removeprefix(".")) for one in copied):
             raise Unsayable("it comes after a RUN, and not all of it is at $LOCAL_PATH")
-        row = draft.tell(instruction, "setup", followed)
-        lines = [line for one in copied for line in one.script()]
+        row.place = "setup"
+        lines = [line for one in copied for line in one.script(_FOLDERS | {self.workdir})]
         draft.setup.append(Piece("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row))
 
     def _is_folder(self, dest: str, state: State) -> bool:

@@ -9,14 +9,14 @@ import shlex
 import stat
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from phases.core import trees
 from phases.core.migration.draft import quoted
 from phases.core.model import BEFORE_MIGRATION, OWN_PHASE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from phases.core.migration.dockerfile import Instruction
@@ -35,35 +35,57 @@ class Unsayable(Exception):
 
 @dataclass(frozen=True)
 class Copied:
-    """A file or a folder that is copied. source: relative to the habitat's folder; mode: octal, "" for 0644;
-    by_itself: the one that `files:` gives it.
+    """What is copied at once. source: relative to the habitat's folder; mode: octal; by_itself: the mode that
+    it has in a habitat's copy.
     """
 
     source: str
     dest: str
     owner: str
     mode: str
-    is_dir: bool = False
-    by_itself: str = ""
+    by_itself: str
+    kind: Literal["file", "dir", "link"]
 
     def entry(self) -> dict[str, str]:
-        """As an element of `files:`."""
+        """As an element of `files:`. Raises Unsayable."""
+        if self.kind == "link":
+            raise Unsayable(f"{self.source} is a link, and what is beside it can't be copied as a whole")
         place = {"source": quoted(self.source), "dest": quoted(self.dest), "owner": self.owner}
-        return place if self.mode == self.by_itself else {**place, "mode": self.mode or "0644"}
+        return place if self.mode == self.by_itself else {**place, "mode": self.mode}
 
-    def script(self) -> list[str]:
-        """As commands of root's, for a habitat's folder that is at $LOCAL_PATH."""
-        source = f'"$LOCAL_PATH"/{shlex.quote(self.source)}' if self.source != "." else '"$LOCAL_PATH"'
-        dest, (user, _, group) = shlex.quote(self.dest), self.owner.partition(":")
-        if not self.is_dir:
-            mode = self.mode or "0644"
-            own = f"-o {user} -g {group or (user if user.isdigit() else f'$(id -g {user})')}"
-            parent = shlex.quote(posixpath.dirname(self.dest))
-            return [f"mkdir -p {parent}", f"install -m {mode} {own} {source} {dest}"]
-        root = self.owner == "root"
-        fresh = f"mkdir -p {dest}" if root else f"[ -d {dest} ] || {{ mkdir -p {dest} && chown {self.owner} {dest}; }}"
-        whole = [fresh, f"cd {source}", f"find . ! -type d -exec rm -f {dest}/{{}} \\;", f"cp -R . {dest}"]
-        return whole if root else [*whole, f"find . ! -name . -exec chown -h {self.owner} {dest}/{{}} \\;"]
+    def script(self, folders: Collection[str]) -> list[str]:
+        """As commands of root's, for a habitat's folder that is at $LOCAL_PATH. folders: that are there already."""
+        source = '"$LOCAL_PATH"' if self.source == "." else f'"$LOCAL_PATH"/{shlex.quote(self.source)}'
+        dest = shlex.quote(self.dest)
+        if self.kind == "dir":
+            return [*self._make(self.dest, folders), *self._copy_below(source, dest)]
+        lines = [*self._make(posixpath.dirname(self.dest), folders), f"rm -f {dest}", f"cp -P {source} {dest}"]
+        if self.mode != self.by_itself:
+            lines.append(f"chmod {self.mode} {dest}")
+        return lines if self.owner == "root" else [*lines, f"chown -h {self._ids} {dest}"]
+
+    def _copy_below(self, source: str, dest: str) -> list[str]:
+        """What is there and no folder is replaced; folders that are there keep their modes."""
+        lines = [f"cd {source}", f"find . ! -type d -exec rm -f {dest}/{{}} \\;", f"cp -R . {dest}"]
+        own = f"find . ! -name . -exec chown -h {self._ids} {dest}/{{}} \\;"
+        return lines if self.owner == "root" else [*lines, own]
+
+    def _make(self, path: str, folders: Collection[str]) -> list[str]:
+        """Folders that are missing on the way get the owner, too."""
+        if path in folders:
+            return []
+        if self.owner == "root":
+            return [f"mkdir -p {shlex.quote(path)}"]
+        name = shlex.quote(path)
+        fresh = f"[ -d {name} ] || {{ mkdir {name}; chown {self._ids} {name}; }}"
+        return [*self._make(posixpath.dirname(path), folders), fresh]
+
+    @property
+    def _ids(self) -> str:
+        """For chown. A number is that of the group as well; a name's own group stands behind a colon."""
+        if ":" in self.owner:
+            return self.owner
+        return f"{self.owner}:{self.owner if self.owner.isdigit() else ''}"
 
 
 @dataclass(frozen=True)
@@ -94,8 +116,6 @@ class Context:
 
     def is_local(self, path: str) -> bool:
         """Whether all that docker sees at a path is at $LOCAL_PATH, and no more."""
-        if self.docker[path].kind != "dir":
-            return path in self.local
         return path in self.local and _below(self.docker, path).keys() == _below(self.local, path).keys()
 
 
@@ -151,9 +171,11 @@ def mode(flags: Mapping[str, list[str]]) -> str:
     return said
 
 
-def plan(context: Context, paths: Sequence[str], dest: str, whose: str, bits: str) -> Iterator[Copied]:
-    """What copies `paths` just as docker does, a folder at once where that is the same. dest: absolute, with
-    a slash at the end where it is a folder.
+def plan(
+    context: Context, paths: Sequence[str], dest: str, rights: tuple[str, str], whole: Callable[[str], bool]
+) -> Iterator[Copied]:
+    """What copies `paths` just as docker does. dest: absolute, with a slash at the end where it is a folder;
+    rights: owner and, unless each file's own holds, mode; whole: whether a folder can be copied at once.
     """
     for path in paths:
         item = context.docker[path]
@@ -161,38 +183,40 @@ def plan(context: Context, paths: Sequence[str], dest: str, whose: str, bits: st
             raise Unsayable(f"{path} is a link, which docker follows")
         if item.kind == "file":
             place = posixpath.join(dest, posixpath.basename(path)) if dest.endswith("/") else dest
-            yield Copied(path, place, whose, bits or _mode(item), by_itself=_by_itself(item))
+            yield _single(item, place, rights)
         else:
-            yield from _folder(context, path, dest.rstrip("/") or "/", whose, bits)
+            yield from _folder(context, path, dest.rstrip("/") or "/", rights, whole)
 
 
-def _folder(context: Context, path: str, dest: str, whose: str, bits: str) -> Iterator[Copied]:
+def _single(item: Item, dest: str, rights: tuple[str, str]) -> Copied:
+    owner, bits = rights
+    return Copied(item.path, dest, owner, bits or _mode(item), f"{item.mode:04o}", item.kind)
+
+
+def _folder(
+    context: Context, path: str, dest: str, rights: tuple[str, str], whole: Callable[[str], bool]
+) -> Iterator[Copied]:
+    owner, bits = rights
     below = _below(context.docker, path)
-    odd = any(_mode(item) not in ("", "0755") for item in below.values() if item.kind == "file")
-    if not odd and context.copied_as_whole(path):
-        if bits and any(item.kind == "dir" for item in below.values()) and bits[-3:] != "755":
+    is_plain = all(_mode(item) == f"{item.mode:04o}" for item in below.values())
+    if (is_plain or bits) and whole(path):
+        if bits not in ("", "755", "0755"):
             raise Unsayable("--chmod holds for folders, too")
-        yield Copied(path or ".", dest, whose, bits, is_dir=True)
+        yield Copied(path or ".", dest, owner, bits, "", "dir")
         return
     for name, item in below.items():
         if "/" in name:
             continue
         place = posixpath.join(dest, name)
         if item.kind == "dir":
-            yield from _folder(context, f"{path}/{name}".lstrip("/"), place, whose, bits)
+            yield from _folder(context, item.path, place, rights, whole)
         else:
-            yield Copied(f"{path}/{name}".lstrip("/"), place, whose, bits or _mode(item), by_itself=_by_itself(item))
-
-
-def _by_itself(item: Item) -> str:
-    return "0755" if item.mode == 0o755 else ""
+            yield _single(item, place, rights)
 
 
 def _mode(item: Item) -> str:
-    """A file's mode, where it is neither of those that `files:` gives by itself, nor what an umask made of them."""
-    if item.kind != "file":
-        return ""
-    bits = stat.S_IMODE(item.source.stat().st_mode)
-    if bits in (0o644, 0o664):
-        return ""
-    return "0755" if bits in (0o755, 0o775) else f"{bits:04o}"
+    """A file's mode; what an umask made of it besides is nothing that anybody meant."""
+    bits = stat.S_IMODE(item.source.lstat().st_mode)
+    if item.kind != "file" or bits in (0o644, 0o664, 0o755, 0o775):
+        return f"{item.mode:04o}"
+    return f"{bits:04o}"

@@ -68,20 +68,12 @@ class Machine:
             top = self.after(instruction, top)
         self.top = top.args
 
-    def words(self, instruction: Instruction, text: str, state: State) -> list[str]:
-        from e2b_dockerfile_utils import ShellLex  # noqa: PLC0415 (only one verb of all wants it)
-
-        try:
-            return ShellLex(self.dockerfile.escape, env=state.variables).process_words(text)
-        except ValueError as error:
-            raise self._wrong(instruction, error) from error
-
     def word(self, instruction: Instruction, text: str, state: State) -> str:
         """A text with its variables replaced and its quotes taken off."""
         from e2b_dockerfile_utils import ShellLex  # noqa: PLC0415
 
         try:
-            return ShellLex(self.dockerfile.escape, env=state.variables).process_word(text)
+            return ShellLex(self.dockerfile.escape, env=state.variables, skip_unset_env=False).process_word(text)
         except ValueError as error:
             raise self._wrong(instruction, error) from error
 
