@@ -305,10 +305,23 @@ def test_a_base_that_can_not_be_had_is_one_line(site: Site) -> None:
 
 # Scripts, literally
 
-_WORDS = ["echo", "cat", "true", "false", "&&", "||", ";", "|", "{", "}", "if", "* ", "!", "ü", "\t", "#", "x#y"]
-_QUOTES = ["'a  b'", '"c  $X"', "'", '"', "\\", "\\$X", "$X", "$(echo 'd  e')", "\"$(echo 'd  e')\"", "`echo f`"]
-_BREAKS = ["\\\n", " \\\n  ", "\\\n# within\n"]
-_PARTS = st.lists(st.sampled_from([*_WORDS, *_QUOTES, *_BREAKS, *_BREAKS]), min_size=1, max_size=9)
+#: Of few signs each, so that most examples say something: what fails and goes on, and what is cut into lines.
+_FAILS = st.lists(
+    st.sampled_from(["false", "true", "echo a", ";", ";", "&&", "||", "! ", "$(false; echo b)"]), max_size=6
+)
+_ODD = st.sampled_from(
+    ["a", "  ", "#", " # ", "'", '"', "\\", "\\$X", "`echo f`", "$(echo 'd  e')", "ü", "\t", "\\\n# in\n"]
+)
+_CUT = st.sampled_from(["\\\n", " \\\n  ", "\\ \n\n\t"])
+_QUOTED = st.builds(
+    lambda quote, before, cut, after: f"{quote}{before}{cut}{after}{quote}",
+    st.sampled_from(["'", '"', ""]),
+    _ODD,
+    _CUT,
+    _ODD,
+)
+_BREAKS = st.lists(_ODD | _QUOTED, max_size=4).map(lambda parts: ["echo ", *parts])
+_PARTS = _FAILS | _BREAKS
 
 
 def _shell(*argv: str) -> tuple[int, bytes]:
