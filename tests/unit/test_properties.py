@@ -136,6 +136,7 @@ KEYS = st.sampled_from(
         "name",
         "description",
         "base_image",
+        "dockerfile",
         "env",
         "files",
         "volumes",

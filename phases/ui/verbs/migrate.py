@@ -103,7 +103,9 @@ def _report(found: Migration, *, written: bool, wrap: bool) -> Iterator[Renderab
             yield _table(lost, wrap=wrap)
     for warning in found.warnings:
         yield Text(f"  ⚠ {warning}", style="yellow")
-    yield Text(_outcome(found, written=written), style="bold")
+    first, *others = _outcome(found, written=written)
+    yield Text(f"⇒ {first}", style="bold")
+    yield from (Text(f"  {line}") for line in others)
 
 
 def _table(rows: Sequence[Row], *, wrap: bool) -> RenderableType:
@@ -139,13 +141,16 @@ def _where(row: Row) -> str:
     return f"→ {row.place}" + (f" ({row.why})" if row.why else "")
 
 
-def _outcome(found: Migration, *, written: bool) -> str:
-    names = ["config.yaml", *(["Dockerfile.rest"] if found.rest else [])]
+def _outcome(found: Migration, *, written: bool) -> Iterator[str]:
+    names = " and ".join(["config.yaml", *(["Dockerfile.rest"] if found.rest else [])])
     if not written:
-        return f"⇒ nothing was written; doit migrate:{found.name} writes {' and '.join(names)}"
-    kept = ["config.yaml.before-migration has what was there"] if found.before is not None else []
-    left = [f"the Dockerfile is left until doit migrate:{found.name} --remove"] if _is_left(found) else []
-    return f"⇒ wrote {' and '.join(names)}; {'; '.join([*kept, *left, f'doit start:{found.name} builds it'])}"
+        yield f"nothing was written: doit migrate:{found.name} writes {names}"
+        return
+    yield f"wrote {names}: doit start:{found.name} builds it"
+    if found.before is not None:
+        yield "what was there is in config.yaml.before-migration"
+    if _is_left(found):
+        yield f"the Dockerfile is left until doit migrate:{found.name} --remove"
 
 
 def _is_left(found: Migration) -> bool:
