@@ -154,4 +154,7 @@ def test_a_broken_dockerfile_and_an_unknown_arg_are_one_line_and_nothing_is_writ
     file.write_text(f"ARG A\nFROM {busybox}\nRUN echo $A\n")
     unknown = project.doit(f"migrate:{name}", "--arg", "B=1")
     assert "there is no ARG B: " in unknown
+    file.write_text("ARG TAG\nFROM debian:$TAG\n")
+    nameless = project.doit(f"migrate:{name}")
+    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which is no image: mend it, or give" in nameless
     assert [path.name for path in file.parent.iterdir()] == ["Dockerfile"]

@@ -251,6 +251,13 @@ def test_what_a_config_copies_still_comes_after_what_the_dockerfile_ran(site: Si
     assert "setup" not in config_of(found)
 
 
+def test_users_who_take_turns_stay_where_the_shared_setup_is_a_mapping(site: Site) -> None:
+    write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
+    found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
+    assert "setup" not in config_of(found)
+    assert "users take turns up to here, and the setup that is there is a mapping" in [row.why for row in found.rows]
+
+
 def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
     text = """\
         base_image: base:1

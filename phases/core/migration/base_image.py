@@ -9,7 +9,7 @@ from phases.core import events
 from phases.core.accounts import Accounts
 from phases.core.build_container import IDLE
 from phases.core.engine import ImageConfig
-from phases.core.errors import EngineError, EngineUnreachable
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -31,7 +31,13 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
     the habitat would. Raises EngineError.
     """
     engine = project.engine
-    config = engine.image_config(reference)
+    try:
+        config = engine.image_config(reference)
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        remedy = "mend it, or give its ARG a value: --arg NAME=VALUE"
+        raise ConfigError(f"FROM names {reference!r}, which is no image", where=where, remedy=remedy) from error
     if config is None:
         project.bus.emit(events.Notice(name, f"pulling {reference}, to see its user, variables and command"))
         try:

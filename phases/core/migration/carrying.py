@@ -69,31 +69,38 @@ _NO_PLACE = {
 
 @dataclass(frozen=True)
 class Existing:
-    """What a config.yaml that lies beside the Dockerfile says already. env: the names that it sets; is_list:
-    whether its setup, or the shared one's, is a list, None where there is none; copies: whether files or
-    volumes come between the Dockerfile and its setup.
+    """What a config.yaml that lies beside the Dockerfile says already. env: the names that it sets; copies:
+    whether files or volumes come between the Dockerfile and its setup.
     """
 
     user: str
     workdir: str
     env: tuple[str, ...] = ()
-    is_list: bool | None = None
     copies: bool = False
 
 
 class Carrier:
     """Carries a Dockerfile over. base: the image that its last stage rests on, if only by way of others;
-    existing: None where there is no config yet, and so the Dockerfile says who is in the habitat, and where.
+    existing: None where there is no config yet, and so the Dockerfile says who is in the habitat, and where;
+    is_list: whether the setup that is there, or the shared one's, is a list, None where there is none.
     """
 
     def __init__(
-        self, dockerfile: Dockerfile, machine: Machine, base: BaseImage, context: Context, existing: Existing | None
+        self,
+        dockerfile: Dockerfile,
+        machine: Machine,
+        base: BaseImage,
+        context: Context,
+        existing: Existing | None,
+        *,
+        is_list: bool | None,
     ) -> None:
         self.dockerfile = dockerfile
         self.machine = machine
         self.base = base
         self.context = context
         self.existing = existing
+        self.is_list = is_list
         self.final = dockerfile.stages[-1]
         *self.states, self.end = machine.states(self.final, of_image(base.config))
 
@@ -179,13 +186,10 @@ class Carrier:
         ]
         draft.env = [*self._own_env(), *environment.entries(self.machine, said)]
         self._set_entry(draft)
-        if self.existing is not None and self.existing.is_list is not None and draft.setup:
-            is_list = self.existing.is_list
-            if draft.alternates and not is_list:
-                last = max(
-                    n for n, one in enumerate(self.final.instructions) if one.name in ("RUN", "COPY", "ADD", "WORKDIR")
-                )
-                raise _Stays(last, "its users take turns, and the config's setup is a mapping")
+        if draft.alternates and self.is_list is False:
+            kinds = ("RUN", "COPY", "ADD", "WORKDIR")
+            last = max(n for n, one in enumerate(self.final.instructions) if one.name in kinds)
+            raise _Stays(last, "users take turns up to here, and the setup that is there is a mapping")
         draft.name_places()
         draft.rows.sort(key=lambda row: row.line)
         return draft

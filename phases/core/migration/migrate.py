@@ -116,9 +116,9 @@ def _drafted(at: _Folder, modern: str, given: Mapping[str, str]) -> Draft:
     base = base_image.EMPTY
     if reference != "scratch":
         base = base_image.look(at.project, at.name, reference, where)
-    habitat = _loaded(at, modern)
+    habitat, is_list = _loaded(at, modern), _form(at.project, at.document)
     existing = _existing(at, habitat) if at.config is not None else None
-    return Carrier(read, machine, base, Context(at.folder, habitat.ignore), existing).carry()
+    return Carrier(read, machine, base, Context(at.folder, habitat.ignore), existing, is_list=is_list).carry()
 
 
 def _loaded(at: _Folder, modern: str) -> Habitat:
@@ -133,7 +133,6 @@ def _existing(at: _Folder, habitat: Habitat) -> Existing:
         user=habitat.user,
         workdir=habitat.workdir,
         env=tuple(names),
-        is_list=_form(at.project, document),
         copies=bool(habitat.files or document.get("volumes")),
     )
 
