@@ -72,14 +72,16 @@ def case(
     dockerfile = folder / "Dockerfile"
     dockerfile.write_text(dockerfile.read_text().replace(f"{PREFIX}-busybox:SESSION", busybox))
     image = f"{PREFIX}-built-{name[-8:]}:1"
-    build(folder, image)
-    report = project.doit(f"migrate:{name}")
-    assert report.code == 0, report.out
-    done = project.doit(f"final:{name}")
-    assert done.code == 0, done.out + (folder / "config.yaml").read_text()
-    yield Case(project, name, image, report.out)
-    clear(engine, name)
-    engine.untag(image)
+    try:
+        build(folder, image)
+        report = project.doit(f"migrate:{name}")
+        assert report.code == 0, report.out
+        done = project.doit(f"final:{name}")
+        assert done.code == 0, done.out + (folder / "config.yaml").read_text()
+        yield Case(project, name, image, report.out)
+    finally:
+        clear(engine, name)
+        engine.untag(image)
 
 
 def build(folder: Path, image: str) -> None:
