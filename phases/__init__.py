@@ -22,6 +22,8 @@
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
                          commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
+        migration/       a Dockerfile, or an older config.yaml, as a config.yaml of today
+        ejecting/        a habitat as a Dockerfile
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks

@@ -1,4 +1,6 @@
-"""Phase 0, dockerfile: build habitats/NAME/Dockerfile. The only phase that a habitat may not have."""
+"""Phase 0, dockerfile: build habitats/NAME/Dockerfile, or the file that `dockerfile:` names. The only phase
+that a habitat may not have.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,8 @@ def slice(habitat: Habitat) -> Json:
 
 
 def written(spot: Spot) -> Written:
-    return file_in(spot.habitat.layers[-1].shown, *map(str, spot.key[1:]))
+    path = [spot.habitat.dockerfile if part == "Dockerfile" else str(part) for part in spot.key[1:]]
+    return file_in(spot.habitat.layers[-1].shown, *path)
 
 
 def plan(habitat: Habitat) -> list[Step]:

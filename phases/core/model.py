@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
+
+#: What `doit migrate` keeps of a config.yaml that it has rewritten.
+BEFORE_MIGRATION = "config.yaml.before-migration"
 
 #: What `entry.network` may be. A mapping is kept free for a list of hosts that may be reached.
 NETWORKS = ("bridge", "none")
@@ -183,9 +186,10 @@ class EntryPoint:
 class Habitat:
     """One habitat, its three layers coalesced and validated.
 
-    folder: habitats/NAME on the host; secret_files: that any layer names, also for a secret that a later
-    one replaces; numbers: that USER is to have, None for any; timeouts: phase name to seconds; base_id:
-    the id of the base image on the engine, None while it isn't there; digests: remembers what is in the files.
+    folder: habitats/NAME on the host; dockerfile: the file there that phase 0 builds, "" for none;
+    secret_files: that any layer names, also for a secret that a later one replaces; numbers: that USER is to
+    have, None for any; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
+    while it isn't there; digests: remembers what is in the files.
     """
 
     name: str
@@ -208,6 +212,7 @@ class Habitat:
     debug: bool = False
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
+    dockerfile: str = "Dockerfile"
     digests: Digests | None = None
 
     @property
@@ -229,7 +234,7 @@ class Habitat:
 
     @property
     def has_dockerfile(self) -> bool:
-        return (self.folder / "Dockerfile").is_file()
+        return bool(self.dockerfile) and (self.folder / self.dockerfile).is_file()
 
     def user_named(self, name: str) -> str:
         """The user a config means: `user` and nothing are USER."""
@@ -245,8 +250,15 @@ class Habitat:
         """The build context of the Dockerfile, as .dockerignore leaves it.
 
         config.yaml is ours, not the Dockerfile's: a new description must not build the image again.
+        Whatever the file to be built is called, in its context it is the Dockerfile.
         """
-        return self._copied(self.folder, trees.dockerignore(self.folder).also("/config.yaml"))
+        ours = trees.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+        items = self._copied(self.folder, ours)
+        if self.dockerfile == "Dockerfile":
+            return items
+        others = [item for item in items if item.path not in ("Dockerfile", self.dockerfile)]
+        built = [replace(item, path="Dockerfile") for item in items if item.path == self.dockerfile]
+        return tuple(sorted((*others, *built), key=lambda item: item.path))
 
     def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
@@ -255,8 +267,11 @@ class Habitat:
         # What is in a volume belongs to whoever writes there, and is no part of any image.
         mounted = trees.naming(layer.folder, (volume.source for volume in self.volumes))
         ignore = self.ignore.also(*OWN_PHASE).and_(mounted)
-        if layer.name == "local" and self.has_dockerfile:
-            ignore = ignore.and_(trees.dockerignore(self.folder))
+        if layer.name == "local":
+            ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{self.dockerfile}"] if self.dockerfile else []))
+            # Also where the Dockerfile that it was written for is built no more.
+            if self.has_dockerfile or not self.dockerfile:
+                ignore = ignore.and_(trees.dockerignore(self.folder))
         return self._copied(layer.folder, ignore)
 
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from phases.core import events, slices, snapshots, ssh_agent
 from phases.core.build import carry_out
 from phases.core.closing import Maker, Remover
-from phases.core.config import loader
+from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
@@ -122,7 +122,7 @@ class Project:
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """The phases of a habitat, whether or not its config is sound."""
-        return phases_of(has_dockerfile=(self.root / "habitats" / name / "Dockerfile").is_file())
+        return phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
 
     def habitat(self, name: str) -> Habitat:
         """Raises the ConfigError that loading it met, each time."""

@@ -63,6 +63,6 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
         except EngineError as error:
             raise StepError(
                 error.message,
-                where=f"habitats/{work.habitat.name}/Dockerfile",
+                where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
                 remedy=f"{remedy or 'mend it and run the same again'}; log: {work.shown_log}",
             ) from error

@@ -132,11 +132,12 @@ def _names(pattern: Mapping[str, str], path: str) -> bool:
     return name.endswith(pattern["word"]) if pattern["star"] else name == pattern["word"]
 
 
-def dockerignore(folder: Path) -> Ignore:
+def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
     """What `docker build` leaves out of the context.
 
     Docker's patterns are gitignore's but for two rules: each is anchored at the context's root,
-    and the last that matches decides, also below an excluded folder. The Dockerfile always goes in.
+    and the last that matches decides, also below an excluded folder. The Dockerfile, whatever it is
+    called, always goes in.
     """
 
     def anchored(line: str) -> str:
@@ -151,7 +152,7 @@ def dockerignore(folder: Path) -> Ignore:
     keeps = any(pattern.include is False for pattern in patterns)
 
     def matches(path: str) -> bool:
-        if path in ("Dockerfile", ".dockerignore") or (keeps and path.endswith("/")):
+        if path in (dockerfile, "Dockerfile", ".dockerignore") or (keeps and path.endswith("/")):
             return False
         parts = path.removesuffix("/").split("/")
         lineage = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]

@@ -12,6 +12,9 @@ from phases.ui.verbs.registry import VERBS
 
 _process_args = DoitMain.process_args
 
+#: Options whose value has an equals sign in it.
+_TAKES_PAIRS = ("--arg",)
+
 _TAKES_WORDS = tuple(f"{verb.NAME}:" for verb in VERBS if verb.WORDS)
 
 
@@ -30,8 +33,12 @@ class Loader(DodoTaskLoader):
 
 def _but_for_words(doit: DoitMain, args: list[str]) -> list[str]:
     """doit takes any `a=b` out of the command line, as a variable of its own, and breaks down at an empty
-    argument. What stands behind a verb that runs it is none of its business.
+    argument. What stands behind a verb that runs it is none of its business, nor is a pair that an option
+    is given.
     """
     own = list(takewhile(lambda arg: not arg.startswith(_TAKES_WORDS), args))
-    kept = [word for arg in own for word in (_process_args(doit, [arg]) if arg else [arg])]
+    kept: list[str] = []
+    for arg in own:
+        is_given = bool(kept) and kept[-1] in _TAKES_PAIRS
+        kept += [arg] if is_given or not arg else _process_args(doit, [arg])
     return [*kept, *args[len(own) :]]

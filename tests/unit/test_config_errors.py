@@ -10,7 +10,7 @@ from unit_helpers import load, write
 
 from phases.core.errors import ConfigError, HabitatError
 
-KEYS = "base_image, debug, description, entry, env, files, name, "
+KEYS = "base_image, debug, description, dockerfile, entry, env, files, name, "
 KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"

@@ -201,8 +201,8 @@ def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_pat
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
     text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
-    for words in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
-        assert words in text
+    for told in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
+        assert told in text
 
 
 def test_a_volume_that_no_dockerfile_can_name_is_refused_with_its_line(tmp_path: Path) -> None:

@@ -138,6 +138,7 @@ KEYS = st.sampled_from(
         "name",
         "description",
         "base_image",
+        "dockerfile",
         "env",
         "files",
         "volumes",

@@ -36,10 +36,10 @@ def habitat_names(root: Path) -> list[str]:
     return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[0] != ".")
 
 
-def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
+def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = None) -> Habitat:
     """Read, coalesce, validate and resolve the habitat `name` of the project at `root`.
 
-    phase_names: what `timeouts:` may name. Raises ConfigError.
+    phase_names: what `timeouts:` may name; text: that its config.yaml is to have. Raises ConfigError.
     """
     folder = root / "habitats" / name
     shown = f"habitats/{name}"
@@ -64,7 +64,11 @@ def load(root: Path, name: str, phase_names: Iterable[str]) -> Habitat:
             raise ConfigError("is no folder", where=layer.shown, remedy="make it one, or remove it")
     merged: Tree | None = None
     for layer in layers:
-        tree = yamltree.load(layer.folder / "config.yaml", layer=layer.name, shown=f"{layer.shown}/config.yaml")
+        path, place = layer.folder / "config.yaml", f"{layer.shown}/config.yaml"
+        if text is not None and layer.name == "local":
+            tree = yamltree.parse(text.encode(), layer=layer.name, shown=place)
+        else:
+            tree = yamltree.load(path, layer=layer.name, shown=place)
         merged = tree if merged is None else coalesce(merged, tree, "")
     assert merged is not None
     return resolve(root, name, layers, merged, tuple(phase_names))

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, measures, numbers, persist, schema, sections
+from phases.core.config import access, dockerfile, measures, numbers, persist, schema, sections
 from phases.core.config.entry import entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -42,7 +42,8 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     config = schema.validate(tree)
     scope = Scope(root, layers, tree, config.env)
     _check_name(scope, name, config)
-    _check_base(scope, config)
+    built = _dockerfile(scope, config)
+    _check_base(scope, config, built)
     _check_variables(scope)
     # Where each layer goes is one of the variables.
     scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
@@ -69,6 +70,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         entry=entry_point(scope, config.entry),
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
+        dockerfile=built,
     )
     persist.check(habitat)
     return habitat
@@ -83,10 +85,28 @@ def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
         )
 
 
-def _check_base(scope: Scope, config: schema.Config) -> None:
+def _dockerfile(scope: Scope, config: schema.Config) -> str:
+    """The file that phase 0 builds, where there is one; "" for none."""
+    own, where = scope.layers[-1], scope.at("dockerfile")
+    name = dockerfile.named(config.dockerfile)
+    if not config.dockerfile:
+        return name
+    if where.layer != own.name:
+        remedy = f"write it into {own.shown}/config.yaml"
+        raise ConfigError("dockerfile: is a habitat's own", where=where, remedy=remedy)
+    if name and not dockerfile.is_name(name):
+        remedy = "write the name of a file in the habitat's folder, or false"
+        raise ConfigError(f"dockerfile: {name!r} is no file name", where=where, remedy=remedy)
+    if name and not (own.folder / name).is_file():
+        remedy = "add it, or mend the name"
+        raise ConfigError(f"dockerfile: there is no file {own.shown}/{name}", where=where, remedy=remedy)
+    return name
+
+
+def _check_base(scope: Scope, config: schema.Config, built: str) -> None:
     own = scope.layers[-1]
     image = config.base_image
-    if not image and not (own.folder / "Dockerfile").is_file():
+    if not image and not (built and (own.folder / built).is_file()):
         raise ConfigError(
             "there is no base_image and no Dockerfile",
             where=Origin("local", f"{own.shown}/config.yaml", 1),

@@ -115,11 +115,12 @@ class Entry(_Keys, kw_only=True, frozen=True):
 
 
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
-    """A whole config.yaml; every key may come from any layer, but `name` from the habitat's own."""
+    """A whole config.yaml; every key may come from any layer, but `name` and `dockerfile` from the habitat's own."""
 
     name: str = ""
     description: str = ""
     base_image: str = ""
+    dockerfile: str = ""
     uid: str = ""
     env: list[str] = []
     files: list[File] = []

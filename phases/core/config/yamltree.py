@@ -82,13 +82,16 @@ def load(path: Path, *, layer: str, shown: str) -> Tree:
 
     shown: the file's name in errors. Raises ConfigError with line and column.
     """
-    top = Origin(layer, shown, 1)
     try:
         raw = files.read(path, _MAX_BYTES)
     except OSError as error:
         raise ConfigError(f"can't be read ({error.strerror})", where=shown, remedy="check that it is a file") from error
-    if raw is None:
-        return Tree({}, top)
+    return parse(raw or b"", layer=layer, shown=shown)
+
+
+def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
+    """The same of a file's bytes."""
+    top = Origin(layer, shown, 1)
     if len(raw) > _MAX_BYTES:
         raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=shown, remedy="put data into files, not config")
     try:

@@ -10,6 +10,7 @@ from phases.ui.verbs import (
     eject,
     exec,  # noqa: A004 (a verb's name)
     logs,
+    migrate,
     plan,
     shell,
     start,
@@ -19,6 +20,6 @@ from phases.ui.verbs import (
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, eject)
+VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, migrate, eject)
 
 NAMES = tuple(verb.NAME for verb in VERBS)

@@ -1,0 +1,162 @@
+"""`doit migrate:NAME` on the real engine: what it writes builds what the Dockerfile builds.
+
+Each folder of tests/migrations is a Dockerfile with its context. It is built by `docker build`, and as the
+habitat that it was migrated to, and the two images are compared.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import pytest
+from conftest import PREFIX, Project, clear, docker, fresh_name, inspect
+from image_comparison import differences
+
+from phases.core import docker_command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+CASES = Path(__file__).resolve().parent.parent / "migrations"
+
+#: What a habitat has besides, as README.md says.
+_OWN_PATHS = (
+    "/habitat",
+    "/habitat/*",
+    "/etc/profile.d",
+    "/etc/profile.d/habitat.sh",
+    "/etc/habitat-release",
+    "/var/www",  # a home of www-data's, which Debian's image names and doesn't have
+)
+_OWN_CONFIG = re.compile(
+    r"env (USER|WORKDIR|HABITAT_PATH|SYSTEM_PATH|SHARED_PATH|LOCAL_PATH): "
+    r"|env PATH: '(?P<path>.*)' ≠ '/habitat/system/tools/bin:(?P=path)'"
+    r"|Entrypoint: |Cmd: |User: None ≠ root|WorkingDir: None ≠ /$"
+)
+
+
+class Case(NamedTuple):
+    """A migrated habitat, built. image: what `docker build` made of its Dockerfile."""
+
+    project: Project
+    name: str
+    image: str
+    report: str
+
+    @property
+    def folder(self) -> Path:
+        return self.project.root / "habitats" / self.name
+
+    @property
+    def config(self) -> str:
+        return (self.folder / "config.yaml").read_text()
+
+
+@pytest.fixture(scope="module", params=sorted(folder.name for folder in CASES.iterdir()))
+def case(
+    request: pytest.FixtureRequest, engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Case]:
+    name = fresh_name()
+    project = Project(tmp_path_factory.mktemp("migrated"))
+    folder = project.root / "habitats" / name
+    shutil.copytree(CASES / request.param, folder, symlinks=True)
+    dockerfile = folder / "Dockerfile"
+    dockerfile.write_text(dockerfile.read_text().replace(f"{PREFIX}-busybox:SESSION", busybox))
+    image = f"{PREFIX}-built-{name[-8:]}:1"
+    try:
+        build(folder, image)
+        report = project.doit(f"migrate:{name}")
+        assert report.code == 0, report.out
+        done = project.doit(f"final:{name}")
+        assert done.code == 0, done.out + (folder / "config.yaml").read_text()
+        yield Case(project, name, image, report.out)
+    finally:
+        clear(engine, name)
+        engine.untag(image)
+
+
+def build(folder: Path, image: str) -> None:
+    """With BuildKit, as `docker build` has it today."""
+    command = docker_command.find()
+    assert command
+    assert command.buildkit
+    done = subprocess.run(
+        (command.program, "build", "--progress=plain", "--tag", image, folder),
+        env={**os.environ, "DOCKER_BUILDKIT": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_habitat_is_what_the_dockerfile_builds(case: Case) -> None:
+    """Users, variables, files with owners and modes; but for what a habitat has besides."""
+    workdir = inspect(f"habitat-{case.name}:final")["Config"]["WorkingDir"]
+    owner = re.compile(rf"{re.escape(workdir)}: [ug]id ")  # phase workdir gives it to USER
+    found = differences(case.image, f"habitat-{case.name}:final", ignoring=_OWN_PATHS)
+    assert [row for row in found if not _OWN_CONFIG.match(row) and not owner.match(row)] == [], case.config
+
+
+def test_its_command_is_that_of_the_image(case: Case) -> None:
+    expected = docker("run", "--rm", case.image)
+    assert expected
+    done = case.project.doit(f"start:{case.name}")
+    assert done.code == 0, done.out
+    assert done.out.strip().splitlines()[-len(expected.splitlines()) :] == expected.splitlines()
+
+
+def test_each_line_of_it_is_told(case: Case) -> None:
+    rows = (case.folder / "Dockerfile").read_text().splitlines()
+    begins = re.compile(r"(FROM|ARG|ENV|LABEL|COPY|RUN|USER|WORKDIR|SHELL|EXPOSE|ENTRYPOINT|CMD) ")
+    lines = [number for number, row in enumerate(rows, start=1) if begins.match(row)]
+    assert sorted(map(int, re.findall(r"^ {4} *(\d+)  ", case.report, re.MULTILINE))) == lines
+    assert "Traceback" not in case.report
+
+
+def test_a_second_run_changes_nothing_and_the_dockerfile_can_go(case: Case) -> None:
+    before = {path.name: path.read_bytes() for path in case.folder.iterdir() if path.is_file()}
+    again = case.project.doit(f"migrate:{case.name}")
+    assert (again.code, again.out) == (0, f"{case.name}: nothing to migrate\n")
+    assert {path.name: path.read_bytes() for path in case.folder.iterdir() if path.is_file()} == before
+    removed = case.project.doit(f"migrate:{case.name}", "--remove")
+    assert removed.out.startswith(f"{case.name}: removed Dockerfile"), removed.out
+    assert case.project.doit(f"plan:{case.name}").out == f"{case.name}: nothing to do\n"
+
+
+def test_a_dockerfile_that_is_needed_stays(project: Project, busybox: str, name: str) -> None:
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
+    refused = project.doit(f"migrate:{name}", "--remove")
+    assert refused.code == 1
+    assert f"habitats/{name}/Dockerfile: is what the habitat is built from: doit migrate:{name} comes first" in refused
+    assert project.doit(f"migrate:{name}").code == 0
+    unbuilt = project.doit(f"migrate:{name}", "--remove")
+    assert unbuilt.code == 1
+    assert f"{name}: the Dockerfile stays until the habitat was built without it" in unbuilt
+    assert (project.root / f"habitats/{name}/Dockerfile").exists()
+
+
+def test_a_broken_dockerfile_and_an_unknown_arg_are_one_line_and_nothing_is_written(
+    project: Project, busybox: str, name: str
+) -> None:
+    file = project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\nFORM x\n")
+    broken = project.doit(f"migrate:{name}")
+    assert (
+        broken.out == f"❌ habitats/{name}/Dockerfile:3: is no Dockerfile: unknown instruction: FORM: mend the line\n"
+    )
+    file.write_text(f"ARG A\nFROM {busybox}\nRUN echo $A\n")
+    unknown = project.doit(f"migrate:{name}", "--arg", "B=1")
+    assert "there is no ARG B: " in unknown
+    file.write_text("ARG TAG\nFROM debian:$TAG\n")
+    nameless = project.doit(f"migrate:{name}")
+    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which is no image: mend it, or give" in nameless
+    assert [path.name for path in file.parent.iterdir()] == ["Dockerfile"]

@@ -1,0 +1,2 @@
+#!/bin/sh
+echo WORD in "$(pwd)" as "$(id -un)" "$@"
