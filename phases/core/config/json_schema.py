@@ -7,6 +7,7 @@ without a value as not written; editors see what YAML makes of it: a number in `
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
@@ -18,13 +19,14 @@ if TYPE_CHECKING:
 
 Schema: TypeAlias = dict[str, Any]
 
-_NUMBER = r"^-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+|(\.[0-9]+)?[eE][+-]?[0-9]+)?$"
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _SWITCH = "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[01])$"
 
 # How a type of the model may be written.
 _WRITTEN: dict[str, Schema] = {
     "string": {"type": ["string", "number", "boolean"]},
-    "integer": {"type": ["integer", "string"], "pattern": _NUMBER},
+    "integer": {"type": ["integer", "string"], "pattern": _WHOLE},
     "number": {"type": ["number", "string"], "pattern": _NUMBER},
     "boolean": {"type": ["boolean", "string", "integer"], "pattern": _SWITCH, "minimum": 0, "maximum": 1},
     "object": {"type": ["object"]},
@@ -45,6 +47,11 @@ def json_schema(phases: Iterable[str]) -> Schema:
     _name_keys(properties["setup"]["anyOf"][0], ("root", "user"))
     title = "config.yaml of a habitat"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **whole}
+
+
+def published(phases: Iterable[str]) -> str:
+    """The text of docs/config.schema.json."""
+    return json.dumps(json_schema(phases), indent=2, ensure_ascii=False) + "\n"
 
 
 def _name_keys(node: Schema, keys: Iterable[str]) -> None:
