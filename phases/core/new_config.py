@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from phases.core.config.schema import Entry
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -112,17 +114,35 @@ _SAMPLE_OF_CHECKS = """\
 #     - ${WORKDIR}/project/package.json
 """
 
-_END = """\
+_TESTS = """\
 # tests:
 #   - tests/works.sh
 
-# What a start runs, as USER in WORKDIR [a shell], and what that may take of this machine.
+# What a start runs, as USER in WORKDIR [a shell], and more of how the habitat runs.
 # entry:
+"""
+
+# Of the keys that the model has.
+_SAMPLES_OF_ENTRY = {
+    "command": """\
 #   command: claude --dangerously-skip-permissions
+""",
+    "ports": """\
+#   ports:
+#     - 3000
+""",
+    "persist": """\
+#   persist:
+#     - ~/.claude/
+""",
+    "limits": """\
 #   limits:
 #     memory: 4g
 #     cpus: 2
+""",
+}
 
+_END = """
 # timeouts:
 #   setup: 30m
 """
@@ -145,6 +165,8 @@ def text(base: str, clones: Sequence[Clone]) -> str:
             _repos(clones) if clones else _SAMPLE_OF_REPOS,
             _CHECKS,
             _checks(clones) if clones else _SAMPLE_OF_CHECKS,
+            _TESTS,
+            *(sample for key, sample in _SAMPLES_OF_ENTRY.items() if key in Entry.__struct_encode_fields__),
             _END,
         ]
     )
