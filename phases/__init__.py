@@ -5,7 +5,9 @@
     p00_dockerfile.py    …
     p12_final.py         one module per phase: what it depends on, what it wants done
     core/
-        config/          config.yaml × 3 → model: read, coalesced, validated, resolved section by section
+        config/          config.yaml × 3 → model: read, coalesced, validated, resolved section by section;
+                         the model as a JSON Schema for editors
+        new_habitat.py   a habitat to begin with     (new_config.py, cloning.py)
         model.py         a habitat, as its phases read it     (port.py)
         trees.py         files of the host: what is copied, what identifies it     (files.py)
         slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
@@ -31,7 +33,7 @@
         output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         verbs/           what can be done with a habitat, each a task VERB:HABITAT
-        commands/        run, list, status, info, forget, clean     (status_table.py)
+        commands/        run, new, status, list, info, forget, clean     (status_table.py)
     system/              the system layer: config.yaml and tools/ of every habitat
 
 Imports go one way: dodo → ui → core.runtime, core.project → core.build → registry → pNN → protocol

@@ -36,14 +36,14 @@ def sweep(folder: Path) -> None:
     """Remove what `write_if_changed` was about to put in place when its process was killed."""
     for path in folder.glob(".*.*"):
         process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not _is_alive(int(process)):
+        if process.isdecimal() and not is_alive(int(process)):
             try:
                 path.unlink(missing_ok=True)
             except OSError as error:
                 raise state_error(path, "removed", error) from error
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -68,7 +68,7 @@ BROKEN = {
         base_image: debian
         env: USER=me
         """,
-        ":2: env is a value here but a list in phases/system/config.yaml:4: write a list, as there",
+        ":2: env is a value here but a list in phases/system/config.yaml:5: write a list, as there",
     ),
     "text-for-number": Broken(
         """

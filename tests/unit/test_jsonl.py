@@ -68,7 +68,7 @@ def written(tmp_path: Path) -> Written:
 
 
 def test_the_schema_in_docs_is_that_of_the_records() -> None:
-    assert records.schema() == IN_DOCS, "script/events-schema writes it"
+    assert records.schema() == IN_DOCS, "script/schemas writes it"
 
 
 def test_the_schema_is_one_and_refuses_what_is_no_event() -> None:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
 # The name of a file below /run/secrets; a dot at the beginning is for what is ours there.
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 #: The phases that run commands of a person's, which secrets can be for.
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
@@ -37,7 +37,7 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
     def wrong(what: str, remedy: str, *key: str) -> ConfigError:
         return ConfigError(f"secret {entry.name!r} {what}", where=scope.at("secrets", i, *key), remedy=remedy)
 
-    if not _NAME.fullmatch(entry.name):
+    if not NAME.fullmatch(entry.name):
         raise wrong("is no name for a file", "use letters, digits, _ . and -", "name")
     if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
         raise wrong("must come from one place", "write one of env, file and command")
@@ -48,7 +48,7 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
             raise wrong(f"is for {phase!r}, which runs no commands", did_you_mean(phase, SECRET_PHASES), "phases")
     for key in ("env", "variable"):
         word = getattr(entry, key)
-        if word and not _VARIABLE.fullmatch(word):
+        if word and not VARIABLE.fullmatch(word):
             raise wrong(f"has {word!r}, which is no variable", "write its name, without a $", key)
     file = scope.outside(entry.file, "secrets", i, "file", must_exist=False)[0] if entry.file else None
     return Secret(

@@ -10,8 +10,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import yamltree
-from phases.core.config.resolve import NAME, resolve
+from phases.core.config import names, yamltree
+from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.model import Layer
 
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 # It belongs to the program, wherever the project is.
 SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
-
-# Signs of a habitat's name: an image's has 255 at most, its registry's and `habitat-` among them.
-_LONGEST_NAME = 200
 
 
 def habitat_names(root: Path) -> list[str]:
@@ -43,11 +40,11 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     """
     folder = root / "habitats" / name
     shown = f"habitats/{name}"
-    if not NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not names.names_a_habitat(name):
         raise ConfigError(
             f"'{name}' is no valid image name",
             where=shown,
-            remedy="rename the folder: lower-case letters and digits, with single . _ or - between them",
+            remedy=f"rename the folder: {names.RULE}",
         )
     dockerfile = folder / "Dockerfile"
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-_BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kmg]?)(?:i?b)?", re.ASCII | re.IGNORECASE)
+BYTES = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgG]?)(?:[iI]?[bB])?", re.ASCII)
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
-_DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?", re.ASCII)
+DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?", re.ASCII)
 
 #: Seconds.
 DAY = 86_400
@@ -18,7 +18,7 @@ _LONGEST = 100
 
 def size(text: str) -> int:
     """Bytes of "512m", "4g", "1.5GiB", 0 of ""; raises ValueError."""
-    match = _BYTES.fullmatch(text.strip() or "0") if len(text) < _LONGEST else None
+    match = BYTES.fullmatch(text.strip() or "0") if len(text) < _LONGEST else None
     if not match:
         raise ValueError(text)
     return int(float(match[1]) * _UNITS[match[2].lower()])
@@ -26,7 +26,7 @@ def size(text: str) -> int:
 
 def duration(text: str) -> float:
     """Seconds of "90", "90s", "30m", "1h 30m"; raises ValueError."""
-    match = _DURATION.fullmatch(text.strip()) if len(text) < _LONGEST else None
+    match = DURATION.fullmatch(text.strip()) if len(text) < _LONGEST else None
     if not match or not any(match.groups()):
         raise ValueError(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups())

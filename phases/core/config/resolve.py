@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, dockerfile, measures, numbers, persist, schema, sections
+from phases.core.config import access, dockerfile, measures, names, numbers, persist, schema, sections
 from phases.core.config.entry import entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -18,19 +17,6 @@ if TYPE_CHECKING:
 
     from phases.core.config.yamltree import Tree
     from phases.core.model import Layer
-
-# A path component of an image name, as the engine's reference grammar has it.
-NAME = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
-
-# An image as the engine's reference grammar has it: [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST].
-_HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
-_IMAGE = re.compile(
-    rf"(?:{_HOST}/)?{NAME.pattern}(?:/{NAME.pattern})*(?::\w[\w.-]{{0,127}})?(?:@[A-Za-z0-9_+.-]+:[0-9A-Fa-f]{{32,}})?",
-    re.ASCII,
-)
-
-# Signs of all that together; 255 of them are for the path.
-_LONGEST_IMAGE = 480
 
 
 def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: Sequence[str]) -> Habitat:
@@ -112,7 +98,7 @@ def _check_base(scope: Scope, config: schema.Config, built: str) -> None:
             where=Origin("local", f"{own.shown}/config.yaml", 1),
             remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
         )
-    if image and (len(image) > _LONGEST_IMAGE or not _IMAGE.fullmatch(image)):
+    if image and not names.names_an_image(image):
         raise ConfigError(
             f"base_image: {image!r} is no name of an image",
             where=scope.at("base_image"),

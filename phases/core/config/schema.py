@@ -1,16 +1,20 @@
 """What a config.yaml may hold: the one model that validates it.
 
-Each class is a mapping of the file; an attribute's type is what the key accepts.
+Each class is a mapping of the file; an attribute's type is what the key accepts. Editors are told the
+same: json_schema.py makes docs/config.schema.json of it.
 """
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
+from phases.core.config import access, measures, names
+from phases.core.config.scope import USER
 from phases.core.errors import ConfigError, did_you_mean
+from phases.core.model import NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,47 +22,73 @@ if TYPE_CHECKING:
     from phases.core.config.yamltree import Tree
 
 
+#: Of a file, in octal.
+MODE = re.compile(r"[0-7]{3,4}")
+
+
 class _Keys(msgspec.Struct, forbid_unknown_fields=True, frozen=True):
     """A mapping in which only the keys that are named may stand."""
+
+
+def _key(description: str, **constraints: object) -> msgspec.Meta:
+    """What a key is for, and what editors check its values by. The loader checks those where it reads
+    them, by the same expressions, after variables are filled in, and with a better message.
+    """
+    return msgspec.Meta(description=description, extra_json_schema=constraints or None)
+
+
+def _like(expression: re.Pattern[str], empty: str = "?") -> str:
+    """The pattern of a text, which may be empty as well."""
+    return f"^(?:{expression.pattern}){empty}$"
 
 
 class File(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, copied into the habitat."""
 
-    source: str
-    dest: str
-    owner: str = ""
-    mode: str = ""
+    source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
+    dest: Annotated[str, _key("Absolute, in the owner's home (~/…), or relative to WORKDIR.")]
+    owner: Annotated[str, _key("NAME or NAME:GROUP. Default: USER.")] = ""
+    mode: Annotated[
+        str,
+        _key("Octal. Default: 0755 for executables and folders, else 0644.", pattern=_like(MODE), examples=["0644"]),
+    ] = ""
 
 
 class Volume(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, mounted while building (from phase 6 on) and while running."""
 
-    source: str
-    dest: str
-    readonly: bool = False
-    optional: bool = False
-    gives_root_on_the_host: bool = False
+    source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
+    dest: Annotated[str, _key("Absolute, or relative to WORKDIR.")]
+    readonly: Annotated[bool, _key("The habitat can't write to it.")] = False
+    optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
+    gives_root_on_the_host: Annotated[
+        bool, _key("For the engine's socket and its like: whoever has it can be root on this machine.")
+    ] = False
 
 
 class Secret(_Keys, kw_only=True, frozen=True):
     """Something that commands may read and no image may hold; it comes from one of env, file, command."""
 
-    name: str
-    env: str = ""
-    file: str = ""
-    command: str = ""
-    phases: list[str] = []
-    start: bool = False
-    variable: str = ""
-    optional: bool = False
+    name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(access.NAME, empty=""))]
+    env: Annotated[str, _key("The variable of the host that holds it.")] = ""
+    file: Annotated[str, _key("The file of the host that holds it.")] = ""
+    command: Annotated[str, _key("The command of the host that prints it.")] = ""
+    phases: Annotated[
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(access.SECRET_PHASES)})]],
+        _key("The phases whose commands see it."),
+    ] = []
+    start: Annotated[bool, _key("The running habitat sees it as well.")] = False
+    variable: Annotated[
+        str, _key("The variable that it is in as well, in the habitat. Default: none.", pattern=_like(access.VARIABLE))
+    ] = ""
+    optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
 
 
 class Commands(_Keys, kw_only=True, frozen=True):
     """Scripts for one user: an element of the list form of `setup:`."""
 
-    run_as: str = "user"
-    commands: list[str]
+    run_as: Annotated[str, _key("root, user (which is USER), or a name.", pattern=_like(USER, empty=""))] = "user"
+    commands: Annotated[list[str], _key("Scripts for `sh -e`, in order.")]
 
 
 Setup = dict[str, list[str]] | list[Commands]
@@ -67,80 +97,107 @@ Setup = dict[str, list[str]] | list[Commands]
 class Repo(_Keys, kw_only=True, frozen=True):
     """A git repository, cloned into the habitat."""
 
-    url: str
-    path: str
-    branch: str = ""
-    ref: str = ""
-    depth: int = 0
-    owner: str = ""
-    token: str = ""
-    ssh_agent: bool = False
-    known_hosts: str = ""
-    setup: list[str] = []
+    url: Annotated[str, _key("https://…, ssh://…, or what else git clones; without a password.")]
+    path: Annotated[str, _key("Absolute, or relative to WORKDIR, which may be cloned into itself.")]
+    branch: Annotated[str, _key("Default: the remote's.")] = ""
+    ref: Annotated[str, _key("A tag or a commit, instead of a branch.")] = ""
+    depth: Annotated[int, _key("How many commits of its history. Default: all.", minimum=0)] = 0
+    owner: Annotated[str, _key("NAME or NAME:GROUP, who clones it. Default: USER.")] = ""
+    token: Annotated[str, _key("A secret that has the phase repos; sent to the URL's own host by HTTPS.")] = ""
+    ssh_agent: Annotated[bool, _key("Lend your SSH agent to the phase.")] = False
+    known_hosts: Annotated[str, _key("The keys of hosts, for ssh_agent. Default: ~/.ssh/known_hosts.")] = ""
+    setup: Annotated[list[str], _key("Scripts, run as the owner, in the repository.")] = []
 
 
 class VerifyFs(_Keys, kw_only=True, frozen=True):
-    """Paths that must exist in the built habitat."""
+    """Phase 10: paths that must exist in the built habitat."""
 
-    required_files: list[str] = []
+    required_files: Annotated[list[str], _key("Absolute, or relative to WORKDIR; files or folders.")] = []
 
 
 class Limits(_Keys, kw_only=True, frozen=True):
     """What a running habitat may take of the machine; 0 is no limit."""
 
-    memory: str = ""
-    cpus: float = 0
-    pids: int = 0
+    memory: Annotated[
+        str, _key("Like 512m or 4g. Default: no limit.", pattern=rf"^\s*{_like(measures.BYTES)[1:-1]}\s*$")
+    ] = ""
+    cpus: Annotated[float, _key("How many processors. Default: no limit.", minimum=0)] = 0
+    pids: Annotated[int, _key("Processes and threads. Default: 4096.", minimum=0)] = 0
 
 
 class Ready(_Keys, kw_only=True, frozen=True):
     """A command that succeeds once the running habitat is ready."""
 
-    command: str
-    interval: str = ""
-    timeout: str = ""
+    command: Annotated[str, _key("As USER in WORKDIR, with the secrets of a start.")]
+    interval: Annotated[str, _key("Between two tries. Default: 1s.")] = ""
+    timeout: Annotated[str, _key("In all. Default: 60s.")] = ""
 
 
 class Entry(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
-    init_command: str = ""
-    startup_delay: float = 0
-    ready: str | Ready = ""
-    command: str = ""
-    network: str = ""
-    ports: list[str] = []
+    init_command: Annotated[str, _key("The main process, as root. Default: an init that idles and reaps.")] = ""
+    startup_delay: Annotated[float, _key("Seconds until the command is run.", minimum=0, maximum=measures.DAY)] = 0
+    ready: Annotated[
+        str | Ready, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
+    ] = ""
+    command: Annotated[
+        str, _key("What a start runs, as USER in WORKDIR; $$ leaves a variable to the shell there. Default: a shell.")
+    ] = ""
+    network: Annotated[str, _key("Default: bridge.", pattern=f"^({'|'.join(NETWORKS)})?$", examples=list(NETWORKS))] = (
+        ""
+    )
+    ports: Annotated[
+        list[str], _key("3000, 8080:3000, 0:3000 for one that is free, 0.0.0.0:8080:3000; on 127.0.0.1 otherwise.")
+    ] = []
     limits: Limits = Limits()
-    persist: list[str] = []
+    persist: Annotated[
+        list[str],
+        _key("Paths that outlive the container, on volumes of its own; a folder ends with a slash."),
+    ] = []
 
 
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
     """A whole config.yaml; every key may come from any layer, but `name` and `dockerfile` from the habitat's own."""
 
-    name: str = ""
-    description: str = ""
-    base_image: str = ""
-    dockerfile: str = ""
-    uid: str = ""
-    env: list[str] = []
-    files: list[File] = []
-    volumes: list[Volume] = []
-    secrets: list[Secret] = []
-    setup: Setup = []
-    repos: list[Repo] = []
+    name: Annotated[str, _key("Optional; must be the folder's name.")] = ""
+    description: Annotated[str, _key("What `doit list` says of the habitat.")] = ""
+    base_image: Annotated[
+        str, _key("Phase 1: the image to begin with; optional beside a Dockerfile.", pattern=_like(names.IMAGE))
+    ] = ""
+    dockerfile: Annotated[
+        str, _key("Phase 0: the name of the file that it builds, or false. Default: Dockerfile, where there is one.")
+    ] = ""
+    uid: Annotated[str, _key("Phase 2: host gives USER your uid and gid, a number both of that. Default: any.")] = ""
+    env: Annotated[
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z_][A-Za-z0-9_]*="})]],
+        _key("Phases 2 to 5: NAME=value, in order. $NAME is a variable's value, $$ a dollar sign."),
+    ] = []
+    files: Annotated[list[File], _key("Phase 6: files and folders of the host, copied into the habitat.")] = []
+    volumes: Annotated[list[Volume], _key("Folders of the host, mounted from phase 6 on, and while running.")] = []
+    secrets: Annotated[list[Secret], _key("What commands may read and no image may hold.")] = []
+    setup: Annotated[
+        Setup, _key("Phase 7: scripts for `sh -e`, root's first, then USER's, then others'; or a list, in order.")
+    ] = []
+    repos: Annotated[list[Repo], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
     verify_fs: VerifyFs = VerifyFs()
-    tests: list[str] = []
+    tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a throwaway container.")] = []
     entry: Entry = Entry()
-    debug: bool = False
-    timeouts: dict[str, str] = {}
+    debug: Annotated[bool, _key("Show every command's output; else it goes to the log.")] = False
+    timeouts: Annotated[dict[str, str], _key("How long a phase may take: 90s, 30m, 1h 30m. Default: for ever.")] = {}
 
 
 def validate(tree: Tree) -> Config:
     """The tree as typed values. Raises ConfigError with the line of the first thing that is wrong."""
     try:
-        return msgspec.convert(tree.plain(), Config, strict=False)
+        config = msgspec.convert(tree.plain(), Config, strict=False)
     except msgspec.ValidationError as error:
         raise _invalid(str(error), tree) from error
+    for *path, key in tree.empty_keys():
+        # msgspec isn't shown these. The keys of the others are free.
+        if path[:1] not in (["setup"], ["timeouts"]) and key not in _known_keys(tuple(path)):
+            raise _unknown(str(key), tuple(path), tree)
+    return config
 
 
 # Keys of the tool that this one takes after.
@@ -157,13 +214,9 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
     expected = re.fullmatch(r"Expected `(.*)`, got `(.*)`", problem)
     segments = [int(index) if index else key or None for index, key in _SEGMENT.findall(at.rstrip("`"))]
     path = _find(tree, segments, expected[2] if expected else "")
-    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
-    prefix = f"{shown}: " if shown else ""
+    prefix = _prefix(path)
     if match := re.fullmatch(r"Object contains unknown field `(.*)`", problem):
-        where = tree.origin_of((*path, match[1]))
-        renamed = _RENAMED.get(match[1]) if not path else None
-        remedy = f"it is called '{renamed}' now" if renamed else did_you_mean(match[1], _known_keys(path))
-        return ConfigError(f"{prefix}unknown key '{match[1]}'", where=where, remedy=remedy)
+        return _unknown(match[1], path, tree)
     where = tree.origin_of(path)
     if match := re.fullmatch(r"Object missing required field `(.*)`", problem):
         if tree.at((*path, match[1])):
@@ -178,6 +231,18 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
             remedy=_remedy(expected[1], expected[2], path),
         )
     return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
+
+
+def _unknown(key: str, path: tuple[str | int, ...], tree: Tree) -> ConfigError:
+    renamed = _RENAMED.get(key) if not path else None
+    remedy = f"it is called '{renamed}' now" if renamed else did_you_mean(key, _known_keys(path))
+    return ConfigError(f"{_prefix(path)}unknown key '{key}'", where=tree.origin_of((*path, key)), remedy=remedy)
+
+
+def _prefix(path: tuple[str | int, ...]) -> str:
+    """A place as a person writes it: `files[1].dest: `."""
+    shown = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
+    return f"{shown}: " if shown else ""
 
 
 def _find(tree: Tree, segments: Sequence[str | int | None], kind: str) -> tuple[str | int, ...]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, git_words, host_root
+from phases.core.config import access, git_words, host_root, schema
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
@@ -16,7 +15,6 @@ from phases.protocol import SECRETS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core.config import schema
     from phases.core.config.scope import Scope
     from phases.core.errors import Origin
     from phases.core.model import Secret
@@ -27,7 +25,7 @@ def files(scope: Scope, entries: Iterable[schema.File], secret_files: Iterable[P
 
 
 def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]) -> FileCopy:
-    if entry.mode and not re.fullmatch(r"[0-7]{3,4}", entry.mode):
+    if entry.mode and not schema.MODE.fullmatch(entry.mode):
         raise ConfigError(
             f"mode {entry.mode!r} is not octal", where=scope.at("files", i, "mode"), remedy="write it like 0644"
         )

@@ -17,6 +17,7 @@ from phases.core import files
 from phases.core.errors import ConfigError, Origin
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 Plain: TypeAlias = "str | dict[str, Plain] | list[Plain] | None"
@@ -57,6 +58,19 @@ class Tree:
         if isinstance(self.value, list):
             return [tree.plain() for tree in self.value]
         return self.value
+
+    def empty_keys(self) -> Iterator[tuple[str | int, ...]]:
+        """The paths of keys that `plain` leaves out."""
+        below: Iterable[tuple[str | int, Tree]] = ()
+        if isinstance(self.value, dict):
+            below = self.value.items()
+        elif isinstance(self.value, list):
+            below = enumerate(self.value)
+        for part, tree in below:
+            if tree.value is None and isinstance(part, str):
+                yield (part,)
+            else:
+                yield from ((part, *path) for path in tree.empty_keys())
 
     def at(self, path: tuple[str | int, ...]) -> Tree | None:
         """The value at `path`; None if there is none."""

@@ -1,0 +1,86 @@
+"""The JSON Schema of config.yaml, by which editors complete keys and tell what is wrong.
+
+It is made of the model in schema.py. The loader takes each value as the text that was typed, and a key
+without a value as not written; editors see what YAML makes of it: a number in `mode: 0600`, a switch in
+`branch: true`, a null. So the schema takes all that can be the text of what the model wants.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import msgspec
+
+from phases.core.config.schema import Config
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Schema: TypeAlias = dict[str, Any]
+
+_WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+|(\.[0-9]+)?[eE][+-]?[0-9]+)?$"
+_NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
+_SWITCH = "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[01])$"
+
+# How a type of the model may be written.
+_WRITTEN: dict[str, Schema] = {
+    "string": {"type": ["string", "number", "boolean"]},
+    "integer": {"type": ["integer", "string"], "pattern": _WHOLE},
+    "number": {"type": ["number", "string"], "pattern": _NUMBER},
+    "boolean": {"type": ["boolean", "string", "integer"], "pattern": _SWITCH, "minimum": 0, "maximum": 1},
+    "object": {"type": ["object"]},
+    "array": {"type": ["array"]},
+}
+
+# What is told as it is.
+_KEPT = ("description", "examples", "enum", "pattern", "minimum", "maximum", "required")
+
+
+def json_schema(phases: Iterable[str]) -> Schema:
+    """phases: what `timeouts:` may name."""
+    made = msgspec.json.schema(Config)
+    whole = _translated(made, made["$defs"], optional=True)
+    properties = whole["properties"]
+    _name_keys(properties["timeouts"], phases)
+    properties["timeouts"]["additionalProperties"] = {"type": "null", "errorMessage": "there is no such phase"}
+    _name_keys(properties["setup"]["anyOf"][0], ("root", "user"))
+    title = "config.yaml of a habitat"
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **whole}
+
+
+def published(phases: Iterable[str]) -> str:
+    """The text of docs/config.schema.json."""
+    return json.dumps(json_schema(phases), indent=2, ensure_ascii=False) + "\n"
+
+
+def _name_keys(node: Schema, keys: Iterable[str]) -> None:
+    """Some of the keys of a mapping in which the model takes any, so that an editor offers them."""
+    node["properties"] = dict.fromkeys(keys, node["additionalProperties"])
+
+
+def _translated(node: Schema, models: Mapping[str, Schema], *, optional: bool) -> Schema:
+    """A node of msgspec's schema as editors want it. optional: whether nothing may stand there."""
+    if "$ref" in node:
+        node = {**models[node["$ref"].rpartition("/")[2]], **node}
+    result = {key: node[key] for key in _KEPT if node.get(key) not in (None, [])}
+    if "anyOf" in node:
+        choices = [_translated(choice, models, optional=False) for choice in node["anyOf"]]
+        result["anyOf"] = [*choices, *([{"type": "null"}] if optional else [])]
+    if "type" in node:
+        result |= _WRITTEN[node["type"]]
+        types = [*result["type"], *(["null"] if optional else [])]
+        result["type"] = types if len(types) > 1 else types[0]
+    if "enum" in node and optional:
+        result["enum"] = [*node["enum"], None]
+    if "items" in node:
+        result["items"] = _translated(node["items"], models, optional=False)
+    if "properties" in node:
+        required = node.get("required", ())
+        result["properties"] = {
+            key: _translated(value, models, optional=key not in required) for key, value in node["properties"].items()
+        }
+    if "additionalProperties" in node:
+        others = node["additionalProperties"]
+        result["additionalProperties"] = others and _translated(others, models, optional=True)
+    return result

@@ -1,0 +1,141 @@
+"""`doit new`: what it makes is built at the first try, whatever else is broken."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, Project, docker
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
+
+# In an image that is as Alpine's is: a package manager and no git yet.
+APK = """#!/bin/sh
+test "$*" = "add --no-cache ca-certificates git" && mv /opt/git /usr/bin/git
+"""
+
+
+@pytest.fixture(scope="module")
+def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An image without git, with an `apk` that brings it, and with a repository."""
+    root = tmp_path_factory.mktemp("apk")
+    (root / "apk").write_text(APK)
+    (root / "apk").chmod(0o755)
+    subprocess.run(["git", "init", "-q", "-b", "main", root / "project"], check=True)
+    (root / "project" / "README.md").write_text("Read me.\n")
+    identity = ("-c", "user.name=tests", "-c", "user.email=tests@example.org")
+    for command in (("add", "README.md"), (*identity, "commit", "-qm", "first")):
+        subprocess.run(["git", "-C", root / "project", *command], check=True)
+    reference = f"{PREFIX}-apk-{uuid.uuid4().hex[:8]}:1"
+    container = docker("container", "create", git_image, "sh", "-c", "mkdir -p /opt && mv /usr/bin/git /opt/git")
+    docker("container", "cp", f"{root}/apk", f"{container}:/bin/apk")
+    docker("container", "cp", f"{root}/project", f"{container}:/project")
+    docker("container", "start", "--attach", container)
+    docker("container", "commit", container, reference)
+    docker("container", "rm", container)
+    yield reference
+    engine.untag(reference)
+
+
+@pytest.mark.engine
+def test_a_new_habitat_with_a_repository_is_built_at_the_first_try(
+    project: Project, name: str, like_alpine: str
+) -> None:
+    made = project.doit("new", name, "--repo", "file:///project", "--base", like_alpine)
+    assert (made.code, made.out.splitlines()) == (
+        0,
+        [
+            f"made habitats/{name}/config.yaml: look through it, and change what you like",
+            f"then `doit start:{name}` builds it and starts it",
+        ],
+    )
+    done = project.doit(f"start:{name}", "--cmd", "cat project/README.md; git -C project status --short --branch")
+    assert done.code == 0, done.out
+    assert done.out.splitlines()[-2:] == ["Read me.", "## main...origin/main"]
+
+
+def test_it_asks_no_engine_and_minds_no_habitat_that_is_broken(project: Project) -> None:
+    project.habitat("broken", "env: [")
+    (project.root / "habitats" / "A = b%").mkdir()
+    made = project.doit("new", "fresh", env=NOWHERE)
+    assert made.code == 0, made.out
+    assert re.search(
+        r"^start:fresh +A habitat on debian:bookworm-slim$", project.doit("list", env=NOWHERE).out, re.MULTILINE
+    )
+
+
+def test_options_stand_before_or_behind_the_name_and_a_url_may_hold_what_doit_takes_for_a_variable(
+    project: Project,
+) -> None:
+    url = "https://example.org/a.git?x=y"
+    before = project.doit("new", f"--repo={url}", "--repo", "git://example.org/b", "one")
+    behind = project.doit("new", "two", "--repo", url, "--repo=git://example.org/b")
+    assert (before.code, behind.code) == (0, 0), before.out + behind.out
+    one, two = ((project.root / "habitats" / name / "config.yaml").read_text() for name in ("one", "two"))
+    assert one == two
+    assert one.count("  - url: ") == 2
+    assert f"  - url: {url}\n" in one
+
+
+FILE_URL = "write a URL; file:///… is a path in the habitat, as of a volume"
+USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
+
+
+@pytest.mark.parametrize(
+    ("args", "line"),
+    [
+        ((), f"a habitat needs a name: {USAGE}"),
+        (("a", "b"), f"a habitat has one name: {USAGE}"),
+        (("a", "--bse", "x"), f"option --bse not recognized: {USAGE}"),
+        (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
+        (("A",), "'A' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
+        (("",), "'' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
+        (("a", "--base", "x y"), "--base: 'x y' is no name of an image: write it like debian:bookworm-slim"),
+        (
+            ("a", "--repo", "https://me:secret@example.org/a"),
+            "--repo: there is a password in the url: name a secret with token: instead",
+        ),
+        (
+            ("a", "--repo", "../a"),
+            "--repo: '../a' is a path, and a habitat doesn't see those of this machine: " + FILE_URL,
+        ),
+        (
+            ("there",),
+            "habitats/there: is there already: edit it, or take another name; `doit start:there` builds and starts it",
+        ),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_what_is_wrong_is_one_line_and_makes_nothing(project: Project, args: tuple[str, ...], line: str) -> None:
+    project.habitat("there", "base_image: debian")
+    done = project.doit("new", *args)
+    assert (done.code, done.out.rstrip("\n")) == (3, f"ERROR: {line}")
+    assert [path.name for path in (project.root / "habitats").iterdir()] == ["there"]
+
+
+def test_of_runs_at_once_one_makes_it_and_the_others_are_told(project: Project) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        ended = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
+    (winner,) = (index for index, done in enumerate(ended) if done.code == 0)
+    assert all("is there already" in done for index, done in enumerate(ended) if index != winner)
+    config: Path = project.root / "habitats" / "x" / "config.yaml"
+    assert f"base_image: base:{winner}\n" in config.read_text()
+    assert [path.name for path in (project.root / "habitats").iterdir()] == ["x"]
+
+
+def test_lost_output_is_told_and_the_habitat_is_there(project: Project) -> None:
+    done = project.run("sh", "-c", f"{shlex.quote(sys.executable)} -m doit new x >/dev/full")
+    assert (done.code, done.out) == (1, "ERROR: the output can't be written: No space left on device\n")
+    assert (project.root / "habitats" / "x" / "config.yaml").is_file()

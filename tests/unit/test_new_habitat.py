@@ -1,0 +1,275 @@
+"""`doit new`: a config that teaches the format, made whole or not at all, of what is taken literally or refused."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import ROOT
+from hostile import KINDS, PLACES
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from unit_helpers import write
+
+from phases.core import new_habitat
+from phases.core.cloning import clones
+from phases.core.config import loader, schema, yamltree
+from phases.core.errors import ConfigError, HabitatError, StateError
+from phases.core.project import Project
+from phases.registry import NAMES
+
+if TYPE_CHECKING:
+    from phases.core.model import Habitat
+
+BASE = new_habitat.DEFAULT_BASE
+HTTPS, SSH = "https://example.org/you/project.git", "git@example.org:you/tools.git"
+
+(URLS,) = ([*place.more] for place in PLACES if place.name == "repos.url")
+(IMAGES,) = ([*place.more] for place in PLACES if place.name == "base_image")
+
+
+def make(root: Path, *urls: str, name: str = "demo", base: str = BASE) -> Habitat:
+    new_habitat.create(root, name, base, urls)
+    return loader.load(root, name, NAMES)
+
+
+def config(root: Path) -> Path:
+    return root / "habitats" / "demo" / "config.yaml"
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A person's, with what the samples name."""
+    home = tmp_path_factory.mktemp("home")
+    write(home, ".gitconfig")
+    write(home, ".ssh/known_hosts")
+    monkeypatch.setenv("HOME", str(home))
+    return home
+
+
+# What is made
+
+
+def test_a_new_habitat_is_its_base_image_and_the_defaults(tmp_path: Path) -> None:
+    habitat = make(tmp_path)
+    assert (habitat.base_image, habitat.user, habitat.repos, habitat.setup) == (BASE, "agent", (), ())
+    assert habitat.description == f"A habitat on {BASE}"
+
+
+def test_repositories_are_cloned_below_workdir_with_git_and_the_agent_for_ssh(tmp_path: Path) -> None:
+    habitat = make(tmp_path, HTTPS, SSH, base="alpine:3.20")
+    assert [(repo.url, repo.path, bool(repo.known_hosts)) for repo in habitat.repos] == [
+        (HTTPS, "/workspace/project", False),
+        (SSH, "/workspace/tools", True),
+    ]
+    assert [path for path, _ in habitat.required] == ["/workspace/project/.git", "/workspace/tools/.git"]
+    (install,) = habitat.setup
+    assert install.user == "root"
+    for manager in ("apt-get", "apk", "dnf"):
+        assert re.search(rf"command -v {manager}; then .*\bgit openssh-clients?$", install.script, re.MULTILINE)
+
+
+def test_each_repository_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    habitat = make(tmp_path, HTTPS, "https://example.org/me/project", "https://example.org/habitat")
+    assert [repo.path.removeprefix("/workspace/") for repo in habitat.repos] == ["project", "project-2", "habitat-2"]
+
+
+@pytest.mark.parametrize(
+    ("url", "folder"),
+    [
+        ("https://example.org/a.git/", "a"),
+        ("https://example.org/a/.git", "a"),
+        ("https://example.org/a.git?x=/y#z", "a"),
+        ("ssh://git@example.org:22/a/b.c.git", "b.c"),
+        ("example.org:b", "b"),
+        ("file:///srv/git/b", "b"),
+    ],
+)
+def test_a_folder_is_called_as_git_would_call_it(url: str, folder: str) -> None:
+    assert [clone.folder for clone in clones([url], "--repo")] == [folder]
+
+
+def uncommented(text: str) -> str:
+    """All that is commented out, used."""
+    return re.sub(
+        r"^( *)# (?!yaml-)(?=(?:  )*(?:- |[a-z_-]+:(?: |$)|apt-get |\S+ -g ))", r"\1", text, flags=re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize("urls", [(), (HTTPS,), (SSH, HTTPS)], ids=["no repository", "one", "two"])
+def test_all_that_is_commented_out_is_ready_to_be_used(tmp_path: Path, urls: tuple[str, ...]) -> None:
+    make(tmp_path, *urls)
+    file = config(tmp_path)
+    file.write_text(uncommented(file.read_text()))
+    write(tmp_path, "habitats/demo/tests/works.sh")
+    habitat = loader.load(tmp_path, "demo", NAMES)
+    assert (habitat.env.values["EDITOR"], habitat.repos[-1].token) == ("vi", "GITHUB")
+    assert habitat.setup[-1].script == "git config --global pull.ff only"
+    assert "npm install -g @anthropic-ai/claude-code" in [command.script for command in habitat.setup]
+    tree = yamltree.load(file, layer="local", shown="config.yaml").value
+    assert isinstance(tree, dict)
+    assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {"name", "debug", "uid", "dockerfile"}
+
+
+@pytest.mark.parametrize("urls", [(), (HTTPS,)])
+def test_it_is_short_enough_to_be_read(tmp_path: Path, urls: tuple[str, ...]) -> None:
+    make(tmp_path, *urls)
+    rows = config(tmp_path).read_text().splitlines()
+    assert len(rows) <= 80
+    assert max(map(len, rows)) <= 105
+
+
+# Literally, or refused
+
+
+def literal(root: Path, url: str) -> bool:
+    """Whether a URL is taken, as it is; else it is refused in one line, and nothing is made."""
+    said = ""
+    try:
+        habitat = make(root, url)
+    except HabitatError as error:
+        said = str(error)
+    if said:
+        assert said.startswith("--repo: "), url
+        assert said.isprintable()
+        assert not (root / "habitats").exists()
+        return False
+    (repo,) = habitat.repos
+    assert repo.url == url
+    assert re.fullmatch(r"/workspace/[^/]+", repo.path)
+    return True
+
+
+@pytest.mark.parametrize("url", [*KINDS.values(), *URLS], ids=ascii)
+def test_a_hostile_url_is_taken_literally_or_refused(tmp_path: Path, url: str) -> None:
+    taken = literal(tmp_path, url)
+    assert not taken or url in URLS or ":" in url
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_hostile_name_of_a_repository_is_taken_literally_or_refused(tmp_path: Path, kind: str) -> None:
+    taken = literal(tmp_path, f"https://example.org/{KINDS[kind]}")
+    assert (
+        taken
+        or kind not in {"variables", "a single quote", "backticks", "a glob", "a colon", "nothing odd"}
+        or (" " in KINDS[kind])
+    )
+
+
+@settings(max_examples=200, deadline=None)
+@given(end=st.text(min_size=1, max_size=20))
+def test_no_url_is_written_as_another(tmp_path_factory: pytest.TempPathFactory, end: str) -> None:
+    literal(tmp_path_factory.mktemp("any"), f"https://example.org/{end}")
+
+
+@pytest.mark.parametrize("image", [*KINDS.values(), *IMAGES], ids=lambda image: ascii(image)[:40])
+def test_a_hostile_image_is_taken_literally_or_refused_as_the_loader_does(tmp_path: Path, image: str) -> None:
+    (place,) = (place for place in PLACES if place.name == "base_image")
+    taken = place.more.get(image, image in {KINDS[kind] for kind in KINDS.keys() - place.refused})
+    if taken and image:
+        assert make(tmp_path, base=image).base_image == image
+    else:
+        with pytest.raises(
+            ConfigError, match=r"^--base: .* is no name of an image: write it like debian:bookworm-slim"
+        ):
+            make(tmp_path, base=image)
+
+
+@pytest.mark.parametrize(
+    "name", [*KINDS.values(), "a.b-c_d", "Demo", "x" * 200, "x" * 201], ids=lambda n: ascii(n)[:40]
+)
+def test_a_name_is_refused_where_the_loader_would(tmp_path: Path, name: str) -> None:
+    try:
+        loader.load(tmp_path, name, NAMES)
+    except (ConfigError, ValueError, OSError) as error:
+        valid = "no valid image name" not in str(error) and isinstance(error, ConfigError)
+    if valid:
+        assert make(tmp_path, name=name).name == name
+    else:
+        with pytest.raises(ConfigError, match="can't name a habitat: use lower-case letters"):
+            make(tmp_path, name=name)
+        assert not (tmp_path / "habitats").exists()
+
+
+# Whole or not at all
+
+
+@pytest.mark.parametrize("file", ["config.yaml", "Dockerfile", "notes.md"])
+def test_what_is_there_is_not_overwritten(tmp_path: Path, file: str) -> None:
+    path = write(tmp_path, f"habitats/demo/{file}", "mine")
+    with pytest.raises(ConfigError) as caught:
+        make(tmp_path)
+    assert str(caught.value).startswith("habitats/demo: is there already: edit it, or take another name")
+    assert [entry.name for entry in path.parent.iterdir()] == [file]
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize("target", ["/nowhere", "/"])
+def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
+    (tmp_path / "habitats").mkdir()
+    (tmp_path / "habitats" / "demo").symlink_to(target)
+    with pytest.raises(ConfigError, match="is there already"):
+        make(tmp_path)
+    assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]
+
+
+def test_an_empty_folder_is_no_habitat_yet(tmp_path: Path) -> None:
+    (tmp_path / "habitats" / "demo").mkdir(parents=True)
+    assert make(tmp_path).name == "demo"
+
+
+def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another run makes the habitat after this one has looked."""
+    monkeypatch.setattr(new_habitat, "_sweep", lambda home: write(home, "config.yaml", "theirs"))
+    with pytest.raises(ConfigError, match="is there already"):
+        make(tmp_path)
+    assert config(tmp_path).read_text() == "theirs"
+    assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]
+
+
+@pytest.mark.parametrize(
+    ("number", "remedy"),
+    [(errno.ENOSPC, "make room on the disk"), (errno.EACCES, "make it writable for you")],
+)
+def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_text", fail)
+    with pytest.raises(StateError) as caught:
+        make(tmp_path)
+    assert str(caught.value) == f"habitats: can't be written ({os.strerror(number)}): {remedy}"
+    assert list((tmp_path / "habitats").iterdir()) == []
+
+
+def test_a_file_in_the_place_of_habitats_is_told(tmp_path: Path) -> None:
+    write(tmp_path, "habitats", "mine")
+    with pytest.raises(StateError, match="move what is in its place out of the way"):
+        make(tmp_path)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from phases.core import new_habitat
+Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+new_habitat.create(Path(sys.argv[1]), "demo", "debian", [])
+"""
+
+
+def test_a_kill_leaves_no_habitat_and_the_next_takes_away_what_was_begun(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert done.returncode == -9
+    (left,) = (tmp_path / "habitats").iterdir()
+    assert (left / "config.yaml").is_file()
+    assert Project(tmp_path, lambda: pytest.fail("an engine was asked for")).names == []
+    make(tmp_path)
+    assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]
