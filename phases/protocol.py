@@ -6,8 +6,9 @@ touches the engine, a stamp or another phase; `core.build` carries the steps out
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -27,16 +28,14 @@ Json: TypeAlias = Any
 Key: TypeAlias = tuple[str | int, ...]
 
 
-@dataclass(frozen=True)
-class FromImage:
+class FromImage(Struct, frozen=True):
     """Start from an image of a registry, pulled when the engine doesn't have it."""
 
     reference: str
     origin: Origin
 
 
-@dataclass(frozen=True)
-class FromDockerfile:
+class FromDockerfile(Struct, frozen=True):
     """Start from what a Dockerfile builds. context: all that it sees, the Dockerfile included, but for
     the phase's secrets.
     """
@@ -44,8 +43,7 @@ class FromDockerfile:
     context: tuple[Item, ...]
 
 
-@dataclass(frozen=True)
-class Run:
+class Run(Struct, frozen=True):
     """Run a script with `sh -e` in the container.
 
     user: a name of the image; args: $1, $2, … of the script, so that no value is ever spliced into
@@ -65,8 +63,7 @@ class Run:
     known_hosts: Path | None = None
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(Struct, frozen=True):
     """A file, folder or link to put into the container.
 
     dest: absolute, or below ~ for the owner's home; owner: NAME or NAME:GROUP; source: where the
@@ -85,15 +82,13 @@ class Entry:
     adopt: bool = False
 
 
-@dataclass(frozen=True)
-class Put:
+class Put(Struct, frozen=True):
     """Put entries into the container, missing parents included; what is there is replaced."""
 
     entries: tuple[Entry, ...]
 
 
-@dataclass(frozen=True)
-class Configure:
+class Configure(Struct, frozen=True):
     """Set what the image itself carries; None leaves it as it is.
 
     env: name to template, `${NAME}` being the image's own (see core.config.variables), with the origin of
@@ -108,8 +103,7 @@ class Configure:
     command: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True)
-class Require:
+class Require(Struct, frozen=True):
     """Paths that must exist. All that don't are named at once, with `hint`."""
 
     paths: tuple[tuple[str, Origin], ...]
@@ -119,8 +113,7 @@ class Require:
 Step: TypeAlias = FromImage | FromDockerfile | Run | Put | Configure | Require
 
 
-@dataclass(frozen=True)
-class Spot:
+class Spot(Struct, frozen=True):
     """A place in a slice, which may be an earlier one's than the habitat's of today."""
 
     habitat: Habitat
@@ -128,8 +121,7 @@ class Spot:
     key: Key
 
 
-@dataclass(frozen=True)
-class Written:
+class Written(Struct, frozen=True):
     """What is at a spot, to the person who wrote it.
 
     name: a key of config.yaml, or a path; kind: what it stands for; minor: told only where nothing

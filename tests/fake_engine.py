@@ -7,6 +7,7 @@ and what that leaves to a tiny shell (fake_shell).
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
 import os
@@ -16,13 +17,14 @@ import shlex
 import signal
 import tarfile
 import uuid
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from fake_files import Files, Mounted, Node
 from fake_shell import Shell, Sleeping
+from msgspec.structs import replace
 
 from phases.core import build_container, persistence, secrets
 from phases.core.engine import (
@@ -153,7 +155,7 @@ class FakeEngine:
         """Register an image. config: fields of ImageConfig, and labels. Returns its id."""
         labels = config.pop("labels", {})
         assert isinstance(labels, dict)
-        made = replace(ImageConfig(self._new_id("sha256:")), **config)  # type: ignore[arg-type]
+        made = replace(ImageConfig(self._new_id("sha256:")), **config)
         self._images[made.id] = FakeImage(made, dict(labels), files or base_files())
         if reference:
             self._tags[reference] = made.id
@@ -397,7 +399,7 @@ class FakeEngine:
             if any(port.meets(other) for other in others):
                 raise PortRefused("port is already allocated", port, taken=True)
             self._made += not port.host
-            given.append(port if port.host else replace(port, host=32768 + self._made))
+            given.append(port if port.host else dataclasses.replace(port, host=32768 + self._made))
         return tuple(given)
 
     def stop(self, container: str, grace: int = 10) -> None:
@@ -722,7 +724,7 @@ def _give(files: Files, folder: str, uid: int, gid: int) -> None:
     for path, node in list(files.nodes.items()):
         if path == folder or path.startswith(f"{folder}/"):
             owner = uid if node.uid == top.uid else node.uid
-            files.nodes[path] = replace(node, uid=owner, gid=gid if node.gid == top.gid else node.gid)
+            files.nodes[path] = dataclasses.replace(node, uid=owner, gid=gid if node.gid == top.gid else node.gid)
 
 
 def _known(command: Command) -> bool:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from phases.core import events, snapshots, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
@@ -339,7 +340,7 @@ class _Bench:
             lines = "".join(f"export {name}={shlex.quote(env[name])}\n" for name in step.env)
             self.container.put(PROFILE, "file", 0o644, (0, 0), content=self.container.read(PROFILE) + lines.encode())
             changed["env"] = env  # type: ignore[assignment]
-        self._image = replace(self.image, **changed)  # type: ignore[arg-type]
+        self._image = replace(self.image, **changed)
 
     def _require(self, step: Require) -> None:
         user = self.work.habitat.user

@@ -7,8 +7,9 @@ contract suite runs on both. Every method raises EngineError or one of its kinds
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     OnPull = Callable[[str, str, int, int], None]
 
 
-@dataclass(frozen=True)
-class Image:
+class Image(Struct, frozen=True):
     """An image as the list query gives it. tags: `repository:tag`, none for an untagged one."""
 
     id: str
@@ -34,8 +34,7 @@ class Image:
     labels: Mapping[str, str]
 
 
-@dataclass(frozen=True)
-class Stored:
+class Stored(Struct, frozen=True):
     """What an image takes. parent: the image it was made from, "" where the engine doesn't tell; size:
     bytes of all its layers; created: when whoever made it says it was, None where he doesn't.
     """
@@ -46,16 +45,14 @@ class Stored:
     created: datetime | None
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """id: the same in two images that share the layer, and all below it; size: bytes."""
 
     id: str
     size: int
 
 
-@dataclass(frozen=True)
-class ImageConfig:
+class ImageConfig(Struct, frozen=True):
     """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
     of all its layers; volumes: folders whose content is no part of what is committed.
     """
@@ -71,8 +68,7 @@ class ImageConfig:
     volumes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Container:
+class Container(Struct, frozen=True):
     """name: without the slash; image: the id it was made from; since: when it was started, or ended
     where it doesn't run, which the list query doesn't tell; ports: published now, while it runs.
     """
@@ -88,8 +84,7 @@ class Container:
     ports: tuple[Port, ...] = ()
 
 
-@dataclass(frozen=True)
-class Bind:
+class Bind(Struct, frozen=True):
     """A mount of the host's file or folder `source` at `dest`, both absolute."""
 
     source: str
@@ -97,15 +92,13 @@ class Bind:
     readonly: bool
 
 
-@dataclass(frozen=True)
-class Tmpfs:
+class Tmpfs(Struct, frozen=True):
     """A folder that is in memory only, gone when the container stops, and in no commit."""
 
     dest: str
 
 
-@dataclass(frozen=True)
-class Confinement:
+class Confinement(Struct, frozen=True):
     """What holds a container in. privileges: whether its programs may gain some, as sudo does;
     network: whether it has any; memory: bytes; pids: processes and threads; 0 is no limit.
     """
@@ -120,8 +113,7 @@ class Confinement:
 UNCONFINED = Confinement()
 
 
-@dataclass(frozen=True)
-class VolumeMount:
+class VolumeMount(Struct, frozen=True):
     """A named volume of the engine's at `dest`, made with `labels` where there is none of the name. copies:
     whether an empty one gets what the image has there.
     """
@@ -132,8 +124,7 @@ class VolumeMount:
     copies: bool = True
 
 
-@dataclass(frozen=True)
-class Volume:
+class Volume(Struct, frozen=True):
     """A named volume. made: when, as the engine writes it."""
 
     name: str
@@ -145,8 +136,7 @@ class Volume:
 LARGEST_FILE = 16 << 20
 
 
-@dataclass(frozen=True)
-class Stat:
+class Stat(Struct, frozen=True):
     """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute."""
 
     is_dir: bool
@@ -154,8 +144,7 @@ class Stat:
     link: str = ""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """A path that is otherwise in a container than in its image. A folder is `changed` when what it holds is."""
 
     path: str

@@ -24,9 +24,10 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,8 +54,7 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(Struct, frozen=True):
     """A place in a config file.
 
     layer: "system", "shared" or "local"; file: as shown to a person, relative to the project's root;

@@ -7,8 +7,9 @@ floats, habitats and phases are names.
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,14 +20,12 @@ if TYPE_CHECKING:
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
 
 
-@dataclass(frozen=True)
-class PhaseStarted:
+class PhaseStarted(Struct, frozen=True):
     habitat: str
     phase: str
 
 
-@dataclass(frozen=True)
-class Output:
+class Output(Struct, frozen=True):
     """A line that a step printed. show: it is for the person's eyes now, not only for the log."""
 
     habitat: str
@@ -36,8 +35,7 @@ class Output:
     stream: Stream = ""
 
 
-@dataclass(frozen=True)
-class Pulled:
+class Pulled(Struct, frozen=True):
     """A step of a pull. layer: its short id, ""; done and total: bytes, 0 where unknown."""
 
     habitat: str
@@ -48,8 +46,7 @@ class Pulled:
     total: int
 
 
-@dataclass(frozen=True)
-class PhaseFinished:
+class PhaseFinished(Struct, frozen=True):
     """snapshot: the image's tag, image: its id, "" for a phase without one; seconds: how long it took."""
 
     habitat: str
@@ -59,8 +56,7 @@ class PhaseFinished:
     image: str = ""
 
 
-@dataclass(frozen=True)
-class Notice:
+class Notice(Struct, frozen=True):
     """A line a person should read. warning: something is not as it should be."""
 
     habitat: str
@@ -68,8 +64,7 @@ class Notice:
     warning: bool = False
 
 
-@dataclass(frozen=True)
-class Line:
+class Line(Struct, frozen=True):
     """A line of something that a person asked to see. heading: what comes after it is of another thing;
     source: the phase, or the container, that it is of.
     """
@@ -80,8 +75,7 @@ class Line:
     source: str = ""
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(Struct, frozen=True):
     """A habitat that came up isn't ready yet. command: tried for `seconds` at most; said: the last line
     that a try printed, "" before the first has.
     """
@@ -92,31 +86,27 @@ class Waiting:
     said: str = ""
 
 
-@dataclass(frozen=True)
-class Waited:
+class Waited(Struct, frozen=True):
     """It is ready, or is waited for no more."""
 
     habitat: str
 
 
-@dataclass(frozen=True)
-class Handover:
+class Handover(Struct, frozen=True):
     """The terminal belongs to the habitat's command from here on (on=True), or is back."""
 
     habitat: str
     on: bool
 
 
-@dataclass(frozen=True)
-class Planned:
+class Planned(Struct, frozen=True):
     """What a person asked about: what a build would run."""
 
     habitat: str
     plan: Plan
 
 
-@dataclass(frozen=True)
-class ContainerUp:
+class ContainerUp(Struct, frozen=True):
     """Somebody can be in it from here on. was_running: before, too."""
 
     habitat: str
@@ -125,14 +115,12 @@ class ContainerUp:
     was_running: bool
 
 
-@dataclass(frozen=True)
-class ContainerStopped:
+class ContainerStopped(Struct, frozen=True):
     habitat: str
     container: str
 
 
-@dataclass(frozen=True)
-class CommandStarted:
+class CommandStarted(Struct, frozen=True):
     """A command in the habitat. argv: without the secrets that it is given."""
 
     habitat: str
@@ -142,8 +130,7 @@ class CommandStarted:
     workdir: str
 
 
-@dataclass(frozen=True)
-class CommandOutput:
+class CommandOutput(Struct, frozen=True):
     """What a command in the habitat printed, as it came, without secrets. None of one with a terminal."""
 
     habitat: str
@@ -151,8 +138,7 @@ class CommandOutput:
     is_err: bool
 
 
-@dataclass(frozen=True)
-class CommandEnded:
+class CommandEnded(Struct, frozen=True):
     habitat: str
     exit_code: int
     seconds: float

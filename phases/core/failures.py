@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from phases.core.snapshots import FAILED, LABEL_RESULT
 
@@ -20,8 +22,7 @@ LABEL_FAILURE = "habitat.failure"
 _PART = 30_000
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(Struct, frozen=True):
     """message: what was wrong; where: in the config, or another place; when: in seconds since 1970.
 
     user, workdir: of the command that failed, or of the habitat where none did; what: how a person would

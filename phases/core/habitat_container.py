@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import shlex
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
 
 from phases.core import events, persistence, snapshots
 from phases.core.build_container import IDLE

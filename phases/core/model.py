@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from phases.core import trees
 from phases.core.errors import ConfigError
@@ -29,8 +31,7 @@ BEFORE_MIGRATION = "config.yaml.before-migration"
 NETWORKS = ("bridge", "none")
 
 
-@dataclass(frozen=True)
-class Layer:
+class Layer(Struct, frozen=True):
     """One of the three configs that make a habitat.
 
     name: system, shared or local; folder: on the host; shown: the same for people, relative to the
@@ -43,8 +44,7 @@ class Layer:
     dest: str = ""
 
 
-@dataclass(frozen=True)
-class FileCopy:
+class FileCopy(Struct, frozen=True):
     """An element of `files:`. dest: absolute or below ~; owner: a name, "" for USER; mode: octal or ""."""
 
     source: Path
@@ -55,8 +55,7 @@ class FileCopy:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class Mount:
+class Mount(Struct, frozen=True):
     """An element of `volumes:`. present: false for an optional one that this host doesn't have;
     gives_root: whether one can become root on the host through it.
     """
@@ -70,8 +69,7 @@ class Mount:
     gives_root: bool = False
 
 
-@dataclass(frozen=True)
-class Secret:
+class Secret(Struct, frozen=True):
     """An element of `secrets:`. Its value comes from `env`, `file` or `command`, whichever is not empty.
 
     phases: whose commands see it; start: whether the running habitat does; variable: the environment
@@ -89,8 +87,7 @@ class Secret:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class Command:
+class Command(Struct, frozen=True):
     """A script of `setup:` for the shell of `user`, a name the habitat has or gets."""
 
     user: str
@@ -98,8 +95,7 @@ class Command:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class RepoClone:
+class RepoClone(Struct, frozen=True):
     """An element of `repos:`. depth: commits, 0 for all; setup: scripts run as owner in path; token:
     the name of the secret that HTTPS asks for, "" for none; known_hosts: the host keys to trust where
     the host's SSH agent is to be used, None where it isn't.
@@ -117,8 +113,7 @@ class RepoClone:
     known_hosts: Path | None = None
 
 
-@dataclass(frozen=True)
-class TestScript:
+class TestScript(Struct, frozen=True):
     """An element of `tests:`. dest: where it is put in the throwaway container."""
 
     source: Path
@@ -128,8 +123,7 @@ class TestScript:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What a running habitat may take. memory: bytes; pids: processes and threads; 0 is no limit."""
 
     memory: int = 0
@@ -137,8 +131,7 @@ class Limits:
     pids: int = 0
 
 
-@dataclass(frozen=True)
-class Ready:
+class Ready(Struct, frozen=True):
     """A command that succeeds once the habitat is ready: tried every `interval` seconds, `timeout` in all."""
 
     command: str
@@ -147,8 +140,7 @@ class Ready:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class Numbers:
+class Numbers(Struct, frozen=True):
     """What `uid:` comes to."""
 
     uid: int
@@ -156,8 +148,7 @@ class Numbers:
     origin: Origin
 
 
-@dataclass(frozen=True)
-class Persisted:
+class Persisted(Struct, frozen=True):
     """An element of `entry.persist`. path: absolute or below ~; a folder's ends with a slash."""
 
     path: str
@@ -168,8 +159,7 @@ class Persisted:
         return self.path.endswith("/")
 
 
-@dataclass(frozen=True)
-class EntryPoint:
+class EntryPoint(Struct, frozen=True):
     """How the habitat runs. startup_delay: seconds; network: one of NETWORKS."""
 
     init_command: str = ""
@@ -182,8 +172,7 @@ class EntryPoint:
     persist: tuple[Persisted, ...] = ()
 
 
-@dataclass(frozen=True)
-class Habitat:
+class Habitat(Struct, frozen=True, dict=True):
     """One habitat, its three layers coalesced and validated.
 
     folder: habitats/NAME on the host; dockerfile: the file there that phase 0 builds, "" for none;

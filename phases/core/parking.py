@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -11,8 +12,7 @@ if TYPE_CHECKING:
     from phases.core.engine import Bind, Tmpfs
 
 
-@dataclass(frozen=True)
-class Parked:
+class Parked(Struct, frozen=True):
     """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
     from; env, mounts: as it was made.
     """

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from math import isfinite
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from phases.core import snapshots
 from phases.core.differences import ABSENT, Difference, differences, told
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from phases.protocol import Json, Phase
 
 
-@dataclass(frozen=True)
-class Reason:
+class Reason(Struct, frozen=True):
     """Why a phase would run. text: as a person reads it; key, before and after: where it is something
     that was written, its name, and the values in the slices.
     """
@@ -33,8 +33,7 @@ class Reason:
     after: Json = ABSENT
 
 
-@dataclass(frozen=True)
-class Plan:
+class Plan(Struct, frozen=True, dict=True):
     """What is to be done for a habitat. why: every phase that would run, with why it would if it
     were the only one, nothing for those that only follow; seconds: how long a phase took when it last
     ran, for those of which that is known; is_new: nothing was ever built.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import select
 import time
 from collections import deque
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.engine import LineSplitter

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from phases.core import files
 from phases.core.errors import EngineError, SecretError
@@ -56,8 +57,7 @@ done
 """
 
 
-@dataclass(frozen=True)
-class Value:
+class Value(Struct, frozen=True):
     """A secret at hand. data: the content of its file."""
 
     name: str

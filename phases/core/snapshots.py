@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from phases.protocol import slug
 
@@ -144,8 +145,7 @@ def _spellings(reference: str) -> list[str]:
     return [short, f"docker.io/{short}", f"docker.io/library/{short}", f"localhost/{short}"]
 
 
-@dataclass(frozen=True)
-class Assessment:
+class Assessment(Struct, frozen=True):
     """The state of one habitat. hashes: phase name to hash; stale: phase name to the reason why it
     has to run, absent for what is up to date; changed: of the stale ones that were built of another
     slice than today's, phase name to the hash of that.

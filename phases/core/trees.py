@@ -12,8 +12,9 @@ import os
 import re
 import stat
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from msgspec import Struct
 
 from phases.core import files
 from phases.core.digests import state
@@ -33,8 +34,7 @@ DEFAULT_IGNORE = ("*.pem", "*_key", ".env", ".git", ".DS_Store")
 _MAX_RULES = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One file, folder or symbolic link of a tree.
 
     path: relative to the tree's root, "" for the root itself; mode: 0o755 or 0o644; source: on the

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Self
+
+from msgspec import Struct, field
 
 from phases.core import files
 from phases.core.closing import Maker, Remover
@@ -56,8 +57,7 @@ class Log:
         self._file.close()
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
     commands may read; known_files: image id to what was read of its files by path, to be used and added
     to; maker: makes its container; parking: where that of the phase before may be; remover: takes it away;

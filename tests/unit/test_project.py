@@ -10,10 +10,10 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
 from phases.core import cleaning, events

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import socket
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, load, write
 
 from phases.core import cleaning, commands, events, habitat_container, runners, runtime, stopping

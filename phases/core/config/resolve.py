@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from phases.core.config import access, dockerfile, measures, names, numbers, persist, schema, sections
 from phases.core.config.entry import entry_point
