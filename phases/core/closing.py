@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import Future
 from typing import TYPE_CHECKING, TypeVar
 
 from phases.core.errors import HabitatError, Stopped
@@ -35,6 +34,8 @@ class Maker:
         In a thread of its own: a signal interrupts whoever waits for it, but not the request, of
         which nobody would know whether it left a container.
         """
+        from concurrent.futures import Future
+
         made: Future[T] = Future()
 
         def work() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass
-from difflib import SequenceMatcher
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +69,7 @@ def _or_empty(value: Json, other: Json) -> Json:
 
 def _elements(before: list[Json], after: list[Json], key: Key) -> Iterator[Difference]:
     old, new = [canonical(element) for element in before], [canonical(element) for element in after]
-    for kind, start, end, at, to in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+    for kind, start, end, at, to in _opcodes(old, new):
         if kind == "equal":
             continue
         pairs = [(start + n, at + n) for n in range(min(end - start, to - at))]
@@ -127,7 +126,7 @@ def _of_file(before: Json, after: Json) -> str:
 
 def _of_lines(was: Sequence[str], now: Sequence[str]) -> str:
     """The first line that differs, and whether there are more."""
-    changed = [row for row in SequenceMatcher(None, was, now, autojunk=False).get_opcodes() if row[0] != "equal"]
+    changed = [row for row in _opcodes(was, now) if row[0] != "equal"]
     if not changed:
         return "changed (how its last line ends)"
     kind, start, end, at, to = changed[0]
@@ -166,3 +165,9 @@ def _gist(value: Json) -> str:
 
 def _short_id(image: str) -> str:
     return f"{str(image).removeprefix('sha256:')[:12]}…"
+
+
+def _opcodes(before: Sequence[Any], after: Sequence[Any]) -> list[tuple[str, int, int, int, int]]:
+    from difflib import SequenceMatcher
+
+    return list(SequenceMatcher(None, before, after, autojunk=False).get_opcodes())

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import errno
 import os
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
@@ -190,6 +189,8 @@ def full_disk_remedy(text: str) -> str:
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """The remedy for an unknown `word`: its nearest neighbours among `known`, else all of them."""
     options = sorted(known)
+    from difflib import get_close_matches
+
     near = get_close_matches(word, options, n=1)
     if near:
         return f"did you mean '{near[0]}'?"

@@ -6,7 +6,6 @@ import hashlib
 import threading
 import time
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,8 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core import events, slices, snapshots, ssh_agent
-from phases.core.build import carry_out
+from phases.core import events, slices, snapshots
 from phases.core.closing import Maker, Remover
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
@@ -28,16 +26,16 @@ from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
-from phases.core.work import Work
 from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, named, phases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from phases.core.engine import Container, Engine, Image, ImageConfig
     from phases.core.model import Habitat
+    from phases.core.work import Work
     from phases.protocol import Phase
 
 
@@ -216,6 +214,8 @@ class Project:
 
     def _take_over(self, name: str) -> None:
         """Take away what a killed run left. Only who holds the habitat's lock may."""
+        from phases.core import ssh_agent
+
         self._clear(name)
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
@@ -233,6 +233,8 @@ class Project:
             self.release(name)
 
     def _build(self, name: str, phase: Phase) -> Built:
+        from phases.core.build import carry_out
+
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
@@ -309,14 +311,20 @@ class Project:
             self._attempt(name, self.open_ends.pop(name))
         # One that still waits for the lock has no container; there may be one of who holds it.
         building = [name for name in at if name in self._locks and self._locks[name].held]
-        # At once, since each takes the engine a while, and somebody waits for it.
-        with ThreadPoolExecutor(max(1, len(building))) as pool:
-            list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), building))
+        self._clear_all(building)
         for name in list(self._locks):
             self.release(name)
         self._remover.wait()
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
+
+    def _clear_all(self, names: Sequence[str]) -> None:
+        """At once, since each takes the engine a while, and somebody waits for it."""
+        from concurrent.futures import ThreadPoolExecutor
+
+        if names:
+            with ThreadPoolExecutor(len(names)) as pool:
+                list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
 
     def _attempt(self, name: str, clear: Callable[[], None]) -> None:
         """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
@@ -340,6 +348,8 @@ class Project:
         return image.id
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
+        from phases.core.work import Work
+
         return Work(
             habitat=habitat,
             phase=phase,

@@ -114,13 +114,19 @@ def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
     Importing pathspec takes as long as anything else of a run that has nothing to do, and what most
     habitats leave out is said by our own patterns.
     """
-    found = [_PLAIN.fullmatch(line) for line in lines]
+    rules = [line for line in lines if _says_something(line)]
+    found = [_PLAIN.fullmatch(line) for line in rules]
     plain = [match.groupdict() for match in found if match and not (match["root"] and match["star"])]
-    if len(plain) == len(lines):
+    if len(plain) == len(rules):
         return lambda path: any(_names(pattern, path) for pattern in plain)
     import pathspec
 
     return pathspec.GitIgnoreSpec.from_lines(lines).match_file
+
+
+def _says_something(line: str) -> bool:
+    """Whether it is neither empty nor a comment."""
+    return bool(line.strip()) and line[0] != "#"
 
 
 def _names(pattern: Mapping[str, str], path: str) -> bool:
@@ -178,6 +184,8 @@ def _lines(path: Path) -> list[str]:
 
 
 def _check_pattern(line: str, where: str) -> None:
+    if _PLAIN.fullmatch(line) or not _says_something(line):
+        return
     import pathspec
 
     try:

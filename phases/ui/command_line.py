@@ -8,10 +8,12 @@ from typing import Any
 from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
 
-from phases.ui.commands.new import New
 from phases.ui.verbs.registry import VERBS
 
 _process_args = DoitMain.process_args
+
+# The command that is given URLs.
+_NEW = "new"
 
 #: Options whose value has an equals sign in it.
 _TAKES_PAIRS = ("--arg",)
@@ -37,7 +39,7 @@ def _but_for_words(doit: DoitMain, args: list[str]) -> list[str]:
     argument. What stands behind a verb that runs it is none of its business, nor are the URLs of `new`, or a
     pair that an option is given.
     """
-    own = list(takewhile(lambda arg: arg != New.get_name() and not arg.startswith(_TAKES_WORDS), args))
+    own = list(takewhile(lambda arg: arg != _NEW and not arg.startswith(_TAKES_WORDS), args))
     kept: list[str] = []
     for arg in own:
         is_given = bool(kept) and kept[-1] in _TAKES_PAIRS

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core import debugging
-from phases.ui.terminal import LocalTerminal
-
 if TYPE_CHECKING:
     from phases.core.project import Project
 
@@ -19,4 +16,7 @@ PIPES = True
 
 
 def run(project: Project, name: str) -> int:
+    from phases.core import debugging
+    from phases.ui.terminal import LocalTerminal
+
     return debugging.debug(project, name, LocalTerminal())

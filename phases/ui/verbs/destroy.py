@@ -5,9 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from phases.core import destroying
 from phases.core.errors import StartError
-from phases.ui.terminal import LocalTerminal
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -36,11 +34,15 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False) -> int:
+    from phases.core import destroying
+
     confirm = (lambda _: True) if yes else partial(_ask, name)
     return 0 if destroying.destroy(project, name, confirm, keep_volumes=keep_volumes) else 1
 
 
 def _ask(name: str, question: str) -> bool:
+    from phases.ui.terminal import LocalTerminal
+
     if not LocalTerminal().interactive:
         raise StartError(
             "nothing was removed, there is no terminal to ask on",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core import logs
 from phases.core.errors import StartError
 
 if TYPE_CHECKING:
@@ -34,6 +33,8 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, phase: str = "", follow: bool = False) -> None:
+    from phases.core import logs
+
     if phase and follow:
         raise StartError(
             "--follow is for the container's output, --phase for the build's",

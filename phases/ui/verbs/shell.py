@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core import commands
-from phases.ui.terminal import LocalTerminal
-
 if TYPE_CHECKING:
     from phases.core.project import Project
 
@@ -27,4 +24,7 @@ PIPES = True
 
 
 def run(project: Project, name: str, *, at: str = "") -> int:
+    from phases.core import commands
+    from phases.ui.terminal import LocalTerminal
+
     return commands.shell(project, name, LocalTerminal(), at=at)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core import runtime
 from phases.core.errors import StartError
-from phases.ui.terminal import LocalTerminal
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -42,6 +40,9 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
+    from phases.core import runtime
+    from phases.ui.terminal import LocalTerminal
+
     if detach and cmd:
         raise StartError(
             "--detach runs nothing, so --cmd has no place",

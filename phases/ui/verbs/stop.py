@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core import stopping
-
 if TYPE_CHECKING:
     from phases.core.project import Project
 
@@ -26,4 +24,6 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, force: bool = False) -> None:
+    from phases.core import stopping
+
     stopping.stop(project, name, force=force)
