@@ -175,13 +175,16 @@ class Subject:
     @contextmanager
     def pruned(self, *phases: str) -> Iterator[None]:
         """Without some snapshots, on which later ones rest that stay; they are back afterwards."""
-        gone = {f"habitat-{self.name}:{TAGS[phase]}": self.images()[phase] for phase in phases}
+        gone = {f"habitat-{self.name}:{TAGS[phase]}": f"{self.name}-kept:{TAGS[phase]}" for phase in phases}
+        for tag, elsewhere in gone.items():
+            docker("image", "tag", tag, elsewhere)
         self.prune(*phases)
         try:
             yield
         finally:
-            for tag, image in gone.items():
-                docker("image", "tag", image, tag)
+            for tag, elsewhere in gone.items():
+                docker("image", "tag", elsewhere, tag)
+                docker("image", "rm", elsewhere)
 
     @contextmanager
     def building_setup(self, goal: str) -> Iterator[Running]:
