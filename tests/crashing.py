@@ -195,12 +195,12 @@ class _Engine:
         if self._trap.at("stopped"):
             self._trap.spring()
 
-    def commit(self, *arguments: Any) -> str:
+    def commit(self, *arguments: Any, **wishes: Any) -> str:
         if self._trap.at("before the commit"):
             self._trap.spring()
         if self._trap.at("commit in flight"):
             threading.Timer(0.02, self._trap.spring).start()
-        made = self._engine.commit(*arguments)
+        made = self._engine.commit(*arguments, **wishes)
         if self._trap.at("committed"):
             self._trap.spring()
         return made
@@ -210,6 +210,8 @@ class _Engine:
         own = self._trap.now and reference in _tags(reference, self._trap.phase)
         if self._trap.phase == "final" and self._trap.point == "tagged":
             own = reference.endswith(":final")
+        if self._trap.point == "shared" and reference in _tags(reference, self._trap.phase):
+            self._trap.spring()  # nothing is announced of what isn't built
         if own and (self._trap.at("tagged") or self._trap.at("one of two tags")):
             self._trap.spring()
 
