@@ -18,6 +18,8 @@ from phases.ui.verbs.registry import NAMES
 class List(Printing, cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
 
+    doc_purpose = "show phases and habitats, in the order of a life"
+
     _status = False
 
     def _execute(self, **options: Any) -> int:

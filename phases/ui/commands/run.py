@@ -55,6 +55,8 @@ class Run(cmd_run.Run):
     lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
+    doc_purpose = "build and start habitats"
+
     def __init__(self, **doits: Any) -> None:
         super().__init__(**doits)
         self._ending = Ending()
