@@ -91,12 +91,24 @@ class HabitatError(Exception):
         self.output = tuple(output)
 
     def __str__(self) -> str:
+        return self._line(f"{self._problem}: {self.remedy}" if self.remedy else self._problem)
+
+    def lines(self) -> list[str]:
+        """The same, each thing to do in a line of its own."""
+        remedies = self.remedy.split("; ") if self.remedy else []
+        return [self._line(text) for text in (self._problem, *remedies)]
+
+    @property
+    def _problem(self) -> str:
         place = f"{self.where}: " if self.where else ""
-        remedy = f": {self.remedy}" if self.remedy else ""
         message = self.message
         if len(message) > _LONGEST:
             message = f"{message[: _LONGEST - 200]} … {message[-200:]}"
-        return printable(" ".join(f"{place}{message}{remedy}".split()))
+        return place + message
+
+    @staticmethod
+    def _line(text: str) -> str:
+        return printable(" ".join(text.split()))
 
 
 class ConfigError(HabitatError):

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 SCHEMA_LINE = "# yaml-language-server: $schema=../../docs/config.schema.json\n"
 
 _HEAD = """\
-# A habitat, in the order of the phases that build it. README.md tells of every key. What is commented
-# out is ready to be used: take the `# ` away.
+# A habitat, in the order of the phases that build it. docs/config.md tells of every key. What is
+# commented out is ready to be used: take the `# ` away.
 
 """
 

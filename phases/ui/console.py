@@ -7,6 +7,7 @@ import threading
 import time
 from typing import IO, TYPE_CHECKING
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.live import Live
 from rich.markup import escape
@@ -17,6 +18,8 @@ from rich.text import Text
 from phases.core.errors import printable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import RenderableType
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -56,6 +59,18 @@ class Screen:
             self.console.print(text)
             self._stream.flush()
 
+    def message(self, prefix: Text, text: Text, indent: int) -> None:
+        """A line of ours. On a terminal one that is too long goes on below, between two words and indented by so
+        many columns; no word is torn, so that a path can be copied. In a pipe it is one line.
+        """
+        width = self.console.width - prefix.cell_len if self.live else 0
+        for line in wrapped(_tame(text), width, indent) if width > 0 else (text,):
+            self.line(prefix + line)
+
+    def fits(self, prefix: Text, text: str) -> bool:
+        """Whether this is one line also on a terminal."""
+        return not self.live or prefix.cell_len + cell_len(text) <= self.console.width
+
     def plain(self, text: str, style: str = "") -> None:
         """A line somebody else wrote: whatever is in it is text."""
         self.line(Text(text.expandtabs(), style=style))
@@ -64,6 +79,8 @@ class Screen:
         """Show a live line for `key`, until `end`; nothing in a pipe."""
         if not self.live:
             return
+        from phases.ui import echo
+
         with self._lock:
             self._bars[key] = _Bar(text)
             if self._display is None:
@@ -75,6 +92,7 @@ class Screen:
                     redirect_stdout=False,
                     redirect_stderr=False,
                 )
+                echo.off()
                 self._display.start()
 
     def note(self, key: str, text: str) -> None:
@@ -93,9 +111,28 @@ class Screen:
         """Take the live lines away."""
         with self._lock:
             if self._display:
+                from phases.ui import echo
+
                 self._bars.clear()
                 self._display.stop()
                 self._display = None
+                echo.back()
+
+
+def wrapped(text: Text, width: int, indent: int) -> Iterator[Text]:
+    """`text` in lines of `width` columns, those after the first indented. Spaces alone are where it breaks."""
+    start = 0
+    for word in re.finditer(r"\S+", text.plain):
+        space = width - (indent if start else 0)
+        if word.start() > start and cell_len(text.plain[start : word.end()]) > space:
+            yield _indented(text[start : word.start()], indent if start else 0)
+            start = word.start()
+    yield _indented(text[start:], indent if start else 0)
+
+
+def _indented(text: Text, indent: int) -> Text:
+    text.rstrip()
+    return Text(" " * indent) + text
 
 
 def _tame(text: Text) -> Text:

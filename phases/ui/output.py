@@ -108,4 +108,20 @@ def tell(text: str) -> None:
     # Where it is closed, its number may be any other file's.
     if sys.__stderr__:
         with contextlib.suppress(OSError):
-            os.write(2, f"{text}\n".encode())
+            os.write(2, f"{fitted(text, 2)}\n".encode())
+
+
+def fitted(text: str, descriptor: int, indent: str = "") -> str:
+    """On a terminal in lines of its width, those after the first indented; no word is torn. Else as it is."""
+    try:
+        width = os.get_terminal_size(descriptor).columns if os.isatty(descriptor) else 0
+    except OSError:
+        width = 0
+    if width <= len(indent):  # a terminal without a size says 0
+        return text
+    import textwrap  # here, as a run that has nothing to do is mostly imports
+
+    wrapper = textwrap.TextWrapper(
+        width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
+    )
+    return "\n".join("\n".join(wrapper.wrap(line)) for line in text.split("\n"))

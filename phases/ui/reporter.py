@@ -149,7 +149,7 @@ class HabitatReporter:
                 self._finished(event)
             case events.Notice():
                 style = "yellow" if event.warning else ""
-                self._say(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style=style))
+                self._message(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style), indent=2)
             case events.Line():
                 self.screen.plain(event.text, "bold" if event.heading else "")
             case events.Waiting() | events.Waited():
@@ -164,8 +164,14 @@ class HabitatReporter:
         return self.builds.get(name), phase_named(kind)
 
     def _say(self, name: str, text: Text) -> None:
-        prefix = Text(f"{name:<{self._width}} │ ", style="dim") if self._width and name else Text()
-        self.screen.line(prefix + text)
+        self.screen.line(self._prefix(name) + text)
+
+    def _message(self, name: str, text: Text, indent: int = 3) -> None:
+        """As `_say`, for what may be too long for a line."""
+        self.screen.message(self._prefix(name), text, indent)
+
+    def _prefix(self, name: str) -> Text:
+        return Text(f"{name:<{self._width}} │ ", style="dim") if self._width and name else Text()
 
     def _announce(self, build: Build, first: Phase, reason: str) -> None:
         self._say(build.name, Text(f"🚀 Starting {build.name} build...", style="bold"))
@@ -176,7 +182,7 @@ class HabitatReporter:
             text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
             self._say(build.name, Text(text, style="green"))
         if reason:
-            self._say(build.name, Text(f"🔁 {first.NAME} runs: {reason}"))
+            self._message(build.name, Text(f"🔁 {first.NAME} runs: {reason}"))
         self._gap()
 
     def _gap(self) -> None:
@@ -248,8 +254,18 @@ class HabitatReporter:
         text = str(error)
         if text not in self._told or error.output:
             self._told.add(text)
-            label = "" if is_verb(kind) else f"{task.name}: "
-            self._say(name, Text(f"❌ {label}{text}", style="bold red"))
+            self._tell(name, "" if is_verb(kind) else f"{task.name}: ", error)
+
+    def _tell(self, name: str, label: str, error: HabitatError) -> None:
+        """In one line; on a terminal what to do has lines of its own, when the whole doesn't fit into one."""
+        style, whole = "bold red", f"❌ {label}{error}"
+        if self.screen.fits(self._prefix(name), whole):
+            self._message(name, Text(whole, style))
+            return
+        problem, *remedies = error.lines()
+        self._message(name, Text(f"❌ {label}{problem}", style))
+        for remedy in remedies:
+            self._message(name, Text(f"   → {remedy}"), indent=5)
 
 
 def _at(phase: Phase, *parts: str | tuple[str, str]) -> Text:

@@ -118,7 +118,9 @@ BROKEN = {
         """,
         ":5: the text under `- |` is not indented: indent each of its lines further than the dash",
     ),
-    "a-list": Broken("- base_image: debian\n", ":1: must be a mapping of keys to values, is a list: see README.md"),
+    "a-list": Broken(
+        "- base_image: debian\n", ":1: must be a mapping of keys to values, is a list: see docs/config.md"
+    ),
     "not-utf8": Broken(b"base_image: debian\ndescription: caf\xe9\n", ": is not UTF-8 text: save it as UTF-8"),
     "unknown-variable": Broken(
         """

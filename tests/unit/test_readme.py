@@ -1,4 +1,4 @@
-"""What README.md says is so."""
+"""What README.md and docs/config.md say is so."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONFIG = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
 
 
 def table(heading: str) -> list[list[str]]:
@@ -28,13 +29,13 @@ def table(heading: str) -> list[list[str]]:
 
 
 def sample() -> str:
-    found = re.search(r"```yaml\n(.*?)```", README, re.DOTALL)
+    found = re.search(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
     assert found
     return found[1]
 
 
 def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
-    _, recipe = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    _, recipe = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
@@ -83,3 +84,27 @@ def test_the_table_of_commands_has_each_verb_with_its_options(verb: Verb) -> Non
     rows = " ".join(" ".join(row) for row in table("Commands") if f"{verb.NAME}:NAME" in row[0])
     assert rows
     assert [option["long"] for option in verb.OPTIONS if f"--{option['long']}" not in rows] == []
+
+
+def test_the_small_config_is_a_config(tmp_path: Path) -> None:
+    (small,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
+    folder = tmp_path / "habitats" / "example"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(small, encoding="utf-8")
+    habitat = loader.load(tmp_path, "example", NAMES)
+    assert [repo.path for repo in habitat.repos] == ["/workspace/project"]
+    assert [port.written for port in habitat.entry.ports] == ["3000:3000"]
+
+
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_a_page_links_to_is_there(page: Path) -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+@pytest.mark.parametrize("title", re.findall(r'see "([^"]+)"', README + CONFIG))
+def test_a_heading_that_is_referred_to_is_there(title: str) -> None:
+    assert re.search(rf"^##+ {re.escape(title)}$", README + CONFIG, re.MULTILINE)

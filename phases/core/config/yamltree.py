@@ -124,7 +124,9 @@ def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
         return tree
     if tree.value is None:
         return Tree({}, top)
-    raise ConfigError(f"must be a mapping of keys to values, is {tree.kind}", where=tree.origin, remedy="see README.md")
+    raise ConfigError(
+        f"must be a mapping of keys to values, is {tree.kind}", where=tree.origin, remedy="see docs/config.md"
+    )
 
 
 class _Grafter:

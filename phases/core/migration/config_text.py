@@ -42,7 +42,7 @@ def document(text: str, shown: str) -> Any:
     if found is None:
         found = CommentedMap()
     if not isinstance(found, CommentedMap):
-        raise ConfigError("must be a mapping of keys to values", where=shown, remedy="see README.md")
+        raise ConfigError("must be a mapping of keys to values", where=shown, remedy="see docs/config.md")
     return found
 
 

@@ -25,6 +25,8 @@ class Clean(Printing, cmd_clean.Clean):
     habitat's with --clean-dep.
     """
 
+    doc_purpose = "remove what was built: snapshots, stamps, slices and logs; no container that a person started"
+
     def _execute(
         self,
         dryrun: bool,

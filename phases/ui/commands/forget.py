@@ -17,6 +17,8 @@ class Forget(Printing, cmd_forget.Forget):
     What comes after a forgotten phase is built again anyway, so only the named ones are marked.
     """
 
+    doc_purpose = "have phases built again, whatever their labels say"
+
     def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> int:
         del forget_sub, forget_disable_default
         everything = forget_all or self.sel_default_tasks

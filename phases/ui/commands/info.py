@@ -13,6 +13,8 @@ from phases.ui.commands.printing import Printing
 class Info(Printing, cmd_info.Info):
     """doit's `info`, with our reasons as plain lines. Exit code 1 when the task would run."""
 
+    doc_purpose = "say whether a phase is up to date, and why not"
+
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         selection.check(pos_args, self.task_list)
         return int(super()._execute(pos_args, hide_status))

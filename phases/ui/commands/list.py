@@ -7,6 +7,7 @@ from typing import Any
 
 from doit import cmd_list
 
+from phases.ui import output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, description, is_verb, parse_task
@@ -17,6 +18,8 @@ from phases.ui.verbs.registry import NAMES
 class List(Printing, cmd_list.List):
     """doit's `list`, with each habitat's description or error, and a status for groups."""
 
+    doc_purpose = "show phases and habitats, in the order of a life"
+
     _status = False
 
     def _execute(self, **options: Any) -> int:
@@ -25,7 +28,7 @@ class List(Printing, cmd_list.List):
         code = int(super()._execute(**options))
         if current_project().names and not any(options[key] for key in ("pos_args", "subtasks", "status", "template")):
             more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
-            self.outstream.write(f"\nand {more}; `doit list --all` shows every task\n")
+            self.outstream.write(f"\n{output.fitted(f'and {more}', 1, '    ')}\n`doit list --all` shows every task\n")
         return code
 
     def _list_all(self, include_subtasks: bool) -> list[Any]:
@@ -43,6 +46,10 @@ class List(Printing, cmd_list.List):
         kind, name = parse_task(task.name)
         if kind == start.NAME:
             task.doc = description(current_project(), name)
+        if task.doc:
+            # What is too long for a terminal goes on below where it begins; there is no other place for {doc}.
+            before = template.partition("{doc}")[0].format(name=task.name, status=" ")
+            task.doc = output.fitted(before + task.doc, 1, " " * len(before))[len(before) :]
         if status and (task.has_subtask or is_verb(kind)):
             # A group, or a start, is what it rests on.
             states = {self.dep_manager.get_status(tasks[dep], tasks).status for dep in task.task_dep}

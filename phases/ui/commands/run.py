@@ -8,7 +8,6 @@ import sys
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
-from getopt import GetoptError
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
@@ -16,8 +15,9 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import HabitatError
-from phases.ui import jsonl, output
+from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
+from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
 from phases.ui.tasks import builds, current_project, exit_code
 
@@ -55,6 +55,8 @@ class Run(cmd_run.Run):
     lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
     """
 
+    doc_purpose = "build and start habitats"
+
     def __init__(self, **doits: Any) -> None:
         super().__init__(**doits)
         self._ending = Ending()
@@ -63,13 +65,10 @@ class Run(cmd_run.Run):
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
-            cause = error.__context__
-            # What doit says of an option that it doesn't know lists the inside of all that it does.
-            said = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
-            refused = InvalidCommand(f"{said}: `doit help run` shows what it knows")
+            refusal = refused(error, "doit help run")
             if jsonl.asked_for(in_args) and sys.stdout is not None:
-                return self._recorded({"outfile": None}, partial(_refuse, refused))
-            raise refused from error
+                return self._recorded({"outfile": None}, partial(_refuse, refusal))
+            raise refusal from error
 
     def execute(self, params: Any, args: list[str]) -> int:
         if sys.stdout is None:
@@ -162,5 +161,6 @@ def _end_at_the_next() -> None:
 
 
 def _end_at_once(number: int, _frame: object) -> None:
+    echo.abandon()
     output.tell("\nstopped at once: what is left of the build is removed by the next run")
     os._exit(128 + number)

@@ -1,0 +1,76 @@
+"""`doit tabcompletion`: a script for bash or zsh, which completes this project's tasks."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from doit import cmd_completion
+
+from phases.registry import PHASES
+from phases.ui import output
+from phases.ui.verbs.registry import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
+
+#: What doit has for other projects: about its own database, and the system calls of a build.
+_FOREIGN = ("dumpdb", "reset-dep", "strace")
+
+# A word, and what it does.
+Row = tuple[str, str]
+
+
+class TabCompletion(cmd_completion.TabCompletion):
+    """doit's own asks doit at each key for the tasks, knows groups and no task of a verb, and takes the last line
+    of `doit list` for tasks. This one has what doesn't change in the script, and finds the habitats by their folders.
+    """
+
+    doc_purpose = "print a script for bash or zsh that completes commands, tasks and options"
+    doc_usage = "[--shell bash|zsh]"
+    cmd_options = (cmd_completion.opt_shell,)
+
+    def execute(self, opt_values: dict[str, Any], pos_args: list[str]) -> int:
+        del pos_args
+        text = script(opt_values["shell"], self._lists())
+        return output.printing(lambda: sys.stdout.write(text) and 0)
+
+    def _lists(self) -> Iterator[tuple[str, list[Row]]]:
+        yield "phases", [(phase.NAME, phase.DESCRIPTION) for phase in PHASES]
+        yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
+        names = sorted(set(self.cmds) - set(_FOREIGN))
+        yield "commands", [(name, self.cmds[name].doc_purpose) for name in names]
+        for verb in VERBS:
+            yield f"options of {verb.NAME}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
+        for name in names:
+            options = self.cmds[name](**self.init_kwargs).cmdparser.options
+            own = [option for option in options if option.long and option.section in ("", name)]
+            yield f"options of {name}", [(f"--{option.long}", option.help) for option in own]
+
+
+def script(shell: str, lists: Iterable[tuple[str, list[Row]]]) -> str:
+    lines = [
+        *(["#compdef doit"] if shell == "zsh" else []),
+        f"# {shell} completion of doit for habitats, made by `doit tabcompletion --shell {shell}`.",
+        "",
+        "# A word a line, and behind a tab what it does.",
+        "_doit_known() {",
+        '    case "$1" in',
+        *(line for name, rows in lists if rows for line in _case(name, rows)),
+        "    esac",
+        "}",
+        "",
+    ]
+    return "\n".join(lines) + "\n" + (_SCRIPTS / f"doit.{shell}").read_text(encoding="utf-8")
+
+
+def _case(name: str, rows: Iterable[Row]) -> Iterator[str]:
+    yield f"    {shlex.quote(name)})"
+    for word, what in rows:
+        first = " ".join(what.replace("%(default)s", "").split("\n")[0].split())
+        yield f"        printf '%s\\t%s\\n' {word} {shlex.quote(first)}"
+    yield "        ;;"

@@ -1,0 +1,48 @@
+# A habitat is a folder below habitats/, so nothing has to be asked, and a broken config is in nobody's way.
+_doit_habitats() {
+    local path
+    for path in habitats/*/; do
+        path=${path#habitats/} path=${path%/}
+        [[ $path != *[!A-Za-z0-9._-]* ]] && echo "$path"
+    done
+}
+
+_doit() {
+    local line=${COMP_LINE:0:COMP_POINT} current given subject=run stem="" word
+    current=${line##*[[:space:]]}
+    read -ra given <<<"${line%"$current"}"
+    for word in "${given[@]:1}"; do
+        case $word in
+        --) COMPREPLY=(); compopt -o default 2>/dev/null; return ;;  # what follows is a command of the habitat's
+        -*) ;;
+        *) [[ $subject == run ]] && subject=${word%%:*} ;;
+        esac
+    done
+    # bash replaces only what follows the last sign that it takes for the end of a word.
+    [[ $COMP_WORDBREAKS == *:* && $current == *:* ]] && stem=${current%"${current##*:}"}
+    local IFS=$'\n'
+    COMPREPLY=()
+    for word in $(_doit_candidates); do
+        word=${word%%$'\t'*}
+        [[ $word == *: ]] || word+=" "
+        [[ $word == "$current"* ]] && COMPREPLY+=("${word#"$stem"}")
+    done
+}
+
+_doit_candidates() {
+    case ${given[${#given[@]} - 1]} in
+    --at | --phase) _doit_known phases; return ;;
+    esac
+    case $current in
+    -*) _doit_known "options of $subject"; return ;;
+    *:*) _doit_habitats | sed "s/^/${current%%:*}:/"; return ;;
+    esac
+    case $subject in
+    new | tabcompletion) return ;;
+    status) _doit_habitats; return ;;
+    esac
+    [[ ${#given[@]} -gt 1 && $subject != help ]] || _doit_known commands
+    { _doit_known verbs; _doit_known phases; } | sed $'s/\t.*//; s/$/:/'
+}
+
+complete -o nospace -F _doit doit

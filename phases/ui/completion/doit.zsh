@@ -1,0 +1,40 @@
+_doit() {
+    # A habitat is a folder below habitats/, so nothing has to be asked, and a broken config is in nobody's way.
+    local -a habitats=(habitats/*(N/:t)) commands kinds phases options
+    local word subject=run
+    for word in ${words[2,CURRENT-1]}; do
+        case $word in
+        --) _default; return ;; # what follows is a command of the habitat's
+        -*) ;;
+        *) [[ $subject == run ]] && subject=${word%%:*} ;;
+        esac
+    done
+    phases=(${(f)"$(_doit_known phases)"})
+    if [[ $words[CURRENT-1] == (--at|--phase) ]]; then
+        _doit_describe phases phase $phases
+    elif [[ $PREFIX == -* ]]; then
+        _doit_describe options option ${(f)"$(_doit_known "options of $subject")"}
+    elif [[ $PREFIX == *:* ]]; then
+        compset -P '*:'
+        compadd -a habitats
+    elif [[ $subject == status ]]; then
+        compadd -a habitats
+    elif [[ $subject != (new|tabcompletion) ]]; then
+        [[ $subject == (run|help) && CURRENT -eq 2 || $subject == help ]] &&
+            _doit_describe commands command ${(f)"$(_doit_known commands)"}
+        _doit_describe verbs verb -S : ${(f)"$(_doit_known verbs)"}
+        _doit_describe phases phase -S : $phases
+    fi
+}
+
+# What a list is called, what one of it is, options of compadd, and words with a tab before what they do.
+_doit_describe() {
+    local tag=$1 title=$2
+    shift 2
+    local -a how rows
+    [[ $1 == -S ]] && how=(-S $2) && shift 2
+    rows=("${(@)@/$'\t'/:}")
+    _describe -t $tag $title rows $how
+}
+
+if [[ ${funcstack[1]} == _doit ]]; then _doit "$@"; else compdef _doit doit; fi

@@ -1,0 +1,140 @@
+"""What is too long for a terminal, and what is typed while live lines are up."""
+
+from __future__ import annotations
+
+import os
+import pty
+import termios
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+from rich.text import Text
+from test_reporter import Script
+
+from phases.core.errors import CommandFailed, HabitatError, Origin
+from phases.ui import echo, output
+from phases.ui.console import wrapped
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+COLUMNS = 60
+WHERE = Origin("local", "habitats/hello/config.yaml", 12)
+LONG = CommandFailed(
+    "setup command 2 of 2 ended with exit code 2",
+    exit_code=2,
+    where=WHERE,
+    remedy="mend it and run the same again; log: .stamps/hello/7-setup.log; doit debug:hello opens a shell there",
+)
+
+
+@given(st.text("ab/ 漢", max_size=80), st.integers(8, 40), st.integers(0, 6))
+def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str, width: int, indent: int) -> None:
+    lines = [line.plain for line in wrapped(Text(text), width, indent)]
+    assert " ".join(lines).split() == text.split()
+    for line in lines:
+        assert cell_len(line) <= width or len(line.split()) == 1
+
+
+def on_a_terminal(root: Path, *habitats: str) -> Script:
+    """The transcript of a run that is shown in a window of COLUMNS."""
+    script = Script(root, *habitats)
+    screen = script.reporter.screen
+    screen.console = Console(
+        file=script.out, width=COLUMNS, highlight=False, soft_wrap=True, force_terminal=True, color_system=None
+    )
+    screen.live = True
+    return script
+
+
+def test_a_failure_that_is_too_long_has_what_to_do_in_lines_of_its_own(tmp_path: Path) -> None:
+    script = on_a_terminal(tmp_path, "hello")
+    script.fails("hello", "setup", LONG, started=False)
+    assert script.transcript().splitlines() == [
+        "❌ setup:hello: habitats/hello/config.yaml:12: setup command",
+        "   2 of 2 ended with exit code 2",
+        "   → mend it and run the same again",
+        "   → log: .stamps/hello/7-setup.log",
+        "   → doit debug:hello opens a shell there",
+    ]
+
+
+def test_one_that_fits_is_one_line(tmp_path: Path) -> None:
+    script = on_a_terminal(tmp_path, "hello")
+    script.fails("hello", "setup", HabitatError("it is broken", remedy="mend it"), started=False)
+    assert script.transcript() == "❌ setup:hello: it is broken: mend it\n"
+
+
+def test_side_by_side_each_line_names_its_habitat(tmp_path: Path) -> None:
+    script = on_a_terminal(tmp_path, "a", "bb")
+    script.fails("a", "setup", LONG, started=False)
+    lines = script.transcript().split("\n\n")[0].splitlines()
+    assert len(lines) > 4
+    assert all(line.startswith("a  │ ") and cell_len(line) <= COLUMNS for line in lines)
+
+
+def test_the_lines_of_an_error_are_the_one_line_in_parts() -> None:
+    problem, *remedies = LONG.lines()
+    assert f"{problem}: {'; '.join(remedies)}" == str(LONG)
+    assert HabitatError("it is broken").lines() == ["it is broken"]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A terminal, as the one that doit is in the foreground of."""
+    master, slave = pty.openpty()
+    tcgetattr, tcsetattr = termios.tcgetattr, termios.tcsetattr
+    monkeypatch.setattr(termios, "tcgetattr", lambda _: tcgetattr(slave))
+    monkeypatch.setattr(termios, "tcsetattr", lambda _, when, attributes: tcsetattr(slave, when, attributes))
+    monkeypatch.setattr(os, "isatty", lambda _: True)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((COLUMNS, 24)))
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
+    yield slave
+    echo.back()
+    os.close(slave)
+    os.close(master)
+
+
+def test_what_is_typed_at_a_live_line_is_not_shown_and_the_terminal_is_as_it_was_after(
+    terminal: int, tmp_path: Path
+) -> None:
+    before: list[Any] = termios.tcgetattr(terminal)
+    screen = on_a_terminal(tmp_path, "hello").reporter.screen
+    screen.begin("hello", "hello: running setup commands")
+    assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+    screen.begin("other", "other: running setup commands")
+    screen.end("hello")
+    assert not termios.tcgetattr(terminal)[3] & termios.ECHO
+    screen.end("other")
+    assert termios.tcgetattr(terminal) == before
+
+
+def test_in_the_background_the_terminal_is_left_alone(
+    terminal: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
+    before: list[Any] = termios.tcgetattr(terminal)
+    screen = on_a_terminal(tmp_path, "hello").reporter.screen
+    screen.begin("hello", "hello: running setup commands")
+    assert termios.tcgetattr(terminal) == before
+    screen.close()
+    assert termios.tcgetattr(terminal) == before
+
+
+@pytest.mark.usefixtures("terminal")
+def test_a_line_on_stderr_breaks_between_words_on_a_terminal() -> None:
+    text = f"\nERROR: /{'path/' * 20}config.yaml: is broken in a way that takes some words to be told: mend it"
+    lines = output.fitted(text, 2, "  ").split("\n")
+    assert lines[0] == ""
+    assert f"/{'path/' * 20}config.yaml:" in [line.strip() for line in lines]
+    assert " ".join(lines).split() == text.split()
+
+
+def test_in_a_pipe_it_is_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda _: False)
+    assert output.fitted("word " * 100, 2) == "word " * 100

@@ -1,0 +1,96 @@
+"""What a Tab completes, in a real bash."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import ROOT
+
+from phases.registry import NAMES
+from phases.ui.verbs.registry import VERBS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_PRESSED = r"""
+source "$1"
+[[ -z $3 ]] || COMP_WORDBREAKS=$3
+COMP_LINE=$2 COMP_POINT=${#2}
+_doit
+printf '%s\n' "${COMPREPLY[@]}"
+"""
+
+
+@pytest.fixture(scope="module")
+def scripts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """What `doit tabcompletion` prints in this project, by shell."""
+    folder = tmp_path_factory.mktemp("completion")
+    for shell in ("bash", "zsh"):
+        command = [sys.executable, "-m", "doit", "tabcompletion", "--shell", shell]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+        (folder / shell).write_bytes(printed)
+    return {shell: folder / shell for shell in ("bash", "zsh")}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    for name in ("hello", "web", "web-two", "not one", "paper"):
+        (tmp_path / "habitats" / name).mkdir(parents=True)
+    (tmp_path / "habitats" / "paper" / "config.yaml").write_text("base_imgae: [")
+    return tmp_path
+
+
+def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
+    argv = ["bash", "-c", _PRESSED, "bash", str(script), line, breaks]
+    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    return sorted(done.stdout.rstrip("\n").split("\n"))
+
+
+@pytest.mark.parametrize(
+    ("line", "offered"),
+    [
+        ("doit sta", ["start:", "status "]),
+        ("doit start:", ["hello ", "paper ", "web ", "web-two "]),
+        ("doit start:web", ["web ", "web-two "]),
+        ("doit setup:pap", ["paper "]),
+        ("doit plan:web plan:h", ["hello "]),
+        ("doit -n 4 star", ["start:"]),
+        ("doit start:web --d", ["--detach "]),
+        ("doit start:web sto", ["stop:"]),
+        ("doit shell:web --at se", ["setup "]),
+        ("doit logs:web --phase re", ["repos "]),
+        ("doit status we", ["web ", "web-two "]),
+        ("doit clean set", ["setup:"]),
+        ("doit new --", ["--base ", "--repo "]),
+        ("doit new na", [""]),
+        ("doit help stat", ["status "]),
+        ("doit exec:web -- st", [""]),
+    ],
+)
+def test_a_tab_completes(scripts: dict[str, Path], project: Path, line: str, offered: list[str]) -> None:
+    assert tab(scripts["bash"], project, line) == offered
+
+
+def test_where_a_colon_ends_no_word_the_whole_word_is_given(scripts: dict[str, Path], project: Path) -> None:
+    assert tab(scripts["bash"], project, "doit start:web-", breaks=" \t\n=") == ["start:web-two "]
+
+
+def test_where_there_are_no_habitats_none_is_offered(scripts: dict[str, Path], tmp_path: Path) -> None:
+    assert tab(scripts["bash"], tmp_path, "doit start:") == [""]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_every_phase_and_verb_is_known_with_its_options(scripts: dict[str, Path], shell: str) -> None:
+    def known(what: str) -> list[str]:
+        command = ["bash", "-c", f'eval "$(sed "/^}}/q" "$1")"; _doit_known "{what}"', "bash", str(scripts[shell])]
+        rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        return [row.split("\t")[0] for row in rows]
+
+    assert known("phases") == list(NAMES)
+    assert known("verbs") == [verb.NAME for verb in VERBS]
+    for verb in VERBS:
+        assert known(f"options of {verb.NAME}") == [f"--{option['long']}" for option in verb.OPTIONS]
