@@ -108,7 +108,7 @@ class _Bench:
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
         self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
-            self._start_from(parent)
+            self._start_from(parent, "the snapshot that it starts from")
 
     @property
     def image(self) -> ImageConfig:
@@ -116,10 +116,11 @@ class _Bench:
         assert self._image, "no step brought an image"
         return self._image
 
-    def _start_from(self, reference: str) -> None:
+    def _start_from(self, reference: str, called: str = "") -> None:
         image = self.work.engine.image_config(reference)
         if image is None:
-            raise EngineError(f"image {reference} is gone", remedy="run the same command again")
+            problem = f"{called or f'image {reference}'} is gone"
+            raise EngineError(problem, where=self.work.place, remedy="run the same command again")
         self._image = image
 
     def carry_out(self, step: Step) -> None:

@@ -190,7 +190,7 @@ def _phase_failed(build: Build, phase: Phase, fault: HabitatError) -> records.Ph
     path = project.log_path(build.name, phase)
     log = str(path.relative_to(project.root)) if path.exists() else ""
     failed = journals.told(fault)
-    failed["remedy"] = failed["remedy"].removesuffix(f"; log: {log}")  # which is a field of its own
+    failed["remedy"] = failed["remedy"].replace(f"; log: {log}", "")  # which is a field of its own
     return records.PhaseFailed(
         habitat=build.name,
         phase=phase.NAME,

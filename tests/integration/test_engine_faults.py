@@ -226,7 +226,8 @@ def test_an_engine_that_is_killed_in_an_upload_is_told_and_nothing_of_it_stays(p
 
 
 def test_an_engine_that_is_killed_in_a_commit_is_told_and_the_phase_is_done_again(plant: Plant) -> None:
-    plant.save(setup="dd if=/dev/urandom of=/big bs=1M count=200")
+    # What goes on makes the commit stop it, which can be seen from here.
+    plant.save(setup="sleep 1000 >/dev/null 2>&1 & dd if=/dev/urandom of=/big bs=1M count=200")
     with plant.running() as running:
         wait_until(lambda: plant.engine.docker("container", "ls", "--quiet", "--filter", "status=paused"))
         plant.engine.kill()
@@ -475,8 +476,7 @@ def test_a_snapshot_that_goes_before_the_next_phase_is_told_and_built_again(plan
         done = running.end()
     assert told(done) == (
         f"❌ final:{plant.name}: {plant.name}: final: "
-        f"tools has to run first (image habitat-{plant.name}:9-tools is gone): "
-        "run the same command again, without --single"
+        "the snapshot that it starts from is gone: run the same command again"
     )
     assert plant.doit().ran == NAMES[NAMES.index("tools") :]
     plant.check_records()
