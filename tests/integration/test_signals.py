@@ -183,6 +183,22 @@ def test_a_clean_up_that_does_not_end_is_ended(street: Street) -> None:
     street.assert_nothing_is_left()
 
 
+def test_a_terminal_that_goes_leaves_no_container_running(street: Street) -> None:
+    """It hangs up more than once: on its own, and by the shell in it that ends."""
+    name = fresh_name()
+    street.names.append(name)
+    street.project.habitat(name, f"base_image: {street.base}\n")
+    assert street.doit(f"final:{name}").code == 0
+    with Running(street.project, f"start:{name}", "--cmd", "echo in there; sleep 100", env=street.env()) as running:
+        running.wait_for("in there")
+        for _ in range(3):
+            running.process.send_signal(signal.SIGHUP)
+            time.sleep(0.02)
+        done = running.end()
+    assert done.code == 129, done.out
+    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
+
+
 @pytest.mark.parametrize("point", ["create in flight", "made", "started"])
 def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_running(street: Street, point: str) -> None:
     name = street.build_house()

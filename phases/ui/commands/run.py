@@ -156,8 +156,9 @@ def _signals() -> Iterator[None]:
 
 
 def _end_at_the_next() -> None:
+    """But a terminal that goes hangs up twice, itself and by its shell, and nobody has lost patience then."""
     for number in _NUMBERS:
-        signal.signal(number, _end_at_once)
+        signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else _end_at_once)
 
 
 def _end_at_once(number: int, _frame: object) -> None:
