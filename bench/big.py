@@ -52,7 +52,7 @@ class Big:
         self.base = site.image_with_git()
         self.repository = Repository(site.folder / f"{name}-repository", site.gateway())
         self.name = f"{PREFIX}-{name}"
-        self.context = site.folder / "contexts" / name
+        self.context = site.folder / "contexts" / f"{PREFIX}-{name}"
         # So that the two gigabytes of one row are not in BuildKit's cache for the next.
         self._setup = f"{_SETUP}; echo {name} >/srv/name"
 

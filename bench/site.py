@@ -64,7 +64,7 @@ class Site:
 
     def context(self, name: str, dockerfile: str, files: Mapping[str, str] = MappingProxyType({})) -> Path:
         """A folder with a Dockerfile and what it copies."""
-        folder = self.folder / "contexts" / name
+        folder = self.folder / "contexts" / f"{PREFIX}-{name}"  # which the devcontainer CLI names its image after
         write(folder, {"Dockerfile": dockerfile, **files})
         return folder
 
@@ -122,11 +122,12 @@ class Site:
     def clear(self) -> None:
         """Remove what the sides made on the engine, which has our prefix."""
         for container in self.engine.containers():
-            if container.name.startswith((f"habitat-{PREFIX}", f"habitat_build_{PREFIX}", PREFIX)):
+            theirs = f"/{PREFIX}-" in container.labels.get("devcontainer.local_folder", "")
+            if theirs or container.name.startswith((f"habitat-{PREFIX}", f"habitat_build_{PREFIX}", PREFIX)):
                 self.engine.remove(container.id)
         for image in self.engine.images():
             for tag in image.tags:
-                if tag.startswith((f"habitat-{PREFIX}", PREFIX)):
+                if tag.startswith((f"habitat-{PREFIX}", f"vsc-{PREFIX}", PREFIX)):
                     self.engine.untag(tag)
 
 
