@@ -195,12 +195,12 @@ class _Engine:
         if self._trap.at("stopped"):
             self._trap.spring()
 
-    def commit(self, *arguments: Any) -> str:
+    def commit(self, *arguments: Any, **wishes: Any) -> str:
         if self._trap.at("before the commit"):
             self._trap.spring()
         if self._trap.at("commit in flight"):
             threading.Timer(0.02, self._trap.spring).start()
-        made = self._engine.commit(*arguments)
+        made = self._engine.commit(*arguments, **wishes)
         if self._trap.at("committed"):
             self._trap.spring()
         return made
