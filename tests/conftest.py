@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -31,6 +32,9 @@ ROOT = Path(__file__).resolve().parent.parent
 
 #: All that tests make on an engine carries this, and only what carries it is removed.
 PREFIX = "habtest"
+
+# What a shell runs in the background ignores Ctrl-C, and so would every doit that a test starts.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 DEBIAN = "debian:bookworm-slim"
 #: One for each session: two at once would take each other's away.

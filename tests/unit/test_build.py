@@ -292,7 +292,7 @@ def test_a_container_that_cannot_start_is_told_with_its_phase(bench: Bench) -> N
 
 
 def test_a_parent_that_is_gone_is_told(bench: Bench) -> None:
-    with pytest.raises(EngineError, match="image gone:1 is gone: run the same command again"):
+    with pytest.raises(EngineError, match="the snapshot that it starts from is gone: run the same command again"):
         bench.carry_out(run("true"), parent="gone:1")
 
 
