@@ -1,9 +1,14 @@
-"""Where the connections to an engine wait to be used again."""
+"""The connections to an engine: where they wait to be used again, and how answers are read from them."""
 
 from __future__ import annotations
 
+import http.client
 import queue
 from collections import deque
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import socket
 
 
 class Connections:
@@ -30,3 +35,16 @@ class Connections:
         if 0 < self._most <= len(self._free):
             raise queue.Full
         self._free.append(connection)
+
+
+class Answer(http.client.HTTPResponse):
+    """An answer whose head is read to its end, and not a byte beyond.
+
+    The connection is handed over after that where a command runs in a container, and docker-py hands on
+    the bare socket: what a buffer had taken of it, as of a command that is quick to print, would be lost.
+    """
+
+    def __init__(self, sock: socket.socket, *args: Any, **wishes: Any) -> None:
+        super().__init__(sock, *args, **wishes)
+        self.fp.close()
+        self.fp = sock.makefile("rb", 1)

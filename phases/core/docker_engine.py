@@ -21,12 +21,13 @@ from typing import IO, TYPE_CHECKING, Any, Literal, cast
 import docker
 import docker.errors
 import requests
+import urllib3.connection
 import urllib3.connectionpool
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
 
 from phases.core import docker_command, glance
-from phases.core.connections import Connections
+from phases.core.connections import Answer, Connections
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -115,8 +116,9 @@ def connect() -> DockerEngine:
     return DockerEngine(client.api, shown)
 
 
-# The one way there is to tell all the pools that docker-py makes.
+# The one way there is to tell all the pools, and their connections, that docker-py makes.
 cast("Any", urllib3.connectionpool.ConnectionPool).QueueCls = Connections
+urllib3.connection.HTTPConnection.response_class = Answer
 
 
 @contextmanager

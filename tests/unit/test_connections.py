@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import queue
+import socket
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+import docker
 import pytest
 import urllib3.connectionpool
 
 from phases.core import docker_engine
 from phases.core.connections import Connections
+from phases.core.execs import attached
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
 
 
 def test_the_last_that_was_put_back_is_the_first_to_be_used() -> None:
@@ -33,3 +44,42 @@ def test_pools_have_them() -> None:
     pool = urllib3.connectionpool.HTTPConnectionPool("localhost")
     assert isinstance(pool.pool, Connections)
     pool.close()
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[None]:
+    """An engine that gives each request that answer, all at once."""
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        line, _ = listener.accept()
+        with line:
+            line.recv(65536)
+            line.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+        listener.close()
+
+
+def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer(tmp_path: Path) -> None:
+    printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
+    head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    api = docker.APIClient(base_url=f"unix://{tmp_path}/s", version="1.41")
+    with answering(tmp_path / "s", head + printed), attached(api.exec_start("0", socket=True)) as stream:
+        assert stream.recv(100) == printed
+
+
+def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
+    rows = [{"Id": f"sha256:{number}"} for number in range(20_000)]
+    body = json.dumps(rows).encode()
+    head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    api = docker.APIClient(base_url=f"unix://{tmp_path}/s", version="1.41")
+    with answering(tmp_path / "s", head + body):
+        assert api.images() == rows
