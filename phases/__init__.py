@@ -9,27 +9,29 @@
                          the model as a JSON Schema for editors
         new_habitat.py   a habitat to begin with     (new_config.py, cloning.py)
         model.py         a habitat, as its phases read it     (port.py)
-        trees.py         files of the host: what is copied, what identifies it     (files.py)
+        trees.py         files of the host: what is copied, what identifies it     (files.py, digests.py)
         slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
         status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it
-                         (execs.py, frames.py, connections.py, docker_command.py)
-        closing.py       no container is made once the run is told to stop
+                         (execs.py, frames.py, connections.py, docker_command.py), glance.py its one question
+        closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
-        build.py         carries steps out     (build_container.py, sources.py, archive.py, accounts.py, work.py)
+        build.py         carries steps out     (build_container.py, parking.py, sources.py, archive.py, accounts.py,
+                         work.py); failures.py, debugging.py: what is kept where one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
-                         commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
+                         persistence.py, commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
         migration/       a Dockerfile, or an older config.yaml, as a config.yaml of today
         ejecting/        a habitat as a Dockerfile
         errors.py        what can go wrong
     ui/
         tasks.py         doit's tasks
-        reporter.py      doit's events and ours, as a transcript     (console.py)
+        reporter.py      doit's events and ours, as a transcript     (console.py, echo.py)
+        jsonl.py         the same as events for programs     (recorder.py, records.py, journal.py)
         output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         verbs/           what can be done with a habitat, each a task VERB:HABITAT
