@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import json
 import queue
-import socket
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import docker
 import pytest
 import urllib3.connectionpool
+from unit_helpers import answering
 
 from phases.core import docker_engine
 from phases.core.connections import Connections
 from phases.core.execs import attached
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 
@@ -44,28 +41,6 @@ def test_pools_have_them() -> None:
     pool = urllib3.connectionpool.HTTPConnectionPool("localhost")
     assert isinstance(pool.pool, Connections)
     pool.close()
-
-
-@contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[None]:
-    """An engine that gives each request that answer, all at once."""
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        line, _ = listener.accept()
-        with line:
-            line.recv(65536)
-            line.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield
-    finally:
-        thread.join()
-        listener.close()
 
 
 def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer(tmp_path: Path) -> None:

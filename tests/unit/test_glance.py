@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
+from unit_helpers import answering
 
 from phases.core import glance
 from phases.core.engine import Image
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 ROWS = [
@@ -27,29 +24,6 @@ IMAGES = [
     Image("sha256:2", (), {}),
     Image("sha256:3", (), {}),
 ]
-
-
-@contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
-    """Somebody on a socket who gives every request that answer. Yields the requests."""
-    asked: list[bytes] = []
-    listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(path))
-    listener.listen()
-
-    def serve() -> None:
-        line, _ = listener.accept()
-        with line:
-            asked.append(line.recv(4096))
-            line.sendall(answer)
-
-    thread = threading.Thread(target=serve)
-    thread.start()
-    try:
-        yield asked
-    finally:
-        thread.join()
-        listener.close()
 
 
 def http(body: bytes, status: str = "200 OK") -> bytes:

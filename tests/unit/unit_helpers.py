@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import textwrap
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from fake_engine import FakeEngine
@@ -16,7 +19,7 @@ from phases.core.snapshots import task_name
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from fake_engine import Command
@@ -128,3 +131,26 @@ class FakeTerminal:
         process.write(self.typed)
         while data := process.read():
             self.printed.append((mask.feed(data), False))
+
+
+@contextmanager
+def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
+    """An engine on a socket that gives a request that answer, all at once. Yields what it was asked."""
+    asked: list[bytes] = []
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(path))
+    listener.listen()
+
+    def serve() -> None:
+        line, _ = listener.accept()
+        with line:
+            asked.append(line.recv(65536))
+            line.sendall(answer)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        thread.join()
+        listener.close()
