@@ -19,7 +19,7 @@
                          (execs.py, frames.py, connections.py, docker_command.py), glance.py its one question
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
-        build.py         carries steps out     (build_container.py, parking.py, sources.py, archive.py, accounts.py,
+        build.py         carries steps out     (build_container.py, scratch.py, sources.py, archive.py, accounts.py,
                          work.py); failures.py, debugging.py: what is kept where one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)

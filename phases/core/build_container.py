@@ -21,7 +21,7 @@ from phases.core import secrets
 from phases.core.archive import Archive
 from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import Conflict, EngineError
-from phases.core.parking import Parked
+from phases.core.scratch import Parked
 from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 

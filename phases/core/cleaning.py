@@ -29,7 +29,7 @@ def cleanable(project: Project) -> list[str]:
 def containers_of(project: Project, name: str) -> list[str]:
     """The names of containers made from any of the habitat's images, but for a build's own."""
     ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
-    own = {container.id for container in project.build_containers(name)}
+    own = {container.id for container in project.scratch.builds(name)}
     return sorted(container.name for container in ours if container.id not in own)
 
 

@@ -125,7 +125,7 @@ def made(project: Project, habitat: Habitat, name: str, create: Create) -> str:
     if not habitat.entry.persist:
         return create(name, {LABEL_PERSIST: ""}, ())  # an image that was committed from a container has its label
     # Who is to be asked where ~ is, and what the image has, is a container; mounts are given to it at create.
-    draft = f"{project.scratch_name('start', habitat.name)}draft"
+    draft = f"{project.scratch.prefix('start', habitat.name)}draft"
     engine.remove(draft)  # of a start that was killed
     bare = create(draft, {}, ())
     try:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
-from collections import defaultdict
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -14,14 +12,14 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core import events, slices, snapshots
-from phases.core.closing import Maker, Remover
+from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.engine import Bind
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
-from phases.core.parking import Parking
+from phases.core.scratch import Scratch
 from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
@@ -33,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Container, Engine, Image, ImageConfig
+    from phases.core.engine import Engine, Image, ImageConfig
     from phases.core.model import Habitat
     from phases.core.work import Work
     from phases.protocol import Phase
@@ -75,20 +73,11 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
         self._running: dict[str, Phase] = {}
-        self._parkings: defaultdict[str, Parking] = defaultdict(Parking)
         #: Makes containers, as long as the run isn't told to stop.
         self.maker = Maker()
-        self._remover = Remover(self._remove, self._left_behind)
+        self.scratch = Scratch(root, lambda: self.engine, self._warn)
         #: Of each start under way, what is to be done when it ends, however it does.
         self.open_ends: dict[str, Callable[[], None]] = {}
-
-    def _remove(self, container: str) -> None:
-        self.engine.remove(container)
-
-    def _left_behind(self, error: HabitatError) -> None:
-        """Of a container that can't be removed. Where no engine answers, whoever asks it next tells."""
-        if not isinstance(error, EngineUnreachable):
-            self._warn(f"{error}: the next run that builds the habitat does that")
 
     def _warn(self, text: str) -> None:
         if text not in self._warned:
@@ -222,7 +211,7 @@ class Project:
         self.look_again(name)
 
     def _clear(self, name: str) -> None:
-        for container in self.build_containers(name):
+        for container in self.scratch.builds(name):
             self.engine.remove(container.id)
         self.store.sweep(name)
 
@@ -297,8 +286,7 @@ class Project:
     def release(self, name: str) -> None:
         """Let other runs build the habitat."""
         with self._guard:
-            if parked := self._parkings[name].take():
-                self._remover.remove(parked.id)
+            self.scratch.abandon(name)
             if lock := self._locks.pop(name, None):
                 lock.release()
 
@@ -314,7 +302,7 @@ class Project:
         self._clear_all(building)
         for name in list(self._locks):
             self.release(name)
-        self._remover.wait()
+        self.scratch.remover.wait()
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
 
@@ -356,34 +344,15 @@ class Project:
             engine=self.engine,
             emit=self.bus.emit,
             log=self.log_path(habitat.name, phase),
-            container_name=self.build_container(habitat.name, phase),
-            remover=self._remover,
+            container_name=self.scratch.build_name(habitat.name, phase),
+            remover=self.scratch.remover,
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
             maker=self.maker,
-            parking=self._parkings[habitat.name],
+            parking=self.scratch.parking(habitat.name),
             keep=partial(self.store.keep_failed, habitat.name, phase),
         )
-
-    def scratch_name(self, purpose: str, name: str) -> str:
-        """How the names begin of a habitat's containers that are thrown away, so that one left by a killed
-        run is found; different for another clone of the project on the same engine.
-
-        A label would do as well, but labels of a container are baked into what is committed from it.
-        """
-        clone = hashlib.sha256(str(self.root.resolve()).encode()).hexdigest()[:8]
-        return f"habitat_{purpose}_{name}_{clone}_"
-
-    def build_container(self, name: str, phase: Phase) -> str:
-        """The name of the container that is made for a phase."""
-        return self.scratch_name("build", name) + phase.NAME
-
-    def build_containers(self, name: str) -> list[Container]:
-        """Those there are, of this run or of a killed one."""
-        ours = {self.build_container(name, phase) for phase in PHASES}
-        found = self.engine.containers(name_prefix=self.scratch_name("build", name))
-        return [container for container in found if container.name in ours]
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
         def labels(parent: str, seconds: float) -> dict[str, str]:

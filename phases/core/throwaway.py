@@ -109,7 +109,7 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
 
 
 def _prefix(project: Project, name: str) -> str:
-    return project.scratch_name("shell", name)
+    return project.scratch.prefix("shell", name)
 
 
 def _sweep(project: Project, name: str) -> None:

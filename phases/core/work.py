@@ -12,7 +12,7 @@ from phases.core.closing import Maker, Remover
 from phases.core.engine import LineSplitter
 from phases.core.errors import state_error
 from phases.core.masking import Mask
-from phases.core.parking import Parking
+from phases.core.scratch import Parking
 from phases.protocol import slug
 
 if TYPE_CHECKING:

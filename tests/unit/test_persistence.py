@@ -252,7 +252,7 @@ def test_a_start_that_fails_while_a_container_is_filled_leaves_none_behind(tmp_p
 
 def test_what_a_start_that_was_killed_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json")
-    draft = f"{site.project.scratch_name('start', 'demo')}draft"
+    draft = f"{site.project.scratch.prefix('start', 'demo')}draft"
     site.engine.create("habitat-demo:final", draft, ("x",), labels={"habitat.run": "demo"})
     start(site)
     assert [container.name for container in site.engine.containers()] == ["habitat-demo"]

@@ -369,7 +369,7 @@ def test_a_lock_is_free_once_it_was_released(tmp_path: Path) -> None:
 
 def test_what_a_killed_run_left_is_swept(site: Site) -> None:
     site.build(until="users")
-    build_container = site.project.build_container("demo", named("users"))
+    build_container = site.project.scratch.build_name("demo", named("users"))
     site.engine.create("habitat-demo:2-users", build_container, ("x",))
     left = site.engine.add_image(labels={"habitat.name": "demo"}, comment=COMMENT)
     others = site.engine.add_image(labels={"habitat.name": "other"}, comment=COMMENT)
@@ -448,7 +448,7 @@ def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> 
     project = site.run_anew()
     lock = BuildLock(site.root / ".stamps/demo/lock")
     lock.acquire(lambda _: None)
-    theirs = site.engine.create("base:1", project.build_container("demo", named("users")), ("x",))
+    theirs = site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     stopped: list[Stopped] = []
 
     def wait() -> None:
@@ -485,7 +485,7 @@ def test_what_a_dockerfile_left_goes_with_the_first_phase(site: Site) -> None:
 
 
 def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
-    one, two = (Site(tmp_path / name).project.build_container("demo", named("users")) for name in ("one", "two"))
+    one, two = (Site(tmp_path / name).project.scratch.build_name("demo", named("users")) for name in ("one", "two"))
     assert one != two
 
 
@@ -651,7 +651,7 @@ def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
 def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site, next_step: str) -> None:
     site.build(until="users")
     project = site.run_anew()
-    site.engine.create("base:1", project.build_container("demo", named("users")), ("x",))
+    site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
     gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
     left = write(site.root, f".stamps/demo/.3-env.json.{int(gone.stdout)}")

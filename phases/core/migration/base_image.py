@@ -57,7 +57,7 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
 def _read(project: Project, name: str, image: str) -> dict[str, bytes]:
     """The files that say who lives in an image. They come out of a container only, which is never started."""
     engine = project.engine
-    called = f"{project.scratch_name('migrate', name)}base"
+    called = f"{project.scratch.prefix('migrate', name)}base"
     engine.remove(called)  # left by a run that was killed
 
     def make() -> str:
