@@ -16,7 +16,7 @@
         plans.py         what a build would run, and why     (differences.py)
         status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it
-                         (execs.py, frames.py, connections.py, docker_command.py), glance.py its one question
+                         (answers.py, execs.py, frames.py, connections.py, docker_command.py), glance.py one thing
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, scratch.py, sources.py, archive.py, accounts.py,

@@ -6,17 +6,14 @@ The vendor's exceptions become ours here, and nowhere else.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
-import json
 import os
 import re
 import tarfile
 import threading
 import time
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import IO, TYPE_CHECKING, Any, Literal, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import docker
 import docker.errors
@@ -26,7 +23,7 @@ import urllib3.connectionpool
 from docker.context import ContextAPI
 from docker.utils import decode_json_header, parse_repository_tag
 
-from phases.core import docker_command, glance
+from phases.core import answers, docker_command
 from phases.core.connections import Answer, Connections
 from phases.core.engine import (
     LARGEST_FILE,
@@ -57,7 +54,6 @@ from phases.core.errors import (
 )
 from phases.core.execs import CHUNK, OPENING, PipedExec, TtyExec, attached
 from phases.core.frames import Frames
-from phases.core.port import Port
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -65,6 +61,7 @@ if TYPE_CHECKING:
     from docker.api import APIClient
 
     from phases.core.engine import OnLine, OnPull
+    from phases.core.port import Port
     from phases.core.secrets import Value
 
 # Seconds the engine may take to answer a request. Commits of gigabytes take a while.
@@ -73,20 +70,11 @@ _PATIENCE = 600
 # Seconds it may take to say that it is there.
 _GREETING = 10
 
-# Seconds since 1970, far before there were images.
-_FIRST_IMAGE = 1e9
-
 # Everybody may pass through, and find what he knows the name of.
 _TMPFS = "mode=0711,size=64m"
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
-
-# Of a change, as the API numbers them.
-_KINDS: dict[int, Literal["added", "changed", "deleted"]] = {0: "changed", 1: "added", 2: "deleted"}
-
-# Bits of Go's os.FileMode, which the archive API speaks.
-_GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 
 
 def connect() -> DockerEngine:
@@ -155,48 +143,22 @@ class DockerEngine:
 
     def images(self) -> list[Image]:
         with _translated("listing images"):
-            return glance.from_rows(self._api.images())
+            return answers.images(self._api.images())
 
     def stored(self) -> list[Stored]:
         with _translated("listing images"):
-            rows = self._api.images(all=True)
-        return [
-            Stored(row["Id"], row.get("ParentId") or "", row.get("Size") or 0, _made(row.get("Created") or 0))
-            for row in rows
-        ]
+            return answers.stored(self._api.images(all=True))
 
     def layers(self, image: str) -> list[Layer]:
-        """By the image's history, since no size stands beside the digests of layers. What was made on the
-        same layer, in the same second, in the same words and of the same size is taken for the same.
-        """
         with _translated(f"looking at image {image[:19]}"):
-            rows = cast("Any", self._api).history(image)
-        layers: list[Layer] = []
-        below = ""
-        for row in reversed(rows):
-            made = json.dumps([below, row.get("Created"), row.get("CreatedBy"), row.get("Size")])
-            below = hashlib.sha256(made.encode()).hexdigest()
-            layers.append(Layer(below, row.get("Size") or 0))
-        return layers
+            return answers.layers(cast("Any", self._api).history(image))
 
     def image_config(self, reference: str) -> ImageConfig | None:
         try:
             with _translated(f"looking at image {reference}"):
-                found = cast("Any", self._api).inspect_image(reference)
+                return answers.image_config(cast("Any", self._api).inspect_image(reference))
         except NotFound:
             return None
-        config = found.get("Config") or {}
-        return ImageConfig(
-            id=found["Id"],
-            env=dict(entry.partition("=")[::2] for entry in config.get("Env") or ()),
-            entrypoint=tuple(config.get("Entrypoint") or ()),
-            command=tuple(config.get("Cmd") or ()),
-            user=config.get("User") or "",
-            workdir=config.get("WorkingDir") or "",
-            comment=found.get("Comment") or "",
-            size=found.get("Size") or 0,
-            volumes=tuple(config.get("Volumes") or ()),
-        )
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
         repository, tag = parse_repository_tag(reference)
@@ -324,7 +286,7 @@ class DockerEngine:
             wanted = self._api.inspect_container(container)["HostConfig"].get("PortBindings")
         except (docker.errors.APIError, requests.RequestException):
             return None
-        for port in _published(wanted):
+        for port in answers.published(wanted):
             if re.search(rf"(?<![\w.:])({re.escape(port.address)}|{re.escape(f'{port.ip}:{port.host}')})\b", message):
                 return port
         return None
@@ -352,40 +314,14 @@ class DockerEngine:
     def container(self, name: str) -> Container | None:
         try:
             with _translated(f"looking at container {name}"):
-                found = self._api.inspect_container(name)
+                return answers.container(self._api.inspect_container(name))
         except NotFound:
             return None
-        return Container(
-            found["Id"],
-            found["Name"].lstrip("/"),
-            found["Image"],
-            bool(found["State"]["Running"]),
-            found["Config"].get("Labels") or {},
-            tuple(found["Config"].get("Cmd") or ()),
-            tuple(
-                Bind(mount["Source"], mount["Destination"], not mount["RW"])
-                for mount in found.get("Mounts") or ()
-                if mount["Type"] == "bind"
-            ),
-            _since(found),
-            _published(found["NetworkSettings"].get("Ports")),
-        )
 
     def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
         with _translated("listing containers"):
             rows = self._api.containers(all=True, filters={"label": label} if label else None)
-        found = [
-            Container(
-                row["Id"],
-                next(iter(row.get("Names") or ("",))).lstrip("/"),
-                row.get("ImageID", ""),
-                row.get("State") == "running",
-                row.get("Labels") or {},
-                ports=_published_in(row.get("Ports") or ()),
-            )
-            for row in rows
-        ]
-        return [container for container in found if container.name.startswith(name_prefix)]
+        return [container for container in answers.containers(rows) if container.name.startswith(name_prefix)]
 
     def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
         with _translated("committing the snapshot"):
@@ -546,16 +482,11 @@ class DockerEngine:
         if answer.status_code != 200:
             # HEAD doesn't say why not.
             return None if self.get(container, path) is None else Stat(is_dir=False, mode=0)
-        found = decode_json_header(answer.headers["x-docker-container-path-stat"])
-        mode = int(found["mode"])
-        special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
-        link = found.get("linkTarget", "") if mode & _GO_LINK else ""
-        return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link)
+        return answers.stat(decode_json_header(answer.headers["x-docker-container-path-stat"]))
 
     def changes(self, container: str) -> list[Change]:
         with _translated("looking for what changed in the container"):
-            rows = cast("Any", self._api).diff(container) or ()
-        return sorted((Change(row["Path"], _KINDS[row["Kind"]]) for row in rows), key=lambda change: change.path)
+            return answers.changes(cast("Any", self._api).diff(container) or ())
 
     def logs(self, container: str, lines: int) -> list[str]:
         with _translated("reading the container's output"):
@@ -571,8 +502,7 @@ class DockerEngine:
     def volumes(self, *, label: str = "") -> list[Volume]:
         with _translated("listing volumes"):
             rows = self._api.volumes(filters={"label": label} if label else None).get("Volumes") or ()
-        found = [Volume(row["Name"], row.get("Labels") or {}, row.get("CreatedAt") or "") for row in rows]
-        return sorted(found, key=lambda volume: volume.name)
+        return answers.volumes(rows)
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotFound), _translated(f"removing volume {name}"):
@@ -587,42 +517,12 @@ def _mount(mount: Bind | VolumeMount) -> docker.types.Mount:
     )
 
 
-def _made(seconds: float) -> datetime | None:
-    """When an image was made. Builds that are to give the same bytes each time say 1970, or 1980."""
-    return datetime.fromtimestamp(seconds, UTC) if seconds > _FIRST_IMAGE else None
-
-
-def _since(found: Mapping[str, Any]) -> datetime | None:
-    """Since when a container is as it is: one that was never started, since it was made."""
-    state = found["State"]
-    told = (state.get("StartedAt" if state["Running"] else "FinishedAt"), found.get("Created"))
-    times = (datetime.fromisoformat(text).astimezone(UTC) for text in told if text and not text.startswith("0001-"))
-    return next(times, None)
-
-
 def _bindings(ports: Sequence[Port]) -> dict[str | int, Any]:
     """As docker-py wants them: what is inside to all the places where it is published."""
     result: dict[str | int, Any] = {}
     for port in ports:
         result.setdefault(f"{port.inside}/{port.protocol}", []).append((port.ip, port.host))
     return result
-
-
-def _published(rows: Mapping[str, Any] | None) -> tuple[Port, ...]:
-    """The same as the engine tells it of one container; None is the place of what is only exposed."""
-    found = ((key.partition("/"), place) for key, places in (rows or {}).items() for place in places or ())
-    return tuple(
-        sorted(
-            Port(int(inside), protocol, place["HostIp"], int(place["HostPort"] or 0))
-            for (inside, _, protocol), place in found
-        )
-    )
-
-
-def _published_in(rows: Iterable[Mapping[str, Any]]) -> tuple[Port, ...]:
-    """And as it tells it in the list of all."""
-    public = (row for row in rows if "PublicPort" in row)
-    return tuple(sorted(Port(row["PrivatePort"], row["Type"], row["IP"], row["PublicPort"]) for row in public))
 
 
 def _whole(chunks: Iterable[bytes], path: str) -> bytes:

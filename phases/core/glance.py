@@ -11,12 +11,12 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from phases.core.engine import Image
+from phases.core import answers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from phases.core.engine import Image
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
@@ -36,21 +36,9 @@ def images() -> list[Image] | None:
         head, _, body = _answer(path).partition(b"\r\n\r\n")
         if head.split(None, 2)[1:2] != [b"200"]:
             return None
-        return from_rows(json.loads(body))
+        return answers.images(json.loads(body))
     except (OSError, ValueError, TypeError, KeyError):
         return None
-
-
-def from_rows(rows: Iterable[dict[str, Any]]) -> list[Image]:
-    """The images that the engine's list of them tells of."""
-    return [
-        Image(
-            row["Id"],
-            tuple(tag for tag in row.get("RepoTags") or () if tag != "<none>:<none>"),
-            row.get("Labels") or {},
-        )
-        for row in rows
-    ]
 
 
 def _socket_path() -> str:
