@@ -19,11 +19,18 @@ SNAPSHOT = True
 
 def slice(habitat: Habitat) -> Json:
     commands = [{"script": command.script, "user": command.user} for command in habitat.setup]
-    return {"commands": commands, **secrets_slice(habitat, NAME)}
+    return {"commands": commands, **_caches(habitat), **secrets_slice(habitat, NAME)}
+
+
+def _caches(habitat: Habitat) -> Json:
+    """What is written there is in no image. What is in them, and who else may use them, builds the same."""
+    return {"caches": sorted(cache.path for cache in habitat.caches)} if habitat.caches else {}
 
 
 def written(spot: Spot) -> Written:
     """`setup.user[1]`: the number is that among the commands of one user, the form that most write."""
+    if spot.key[0] == "caches":
+        return Written("caches")
     _, number, *field = spot.key
     users = [command["user"] for command in spot.slice["commands"][: int(number) + 1]]
     who = "user" if users[-1] == spot.habitat.user != "root" else users[-1]

@@ -62,5 +62,10 @@ def mounts_volumes(phase: Phase) -> bool:
     return phase.ID >= p06_files.ID
 
 
+def mounts_caches(phase: Phase) -> bool:
+    """Caches are there for what ends up in a snapshot. Whoever looks at that is to see what is in it."""
+    return p07_setup.ID <= phase.ID <= p09_tools.ID
+
+
 def habitat_phases(habitat: Habitat) -> tuple[Phase, ...]:
     return phases_of(has_dockerfile=habitat.has_dockerfile)

@@ -155,7 +155,7 @@ class FakeEngine:
         """Register an image. config: fields of ImageConfig, and labels. Returns its id."""
         labels = config.pop("labels", {})
         assert isinstance(labels, dict)
-        made = replace(ImageConfig(self._new_id("sha256:")), **config)
+        made = replace(ImageConfig(self._new_id("sha256:"), platform="linux/amd64"), **config)
         self._images[made.id] = FakeImage(made, dict(labels), files or base_files())
         if reference:
             self._tags[reference] = made.id
@@ -425,12 +425,13 @@ class FakeEngine:
         found = self._find(name)
         return found.seen() if found else None
 
-    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
+    def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
         key, has_value, value = label.partition("=")
         return [
             replace(container.seen(), command=(), since=None)
             for container in self._containers.values()
             if container.name.startswith(name_prefix)
+            and (not volume or volume in container.volumes)
             and (not label or (key in container.labels and (not has_value or container.labels[key] == value)))
         ]
 
@@ -438,7 +439,8 @@ class FakeEngine:
         self._record("commit", container)
         found = self._container(container)
         config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir, comment=comment)
-        config = replace(config, volumes=self._images[found.image].config.volumes)
+        before = self._images[found.image].config
+        config = replace(config, volumes=before.volumes, platform=before.platform)
         image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image, created=datetime.now(UTC))
         for change in changes:
             _apply(image, change)

@@ -78,6 +78,7 @@ def image_config(found: Row) -> ImageConfig:
         comment=found.get("Comment") or "",
         size=found.get("Size") or 0,
         volumes=tuple(config.get("Volumes") or ()),
+        platform="/".join(part for key in ("Os", "Architecture", "Variant") if (part := found.get(key))),
     )
 
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 
-from phases.core import events, snapshots, sources, ssh_agent
+from phases.core import caches, events, snapshots, sources, ssh_agent
 from phases.core.accounts import NO_USER, Accounts
 from phases.core.build_container import BuildContainer, instruction_word
 from phases.core.config.variables import in_image
@@ -71,6 +72,8 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) ->
     with Log(work.log) as log:
         bench = _Bench(work, log, parent, steps)
         try:
+            bench.mount_caches()
+            started = time.monotonic()  # waiting for others is no part of it
             for step in steps:
                 bench.carry_out(step)
             made = None
@@ -97,15 +100,17 @@ class _Bench:
         self.work = work
         self._log = log
         self._configures = [step for step in steps if isinstance(step, Configure)]
-        timeout = work.habitat.timeouts.get(work.phase.NAME)
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout if timeout else None
+        self._timeout = work.habitat.timeouts.get(work.phase.NAME)
+        self._deadline = self._time_up()
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
         self._agent: AgentRelay | None = None
         self._step: Step | None = None  # the one at work
         self._folder = work.habitat.workdir  # where the last command ran
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
+        self._runs = any(isinstance(step, Run) for step in steps)
+        self._caches: tuple[caches.Mounted, ...] = ()
+        self._holds = ExitStack()  # those that nobody else may use meanwhile
         self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
             self._start_from(parent, "the snapshot that it starts from")
@@ -116,12 +121,28 @@ class _Bench:
         assert self._image, "no step brought an image"
         return self._image
 
+    def _time_up(self) -> float | None:
+        return time.monotonic() + self._timeout if self._timeout else None
+
     def _start_from(self, reference: str, called: str = "") -> None:
         image = self.work.engine.image_config(reference)
         if image is None:
             problem = f"{called or f'image {reference}'} is gone"
             raise EngineError(problem, where=self.work.place, remedy="run the same command again")
         self._image = image
+
+    def mount_caches(self) -> None:
+        """Have the phase's caches in its container, each held as the config says while commands may use it."""
+        work = self.work
+        if not work.caches:
+            return
+        self._image, self._caches = caches.prepared(work, self.image)
+        if self._runs:
+            self._holds.enter_context(caches.held(work.engine, self._caches, self._notice, work.maker.check))
+        self._deadline = self._time_up()
+
+    def _notice(self, text: str) -> None:
+        self.work.emit(events.Notice(self.work.habitat.name, text))
 
     def carry_out(self, step: Step) -> None:
         self._step = step
@@ -152,7 +173,9 @@ class _Bench:
                     env[name] = in_image(template, {**self.image.env, **env}, origin)
             if self._lender:
                 self._agent = AgentRelay(self.work.log.parent, self._lender.origin)
-            self._container = BuildContainer(self.work, self.image, env, self._agent.bind if self._agent else None)
+            agent = self._agent.bind if self._agent else None
+            mounts = [cache.mount for cache in self._caches]
+            self._container = BuildContainer(self.work, self.image, env, agent, mounts)
         return self._container
 
     @property
@@ -171,6 +194,7 @@ class _Bench:
             self._agent.close()
         if self._container:
             self._container.remove()
+        self._holds.close()
         try:
             if self._tagged:
                 self.work.engine.untag(self._tagged)
@@ -226,7 +250,14 @@ class _Bench:
 
     def _failure_of(self, error: HabitatError) -> Failure:
         work, step = self.work, self._step
-        told = Failure(error.message, str(error.where or work.place), time.time(), work.habitat.user, self._folder)
+        told = Failure(
+            error.message,
+            str(error.where or work.place),
+            time.time(),
+            work.habitat.user,
+            self._folder,
+            caches=[asdict(cache) for cache in self._caches],
+        )
         if not isinstance(step, Run):
             return told
         return replace(

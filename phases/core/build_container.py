@@ -26,10 +26,10 @@ from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, ImageConfig, Stat
+    from phases.core.engine import Engine, ImageConfig, Stat, VolumeMount
     from phases.core.secrets import Value
     from phases.core.work import Work
 
@@ -74,19 +74,38 @@ _LIGHT = 1_000_000
 # Bytes of a line of the changes that an image is committed with.
 _LONGEST = 60_000
 
-# How often the name of the container may be found taken. A run has one request on its way when it is
+# How often the name of a container may be found taken. A run has one request on its way when it is
 # killed; the engine answers with the conflict as long as it is at that.
 _TRIES, _PAUSE = 50, 0.1
 
 
+def made_anew(engine: Engine, name: str, create: Callable[[str], str]) -> str:
+    """A container `name`, where one of that name is nobody's any more. create: makes it. Returns its id."""
+    for _ in range(_TRIES):
+        engine.remove(name)
+        # A killed run's request may still be on its way, and arrive between the two.
+        with contextlib.suppress(Conflict):
+            return create(name)
+        time.sleep(_PAUSE)
+    return create(name)
+
+
 class BuildContainer:
     """image: what the phase starts from; env: what the image to be has beside its environment; agent: the
-    host's SSH agent. Call `park` or `remove` in any case.
+    host's SSH agent; caches: what is mounted beside the volumes. Call `park` or `remove` in any case.
     """
 
-    def __init__(self, work: Work, image: ImageConfig, env: Mapping[str, str], agent: Bind | None = None) -> None:
+    def __init__(
+        self,
+        work: Work,
+        image: ImageConfig,
+        env: Mapping[str, str],
+        agent: Bind | None = None,
+        caches: Sequence[VolumeMount] = (),
+    ) -> None:
         self._work = work
         self._agent = agent
+        self._caches = caches
         self._given: tuple[str, tuple[Value, ...]] = ("", ())  # secrets, and the user who can read them
         self._engine: Engine = work.engine
         self._image = image
@@ -105,8 +124,8 @@ class BuildContainer:
         self._files = {path: data for path, data in known.items() if not self._mounted(path)}
 
     @property
-    def _mounts(self) -> list[Bind | Tmpfs]:
-        mounts: list[Bind | Tmpfs] = [*self._work.binds]
+    def _mounts(self) -> list[Bind | Tmpfs | VolumeMount]:
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*self._work.binds, *self._caches]
         if self._is_confided_in:
             mounts.append(Tmpfs(SECRETS_FOLDER))
         return [*mounts, self._agent] if self._agent else mounts
@@ -141,14 +160,7 @@ class BuildContainer:
         return found.id
 
     def _make(self) -> str:
-        name = self._work.container_name
-        for _ in range(_TRIES):
-            self._engine.remove(name)
-            # A killed run's request may still be on its way, and arrive between the two.
-            with contextlib.suppress(Conflict):
-                return self._create(name)
-            time.sleep(_PAUSE)
-        return self._create(name)
+        return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
         return self._engine.create(self._image.id, name, _WATCHED, env=self._env, mounts=self._mounts)
@@ -319,7 +331,8 @@ class BuildContainer:
 
     def _mounted(self, path: str) -> bool:
         """Whether what is at `path` is a volume's, and not the image's."""
-        return any(path == bind.dest or path.startswith(f"{bind.dest}/") for bind in self._work.binds)
+        mounted = (*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self._caches))
+        return any(path == dest or path.startswith(f"{dest}/") for dest in mounted)
 
 
 def instruction_word(value: str) -> str:

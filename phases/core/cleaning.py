@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from phases.core import snapshots
+from phases.core import caches, snapshots
 from phases.core.errors import state_error
 from phases.core.stamps import state_dir
 from phases.protocol import slug
@@ -64,6 +64,21 @@ def clean_all(project: Project, name: str) -> int:
     with contextlib.suppress(OSError):  # a start is there, and has its files in it
         folder.rmdir()
     return images
+
+
+def caches_of(project: Project, name: str) -> set[str]:
+    """The volumes that builds of the habitat have had as caches, which others may have as well."""
+    return caches.recorded(state_dir(project.root, name))
+
+
+def count_caches(project: Project, volumes: Iterable[str]) -> int:
+    """How many of them `clean_caches` would remove."""
+    return len(caches.unused(project.engine, volumes)) if volumes else 0
+
+
+def clean_caches(project: Project, volumes: Iterable[str]) -> int:
+    """Remove the caches that nobody uses. Returns how many."""
+    return caches.prune(project.engine, volumes) if volumes else 0
 
 
 def _discard(paths: Iterable[Path]) -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import events, failures, files, ssh_agent
+from phases.core import caches, events, failures, files, ssh_agent
 from phases.core.archive import Archive
 from phases.core.config.variables import DEFAULT_PATH
 from phases.core.errors import StartError, state_error
@@ -77,9 +77,21 @@ def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
 def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Visit]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
     binds = binds_of(habitat) if mounts_volumes(phase) else ()
+    mounted = [caches.Mounted(**row) for row in failure.caches]
+
+    def tell(text: str) -> None:
+        project.bus.emit(events.Notice(habitat.name, text))
+
     with (
+        caches.held(project.engine, mounted, tell, project.maker.check),
         _lent_agent(habitat, phase, failure) as (agent, host_keys),
-        passing(project, habitat.name, image.id, f"{phase.NAME}-failed", (*binds, *agent)) as container,
+        passing(
+            project,
+            habitat.name,
+            image.id,
+            f"{phase.NAME}-failed",
+            (*binds, *(cache.mount for cache in mounted), *agent),
+        ) as container,
     ):
         user = failure.user if failure.user in accounts(project, container) else "root"
         workdir = where(project, container, failure.workdir or "/")

@@ -318,9 +318,10 @@ class DockerEngine:
         except NotFound:
             return None
 
-    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
+    def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
+        filters = {key: value for key, value in (("label", label), ("volume", volume)) if value}
         with _translated("listing containers"):
-            rows = self._api.containers(all=True, filters={"label": label} if label else None)
+            rows = self._api.containers(all=True, filters=filters or None)
         return [container for container in answers.containers(rows) if container.name.startswith(name_prefix)]
 
     def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:

@@ -54,7 +54,8 @@ class Layer(Struct, frozen=True):
 
 class ImageConfig(Struct, frozen=True):
     """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
-    of all its layers; volumes: folders whose content is no part of what is committed.
+    of all its layers; volumes: folders whose content is no part of what is committed; platform: what its
+    programs are for, like linux/amd64.
     """
 
     id: str
@@ -66,6 +67,7 @@ class ImageConfig(Struct, frozen=True):
     comment: str = ""
     size: int = 0
     volumes: tuple[str, ...] = ()
+    platform: str = ""
 
 
 class Container(Struct, frozen=True):
@@ -255,8 +257,8 @@ class Engine(Protocol):
 
     def container(self, name: str) -> Container | None: ...
 
-    def containers(self, *, label: str = "", name_prefix: str = "") -> list[Container]:
-        """Running or not, those with the label (`key` or `key=value`) and the prefix."""
+    def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
+        """Running or not, those with the label (`key` or `key=value`), the prefix and the named volume."""
 
     def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
         """changes: Dockerfile instructions for the image's config; pause: what runs in it stands still

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 from msgspec.structs import asdict
@@ -27,7 +27,7 @@ class Failure(Struct, frozen=True):
 
     user, workdir: of the command that failed, or of the habitat where none did; what: how a person would
     call it; env: what it had beside the image's, but for secrets; script, args: as of a Run; code: its exit
-    code, None where it did not end by itself.
+    code, None where it did not end by itself; caches: that were mounted, the fields of each.
     """
 
     message: str
@@ -40,6 +40,7 @@ class Failure(Struct, frozen=True):
     script: str = ""
     args: Sequence[str] = ()
     code: int | None = None
+    caches: Sequence[Mapping[str, Any]] = ()
 
     def labels(self) -> dict[str, str]:
         text = json.dumps(asdict(self))

@@ -58,8 +58,9 @@ def _try(file: IO[str], mode: int) -> bool:
     return True
 
 
-def shared_path(engine: str, habitat: str) -> Path | None:
-    """The lock of a habitat's images on an engine, for all clones of one person on one machine.
+def shared_path(engine: str, what: str) -> Path | None:
+    """The lock of something on an engine, for all clones of one person on one machine: of a habitat's images,
+    by its name; of another thing, whose name has a space.
 
     None where somebody else has been at its folder, since what he put there is not to be written to,
     and on a machine that has no place for temporary files.
@@ -69,7 +70,7 @@ def shared_path(engine: str, habitat: str) -> Path | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-            return folder / f"{hashlib.sha256(f'{engine} {habitat}'.encode()).hexdigest()[:32]}.lock"
+            return folder / f"{hashlib.sha256(f'{engine} {what}'.encode()).hexdigest()[:32]}.lock"
     return None
 
 
@@ -120,6 +121,36 @@ class BuildLock:
             file = self._files.pop()
             file.truncate(0)
             file.close()
+
+
+class UseLock:
+    """Holds the file at `path`, alone or with others that don't want to be, until released; the last takes it
+    away. path: None on a machine that has no place for it, which does without.
+    """
+
+    def __init__(self, path: Path | None, *, alone: bool) -> None:
+        self._path = path
+        self._mode = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
+        self._file: IO[str] | None = None
+
+    def acquire(self, on_wait: Callable[[str], None]) -> None:
+        """on_wait is told for whom, before this waits."""
+        if self._path is None:
+            return
+        with contextlib.suppress(StateError):
+            self._file = _lock(self._path, self._mode, lambda file: on_wait("".join(_lines(file)[-1:]) or "another"))
+            with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+                self._file.truncate(0)
+                os.write(self._file.fileno(), _self().encode())
+
+    def release(self) -> None:
+        """Who waits for the file looks whether it is still there, so only who has it alone may remove it."""
+        if self._file is None or self._path is None:
+            return
+        file, self._file = self._file, None
+        with file, contextlib.suppress(OSError):
+            if _try(file, fcntl.LOCK_EX) and _is(file, self._path):
+                self._path.unlink()
 
 
 # Lines of a presence file: the container stays up when nobody is in it any more; it was found ready.

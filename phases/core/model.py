@@ -30,6 +30,9 @@ BEFORE_MIGRATION = "config.yaml.before-migration"
 #: What `entry.network` may be. A mapping is kept free for a list of hosts that may be reached.
 NETWORKS = ("bridge", "none")
 
+#: What `sharing` of a cache may be, in the words of BuildKit; the first where none is said.
+SHARINGS = ("shared", "locked")
+
 
 class Layer(Struct, frozen=True):
     """One of the three configs that make a habitat.
@@ -148,6 +151,14 @@ class Numbers(Struct, frozen=True):
     origin: Origin
 
 
+class Cache(Struct, frozen=True):
+    """An element of `caches:`. path: absolute or below ~; locked: whether one build at a time uses it."""
+
+    path: str
+    origin: Origin
+    locked: bool = False
+
+
 class Persisted(Struct, frozen=True):
     """An element of `entry.persist`. path: absolute or below ~; a folder's ends with a slash."""
 
@@ -193,6 +204,7 @@ class Habitat(Struct, frozen=True, dict=True):
     volumes: tuple[Mount, ...] = ()
     secrets: tuple[Secret, ...] = ()
     secret_files: tuple[Path, ...] = ()
+    caches: tuple[Cache, ...] = ()
     setup: tuple[Command, ...] = ()
     repos: tuple[RepoClone, ...] = ()
     required: tuple[tuple[str, Origin], ...] = ()

@@ -19,12 +19,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
-from phases.core.accounts import Accounts
 from phases.core.archive import Archive
 from phases.core.build_container import ended_under
-from phases.core.config import persist
+from phases.core.config import persist, places
 from phases.core.engine import VolumeMount
-from phases.core.errors import ConfigError, Conflict, EngineError, StartError
+from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.mount_points import MountPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ class Place:
 
     @property
     def mount(self) -> str:
-        return self.at if self.is_folder else f"{persist.OWN_FOLDER}/{self.volume}"
+        return self.at if self.is_folder else f"{places.OWN_FOLDER}/{self.volume}"
 
     @property
     def kept(self) -> str:
@@ -148,53 +148,29 @@ class _Image:
     def __init__(self, engine: Engine, container: str, habitat: Habitat) -> None:
         self._engine = engine
         self._container = container
-        accounts = Accounts(lambda path: engine.get(container, path) or b"")
-        origin = habitat.entry.persist[0].origin
-        self.owner = accounts.ids(habitat.user, origin)
-        self.home = self._home(accounts, habitat)
-        persist.check(habitat, self.home)
-        self._users = tuple(path.rstrip("/") + "/" for path in (self.home, habitat.workdir) if path.strip("/"))
+        self.points = MountPoints(
+            lambda path: engine.get(container, path) or b"",
+            lambda path: engine.stat(container, path),
+            habitat,
+            [(kept.path, kept.origin) for kept in habitat.entry.persist],
+        )
+        persist.check(habitat, self.points.home)
         self.places = [self._place(habitat.name, kept) for kept in habitat.entry.persist]
-        self.missing = self._missing()
+        self.missing = self.points.missing(posixpath.dirname(place.at) for place in self.places)
         self.contents = {place.path: self._content(place) for place in self.places if not place.is_folder}
-
-    @staticmethod
-    def _home(accounts: Accounts, habitat: Habitat) -> str:
-        """Of USER, who has to have one only where a path is in it."""
-        origin = next((kept.origin for kept in habitat.entry.persist if kept.path.startswith("~")), None)
-        try:
-            return accounts.expand("~", habitat.user, origin or habitat.base_origin)
-        except ConfigError:
-            if origin:
-                raise
-            return ""
-
-    def is_users(self, path: str) -> bool:
-        """Whether it is where USER may make files."""
-        return path.startswith(self._users)
 
     def label(self) -> str:
         places = [[place.path, place.at, place.volume] for place in self.places]
-        return json.dumps({"owner": self.owner, "places": places})
+        return json.dumps({"owner": self.points.owner, "places": places})
 
     def _place(self, habitat: str, kept: Persisted) -> Place:
         path = kept.path.rstrip("/")
-        at = self.home + path[1:] if path.startswith("~") else path
+        at = self.points.at(path)
         found = self._engine.stat(self._container, at)
         if found and not found.link and found.is_dir != kept.is_folder:
             is_now, write = ("a folder", f"{path}/") if found.is_dir else ("a file", path)
             raise StartError(f"{path} is {is_now} in the image", where=kept.origin, remedy=f"write {write}")
         return Place(kept.path, at, volume_name(habitat, kept.path))
-
-    def _missing(self) -> list[str]:
-        """Folders above the places that aren't there, the highest first; an engine would make them root's."""
-        missing: set[str] = set()
-        for place in self.places:
-            folder = posixpath.dirname(place.at)
-            while folder not in missing and folder != "/" and self._engine.stat(self._container, folder) is None:
-                missing.add(folder)
-                folder = posixpath.dirname(folder)
-        return sorted(missing)
 
     def _content(self, place: Place) -> tuple[bytes, int] | None:
         """Of a file, with its mode."""
@@ -221,17 +197,17 @@ def _fill(engine: Engine, container: str, image: _Image) -> None:
     """Folders on the way, and the files: a volume's own before the image's."""
     with Archive() as archive:
         for folder in image.missing:
-            archive.add(folder, "dir", 0o755, image.owner if image.is_users(folder) else (0, 0))
+            archive.add(folder, "dir", 0o755, image.points.owner_of(folder))
         for place in image.places:
             if place.is_folder:
                 continue
             is_there = engine.stat(container, place.kept) is not None
             if not is_there and (found := image.contents[place.path]):
-                archive.add(place.kept, "file", found[1], image.owner, content=found[0])
+                archive.add(place.kept, "file", found[1], image.points.owner, content=found[0])
                 is_there = True
             # A link to nothing would be in the way of a program that looks first; elsewhere it opens the way.
-            if is_there or not image.is_users(place.at):
-                archive.add(place.at, "link", 0o777, image.owner, target=place.kept)
+            if is_there or not image.points.is_users(place.at):
+                archive.add(place.at, "link", 0o777, image.points.owner, target=place.kept)
         engine.put(container, "/", archive.finish())
 
 

@@ -25,7 +25,16 @@ from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
 from phases.protocol import slug
-from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, named, phases_of
+from phases.registry import (
+    NAMES,
+    PHASES,
+    habitat_phases,
+    last_snapshot,
+    mounts_caches,
+    mounts_volumes,
+    named,
+    phases_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -345,8 +354,10 @@ class Project:
             emit=self.bus.emit,
             log=self.log_path(habitat.name, phase),
             container_name=self.scratch.build_name(habitat.name, phase),
+            draft_name=self.scratch.draft_name(habitat.name),
             remover=self.scratch.remover,
             binds=binds_of(habitat) if mounts_volumes(phase) else (),
+            caches=habitat.caches if mounts_caches(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
             maker=self.maker,

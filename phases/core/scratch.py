@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Bind, Container, Engine, Tmpfs
+    from phases.core.engine import Bind, Container, Engine, Tmpfs, VolumeMount
     from phases.protocol import Phase
 
 
@@ -31,7 +31,7 @@ class Parked(Struct, frozen=True):
     image: str
     base_size: int
     env: Mapping[str, str]
-    mounts: Sequence[Bind | Tmpfs]
+    mounts: Sequence[Bind | Tmpfs | VolumeMount]
     running: bool
 
 
@@ -73,9 +73,13 @@ class Scratch:
         """Of the container that is made for a phase."""
         return self.prefix("build", habitat) + phase.NAME
 
+    def draft_name(self, habitat: str) -> str:
+        """Of the one in which a build looks at an image, before it makes that of a phase."""
+        return self.prefix("build", habitat) + "draft"
+
     def builds(self, habitat: str) -> list[Container]:
         """The build containers that there are, of this run or of a killed one."""
-        ours = {self.build_name(habitat, phase) for phase in PHASES}
+        ours = {self.draft_name(habitat), *(self.build_name(habitat, phase) for phase in PHASES)}
         found = self._connect().containers(name_prefix=self.prefix("build", habitat))
         return [container for container in found if container.name in ours]
 

@@ -23,7 +23,7 @@ from phases.registry import last_snapshot, mounts_volumes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.engine import Bind, Confinement, Container, Image
+    from phases.core.engine import Bind, Confinement, Container, Image, VolumeMount
     from phases.core.project import Project
     from phases.protocol import Phase
 
@@ -53,7 +53,7 @@ def passing(
     name: str,
     image: str,
     called: str,
-    binds: Sequence[Bind],
+    mounts: Sequence[Bind | VolumeMount],
     confinement: Confinement = UNCONFINED,
 ) -> Iterator[Container]:
     """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
@@ -66,7 +66,7 @@ def passing(
             image,
             f"{_prefix(project, name)}{os.getpid()}",
             IDLE,
-            mounts=(*binds, Tmpfs(SECRETS_FOLDER)),
+            mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
             hostname=f"{name[:40]}-{called}",
             confinement=confinement,
         )

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine import Bind, Engine, OnLine
     from phases.core.events import Event
-    from phases.core.model import Habitat
+    from phases.core.model import Cache, Habitat
     from phases.core.secrets import Value
     from phases.protocol import Phase
 
@@ -58,10 +58,10 @@ class Log:
 
 
 class Work(Struct, frozen=True):
-    """A phase to be carried out. log: where its output goes; binds: mounted meanwhile; secrets: what its
-    commands may read; known_files: image id to what was read of its files by path, to be used and added
-    to; maker: makes its container; parking: where that of the phase before may be; remover: takes it away;
-    keep: takes the image of what is left when it fails.
+    """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
+    container that only looks; secrets: what its commands may read; known_files: image id to what was read of
+    its files by path, to be used and added to; maker: makes its container; parking: where that of the phase
+    before may be; remover: takes it away; keep: takes the image of what is left when it fails.
     """
 
     habitat: Habitat
@@ -72,6 +72,8 @@ class Work(Struct, frozen=True):
     container_name: str
     remover: Remover
     binds: tuple[Bind, ...] = ()
+    caches: tuple[Cache, ...] = ()
+    draft_name: str = ""
     secrets: tuple[Value, ...] = ()
     known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
     maker: Maker = field(default_factory=Maker)

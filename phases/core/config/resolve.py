@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import access, dockerfile, measures, names, numbers, persist, schema, sections
+from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections
 from phases.core.config.entry import entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -50,6 +50,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         volumes=tuple(sections.volumes(scope, config.volumes)),
         secrets=secrets,
         secret_files=secret_files,
+        caches=tuple(caches.caches(scope, config.caches)),
         setup=tuple(sections.setup(scope, config.setup)),
         repos=sections.repos(scope, config.repos, secrets),
         required=tuple(sections.required(scope, config.verify_fs.required_files)),
@@ -60,6 +61,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         dockerfile=built,
     )
     persist.check(habitat)
+    caches.check(habitat)
     return habitat
 
 

@@ -14,7 +14,7 @@ import msgspec
 from phases.core.config import access, measures, names
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import NETWORKS
+from phases.core.model import NETWORKS, SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,6 +82,20 @@ class Secret(_Keys, kw_only=True, frozen=True):
         str, _key("The variable that it is in as well, in the habitat. Default: none.", pattern=_like(access.VARIABLE))
     ] = ""
     optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
+
+
+class Cache(_Keys, kw_only=True, frozen=True):
+    """A folder that builds keep beside the image."""
+
+    path: Annotated[str, _key("Absolute, in USER's home (~/…), or relative to WORKDIR.")]
+    sharing: Annotated[
+        str,
+        _key(
+            "locked: one build at a time uses it. Default: shared.",
+            pattern=f"^({'|'.join(SHARINGS)})?$",
+            examples=list(SHARINGS),
+        ),
+    ] = ""
 
 
 class Commands(_Keys, kw_only=True, frozen=True):
@@ -176,6 +190,10 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
     files: Annotated[list[File], _key("Phase 6: files and folders of the host, copied into the habitat.")] = []
     volumes: Annotated[list[Volume], _key("Folders of the host, mounted from phase 6 on, and while running.")] = []
     secrets: Annotated[list[Secret], _key("What commands may read and no image may hold.")] = []
+    caches: Annotated[
+        list[str | Cache],
+        _key("Phases 7 to 9: folders that are kept from build to build, and are in no image."),
+    ] = []
     setup: Annotated[
         Setup, _key("Phase 7: scripts for `sh -e`, root's first, then USER's, then others'; or a list, in order.")
     ] = []
@@ -283,6 +301,7 @@ def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         "files": File,
         "volumes": Volume,
         "secrets": Secret,
+        "caches": Cache,
         "setup": Commands,
         "repos": Repo,
         "verify-fs": VerifyFs,

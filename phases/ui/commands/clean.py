@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 
 
 class Clean(Printing, cmd_clean.Clean):
-    """Without a task: every snapshot, stamp, slice and log of every habitat, but no container that
-    a person started. With PHASE:HABITAT: that phase's, and those of all that rest on it; the whole
-    habitat's with --clean-dep.
+    """Without a task: every snapshot, stamp, slice and log of every habitat, and its caches that nobody
+    uses, but no container that a person started. With PHASE:HABITAT: that phase's snapshot, stamp, slice
+    and log, and those of all that rest on it; the whole habitat's with --clean-dep.
     """
 
-    doc_purpose = "remove what was built: snapshots, stamps, slices and logs; no container that a person started"
+    doc_purpose = (
+        "remove what was built: snapshots, stamps, slices, logs and caches; no container that a person started"
+    )
 
     def _execute(
         self,
@@ -54,7 +56,9 @@ class Clean(Printing, cmd_clean.Clean):
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
+        caches: set[str] = set()
         for name in cleaning.cleanable(project):
+            caches |= cleaning.caches_of(project, name)
             kept = cleaning.containers_of(project, name)
             count = cleaning.count(project, name, None) if dryrun else cleaning.clean_all(project, name)
             if count:
@@ -64,6 +68,10 @@ class Clean(Printing, cmd_clean.Clean):
                     f"{name}: kept {', '.join(kept)}, which a person started; "
                     f"when you need nothing of it: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
+        clean = cleaning.count_caches if dryrun else cleaning.clean_caches
+        if count := clean(project, caches):
+            verb = "would remove" if dryrun else "removed"
+            self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")
 
     def _tell(self, name: str, count: int, which: str, *, dryrun: bool) -> None:
         verb = "would remove" if dryrun else "removed"
