@@ -561,6 +561,43 @@ PLACES = (
         },
     ),
     Place(
+        "caches",
+        _key("caches", "[]"),
+        lambda habitat: habitat.caches[0].path,
+        PATHS | ROOTS | {"a tilde", "a dot"},
+        inside,
+        {
+            "~/.npm": True,
+            "/var/cache/apt": True,
+            "/var/lib/apt/lists/": True,
+            "~/x/../y": True,
+            "~/..": False,
+            "/workspace/habitat": False,
+            "/workspace/../workspace": False,
+            "/proc/x": False,
+            "/dev/shm": False,
+            "/run/x": False,
+            "/run/secrets": False,
+            "/usr//": False,
+            "/var/lib/habitat": False,
+        },
+    ),
+    Place(
+        "caches.path",
+        lambda value: {"caches": [{"path": quoted(value), "sharing": "locked"}]},
+        lambda habitat: habitat.caches[0].path,
+        PATHS | ROOTS | {"a tilde", "a dot"},
+        inside,
+    ),
+    Place(
+        "caches.sharing",
+        lambda value: {"caches": [{"path": "/odd/x", "sharing": quoted(value)}]},
+        lambda habitat: {False: "shared", True: "locked"}[habitat.caches[0].locked],
+        only("nothing"),
+        lambda value: value or "shared",
+        {"shared": True, "locked": True, "private": False, "Locked": False},
+    ),
+    Place(
         "timeouts phase", lambda v: {"timeouts": {v: "3m"}}, lambda h: next(iter(h.timeouts)), ALL, more={"test": True}
     ),
     Place(

@@ -47,6 +47,9 @@ _PLACES = """
 #     command: gh auth token
 #     phases: [repos]
 
+# What the next build finds again, and no image holds: downloads of package managers.
+# caches: [~/.npm]
+
 # Scripts for sh, root's first. A block ends at its first line that fails.
 """
 
@@ -125,12 +128,9 @@ _REST = """\
 #   persist:
 #     - ~/.claude/
 #     - ~/.claude.json
-#   limits:
-#     memory: 4g
-#     cpus: 2
+#   limits: {memory: 4g, cpus: 2}
 
-# timeouts:
-#   setup: 30m
+# timeouts: {setup: 30m}
 """
 
 

@@ -590,6 +590,12 @@ def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) ->
     assert found in lab.engine.volumes()
     assert lab.engine.volumes(label="habtest.of=nobody") == []
     again = lab.container("3", mounts=[volume(lab, "b", "/elsewhere")])
+    having = {suffix: lab.engine.containers(volume=f"{lab.names}-{suffix}") for suffix in "abc"}
+    assert {suffix: [one.name for one in found] for suffix, found in having.items()} == {
+        "a": [f"{lab.names}-2"],
+        "b": [f"{lab.names}-3"],
+        "c": [],
+    }
     assert lab.engine.get(again, "/elsewhere/file") == b"mine"
     lab.engine.start(again)
     assert lab.execute(again, "cat /elsewhere/file") == (0, "mine", "")

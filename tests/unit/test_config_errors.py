@@ -10,12 +10,15 @@ from unit_helpers import load, write
 
 from phases.core.errors import ConfigError, HabitatError
 
-KEYS = "base_image, debug, description, dockerfile, entry, env, files, name, "
+KEYS = "base_image, caches, debug, description, dockerfile, entry, env, files, name, "
 KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"
 #: What to do about a path that can't persist.
 WITHIN = "name a file or folder within it, or another"
+
+#: The same of one that can't be a cache.
+CACHE = "name a folder within it, or another"
 
 #: A name for the case, the config below `base_image: debian` on line 1, and what comes after the file's name.
 CASES = [
@@ -130,6 +133,78 @@ CASES = [
         "a number for root",
         "env: [USER=root]\nuid: 1000",
         ":3: uid is for a USER who isn't root: set another USER, or leave it out",
+    ),
+    (
+        "a cache of the image's own",
+        "caches:\n  - ~/.npm\n  - /usr/",
+        f":4: caches: /usr can't be a cache: it is the image's own: {CACHE}",
+    ),
+    (
+        "a cache of the kernel's",
+        "caches: [/proc/x]",
+        f":2: caches: /proc/x can't be a cache: /proc is the kernel's: {CACHE}",
+    ),
+    (
+        "a cache of what a container makes",
+        "caches: [/run/lock]",
+        f":2: caches: /run/lock can't be a cache: /run is the container's: {CACHE}",
+    ),
+    (
+        "a cache of the secrets",
+        "caches: [/run/secrets/x]",
+        f":2: caches: /run/secrets/x can't be a cache: /run/secrets is the habitat's own: {CACHE}",
+    ),
+    (
+        "a cache of what the build makes",
+        "caches:\n  - path: ${WORKDIR}",
+        f":3: caches: /workspace can't be a cache: the build puts files there: {CACHE}",
+    ),
+    ("a cache of the home", "caches: ['~/']", f":2: caches: ~ can't be a cache: the build puts files there: {CACHE}"),
+    (
+        "a cache in a volume",
+        "volumes:\n  - {source: ., dest: /data}\ncaches: [/data/x]",
+        f":4: caches: /data/x can't be a cache: /data is a volume ({FILE}:3): keep one of them",
+    ),
+    (
+        "a cache that holds a volume",
+        "volumes:\n  - {source: ., dest: /data/x}\ncaches: [/data]",
+        f":4: caches: /data can't be a cache: /data/x is a volume ({FILE}:3): keep one of them",
+    ),
+    (
+        "a cache of what persists",
+        "caches: [~/.cache]\nentry:\n  persist: [~/.cache/x/]",
+        f":2: caches: ~/.cache can't be a cache: ~/.cache/x/ persists ({FILE}:4): keep one of them",
+    ),
+    (
+        "a cache of what is copied",
+        "files:\n  - {source: config.yaml, dest: ~/.npm/rc}\ncaches: [~/.npm]",
+        f":4: caches: ~/.npm can't be a cache: ~/.npm/rc is copied ({FILE}:3): keep one of them",
+    ),
+    (
+        "a cache of what is cloned",
+        "repos:\n  - {url: u, path: /srv/a/b}\ncaches: [/srv/a]",
+        f":4: caches: /srv/a can't be a cache: /srv/a/b is cloned ({FILE}:3): keep one of them",
+    ),
+    (
+        "a cache in a cache",
+        "caches:\n  - /srv/a\n  - path: /srv/a/b\n    sharing: locked",
+        f":4: caches: /srv/a/b can't be a cache: /srv/a is a cache ({FILE}:3): keep one of them",
+    ),
+    (
+        "a cache twice",
+        "caches: [/srv/a, /srv/a/.]",
+        f":2: caches: /srv/a can't be a cache: /srv/a is a cache ({FILE}:2): keep one of them",
+    ),
+    (
+        "a cache that is shared in another way",
+        "caches:\n  - path: /srv/a\n    sharing: private",
+        ":4: caches: sharing is 'private': write shared or locked",
+    ),
+    ("a cache without a path", "caches:\n  - sharing: locked", ":3: caches[0]: 'path' is missing: add it"),
+    (
+        "a cache's unknown key",
+        "caches:\n  - {path: /x, shared: true}",
+        ":3: caches[0]: unknown key 'shared': did you mean 'sharing'?",
     ),
     (
         "what the build makes, to persist",

@@ -256,7 +256,9 @@ def test_a_run_that_is_told_to_stop_keeps_nothing_of_what_that_made_fail(tmp_pat
     ids=["signs", "long", "wide", "quotes", "empty"],
 )
 def test_what_failed_is_told_byte_for_byte(script: str) -> None:
-    failure = Failure("m", "w", 1.5, "u", "/", "what", {"A": "$B"}, script, ["1", ""], 7)
+    failure = Failure(
+        "m", "w", 1.5, "u", "/", "what", {"A": "$B"}, script, ["1", ""], 7, [{"at": "/x", "locked": True}]
+    )
     written = failure.labels()
     assert max(map(len, written.values())) <= 30_000
     assert failures.told_by(written) == failure

@@ -129,6 +129,10 @@ def branch(town: Town) -> None:
     town.config["repos"][0]["branch"] = "stable"
 
 
+def cache(town: Town) -> None:
+    town.config["caches"] = ["~/.npm"]
+
+
 def setup_of_a_repo(town: Town) -> None:
     town.config["repos"][0]["setup"].append("make all")
 
@@ -200,6 +204,7 @@ CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
     (no_secret, "setup", ["secrets.TOKEN: removed"]),
     (secret_as_variable, "setup", ['secrets.TOKEN.variable: "" → TOKEN']),
     (branch, "repos", ["repos[0].branch: main → stable"]),
+    (cache, "setup", ["caches: added (~/.npm)"]),
     (setup_of_a_repo, "repos", ["repos[0].setup[1]: added (make all)"]),
     (another_repo, "repos", ["repos[1]: added (https://example.org/b.git)"]),
     (no_repo, "repos", ["repos[0]: removed (https://example.org/a.git)"]),

@@ -142,6 +142,7 @@ KEYS = st.sampled_from(
         "env",
         "files",
         "volumes",
+        "caches",
         "setup",
         "repos",
         "verify-fs",
@@ -315,6 +316,7 @@ CONFIGS = st.fixed_dictionaries(
         ),
         "verify-fs": st.fixed_dictionaries({"required_files": st.lists(st.sampled_from(["/a", "b"]), max_size=2)}),
         "entry": st.fixed_dictionaries({}, optional={"command": TEXT, "init_command": TEXT}),
+        "caches": st.lists(st.sampled_from(["~/.npm", "/var/cache/apt"]), max_size=2, unique=True),
         "description": TEXT,
         "debug": st.booleans(),
         "timeouts": st.dictionaries(st.sampled_from(["setup", "test"]), st.sampled_from(["3m", "90s"]), max_size=2),
@@ -324,6 +326,7 @@ CONFIGS = st.fixed_dictionaries(
 #: The phase that a key belongs to, "" where it means nothing to a build.
 OWNER = {
     "env": "env",
+    "caches": "setup",
     "setup": "setup",
     "repos": "repos",
     "verify-fs": "verify",

@@ -35,7 +35,7 @@ def sample() -> str:
 
 
 def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
-    _, recipe = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
+    _, _, recipe = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
@@ -43,6 +43,18 @@ def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
     assert [repo.token for repo in habitat.repos] == ["GITHUB"]
     assert [secret.name for secret in habitat.secrets_of("repos")] == ["GITHUB", "NPM_TOKEN"]
     assert habitat.setup[-1].script == "echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' >~/.npmrc"
+
+
+def test_the_recipe_for_apt_is_a_config(tmp_path: Path) -> None:
+    _, recipe, _ = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
+    folder = tmp_path / "habitats" / "example"
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
+    habitat = loader.load(tmp_path, "example", NAMES)
+    assert [(cache.path, cache.locked) for cache in habitat.caches] == [
+        ("/var/cache/apt", True),
+        ("/var/lib/apt/lists", True),
+    ]
 
 
 def test_the_config_reference_is_a_config(tmp_path: Path) -> None:

@@ -1,0 +1,481 @@
+"""`caches:`, on the fake engine: which volume a build has where, who takes turns, and what takes them away."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fake_files import Node
+from msgspec.structs import replace
+from unit_helpers import FakeTerminal, Site, make_user, write
+
+from phases.core import caches, cleaning, debugging, runtime, slices
+from phases.core.engine import VolumeMount
+from phases.core.errors import HabitatError, Stopped
+from phases.core.locks import UseLock
+from phases.registry import PHASES, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from fake_engine import Command
+
+BASE = "base_image: base:1\n"
+FILE = "habitats/demo/config.yaml"
+WITHIN = "name a folder within it, or another"
+HOME = "/home/agent"
+SETUP = "setup:\n  root: [touch /var/cache/pkg/a, touch /done]\n"
+DEBIAN = 'NAME="Debian"\nID=debian\nVERSION_ID="12"\n'
+
+
+def habitat(root: Path, *rows: str, more: str = SETUP, files: Mapping[str, str] | None = None) -> Site:
+    """A habitat with caches. files: of its base image, root's."""
+    site = Site(root, config(*rows, more=more))
+    for path, text in {"/etc/os-release": DEBIAN, **(files or {})}.items():
+        site.engine.files("base:1").write(path, text)
+    site.engine.files("base:1").add(HOME, Node("dir", 0o755, 1000, 1000))
+    return site
+
+
+def config(*rows: str, more: str = SETUP) -> str:
+    return BASE + "caches:\n" + "".join(f"  - {row}\n" for row in rows) + more
+
+
+def volumes(site: Site) -> list[str]:
+    return [volume.name for volume in site.engine.volumes(label=caches.LABEL_CACHES)]
+
+
+def content(site: Site) -> list[set[str]]:
+    """What is in each volume."""
+    return [set(nodes) - {"/"} for _, (_, nodes) in sorted(site.engine._volumes.items())]
+
+
+def made_for(site: Site) -> list[str]:
+    return [call[2].rpartition("_")[2] for call in site.engine.called("create")]
+
+
+# What is where
+
+
+def test_what_a_command_writes_there_is_in_the_volume_and_in_no_image(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg")
+    site.build()
+    assert content(site) == [{"/a"}]
+    files = site.engine.files("habitat-demo:final")
+    assert (files.find("/done"), files.find("/var/cache/pkg/a")) != (None, None)
+    assert files.find("/var/cache/pkg/a") is None
+
+
+def test_a_phase_that_is_built_again_finds_what_the_last_one_left(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg")
+    site.build()
+    write(
+        tmp_path, "habitats/demo/config.yaml", config("/var/cache/pkg", more="setup: {root: [cat /var/cache/pkg/a]}\n")
+    )
+    assert "setup" in site.build()
+
+
+def test_at_first_it_has_what_the_image_has_there(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", files={"/var/cache/pkg/partial/x": "1"})
+    site.build()
+    assert content(site) == [{"/partial", "/partial/x", "/a"}]
+    assert site.engine.files("habitat-demo:final").find("/var/cache/pkg/partial/x")
+
+
+@pytest.mark.parametrize(
+    ("path", "owned", "owner"),
+    [
+        ("~/.cache/a/b", [f"{HOME}/.cache", f"{HOME}/.cache/a", f"{HOME}/.cache/a/b"], 1000),
+        ("/workspace/.cache", ["/workspace/.cache"], 1000),
+        ("/srv/a/b", ["/srv", "/srv/a", "/srv/a/b"], 0),
+    ],
+)
+def test_a_place_that_is_missing_is_the_users_where_he_may_make_files(
+    tmp_path: Path, path: str, owned: list[str], owner: int
+) -> None:
+    """In the image as well: an engine would make it root's."""
+    site = habitat(tmp_path, path, more="setup: {root: [touch /done]}\n")
+    site.build()
+    nodes = site.engine.files("habitat-demo:final").nodes
+    assert [(nodes[place].kind, nodes[place].uid, nodes[place].gid) for place in owned] == [
+        ("dir", owner, owner)
+    ] * len(owned)
+    ((_, inside),) = site.engine._volumes.values()
+    assert inside["/"].uid == owner
+
+
+def test_a_place_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg")
+    site.engine.files("base:1").add("/var/cache/pkg", Node("dir", 0o2770, 7, 8))
+    site.build()
+    assert site.engine.files("habitat-demo:final").nodes["/var/cache/pkg"] == Node("dir", 0o2770, 7, 8)
+    # Nothing had to be made, and so nothing was committed for it.
+    assert len(site.engine.called("commit")) == len([phase for phase in PHASES[1:] if phase.SNAPSHOT])
+
+
+def test_they_are_there_for_setup_repos_and_tools_and_for_nobody_else(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", more=SETUP + "tests: [tests/t.sh]\nentry: {command: 'true'}\n")
+    write(tmp_path, "habitats/demo/tests/t.sh", "true\n")
+    seen: list[tuple[str, bool]] = []
+
+    def look(command: Command) -> tuple[int, str] | None:
+        seen.append((command.script, bool(command.container.volumes)))
+        return (0, "") if command.args and command.args[0].endswith("t.sh") else make_user(command)
+
+    site.engine.on_execute = look
+    site.build()
+    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    assert {script for script, has in seen if has} == {"touch /var/cache/pkg/a", "touch /done"}
+    assert {'exec "$1"', "true"} <= {script for script, has in seen if not has}
+
+
+def test_phases_that_have_them_go_on_in_one_container(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
+    site.build()
+    assert made_for(site) == ["base", "setup", "final"]
+    assert site.engine.containers() == []
+
+
+def test_who_looks_at_the_image_first_is_gone_afterwards(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "~/.npm")
+    site.build(until="files")
+    site.engine.calls.clear()
+    site.build()
+    assert made_for(site) == ["draft", "setup", "final"]
+    assert site.engine.containers() == []
+    assert [image for image in site.engine.images() if not image.tags] == []
+
+
+def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = habitat(tmp_path, "~/.npm")
+    site.build(until="files")
+    project = site.run_anew()
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(caches, "held", die)
+        with pytest.raises(KeyboardInterrupt):
+            project.build("demo", named("setup"))
+    untagged = [image for image in site.engine.images() if not image.tags]
+    assert len(untagged) == 1
+    site.build()
+    assert [image for image in site.engine.images() if not image.tags] == []
+
+
+def test_a_user_with_another_number_has_another_cache_in_his_home_alone(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "~/.npm", "/srv/cache", more="setup: {root: [touch /done]}\n")
+    site.build()
+    before = volumes(site)
+
+    def other(command: Command) -> tuple[int, str] | None:
+        made = make_user(command)
+        if made:
+            files = command.container.files
+            files.write("/etc/passwd", files.nodes["/etc/passwd"].content.decode().replace(":1000:1000:", ":7:7:"))
+        return made
+
+    site.engine.on_execute = other
+    write(tmp_path, "habitats/demo/config.yaml", config("~/.npm", "/srv/cache", more="env: [USER=dev]\n"))
+    site.build()
+    (new,) = set(volumes(site)) - set(before)
+    assert new.startswith("habitat-cache-npm-")
+
+
+@pytest.mark.parametrize(("file", "platform"), [(DEBIAN.replace("12", "13"), "linux/amd64"), (DEBIAN, "linux/arm64")])
+def test_another_distribution_or_platform_has_another_cache(tmp_path: Path, file: str, platform: str) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg")
+    site.build()
+    before = volumes(site)
+    base = site.engine._image("base:1")
+    base.config = replace(base.config, platform=platform)
+    base.files.write("/etc/os-release", file)
+    cleaning.clean_all(site.run_anew(), "demo")
+    site.build()
+    assert len(set(volumes(site)) - set(before)) == 1
+
+
+def test_habitats_of_any_project_have_one_cache_where_it_is_for_the_same(tmp_path: Path) -> None:
+    one, other = habitat(tmp_path / "one", "/var/cache/pkg"), habitat(tmp_path / "other", "/var/cache/pkg")
+    one.build()
+    other.engine._volumes = one.engine._volumes
+    other.build()
+    assert len(volumes(one)) == 1
+
+
+def test_the_label_says_what_it_is_for(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "~/.npm")
+    site.build()
+    (volume,) = site.engine.volumes()
+    assert volume.labels == {caches.LABEL_CACHES: "~/.npm of 1000:1000, linux/amd64, debian 12"}
+
+
+def test_an_image_that_does_not_say_what_it_is_has_caches_too(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", files={"/etc/os-release": ""})
+    site.build()
+    assert site.engine.volumes()[0].labels[caches.LABEL_CACHES].endswith("no distribution")
+
+
+@pytest.mark.parametrize(
+    ("rows", "files", "message"),
+    [
+        (["/srv/x"], {"/srv/x": "text"}, ":3: caches: /srv/x is a file in the image: name a folder, or another"),
+        (
+            ["/home"],
+            {},
+            ":3: caches: /home can't be a cache: /home/agent is in it, and the build puts files there: {WITHIN}",
+        ),
+        (
+            ["~/.npm", "/home/agent/.npm/x"],
+            {},
+            ":4: caches: /home/agent/.npm/x can't be a cache: ~/.npm is a cache ({FILE}:3): keep one of them",
+        ),
+    ],
+)
+def test_what_only_the_image_shows_to_be_wrong_is_told_with_its_line(
+    tmp_path: Path, rows: list[str], files: dict[str, str], message: str
+) -> None:
+    site = habitat(tmp_path, *rows, files=files)
+    with pytest.raises(HabitatError) as caught:
+        site.build()
+    assert str(caught.value) == FILE + message.format(FILE=FILE, WITHIN=WITHIN)
+    assert site.engine.containers() == []
+
+
+# Hashes
+
+
+def digests(site: Site) -> dict[str, str]:
+    loaded = site.run_anew().habitat("demo")
+    return {phase.NAME: slices.digest(phase.slice(loaded)) for phase in PHASES[1:]}
+
+
+def test_the_paths_count_from_setup_on_and_nothing_else_of_them(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "~/.npm", "/srv/x")
+    before = digests(site)
+    write(tmp_path, "habitats/demo/config.yaml", config("{path: /srv/x, sharing: locked}", "~/.npm"))
+    assert digests(site) == before
+    write(tmp_path, "habitats/demo/config.yaml", config("/srv/x"))
+    assert [name for name, digest in digests(site).items() if digest != before[name]] == ["setup"]
+
+
+def test_without_a_cache_nothing_is_asked_or_made_that_was_not_before(tmp_path: Path) -> None:
+    site = Site(tmp_path, BASE + "setup: {root: [touch /done]}\n")
+    site.build()
+    assert made_for(site) == ["base"]
+    assert site.project.slices.today(site.project.habitat("demo"), named("setup")).keys() == {"commands"}
+    assert not (tmp_path / ".stamps/demo/caches").exists()
+
+
+# Turns
+
+
+def locked(site: Site) -> caches.Mounted:
+    return caches.Mounted("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
+
+
+def in_thread(work: Callable[[], Any]) -> threading.Thread:
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    return thread
+
+
+def wait_until(seen: list[str]) -> None:
+    deadline = time.monotonic() + 10
+    while not seen and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_of_a_locked_one_a_second_build_waits_and_says_for_whom(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    told: list[str] = []
+    order: list[str] = []
+
+    def second() -> None:
+        with caches.held(site.engine, [locked(site)], told.append, lambda: None):
+            order.append("second")
+
+    with caches.held(site.engine, [locked(site)], told.append, lambda: None):
+        thread = in_thread(second)
+        wait_until(told)
+        order.append("first")
+    thread.join(10)
+    assert order == ["first", "second"]
+    assert told[0].startswith("waiting for another run that uses the cache /x (pid ")
+
+
+def test_those_that_are_shared_are_used_by_many_and_wait_for_who_wants_one_alone(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    shared = replace(locked(site), locked=False)
+    told: list[str] = []
+    with (
+        caches.held(site.engine, [shared], told.append, lambda: None),
+        caches.held(site.engine, [shared], told.append, lambda: None),
+    ):
+        assert told == []
+    with caches.held(site.engine, [locked(site)], told.append, lambda: None):
+        thread = in_thread(lambda: caches.held(site.engine, [shared], told.append, lambda: None).__enter__())
+        wait_until(told)
+    thread.join(10)
+    assert len(told) == 1
+
+
+def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    both = [replace(locked(site), volume=f"{name}-{site.engine.address}") for name in "ab"]
+    done: list[int] = []
+
+    def use(mounted: list[caches.Mounted]) -> None:
+        for number in range(50):
+            with caches.held(site.engine, mounted, lambda _: None, lambda: None):
+                done.append(number)
+
+    threads = [in_thread(lambda order=order: use(order)) for order in (both, both[::-1])]  # type: ignore[misc]
+    for thread in threads:
+        thread.join(30)
+    assert len(done) == 100
+
+
+def test_the_file_of_a_lock_goes_with_the_last_who_uses_it(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    one, other = UseLock(path, alone=False), UseLock(path, alone=False)
+    for lock in (one, other):
+        lock.acquire(lambda _: None)
+    one.release()
+    assert path.exists()
+    other.release()
+    assert not path.exists()
+
+
+def test_a_machine_without_a_place_for_locks_does_without(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (None, tmp_path / "file" / "lock"):
+        lock = UseLock(path, alone=True)
+        lock.acquire(lambda _: None)
+        lock.release()
+
+
+def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lock ended with it, its command in the container didn't."""
+    site = Site(tmp_path)
+    cache = locked(site)
+    left = site.engine.create("base:1", "habitat_build_other_setup", ("x",), mounts=[cache.mount])
+    site.engine._container(left).running = True
+    monkeypatch.setattr(caches, "_PAUSE", 0)
+    answers = [2, 1, 0]
+    monkeypatch.setattr(site.engine, "running_execs", lambda _: answers.pop(0))
+    told: list[str] = []
+    with caches.held(site.engine, [cache], told.append, lambda: None):
+        assert answers == []
+    (line,) = told
+    assert line.startswith("waiting for container habitat_build_other_setup that uses the cache /x: ")
+    assert line.endswith("docker rm -f habitat_build_other_setup ends it")
+
+
+def test_who_waits_stops_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site(tmp_path)
+    cache = locked(site)
+    left = site.engine.create("base:1", "guest", ("x",), mounts=[cache.mount])
+    site.engine._container(left).running = True
+    monkeypatch.setattr(caches, "_PAUSE", 0)
+    monkeypatch.setattr(site.engine, "running_execs", lambda _: 1)
+    site.project.maker.close()
+    with pytest.raises(Stopped), caches.held(site.engine, [cache], lambda _: None, site.project.maker.check):
+        pass
+    # And has given back what it had.
+    site.engine.remove(left)
+    with caches.held(site.engine, [cache], pytest.fail, lambda: None):
+        pass
+
+
+def test_a_build_that_fails_keeps_no_turn(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more="setup: {root: ['false']}\n")
+    for _ in range(2):
+        with pytest.raises(HabitatError):
+            site.build()
+    assert site.notices() == []
+    assert site.engine.containers() == []
+
+
+def test_waiting_counts_for_no_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more=SETUP + "timeouts: {setup: 1s}\n")
+    site.build(until="files")
+    wait = caches.held
+
+    def late(*args: Any) -> Any:
+        time.sleep(1.1)
+        return wait(*args)
+
+    monkeypatch.setattr(caches, "held", late)
+    assert "setup" in site.build()
+
+
+# When a phase fails
+
+
+def test_debug_has_what_the_failed_phase_had(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", more="setup: {root: [touch /var/cache/pkg/a, 'false']}\n")
+    with pytest.raises(HabitatError):
+        site.build()
+    seen: list[tuple[str, ...]] = []
+    site.engine.on_execute = lambda command: seen.append(command.container.volumes)
+    debugging.debug(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b"cat /var/cache/pkg/a\n"))
+    assert seen[-1] == tuple(volumes(site))
+    assert len(seen[-1]) == 1
+
+
+# Clean
+
+
+def clean(site: Site) -> int:
+    project = site.run_anew()
+    names = cleaning.caches_of(project, "demo")
+    cleaning.clean_all(project, "demo")
+    return cleaning.clean_caches(project, names)
+
+
+def test_clean_takes_the_caches_of_the_projects_habitats(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
+    site.engine.create(
+        "base:1",
+        "guest",
+        ("x",),
+        mounts=[VolumeMount("mine", "/x"), VolumeMount("c", "/y", {caches.LABEL_CACHES: "of another project"})],
+    )
+    site.engine.remove("guest")
+    site.build()
+    assert cleaning.count_caches(site.project, cleaning.caches_of(site.project, "demo")) == 2
+    assert clean(site) == 2
+    assert [volume.name for volume in site.engine.volumes()] == ["c", "mine"]
+    assert clean(site) == 0
+
+
+def test_clean_keeps_a_cache_that_somebody_uses(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
+    site.build()
+    site.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volumes(site)[0], "/x")])
+    assert clean(site) == 1
+    assert len(volumes(site)) == 1
+
+
+def test_cleaning_a_phase_keeps_all_caches(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "/var/cache/pkg")
+    site.build()
+    cleaning.clean_from(site.run_anew(), "demo", named("setup"))
+    assert len(volumes(site)) == 1
+
+
+def test_a_cache_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+    site = habitat(tmp_path, "~/.npm")
+    site.build()
+    (name,) = volumes(site)
+    site.engine.remove_volume(name)
+    write(tmp_path, "habitats/demo/config.yaml", config("~/.npm", more="setup: {root: [touch /other]}\n"))
+    site.build()
+    assert volumes(site) == [name]
