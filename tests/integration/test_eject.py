@@ -109,6 +109,49 @@ def test_a_dockerfile_of_the_habitats_own_comes_first(
     assert differences(_built(project, name), name, ports=True) == []
 
 
+def test_caches_are_the_builders_and_their_places_are_in_the_image(
+    project: Project, name: str, busybox: str, engine: DockerEngine, build_ejected: Callable[..., Ended]
+) -> None:
+    def habitat(script: str) -> None:
+        project.habitat(
+            name,
+            f"""\
+            base_image: {busybox}
+            caches: [~/.cache/{name}/b, /workspace/.{name}, {{path: /srv/{name}/x, sharing: locked}}]
+            setup:
+              user:
+                - {script}
+            """,
+        )
+
+    def volumes() -> list[str]:
+        found = engine.volumes(label="habitat.caches")
+        return [volume.name for volume in found if name in volume.labels["habitat.caches"]]
+
+    mine, ours = f"~/.cache/{name}/b", f"/workspace/.{name}"
+    habitat(f"echo one >{mine}/file; echo two >{ours}/file; stat -c '%a %U' {mine} {ours} /srv/{name}/x >~/seen")
+    try:
+        ended = build_ejected()
+        assert ended.code == 0, ended.out
+        assert differences(_built(project, name), name) == []
+        assert docker("run", "--rm", name, "cat", "/home/agent/seen").split() == [
+            "755",
+            "agent",
+            "755",
+            "agent",
+            "755",
+            "root",
+        ]
+        # Another command finds what the first has left, in either.
+        habitat(f"cat {mine}/file {ours}/file >~/seen")
+        assert build_ejected().code == 0
+        assert differences(_built(project, name), name) == []
+        assert docker("run", "--rm", name, "cat", "/home/agent/seen").split() == ["one", "two"]
+    finally:
+        for volume in volumes():
+            engine.remove_volume(volume)
+
+
 def test_secrets_are_flags_of_the_build_and_in_no_layer(
     project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., Ended]
 ) -> None:

@@ -153,6 +153,32 @@ setup: {user: [echo two]}
     assert "Leave out the flag of a secret that you don't have: key." in text
 
 
+def test_a_cache_is_a_mount_of_what_setup_repos_and_tools_run(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/t.sh", "t", 0o755)
+    text = dockerfile(
+        tmp_path,
+        """
+env: [USER=dev]
+caches: [~/.npm, {path: "/var/cache/a, b", sharing: locked}]
+setup: {user: [echo one]}
+tests: [t.sh]
+""",
+    )
+    rows = instructions(text)
+    home = "/home/dev/.npm"
+    npm = f"--mount=type=cache,id=demo:{home},target={home},sharing=shared,from=habitat,source={home}"
+    (one,) = [row for row in rows if row.endswith('"echo one", "sh"]')]
+    assert npm in one
+    assert "target=/var/cache/a" in one
+    assert "sharing=locked" in one
+    assert [row for row in rows if "type=cache" in row] == [one]
+    places = next(
+        number for number, row in enumerate(rows) if '"/dev/scripts/cache", "dev", "/workspace", "~/.npm"' in row
+    )
+    assert places < rows.index("FROM habitat AS habitat-caches") < rows.index(one)
+    assert "FROM habitat-caches AS test" in rows
+
+
 def test_each_file_of_host_keys_is_a_secret_of_its_own(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path, f"habitats/demo/{name}", "e.org ssh-ed25519 AAAA\n")

@@ -42,7 +42,11 @@ def manual(habitat: Habitat, recipe: Recipe, *, with_volumes: bool) -> str:
         parts.append(
             f"`docker build --target {TESTED} …`, else the same, runs the habitat's tests, and fails with them."
         )
-    parts += [*_about_secrets(habitat), *_about_volumes(habitat, with_volumes=with_volumes)]
+    parts += [
+        *_about_secrets(habitat),
+        *_about_volumes(habitat, with_volumes=with_volumes),
+        *_about_caches(habitat),
+    ]
     parts.append(f"## Run\n\n{_code(run_command(habitat))}")
     parts += _about_start(habitat)
     rest = ["what a command of the build finds in `HOSTNAME` and `/etc/hosts`"]
@@ -119,6 +123,14 @@ def _about_volumes(habitat: Habitat, *, with_volumes: bool) -> list[str]:
     return [
         f"Commands of the build see {seen} below `{VOLUMES}/`, and what they write there is lost:\n\n" + "\n".join(rows)
     ]
+
+
+def _about_caches(habitat: Habitat) -> list[str]:
+    if not habitat.caches:
+        return []
+    paths = ", ".join(f"`{printable(cache.path)}`" for cache in habitat.caches)
+    text = f"The builder keeps {paths} from build to build, until `docker builder prune --filter type=exec.cachemount`."
+    return [f"{text}\nWhat comes before setup may not have changed meanwhile, or they begin anew."]
 
 
 # Running

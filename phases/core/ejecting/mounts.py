@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import ssh_agent
+from phases.core.config.places import in_home
 from phases.core.ejecting.words import mount
+from phases.core.model import SHARINGS
 from phases.protocol import SECRETS_FOLDER, Run
-from phases.registry import mounts_volumes
+from phases.registry import mounts_caches, mounts_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,6 +57,27 @@ def volumes(habitat: Habitat, phase: Phase, dests: Sequence[str] | None = None) 
         )
         for number, volume in numbered(habitat)
         if dests is None or any(dest[:1] == "~" or f"{dest}/".startswith(f"{volume.dest}/") for dest in dests)
+    ]
+
+
+def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
+    """stage: that has the places, which tell a new cache what is in it and whose it is. Where the home is, only
+    the image knows: the script that makes the places says where that is another than here.
+    """
+    if not mounts_caches(phase):
+        return []
+    home = "/root" if habitat.user == "root" else f"/home/{habitat.user}"
+    found = ((cache, in_home(cache.path, home)) for cache in habitat.caches)
+    return [
+        mount(
+            cache.origin,
+            type="cache",
+            id=f"{habitat.name}:{place}",
+            target=place,
+            sharing=SHARINGS[cache.locked],
+            **{"from": stage, "source": place},
+        )
+        for cache, place in found
     ]
 
 

@@ -86,6 +86,7 @@ class _Writer:
         self._profile: list[str] = []  # variables that login shells are yet to be told of
         self._owned: set[str] = set()  # folders that are there for sure
         self._newline = False
+        self._uncached = ""  # the stage that has the places of caches
 
     def write(self) -> Recipe:
         self._rows += self._opening()
@@ -94,6 +95,8 @@ class _Writer:
             if phase.NAME == "test":
                 self._aside(phase, steps)
                 continue
+            if phase.NAME == "setup" and self.habitat.caches:
+                self._places_of_caches(phase)
             self._section(phase, steps, *([f"FROM {self._stage} AS {FINAL}"] if phase.NAME == "final" else []))
         self._say_workdir()
         at = self._rows.index(_CONTEXT_STAGE[-1]) + 1
@@ -137,6 +140,16 @@ class _Writer:
             self._script("mountpoint", *places, dests=())
         for step in steps:
             self._step(step)
+
+    def _places_of_caches(self, phase: Phase) -> None:
+        """A stage that has them: what a new cache begins with comes from another than it is mounted in."""
+        self._phase = phase
+        self._rows += ["", "# What caches are mounted on"]
+        habitat = self.habitat
+        self._script("cache", habitat.user, habitat.workdir, *(cache.path for cache in habitat.caches), dests=())
+        self._uncached = self._stage
+        self._stage = f"{BUILT}-caches"
+        self._rows += ["", f"FROM {self._uncached} AS {self._stage}"]
 
     def _aside(self, phase: Phase, steps: Sequence[Step]) -> None:
         """A stage that no other rests on, and that is built only when asked for."""
@@ -232,6 +245,7 @@ class _Writer:
             self._say_workdir()
         found = [
             *mounts.volumes(self.habitat, self._phase),
+            *mounts.caches(self.habitat, self._phase, self._uncached),
             *mounts.secrets(self.habitat, self._phase, step),
             *mounts.agent(step),
         ]
