@@ -62,7 +62,12 @@ class Accounts:
         if not (dest == "~" or dest.startswith("~/")):
             return dest
         name = owner.partition(":")[0]
-        home = self._users[name][5] if name in self._users else ""
-        if not home.startswith("/"):
+        home = self.home(name)
+        if not home:
             raise ConfigError(f"user '{name}' has no home", where=origin, remedy="write the whole path")
         return home.rstrip("/") + dest[1:]
+
+    def home(self, name: str) -> str:
+        """Of a user, "" for none."""
+        home = self._users[name][5] if name in self._users else ""
+        return home if home.startswith("/") else ""

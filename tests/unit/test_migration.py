@@ -96,6 +96,19 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
         "RUN --mount=type=secret,id=npm-token a",
         root("a") | {"secrets": [{"name": "npm-token", "env": "NPM_TOKEN", "phases": ["setup"], "optional": True}]},
     ),
+    "a cache": ("RUN --mount=type=cache,target=/c,id=x a", root("a") | {"caches": ["/c"]}),
+    "a cache of two commands": (
+        "RUN --mount=type=cache,dst=/c a\nRUN --mount=type=cache,target=/c,sharing=locked,mode=0755,uid=0 b",
+        root("a", "b") | {"caches": [{"path": "/c", "sharing": "locked"}]},
+    ),
+    "a private cache": (
+        "WORKDIR /w\nRUN --mount=type=cache,target=c,sharing=private a\nWORKDIR /",
+        root("mkdir -p /w", "cd /w\na\n") | {"caches": [{"path": "/w/c", "sharing": "locked"}]},
+    ),
+    "a cache in root's home": (
+        "RUN --mount=type=cache,target=/root/.npm,uid=7 a",
+        root("a") | {"caches": ["/root/.npm"]},
+    ),
 }
 
 
@@ -161,7 +174,34 @@ STAYS = {
     "another stage": ("FROM base:1 AS s\nRUN x\nFROM base:1\nCOPY --from=s /a /b\nRUN y", "--from is the builder's"),
     "a stage goes on": ("FROM base:1 AS s\nRUN x\nFROM s\nRUN y", "it goes on from another stage"),
     "a platform": ("FROM --platform=linux/amd64 base:1\nRUN y", "--platform=linux/amd64 has no place in a config"),
-    "a cache": ("FROM base:1\nRUN --mount=type=cache,target=/c x\nRUN y", "--mount=type=cache is the builder's"),
+    "a cache of another stage's": (
+        "FROM base:1\nRUN --mount=type=cache,target=/c,from=x x\nRUN y",
+        "from of its cache is the builder's",
+    ),
+    "a cache of the builder's variable": (
+        "FROM base:1\nRUN --mount=type=cache,target=/c/$A x\nRUN y",
+        "where its cache is, is known to the builder",
+    ),
+    "a cache of somebody's": (
+        "FROM base:1\nRUN --mount=type=cache,target=/c,uid=7 x\nRUN y",
+        "whose /c is, or its mode, is the builder's",
+    ),
+    "a cache of the image's own": (
+        "FROM base:1\nRUN --mount=type=cache,target=/var x\nRUN y",
+        "/var can't be a cache: it is the image's own",
+    ),
+    "two caches at one place": (
+        "FROM base:1\nRUN --mount=type=cache,target=/c,id=a x\nRUN --mount=type=cache,target=/c,id=b x\nRUN y",
+        "line 3 has another cache at /c",
+    ),
+    "what is a cache for one command alone": (
+        "FROM base:1\nRUN --mount=type=cache,target=/c x\nRUN cp /c/a /b\nRUN y",
+        "line 3 uses /c, and not as a cache",
+    ),
+    "what is copied to a cache": (
+        "FROM base:1\nCOPY Dockerfile /c/\nRUN --mount=type=cache,target=/c x\nRUN y",
+        "line 2 copies to /c, which is its cache",
+    ),
     "a download": ("FROM base:1\nADD https://example.org/x /x\nRUN y", "it fetches from the network"),
     "a user's maker": (
         "FROM base:1\nRUN useradd dev\nUSER dev\nRUN y",

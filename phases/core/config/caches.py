@@ -39,15 +39,22 @@ def check(habitat: Habitat, home: str = "") -> None:
     before: list[Cache] = []
     for cache in habitat.caches:
         place = in_home(cache.path, home)
-        flaw = places.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
-        flaw = flaw or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
-        flaw = flaw or next(
+        why = flaw(place, built)
+        why = why or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
+        why = why or next(
             (f"{c.path} is a cache ({c.origin})" for c in before if overlap(place, in_home(c.path, home))), ""
         )
-        if flaw:
-            remedy = "keep one of them" if "(" in flaw else "name a folder within it, or another"
-            raise ConfigError(f"caches: {cache.path} can't be a cache: {flaw}", where=cache.origin, remedy=remedy)
+        if why:
+            remedy = "keep one of them" if "(" in why else "name a folder within it, or another"
+            raise ConfigError(f"caches: {cache.path} can't be a cache: {why}", where=cache.origin, remedy=remedy)
         before.append(cache)
+
+
+def flaw(place: str, built: Iterable[str]) -> str:
+    """Why nothing can be kept at a place, as the end of a sentence; "" where it can. built: the folders that the
+    build puts files into.
+    """
+    return places.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
 
 
 def _met(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from phases.core.migration import copying, environment, rest, scripts
+from phases.core.migration import caching, copying, environment, rest, scripts
 from phases.core.migration.copying import Unsayable
 from phases.core.migration.draft import Draft, Piece, Row, quoted
 from phases.core.migration.state import of_image
+from phases.core.model import SHARINGS
 from phases.protocol import PHASE_VARIABLES, SECRETS_FOLDER
 
 if TYPE_CHECKING:
@@ -221,7 +222,7 @@ class Carrier:
 
     def _keep_secrets(self, draft: Draft, instruction: Instruction) -> None:
         for mount in instruction.flags.get("mount", []) if instruction.name == "RUN" else []:
-            options = _options(mount)
+            options = caching.options(mount)
             if options.get("type") == "secret" and options.get("id"):
                 self._add_secret(draft, instruction, options, "dockerfile")
 
@@ -270,7 +271,9 @@ class Carrier:
 
     def _run(self, draft: Draft, instruction: Instruction, state: State) -> None:
         for mount in instruction.flags.get("mount", []):
-            options = _options(mount)
+            options = caching.options(mount)
+            if options.get("type") == "cache":
+                continue
             target = options.get("target") or options.get("dst") or options.get("destination")
             if options.get("type") != "secret" or not options.get("id") or options.get("env"):
                 raise Unsayable(f"--mount=type={options.get('type', 'bind')} is the builder's")
@@ -282,11 +285,25 @@ class Carrier:
             raise Unsayable("its document is a program")
         if automatic := [name for name in self._automatic(instruction) if name not in state.args]:
             raise Unsayable(f"{automatic[0]} is known to the builder")
-        row = draft.tell(instruction, "setup")
-        for mount in instruction.flags.get("mount", []):
-            self._add_secret(draft, instruction, _options(mount), "setup")
+        caches = [self._cache(said, state) for said in caching.of_type(instruction, "cache")]
+        row = draft.tell(instruction, "setup", "all of setup has its cache" if caches else "")
+        for path, sharing in caches:
+            draft.caches[path] = max(sharing, draft.caches.get(path, ""), key=("", *SHARINGS).index)
+        for options in caching.of_type(instruction, "secret"):
+            self._add_secret(draft, instruction, options, "setup")
         script = scripts.script(instruction, state, self._given(state), self.workdir)
         draft.setup.append(Piece(script, instruction.comment, self._run_as(state), row))
+
+    def _cache(self, said: Mapping[str, str], state: State) -> tuple[str, str]:
+        path = caching.target(said, state)
+        caching.check_others(path, said, self.final.instructions, self.states)
+        users = [self._home, self.workdir]
+        return path, caching.sharing(path, said, users, [*users, HABITAT_PATH])
+
+    @property
+    def _home(self) -> str:
+        """Of USER, who is given one where the image doesn't know him."""
+        return self.base.users.home(self.user) or ("/root" if self.user == "root" else f"/home/{self.user}")
 
     def _automatic(self, instruction: Instruction) -> list[str]:
         declared = [name for name in self.machine.named if _AUTOMATIC.fullmatch(name)]
@@ -432,7 +449,3 @@ class _Stays(Exception):
     def __init__(self, number: int, why: str) -> None:
         super().__init__(why)
         self.number = number
-
-
-def _options(mount: str) -> dict[str, str]:
-    return dict(part.partition("=")[::2] for part in mount.split(","))

@@ -7,6 +7,8 @@ from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 from phases.core.errors import ConfigError
+from phases.core.migration.draft import quoted
+from phases.core.model import SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,6 +67,7 @@ def lay_under(found: Any, draft: Draft, *, is_list: bool | None) -> None:
     _prepend(found, "env", draft.env)
     _prepend(found, "files", draft.files)
     _add_secrets(found, draft)
+    _add_caches(found, draft)
     _add_setup(found, draft, is_list=is_list)
     if draft.command or draft.remarks:
         _add_entry(found, draft)
@@ -141,6 +144,18 @@ def _add_secrets(found: Any, draft: Draft) -> None:
                 *(same.get("phases") or ()),
                 *(one for one in wanted if one not in (same.get("phases") or ())),
             ]
+
+
+def _add_caches(found: Any, draft: Draft) -> None:
+    from ruamel.yaml.comments import CommentedMap
+
+    there = [one.get("path") if isinstance(one, dict) else one for one in found.get("caches") or ()]
+    for path, sharing in draft.caches.items():
+        if quoted(path) not in there:
+            value = _scalar(quoted(path))
+            _list(found, "caches").append(
+                value if sharing == SHARINGS[0] else CommentedMap({"path": value, "sharing": sharing})
+            )
 
 
 def _add_setup(found: Any, draft: Draft, *, is_list: bool | None) -> None:

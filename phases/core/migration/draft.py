@@ -38,8 +38,8 @@ class Piece:
 
 @dataclass
 class Draft:
-    """dockerfile: the key's value; rest: the text of the Dockerfile that is still built, "" for none; remarks:
-    lines for a person to take up, below `entry:`; warnings: what is to be told of secrets.
+    """dockerfile: the key's value; rest: the text of the Dockerfile that is still built, "" for none; caches: path to
+    how it is shared; remarks: lines for a person to take up, below `entry:`; warnings: what is to be told of secrets.
     """
 
     base_image: str = ""
@@ -50,6 +50,7 @@ class Draft:
     files: list[Piece] = field(default_factory=list)
     setup: list[Piece] = field(default_factory=list)
     secrets: dict[str, dict[str, object]] = field(default_factory=dict)
+    caches: dict[str, str] = field(default_factory=dict)
     command: str = ""
     remarks: list[str] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
