@@ -593,7 +593,8 @@ class FakeEngine:
         if found is None or node is None:
             return None
         link = found.files.resolve(path) if node.kind == "link" else ""
-        return Stat(node.kind == "dir", node.mode, link)
+        edition = hashlib.sha256(node.content).hexdigest() if node.kind == "file" else ""
+        return Stat(node.kind == "dir", node.mode, link, edition)
 
     def changes(self, container: str) -> list[Change]:
         found = self._container(container)
