@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bench.measure import command
-from phases.core import docker_command, docker_engine
+from phases.core import caches, docker_command, docker_engine
+from phases.core.errors import Conflict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -41,6 +42,8 @@ class Site:
         for name in ("dodo.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
         self.engine = docker_engine.connect()
+        # Those that there are may be other habitats' as well.
+        self._caches = {volume.name for volume in self.engine.volumes(label=caches.LABEL_CACHES)}
         found = docker_command.find()
         if not found or not found.buildkit:
             raise RuntimeError("no docker command on the PATH builds with BuildKit: install docker-buildx")
@@ -132,6 +135,10 @@ class Site:
             for tag in image.tags:
                 if tag.startswith((f"habitat-{PREFIX}", f"vsc-{PREFIX}", PREFIX)):
                     self.engine.untag(tag)
+        for folder in (self.project / ".stamps").iterdir():
+            for volume in caches.recorded(folder) - self._caches:
+                with contextlib.suppress(Conflict):
+                    self.engine.remove_volume(volume)
 
 
 def write(folder: Path, files: Mapping[str, str]) -> None:
