@@ -21,6 +21,7 @@ from phases.core import files, slices
 from phases.core.archive import Archive
 from phases.core.build_container import IDLE, made_anew
 from phases.core.config import caches as rules
+from phases.core.contents import Contents
 from phases.core.engine import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
 from phases.core.locks import UseLock, shared_path
@@ -28,7 +29,7 @@ from phases.core.mount_points import MountPoints
 from phases.core.snapshots import COMMENT
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from phases.core.engine import Container, Engine, ImageConfig, Stat
@@ -78,7 +79,7 @@ def prepared(work: Work, image: ImageConfig) -> tuple[ImageConfig, tuple[Mounted
     container = parked.id if parked else work.maker.make(lambda: _draft(work, image))
     changed = True
     try:
-        seen = _Image(work, image, container)
+        seen = _Image(work, image, container, parked.of_editions if parked else {})
         _record(work.log.parent, (cache.volume for cache in seen.caches))
         made = seen.with_places()
         changed = made is not image
@@ -95,31 +96,44 @@ def _draft(work: Work, image: ImageConfig) -> str:
 
 
 class _Image:
-    """What the image has at the places, seen in a container that is it."""
+    """What the image has at the places, seen in a container that is it. of_editions: what is known of its files."""
 
-    def __init__(self, work: Work, image: ImageConfig, container: str) -> None:
+    def __init__(
+        self, work: Work, image: ImageConfig, container: str, of_editions: Mapping[str, tuple[str, bytes]]
+    ) -> None:
         self._engine = work.engine
         self._work = work
         self._image = image
         self._container = container
+        self._stats: dict[str, Stat | None] = {}
+        self._contents = Contents(work.known_files.get(image.id, {}), self._edition)
+        self._contents.of_editions |= of_editions
         paths = [(cache.path, cache.origin) for cache in work.caches]
         self._points = MountPoints(self._read, self._stat, work.habitat, paths)
         rules.check(work.habitat, self._points.home)
         distribution = _distribution(self._read("/etc/os-release"))
         self.caches = tuple(self._mounted(cache, distribution) for cache in work.caches)
+        work.known_files[image.id] = self._contents.sure
 
     def _read(self, path: str) -> bytes:
-        known = self._work.known_files.setdefault(self._image.id, {})
-        if path not in known:
-            known[path] = self._engine.get(self._container, path) or b""
-        return known[path]
+        found = self._stat(path)
+        path = found.link if found and found.link else path  # a link has no edition
+        if path not in self._contents:
+            self._contents.learn(path, self._engine.get(self._container, path) or b"")
+        return self._contents[path]
+
+    def _edition(self, path: str) -> str:
+        found = self._stat(path)
+        return found.edition if found else ""
 
     def _stat(self, path: str) -> Stat | None:
-        return self._engine.stat(self._container, path)
+        if path not in self._stats:
+            self._stats[path] = self._engine.stat(self._container, path)
+        return self._stats[path]
 
     def _mounted(self, cache: Cache, distribution: str) -> Mounted:
         at = self._points.at(cache.path)
-        found = self._engine.stat(self._container, at)
+        found = self._stat(at)
         if found and not found.is_dir and not found.link:
             raise ConfigError(
                 f"caches: {cache.path} is a file in the image", where=cache.origin, remedy="name a folder, or another"
@@ -137,7 +151,7 @@ class _Image:
                 archive.add(folder, "dir", 0o755, self._points.owner_of(folder))
             self._engine.put(self._container, "/", archive.finish())
         made = self._engine.commit(self._container, (), COMMENT)
-        self._work.known_files[made] = self._work.known_files[self._image.id]
+        self._work.known_files[made] = self._contents.sure
         return replace(self._image, id=made)
 
 
