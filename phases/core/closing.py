@@ -78,11 +78,13 @@ class Remover:
         self._remove = remove
         self._failed = failed
         self._threads: list[threading.Thread] = []
+        self._lock = threading.Lock()  # who waits finds none that has yet to begin
 
     def remove(self, container: str) -> None:
         thread = threading.Thread(target=self._attempt, args=(container,), daemon=True)
-        self._threads.append(thread)
-        thread.start()
+        with self._lock:
+            self._threads.append(thread)
+            thread.start()
 
     def _attempt(self, container: str) -> None:
         try:
@@ -92,5 +94,9 @@ class Remover:
 
     def wait(self) -> None:
         """Until all that was to be removed is."""
-        while self._threads:
-            self._threads.pop().join()
+        while thread := self._taken():
+            thread.join()
+
+    def _taken(self) -> threading.Thread | None:
+        with self._lock:
+            return self._threads.pop() if self._threads else None
