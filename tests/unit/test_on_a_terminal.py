@@ -6,24 +6,26 @@ import os
 import pty
 import termios
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
-from rich.console import Console
-from rich.text import Text
 from test_reporter import Script
 
 from phases.core.errors import CommandFailed, HabitatError, Origin
 from phases.ui import echo, output
-from phases.ui.console import wrapped
+from phases.ui.console import Screen, wrapped
+from phases.ui.styled import styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 COLUMNS = 60
+# What rich is to take any stream for: a terminal that knows no colours.
+WINDOW = {"COLUMNS": str(COLUMNS), "LINES": "25", "TERM": "dumb", "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}
 WHERE = Origin("local", "habitats/hello/config.yaml", 12)
 LONG = CommandFailed(
     "setup command 2 of 2 ended with exit code 2",
@@ -35,7 +37,7 @@ LONG = CommandFailed(
 
 @given(st.text("ab/ 漢", max_size=80), st.integers(8, 40), st.integers(0, 6))
 def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str, width: int, indent: int) -> None:
-    lines = [line.plain for line in wrapped(Text(text), width, indent)]
+    lines = [line.plain for line in wrapped(styled(text), width, indent)]
     assert " ".join(lines).split() == text.split()
     for line in lines:
         assert cell_len(line) <= width or len(line.split()) == 1
@@ -44,11 +46,8 @@ def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str,
 def on_a_terminal(root: Path, *habitats: str) -> Script:
     """The transcript of a run that is shown in a window of COLUMNS."""
     script = Script(root, *habitats)
-    screen = script.reporter.screen
-    screen.console = Console(
-        file=script.out, width=COLUMNS, highlight=False, soft_wrap=True, force_terminal=True, color_system=None
-    )
-    screen.live = True
+    with patch.dict(os.environ, WINDOW):
+        script.reporter.screen = Screen(script.out)
     return script
 
 

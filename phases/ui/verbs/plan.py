@@ -99,7 +99,7 @@ def _span(phases: Sequence[str]) -> str:
 
 
 def _how_long(phases: Sequence[str], plan: Plan) -> str:
-    from phases.ui.console import duration
+    from phases.ui.durations import duration
 
     if not plan.seconds:
         return "for how long isn't known yet"
