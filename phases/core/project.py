@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core import events, slices, snapshots
@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """The verdict of a phase, as its stamp keeps it. parent: id of the image it started from."""
 
     hash: str
@@ -308,9 +307,9 @@ class Project:
 
     def _clear_all(self, names: Sequence[str]) -> None:
         """At once, since each takes the engine a while, and somebody waits for it."""
-        from concurrent.futures import ThreadPoolExecutor
-
         if names:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(len(names)) as pool:
                 list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
 

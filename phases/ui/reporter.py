@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, cast
+
+from msgspec import Struct, field
 
 from phases.core import events
 from phases.protocol import slug
@@ -30,8 +31,7 @@ def percent(phase: Phase) -> int:
     return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
 
 
-@dataclass
-class Build:
+class Build(Struct):
     """What is known of one habitat in this run. goal: the last phase that was asked for."""
 
     name: str
