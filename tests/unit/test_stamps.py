@@ -187,11 +187,22 @@ class TestAsDoitsDatabase:
         assert not Path(backend.name).exists()
 
 
-def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", -1)  # as if it were long since it was written
+def reads_of_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is read from here on."""
     reads: list[Path] = []
     read = files.read
-    monkeypatch.setattr(files, "read", lambda path, limit: reads.append(path) or read(path, limit))
+
+    def recorded(path: Path, limit: int) -> bytes | None:
+        reads.append(path)
+        return read(path, limit)
+
+    monkeypatch.setattr(files, "read", recorded)
+    return reads
+
+
+def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_SETTLED", -1)  # as if it were long since it was written
+    reads = reads_of_files(monkeypatch)
     Stamps(stamps.root).write(TASK, RECORD)
     reads.clear()
     assert [stamps.read(TASK), stamps.read(TASK)] == [RECORD, RECORD]
@@ -205,9 +216,7 @@ def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkey
 
 def test_a_stamp_that_was_written_just_now_is_read_again(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second write may bear the same time."""
-    reads: list[Path] = []
-    read = files.read
-    monkeypatch.setattr(files, "read", lambda path, limit: reads.append(path) or read(path, limit))
+    reads = reads_of_files(monkeypatch)
     stamps.write(TASK, RECORD)
     reads.clear()
     assert [stamps.read(TASK), stamps.read(TASK)] == [RECORD, RECORD]
