@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import shutil
 import subprocess
 import sys
@@ -92,8 +93,10 @@ class Site:
 
     def gateway(self) -> str:
         """The address at which containers reach this machine."""
-        form = "{{(index .IPAM.Config 0).Gateway}}"
-        return self._ask("network", "inspect", "bridge", "--format", form)
+        form = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
+        *told, subnet = self._ask("network", "inspect", "bridge", "--format", form).split()
+        # A daemon that has made the network itself tells only once it was started again: it is the first address.
+        return told[0] if told else str(ipaddress.ip_network(subnet)[1])
 
     def tags(self, repository: str) -> list[str]:
         return self._ask("image", "ls", "--format", "{{.Tag}}", repository).split()

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, Image, ImageConfig
+    from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
     from phases.core.work import Work
     from phases.protocol import Phase
@@ -49,22 +49,18 @@ class Built(Struct, frozen=True):
 
 
 class Project:
-    """The project at `root`. connect: returns the engine; called when one is first needed. glance: lists the
-    engine's images without one, where that can be done.
+    """The project at `root`. connect: returns the engine; called when one is first needed.
 
     Habitats are loaded when first asked for, so one that is broken stops no other.
     """
 
-    def __init__(
-        self, root: Path, connect: Callable[[], Engine], glance: Callable[[], list[Image] | None] = lambda: None
-    ) -> None:
+    def __init__(self, root: Path, connect: Callable[[], Engine]) -> None:
         self.root = root
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
         self.slices = SliceStore(root)
         self.vault = Vault(root)
         self._connect = connect
-        self._glance = glance
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
@@ -90,15 +86,7 @@ class Project:
 
     @cached_property
     def inventory(self) -> Inventory:
-        return Inventory(self._images, self._image_config)
-
-    def _images(self) -> list[Image]:
-        connected = "engine" in vars(self)
-        found = None if connected else self._glance()
-        return self.engine.images() if found is None else found
-
-    def _image_config(self, reference: str) -> ImageConfig | None:
-        return self.engine.image_config(reference)
+        return Inventory(self.engine.images, self.engine.image_config)
 
     @cached_property
     def store(self) -> ImageStore:

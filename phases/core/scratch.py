@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 class Parked(Struct, frozen=True):
     """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
-    from; env, mounts: as it was made.
+    from; env, mounts: as it was made; of_editions: what is known of its files (`core.contents`).
     """
 
     id: str
@@ -33,6 +33,7 @@ class Parked(Struct, frozen=True):
     env: Mapping[str, str]
     mounts: Sequence[Bind | Tmpfs]
     running: bool
+    of_editions: Mapping[str, tuple[str, bytes]]
 
 
 class Parking:

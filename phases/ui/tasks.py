@@ -9,8 +9,9 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import glance, snapshots
+from phases.core import snapshots
 from phases.core.errors import HabitatError, printable
+from phases.core.late_engine import late
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
@@ -33,7 +34,7 @@ _exit_codes: list[int] = []
 
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
-    _opened[:] = [Project(root, _connect, glance.images)]
+    _opened[:] = [Project(root, lambda: late(_connect))]
     return _opened[0]
 
 
