@@ -581,6 +581,7 @@ class FakeEngine:
             raise EngineError(f"copying into {folder}: {error}") from error
 
     def get(self, container: str, path: str) -> bytes | None:
+        self._record("get", container, path)
         found = self._find(container)
         node = found.files.find(path) if found else None
         if node and len(node.content) > LARGEST_FILE:

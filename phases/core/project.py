@@ -304,9 +304,9 @@ class Project:
 
     def _clear_all(self, names: Sequence[str]) -> None:
         """At once, since each takes the engine a while, and somebody waits for it."""
-        from concurrent.futures import ThreadPoolExecutor
-
         if names:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(len(names)) as pool:
                 list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
 

@@ -9,7 +9,7 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import plans, snapshots
+from phases.core import snapshots
 from phases.core.errors import HabitatError, printable
 from phases.core.late_engine import late
 from phases.core.project import Project
@@ -173,7 +173,11 @@ class Freshness(UptodateCalculator):
         self.reason, self.error = "", None
         try:
             assessment = self.project.assess(self.habitat)
-            self.reason = plans.reason(self.project, self.habitat, self.phase)
+            if self.phase.NAME in assessment.stale:
+                # Here, since what is up to date has no reason to run, and needs nothing that finds one.
+                from phases.core import plans
+
+                self.reason = plans.reason(self.project, self.habitat, self.phase)
             if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
                 self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:

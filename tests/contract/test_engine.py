@@ -719,6 +719,27 @@ def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
     assert lab.engine.get(container, "/box/tool") == b"#!/bin/sh\n"
 
 
+def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) -> None:
+    container = lab.started()
+
+    def edition(path: str = "/note") -> str:
+        found = lab.engine.stat(container, path)
+        assert found
+        return found.edition
+
+    assert lab.execute(container, "echo one >/note")[0] == 0
+    first = edition()
+    assert first
+    assert lab.execute(container, "chmod 600 /note; echo of no concern")[0] == 0
+    assert edition() == first
+    assert lab.execute(container, "echo two >/note")[0] == 0
+    second = edition()
+    assert second not in ("", first)
+    lab.engine.put(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
+    assert edition() not in ("", first, second)
+    assert edition("/bin") == "", "a folder has none"
+
+
 def test_owners_are_kept(lab: Lab) -> None:
     container = lab.started()
     lab.engine.put(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
