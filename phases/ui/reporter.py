@@ -171,7 +171,7 @@ class HabitatReporter:
         self.screen.message(self._prefix(name), text, indent)
 
     def _prefix(self, name: str) -> Styled:
-        return styled(f"{name:<{self._width}} │ ", "dim") if self._width and name else Styled()
+        return joined((f"{name:<{self._width}} │ ", "dim")) if self._width and name else Styled()
 
     def _announce(self, build: Build, first: Phase, reason: str) -> None:
         self._say(build.name, styled(f"🚀 Starting {build.name} build...", "bold"))

@@ -16,6 +16,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from test_reporter import Script
 
+from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError, Origin
 from phases.ui import echo, output
 from phases.ui.console import Screen, is_plain, wrapped
@@ -77,6 +78,15 @@ def test_side_by_side_each_line_names_its_habitat(tmp_path: Path) -> None:
     lines = script.transcript().split("\n\n")[0].splitlines()
     assert len(lines) > 4
     assert all(line.startswith("a  │ ") and cell_len(line) <= COLUMNS for line in lines)
+
+
+def test_the_name_of_a_habitat_is_dim_and_its_line_is_as_bright_as_any(tmp_path: Path) -> None:
+    colours = {**WINDOW, "TERM": "xterm-256color"}
+    with patch.dict(os.environ, colours):
+        script = Script(tmp_path, "a", "bb")
+        script.reporter.screen = Screen(script.out)
+    script.project.bus.emit(events.Notice("a", "a notice"))
+    assert "\x1b[2ma  │ \x1b[0m• a notice" in script.out.getvalue()
 
 
 def test_the_lines_of_an_error_are_the_one_line_in_parts() -> None:
