@@ -35,10 +35,7 @@ class ImageStore:
             self._engine.tag(image.id, tag)
         for old_id in replaced:
             self._engine.remove_image(old_id)
-        if replaced:
-            self._inventory.refresh()
-        else:
-            self._inventory.add(replace(image, tags=tuple(tags)))
+        self._inventory.add(replace(image, tags=tuple(tags)))
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
         """Tag what is left of a phase that failed. One of a habitat is enough, the last."""
@@ -56,8 +53,7 @@ class ImageStore:
         tags = self._failed(name, PHASES)
         for tag in tags:
             self._engine.untag(tag)
-        if tags:
-            self._inventory.refresh()
+        self._inventory.drop(tags)
 
     def failed(self, name: str) -> tuple[Phase, Image] | None:
         """The phase that failed last, and what is kept of it."""
@@ -73,8 +69,7 @@ class ImageStore:
         tagged = self._tagged(name, phases)
         for tag in tagged:
             self._engine.untag(tag)
-        if tagged:
-            self._inventory.refresh()
+        self._inventory.drop(tagged)
         return len(set(tagged.values()))
 
     def count(self, name: str, phases: Sequence[Phase]) -> int:
@@ -114,4 +109,3 @@ class ImageStore:
             config = self._engine.image_config(image.id)
             if config and config.comment == snapshots.COMMENT:
                 self._engine.remove_image(image.id)
-        self._inventory.refresh()

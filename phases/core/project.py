@@ -204,7 +204,8 @@ class Project:
         self._clear(name)
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
-        self.look_again(name)
+        with self._guard:  # the images were listed for that
+            self._assessed.pop(name, None)
 
     def _clear(self, name: str) -> None:
         for container in self.scratch.builds(name):

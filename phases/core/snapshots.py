@@ -13,11 +13,12 @@ import time
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phases.protocol import slug
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from phases.core.engine import Image, ImageConfig
     from phases.core.stamps import Stamps
@@ -115,11 +116,26 @@ class Inventory:
             return self._images
 
     def add(self, image: Image) -> None:
-        """An image of ours that was made just now, whose tags were nobody's before."""
+        """An image of ours that was made just now, and has its tags from now on."""
         with self._lock:
             if self._images is not None:
+                self._take(image.tags)
                 self._images.append(image)
                 self._by_tag.update(dict.fromkeys(image.tags, image))
+
+    def drop(self, tags: Iterable[str]) -> None:
+        """Tags of ours that are gone. What has none left may be gone with them; the next list tells."""
+        with self._lock:
+            if self._images is not None:
+                self._take(tags)
+
+    def _take(self, tags: Iterable[str]) -> None:
+        assert self._images is not None
+        for tag in tags:
+            if had := self._by_tag.pop(tag, None):
+                left = replace(had, tags=tuple(other for other in had.tags if other != tag))
+                self._images[self._images.index(had)] = left
+                self._by_tag.update(dict.fromkeys(left.tags, left))
 
     def tagged(self, reference: str) -> Image | None:
         self.all()
