@@ -16,7 +16,7 @@ from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.engine import Bind
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.scratch import Scratch
@@ -28,11 +28,12 @@ from phases.protocol import slug
 from phases.registry import NAMES, PHASES, habitat_phases, last_snapshot, mounts_volumes, named, phases_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from phases.core.engine import Engine, Image, ImageConfig
     from phases.core.model import Habitat
+    from phases.core.sharing import Shared
     from phases.core.work import Work
     from phases.protocol import Phase
 
@@ -51,15 +52,21 @@ class Built:
 
 class Project:
     """The project at `root`. connect: returns the engine; called when one is first needed. glance: lists the
-    engine's images without one, where that can be done.
+    engine's images without one, where that can be done. shares: whether snapshots of other habitats are taken over.
 
     Habitats are loaded when first asked for, so one that is broken stops no other.
     """
 
     def __init__(
-        self, root: Path, connect: Callable[[], Engine], glance: Callable[[], list[Image] | None] = lambda: None
+        self,
+        root: Path,
+        connect: Callable[[], Engine],
+        glance: Callable[[], list[Image] | None] = lambda: None,
+        *,
+        shares: bool = False,
     ) -> None:
         self.root = root
+        self.shares = shares
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
         self.slices = SliceStore(root)
@@ -69,6 +76,7 @@ class Project:
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
+        self._surroundings: dict[tuple[str, str], str] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
@@ -181,6 +189,51 @@ class Project:
             self._assessed.pop(name, None)
             self.inventory.refresh()
 
+    # Sharing
+
+    def shareable(self, name: str) -> Mapping[str, Shared]:
+        """Phase to what it would take over of another habitat instead of being built."""
+        from phases.core import sharing
+
+        if not self.shares or not (assessment := self.look(name)).stale:
+            return {}
+        phases = self.phases(name)
+        forgotten = (n for n, phase in enumerate(phases) if self.stamps.is_forgotten(snapshots.task_name(phase, name)))
+        # Who had a phase forgotten wants it built.
+        phases = phases[: next(forgotten, None)]
+        return sharing.shareable(name, phases, assessment, self.inventory.all(), partial(self._surroundings_of, name))
+
+    def _surroundings_of(self, name: str, phase: Phase) -> str:
+        from phases.core import sharing
+
+        if (name, phase.NAME) not in self._surroundings:
+            habitat = self.habitat(name)
+            found = sharing.surroundings(
+                self.root.resolve(), phase.plan(habitat), _binds_in(habitat, phase), habitat.secrets_of(phase.NAME)
+            )
+            self._surroundings[name, phase.NAME] = found
+        return self._surroundings[name, phase.NAME]
+
+    def _share(self, name: str, phase: Phase) -> Built | None:
+        """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
+        from phases.core.work import Log
+
+        found = self.shareable(name).get(phase.NAME)
+        if found is None:
+            return None
+        with Log(self.log_path(name, phase)) as log:
+            log.write(f"nothing was run: the snapshot is that of {found.habitat}")
+        try:
+            self._publish(name, phase, found.image)
+        except NotFound:  # its own habitat asks for no lock of this one
+            self.look_again(name)
+            return None
+        self.slices.keep(self.habitat(name), phase)
+        tag = snapshots.snapshot_tag(name, phase)
+        self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
+        digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
+        return Built(digest, self._parent(name, phase), seconds)
+
     # Building
 
     def build(self, name: str, phase: Phase) -> Built:
@@ -229,9 +282,11 @@ class Project:
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
         habitat = self.habitat(name)
         self._check_before(name, phase)
-        self.bus.emit(events.PhaseStarted(name, phase.NAME))
-        started = time.monotonic()
         try:
+            if shared := self._share(name, phase):
+                return shared
+            self.bus.emit(events.PhaseStarted(name, phase.NAME))
+            started = time.monotonic()
             parent = self._parent(name, phase)
             image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
             self._publish(name, phase, image)
@@ -346,7 +401,7 @@ class Project:
             log=self.log_path(habitat.name, phase),
             container_name=self.scratch.build_name(habitat.name, phase),
             remover=self.scratch.remover,
-            binds=binds_of(habitat) if mounts_volumes(phase) else (),
+            binds=_binds_in(habitat, phase),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
             maker=self.maker,
@@ -355,6 +410,8 @@ class Project:
         )
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
+        surroundings = self._surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
+
         def labels(parent: str, seconds: float) -> dict[str, str]:
             if phase.ID == 1 and not habitat.has_dockerfile:
                 # The base may have been pulled just now: its id belongs to the slice.
@@ -364,6 +421,7 @@ class Project:
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
                 **snapshots.labels(habitat.name, phase, parent, seconds),
+                snapshots.LABEL_SURROUNDINGS: surroundings,
             }
 
         return labels
@@ -405,6 +463,11 @@ class Project:
         finally:
             self.release(name)
             self.look_again(name)
+
+
+def _binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
+    """What is mounted while a phase is built."""
+    return binds_of(habitat) if mounts_volumes(phase) else ()
 
 
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:
