@@ -58,8 +58,8 @@ def _try(file: IO[str], mode: int) -> bool:
     return True
 
 
-def shared_path(engine: str, habitat: str) -> Path | None:
-    """The lock of a habitat's images on an engine, for all clones of one person on one machine.
+def shared_path(engine: str, what: str) -> Path | None:
+    """The lock of a habitat's images on an engine, or of a turn, for all clones of one person on one machine.
 
     None where somebody else has been at its folder, since what he put there is not to be written to,
     and on a machine that has no place for temporary files.
@@ -69,7 +69,7 @@ def shared_path(engine: str, habitat: str) -> Path | None:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()
         if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-            return folder / f"{hashlib.sha256(f'{engine} {habitat}'.encode()).hexdigest()[:32]}.lock"
+            return folder / f"{hashlib.sha256(f'{engine} {what}'.encode()).hexdigest()[:32]}.lock"
     return None
 
 
@@ -120,6 +120,36 @@ class BuildLock:
             file = self._files.pop()
             file.truncate(0)
             file.close()
+
+
+@contextmanager
+def turn(path: Path, wait: Callable[[str], None]) -> Iterator[None]:
+    """While this lasts, nobody else has the turn that the file at `path` stands for; it is gone afterwards.
+
+    wait: called as long as somebody has it, with who that is; it lets a while pass, or raises what ends the waiting.
+    Raises StateError.
+    """
+    with _taken(path, wait) as file:
+        try:
+            with contextlib.suppress(OSError):
+                os.write(file.fileno(), _self().encode())
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _taken(path: Path, wait: Callable[[str], None]) -> IO[str]:
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(_open(path))
+            while not _try(file, fcntl.LOCK_EX):
+                file.seek(0)
+                wait(file.read(100).strip() or "another run")
+            if _is(file, path):
+                file.truncate(0)
+                stack.pop_all()
+                return file
 
 
 # Lines of a presence file: the container stays up when nobody is in it any more; it was found ready.

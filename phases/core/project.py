@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
@@ -16,7 +16,7 @@ from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.engine import Bind
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, StateError
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.scratch import Scratch
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     from phases.core.sharing import Shared
     from phases.core.work import Work
     from phases.protocol import Phase
+
+
+# Seconds between two looks whether another habitat's build of the same is over, and after how many that is told.
+_PAUSE, _TOLD = 0.05, 1.0
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,7 @@ class Project:
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
         self._surroundings: dict[tuple[str, str], str] = {}
+        self._followers: set[str] = set()  # habitats that have taken over their last phase
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
@@ -197,11 +202,14 @@ class Project:
 
         if not self.shares or not (assessment := self.look(name)).stale:
             return {}
+        surroundings = partial(self._surroundings_of, name)
+        return sharing.shareable(name, self._not_forgotten(name), assessment, self.inventory.all(), surroundings)
+
+    def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
+        """Those before the first that was: who had it forgotten wants it built."""
         phases = self.phases(name)
         forgotten = (n for n, phase in enumerate(phases) if self.stamps.is_forgotten(snapshots.task_name(phase, name)))
-        # Who had a phase forgotten wants it built.
-        phases = phases[: next(forgotten, None)]
-        return sharing.shareable(name, phases, assessment, self.inventory.all(), partial(self._surroundings_of, name))
+        return phases[: next(forgotten, None)]
 
     def _surroundings_of(self, name: str, phase: Phase) -> str:
         from phases.core import sharing
@@ -228,11 +236,46 @@ class Project:
         except NotFound:  # its own habitat asks for no lock of this one
             self.look_again(name)
             return None
+        self._followers.add(name)
         self.slices.keep(self.habitat(name), phase)
         tag = snapshots.snapshot_tag(name, phase)
         self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
         digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
         return Built(digest, self._parent(name, phase), seconds)
+
+    @contextmanager
+    def _turn(self, name: str, phase: Phase) -> Iterator[bool]:
+        """While this lasts, nobody builds the same for another habitat. Who was at it is waited for, so that it can be
+        taken over. He waits for nobody meanwhile, and so no two runs for each other.
+
+        Yields whether there may be something to take over that wasn't there before.
+        """
+        from phases.core import locks, sharing
+
+        waited = 0.0
+
+        def wait(holder: str) -> None:
+            nonlocal waited
+            self.maker.check()
+            time.sleep(_PAUSE)
+            waited += _PAUSE
+            if waited - _PAUSE < _TOLD <= waited:
+                text = f"waiting for another run that builds the same {phase.NAME} ({holder})"
+                self.bus.emit(events.Notice(name, text))
+
+        phases = self._not_forgotten(name)
+        with ExitStack() as stack:
+            if self.shares and phase.SNAPSHOT and phase in phases:
+                upto, hashes = phases[: phases.index(phase) + 1], self.assess(name).hashes
+                same = sharing.name_of(upto, hashes, self._parent(name, phase), self._surroundings_of(name, phase))
+                if path := shared_path(self.engine.address, f"turn {same}"):
+                    with suppress(StateError):  # then it may be built twice
+                        stack.enter_context(locks.turn(path, wait))
+            # Whoever is ahead may have been done before he had to be waited for.
+            is_news = bool(waited) or name in self._followers
+            if is_news:
+                self.look_again(name)
+            yield is_news
 
     # Building
 
@@ -275,25 +318,32 @@ class Project:
             self.release(name)
 
     def _build(self, name: str, phase: Phase) -> Built:
-        from phases.core.build import carry_out
-
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
-        habitat = self.habitat(name)
         self._check_before(name, phase)
         try:
             if shared := self._share(name, phase):
                 return shared
-            self.bus.emit(events.PhaseStarted(name, phase.NAME))
-            started = time.monotonic()
-            parent = self._parent(name, phase)
-            image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
-            self._publish(name, phase, image)
-            self.slices.keep(self.habitat(name), phase)
+            with self._turn(name, phase) as is_news:
+                if is_news and (shared := self._share(name, phase)):
+                    return shared
+                return self._carry_out(name, phase)
         except HabitatError:
             self.stamps.drop(snapshots.task_name(phase, name))
             raise
+
+    def _carry_out(self, name: str, phase: Phase) -> Built:
+        from phases.core.build import carry_out
+
+        habitat = self.habitat(name)
+        self._followers.discard(name)
+        self.bus.emit(events.PhaseStarted(name, phase.NAME))
+        started = time.monotonic()
+        parent = self._parent(name, phase)
+        image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
+        self._publish(name, phase, image)
+        self.slices.keep(self.habitat(name), phase)
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))

@@ -47,6 +47,13 @@ def surroundings(root: Path, steps: Iterable[Step], binds: Iterable[Bind], secre
     )
 
 
+def name_of(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, surroundings: str) -> str:
+    """What the last of `phases` would come to, as a name: equal for two habitats that could share it. parent: id of the
+    snapshot that it starts from.
+    """
+    return slices.digest([[hashes[phase.NAME] for phase in phases], parent, surroundings])
+
+
 def _step(step: Step) -> Json:
     """Without what is only told, and what files contain, which the slice says."""
     match step:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import signal
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, clear, fresh_name, snapshots, untagged
+from conftest import ROOT, Running, clear, fresh_name, snapshots, untagged, wait_until
 from crashing import DODO
 from image_comparison import differences
 
@@ -155,3 +156,48 @@ def test_a_run_that_is_killed_while_it_takes_over_costs_nothing(street: Street) 
     assert done.ran == ["repos", "tools", "verify", "test", "final"]
     assert street.ran() == ["repos"]
     assert [snapshots(two)[tag] for tag in SHARED] == [snapshots(one)[tag] for tag in SHARED]
+
+
+@pytest.mark.parametrize("in_one_run", [True, False])
+def test_built_at_once_each_phase_is_built_once(street: Street, in_one_run: bool) -> None:
+    names = [street.habitat(repository) for repository in ("one", "two", "two")]
+    tasks = [f"final:{name}" for name in names]
+    if in_one_run:
+        done = street.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
+        assert done.code == 0, done.out
+    else:
+        with ExitStack() as stack:
+            runs = [stack.enter_context(Running(street.project, task, env=SHARING)) for task in tasks]
+            for run in runs:
+                done = run.end()
+                assert done.code == 0, done.out
+    found = [snapshots(name) for name in names]
+    for tag in SHARED:
+        assert len({images[tag] for images in found}) == 1, tag
+    assert found[1]["9-tools"] == found[2]["9-tools"]
+    assert sorted(street.ran()) == ["repos", "repos", "setup"]
+
+
+def test_a_killed_run_holds_up_nobody_who_wants_the_same(street: Street) -> None:
+    one, two = street.habitat("one"), street.habitat("two")
+    gate = street.project.write("seen/closed")
+    for name in (one, two):
+        path = f"habitats/{name}/config.yaml"
+        text = (street.project.root / path).read_text()
+        slow = "while [ -e /seen/closed ]; do sleep 0.05; done; echo setup"
+        street.project.write(path, text.replace("echo setup", slow))
+    with (
+        Running(street.project, f"setup:{one}", env=SHARING) as first,
+        Running(street.project, f"setup:{two}", env=SHARING) as second,
+    ):
+        ahead, behind = first, second
+        wait_until(lambda: "waiting for another run that builds the same setup" in first.out + second.out)
+        if "builds the same setup" in first.out:
+            ahead, behind = second, first
+        ahead.process.kill()
+        behind.wait_for("Running setup commands")
+        gate.unlink()
+        done = behind.end()
+        assert done.code == 0, done.out
+    assert street.project.doit(f"setup:{one}", f"setup:{two}", env=SHARING).code == 0
+    assert snapshots(one)["7-setup"] == snapshots(two)["7-setup"]
