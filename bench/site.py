@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import ipaddress
 import os
 import shutil
 import subprocess
@@ -97,9 +98,10 @@ class Site:
         return f"{PREFIX}-git"
 
     def gateway(self) -> str:
-        """The address at which containers reach this machine."""
-        form = "{{(index .IPAM.Config 0).Gateway}}"
-        return self._ask("network", "inspect", "bridge", "--format", form)
+        """The address at which containers reach this machine. An engine that doesn't tell has taken the first."""
+        form = "{{with index .IPAM.Config 0}}{{.Subnet}} {{.Gateway}}{{end}}"
+        subnet, *gateway = self._ask("network", "inspect", "bridge", "--format", form).split()
+        return gateway[0] if gateway else str(next(ipaddress.ip_network(subnet).hosts()))
 
     def tags(self, repository: str) -> list[str]:
         return self._ask("image", "ls", "--format", "{{.Tag}}", repository).split()
