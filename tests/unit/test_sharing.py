@@ -271,7 +271,7 @@ def test_what_one_cleans_the_other_keeps(pair: Pair) -> None:
     pair.built("demo")
     other_repo(pair)
     pair.built("twin")
-    cleaning.clean_from(pair.run_anew(), "demo", named("setup"))
+    assert cleaning.clean_from(pair.run_anew(), "demo", named("setup")) == 3, "repos, tools, final, and no setup"
     assert not pair.image("demo", "setup")
     assert pair.built("twin") == ([], [])
     assert pair.built("demo", "setup") == ([], ["setup"]), "and takes it back"
