@@ -98,10 +98,11 @@ class Site:
         return f"{PREFIX}-git"
 
     def gateway(self) -> str:
-        """The address at which containers reach this machine. An engine that doesn't tell has taken the first."""
-        form = "{{with index .IPAM.Config 0}}{{.Subnet}} {{.Gateway}}{{end}}"
-        subnet, *gateway = self._ask("network", "inspect", "bridge", "--format", form).split()
-        return gateway[0] if gateway else str(next(ipaddress.ip_network(subnet).hosts()))
+        """The address at which containers reach this machine."""
+        form = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
+        *told, subnet = self._ask("network", "inspect", "bridge", "--format", form).split()
+        # A daemon that has made the network itself tells only once it was started again: it is the first address.
+        return told[0] if told else str(ipaddress.ip_network(subnet)[1])
 
     def tags(self, repository: str) -> list[str]:
         return self._ask("image", "ls", "--format", "{{.Tag}}", repository).split()

@@ -16,11 +16,12 @@
         plans.py         what a build would run, and why     (differences.py)
         status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it
-                         (answers.py, execs.py, frames.py, connections.py, docker_command.py), glance.py one thing
+                         (answers.py, execs.py, frames.py, connections.py, docker_command.py), once late_engine.py
+                         has asked all that glance.py can
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
-        build.py         carries steps out     (build_container.py, scratch.py, sources.py, archive.py, accounts.py,
-                         work.py); failures.py, debugging.py: what is kept where one fails, and being in it
+        build.py         carries steps out     (build_container.py, scratch.py, contents.py, sources.py, archive.py,
+                         accounts.py, work.py); failures.py, debugging.py: what is kept where one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,

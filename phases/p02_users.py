@@ -120,9 +120,9 @@ def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = [Configure(env=own_env(habitat, "USER"))]
     if habitat.user != "root":
         origin = habitat.env.origin("USER")
-        steps.append(Run("root", _CREATE, origin, f"create user {habitat.user}", args=(habitat.user,)))
+        steps.append(Run("root", _CREATE, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
     if numbers := habitat.numbers:
         what = f"make {habitat.user} number {numbers.uid}:{numbers.gid}"
         args = (habitat.user, str(numbers.uid), str(numbers.gid))
-        steps.append(Run("root", _NUMBER, numbers.origin, what, args=args, remedies={3: _TAKEN}))
+        steps.append(Run("root", _NUMBER, numbers.origin, what, args=args, remedies={3: _TAKEN}, ends=True))
     return steps

@@ -45,7 +45,10 @@ def written(spot: Spot) -> Written | None:
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    """The habitat's own tools come first on the PATH, then the shared ones, then the system's."""
+    """The habitat's own tools come first on the PATH, then the shared ones, then the system's.
+
+    The PATH is said first, so that what says it goes into the container with the tools.
+    """
     steps: list[Step] = []
     path: dict[str, tuple[str, Origin]] = {}
     for layer, dest, tree, origin in _toolboxes(habitat):
@@ -57,4 +60,4 @@ def plan(habitat: Habitat) -> list[Step]:
             )
         behind = path["PATH"][0] if path else "${PATH}"
         path["PATH"] = (f"{dest.replace('$', '$$')}/bin:{behind}", origin)
-    return [*steps, Configure(env=path)]
+    return [Configure(env=path), *steps]

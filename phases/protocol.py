@@ -49,7 +49,7 @@ class Run(Struct, frozen=True):
     user: a name of the image; args: $1, $2, … of the script, so that no value is ever spliced into
     it; workdir: "" for the image's own; what: how a person would call it; remedies: what to do
     about an exit code that is known to mean something; known_hosts: of the host, where the script may
-    use the host's SSH agent.
+    use the host's SSH agent; ends: it is ours, and nothing that it began goes on after it.
     """
 
     user: str
@@ -61,6 +61,7 @@ class Run(Struct, frozen=True):
     env: dict[str, str] = field(default_factory=dict)
     remedies: dict[int, str] = field(default_factory=dict)
     known_hosts: Path | None = None
+    ends: bool = False
 
 
 class Entry(Struct, frozen=True):

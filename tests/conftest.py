@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import json
 import os
 import shutil
@@ -232,6 +233,14 @@ def docker(*argv: str) -> str:
     done = subprocess.run(("docker", *argv), capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"docker {' '.join(argv)}: {done.stderr}"
     return done.stdout.strip()
+
+
+def gateway() -> str:
+    """An address of this machine that is not its own alone: the one that containers know it by."""
+    form = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
+    *told, subnet = docker("network", "inspect", "bridge", "--format", form).split()
+    # A daemon that has made the network itself tells only once it was started again: it is the first address.
+    return told[0] if told else str(ipaddress.ip_network(subnet)[1])
 
 
 def inspect(image: str) -> dict[str, Any]:

@@ -579,6 +579,7 @@ class FakeEngine:
             raise EngineError(f"copying into {folder}: {error}") from error
 
     def get(self, container: str, path: str) -> bytes | None:
+        self._record("get", container, path)
         found = self._find(container)
         node = found.files.find(path) if found else None
         if node and len(node.content) > LARGEST_FILE:
@@ -591,7 +592,8 @@ class FakeEngine:
         if found is None or node is None:
             return None
         link = found.files.resolve(path) if node.kind == "link" else ""
-        return Stat(node.kind == "dir", node.mode, link)
+        edition = hashlib.sha256(node.content).hexdigest() if node.kind == "file" else ""
+        return Stat(node.kind == "dir", node.mode, link, edition)
 
     def changes(self, container: str) -> list[Change]:
         found = self._container(container)

@@ -24,6 +24,9 @@ _KINDS: dict[int, Literal["added", "changed", "deleted"]] = {0: "changed", 1: "a
 # Bits of Go's os.FileMode, which the archive API speaks.
 _GO_DIR, _GO_LINK, _GO_SETUID, _GO_SETGID, _GO_STICKY = 1 << 31, 1 << 27, 1 << 23, 1 << 22, 1 << 20
 
+# All that is no plain file: folders, links, pipes, sockets, devices, and what Go has no name for.
+_GO_IRREGULAR = _GO_DIR | _GO_LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 << 19
+
 
 # Images
 
@@ -151,7 +154,9 @@ def stat(found: Row) -> Stat:
     mode = int(found["mode"])
     special = (mode & _GO_SETUID and 0o4000) | (mode & _GO_SETGID and 0o2000) | (mode & _GO_STICKY and 0o1000)
     link = found.get("linkTarget", "") if mode & _GO_LINK else ""
-    return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link)
+    when = found.get("mtime", "")  # to the nanosecond
+    edition = f"{found['size']} {when}" if when and not mode & _GO_IRREGULAR else ""
+    return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link, edition=edition)
 
 
 def changes(rows: Iterable[Row]) -> list[Change]:

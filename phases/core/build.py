@@ -267,6 +267,7 @@ class _Bench:
                 workdir=self._folder,
                 env=env,
                 secret=secret,
+                ends=step.ends,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
                 timeout=left,
             )

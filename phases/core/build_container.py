@@ -2,7 +2,8 @@
 
 It is made when a step first needs it, and started when one first runs something. Each call of the
 engine's file API costs some fifty milliseconds, so what is put in is sent in one archive as late
-as may be, and what was read of an image is remembered for the next phase.
+as may be. What was read is remembered for the next phase, and beyond commands: to ask whether a file is
+still of the edition that was read takes a millisecond.
 
 A container costs a third of a second, so the next phase goes on in it where nobody could tell: it is
 the snapshot, once that is committed, and little else. Every commit writes all that it holds beyond the
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from phases.core import secrets
 from phases.core.archive import Archive
+from phases.core.contents import Contents
 from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import Conflict, EngineError
 from phases.core.scratch import Parked
@@ -100,9 +102,12 @@ class BuildContainer:
         self._outbox: Archive | None = None
         self._made: dict[str, int] = {}  # folders in the outbox that were not there before, and their modes
         self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
+        self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
         self._found: set[str] = set()  # folders that are there
         known = work.known_files.get(image.id, {})
-        self._files = {path: data for path, data in known.items() if not self._mounted(path)}
+        self._contents = Contents(
+            {path: data for path, data in known.items() if not self._mounted(path)}, self._edition
+        )
 
     @property
     def _mounts(self) -> list[Bind | Tmpfs]:
@@ -138,6 +143,7 @@ class BuildContainer:
             self._work.remover.remove(found.id)
             return ""
         self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
+        self._contents.of_editions |= found.of_editions
         return found.id
 
     def _make(self) -> str:
@@ -158,7 +164,15 @@ class BuildContainer:
         if self._id and self._is and self._settled and not self._is_confided_in and not self._outbox:
             self._remember()
             self._work.parking.put(
-                Parked(self._id, self._is, self._base_size, self._made_env, self._mounts, self._running)
+                Parked(
+                    self._id,
+                    self._is,
+                    self._base_size,
+                    self._made_env,
+                    self._mounts,
+                    self._running,
+                    self._contents.of_editions,
+                )
             )
         else:
             self.remove()
@@ -177,10 +191,17 @@ class BuildContainer:
 
     def read(self, path: str) -> bytes:
         """The content of a file, b"" where there is none."""
-        if path not in self._files:
+        if path in self._copied or self._is_below_a_link(path):
             self._flush()
-            self._files[path] = self._engine.get(self._open(), path) or b""
-        return self._files[path]
+        if path not in self._contents.sure:
+            self._open()  # that of the phase before may know more
+        if path not in self._contents:
+            self._contents.learn(path, self._engine.get(self._open(), path) or b"")
+        return self._contents[path]
+
+    def _edition(self, path: str) -> str:
+        found = self._engine.stat(self._open(), path)
+        return found.edition if found else ""
 
     def stat(self, path: str) -> Stat | None:
         self._flush()
@@ -202,7 +223,7 @@ class BuildContainer:
 
         A folder that is there keeps its mode, and its owner unless `adopt`.
         """
-        if any(dest == link or dest.startswith(f"{link}/") for link in self._links):
+        if self._is_below_a_link(dest):
             self._flush()
         outbox = self._outbox = self._outbox or Archive()
         for path in self._missing_above(dest):
@@ -220,9 +241,14 @@ class BuildContainer:
         elif kind == "link":
             self._links.add(dest)
         outbox.add(dest, kind, mode, owner, source, content, target)
-        self._files.pop(dest, None)
         if kind == "file" and source is None:
-            self._files[dest] = content
+            self._contents.learn(dest, content)
+        else:
+            self._contents.drop(dest)
+            self._copied.add(dest)
+
+    def _is_below_a_link(self, path: str) -> bool:
+        return any(path == link or path.startswith(f"{link}/") for link in self._links)
 
     def _before(self, path: str) -> Stat | None:
         """What is at `path` without the outbox; nothing is below a folder that the outbox makes."""
@@ -249,6 +275,7 @@ class BuildContainer:
                 self._outbox = None
                 self._made.clear()
                 self._links.clear()
+                self._copied.clear()
                 self._is = ""
                 self._engine.put(self._open(), "/", outbox.finish())
 
@@ -261,10 +288,11 @@ class BuildContainer:
         user: str,
         env: Mapping[str, str] | None = None,
         secret: tuple[Value, ...] = (),
+        ends: bool = False,
         **how: Any,
     ) -> int:
-        """As Engine.execute; `user`, and nobody else, can read what is `secret`. What was known of the
-        files is not known any more.
+        """As Engine.execute; `user`, and nobody else, can read what is `secret`; what `ends` leaves nothing running.
+        What was known of the files is true of their editions alone from then on.
         """
         self._flush()
         self._start()
@@ -272,8 +300,9 @@ class BuildContainer:
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
         self._found.clear()
-        self._files.clear()
-        self._is, self._settled = "", False
+        self._contents.doubt()
+        self._is = ""
+        self._settled = self._settled and ends
         env = {**self._later_env, **(env or {})}
         return self._engine.execute(self._id, argv, user=user, env=env, **how)
 
@@ -314,7 +343,7 @@ class BuildContainer:
 
     def _remember(self) -> None:
         """What is known of the files is so of the image that the container is."""
-        known = {path: data for path, data in self._files.items() if not self._mounted(path)}
+        known = {path: data for path, data in self._contents.sure.items() if not self._mounted(path)}
         self._work.known_files[self._is] = known
 
     def _mounted(self, path: str) -> bool:

@@ -28,6 +28,11 @@ def state(info: os.stat_result) -> State:
     return (info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
 
 
+def settled(seen: State) -> bool:
+    """Whether any write from now on leaves the file in another state."""
+    return time.time_ns() - max(seen[2:]) > _SETTLED
+
+
 class Digests:
     """Remembers in the file `path`, which may be gone or wrong: then contents are looked at again."""
 
@@ -47,7 +52,7 @@ class Digests:
             before = state(os.fstat(file.fileno()))
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             after = state(os.fstat(file.fileno()))
-        if before == after and time.time_ns() - max(after[2:]) > _SETTLED:
+        if before == after and settled(after):
             self._used[key] = (after, digest)
         return digest
 

@@ -137,11 +137,14 @@ LARGEST_FILE = 16 << 20
 
 
 class Stat(Struct, frozen=True):
-    """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute."""
+    """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute; edition: of a
+    file's content, another with each change, "" where the engine doesn't tell.
+    """
 
     is_dir: bool
     mode: int
     link: str = ""
+    edition: str = ""
 
 
 class Change(Struct, frozen=True):

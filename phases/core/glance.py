@@ -1,8 +1,8 @@
-"""The one question of a run that has nothing to do: which images the engine has.
+"""What a run that builds nothing asks of the engine: which images it has, and about the container to be started.
 
-Asked with a plain request on the engine's socket where it has one, since importing the docker package
-takes longer than all else together. Whatever is unusual about the way to the engine, or about its
-answer, is left to that package, and so is saying what is wrong.
+Asked with plain requests on the engine's socket where it has one, since importing the docker package takes
+longer than all else together. Whatever is unusual about the way to the engine, or about its answer, is left
+to that package, and so is saying what is wrong.
 """
 
 from __future__ import annotations
@@ -11,34 +11,62 @@ import json
 import os
 import socket
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from phases.core import answers
 
 if TYPE_CHECKING:
-    from phases.core.engine import Image
+    from phases.core.engine import Container, Image
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
 # Seconds that the engine may take to answer.
 _PATIENCE = 5
 
-# Of HTTP/1.0, so that the answer comes whole, and ends with the connection.
-_REQUEST = b"GET /images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
-
 
 def images() -> list[Image] | None:
     """The images of the engine that `docker` would speak to; None where this is no way to ask for them."""
-    path = _socket_path()
-    if not path:
-        return None
     try:
-        head, _, body = _answer(path).partition(b"\r\n\r\n")
-        if head.split(None, 2)[1:2] != [b"200"]:
-            return None
-        return answers.images(json.loads(body))
+        return answers.images(_json("GET", "/images/json"))
     except (OSError, ValueError, TypeError, KeyError):
         return None
+
+
+def container(name: str) -> Container | None:
+    """A container by its name or id; None where there is none, or this is no way to ask."""
+    try:
+        return answers.container(_json("GET", f"/containers/{quote(name, safe='')}/json"))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def start(container: str) -> bool:
+    """Start a container. Returns whether it runs now; where not, it may still be on its way to that."""
+    try:
+        status, _ = _ask("POST", f"/containers/{quote(container, safe='')}/start")
+    except (OSError, ValueError):
+        return False
+    return status in (204, 304)  # 304: it ran already
+
+
+def _json(method: str, path: str) -> Any:
+    """Raises ValueError for anything but an answer that is one."""
+    status, body = _ask(method, path)
+    if status != 200:
+        raise ValueError(status)
+    return json.loads(body)
+
+
+def _ask(method: str, path: str) -> tuple[int, bytes]:
+    """Status and body. Raises OSError or ValueError where there is no such answer."""
+    place = _socket_path()
+    if not place:
+        raise OSError("the engine is on no socket of this machine, as far as a glance tells")
+    # Of HTTP/1.0, so that the answer comes whole, and ends with the connection.
+    head, _, body = _answer(place, f"{method} {path} HTTP/1.0\r\nHost: engine\r\n\r\n".encode()).partition(b"\r\n\r\n")
+    status = head.split(None, 2)[1:2]
+    return int(status[0] if status else b""), body
 
 
 def _socket_path() -> str:
@@ -60,11 +88,11 @@ def _has_context() -> bool:
         return True
 
 
-def _answer(path: str) -> bytes:
+def _answer(path: str, request: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX) as line:
         line.settimeout(_PATIENCE)
         line.connect(path)
-        line.sendall(_REQUEST)
+        line.sendall(request)
         parts = []
         while part := line.recv(1 << 20):
             parts.append(part)

@@ -15,8 +15,9 @@ import hashlib
 import json
 import posixpath
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from phases.core import events, snapshots
 from phases.core.accounts import Accounts
@@ -54,8 +55,7 @@ done
 """
 
 
-@dataclass(frozen=True)
-class Place:
+class Place(Struct, frozen=True):
     """path: as the config has it; at: where it leads in the container; volume: that keeps it."""
 
     path: str
@@ -76,8 +76,7 @@ class Place:
         return f"{self.mount}/{posixpath.basename(self.at)}"
 
 
-@dataclass(frozen=True)
-class Persistence:
+class Persistence(Struct, frozen=True):
     """What persists of a container, as its label tells. owner: uid and gid of USER."""
 
     places: tuple[Place, ...] = ()

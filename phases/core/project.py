@@ -5,10 +5,10 @@ from __future__ import annotations
 import threading
 import time
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core import events, slices, snapshots
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, Image, ImageConfig
+    from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
     from phases.core.sharing import Shared
     from phases.core.work import Work
@@ -42,8 +42,7 @@ if TYPE_CHECKING:
 _PAUSE, _TOLD = 0.05, 1.0
 
 
-@dataclass(frozen=True)
-class Built:
+class Built(Struct, frozen=True):
     """The verdict of a phase, as its stamp keeps it. parent: id of the image it started from."""
 
     hash: str
@@ -55,20 +54,13 @@ class Built:
 
 
 class Project:
-    """The project at `root`. connect: returns the engine; called when one is first needed. glance: lists the
-    engine's images without one, where that can be done. shares: whether snapshots of other habitats are taken over.
+    """The project at `root`. connect: returns the engine; called when one is first needed. shares: whether snapshots
+    of other habitats are taken over.
 
     Habitats are loaded when first asked for, so one that is broken stops no other.
     """
 
-    def __init__(
-        self,
-        root: Path,
-        connect: Callable[[], Engine],
-        glance: Callable[[], list[Image] | None] = lambda: None,
-        *,
-        shares: bool = False,
-    ) -> None:
+    def __init__(self, root: Path, connect: Callable[[], Engine], *, shares: bool = False) -> None:
         self.root = root
         self.shares = shares
         self.bus = events.Bus()
@@ -76,7 +68,6 @@ class Project:
         self.slices = SliceStore(root)
         self.vault = Vault(root)
         self._connect = connect
-        self._glance = glance
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
@@ -104,15 +95,7 @@ class Project:
 
     @cached_property
     def inventory(self) -> Inventory:
-        return Inventory(self._images, self._image_config)
-
-    def _images(self) -> list[Image]:
-        connected = "engine" in vars(self)
-        found = None if connected else self._glance()
-        return self.engine.images() if found is None else found
-
-    def _image_config(self, reference: str) -> ImageConfig | None:
-        return self.engine.image_config(reference)
+        return Inventory(self.engine.images, self.engine.image_config)
 
     @cached_property
     def store(self) -> ImageStore:
@@ -413,9 +396,9 @@ class Project:
 
     def _clear_all(self, names: Sequence[str]) -> None:
         """At once, since each takes the engine a while, and somebody waits for it."""
-        from concurrent.futures import ThreadPoolExecutor
-
         if names:
+            from concurrent.futures import ThreadPoolExecutor
+
             with ThreadPoolExecutor(len(names)) as pool:
                 list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
 
 from phases.core import events, persistence, readiness
 from phases.core.build_container import ended_under
@@ -28,8 +29,7 @@ if TYPE_CHECKING:
     from phases.core.secrets import Value
 
 
-@dataclass
-class Visit:
+class Visit(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
     image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
     running before.

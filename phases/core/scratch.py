@@ -30,7 +30,7 @@ def is_of_another(container: str, habitat: str) -> bool:
 
 class Parked(Struct, frozen=True):
     """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
-    from; env, mounts: as it was made.
+    from; env, mounts: as it was made; of_editions: what is known of its files (`core.contents`).
     """
 
     id: str
@@ -39,6 +39,7 @@ class Parked(Struct, frozen=True):
     env: Mapping[str, str]
     mounts: Sequence[Bind | Tmpfs]
     running: bool
+    of_editions: Mapping[str, tuple[str, bytes]]
 
 
 class Parking:

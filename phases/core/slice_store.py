@@ -29,7 +29,7 @@ class SliceStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._made: dict[tuple[str, str, str | None], bytes] = {}
-        self._written: dict[Path, bytes] = {}
+        self._written: dict[str, Habitat] = {}
 
     def path(self, name: str, phase: Phase) -> Path:
         """Where today's slice is, once it is written."""
@@ -53,12 +53,12 @@ class SliceStore:
         return hashlib.sha256(self.data(habitat, phase)).hexdigest()
 
     def write(self, habitat: Habitat) -> None:
-        """Today's of all phases, unless this run did so. Raises StateError."""
+        """Today's of all phases, unless this run did so of this very habitat. Raises StateError."""
+        if self._written.get(habitat.name) is habitat:
+            return
         for phase in habitat_phases(habitat):
-            path, data = self.path(habitat.name, phase), self.data(habitat, phase)
-            if self._written.get(path) is not data:
-                slices.write_if_changed(path, data)
-                self._written[path] = data
+            slices.write_if_changed(self.path(habitat.name, phase), self.data(habitat, phase))
+        self._written[habitat.name] = habitat
 
     def keep(self, habitat: Habitat, phase: Phase) -> None:
         """Keep the slice of a phase that is up to date, for the day that another one is to be compared

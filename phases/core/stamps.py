@@ -10,10 +10,11 @@ which is what `doit forget` leaves: matching labels are not believed until the p
 from __future__ import annotations
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from phases.core import files, slices
+from phases.core import digests, files, slices
 from phases.core.errors import StateError, state_error
 from phases.protocol import slug
 from phases.registry import NAMES, named
@@ -32,17 +33,28 @@ _MAX_BYTES = 1_000_000
 _STATE = 3
 
 
+@cache
 def state_dir(root: Path, habitat: str) -> Path:
-    """Where slices, stamps, logs and the lock of a habitat live."""
+    """Where slices, stamps, logs and the lock of a habitat live. Asked for many times for each task."""
     return root / ".stamps" / habitat
 
 
+@cache
 def stamp_path(root: Path, task: str) -> Path | None:
     """The file of a task PHASE:HABITAT; None for tasks that leave no stamp (groups, start)."""
     phase, _, habitat = task.partition(":")
     if not habitat or phase not in NAMES:
         return None
     return state_dir(root, habitat) / f"{slug(named(phase))}.stamp"
+
+
+def _settled_state(path: Path) -> digests.State | None:
+    """What tells a file from itself after a write; None where nothing does, or nothing is there."""
+    try:
+        now = digests.state(path.stat())
+    except OSError:
+        return None
+    return now if digests.settled(now) else None
 
 
 def _well_formed(record: object) -> bool:
@@ -62,12 +74,26 @@ class Stamps:
     def __init__(self, root: Path, warn: Callable[[str], None] | None = None) -> None:
         self.root = root
         self._warn = warn
+        self._seen: dict[Path, tuple[digests.State, Record]] = {}
 
     def read(self, task: str) -> Record:
-        """What is recorded of `task`, {} where nothing is. A stamp that is no record counts as absent."""
+        """What is recorded of `task`, {} where nothing is. A stamp that is no record counts as absent.
+
+        doit asks for each thing in it by itself, so a file that wasn't written to since is not read again.
+        """
         path = stamp_path(self.root, task)
         if path is None:
             return {}
+        state = _settled_state(path)
+        seen = self._seen.get(path)
+        if seen and seen[0] == state:
+            return seen[1]
+        record = self._read(path)
+        if state:
+            self._seen[path] = (state, record)
+        return record
+
+    def _read(self, path: Path) -> Record:
         try:
             text = files.read(path, _MAX_BYTES)
             if text is None:

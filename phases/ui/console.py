@@ -2,39 +2,34 @@
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-import time
+from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
-from rich.cells import cell_len
-from rich.console import Console
-from rich.live import Live
-from rich.markup import escape
-from rich.spinner import Spinner
-from rich.table import Table
-from rich.text import Text
-
-from phases.core.errors import printable
+from phases.ui.styled import Styled, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, RenderableType
+    from rich.live import Live
 
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+    from phases.ui.live import Bar
+
+# What tells rich that there is a terminal, whatever it looks like: then it is to say how to write.
+_TELLING = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
-def duration(seconds: float) -> str:
-    """0.1s, 45s, 2m 15s, 1h 02m."""
-    if seconds < 9.95:
-        return f"{seconds:.1f}s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m {whole % 60:02}s"
-    return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+def is_plain(stream: IO[str]) -> bool:
+    """Whether rich, asked how to write to `stream`, would say: text, and nothing but that."""
+    if any(name in os.environ for name in _TELLING):
+        return False
+    try:
+        return not stream.isatty()
+    except ValueError:  # it is closed
+        return True
 
 
 class Screen:
@@ -45,53 +40,60 @@ class Screen:
             # A terminal that can't show a sign is no reason to stop a build.
             stream.reconfigure(errors="replace")
         self._stream = stream
-        self.console = Console(file=stream, highlight=False, soft_wrap=True, emoji=False)
-        self.live = self.console.is_interactive
+        self._is_plain = is_plain(stream)
+        self.live = not self._is_plain and self._console.is_interactive
         self._lock = threading.RLock()
-        self._bars: dict[str, _Bar] = {}
+        self._bars: dict[str, Bar] = {}
         self._display: Live | None = None
 
-    def line(self, text: RenderableType = "") -> None:
-        """One line, or a renderable, above the live one."""
-        if isinstance(text, Text):
-            text = _tame(text)
+    @cached_property
+    def _console(self) -> Console:
+        # Here, since in a pipe only tables take rich, which is a good part of what a run that does nothing would load.
+        from rich.console import Console
+
+        return Console(file=self._stream, highlight=False, soft_wrap=True, emoji=False)
+
+    def line(self, text: Styled | RenderableType = Styled()) -> None:  # noqa: B008 (nothing changes it)
+        """One line, or a renderable of rich's, above the live one."""
         with self._lock:
-            self.console.print(text)
+            if not isinstance(text, Styled):
+                self._console.print(text)
+            elif self._is_plain:
+                self._stream.write(f"{text.tame().plain}\n")
+            else:
+                self._console.print(text.tame().rich())
             self._stream.flush()
 
-    def message(self, prefix: Text, text: Text, indent: int) -> None:
+    def message(self, prefix: Styled, text: Styled, indent: int) -> None:
         """A line of ours. On a terminal one that is too long goes on below, between two words and indented by so
         many columns; no word is torn, so that a path can be copied. In a pipe it is one line.
         """
-        width = self.console.width - prefix.cell_len if self.live else 0
-        for line in wrapped(_tame(text), width, indent) if width > 0 else (text,):
+        width = self._room(prefix) if self.live else 0
+        for line in wrapped(text.tame(), width, indent) if width > 0 else (text,):
             self.line(prefix + line)
 
-    def fits(self, prefix: Text, text: str) -> bool:
+    def fits(self, prefix: Styled, text: str) -> bool:
         """Whether this is one line also on a terminal."""
-        return not self.live or prefix.cell_len + cell_len(text) <= self.console.width
+        return not self.live or columns(text) <= self._room(prefix)
+
+    def _room(self, prefix: Styled) -> int:
+        """Columns behind it."""
+        return self._console.width - columns(prefix.plain)
 
     def plain(self, text: str, style: str = "") -> None:
         """A line somebody else wrote: whatever is in it is text."""
-        self.line(Text(text.expandtabs(), style=style))
+        self.line(styled(text.expandtabs(), style))
 
     def begin(self, key: str, text: str) -> None:
         """Show a live line for `key`, until `end`; nothing in a pipe."""
         if not self.live:
             return
-        from phases.ui import echo
+        from phases.ui import echo, live
 
         with self._lock:
-            self._bars[key] = _Bar(text)
+            self._bars[key] = live.Bar(text)
             if self._display is None:
-                self._display = Live(
-                    _Bars(self._bars),
-                    console=self.console,
-                    transient=True,
-                    refresh_per_second=10,
-                    redirect_stdout=False,
-                    redirect_stderr=False,
-                )
+                self._display = live.display(self._bars, self._console)
                 echo.off()
                 self._display.start()
 
@@ -99,7 +101,7 @@ class Screen:
         """The last line of output, beside the running time."""
         with self._lock:
             if bar := self._bars.get(key):
-                bar.last = _tame(Text(text)).plain
+                bar.last = styled(text).tame().plain
 
     def end(self, key: str) -> None:
         with self._lock:
@@ -119,51 +121,26 @@ class Screen:
                 echo.back()
 
 
-def wrapped(text: Text, width: int, indent: int) -> Iterator[Text]:
-    """`text` in lines of `width` columns, those after the first indented. Spaces alone are where it breaks."""
+def columns(text: str) -> int:
+    """What a terminal takes for it, some signs being two wide."""
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def wrapped(text: Styled, width: int, indent: int) -> Iterator[Styled]:
+    """`text`, of one style, in lines of `width` columns, those after the first indented. Spaces alone are where
+    it breaks.
+    """
+    plain = text.plain
     start = 0
-    for word in re.finditer(r"\S+", text.plain):
+    for word in re.finditer(r"\S+", plain):
         space = width - (indent if start else 0)
-        if word.start() > start and cell_len(text.plain[start : word.end()]) > space:
-            yield _indented(text[start : word.start()], indent if start else 0)
+        if word.start() > start and columns(plain[start : word.end()]) > space:
+            yield _indented(plain[start : word.start()], text.ground, indent if start else 0)
             start = word.start()
-    yield _indented(text[start:], indent if start else 0)
+    yield _indented(plain[start:], text.ground, indent if start else 0)
 
 
-def _indented(text: Text, indent: int) -> Text:
-    text.rstrip()
-    return Text(" " * indent) + text
-
-
-def _tame(text: Text) -> Text:
-    """The same without what would act on the terminal: others wrote parts of it. Colours just go."""
-    lines = text.plain.split("\n")
-    if all(line == printable(line) for line in lines):
-        return text
-    return Text("\n".join(printable(_COLOUR.sub("", line)) for line in lines), style=text.style)
-
-
-class _Bar:
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.last = ""
-        self.started = time.monotonic()
-        self.spinner = Spinner("dots", style="cyan")
-
-
-class _Bars:
-    """All live lines, drawn anew each time rich asks."""
-
-    def __init__(self, bars: dict[str, _Bar]) -> None:
-        self._bars = bars
-
-    def __rich__(self) -> Table:
-        table = Table.grid(padding=(0, 1), expand=True)
-        table.add_column(width=1)
-        table.add_column(no_wrap=True)
-        table.add_column(no_wrap=True, justify="right", style="cyan")
-        table.add_column(no_wrap=True, ratio=1, overflow="ellipsis", style="dim")
-        for bar in list(self._bars.values()):
-            running = duration(time.monotonic() - bar.started)
-            table.add_row(bar.spinner, escape(bar.text), running, Text(" ".join(bar.last.split()), overflow="ellipsis"))
-        return table
+def _indented(text: str, style: str, indent: int) -> Styled:
+    return styled(" " * indent) + styled(text.rstrip(), style)

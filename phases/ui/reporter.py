@@ -5,17 +5,18 @@ from __future__ import annotations
 import io
 import sys
 import time
-from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from rich.text import Text
+from msgspec import Struct, field
 
 from phases.core import events
 from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
-from phases.ui.console import Screen, duration
+from phases.ui.console import Screen
+from phases.ui.durations import duration
 from phases.ui.output import Output
+from phases.ui.styled import Styled, joined, styled
 from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ def percent(phase: Phase) -> int:
     return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
 
 
-@dataclass
-class Build:
+class Build(Struct):
     """What is known of one habitat in this run. goal: the last phase that was asked for; shared: taken over, and
     not told yet.
     """
@@ -147,7 +147,7 @@ class HabitatReporter:
                 self._started(event)
             case events.Output():
                 if event.show:
-                    self._say(event.habitat, Text(f"    {event.line.expandtabs()}", style="dim"))
+                    self._say(event.habitat, styled(f"    {event.line.expandtabs()}", "dim"))
                 self.screen.note(event.habitat, event.line)
             case events.Pulled():
                 self._pulled(event)
@@ -155,7 +155,7 @@ class HabitatReporter:
                 self._finished(event)
             case events.Notice():
                 style = "yellow" if event.warning else ""
-                self._message(event.habitat, Text(("⚠ " if event.warning else "• ") + event.text, style), indent=2)
+                self._message(event.habitat, styled(("⚠ " if event.warning else "• ") + event.text, style), indent=2)
             case events.Line():
                 self.screen.plain(event.text, "bold" if event.heading else "")
             case events.Waiting() | events.Waited():
@@ -169,27 +169,27 @@ class HabitatReporter:
         kind, name = parse_task(task.name)
         return self.builds.get(name), phase_named(kind)
 
-    def _say(self, name: str, text: Text) -> None:
+    def _say(self, name: str, text: Styled) -> None:
         self.screen.line(self._prefix(name) + text)
 
-    def _message(self, name: str, text: Text, indent: int = 3) -> None:
+    def _message(self, name: str, text: Styled, indent: int = 3) -> None:
         """As `_say`, for what may be too long for a line."""
         self.screen.message(self._prefix(name), text, indent)
 
-    def _prefix(self, name: str) -> Text:
-        return Text(f"{name:<{self._width}} │ ", style="dim") if self._width and name else Text()
+    def _prefix(self, name: str) -> Styled:
+        return joined((f"{name:<{self._width}} │ ", "dim")) if self._width and name else Styled()
 
     def _announce(self, build: Build, first: Phase, reason: str) -> None:
-        self._say(build.name, Text(f"🚀 Starting {build.name} build...", style="bold"))
-        self._say(build.name, Text("📋 Checking for existing snapshots..."))
+        self._say(build.name, styled(f"🚀 Starting {build.name} build...", "bold"))
+        self._say(build.name, styled("📋 Checking for existing snapshots..."))
         self._gap()
         if cached := build.cached:
             snapshot = cached if cached.SNAPSHOT else next(p for p in PHASES[cached.ID :: -1] if p.SNAPSHOT)
             text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
-            self._say(build.name, Text(text, style="green"))
+            self._say(build.name, styled(text, "green"))
         runs = reason and first.NAME not in _shareable(build.name)
         if runs:
-            self._message(build.name, Text(f"🔁 {first.NAME} runs: {reason}"))
+            self._message(build.name, styled(f"🔁 {first.NAME} runs: {reason}"))
         if build.cached or runs:
             self._gap()
 
@@ -249,7 +249,7 @@ class HabitatReporter:
                 done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
         elif not self.screen.live:
-            self._say(event.habitat, Text("    " + f"{event.layer} {event.status}".strip(), style="dim"))
+            self._say(event.habitat, styled("    " + f"{event.layer} {event.status}".strip(), "dim"))
 
     def _waiting(self, event: events.Waiting | events.Waited) -> None:
         """On a terminal a line that tells for how long, and what the last try said; in a pipe how it begins."""
@@ -262,7 +262,7 @@ class HabitatReporter:
             self.screen.note(event.habitat, event.command)
         else:
             most = duration(event.seconds)
-            self._say(event.habitat, Text(f"• waiting until it is ready, {most} at most: {event.command}"))
+            self._say(event.habitat, styled(f"• waiting until it is ready, {most} at most: {event.command}"))
 
     def _ready(self, build: Build) -> None:
         seconds = duration(time.monotonic() - build.started)
@@ -271,7 +271,7 @@ class HabitatReporter:
         self._tell_shared(build)
         if build.announced:
             self._gap()
-        self._say(build.name, Text(f"✅ {what} in {seconds}{cached}", style="bold green"))
+        self._say(build.name, styled(f"✅ {what} in {seconds}{cached}", "bold green"))
 
     def _failed(self, build: Build | None, task: Any, error: HabitatError) -> None:
         kind, name = parse_task(task.name)
@@ -280,7 +280,7 @@ class HabitatReporter:
             seconds = duration(time.monotonic() - build.since)
             self._say(name, _at(phase, "❌ ", (phase.NAME, "bold red"), f" ({seconds})"))
         for line in error.output:
-            self._say(name, Text(f"    {line.expandtabs()}", style="red"))
+            self._say(name, styled(f"    {line.expandtabs()}", "red"))
         text = str(error)
         if text not in self._told or error.output:
             self._told.add(text)
@@ -290,12 +290,12 @@ class HabitatReporter:
         """In one line; on a terminal what to do has lines of its own, when the whole doesn't fit into one."""
         style, whole = "bold red", f"❌ {label}{error}"
         if self.screen.fits(self._prefix(name), whole):
-            self._message(name, Text(whole, style))
+            self._message(name, styled(whole, style))
             return
         problem, *remedies = error.lines()
-        self._message(name, Text(f"❌ {label}{problem}", style))
+        self._message(name, styled(f"❌ {label}{problem}", style))
         for remedy in remedies:
-            self._message(name, Text(f"   → {remedy}"), indent=5)
+            self._message(name, styled(f"   → {remedy}"), indent=5)
 
 
 def _shareable(name: str) -> Mapping[str, object]:
@@ -306,9 +306,9 @@ def _shareable(name: str) -> Mapping[str, object]:
         return {}
 
 
-def _at(phase: Phase, *parts: str | tuple[str, str]) -> Text:
+def _at(phase: Phase, *parts: str | tuple[str, str]) -> Styled:
     """A line of a phase, with how far the build is. parts: text, or text and its style."""
-    return Text.assemble((f"[{percent(phase)}%] ", "cyan"), *parts)
+    return joined((f"[{percent(phase)}%] ", "cyan"), *parts)
 
 
 def closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:

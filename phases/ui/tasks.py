@@ -9,8 +9,9 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import glance, plans, snapshots
+from phases.core import snapshots
 from phases.core.errors import HabitatError, printable
+from phases.core.late_engine import late
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
@@ -33,7 +34,8 @@ _exit_codes: list[int] = []
 
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
-    _opened[:] = [Project(root, _connect, glance.images, shares=os.environ.get("HABITATS_SHARING") != "off")]
+    shares = os.environ.get("HABITATS_SHARING") != "off"
+    _opened[:] = [Project(root, lambda: late(_connect), shares=shares)]
     return _opened[0]
 
 
@@ -172,7 +174,11 @@ class Freshness(UptodateCalculator):
         self.reason, self.error = "", None
         try:
             assessment = self.project.assess(self.habitat)
-            self.reason = plans.reason(self.project, self.habitat, self.phase)
+            if self.phase.NAME in assessment.stale:
+                # Here, since what is up to date has no reason to run, and needs nothing that finds one.
+                from phases.core import plans
+
+                self.reason = plans.reason(self.project, self.habitat, self.phase)
             if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
                 self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:

@@ -1,4 +1,6 @@
-"""The engine protocol's contract: one suite, on the fake of the unit tests and on the real engine."""
+"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that
+without the docker package as far as it goes.
+"""
 
 from __future__ import annotations
 
@@ -13,15 +15,16 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 import pytest
 from conftest import PREFIX
 from fake_engine import FakeEngine
 
-from phases.core import docker_engine, glance
+from phases.core import docker_engine
 from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
+from phases.core.late_engine import late
 from phases.core.port import Port
 
 if TYPE_CHECKING:
@@ -109,10 +112,25 @@ class Lab:
             self.engine.remove_image(made)
 
 
-@pytest.fixture(params=["fake", pytest.param("real", marks=pytest.mark.engine)])
+class Unconnected:
+    """The engine as a run finds it that has asked it nothing yet, for each question anew."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(late(lambda: self._engine), method)
+
+
+@pytest.fixture(
+    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("late", marks=pytest.mark.engine)]
+)
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "real":
         lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
+    elif request.param == "late":
+        unconnected = cast("Engine", Unconnected(request.getfixturevalue("engine")))
+        lab = Lab(unconnected, request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
         lab = Lab(fake, "busybox:1")
@@ -160,18 +178,6 @@ def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
         "habtest.colour": "red",
         "habtest.empty": "",
     }
-
-
-@pytest.mark.engine
-def test_a_glance_sees_the_same_images(engine: docker_engine.DockerEngine, busybox: str) -> None:
-    lab = Lab(engine, busybox)
-    try:
-        made = lab.image("glance", 'LABEL habtest.colour="red"')
-        seen = glance.images()
-        assert seen, "the engine of this machine is on a socket"
-        assert [image for image in seen if image.id == made] == [i for i in engine.images() if i.id == made]
-    finally:
-        lab.clear()
 
 
 def test_a_label_holds_any_sign_and_thirty_thousand_of_them(lab: Lab) -> None:
@@ -701,8 +707,31 @@ def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
     members = (("box/", b"", 0o1777, 1234, 1235), ("box/tool", b"#!/bin/sh\n", 0o4750, 1234, 0))
     lab.engine.put(container, "/", archive(*members))
     assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o1777)
-    assert lab.engine.stat(container, "/box/tool") == Stat(is_dir=False, mode=0o4750)
+    tool = lab.engine.stat(container, "/box/tool")
+    assert tool
+    assert (tool.is_dir, tool.mode) == (False, 0o4750)
     assert lab.engine.get(container, "/box/tool") == b"#!/bin/sh\n"
+
+
+def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) -> None:
+    container = lab.started()
+
+    def edition(path: str = "/note") -> str:
+        found = lab.engine.stat(container, path)
+        assert found
+        return found.edition
+
+    assert lab.execute(container, "echo one >/note")[0] == 0
+    first = edition()
+    assert first
+    assert lab.execute(container, "chmod 600 /note; echo of no concern")[0] == 0
+    assert edition() == first
+    assert lab.execute(container, "echo two >/note")[0] == 0
+    second = edition()
+    assert second not in ("", first)
+    lab.engine.put(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
+    assert edition() not in ("", first, second)
+    assert edition("/bin") == "", "a folder has none"
 
 
 def test_owners_are_kept(lab: Lab) -> None:

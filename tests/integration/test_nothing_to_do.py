@@ -25,6 +25,8 @@ pytestmark = pytest.mark.engine
 
 #: What no-one needs who only compares hashes with labels.
 HEAVY = {"docker", "requests", "urllib3", "pathspec", "ruamel", "difflib", "tarfile", "socketserver", "ssl"}
+# Of a person's terminal, or of who finds out why something is to be built.
+HEAVY |= {"rich", "concurrent.futures", "phases.core.plans", "phases.core.differences", "phases.ui.live"}
 HEAVY |= {"phases.core.build", "phases.core.runtime", "phases.core.docker_engine", "phases.core.migration"}
 
 

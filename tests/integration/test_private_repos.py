@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 import asyncssh
 import pytest
-from conftest import Project, docker, snapshots, wait_until
+from conftest import Project, docker, gateway, snapshots, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,7 +33,7 @@ TOKEN = "ghp-canary-8f14e45fceea167a"
 @pytest.fixture(scope="module")
 def address() -> str:
     """Where containers find this machine."""
-    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
+    return gateway()
 
 
 @pytest.fixture(scope="module")

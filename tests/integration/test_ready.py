@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
+from conftest import Ended, Project, Running, clear, docker, fresh_name, gateway, wait_until
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -89,11 +89,6 @@ def free_port() -> int:
     with closing(socket.socket()) as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])
-
-
-def gateway() -> str:
-    """An address of this machine that is not its own alone: the one that containers know it by."""
-    return docker("network", "inspect", "bridge", "--format", "{{(index .IPAM.Config 0).Gateway}}")
 
 
 def test_a_start_goes_on_once_the_habitat_answers_and_is_reached_from_this_machine_alone(house: House) -> None:

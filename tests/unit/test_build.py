@@ -127,6 +127,36 @@ def env(**values: str) -> Configure:
     return Configure(env={name: (template, SOMEWHERE) for name, template in values.items()})
 
 
+# What is read
+
+
+def test_a_file_is_read_again_once_a_command_has_written_it(bench: Bench) -> None:
+    def add_eve(command: Command) -> tuple[int, str] | None:
+        if command.script == "adduser eve":
+            command.container.files.write("/etc/passwd", "ada:x:7:8::/home/ada:/bin/sh\neve:x:5:5::/e:/bin/sh\n")
+            return 0, ""
+        return None
+
+    bench.engine.on_execute = add_eve
+    steps = [run("true", "ada"), run("true", "ada"), run("adduser eve"), run("true", "eve"), run("true", "eve")]
+    bench.carry_out(*steps)
+    assert [call[2] for call in bench.engine.called("get")] == ["/etc/passwd", "/etc/passwd"]
+
+
+def test_reading_sends_nothing_that_is_put(bench: Bench) -> None:
+    """Unless it is that which is read."""
+    bench.carry_out(env(A="1"), Put((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
+    assert len(bench.engine.called("put")) == 1
+
+
+def test_what_was_copied_is_read_as_it_is_now(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "passwd").write_text("eve:x:5:6::/e:/bin/sh\n")
+    copied = Entry("/etc/passwd", "file", "ada", 0o644, SOMEWHERE, source=tmp_path / "passwd")
+    node = bench.files(Put((copied,)), Put((file("/of-eve", "eve"),))).find("/of-eve")
+    assert node
+    assert (node.uid, node.gid) == (5, 6)
+
+
 # What the image carries
 
 

@@ -63,6 +63,21 @@ def test_one_container_serves_up_to_the_tests_and_final_has_another(tmp_path: Pa
     assert site.engine.containers() == []
 
 
+def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> None:
+    """Counted, since seconds lie. Each costs the engine tens of milliseconds; put and get are calls of its file API."""
+    site = habitat(tmp_path)
+    site.build()
+    counted = ("create", "start", "commit", "execute", "put", "get")
+    assert {method: len(site.engine.called(method)) for method in counted} == {
+        "create": 2,  # the second for final, as the tests leave theirs behind
+        "start": 1,
+        "commit": 10,  # one for each snapshot
+        "execute": 5,  # users, setup (2) and whether that left something running, and the test
+        "put": 8,  # users, env, workdir, habitat, files, tools, the tests, final
+        "get": 2,  # who is in the image, before its users were made and after
+    }
+
+
 def test_the_snapshots_are_those_of_a_container_for_each_phase(tmp_path: Path) -> None:
     """Labels, environment, user, command and every file."""
     at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")

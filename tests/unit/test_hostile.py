@@ -31,7 +31,6 @@ from hostile import (
     scripts,
     yaml_file,
 )
-from rich.text import Text
 from unit_helpers import Site, load, write
 
 from phases.core import slices, trees
@@ -41,6 +40,7 @@ from phases.core.locks import BuildLock
 from phases.protocol import Put
 from phases.registry import habitat_phases, named
 from phases.ui.console import Screen
+from phases.ui.styled import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -531,7 +531,7 @@ def test_nothing_that_is_told_acts_on_the_terminal(kind: str) -> None:
     shown = io.StringIO()
     screen = Screen(shown)
     screen.plain(value)
-    screen.line(Text.assemble(("x ", "bold"), value))
+    screen.line(joined(("x ", "bold"), value))
     for text in (str(error), *shown.getvalue().split("\n")):
         assert text == printable(text)
     note("messages", "literal")

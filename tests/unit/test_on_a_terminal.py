@@ -2,28 +2,33 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import termios
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from rich.text import Text
 from test_reporter import Script
 
+from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError, Origin
 from phases.ui import echo, output
-from phases.ui.console import wrapped
+from phases.ui.console import Screen, is_plain, wrapped
+from phases.ui.styled import joined, styled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
 COLUMNS = 60
+# What rich is to take any stream for: a terminal that knows no colours.
+WINDOW = {"COLUMNS": str(COLUMNS), "LINES": "25", "TERM": "dumb", "TTY_COMPATIBLE": "1", "TTY_INTERACTIVE": "1"}
 WHERE = Origin("local", "habitats/hello/config.yaml", 12)
 LONG = CommandFailed(
     "setup command 2 of 2 ended with exit code 2",
@@ -35,7 +40,7 @@ LONG = CommandFailed(
 
 @given(st.text("ab/ 漢", max_size=80), st.integers(8, 40), st.integers(0, 6))
 def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str, width: int, indent: int) -> None:
-    lines = [line.plain for line in wrapped(Text(text), width, indent)]
+    lines = [line.plain for line in wrapped(styled(text), width, indent)]
     assert " ".join(lines).split() == text.split()
     for line in lines:
         assert cell_len(line) <= width or len(line.split()) == 1
@@ -44,11 +49,8 @@ def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str,
 def on_a_terminal(root: Path, *habitats: str) -> Script:
     """The transcript of a run that is shown in a window of COLUMNS."""
     script = Script(root, *habitats)
-    screen = script.reporter.screen
-    screen.console = Console(
-        file=script.out, width=COLUMNS, highlight=False, soft_wrap=True, force_terminal=True, color_system=None
-    )
-    screen.live = True
+    with patch.dict(os.environ, WINDOW):
+        script.reporter.screen = Screen(script.out)
     return script
 
 
@@ -76,6 +78,15 @@ def test_side_by_side_each_line_names_its_habitat(tmp_path: Path) -> None:
     lines = script.transcript().split("\n\n")[0].splitlines()
     assert len(lines) > 4
     assert all(line.startswith("a  │ ") and cell_len(line) <= COLUMNS for line in lines)
+
+
+def test_the_name_of_a_habitat_is_dim_and_its_line_is_as_bright_as_any(tmp_path: Path) -> None:
+    colours = {**WINDOW, "TERM": "xterm-256color"}
+    with patch.dict(os.environ, colours):
+        script = Script(tmp_path, "a", "bb")
+        script.reporter.screen = Screen(script.out)
+    script.project.bus.emit(events.Notice("a", "a notice"))
+    assert "\x1b[2ma  │ \x1b[0m• a notice" in script.out.getvalue()
 
 
 def test_the_lines_of_an_error_are_the_one_line_in_parts() -> None:
@@ -138,3 +149,46 @@ def test_a_line_on_stderr_breaks_between_words_on_a_terminal() -> None:
 def test_in_a_pipe_it_is_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda _: False)
     assert output.fitted("word " * 100, 2) == "word " * 100
+
+
+# What a pipe gets without rich is what rich would write
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["", "bold red"])), max_size=4), st.text(max_size=20))
+def test_a_pipe_gets_what_rich_would_write_into_it(parts: list[tuple[str, str]], prefix: str) -> None:
+    written = []
+    for asked in ({}, {"FORCE_COLOR": ""}):  # which is rich's to understand: there is no terminal
+        out = io.StringIO()
+        with patch.dict(os.environ, asked):
+            screen = Screen(out)
+        screen.line(joined(*parts))
+        screen.message(styled(prefix, "dim"), joined(*parts), 2)
+        screen.plain(prefix, "green")
+        written.append(out.getvalue())
+    assert written[0] == written[1]
+
+
+@pytest.mark.parametrize("force", [None, "", "1"])
+@pytest.mark.parametrize("compatible", [None, "0", "1"])
+@pytest.mark.parametrize("interactive", [None, "0", "1"])
+def test_rich_is_left_out_only_where_it_would_see_no_terminal(
+    force: str | None, compatible: str | None, interactive: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = {"FORCE_COLOR": force, "TTY_COMPATIBLE": compatible, "TTY_INTERACTIVE": interactive}
+    for name, value in asked.items():
+        monkeypatch.delenv(name, raising=False)
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    for stream in (io.StringIO(), FakeTerminal()):
+        console = Console(file=stream)
+        assert not is_plain(stream) or (console.is_terminal, console.is_interactive, console.color_system) == (
+            False,
+            False,
+            None,
+        )
+    assert is_plain(io.StringIO()) or any(value is not None for value in asked.values())
+
+
+class FakeTerminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True

@@ -16,7 +16,8 @@ from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable, Or
 from phases.core.snapshots import snapshot_tag, task_name
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
-from phases.ui.console import Screen, duration
+from phases.ui.console import Screen
+from phases.ui.durations import duration
 from phases.ui.reporter import HabitatReporter, percent
 from phases.ui.tasks import HabitatFailed
 

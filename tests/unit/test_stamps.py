@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from phases.core import digests, files
 from phases.core.errors import StateError
 from phases.core.stamps import StampBackend, Stamps, stamp_path
 
@@ -184,3 +185,39 @@ class TestAsDoitsDatabase:
         backend.set("start:demo", "deps:", [])
         backend.dump()
         assert not Path(backend.name).exists()
+
+
+def reads_of_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """What is read from here on."""
+    reads: list[Path] = []
+    read = files.read
+
+    def recorded(path: Path, limit: int) -> bytes | None:
+        reads.append(path)
+        return read(path, limit)
+
+    monkeypatch.setattr(files, "read", recorded)
+    return reads
+
+
+def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digests, "_SETTLED", -1)  # as if it were long since it was written
+    reads = reads_of_files(monkeypatch)
+    Stamps(stamps.root).write(TASK, RECORD)
+    reads.clear()
+    assert [stamps.read(TASK), stamps.read(TASK)] == [RECORD, RECORD]
+    assert len(reads) == 1
+    Stamps(stamps.root).forget(TASK)
+    assert state(stamps) == "forgotten"
+    Stamps(stamps.root).write(TASK, RECORD)
+    Stamps(stamps.root).drop(TASK)
+    assert state(stamps) == "absent"
+
+
+def test_a_stamp_that_was_written_just_now_is_read_again(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A second write may bear the same time."""
+    reads = reads_of_files(monkeypatch)
+    stamps.write(TASK, RECORD)
+    reads.clear()
+    assert [stamps.read(TASK), stamps.read(TASK)] == [RECORD, RECORD]
+    assert len(reads) == 2

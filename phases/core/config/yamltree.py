@@ -8,10 +8,10 @@ which is what lets an error name its layer, file and line.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
 import yaml
+from msgspec import Struct
 
 from phases.core import files
 from phases.core.errors import ConfigError, Origin
@@ -37,8 +37,7 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
 
 
-@dataclass(slots=True)
-class Tree:
+class Tree(Struct):
     """One value of a config. value: text, None, a mapping or a list of further trees."""
 
     value: str | dict[str, Tree] | list[Tree] | None

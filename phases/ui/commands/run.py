@@ -7,13 +7,13 @@ import os
 import signal
 import sys
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from doit import cmd_run
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
+from msgspec import Struct, field
 
 from phases.core.errors import HabitatError
 from phases.ui import echo, jsonl, output
@@ -40,8 +40,7 @@ class Interrupted(KeyboardInterrupt):
         self.number = number
 
 
-@dataclass
-class Ending:
+class Ending(Struct):
     """What ended a run before its time: a signal, while it was `at` these tasks, or a fault."""
 
     signal: int = 0

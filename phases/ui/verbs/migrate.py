@@ -6,7 +6,6 @@ import sys
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from phases.core.errors import ConfigError
-from phases.ui.output import Output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,6 +51,7 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
     # Here, so that making tasks loads neither rich nor what reads and writes the two kinds of files.
     from phases.core.migration import migrate
     from phases.ui.console import Screen
+    from phases.ui.output import Output
 
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     if remove:

@@ -6,9 +6,6 @@ import sys
 from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from phases.core import events, plans
-from phases.ui.output import Output
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -32,8 +29,10 @@ _SHOWN = 12
 
 def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the option's name)
     """Exit code 1 where there is something to do."""
-    # Here, so that making tasks doesn't load rich.
+    # Here, so that making tasks loads none of it.
+    from phases.core import events, plans
     from phases.ui.console import Screen
+    from phases.ui.output import Output
 
     found = plans.plan(project, name)
     project.bus.emit(events.Planned(name, found))
@@ -104,7 +103,7 @@ def _span(phases: Sequence[str]) -> str:
 
 
 def _how_long(phases: Sequence[str], plan: Plan) -> str:
-    from phases.ui.console import duration
+    from phases.ui.durations import duration
 
     if not plan.seconds:
         return "for how long isn't known yet"
