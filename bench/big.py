@@ -45,21 +45,21 @@ CMD ["/bin/sh", "-c", "echo hello"]
 
 
 class Big:
-    """One of its own for each row, so that none finds what another has built."""
+    """One of its own for each row, so that none finds what another has built. setup: what is done instead."""
 
-    def __init__(self, site: Site, name: str) -> None:
+    def __init__(self, site: Site, name: str, setup: str = _SETUP) -> None:
         self.site = site
         self.base = site.image_with_git()
         self.repository = Repository(site.folder / f"{name}-repository", site.gateway())
         self.name = f"{PREFIX}-{name}"
         self.context = site.folder / "contexts" / f"{PREFIX}-{name}"
         # So that the two gigabytes of one row are not in BuildKit's cache for the next.
-        self._setup = f"{_SETUP}; echo {name} >/srv/name"
+        self._setup = f"{setup}; echo {name} >/srv/name"
 
-    def write(self, branch: str) -> None:
-        """Both say that this branch is wanted."""
+    def write(self, branch: str, habitat: str = "") -> None:
+        """Both say that this branch is wanted. habitat: another one than its own that does."""
         words = {"base": self.base, "setup": self._setup, "url": self.repository.url, "branch": branch}
-        write(self.site.project / "habitats" / self.name, {"config.yaml": _CONFIG.format(**words)})
+        write(self.site.project / "habitats" / (habitat or self.name), {"config.yaml": _CONFIG.format(**words)})
         write(self.context, {"Dockerfile": _DOCKERFILE.format(**words)})
 
 

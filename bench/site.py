@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import ipaddress
+import os
 import shutil
 import subprocess
 import sys
@@ -30,11 +31,16 @@ BASE = "debian:bookworm-slim"
 #: What a `docker build` is told, beside what it finds in its environment.
 BUILDKIT = {"DOCKER_BUILDKIT": "1"}
 
+#: What a habitat is told that builds all of its own, and one that may take over another's snapshots.
+ALONE, SHARING = {"HABITATS_SHARING": "off"}, {"HABITATS_SHARING": "on"}
+
 
 class Site:
     """In `folder`. Raises RuntimeError where a tool is missing that a side needs."""
 
     def __init__(self, folder: Path) -> None:
+        # The rows are about what a build costs: none is to be quicker since another one's habitat is alike.
+        os.environ.update(ALONE)
         self.folder = folder
         self.project = folder / "project"
         for name in ("habitats", "shared", ".stamps"):

@@ -34,6 +34,9 @@ ROOT = Path(__file__).resolve().parent.parent
 #: All that tests make on an engine carries this, and only what carries it is removed.
 PREFIX = "habtest"
 
+# Tests of all else count what is built, of configs that are alike.
+os.environ["HABITATS_SHARING"] = "off"
+
 # What a shell runs in the background ignores Ctrl-C, and so would every doit that a test starts.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

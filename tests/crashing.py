@@ -95,7 +95,7 @@ class _Trap:
         replace = Path.replace
 
         def emitting(event: events.Event) -> None:
-            if isinstance(event, events.PhaseStarted):
+            if isinstance(event, events.PhaseStarted | events.PhaseShared):
                 self.now = event.phase
             emit(event)
             if isinstance(event, events.PhaseStarted) and self.at("announced"):

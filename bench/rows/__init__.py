@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
-from bench.rows import cold, copied, disk, late, many, nothing, parallel, start, warm
+from bench.rows import cold, copied, disk, late, many, nothing, parallel, second, start, warm
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,6 +32,7 @@ ROWS: dict[str, Row] = {
     "nothing": nothing,
     "start": start,
     "late": late,
+    "second": second,
     "warm": warm,
     "many": many,
     "parallel": parallel,

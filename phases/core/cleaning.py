@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import caches, snapshots
 from phases.core.errors import state_error
+from phases.core.scratch import is_of_another
 from phases.core.stamps import state_dir
 from phases.protocol import slug
 from phases.registry import PHASES
@@ -27,10 +28,12 @@ def cleanable(project: Project) -> list[str]:
 
 
 def containers_of(project: Project, name: str) -> list[str]:
-    """The names of containers made from any of the habitat's images, but for a build's own."""
+    """The names of containers made from any of the habitat's images, but for a build's own, and those that the
+    program makes for another habitat of an image that they share.
+    """
     ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
     own = {container.id for container in project.scratch.builds(name)}
-    return sorted(container.name for container in ours if container.id not in own)
+    return sorted(c.name for c in ours if c.id not in own and not is_of_another(c.name, name))
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:

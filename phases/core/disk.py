@@ -44,13 +44,13 @@ class Disk:
         """Layer to the habitats that have it, NOBODY among them where other images do. also: ids of
         images to be looked at, beside those that are at the bottom or on top of a habitat's.
         """
-        images = {image.id: _owner(image) for image in self._listed.values()}
-        reached = {below for image, owner in images.items() if owner for below in self._lineage(image)}
+        images = {image.id: _owners(image) for image in self._listed.values()}
+        reached = {below for image, of in images.items() if of != {NOBODY} for below in self._lineage(image)}
         wanted = {image for image in images if not reached.isdisjoint(self._lineage(image))}
         owners: dict[str, set[str]] = {}
         for image in sorted({*wanted, *also} & images.keys()):
             for layer in self._layers_of(image):
-                owners.setdefault(layer, set()).add(images[image])
+                owners.setdefault(layer, set()).update(images[image])
         return owners
 
     def size(self, layers: Iterable[str]) -> int:
@@ -88,11 +88,11 @@ class Disk:
         return self._stored[image].parent
 
 
-def _owner(image: Image) -> str:
-    """The habitat whose image it is. What a person has made from a snapshot has its labels, but a tag
-    of his own.
+def _owners(image: Image) -> set[str]:
+    """The habitats whose image it is, NOBODY where it is none's. What a person has made from a snapshot has its
+    labels, but a tag of his own.
     """
-    for tag in image.tags:
-        if tag.startswith(_REPOSITORY):
-            return tag.removeprefix(_REPOSITORY).rpartition(":")[0]
-    return NOBODY if image.tags else image.labels.get(snapshots.LABEL_NAME, NOBODY)
+    if not image.tags:
+        return {image.labels.get(snapshots.LABEL_NAME, NOBODY)}
+    ours = {tag.removeprefix(_REPOSITORY).rpartition(":")[0] for tag in image.tags if tag.startswith(_REPOSITORY)}
+    return ours or {NOBODY}

@@ -56,6 +56,18 @@ class PhaseFinished(Struct, frozen=True):
     image: str = ""
 
 
+class PhaseShared(Struct, frozen=True):
+    """A phase whose snapshot is that of another habitat, shared_with; nothing was built. snapshot, image: as of one
+    that is finished.
+    """
+
+    habitat: str
+    phase: str
+    shared_with: str
+    snapshot: str
+    image: str
+
+
 class Notice(Struct, frozen=True):
     """A line a person should read. warning: something is not as it should be."""
 
@@ -149,6 +161,7 @@ Event: TypeAlias = (
     | Output
     | Pulled
     | PhaseFinished
+    | PhaseShared
     | Notice
     | Line
     | Waiting

@@ -10,7 +10,7 @@ from phases.core import snapshots
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from phases.core.engine import Engine, Image
     from phases.core.snapshots import Inventory
@@ -64,17 +64,23 @@ class ImageStore:
         """Take the tags of phases away, the last first, and so the images that nothing uses; what is kept
         of those that failed goes as well.
 
-        Returns how many images had one.
+        Returns how many images have none any more: what another habitat shares, or a person has tagged, stays.
         """
         tagged = self._tagged(name, phases)
+        going = self._going(tagged)
         for tag in tagged:
             self._engine.untag(tag)
         self._inventory.drop(tagged)
-        return len(set(tagged.values()))
+        return going
 
     def count(self, name: str, phases: Sequence[Phase]) -> int:
         """How many images `withdraw` would take."""
-        return len(set(self._tagged(name, phases).values()))
+        return self._going(self._tagged(name, phases))
+
+    def _going(self, tagged: Mapping[str, str]) -> int:
+        """How many images have no other tags than these."""
+        images = set(tagged.values())
+        return sum(image.id in images and tagged.keys() >= set(image.tags) for image in self._inventory.all())
 
     def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Tag to image id, the last first."""

@@ -153,6 +153,36 @@ class UseLock:
                 self._path.unlink()
 
 
+@contextmanager
+def turn(path: Path, wait: Callable[[str], None]) -> Iterator[None]:
+    """While this lasts, nobody else has the turn that the file at `path` stands for; it is gone afterwards.
+
+    wait: called as long as somebody has it, with who that is; it lets a while pass, or raises what ends the waiting.
+    Raises StateError.
+    """
+    with _taken(path, wait) as file:
+        try:
+            with contextlib.suppress(OSError):
+                os.write(file.fileno(), _self().encode())
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                path.unlink()
+
+
+def _taken(path: Path, wait: Callable[[str], None]) -> IO[str]:
+    while True:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(_open(path))
+            while not _try(file, fcntl.LOCK_EX):
+                file.seek(0)
+                wait(file.read(100).strip() or "another run")
+            if _is(file, path):
+                file.truncate(0)
+                stack.pop_all()
+                return file
+
+
 # Lines of a presence file: the container stays up when nobody is in it any more; it was found ready.
 _STAYS = "stays"
 _READY = "ready"

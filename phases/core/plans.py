@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import cached_property
-from math import isfinite
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from phases.core import snapshots
 from phases.core.differences import ABSENT, Difference, differences, told
@@ -36,13 +35,15 @@ class Reason(Struct, frozen=True):
 class Plan(Struct, frozen=True, dict=True):
     """What is to be done for a habitat. why: every phase that would run, with why it would if it
     were the only one, nothing for those that only follow; seconds: how long a phase took when it last
-    ran, for those of which that is known; is_new: nothing was ever built.
+    ran, for those of which that is known; is_new: nothing was ever built; shared: of those that would run
+    the ones that are not built but taken over, with the habitat that has them.
     """
 
     name: str
     why: Mapping[str, Sequence[Reason]]
     seconds: Mapping[str, float]
     is_new: bool
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def reasons(self) -> Mapping[str, Sequence[str]]:
@@ -53,14 +54,16 @@ class Plan(Struct, frozen=True, dict=True):
 def plan(project: Project, name: str) -> Plan:
     """Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
-    seconds = {phase.NAME: taken for phase in stale if (taken := _seconds(project, name, phase))}
+    shared = {phase: found.habitat for phase, found in project.shareable(name).items()}
+    built = [phase for phase in stale if phase.NAME not in shared]
+    seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase))}
     is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)
     said: set[str] = set()
     why = {}
     for phase in stale:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
-    return Plan(name, why, seconds, is_new)
+    return Plan(name, why, seconds, is_new, shared)
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:
@@ -130,14 +133,4 @@ def _seconds(project: Project, name: str, phase: Phase) -> float:
     """How long the phase took when it last ran, 0 where nothing tells."""
     values = project.stamps.read(snapshots.task_name(phase, name)).get("_values_:") or {}
     image = project.inventory.tagged(snapshots.snapshot_tag(name, phase))
-    label = image.labels.get(snapshots.LABEL_SECONDS) if image else None
-    return _number(values.get("seconds")) or _number(label)
-
-
-def _number(value: object) -> float:
-    """What a stamp or a label says, which anybody may have written."""
-    try:
-        number = float(str(value))
-    except ValueError:
-        return 0.0
-    return number if isfinite(number) else 0.0
+    return snapshots.number(values.get("seconds")) or (snapshots.seconds(image.labels) if image else 0.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.engine import Bind
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, StateError
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.scratch import Scratch
@@ -37,13 +37,18 @@ from phases.registry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
+    from phases.core.sharing import Shared
     from phases.core.work import Work
     from phases.protocol import Phase
+
+
+# Seconds between two looks whether another habitat's build of the same is over, and after how many that is told.
+_PAUSE, _TOLD = 0.05, 1.0
 
 
 class Built(Struct, frozen=True):
@@ -58,13 +63,15 @@ class Built(Struct, frozen=True):
 
 
 class Project:
-    """The project at `root`. connect: returns the engine; called when one is first needed.
+    """The project at `root`. connect: returns the engine; called when one is first needed. shares: whether snapshots
+    of other habitats are taken over.
 
     Habitats are loaded when first asked for, so one that is broken stops no other.
     """
 
-    def __init__(self, root: Path, connect: Callable[[], Engine]) -> None:
+    def __init__(self, root: Path, connect: Callable[[], Engine], *, shares: bool = False) -> None:
         self.root = root
+        self.shares = shares
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
         self.slices = SliceStore(root)
@@ -73,6 +80,8 @@ class Project:
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
+        self._surroundings: dict[tuple[str, str], str] = {}
+        self._followers: set[str] = set()  # habitats that have taken over their last phase
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, dict[str, bytes]] = {}
@@ -177,6 +186,89 @@ class Project:
             self._assessed.pop(name, None)
             self.inventory.refresh()
 
+    # Sharing
+
+    def shareable(self, name: str) -> Mapping[str, Shared]:
+        """Phase to what it would take over of another habitat instead of being built."""
+        from phases.core import sharing
+
+        if not self.shares or not (assessment := self.look(name)).stale:
+            return {}
+        surroundings = partial(self._surroundings_of, name)
+        return sharing.shareable(name, self._not_forgotten(name), assessment, self.inventory.all(), surroundings)
+
+    def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
+        """Those before the first that was: who had it forgotten wants it built."""
+        phases = self.phases(name)
+        forgotten = (n for n, phase in enumerate(phases) if self.stamps.is_forgotten(snapshots.task_name(phase, name)))
+        return phases[: next(forgotten, None)]
+
+    def _surroundings_of(self, name: str, phase: Phase) -> str:
+        from phases.core import sharing
+
+        if (name, phase.NAME) not in self._surroundings:
+            habitat = self.habitat(name)
+            found = sharing.surroundings(
+                self.root.resolve(), phase.plan(habitat), _binds_in(habitat, phase), habitat.secrets_of(phase.NAME)
+            )
+            self._surroundings[name, phase.NAME] = found
+        return self._surroundings[name, phase.NAME]
+
+    def _share(self, name: str, phase: Phase) -> Built | None:
+        """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
+        from phases.core.work import Log
+
+        found = self.shareable(name).get(phase.NAME)
+        if found is None:
+            return None
+        with Log(self.log_path(name, phase)) as log:
+            log.write(f"nothing was run: the snapshot is that of {found.habitat}")
+        try:
+            self._publish(name, phase, found.image)
+        except NotFound:  # its own habitat asks for no lock of this one
+            self.look_again(name)
+            return None
+        self._followers.add(name)
+        self.slices.keep(self.habitat(name), phase)
+        tag = snapshots.snapshot_tag(name, phase)
+        self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
+        digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
+        return Built(digest, self._parent(name, phase), seconds)
+
+    @contextmanager
+    def _turn(self, name: str, phase: Phase) -> Iterator[bool]:
+        """While this lasts, nobody builds the same for another habitat. Who was at it is waited for, so that it can be
+        taken over. He waits for nobody meanwhile, and so no two runs for each other.
+
+        Yields whether there may be something to take over that wasn't there before.
+        """
+        from phases.core import locks, sharing
+
+        waited = 0.0
+
+        def wait(holder: str) -> None:
+            nonlocal waited
+            self.maker.check()
+            time.sleep(_PAUSE)
+            waited += _PAUSE
+            if waited - _PAUSE < _TOLD <= waited:
+                text = f"waiting for another run that builds the same {phase.NAME} ({holder})"
+                self.bus.emit(events.Notice(name, text))
+
+        phases = self._not_forgotten(name)
+        with ExitStack() as stack:
+            if self.shares and phase.SNAPSHOT and phase in phases:
+                upto, hashes = phases[: phases.index(phase) + 1], self.assess(name).hashes
+                same = sharing.name_of(upto, hashes, self._parent(name, phase), self._surroundings_of(name, phase))
+                if path := shared_path(self.engine.address, f"turn {same}"):
+                    with suppress(StateError):  # then it may be built twice
+                        stack.enter_context(locks.turn(path, wait))
+            # Whoever is ahead may have been done before he had to be waited for.
+            is_news = bool(waited) or name in self._followers
+            if is_news:
+                self.look_again(name)
+            yield is_news
+
     # Building
 
     def build(self, name: str, phase: Phase) -> Built:
@@ -219,23 +311,32 @@ class Project:
             self.release(name)
 
     def _build(self, name: str, phase: Phase) -> Built:
-        from phases.core.build import carry_out
-
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
             return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
-        habitat = self.habitat(name)
         self._check_before(name, phase)
-        self.bus.emit(events.PhaseStarted(name, phase.NAME))
-        started = time.monotonic()
         try:
-            parent = self._parent(name, phase)
-            image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
-            self._publish(name, phase, image)
-            self.slices.keep(self.habitat(name), phase)
+            if shared := self._share(name, phase):
+                return shared
+            with self._turn(name, phase) as is_news:
+                if is_news and (shared := self._share(name, phase)):
+                    return shared
+                return self._carry_out(name, phase)
         except HabitatError:
             self.stamps.drop(snapshots.task_name(phase, name))
             raise
+
+    def _carry_out(self, name: str, phase: Phase) -> Built:
+        from phases.core.build import carry_out
+
+        habitat = self.habitat(name)
+        self._followers.discard(name)
+        self.bus.emit(events.PhaseStarted(name, phase.NAME))
+        started = time.monotonic()
+        parent = self._parent(name, phase)
+        image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
+        self._publish(name, phase, image)
+        self.slices.keep(self.habitat(name), phase)
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
@@ -344,7 +445,7 @@ class Project:
             container_name=self.scratch.build_name(habitat.name, phase),
             draft_name=self.scratch.draft_name(habitat.name),
             remover=self.scratch.remover,
-            binds=binds_of(habitat) if mounts_volumes(phase) else (),
+            binds=_binds_in(habitat, phase),
             caches=habitat.caches if mounts_caches(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files,
@@ -354,6 +455,8 @@ class Project:
         )
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
+        surroundings = self._surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
+
         def labels(parent: str, seconds: float) -> dict[str, str]:
             if phase.ID == 1 and not habitat.has_dockerfile:
                 # The base may have been pulled just now: its id belongs to the slice.
@@ -363,6 +466,7 @@ class Project:
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
                 **snapshots.labels(habitat.name, phase, parent, seconds),
+                snapshots.LABEL_SURROUNDINGS: surroundings,
             }
 
         return labels
@@ -404,6 +508,11 @@ class Project:
         finally:
             self.release(name)
             self.look_again(name)
+
+
+def _binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
+    """What is mounted while a phase is built."""
+    return binds_of(habitat) if mounts_volumes(phase) else ()
 
 
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:

@@ -5,6 +5,7 @@ habitat, and how they go.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 
     from phases.core.engine import Bind, Container, Engine, Tmpfs, VolumeMount
     from phases.protocol import Phase
+
+
+def is_of_another(container: str, habitat: str) -> bool:
+    """Whether a container has the name of one that is thrown away, of another habitat."""
+    return bool(re.match(rf"habitat_(?![a-z]+_{re.escape(habitat)}_[0-9a-f]{{8}}_)", container))
 
 
 class Parked(Struct, frozen=True):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
+from math import isfinite
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -29,6 +30,9 @@ LABEL_PHASE = "habitat.phase"
 LABEL_PARENT = "habitat.parent"
 LABEL_CREATED = "habitat.created"
 LABEL_SECONDS = "habitat.seconds"
+
+#: A digest of what its phase met beside its slice (`core.sharing`).
+LABEL_SURROUNDINGS = "habitat.surroundings"
 
 #: On what is kept of a phase that failed, with the value FAILED; no such image is ever a snapshot.
 LABEL_RESULT = "habitat.result"
@@ -63,6 +67,20 @@ def labels(habitat: str, phase: Phase, parent: str, seconds: float) -> dict[str,
         LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         LABEL_SECONDS: f"{seconds:.3f}",
     }
+
+
+def seconds(labels: Mapping[str, str]) -> float:
+    """How long an image took to be made, 0 where nothing tells."""
+    return number(labels.get(LABEL_SECONDS))
+
+
+def number(value: object) -> float:
+    """What a stamp or a label says, which anybody may have written."""
+    try:
+        found = float(str(value))
+    except ValueError:
+        return 0.0
+    return found if isfinite(found) else 0.0
 
 
 def final_tag(habitat: str) -> str:
@@ -116,12 +134,14 @@ class Inventory:
             return self._images
 
     def add(self, image: Image) -> None:
-        """An image of ours that was made just now, and has its tags from now on."""
+        """An image that got these tags just now."""
         with self._lock:
             if self._images is not None:
                 self._take(image.tags)
-                self._images.append(image)
-                self._by_tag.update(dict.fromkeys(image.tags, image))
+                known = next((known for known in self._images if known.id == image.id), None)
+                whole = replace(image, tags=(*known.tags, *image.tags)) if known else image
+                self._images = [*(other for other in self._images if other is not known), whole]
+                self._by_tag.update(dict.fromkeys(whole.tags, whole))
 
     def drop(self, tags: Iterable[str]) -> None:
         """Tags of ours that are gone. What has none left may be gone with them; the next list tells."""

@@ -95,6 +95,7 @@ class Journal:
         with self._lock:
             counts = records.Counts(
                 phases_finished=self._seen[records.PhaseFinished],
+                phases_shared=self._seen[records.PhaseShared],
                 phases_failed=self._seen[records.PhaseFailed],
                 phases_up_to_date=self._seen[records.PhaseUpToDate],
                 tasks_skipped=self._seen[records.TaskSkipped],

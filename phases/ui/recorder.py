@@ -145,6 +145,7 @@ class Printed:
 _SAME: dict[type, type[Record]] = {
     events.PhaseStarted: records.PhaseStarted,
     events.PhaseFinished: records.PhaseFinished,
+    events.PhaseShared: records.PhaseShared,
     events.Notice: records.Notice,
     events.Line: records.Line,
     events.ContainerUp: records.ContainerUp,
@@ -173,7 +174,12 @@ def _record(event: events.Event) -> Record | None:
 def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
     """goal: the last phase that is asked for."""
     phases = [
-        records.PhasePlan(phase=phase, reasons=[_reason(reason) for reason in why], seconds=plan.seconds.get(phase))
+        records.PhasePlan(
+            phase=phase,
+            reasons=[_reason(reason) for reason in why],
+            seconds=plan.seconds.get(phase),
+            shared_with=plan.shared.get(phase, ""),
+        )
         for phase, why in plan.why.items()
         if goal is None or named(phase).ID <= goal.ID
     ]

@@ -55,6 +55,7 @@ class Counts(Struct):
     """Of the whole run. up_to_date: phases; errors: without failed phases."""
 
     phases_finished: int
+    phases_shared: int
     phases_failed: int
     phases_up_to_date: int
     tasks_skipped: int
@@ -138,11 +139,14 @@ class Reason(Struct, kw_only=True, omit_defaults=True):
 
 
 class PhasePlan(Struct, kw_only=True, omit_defaults=True):
-    """reasons: none where only what runs before it is one; seconds: what it took when it last ran, where known."""
+    """reasons: none where only what runs before it is one; seconds: what it took when it last ran, where known;
+    shared_with: the habitat whose snapshot is taken over, left out for what is built.
+    """
 
     phase: str
     reasons: list[Reason]
     seconds: float | None = None
+    shared_with: str = ""
 
 
 class BuildPlanned(Record):
@@ -186,6 +190,18 @@ class PhaseFinished(Record):
     seconds: float
     snapshot: str = ""
     image: str = ""
+
+
+class PhaseShared(Record):
+    """Instead of phase_started and phase_finished: the snapshot is that of the habitat shared_with, and nothing
+    was run.
+    """
+
+    habitat: str
+    phase: str
+    shared_with: str
+    snapshot: str
+    image: str
 
 
 class PhaseFailed(Record):

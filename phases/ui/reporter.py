@@ -10,6 +10,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from msgspec import Struct, field
 
 from phases.core import events
+from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.console import Screen
@@ -19,9 +20,8 @@ from phases.ui.styled import Styled, joined, styled
 from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
-    from phases.core.errors import HabitatError
     from phases.protocol import Phase
     from phases.ui.tasks import Freshness
 
@@ -32,7 +32,9 @@ def percent(phase: Phase) -> int:
 
 
 class Build(Struct):
-    """What is known of one habitat in this run. goal: the last phase that was asked for."""
+    """What is known of one habitat in this run. goal: the last phase that was asked for; shared: taken over, and
+    not told yet.
+    """
 
     name: str
     goal: Phase
@@ -43,6 +45,7 @@ class Build(Struct):
     announced: bool = False
     failed: bool = False
     pulled: dict[str, tuple[int, int]] = field(default_factory=dict)
+    shared: list[events.PhaseShared] = field(default_factory=list)
 
 
 class HabitatReporter:
@@ -107,6 +110,7 @@ class HabitatReporter:
     def add_failure(self, task: Any, fail: Any) -> None:
         build, _ = self._of(task)
         if build:
+            self._tell_shared(build)
             self.screen.end(build.name)
         if isinstance(fail, HabitatFailed):
             self._failed(build, task, fail.error)
@@ -126,6 +130,8 @@ class HabitatReporter:
         """No task has a teardown."""
 
     def complete_run(self) -> None:
+        for build in self.builds.values():
+            self._tell_shared(build)
         self.screen.close()
         failed = [build.name for build in self.builds.values() if build.failed]
         if failed and self._width:
@@ -145,7 +151,7 @@ class HabitatReporter:
                 self.screen.note(event.habitat, event.line)
             case events.Pulled():
                 self._pulled(event)
-            case events.PhaseFinished():
+            case events.PhaseFinished() | events.PhaseShared():
                 self._finished(event)
             case events.Notice():
                 style = "yellow" if event.warning else ""
@@ -181,9 +187,11 @@ class HabitatReporter:
             snapshot = cached if cached.SNAPSHOT else next(p for p in PHASES[cached.ID :: -1] if p.SNAPSHOT)
             text = f"✅ Using snapshot: {build.name}:{slug(snapshot)} ({self._range(build)} cached)"
             self._say(build.name, styled(text, "green"))
-        if reason:
+        runs = reason and first.NAME not in _shareable(build.name)
+        if runs:
             self._message(build.name, styled(f"🔁 {first.NAME} runs: {reason}"))
-        self._gap()
+        if build.cached or runs:
+            self._gap()
 
     def _gap(self) -> None:
         if not self._width:
@@ -198,11 +206,15 @@ class HabitatReporter:
     def _started(self, event: events.PhaseStarted) -> None:
         build, phase = self.builds.get(event.habitat), named(event.phase)
         if build:
+            self._tell_shared(build)
             build.running, build.since = phase, time.monotonic()
         self._say(event.habitat, _at(phase, f"{phase.TITLE}..."))
         self.screen.begin(event.habitat, f"{event.habitat}: {phase.TITLE.lower()}")
 
-    def _finished(self, event: events.PhaseFinished) -> None:
+    def _finished(self, event: events.PhaseFinished | events.PhaseShared) -> None:
+        if isinstance(event, events.PhaseShared):
+            self._shared(event)
+            return
         phase = named(event.phase)
         self.screen.end(event.habitat)
         if build := self.builds.get(event.habitat):
@@ -210,6 +222,23 @@ class HabitatReporter:
         snapshot = f" → snapshot: {event.habitat}:{slug(phase)}" if event.snapshot else ""
         text = _at(phase, "✅ ", (phase.NAME, "bold green"), f" ({duration(event.seconds)})", (snapshot, "dim"))
         self._say(event.habitat, text)
+
+    def _shared(self, event: events.PhaseShared) -> None:
+        """Those in a row are one line: nothing of them takes a while."""
+        build = self.builds.get(event.habitat)
+        if build is None:
+            return
+        if build.shared and build.shared[-1].shared_with != event.shared_with:
+            self._tell_shared(build)
+        build.shared.append(event)
+
+    def _tell_shared(self, build: Build) -> None:
+        if build.shared:
+            first, last = build.shared[0], build.shared[-1]
+            span = first.phase if first is last else f"{first.phase} … {last.phase}"
+            text = _at(named(last.phase), "♻ ", (span, "bold green"), f": shared with {last.shared_with}")
+            self._say(build.name, text)
+            build.shared = []
 
     def _pulled(self, event: events.Pulled) -> None:
         """On a terminal bytes of all layers, in a pipe a line for each thing that is over."""
@@ -239,6 +268,7 @@ class HabitatReporter:
         seconds = duration(time.monotonic() - build.started)
         what = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
+        self._tell_shared(build)
         if build.announced:
             self._gap()
         self._say(build.name, styled(f"✅ {what} in {seconds}{cached}", "bold green"))
@@ -266,6 +296,14 @@ class HabitatReporter:
         self._message(name, styled(f"❌ {label}{problem}", style))
         for remedy in remedies:
             self._message(name, styled(f"   → {remedy}"), indent=5)
+
+
+def _shareable(name: str) -> Mapping[str, object]:
+    """What is to be taken over; what keeps that from being told is met when it is built."""
+    try:
+        return current_project().shareable(name)
+    except HabitatError:
+        return {}
 
 
 def _at(phase: Phase, *parts: str | tuple[str, str]) -> Styled:

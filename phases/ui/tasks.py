@@ -34,7 +34,8 @@ _exit_codes: list[int] = []
 
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
-    _opened[:] = [Project(root, lambda: late(_connect))]
+    shares = os.environ.get("HABITATS_SHARING") != "off"
+    _opened[:] = [Project(root, lambda: late(_connect), shares=shares)]
     return _opened[0]
 
 
@@ -195,7 +196,7 @@ class Freshness(UptodateCalculator):
         task.values = {
             "hash": digest,
             "parent": labels.get(snapshots.LABEL_PARENT) or (rests_on.id if rests_on else ""),
-            "seconds": float(labels.get(snapshots.LABEL_SECONDS) or 0),
+            "seconds": snapshots.seconds(labels),
         }
         self._dependencies.save_success(task)
 

@@ -174,6 +174,7 @@ def test_nothing_of_the_build_container_is_baked_into_an_image(built: Built) -> 
             "habitat.parent",
             "habitat.created",
             "habitat.seconds",
+            "habitat.surroundings",
         }
         assert not config["OnBuild"]
         assert not config["Volumes"]

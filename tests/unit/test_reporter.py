@@ -68,6 +68,13 @@ class Script:
         self.project.bus.emit(events.PhaseFinished(habitat, phase, seconds, tag))
         self.reporter.add_success(task)
 
+    def takes_over(self, habitat: str, other: str, *phases: str) -> None:
+        for phase in phases:
+            task = self.begins(habitat, phase)
+            tag = snapshot_tag(habitat, named(phase))
+            self.project.bus.emit(events.PhaseShared(habitat, phase, other, tag, "sha256:1"))
+            self.reporter.add_success(task)
+
     def fails(self, habitat: str, phase: str, error: HabitatError, *, started: bool = True) -> None:
         task = self.begins(habitat, phase, error=None if started else error)
         if started:
@@ -123,6 +130,29 @@ def test_a_build_from_a_snapshot_reads_like_the_plan(tmp_path: Path) -> None:
 
 ✅ discourse ready in 0.0s (phases 1-4 from cache)
 """.replace("Verifying filesystem", "Verifying the filesystem")
+    )
+
+
+def test_what_is_taken_over_is_one_line_for_each_habitat_that_has_it(tmp_path: Path) -> None:
+    script = Script(tmp_path, "demo", goal="repos")
+    script.takes_over("demo", "a", "base", "users", "env", "workdir", "habitat")
+    script.takes_over("demo", "b", "files")
+    script.runs("demo", "setup", 3)
+    script.takes_over("demo", "b", "repos")
+    assert (
+        script.transcript()
+        == """\
+🚀 Starting demo build...
+📋 Checking for existing snapshots...
+
+[50%] ♻ base … habitat: shared with a
+[58%] ♻ files: shared with b
+[66%] Running setup commands...
+[66%] ✅ setup (3.0s) → snapshot: demo:7-setup
+[75%] ♻ repos: shared with b
+
+✅ demo built up to repos in 0.0s
+"""
     )
 
 

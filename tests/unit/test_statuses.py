@@ -248,6 +248,20 @@ def test_a_habitat_takes_what_removing_it_would_free(site: Site) -> None:
     assert look(site, "demo").bytes == sizes["demo"] + base
 
 
+def test_what_two_share_is_of_neither_and_counted_once(site: Site) -> None:
+    sized(site, "demo", 4_000_000)
+    alone = look(site).bytes
+    write(site.root, "habitats/other/config.yaml", "base_image: base:1\n")
+    for image in site.engine.images():
+        for tag in image.tags:
+            if tag.startswith("habitat-demo:") and "final" not in tag:
+                site.engine.tag(image.id, tag.replace("demo", "other"))
+    found = look(site)
+    assert found.bytes == alone
+    assert [habitat.bytes for habitat in found.habitats if habitat.name == "other"] == [0]
+    assert (demo(site).bytes or 0) < 10_000, "all but final is the other's as well"
+
+
 def test_what_a_person_made_of_a_snapshot_keeps_its_layers(site: Site) -> None:
     sized(site, "demo", 4_000_000)
     made = site.engine.create("habitat-demo:7-setup", "mine", ("true",))

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit import cmd_info
 
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
+
+if TYPE_CHECKING:
+    from phases.ui.tasks import Freshness
+
+
+def _instead(check: Freshness) -> str:
+    """What is done where nothing has to be built for it."""
+    found = None if check.error else check.project.shareable(check.habitat).get(check.phase.NAME)
+    return f"; {found.habitat} has what it would build, which is taken over" if found else ""
 
 
 class Info(Printing, cmd_info.Info):
@@ -21,7 +30,7 @@ class Info(Printing, cmd_info.Info):
 
     @staticmethod
     def get_reasons(reasons: dict[str, Any]) -> str:
-        ours = [f" * {check!r}" for check, _, _ in reasons.pop("uptodate_false", [])]
+        ours = [f" * {check!r}{_instead(check)}" for check, _, _ in reasons.pop("uptodate_false", [])]
         if ours:
             # The slice is rewritten when the hash changes, so doit would only say the same again.
             reasons.pop("changed_file_dep", None)

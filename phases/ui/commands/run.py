@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import signal
 import sys
@@ -74,6 +75,14 @@ class Run(cmd_run.Run):
             return output.lost("it is closed")
         run = partial(self._run, params, args)
         return self._recorded(params, run) if params["reporter"] == jsonl.NAME else run()
+
+    def _execute(self, **options: Any) -> int:
+        if options["always"]:
+            current_project().shares = False  # what is asked for is that it runs
+        return int(super()._execute(**options))
+
+    # doit finds out from its signature which options `_execute` takes.
+    _execute.__signature__ = inspect.signature(cmd_run.Run._execute)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _recorded(self, params: Any, run: Callable[[], int]) -> int:
         """Run, and write down for a program what happens."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import groupby
 from typing import IO, TYPE_CHECKING, Any, cast
 
 if TYPE_CHECKING:
@@ -87,10 +88,14 @@ def _rows(plan: Plan, most: int | None) -> list[tuple[str, str]]:
 
 
 def _outcome(plan: Plan) -> str:
-    """`⇒ rebuild repos … final, about 1m 20s`."""
-    phases = list(plan.reasons)
-    what = _span(phases)
-    return f"⇒ {'build' if plan.is_new else 'rebuild'} {what}, {_how_long(phases, plan)}"
+    """`⇒ take over base … setup from other, rebuild repos … final, about 1m 20s`."""
+    taken = [
+        f"take over {_span(list(phases))} from {owner}"
+        for owner, phases in groupby(plan.shared, lambda phase: plan.shared[phase])
+    ]
+    phases = [phase for phase in plan.reasons if phase not in plan.shared]
+    built = [f"{'build' if plan.is_new else 'rebuild'} {_span(phases)}, {_how_long(phases, plan)}"] if phases else []
+    return f"⇒ {', '.join([*taken, *built])}"
 
 
 def _span(phases: Sequence[str]) -> str:

@@ -1,0 +1,203 @@
+"""Two habitats on the real engine that agree up to a phase: the second takes over what the first has."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import ROOT, Running, clear, fresh_name, snapshots, untagged, wait_until
+from crashing import DODO
+from image_comparison import differences
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from conftest import Project
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+SHARING = {"HABITATS_SHARING": "on"}
+SHARED = ["1-base", "2-users", "3-env", "4-workdir", "5-habitat", "6-files", "7-setup"]
+
+# Each script that a phase runs leaves a line on the host.
+CONFIG = """\
+base_image: {image}
+env: [USER=dev, COLOUR=red]
+volumes: [{{source: {seen}, dest: /seen}}]
+files: [{{source: payload, dest: ~/payload}}]
+setup:
+  root: ["echo setup >>/seen/ran; chmod 666 /seen/ran; echo made >/etc/made"]
+repos:
+  - {{url: /seen/{repository}, path: app, setup: ["echo repos >>/seen/ran"]}}
+entry: {{command: sh}}
+"""
+
+
+class Street:
+    """Habitats of one project whose configs differ from repos on. seen: a folder that their builds write to."""
+
+    def __init__(self, project: Project, image: str) -> None:
+        self.project = project
+        self.image = image
+        self.seen = project.root / "seen"
+        self.seen.mkdir(mode=0o777)
+        self.seen.chmod(0o777)
+        project.write("payload/a.txt", "first\n")
+        for repository in ("one", "two"):
+            project.write(f"seen/{repository}/file", f"{repository}\n")
+            git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
+            for argv in (("init", "--quiet", "."), ("add", "."), ("commit", "--quiet", "-m", "x")):
+                done = project.run(*git, "-C", str(self.seen / repository), *argv)
+                assert done.code == 0, done.out
+        self.names: list[str] = []
+
+    def habitat(self, repository: str) -> str:
+        config = CONFIG.format(image=self.image, seen=self.seen, repository=repository)
+        name = self.project.habitat(fresh_name(), config)
+        self.names.append(name)
+        return name
+
+    def ran(self) -> list[str]:
+        """What was run since the last time that this was asked."""
+        path = self.seen / "ran"
+        rows = path.read_text().split() if path.exists() else []
+        path.unlink(missing_ok=True)
+        return rows
+
+
+@pytest.fixture
+def street(project: Project, engine: DockerEngine, git_image: str) -> Iterator[Street]:
+    street = Street(project, git_image)
+    yield street
+    for name in street.names:
+        clear(engine, name)
+
+
+def test_a_habitat_that_differs_from_repos_on_builds_no_more_than_that(street: Street) -> None:
+    one, two, alone = (street.habitat(repository) for repository in ("one", "two", "two"))
+    assert street.project.doit(f"final:{one}", env=SHARING).code == 0
+    assert street.ran() == ["setup", "repos"]
+    plan = street.project.doit(f"plan:{two}", env=SHARING)
+    assert re.search(rf"^⇒ take over base … setup from {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
+    info = street.project.doit("info", f"setup:{two}", env=SHARING)
+    assert f"{one} has what it would build" in info.out
+    done = street.project.doit(f"final:{two}", env=SHARING)
+    assert done.code == 0, done.out
+    assert f"♻ base … setup: shared with {one}" in done.out
+    assert done.ran == ["repos", "tools", "verify", "test", "final"]
+    assert street.ran() == ["repos"]
+    first, second = snapshots(one), snapshots(two)
+    assert [second[tag] for tag in SHARED] == [first[tag] for tag in SHARED]
+    assert second["8-repos"] != first["8-repos"]
+    assert street.project.doit(f"plan:{two}").out == f"{two}: nothing to do\n"
+
+    assert street.project.doit(f"final:{alone}").code == 0
+    assert street.ran() == ["setup", "repos"]
+    assert snapshots(alone)["1-base"] != first["1-base"]
+    found = differences(f"habitat-{two}:final", f"habitat-{alone}:final", ignoring=("/etc/habitat-release",))
+    assert found == []
+
+
+def test_what_is_cleaned_of_one_stays_of_the_other(street: Street) -> None:
+    one, two = street.habitat("one"), street.habitat("two")
+    for name in (one, two):
+        assert street.project.doit(f"final:{name}", env=SHARING).code == 0
+    before = snapshots(two)
+    assert street.project.doit("clean", f"setup:{one}").code == 0
+    assert sorted(snapshots(one)) == SHARED[:-1]
+    assert snapshots(two) == before
+    assert street.project.doit("forget", f"setup:{two}").code == 0
+    assert street.project.doit(f"setup:{two}", env=SHARING).ran == ["setup"], "it is built again, and one alone is left"
+    assert street.project.doit("clean", f"base:{two}").code == 0
+    assert snapshots(two) == {}
+    assert street.project.doit(f"files:{one}", env=SHARING).ran == []
+    assert street.project.doit("clean", f"base:{one}").code == 0
+    assert untagged(one) == untagged(two) == []
+
+
+def test_who_says_always_wants_it_run(street: Street) -> None:
+    one, two = street.habitat("one"), street.habitat("one")
+    assert street.project.doit(f"users:{one}", env=SHARING).code == 0
+    assert street.project.doit("-a", f"users:{two}", env=SHARING).ran == ["base", "users"]
+
+
+def test_programs_are_told(street: Street) -> None:
+    one, two = street.habitat("one"), street.habitat("two")
+    assert street.project.doit(f"users:{one}", env=SHARING).code == 0
+    done = street.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
+    assert done.code == 0, done.out
+    rows = [json.loads(row) for row in (street.project.root / "run.jsonl").read_text().splitlines()]
+    shared = [row for row in rows if row["event"] == "phase_shared"]
+    assert [(row["phase"], row["shared_with"]) for row in shared] == [("base", one), ("users", one)]
+    assert shared[0]["image"] == snapshots(two)["1-base"]
+    planned = next(row for row in rows if row["event"] == "build_planned")
+    assert [phase.get("shared_with", "") for phase in planned["phases"]] == [one, one, ""]
+    assert rows[-1]["counts"]["phases_shared"] == 2
+    assert rows[-1]["counts"]["phases_finished"] == 1
+
+
+def test_a_run_that_is_killed_while_it_takes_over_costs_nothing(street: Street) -> None:
+    street.project.write("dodo.py", DODO)
+    one, two = street.habitat("one"), street.habitat("two")
+    path = {"PYTHONPATH": str(ROOT / "tests"), **SHARING}
+    assert street.project.doit(f"final:{one}", env=path).code == 0
+    street.ran()
+    for phase, point in (("base", "shared"), ("env", "stamped"), ("files", "before the stamp"), ("setup", "shared")):
+        done = street.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
+        assert done.code == -signal.SIGKILL, done.out
+    done = street.project.doit(f"final:{two}", env=path)
+    assert done.code == 0, done.out
+    assert done.ran == ["repos", "tools", "verify", "test", "final"]
+    assert street.ran() == ["repos"]
+    assert [snapshots(two)[tag] for tag in SHARED] == [snapshots(one)[tag] for tag in SHARED]
+
+
+@pytest.mark.parametrize("in_one_run", [True, False])
+def test_built_at_once_each_phase_is_built_once(street: Street, in_one_run: bool) -> None:
+    names = [street.habitat(repository) for repository in ("one", "two", "two")]
+    tasks = [f"final:{name}" for name in names]
+    if in_one_run:
+        done = street.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
+        assert done.code == 0, done.out
+    else:
+        with ExitStack() as stack:
+            runs = [stack.enter_context(Running(street.project, task, env=SHARING)) for task in tasks]
+            for run in runs:
+                done = run.end()
+                assert done.code == 0, done.out
+    found = [snapshots(name) for name in names]
+    for tag in SHARED:
+        assert len({images[tag] for images in found}) == 1, tag
+    assert found[1]["9-tools"] == found[2]["9-tools"]
+    assert sorted(street.ran()) == ["repos", "repos", "setup"]
+
+
+def test_a_killed_run_holds_up_nobody_who_wants_the_same(street: Street) -> None:
+    one, two = street.habitat("one"), street.habitat("two")
+    gate = street.project.write("seen/closed")
+    for name in (one, two):
+        path = f"habitats/{name}/config.yaml"
+        text = (street.project.root / path).read_text()
+        slow = "while [ -e /seen/closed ]; do sleep 0.05; done; echo setup"
+        street.project.write(path, text.replace("echo setup", slow))
+    with (
+        Running(street.project, f"setup:{one}", env=SHARING) as first,
+        Running(street.project, f"setup:{two}", env=SHARING) as second,
+    ):
+        ahead, behind = first, second
+        wait_until(lambda: "waiting for another run that builds the same setup" in first.out + second.out)
+        if "builds the same setup" in first.out:
+            ahead, behind = second, first
+        ahead.process.kill()
+        behind.wait_for("Running setup commands")
+        gate.unlink()
+        done = behind.end()
+        assert done.code == 0, done.out
+    assert street.project.doit(f"setup:{one}", f"setup:{two}", env=SHARING).code == 0
+    assert snapshots(one)["7-setup"] == snapshots(two)["7-setup"]
