@@ -214,6 +214,8 @@ class BuildContainer:
             self._open()  # that of the phase before may know more
         if path not in self._contents:
             self._contents.learn(path, self._engine.get(self._open(), path) or b"")
+            if self._is:
+                self._remember()
         return self._contents[path]
 
     def _edition(self, path: str) -> str:
@@ -353,6 +355,8 @@ class BuildContainer:
             # Before the commit: what goes on after it could put something into the container, and end.
             self._settled = self._engine.execute(container, ("/bin/sh", "-c", _SETTLED), user="0") == 0
         env = [f"ENV {name}={instruction_word(value)}" for name, value in self._later_env.items()]
+        if not is_last:
+            self._contents.confirm()
         # Nothing can write meanwhile where nothing runs.
         self._is = self._engine.commit(container, [*env, *changes], COMMENT, pause=not self._settled)
         self._remember()

@@ -1,15 +1,31 @@
-"""What is known of the files in a build container, so that they aren't read again.
+"""What is known of the files in a build container and in images, so that they aren't read again.
 
 To read one costs the engine thirty milliseconds, and to ask of which edition it is, one. A command may have
-written any of them; so what was read before it is true of the edition that it was read of.
+written any of them; so what was read before it is true of the edition that it was read of. An image never
+changes, so what was read of one is kept for other runs.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+import json
+from typing import TYPE_CHECKING, TypeAlias
+
+from phases.core import files, slices
+from phases.core.errors import StateError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+#: Image id to what is known of its files, by path.
+ImageContents: TypeAlias = "dict[str, dict[str, bytes]]"
+
+# Images that are remembered: those of a habitat, and some of before.
+_MOST = 24
+
+# Bytes of the file that remembers: far above any.
+_LARGEST = 20_000_000
 
 
 class Contents:
@@ -40,9 +56,33 @@ class Contents:
         self.sure.pop(path, None)
         self.of_editions.pop(path, None)
 
+    def confirm(self) -> None:
+        """Find out which of them no command has written since."""
+        for path in self.of_editions:
+            path in self  # noqa: B015 (asks)
+
     def doubt(self) -> None:
         """A command is about to run, which may write any of them."""
         for path, data in self.sure.items():
             if path not in self.of_editions:
                 self.of_editions[path] = (self._edition(path), data)
         self.sure.clear()
+
+
+def recall(path: Path) -> ImageContents:
+    """What an earlier run has noted at `path`, which may be gone or wrong: then it is read again."""
+    try:
+        known = json.loads(files.read(path, _LARGEST) or b"{}")
+        return {image: {name: text.encode("latin-1") for name, text in rows.items()} for image, rows in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def note(path: Path, known: ImageContents) -> None:
+    """For other runs, of the last images. What can't be written is read again."""
+    rows = {
+        image: {name: data.decode("latin-1") for name, data in contents.items()}
+        for image, contents in list(known.items())[-_MOST:]
+    }
+    with contextlib.suppress(StateError):
+        slices.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phases.core import events, slices, snapshots
+from phases.core import contents, events, slices, snapshots
 from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from phases.core.contents import ImageContents
     from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
     from phases.core.sharing import Shared
@@ -84,7 +85,7 @@ class Project:
         self._followers: set[str] = set()  # habitats that have taken over their last phase
         self._guard = threading.RLock()
         self._warned: set[str] = set()
-        self._known_files: dict[str, dict[str, bytes]] = {}
+        self._known_files: dict[str, ImageContents] = {}
         self._running: dict[str, Phase] = {}
         #: Makes containers, as long as the run isn't told to stop.
         self.maker = Maker()
@@ -337,6 +338,7 @@ class Project:
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._publish(name, phase, image)
         self.slices.keep(self.habitat(name), phase)
+        contents.note(self._contents_path(name), self._contents_of(name))
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
@@ -448,12 +450,22 @@ class Project:
             binds=_binds_in(habitat, phase),
             caches=habitat.caches if mounts_caches(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
-            known_files=self._known_files,
+            known_files=self._contents_of(habitat.name),
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
             keep=partial(self.store.keep_failed, habitat.name, phase),
             runs_later=partial(_runs_something, habitat, PHASES[phase.ID + 1 :]),
         )
+
+    def _contents_path(self, name: str) -> Path:
+        return state_dir(self.root, name) / "contents"
+
+    def _contents_of(self, name: str) -> ImageContents:
+        """What is known of the files in a habitat's images."""
+        with self._guard:
+            if name not in self._known_files:
+                self._known_files[name] = contents.recall(self._contents_path(name))
+            return self._known_files[name]
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
         surroundings = self._surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""

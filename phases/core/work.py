@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from phases.core.contents import ImageContents
     from phases.core.engine import Bind, Engine, OnLine
     from phases.core.events import Event
     from phases.core.model import Cache, Habitat
@@ -59,8 +60,8 @@ class Log:
 
 class Work(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
-    container that only looks; secrets: what its commands may read; known_files: image id to what was read of
-    its files by path, to be used and added to; maker: makes its container; parking: where that of the phase
+    container that only looks; secrets: what its commands may read; known_files: what was read of images,
+    to be used and added to; maker: makes its container; parking: where that of the phase
     before may be; remover: takes it away; keep: takes the image of what is left when it fails; runs_later:
     whether a later phase of the habitat runs something.
     """
@@ -76,7 +77,7 @@ class Work(Struct, frozen=True):
     caches: tuple[Cache, ...] = ()
     draft_name: str = ""
     secrets: tuple[Value, ...] = ()
-    known_files: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    known_files: ImageContents = field(default_factory=dict)
     maker: Maker = field(default_factory=Maker)
     parking: Parking = field(default_factory=Parking)
     keep: Callable[[str], None] | None = None

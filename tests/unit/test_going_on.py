@@ -78,6 +78,25 @@ def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> N
     }
 
 
+def test_what_was_read_of_an_image_is_known_in_another_run(tmp_path: Path) -> None:
+    """Whatever became of the file that says so."""
+    site = habitat(tmp_path)
+    site.build()
+    remembered = tmp_path / ".stamps/demo/contents"
+
+    def read_for(branch: str) -> list[str]:
+        write(tmp_path, "habitats/demo/config.yaml", f"{CONFIG}\n    repos: [{{url: 'https://h/{branch}.git', path: p, branch: main}}]\n")
+        before = len(site.engine.called("get"))
+        site.engine.on_execute = lambda command: answer(command) or (0, "")
+        assert site.build() == ["repos", "tools", "verify", "test", "final"]
+        return [path for _, _, path in site.engine.called("get")[before:]]
+
+    assert read_for("a") == []
+    remembered.write_text("nonsense")
+    assert read_for("b") == ["/etc/passwd", "/etc/profile.d/habitat.sh"]
+    assert "/etc/passwd" not in read_for("c")
+
+
 def test_the_snapshots_are_those_of_a_container_for_each_phase(tmp_path: Path) -> None:
     """Labels, environment, user, command and every file."""
     at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")
