@@ -16,7 +16,6 @@ import contextlib
 import posixpath
 import re
 import time
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phases.core import secrets
@@ -176,10 +175,6 @@ class BuildContainer:
         """Leave it to the next phase, if that could not tell it from a new one."""
         if self._id and self._is and self._settled and not self._is_confided_in and not self._outbox:
             self._remember()
-            if self._running and not self._work.runs_later():
-                # It only takes files from now on. To end takes it longer than all else that is left to do with it.
-                self._work.remover.prepare(partial(self._engine.stop, self._id, grace=0))
-                self._running = False
             self._work.parking.put(
                 Parked(
                     self._id,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from typing import TYPE_CHECKING, TypeVar
 
@@ -82,28 +81,16 @@ class Remover:
         self._lock = threading.Lock()  # who waits finds none that has yet to begin
 
     def remove(self, container: str) -> None:
-        def attempt() -> None:
-            try:
-                self._remove(container)
-            except HabitatError as error:
-                self._failed(error)
-
-        self._begin(attempt)
-
-    def prepare(self, end: Callable[[], object]) -> None:
-        """`end` ends what is to be removed later, so that this takes less then; whatever it raises."""
-
-        def attempt() -> None:
-            with contextlib.suppress(HabitatError):
-                end()
-
-        self._begin(attempt)
-
-    def _begin(self, attempt: Callable[[], None]) -> None:
-        thread = threading.Thread(target=attempt, daemon=True)
+        thread = threading.Thread(target=self._attempt, args=(container,), daemon=True)
         with self._lock:
             self._threads.append(thread)
             thread.start()
+
+    def _attempt(self, container: str) -> None:
+        try:
+            self._remove(container)
+        except HabitatError as error:
+            self._failed(error)
 
     def wait(self) -> None:
         """Until all that was to be removed is."""

@@ -24,7 +24,7 @@ from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
-from phases.protocol import Run, slug
+from phases.protocol import slug
 from phases.registry import (
     NAMES,
     PHASES,
@@ -37,7 +37,7 @@ from phases.registry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from phases.core.contents import ImageContents
@@ -454,7 +454,6 @@ class Project:
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
             keep=partial(self.store.keep_failed, habitat.name, phase),
-            runs_later=partial(_runs_something, habitat, PHASES[phase.ID + 1 :]),
         )
 
     def _contents_path(self, name: str) -> Path:
@@ -531,8 +530,3 @@ def _binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
 def binds_of(habitat: Habitat) -> tuple[Bind, ...]:
     """The volumes of a habitat that this host has."""
     return tuple(Bind(str(v.source.resolve()), v.dest, v.readonly) for v in habitat.volumes if v.present)
-
-
-def _runs_something(habitat: Habitat, phases: Iterable[Phase]) -> bool:
-    """Whether any of the phases has a script to run."""
-    return any(isinstance(step, Run) for phase in phases for step in phase.plan(habitat))

@@ -60,10 +60,9 @@ class Log:
 
 class Work(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
-    container that only looks; secrets: what its commands may read; known_files: what was read of images,
-    to be used and added to; maker: makes its container; parking: where that of the phase
-    before may be; remover: takes it away; keep: takes the image of what is left when it fails; runs_later:
-    whether a later phase of the habitat runs something.
+        container that only looks; secrets: what its commands may read; known_files: what was read of images,
+    to be used and added to; maker: makes its container; parking: where that of the phase before may be;
+    remover: takes it away; keep: takes the image of what is left when it fails.
     """
 
     habitat: Habitat
@@ -81,7 +80,6 @@ class Work(Struct, frozen=True):
     maker: Maker = field(default_factory=Maker)
     parking: Parking = field(default_factory=Parking)
     keep: Callable[[str], None] | None = None
-    runs_later: Callable[[], bool] = lambda: True
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

@@ -85,7 +85,11 @@ def test_what_was_read_of_an_image_is_known_in_another_run(tmp_path: Path) -> No
     remembered = tmp_path / ".stamps/demo/contents"
 
     def read_for(branch: str) -> list[str]:
-        write(tmp_path, "habitats/demo/config.yaml", f"{CONFIG}\n    repos: [{{url: 'https://h/{branch}.git', path: p, branch: main}}]\n")
+        write(
+            tmp_path,
+            "habitats/demo/config.yaml",
+            f"{CONFIG}\n    repos: [{{url: 'https://h/{branch}.git', path: p, branch: main}}]\n",
+        )
         before = len(site.engine.called("get"))
         site.engine.on_execute = lambda command: answer(command) or (0, "")
         assert site.build() == ["repos", "tools", "verify", "test", "final"]
