@@ -46,7 +46,7 @@ def main() -> int:
         print(json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in found.items()}}))
     else:
         _show(found, _machine(site), wanted.runs)
-    reached = all(_ratio(sides) <= ROWS[name].TARGETS[0] for name, sides in found.items() if name in ROWS)
+    reached = all(_reached(name, sides) or not ROWS[name].TARGETS for name, sides in found.items() if name in ROWS)
     return 0 if reached and len(found) == len(rows) else 1
 
 
@@ -71,8 +71,8 @@ def _ratio(sides: list[Side]) -> float:
 
 
 def _figures(name: str, sides: list[Side]) -> dict[str, Any]:
-    ratio = {"ratio": round(_ratio(sides), 3), "targets": list(ROWS[name].TARGETS)} if name in ROWS else {}
-    return {**ratio, "sides": {side.name: side.figures for side in sides}}
+    row = {"ratio": round(_ratio(sides), 3), "targets": list(map(str, ROWS[name].TARGETS))} if name in ROWS else {}
+    return {**row, "sides": {side.name: side.figures for side in sides}}
 
 
 def _show(found: dict[str, list[Side]], machine: str, runs: int) -> None:
@@ -90,10 +90,14 @@ def _show(found: dict[str, list[Side]], machine: str, runs: int) -> None:
 
 
 def _verdict(name: str, sides: list[Side]) -> tuple[str, str, str]:
-    targets, ratio = ROWS[name].TARGETS, _ratio(sides)
-    reached = sum(ratio <= target for target in targets)
+    targets, reached = ROWS[name].TARGETS, _reached(name, sides)
     said = "reached" if reached == len(targets) else "the first is" if reached else "not reached"
-    return f"{ratio:.2f}", ", then ".join(f"{target:.2f}" for target in targets), said
+    return f"{_ratio(sides):.2f}", ", then ".join(map(str, targets)), said if targets else ""
+
+
+def _reached(name: str, sides: list[Side]) -> int:
+    """How many of a row's targets are."""
+    return sum(target.reached(*sides[:2]) for target in ROWS[name].TARGETS)
 
 
 def _shown(figure: float) -> str:

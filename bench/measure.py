@@ -7,7 +7,7 @@ import statistics
 import subprocess
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +28,19 @@ class Side:
     @property
     def median(self) -> float:
         return statistics.median(self.figures)
+
+
+class Target(NamedTuple):
+    """What ours is to come to: at most so many times theirs, or so many seconds."""
+
+    limit: float
+    in_seconds: bool = False
+
+    def reached(self, ours: Side, theirs: Side) -> bool:
+        return (ours.median if self.in_seconds else ours.median / theirs.median) <= self.limit
+
+    def __str__(self) -> str:
+        return f"{self.limit:.2f} s" if self.in_seconds else f"{self.limit:.2f} ×"
 
 
 def take_turns(sides: Sequence[Side], runs: int) -> None:

@@ -9,19 +9,19 @@ from bench.rows import cold, copied, disk, late, many, nothing, parallel, second
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bench.measure import Side
+    from bench.measure import Side, Target
     from bench.site import Site
 
 
 class Row(Protocol):
-    """A module with these. WORK: what is done; TARGETS: ratios of ours to the second side, to be reached
-    one after the other.
+    """A module with these. WORK: what is done; TARGETS: to be reached one after the other, none for what is only
+    measured.
     """
 
     @property
     def WORK(self) -> str: ...  # noqa: N802
     @property
-    def TARGETS(self) -> Sequence[float]: ...  # noqa: N802
+    def TARGETS(self) -> Sequence[Target]: ...  # noqa: N802
 
     def sides(self, site: Site) -> list[Side]:
         """Ours, the one it is compared with, and others; all that needs to be made once is made."""

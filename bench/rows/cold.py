@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import steps
-from bench.measure import Side, seconds
+from bench.measure import Side, Target, seconds
 from bench.site import BUILDKIT
 
 if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "cold build, 12 phases of small steps"
-TARGETS = (0.8, 0.6)
+TARGETS = (Target(0.8), Target(0.6))
 
 
 def sides(site: Site) -> list[Side]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from bench.measure import Side, command, seconds
+from bench.measure import Side, Target, command, seconds
 from bench.site import BASE, BUILDKIT
 
 if TYPE_CHECKING:
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "10,000 copied files, only their times changed"
-TARGETS = (1.0,)
+TARGETS = (Target(1.0),)
 
 _COUNT = 10_000
 

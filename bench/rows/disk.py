@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench.big import Big
-from bench.measure import Side, command
+from bench.measure import Side, Target, command
 from bench.site import BUILDKIT, PREFIX
 
 if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "bytes on disk, a setup of 2 GB and what comes after"
-TARGETS = (1.05,)
+TARGETS = (Target(1.05),)
 
 
 def sides(site: Site) -> list[Side]:

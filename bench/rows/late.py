@@ -6,14 +6,14 @@ import itertools
 from typing import TYPE_CHECKING
 
 from bench.big import Big
-from bench.measure import Side, command, seconds
+from bench.measure import Side, Target, command, seconds
 from bench.site import BUILDKIT
 
 if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "another branch, after a setup of 2 GB"
-TARGETS = (1.1,)
+TARGETS = (Target(1.1),)
 
 
 def sides(site: Site) -> list[Side]:

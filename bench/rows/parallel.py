@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import steps
-from bench.measure import Side, seconds, seconds_of_all
+from bench.measure import Side, Target, seconds, seconds_of_all
 from bench.site import BUILDKIT
 
 if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "four cold builds at once"
-TARGETS = (1.0,)
+TARGETS = (Target(1.0),)
 
 
 def sides(site: Site) -> list[Side]:

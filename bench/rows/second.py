@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "a second habitat, different from repos on"
-TARGETS = (1.0,)
+TARGETS = ()
 
 
 def sides(site: Site) -> list[Side]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from bench import steps
-from bench.measure import Side, command, seconds_until
+from bench.measure import Side, Target, command, seconds_until
 from bench.site import BUILDKIT
 
 if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "all built, to a command's first output"
-TARGETS = (1.2,)
+TARGETS = (Target(1.2),)
 
 
 def sides(site: Site) -> list[Side]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from bench.site import Site
 
 WORK = "a setup of Debian packages built again, its cache warm"
-TARGETS = (1.0,)
+TARGETS = ()
 
 _PACKAGES = "git jq openssh-client python3"
 _KEEP = "rm -f /etc/apt/apt.conf.d/docker-clean"
