@@ -7,9 +7,11 @@ to that package, and so is saying what is wrong.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -25,10 +27,40 @@ _DEFAULT = "unix:///var/run/docker.sock"
 _PATIENCE = 5
 
 
+_IMAGES = "/images/json"
+
+
+class _Ahead(threading.Thread):
+    """A question that is asked while something else is done."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(daemon=True)
+        self._path = path
+        self._answer: tuple[int, bytes] = (0, b"")
+        self.start()
+
+    def run(self) -> None:
+        with contextlib.suppress(OSError, ValueError):
+            self._answer = _ask("GET", self._path)
+
+    def answer(self) -> tuple[int, bytes]:
+        self.join()
+        return self._answer
+
+
+# The question for the images, from when it is asked until its answer is wanted.
+_asked: list[_Ahead] = []
+
+
+def ask_ahead() -> None:
+    """Ask for the images, of which `images` tells the next time: the engine takes longer than that."""
+    _asked[:] = [_Ahead(_IMAGES)]
+
+
 def images() -> list[Image] | None:
     """The images of the engine that `docker` would speak to; None where this is no way to ask for them."""
     try:
-        return answers.images(_json("GET", "/images/json"))
+        return answers.images(_content(_asked.pop().answer() if _asked else _ask("GET", _IMAGES)))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -36,7 +68,7 @@ def images() -> list[Image] | None:
 def container(name: str) -> Container | None:
     """A container by its name or id; None where there is none, or this is no way to ask."""
     try:
-        return answers.container(_json("GET", f"/containers/{quote(name, safe='')}/json"))
+        return answers.container(_content(_ask("GET", f"/containers/{quote(name, safe='')}/json")))
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -50,9 +82,9 @@ def start(container: str) -> bool:
     return status in (204, 304)  # 304: it ran already
 
 
-def _json(method: str, path: str) -> Any:
+def _content(answer: tuple[int, bytes]) -> Any:
     """Raises ValueError for anything but an answer that is one."""
-    status, body = _ask(method, path)
+    status, body = answer
     if status != 200:
         raise ValueError(status)
     return json.loads(body)

@@ -163,3 +163,19 @@ def test_where_no_engine_answers_whoever_asks_is_told(monkeypatch: pytest.Monkey
     for ask in (engine.images, lambda: engine.container("one"), lambda: engine.start("one"), lambda: engine.address):
         with pytest.raises(EngineUnreachable):
             ask()
+
+
+def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once: who asks again hears what is true then."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", http(json.dumps(ROWS).encode())) as asked:
+        glance.ask_ahead()
+    assert len(asked) == 1
+    assert glance.images() == IMAGES
+    assert glance.images() is None, "nobody answers any more"
+
+
+def test_where_nobody_answers_ahead_there_is_no_answer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+    glance.ask_ahead()
+    assert glance.images() is None
