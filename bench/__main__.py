@@ -1,4 +1,4 @@
-"""`script/bench [ROW…] [--runs N] [--json]`: print the table."""
+"""`script/bench [ROW…] [--runs N] [--json | --markdown]`: print the table."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from bench.rows import ROWS
 from bench.site import Site
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from bench.measure import Side
     from bench.rows import Row
 
@@ -32,7 +34,9 @@ def main() -> int:
         "rows", nargs="*", choices=[[], *ROWS, physical.NAME], help="all of them, unless some are named"
     )
     parser.add_argument("--runs", type=int, default=5, help="of each side, after one that doesn't count [5]")
-    parser.add_argument("--json", action="store_true", help="every figure, for machines")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="every figure, for machines")
+    form.add_argument("--markdown", action="store_true", help="as docs/performance.md has it")
     wanted = parser.parse_args()
     rows = wanted.rows or [physical.NAME, *ROWS]
     with tempfile.TemporaryDirectory() as folder:
@@ -44,6 +48,8 @@ def main() -> int:
             site.clear()
     if wanted.json:
         print(json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in found.items()}}))
+    elif wanted.markdown:
+        print(*_markdown(found, _machine(site), wanted.runs), sep="\n")
     else:
         _show(found, _machine(site), wanted.runs)
     reached = all(_reached(name, sides) or not ROWS[name].TARGETS for name, sides in found.items() if name in ROWS)
@@ -75,18 +81,37 @@ def _figures(name: str, sides: list[Side]) -> dict[str, Any]:
     return {**row, "sides": {side.name: side.figures for side in sides}}
 
 
+_HEADINGS = ("work", "side", "median", "from … to", "ratio", "to reach", "")
+
+
 def _show(found: dict[str, list[Side]], machine: str, runs: int) -> None:
     table = Table(title=f"Medians of {runs} runs; {machine}", title_justify="left")
-    for heading in ("work", "side", "median", "from … to", "ratio", "to reach", ""):
+    for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("work", "side", "") else "right")
     for name, sides in found.items():
-        for number, side in enumerate(sides):
-            of_row = _verdict(name, sides) if number == 0 and name in ROWS else ("", "", "")
-            work = (ROWS[name].WORK if name in ROWS else physical.WORK) if number == 0 else ""
-            span = f"{_shown(min(side.figures))} … {_shown(max(side.figures))}"
-            table.add_row(work, side.name, _shown(side.median), span, *of_row)
+        for cells in _rows(name, sides):
+            table.add_row(*cells)
         table.add_section()
     Console(width=None if sys.stdout.isatty() else 160).print(table)
+
+
+def _markdown(found: dict[str, list[Side]], machine: str, runs: int) -> Iterator[str]:
+    yield f"Medians of {runs} runs; {machine}."
+    yield ""
+    yield f"| {' | '.join(_HEADINGS)} |"
+    yield "|---|---|--:|--:|--:|--:|---|"
+    for name, sides in found.items():
+        for cells in _rows(name, sides):
+            yield f"| {' | '.join(cells)} |"
+
+
+def _rows(name: str, sides: list[Side]) -> Iterator[tuple[str, ...]]:
+    """The cells of a row for each of its sides; what is said of the whole row stands in the first."""
+    for number, side in enumerate(sides):
+        of_row = _verdict(name, sides) if number == 0 and name in ROWS else ("", "", "")
+        work = (ROWS[name].WORK if name in ROWS else physical.WORK) if number == 0 else ""
+        span = f"{_shown(min(side.figures))} … {_shown(max(side.figures))}"
+        yield (work, side.name, _shown(side.median), span, *of_row)
 
 
 def _verdict(name: str, sides: list[Side]) -> tuple[str, str, str]:
