@@ -26,7 +26,7 @@ from fake_files import Files, Mounted, Node
 from fake_shell import Shell, Sleeping
 from msgspec.structs import replace
 
-from phases.core import build_container, persistence, secrets
+from phases.core import build_container, persistence, secrets, settling
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -466,13 +466,20 @@ class FakeEngine:
         self._record("execute", container, user, *argv)
         found = self._running(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
-        if command.script != build_container._SETTLED:
-            self.commands.append(command)
+        said = ""
+        if command.script == settling._WATCH:
+            said, *watched = command.args
+            command = dataclasses.replace(command, argv=tuple(watched))
+        self.commands.append(command)
+        output = on_output or (lambda *_: None)
         try:
-            return self._run(command, on_output or (lambda *_: None), patience=timeout)
+            code = self._run(command, output, patience=timeout)
         except Sleeping:
             found.running = False
             raise PhaseTimeout("timed out") from None
+        if said and not code and not found.left_running:
+            output(b"\0" + said.encode(), True)
+        return code
 
     def _running(self, container: str) -> FakeContainer:
         found = self._container(container)
@@ -486,8 +493,6 @@ class FakeEngine:
             return 126
         if patience is not None and patience <= 0:
             raise Sleeping
-        if command.script == build_container._SETTLED:
-            return 1 if command.container.left_running else 0
         if self.on_execute and (answer := self.on_execute(command)) is not None:
             code, said = answer
             if said:

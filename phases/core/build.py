@@ -204,7 +204,7 @@ class _Bench:
             text = f"{error}: the next run that builds {self.work.habitat.name} does that"
             self.work.emit(events.Notice(self.work.habitat.name, text, warning=True))
 
-    def commit(self, labels: dict[str, str], *, is_last: bool = False) -> str:
+    def commit(self, labels: dict[str, str]) -> str:
         """CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set.
 
         An image that runs nothing gets a shell: the engine takes an empty CMD for none given.
@@ -218,7 +218,7 @@ class _Bench:
             f"WORKDIR {instruction_word(image.workdir or '/')}",
             *(f"LABEL {name}={instruction_word(value)}" for name, value in labels.items()),
         ]
-        return self.container.commit(changes, is_last=is_last)
+        return self.container.commit(changes)
 
     # Failing
 
@@ -246,7 +246,7 @@ class _Bench:
 
     def _keep(self, labels: dict[str, str]) -> None:
         assert self.work.keep
-        self.work.keep(self.commit(labels, is_last=True))
+        self.work.keep(self.commit(labels))
 
     def _failure_of(self, error: HabitatError) -> Failure:
         work, step = self.work, self._step

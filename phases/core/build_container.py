@@ -24,6 +24,7 @@ from phases.core.contents import Contents
 from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import Conflict, EngineError
 from phases.core.scratch import Parked
+from phases.core.settling import NOTE, Watch
 from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 
@@ -35,13 +36,16 @@ if TYPE_CHECKING:
     from phases.core.secrets import Value
     from phases.core.work import Work
 
+    #: Takes what a command prints, and whether that is of stderr.
+    OnOutput = Callable[[bytes, bool], None]
+
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
 _INIT = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
 IDLE = ("/bin/sh", "-c", _INIT)
 
 # The same, for what is to be known as it was at first.
-_WATCHED = ("/bin/sh", "-c", f"(cd /dev && echo * shm/* shm/.[!.]* mqueue/* >.at-first); {_INIT}")
+_WATCHED = ("/bin/sh", "-c", f"{NOTE}; {_INIT}")
 
 # The exit code of what was killed, as all is that runs in a container when that ends.
 _KILLED = 137
@@ -58,17 +62,6 @@ def ended_under(engine: Engine, container: str, code: int) -> bool:
         time.sleep(0.1)
     return False
 
-
-# Whether a container holds no more than what is committed of it: no process but its own (and this one), and
-# nothing in what the kernel keeps in memory for it. Its main process has noted what /dev held at first.
-_SETTLED = """
-set -- /proc/[0-9]*
-[ $# -le 3 ] || exit 1
-for kind in /proc/sysvipc/*; do
-    { read -r _ && ! read -r _; } <"$kind" || exit 1
-done
-cd /dev && read -r before <.at-first && [ "$(echo * shm/* shm/.[!.]* mqueue/*)" = "$before" ]
-"""
 
 # Bytes that are written again with each commit rather than a new container made: both take as long.
 _LIGHT = 1_000_000
@@ -303,6 +296,7 @@ class BuildContainer:
         env: Mapping[str, str] | None = None,
         secret: tuple[Value, ...] = (),
         ends: bool = False,
+        on_output: OnOutput = lambda *_: None,
         **how: Any,
     ) -> int:
         """As Engine.execute; `user`, and nobody else, can read what is `secret`; what `ends` leaves nothing running.
@@ -316,9 +310,16 @@ class BuildContainer:
         self._found.clear()
         self._contents.doubt()
         self._is = ""
-        self._settled = self._settled and ends
-        env = {**self._later_env, **(env or {})}
-        return self._engine.execute(self._id, argv, user=user, env=env, **how)
+        how |= {"user": user, "env": {**self._later_env, **(env or {})}}
+        if ends or self._is_confided_in:
+            self._settled = self._settled and ends
+            return self._engine.execute(self._id, argv, on_output=on_output, **how)
+        self._settled = False
+        watch = Watch(on_output)
+        try:
+            return self._engine.execute(self._id, watch.argv(argv), on_output=watch.feed, **how)
+        finally:
+            self._settled = watch.end()
 
     @property
     def _later_env(self) -> dict[str, str]:
@@ -342,16 +343,12 @@ class BuildContainer:
         """Whether a command ended with `code` because the container did."""
         return ended_under(self._engine, self._id, code)
 
-    def commit(self, changes: Sequence[str], *, is_last: bool = False) -> str:
-        """The id of the image that it becomes. is_last: no phase goes on in it."""
+    def commit(self, changes: Sequence[str]) -> str:
+        """The id of the image that it becomes."""
         self._flush()
         container = self._open()
-        if not self._settled and not self._is_confided_in and not is_last:
-            # Before the commit: what goes on after it could put something into the container, and end.
-            self._settled = self._engine.execute(container, ("/bin/sh", "-c", _SETTLED), user="0") == 0
         env = [f"ENV {name}={instruction_word(value)}" for name, value in self._later_env.items()]
-        if not is_last:
-            self._contents.confirm()
+        self._contents.confirm()
         # Nothing can write meanwhile where nothing runs.
         self._is = self._engine.commit(container, [*env, *changes], COMMENT, pause=not self._settled)
         self._remember()

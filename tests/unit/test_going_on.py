@@ -72,7 +72,7 @@ def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> N
         "create": 2,  # the second for final, as the tests leave theirs behind
         "start": 1,
         "commit": 10,  # one for each snapshot
-        "execute": 5,  # users, setup (2) and whether that left something running, and the test
+        "execute": 4,  # users, setup (2), and the test
         "put": 8,  # users, env, workdir, habitat, files, tools, the tests, final
         "get": 2,  # who is in the image, before its users were made and after
     }

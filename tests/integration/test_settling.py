@@ -1,0 +1,92 @@
+"""Which containers the next phase may go on in: asked in real ones, of each kind of shell."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX
+
+from phases.core.build_container import _WATCHED
+from phases.core.settling import Watch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+SHELLS = {"busybox": "busybox", "dash": "debian:bookworm-slim"}
+
+
+@pytest.fixture(params=SHELLS)
+def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str) -> Iterator[str]:
+    image = busybox if request.param == "busybox" else SHELLS[request.param]
+    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", _WATCHED)
+    try:
+        engine.start(made)
+        yield made
+    finally:
+        engine.remove(made)
+
+
+def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> tuple[int, bytes, bytes, bool]:
+    """Exit code, stdout, stderr, and whether the container is settled after it."""
+    got = {False: b"", True: b""}
+
+    def on_output(data: bytes, is_err: bool) -> None:
+        got[is_err] += data
+
+    watch = Watch(on_output)
+    argv = watch.argv(("/bin/sh", "-e", "-c", "--", script, "sh", "an argument"))
+    code = engine.execute(container, argv, user=user, on_output=watch.feed)
+    settled = watch.end()
+    return code, got[False], got[True], settled
+
+
+@pytest.mark.parametrize("user", ["0", "1234"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "true",
+        'echo "$1" | cat >/tmp/x',
+        "(exec true) & wait",
+        "exec 2>&-; true",
+        "exec sh -c true",
+        "cd /tmp; unset PATH",
+    ],
+)
+def test_what_has_ended_leaves_it_settled(engine: DockerEngine, container: str, script: str, user: str) -> None:
+    assert run(engine, container, script, user) == (0, b"", b"", True)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "sleep 100 >/dev/null 2>&1 &",
+        "touch /dev/shm/x",
+        "touch /dev/shm/.x",
+        "mkdir /dev/mine",
+    ],
+)
+def test_what_goes_on_or_is_in_memory_does_not(engine: DockerEngine, container: str, script: str) -> None:
+    assert run(engine, container, script) == (0, b"", b"", False)
+    assert run(engine, container, "true") == (0, b"", b"", False)
+
+
+@pytest.mark.parametrize("script", ["exit 7", "exit 126", "exit 200", "false", "kill -9 $$", "nothing-like-it 2>&-"])
+def test_a_command_that_fails_ends_as_it_would_by_itself(engine: DockerEngine, container: str, script: str) -> None:
+    code, out, err, settled = run(engine, container, script)
+    assert (code, out, err, settled) == (alone(engine, container, script), b"", b"", False)
+    assert code != 0
+
+
+def alone(engine: DockerEngine, container: str, script: str) -> int:
+    return engine.execute(container, ("/bin/sh", "-e", "-c", "--", script, "sh"))
+
+
+def test_what_it_prints_is_as_it_printed_it(engine: DockerEngine, container: str) -> None:
+    script = "printf 'out\\n'; printf 'err \\000 \\000abc' >&2; pwd; id -u"
+    assert run(engine, container, script, "1234") == (0, b"out\n/\n1234\n", b"err \0 \0abc", True)

@@ -1,0 +1,56 @@
+"""The stream of a command that is watched: what it prints comes through, and what is said at its end doesn't."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from phases.core.settling import Watch
+
+#: What may be taken for the beginning of what is said.
+PARTS = st.lists(st.binary(max_size=8) | st.just(b"\0") | st.just(b"\0a"), max_size=8)
+
+
+def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes, bool]:
+    """stdout, stderr, and whether it is settled."""
+    got = {False: b"", True: b""}
+
+    def on_output(data: bytes, is_err: bool) -> None:
+        got[is_err] += data
+
+    watch = Watch(on_output)
+    for data, is_err in chunks:
+        watch.feed(data, is_err)
+        if not is_err or b"\0" not in data:
+            assert got[is_err].endswith(data), "nothing is late"
+    if says:
+        for sign in b"\0" + watch.argv(())[4].encode():
+            watch.feed(bytes([sign]), True)
+    settled = watch.end()
+    return got[False], got[True], settled
+
+
+@given(st.lists(st.tuples(st.binary(max_size=8), st.booleans()), max_size=8), PARTS, st.booleans())
+def test_nothing_that_is_printed_is_lost_or_changed(
+    chunks: list[tuple[bytes, bool]], more: list[bytes], says: bool
+) -> None:
+    chunks += [(part, True) for part in more]
+    out, err, settled = heard(chunks, says=says)
+    assert out == b"".join(data for data, is_err in chunks if not is_err)
+    assert err == b"".join(data for data, is_err in chunks if is_err)
+    assert settled == says
+
+
+def test_what_is_said_before_the_end_is_somebody_elses() -> None:
+    got: list[bytes] = []
+    watch = Watch(lambda data, _: got.append(data))
+    said = b"\0" + watch.argv(())[4].encode()
+    watch.feed(said, True)
+    watch.feed(b"more", True)
+    assert not watch.end()
+    assert b"".join(got) == said + b"more"
+
+
+def test_no_two_say_the_same() -> None:
+    one, other = Watch(lambda *_: None), Watch(lambda *_: None)
+    assert one.argv(("true",)) != other.argv(("true",))
