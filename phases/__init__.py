@@ -20,8 +20,9 @@
                          has asked all that glance.py can
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
-        build.py         carries steps out     (build_container.py, scratch.py, contents.py, settling.py, sources.py, archive.py,
-                         accounts.py, work.py); failures.py, debugging.py: what is kept where one fails, and being in it
+        build.py         carries steps out     (build_container.py, scratch.py, contents.py, settling.py,
+                         sources.py, archive.py, accounts.py, work.py); failures.py, debugging.py: what is kept where
+                         one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
