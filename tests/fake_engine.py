@@ -468,7 +468,7 @@ class FakeEngine:
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
         if command.script == settling._WATCH:
-            said, *watched = command.args
+            _, said, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
         output = on_output or (lambda *_: None)

@@ -56,6 +56,7 @@ def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> t
         "exec 2>&-; true",
         "exec sh -c true",
         "cd /tmp; unset PATH",
+        "trap : TERM; kill 0; true",
     ],
 )
 def test_what_has_ended_leaves_it_settled(engine: DockerEngine, container: str, script: str, user: str) -> None:
@@ -85,6 +86,17 @@ def test_a_command_that_fails_ends_as_it_would_by_itself(engine: DockerEngine, c
 
 def alone(engine: DockerEngine, container: str, script: str) -> int:
     return engine.execute(container, ("/bin/sh", "-e", "-c", "--", script, "sh"))
+
+
+def test_its_environment_is_its_own(engine: DockerEngine, container: str) -> None:
+    """Whatever its names are."""
+    env = dict.fromkeys(("said", "code", "tries", "folder", "kind", "before", "_", "IFS"), "mine")
+    script = "echo $said $code $tries $folder $kind $before"
+    got: list[bytes] = []
+    watch = Watch(lambda data, _: got.append(data))
+    engine.execute(container, watch.argv(("/bin/sh", "-c", script)), env=env, on_output=watch.feed)
+    assert watch.end()
+    assert b"".join(got).split() == [b"mine"] * 6
 
 
 def test_what_it_prints_is_as_it_printed_it(engine: DockerEngine, container: str) -> None:

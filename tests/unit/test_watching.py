@@ -24,7 +24,7 @@ def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes
         if not is_err or b"\0" not in data:
             assert got[is_err].endswith(data), "nothing is late"
     if says:
-        for sign in b"\0" + watch.argv(())[4].encode():
+        for sign in b"\0" + watch.argv(())[3].encode():
             watch.feed(bytes([sign]), True)
     settled = watch.end()
     return got[False], got[True], settled
@@ -44,7 +44,7 @@ def test_nothing_that_is_printed_is_lost_or_changed(
 def test_what_is_said_before_the_end_is_somebody_elses() -> None:
     got: list[bytes] = []
     watch = Watch(lambda data, _: got.append(data))
-    said = b"\0" + watch.argv(())[4].encode()
+    said = b"\0" + watch.argv(())[3].encode()
     watch.feed(said, True)
     watch.feed(b"more", True)
     assert not watch.end()
