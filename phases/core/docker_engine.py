@@ -52,7 +52,7 @@ from phases.core.errors import (
     PortRefused,
     full_disk_remedy,
 )
-from phases.core.execs import CHUNK, OPENING, PipedExec, TtyExec, attached
+from phases.core.execs import OPENING, PipedExec, TtyExec, attached, received
 from phases.core.frames import Frames
 
 if TYPE_CHECKING:
@@ -359,8 +359,8 @@ class DockerEngine:
                 with attached(self._api.exec_start(exec_id, socket=True)) as stream:
                     stream.sendall(stdin)
                     frames = Frames()
-                    while received := stream.recv(CHUNK):
-                        for data, is_err in frames.feed(received):
+                    while chunk := received(stream):
+                        for data, is_err in frames.feed(chunk):
                             if on_output:
                                 on_output(data, is_err)
             finally:

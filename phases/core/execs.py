@@ -58,6 +58,16 @@ def _close(sock: Any) -> None:
     sock.close()
 
 
+def received(stream: socket.socket) -> bytes:
+    """What comes of a command, b"" at its end. An engine that is in a hurry, or gone, resets the connection: who asks
+    for the exit code is told which.
+    """
+    try:
+        return stream.recv(CHUNK)
+    except ConnectionError:
+        return b""
+
+
 class _Running:
     """A command that runs, over its socket."""
 
@@ -71,11 +81,7 @@ class _Running:
         return self._socket.fileno()
 
     def _received(self) -> bytes:
-        """b"" at the end."""
-        try:
-            return self._socket.recv(CHUNK)
-        except ConnectionError:
-            return b""
+        return received(self._socket)
 
     def exit_code(self) -> int:
         return self._execs.exit_code(self._id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import queue
+import socket
 from typing import TYPE_CHECKING
 
 import docker
@@ -13,7 +14,7 @@ from unit_helpers import answering
 
 from phases.core import docker_engine
 from phases.core.connections import Connections
-from phases.core.execs import attached
+from phases.core.execs import attached, received
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -58,3 +59,13 @@ def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
     api = docker.APIClient(base_url=f"unix://{tmp_path}/s", version="1.41")
     with answering(tmp_path / "s", head + body):
         assert api.images() == rows
+
+
+def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:
+    ours, engines = socket.socketpair()
+    with ours:
+        with engines:
+            engines.sendall(b"the last words")
+            ours.sendall(b"that nobody reads")
+        assert received(ours) == b"the last words"
+        assert received(ours) == b""
