@@ -79,8 +79,10 @@ class Site:
         return folder
 
     def build(self, name: str, folder: Path, *flags: str) -> list[str]:
-        """BuildKit's command, which needs the environment BUILDKIT."""
-        return [self.docker, "build", "--quiet", *flags, "--tag", f"{PREFIX}-{name}", str(folder)]
+        """BuildKit's command, which needs the environment BUILDKIT. Its label tells whose an image is that has lost
+        its tag to the next.
+        """
+        return [self.docker, "build", "--quiet", *flags, "--label", PREFIX, "--tag", f"{PREFIX}-{name}", str(folder)]
 
     def devcontainer(self) -> str | None:
         """The devcontainer CLI, installed from npm; None where that can't be had."""
@@ -141,6 +143,8 @@ class Site:
             for tag in image.tags:
                 if tag.startswith((f"habitat-{PREFIX}", f"vsc-{PREFIX}", PREFIX)):
                     self.engine.untag(tag)
+            if not image.tags and PREFIX in image.labels:
+                self.engine.remove_image(image.id)
         for folder in (self.project / ".stamps").iterdir():
             for volume in caches.recorded(folder) - self._caches:
                 with contextlib.suppress(Conflict):
