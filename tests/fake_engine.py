@@ -477,7 +477,7 @@ class FakeEngine:
         except Sleeping:
             found.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and not found.left_running:
+        if said and not code and found.command == build_container._WATCHED and not found.left_running:
             output(b"\0" + said.encode(), True)
         return code
 

@@ -311,7 +311,7 @@ class BuildContainer:
         self._contents.doubt()
         self._is = ""
         how |= {"user": user, "env": {**self._later_env, **(env or {})}}
-        if ends or self._is_confided_in:
+        if ends or self._is_confided_in or not self._work.phase.SNAPSHOT:  # nothing goes on after it
             self._settled = self._settled and ends
             return self._engine.execute(self._id, argv, on_output=on_output, **how)
         self._settled = False

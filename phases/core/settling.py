@@ -21,10 +21,11 @@ NOTE = "(cd /dev && echo * shm/* shm/.[!.]* mqueue/* >.at-first)"
 # killed goes nowhere, and a signal to its whole group ends the command alone.
 #
 # Settled is a container that holds no more than what is committed of it: no process but its main one, what that
-# waits for, and this; and nothing in what the kernel keeps in memory for it. What has just ended may have yet to be
-# reaped. Who may not see the processes of others, or into a folder, can't tell.
+# waits for, and this; and nothing in what the kernel keeps in memory for it. What was just ended may have yet to be
+# reaped, so it is looked at for some milliseconds, with something between that lets others run. Who may not see the
+# processes of others, or into a folder, can't tell.
 _WATCH = """
-trap : HUP INT QUIT TERM
+trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
 exec 3>&2 2>/dev/null
 ("$@") 2>&3 3>&-
 code=$?
@@ -33,6 +34,7 @@ tries=50
 while set -- /proc/[0-9]*; [ $# -gt 3 ]; do
     tries=$((tries - 1))
     [ "$tries" -gt 0 ] || exit 0
+    (:)
 done
 [ -e /proc/1 ] && cd /dev || exit 0
 for folder in . shm mqueue; do

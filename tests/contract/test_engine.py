@@ -22,10 +22,12 @@ from conftest import PREFIX
 from fake_engine import FakeEngine
 
 from phases.core import docker_engine
+from phases.core.build_container import _WATCHED
 from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.late_engine import late
 from phases.core.port import Port
+from phases.core.settling import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -97,6 +99,18 @@ class Lab:
         argv = ("/bin/sh", "-c", script)
         code = self.engine.execute(container, argv, on_output=on_output, **wishes)  # type: ignore[arg-type]
         return code, parts[False].decode(), parts[True].decode()
+
+    def watch(self, container: str, script: str) -> tuple[int, bytes, bytes, bool]:
+        """Exit code, stdout, stderr, and whether the container is settled."""
+        parts: dict[bool, bytes] = {False: b"", True: b""}
+
+        def on_output(data: bytes, is_err: bool) -> None:
+            parts[is_err] += data
+
+        watch = Watch(on_output)
+        code = self.engine.execute(container, watch.argv(("/bin/sh", "-c", script)), on_output=watch.feed)
+        is_settled = watch.end()
+        return code, parts[False], parts[True], is_settled
 
     def clear(self) -> None:
         assert self.names.startswith(PREFIX)
@@ -863,6 +877,25 @@ def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: t
     code, out, err = lab.execute(lab.started(), script)
     assert (code, out) == expected[:2]
     assert err == expected[2] if expected[2] is not None else err
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("echo out; echo err >&2", (0, b"out\n", b"err\n", True)),
+        ("echo out; echo err >&2; exit 3", (3, b"out\n", b"err\n", False)),
+    ],
+)
+def test_of_a_command_that_is_watched_it_is_known_whether_it_left_the_container_settled(
+    lab: Lab, script: str, expected: tuple[int, bytes, bytes, bool]
+) -> None:
+    container = lab.container(command=_WATCHED)
+    lab.engine.start(container)
+    assert lab.watch(container, script) == expected
+
+
+def test_a_container_that_nothing_was_noted_of_at_first_is_never_settled(lab: Lab) -> None:
+    assert lab.watch(lab.started(), "echo out") == (0, b"out\n", b"", False)
 
 
 def test_a_command_runs_as_root_unless_told_otherwise(lab: Lab) -> None:

@@ -6,7 +6,7 @@ import uuid
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX
+from conftest import DEBIAN, PREFIX
 
 from phases.core.build_container import _WATCHED
 from phases.core.settling import Watch
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.engine
 
-SHELLS = {"busybox": "busybox", "dash": "debian:bookworm-slim"}
 
-
-@pytest.fixture(params=SHELLS)
+@pytest.fixture(params=["busybox", "dash", "bash"])
 def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str) -> Iterator[str]:
-    image = busybox if request.param == "busybox" else SHELLS[request.param]
+    image = busybox if request.param == "busybox" else DEBIAN
     made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", _WATCHED)
     try:
         engine.start(made)
+        if request.param == "bash":
+            assert engine.execute(made, ("ln", "-sf", "bash", "/bin/sh")) == 0
         yield made
     finally:
         engine.remove(made)
@@ -57,6 +57,8 @@ def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> t
         "exec sh -c true",
         "cd /tmp; unset PATH",
         "trap : TERM; kill 0; true",
+        "trap : USR1; kill -USR1 0; true",
+        "sleep 100 & kill $!",
     ],
 )
 def test_what_has_ended_leaves_it_settled(engine: DockerEngine, container: str, script: str, user: str) -> None:
@@ -82,6 +84,17 @@ def test_a_command_that_fails_ends_as_it_would_by_itself(engine: DockerEngine, c
     code, out, err, settled = run(engine, container, script)
     assert (code, out, err, settled) == (alone(engine, container, script), b"", b"", False)
     assert code != 0
+
+
+def test_what_its_user_may_not_see_is_not_taken_for_nothing(engine: DockerEngine, container: str) -> None:
+    assert run(engine, container, "touch /dev/shm/x; chmod 700 /dev/shm") == (0, b"", b"", False)
+    assert run(engine, container, "true", "1234") == (0, b"", b"", False)
+
+
+def test_what_holds_its_stderr_is_waited_for_and_heard(engine: DockerEngine, container: str) -> None:
+    """As without a watch: the engine listens as long as somebody could speak, or gives up after a while."""
+    code, out, err, settled = run(engine, container, "(sleep 0.3; echo late >&2) &")
+    assert (code, out, err, settled) == (0, b"", b"late\n", False)
 
 
 def alone(engine: DockerEngine, container: str, script: str) -> int:

@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
+from phases.core import settling
 from phases.core.errors import HabitatError
 from phases.registry import NAMES, PHASES, named
 
@@ -159,6 +160,14 @@ def test_what_a_command_leaves_running_is_not_taken_along(tmp_path: Path) -> Non
     site.engine.on_execute = leave_something
     site.build()
     assert made_for(site) == ["base", "repos", "final"]
+
+
+def test_a_test_is_run_with_nobody_beside_it(tmp_path: Path) -> None:
+    """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
+    site = habitat(tmp_path)
+    site.build()
+    watched = [settling._WATCH in call for call in site.engine.called("execute")]
+    assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 
 def test_what_has_become_large_is_left_for_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
