@@ -30,6 +30,10 @@ class Side:
         return statistics.median(self.figures)
 
 
+# Seconds between two runs.
+_PAUSE = 0.5
+
+
 class Target(NamedTuple):
     """What ours is to come to: at most so many times theirs, or so many seconds."""
 
@@ -44,10 +48,13 @@ class Target(NamedTuple):
 
 
 def take_turns(sides: Sequence[Side], runs: int) -> None:
-    """Measure each side `runs` times, after once that doesn't count."""
+    """Measure each side `runs` times, after once that doesn't count. In between there is a pause, so that none pays
+    for what the one before has left to the engine to do.
+    """
     for number in range(runs + 1):
         for side in sides:
             side.before()
+            time.sleep(_PAUSE)
             figure = side.run()
             if number:
                 side.figures.append(figure)
