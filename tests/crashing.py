@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from io import UnsupportedOperation
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -232,6 +233,9 @@ class _Half:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._archive, name)
+
+    def fileno(self) -> int:
+        raise UnsupportedOperation("whoever sends it has to read it")
 
     def read(self, size: int = -1) -> bytes:
         if not self._half:

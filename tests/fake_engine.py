@@ -409,7 +409,8 @@ class FakeEngine:
                 found.running, found.since = False, datetime.now(UTC)
             found.memory.clear()
 
-    def remove(self, container: str) -> None:
+    def remove(self, container: str, *, sent: Callable[[], None] = lambda: None) -> None:
+        sent()
         self._record("remove", container)
         if found := self._find(container):
             self._containers.pop(found.id, None)  # another thread may remove it as well

@@ -253,8 +253,10 @@ class Engine(Protocol):
     def stop(self, container: str, grace: int = 10) -> None:
         """grace: seconds until it is killed."""
 
-    def remove(self, container: str) -> None:
-        """Kill it if it runs; its anonymous volumes go with it. No error if it isn't there."""
+    def remove(self, container: str, *, sent: Callable[[], None] = ...) -> None:
+        """Kill it if it runs; its anonymous volumes go with it. No error if it isn't there. sent: called once the
+        engine is sure to do so, whether or not anybody waits; never, where that is known only by waiting.
+        """
 
     def rename(self, container: str, name: str) -> None: ...
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import contextlib
 import socket
 import time
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from phases.core.api import CHUNK
 from phases.core.errors import EngineError
 from phases.core.frames import FirstLine, Frames
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-#: Bytes that are read at a time.
-CHUNK = 65536
+    from phases.core.api import Line
 
 #: What a piped command begins with: it tells its number in the container, which is another one there,
 #: and by which a signal can be sent to it.
@@ -38,26 +37,6 @@ class Execs(Protocol):
     def send_off(self, container: str, argv: Sequence[str]) -> str: ...
 
 
-@contextmanager
-def attached(sock: Any) -> Iterator[socket.socket]:
-    """The bare socket of a command; closed is also the connection that it came by, which would stay open."""
-    try:
-        yield _bare(sock)
-    finally:
-        _close(sock)
-
-
-def _bare(sock: Any) -> socket.socket:
-    bare: socket.socket = getattr(sock, "_sock", sock)
-    bare.settimeout(None)  # that of a request: a command may be silent for hours
-    return bare
-
-
-def _close(sock: Any) -> None:
-    sock._response.close()  # noqa: SLF001
-    sock.close()
-
-
 def received(stream: socket.socket) -> bytes:
     """What comes of a command, b"" at its end. An engine that is in a hurry, or gone, resets the connection: who asks
     for the exit code is told which.
@@ -69,13 +48,13 @@ def received(stream: socket.socket) -> bytes:
 
 
 class _Running:
-    """A command that runs, over its socket."""
+    """A command that runs, over its line."""
 
-    def __init__(self, execs: Execs, exec_id: str, sock: Any) -> None:
+    def __init__(self, execs: Execs, exec_id: str, line: Line) -> None:
         self._execs = execs
         self._id = exec_id
-        self._file = sock
-        self._socket = _bare(sock)
+        self._line = line
+        self._socket = line.socket
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -87,7 +66,7 @@ class _Running:
         return self._execs.exit_code(self._id)
 
     def close(self) -> None:
-        _close(self._file)
+        self._line.close()
 
 
 class TtyExec(_Running):
@@ -108,8 +87,8 @@ class TtyExec(_Running):
 class PipedExec(_Running):
     """A command with an input and two outputs: engine.Piped."""
 
-    def __init__(self, execs: Execs, container: str, exec_id: str, sock: Any) -> None:
-        super().__init__(execs, exec_id, sock)
+    def __init__(self, execs: Execs, container: str, exec_id: str, line: Line) -> None:
+        super().__init__(execs, exec_id, line)
         self._container = container
         self._frames = Frames()
         self._first = FirstLine()

@@ -11,7 +11,6 @@ from doit.exceptions import TaskFailed
 
 from phases.core import snapshots
 from phases.core.errors import HabitatError, printable
-from phases.core.late_engine import late
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
@@ -35,7 +34,7 @@ _exit_codes: list[int] = []
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
     shares = os.environ.get("HABITATS_SHARING") != "off"
-    _opened[:] = [Project(root, lambda: late(_connect), shares=shares)]
+    _opened[:] = [Project(root, _connect, shares=shares)]
     return _opened[0]
 
 
@@ -49,7 +48,7 @@ def exit_code() -> int:
 
 
 def _connect() -> Engine:
-    # Here, so that what has nothing to ask of an engine doesn't load the docker package.
+    # Here, so that what has nothing to ask of an engine doesn't load what that takes.
     from phases.core import docker_engine
 
     return docker_engine.connect()

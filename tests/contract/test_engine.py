@@ -1,5 +1,5 @@
-"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that
-without the docker package as far as it goes.
+"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that through
+the docker package.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from conftest import PREFIX
 from fake_engine import FakeEngine
 
-from phases.core import docker_engine
+from phases.core import docker_engine, package_api
 from phases.core.build_container import _WATCHED
+from phases.core.docker_engine import DockerEngine
 from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
-from phases.core.late_engine import late
 from phases.core.port import Port
 from phases.core.settling import Watch
 
@@ -126,25 +126,14 @@ class Lab:
             self.engine.remove_image(made)
 
 
-class Unconnected:
-    """The engine as a run finds it that has asked it nothing yet, for each question anew."""
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-
-    def __getattr__(self, method: str) -> Any:
-        return getattr(late(lambda: self._engine), method)
-
-
 @pytest.fixture(
-    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("late", marks=pytest.mark.engine)]
+    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("package", marks=pytest.mark.engine)]
 )
 def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
     if request.param == "real":
         lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
-    elif request.param == "late":
-        unconnected = cast("Engine", Unconnected(request.getfixturevalue("engine")))
-        lab = Lab(unconnected, request.getfixturevalue("busybox"))
+    elif request.param == "package":
+        lab = Lab(DockerEngine(package_api.connect()), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
         lab = Lab(fake, "busybox:1")
@@ -949,8 +938,8 @@ def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
 
 
 def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    if isinstance(lab.engine, docker_engine.DockerEngine):
-        monkeypatch.setattr(lab.engine._api, "timeout", 1)
+    if isinstance(lab.engine, DockerEngine):
+        monkeypatch.setattr(lab.engine._api, "patience", 1)
     said: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
     assert lab.engine.execute(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
