@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from phases.core import secrets
 from phases.core.archive import Archive
-from phases.core.contents import Contents
-from phases.core.engine import Bind, Tmpfs
+from phases.core.contents import Contents, Folders
+from phases.core.engine import Bind, Stat, Tmpfs
 from phases.core.errors import Conflict, EngineError
 from phases.core.scratch import Parked
 from phases.core.settling import NOTE, Watch
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.engine import Engine, ImageConfig, Stat, VolumeMount
+    from phases.core.engine import Engine, ImageConfig, VolumeMount
     from phases.core.secrets import Value
     from phases.core.work import Work
 
@@ -112,10 +112,9 @@ class BuildContainer:
         self._is = image.id  # the image that the container is, "" once it is none
         self._settled = True
         self._outbox: Archive | None = None
-        self._made: dict[str, int] = {}  # folders in the outbox that were not there before, and their modes
         self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
         self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
-        self._found: set[str] = set()  # folders that are there
+        self._folders = Folders()
         known = work.known_files.get(image.id, {})
         self._contents = Contents(
             {path: data for path, data in known.items() if not self._mounted(path)}, self._edition
@@ -152,10 +151,11 @@ class BuildContainer:
             or list(found.mounts) != self._mounts
             or not all(len(value) < _LONGEST and value.isprintable() for value in changed)
         ):
-            self._work.remover.remove(found.id)
+            self._work.parking.spend(found.id)
             return ""
         self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
         self._contents.of_editions |= found.of_editions
+        self._folders = found.folders
         return found.id
 
     def _make(self) -> str:
@@ -177,6 +177,7 @@ class BuildContainer:
                     self._mounts,
                     self._running,
                     self._contents.of_editions,
+                    self._folders,
                 )
             )
         else:
@@ -189,8 +190,10 @@ class BuildContainer:
     def remove(self) -> None:
         if self._outbox:
             self._outbox.close()
-        if self._id:
+        if self._id and self._is_confided_in:
             self._work.remover.remove(self._id)
+        elif self._id:
+            self._work.parking.spend(self._id)
 
     # Files
 
@@ -235,17 +238,18 @@ class BuildContainer:
         outbox = self._outbox = self._outbox or Archive()
         for path in self._missing_above(dest):
             outbox.add(path, "dir", 0o755, owner)
-            self._made[path] = 0o755
+            self._folders.made[path] = 0o755
         if kind == "dir":
             there = self._before(dest)
-            is_dir = dest in self._made or (there is not None and there.is_dir)
-            if (there and there.link) or (is_dir and not adopt):
+            if there and (there.link or (there.is_dir and not adopt)):
                 return
-            if is_dir:
-                mode = there.mode if there else self._made[dest]
+            if there and there.is_dir:
+                mode = there.mode
             else:
-                self._made[dest] = mode
-        elif kind == "link":
+                self._folders.made[dest] = mode
+        else:
+            self._folders.others.add(dest)
+        if kind == "link":
             self._links.add(dest)
         outbox.add(dest, kind, mode, owner, source, content, target)
         if kind == "file" and source is None:
@@ -258,18 +262,20 @@ class BuildContainer:
         return any(path == link or path.startswith(f"{link}/") for link in self._links)
 
     def _before(self, path: str) -> Stat | None:
-        """What is at `path` without the outbox; nothing is below a folder that the outbox makes."""
-        if path in self._made or posixpath.dirname(path) in self._made:
-            return None
-        return self._engine.stat(self._open(), path)
+        """What is at `path`, the folders in the outbox included."""
+        container = self._open()  # that of the phase before may know more
+        if path in self._folders.made:
+            return Stat(is_dir=True, mode=self._folders.made[path])
+        return None if self._folders.is_empty_at(path) else self._engine.stat(container, path)
 
     def _missing_above(self, dest: str) -> list[str]:
         """The folders above `dest` that are nowhere yet, the highest first."""
         missing: list[str] = []
         parent = posixpath.dirname(dest)
-        while parent != "/" and parent not in self._found and parent not in self._made:
+        self._open()
+        while parent != "/" and parent not in self._folders.there:
             if self._before(parent):
-                self._found.add(parent)
+                self._folders.there.add(parent)
                 break
             missing.append(parent)
             parent = posixpath.dirname(parent)
@@ -280,7 +286,6 @@ class BuildContainer:
         if self._outbox:
             with self._outbox as outbox:
                 self._outbox = None
-                self._made.clear()
                 self._links.clear()
                 self._copied.clear()
                 self._is = ""
@@ -307,7 +312,7 @@ class BuildContainer:
         if secret and self._given != (user, secret):
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
-        self._found.clear()
+        self._folders.doubt()
         self._contents.doubt()
         self._is = ""
         how |= {"user": user, "env": {**self._later_env, **(env or {})}}

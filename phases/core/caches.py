@@ -74,7 +74,7 @@ def prepared(work: Work, image: ImageConfig) -> tuple[ImageConfig, tuple[Mounted
     """
     parked = work.parking.take()
     if parked and parked.image != image.id:
-        work.remover.remove(parked.id)
+        work.parking.spend(parked.id)
         parked = None
     container = parked.id if parked else work.maker.make(lambda: _draft(work, image))
     changed = True
@@ -87,7 +87,7 @@ def prepared(work: Work, image: ImageConfig) -> tuple[ImageConfig, tuple[Mounted
         if parked and not changed:
             work.parking.put(parked)
         else:
-            work.remover.remove(container)
+            work.parking.spend(container)
     return made, seen.caches
 
 

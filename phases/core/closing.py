@@ -71,32 +71,51 @@ class Maker:
 class Remover:
     """Removes containers while the run goes on: that takes the engine a while, and nobody waits for it.
 
-    remove: of a container, given its id; failed: told what it raises.
+    remove: of a container, given its id and what to call once the engine is sure to do it; failed: told what it raises.
     """
 
-    def __init__(self, remove: Callable[[str], None], failed: Callable[[HabitatError], None]) -> None:
+    def __init__(
+        self, remove: Callable[[str, Callable[[], None]], None], failed: Callable[[HabitatError], None]
+    ) -> None:
         self._remove = remove
         self._failed = failed
-        self._threads: list[threading.Thread] = []
+        self._removals: list[_Removal] = []
         self._lock = threading.Lock()  # who waits finds none that has yet to begin
 
     def remove(self, container: str) -> None:
-        thread = threading.Thread(target=self._attempt, args=(container,), daemon=True)
+        removal = _Removal(self, container)
         with self._lock:
-            self._threads.append(thread)
-            thread.start()
+            self._removals.append(removal)
+            removal.start()
 
-    def _attempt(self, container: str) -> None:
+    def attempt(self, container: str, sent: Callable[[], None]) -> None:
         try:
-            self._remove(container)
+            self._remove(container, sent)
         except HabitatError as error:
             self._failed(error)
 
-    def wait(self) -> None:
-        """Until all that was to be removed is."""
-        while thread := self._taken():
-            thread.join()
+    def wait(self, *, until_gone: bool = True) -> None:
+        """Until all that was to be removed is; else until the engine is sure to remove it."""
+        while removal := self._taken():
+            if until_gone:
+                removal.join()
+            else:
+                removal.sent.wait()
 
-    def _taken(self) -> threading.Thread | None:
+    def _taken(self) -> _Removal | None:
         with self._lock:
-            return self._threads.pop() if self._threads else None
+            return self._removals.pop() if self._removals else None
+
+
+class _Removal(threading.Thread):
+    def __init__(self, remover: Remover, container: str) -> None:
+        super().__init__(daemon=True)
+        self.sent = threading.Event()
+        self._remover = remover
+        self._container = container
+
+    def run(self) -> None:
+        try:
+            self._remover.attempt(self._container, self.sent.set)
+        finally:
+            self.sent.set()

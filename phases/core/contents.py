@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import posixpath
 from typing import TYPE_CHECKING, TypeAlias
 
 from phases.core import files, slices
@@ -67,6 +68,27 @@ class Contents:
             if path not in self.of_editions:
                 self.of_editions[path] = (self._edition(path), data)
         self.sure.clear()
+
+
+class Folders:
+    """What is known of a container's folders since a command ran that may have changed any. there: some that are there;
+    made: those that weren't before, by path to their modes; others: what else was put in.
+    """
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+        self.made: dict[str, int] = {}
+        self.others: set[str] = set()
+
+    def doubt(self) -> None:
+        """A command is about to run."""
+        self.there.clear()
+        self.made.clear()
+        self.others.clear()
+
+    def is_empty_at(self, path: str) -> bool:
+        """Whether nothing is there, for sure: in a folder that was made is what was put there, and nothing else."""
+        return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
 
 
 def recall(path: Path) -> ImageContents:

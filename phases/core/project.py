@@ -402,7 +402,7 @@ class Project:
         self._clear_all(building)
         for name in list(self._locks):
             self.release(name)
-        self.scratch.remover.wait()
+        self.scratch.remover.wait(until_gone=bool(at))
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
 

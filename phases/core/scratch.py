@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from phases.core.contents import Folders
     from phases.core.engine import Bind, Container, Engine, Tmpfs, VolumeMount
     from phases.protocol import Phase
 
@@ -30,7 +31,7 @@ def is_of_another(container: str, habitat: str) -> bool:
 
 class Parked(Struct, frozen=True):
     """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
-    from; env, mounts: as it was made; of_editions: what is known of its files (`core.contents`).
+    from; env, mounts: as it was made; of_editions, folders: what is known of its files (`core.contents`).
     """
 
     id: str
@@ -40,13 +41,18 @@ class Parked(Struct, frozen=True):
     mounts: Sequence[Bind | Tmpfs | VolumeMount]
     running: bool
     of_editions: Mapping[str, tuple[str, bytes]]
+    folders: Folders
 
 
 class Parking:
-    """Where the build container of a habitat waits for the next phase of a run."""
+    """Where the build containers of a habitat wait: one for the next phase of a run, and one to be removed, since
+    whatever else the engine does takes longer meanwhile. remove: of a container, given its id.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, remove: Callable[[str], None] = lambda _: None) -> None:
+        self._remove = remove
         self._parked: Parked | None = None
+        self._spent = ""
 
     def put(self, container: Parked) -> None:
         self._parked = container
@@ -55,6 +61,18 @@ class Parking:
         """Whoever takes it sees to its end."""
         container, self._parked = self._parked, None
         return container
+
+    def spend(self, container: str) -> None:
+        """It is to go, and so is the one before."""
+        before, self._spent = self._spent, container
+        if before:
+            self._remove(before)
+
+    def clear(self) -> None:
+        """No phase goes on in any of them."""
+        if parked := self.take():
+            self._remove(parked.id)
+        self.spend("")
 
 
 class Scratch:
@@ -65,9 +83,9 @@ class Scratch:
         self._clone = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
         self._connect = connect
         self._warn = warn
-        self._parkings: defaultdict[str, Parking] = defaultdict(Parking)
         #: Takes away what nobody waits for.
-        self.remover = Remover(lambda container: connect().remove(container), self._left_behind)
+        self.remover = Remover(lambda container, sent: connect().remove(container, sent=sent), self._left_behind)
+        self._parkings: defaultdict[str, Parking] = defaultdict(lambda: Parking(self.remover.remove))
 
     def prefix(self, purpose: str, habitat: str) -> str:
         """How the names begin of a habitat's containers for a purpose, so that one left by a killed run is found.
@@ -94,9 +112,8 @@ class Scratch:
         return self._parkings[habitat]
 
     def abandon(self, habitat: str) -> None:
-        """No phase goes on in the container that waits, if one does."""
-        if parked := self._parkings[habitat].take():
-            self.remover.remove(parked.id)
+        """Nothing waits any more."""
+        self._parkings[habitat].clear()
 
     def _left_behind(self, error: HabitatError) -> None:
         """Where no engine answers, whoever asks it next tells."""

@@ -33,6 +33,7 @@ from phases.core.errors import (
     StateError,
     StepError,
 )
+from phases.core.scratch import Parking
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named
@@ -60,6 +61,7 @@ class Bench:
         self.base = self.engine.add_image(
             BASE, files, env={"KEPT": "1"}, entrypoint=("/init",), command=("serve",), user="ada", workdir="/home/ada"
         )
+        remover = Remover(lambda container, sent: self.engine.remove(container, sent=sent), self.complaints.append)
         self.work = Work(
             habitat=load(self.root, f"base_image: {BASE}\n{self.config}"),
             phase=named(self.phase),
@@ -67,7 +69,8 @@ class Bench:
             emit=self.seen.append,
             log=self.root / ".stamps/demo/the.log",
             container_name="build",
-            remover=Remover(self.engine.remove, self.complaints.append),
+            remover=remover,
+            parking=Parking(remover.remove),
             binds=self.binds,
         )
 

@@ -1,10 +1,11 @@
-"""Where connections to the engine wait to be used again."""
+"""Connections to the engine through the docker package: where they wait to be used again, how they are read."""
 
 from __future__ import annotations
 
 import json
 import queue
 import socket
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import docker
@@ -12,9 +13,10 @@ import pytest
 import urllib3.connectionpool
 from unit_helpers import answering
 
-from phases.core import docker_engine
+from phases.core import package_api
 from phases.core.connections import Connections
-from phases.core.execs import attached, received
+from phases.core.execs import received
+from phases.core.package_api import PackageApi
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,27 +40,31 @@ def test_too_many_and_too_few_are_told_as_a_pool_wants_it() -> None:
 
 def test_pools_have_them() -> None:
     """Their own has a lock that an interrupt can leave taken, and who cleans up then waits for ever."""
-    assert docker_engine, "which sees to it"
+    assert package_api, "which sees to it"
     pool = urllib3.connectionpool.HTTPConnectionPool("localhost")
     assert isinstance(pool.pool, Connections)
     pool.close()
 
 
+def package_at(place: Path) -> PackageApi:
+    return PackageApi(docker.APIClient(base_url=f"unix://{place}", version="1.41"), "a test")
+
+
 def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer(tmp_path: Path) -> None:
     printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    api = docker.APIClient(base_url=f"unix://{tmp_path}/s", version="1.41")
-    with answering(tmp_path / "s", head + printed), attached(api.exec_start("0", socket=True)) as stream:
-        assert stream.recv(100) == printed
+    with answering(tmp_path / "s", head + printed):
+        reply = package_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", hands_over=True)
+        with closing(reply.line()) as line:
+            assert line.socket.recv(100) == printed
 
 
 def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
     rows = [{"Id": f"sha256:{number}"} for number in range(20_000)]
     body = json.dumps(rows).encode()
     head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-    api = docker.APIClient(base_url=f"unix://{tmp_path}/s", version="1.41")
     with answering(tmp_path / "s", head + body):
-        assert api.images() == rows
+        assert json.loads(package_at(tmp_path / "s").send("GET", "/images/json").body()) == rows
 
 
 def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:

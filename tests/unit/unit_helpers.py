@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import textwrap
 import threading
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -134,8 +136,10 @@ class FakeTerminal:
 
 
 @contextmanager
-def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
-    """An engine on a socket that gives a request that answer, all at once. Yields what it was asked."""
+def answering(path: Path, *answer: bytes, when: threading.Event | None = None) -> Iterator[list[bytes]]:
+    """An engine on a socket that gives a request that answer, all at once or in pieces, and once `when` is set. Yields
+    what it was asked.
+    """
     asked: list[bytes] = []
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
@@ -145,7 +149,12 @@ def answering(path: Path, answer: bytes) -> Iterator[list[bytes]]:
         line, _ = listener.accept()
         with line:
             asked.append(line.recv(65536))
-            line.sendall(answer)
+            if when:
+                when.wait()
+            for number, piece in enumerate(answer):
+                time.sleep(0.01 if number else 0)
+                with contextlib.suppress(BrokenPipeError):
+                    line.sendall(piece)
 
     thread = threading.Thread(target=serve)
     thread.start()
