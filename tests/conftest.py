@@ -274,6 +274,14 @@ def build_containers(name: str) -> list[str]:
     return docker("container", "ls", "--all", "--quiet", "--filter", f"name=habitat_build_{name}").split()
 
 
+def left_containers(name: str, seconds: float = 5) -> list[str]:
+    """The build containers that stay: a run that is through doesn't wait for the engine to remove its last."""
+    deadline = time.monotonic() + seconds
+    while (found := build_containers(name)) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return found
+
+
 def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not true():

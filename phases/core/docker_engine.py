@@ -254,10 +254,10 @@ class DockerEngine:
                 self._ask("removing the container", "DELETE", where, sent=sent)
         except Conflict:
             # Somebody else is removing it: done once it isn't there.
-            for _ in range(100):
+            for _ in range(500):
                 if self.container(container) is None:
                     return
-                time.sleep(0.1)
+                time.sleep(0.02)
             raise
 
     def rename(self, container: str, name: str) -> None:

@@ -28,6 +28,7 @@ from conftest import (
     docker,
     fresh_name,
     inspect,
+    left_containers,
     snapshots,
     untagged,
     wait_until,
@@ -510,7 +511,7 @@ def test_a_killed_run_goes_on_from_the_phase_without_snapshot(subject: Subject) 
     assert build_containers(subject.name), "the kill came while setup ran"
     subject.path("gate/closed").unlink()
     subject.assert_builds_from("setup")
-    assert build_containers(subject.name) == []
+    assert left_containers(subject.name) == []
     assert untagged(subject.name) == []
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX, Project, Running, build_containers, clear, docker, fresh_name, untagged, wait_until
+from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, untagged, wait_until
 
 from phases.core.caches import LABEL_CACHES
 
@@ -95,7 +95,7 @@ def test_a_setup_that_is_built_again_finds_what_it_had_downloaded(yard: Yard) ->
     # USER can write in the running habitat to what is the place of a cache.
     assert yard.in_image(name, f"touch {place}/x; stat -c %U ~/.cache {place} {place}/x").split() == ["agent"] * 3
     assert "null" in docker("image", "inspect", f"habitat-{name}:final", "--format", "{{json .Config.Volumes}}")
-    assert untagged(name) == build_containers(name) == []
+    assert untagged(name) == left_containers(name) == []
 
 
 def test_another_habitat_has_the_same(yard: Yard) -> None:
@@ -144,7 +144,7 @@ def test_who_waits_for_a_cache_stops_at_once(yard: Yard) -> None:
             assert other.end(5).code == 143
         yard.gate.unlink()
         assert one.end().code == 0
-    assert build_containers(second) == []
+    assert left_containers(second) == []
 
 
 def test_a_killed_run_holds_no_cache(yard: Yard) -> None:
@@ -160,7 +160,7 @@ def test_a_killed_run_holds_no_cache(yard: Yard) -> None:
         yard.gate.unlink()
         assert other.end().code == 0
     assert yard.project.doit(f"setup:{first}").code == 0
-    assert build_containers(first) == untagged(first) == []
+    assert left_containers(first) == untagged(first) == []
 
 
 def test_debug_sees_what_the_failed_command_saw(yard: Yard) -> None:

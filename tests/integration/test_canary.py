@@ -10,7 +10,19 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
-from conftest import DEBIAN, Project, Running, build_containers, clear, docker, failed, fresh_name, snapshots, untagged
+from conftest import (
+    DEBIAN,
+    Project,
+    Running,
+    build_containers,
+    clear,
+    docker,
+    failed,
+    fresh_name,
+    left_containers,
+    snapshots,
+    untagged,
+)
 
 from phases.core.build_container import IDLE
 from phases.core.engine import Bind, Tmpfs
@@ -201,7 +213,7 @@ def test_after_a_failure_the_canary_is_nowhere(
         assert list(failed(nest.name)) == ["7-setup-failed"]
         layers, others, found = nest.hits(done.out)
         assert found == []
-        assert build_containers(nest.name) == []
+        assert left_containers(nest.name) == []
         summary.append(f"canary after a failure: 0 hits in {layers} layers and {others} files, configs and outputs")
     finally:
         clear(engine, nest.name)
@@ -227,7 +239,7 @@ def test_after_a_kill_the_canary_is_nowhere(
         assert done.code == 0, done.out
         after = nest.hits(said + done.out)
         assert after[2] == []
-        assert build_containers(nest.name) == []
+        assert left_containers(nest.name) == []
         summary.append(
             f"canary after a kill: 0 hits in {layers} layers and {others} files, configs and outputs, "
             f"nor in {after[0]} and {after[1]} after the next run"

@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, build_containers, clear, docker, fresh_name, snapshots, wait_until
+from conftest import Project, Running, clear, docker, fresh_name, left_containers, snapshots, wait_until
 
 from phases.registry import PHASES
 from phases.ui.verbs.registry import NAMES as VERBS
@@ -352,7 +352,7 @@ def test_a_signal_ends_a_build_in_order(town: Town, number: signal.Signals, code
     assert done.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{town.first}: ")
     assert "Traceback" not in done
     assert "❌" not in done
-    assert build_containers(town.first) == []
+    assert left_containers(town.first) == []
 
 
 def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
@@ -368,7 +368,7 @@ def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
     assert [line for line in done.out.splitlines() if line.startswith("stopped in ")], done.out
     for name in town.names:
         assert f"setup:{name}" in done.out.rstrip().splitlines()[-1]
-        assert build_containers(name) == []
+        assert left_containers(name) == []
 
 
 # Stamps that are not as they should be

@@ -14,11 +14,11 @@ import pytest
 from conftest import (
     Project,
     Running,
-    build_containers,
     clear,
     docker,
     fresh_name,
     inspect,
+    left_containers,
     snapshots,
     untagged,
     wait_until,
@@ -111,7 +111,7 @@ def check_records(yard: Yard, name: str, until: str = "final") -> None:
         assert stamp["_values_:"]["hash"] == hashes[part]
     check_chain(name, hashes)
     assert untagged(name) == []
-    assert build_containers(name) == []
+    assert left_containers(name) == []
 
 
 def check_chain(name: str, hashes: dict[str, str]) -> None:

@@ -20,11 +20,11 @@ import yaml
 from conftest import (
     PREFIX,
     Project,
-    build_containers,
     clear,
     docker,
     failed,
     fresh_name,
+    left_containers,
     snapshots,
     untagged,
     wait_until,
@@ -187,7 +187,7 @@ class Subject:
 
     def assert_nothing_is_left(self, ended: Ended) -> None:
         assert "waiting" not in ended
-        assert build_containers(self.name) == []
+        assert left_containers(self.name) == []
         assert untagged(self.name) == []
         folder = self.project.root / ".stamps" / self.name
         assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []

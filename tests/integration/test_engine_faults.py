@@ -122,7 +122,12 @@ class Plant:
         return hashlib.sha256((self.state / f"{SLUGS[phase]}.json").read_bytes()).hexdigest()
 
     def leftovers(self) -> list[str]:
-        """Build containers and untagged images."""
+        """Build containers and untagged images that stay: a run that is through doesn't wait for its last to go."""
+        with contextlib.suppress(AssertionError):
+            wait_until(lambda: not self._leftovers(), 5)
+        return self._leftovers()
+
+    def _leftovers(self) -> list[str]:
         return [
             *self.engine.docker("container", "ls", "--all", "--quiet", "--filter", "name=habitat_build_").split(),
             *self.engine.docker("image", "ls", "--quiet", "--filter", "dangling=true").split(),

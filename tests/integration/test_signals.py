@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, build_containers, clear, docker, failed, fresh_name, untagged, wait_until
+from conftest import (
+    Project,
+    Running,
+    build_containers,
+    clear,
+    docker,
+    failed,
+    fresh_name,
+    left_containers,
+    untagged,
+    wait_until,
+)
 from crashing import CLOSING, DODO, MARK
 
 if TYPE_CHECKING:
@@ -74,7 +85,7 @@ class Street:
 
     def assert_nothing_is_left(self) -> None:
         for name in self.names:
-            assert build_containers(name) == []
+            assert left_containers(name) == []
             assert failed(name) == {}
             assert f"habitat-{name}:0-dockerfile-build" not in docker(
                 "image", "ls", "--format", "{{.Repository}}:{{.Tag}}"
@@ -145,7 +156,7 @@ def test_a_signal_ends_four_builds_side_by_side_whatever_each_is_at(
     at = assert_stopped(done, CODES[number])
     assert any(name in at for name in names)
     assert took < SOON, done.out
-    assert [build_containers(name) for name in names] == [[]] * 4
+    assert [left_containers(name) for name in names] == [[]] * 4
     # A `docker build` of another thread ends with the process, and may have made its image till then.
     again = street.doit("-n", "2", *(f"dockerfile:{name}" for name in names), *(f"users:{name}" for name in names))
     assert again.code == 0, again.out

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX, Project, build_containers, clear, docker, fresh_name, inspect, snapshots, untagged
+from conftest import PREFIX, Project, clear, docker, fresh_name, inspect, left_containers, snapshots, untagged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +78,7 @@ def test_a_build_leaves_one_image_for_each_phase_that_keeps_something_and_nothin
     assert built.images["final"]["Id"] == built.images["12-final"]["Id"]
     assert len({image["Id"] for image in built.images.values()}) == len(SNAPSHOTS)
     assert untagged(built.name) == []
-    assert build_containers(built.name) == []
+    assert left_containers(built.name) == []
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS)
@@ -239,7 +239,7 @@ def test_a_failed_setup_is_never_tagged(project: Project, busybox: str, name: st
     assert done.code != 0
     assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("7-setup")])
     assert untagged(name) == []
-    assert build_containers(name) == []
+    assert left_containers(name) == []
 
 
 def test_later_snapshots_are_gone_at_once_when_an_earlier_phase_was_built_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_engine import Command, FakeEngine
 from fake_files import Files, Node
+from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import build_container, events
@@ -34,12 +36,13 @@ from phases.core.errors import (
     StepError,
 )
 from phases.core.scratch import Parking
+from phases.core.secrets import Value
 from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 BASE = "base:1"
 
@@ -84,11 +87,16 @@ class Bench:
     def files(self, *steps: Step) -> Files:
         return self.engine.files(self.carry_out(*steps))
 
+    def end(self) -> None:
+        """The run does nothing else with the habitat."""
+        self.work.parking.clear()
+        self.work.remover.wait()
+
     def fails(self, *steps: Step) -> HabitatError:
         """The error of steps that fail; nothing was committed, and no container is left."""
         with pytest.raises(HabitatError) as caught:
             self.carry_out(*steps)
-        self.work.remover.wait()
+        self.end()
         assert self.engine.called("commit") == []
         assert self.engine.containers() == []
         return caught.value
@@ -257,6 +265,50 @@ def test_the_container_is_left_to_the_next_phase_alone(bench: Bench) -> None:
     assert bench.work.parking.take() is None
 
 
+def test_of_the_containers_that_are_to_go_one_at_most_is_still_there(bench: Bench) -> None:
+    """It goes once there is another, or the habitat is through."""
+    for _ in range(3):
+        with pytest.raises(CommandFailed):
+            bench.carry_out(run("false"))
+        bench.work.remover.wait()
+        assert len(bench.engine.containers()) == 1
+    bench.end()
+    assert bench.engine.containers() == []
+
+
+def test_a_container_with_secrets_in_it_goes_at_once(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, phase="test")
+    bench.work = replace(bench.work, secrets=(Value("TOKEN", b"abc"),))
+    bench.carry_out(run("true"))
+    bench.work.remover.wait()
+    assert bench.engine.containers() == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_does_not_wait_for_a_removal_waits_until_it_is_sure(fails: bool) -> None:
+    """A run that is through ends while the engine is at it."""
+    sure, done, complaints = threading.Event(), threading.Event(), list[HabitatError]()
+
+    def remove(_: str, sent: Callable[[], None]) -> None:
+        sure.wait()
+        if fails:
+            raise EngineError("device is busy")
+        sent()
+        done.wait()
+
+    remover = Remover(remove, complaints.append)
+    remover.remove("c")
+    waiting = threading.Thread(target=lambda: remover.wait(until_gone=False), daemon=True)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    sure.set()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    assert len(complaints) == fails
+    done.set()
+
+
 def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None:
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
     with pytest.raises(CommandFailed, match="the command ended with exit code 3"):
@@ -268,7 +320,7 @@ def test_a_container_that_cannot_be_removed_is_told_of(bench: Bench) -> None:
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (3, "")
     with pytest.raises(CommandFailed):
         bench.carry_out(run("false"))
-    bench.work.remover.wait()
+    bench.end()
     assert bench.complaints == [error]
 
 
@@ -306,6 +358,7 @@ def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="test")
     assert bench.carry_out(run("touch /tmp/x")) == ""
     assert bench.engine.called("commit") == []
+    bench.end()
     assert bench.engine.containers() == []
 
 
