@@ -15,9 +15,9 @@
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
         status.py        how the habitats are     (disk.py)
-        engine.py        what is asked of an engine; docker_engine.py asks it
-                         (answers.py, execs.py, frames.py, connections.py, docker_command.py), once late_engine.py
-                         has asked all that glance.py can
+        engine.py        what is asked of an engine; docker_engine.py asks it in the words of its API
+                         (questions.py, answers.py, execs.py, frames.py, docker_command.py)
+        api.py           the way there and back: socket_api.py on this machine, else package_api.py     (connections.py)
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, scratch.py, contents.py, settling.py,
@@ -25,6 +25,7 @@
                          one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
+        neighbours.py    what is taken over of other habitats instead of being built     (sharing.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
                          persistence.py, commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
         migration/       a Dockerfile, or an older config.yaml, as a config.yaml of today

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING
 
 from phases.core import caches, events, failures, files, ssh_agent
 from phases.core.archive import Archive
+from phases.core.binds import binds_in
 from phases.core.config.variables import DEFAULT_PATH
 from phases.core.errors import StartError, state_error
-from phases.core.project import binds_of
 from phases.core.runners import SHELL, conversing
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.core.throwaway import accounts, passing, where
 from phases.protocol import Run
-from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +75,7 @@ def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
 @contextmanager
 def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Visit]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
-    binds = binds_of(habitat) if mounts_volumes(phase) else ()
+    binds = binds_in(habitat, phase)
     mounted = [caches.Mounted(**row) for row in failure.caches]
 
     def tell(text: str) -> None:

@@ -54,7 +54,7 @@ class Plan(Struct, frozen=True, dict=True):
 def plan(project: Project, name: str) -> Plan:
     """Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
-    shared = {phase: found.habitat for phase, found in project.shareable(name).items()}
+    shared = {phase: found.habitat for phase, found in project.neighbours.shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
     seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase))}
     is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)

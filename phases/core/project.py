@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from functools import cached_property, partial
 from typing import TYPE_CHECKING
 
@@ -15,8 +15,7 @@ from phases.core import contents, events, slices, snapshots
 from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
-from phases.core.engine import Bind
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, StateError
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.scratch import Scratch
@@ -31,25 +30,20 @@ from phases.registry import (
     habitat_phases,
     last_snapshot,
     mounts_caches,
-    mounts_volumes,
     named,
     phases_of,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from phases.core.contents import ImageContents
     from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
-    from phases.core.sharing import Shared
+    from phases.core.neighbours import Neighbours
     from phases.core.work import Work
     from phases.protocol import Phase
-
-
-# Seconds between two looks whether another habitat's build of the same is over, and after how many that is told.
-_PAUSE, _TOLD = 0.05, 1.0
 
 
 class Built(Struct, frozen=True):
@@ -81,8 +75,6 @@ class Project:
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
-        self._surroundings: dict[tuple[str, str], str] = {}
-        self._followers: set[str] = set()  # habitats that have taken over their last phase
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, ImageContents] = {}
@@ -110,6 +102,13 @@ class Project:
     @cached_property
     def store(self) -> ImageStore:
         return ImageStore(self.engine, self.inventory)
+
+    @cached_property
+    def neighbours(self) -> Neighbours:
+        """Loaded where something is to be built."""
+        from phases.core.neighbours import Neighbours
+
+        return Neighbours(self)
 
     @property
     def names(self) -> list[str]:
@@ -187,89 +186,6 @@ class Project:
             self._assessed.pop(name, None)
             self.inventory.refresh()
 
-    # Sharing
-
-    def shareable(self, name: str) -> Mapping[str, Shared]:
-        """Phase to what it would take over of another habitat instead of being built."""
-        from phases.core import sharing
-
-        if not self.shares or not (assessment := self.look(name)).stale:
-            return {}
-        surroundings = partial(self._surroundings_of, name)
-        return sharing.shareable(name, self._not_forgotten(name), assessment, self.inventory.all(), surroundings)
-
-    def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
-        """Those before the first that was: who had it forgotten wants it built."""
-        phases = self.phases(name)
-        forgotten = (n for n, phase in enumerate(phases) if self.stamps.is_forgotten(snapshots.task_name(phase, name)))
-        return phases[: next(forgotten, None)]
-
-    def _surroundings_of(self, name: str, phase: Phase) -> str:
-        from phases.core import sharing
-
-        if (name, phase.NAME) not in self._surroundings:
-            habitat = self.habitat(name)
-            found = sharing.surroundings(
-                self.root.resolve(), phase.plan(habitat), _binds_in(habitat, phase), habitat.secrets_of(phase.NAME)
-            )
-            self._surroundings[name, phase.NAME] = found
-        return self._surroundings[name, phase.NAME]
-
-    def _share(self, name: str, phase: Phase) -> Built | None:
-        """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.work import Log
-
-        found = self.shareable(name).get(phase.NAME)
-        if found is None:
-            return None
-        with Log(self.log_path(name, phase)) as log:
-            log.write(f"nothing was run: the snapshot is that of {found.habitat}")
-        try:
-            self._publish(name, phase, found.image)
-        except NotFound:  # its own habitat asks for no lock of this one
-            self.look_again(name)
-            return None
-        self._followers.add(name)
-        self.slices.keep(self.habitat(name), phase)
-        tag = snapshots.snapshot_tag(name, phase)
-        self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
-        digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
-        return Built(digest, self._parent(name, phase), seconds)
-
-    @contextmanager
-    def _turn(self, name: str, phase: Phase) -> Iterator[bool]:
-        """While this lasts, nobody builds the same for another habitat. Who was at it is waited for, so that it can be
-        taken over. He waits for nobody meanwhile, and so no two runs for each other.
-
-        Yields whether there may be something to take over that wasn't there before.
-        """
-        from phases.core import locks, sharing
-
-        waited = 0.0
-
-        def wait(holder: str) -> None:
-            nonlocal waited
-            self.maker.check()
-            time.sleep(_PAUSE)
-            waited += _PAUSE
-            if waited - _PAUSE < _TOLD <= waited:
-                text = f"waiting for another run that builds the same {phase.NAME} ({holder})"
-                self.bus.emit(events.Notice(name, text))
-
-        phases = self._not_forgotten(name)
-        with ExitStack() as stack:
-            if self.shares and phase.SNAPSHOT and phase in phases:
-                upto, hashes = phases[: phases.index(phase) + 1], self.assess(name).hashes
-                same = sharing.name_of(upto, hashes, self._parent(name, phase), self._surroundings_of(name, phase))
-                if path := shared_path(self.engine.address, f"turn {same}"):
-                    with suppress(StateError):  # then it may be built twice
-                        stack.enter_context(locks.turn(path, wait))
-            # Whoever is ahead may have been done before he had to be waited for.
-            is_news = bool(waited) or name in self._followers
-            if is_news:
-                self.look_again(name)
-            yield is_news
-
     # Building
 
     def build(self, name: str, phase: Phase) -> Built:
@@ -314,12 +230,12 @@ class Project:
     def _build(self, name: str, phase: Phase) -> Built:
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
-            return Built(self.assess(name).hashes[phase.NAME], self._parent(name, phase), 0.0)
+            return Built(self.assess(name).hashes[phase.NAME], self.parent_of(name, phase), 0.0)
         self._check_before(name, phase)
         try:
             if shared := self._share(name, phase):
                 return shared
-            with self._turn(name, phase) as is_news:
+            with self.neighbours.turn(name, phase) as is_news:
                 if is_news and (shared := self._share(name, phase)):
                     return shared
                 return self._carry_out(name, phase)
@@ -327,14 +243,35 @@ class Project:
             self.stamps.drop(snapshots.task_name(phase, name))
             raise
 
+    def _share(self, name: str, phase: Phase) -> Built | None:
+        """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
+        from phases.core.work import Log
+
+        found = self.neighbours.shareable(name).get(phase.NAME)
+        if found is None:
+            return None
+        with Log(self.log_path(name, phase)) as log:
+            log.write(f"nothing was run: the snapshot is that of {found.habitat}")
+        try:
+            self._publish(name, phase, found.image)
+        except NotFound:  # its own habitat asks for no lock of this one
+            self.look_again(name)
+            return None
+        self.neighbours.note(name, follows=True)
+        self.slices.keep(self.habitat(name), phase)
+        tag = snapshots.snapshot_tag(name, phase)
+        self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
+        digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
+        return Built(digest, self.parent_of(name, phase), seconds)
+
     def _carry_out(self, name: str, phase: Phase) -> Built:
         from phases.core.build import carry_out
 
         habitat = self.habitat(name)
-        self._followers.discard(name)
+        self.neighbours.note(name, follows=False)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
-        parent = self._parent(name, phase)
+        parent = self.parent_of(name, phase)
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._publish(name, phase, image)
         self.slices.keep(self.habitat(name), phase)
@@ -421,7 +358,7 @@ class Project:
         except HabitatError as error:
             self.bus.emit(events.Notice(name, str(error), warning=True))
 
-    def _parent(self, name: str, phase: Phase) -> str:
+    def parent_of(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""
         before = last_snapshot(self.phases(name), phase)
         if before is None:
@@ -436,6 +373,7 @@ class Project:
         return image.id
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
+        from phases.core.binds import binds_in
         from phases.core.work import Work
 
         return Work(
@@ -447,7 +385,7 @@ class Project:
             container_name=self.scratch.build_name(habitat.name, phase),
             draft_name=self.scratch.draft_name(habitat.name),
             remover=self.scratch.remover,
-            binds=_binds_in(habitat, phase),
+            binds=binds_in(habitat, phase),
             caches=habitat.caches if mounts_caches(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._contents_of(habitat.name),
@@ -467,7 +405,7 @@ class Project:
             return self._known_files[name]
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
-        surroundings = self._surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
+        surroundings = self.neighbours.surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
             if phase.ID == 1 and not habitat.has_dockerfile:
@@ -520,13 +458,3 @@ class Project:
         finally:
             self.release(name)
             self.look_again(name)
-
-
-def _binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
-    """What is mounted while a phase is built."""
-    return binds_of(habitat) if mounts_volumes(phase) else ()
-
-
-def binds_of(habitat: Habitat) -> tuple[Bind, ...]:
-    """The volumes of a habitat that this host has."""
-    return tuple(Bind(str(v.source.resolve()), v.dest, v.readonly) for v in habitat.volumes if v.present)

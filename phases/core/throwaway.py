@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
 from phases.core.accounts import Accounts
+from phases.core.binds import binds_in
 from phases.core.build_container import IDLE
 from phases.core.engine import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.habitat_container import confinement
-from phases.core.project import binds_of
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.protocol import SECRETS_FOLDER
-from phases.registry import last_snapshot, mounts_volumes
+from phases.registry import last_snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     phase = _phase(project, name, phase_name)
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
-    binds = binds_of(habitat) if mounts_volumes(phase) else ()
+    binds = binds_in(habitat, phase)
     with passing(project, name, image.id, phase.NAME, binds, confinement(habitat)) as container:
         project.engine.start(container.id)
         users = accounts(project, container)

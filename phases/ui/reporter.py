@@ -301,7 +301,7 @@ class HabitatReporter:
 def _shareable(name: str) -> Mapping[str, object]:
     """What is to be taken over; what keeps that from being told is met when it is built."""
     try:
-        return current_project().shareable(name)
+        return current_project().neighbours.shareable(name)
     except HabitatError:
         return {}
 

@@ -13,6 +13,7 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import cleaning, events, plans, snapshots
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
+from phases.core.neighbours import Neighbours
 from phases.core.project import Project
 from phases.core.snapshots import snapshot_tag, task_name
 from phases.registry import NAMES, named
@@ -350,7 +351,7 @@ def test_a_phase_that_was_taken_over_has_a_log_that_says_so(pair: Pair) -> None:
 
 def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
-    monkeypatch.setattr(Project, "_surroundings_of", None)
+    monkeypatch.setattr(Neighbours, "surroundings_of", None)
     assert plans.plan(pair.run_anew(), "demo").shared == {}
 
 
@@ -481,7 +482,7 @@ def test_who_is_told_to_stop_waits_no_longer(pair: Pair) -> None:
 def test_what_a_killed_run_has_left_of_its_turn_holds_nobody_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     left = pair.root / "left.lock"
     left.write_text("pid 1 since 00:00:00")
-    monkeypatch.setattr("phases.core.project.shared_path", lambda _, what: left if what.startswith("turn ") else None)
+    monkeypatch.setattr("phases.core.locks.shared_path", lambda _, what: left if what.startswith("turn ") else None)
     assert pair.built("demo", "base") == (["base"], [])
     assert not left.exists()
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _instead(check: Freshness) -> str:
     """What is done where nothing has to be built for it."""
-    found = None if check.error else check.project.shareable(check.habitat).get(check.phase.NAME)
+    found = None if check.error else check.project.neighbours.shareable(check.habitat).get(check.phase.NAME)
     return f"; {found.habitat} has what it would build, which is taken over" if found else ""
 
 

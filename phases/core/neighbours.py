@@ -1,0 +1,106 @@
+"""Other habitats, as far as a build has to do with them: what it can take over of theirs instead of building it, and
+who builds the same just now.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from phases.core import events, locks, sharing, snapshots
+from phases.core.binds import binds_in
+from phases.core.errors import StateError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from phases.core.project import Project
+    from phases.core.sharing import Shared
+    from phases.protocol import Phase
+
+# Seconds between two looks whether another habitat's build of the same is over, and after how many that is told.
+_PAUSE, _TOLD = 0.05, 1.0
+
+
+class Neighbours:
+    """Of the habitats of `project`, if it shares anything."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._surroundings: dict[tuple[str, str], str] = {}
+        self._followers: set[str] = set()
+
+    def shareable(self, name: str) -> Mapping[str, Shared]:
+        """Phase to what it would take over of another habitat instead of being built."""
+        project = self._project
+        if not project.shares or not (assessment := project.look(name)).stale:
+            return {}
+        surroundings = partial(self.surroundings_of, name)
+        return sharing.shareable(name, self._not_forgotten(name), assessment, project.inventory.all(), surroundings)
+
+    def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
+        """Those before the first that was: who had it forgotten wants it built."""
+        phases, stamps = self._project.phases(name), self._project.stamps
+        forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(snapshots.task_name(phase, name)))
+        return phases[: next(forgotten, None)]
+
+    def surroundings_of(self, name: str, phase: Phase) -> str:
+        """What a phase of a habitat meets beside its slice, as a digest."""
+        if (name, phase.NAME) not in self._surroundings:
+            habitat = self._project.habitat(name)
+            found = sharing.surroundings(
+                self._project.root.resolve(),
+                phase.plan(habitat),
+                binds_in(habitat, phase),
+                habitat.secrets_of(phase.NAME),
+            )
+            self._surroundings[name, phase.NAME] = found
+        return self._surroundings[name, phase.NAME]
+
+    def note(self, name: str, *, follows: bool) -> None:
+        """A habitat has taken over its phase, or builds it. Who follows another may find that one further on."""
+        (self._followers.add if follows else self._followers.discard)(name)
+
+    @contextmanager
+    def turn(self, name: str, phase: Phase) -> Iterator[bool]:
+        """While this lasts, nobody builds the same for another habitat. Who was at it is waited for, so that it can be
+        taken over. He waits for nobody meanwhile, and so no two runs for each other.
+
+        Yields whether there may be something to take over that wasn't there before.
+        """
+        project, waited = self._project, _Waiting(self._project, name, phase)
+        phases = self._not_forgotten(name)
+        with ExitStack() as stack:
+            if project.shares and phase.SNAPSHOT and phase in phases:
+                upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
+                parent, surroundings = project.parent_of(name, phase), self.surroundings_of(name, phase)
+                same = sharing.name_of(upto, hashes, parent, surroundings)
+                if path := locks.shared_path(project.engine.address, f"turn {same}"):
+                    with suppress(StateError):  # then it may be built twice
+                        stack.enter_context(locks.turn(path, waited.on))
+            # Whoever is ahead may have been done before he had to be waited for.
+            is_news = bool(waited.seconds) or name in self._followers
+            if is_news:
+                project.look_again(name)
+            yield is_news
+
+
+class _Waiting:
+    """For another run's turn, until the own run is told to stop."""
+
+    def __init__(self, project: Project, name: str, phase: Phase) -> None:
+        self.seconds = 0.0
+        self._check: Callable[[], None] = project.maker.check
+        self._emit = project.bus.emit
+        self._name = name
+        self._phase = phase
+
+    def on(self, holder: str) -> None:
+        self._check()
+        time.sleep(_PAUSE)
+        before, self.seconds = self.seconds, self.seconds + _PAUSE
+        if before < _TOLD <= self.seconds:
+            text = f"waiting for another run that builds the same {self._phase.NAME} ({holder})"
+            self._emit(events.Notice(self._name, text))
