@@ -178,11 +178,11 @@ class _Engine:
             self._trap.spring()
         return made
 
-    def remove(self, container: str) -> None:
+    def remove(self, container: str, **how: Any) -> None:
         if os.environ.get("SLOW") and (self._trap.project.root / MARK).exists():
             (self._trap.project.root / CLOSING).touch()
             time.sleep(60)
-        self._engine.remove(container)
+        self._engine.remove(container, **how)
 
     def start(self, container: str) -> None:
         self._engine.start(container)

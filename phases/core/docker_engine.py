@@ -128,8 +128,7 @@ class DockerEngine:
         if asked:
             # Whoever asks again is told what is wrong.
             with closing(asked), contextlib.suppress(OSError):
-                if asked.status == 200:
-                    return answers.images(_told(asked))
+                return answers.images(_told(asked))
         return answers.images(self._ask("listing images", "GET", questions.IMAGES))
 
     def stored(self) -> list[Stored]:

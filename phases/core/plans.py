@@ -56,7 +56,7 @@ def plan(project: Project, name: str) -> Plan:
     stale = [named(phase) for phase in project.look(name).stale]
     shared = {phase: found.habitat for phase, found in project.neighbours.shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
-    seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase))}
+    seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase)) is not None}
     is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)
     said: set[str] = set()
     why = {}
@@ -129,8 +129,9 @@ def is_known(project: Project, name: str, phase: Phase) -> bool:
     return has_stamp or bool(project.inventory.tagged(snapshots.snapshot_tag(name, phase)))
 
 
-def _seconds(project: Project, name: str, phase: Phase) -> float:
-    """How long the phase took when it last ran, 0 where nothing tells."""
+def _seconds(project: Project, name: str, phase: Phase) -> float | None:
+    """How long the phase took when it last ran, None where nothing tells."""
     values = project.stamps.read(snapshots.task_name(phase, name)).get("_values_:") or {}
     image = project.inventory.tagged(snapshots.snapshot_tag(name, phase))
-    return snapshots.number(values.get("seconds")) or (snapshots.seconds(image.labels) if image else 0.0)
+    told = (values.get("seconds"), image.labels.get(snapshots.LABEL_SECONDS) if image else None)
+    return next((number for text in told if (number := snapshots.number(text)) is not None), None)

@@ -71,16 +71,16 @@ def labels(habitat: str, phase: Phase, parent: str, seconds: float) -> dict[str,
 
 def seconds(labels: Mapping[str, str]) -> float:
     """How long an image took to be made, 0 where nothing tells."""
-    return number(labels.get(LABEL_SECONDS))
+    return number(labels.get(LABEL_SECONDS)) or 0.0
 
 
-def number(value: object) -> float:
-    """What a stamp or a label says, which anybody may have written."""
+def number(value: object) -> float | None:
+    """What a stamp or a label says, which anybody may have written; None for what is none."""
     try:
         found = float(str(value))
     except ValueError:
-        return 0.0
-    return found if isfinite(found) else 0.0
+        return None
+    return found if isfinite(found) else None
 
 
 def final_tag(habitat: str) -> str:

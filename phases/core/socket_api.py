@@ -61,13 +61,18 @@ def connect() -> tuple[SocketApi, SocketReply | None]:
     """
     api = SocketApi(socket_path())
     if _asked:
-        return api, _asked.pop()
+        reply = _asked.pop()
+        with suppress(OSError):
+            if reply.is_engines():
+                return api, reply
+        reply.close()
     try:
         with closing(SocketApi(socket_path(), GREETING).send("GET", "/_ping")) as reply:
-            reply.body()
+            if reply.is_engines():
+                return api, None
     except OSError as error:
         raise nobody_at(api.address) from error
-    return api, None
+    raise nobody_at(api.address)
 
 
 class SocketApi:
@@ -151,6 +156,10 @@ class SocketReply:
     @property
     def headers(self) -> dict[str, str]:
         return self._head[1]
+
+    def is_engines(self) -> bool:
+        """Whether it is what an engine says, of Docker's or like it, and no refusal."""
+        return self.status == 200 and "api-version" in self.headers
 
     def body(self) -> bytes:
         return b"".join(self._pieces())

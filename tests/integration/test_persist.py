@@ -90,7 +90,7 @@ def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFa
 @pytest.fixture(autouse=True)
 def _nothing_of_an_earlier_test(home: Home) -> None:
     for container in home.containers():
-        docker("container", "rm", "--force", container)
+        home.engine.remove(container)
     for volume in home.volumes():
         docker("volume", "rm", volume)
 

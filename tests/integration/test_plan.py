@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 import test_cache
-from conftest import PREFIX, Project, build_containers, clear, fresh_name, snapshots
+from conftest import PREFIX, Project, clear, fresh_name, left_containers, snapshots
 from test_cache import NAMES, Subject
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def state(subject: Subject) -> tuple[object, ...]:
     """All that a plan could have touched."""
     folder = subject.project.root / ".stamps"
     files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
-    return files, folder.stat().st_mtime_ns, snapshots(subject.name), build_containers(subject.name)
+    return files, folder.stat().st_mtime_ns, snapshots(subject.name), left_containers(subject.name)
 
 
 @pytest.fixture(scope="module")

@@ -77,10 +77,10 @@ def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def flat(built: Flat) -> Flat:
+def flat(built: Flat, engine: DockerEngine) -> Flat:
     """The habitat without a container of an earlier test."""
     for container in built.containers():
-        docker("container", "rm", "--force", container)
+        engine.remove(container)
     return built
 
 

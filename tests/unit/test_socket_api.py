@@ -38,7 +38,7 @@ IMAGES = [
 
 def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
     told = "" if length is None else f"Content-Length: {length}\r\n"
-    return f"HTTP/1.0 {status}\r\nContent-Type: application/json\r\n{told}\r\n".encode() + body
+    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{told}\r\n".encode() + body
 
 
 LISTED = http(json.dumps(ROWS).encode())
@@ -224,10 +224,21 @@ def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.Mon
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", b"nonsense"):
         socket_api.ask_ahead()
-    engine = connected()
+    (tmp_path / "s").unlink()
+    with answering(tmp_path / "s", http(b"OK")) as asked:
+        engine = connected()
+    assert asked[0].startswith(b"GET /_ping ")
     (tmp_path / "s").unlink()
     with answering(tmp_path / "s", LISTED):
         assert engine.images() == IMAGES
+
+
+@pytest.mark.parametrize("answer", [b"", b"220 mail.example.org ESMTP\r\n", b"HTTP/1.1 200 OK\r\n\r\nhello"])
+def test_who_answers_as_no_engine_does_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
+        connected()
+    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/s"
 
 
 def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
