@@ -20,7 +20,7 @@
         api.py           the way there and back: socket_api.py on this machine, else package_api.py     (connections.py)
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
-        build.py         carries steps out     (build_container.py, scratch.py, contents.py, settling.py,
+        build.py         carries steps out     (build_container.py, idling.py, scratch.py, contents.py, settling.py,
                          sources.py, archive.py, accounts.py, work.py); failures.py, debugging.py: what is kept where
                          one fails, and being in it
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)

@@ -26,7 +26,7 @@ from fake_files import Files, Mounted, Node
 from fake_shell import Shell, Sleeping
 from msgspec.structs import replace
 
-from phases.core import build_container, persistence, secrets, settling
+from phases.core import idling, persistence, secrets, settling
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -382,7 +382,7 @@ class FakeEngine:
         found = self._container(container)
         found.published = self._publish(found)
         found.running, found.since = True, datetime.now(UTC)
-        if found.command == build_container._WATCHED:
+        if found.command == idling.WATCHED:
             return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
@@ -478,7 +478,7 @@ class FakeEngine:
         except Sleeping:
             found.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and found.command == build_container._WATCHED and not found.left_running:
+        if said and not code and found.command == idling.WATCHED and not found.left_running:
             output(b"\0" + said.encode(), True)
         return code
 

@@ -12,19 +12,18 @@ image it was made from; so what has become large is left for a new one.
 
 from __future__ import annotations
 
-import contextlib
 import posixpath
 import re
-import time
 from typing import TYPE_CHECKING, Any
 
 from phases.core import secrets
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
 from phases.core.engine import Bind, Stat, Tmpfs
-from phases.core.errors import Conflict, EngineError
+from phases.core.errors import EngineError
+from phases.core.idling import WATCHED, ended_under, made_anew
 from phases.core.scratch import Parked
-from phases.core.settling import NOTE, Watch
+from phases.core.settling import Watch
 from phases.core.snapshots import COMMENT
 from phases.protocol import SECRETS_FOLDER
 
@@ -39,50 +38,11 @@ if TYPE_CHECKING:
     #: Takes what a command prints, and whether that is of stderr.
     OnOutput = Callable[[bytes, bool], None]
 
-# Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
-# The shell does that as well as an init of the engine's, which not every installation has.
-_INIT = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
-IDLE = ("/bin/sh", "-c", _INIT)
-
-# The same, for what is to be known as it was at first.
-_WATCHED = ("/bin/sh", "-c", f"{NOTE}; {_INIT}")
-
-# The exit code of what was killed, as all is that runs in a container when that ends.
-_KILLED = 137
-
-
-def ended_under(engine: Engine, container: str, code: int) -> bool:
-    """Whether a command ended with `code` because its container did."""
-    if code != _KILLED:
-        return False
-    for _ in range(10):  # the engine tells of the command first
-        found = engine.container(container)
-        if found is None or not found.running:
-            return True
-        time.sleep(0.1)
-    return False
-
-
 # Bytes that are written again with each commit rather than a new container made: both take as long.
 _LIGHT = 1_000_000
 
 # Bytes of a line of the changes that an image is committed with.
 _LONGEST = 60_000
-
-# How often the name of a container may be found taken. A run has one request on its way when it is
-# killed; the engine answers with the conflict as long as it is at that.
-_TRIES, _PAUSE = 50, 0.1
-
-
-def made_anew(engine: Engine, name: str, create: Callable[[str], str]) -> str:
-    """A container `name`, where one of that name is nobody's any more. create: makes it. Returns its id."""
-    for _ in range(_TRIES):
-        engine.remove(name)
-        # A killed run's request may still be on its way, and arrive between the two.
-        with contextlib.suppress(Conflict):
-            return create(name)
-        time.sleep(_PAUSE)
-    return create(name)
 
 
 class BuildContainer:
@@ -162,7 +122,7 @@ class BuildContainer:
         return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
-        return self._engine.create(self._image.id, name, _WATCHED, env=self._env, mounts=self._mounts)
+        return self._engine.create(self._image.id, name, WATCHED, env=self._env, mounts=self._mounts)
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""

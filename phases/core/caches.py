@@ -19,11 +19,11 @@ from msgspec.structs import replace
 
 from phases.core import files, slices
 from phases.core.archive import Archive
-from phases.core.build_container import IDLE, made_anew
 from phases.core.config import caches as rules
 from phases.core.contents import Contents
 from phases.core.engine import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
+from phases.core.idling import IDLE, made_anew
 from phases.core.locks import UseLock, shared_path
 from phases.core.mount_points import MountPoints
 from phases.core.snapshots import COMMENT

@@ -34,22 +34,28 @@ class Maker:
         In a thread of its own: a signal interrupts whoever waits for it, but not the request, of
         which nobody would know whether it left a container.
         """
-        from concurrent.futures import Future
-
-        made: Future[T] = Future()
+        # What concurrent.futures has for this takes longer to load than a container to be looked at.
+        made: list[T] = []
+        failed: list[BaseException] = []
+        done = threading.Event()
 
         def work() -> None:
             try:
                 self._enter()
                 try:
-                    made.set_result(create())
+                    made.append(create())
                 finally:
                     self._leave()
             except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
-                made.set_exception(error)
+                failed.append(error)
+            finally:
+                done.set()
 
         threading.Thread(target=work, daemon=True).start()
-        return made.result()
+        done.wait()
+        if failed:
+            raise failed[0]
+        return made[0]
 
     def _enter(self) -> None:
         with self._changed:

@@ -12,9 +12,9 @@ from msgspec.structs import asdict
 
 from phases.core import events, persistence, snapshots
 from phases.core.binds import binds_of
-from phases.core.build_container import IDLE
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
+from phases.core.idling import IDLE
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:

@@ -20,11 +20,10 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import events, snapshots
-from phases.core.archive import Archive
-from phases.core.build_container import ended_under
 from phases.core.config import persist, places
 from phases.core.engine import VolumeMount
 from phases.core.errors import Conflict, EngineError, StartError
+from phases.core.idling import ended_under
 from phases.core.mount_points import MountPoints
 
 if TYPE_CHECKING:
@@ -194,6 +193,8 @@ def _mounts(engine: Engine, habitat: str, places: Sequence[Place]) -> list[Volum
 
 def _fill(engine: Engine, container: str, image: _Image) -> None:
     """Folders on the way, and the files: a volume's own before the image's."""
+    from phases.core.archive import Archive
+
     with Archive() as archive:
         for folder in image.missing:
             archive.add(folder, "dir", 0o755, image.points.owner_of(folder))
@@ -255,6 +256,8 @@ def _take(engine: Engine, container: str, place: Place, owner: tuple[int, int]) 
     if found and found.link == place.kept:
         return ""
     data = engine.get(container, place.at) if found else None
+    from phases.core.archive import Archive
+
     with Archive() as archive:
         if data is not None and found:
             archive.add(place.kept, "file", 0o600 if found.link else found.mode, owner, content=data)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events, persistence, readiness
-from phases.core.build_container import ended_under
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
+from phases.core.idling import ended_under
 from phases.core.masking import Mask
 from phases.core.runners import SHELL, interactively, streamed
 from phases.core.secrets import deliver, variables, withdraw

@@ -7,7 +7,7 @@ for the command looks, and says so by the last bytes of stderr.
 
 from __future__ import annotations
 
-import secrets
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ class Watch:
 
     def __init__(self, on_output: Callable[[bytes, bool], None]) -> None:
         # So that nothing that is printed is taken for it.
-        self._said = secrets.token_hex(16)
+        self._said = os.urandom(16).hex()
         self._trailer = b"\0" + self._said.encode()
         self._on_output = on_output
         self._held = b""

@@ -47,9 +47,8 @@ _asked: list[SocketReply] = []
 
 
 def ask_ahead() -> None:
-    """Ask for the images, which whoever connects next has the reply to: the engine works on it meanwhile."""
-    _asked.clear()
-    if place := socket_path():
+    """Ask for the images, if nobody has: whoever connects next has the reply, and the engine works on it meanwhile."""
+    if not _asked and (place := socket_path()):
         with suppress(OSError):
             _asked.append(SocketApi(place, GREETING).send("GET", questions.IMAGES))
 

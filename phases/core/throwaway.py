@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from phases.core import events, snapshots
 from phases.core.accounts import Accounts
 from phases.core.binds import binds_in
-from phases.core.build_container import IDLE
 from phases.core.engine import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.habitat_container import confinement
+from phases.core.idling import IDLE
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.protocol import SECRETS_FOLDER

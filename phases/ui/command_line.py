@@ -8,6 +8,7 @@ from typing import Any
 from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
 
+from phases.core import socket_api
 from phases.ui.verbs.registry import VERBS
 
 _process_args = DoitMain.process_args
@@ -26,12 +27,20 @@ class Loader(DodoTaskLoader):
 
     def __init__(self) -> None:
         super().__init__()
-        DoitMain.process_args = _but_for_words
+        DoitMain.process_args = _processed
 
     def load_tasks(self, cmd: Any, pos_args: list[str]) -> Any:
         """pos_args: for tasks that are made by other options than their own; none here are."""
         del pos_args
         return super().load_tasks(cmd, [])
+
+
+def _processed(doit: DoitMain, args: list[str]) -> list[str]:
+    """As doit's own, whose first look at the command line this is."""
+    if any(":" in arg for arg in args[:1]):
+        # A task is: the engine is asked while all that it takes is loaded.
+        socket_api.ask_ahead()
+    return _but_for_words(doit, args)
 
 
 def _but_for_words(doit: DoitMain, args: list[str]) -> list[str]:

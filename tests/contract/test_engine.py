@@ -22,10 +22,10 @@ from conftest import PREFIX
 from fake_engine import FakeEngine
 
 from phases.core import docker_engine, package_api
-from phases.core.build_container import _WATCHED
 from phases.core.docker_engine import DockerEngine
 from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
+from phases.core.idling import WATCHED
 from phases.core.port import Port
 from phases.core.settling import Watch
 
@@ -878,7 +878,7 @@ def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: t
 def test_of_a_command_that_is_watched_it_is_known_whether_it_left_the_container_settled(
     lab: Lab, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
-    container = lab.container(command=_WATCHED)
+    container = lab.container(command=WATCHED)
     lab.engine.start(container)
     assert lab.watch(container, script) == expected
 

@@ -24,9 +24,9 @@ from conftest import (
     untagged,
 )
 
-from phases.core.build_container import IDLE
 from phases.core.engine import Bind, Tmpfs
 from phases.core.errors import EngineError
+from phases.core.idling import IDLE
 from phases.core.secrets import Value, deliver
 from phases.protocol import SECRETS_FOLDER
 

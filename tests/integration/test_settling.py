@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import DEBIAN, PREFIX
 
-from phases.core.build_container import _WATCHED
+from phases.core.idling import WATCHED
 from phases.core.settling import Watch
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["busybox", "dash", "bash"])
 def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str) -> Iterator[str]:
     image = busybox if request.param == "busybox" else DEBIAN
-    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", _WATCHED)
+    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", WATCHED)
     try:
         engine.start(made)
         if request.param == "bash":

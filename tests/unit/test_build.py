@@ -17,10 +17,9 @@ from fake_files import Files, Node
 from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import build_container, events
+from phases.core import events, idling
 from phases.core.accounts import Accounts
 from phases.core.build import PROFILE, carry_out
-from phases.core.build_container import _WATCHED as IDLE
 from phases.core.closing import Remover
 from phases.core.config.variables import DEFAULT_PATH
 from phases.core.engine import Bind
@@ -35,6 +34,7 @@ from phases.core.errors import (
     StateError,
     StepError,
 )
+from phases.core.idling import WATCHED as IDLE
 from phases.core.scratch import Parking
 from phases.core.secrets import Value
 from phases.core.work import SHOWN_OUTPUT, Work
@@ -347,7 +347,7 @@ def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, mon
 
 
 def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(build_container, "_PAUSE", 0)
+    monkeypatch.setattr(idling, "_PAUSE", 0)
     bench.engine.failures["create"] = Conflict("creating container build: the name is already in use")
     error = bench.fails(run("true"))
     assert "in use" in str(error)

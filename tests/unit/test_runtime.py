@@ -13,10 +13,10 @@ from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, load, write
 
 from phases.core import cleaning, commands, events, habitat_container, runners, runtime, stopping
-from phases.core.build_container import IDLE
 from phases.core.engine import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.habitat_container import brought_up
+from phases.core.idling import IDLE
 from phases.core.project import Project
 from phases.core.runtime import visiting
 from phases.ui.verbs import start as start_verb

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.accounts import Accounts
-from phases.core.build_container import IDLE
 from phases.core.engine import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
+from phases.core.idling import IDLE
 
 if TYPE_CHECKING:
     from phases.core.project import Project
