@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.config import places, schema
-from phases.core.config.places import in_home, overlap, within
+from phases.core.config.places import Words, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
@@ -16,6 +15,9 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
     from phases.core.errors import Origin
     from phases.core.model import Habitat
+
+
+_WORDS = Words("caches", "be a cache", "is a cache", "a folder")
 
 
 def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cache]:
@@ -35,19 +37,12 @@ def check(habitat: Habitat, home: str = "") -> None:
     """Refuse what would keep something out of the image that belongs there, or be hidden itself. home: of USER,
     "" while only the image knows it. Raises ConfigError with the line of the first such path.
     """
-    built = [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values())]
-    before: list[Cache] = []
-    for cache in habitat.caches:
-        place = in_home(cache.path, home)
-        why = flaw(place, built)
-        why = why or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
-        why = why or next(
-            (f"{c.path} is a cache ({c.origin})" for c in before if overlap(place, in_home(c.path, home))), ""
-        )
-        if why:
-            remedy = "keep one of them" if "(" in why else "name a folder within it, or another"
-            raise ConfigError(f"caches: {cache.path} can't be a cache: {why}", where=cache.origin, remedy=remedy)
-        before.append(cache)
+    built = places.built_in(habitat, home)
+
+    def why(place: str) -> str:
+        return flaw(place, built) or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
+
+    places.check(habitat.caches, home, why, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import posixpath
+from typing import TYPE_CHECKING, NamedTuple
 
+from phases.core.errors import ConfigError
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+
+    from phases.core.model import Cache, Habitat, Persisted
 
 #: Where a running habitat has the volumes of single files that persist.
 OWN_FOLDER = "/var/lib/habitat"
@@ -31,6 +35,34 @@ def flaw(place: str, built: Iterable[str]) -> str:
     if hidden := next((path for path in built if within(path, place)), ""):
         return "the build puts files there" if hidden == place else f"{hidden} is in it, and the build puts files there"
     return ""
+
+
+def built_in(habitat: Habitat, home: str) -> list[str]:
+    """The folders that the build puts files into. home: as of `in_home`."""
+    return [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values())]
+
+
+class Words(NamedTuple):
+    """How paths of one kind are spoken of: `KEY: /x can't BE: /y IS_ONE; name WITHIN within it`."""
+
+    key: str
+    be: str
+    is_one: str
+    within: str
+
+
+def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], str], words: Words) -> None:
+    """Refuse the first of the paths that overlaps another, or that can't be where it is. why: that is so of a place, as
+    the end of a sentence, with where it stands what a person could take away; "" for none. Raises ConfigError.
+    """
+    before: list[Cache | Persisted] = []
+    for path in paths:
+        place = in_home(path.path, home)
+        taken = (f"{p.path} {words.is_one} ({p.origin})" for p in before if overlap(place, in_home(p.path, home)))
+        if reason := why(place) or next(taken, ""):
+            remedy = "keep one of them" if "(" in reason else f"name {words.within} within it, or another"
+            raise ConfigError(f"{words.key}: {path.path} can't {words.be}: {reason}", where=path.origin, remedy=remedy)
+        before.append(path)
 
 
 def in_home(path: str, home: str) -> str:
