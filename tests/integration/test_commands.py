@@ -122,6 +122,7 @@ def test_a_bare_doit_builds_every_habitat_and_starts_none(built: tuple[Town, End
     assert done.code == 0, done.out
     for name in town.names:
         assert {"12-final", "final"} <= set(snapshots(name))
+        assert left_containers(name) == []
         assert containers(name) == []
         assert f"{name} ready in " in done
     again = town.project.doit()
