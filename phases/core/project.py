@@ -408,8 +408,8 @@ class Project:
         surroundings = self.neighbours.surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
-            if phase.ID == 1 and not habitat.has_dockerfile:
-                # The base may have been pulled just now: its id belongs to the slice.
+            if phase.ID == 1 and not habitat.has_dockerfile and parent != habitat.base_id:
+                # The base was pulled just now, or has moved: its id belongs to the slice.
                 self.look_again(habitat.name)
             hashes = self.assess(habitat.name).hashes
             phases = habitat_phases(habitat)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 import time
-from math import isfinite
+from math import inf, isfinite
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -109,26 +109,29 @@ def another_config(phase: Phase) -> str:
 
 
 class Inventory:
-    """The engine's images, asked for once and kept until something of ours changes them."""
-
-    """images: lists them; config: of one, however its name is written."""
+    """The engine's images, asked for once and kept until they may be others: an engine takes a tenth of a millisecond
+    for each. images: lists them; config: of one, however its name is written.
+    """
 
     def __init__(self, images: Callable[[], list[Image]], config: Callable[[str], ImageConfig | None]) -> None:
         self._list = images
         self._config = config
         self._lock = threading.Lock()
         self._images: list[Image] | None = None
+        self._asked = self._wanted = -inf  # when the list was asked for, and of what time it has to be at least
         self._by_tag: dict[str, Image] = {}
         self._unlisted: dict[str, str | None] = {}
 
     def refresh(self) -> None:
-        with self._lock:
-            self._images = None
+        """They may be others by now. Where several habitats say so while they are listed, one more list is for all."""
+        self._wanted = time.monotonic()
 
     def all(self) -> list[Image]:
         with self._lock:
-            if self._images is None:
+            if self._images is None or self._asked < self._wanted:
+                asked = time.monotonic()
                 self._images = self._list()
+                self._asked = asked
                 self._by_tag = {tag: image for image in self._images for tag in image.tags}
                 self._unlisted = {}
             return self._images

@@ -9,6 +9,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from phases import registry
+from phases.core.engine import Image
 from phases.core.snapshots import (
     LABEL_PARENT,
     Assessment,
@@ -253,3 +254,25 @@ def test_an_image_is_found_however_it_is_written(reference: str, listed: str, kn
     engine = FakeEngine()
     image = engine.add_image(listed)
     assert Inventory(engine.images, engine.image_config).id_of(reference) == (image if known else None)
+
+
+def test_the_images_are_listed_once_for_all_who_say_that_they_may_be_others() -> None:
+    """But not before they say so: a list that was on its way then may be too old."""
+    lists: list[int] = []
+    during: list[Callable[[], None]] = []
+
+    def images() -> list[Image]:
+        lists.append(len(lists))
+        for say in during:
+            say()
+        return [Image(str(len(lists)), (), {})]
+
+    inventory = Inventory(images, lambda _: None)
+    assert [image.id for image in inventory.all()] == ["1"]
+    inventory.refresh()
+    inventory.refresh()
+    during.append(inventory.refresh)
+    assert [image.id for image in inventory.all()] == ["2"]
+    during.clear()
+    assert [image.id for image in inventory.all()] == ["3"]
+    assert [image.id for image in inventory.all()] == ["3"]
