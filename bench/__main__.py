@@ -42,10 +42,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         site.clear()
-        try:
-            found = {name: sides for name in rows if (sides := _measured(name, site, wanted.runs))}
-        finally:
-            site.clear()
+        found = {name: sides for name in rows if (sides := _measured(name, site, wanted.runs))}
     if wanted.json:
         print(json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in found.items()}}))
     elif wanted.markdown:
@@ -57,8 +54,8 @@ def main() -> int:
 
 
 def _measured(name: str, site: Site, runs: int) -> list[Side]:
-    """The sides of a row with their figures; what the row left on the engine is in nobody's way. Empty where
-    a side doesn't do its work, which loses no other row.
+    """The sides of a row with their figures. Empty where a side doesn't do its work, which loses no other row. What it
+    made on the engine is gone afterwards: with a thousand images more all that an engine does takes longer.
     """
     print(f"{name} …", file=sys.stderr, flush=True)
     row: Row | Any = ROWS.get(name, physical)
@@ -68,6 +65,8 @@ def _measured(name: str, site: Site, runs: int) -> list[Side]:
     except RuntimeError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
         return []
+    finally:
+        site.clear()
     return sides
 
 
