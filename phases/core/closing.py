@@ -85,43 +85,33 @@ class Remover:
     ) -> None:
         self._remove = remove
         self._failed = failed
-        self._removals: list[_Removal] = []
+        self._removals: list[tuple[threading.Thread, threading.Event]] = []
         self._lock = threading.Lock()  # who waits finds none that has yet to begin
 
     def remove(self, container: str) -> None:
-        removal = _Removal(self, container)
+        sure = threading.Event()
+        thread = threading.Thread(target=self._attempt, args=(container, sure), daemon=True)
         with self._lock:
-            self._removals.append(removal)
-            removal.start()
+            self._removals.append((thread, sure))
+            thread.start()
 
-    def attempt(self, container: str, sent: Callable[[], None]) -> None:
+    def _attempt(self, container: str, sure: threading.Event) -> None:
         try:
-            self._remove(container, sent)
+            self._remove(container, sure.set)
         except HabitatError as error:
             self._failed(error)
+        finally:
+            sure.set()
 
     def wait(self, *, until_gone: bool = True) -> None:
         """Until all that was to be removed is; else until the engine is sure to remove it."""
         while removal := self._taken():
+            thread, sure = removal
             if until_gone:
-                removal.join()
+                thread.join()
             else:
-                removal.sent.wait()
+                sure.wait()
 
-    def _taken(self) -> _Removal | None:
+    def _taken(self) -> tuple[threading.Thread, threading.Event] | None:
         with self._lock:
             return self._removals.pop() if self._removals else None
-
-
-class _Removal(threading.Thread):
-    def __init__(self, remover: Remover, container: str) -> None:
-        super().__init__(daemon=True)
-        self.sent = threading.Event()
-        self._remover = remover
-        self._container = container
-
-    def run(self) -> None:
-        try:
-            self._remover.attempt(self._container, self.sent.set)
-        finally:
-            self.sent.set()
