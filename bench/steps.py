@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.site import BASE
+from bench.site import BASE, PREFIX
 
 FILES = {
     "notes.txt": "A file that is copied.\n",
@@ -54,4 +54,8 @@ RUN sh /tmp/tests/works.sh
 CMD ["/bin/sh", "-c", "echo hello"]
 """
 
-DEVCONTAINER = '{"build": {"dockerfile": "../Dockerfile", "context": ".."}, "remoteUser": "dev"}\n'
+DEVCONTAINER = f"""{{
+    "build": {{"dockerfile": "../Dockerfile", "context": "..", "options": ["--label", "{PREFIX}"]}},
+    "remoteUser": "dev"
+}}
+"""

@@ -42,7 +42,12 @@ CANARY = "canary-5f1c9a7e"
 def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator[Callable[..., Ended]]:
     """Eject the habitat, and build it in the words of its README."""
 
+    def take_away() -> None:
+        for tag in (f"{name}:latest", f"{name}-dockerfile:latest"):
+            engine.untag(tag)
+
     def build(*options: str, env: dict[str, str] | None = None) -> Ended:
+        take_away()  # without its tag, which the next one gets, it would be nobody's
         ejected = project.doit(f"eject:{name}", *options)
         assert ejected.code == 0, ejected.out
         readme = (project.root / "ejected" / name / "README.md").read_text()
@@ -50,8 +55,7 @@ def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator
         return project.run("sh", "-c", f"cd ejected/{name} && {command}", env={**_client(), **(env or {})})
 
     yield build
-    for tag in (f"{name}:latest", f"{name}-dockerfile:latest"):
-        engine.untag(tag)
+    take_away()
 
 
 def _client() -> dict[str, str]:
