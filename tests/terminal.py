@@ -76,7 +76,10 @@ class Terminal:
         fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self) -> int:
-        code = self.process.wait(20)
+        try:
+            code = self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it goes on, and shows:\n{self.shown}") from None
         os.write(self._slave, b"\0")
         self._reader.join()
         return code

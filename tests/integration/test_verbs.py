@@ -244,7 +244,12 @@ def test_a_command_that_nobody_listens_to_any_more_ends(flat: Flat) -> None:
 
 
 def test_a_command_has_the_terminal_and_ctrl_c_goes_to_it(flat: Flat) -> None:
-    script = "trap 'echo caught' INT; test -t 0 && test -t 1 && echo a terminal; sleep 1000; exit 5"
+    script = """
+        trap 'echo caught; c=1' INT
+        test -t 0 && test -t 1 && echo a terminal
+        until [ $c ]; do sleep 0.1; done
+        exit 5
+    """
     with Terminal(flat.project, flat.task("exec"), "--", "sh", "-c", script) as terminal:
         terminal.wait_for("a terminal\n")
         terminal.type("\x03")
