@@ -230,12 +230,12 @@ def test_the_init_runs_as_root_and_gets_its_time(house: House) -> None:
     assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
 
 
-@pytest.mark.parametrize("delay", [0, 5])
+@pytest.mark.parametrize("delay", [0, 60])
 def test_an_init_that_ends_is_told_with_what_it_said(house: House, delay: int) -> None:
     house.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
     began = time.monotonic()
     ended = house.start()
-    assert time.monotonic() - began < 4 + delay / 2
+    assert time.monotonic() - began < 30
     assert ended.code == 1
     assert "Traceback" not in ended.out
     assert "    cannot boot" in lines(ended), ended.out
