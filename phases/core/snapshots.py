@@ -166,8 +166,9 @@ class Inventory:
 
     def id_of(self, reference: str) -> str | None:
         """The id of any image, however it is written; None when the engine doesn't have it."""
+        self.all()  # what was asked beside it is as old as the list
         for spelling in _spellings(reference):
-            if image := self.tagged(spelling):
+            if image := self._by_tag.get(spelling):
                 return image.id
         if reference not in self._unlisted:
             config = self._config(reference)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events, snapshots
@@ -13,6 +14,14 @@ if TYPE_CHECKING:
 
     from phases.core.work import Work
     from phases.protocol import FromDockerfile, FromImage
+
+
+# How engines, and `docker build`, say that a registry wants to know who asks, or gives nothing to whoever did. One that
+# hides what it has says the same of a name that is nobody's.
+_REFUSED = re.compile(
+    "no basic auth credentials|unauthorized: |denied: requested access|pull access denied|authorization failed"
+    "|pulling from host .* 401 "
+)
 
 
 class OnShownLine(Protocol):
@@ -38,8 +47,18 @@ def pull(work: Work, step: FromImage, write: Callable[[str], None]) -> None:
         raise EngineError(
             f"base image {step.reference} can't be pulled ({why})",
             where=step.origin,
-            remedy=full_disk_remedy(why) or "check its name and the network, or bring it with docker load",
+            remedy=pull_remedy(step.reference, why),
         ) from error
+
+
+def pull_remedy(reference: str, why: str) -> str:
+    """What to do about an image that can't be pulled, as the engine said why."""
+    if _REFUSED.search(why):
+        host, slash, _ = reference.partition("/")
+        # A name without a dot or a port is no host's, but somebody's at Docker Hub.
+        registry = f" {host}" if slash and (re.search("[.:]", host) or host == "localhost") else ""
+        return f"check its name, or docker login{registry}, then run the same again"
+    return full_disk_remedy(why) or "check its name and the network, or bring it with docker load"
 
 
 def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
@@ -48,7 +67,7 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
 
     def show(line: str) -> None:
         nonlocal remedy
-        remedy = remedy or full_disk_remedy(line)
+        remedy = remedy or _build_remedy(line)
         on_line(line, show=True)
 
     with Archive() as archive:
@@ -61,8 +80,16 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
         except EngineUnreachable:
             raise
         except EngineError as error:
+            remedy = remedy or _build_remedy(error.message) or "mend it and run the same again"
             raise StepError(
                 error.message,
                 where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
-                remedy=f"{remedy or 'mend it and run the same again'}; log: {work.shown_log}",
+                remedy=f"{remedy}; log: {work.shown_log}",
             ) from error
+
+
+def _build_remedy(line: str) -> str:
+    """What to do about what a build said, "" where that says nothing we know."""
+    if _REFUSED.search(line):
+        return "check the name of its image, or docker login to the registry, then run the same again"
+    return full_disk_remedy(line)

@@ -722,6 +722,40 @@ def test_a_base_that_no_registry_has_is_told_with_its_line(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize(
+    ("reference", "login"),
+    [
+        ("team/base:1", "docker login"),
+        ("base", "docker login"),
+        ("ghcr.io/team/base:1", "docker login ghcr.io"),
+        ("localhost/base", "docker login localhost"),
+        ("10.0.0.1:5000/base@sha256:1", "docker login 10.0.0.1:5000"),
+    ],
+)
+def test_a_registry_that_gives_nothing_to_strangers_wants_a_login(tmp_path: Path, reference: str, login: str) -> None:
+    bench = Bench(tmp_path, phase="base")
+    bench.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
+    with pytest.raises(EngineError) as caught:
+        bench.carry_out(FromImage(reference, SOMEWHERE), parent="")
+    assert caught.value.remedy == f"check its name, or {login}, then run the same again"
+
+
+@pytest.mark.parametrize(
+    ("line", "is_refusal"),
+    [
+        ("ERROR: pulling from host 10.0.0.1 failed with status code [manifests 1]: 401 Unauthorized", True),
+        ("pull access denied, repository does not exist or may require authorization", True),
+        ("Get https://10.0.0.1/v2/base/manifests/1: no basic auth credentials", True),
+        ("/bin/sh: /root/setup: Permission denied", False),
+    ],
+)
+def test_a_dockerfile_whose_registry_refuses_is_told_apart(tmp_path: Path, line: str, is_refusal: bool) -> None:
+    bench = Bench(tmp_path, phase="dockerfile")
+    with pytest.raises(StepError) as caught:  # the fake shows its lines
+        bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent="")
+    assert ("docker login to the registry" in caught.value.remedy) is is_refusal
+
+
 def from_dockerfile(bench: Bench, text: str) -> FromDockerfile:
     write(bench.root, "habitats/demo/Dockerfile", text)
     write(bench.root, "habitats/demo/note", "hello")

@@ -81,9 +81,10 @@ def test_the_base_snapshot_was_made_from_the_base(site: Site) -> None:
     assert labels(site, "habitat-demo:1-base")["habitat.parent"] == site.base
 
 
-def test_the_first_build_pulls_the_base_and_is_valid_at_once(tmp_path: Path) -> None:
-    site = Site(tmp_path)
-    site.engine.registry["base:1"] = site.engine._images[site.base]
+@pytest.mark.parametrize("reference", ["base:1", "far/base@sha256:" + "0" * 64])
+def test_the_first_build_pulls_the_base_and_is_valid_at_once(tmp_path: Path, reference: str) -> None:
+    site = Site(tmp_path, f"base_image: {reference}\n")
+    site.engine.registry[reference] = site.engine._images[site.base]
     site.engine.untag("base:1")
     assert site.build() == PHASES
     assert len(site.engine.called("pull")) == 1

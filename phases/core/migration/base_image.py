@@ -10,6 +10,7 @@ from phases.core.accounts import Accounts
 from phases.core.engine import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 from phases.core.idling import IDLE
+from phases.core.sources import pull_remedy
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -46,7 +47,7 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
         except EngineUnreachable:
             raise
         except EngineError as error:
-            remedy = "check its name and the network, or bring it with docker load"
+            remedy = pull_remedy(reference, error.message)
             raise EngineError(f"{reference} can't be pulled ({error.message})", where=where, remedy=remedy) from error
     if config is None:
         raise EngineError(f"{reference} is not on the engine", where=where, remedy="run the same again")
