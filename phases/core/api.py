@@ -87,9 +87,25 @@ def gone(what: str) -> EngineUnreachable:
     return EngineUnreachable(f"{what}: the engine stopped answering", remedy="see that it runs, then do the same again")
 
 
-def nobody_at(address: str) -> EngineUnreachable:
-    """What to raise where no engine answers at all."""
-    return EngineUnreachable(
-        f"no Docker engine answers at {address}",
-        remedy="start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST",
-    )
+def nobody_at(address: str, error: BaseException | None = None) -> EngineUnreachable:
+    """What to raise where no engine answers at all. error: what came of asking, None for an answer that is none's."""
+    remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
+    why = ""
+    match _root(error):
+        case PermissionError():
+            why, remedy = " (it is closed to you)", "be in the group that its socket belongs to, or set DOCKER_HOST"
+        case None | FileNotFoundError() | ConnectionError() | TimeoutError():
+            pass
+        case OSError(strerror=said):
+            why, remedy = f" ({said})", "see DOCKER_HOST, or your docker context"
+    return EngineUnreachable(f"no Docker engine answers at {address}{why}", remedy=remedy)
+
+
+def _root(error: BaseException | None) -> OSError | None:
+    """The first of what led to an error that the operating system said."""
+    found = None
+    while error:
+        if isinstance(error, OSError) and error.strerror:
+            found = error
+        error = error.__cause__ or error.__context__
+    return found

@@ -14,11 +14,12 @@ import docker.errors
 import urllib3.connection
 import urllib3.connectionpool
 from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
 from docker.utils import parse_repository_tag
 
 from phases.core.api import CHUNK, GREETING, JSON, PATIENCE, gone, nobody_at, refusal
 from phases.core.connections import Answer, Connections
-from phases.core.errors import EngineError
+from phases.core.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
     import socket
@@ -40,19 +41,39 @@ def connect() -> PackageApi:
     Raises EngineUnreachable when none answers there.
     """
     host = os.environ.get("DOCKER_HOST", "")
-    shown = host or "the default socket"
+    context = None if host else _context()
+    shown = context.Host if context else host
+    if shown.startswith("ssh://"):
+        # The package would want one more, and has no bare connection to give to whoever speaks to a command.
+        place, there = "/tmp/docker.sock", "/var/run/docker.sock"  # noqa: S108 (said to a person)
+        remedy = f"ssh -NL {place}:{there} {shown} makes it a socket of this machine, for DOCKER_HOST=unix://{place}"
+        raise EngineUnreachable(f"no engine is asked by ssh, as that of {shown} would be", remedy=remedy)
     try:
-        if host:
-            client = docker.from_env(timeout=GREETING)
+        if context:
+            client = docker.DockerClient(base_url=context.Host, tls=context.TLSConfig or False, timeout=GREETING)
         else:
-            context = ContextAPI.get_current_context()
-            shown = str(context.Host) if context and context.Host else shown
-            tls = context.TLSConfig if context else None
-            client = docker.DockerClient(base_url=context.Host if context else None, tls=tls or False, timeout=GREETING)
+            client = docker.from_env(timeout=GREETING)
         client.ping()
-    except (docker.errors.DockerException, OSError) as error:
-        raise nobody_at(shown) from error
+    except (docker.errors.DockerException, OSError, ValueError) as error:
+        if isinstance(error, OSError) or isinstance(error.__context__, OSError):
+            raise nobody_at(shown, error) from error
+        why = str(error).partition(". ")[0]
+        remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
+        raise EngineUnreachable(f"{shown} leads to no engine ({why})", remedy=remedy) from error
     return PackageApi(client.api, shown)
+
+
+def _context() -> Any:
+    """The docker context that is chosen. The package has no types for it, and no exception of its own."""
+    name = os.environ.get("DOCKER_CONTEXT", "")
+    remedy = "docker context ls shows those that there are"
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:
+        raise EngineUnreachable(f"the docker context can't be read ({error})", remedy=remedy) from error
+    if context is None:
+        raise EngineUnreachable(f"there is no docker context {name or get_current_context_name()}", remedy=remedy)
+    return context
 
 
 class PackageApi:

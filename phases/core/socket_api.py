@@ -70,7 +70,7 @@ def connect() -> tuple[SocketApi, SocketReply | None]:
             if reply.is_engines():
                 return api, None
     except OSError as error:
-        raise nobody_at(api.address) from error
+        raise nobody_at(api.address, error) from error
     raise nobody_at(api.address)
 
 

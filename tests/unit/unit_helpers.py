@@ -144,6 +144,7 @@ def answering(path: Path, *answer: bytes, when: threading.Event | None = None) -
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(str(path))
     listener.listen()
+    listener.settimeout(20)  # a test that fails before it asks anything is to end
 
     def serve() -> None:
         line, _ = listener.accept()
