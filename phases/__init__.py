@@ -17,7 +17,8 @@
         status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it in the words of its API
                          (questions.py, answers.py, execs.py, frames.py, docker_command.py)
-        api.py           the way there and back: socket_api.py on this machine, else package_api.py     (connections.py)
+        api.py           how both come and go, by the way that leads to the engine     (reaching.py, tls.py,
+                         docker_package.py)
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, idling.py, scratch.py, contents.py, settling.py,

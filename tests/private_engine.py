@@ -92,7 +92,7 @@ class PrivateEngine:
         """Start its dockerd, and wait until it answers."""
         argv = [
             "dockerd",
-            *("--host", self.host),
+            *self._listening,
             *("--data-root", str(self._data)),
             *("--exec-root", str(self._folder / "exec")),
             *("--pidfile", str(self._folder / "pid")),
@@ -107,6 +107,10 @@ class PrivateEngine:
             wait_until(self._answers, 30)
         except AssertionError as error:
             raise AssertionError(f"the private dockerd does not answer:\n{self.log[-2000:]}") from error
+
+    @property
+    def _listening(self) -> tuple[str, ...]:
+        return ("--host", self.host)
 
     @property
     def runs(self) -> bool:

@@ -11,7 +11,7 @@ from phases.core.engine import Bind, Change, Container, Image, ImageConfig, Laye
 from phases.core.port import Port
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     Row = Mapping[str, Any]
 
@@ -29,6 +29,14 @@ _GO_IRREGULAR = _GO_DIR | _GO_LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 <
 
 
 # Images
+
+
+def rows(chunks: Iterable[bytes]) -> Iterator[Row]:
+    """Of an answer that is a row of JSON, and then another."""
+    begun = b""
+    for chunk in chunks:
+        *whole, begun = (begun + chunk).split(b"\n")
+        yield from (json.loads(row) for row in whole if row.strip())
 
 
 def images(rows: Iterable[Row]) -> list[Image]:

@@ -1,21 +1,22 @@
-"""Requests to an engine's HTTP API, whichever way they go: `socket_api` to a socket of this machine, with nothing
-else, `package_api` through the docker package to wherever that can.
+"""Requests to an engine's HTTP API: a connection for each, by whatever way leads there (`reaching`), and nothing that
+takes long to load. The docker package takes longer to import than most runs take altogether.
 """
 
 from __future__ import annotations
 
-from typing import IO, TYPE_CHECKING, Protocol
+import os
+import socket
+from contextlib import suppress
+from functools import cached_property
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
-#: Seconds that the engine may take to say that it is there.
-GREETING = 10
-
-#: Seconds it may take to answer. Commits of gigabytes take a while.
+#: Seconds that the engine may take to answer. Commits of gigabytes take a while.
 PATIENCE = 600
 
 #: Bytes that are read at a time.
@@ -23,56 +24,10 @@ CHUNK = 65536
 
 JSON, TAR = "application/json", "application/x-tar"
 
+# Bytes of the head of an answer: far above any.
+_LONGEST_HEAD = 1 << 20
 
-class Line(Protocol):
-    """The bare connection over which a command is spoken to, once the engine has handed it over."""
-
-    @property
-    def socket(self) -> socket.socket:
-        """Without a timeout: a command may be silent for hours."""
-
-    def close(self) -> None: ...
-
-
-class Reply(Protocol):
-    """An answer as it comes: each of these waits for it, and may raise OSError. To be closed, unless one has the line.
-
-    headers: by names in lower case.
-    """
-
-    @property
-    def status(self) -> int: ...
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-
-    def body(self) -> bytes:
-        """To its end."""
-
-    def chunks(self) -> Iterator[bytes]:
-        """As they come, however long that takes."""
-
-    def line(self) -> Line:
-        """What the engine has handed over; closing that closes this."""
-
-    def close(self) -> None: ...
-
-
-class Api(Protocol):
-    """address: where the engine is, as a person would write it; patience: seconds that it may be silent for;
-    carries_on: whether the engine does what was sent although nobody waits for the reply.
-    """
-
-    address: str
-    patience: float
-    carries_on: bool
-
-    def send(
-        self, method: str, path: str, body: bytes | IO[bytes] = b"", kind: str = JSON, *, hands_over: bool = False
-    ) -> Reply:
-        """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
-        to be handed over. Raises OSError where it can't be sent.
-        """
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 def refusal(what: str, status: int, reason: str) -> EngineError:
@@ -87,25 +42,149 @@ def gone(what: str) -> EngineUnreachable:
     return EngineUnreachable(f"{what}: the engine stopped answering", remedy="see that it runs, then do the same again")
 
 
-def nobody_at(address: str, error: BaseException | None = None) -> EngineUnreachable:
-    """What to raise where no engine answers at all. error: what came of asking, None for an answer that is none's."""
-    remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
-    why = ""
-    match _root(error):
-        case PermissionError():
-            why, remedy = " (it is closed to you)", "be in the group that its socket belongs to, or set DOCKER_HOST"
-        case None | FileNotFoundError() | ConnectionError() | TimeoutError():
-            pass
-        case OSError(strerror=said):
-            why, remedy = f" ({said})", "see DOCKER_HOST, or your docker context"
-    return EngineUnreachable(f"no Docker engine answers at {address}{why}", remedy=remedy)
+class Way(NamedTuple):
+    """A way to an engine.
+
+    address: where that is, as a person would write it; dial: connects within so many seconds, or raises OSError; host,
+    root: of a URL; carries_on: whether what was sent is the engine's to do, although this process may be gone.
+    """
+
+    address: str
+    dial: Callable[[float], socket.socket]
+    host: str = "engine"
+    root: str = ""
+    carries_on: bool = True
 
 
-def _root(error: BaseException | None) -> OSError | None:
-    """The first of what led to an error that the operating system said."""
-    found = None
-    while error:
-        if isinstance(error, OSError) and error.strerror:
-            found = error
-        error = error.__cause__ or error.__context__
-    return found
+def dial(path: str, patience: float) -> socket.socket:
+    """Connect to a socket of this machine."""
+    line = socket.socket(socket.AF_UNIX)
+    try:
+        line.settimeout(patience)
+        line.connect(path)
+    except BaseException:
+        line.close()
+        raise
+    return line
+
+
+class Api:
+    """The API of the engine that a way leads to. patience: seconds that it may be silent for."""
+
+    def __init__(self, way: Way, patience: float = PATIENCE) -> None:
+        self.address = way.address
+        self.carries_on = way.carries_on
+        self.patience = patience
+        self._way = way
+
+    def send(
+        self,
+        method: str,
+        path: str,
+        body: bytes | IO[bytes] = b"",
+        kind: str = JSON,
+        *,
+        headers: Mapping[str, str] = _NONE,
+        hands_over: bool = False,
+    ) -> Reply:
+        """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
+        to be handed over. Raises OSError where it can't be sent.
+        """
+        # Of HTTP/1.0, so that an answer comes in one piece and ends with its connection.
+        head = [f"{method} {self._way.root}{path} HTTP/1.0", f"Host: {self._way.host}"]
+        head += [f"{name}: {value}" for name, value in headers.items()]
+        if hands_over:
+            head += ["Connection: Upgrade", "Upgrade: tcp"]
+        if length := len(body) if isinstance(body, bytes) else _length(body):
+            head += [f"Content-Type: {kind}", f"Content-Length: {length}"]
+        line = self._way.dial(self.patience)
+        try:
+            line.settimeout(self.patience)
+            data = "\r\n".join([*head, "", ""]).encode()
+            # Who refuses a body may not read all of it, and has said why.
+            with suppress(BrokenPipeError, ConnectionResetError):
+                if isinstance(body, bytes):
+                    line.sendall(data + body)
+                else:
+                    line.sendall(data)
+                    line.sendfile(body)
+        except BaseException:
+            line.close()
+            raise
+        return Reply(line, has_body=method != "HEAD")
+
+
+def _length(body: IO[bytes]) -> int:
+    """Bytes that are left to be read."""
+    start = body.tell()
+    end = body.seek(0, os.SEEK_END)
+    body.seek(start)
+    return end - start
+
+
+class Reply:
+    """An answer as it comes: all that is asked of it waits for it, and may raise OSError. To be closed.
+
+    socket: the bare connection, over which a command is spoken to once the engine has handed it over.
+    """
+
+    def __init__(self, line: socket.socket, *, has_body: bool) -> None:
+        self.socket = line
+        self._has_body = has_body
+
+    @cached_property
+    def _head(self) -> tuple[int, dict[str, str]]:
+        first, *rows = self._read_head().decode("latin-1").split("\r\n")
+        status = first.split(None, 2)[1:2]
+        if not first.startswith("HTTP/") or not status or not status[0].isdigit():
+            raise ConnectionError("what came is no answer")
+        return int(status[0]), {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
+
+    def _read_head(self) -> bytes:
+        """To its end, and not a byte beyond: what follows may be a command's, for whoever reads the bare socket."""
+        head = b""
+        while not head.endswith(b"\r\n\r\n"):
+            seen = self.socket.recv(CHUNK, socket.MSG_PEEK)
+            if not seen or len(head) > _LONGEST_HEAD:
+                raise ConnectionError("the answer ended before it had begun")
+            # The end may have been cut in two.
+            start = max(0, len(head) - 3)
+            end = (head + seen).find(b"\r\n\r\n", start)
+            head += self.socket.recv(len(seen) if end < 0 else end + 4 - len(head))
+        return head[:-4]
+
+    @property
+    def status(self) -> int:
+        return self._head[0]
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """By names in lower case."""
+        return self._head[1]
+
+    def body(self) -> bytes:
+        """To its end."""
+        return b"".join(self._pieces())
+
+    def chunks(self) -> Iterator[bytes]:
+        """As they come, however long that takes."""
+        self.headers  # noqa: B018 (is waited for)
+        self.socket.settimeout(None)
+        yield from self._pieces()
+
+    def _pieces(self) -> Iterator[bytes]:
+        """To the length that was told: an engine that has refused to read on resets what comes after."""
+        length = self.headers.get("content-length") if self._has_body else "0"
+        left = int(length) if length else None
+        while left != 0:
+            piece = self.socket.recv(CHUNK)
+            if left is not None:
+                left -= len(piece)
+            if not piece:
+                break
+            yield piece
+        if left:
+            raise ConnectionError("the answer was cut off")
+
+    def close(self) -> None:
+        self.socket.close()

@@ -1,5 +1,5 @@
 """The engine protocol over Docker's HTTP API. What is asked, in the API's words, is `questions`; what an answer says,
-`answers`; which way both go, `api`.
+`answers`; how both come and go, `api`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from base64 import b64decode
 from contextlib import closing, contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core import answers, questions, socket_api
+from phases.core import answers, questions, reaching
 from phases.core.api import JSON, TAR, gone, refusal
 from phases.core.engine import (
     LARGEST_FILE,
@@ -43,9 +43,8 @@ from phases.core.questions import path
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from phases.core.api import Api, Line, Reply
+    from phases.core.api import Api, Reply
     from phases.core.engine import OnLine, OnPull
-    from phases.core.package_api import PackageApi
     from phases.core.port import Port
     from phases.core.secrets import Value
 
@@ -64,11 +63,7 @@ def connect() -> DockerEngine:
 
     Raises EngineUnreachable when none answers there.
     """
-    if socket_api.socket_path():
-        return DockerEngine(*socket_api.connect())
-    from phases.core import package_api
-
-    return DockerEngine(package_api.connect())
+    return DockerEngine(*reaching.connect())
 
 
 class DockerEngine:
@@ -147,13 +142,22 @@ class DockerEngine:
         return self._ask(f"looking at image {image}", "GET", path("/images/{}/json", image))
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
-        self._package().pull(reference, on_pull)
+        from phases.core import docker_package
 
-    def _package(self) -> PackageApi:
-        """For what takes more than a request."""
-        from phases.core import package_api
+        what = f"pulling {reference}"
+        repository, tag, headers = docker_package.to_pull(reference)
+        where = path("/images/create", fromImage=repository, tag=tag)
+        for row in self._progress(what, where, headers=headers):
+            detail = row.get("progressDetail") or {}
+            on_pull(row.get("id", ""), row.get("status", ""), detail.get("current") or 0, detail.get("total") or 0)
 
-        return self._api if isinstance(self._api, package_api.PackageApi) else package_api.connect()
+    def _progress(self, what: str, where: str, body: Any = None, **how: Any) -> Iterator[Any]:
+        """The rows in which the engine tells how it gets on. Raises EngineError for one that says that it doesn't."""
+        with self._reply(what, "POST", where, body, **how) as reply:
+            for row in answers.rows(reply.chunks()):
+                if "error" in row:
+                    raise EngineError(f"{what}: {row['error'].strip()}")
+                yield row
 
     def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         from phases.core import docker_command
@@ -162,12 +166,24 @@ class DockerEngine:
         if secrets and not (command and command.buildkit):
             raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
         if not command:
-            return self._package().build(context, tag, on_line)
+            return self._build(context, tag, on_line)
         try:
             return docker_command.build(command, context, tag, on_line, secrets)
         except EngineError:
             self._ask("building the Dockerfile", "GET", "/_ping")  # else it is not the Dockerfile that is to be mended
             raise
+
+    def _build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
+        """Without BuildKit, which the API doesn't know."""
+        from phases.core import docker_package
+
+        image = ""
+        where = path("/build", t=tag, rm=True, forcerm=True)
+        for row in self._progress("building the Dockerfile", where, context, headers=docker_package.to_build()):
+            for line in row.get("stream", "").splitlines():
+                on_line(line)
+            image = (row.get("aux") or {}).get("ID", image)
+        return image
 
     def tag(self, image: str, reference: str) -> None:
         repository, _, tag = reference.rpartition(":")
@@ -338,10 +354,12 @@ class DockerEngine:
         body = questions.command(argv, user, workdir, env or {}, stdin=stdin, tty=tty)
         return str(self._ask(_RUNNING, "POST", path("/containers/{}/exec", container), body)["Id"])
 
-    def _attached(self, exec_id: str, *, tty: bool = False) -> Line:
+    def _attached(self, exec_id: str, *, tty: bool = False) -> Reply:
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
-        return self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True).line()
+        reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        reply.socket.settimeout(None)  # a command may be silent for hours
+        return reply
 
     def send_off(self, container: str, argv: Sequence[str]) -> str:
         """Have root run a command, without waiting for its end. Returns its id.

@@ -14,7 +14,7 @@ from phases.core.frames import FirstLine, Frames
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.api import Line
+    from phases.core.api import Reply
 
 #: What a piped command begins with: it tells its number in the container, which is another one there,
 #: and by which a signal can be sent to it.
@@ -50,7 +50,7 @@ def received(stream: socket.socket) -> bytes:
 class _Running:
     """A command that runs, over its line."""
 
-    def __init__(self, execs: Execs, exec_id: str, line: Line) -> None:
+    def __init__(self, execs: Execs, exec_id: str, line: Reply) -> None:
         self._execs = execs
         self._id = exec_id
         self._line = line
@@ -87,7 +87,7 @@ class TtyExec(_Running):
 class PipedExec(_Running):
     """A command with an input and two outputs: engine.Piped."""
 
-    def __init__(self, execs: Execs, container: str, exec_id: str, line: Line) -> None:
+    def __init__(self, execs: Execs, container: str, exec_id: str, line: Reply) -> None:
         super().__init__(execs, exec_id, line)
         self._container = container
         self._frames = Frames()

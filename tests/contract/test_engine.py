@@ -1,5 +1,5 @@
-"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that through
-the docker package.
+"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that as if it
+were another machine's, with TLS.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from conftest import PREFIX
 from fake_engine import FakeEngine
+from far_engine import FarEngine
 
-from phases.core import docker_engine, package_api
+from phases.core import docker_engine
 from phases.core.docker_engine import DockerEngine
 from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
@@ -126,14 +127,23 @@ class Lab:
             self.engine.remove_image(made)
 
 
+@pytest.fixture(scope="module")
+def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEngine]:
+    with FarEngine(tmp_path_factory.mktemp("far")) as far:
+        far.import_image(busybox)
+        yield far
+
+
 @pytest.fixture(
-    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("package", marks=pytest.mark.engine)]
+    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("far", marks=pytest.mark.engine)]
 )
-def lab(request: pytest.FixtureRequest) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     if request.param == "real":
         lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
-    elif request.param == "package":
-        lab = Lab(DockerEngine(package_api.connect()), request.getfixturevalue("busybox"))
+    elif request.param == "far":
+        for name, value in request.getfixturevalue("far").env.items():
+            monkeypatch.setenv(name, value)
+        lab = Lab(docker_engine.connect(), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
         lab = Lab(fake, "busybox:1")

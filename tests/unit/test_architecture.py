@@ -66,12 +66,13 @@ def test_the_core_knows_no_user_interface(module: str) -> None:
 
 def test_only_the_adapter_imports_docker() -> None:
     users = [name for name in MODULES if any(used.split(".")[0] == "docker" for used in imports(name))]
-    assert users == ["phases.core.package_api"]
+    assert users == ["phases.core.docker_package"]
 
 
 def test_only_the_composition_imports_the_adapter() -> None:
     assert [name for name in MODULES if "phases.core.docker_engine" in imports(name)] == ["phases.ui.tasks"]
-    assert [name for name in MODULES if "phases.core.package_api" in imports(name)] == ["phases.core.docker_engine"]
+    users = [name for name in MODULES if "phases.core.docker_package" in imports(name)]
+    assert users == ["phases.core.docker_engine", "phases.core.reaching"]
 
 
 def test_the_protocol_knows_no_phase() -> None:
@@ -102,7 +103,7 @@ for name in {names}:
     importlib.import_module(name)
 print([name for name in ("docker", "requests", "rich", "doit") if name in sys.modules])
 """
-    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith("package_api")]
+    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith("docker_package")]
     assert run(code.format(names=[*names, "phases.registry"])) == "[]"
 
 

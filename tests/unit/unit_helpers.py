@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import socket
 import textwrap
 import threading
@@ -15,6 +16,7 @@ from fake_engine import FakeEngine
 from phases import p02_users
 from phases.core import events
 from phases.core.config import loader
+from phases.core.engine import Image
 from phases.core.errors import HabitatError, Origin
 from phases.core.project import Project
 from phases.core.snapshots import task_name
@@ -133,6 +135,27 @@ class FakeTerminal:
         process.write(self.typed)
         while data := process.read():
             self.printed.append((mask.feed(data), False))
+
+
+ROWS = [
+    {"Id": "sha256:1", "RepoTags": ["habitat-x:final", "habitat-x:12-final"], "Labels": {"habitat.name": "x"}},
+    {"Id": "sha256:2", "RepoTags": ["<none>:<none>"], "Labels": None},
+    {"Id": "sha256:3", "RepoTags": None},
+]
+IMAGES = [
+    Image("sha256:1", ("habitat-x:final", "habitat-x:12-final"), {"habitat.name": "x"}),
+    Image("sha256:2", (), {}),
+    Image("sha256:3", (), {}),
+]
+
+
+def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
+    """An engine's answer."""
+    told = "" if length is None else f"Content-Length: {length}\r\n"
+    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{told}\r\n".encode() + body
+
+
+LISTED = http(json.dumps(ROWS).encode())
 
 
 @contextmanager

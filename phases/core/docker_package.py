@@ -1,0 +1,117 @@
+"""What the docker package knows of this machine: which docker context is chosen and how one is reached, and who may
+have images from where. The one module that imports it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+from functools import partial
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from docker import auth, utils
+from docker.context import ContextAPI
+from docker.context.config import get_current_context_name
+from docker.errors import DockerException
+
+from phases.core import tls
+from phases.core.api import Way, dial
+from phases.core.errors import EngineError, EngineUnreachable
+
+if TYPE_CHECKING:
+    from docker.tls import TLSConfig
+
+
+def way() -> Way:
+    """To the engine of DOCKER_HOST, else of the docker context. Raises EngineUnreachable for what leads to none."""
+    host = os.environ.get("DOCKER_HOST", "")
+    context = None if host else _context()
+    shown = context.Host if context else host
+    if shown.startswith("ssh://"):
+        place, there = "/tmp/docker.sock", "/var/run/docker.sock"  # noqa: S108 (said to a person)
+        remedy = f"ssh -NL {place}:{there} {shown} makes it a socket of this machine, for DOCKER_HOST=unix://{place}"
+        raise EngineUnreachable(f"no engine is asked by ssh, as that of {shown} would be", remedy=remedy)
+    try:
+        return _way(shown, context.TLSConfig if context else utils.kwargs_from_env().get("tls"))
+    except (DockerException, OSError, ValueError) as error:
+        why = str(error).partition(". ")[0]
+        remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
+        raise EngineUnreachable(f"{shown} leads to no engine ({why})", remedy=remedy) from error
+
+
+def _context() -> Any:
+    """The docker context that is chosen. The package has no types for it, and no exception of its own."""
+    name = os.environ.get("DOCKER_CONTEXT", "")
+    remedy = "docker context ls shows those that there are"
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:
+        raise EngineUnreachable(f"the docker context can't be read ({error})", remedy=remedy) from error
+    if context is None:
+        raise EngineUnreachable(f"there is no docker context {name or get_current_context_name()}", remedy=remedy)
+    return context
+
+
+def _way(address: str, config: TLSConfig | None) -> Way:
+    url = urlsplit(utils.parse_host(address, tls=bool(config)))
+    if url.scheme == "http+unix":
+        return Way(address, partial(dial, url.path))
+    if url.hostname is None or url.scheme not in ("http", "https"):
+        raise ValueError("it is no URL of a host")
+    is_safe = url.scheme == "https"
+    dial_there = partial(_dial, (url.hostname, url.port or 80), _tls(config) if is_safe else None)
+    # With TLS a thread of this process has it on its way.
+    return Way(address, dial_there, url.netloc, url.path.rstrip("/"), carries_on=not is_safe)
+
+
+def _tls(config: TLSConfig | None) -> ssl.SSLContext:
+    """Raises OSError for certificates that are none."""
+    context = ssl.create_default_context(cafile=config.ca_cert if config else None)
+    if config and not config.verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if config and config.cert:
+        context.load_cert_chain(*config.cert)
+    return context
+
+
+def _dial(place: tuple[str, int], context: ssl.SSLContext | None, patience: float) -> socket.socket:
+    line = socket.create_connection(place, patience)
+    try:
+        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
+        return tls.bridged(line, context, place[0]) if context else line
+    except BaseException:
+        line.close()
+        raise
+
+
+# Who may have what
+
+
+def to_pull(reference: str) -> tuple[str, str, dict[str, str]]:
+    """A repository, the tag or digest of an image in it, and the headers of a request for that. Raises EngineError."""
+    repository, tag = utils.parse_repository_tag(reference)
+    try:
+        registry, _ = auth.resolve_repository_name(repository)
+        login = auth.load_config().resolve_authconfig(registry)
+    except DockerException as error:
+        raise EngineError(f"pulling {reference}: {error}") from error
+    return repository, tag or "latest", {"X-Registry-Auth": _encoded(login)} if login else {}
+
+
+def to_build() -> dict[str, str]:
+    """The headers of a request for a build, which may begin with an image from anywhere. Raises EngineError."""
+    try:
+        logins = cast("Any", auth.load_config()).get_all_credentials()
+    except DockerException as error:
+        raise EngineError(f"building the Dockerfile: {error}") from error
+    if auth.INDEX_NAME in logins:
+        logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # as which the builder knows it
+    return {"X-Registry-Config": _encoded(logins)} if logins else {}
+
+
+def _encoded(login: object) -> str:
+    return str(auth.encode_header(login).decode())

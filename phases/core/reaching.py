@@ -1,0 +1,98 @@
+"""Which engine is asked, and how it is reached: on a socket of this machine by what stands here, else as the docker
+package knows (`docker_package`).
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+from functools import partial
+from pathlib import Path
+
+from phases.core import questions
+from phases.core.api import Api, Reply, Way, dial
+from phases.core.errors import EngineUnreachable
+
+_DEFAULT = "unix:///var/run/docker.sock"
+
+# Seconds that the engine may take to say that it is there.
+_GREETING = 10
+
+
+def connect() -> tuple[Api, Reply | None]:
+    """To the engine of DOCKER_HOST, else of the current docker context, else of the default socket; and the reply to
+    what was asked ahead.
+
+    Raises EngineUnreachable when none answers there within seconds.
+    """
+    way = _way()
+    if _asked:
+        reply = _asked.pop()
+        with suppress(OSError):
+            if _is_engines(reply):
+                return Api(way), reply
+        reply.close()
+    try:
+        with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
+            if _is_engines(reply):
+                return Api(way), None
+    except OSError as error:
+        raise _nobody_at(way.address, error) from error
+    raise _nobody_at(way.address)
+
+
+def _way() -> Way:
+    if path := _socket_path():
+        return Way(os.environ.get("DOCKER_HOST") or "the default socket", partial(dial, path))
+    from phases.core import docker_package
+
+    return docker_package.way()
+
+
+def _socket_path() -> str:
+    """Of the current engine; "" where it isn't on a socket of this machine, as far as a glance tells."""
+    host = os.environ.get("DOCKER_HOST") or ("" if _has_context() else _DEFAULT)
+    return host.removeprefix("unix://") if host.startswith("unix:///") else ""
+
+
+def _has_context() -> bool:
+    """Whether a docker context may say where the engine is."""
+    if os.environ.get("DOCKER_CONTEXT"):
+        return True
+    folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
+    try:
+        return b"currentContext" in Path(folder, "config.json").read_bytes()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+
+
+# The reply to the question for the images, from when that is asked until an engine is wanted.
+_asked: list[Reply] = []
+
+
+def ask_ahead() -> None:
+    """Ask for the images, if nobody has: whoever connects next has the reply, and the engine works on it meanwhile."""
+    if not _asked and _socket_path():
+        with suppress(OSError):
+            _asked.append(Api(_way(), _GREETING).send("GET", questions.IMAGES))
+
+
+def _is_engines(reply: Reply) -> bool:
+    """Whether it is what an engine says, of Docker's or like it, and no refusal."""
+    return reply.status == 200 and "api-version" in reply.headers
+
+
+def _nobody_at(address: str, error: BaseException | None = None) -> EngineUnreachable:
+    """What to raise where no engine answers at all. error: what came of asking, None for an answer that is none's."""
+    remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
+    why = ""
+    match error:
+        case PermissionError():
+            why, remedy = " (it is closed to you)", "be in the group that its socket belongs to, or set DOCKER_HOST"
+        case None | FileNotFoundError() | ConnectionError() | TimeoutError():
+            pass
+        case OSError(strerror=str(said)):
+            why, remedy = f" ({said})", "see DOCKER_HOST, or your docker context"
+    return EngineUnreachable(f"no Docker engine answers at {address}{why}", remedy=remedy)

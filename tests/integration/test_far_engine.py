@@ -1,0 +1,86 @@
+"""An engine that could be another machine's: reached over TCP, with TLS, as DOCKER_HOST or a docker context says."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import fresh_name
+from far_engine import FarEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Project
+
+pytestmark = pytest.mark.engine
+
+
+@pytest.fixture(scope="module")
+def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEngine]:
+    with FarEngine(tmp_path_factory.mktemp("far")) as far:
+        far.import_image(busybox)
+        yield far
+
+
+def test_a_habitat_is_built_there_and_lived_in(far: FarEngine, project: Project, busybox: str) -> None:
+    name = project.habitat(
+        fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo built >/made]}}\n"
+    )
+    started = project.doit(f"start:{name}", "--cmd", "cat /made; exit 3", env=far.env)
+    assert started.code == 1
+    assert "built" in started.out.splitlines()
+    assert f"the command of {name} ended with exit code 3" in started
+    assert far.docker("image", "ls", "--quiet", f"habitat-{name}:final")
+    again = project.doit(f"final:{name}", env={**far.env, "REQUESTS_CA_BUNDLE": "/nowhere.pem"})
+    assert (again.code, again.ran) == (0, [])
+    big = bytes(range(256)) * 40_000  # more than is on its way at once, in either direction
+    argv = (sys.executable, "-m", "doit", f"exec:{name}", "--", "cat")
+    piped = subprocess.run(
+        argv, cwd=project.root, env={**os.environ, **far.env}, input=big, capture_output=True, check=False
+    )
+    assert (piped.returncode, piped.stderr) == (0, b"")
+    assert hashlib.sha256(piped.stdout).digest() == hashlib.sha256(big).digest()
+    failed = project.doit(f"exec:{name}", "--", "sh", "-c", "echo out; echo err >&2; exit 7", env=far.env)
+    assert (failed.code, sorted(failed.out.splitlines())) == (7, ["err", "out"])
+    assert project.doit(f"destroy:{name}", "--yes", env=far.env).code == 0
+
+
+def test_a_docker_context_leads_there(far: FarEngine, project: Project, busybox: str, tmp_path: Path) -> None:
+    config, name = tmp_path / "docker", hashlib.sha256(b"far").hexdigest()
+    endpoint = {"Host": far.env["DOCKER_HOST"], "SkipTLSVerify": False}
+    meta = config / "contexts/meta" / name / "meta.json"
+    meta.parent.mkdir(parents=True)
+    meta.write_text(json.dumps({"Name": "far", "Metadata": {}, "Endpoints": {"docker": endpoint}}))
+    certificates = config / "contexts/tls" / name / "docker"
+    certificates.mkdir(parents=True)
+    for file in ("ca.pem", "cert.pem", "key.pem"):
+        shutil.copy(f"{far.env['DOCKER_CERT_PATH']}/{file}", certificates)
+    (config / "config.json").write_text("{}")
+    habitat = project.habitat(fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\n")
+    chosen = {"DOCKER_CONFIG": str(config), "DOCKER_CONTEXT": "far"}
+    built = project.doit(f"final:{habitat}", env=chosen)
+    assert built.code == 0, built.out
+    assert far.docker("image", "ls", "--quiet", f"habitat-{habitat}:final")
+
+
+def test_one_that_is_not_trusted_is_told_with_why(far: FarEngine, project: Project, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(far.env["DOCKER_CERT_PATH"], other)
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other")
+    subprocess.run((*make, "-keyout", "/dev/null", "-out", str(other / "ca.pem")), check=True, capture_output=True)
+    project.habitat("hello", "base_image: nothing:1\n")
+    refused = project.doit("final:hello", env={**far.env, "DOCKER_CERT_PATH": str(other)})
+    host = far.env["DOCKER_HOST"]
+    assert refused.code != 0
+    assert len(refused.out.splitlines()) == 1
+    assert refused.out.startswith(f"❌ base:hello: no Docker engine answers at {host} (")
+    assert "certificate verify failed" in refused
+    assert refused.out.endswith("): see DOCKER_HOST, or your docker context\n")

@@ -1,0 +1,138 @@
+"""Requests to the engine's API, and what is made of the answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import socket
+import threading
+from contextlib import closing
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import IMAGES, LISTED, ROWS, answering, http
+
+from phases.core.api import Api, Way, dial
+from phases.core.docker_engine import DockerEngine
+from phases.core.errors import EngineError, EngineUnreachable, NotFound
+from phases.core.execs import received
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def api_at(place: Path, patience: float = 20) -> Api:
+    return Api(Way("a test", partial(dial, str(place))), patience)
+
+
+def engine_at(place: Path) -> DockerEngine:
+    return DockerEngine(api_at(place))
+
+
+def test_a_request_is_a_connection(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", LISTED) as asked:
+        assert engine.images() == IMAGES
+    (request,) = asked
+    assert request == b"GET /images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
+
+
+def test_what_a_name_holds_is_no_part_of_the_request(tmp_path: Path) -> None:
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", b"HTTP/1.0 204 No Content\r\n\r\n") as asked:
+        engine.start("a?b=c HTTP/1.0\r\nX: y")
+    assert asked[0].startswith(b"POST /containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"",
+        b"nonsense",
+        b"HTTP/1.0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n",
+        http(b"{"),
+        http(json.dumps(ROWS).encode(), length=5000),
+        http(b"[" * (2 << 20)).replace(b"\r\n\r\n", b"\r\n"),
+    ],
+)
+def test_an_answer_that_is_none_is_told_as_an_engine_that_is_gone(tmp_path: Path, answer: bytes) -> None:
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
+        engine.images()
+    assert caught.value.message == "listing images: the engine stopped answering"
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind", "reason"),
+    [
+        (http(b'{"message": "no such thing."}\n', "404 Not Found"), NotFound, "no such thing"),
+        (http(b"a proxy's own words", "502 Bad Gateway"), EngineError, "a proxy's own words"),
+        (http(b"[]", "500 Oh"), EngineError, "[]"),
+        (http(b"", "500 Oh"), EngineError, "the engine says 500"),
+        (b"HTTP/1.0 503\r\n\r\n", EngineError, "the engine says 503"),
+    ],
+)
+def test_a_refusal_is_told_with_its_reason(tmp_path: Path, answer: bytes, kind: type[EngineError], reason: str) -> None:
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", answer), pytest.raises(kind) as caught:
+        engine.images()
+    assert caught.value.message == f"listing images: {reason}"
+
+
+def test_an_engine_that_says_nothing_is_waited_for_so_long(tmp_path: Path) -> None:
+    """And no longer, as far as its answer goes; a command may be silent as long as it likes."""
+    there = threading.Event()
+    engine = DockerEngine(api_at(tmp_path / "s", patience=0.1))
+    with answering(tmp_path / "s", LISTED, when=there):
+        with pytest.raises(EngineUnreachable):
+            engine.images()
+        there.set()
+
+
+def test_a_body_that_the_engine_does_not_read_to_its_end_is_refused_with_its_reason(tmp_path: Path) -> None:
+    """More than fits into a socket, so that whoever sends it is still at it."""
+    engine = engine_at(tmp_path / "s")
+    said = b'{"message": "no"}'
+    answer = http(said, "404 Not Found", len(said))
+    with answering(tmp_path / "s", answer), pytest.raises(NotFound):
+        engine.put("c", "/", io.BytesIO(bytes(50_000_000)))
+
+
+def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
+    rows = [{"Id": f"sha256:{number}"} for number in range(20_000)]
+    body = json.dumps(rows).encode()
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", http(body, length=len(body))):
+        assert [image.id for image in engine.images()] == [row["Id"] for row in rows]
+
+
+@pytest.mark.parametrize("cut", range(1, 30))
+def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer(tmp_path: Path, cut: int) -> None:
+    """However the head is cut into pieces."""
+    printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
+    head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
+    with answering(tmp_path / "s", head[:-cut], head[-cut:] + printed) as asked:
+        reply = api_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", hands_over=True)
+        with closing(reply):
+            assert reply.status == 101
+            assert received(reply.socket) == printed
+    assert b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" in asked[0]
+
+
+def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:
+    ours, engines = socket.socketpair()
+    with ours:
+        with engines:
+            engines.sendall(b"the last words")
+            ours.sendall(b"that nobody reads")
+        assert received(ours) == b"the last words"
+        assert received(ours) == b""
+
+
+def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
+    way = Way("a test", partial(dial, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
+    with answering(tmp_path / "s", LISTED) as asked:
+        assert DockerEngine(Api(way)).images() == IMAGES
+    assert asked == [b"GET /docker/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]

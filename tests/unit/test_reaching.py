@@ -1,0 +1,249 @@
+"""Which engine is asked, and what is said where that leads to none."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import IMAGES, LISTED, answering, http
+
+from phases.core import docker_package, reaching
+from phases.core.docker_engine import DockerEngine
+from phases.core.errors import EngineUnreachable
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import ModuleType
+
+
+@pytest.fixture(autouse=True)
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """The folder of docker's own config. No engine is chosen."""
+    for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
+    monkeypatch.setattr(reaching, "_asked", [])
+    (tmp_path / "docker").mkdir()
+    (tmp_path / "docker/config.json").write_text("{}")
+    return tmp_path / "docker"
+
+
+def context(config: Path, name: str, text: str) -> None:
+    folder = config / "contexts/meta" / hashlib.sha256(name.encode()).hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(text)
+
+
+def leading_to(name: str, host: str) -> str:
+    return json.dumps({"Name": name, "Metadata": {}, "Endpoints": {"docker": {"Host": host, "SkipTLSVerify": False}}})
+
+
+def refused() -> str:
+    with pytest.raises(EngineUnreachable) as caught:
+        reaching.connect()
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("chosen_in", ["the environment", "docker's config"])
+def test_a_context_that_is_chosen_is_where_the_engine_is(
+    monkeypatch: pytest.MonkeyPatch, config: Path, chosen_in: str
+) -> None:
+    context(config, "far", leading_to("far", "tcp://127.0.0.1:1"))
+    if chosen_in == "the environment":
+        monkeypatch.setenv("DOCKER_CONTEXT", "far")
+    else:
+        (config / "config.json").write_text('{"currentContext": "far"}')
+    assert refused().startswith("no Docker engine answers at tcp://127.0.0.1:1: start it ")
+
+
+def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    shown = "docker context ls shows those that there are"
+    monkeypatch.setenv("DOCKER_CONTEXT", "gone")
+    assert refused() == f"there is no docker context gone: {shown}"
+    monkeypatch.delenv("DOCKER_CONTEXT")
+    (config / "config.json").write_text('{"currentContext": "lost"}')
+    assert refused() == f"there is no docker context lost: {shown}"
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"Name": "odd", "Endpoints": {}}', "[]"])
+def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPatch, config: Path, text: str) -> None:
+    context(config, "odd", text)
+    monkeypatch.setenv("DOCKER_CONTEXT", "odd")
+    told = refused()
+    assert told.endswith(": docker context ls shows those that there are")
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("host", "told"),
+    [
+        ("tcp://127.0.0.1:1", "no Docker engine answers at tcp://127.0.0.1:1: start it "),
+        ("tcp://nobody.invalid:1", "no Docker engine answers at tcp://nobody.invalid:1 ("),
+        ("here", "here leads to no engine (Invalid bind address format"),
+        ("tcp://[::", "tcp://[:: leads to no engine (Invalid IPv6 URL): see DOCKER_HOST "),
+        ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:99999 leads to no engine ("),
+    ],
+)
+def test_an_address_that_leads_to_none_is_told(monkeypatch: pytest.MonkeyPatch, host: str, told: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    assert refused().startswith(told)
+
+
+def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
+    told = refused()
+    assert told.startswith("tcp://127.0.0.1:1 leads to no engine (")
+    assert told.endswith("): see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context")
+
+
+@pytest.mark.parametrize("chosen_by", ["DOCKER_HOST", "DOCKER_CONTEXT"])
+def test_one_that_is_behind_ssh_wants_a_tunnel(monkeypatch: pytest.MonkeyPatch, config: Path, chosen_by: str) -> None:
+    far = "ssh://me@far.example.org"
+    context(config, "far", leading_to("far", far))
+    monkeypatch.setenv(chosen_by, far if chosen_by == "DOCKER_HOST" else "far")
+    tunnel = f"ssh -NL /tmp/docker.sock:/var/run/docker.sock {far}"
+    assert refused() == (
+        f"no engine is asked by ssh, as that of {far} would be: {tunnel} "
+        "makes it a socket of this machine, for DOCKER_HOST=unix:///tmp/docker.sock"
+    )
+
+
+@pytest.mark.parametrize("module", [reaching, docker_package], ids=["by a glance", "by a context"])
+def test_a_socket_that_is_closed_to_one_is_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: Path, module: ModuleType
+) -> None:
+    place = f"unix://{tmp_path}/s"
+    if module is reaching:
+        monkeypatch.setenv("DOCKER_HOST", place)
+    else:
+        context(config, "here", leading_to("here", place))
+        monkeypatch.setenv("DOCKER_CONTEXT", "here")
+
+    def closed(*_: object) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(module, "dial", closed)
+    remedy = "be in the group that its socket belongs to, or set DOCKER_HOST"
+    assert refused() == f"no Docker engine answers at {place} (it is closed to you): {remedy}"
+
+
+# On a socket of this machine, without the docker package
+
+
+def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The sockets that are asked from now on, none of which anybody listens at; and the docker package."""
+    asked: list[str] = []
+
+    def connect(path: str, _: float) -> None:
+        asked.append(path)
+        raise OSError
+
+    def way() -> None:
+        asked.append("the docker package")
+        raise EngineUnreachable("left to it")
+
+    monkeypatch.setattr(reaching, "dial", connect)
+    monkeypatch.setattr(docker_package, "way", way)
+    return asked
+
+
+@pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1", "npipe:////./pipe/docker", "x"])
+def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    asked = place_asked(monkeypatch)
+    reaching.ask_ahead()
+    with pytest.raises(EngineUnreachable):
+        reaching.connect()
+    assert asked == ["the docker package"]
+
+
+@pytest.mark.parametrize("told_by", ["the environment", "the config", "a config that can't be read"])
+def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, told_by: str) -> None:
+    asked = place_asked(monkeypatch)
+    if told_by == "the environment":
+        monkeypatch.setenv("DOCKER_CONTEXT", "colima")
+    elif told_by == "the config":
+        (config / "config.json").write_text('{"currentContext": "colima"}')
+    else:
+        monkeypatch.setenv("DOCKER_CONFIG", str(config / "config.json"))
+    reaching.ask_ahead()
+    with pytest.raises(EngineUnreachable):
+        reaching.connect()
+    assert asked == ["the docker package"]
+
+
+def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = place_asked(monkeypatch)
+    reaching.ask_ahead()
+    with pytest.raises(EngineUnreachable) as caught:
+        reaching.connect()
+    assert caught.value.message == "no Docker engine answers at the default socket"
+    assert asked == ["/var/run/docker.sock"] * 2
+
+
+# Asked ahead
+
+
+def connected() -> DockerEngine:
+    return DockerEngine(*reaching.connect())
+
+
+def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Once: who asks again hears what is true then."""
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", LISTED) as asked:
+        reaching.ask_ahead()
+    assert len(asked) == 1
+    engine = connected()
+    assert engine.images() == IMAGES
+    with pytest.raises(EngineUnreachable):
+        engine.images()
+
+
+def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", b"nonsense"):
+        reaching.ask_ahead()
+    (tmp_path / "s").unlink()
+    with answering(tmp_path / "s", http(b"OK")) as asked:
+        engine = connected()
+    assert asked[0].startswith(b"GET /_ping ")
+    (tmp_path / "s").unlink()
+    with answering(tmp_path / "s", LISTED):
+        assert engine.images() == IMAGES
+
+
+@pytest.mark.parametrize("answer", [b"", b"220 mail.example.org ESMTP\r\n", b"HTTP/1.1 200 OK\r\n\r\nhello"])
+def test_who_answers_as_no_engine_does_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
+        connected()
+    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/s"
+
+
+def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+    reaching.ask_ahead()
+    with pytest.raises(EngineUnreachable) as caught:
+        connected()
+    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"
+
+
+def test_none_of_it_loads_the_docker_package(tmp_path: Path) -> None:
+    script = (
+        "import sys; from phases.core import docker_engine, reaching; "
+        "reaching.ask_ahead(); docker_engine.connect().images(); "
+        "print([name for name in ('docker', 'requests', 'http') if name in sys.modules])"
+    )
+    with answering(tmp_path / "s", LISTED):
+        env = {"DOCKER_HOST": f"unix://{tmp_path}/s", "PATH": "/usr/bin:/bin"}
+        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert done.stdout == "[]\n", done.stderr
