@@ -32,11 +32,14 @@ _GO_IRREGULAR = _GO_DIR | _GO_LINK | 1 << 26 | 1 << 25 | 1 << 24 | 1 << 21 | 1 <
 
 
 def rows(chunks: Iterable[bytes]) -> Iterator[Row]:
-    """Of an answer that is a row of JSON, and then another."""
+    """Of an answer that is a row of JSON, and then another. Raises OSError for what is none."""
     begun = b""
     for chunk in chunks:
         *whole, begun = (begun + chunk).split(b"\n")
-        yield from (json.loads(row) for row in whole if row.strip())
+        try:
+            yield from [json.loads(row) for row in whole if row.strip()]
+        except ValueError as error:
+            raise ConnectionError("the answer is not what it says to be") from error
 
 
 def images(rows: Iterable[Row]) -> list[Image]:

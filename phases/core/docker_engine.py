@@ -1,5 +1,5 @@
 """The engine protocol over Docker's HTTP API. What is asked, in the API's words, is `questions`; what an answer says,
-`answers`; how both come and go, `api`.
+`answers`; how both come and go, `asking`. What is about images is `docker_images`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import re
 import threading
 import time
 from base64 import b64decode
-from contextlib import closing, contextmanager
+from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions, reaching
-from phases.core.api import JSON, TAR, gone, refusal
+from phases.core.api import gone
+from phases.core.asking import nothing
+from phases.core.docker_images import DockerImages
 from phases.core.engine import (
     LARGEST_FILE,
     UNCONFINED,
@@ -25,12 +27,8 @@ from phases.core.engine import (
     Confinement,
     Container,
     Exec,
-    Image,
-    ImageConfig,
-    Layer,
     Piped,
     Stat,
-    Stored,
     Tmpfs,
     Volume,
     VolumeMount,
@@ -41,21 +39,16 @@ from phases.core.frames import Frames
 from phases.core.questions import path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.api import Api, Reply
-    from phases.core.engine import OnLine, OnPull
+    from phases.core.api import Reply
     from phases.core.port import Port
-    from phases.core.secrets import Value
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
 # What is being done, where a command is run.
 _RUNNING = "running a command"
-
-
-def _nothing() -> None: ...
 
 
 def connect() -> DockerEngine:
@@ -66,155 +59,8 @@ def connect() -> DockerEngine:
     return DockerEngine(*reaching.connect())
 
 
-class DockerEngine:
-    """The engine protocol, spoken to a real engine. asked: the reply to `questions.IMAGES`, where that was asked
-    ahead.
-    """
-
-    def __init__(self, api: Api, asked: Reply | None = None) -> None:
-        self.address = api.address
-        self._api = api
-        self._asked = asked
-
-    # Requests
-
-    def _send(
-        self, what: str, method: str, where: str, body: Any = None, *, sent: Callable[[], None] = _nothing, **how: Any
-    ) -> Reply:
-        """Send a request, and wait for the head of the reply, which is to be closed. what: is being done; body: a tar
-        as it is, anything else as JSON; sent: as of `remove`. Raises EngineError.
-        """
-        is_tar = hasattr(body, "read")
-        data = body if is_tar else b"" if body is None else json.dumps(body).encode()
-        try:
-            reply = self._api.send(method, where, data, TAR if is_tar else JSON, **how)
-            if self._api.carries_on:
-                sent()
-            try:
-                if reply.status < 400:
-                    return reply
-                reason = _reason(reply)
-            except BaseException:
-                reply.close()
-                raise
-            reply.close()
-        except OSError as error:
-            raise gone(what) from error
-        raise refusal(what, reply.status, reason)
-
-    @contextmanager
-    def _reply(self, what: str, method: str, where: str, body: Any = None, **how: Any) -> Iterator[Reply]:
-        """The same, closed in the end. Raises EngineError also for what is met when it is read."""
-        with closing(self._send(what, method, where, body, **how)) as reply:
-            try:
-                yield reply
-            except OSError as error:
-                raise gone(what) from error
-
-    def _ask(self, what: str, method: str, where: str, body: Any = None, **how: Any) -> Any:
-        """What a request is answered with; None for nothing."""
-        with self._reply(what, method, where, body, **how) as reply:
-            return _told(reply)
-
-    # Images
-
-    def images(self) -> list[Image]:
-        asked, self._asked = self._asked, None
-        if asked:
-            # Whoever asks again is told what is wrong.
-            with closing(asked), contextlib.suppress(OSError):
-                return answers.images(_told(asked))
-        return answers.images(self._ask("listing images", "GET", questions.IMAGES))
-
-    def stored(self) -> list[Stored]:
-        return answers.stored(self._ask("listing images", "GET", path(questions.IMAGES, all=True)))
-
-    def layers(self, image: str) -> list[Layer]:
-        return answers.layers(self._ask(f"looking at image {image[:19]}", "GET", path("/images/{}/history", image)))
-
-    def image_config(self, reference: str) -> ImageConfig | None:
-        try:
-            return answers.image_config(self._inspected(reference))
-        except NotFound:
-            return None
-
-    def _inspected(self, image: str) -> Any:
-        return self._ask(f"looking at image {image}", "GET", path("/images/{}/json", image))
-
-    def pull(self, reference: str, on_pull: OnPull) -> None:
-        from phases.core import docker_package
-
-        what = f"pulling {reference}"
-        repository, tag, headers = docker_package.to_pull(reference)
-        where = path("/images/create", fromImage=repository, tag=tag)
-        for row in self._progress(what, where, headers=headers):
-            detail = row.get("progressDetail") or {}
-            on_pull(row.get("id", ""), row.get("status", ""), detail.get("current") or 0, detail.get("total") or 0)
-
-    def _progress(self, what: str, where: str, body: Any = None, **how: Any) -> Iterator[Any]:
-        """The rows in which the engine tells how it gets on. Raises EngineError for one that says that it doesn't."""
-        with self._reply(what, "POST", where, body, **how) as reply:
-            for row in answers.rows(reply.chunks()):
-                if "error" in row:
-                    raise EngineError(f"{what}: {row['error'].strip()}")
-                yield row
-
-    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-        from phases.core import docker_command
-
-        command = docker_command.find()
-        if secrets and not (command and command.buildkit):
-            raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
-        if not command:
-            return self._build(context, tag, on_line)
-        try:
-            return docker_command.build(command, context, tag, on_line, secrets)
-        except EngineError:
-            self._ask("building the Dockerfile", "GET", "/_ping")  # else it is not the Dockerfile that is to be mended
-            raise
-
-    def _build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
-        """Without BuildKit, which the API doesn't know."""
-        from phases.core import docker_package
-
-        image = ""
-        where = path("/build", t=tag, rm=True, forcerm=True)
-        for row in self._progress("building the Dockerfile", where, context, headers=docker_package.to_build()):
-            for line in row.get("stream", "").splitlines():
-                on_line(line)
-            image = (row.get("aux") or {}).get("ID", image)
-        return image
-
-    def tag(self, image: str, reference: str) -> None:
-        repository, _, tag = reference.rpartition(":")
-        where = path("/images/{}/tag", image, repo=repository, tag=tag, force=True)
-        self._ask(f"tagging {reference}", "POST", where)
-
-    def untag(self, reference: str) -> None:
-        what, where = f"removing {reference}", path("/images/{}", reference)
-        try:
-            self._ask(what, "DELETE", where)
-        except NotFound:
-            return
-        except Conflict:
-            # A container uses the image. The engine can't take the last tag of such an image away,
-            # but the tag can move to an empty image, and go with that.
-            repository, _, tag = reference.rpartition(":")
-            empty = path("/images/create", fromSrc="-", repo=repository, tag=tag)
-            self._ask(what, "POST", empty, _empty_tar())
-            self._ask(what, "DELETE", where)
-
-    def remove_image(self, image: str) -> bool:
-        try:
-            # By its id the engine would remove an image with one tag as well, and with it the tag.
-            if self._inspected(image).get("RepoTags"):
-                return False
-            self._ask(f"removing image {image[:19]}", "DELETE", path("/images/{}", image))
-        except NotFound:
-            return True
-        except Conflict:
-            return False
-        return True
+class DockerEngine(DockerImages):
+    """The engine protocol, spoken to a real engine."""
 
     # Containers
 
@@ -262,7 +108,7 @@ class DockerEngine:
         with contextlib.suppress(NotFound):
             self._ask("stopping the container", "POST", path("/containers/{}/stop", container, t=grace))
 
-    def remove(self, container: str, *, sent: Callable[[], None] = _nothing) -> None:
+    def remove(self, container: str, *, sent: Callable[[], None] = nothing) -> None:
         try:
             with contextlib.suppress(NotFound):
                 where = path("/containers/{}", container, force=True, v=True)
@@ -476,26 +322,6 @@ class DockerEngine:
             self._ask(f"removing volume {name}", "DELETE", path("/volumes/{}", name))
 
 
-def _told(reply: Reply) -> Any:
-    """The JSON that a reply is, None where it isn't. Raises OSError for what should be, and isn't."""
-    data = reply.body()
-    if not reply.headers.get("content-type", "").startswith(JSON):
-        return None
-    try:
-        return json.loads(data) if data else None
-    except ValueError as error:
-        raise ConnectionError("the answer is not what it says to be") from error
-
-
-def _reason(reply: Reply) -> str:
-    """Why the engine has refused."""
-    text = reply.body().decode(errors="replace")
-    try:
-        return str(json.loads(text)["message"])
-    except (ValueError, KeyError, TypeError):
-        return text or f"the engine says {reply.status}"
-
-
 def _place(container: str, inside: str) -> str:
     """A path in a container."""
     return path("/containers/{}/archive", container, path=os.fsencode(inside))
@@ -521,8 +347,3 @@ def _nothing_there(error: EngineError) -> bool:
     return "no such container" not in text and (
         isinstance(error, NotFound) or "not a directory" in text or "too many links" in text
     )
-
-
-def _empty_tar() -> IO[bytes]:
-    """Nothing but the blocks that end one."""
-    return io.BytesIO(bytes(1024))

@@ -7,13 +7,16 @@ from __future__ import annotations
 import os
 import socket
 import ssl
+import warnings
+from contextlib import suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from docker import auth, utils
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
+from docker.credentials.errors import StoreError
 from docker.errors import DockerException
 
 from phases.core import tls
@@ -21,6 +24,8 @@ from phases.core.api import Way, dial
 from phases.core.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from docker.tls import TLSConfig
 
 
@@ -93,24 +98,31 @@ def _dial(place: tuple[str, int], context: ssl.SSLContext | None, patience: floa
 
 def to_pull(reference: str) -> tuple[str, str, dict[str, str]]:
     """A repository, the tag or digest of an image in it, and the headers of a request for that. Raises EngineError."""
-    repository, tag = utils.parse_repository_tag(reference)
     try:
+        repository, tag = utils.parse_repository_tag(reference)
         registry, _ = auth.resolve_repository_name(repository)
-        login = auth.load_config().resolve_authconfig(registry)
     except DockerException as error:
         raise EngineError(f"pulling {reference}: {error}") from error
+    login = _known(lambda logins: logins.resolve_authconfig(registry))
     return repository, tag or "latest", {"X-Registry-Auth": _encoded(login)} if login else {}
 
 
 def to_build() -> dict[str, str]:
-    """The headers of a request for a build, which may begin with an image from anywhere. Raises EngineError."""
-    try:
-        logins = cast("Any", auth.load_config()).get_all_credentials()
-    except DockerException as error:
-        raise EngineError(f"building the Dockerfile: {error}") from error
+    """The headers of a request for a build, which may begin with an image from anywhere."""
+    logins = _known(lambda logins: logins.get_all_credentials()) or {}
     if auth.INDEX_NAME in logins:
         logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # as which the builder knows it
     return {"X-Registry-Config": _encoded(logins)} if logins else {}
+
+
+def _known(ask: Callable[[Any], Any]) -> Any:
+    """What docker's config, and the programs named there, know. None where those can't tell: what everybody may have
+    can be had all the same, as docker itself sees it.
+    """
+    with warnings.catch_warnings(), suppress(DockerException, StoreError):
+        warnings.simplefilter("ignore")
+        return ask(auth.load_config())
+    return None
 
 
 def _encoded(login: object) -> str:

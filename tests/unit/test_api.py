@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import socket
@@ -20,6 +21,14 @@ from phases.core.execs import received
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """docker's own, in which nobody is logged in anywhere."""
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    (tmp_path / "config.json").write_text("{}")
+    return tmp_path / "config.json"
 
 
 def api_at(place: Path, patience: float = 20) -> Api:
@@ -136,3 +145,50 @@ def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
     with answering(tmp_path / "s", LISTED) as asked:
         assert DockerEngine(Api(way)).images() == IMAGES
     assert asked == [b"GET /docker/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
+
+
+@pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
+def test_a_pull_that_an_engine_has_no_end_for_is_told(tmp_path: Path, said: bytes) -> None:
+    """It ends where the answer does, of which nothing tells whether it is whole."""
+    engine = engine_at(tmp_path / "s")
+    steps: list[str] = []
+    with answering(tmp_path / "s", http(said)), pytest.raises(EngineUnreachable) as caught:
+        engine.pull("base:1", lambda _layer, status, _done, _total: steps.append(status))
+    assert caught.value.message == "pulling base:1: the engine stopped answering"
+    assert steps == (["Pulling"] if said.endswith(b'"}\r\n') else [])
+
+
+@pytest.mark.parametrize("cut", range(1, 40, 3))
+def test_what_a_pull_comes_to_is_told_however_it_is_cut(tmp_path: Path, cut: int) -> None:
+    rows = b'{"status": "Pulling", "id": "abc", "progressDetail": {"current": 5, "total": 9}}\r\n'
+    rows += b'{"error": "no room \xc3\xbc"}\r\n'
+    engine = engine_at(tmp_path / "s")
+    steps: list[tuple[object, ...]] = []
+    with answering(tmp_path / "s", http(rows[:cut]), rows[cut:]), pytest.raises(EngineError) as caught:
+        engine.pull("base:1", lambda *step: steps.append(step))
+    assert (caught.value.message, steps) == ("pulling base:1: no room ü", [("abc", "Pulling", 5, 9)])
+
+
+def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: Path) -> None:
+    config.write_text(json.dumps({"auths": {"far.example.org": {"auth": base64.b64encode(b"ada:secret").decode()}}}))
+    engine = engine_at(tmp_path / "s")
+    for host, is_told in (("far.example.org", True), ("other.example.org", False)):
+        with answering(tmp_path / "s", http(b"")) as asked, pytest.raises(EngineUnreachable):
+            engine.pull(f"{host}/base@sha256:1", lambda *_: None)
+        (tmp_path / "s").unlink()
+        assert asked[0].startswith(f"POST /images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode())
+        assert (b"\r\nX-Registry-Auth: " in asked[0]) is is_told
+
+
+@pytest.mark.parametrize(
+    "text", ['{"credsStore": "of-nobody"}', '{"credHelpers": {"far.example.org": "of-nobody"}}', "{"]
+)
+def test_where_nobody_can_tell_who_pulls_it_is_pulled_as_nobody(
+    tmp_path: Path, config: Path, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    config.write_text(text)
+    engine = engine_at(tmp_path / "s")
+    with answering(tmp_path / "s", http(b"")) as asked, pytest.raises(EngineUnreachable):
+        engine.pull("far.example.org/base:1", lambda *_: None)
+    assert b"X-Registry-Auth" not in asked[0]
+    assert capfd.readouterr() == ("", "")
