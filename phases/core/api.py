@@ -42,6 +42,16 @@ def gone(what: str) -> EngineUnreachable:
     return EngineUnreachable(f"{what}: the engine stopped answering", remedy="see that it runs, then do the same again")
 
 
+def received(line: socket.socket) -> bytes:
+    """What comes, b"" at its end. An engine that is in a hurry, or gone, resets the connection: which of the two, what
+    is asked next tells.
+    """
+    try:
+        return line.recv(CHUNK)
+    except ConnectionError:
+        return b""
+
+
 class Way(NamedTuple):
     """A way to an engine.
 
@@ -173,11 +183,13 @@ class Reply:
         yield from self._pieces()
 
     def _pieces(self) -> Iterator[bytes]:
-        """To the length that was told: an engine that has refused to read on resets what comes after."""
+        """To the length that was told, else as far as they come: an engine that hasn't read all of a request resets the
+        connection behind its answer.
+        """
         length = self.headers.get("content-length") if self._has_body else "0"
         left = int(length) if length else None
         while left != 0:
-            piece = self.socket.recv(CHUNK)
+            piece = self.socket.recv(CHUNK) if left else received(self.socket)
             if left is not None:
                 left -= len(piece)
             if not piece:

@@ -16,7 +16,7 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions, reaching
-from phases.core.api import gone
+from phases.core.api import gone, received
 from phases.core.asking import nothing
 from phases.core.docker_images import DockerImages
 from phases.core.engine import (
@@ -34,7 +34,7 @@ from phases.core.engine import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
-from phases.core.execs import OPENING, PipedExec, TtyExec, received
+from phases.core.execs import OPENING, PipedExec, TtyExec
 from phases.core.frames import Frames
 from phases.core.questions import path
 

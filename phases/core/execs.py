@@ -7,7 +7,7 @@ import socket
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from phases.core.api import CHUNK
+from phases.core.api import received
 from phases.core.errors import EngineError
 from phases.core.frames import FirstLine, Frames
 
@@ -35,16 +35,6 @@ class Execs(Protocol):
     def resize(self, exec_id: str, rows: int, columns: int) -> None: ...
 
     def send_off(self, container: str, argv: Sequence[str]) -> str: ...
-
-
-def received(stream: socket.socket) -> bytes:
-    """What comes of a command, b"" at its end. An engine that is in a hurry, or gone, resets the connection: who asks
-    for the exit code is told which.
-    """
-    try:
-        return stream.recv(CHUNK)
-    except ConnectionError:
-        return b""
 
 
 class _Running:

@@ -10,7 +10,7 @@ import ssl
 import threading
 from contextlib import suppress
 
-from phases.core.api import CHUNK
+from phases.core.api import CHUNK, received
 
 # Of a socket whose other side is closed altogether, and not just for writing.
 _GONE = select.POLLHUP | select.POLLERR
@@ -90,46 +90,41 @@ class _Bridge:
         self._safe = safe
         self._plain = plain
         self._up = self._down = b""  # on its way to the engine, and from it
-        self._is_asked = True  # whether our side may still say something
+        self._asks = True  # whether our side may still say something
 
     def carry(self) -> None:
         with self._line, self._plain, suppress(OSError):
             while self._down or not self._safe.is_over:
-                may = self._wait()
-                if may[self._line] & select.POLLIN:
-                    self._down = self._safe.hear(_come(self._line))
-                if may[self._plain] & select.POLLIN:
-                    data = _come(self._plain)
-                    self._is_asked = bool(data)
+                is_told, is_asked = self._wait()
+                if is_told:
+                    self._down = self._safe.hear(received(self._line))
+                if is_asked:
+                    data = received(self._plain)
+                    self._asks = bool(data)
                     self._safe.say(data)
                 self._up += self._safe.sent()
                 self._down = _rest(self._plain, self._down)
                 self._up = _rest(self._line, self._up)
 
-    def _wait(self) -> dict[socket.socket, int]:
-        """Until something may be carried, and what. Raises ConnectionError where our side is gone."""
-        wanted = {
-            self._line: (0 if self._down or self._safe.is_over else select.POLLIN)
-            | (select.POLLOUT if self._up else 0),
-            self._plain: (select.POLLIN if self._is_asked and not self._up else 0)
-            | (select.POLLOUT if self._down else 0),
-        }
+    def _wait(self) -> tuple[bool, bool]:
+        """Until something may be carried. Returns whether the engine says something, and whether our side does. Raises
+        ConnectionError where that is gone.
+        """
+        tells, asks = not self._down and not self._safe.is_over, not self._up and self._asks
         poll = select.poll()
-        for end, events in wanted.items():
-            if events or end is self._plain:
-                poll.register(end, events)
+        poll.register(self._plain, _events(asks, self._down))
+        if tells or self._up:
+            poll.register(self._line, _events(tells, self._up))
         found = dict(poll.poll())
-        if found.get(self._plain.fileno(), 0) & _GONE and not found[self._plain.fileno()] & select.POLLIN:
+        line, plain = found.get(self._line.fileno(), 0), found.get(self._plain.fileno(), 0)
+        if plain & _GONE and not plain & select.POLLIN:
             raise ConnectionError("nobody listens")
-        return {end: found.get(end.fileno(), 0) for end in wanted}
+        return tells and bool(line & (select.POLLIN | _GONE)), bool(plain & select.POLLIN)
 
 
-def _come(end: socket.socket) -> bytes:
-    """b"" at its end."""
-    try:
-        return end.recv(CHUNK)
-    except ConnectionError:
-        return b""
+def _events(reads: bool, rest: bytes) -> int:
+    """What to wait for, of a side that is read, and that `rest` is to be sent to."""
+    return (select.POLLIN if reads else 0) | (select.POLLOUT if rest else 0)
 
 
 def _rest(end: socket.socket, data: bytes) -> bytes:

@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
-from phases.core.api import Api, Way, dial
+from phases.core.api import Api, Way, dial, received
 from phases.core.docker_engine import DockerEngine
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
-from phases.core.execs import received
 
 if TYPE_CHECKING:
     from pathlib import Path
