@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 #: Seconds that the engine may take to answer. Commits of gigabytes take a while.
 PATIENCE = 600
@@ -56,7 +56,8 @@ class Way(NamedTuple):
     """A way to an engine.
 
     address: where that is, as a person would write it; dial: connects within so many seconds, or raises OSError; host,
-    root: of a URL; carries_on: whether what was sent is the engine's to do, although this process may be gone.
+    root: of a URL; carries_on: whether what was sent is the engine's to do, although this process may be gone; trouble:
+    what a connection has ended by that nobody could be told of.
     """
 
     address: str
@@ -64,6 +65,7 @@ class Way(NamedTuple):
     host: str = "engine"
     root: str = ""
     carries_on: bool = True
+    trouble: Sequence[OSError] = ()
 
 
 def dial(path: str, patience: float) -> socket.socket:

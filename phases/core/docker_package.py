@@ -8,6 +8,7 @@ import os
 import socket
 import ssl
 import warnings
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -65,10 +66,13 @@ def _way(address: str, config: TLSConfig | None) -> Way:
         return Way(address, partial(dial, url.path))
     if url.hostname is None or url.scheme not in ("http", "https"):
         raise ValueError("it is no URL of a host")
-    is_safe = url.scheme == "https"
-    dial_there = partial(_dial, (url.hostname, url.port or 80), _tls(config) if is_safe else None)
-    # With TLS a thread of this process has it on its way.
-    return Way(address, dial_there, url.netloc, url.path.rstrip("/"), carries_on=not is_safe)
+    place, root = (url.hostname, url.port or 80), url.path.rstrip("/")
+    if url.scheme == "http":
+        return Way(address, partial(_dial, place), url.netloc, root)
+    trouble: deque[OSError] = deque(maxlen=1)
+    dial_safely = partial(_dial_safely, place, _tls(config), trouble.append)
+    # A thread of this process has it on its way.
+    return Way(address, dial_safely, url.netloc, root, carries_on=False, trouble=trouble)
 
 
 def _tls(config: TLSConfig | None) -> ssl.SSLContext:
@@ -82,12 +86,19 @@ def _tls(config: TLSConfig | None) -> ssl.SSLContext:
     return context
 
 
-def _dial(place: tuple[str, int], context: ssl.SSLContext | None, patience: float) -> socket.socket:
+def _dial(place: tuple[str, int], patience: float) -> socket.socket:
     line = socket.create_connection(place, patience)
+    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
+    return line
+
+
+def _dial_safely(
+    place: tuple[str, int], context: ssl.SSLContext, on_error: Callable[[OSError], None], patience: float
+) -> socket.socket:
+    line = _dial(place, patience)
     try:
-        line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
-        return tls.bridged(line, context, place[0]) if context else line
+        return tls.bridged(line, context, place[0], on_error)
     except BaseException:
         line.close()
         raise

@@ -10,13 +10,16 @@ from functools import partial
 from pathlib import Path
 
 from phases.core import questions
-from phases.core.api import Api, Reply, Way, dial
+from phases.core.api import Api, Reply, Way, dial, received
 from phases.core.errors import EngineUnreachable
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
 # Seconds that the engine may take to say that it is there.
 _GREETING = 10
+
+# Signs of what somebody else says that are told.
+_LONGEST = 100
 
 
 def connect() -> tuple[Api, Reply | None]:
@@ -36,9 +39,14 @@ def connect() -> tuple[Api, Reply | None]:
         with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
             if _is_engines(reply):
                 return Api(way), None
+            said = " ".join(received(reply.socket).decode(errors="replace").split())
     except OSError as error:
-        raise _nobody_at(way.address, error) from error
-    raise _nobody_at(way.address)
+        raise _nobody_at(way.address, way.trouble[-1] if way.trouble else error) from error
+    words = f"'{said}'" if 0 < len(said) < _LONGEST and said.isprintable() else reply.status
+    raise EngineUnreachable(
+        f"no Docker engine answers at {way.address}, but somebody who says {words}",
+        remedy="see DOCKER_HOST, or your docker context",
+    )
 
 
 def _way() -> Way:
@@ -84,14 +92,14 @@ def _is_engines(reply: Reply) -> bool:
     return reply.status == 200 and "api-version" in reply.headers
 
 
-def _nobody_at(address: str, error: BaseException | None = None) -> EngineUnreachable:
-    """What to raise where no engine answers at all. error: what came of asking, None for an answer that is none's."""
+def _nobody_at(address: str, error: OSError) -> EngineUnreachable:
+    """What to raise where no engine answers at all. error: what came of asking."""
     remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
     why = ""
     match error:
         case PermissionError():
             why, remedy = " (it is closed to you)", "be in the group that its socket belongs to, or set DOCKER_HOST"
-        case None | FileNotFoundError() | ConnectionError() | TimeoutError():
+        case FileNotFoundError() | ConnectionError() | TimeoutError():
             pass
         case OSError(strerror=str(said)):
             why, remedy = f" ({said})", "see DOCKER_HOST, or your docker context"

@@ -9,23 +9,29 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from phases.core.api import CHUNK, received
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Of a socket whose other side is closed altogether, and not just for writing.
 _GONE = select.POLLHUP | select.POLLERR
 
 
-def bridged(line: socket.socket, context: ssl.SSLContext, host: str) -> socket.socket:
+def bridged(
+    line: socket.socket, context: ssl.SSLContext, host: str, on_error: Callable[[OSError], None] = lambda _: None
+) -> socket.socket:
     """A plain socket that stands for what is said over a line, which is closed with it. Raises OSError for whom
-    `context` doesn't trust to be `host`.
+    `context` doesn't trust to be `host`; on_error: is told, before that is closed, if it ends otherwise than in order.
     """
     safe = _Safe(context, host)
     safe.shake_hands(line)
     ours, theirs = socket.socketpair()
     for end in (line, theirs):
         end.setblocking(False)
-    threading.Thread(target=_Bridge(line, safe, theirs).carry, daemon=True).start()
+    threading.Thread(target=_Bridge(line, safe, theirs).carry, args=(on_error,), daemon=True).start()
     return ours
 
 
@@ -92,19 +98,25 @@ class _Bridge:
         self._up = self._down = b""  # on its way to the engine, and from it
         self._asks = True  # whether our side may still say something
 
-    def carry(self) -> None:
-        with self._line, self._plain, suppress(OSError):
-            while self._down or not self._safe.is_over:
-                is_told, is_asked = self._wait()
-                if is_told:
-                    self._down = self._safe.hear(received(self._line))
-                if is_asked:
-                    data = received(self._plain)
-                    self._asks = bool(data)
-                    self._safe.say(data)
-                self._up += self._safe.sent()
-                self._down = _rest(self._plain, self._down)
-                self._up = _rest(self._line, self._up)
+    def carry(self, on_error: Callable[[OSError], None]) -> None:
+        with self._line, self._plain:
+            try:
+                while self._down or not self._safe.is_over:
+                    self._carry_some()
+            except OSError as error:
+                on_error(error)
+
+    def _carry_some(self) -> None:
+        is_told, is_asked = self._wait()
+        if is_told:
+            self._down = self._safe.hear(received(self._line))
+        if is_asked:
+            data = received(self._plain)
+            self._asks = bool(data)
+            self._safe.say(data)
+        self._up += self._safe.sent()
+        self._down = _rest(self._plain, self._down)
+        self._up = _rest(self._line, self._up)
 
     def _wait(self) -> tuple[bool, bool]:
         """Until something may be carried. Returns whether the engine says something, and whether our side does. Raises

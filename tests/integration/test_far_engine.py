@@ -71,16 +71,20 @@ def test_a_docker_context_leads_there(far: FarEngine, project: Project, busybox:
     assert far.docker("image", "ls", "--quiet", f"habitat-{habitat}:final")
 
 
-def test_one_that_is_not_trusted_is_told_with_why(far: FarEngine, project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("whose", "why"), [("theirs", "certificate verify failed"), ("ours", "bad certificate")])
+def test_a_certificate_that_is_not_trusted_is_told_with_whose(
+    far: FarEngine, project: Project, tmp_path: Path, whose: str, why: str
+) -> None:
     other = tmp_path / "other"
     shutil.copytree(far.env["DOCKER_CERT_PATH"], other)
     make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other")
-    subprocess.run((*make, "-keyout", "/dev/null", "-out", str(other / "ca.pem")), check=True, capture_output=True)
+    files = {"theirs": ("/dev/null", other / "ca.pem"), "ours": (other / "key.pem", other / "cert.pem")}[whose]
+    subprocess.run((*make, "-keyout", str(files[0]), "-out", str(files[1])), check=True, capture_output=True)
     project.habitat("hello", "base_image: nothing:1\n")
     refused = project.doit("final:hello", env={**far.env, "DOCKER_CERT_PATH": str(other)})
     host = far.env["DOCKER_HOST"]
     assert refused.code != 0
     assert len(refused.out.splitlines()) == 1
     assert refused.out.startswith(f"❌ base:hello: no Docker engine answers at {host} (")
-    assert "certificate verify failed" in refused
+    assert why in refused
     assert refused.out.endswith("): see DOCKER_HOST, or your docker context\n")

@@ -221,12 +221,25 @@ def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.Mon
         assert engine.images() == IMAGES
 
 
-@pytest.mark.parametrize("answer", [b"", b"220 mail.example.org ESMTP\r\n", b"HTTP/1.1 200 OK\r\n\r\nhello"])
-def test_who_answers_as_no_engine_does_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes) -> None:
+@pytest.mark.parametrize(
+    ("answer", "who"),
+    [
+        (b"", ""),
+        (b"220 mail.example.org ESMTP\r\n", ""),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", ", but somebody who says 'hello'"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\nSpeak TLS.\r\n", ", but somebody who says 'Speak TLS.'"),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>" + b"x" * 9000, ", but somebody who says 502"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", ", but somebody who says 204"),
+        (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred", ", but somebody who says 200"),
+    ],
+)
+def test_who_answers_as_no_engine_does_is_none(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes, who: str
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
         connected()
-    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/s"
+    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/s{who}"
 
 
 def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
