@@ -52,6 +52,11 @@ def received(line: socket.socket) -> bytes:
         return b""
 
 
+def lost(what: str) -> EngineUnreachable:
+    """What to raise where the engine goes on with something, and the connection to it doesn't."""
+    return EngineUnreachable(f"{what}: the connection to the engine was lost", remedy="do the same again")
+
+
 class Way(NamedTuple):
     """A way to an engine.
 
@@ -134,6 +139,10 @@ def _length(body: IO[bytes]) -> int:
     return end - start
 
 
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit()
+
+
 class Reply:
     """An answer as it comes: all that is asked of it waits for it, and may raise OSError. To be closed.
 
@@ -148,7 +157,7 @@ class Reply:
     def _head(self) -> tuple[int, dict[str, str]]:
         first, *rows = self._read_head().decode("latin-1").split("\r\n")
         status = first.split(None, 2)[1:2]
-        if not first.startswith("HTTP/") or not status or not status[0].isdigit():
+        if not first.startswith("HTTP/") or not status or not _is_number(status[0]):
             raise ConnectionError("what came is no answer")
         return int(status[0]), {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
 
@@ -188,8 +197,8 @@ class Reply:
         """To the length that was told, else as far as they come: an engine that hasn't read all of a request resets the
         connection behind its answer.
         """
-        length = self.headers.get("content-length") if self._has_body else "0"
-        left = int(length) if length else None
+        length = self.headers.get("content-length", "") if self._has_body else "0"
+        left = int(length) if _is_number(length) else None
         while left != 0:
             piece = self.socket.recv(CHUNK) if left else received(self.socket)
             if left is not None:

@@ -76,9 +76,13 @@ class Archive:
             raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
 
     def finish(self) -> IO[bytes]:
-        """The whole tar, from its beginning: a real file, until `close`."""
+        """The whole tar, from its beginning: a real file, until `close`. Nothing stands behind its end: an engine reads
+        no further, and doesn't see that who sent it has gone, as long as something is left to be read.
+        """
         with _spooling():
+            end = self._tar.offset + 2 * tarfile.BLOCKSIZE
             self._tar.close()
+            self._spool.truncate(end)
             self._spool.seek(0)
         return self._spool
 

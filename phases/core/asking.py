@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from phases.core.api import Api, Reply
 
 
+# Signs of a reason that isn't the engine's.
+_LONGEST = 200
+
+
 def nothing() -> None: ...
 
 
@@ -80,4 +84,6 @@ def _reason(reply: Reply) -> str:
     try:
         return str(json.loads(text)["message"])
     except (ValueError, KeyError, TypeError):
-        return text or f"the engine says {reply.status}"
+        # The words of somebody in between, which may be a page.
+        line = " ".join(text.split())
+        return line if 0 < len(line) < _LONGEST and not line.startswith("<") else f"the engine says {reply.status}"

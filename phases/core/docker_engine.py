@@ -16,7 +16,7 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions, reaching
-from phases.core.api import gone, received
+from phases.core.api import gone, lost, received
 from phases.core.asking import nothing
 from phases.core.docker_images import DockerImages
 from phases.core.engine import (
@@ -49,6 +49,15 @@ _SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
 # What is being done, where a command is run.
 _RUNNING = "running a command"
+
+# The status that says that a connection is handed over.
+_HANDED_OVER = 101
+
+# And where the container's output is read.
+_READING = "reading the container's output"
+
+# How often the engine is asked whether something has ended that seems to have, and the seconds in between.
+_LOOKS, _PAUSE = 50, 0.02
 
 
 def connect() -> DockerEngine:
@@ -204,6 +213,12 @@ class DockerEngine(DockerImages):
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
         reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        if reply.status != _HANDED_OVER:
+            reply.close()
+            raise EngineError(
+                f"{_RUNNING}: what stands between here and the engine hands no connection over",
+                remedy="have it let HTTP upgrades through, or go to the engine without it",
+            )
         reply.socket.settimeout(None)  # a command may be silent for hours
         return reply
 
@@ -224,9 +239,19 @@ class DockerEngine(DockerImages):
         return bool(self._exec_state(exec_id)["Running"])
 
     def exit_code(self, exec_id: str) -> int:
-        code = self._exec_state(exec_id).get("ExitCode")
-        # None: the container ended under the command.
-        return 137 if code is None else int(code)
+        for _ in range(_LOOKS):
+            state = self._exec_state(exec_id)
+            code = state.get("ExitCode")
+            if code is not None:
+                return int(code)
+            if not state["Running"] or not self._runs(state["ContainerID"]):
+                return 137  # the container ended under the command
+            time.sleep(_PAUSE)
+        raise lost(_RUNNING)
+
+    def _runs(self, container: str) -> bool:
+        found = self.container(container)
+        return found is not None and found.running
 
     def resize(self, exec_id: str, rows: int, columns: int) -> None:
         self._ask("sizing a terminal", "POST", path("/exec/{}/resize", exec_id, h=rows, w=columns))
@@ -302,11 +327,17 @@ class DockerEngine(DockerImages):
 
     def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
         self._read_output(container, on_output, follow=follow)
+        for _ in range(_LOOKS if follow else 0):
+            if not self._runs(container):
+                return
+            time.sleep(_PAUSE)
+        if follow:
+            raise lost(_READING)
 
     def _read_output(self, container: str, on_output: Callable[[bytes], None], **how: int) -> None:
         where = path("/containers/{}/logs", container, stdout=True, stderr=True, **how)
         frames = Frames()
-        with self._reply("reading the container's output", "GET", where) as reply:
+        with self._reply(_READING, "GET", where) as reply:
             for chunk in reply.chunks():
                 for data, _ in frames.feed(chunk):
                     on_output(data)

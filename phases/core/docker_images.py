@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions
 from phases.core.asking import Asking, told
-from phases.core.errors import Conflict, EngineError, NotFound
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound
 from phases.core.questions import path
 
 if TYPE_CHECKING:
@@ -54,11 +54,12 @@ class DockerImages(Asking):
         from phases.core import docker_package
 
         what = f"pulling {reference}"
-        repository, tag, headers = docker_package.to_pull(reference)
+        repository, tag, headers, trouble = docker_package.to_pull(reference)
         where = path("/images/create", fromImage=repository, tag=tag)
-        for row in self._progress(what, where, headers=headers):
-            detail = row.get("progressDetail") or {}
-            on_pull(row.get("id", ""), row.get("status", ""), detail.get("current") or 0, detail.get("total") or 0)
+        with _told_of(trouble):
+            for row in self._progress(what, where, headers=headers):
+                detail = row.get("progressDetail") or {}
+                on_pull(row.get("id", ""), row.get("status", ""), detail.get("current") or 0, detail.get("total") or 0)
 
     def _progress(self, what: str, where: str, body: Any = None, **how: Any) -> Iterator[Any]:
         """The rows in which the engine tells how it gets on. Raises EngineError for one that says that it doesn't."""
@@ -89,10 +90,12 @@ class DockerImages(Asking):
 
         image, what = "", "building the Dockerfile"
         where = path("/build", t=tag, rm=True, forcerm=True)
-        for row in self._progress(what, where, context, headers=docker_package.to_build()):
-            for line in row.get("stream", "").splitlines():
-                on_line(line)
-            image = (row.get("aux") or {}).get("ID", image)
+        headers, trouble = docker_package.to_build()
+        with _told_of(trouble):
+            for row in self._progress(what, where, context, headers=headers):
+                for line in row.get("stream", "").splitlines():
+                    on_line(line)
+                image = (row.get("aux") or {}).get("ID", image)
         if not image:
             raise EngineError(f"{what}: the engine gave no image")
         return image
@@ -127,6 +130,19 @@ class DockerImages(Asking):
         except Conflict:
             return False
         return True
+
+
+@contextlib.contextmanager
+def _told_of(trouble: str) -> Iterator[None]:
+    """What the engine refuses may be for want of a login, and why there was none is told with it."""
+    try:
+        yield
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        if trouble:
+            error.message += f"; {trouble}"
+        raise
 
 
 def _empty_tar() -> IO[bytes]:

@@ -9,7 +9,6 @@ import socket
 import ssl
 import warnings
 from collections import deque
-from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -17,8 +16,7 @@ from urllib.parse import urlsplit
 from docker import auth, utils
 from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
-from docker.credentials.errors import StoreError
-from docker.errors import DockerException
+from docker.errors import DockerException, TLSParameterError
 
 from phases.core import tls
 from phases.core.api import Way, dial
@@ -40,23 +38,34 @@ def way() -> Way:
         remedy = f"ssh -NL {place}:{there} {shown} makes it a socket of this machine, for DOCKER_HOST=unix://{place}"
         raise EngineUnreachable(f"no engine is asked by ssh, as that of {shown} would be", remedy=remedy)
     try:
-        return _way(shown, context.TLSConfig if context else utils.kwargs_from_env().get("tls"))
+        return _way(shown, context.TLSConfig if context else _chosen_tls())
     except (DockerException, OSError, ValueError) as error:
         why = str(error).partition(". ")[0]
         remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
         raise EngineUnreachable(f"{shown} leads to no engine ({why})", remedy=remedy) from error
 
 
+def _chosen_tls() -> TLSConfig | None:
+    """Of the environment. Unlike the package, and like docker, it isn't wanted just because there are certificates."""
+    if not os.environ.get("DOCKER_TLS_VERIFY") and not os.environ.get("DOCKER_TLS"):
+        return None
+    try:
+        return utils.kwargs_from_env().get("tls")
+    except TLSParameterError as error:
+        folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
+        raise ValueError(f"cert.pem and key.pem are not both in {folder}") from error
+
+
 def _context() -> Any:
     """The docker context that is chosen. The package has no types for it, and no exception of its own."""
-    name = os.environ.get("DOCKER_CONTEXT", "")
+    name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name() or "default"
     remedy = "docker context ls shows those that there are"
     try:
         context = ContextAPI.get_context(name)
     except Exception as error:
         raise EngineUnreachable(f"the docker context can't be read ({error})", remedy=remedy) from error
     if context is None:
-        raise EngineUnreachable(f"there is no docker context {name or get_current_context_name()}", remedy=remedy)
+        raise EngineUnreachable(f"there is no docker context {name}", remedy=remedy)
     return context
 
 
@@ -66,6 +75,7 @@ def _way(address: str, config: TLSConfig | None) -> Way:
         return Way(address, partial(dial, url.path))
     if url.hostname is None or url.scheme not in ("http", "https"):
         raise ValueError("it is no URL of a host")
+    url.hostname.encode("idna")  # as it will be; a UnicodeError is a ValueError
     place, root = (url.hostname, url.port or 80), url.path.rstrip("/")
     if url.scheme == "http":
         return Way(address, partial(_dial, place), url.netloc, root)
@@ -107,33 +117,37 @@ def _dial_safely(
 # Who may have what
 
 
-def to_pull(reference: str) -> tuple[str, str, dict[str, str]]:
-    """A repository, the tag or digest of an image in it, and the headers of a request for that. Raises EngineError."""
+def to_pull(reference: str) -> tuple[str, str, dict[str, str], str]:
+    """A repository, the tag or digest of an image in it, the headers of a request for that, and why these don't tell
+    who asks, "" where they do, or nobody is known. Raises EngineError.
+    """
     try:
         repository, tag = utils.parse_repository_tag(reference)
         registry, _ = auth.resolve_repository_name(repository)
     except DockerException as error:
         raise EngineError(f"pulling {reference}: {error}") from error
-    login = _known(lambda logins: logins.resolve_authconfig(registry))
-    return repository, tag or "latest", {"X-Registry-Auth": _encoded(login)} if login else {}
+    login, trouble = _known(lambda logins: logins.resolve_authconfig(registry))
+    return repository, tag or "latest", {"X-Registry-Auth": _encoded(login)} if login else {}, trouble
 
 
-def to_build() -> dict[str, str]:
-    """The headers of a request for a build, which may begin with an image from anywhere."""
-    logins = _known(lambda logins: logins.get_all_credentials()) or {}
-    if auth.INDEX_NAME in logins:
+def to_build() -> tuple[dict[str, str], str]:
+    """The headers of a request for a build, which may begin with an image from anywhere; and as above."""
+    logins, trouble = _known(lambda logins: logins.get_all_credentials())
+    if logins and auth.INDEX_NAME in logins:
         logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # as which the builder knows it
-    return {"X-Registry-Config": _encoded(logins)} if logins else {}
+    return {"X-Registry-Config": _encoded(logins)} if logins else {}, trouble
 
 
-def _known(ask: Callable[[Any], Any]) -> Any:
-    """What docker's config, and the programs named there, know. None where those can't tell: what everybody may have
-    can be had all the same, as docker itself sees it.
+def _known(ask: Callable[[Any], Any]) -> tuple[Any, str]:
+    """What docker's config, and the programs named there, know, and else why not: what everybody may have can be had
+    all the same, as docker itself sees it.
     """
-    with warnings.catch_warnings(), suppress(DockerException, StoreError):
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return ask(auth.load_config())
-    return None
+        try:
+            return ask(auth.load_config()), ""
+        except Exception as error:  # noqa: BLE001 (whatever the package makes of what stands there)
+            return None, f"docker's own config doesn't tell who asks: {' '.join(str(error).split())}"
 
 
 def _encoded(login: object) -> str:

@@ -166,6 +166,7 @@ class Project:
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """The id of the base image; where that is gone, of the one that was built on: it didn't move."""
+        self.inventory.all()  # what is wrong with the engine is not with the name
         try:
             found = self.inventory.id_of(habitat.base_image)
         except EngineUnreachable:

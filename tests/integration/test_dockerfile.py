@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, clear, docker, fresh_name, inspect, snapshots, untagged
+from conftest import Project, Running, clear, docker, fresh_name, inspect, snapshots, untagged, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,6 +27,9 @@ CMD ["cat", "/etc/motd"]
 
 #: A PATH on which there is no docker command, so that the image is built through the engine's API.
 NO_COMMAND = {"PATH": "/nowhere"}
+
+#: Seconds that nobody else's command sleeps for.
+NAP = 100_000 + os.getpid()
 
 
 class Legacy:
@@ -141,6 +148,31 @@ def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) 
         done.out.strip().splitlines()[-1].startswith(f"❌ dockerfile:{fresh.name}: habitats/{fresh.name}/Dockerfile: ")
     )
     assert "FORM" in done
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
+def test_a_build_ends_with_the_run_that_wanted_it(
+    project: Project, busybox: str, name: str, way: dict[str, str], number: signal.Signals
+) -> None:
+    project.habitat(name, "env: [USER=root]\n")
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep {NAP}\n")
+    with Running(project, f"dockerfile:{name}", env=way) as running:
+        wait_until(sleepers)
+        running.process.send_signal(number)
+        assert running.end(10).code in (-number, 128 + number)
+        wait_until(lambda: not sleepers(), seconds=10)
+    assert project.doit("clean", f"dockerfile:{name}").code == 0
+    assert untagged(name) == []
+
+
+def sleepers() -> list[bytes]:
+    """Of this machine, which sees those of containers."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            found.append(path.read_bytes())
+    return [argv for argv in found if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 
 def test_a_dockerfile_is_built_where_there_is_no_docker_command(fresh: Legacy) -> None:

@@ -180,14 +180,65 @@ def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: 
 
 
 @pytest.mark.parametrize(
-    "text", ['{"credsStore": "of-nobody"}', '{"credHelpers": {"far.example.org": "of-nobody"}}', "{"]
+    ("text", "why"),
+    [
+        ('{"credsStore": "of-nobody"}', "docker-credential-of-nobody"),
+        ('{"credHelpers": {"far.example.org": "of-nobody"}}', "docker-credential-of-nobody"),
+        ('{"credsStore": "odd"}', "docker's own config doesn't tell who asks: "),
+        ('{"auths": {"far.example.org": {"auth": "!!!!"}}}', "docker's own config doesn't tell who asks: "),
+        ('{"auths": "x"}', "docker's own config doesn't tell who asks: "),
+        ("[]", "docker's own config doesn't tell who asks: "),
+        ("{", ""),
+    ],
 )
-def test_where_nobody_can_tell_who_pulls_it_is_pulled_as_nobody(
-    tmp_path: Path, config: Path, text: str, capfd: pytest.CaptureFixture[str]
+def test_where_nobody_can_tell_who_asks_it_is_asked_as_nobody_and_a_refusal_says_why(
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    config: Path,
+    text: str,
+    why: str,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     config.write_text(text)
+    helper = tmp_path / "docker-credential-odd"
+    helper.write_text("#!/bin/sh\necho '<html>'\n")
+    helper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     engine = engine_at(tmp_path / "s")
-    with answering(tmp_path / "s", http(b"")) as asked, pytest.raises(EngineUnreachable):
+    refused = http(b'{"message": "no basic auth credentials"}', "500 Oh")
+    with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError) as caught:
         engine.pull("far.example.org/base:1", lambda *_: None)
     assert b"X-Registry-Auth" not in asked[0]
+    told = caught.value.message.removeprefix("pulling far.example.org/base:1: no basic auth credentials")
+    assert why in told
+    assert "\n" not in told
+    (tmp_path / "s").unlink()
+    monkeypatch.setattr("phases.core.docker_command.find", lambda: None)
+    with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
+        engine.build(io.BytesIO(b""), "made:1", lambda _: None)
+    assert b"X-Registry-Config" not in asked[0]
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("head", ["HTTP/1.1 \xb2 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n{"])
+def test_numbers_that_are_none_are_no_fault_of_the_program(tmp_path: Path, head: str) -> None:
+    with answering(tmp_path / "s", head.encode("latin-1")), pytest.raises(EngineUnreachable):
+        engine_at(tmp_path / "s").container("x")
+
+
+def test_a_connection_that_is_not_handed_over_is_told(tmp_path: Path) -> None:
+    """As by a proxy, behind which a command would wait for its input for ever."""
+    made = http(b'{"Id": "1"}')
+    with answering(tmp_path / "s", made), answering(tmp_path / "t", b"HTTP/1.1 200 OK\r\n\r\n"):
+        places = iter(("s", "t"))
+        way = Way("a test", lambda patience: dial(str(tmp_path / next(places)), patience))
+        with pytest.raises(EngineError) as caught:
+            DockerEngine(Api(way)).execute("c", ("true",))
+    assert caught.value.message == "running a command: what stands between here and the engine hands no connection over"
+
+
+@pytest.mark.parametrize("page", [b"<html>\n<title>502</title>", b"x" * 900])
+def test_a_page_is_no_reason(tmp_path: Path, page: bytes) -> None:
+    with answering(tmp_path / "s", http(page, "502 Bad Gateway")), pytest.raises(EngineError) as caught:
+        engine_at(tmp_path / "s").images()
+    assert caught.value.message == "listing images: the engine says 502"

@@ -62,6 +62,20 @@ def test_a_context_that_is_chosen_is_where_the_engine_is(
     assert refused().startswith("no Docker engine answers at tcp://127.0.0.1:1: start it ")
 
 
+@pytest.mark.parametrize("name", ['""', "null", '"default"'])
+def test_a_context_without_a_name_is_the_default(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
+    (config / "config.json").write_text(f'{{"currentContext": {name}}}')
+    asked: list[str] = []
+
+    def connect(path: str, _: float) -> None:
+        asked.append(path)
+        raise FileNotFoundError
+
+    monkeypatch.setattr(docker_package, "dial", connect)
+    assert refused().startswith("no Docker engine answers at unix:///var/run/docker.sock: ")
+    assert asked == ["/var/run/docker.sock"]
+
+
 def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
     shown = "docker context ls shows those that there are"
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
@@ -88,6 +102,7 @@ def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPat
         ("here", "here leads to no engine (Invalid bind address format"),
         ("tcp://[::", "tcp://[:: leads to no engine (Invalid IPv6 URL): see DOCKER_HOST "),
         ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:99999 leads to no engine ("),
+        ("tcp://a..b:1", "tcp://a..b:1 leads to no engine ("),
     ],
 )
 def test_an_address_that_leads_to_none_is_told(monkeypatch: pytest.MonkeyPatch, host: str, told: str) -> None:
@@ -99,9 +114,16 @@ def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
-    told = refused()
-    assert told.startswith("tcp://127.0.0.1:1 leads to no engine (")
-    assert told.endswith("): see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context")
+    why = f"cert.pem and key.pem are not both in {config / 'none'}"
+    remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
+    assert refused() == f"tcp://127.0.0.1:1 leads to no engine ({why}): {remedy}"
+
+
+def test_certificates_alone_want_no_tls(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+    """As docker sees it; without the wish for one that is verified, anybody could be the engine."""
+    monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
+    assert refused().startswith("no Docker engine answers at tcp://127.0.0.1:1: ")
 
 
 @pytest.mark.parametrize("chosen_by", ["DOCKER_HOST", "DOCKER_CONTEXT"])
