@@ -1,4 +1,6 @@
-"""An engine that could be another machine's: reached over TCP, with TLS, as DOCKER_HOST or a docker context says."""
+"""An engine that could be another machine's: reached over TCP, with TLS, as DOCKER_HOST or a docker context says, and
+lost on the way.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import fresh_name
+from conftest import Running, failed, fresh_name, left_containers, wait_until
 from far_engine import FarEngine
+from relay import Relay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,3 +91,56 @@ def test_a_certificate_that_is_not_trusted_is_told_with_whose(
     assert refused.out.startswith(f"❌ base:hello: no Docker engine answers at {host} (")
     assert why in refused
     assert refused.out.endswith("): see DOCKER_HOST, or your docker context\n")
+
+
+# A connection that is lost, while the engine goes on
+
+
+@pytest.fixture
+def relay() -> Iterator[Relay]:
+    with Relay() as relay:
+        yield relay
+
+
+def lost(what: str) -> str:
+    return f"{what}: the connection to the engine was lost: do the same again"
+
+
+def test_a_build_that_loses_its_engine_blames_no_command(
+    relay: Relay, project: Project, busybox: str, name: str
+) -> None:
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo begun; sleep 60]}}\n")
+    with Running(project, f"setup:{name}", env={"DOCKER_HOST": relay.host}) as running:
+        log = project.root / f".stamps/{name}/7-setup.log"
+        wait_until(lambda: log.exists() and "\nbegun\n" in log.read_text())
+        relay.cut()
+        ended = running.end(30)
+    assert ended.code == 1
+    assert lost("running a command") in ended.out.splitlines()[-1]
+    assert failed(name) == {}
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo begun]}}\n")
+    again = project.doit(f"setup:{name}", env={"DOCKER_HOST": relay.host})
+    assert (again.code, again.ran) == (0, ["setup"])
+    assert left_containers(name) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (("exec", "--", "sh", "-c", "echo begun; exec sleep 60"), "running a command"),
+        (("logs", "--follow"), "reading the container's output"),
+    ],
+)
+def test_what_is_listened_to_and_lost_is_told(
+    relay: Relay, project: Project, busybox: str, name: str, words: tuple[str, ...], what: str
+) -> None:
+    entry = "entry: {init_command: echo begun; exec sleep 600}\n"
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\n{entry}")
+    assert project.doit(f"start:{name}", "--detach").code == 0
+    verb, *rest = words
+    with Running(project, f"{verb}:{name}", *rest, env={"DOCKER_HOST": relay.host}) as running:
+        running.wait_for("begun")
+        relay.cut()
+        ended = running.end(30)
+    assert ended.code == 1
+    assert lost(what) in ended.out.splitlines()[-1]

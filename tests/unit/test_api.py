@@ -220,7 +220,10 @@ def test_where_nobody_can_tell_who_asks_it_is_asked_as_nobody_and_a_refusal_says
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("head", ["HTTP/1.1 \xb2 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: abc\r\n\r\n{"])
+@pytest.mark.parametrize(
+    "head",
+    ["HTTP/1.1 \xb2 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: abc\r\n\r\n{"],
+)
 def test_numbers_that_are_none_are_no_fault_of_the_program(tmp_path: Path, head: str) -> None:
     with answering(tmp_path / "s", head.encode("latin-1")), pytest.raises(EngineUnreachable):
         engine_at(tmp_path / "s").container("x")
