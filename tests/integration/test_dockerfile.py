@@ -151,17 +151,17 @@ def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-@pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
-def test_a_build_ends_with_the_run_that_wanted_it(
-    project: Project, busybox: str, name: str, way: dict[str, str], number: signal.Signals
+def test_a_build_by_the_engines_api_ends_with_the_run_that_wanted_it(
+    project: Project, busybox: str, name: str, number: signal.Signals
 ) -> None:
     project.habitat(name, "env: [USER=root]\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep {NAP}\n")
-    with Running(project, f"dockerfile:{name}", env=way) as running:
+    with Running(project, f"dockerfile:{name}", env=NO_COMMAND) as running:
+        running.wait_for(f"begun by {name}\n")
         wait_until(sleepers)
         running.process.send_signal(number)
-        assert running.end(10).code in (-number, 128 + number)
-        wait_until(lambda: not sleepers(), seconds=10)
+        assert running.end().code in (-number, 128 + number)
+        wait_until(lambda: not sleepers())
     assert project.doit("clean", f"dockerfile:{name}").code == 0
     assert untagged(name) == []
 
