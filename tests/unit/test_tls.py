@@ -134,17 +134,6 @@ def test_it_ends_with_the_plain_one_whatever_the_other_side_is_at(certificate: P
         ours.sendall(b"hello")
 
 
-def test_what_was_said_before_a_reset_is_heard(certificate: Path) -> None:
-    def refuse(line: ssl.SSLSocket) -> None:
-        line.recv(1)
-        line.sendall(b"no")  # and closes it, with much unread
-
-    with serving(certificate, refuse) as ours:
-        with suppress(ConnectionError):
-            ours.sendall(BIG)
-        assert to_its_end(ours) == b"no"
-
-
 def test_who_is_not_the_one_that_was_meant_is_not_trusted(certificate: Path) -> None:
     with (
         pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"),
