@@ -7,7 +7,7 @@ import socket
 import threading
 from typing import Self
 
-from phases.core import reaching
+from phases.core import reaching, ssh_agent
 
 
 class Relay:
@@ -32,10 +32,10 @@ class Relay:
             while True:
                 near = self._server.accept()[0]
                 far = socket.socket(socket.AF_UNIX)
-                far.connect(reaching._socket_path())
+                far.connect(reaching.socket_path())
                 self._lines += [near, far]
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=_carry, args=(one, other), daemon=True).start()
+                    threading.Thread(target=ssh_agent.copy, args=(one, other), daemon=True).start()
 
     def cut(self) -> None:
         """End all that goes through it. Who comes next is let through."""
@@ -45,10 +45,3 @@ class Relay:
                 line.shutdown(socket.SHUT_RDWR)
         for line in lines:
             line.close()
-
-
-def _carry(one: socket.socket, other: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := one.recv(65536):
-            other.sendall(data)
-        other.shutdown(socket.SHUT_WR)

@@ -54,10 +54,11 @@ class DockerImages(Asking):
         from phases.core import docker_package
 
         what = f"pulling {reference}"
-        repository, tag, headers, trouble = docker_package.to_pull(reference)
+        repository, tag = docker_package.parts(reference)
+        login = docker_package.login_to_pull(repository)
         where = path("/images/create", fromImage=repository, tag=tag)
-        with _told_of(trouble):
-            for row in self._progress(what, where, headers=headers):
+        with _told_of(login.trouble):
+            for row in self._progress(what, where, headers=login.headers):
                 detail = row.get("progressDetail") or {}
                 on_pull(row.get("id", ""), row.get("status", ""), detail.get("current") or 0, detail.get("total") or 0)
 
@@ -90,9 +91,9 @@ class DockerImages(Asking):
 
         image, what = "", "building the Dockerfile"
         where = path("/build", t=tag, rm=True, forcerm=True)
-        headers, trouble = docker_package.to_build()
-        with _told_of(trouble):
-            for row in self._progress(what, where, context, headers=headers):
+        login = docker_package.login_to_build()
+        with _told_of(login.trouble):
+            for row in self._progress(what, where, context, headers=login.headers):
                 for line in row.get("stream", "").splitlines():
                     on_line(line)
                 image = (row.get("aux") or {}).get("ID", image)

@@ -10,7 +10,7 @@ import ssl
 import warnings
 from collections import deque
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from docker import auth, utils
@@ -117,38 +117,48 @@ def _dial_safely(
 # Who may have what
 
 
-def to_pull(reference: str) -> tuple[str, str, dict[str, str], str]:
-    """A repository, the tag or digest of an image in it, the headers of a request for that, and why these don't tell
-    who asks, "" where they do, or nobody is known. Raises EngineError.
-    """
+class Login(NamedTuple):
+    """headers: of a request, that tell who asks; trouble: why they don't, "" where they do or nobody is known."""
+
+    headers: dict[str, str]
+    trouble: str
+
+
+def parts(reference: str) -> tuple[str, str]:
+    """A repository, and the tag or digest of an image in it. Raises EngineError."""
     try:
         repository, tag = utils.parse_repository_tag(reference)
-        registry, _ = auth.resolve_repository_name(repository)
+        auth.resolve_repository_name(repository)
     except DockerException as error:
         raise EngineError(f"pulling {reference}: {error}") from error
-    login, trouble = _known(lambda logins: logins.resolve_authconfig(registry))
-    return repository, tag or "latest", {"X-Registry-Auth": _encoded(login)} if login else {}, trouble
+    return repository, tag or "latest"
 
 
-def to_build() -> tuple[dict[str, str], str]:
-    """The headers of a request for a build, which may begin with an image from anywhere; and as above."""
-    logins, trouble = _known(lambda logins: logins.get_all_credentials())
-    if logins and auth.INDEX_NAME in logins:
+def login_to_pull(repository: str) -> Login:
+    registry, _ = auth.resolve_repository_name(repository)
+    return _login("X-Registry-Auth", lambda known: known.resolve_authconfig(registry))
+
+
+def login_to_build() -> Login:
+    """For a build, which may begin with an image from anywhere."""
+    return _login("X-Registry-Config", _all)
+
+
+def _all(known: Any) -> Any:
+    logins = known.get_all_credentials()
+    if auth.INDEX_NAME in logins:
         logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # as which the builder knows it
-    return {"X-Registry-Config": _encoded(logins)} if logins else {}, trouble
+    return logins
 
 
-def _known(ask: Callable[[Any], Any]) -> tuple[Any, str]:
-    """What docker's config, and the programs named there, know, and else why not: what everybody may have can be had
-    all the same, as docker itself sees it.
+def _login(header: str, ask: Callable[[Any], Any]) -> Login:
+    """As docker's config, and the programs named there, know it. Where those can't tell, what everybody may have can
+    be had all the same, as docker itself sees it.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return ask(auth.load_config()), ""
+            found = ask(auth.load_config())
+            return Login({header: auth.encode_header(found).decode()} if found else {}, "")
         except Exception as error:  # noqa: BLE001 (whatever the package makes of what stands there)
-            return None, f"docker's own config doesn't tell who asks: {' '.join(str(error).split())}"
-
-
-def _encoded(login: object) -> str:
-    return str(auth.encode_header(login).decode())
+            return Login({}, f"docker's own config doesn't tell who asks: {' '.join(str(error).split())}")

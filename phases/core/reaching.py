@@ -50,14 +50,20 @@ def connect() -> tuple[Api, Reply | None]:
 
 
 def _way() -> Way:
-    if path := _socket_path():
-        return Way(os.environ.get("DOCKER_HOST") or "the default socket", partial(dial, path))
+    if way := _at_a_glance():
+        return way
     from phases.core import docker_package
 
     return docker_package.way()
 
 
-def _socket_path() -> str:
+def _at_a_glance() -> Way | None:
+    """To a socket of this machine; None where the engine isn't at one, as far as a glance tells."""
+    path = socket_path()
+    return Way(os.environ.get("DOCKER_HOST") or "the default socket", partial(dial, path)) if path else None
+
+
+def socket_path() -> str:
     """Of the current engine; "" where it isn't on a socket of this machine, as far as a glance tells."""
     host = os.environ.get("DOCKER_HOST") or ("" if _has_context() else _DEFAULT)
     return host.removeprefix("unix://") if host.startswith("unix:///") else ""
@@ -82,9 +88,9 @@ _asked: list[Reply] = []
 
 def ask_ahead() -> None:
     """Ask for the images, if nobody has: whoever connects next has the reply, and the engine works on it meanwhile."""
-    if not _asked and _socket_path():
+    if not _asked and (way := _at_a_glance()):
         with suppress(OSError):
-            _asked.append(Api(_way(), _GREETING).send("GET", questions.IMAGES))
+            _asked.append(Api(way, _GREETING).send("GET", questions.IMAGES))
 
 
 def _is_engines(reply: Reply) -> bool:

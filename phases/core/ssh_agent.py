@@ -131,13 +131,14 @@ class _Connection(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as agent:
             agent.connect(self.server.agent)
-            back = threading.Thread(target=_copy, args=(agent, self.request), daemon=True)
+            back = threading.Thread(target=copy, args=(agent, self.request), daemon=True)
             back.start()
-            _copy(self.request, agent)
+            copy(self.request, agent)
             back.join()
 
 
-def _copy(source: socket.socket, target: socket.socket) -> None:
+def copy(source: socket.socket, target: socket.socket) -> None:
+    """All that comes from one to the other, and its end."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

@@ -72,6 +72,11 @@ def test_a_docker_context_leads_there(far: FarEngine, project: Project, busybox:
     built = project.doit(f"final:{habitat}", env=chosen)
     assert built.code == 0, built.out
     assert far.docker("image", "ls", "--quiet", f"habitat-{habitat}:final")
+    make = ("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=other", "-keyout", "/dev/null")
+    subprocess.run((*make, "-out", str(certificates / "ca.pem")), check=True, capture_output=True)
+    refused = project.doit(f"final:{habitat}", env=chosen)
+    assert refused.code != 0
+    assert "certificate verify failed" in refused
 
 
 @pytest.mark.parametrize(("whose", "why"), [("theirs", "certificate verify failed"), ("ours", "bad certificate")])
