@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -74,10 +75,11 @@ def _in_memory(value: Value) -> Iterator[str]:
         os.close(descriptor)
 
 
-# Runs a command, and ends it when the pipe with descriptor $1 is closed without a word: as the kernel
-# does for whoever was killed.
+# Runs a command, and ends it, with all that it has started, when the pipe with descriptor $1 is closed without a word:
+# as the kernel does for whoever was killed. The engine ends a build whose client is gone; one that is asked to end may
+# go on waiting for the engine.
 _NOT_ALONE = """
-{ read -r word || kill $$; } <"/dev/fd/$1" >/dev/null 2>&1 &
+{ read -r word || kill -s KILL -- "-$$"; } <"/dev/fd/$1" >/dev/null 2>&1 &
 shift
 exec "$@"
 """
@@ -115,6 +117,7 @@ def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter
             stderr=subprocess.STDOUT,
             env={**os.environ, "DOCKER_CLI_HINTS": "false", **env},
             pass_fds=[watched],
+            process_group=0,
         ) as process,
     ):
         assert process.stdout
@@ -122,7 +125,8 @@ def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter
             while data := os.read(process.stdout.fileno(), 65536):
                 splitter.feed(data)
         except BaseException:
-            process.terminate()
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             raise
         word.write("ended\n")
         word.flush()

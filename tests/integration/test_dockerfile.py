@@ -151,12 +151,13 @@ def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_a_build_by_the_engines_api_ends_with_the_run_that_wanted_it(
-    project: Project, busybox: str, name: str, number: signal.Signals
+@pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
+def test_a_build_ends_with_the_run_that_wanted_it(
+    project: Project, busybox: str, name: str, way: dict[str, str], number: signal.Signals
 ) -> None:
     project.habitat(name, "env: [USER=root]\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep {NAP}\n")
-    with Running(project, f"dockerfile:{name}", env=NO_COMMAND) as running:
+    with Running(project, f"dockerfile:{name}", env=way) as running:
         running.wait_for(f"begun by {name}\n")
         wait_until(sleepers)
         running.process.send_signal(number)

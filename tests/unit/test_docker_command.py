@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -122,8 +123,17 @@ with Path(sys.argv[2]).open("rb") as tar:
 """
 
 
-def test_a_build_does_not_outlive_the_run_that_was_killed(tmp_path: Path) -> None:
-    program = docker(tmp_path, build="cat; echo $$ >pid.new; mv pid.new pid; exec sleep 60")
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize(
+    "build",
+    ["exec sleep 60", "trap '' TERM; exec sleep 60", "sleep 60 & echo $! >pid.new; mv pid.new pid; wait"],
+    ids=["at once", "unwillingly", "with what it has started"],
+)
+def test_a_build_does_not_outlive_the_run_that_was_stopped(tmp_path: Path, build: str, number: signal.Signals) -> None:
+    """As a client that waits for its engine to have ended the build, and one that has a plugin do the work."""
+    if "pid" not in build:
+        build = f"echo $$ >pid.new; mv pid.new pid; {build}"
+    program = docker(tmp_path, build=f"cat; {build}")
     write(tmp_path, "context.tar", "all of it\n")
     with subprocess.Popen(
         [sys.executable, "-c", BUILD_AND_WAIT, program, "context.tar"],
@@ -135,9 +145,10 @@ def test_a_build_does_not_outlive_the_run_that_was_killed(tmp_path: Path) -> Non
         try:
             wait_until((tmp_path / "pid").exists, seconds=10)
         finally:
-            run.kill()
+            run.send_signal(number)
         assert run.stdout
         assert "all of it" in run.stdout.read()
+        run.wait(10)
     builder = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_running(builder), seconds=10)
 
