@@ -268,7 +268,7 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
         engine.remove(helper)
     if code:
         raise StartError(
-            f"what persists in {habitat} could not be given to its user ({why})",
+            f"what persists could not be given to its user ({why})",
             where=habitat,
             remedy="see that the image has stat, find and chown",
         )
