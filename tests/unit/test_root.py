@@ -274,6 +274,32 @@ def test_copy_below_a_volume_is_refused_with_both_places(tmp_path: Path) -> None
     assert list((tmp_path / "habitats/demo/data").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("dest", "moved"), [("/workspace/a/b/cron.d", "/workspace/a"), ("/data", ""), ("/srv/x/y", "/srv/x")]
+)
+def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
+    tmp_path: Path, dest: str, moved: str
+) -> None:
+    (tmp_path / "habitats/demo/data").mkdir(parents=True)
+    demo = Site(
+        tmp_path,
+        f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
+    )
+    demo.build()
+    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    if moved:
+        demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
+        nodes = demo.engine.files("habitat-demo").nodes
+        nodes[moved] = Node("link", 0o777, 1000, 1000, target="/etc")
+    before = len(demo.engine.called("start"))
+    if moved:
+        with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
+            runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    else:
+        runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    assert len(demo.engine.called("start")) - before == (not moved)
+
+
 def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_path: Path) -> None:
     """Else it could put a link in the way between the look and the write."""
     write(tmp_path, "habitats/demo/tests/a.sh", "true")
