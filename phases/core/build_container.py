@@ -16,7 +16,7 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
-from phases.core import secrets
+from phases.core import binds, secrets
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
 from phases.core.engine import Bind, Stat, Tmpfs
@@ -122,7 +122,12 @@ class BuildContainer:
         return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
+        self._check_binds()
         return self._engine.create(self._image.id, name, WATCHED, env=self._env, mounts=self._mounts)
+
+    def _check_binds(self) -> None:
+        if self._work.binds:
+            binds.check(self._work.habitat)
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""
@@ -296,7 +301,9 @@ class BuildContainer:
         try:
             container = self._open()
             if not self._running:
+                self._check_binds()
                 self._engine.start(container)
+                self._check_binds()
         except EngineError as error:
             raise EngineError(
                 f"the build container can't be started ({error.message})",

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import events, persistence, snapshots
+from phases.core import binds, events, persistence, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
+from phases.core.errors import ConfigError, Conflict, EngineError, HabitatError, PortRefused, StartError
 from phases.core.idling import IDLE
 from phases.protocol import SECRETS_FOLDER
 
@@ -71,7 +71,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     found = _made(project, habitat)
     try:
         _start(project, habitat, found)
-    except StartError:
+    except (ConfigError, StartError):
         project.engine.remove(found.id)  # nothing was done in it
         raise
     return found, False
@@ -79,6 +79,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
 
 def _made(project: Project, habitat: Habitat) -> Container:
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
+        binds.check(habitat)
         return project.engine.create(
             snapshots.final_tag(habitat.name),
             name,
@@ -117,6 +118,7 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
 
 
 def _start(project: Project, habitat: Habitat, container: Container) -> None:
+    binds.check(habitat)
     try:
         project.engine.start(container.id)
     except PortRefused as error:
@@ -129,6 +131,7 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
             remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
         ) from error
     try:
+        binds.check(habitat)  # the engine has looked the paths up meanwhile
         persistence.give(project.engine, container)
     except HabitatError:
         project.engine.stop(container.id)
