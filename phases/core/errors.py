@@ -2,9 +2,9 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
+    │   └── Untrusted          nobody has agreed to what it would run or open on this host
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
-    ├── Untrusted              nobody has agreed to what the config would run or open on this host
     ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
@@ -124,7 +124,7 @@ class SecretError(HabitatError):
     pass
 
 
-class Untrusted(HabitatError):
+class Untrusted(ConfigError):
     pass
 
 

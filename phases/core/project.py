@@ -66,7 +66,7 @@ class Project:
     """
 
     def __init__(
-        self, root: Path, connect: Callable[[], Engine], *, shares: bool = False, ask: Ask = lambda _: None
+        self, root: Path, connect: Callable[[], Engine], *, shares: bool = False, ask: Ask = lambda *_: None
     ) -> None:
         self.root = root
         self.shares = shares

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import events, files
-from phases.core.errors import StateError, Untrusted, state_error
+from phases.core.errors import StateError, Untrusted, printable, state_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from phases.core.events import Bus
     from phases.core.model import Habitat, Mount, Secret
 
-    #: Asks the person, who says yes or no; None where there is nobody to ask.
-    Ask = Callable[[str], bool | None]
+    #: Asks the person, who says yes or no; None where there is nobody to ask. Given what to show before.
+    Ask = Callable[[str, Callable[[], None]], bool | None]
 
     #: Project to habitat to the digests of what was agreed to.
     Records = dict[str, dict[str, list[str]]]
@@ -58,7 +58,7 @@ def wishes(habitat: Habitat) -> tuple[Wish, ...]:
 
 
 def _command(secret: Secret) -> Wish:
-    does = f"runs `{secret.command}` on this machine, for the secret {secret.name}"
+    does = f"runs `{printable(secret.command)}` on this machine, for the secret {secret.name}"
     return Wish(does, secret.origin, _digest("command", secret.name, secret.command))
 
 
@@ -91,8 +91,7 @@ class Trust:
             new = [wish for wish in self.new(habitat) if (habitat.name, wish.digest) not in self._known]
             if not new:
                 return
-            self._show(habitat, new)
-            answer = self._asked(habitat, f"Let {habitat.name} do that on this machine?")
+            answer = self._asked(habitat, new)
             if answer is None:
                 raise _untrusted(habitat, new)
             if not answer:
@@ -109,7 +108,7 @@ class Trust:
         if not new:
             self._bus.emit(events.Notice(habitat.name, "all of that is trusted already"))
             return True
-        answer = self._asked(habitat, f"Let {habitat.name} do that on this machine?") if ask else True
+        answer = self._asked(habitat, ()) if ask else True
         if answer is None:
             remedy = f"doit trust:{habitat.name} --yes agrees to it"
             raise Untrusted("nothing was recorded, there is no terminal to ask on", where=habitat.name, remedy=remedy)
@@ -135,14 +134,17 @@ class Trust:
         self._record.write(self._key, habitat.name, digests)
 
     def _show(self, habitat: Habitat, shown: Sequence[Wish]) -> None:
-        # What is drawn anew all the time would tear the question.
-        self._bus.emit(events.Handover(habitat.name, on=True))
         for wish in shown:
             self._bus.emit(events.Line(habitat.name, f"{wish.origin}: {habitat.name} {wish.does}"))
 
-    def _asked(self, habitat: Habitat, question: str) -> bool | None:
+    def _asked(self, habitat: Habitat, shown: Sequence[Wish]) -> bool | None:
+        def show() -> None:
+            # What is drawn anew all the time would tear the question.
+            self._bus.emit(events.Handover(habitat.name, on=True))
+            self._show(habitat, shown)
+
         try:
-            return self._ask(question)
+            return self._ask(f"Let {habitat.name} do that on this machine?", show)
         finally:
             self._bus.emit(events.Handover(habitat.name, on=False))
 

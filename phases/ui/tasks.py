@@ -18,7 +18,7 @@ from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -54,11 +54,11 @@ def _connect() -> Engine:
     return docker_engine.connect()
 
 
-def _ask(question: str) -> bool | None:
+def _ask(question: str, show: Callable[[], None]) -> bool | None:
     # Here, since few runs ask anything.
     from phases.ui.question import asked
 
-    return asked(question)
+    return asked(question, show)
 
 
 def doit_config(project: Project) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class OwnPlaces:
 
     def __init__(self, root: Path, layers: Iterable[Path], table: MountTable, also: Iterable[Path] = ()) -> None:
         self.root = root.resolve()
-        self._layers = [folder.resolve() for folder in layers if folder.is_dir()]
+        self._layers = [folder.resolve() for folder in layers if _is_folder(folder)]
         self._also = list(also)
         self._table = table
         self._uid = os.geteuid()
@@ -65,7 +65,7 @@ class OwnPlaces:
         uids = {self._uid, *([int(sudo)] if sudo.isdecimal() else [])}
         named = [Path(home)] if (home := os.environ.get("HOME", "")).startswith("/") else []
         paths = [*named, *(Path(row.pw_dir) for row in pwd.getpwall() if row.pw_uid in uids)]
-        found = dict.fromkeys(path.resolve() for path in paths if path.is_dir())
+        found = dict.fromkeys(path.resolve() for path in paths if _is_folder(path))
         return [home for home in found if home != Path("/") and home.stat().st_uid in uids]
 
     @cached_property
@@ -109,20 +109,18 @@ class OwnPlaces:
         """What Python is made of. That a project is found by it makes the project no part of it."""
         texts = (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path)
         paths = dict.fromkeys(Path(text).resolve() for text in texts if text.startswith("/"))
-        return [path for path in paths if path.exists() and not any(within(b, path) for b in (self.root, CHECKOUT))]
+        return [path for path in paths if not any(within(base, path) for base in (self.root, CHECKOUT))]
 
     def _read_as_config(self) -> Iterator[Path]:
         for folder in self._layer_folders:
             yield folder
             for name in ("config.yaml", "Dockerfile", ".habignore", ".dockerignore"):
-                if (path := folder / name).exists():
-                    yield path.resolve()
+                yield (folder / name).resolve()
         for path in (*self._of_programs, *self._also):
             yield path.resolve()
         for base in (self.root, CHECKOUT):
             for name in ("dodo.py", "pyproject.toml", "habitats", "shared", "phases"):
-                if (path := base / name).exists():
-                    yield path.resolve()
+                yield (base / name).resolve()
 
     @cached_property
     def _layer_folders(self) -> list[Path]:

@@ -158,14 +158,18 @@ def check(habitat: Habitat) -> None:
 
 def _written(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
     """What the build puts into the image, where, and which line says so. dest: of a volume."""
-    home = "/root" if habitat.user == "root" else ""
+
+    def at(path: str, owner: str) -> str:
+        is_roots = habitat.user_named(owner.partition(":")[0]) == "root"
+        return in_home(path, "/root" if is_roots else "")
+
     for copy in habitat.files:
-        place = in_home(copy.dest, home if habitat.user_named(copy.owner.partition(":")[0]) == "root" else "")
+        place = at(copy.dest, copy.owner)
         yield f"files: {copy.shown}", place, copy.origin
         if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
             yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(habitat.tree(copy), place))
     for repo in habitat.repos:
-        yield f"repos: {repo.path}", repo.path, repo.origin
+        yield f"repos: {repo.path}", at(repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
         yield f"{name}: {path}", path.rstrip("/"), habitat.env.origin(name)
     for test in habitat.tests:
@@ -189,7 +193,7 @@ def _passed(source: Path) -> set[Path]:
 
 
 def _paths(tree: Iterable[Item], dest: str) -> Iterator[str]:
-    return (f"{dest}/{item.path}".rstrip("/") for item in tree)
+    return (f"{dest.rstrip('/')}/{item.path}".rstrip("/") for item in tree)
 
 
 def _read(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
