@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import pwd
+import re
 import shutil
 import socket
 import subprocess
@@ -83,8 +85,8 @@ def give(folder: Path) -> None:
 
 
 ROOTS = [
-    "/", "/root", "/home", "/usr/local/bin", "/usr/lib64", "/usr/share", "/usr/local", "/opt", "/srv", "/var", "/var/lib",
-    "/var/spool/cron", "/var/log", "/var/mail", "/mnt", "/media", "/etc/passwd", "/lib", "/bin", "/proc/self/root/etc",
+    "/", "/root", "/home", "/usr/local/bin", "/usr/lib64", "/usr/share", "/usr/local", "/opt", "/srv", "/var",
+    "/var/lib", "/var/spool/cron", "/var/log", "/var/mail", "/mnt", "/media", "/etc/passwd", "/lib", "/bin", "/proc/self/root/etc",
     "/usr/share/", "//usr/share", "/usr/./share", "/usr/bin/../share", "/proc", "/sys", "/run", "/boot", "/dev",
 ]  # fmt: skip
 
@@ -147,38 +149,37 @@ def test_volume_of_what_a_home_runs_or_reads_is_refused(town: Path, source: str,
 
 
 def test_volume_of_another_accounts_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    rows = [*own_places.pwd.getpwall()]
+    rows = [*pwd.getpwall()]
     home = tmp_path / "elsewhere"
     write(home, "src/.git/config")
-    other = own_places.pwd.struct_passwd(("ada", "x", 54_322, 54_322, "", str(home), "/bin/sh"))
-    monkeypatch.setattr(own_places.pwd, "getpwall", lambda: [*rows, other])
+    other = pwd.struct_passwd(("ada", "x", 54_322, 54_322, "", str(home), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*rows, other])
     project = tmp_path / "project"
     project.mkdir()
     assert "elsewhere, the home of ada, to be" in refused(project, str(home))
     assert "the home of ada" in refused(project, str(tmp_path / "elsewhere/../elsewhere/"))
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        ".", "..", "../..", "config.yaml", "Dockerfile", "Dockerfile.dev", ".habignore", ".dockerignore", "tools", "tests",
-        "tools/bin", "../../dodo.py", "../../pyproject.toml", "../../.git", "../../.git/hooks", "../../.stamps",
-        "../../.venv", "../../script", "../../phases", "../../shared", "../../shared/config.yaml", "../../shared/tools",
-        "../other", "../other/config.yaml", "../other/tests", "../other/.habignore", "../../conftest.py", "../../docker",
-        "../../json", "../../doit.cfg", "../../sitecustomize",
-    ],
-)  # fmt: skip
+#: Paths of a project that the host runs or reads as config, and those of them that are folders.
+CONFIG = [
+    "habitats/demo", "habitats/demo/config.yaml", "habitats/demo/Dockerfile", "habitats/demo/Dockerfile.dev",
+    "habitats/demo/.habignore", "habitats/demo/.dockerignore", "habitats/demo/tools", "habitats/demo/tools/bin",
+    "habitats/demo/tests", "habitats", "habitats/other", "habitats/other/config.yaml", "habitats/other/tests",
+    "habitats/other/.habignore", ".", "dodo.py", "pyproject.toml", "conftest.py", "doit.cfg", ".git", ".git/hooks",
+    ".stamps", ".venv", "script", "phases", "shared", "shared/config.yaml", "shared/tools", "docker", "json",
+    "sitecustomize",
+]  # fmt: skip
+FOLDERS = re.compile(r"habitats(/demo|/other)?|\.|.*/(tools|bin|tests|hooks)|\.(git|stamps|venv)|[a-z]+")
+
+
+@pytest.mark.parametrize("path", CONFIG)
 def test_volume_of_what_a_project_runs_or_reads_is_refused(tmp_path: Path, path: str) -> None:
-    for file in (
-        "habitats/demo/tools/bin/x", "habitats/demo/tests/x", "habitats/demo/Dockerfile.dev",
-        "habitats/demo/.habignore", "habitats/demo/.dockerignore", "dodo.py", "pyproject.toml", ".git/hooks/x", ".stamps/x", ".venv/x", "script/x",
-        "phases/x", "shared/config.yaml", "shared/tools/x", "habitats/other/config.yaml", "habitats/other/tests/x",
-        "habitats/other/.habignore", "conftest.py", "docker/x", "json/x", "doit.cfg", "sitecustomize/x",
-    ):  # fmt: skip
-        write(tmp_path, file)
-    if path == "Dockerfile":
+    for given in CONFIG:
+        if given not in ("habitats/demo/Dockerfile", "."):
+            write(tmp_path, f"{given}/x" if FOLDERS.fullmatch(given) else given)
+    if path == "habitats/demo/Dockerfile":
         write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\n")
-    for source in (f"./{path}", str(tmp_path / "habitats/demo" / path)):
+    for source in (f"../../{path}", f"{tmp_path}/shared/../{path}/"):
         text = refused(tmp_path, source)
         assert "gives_root_on_the_host" in text
         found = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
