@@ -86,7 +86,8 @@ def give(folder: Path) -> None:
 
 ROOTS = [
     "/", "/root", "/home", "/usr/local/bin", "/usr/lib64", "/usr/share", "/usr/local", "/opt", "/srv", "/var",
-    "/var/lib", "/var/spool/cron", "/var/log", "/var/mail", "/mnt", "/media", "/etc/passwd", "/lib", "/bin", "/proc/self/root/etc",
+    "/var/lib", "/var/spool/cron", "/var/log", "/var/mail", "/mnt", "/media", "/etc/passwd", "/lib", "/bin",
+    "/proc/self/root/etc",
     "/usr/share/", "//usr/share", "/usr/./share", "/usr/bin/../share", "/proc", "/sys", "/run", "/boot", "/dev",
 ]  # fmt: skip
 
