@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections import deque
+from collections import defaultdict, deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -100,35 +100,57 @@ class Mounted(Struct, frozen=True):
     """A mount of this machine. device: its file system; top: the folder of that which is at `at`."""
 
     device: bytes
-    top: Path
-    at: Path
+    top: str
+    at: str
 
 
 class MountTable:
     """The mounts of this machine, by which one folder may have several paths."""
 
     def __init__(self) -> None:
+        self._at: dict[str, Mounted] = {}
         try:
-            rows = [line.split() for line in _MOUNTS.read_bytes().splitlines()]
+            rows = _MOUNTS.read_bytes().splitlines()
         except OSError:  # a system that has no such file
             rows = []
-        self._mounts = [Mounted(row[2], _unescaped(row[3]), _unescaped(row[4])) for row in rows]
+        for row in rows:
+            _, _, device, top, at, *_ = row.split()
+            mount = Mounted(device, _unescaped(top), _unescaped(at))
+            self._at[mount.at] = mount  # of two at one place the later one counts
+        self._of: defaultdict[bytes, list[Mounted]] = defaultdict(list)
+        for mount in self._at.values():
+            self._of[mount.device].append(mount)
 
     def spellings(self, place: Path) -> list[Path]:
         """Return all paths of `place`, which has no link in it: itself first."""
-        over = [mount for mount in self._mounts if place.is_relative_to(mount.at)]
-        if not over:
+        text = str(place)
+        folder = text
+        while folder not in self._at and folder != "/":
+            folder = folder.rpartition("/")[0] or "/"
+        mount = self._at.get(folder)
+        others = self._of[mount.device] if mount else []
+        if mount is None or len(others) == 1:
             return [place]
-        # Of two mounts at one place the later one counts.
-        mount = max(enumerate(over), key=lambda numbered: (len(numbered[1].at.parts), numbered[0]))[1]
-        inside = mount.top / place.relative_to(mount.at)
-        same = [m for m in self._mounts if m.device == mount.device and m is not mount and inside.is_relative_to(m.top)]
-        found = [other.at / inside.relative_to(other.top) for other in same]
+        inside = _joined(mount.top, text[len(folder) :])
+        found = [Path(_joined(m.at, inside[len(m.top.rstrip("/")) :])) for m in others if _within(inside, m.top)]
         return [place, *(path for path in dict.fromkeys(found) if path != place and _is_same(path, place))]
 
 
-def _unescaped(field: bytes) -> Path:
-    return Path(os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field)))
+def _joined(folder: str, rest: str) -> str:
+    return f"{folder.rstrip('/')}/{rest.lstrip('/')}".rstrip("/") or "/"
+
+
+def _within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def within(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or below it, as `Path.is_relative_to`, which takes ten times as long."""
+    return _within(str(path), str(folder))
+
+
+def _unescaped(field: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))
 
 
 def _is_same(one: Path, other: Path) -> bool:

@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import files
-from phases.core.config.own_places import OwnPlaces, within
+from phases.core.config.host_paths import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from phases.core.config.host_paths import MountTable
+    from phases.core.config.own_places import OwnPlaces
 
 _USUAL = (
     "/run/docker.sock",

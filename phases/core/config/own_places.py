@@ -10,6 +10,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.config.host_paths import within
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -28,12 +30,12 @@ _TOP_ENDS = (".py", ".pth", ".toml", ".cfg", ".ini")
 # In the folder of a layer.
 _LAYER = frozenset(("tools", "tests"))
 
+# Of these, what a link leads to.
+_READ = ("config.yaml", "Dockerfile", ".habignore", ".dockerignore", "tools", "tests")
+_READ_AT_TOP = ("dodo.py", "pyproject.toml", "habitats", "shared", "phases", ".git", ".venv")
+
 _BY_PYTHON = "which Python would read in the place of its own"
 _CONFIG = "which this program reads as config"
-
-
-def within(path: Path, folder: Path) -> bool:
-    return path.is_relative_to(folder)
 
 
 class OwnPlaces:
@@ -96,7 +98,8 @@ class OwnPlaces:
             *((path, _BY_PYTHON) for path in self._pythons),
             *((path, _CONFIG) for path in self._read_as_config()),
         ]
-        return [(path, what) for given, what in found for path in self._table.spellings(given)]
+        first = dict(reversed(found))
+        return [(path, what) for given, what in first.items() for path in self._table.spellings(given)]
 
     def _on_path(self) -> Iterator[Path]:
         """The folders in which commands are looked up."""
@@ -112,15 +115,12 @@ class OwnPlaces:
         return [path for path in paths if not any(within(base, path) for base in (self.root, CHECKOUT))]
 
     def _read_as_config(self) -> Iterator[Path]:
-        for folder in self._layer_folders:
-            yield folder
-            for name in ("config.yaml", "Dockerfile", ".habignore", ".dockerignore"):
-                yield (folder / name).resolve()
-        for path in (*self._of_programs, *self._also):
-            yield path.resolve()
-        for base in (self.root, CHECKOUT):
-            for name in ("dodo.py", "pyproject.toml", "habitats", "shared", "phases"):
-                yield (base / name).resolve()
+        yield from self._layer_folders
+        yield from (path.resolve() for path in (*self._of_programs, *self._also))
+        # What isn't a link is in a folder that is looked at by name.
+        files = [folder / name for folder in self._layer_folders for name in _READ]
+        tops = [base / name for base in (self.root, CHECKOUT) for name in _READ_AT_TOP]
+        yield from (path.resolve() for path in (*files, *tops) if path.is_symlink())
 
     @cached_property
     def _layer_folders(self) -> list[Path]:
