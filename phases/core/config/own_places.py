@@ -98,7 +98,9 @@ class OwnPlaces:
             *((path, _BY_PYTHON) for path in self._pythons),
             *((path, _CONFIG) for path in self._read_as_config()),
         ]
-        first = dict(reversed(found))
+        first: dict[Path, str] = {}
+        for path, what in found:
+            first.setdefault(path, what)
         return [(path, what) for given, what in first.items() for path in self._table.spellings(given)]
 
     def _on_path(self) -> Iterator[Path]:
@@ -181,7 +183,7 @@ class OwnPlaces:
         home = next((home for home in self.homes if within(place, home)), None)
         if home:
             first = place.relative_to(home).parts[0]
-            hidden = first.startswith(".") or first == "bin"
+            hidden = first.startswith(".") or first in ("bin", "Library")
             return path_told(place, "which programs of yours run, or read as config") if hidden else ""
         folder = next((folder for folder in self._temporary if within(place, folder)), None)
         if folder and place.relative_to(folder).parts[:1] and place.relative_to(folder).parts[0].startswith("."):
