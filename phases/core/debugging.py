@@ -98,8 +98,9 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         env = dict(failure.env)
         if failure.script:
             _put_again(project, container, failure)
-            own_env = root_environment.of_user(container.labels, habitat, user)
-            env["PATH"] = f"{_FOLDER}:{env.get('PATH') or own_env.get('PATH') or DEFAULT_PATH}"
+            own_env = root_environment.of_user(container.labels, habitat, user) | env
+            path = own_env.get("PATH") or DEFAULT_PATH
+            env["PATH"] = f"{_FOLDER}:{path}"
         started(project, habitat, container)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
