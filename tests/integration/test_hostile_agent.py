@@ -191,3 +191,13 @@ def test_persisted_folder_is_not_mounted_through_a_link_of_users(attacked: Attac
     done = attacked.doit(f"start:{attacked.name}", "--detach")
     assert done.code == 1, done.out
     assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
+
+
+def test_command_of_a_build_is_confined(attacked: Attacked) -> None:
+    script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
+    attacked.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
+    done = attacked.doit(f"setup:{attacked.name}")
+    assert done.code == 0, done.out
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["NoNewPrivs:", "1"] in rows
+    assert ["77"] in rows
