@@ -79,11 +79,16 @@ class DockerImages(Asking):
             raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
         if not command:
             return self._build(context, tag, on_line)
+        self.untag(tag)  # so that an image with this tag is the one that is built now
         try:
-            return docker_command.build(command, context, tag, on_line, secrets)
+            docker_command.build(command, context, tag, on_line, secrets)
         except EngineError:
             self._ask("building the Dockerfile", "GET", "/_ping")  # else it is not the Dockerfile that is to be mended
             raise
+        if not (made := self.image_config(tag)):
+            # A client that lost its engine may call that a success, and a builder of its own may keep what it made.
+            raise EngineError("docker build gave no image")
+        return made.id
 
     def _build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
         """Without BuildKit, which the API doesn't know."""

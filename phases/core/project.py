@@ -393,6 +393,7 @@ class Project:
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
             keep=partial(self.store.keep_failed, habitat.name, phase),
+            forget=partial(self.store.withdraw_failed, habitat.name),
         )
 
     def _contents_path(self, name: str) -> Path:
