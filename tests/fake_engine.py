@@ -46,6 +46,7 @@ from phases.core.engine import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
+from phases.core.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,6 +139,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.address = f"fake://{uuid.uuid4()}"
+        self.patience = Patience()
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None

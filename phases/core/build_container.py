@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 # Bytes that are written again with each commit rather than a new container made: both take as long.
 _LIGHT = 1_000_000
 
-# Bytes of a line of the changes that an image is committed with.
+# Bytes of the environment that an image is committed with: a line of the changes takes no more, and a request not many.
 _LONGEST = 60_000
 
 
@@ -109,7 +109,8 @@ class BuildContainer:
             or self._image.volumes
             or self._is_confided_in
             or list(found.mounts) != self._mounts
-            or not all(len(value) < _LONGEST and value.isprintable() for value in changed)
+            or sum(len(value.encode(errors="replace")) for value in changed) >= _LONGEST
+            or not all(value.isprintable() for value in changed)
         ):
             self._work.parking.spend(found.id)
             return ""

@@ -115,7 +115,8 @@ class DockerEngine(DockerImages):
 
     def stop(self, container: str, grace: int = 10) -> None:
         with contextlib.suppress(NotFound):
-            self._ask("stopping the container", "POST", path("/containers/{}/stop", container, t=grace))
+            where = path("/containers/{}/stop", container, t=grace)
+            self._ask("stopping the container", "POST", where, due=grace)
 
     def remove(self, container: str, *, sent: Callable[[], None] = nothing) -> None:
         try:
@@ -127,6 +128,8 @@ class DockerEngine(DockerImages):
             for _ in range(500):
                 if self.container(container) is None:
                     return
+                if self.patience.hurries:
+                    break
                 time.sleep(0.02)
             raise
 
@@ -365,8 +368,8 @@ def _stat_of(reply: Reply) -> Any:
 
 def _whole(reply: Reply, path: str) -> bytes:
     data = bytearray()
-    for chunk in reply.chunks():
-        data += chunk
+    for piece in reply.pieces():
+        data += piece
         if len(data) > LARGEST_FILE:
             raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
     return bytes(data)

@@ -79,6 +79,7 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, ImageContents] = {}
         self._running: dict[str, Phase] = {}
+        self._hurries = False
         #: Makes containers, as long as the run isn't told to stop.
         self.maker = Maker()
         self.scratch = Scratch(root, lambda: self.engine, self._warn)
@@ -93,7 +94,23 @@ class Project:
     @cached_property
     def engine(self) -> Engine:
         """Raises EngineUnreachable."""
-        return self._connect()
+        engine = self._connect()
+        engine.patience.tell = lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        if self._hurries:
+            engine.patience.hurry()
+        return engine
+
+    def hurry(self) -> None:
+        """The run is to end: what the engine doesn't answer soon is waited for no longer. For a signal to call."""
+        self._hurries = True
+        if engine := self.__dict__.get("engine"):
+            engine.patience.hurry()
+
+    @property
+    def unanswered(self) -> list[str]:
+        """What a run that was to end was asking the engine for, in vain."""
+        engine = self.__dict__.get("engine")
+        return list(dict.fromkeys(engine.patience.unanswered)) if engine else []
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -209,9 +226,10 @@ class Project:
 
     def _take_over(self, name: str) -> None:
         """Take away what a killed run left. Only who holds the habitat's lock may."""
-        from phases.core import ssh_agent
+        from phases.core import passing_folder, ssh_agent
 
         self._clear(name)
+        passing_folder.sweep(state_dir(self.root, name))
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
         with self._guard:  # the images were listed for that
@@ -357,7 +375,9 @@ class Project:
         try:
             clear()
         except HabitatError as error:
-            self.bus.emit(events.Notice(name, str(error), warning=True))
+            # Of what the engine doesn't answer, whoever ends the run tells.
+            if not (isinstance(error, EngineUnreachable) and self.unanswered):
+                self.bus.emit(events.Notice(name, str(error), warning=True))
 
     def parent_of(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import secrets
 import signal
+import socket
+import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, failed
+from conftest import Project, Running, docker, failed, left_containers, untagged, wait_until
+from swallowing import Swallowing
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +51,40 @@ def test_a_killed_dockerfile_build_leaves_no_temporary_file(
     assert [path.name for path in (project.root / ".stamps" / name).iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_killed_debug_with_an_agent_leaves_nothing_that_the_next_does_not_remove(
+    project: Project, git_image: str, name: str, temporary: Path, tmp_path: Path
+) -> None:
+    project.habitat(
+        name,
+        f"""
+        base_image: {git_image}
+        env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+        repos: [{{url: "ssh://git@127.0.0.1:1/nowhere", path: p, ssh_agent: true, known_hosts: {tmp_path}/known}}]
+        """,
+    )
+    (tmp_path / "known").write_text("")
+    state = project.root / ".stamps" / name
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(temporary / "agent"))
+        env = {"SSH_AUTH_SOCK": str(temporary / "agent"), "TMPDIR": str(temporary)}
+        assert project.doit(f"repos:{name}", env=env).code == 1
+        argv = (sys.executable, "-m", "doit", f"debug:{name}")
+        with subprocess.Popen(
+            argv, cwd=project.root, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as run:
+            assert run.stdin
+            assert run.stdout
+            run.stdin.write(b"ls -d $SSH_AUTH_SOCK; echo ready\n")
+            run.stdin.flush()
+            assert any(line == b"ready\n" for line in iter(run.stdout.readline, b""))
+            assert list(state.glob("passing.*"))
+            run.kill()
+        assert left_in(temporary) == ["agent"]
+        assert project.run("sh", "-c", f"echo exit | {sys.executable} -m doit debug:{name}", env=env).code == 0
+    assert list(state.glob("passing.*")) == []
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=habitat_shell_{name}") == ""
+
+
 # Failures that are too long
 
 
@@ -65,3 +105,73 @@ def test_a_failure_of_a_long_script_is_kept_and_is_the_one_that_debug_shows(
     assert "the older" not in shown.out
     assert "setup command 1 of 1 ended with exit code" in shown.out
     assert "it ended with 3" in shown.out
+
+
+# An engine that doesn't answer
+
+BUILT = """
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    files: [{{source: note, dest: /note}}]
+    setup: {{root: ["echo {word}"]}}
+    entry: {{command: "echo it runs"}}
+"""
+
+#: What is lost on the way, when it is asked for, and what a person is told.
+LOST = [
+    ("GET /images/json", 0, "final", "listing images"),
+    ("POST /containers/create", 0, "final", "creating container habitat_build_"),
+    ("POST /containers/[^/]*/start", 0, "final", "starting the container"),
+    ("POST /containers/[^/]*/exec", 0, "final", "running a command"),
+    ("POST /exec/", 0, "final", "running a command"),
+    ("POST /commit", 0, "final", "committing the snapshot"),
+    ("POST /images/[^/]*/tag", 0, "final", "tagging habitat-"),
+    ("DELETE /containers", 0, "final", "removing the container"),
+    ("DELETE /images", 0, "clean", "removing habitat-"),
+    ("PUT /containers/[^/]*/archive", 0, "final", "copying into /"),
+    ("GET /containers/[^/]*/archive", 0, "final", "reading "),
+    ("HEAD /containers/[^/]*/archive", 0, "final", "looking at "),
+    ("GET /containers/json", 0, "final", "listing containers"),
+    ("POST /containers/create", 0, "start", "creating container habitat-"),
+    ("POST /containers/[^/]*/start", 0, "start", "starting the container"),
+    ("POST /containers/[^/]*/exec", 0, "start", "running a command"),
+    ("POST /exec/", 0, "start", "running a command"),
+    ("GET /containers/habitat-", 0, "start", "looking at container"),
+]
+
+
+@pytest.mark.parametrize(("request_", "after", "verb", "told"), LOST, ids=[f"{v} {r}" for r, _, v, _ in LOST])
+def test_an_engine_that_does_not_answer_is_told_and_ctrl_c_ends_the_run_soon(
+    project: Project, busybox: str, name: str, request_: str, after: int, verb: str, told: str
+) -> None:
+    project.write(f"habitats/{name}/note", "note")
+    project.habitat(name, BUILT.format(base=busybox, word="one"))
+    if verb != "final":
+        assert project.doit(f"final:{name}").code == 0
+    task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
+    with Swallowing(request_, after) as way, Running(project, *task, env={"DOCKER_HOST": way.host}) as running:
+        wait_until(way.swallowed.is_set)
+        lost = time.monotonic()
+        running.wait_for("still waiting for the engine")
+        assert 8 < time.monotonic() - lost < 14
+        (line,) = [line for line in running.lines if "still waiting" in line]
+        assert told in line
+        assert re.search(r"asked at \d\d:\d\d:\d\d", line)
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGINT)
+        pressed = time.monotonic()
+        done = running.end()
+        took = time.monotonic() - pressed
+    assert took < 3.5, done.out
+    assert done.code == 130, done.out
+    assert "Traceback" not in done
+    last = done.out.splitlines()[-1]
+    assert last.startswith("stopped")
+    assert "the next run removes" in last, done.out
+    assert done.out.count("still waiting") == 1
+    assert done.out.count("did not answer") == 1
+    after_ = project.doit(f"start:{name}")
+    assert after_.code == 0, after_.out
+    assert "it runs\n" in after_
+    assert left_containers(name) == []
+    assert untagged(name) == []

@@ -136,7 +136,9 @@ class Run(cmd_run.Run):
         except HabitatError as error:
             outcome = f"what is left of the build is removed by the next run ({error})"
         place = f" in {', '.join(self._ending.at)}" if self._ending.at else ""
-        output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
+        if asked := current_project().unanswered:
+            outcome = f"the engine did not answer ({'; '.join(asked)}); what that may have left the next run removes"
+        output.tell(f"\nstopped{place}: {outcome}" if was_building or asked else "\nstopped")
         return 128 + number
 
 
@@ -155,6 +157,7 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         _end_at_the_next()
+        current_project().hurry()
         signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
         signal.alarm(_PATIENCE)
         raise Interrupted(number)
