@@ -31,8 +31,8 @@ class Patience:
     def __init__(self, seconds: float = PATIENCE) -> None:
         self.seconds = seconds
         self.tell: Callable[[str], None] = lambda _: None
-        #: What was asked, and had no answer before the run had to end.
-        self.unanswered: list[str] = []
+        self._abandoned: list[str] = []
+        self._unanswered: list[str] = []
         self._ends: float | None = None
 
     def hurry(self) -> None:
@@ -44,13 +44,28 @@ class Patience:
     def hurries(self) -> bool:
         return self._ends is not None
 
+    @property
+    def unanswered(self) -> list[str]:
+        """What was asked of a silent engine, and had no answer before the run had to end."""
+        return list(dict.fromkeys((*self._abandoned, *self._unanswered)))
+
+    def give_up(self, what: str) -> None:
+        """Nobody waits for an answer to this any longer."""
+        if self.hurries:
+            self._unanswered.append(what)
+
+    def abandon(self, what: str, silent: float) -> None:
+        """A signal has ended the wait for this answer, after so many seconds of silence."""
+        if silent >= _FAREWELL:
+            self._abandoned.append(what)
+
     def left(self, heard: float, due: float) -> float:
         """Seconds that a request may still wait. heard: when the engine was last heard of it, as of time.monotonic;
         due: seconds that it may take rightly.
         """
         if self._ends is None:
             return heard + due + self.seconds - time.monotonic()
-        more = min(self.seconds, _CURT if self.unanswered else _FAREWELL)
+        more = min(self.seconds, _CURT if self._unanswered else _FAREWELL)
         return max(heard, self._ends) + due + more - time.monotonic()
 
 
@@ -72,16 +87,22 @@ class Vigil:
                 done = act()
             except TimeoutError:
                 self._look()
+            except KeyboardInterrupt:
+                self._patience.abandon(self._what, self._silent)
+                raise
             else:
                 self._heard = time.monotonic()
                 return done
 
+    @property
+    def _silent(self) -> float:
+        return time.monotonic() - self._heard
+
     def _look(self) -> None:
         if self._patience.left(self._heard, self._due) <= 0:
-            if self._patience.hurries:
-                self._patience.unanswered.append(self._what)
+            self._patience.give_up(self._what)
             raise TimeoutError(self._what)
-        if not self._told and time.monotonic() - self._heard >= self._due + SILENCE and self._what:
+        if not self._told and self._silent >= self._due + SILENCE and self._what:
             self._told = True
             self._patience.tell(silence(self._what, self._asked))
 

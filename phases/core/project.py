@@ -108,9 +108,9 @@ class Project:
 
     @property
     def unanswered(self) -> list[str]:
-        """What a run that was to end was asking the engine for, in vain."""
+        """What a run that is to end has asked a silent engine for, in vain."""
         engine = self.__dict__.get("engine")
-        return list(dict.fromkeys(engine.patience.unanswered)) if engine else []
+        return engine.patience.unanswered if engine else []
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -352,7 +352,7 @@ class Project:
         with self._guard:
             at = dict(self._running)
         for name in list(self.open_ends):
-            self._attempt(name, self.open_ends.pop(name))
+            self.attempt(name, self.open_ends.pop(name))
         # One that still waits for the lock has no container; there may be one of who holds it.
         building = [name for name in at if name in self._locks and self._locks[name].held]
         self._clear_all(building)
@@ -368,9 +368,9 @@ class Project:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(len(names)) as pool:
-                list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
+                list(pool.map(lambda name: self.attempt(name, partial(self._clear, name)), names))
 
-    def _attempt(self, name: str, clear: Callable[[], None]) -> None:
+    def attempt(self, name: str, clear: Callable[[], None]) -> None:
         """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
         try:
             clear()

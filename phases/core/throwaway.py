@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,7 +83,8 @@ def passing(
         raise _removed(project, name, container) or error from error
     finally:
         if remove := project.open_ends.pop(name, None):
-            remove()
+            # A signal ends the run as one, whatever is met on the way out.
+            project.attempt(name, remove) if isinstance(sys.exception(), KeyboardInterrupt) else remove()
 
 
 def _phase(project: Project, name: str, phase_name: str) -> Phase:

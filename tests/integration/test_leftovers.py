@@ -170,8 +170,118 @@ def test_an_engine_that_does_not_answer_is_told_and_ctrl_c_ends_the_run_soon(
     assert "the next run removes" in last, done.out
     assert done.out.count("still waiting") == 1
     assert done.out.count("did not answer") == 1
+    assert told in last
     after_ = project.doit(f"start:{name}")
     assert after_.code == 0, after_.out
     assert "it runs\n" in after_
     assert left_containers(name) == []
     assert untagged(name) == []
+
+
+# A visit that is killed
+
+LIVED_IN = """
+    base_image: {base}
+    env: [USER=ada, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    entry: {{command: "echo begun; sleep 1234"}}
+"""
+
+
+@pytest.fixture
+def home(project: Project, busybox: str, name: str) -> str:
+    """A habitat that is built."""
+    project.habitat(name, LIVED_IN.format(base=busybox))
+    assert project.doit(f"final:{name}").code == 0
+    return name
+
+
+def is_up(name: str) -> bool:
+    return docker("ps", "--quiet", "--filter", f"name=habitat-{name}$") != ""
+
+
+def guards(name: str) -> list[str]:
+    """The processes that guard a visit to a habitat, or leave for one."""
+    found = subprocess.run(
+        ("pgrep", "-f", f"phases.ui.aftermath .* {name} "), capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
+
+
+def sleeps(name: str, seconds: int) -> bool:
+    return f"sleep {seconds}" in docker("top", f"habitat-{name}")
+
+
+VISITS = {
+    "start": ("start:{}",),
+    "exec": ("exec:{}", "--", "sh", "-c", "echo begun; trap '' HUP TERM; sleep 1234 & sleep 4321"),
+}
+
+
+@pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
+def test_a_killed_visit_leaves_its_container_as_one_that_ended_does(
+    project: Project, home: str, argv: tuple[str, ...]
+) -> None:
+    with Running(project, *(word.format(home) for word in argv)) as running:
+        running.wait_for("begun")
+        assert guards(home)
+        running.process.kill()
+    wait_until(lambda: not is_up(home), seconds=20)
+    wait_until(lambda: guards(home) == [], seconds=20)
+    assert list((project.root / ".stamps" / home).glob("starts.*")) == []
+    done = project.doit(f"exec:{home}", "--", "echo", "again")
+    assert done.out == "again\n"
+
+
+def test_a_killed_visit_ends_its_own_commands_and_no_one_elses(project: Project, home: str) -> None:
+    other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
+    with Running(project, *other) as staying, Running(project, f"start:{home}") as running:
+        staying.wait_for("begun")
+        running.wait_for("begun")
+        running.process.kill()
+        wait_until(lambda: not sleeps(home, 1234), seconds=20)
+        wait_until(lambda: guards(home) == guards(home)[:1], seconds=20)
+        assert sleeps(home, 77)
+        staying.process.send_signal(signal.SIGINT)
+        staying.end()
+    wait_until(lambda: not is_up(home), seconds=5)
+
+
+def test_a_visit_killed_in_a_detached_habitat_leaves_that_up(project: Project, home: str) -> None:
+    assert project.doit(f"start:{home}", "--detach").code == 0
+    assert guards(home) == []
+    with Running(project, f"start:{home}") as running:
+        running.wait_for("begun")
+        running.process.kill()
+    wait_until(lambda: not sleeps(home, 1234), seconds=20)
+    wait_until(lambda: guards(home) == [], seconds=20)
+    assert is_up(home)
+    assert project.doit(f"stop:{home}").code == 0
+
+
+@pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
+def test_a_start_after_a_kill_works_while_the_guard_is_at_it(project: Project, home: str, pause: float) -> None:
+    with Running(project, f"start:{home}") as running:
+        running.wait_for("begun")
+        running.process.kill()
+        running.end()
+        time.sleep(pause)
+        done = project.doit(f"start:{home}", "--cmd", "echo here; sleep 3; echo still here")
+    assert done.code == 0, done.out
+    assert "here\nstill here\n" in done
+    wait_until(lambda: not is_up(home), seconds=20)
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_visit_that_ends_leaves_no_guard_and_no_open_pipe(
+    project: Project, home: str, number: signal.Signals | None
+) -> None:
+    argv = ("--cmd", "echo begun") if number is None else ()
+    with Running(project, f"start:{home}", *argv) as running:
+        running.wait_for("begun")
+        if number:
+            running.process.send_signal(number)
+        running.process.wait(20)
+        running._reader.join(1)
+        assert not running._reader.is_alive(), "its output is at its end"
+        assert guards(home) == []
+    assert not is_up(home)

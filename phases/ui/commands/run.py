@@ -21,7 +21,7 @@ from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
-from phases.ui.tasks import builds, current_project, exit_code
+from phases.ui.tasks import builds, current_project, exit_code, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,9 +136,8 @@ class Run(cmd_run.Run):
         except HabitatError as error:
             outcome = f"what is left of the build is removed by the next run ({error})"
         place = f" in {', '.join(self._ending.at)}" if self._ending.at else ""
-        if asked := current_project().unanswered:
-            outcome = f"the engine did not answer ({'; '.join(asked)}); what that may have left the next run removes"
-        output.tell(f"\nstopped{place}: {outcome}" if was_building or asked else "\nstopped")
+        silence = unanswered()
+        output.tell(f"\nstopped{place}: {silence or outcome}" if was_building or silence else "\nstopped")
         return 128 + number
 
 
