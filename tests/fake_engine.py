@@ -187,6 +187,9 @@ class FakeEngine:
 
     # Images
 
+    def platform(self) -> str:
+        return "linux/amd64"
+
     def images(self) -> list[Image]:
         self._record("images")
         return [

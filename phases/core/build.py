@@ -31,6 +31,7 @@ from phases.core.errors import (
     PathsMissing,
     PhaseTimeout,
     SecretError,
+    ShellError,
     StateError,
     StepError,
     Stopped,
@@ -226,7 +227,7 @@ class _Bench:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
         # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | ShellError | StateError | Stopped)
         if work.keep is None or elsewhere:
             return
         if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):

@@ -16,16 +16,17 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
-from phases.core import secrets
+from phases.core import secrets, shells
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
 from phases.core.engine import Bind, Stat, Tmpfs
-from phases.core.errors import EngineError
+from phases.core.errors import EngineError, ShellError
 from phases.core.idling import WATCHED, ended_under, made_anew
 from phases.core.scratch import Parked
 from phases.core.settling import Watch
-from phases.core.snapshots import COMMENT
+from phases.core.snapshots import COMMENT, snapshot_tag
 from phases.protocol import SECRETS_FOLDER
+from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +69,7 @@ class BuildContainer:
         self._made_env: Mapping[str, str] = self._env
         self._base_size = image.size
         self._id = ""
-        self._running = False
+        self._running = self._ran = False  # ran: a command in it, to its end
         self._is = image.id  # the image that the container is, "" once it is none
         self._settled = True
         self._outbox: Archive | None = None
@@ -115,6 +116,7 @@ class BuildContainer:
             self._work.parking.spend(found.id)
             return ""
         self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
+        self._ran = found.running
         self._contents.of_editions |= found.of_editions
         self._folders = found.folders
         return found.id
@@ -270,6 +272,26 @@ class BuildContainer:
         """
         self._flush()
         self._start()
+        try:
+            code = self._execute(argv, user, env, secret, on_output, ends=ends, **how)
+        except EngineError as error:
+            if not self._ran and (told := self._shell_trouble(error)):
+                raise told from error
+            raise
+        self._ran = True
+        return code
+
+    def _execute(
+        self,
+        argv: Sequence[str],
+        user: str,
+        env: Mapping[str, str] | None,
+        secret: tuple[Value, ...],
+        on_output: OnOutput,
+        *,
+        ends: bool,
+        **how: Any,
+    ) -> int:
         if secret and self._given != (user, secret):
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
@@ -299,11 +321,22 @@ class BuildContainer:
             if not self._running:
                 self._engine.start(container)
         except EngineError as error:
+            if self._id and (told := self._shell_trouble(error)):
+                raise told from error
             raise EngineError(
                 f"the build container can't be started ({error.message})",
                 remedy=error.remedy or "see that its image and volumes are whole",
             ) from error
         self._running = True
+
+    def _shell_trouble(self, error: EngineError) -> ShellError | None:
+        """What to raise where the shell that the container idles in can't run."""
+        work = self._work
+        before = last_snapshot(habitat_phases(work.habitat), work.phase)
+        # Up to setup no command of the habitat's own has run, which may have broken it.
+        own = before and work.phase.ID > named("setup").ID
+        image = snapshot_tag(work.habitat.name, before) if own and before else shells.beginning(work.habitat)
+        return shells.trouble(self._engine, self._id, work.habitat, image, error)
 
     def ended_under(self, code: int) -> bool:
         """Whether a command ended with `code` because the container did."""

@@ -86,8 +86,8 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         _lent_agent(project, habitat, phase, failure) as (agent, host_keys),
         passing(
             project,
-            habitat.name,
-            image.id,
+            habitat,
+            image,
             f"{phase.NAME}-failed",
             (*binds, *(cache.mount for cache in mounted), *agent),
         ) as container,

@@ -71,6 +71,10 @@ def connect() -> DockerEngine:
 class DockerEngine(DockerImages):
     """The engine protocol, spoken to a real engine."""
 
+    def platform(self) -> str:
+        found = self._ask("asking for its platform", "GET", "/version")
+        return f"{found['Os']}/{found['Arch']}"
+
     # Containers
 
     def create(  # noqa: PLR0913 (as the protocol says)

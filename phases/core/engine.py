@@ -205,6 +205,9 @@ class Engine(Protocol):
     #: How long it may be silent, and who is told when it is.
     patience: Patience
 
+    def platform(self) -> str:
+        """What programs it runs, like linux/amd64."""
+
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""
 

@@ -4,6 +4,7 @@
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
+    ├── ShellError             the shell of an image can't run
     ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
@@ -120,6 +121,10 @@ class StateError(HabitatError):
 
 
 class SecretError(HabitatError):
+    pass
+
+
+class ShellError(HabitatError):
     pass
 
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import events, persistence, snapshots
+from phases.core import events, persistence, shells, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, ShellError, StartError
 from phases.core.idling import IDLE
 from phases.protocol import SECRETS_FOLDER
 
@@ -66,12 +66,12 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     elif found:
         if not found.running:
             persistence.take_in(project, habitat.name, found)  # where the last start was killed
-            _start(project, habitat, found)
+            _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
         return found, found.running
     found = _made(project, habitat)
     try:
         _start(project, habitat, found)
-    except StartError:
+    except (StartError, ShellError):
         project.engine.remove(found.id)  # nothing was done in it
         raise
     return found, False
@@ -116,12 +116,16 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
     return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
-def _start(project: Project, habitat: Habitat, container: Container) -> None:
+def _start(project: Project, habitat: Habitat, container: Container, which: str = "") -> None:
+    """which: says of the image what somebody may have done to it in the container."""
     try:
         project.engine.start(container.id)
     except PortRefused as error:
         raise _refused(project, habitat, error) from error
     except EngineError as error:
+        image = ", ".join(filter(None, (snapshots.final_tag(habitat.name), which)))
+        if told := shells.trouble(project.engine, container.id, habitat, image, error):
+            raise told from error
         init = habitat.entry.init_command
         raise StartError(
             f"container {container.name} can't be started ({error.message})",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import events, persistence, readiness
+from phases.core import events, persistence, readiness, shells, snapshots
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
 from phases.core.guard import VARIABLE, Guard
 from phases.core.habitat_container import brought_up, container_name
@@ -91,7 +91,7 @@ class Visit(Struct):
         if self.presence:
             self.presence.stay()
 
-    def ended(self) -> StartError | None:
+    def ended(self) -> HabitatError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
 
 
@@ -205,7 +205,7 @@ def leave(project: Project, name: str, container: Container, *, own: int, last: 
         project.bus.emit(events.Notice(name, f"{container.name} goes on: somebody else is in it"))
 
 
-def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> StartError | None:
+def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> HabitatError | None:
     """What to say when the main process of the container has ended; None while it runs.
 
     That is root's, and so may have printed what only USER was given.
@@ -218,6 +218,8 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
     except (NotFound, Conflict):  # gone, or going
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
+    if not init and (why := shells.logged(said.splitlines())):
+        return shells.broken(project.engine, container.id, habitat, snapshots.final_tag(habitat.name), why)
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import events, snapshots
+from phases.core import events, shells, snapshots
 from phases.core.accounts import Accounts
 from phases.core.binds import binds_in
 from phases.core.engine import UNCONFINED, Tmpfs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phases.core.engine import Bind, Confinement, Container, Image, VolumeMount
+    from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
 
@@ -39,7 +40,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     binds = binds_in(habitat, phase)
-    with passing(project, name, image.id, phase.NAME, binds, confinement(habitat)) as container:
+    with passing(project, habitat, image, phase.NAME, binds, confinement(habitat)) as container:
         project.engine.start(container.id)
         users = accounts(project, container)
         user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
@@ -51,8 +52,8 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
 @contextmanager
 def passing(
     project: Project,
-    name: str,
-    image: str,
+    habitat: Habitat,
+    image: Image,
     called: str,
     mounts: Sequence[Bind | VolumeMount],
     confinement: Confinement = UNCONFINED,
@@ -60,11 +61,12 @@ def passing(
     """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
     is to show beside the habitat's name.
     """
+    name = habitat.name
     _sweep(project, name)
 
     def make() -> Container:
         made = project.engine.create(
-            image,
+            image.id,
             f"{_prefix(project, name)}{os.getpid()}",
             IDLE,
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
@@ -80,7 +82,9 @@ def passing(
     try:
         yield container
     except EngineError as error:
-        raise _removed(project, name, container) or error from error
+        told = _removed(project, name, container)
+        told = told or shells.trouble(project.engine, container.id, habitat, next(iter(image.tags), image.id), error)
+        raise told or error from error
     finally:
         if remove := project.open_ends.pop(name, None):
             # A signal ends the run as one, whatever is met on the way out.

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, docker, failed, left_containers, untagged, wait_until
+from conftest import Project, Running, docker, failed, import_image, left_containers, untagged, wait_until
 from swallowing import Swallowing
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -285,3 +291,134 @@ def test_a_visit_that_ends_leaves_no_guard_and_no_open_pipe(
         assert not running._reader.is_alive(), "its output is at its end"
         assert guards(home) == []
     assert not is_up(home)
+
+
+# A shell that can't run
+
+
+def no_program(sh: Path) -> None:
+    sh.write_text("echo I am a shell\n")
+
+
+def no_interpreter(sh: Path) -> None:
+    sh.write_text("#!/nowhere/sh\n")
+
+
+def another_processor(sh: Path) -> None:
+    """A program of a processor that no machine has."""
+    data = bytearray(Path("/bin/busybox").read_bytes()[:4096])
+    data[18:20] = b"\xff\xfe"
+    sh.write_bytes(data)
+
+
+def no_libraries(sh: Path) -> None:
+    shutil.copy("/bin/dash", sh)
+    loader = subprocess.run(["ldd", "/bin/dash"], capture_output=True, text=True, check=True).stdout.split()[-2]
+    place = Path(f"{sh.parents[1]}{loader}")
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(loader, place)
+
+
+def not_executable(sh: Path) -> None:
+    sh.write_text("")
+
+
+SHELLS = [
+    (no_program, "exec format error"),
+    (no_interpreter, "no such file or directory"),
+    (another_processor, "exec format error"),
+    (no_libraries, "error while loading shared libraries"),
+    (not_executable, "permission denied"),
+]
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
+    """An image with such a shell, for a processor that no machine has."""
+    root = tmp_path / "image"
+    (root / "bin").mkdir(parents=True)
+    (root / "etc").mkdir()
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    request.param(root / "bin/sh")
+    (root / "bin/sh").chmod(0o644 if request.param is not_executable else 0o755)
+    reference = f"{name}-shell:1"
+    import_image(root, reference)
+    yield reference
+    engine.untag(reference)
+
+
+@pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
+@pytest.mark.parametrize("user", ["root", "ada"])
+def test_a_shell_that_cannot_run_is_blamed_by_a_build(
+    project: Project, name: str, broken: str, why: str, user: str
+) -> None:
+    project.habitat(name, f"base_image: {broken}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
+    done = project.doit(f"final:{name}")
+    (line,) = [line for line in done.out.splitlines() if "❌" in line and "can't run" in line]
+    assert f"habitats/{name}/config.yaml:1" in line
+    assert f"/bin/sh of the image {broken} can't run ({why}" in line
+    assert "runc" not in done
+    assert "Traceback" not in done
+    assert failed(name) == {}
+
+
+@pytest.mark.parametrize("broken", [another_processor], indirect=True)
+def test_an_image_for_another_processor_is_told_with_both(project: Project, name: str, broken: str) -> None:
+    """As far as what it says of itself goes."""
+    with subprocess.Popen(("docker", "save", broken), stdout=subprocess.PIPE) as saved:
+        assert saved.stdout
+        files = {}
+        with tarfile.open(fileobj=saved.stdout, mode="r|") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                files[member.name] = file.read() if file else b""
+    (config,) = [path for path in files if re.fullmatch("[0-9a-f]{64}.json", path)]
+    files[config] = files[config].replace(b'"architecture":"amd64"', b'"architecture":"s390x"')
+    with tarfile.open(project.root / "image.tar", "w") as tar:
+        for path, data in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            if data:
+                tar.addfile(info, io.BytesIO(data))
+    docker("load", "--input", str(project.root / "image.tar"))
+    project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
+    done = project.doit(f"final:{name}")
+    said = (
+        "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image for linux/"
+    )
+    assert said in done
+
+
+@pytest.fixture
+def shell_gone(project: Project, busybox: str, name: str) -> str:
+    """A habitat whose last command takes the shell's program away."""
+    project.write(f"habitats/{name}/tools/install-tools.sh", "#!/bin/sh\nexit 0\n", 0o755)
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n")
+    assert project.doit(f"final:{name}").code == 0
+    folder = project.root / "bad"
+    folder.mkdir()
+    no_program(folder / "sh")
+    (folder / "sh").chmod(0o755)
+    made = docker("create", f"habitat-{name}:final")
+    docker("cp", f"{folder}/sh", f"{made}:/bin/sh")
+    docker("commit", made, f"habitat-{name}:final")
+    docker("tag", f"habitat-{name}:final", f"habitat-{name}:12-final")
+    docker("rm", made)
+    return name
+
+
+@pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
+def test_a_shell_that_cannot_run_is_blamed_by_who_starts_it(
+    project: Project, shell_gone: str, argv: tuple[str, ...]
+) -> None:
+    if argv == ("shell",):
+        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{shell_gone} --at final")
+    else:
+        done = project.doit(*(word.format(shell_gone) for word in argv))
+    assert done.code == 1, done.out
+    assert "can't run (exec format error)" in done
+    assert f"/bin/sh of the image habitat-{shell_gone}:" in done
+    assert "config.yaml:1" in done
+    assert len([line for line in done.out.splitlines() if "/bin/sh" in line]) == 1
+    assert "Traceback" not in done
