@@ -373,7 +373,7 @@ def test_an_image_for_another_processor_is_told_with_both(project: Project, name
             for member in tar:
                 file = tar.extractfile(member)
                 files[member.name] = file.read() if file else b""
-    (config,) = [path for path in files if re.fullmatch("[0-9a-f]{64}.json", path)]
+    (config,) = [path for path in files if re.fullmatch(r"[0-9a-f]{64}\.json", path)]
     files[config] = files[config].replace(b'"architecture":"amd64"', b'"architecture":"s390x"')
     with tarfile.open(project.root / "image.tar", "w") as tar:
         for path, data in files.items():
@@ -384,10 +384,7 @@ def test_an_image_for_another_processor_is_told_with_both(project: Project, name
     docker("load", "--input", str(project.root / "image.tar"))
     project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
     done = project.doit(f"final:{name}")
-    said = (
-        "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image for linux/"
-    )
-    assert said in done
+    assert "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in done
 
 
 @pytest.fixture
