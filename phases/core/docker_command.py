@@ -31,6 +31,10 @@ class DockerCommand:
     buildkit: bool
 
 
+# Seconds that a `docker` may take to say what it is.
+_ANSWER = 10
+
+
 def find() -> DockerCommand | None:
     """The first `docker` on the PATH that builds with BuildKit, else the first, else None."""
     programs: list[str] = []
@@ -49,8 +53,8 @@ def _has_buildkit(program: str) -> bool:
 
     def ask(*argv: str) -> str:
         try:
-            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
-        except OSError:
+            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False, timeout=_ANSWER)
+        except (OSError, subprocess.TimeoutExpired):  # its version asks an engine, which may be silent
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
