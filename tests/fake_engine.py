@@ -47,6 +47,7 @@ from phases.core.engine import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
+from phases.core.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -140,6 +141,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.address = f"fake://{uuid.uuid4()}"
+        self.patience = Patience()
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None
@@ -186,6 +188,9 @@ class FakeEngine:
         return prefix + hashlib.sha256(str(self._made).encode()).hexdigest()
 
     # Images
+
+    def platform(self) -> str:
+        return "linux/amd64"
 
     def images(self) -> list[Image]:
         self._record("images")

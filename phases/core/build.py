@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ from phases.core.errors import (
     PathsMissing,
     PhaseTimeout,
     SecretError,
+    ShellError,
     StateError,
     StepError,
     Stopped,
@@ -226,23 +227,33 @@ class _Bench:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
         # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
-        if work.keep is None or self._container is None or elsewhere:
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | ShellError | StateError | Stopped)
+        if work.keep is None or elsewhere:
             return
-        if isinstance(error, EngineError) and not self._container.is_made:
+        if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):
+            self._forget_older()
             return
         labels = snapshots.labels(work.habitat.name, work.phase, self.image.id, seconds)
         try:
             # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
             work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
-        except (Stopped, NotFound, Conflict):
-            return  # or it is gone, or going, as `error` says
+        except Stopped:
+            return
+        except (NotFound, Conflict):
+            self._forget_older()  # or it is gone, or going, as `error` says
         except HabitatError as why:
+            self._forget_older()
             text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
             work.emit(events.Notice(work.habitat.name, text, warning=True))
         else:
             hint = f"doit debug:{work.habitat.name} opens a shell there"
             error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
+
+    def _forget_older(self) -> None:
+        """Take away what is kept of an earlier failure, which `doit debug` would show as the last."""
+        if self.work.forget:
+            with suppress(HabitatError):
+                self.work.maker.make(self.work.forget)
 
     def _keep(self, labels: dict[str, str]) -> None:
         assert self.work.keep

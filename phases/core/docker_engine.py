@@ -73,6 +73,10 @@ def connect() -> DockerEngine:
 class DockerEngine(DockerImages):
     """The engine protocol, spoken to a real engine."""
 
+    def platform(self) -> str:
+        found = self._ask("asking for its platform", "GET", "/version")
+        return f"{found['Os']}/{found['Arch']}"
+
     # Containers
 
     def create(  # noqa: PLR0913 (as the protocol says)
@@ -117,7 +121,8 @@ class DockerEngine(DockerImages):
 
     def stop(self, container: str, grace: int = 10) -> None:
         with contextlib.suppress(NotFound):
-            self._ask("stopping the container", "POST", path("/containers/{}/stop", container, t=grace))
+            where = path("/containers/{}/stop", container, t=grace)
+            self._ask("stopping the container", "POST", where, due=grace)
 
     def remove(self, container: str, *, sent: Callable[[], None] = nothing) -> None:
         try:
@@ -129,6 +134,8 @@ class DockerEngine(DockerImages):
             for _ in range(500):
                 if self.container(container) is None:
                     return
+                if self.patience.hurries:
+                    break
                 time.sleep(0.02)
             raise
 
@@ -397,8 +404,8 @@ def _stat_of(reply: Reply) -> Any:
 
 def _whole(reply: Reply, path: str) -> bytes:
     data = bytearray()
-    for chunk in reply.chunks():
-        data += chunk
+    for piece in reply.pieces():
+        data += piece
         if len(data) > LARGEST_FILE:
             raise _too_large(path)
     return bytes(data)

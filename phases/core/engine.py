@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import IO
 
     from phases.core.masking import Mask
+    from phases.core.patience import Patience
     from phases.core.port import Port
     from phases.core.secrets import Value
 
@@ -214,6 +215,11 @@ class Piped(Protocol):
 class Engine(Protocol):
     #: Where it is, as a person would write it.
     address: str
+    #: How long it may be silent, and who is told when it is.
+    patience: Patience
+
+    def platform(self) -> str:
+        """What programs it runs, like linux/amd64."""
 
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""

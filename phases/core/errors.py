@@ -5,6 +5,7 @@
     │   └── Untrusted          nobody has agreed to what it would run or open on this host
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
+    ├── ShellError             the shell of an image can't run
     ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
@@ -126,6 +127,10 @@ class SecretError(HabitatError):
 
 
 class Untrusted(ConfigError):
+    pass
+
+
+class ShellError(HabitatError):
     pass
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import binds, events, persistence, root_environment, safe_paths, snapshots
+from phases.core import binds, events, persistence, root_environment, safe_paths, shells, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
@@ -67,7 +67,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     elif found:
         if not found.running:
             persistence.take_in(project, habitat.name, found)  # where the last start was killed
-            _start(project, habitat, found)
+            _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
         return found, found.running
     found = _made(project, habitat, image.id)
     try:
@@ -135,7 +135,8 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
     return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
-def _start(project: Project, habitat: Habitat, container: Container) -> None:
+def _start(project: Project, habitat: Habitat, container: Container, which: str = "") -> None:
+    """which: says of the image what somebody may have done to it in the container."""
     dests = [bind.dest for bind in container.binds]
     dests += [place.mount for place in persistence.of(container).places if place.is_folder]
     home = f"/home/{habitat.user}"
@@ -146,6 +147,9 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
     except PortRefused as error:
         raise _refused(project, habitat, error) from error
     except EngineError as error:
+        image = ", ".join(filter(None, (snapshots.final_tag(habitat.name), which)))
+        if told := shells.trouble(project.engine, container.id, habitat, image, error):
+            raise told from error
         init = habitat.entry.init_command
         raise StartError(
             f"container {container.name} can't be started ({error.message})",

@@ -83,6 +83,7 @@ class Project:
         self._warned: set[str] = set()
         self._known_files: dict[str, ImageContents] = {}
         self._running: dict[str, Phase] = {}
+        self._hurries = False
         #: Makes containers, as long as the run isn't told to stop.
         self.maker = Maker()
         self.scratch = Scratch(root, lambda: self.engine, self._warn)
@@ -97,7 +98,23 @@ class Project:
     @cached_property
     def engine(self) -> Engine:
         """Raises EngineUnreachable."""
-        return self._connect()
+        engine = self._connect()
+        engine.patience.tell = lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        if self._hurries:
+            engine.patience.hurry()
+        return engine
+
+    def hurry(self) -> None:
+        """The run is to end: what the engine doesn't answer soon is waited for no longer. For a signal to call."""
+        self._hurries = True
+        if engine := self.__dict__.get("engine"):
+            engine.patience.hurry()
+
+    @property
+    def unanswered(self) -> list[str]:
+        """What a run that is to end has asked a silent engine for, in vain."""
+        engine = self.__dict__.get("engine")
+        return engine.patience.unanswered if engine else []
 
     @cached_property
     def trust(self) -> Trust:
@@ -220,9 +237,10 @@ class Project:
 
     def _take_over(self, name: str) -> None:
         """Take away what a killed run left. Only who holds the habitat's lock may."""
-        from phases.core import ssh_agent
+        from phases.core import passing_folder, ssh_agent
 
         self._clear(name)
+        passing_folder.sweep(state_dir(self.root, name))
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
         with self._guard:  # the images were listed for that
@@ -354,7 +372,7 @@ class Project:
         with self._guard:
             at = dict(self._running)
         for name in list(self.open_ends):
-            self._attempt(name, self.open_ends.pop(name))
+            self.attempt(name, self.open_ends.pop(name))
         # One that still waits for the lock has no container; there may be one of who holds it.
         building = [name for name in at if name in self._locks and self._locks[name].held]
         self._clear_all(building)
@@ -370,14 +388,16 @@ class Project:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(len(names)) as pool:
-                list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
+                list(pool.map(lambda name: self.attempt(name, partial(self._clear, name)), names))
 
-    def _attempt(self, name: str, clear: Callable[[], None]) -> None:
+    def attempt(self, name: str, clear: Callable[[], None]) -> None:
         """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
         try:
             clear()
         except HabitatError as error:
-            self.bus.emit(events.Notice(name, str(error), warning=True))
+            # Of what the engine doesn't answer, whoever ends the run tells.
+            if not (isinstance(error, EngineUnreachable) and self.unanswered):
+                self.bus.emit(events.Notice(name, str(error), warning=True))
 
     def parent_of(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""
@@ -413,6 +433,7 @@ class Project:
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
             keep=partial(self.store.keep_failed, habitat.name, phase),
+            forget=partial(self.store.withdraw_failed, habitat.name),
         )
 
     def _contents_path(self, name: str) -> Path:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TMPFS = "mode=0711,size=64m"
 
 IMAGES = "/images/json"
+LISTING = "listing images"
 
 
 def path(form: str, name: str = "", /, **query: str | bytes | bool | int | None) -> str:

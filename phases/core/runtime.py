@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +10,9 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import binds, events, persistence, readiness, root_environment
-from phases.core.errors import Conflict, EngineError, NotFound, StartError
+from phases.core import binds, events, persistence, readiness, root_environment, shells, snapshots
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
+from phases.core.guard import VARIABLE, Guard
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
 from phases.core.masking import Mask
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 class Visit(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
     image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
-    running before.
+    running before; guard: leaves for it when it is killed.
     """
 
     project: Project
@@ -45,6 +47,7 @@ class Visit(Struct):
     own: int = 0
     more_env: Mapping[str, str] = field(default_factory=dict)
     brought_up: bool = False
+    guard: Guard | None = None
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
@@ -70,7 +73,8 @@ class Visit(Struct):
     def env(self) -> dict[str, str]:
         """What a command finds in its environment, beside the container's, which is made for root."""
         own = root_environment.of_user(self.container.labels, self.habitat, self.user)
-        return {**own, **self.more_env, **variables(self.secrets)}
+        sign = {VARIABLE: self.guard.visit} if self.guard else {}
+        return {**own, **self.more_env, **variables(self.secrets), **sign}
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -88,7 +92,7 @@ class Visit(Struct):
         if self.presence:
             self.presence.stay()
 
-    def ended(self) -> StartError | None:
+    def ended(self) -> HabitatError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
 
 
@@ -139,22 +143,30 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     binds.admit(project, habitat, binds.binds_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
+    guard = Guard(project.root, name, habitat.user)
 
     def enter() -> tuple[Visit, bool]:
         with presence.alone():
+            guard.entering()
             container, was_running = bring_up(project, habitat)
+            guard.entering(container)
             presence.join(container.id, brought_up=not was_running)
             visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
-            visit.brought_up = not was_running
-            project.open_ends[name] = lambda: leave(visit)
+            visit.brought_up, visit.guard = not was_running, guard
+            project.open_ends[name] = lambda: leave_it(visit)
         return visit, was_running
 
-    def leave(visit: Visit) -> None:
+    def leave_it(visit: Visit) -> None:
         with presence.leaving() as left:
             if not left.stays:
-                _leave(visit, last=left.alone)
+                leave(project, name, visit.container, own=visit.own, last=left.alone)
+        guard.left()
 
-    visit, was_running = project.maker.make(enter)
+    try:
+        visit, was_running = project.maker.make(enter)
+    except HabitatError:
+        guard.left()
+        raise
     try:
         if was_running:
             withdraw(project.engine, visit.container.id, secrets)
@@ -166,8 +178,9 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         visit.own = 0
         raise visit.ended() or error from error
     finally:
-        if project.open_ends.pop(name, None):
-            leave(visit)
+        if end := project.open_ends.pop(name, None):
+            # A signal ends the run as one, whatever is met on the way out.
+            project.attempt(name, end) if isinstance(sys.exception(), KeyboardInterrupt) else end()
 
 
 def _warn_of_root(project: Project, habitat: Habitat) -> None:
@@ -177,23 +190,24 @@ def _warn_of_root(project: Project, habitat: Habitat) -> None:
             project.bus.emit(events.Notice(habitat.name, text, warning=True))
 
 
-def _leave(visit: Visit, *, last: bool) -> None:
-    """Stop the container, unless somebody else is in it."""
-    engine, container = visit.project.engine, visit.container
+def leave(project: Project, name: str, container: Container, *, own: int, last: bool) -> None:
+    """Stop the habitat's container, unless somebody else is in it. own: how many commands of whoever leaves may still
+    run in it; last: no other visit is there.
+    """
+    engine = project.engine
     try:
-        others = engine.running_execs(container.id) > visit.own
+        others = engine.running_execs(container.id) > own
     except NotFound:
         return  # somebody has removed it
-    persistence.take_in(visit.project, visit.habitat.name, container)
+    persistence.take_in(project, name, container)
     if last and not others:
         engine.stop(container.id)
-        visit.project.bus.emit(events.ContainerStopped(visit.habitat.name, container.name))
+        project.bus.emit(events.ContainerStopped(name, container.name))
     else:
-        text = f"{container.name} goes on: somebody else is in it"
-        visit.project.bus.emit(events.Notice(visit.habitat.name, text))
+        project.bus.emit(events.Notice(name, f"{container.name} goes on: somebody else is in it"))
 
 
-def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> StartError | None:
+def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> HabitatError | None:
     """What to say when the main process of the container has ended; None while it runs.
 
     That is root's, and so may have printed what only USER was given.
@@ -206,6 +220,8 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
     except (NotFound, Conflict):  # gone, or going
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
+    if not init and (why := shells.logged(said.splitlines())):
+        return shells.broken(project.engine, container.id, habitat, snapshots.final_tag(habitat.name), why)
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,

@@ -62,7 +62,8 @@ class Work(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
         container that only looks; secrets: what its commands may read; known_files: what was read of images,
     to be used and added to; maker: makes its container; parking: where that of the phase before may be;
-    remover: takes it away; keep: takes the image of what is left when it fails.
+    remover: takes it away; keep: takes the image of what is left when it fails; forget: takes away what is kept of an
+    earlier failure.
     """
 
     habitat: Habitat
@@ -80,6 +81,7 @@ class Work(Struct, frozen=True):
     maker: Maker = field(default_factory=Maker)
     parking: Parking = field(default_factory=Parking)
     keep: Callable[[str], None] | None = None
+    forget: Callable[[], None] | None = None
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

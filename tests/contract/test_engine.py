@@ -182,6 +182,10 @@ def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
 # Images
 
 
+def test_the_platform_is_an_operating_system_and_a_processor(lab: Lab) -> None:
+    assert re.fullmatch(r"linux/[a-z0-9]+", lab.engine.platform())
+
+
 def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
     made = lab.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
     lab.engine.tag(made, lab.tag("two"))
