@@ -625,9 +625,14 @@ class FakeEngine:
 
     def volumes(self, *, label: str = "") -> list[Volume]:
         key, has_value, value = label.partition("=")
-        found = [volume for volume, _ in self._volumes.values()]
+        found = [volume for volume, _ in list(self._volumes.values())]
         found = [v for v in found if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
         return sorted(found, key=lambda volume: volume.name)
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        self._record("create_volume", name)
+        made = Volume(name, dict(labels), "2026-01-01T00:00:00Z")
+        return self._volumes.setdefault(name, (made, {"/": Node("dir")}))[0]
 
     def remove_volume(self, name: str) -> None:
         self._record("remove_volume", name)

@@ -212,7 +212,10 @@ class DockerEngine(DockerImages):
     def _attached(self, exec_id: str, *, tty: bool = False) -> Reply:
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
-        reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        try:
+            reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        except NotFound as error:  # its container was stopped since
+            raise Conflict(error.message) from error
         if reply.status != _HANDED_OVER:
             reply.close()
             raise EngineError(
@@ -347,6 +350,10 @@ class DockerEngine(DockerImages):
     def volumes(self, *, label: str = "") -> list[Volume]:
         where = path("/volumes", filters=questions.filters(label=label))
         return answers.volumes(self._ask("listing volumes", "GET", where).get("Volumes") or ())
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        body = {"Name": name, "Labels": dict(labels)}
+        return answers.volumes([self._ask(f"making volume {name}", "POST", path("/volumes/create"), body)])[0]
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotFound):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine import Container, Engine, Volume
+    from phases.core.engine_locks import EngineLock
     from phases.core.model import Habitat, Persisted
     from phases.core.project import Project
 
@@ -118,10 +119,28 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
 
 
 def made(project: Project, habitat: Habitat, name: str, create: Create) -> str:
-    """A container `name` that has what persists. It isn't started. Returns its id."""
-    engine = project.engine
+    """A container `name` that has what persists. It isn't started. Returns its id. Raises Conflict where somebody else
+    has made one meanwhile.
+    """
     if not habitat.entry.persist:
         return create(name, {LABEL_PERSIST: ""}, ())  # an image that was committed from a container has its label
+    # Two who fill the same volumes at once could put the image's files over what a program has written by then.
+    lock = project.locks.lock(f"start {habitat.name}")
+    try:
+        lock.acquire(lambda who: _tell_of_another(project, habitat.name, who), patience=1.0)
+        if project.engine.container(name):
+            raise Conflict(f"container {name} is there by now")
+        return _filled(project, habitat, name, create, lock)
+    finally:
+        lock.release()
+
+
+def _tell_of_another(project: Project, habitat: str, who: str) -> None:
+    project.bus.emit(events.Notice(habitat, f"waiting for another run that makes its container ({who})"))
+
+
+def _filled(project: Project, habitat: Habitat, name: str, create: Create, lock: EngineLock) -> str:
+    engine = project.engine
     # Who is to be asked where ~ is, and what the image has, is a container; mounts are given to it at create.
     draft = f"{project.scratch.prefix('start', habitat.name)}draft"
     engine.remove(draft)  # of a start that was killed
@@ -133,6 +152,7 @@ def made(project: Project, habitat: Habitat, name: str, create: Create) -> str:
     container = create(draft, {LABEL_PERSIST: image.label()}, _mounts(engine, habitat.name, image.places))
     try:
         _fill(engine, container, image)
+        lock.check()
         engine.rename(container, name)
     except BaseException:
         engine.remove(container)

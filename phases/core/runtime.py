@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import events, persistence, readiness
+from phases.core.engine import Container
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
@@ -20,7 +21,6 @@ from phases.core.secrets import deliver, variables, withdraw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from phases.core.engine import Container
     from phases.core.locks import Presence
     from phases.core.model import Habitat
     from phases.core.port import Port
@@ -29,10 +29,14 @@ if TYPE_CHECKING:
     from phases.core.secrets import Value
 
 
+# Of a visit that has yet to begin.
+_NONE = Container("", "", "", running=False)
+
+
 class Visit(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
     image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
-    running before.
+    running before; come_again: brings it up once more where somebody has stopped it before the command began.
     """
 
     project: Project
@@ -45,26 +49,37 @@ class Visit(Struct):
     own: int = 0
     more_env: Mapping[str, str] = field(default_factory=dict)
     brought_up: bool = False
+    come_again: Callable[[], None] | None = None
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
         if self.brought_up:
             self._tell_ports()
-        self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
         mask = Mask(value.data for value in self.secrets)
         shown = tuple(mask.text(word) for word in argv)
         emit(events.CommandStarted(name, self.container.name, shown, self.user, self.workdir))
-        emit(events.Handover(name, on=True))
         try:
-            code = how(self, argv)
-        finally:
-            emit(events.Handover(name, on=False))
+            code = self._handed_over(argv, how)
+        except Conflict:  # it doesn't run, and so nothing has begun
+            if self.come_again is None:
+                raise
+            self.come_again()
+            code = self._handed_over(argv, how)
         emit(events.CommandEnded(name, code, time.monotonic() - started))
         self.own = 0
         if ended_under(self.project.engine, self.container.id, code) and (ended := self.ended()):
             raise ended
         return code
+
+    def _handed_over(self, argv: Sequence[str], how: Runner) -> int:
+        name, emit = self.habitat.name, self.project.bus.emit
+        self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
+        emit(events.Handover(name, on=True))
+        try:
+            return how(self, argv)
+        finally:
+            emit(events.Handover(name, on=False))
 
     @property
     def env(self) -> dict[str, str]:
@@ -137,35 +152,60 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     _warn_of_root(project, habitat)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
+    visit = Visit(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)
 
-    def enter() -> tuple[Visit, bool]:
+    def enter() -> None:
         with presence.alone():
             container, was_running = bring_up(project, habitat)
             presence.join(container.id, brought_up=not was_running)
-            visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
-            visit.brought_up = not was_running
-            project.open_ends[name] = lambda: leave(visit)
-        return visit, was_running
+            visit.container, visit.brought_up = container, not was_running
+            project.open_ends[name] = leave
 
-    def leave(visit: Visit) -> None:
+    def leave() -> None:
         with presence.leaving() as left:
             if not left.stays:
                 _leave(visit, last=left.alone)
 
-    visit, was_running = project.maker.make(enter)
+    def come_again() -> None:
+        project.maker.make(enter)
+        _prepare(visit, presence, guest=guest)
+
+    visit.come_again = come_again
+    project.maker.make(enter)
     try:
-        if was_running:
-            withdraw(project.engine, visit.container.id, secrets)
-        deliver(project.engine, visit.container.id, secrets, habitat.user)
-        readiness.wait(visit, presence, habitat.entry, guest=guest)
-        project.bus.emit(events.ContainerUp(name, visit.container.name, visit.container.id, was_running))
+        try:
+            _prepare(visit, presence, guest=guest)
+        except (Conflict, StartError):
+            if not _was_left(visit):
+                raise
+            come_again()
         yield visit
     except EngineError as error:
         visit.own = 0
         raise visit.ended() or error from error
     finally:
         if project.open_ends.pop(name, None):
-            leave(visit)
+            leave()
+
+
+def _prepare(visit: Visit, presence: Presence, *, guest: bool) -> None:
+    """Have a container that is up ready for commands."""
+    project, container = visit.project, visit.container
+    if not visit.brought_up:
+        withdraw(project.engine, container.id, visit.secrets)
+    deliver(project.engine, container.id, visit.secrets, visit.user)
+    readiness.wait(visit, presence, visit.habitat.entry, guest=guest)
+    up = events.ContainerUp(visit.habitat.name, container.name, container.id, was_running=not visit.brought_up)
+    project.bus.emit(up)
+
+
+def _was_left(visit: Visit) -> bool:
+    """Whether somebody whose presence can't be seen here, as he has another clone, has stopped the container when he
+    left it. One that was brought up just now may have ended by itself, where it has an init.
+    """
+    now = visit.project.engine.container(visit.container.id)
+    may_be = not visit.brought_up or not visit.habitat.entry.init_command
+    return may_be and now is not None and not now.running
 
 
 def _warn_of_root(project: Project, habitat: Habitat) -> None:
@@ -180,9 +220,11 @@ def _leave(visit: Visit, *, last: bool) -> None:
     engine, container = visit.project.engine, visit.container
     try:
         others = engine.running_execs(container.id) > visit.own
+        persistence.take_in(visit.project, visit.habitat.name, container)
+        if persistence.of(container).files:  # that took a while, and another clone's command may have begun
+            others = engine.running_execs(container.id) > visit.own
     except NotFound:
         return  # somebody has removed it
-    persistence.take_in(visit.project, visit.habitat.name, container)
     if last and not others:
         engine.stop(container.id)
         visit.project.bus.emit(events.ContainerStopped(visit.habitat.name, container.name))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import events, snapshots
@@ -26,6 +24,9 @@ if TYPE_CHECKING:
     from phases.core.engine import Bind, Confinement, Container, Image, VolumeMount
     from phases.core.project import Project
     from phases.protocol import Phase
+
+# Stands in the names of these containers.
+_PURPOSE = "shell"
 
 
 @contextmanager
@@ -59,12 +60,12 @@ def passing(
     """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
     is to show beside the habitat's name.
     """
-    _sweep(project, name)
+    project.scratch.sweep(_PURPOSE, name)
 
     def make() -> Container:
         made = project.engine.create(
             image,
-            f"{_prefix(project, name)}{os.getpid()}",
+            project.scratch.passing_name(_PURPOSE, name),
             IDLE,
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
             hostname=f"{name[:40]}-{called}",
@@ -106,18 +107,6 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     if kept is not phase:
         project.bus.emit(events.Notice(name, f"{phase.NAME} leaves no snapshot: this is that of {kept.NAME}"))
     return image
-
-
-def _prefix(project: Project, name: str) -> str:
-    return project.scratch.prefix("shell", name)
-
-
-def _sweep(project: Project, name: str) -> None:
-    """Remove what a killed run has left; its number is in its container's name."""
-    prefix = _prefix(project, name)
-    for container in project.engine.containers(name_prefix=prefix):
-        if not Path("/proc", container.name.removeprefix(prefix)).exists():
-            project.engine.remove(container.id)
 
 
 def accounts(project: Project, container: Container) -> Accounts:
