@@ -54,6 +54,9 @@ if TYPE_CHECKING:
     from phases.core.port import Port
     from phases.core.secrets import Value
 
+#: When volumes are made.
+MADE = "2026-01-01T00:00:00Z"
+
 
 @dataclass
 class FakeImage:
@@ -358,7 +361,7 @@ class FakeEngine:
 
     def _mounted(self, mount: VolumeMount, files: Files) -> dict[str, Node]:
         """What is in a volume; in an empty one of an image it is what that has at the place."""
-        made = Volume(mount.volume, dict(mount.labels), "2026-01-01T00:00:00Z")
+        made = Volume(mount.volume, dict(mount.labels), MADE)
         _, nodes = self._volumes.setdefault(mount.volume, (made, {"/": Node("dir")}))
         if len(nodes) == 1 and mount.copies:
             inside = {path: node for path, node in files.nodes.items() if f"{path}/".startswith(f"{mount.dest}/")}
@@ -631,7 +634,7 @@ class FakeEngine:
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
         self._record("create_volume", name)
-        made = Volume(name, dict(labels), "2026-01-01T00:00:00Z")
+        made = Volume(name, dict(labels), MADE)
         return self._volumes.setdefault(name, (made, {"/": Node("dir")}))[0]
 
     def remove_volume(self, name: str) -> None:
