@@ -53,6 +53,9 @@ _RUNNING = "running a command"
 # The status that says that a connection is handed over.
 _HANDED_OVER = 101
 
+# The exit codes of what could not be run, for whatever reason.
+_NOT_BEGUN = (126, 127)
+
 # And where the container's output is read.
 _READING = "reading the container's output"
 
@@ -246,6 +249,8 @@ class DockerEngine(DockerImages):
             state = self._exec_state(exec_id)
             code = state.get("ExitCode")
             if code is not None:
+                if code in _NOT_BEGUN and not state.get("Pid") and not self._runs(state["ContainerID"]):
+                    raise Conflict(f"{_RUNNING}: its container was stopped before that began")
                 return int(code)
             if not state["Running"] or not self._runs(state["ContainerID"]):
                 return 137  # the container ended under the command

@@ -71,11 +71,12 @@ def beside(place: Path, mark: str = "") -> Path:
 
 def sweep(parent: Path, name: str = "", mark: str = "") -> None:
     """Remove what killed runs have left in `parent` of drafts for `name`, or for any. Raises OSError."""
-    begin = "." + (".".join(filter(None, (name, mark))) + "." if name else "")
+    ours = ".".join(filter(None, (f".{name}", mark)))
     with os.scandir(parent) as entries:
-        left = [entry.name for entry in entries if entry.name.startswith(begin)]
-    for path in (parent / name for name in left):
-        if path.suffix[1:].isdecimal():
+        found = [entry.name for entry in entries]
+    for path in (parent / name for name in found):
+        begin, _, digits = path.name.rpartition(".")
+        if digits.isdecimal() and (begin == ours if name else begin.startswith(".")):
             _remove_if_left(path)
 
 

@@ -42,7 +42,7 @@ _AGAIN, _TRIES = 1.0, 5
 _PAUSE, _SLOWER = (0.05, 0.15), 4
 
 # How often, with a pause, a holder whose volume is gone looks whether somebody else is one: a contender gives way.
-_LOOKS = 20
+_LOOKS = 7
 
 
 class EngineLocks:
