@@ -284,6 +284,7 @@ class Project:
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
+        self._see_that_it_is_ours(name, phase, parent)
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._publish(name, phase, image, parent)
         self.slices.keep(self.habitat(name), phase)
@@ -443,8 +444,8 @@ class Project:
         return labels
 
     def _see_that_it_is_ours(self, name: str, phase: Phase, parent: str) -> None:
-        """Right before what others see is changed. parent: of the snapshot to be. Raises HabitatError where another run
-        has the habitat's lock, or has had it meanwhile and built.
+        """Before containers are made or removed by name, and right before what others see is changed. parent: of the
+        snapshot to be. Raises HabitatError where another run has the habitat's lock, or has had it meanwhile and built.
         """
         if self._build_locks[name].check():
             self.look_again(name)
@@ -490,8 +491,8 @@ class Project:
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Not while another run builds the habitat; what a killed one left is gone."""
-        self._lock(name)
         try:
+            self._lock(name)
             self._take_over(name)
             yield
         finally:
