@@ -76,6 +76,7 @@ class Project:
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._build_locks: dict[str, BuildLock] = {}
+        self._engine_locks: EngineLocks | None = None
         self._assessed: dict[str, Assessment] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
@@ -105,12 +106,15 @@ class Project:
     def store(self) -> ImageStore:
         return ImageStore(self.engine, self.inventory)
 
-    @cached_property
+    @property
     def locks(self) -> EngineLocks:
         """Loaded where something is to be built, or made."""
-        from phases.core.engine_locks import EngineLocks
+        with self._guard:
+            if self._engine_locks is None:
+                from phases.core.engine_locks import EngineLocks
 
-        return EngineLocks(self.engine, self.maker)
+                self._engine_locks = EngineLocks(self.engine, self.maker)
+            return self._engine_locks
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -353,8 +357,8 @@ class Project:
         self._clear_all(building)
         for name in list(self._build_locks):
             self.release(name)
-        if "locks" in self.__dict__:
-            self.locks.close()
+        if self._engine_locks:
+            self._engine_locks.close()
         self.scratch.remover.wait(until_gone=bool(at))
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]

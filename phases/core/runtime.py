@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from phases.core import events, persistence, readiness
 from phases.core.engine import Container
-from phases.core.errors import Conflict, EngineError, NotFound, StartError
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
 from phases.core.masking import Mask
@@ -64,6 +64,7 @@ class Visit(Struct):
         except Conflict:  # it doesn't run, and so nothing has begun
             if self.come_again is None:
                 raise
+            self.own = 0
             self.come_again()
             code = self._handed_over(argv, how)
         emit(events.CommandEnded(name, code, time.monotonic() - started))
@@ -175,8 +176,8 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     try:
         try:
             _prepare(visit, presence, guest=guest)
-        except (Conflict, StartError):
-            if not _was_left(visit):
+        except (EngineError, StartError) as error:
+            if isinstance(error, EngineUnreachable) or not _was_left(visit):
                 raise
             come_again()
         yield visit
