@@ -1,15 +1,15 @@
-"""Locks on what an engine has, held on that engine: whoever can change it sees them, by whatever address, from whatever
-machine, namespace or account.
+"""Locks on what an engine has, held on that engine. So every run that can change it meets them, by whatever address and
+from whatever machine, namespace or account it comes.
 
-Each contender makes a named volume of its own, and looks which others there are of the same lock. A volume is there
-from before its owner looks until after he has let go. So of two who exclude each other at least one sees the other, and
-gives way; that never are two holders. A fixed name that is made if it isn't there would not do: removing by name can't
-be made to depend on whose it is by now, so whoever removes a dead holder's could remove that of the next.
+Each contender makes a volume of its own, and then lists which others there are of the same lock. Its volume is there
+before it looks, and until it lets go. So of two that exclude each other at least one sees the other, and gives way:
+there are never two holders. A fixed name, made only if it is absent, would not do. The API can't remove a name only if
+it is still a certain holder's, so a run that removes a dead holder's lock could remove its successor's.
 
-A holder makes another volume with each heartbeat. One that ends without letting go is dead: where its number means
-something here, once it doesn't run; else once its volumes have stayed the same for long, by the clock of who looks.
-The next contender for any lock removes what the dead have left. A holder that was taken for dead, or whose volume
-somebody has removed, finds that out with its next heartbeat, or when it asks (`EngineLock.check`).
+A holder makes a new volume with each heartbeat. One that ends without letting go is dead. If its process could be seen
+here, it is dead once that doesn't run. Else it is dead once its volumes have stayed the same for long, by the clock of
+the run that looks. The next contender for any lock removes what the dead have left. A holder that was taken for dead,
+or whose volume somebody has removed, notices at its next heartbeat, or when it asks (`EngineLock.check`).
 """
 
 from __future__ import annotations
