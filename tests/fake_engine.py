@@ -38,6 +38,7 @@ from phases.core.engine import (
     Image,
     ImageConfig,
     Layer,
+    PathInfo,
     Piped,
     Stat,
     Stored,
@@ -86,6 +87,7 @@ class FakeContainer:
     published: tuple[Port, ...] = ()
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
+    paused: bool = False
     left_running: bool = False  # something that a command has begun goes on
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
@@ -468,7 +470,7 @@ class FakeEngine:
         timeout: float | None = None,
     ) -> int:
         self._record("execute", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
         if command.script == settling._WATCH:
@@ -489,6 +491,12 @@ class FakeEngine:
         found = self._container(container)
         if not found.running:
             raise Conflict(f"container {container} is not running")
+        return found
+
+    def _awake(self, container: str) -> FakeContainer:
+        found = self._running(container)
+        if found.paused:
+            raise Conflict(f"container {container} is paused")
         return found
 
     def _run(self, command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
@@ -518,6 +526,8 @@ class FakeEngine:
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
+        if command.script == persistence._COLLECT:
+            return _collect(container.files, _uid(command) or 0, *command.args, output=output)
         if command.script == persistence._GIVE:
             uid, gid, *folders = command.args
             for folder in folders:
@@ -551,7 +561,7 @@ class FakeEngine:
         size: tuple[int, int],
     ) -> Exec:
         self._record("execute_tty", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
         command = Command(found, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
         process = FakeExec()
@@ -564,7 +574,7 @@ class FakeEngine:
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         self._record("execute_piped", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
 
         def run(stdin: bytes, output: Callable[[bytes, bool], None]) -> int:
             command = Command(found, tuple(argv), user, workdir, dict(env), stdin)
@@ -605,6 +615,25 @@ class FakeEngine:
         link = found.files.resolve(path) if node.kind == "link" else ""
         edition = hashlib.sha256(node.content).hexdigest() if node.kind == "file" else ""
         return Stat(node.kind == "dir", node.mode, link, edition)
+
+    def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        self._record("path_info", container, path)
+        found = self._find(container)
+        node = found.files.find(path, last=False) if found else None
+        if node is None:
+            return None
+        if content and len(node.content) > LARGEST_FILE:
+            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+        data = node.content if content else b""
+        return PathInfo(node.kind, node.mode, node.uid, node.gid, node.target, data)  # type: ignore[arg-type]
+
+    def pause(self, container: str) -> None:
+        self._record("pause", container)
+        self._running(container).paused = True
+
+    def unpause(self, container: str) -> None:
+        self._record("unpause", container)
+        self._running(container).paused = False
 
     def changes(self, container: str) -> list[Change]:
         found = self._container(container)
@@ -745,14 +774,32 @@ def _give(files: Files, folder: str, uid: int, gid: int) -> None:
             files.nodes[path] = dataclasses.replace(node, uid=owner, gid=gid if node.gid == top.gid else node.gid)
 
 
+def _collect(files: Files, uid: int, at: str, kept: str, path: str, *, output: Callable[[bytes, bool], None]) -> int:
+    """What the script of that name does."""
+    node = files.find(at, last=False)
+    problems = {
+        "it is a link, which is not followed": node and node.kind == "link" and node.target != kept,
+        f"it is a folder, which {path}/ would keep": node and node.kind == "dir",
+        "it belongs to another user": node and node.kind == "file" and node.uid != uid,
+    }
+    if problem := next((text for text, is_so in problems.items() if is_so), ""):
+        output(f"{problem}\n".encode(), False)
+        return 1
+    if node and node.kind == "file":
+        files.nodes[kept] = node
+    if files.find(kept):
+        files.nodes[files.resolve(at, last=False)] = Node("link", 0o777, uid, uid, target=kept)
+    return 0
+
+
 def _known(command: Command) -> bool:
     """Whether the container's passwd has the user."""
     return _uid(command) is not None
 
 
 def _uid(command: Command) -> int | None:
-    if command.user.isdigit():
-        return int(command.user)
+    if command.user.partition(":")[0].isdigit():
+        return int(command.user.partition(":")[0])
     passwd = command.container.files.find("/etc/passwd")
     for row in (passwd.content if passwd else b"").decode().splitlines():
         name, _, uid = row.split(":")[:3]

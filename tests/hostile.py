@@ -335,7 +335,12 @@ PLACES = (
         {"07777": False, "4755": True, "0o755": False, "\u0667\u0667\u0667": False, "0_7": False},
     ),
     Place(
-        "volumes.source", _volume("source"), lambda h: h.volumes[0].shown, PATHS | ENGINE | {"parents"}, on_host=True
+        "volumes.source",
+        _volume("source"),
+        lambda h: h.volumes[0].shown,
+        # Folders that are config or a home, and a hidden file in a habitat's.
+        PATHS | ENGINE | HOMES | {"parents", "a dot", "two dots", "infinity"},
+        on_host=True,
     ),
     Place(
         "volumes.dest",
@@ -451,7 +456,7 @@ PLACES = (
         _key("tests", "[]"),
         _run("test", "args"),
         PATHS | ROOTS | HOMES | UPWARDS | {"a dot"},
-        lambda value: str((f"/workspace/habitat/local/{value}",)),
+        lambda value: str((f"/habitat/local/{value}",)),
         on_host=True,
     ),
     Place(
@@ -547,7 +552,7 @@ PLACES = (
             "~/..": False,
             "~/": False,
             "/workspace/": False,
-            "/workspace/habitat/local": False,
+            "/habitat/local": False,
             "/workspace/../workspace": False,
             "/proc/x": False,
             "/sys/": False,
@@ -572,7 +577,7 @@ PLACES = (
             "/var/lib/apt/lists/": True,
             "~/x/../y": True,
             "~/..": False,
-            "/workspace/habitat": False,
+            "/habitat": False,
             "/workspace/../workspace": False,
             "/proc/x": False,
             "/dev/shm": False,

@@ -338,7 +338,8 @@ class _Bench:
         """What a command said last tells what is known to be wrong; anything else needs all of it."""
         known = step.remedies.get(code)
         said = _verdict(rows) if known else ""
-        remedy = known or full_disk_remedy("\n".join(rows)) or "mend it and run the same again"
+        printed = "\n".join(rows)
+        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed) or "mend it and run the same again"
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
@@ -352,9 +353,13 @@ class _Bench:
         for entry in entries:
             dest = accounts.expand(entry.dest, entry.owner, entry.origin)
             owner = accounts.ids(entry.owner, entry.origin)
-            self.container.put(
-                dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
-            )
+            try:
+                self.container.put(
+                    dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
+                )
+            except StepError as error:
+                error.where = error.where or entry.origin
+                raise
 
     def _configure(self, step: Configure) -> None:
         changed = {
@@ -401,6 +406,13 @@ class _Bench:
     def _line(self, line: str, *, show: bool, stream: events.Stream = "") -> None:
         self._write(line)
         self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show, stream))
+
+
+def _privileges_remedy(printed: str) -> str:
+    """What to do where sudo says that it may not; "" where it doesn't."""
+    if "no new privileges" not in printed:
+        return ""
+    return "run it as root in setup, or write `build: {new_privileges: true}`"
 
 
 def _verdict(rows: list[str]) -> str:

@@ -27,6 +27,7 @@ from phases.core.engine import (
     Confinement,
     Container,
     Exec,
+    PathInfo,
     Piped,
     Stat,
     Tmpfs,
@@ -37,15 +38,16 @@ from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFoun
 from phases.core.execs import OPENING, PipedExec, TtyExec
 from phases.core.frames import Frames
 from phases.core.questions import path
+from phases.core.root_environment import SYSTEM_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phases.core.api import Reply
     from phases.core.port import Port
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
-_SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
+_SIZED = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
 # What is being done, where a command is run.
 _RUNNING = "running a command"
@@ -228,13 +230,13 @@ class DockerEngine(DockerImages):
         reply.socket.settimeout(None)  # a command may be silent for hours
         return reply
 
-    def send_off(self, container: str, argv: Sequence[str]) -> str:
-        """Have root run a command, without waiting for its end. Returns its id.
+    def send_off(self, container: str, argv: Sequence[str], user: str) -> str:
+        """Have a user run a command, without waiting for its end. Returns its id.
 
         The engine tells of that only after all that ended before it in the container was read to the
         end, which it never is by one who waits here.
         """
-        exec_id = self._exec(container, argv, workdir="/")
+        exec_id = self._exec(container, argv, user=user, workdir="/")
         self._ask(_RUNNING, "POST", path("/exec/{}/start", exec_id), {"Detach": True})
         return exec_id
 
@@ -283,7 +285,7 @@ class DockerEngine(DockerImages):
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         exec_id = self._exec(container, (*OPENING, *argv), user=user, workdir=workdir, env=env, stdin=True)
-        return PipedExec(self, container, exec_id, self._attached(exec_id))
+        return PipedExec(self, container, exec_id, self._attached(exec_id), user)
 
     def running_execs(self, container: str) -> int:
         running = 0
@@ -313,6 +315,36 @@ class DockerEngine(DockerImages):
             member = tar.next()
             file = tar.extractfile(member) if member else None
             return file.read() if file else None
+
+    def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        import tarfile
+
+        try:
+            # Of a folder the whole tree would come: the connection is closed once the first entry's head is there.
+            with (
+                self._reply(f"looking at {path!a}", "GET", _place(container, path)) as reply,
+                tarfile.open(fileobj=_Stream(reply.chunks()), mode="r|") as tar,
+            ):
+                member = tar.next()
+                if member is None:
+                    return None
+                if content and member.size > LARGEST_FILE:
+                    raise _too_large(path)
+                file = tar.extractfile(member) if content and member.isreg() else None
+                return answers.path_info(member, file.read() if file else b"")
+        except tarfile.TarError as error:
+            raise gone(f"looking at {path!a}") from error
+        except EngineError as error:
+            if _nothing_there(error):
+                return None
+            raise
+
+    def pause(self, container: str) -> None:
+        with contextlib.suppress(Conflict):
+            self._ask("pausing the container", "POST", path("/containers/{}/pause", container))
+
+    def unpause(self, container: str) -> None:
+        self._ask("resuming the container", "POST", path("/containers/{}/unpause", container))
 
     def stat(self, container: str, path: str) -> Stat | None:
         try:
@@ -380,8 +412,29 @@ def _whole(reply: Reply, path: str) -> bytes:
     for chunk in reply.chunks():
         data += chunk
         if len(data) > LARGEST_FILE:
-            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+            raise _too_large(path)
     return bytes(data)
+
+
+def _too_large(path: str) -> EngineError:
+    return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+
+
+class _Stream(io.RawIOBase):
+    """Chunks as a file that is read once."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        self._left = self._left or next(self._chunks, b"")
+        data, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _nothing_there(error: EngineError) -> bool:

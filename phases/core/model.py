@@ -59,8 +59,8 @@ class FileCopy(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """An element of `volumes:`. present: false for an optional one that this host doesn't have;
-    gives_root: whether one can become root on the host through it.
+    """An element of `volumes:`. source: without a link in it; present: false for an optional one that this host
+    doesn't have; gives_root: whether one can become root on the host through it; pin: device and inode of the source.
     """
 
     source: Path
@@ -70,13 +70,15 @@ class Mount(Struct, frozen=True):
     present: bool
     origin: Origin
     gives_root: bool = False
+    pin: tuple[int, int] | None = None
 
 
 class Secret(Struct, frozen=True):
     """An element of `secrets:`. Its value comes from `env`, `file` or `command`, whichever is not empty.
 
     phases: whose commands see it; start: whether the running habitat does; variable: the environment
-    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it.
+    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it; habitat: whose
+    config names it.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Secret(Struct, frozen=True):
     variable: str
     optional: bool
     origin: Origin
+    habitat: str = ""
 
 
 class Command(Struct, frozen=True):
@@ -127,11 +130,18 @@ class TestScript(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """What a running habitat may take. memory: bytes; pids: processes and threads; 0 is no limit."""
+    """What a running habitat, or a build, may take. memory: bytes; pids: processes and threads; 0 is no limit."""
 
     memory: int = 0
     cpus: float = 0
     pids: int = 0
+
+
+class Build(Struct, frozen=True):
+    """What holds the commands of a build in. new_privileges: whether a program may gain some, as sudo does."""
+
+    limits: Limits = field(default_factory=Limits)
+    new_privileges: bool = False
 
 
 class Ready(Struct, frozen=True):
@@ -210,6 +220,7 @@ class Habitat(Struct, frozen=True, dict=True):
     required: tuple[tuple[str, Origin], ...] = ()
     tests: tuple[TestScript, ...] = ()
     entry: EntryPoint = field(default_factory=EntryPoint)
+    build: Build = field(default_factory=Build)
     debug: bool = False
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
@@ -236,6 +247,10 @@ class Habitat(Struct, frozen=True, dict=True):
     @property
     def has_dockerfile(self) -> bool:
         return bool(self.dockerfile) and (self.folder / self.dockerfile).is_file()
+
+    def owner_of(self, layer: Layer) -> str:
+        """Who has a layer's copies. The system's are root's: USER can't replace the program's own tools."""
+        return "root" if layer.name == "system" else self.user
 
     def user_named(self, name: str) -> str:
         """The user a config means: `user` and nothing are USER."""

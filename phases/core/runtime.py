@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import events, persistence, readiness
+from phases.core import binds, events, persistence, readiness, root_environment
 from phases.core.engine import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
@@ -84,8 +84,9 @@ class Visit(Struct):
 
     @property
     def env(self) -> dict[str, str]:
-        """What a command finds in its environment, beside the image's."""
-        return {**self.more_env, **variables(self.secrets)}
+        """What a command finds in its environment, beside the container's, which is made for root."""
+        own = root_environment.of_user(self.container.labels, self.habitat, self.user)
+        return {**own, **self.more_env, **variables(self.secrets)}
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -151,6 +152,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
     _warn_of_root(project, habitat)
+    binds.admit(project, habitat, binds.binds_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
     visit = Visit(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)

@@ -164,7 +164,7 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
         begun.append(one.engine.execute_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
 
     with visiting(one.run_anew(), "demo", brought_up):
-        once(one, monkeypatch, "stat", begin)
+        once(one, monkeypatch, "execute_piped", begin)
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     begun[0].send_signal("KILL")

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections
-from phases.core.config.entry import entry_point
+from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections, volumes
+from phases.core.config.entry import build, entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import Habitat
@@ -47,7 +47,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         env=scope.env,
         numbers=numbers.of_user(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
-        volumes=tuple(sections.volumes(scope, config.volumes)),
+        volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
         secret_files=secret_files,
         caches=tuple(caches.caches(scope, config.caches)),
@@ -56,12 +56,15 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         required=tuple(sections.required(scope, config.verify_fs.required_files)),
         tests=sections.tests(scope, config.tests),
         entry=entry_point(scope, config.entry),
+        build=build(scope, config.build),
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=built,
     )
     persist.check(habitat)
     caches.check(habitat)
+    habitat = replace(habitat, volumes=volumes.admitted(scope, habitat, config.volumes))
+    volumes.check(habitat)
     return habitat
 
 
