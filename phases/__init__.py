@@ -10,7 +10,7 @@
         new_habitat.py   a habitat to begin with     (new_config.py, cloning.py)
         model.py         a habitat, as its phases read it     (port.py)
         trees.py         files of the host: what is copied, what identifies it     (files.py, digests.py)
-        slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
+        slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py, drafts.py)
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
@@ -25,7 +25,9 @@
                          sources.py, archive.py, accounts.py, work.py); failures.py, debugging.py: what is kept where
                          one fails, and being in it     (passing_folder.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
-        project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
+        project.py       all of these at work in one run     (events.py, cleaning.py)
+        locks.py         who of one clone is at a habitat
+        engine_locks.py  locks for all who use an engine     (build_lock.py, claims.py, processes.py)
         neighbours.py    what is taken over of other habitats instead of being built     (sharing.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
                          persistence.py, commands.py, throwaway.py, logs.py, stopping.py, destroying.py, shells.py);

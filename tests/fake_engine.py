@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from phases.core.port import Port
     from phases.core.secrets import Value
 
+#: When volumes are made.
+MADE = "2026-01-01T00:00:00Z"
+
 
 @dataclass
 class FakeImage:
@@ -365,7 +368,7 @@ class FakeEngine:
 
     def _mounted(self, mount: VolumeMount, files: Files) -> dict[str, Node]:
         """What is in a volume; in an empty one of an image it is what that has at the place."""
-        made = Volume(mount.volume, dict(mount.labels), "2026-01-01T00:00:00Z")
+        made = Volume(mount.volume, dict(mount.labels), MADE)
         _, nodes = self._volumes.setdefault(mount.volume, (made, {"/": Node("dir")}))
         if len(nodes) == 1 and mount.copies:
             inside = {path: node for path, node in files.nodes.items() if f"{path}/".startswith(f"{mount.dest}/")}
@@ -659,9 +662,14 @@ class FakeEngine:
 
     def volumes(self, *, label: str = "") -> list[Volume]:
         key, has_value, value = label.partition("=")
-        found = [volume for volume, _ in self._volumes.values()]
+        found = [volume for volume, _ in list(self._volumes.values())]
         found = [v for v in found if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
         return sorted(found, key=lambda volume: volume.name)
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        self._record("create_volume", name)
+        made = Volume(name, dict(labels), MADE)
+        return self._volumes.setdefault(name, (made, {"/": Node("dir")}))[0]
 
     def remove_volume(self, name: str) -> None:
         self._record("remove_volume", name)

@@ -139,7 +139,8 @@ class _Bench:
             return
         self._image, self._caches = caches.prepared(work, self.image)
         if self._runs:
-            self._holds.enter_context(caches.held(work.engine, self._caches, self._notice, work.maker.check))
+            assert work.locks
+            self._holds.enter_context(caches.held(work.locks, self._caches, self._notice))
         self._deadline = self._time_up()
 
     def _notice(self, text: str) -> None:

@@ -83,7 +83,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         project.bus.emit(events.Notice(habitat.name, text))
 
     with (
-        caches.held(project.engine, mounted, tell, project.maker.check),
+        caches.held(project.locks, mounted, tell),
         _lent_agent(project, habitat, phase, failure) as (agent, host_keys),
         passing(
             project,

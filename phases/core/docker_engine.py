@@ -55,6 +55,9 @@ _RUNNING = "running a command"
 # The status that says that a connection is handed over.
 _HANDED_OVER = 101
 
+# The exit codes of what could not be run, for whatever reason.
+_NOT_BEGUN = (126, 127)
+
 # And where the container's output is read.
 _READING = "reading the container's output"
 
@@ -221,7 +224,10 @@ class DockerEngine(DockerImages):
     def _attached(self, exec_id: str, *, tty: bool = False) -> Reply:
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
-        reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        try:
+            reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        except NotFound as error:  # its container was stopped since
+            raise Conflict(error.message) from error
         if reply.status != _HANDED_OVER:
             reply.close()
             raise EngineError(
@@ -252,6 +258,8 @@ class DockerEngine(DockerImages):
             state = self._exec_state(exec_id)
             code = state.get("ExitCode")
             if code is not None:
+                if code in _NOT_BEGUN and not state.get("Pid") and not self._runs(state["ContainerID"]):
+                    raise Conflict(f"{_RUNNING}: its container was stopped before that began")
                 return int(code)
             if not state["Running"] or not self._runs(state["ContainerID"]):
                 return 137  # the container ended under the command
@@ -386,6 +394,10 @@ class DockerEngine(DockerImages):
     def volumes(self, *, label: str = "") -> list[Volume]:
         where = path("/volumes", filters=questions.filters(label=label))
         return answers.volumes(self._ask("listing volumes", "GET", where).get("Volumes") or ())
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        body = {"Name": name, "Labels": dict(labels)}
+        return answers.volumes([self._ask(f"making volume {name}", "POST", path("/volumes/create"), body)])[0]
 
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotFound):

@@ -366,6 +366,9 @@ class Engine(Protocol):
     def volumes(self, *, label: str = "") -> list[Volume]:
         """By name, those with the label (`key` or `key=value`)."""
 
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """A named volume, there for whoever looks once this is through. Returns it as the engine has it."""
+
     def remove_volume(self, name: str) -> None:
         """With all that is in it. No error if it isn't there; Conflict while a container has it."""
 

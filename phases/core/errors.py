@@ -202,11 +202,16 @@ class PortRefused(EngineError):
 #: What the kernel says where a disk, or somebody's share of it, is full.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
+# And where it knows no locks on the files of a disk, or can't reach who keeps them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
 
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
-    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed"."""
+    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed", "locked"."""
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
+    if verb == "locked" and error.errno in _NO_LOCKS:
+        remedy = "its file system has no locks (flock): have the project on one that has, as a local disk"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
     elif error.errno in NO_ROOM:
         remedy = "make room on the disk"

@@ -9,7 +9,7 @@ import shutil
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from phases.core.locks import turn
+from phases.core.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +28,7 @@ def passing_folder(state: Path) -> Iterator[Path]:
     sweep(state)
     folder = state / f"{_PREFIX}{os.urandom(8).hex()}"
     try:
-        with turn(folder / _LOCK, _refuse):
+        with _held(folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -37,8 +37,18 @@ def passing_folder(state: Path) -> Iterator[Path]:
 def sweep(state: Path) -> None:
     """Remove those of killed runs."""
     for folder in state.glob(f"{_PREFIX}*"):
-        with suppress(_InUseError), turn(folder / _LOCK, _refuse):
+        with suppress(_InUseError), _held(folder):
             shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _held(folder: Path) -> Iterator[None]:
+    lock = FileLock(folder / _LOCK)
+    lock.acquire(_refuse)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _refuse(_holder: str) -> None:

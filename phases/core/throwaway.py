@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import binds, events, root_environment, shells, snapshots
@@ -29,6 +27,9 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
+
+# Stands in the names of these containers.
+_PURPOSE = "shell"
 
 
 @contextmanager
@@ -71,7 +72,7 @@ def passing(
     is to show beside the habitat's name.
     """
     name = habitat.name
-    _sweep(project, name)
+    project.scratch.sweep(_PURPOSE, name)
 
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
@@ -79,7 +80,7 @@ def passing(
     def make() -> Container:
         made = project.engine.create(
             image.id,
-            f"{_prefix(project, name)}{os.getpid()}",
+            project.scratch.passing_name(_PURPOSE, name),
             IDLE,
             env=root_environment.for_container(env),
             labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
@@ -126,18 +127,6 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     if kept is not phase:
         project.bus.emit(events.Notice(name, f"{phase.NAME} leaves no snapshot: this is that of {kept.NAME}"))
     return image
-
-
-def _prefix(project: Project, name: str) -> str:
-    return project.scratch.prefix("shell", name)
-
-
-def _sweep(project: Project, name: str) -> None:
-    """Remove what a killed run has left; its number is in its container's name."""
-    prefix = _prefix(project, name)
-    for container in project.engine.containers(name_prefix=prefix):
-        if not Path("/proc", container.name.removeprefix(prefix)).exists():
-            project.engine.remove(container.id)
 
 
 def accounts(project: Project, container: Container) -> Accounts:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from phases.core.contents import ImageContents
     from phases.core.engine import Bind, Engine, OnLine
+    from phases.core.engine_locks import EngineLocks
     from phases.core.events import Event
     from phases.core.model import Cache, Habitat
     from phases.core.secrets import Value
@@ -63,7 +64,7 @@ class Work(Struct, frozen=True):
         container that only looks; secrets: what its commands may read; known_files: what was read of images,
     to be used and added to; maker: makes its container; parking: where that of the phase before may be;
     remover: takes it away; keep: takes the image of what is left when it fails; forget: takes away what is kept of an
-    earlier failure.
+    earlier failure; locks: of the run, where there are caches.
     """
 
     habitat: Habitat
@@ -82,6 +83,7 @@ class Work(Struct, frozen=True):
     parking: Parking = field(default_factory=Parking)
     keep: Callable[[str], None] | None = None
     forget: Callable[[], None] | None = None
+    locks: EngineLocks | None = None
 
     def masked(self, on_line: OnLine) -> LineSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""

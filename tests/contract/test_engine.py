@@ -601,6 +601,18 @@ def volumes(lab: Lab) -> list[str]:
     return [found.name.removeprefix(f"{lab.names}-") for found in lab.engine.volumes(label=f"habtest.of={lab.names}")]
 
 
+def test_volume_made_by_itself_is_listed_at_once_with_its_labels(lab: Lab) -> None:
+    """What locks rest on: who looks after it was made sees it, and who looks after it was removed doesn't."""
+    labels = {"habtest.of": lab.names, "habtest.words": "build a: ünd 'b'"}
+    made = lab.engine.create_volume(f"{lab.names}-v", labels)
+    assert (made.name, made.labels) == (f"{lab.names}-v", labels)
+    assert made in lab.engine.volumes(label="habtest.words=build a: ünd 'b'")
+    assert made in lab.engine.volumes(label="habtest.words")
+    assert lab.engine.create_volume(made.name, labels) == made
+    lab.engine.remove_volume(made.name)
+    assert volumes(lab) == []
+
+
 def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) -> None:
     first = lab.container("1", mounts=[volume(lab, "b")])
     lab.engine.put(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
