@@ -30,6 +30,9 @@ LABEL_RUN = "habitat.run"
 #: Says what holds it in, and which ports lead out: engines tell the same in different words.
 LABEL_CONFINEMENT = "habitat.confinement"
 
+# What the engine keeps of what the main process prints, which may go on for months.
+_LOG_BYTES = 32_000_000
+
 # Words that a shell would leave as they are; anything else needs one.
 _PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
@@ -88,6 +91,7 @@ def _made(project: Project, habitat: Habitat) -> Container:
             hostname=habitat.name[:63],
             confinement=confinement(habitat),
             ports=habitat.entry.ports,
+            log_bytes=_LOG_BYTES,
         )
 
     container = persistence.made(project, habitat, container_name(habitat.name), create)

@@ -246,7 +246,7 @@ class Project:
 
     def _share(self, name: str, phase: Phase) -> Built | None:
         """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.work import Log
+        from phases.core.phase_log import Log
 
         found = self.neighbours.shareable(name).get(phase.NAME)
         if found is None:

@@ -102,6 +102,9 @@ class Recorder(HabitatReporter):
         elif isinstance(event, events.CommandEnded):
             for is_err in (False, True):
                 yield from self._output(event.habitat, b"", is_err=is_err, final=True)
+        elif isinstance(event, events.OutputBlock):
+            for line in event.lines:
+                yield records.Output(habitat=event.habitat, phase=event.phase, text=line, stream=event.stream)
         if record := _record(event):
             yield record
 
