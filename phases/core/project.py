@@ -266,11 +266,14 @@ class Project:
         return Built(digest, self.parent_of(name, phase), seconds)
 
     def _carry_out(self, name: str, phase: Phase) -> Built:
+        from phases.core import withheld
         from phases.core.build import carry_out
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
+        if left_out := withheld.told(habitat, phase):
+            self.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
