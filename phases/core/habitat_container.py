@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import events, persistence, snapshots
+from phases.core import deliveries, events, persistence, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
@@ -86,7 +86,7 @@ def _made(project: Project, habitat: Habitat) -> Container:
             snapshots.final_tag(habitat.name),
             name,
             _main_process(habitat),
-            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat), **labels},
+            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat), **deliveries.label(habitat), **labels},
             mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes),
             hostname=habitat.name[:63],
             confinement=confinement(habitat),
@@ -97,6 +97,11 @@ def _made(project: Project, habitat: Habitat) -> Container:
     container = persistence.made(project, habitat, container_name(habitat.name), create)
     found = project.engine.container(container)
     assert found, "a container just made is there"
+    try:
+        deliveries.begin(project, habitat, container)
+    except HabitatError:
+        project.engine.remove(container)
+        raise
     return found
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import events, persistence, readiness
+from phases.core import deliveries, events, persistence, readiness
+from phases.core.deliveries import Witness
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
@@ -142,6 +143,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         with presence.alone():
             container, was_running = bring_up(project, habitat)
             presence.join(container.id, brought_up=not was_running)
+            deliveries.note(project, name, container, secrets)
             visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
             visit.brought_up = not was_running
             project.open_ends[name] = lambda: leave(visit)
@@ -208,5 +210,13 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=Mask(value.data for value in secrets).text(said).splitlines(),
+        output=_shown(Witness(project, habitat.name, container, secrets), said),
     )
+
+
+def _shown(witness: Witness, said: str) -> list[str]:
+    """What a main process said, or why that is not told."""
+    mask = witness.mask()
+    if not said:
+        return []
+    return mask.text(said).splitlines() if mask else [witness.why_not]
