@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import socket
+import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,6 +15,7 @@ from private_engine import PrivateEngine
 from phases.core import phase_log
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.engine
@@ -55,11 +58,22 @@ def test_engine_keeps_a_part_of_what_a_main_process_prints(project: Project, nam
     assert kept == {"Type": "json-file", "Config": {"max-size": "16000000", "max-file": "2"}}
 
 
-def test_engine_whose_logs_know_no_limit_starts_a_habitat_without_one(tmp_path: Path, busybox: str) -> None:
-    options = ("--log-driver", "syslog", "--log-opt", "syslog-address=udp://127.0.0.1:9")
-    with PrivateEngine(options=options) as private:
+@pytest.fixture
+def syslog() -> Iterator[str]:
+    """The address of a program that takes what is logged. A socket's path has an end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="habtest-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as at,
+    ):
+        at.bind(f"{folder}/log")
+        yield f"unixgram://{folder}/log"
+
+
+def test_engine_whose_logs_know_no_limit_starts_a_habitat_without_one(
+    tmp_path: Path, busybox: str, syslog: str
+) -> None:
+    with PrivateEngine(options=("--log-driver", "syslog", "--log-opt", f"syslog-address={syslog}")) as private:
         project = Project(tmp_path)
-        (tmp_path / "image.tar").write_bytes(b"")
         docker("save", "--output", str(tmp_path / "image.tar"), busybox)
         docker("--host", private.host, "load", "--input", str(tmp_path / "image.tar"))
         config = f"base_image: {busybox}\nentry: {{command: echo it started, network: none}}\n"
