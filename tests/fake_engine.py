@@ -94,6 +94,7 @@ class FakeContainer:
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     volumes: tuple[str, ...] = ()
+    log_bytes: int = 0
 
     def seen(self) -> Container:
         return Container(
@@ -336,6 +337,7 @@ class FakeEngine:
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         self._record("create", image, name)
         found = self._image(image)
@@ -362,6 +364,7 @@ class FakeEngine:
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
             confinement=confinement,
             ports=tuple(ports),
+            log_bytes=log_bytes,
         )
         self._containers[container.id] = container
         return container.id

@@ -38,9 +38,10 @@ from phases.core.errors import (
     full_disk_remedy,
 )
 from phases.core.failures import Failure, argv, typed
+from phases.core.phase_log import Log
 from phases.core.secrets import variables
 from phases.core.ssh_agent import AgentRelay
-from phases.core.work import SHOWN_OUTPUT, Log, Work
+from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import (
     Configure,
     Entry,
@@ -61,6 +62,9 @@ if TYPE_CHECKING:
     Labels = Callable[[str, float], dict[str, str]]
 
 PROFILE = "/etc/profile.d/habitat.sh"
+
+# Lines that came at once, of which no person reads one by one.
+_MANY = 100
 
 
 def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
@@ -290,13 +294,13 @@ class _Bench:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         rows: list[str] = []
 
-        def on_line(line: str, stream: events.Stream) -> None:
-            rows.append(line)
+        def on_lines(lines: list[str], stream: events.Stream) -> None:
+            rows.extend(lines[-SHOWN_OUTPUT:])
             del rows[:-SHOWN_OUTPUT]
-            self._line(line, show=work.habitat.debug, stream=stream)
+            self._lines(lines, show=work.habitat.debug, stream=stream)
 
         self._write(f"$ {step.what} (as {step.user})")
-        out, err = work.masked(partial(on_line, stream="stdout")), work.masked(partial(on_line, stream="stderr"))
+        out, err = work.masked(partial(on_lines, stream="stdout")), work.masked(partial(on_lines, stream="stderr"))
         env, secret = step.env | variables(work.secrets), work.secrets
         if step.known_hosts:
             env |= ssh_agent.ENV
@@ -414,9 +418,17 @@ class _Bench:
     def _write(self, line: str) -> None:
         self._log.write(line)
 
-    def _line(self, line: str, *, show: bool, stream: events.Stream = "") -> None:
-        self._write(line)
-        self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show, stream))
+    def _line(self, line: str, *, show: bool) -> None:
+        self._lines([line], show=show)
+
+    def _lines(self, lines: list[str], *, show: bool, stream: events.Stream = "") -> None:
+        self._log.write(*lines)
+        name, phase, emit = self.work.habitat.name, self.work.phase.NAME, self.work.emit
+        if len(lines) > _MANY and not show:
+            emit(events.OutputBlock(name, phase, tuple(lines), stream))
+            return
+        for line in lines:
+            emit(events.Output(name, phase, line, show, stream))
 
 
 def _privileges_remedy(printed: str) -> str:

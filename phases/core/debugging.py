@@ -8,7 +8,7 @@ from collections import deque
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from phases.core import binds, caches, events, failures, files, root_environment, ssh_agent
+from phases.core import binds, caches, events, failures, files, phase_log, root_environment, ssh_agent
 from phases.core.archive import Archive
 from phases.core.binds import binds_in
 from phases.core.config.variables import DEFAULT_PATH
@@ -171,7 +171,9 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _said(project: Project, name: str, phase: Phase, failure: Failure) -> list[str]:
-    """The last of what the failed command printed, as it was logged: without secrets."""
+    """The last of what the failed command printed, as it was logged: without secrets. In a log that was cut, where it
+    begins may be left out.
+    """
     if not failure.what:
         return []
     begun = f"$ {failure.what} (as {failure.user})\n".encode()
@@ -179,7 +181,7 @@ def _said(project: Project, name: str, phase: Phase, failure: Failure) -> list[s
     try:
         with files.open_read(project.log_path(name, phase)) as file:
             for line in file:
-                if line == begun:
+                if line == begun or (rows is None and phase_log.is_cut(line)):
                     rows = deque(maxlen=_SHOWN)
                 elif rows is not None:
                     rows.append(line)

@@ -49,6 +49,9 @@ if TYPE_CHECKING:
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
+# How an engine says that what it logs with knows no limit.
+_REFUSES_LIMIT = re.compile(r"\blog(?:ging)?[- ](?:opt|driver|config)|max-size|max-file", re.IGNORECASE)
+
 # What is being done, where a command is run.
 _RUNNING = "running a command"
 
@@ -94,8 +97,20 @@ class DockerEngine(DockerImages):
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         body = questions.container(image, command, env or {}, labels or {}, mounts, hostname, confinement, ports)
+        if not log_bytes:
+            return self._create(name, body)
+        limited = body["HostConfig"] | {"LogConfig": questions.log_limit(log_bytes)}
+        try:
+            return self._create(name, body | {"HostConfig": limited})
+        except EngineError as error:
+            if not _REFUSES_LIMIT.search(error.message):
+                raise
+            return self._create(name, body)
+
+    def _create(self, name: str, body: object) -> str:
         made = self._ask(f"creating container {name}", "POST", path("/containers/create", name=name), body)
         return str(made["Id"])
 

@@ -56,6 +56,13 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
 
 
+def without_credentials(text: str) -> str:
+    """`text` with stars for what a config should not hold, and may: a password or a token in a URL."""
+    from phases.core.config import credentials
+
+    return credentials.hidden(text)
+
+
 class Origin(Struct, frozen=True):
     """A place in a config file.
 
@@ -76,7 +83,8 @@ class HabitatError(Exception):
     """A failure a person or the world caused.
 
     message: what is wrong, without a full stop; where: the place in a config file, or any other
-    place as text; remedy: what to do about it; output: lines the failing command printed.
+    place as text; remedy: what to do about it; output: lines the failing command printed. What message and remedy
+    quote of a URL is without its password or token.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class HabitatError(Exception):
         remedy: str = "",
         output: Sequence[str] = (),
     ) -> None:
+        message, remedy = without_credentials(message), without_credentials(remedy)
         super().__init__(message)
         self.message = message
         self.where = where

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
+from phases.core.errors import without_credentials
 from phases.core.snapshots import FAILED, LABEL_RESULT
 
 if TYPE_CHECKING:
@@ -118,4 +119,5 @@ def typed(script: str, args: Sequence[str]) -> list[str]:
     """A script as a shell would show it being typed; our own, which take arguments, stay ours."""
     if args:
         return []
-    return [f"{'>' if number else '$'} {line}" for number, line in enumerate(script.strip().splitlines())]
+    rows = without_credentials(script.strip()).splitlines()
+    return [f"{'>' if number else '$'} {line}" for number, line in enumerate(rows)]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import binds, events, persistence, root_environment, safe_paths, shells, snapshots
+from phases.core import binds, deliveries, events, persistence, root_environment, safe_paths, shells, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
@@ -34,6 +34,9 @@ LABEL_CONFINEMENT = "habitat.confinement"
 
 # How often the container is looked for again where somebody else is at it, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
+
+# What the engine keeps of what the main process prints, which may go on for months.
+_LOG_BYTES = 32_000_000
 
 # Words that a shell would leave as they are; anything else needs one.
 _PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
@@ -124,12 +127,14 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
                 LABEL_RUN: habitat.name,
                 LABEL_CONFINEMENT: _held(habitat),
                 LABEL_ENVIRONMENT: root_environment.label_of(env),
+                **deliveries.label(habitat),
                 **labels,
             },
             mounts=mounts,
             hostname=habitat.name[:63],
             confinement=confinement(habitat),
             ports=habitat.entry.ports,
+            log_bytes=_LOG_BYTES,
         )
         try:
             safe_paths.check_mounts(engine, made, (mount.dest for mount in mounts), last=True)
@@ -142,6 +147,11 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
     found = project.engine.container(container)
     if found is None:
         raise _OthersTurn
+    try:
+        deliveries.begin(project, habitat, container)
+    except HabitatError:
+        engine.remove(container)
+        raise
     return found
 
 

@@ -290,7 +290,7 @@ class Project:
 
     def _share(self, name: str, phase: Phase) -> Built | None:
         """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.work import Log
+        from phases.core.phase_log import Log
 
         found = self.neighbours.shareable(name).get(phase.NAME)
         if found is None:
@@ -310,12 +310,15 @@ class Project:
         return Built(digest, self.parent_of(name, phase), seconds)
 
     def _carry_out(self, name: str, phase: Phase) -> Built:
+        from phases.core import withheld
         from phases.core.build import carry_out
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
         self._admit(habitat, phase)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
+        if left_out := withheld.told(habitat, phase):
+            self.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
         self._see_that_it_is_ours(name, phase, parent)

@@ -76,6 +76,11 @@ def container(
     }
 
 
+def log_limit(size: int) -> dict[str, Any]:
+    """Bytes of what the main process prints that are kept, by whatever the engine logs with."""
+    return {"Type": "", "Config": {"max-size": str(size // 2), "max-file": "2"}}
+
+
 def _pairs(env: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in env.items()]
 

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import binds, events, persistence, readiness, root_environment, shells, snapshots
+from phases.core import binds, deliveries, events, persistence, readiness, root_environment, shells, snapshots
+from phases.core.deliveries import Witness
 from phases.core.engine import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, NotFound, StartError
 from phases.core.guard import VARIABLE, Guard
@@ -169,6 +170,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
             container, was_running = bring_up(project, habitat)
             guard.entering(container)
             presence.join(container.id, brought_up=not was_running)
+            deliveries.note(project, name, container, secrets)
             visit.container, visit.brought_up = container, not was_running
             project.open_ends[name] = leave_it
 
@@ -270,5 +272,13 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=Mask(value.data for value in secrets).text(said).splitlines(),
+        output=_shown(Witness(project, habitat.name, container, secrets), said),
     )
+
+
+def _shown(witness: Witness, said: str) -> list[str]:
+    """What a main process said, or why that is not told."""
+    mask = witness.mask()
+    if not said:
+        return []
+    return mask.text(said).splitlines() if mask else [witness.why_not]

@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from conftest import PREFIX
+from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
 from far_engine import FarEngine
 
@@ -1058,6 +1058,13 @@ class Pipe:
                 parts[is_err] += data
         self.process.close()
         return self.process.exit_code(), parts[False], parts[True]
+
+
+def test_container_with_a_limit_for_its_log_tells_what_it_printed(lab: Lab) -> None:
+    container = lab.container(command=("/bin/sh", "-c", "echo one; sleep 600"), log_bytes=1_000_000)
+    lab.engine.start(container)
+    wait_until(lambda: lab.engine.logs(container, 5))
+    assert lab.engine.logs(container, 5) == ["one"]
 
 
 def test_input_is_streamed_until_it_ends_and_output_comes_apart(lab: Lab) -> None:

@@ -14,7 +14,7 @@ import pytest
 from msgspec.structs import asdict, replace
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import cleaning, debugging, failures, snapshots
+from phases.core import cleaning, debugging, failures, logs, phase_log, snapshots
 from phases.core.build_container import instruction_word
 from phases.core.errors import (
     Conflict,
@@ -418,6 +418,23 @@ def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_pat
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(site)
     assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
+
+
+def test_log_cut_behind_where_the_command_began_is_told_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phase_log, "HEAD", 60)
+    monkeypatch.setattr(phase_log, "TAIL", 200)
+    lines = "".join(f"echo line {number}\n" for number in range(100))
+    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
+    debug(site)
+    assert [line for line in said(site) if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
+    log = tmp_path / ".stamps/demo/7-setup.log"
+    assert log.stat().st_size <= 460
+    shown = [line for line in log.read_text().splitlines() if "left out" in line]
+    site.run_anew()
+    logs.show_phase(site.project, "demo", "setup")
+    assert [event.text for event in site.seen if isinstance(event, Line) and "left out" in event.text] == shown
 
 
 def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) -> None:
