@@ -1,5 +1,5 @@
-"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, and on that as if it
-were another machine's, with TLS.
+"""The engine protocol's contract: one suite, on the fake of the unit tests, on the real engine, on that as if it
+were another machine's, with TLS, and on Podman.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 from conftest import PREFIX
 from fake_engine import FakeEngine
 from far_engine import FarEngine
+from podman_engine import PodmanEngine
 
 from phases.core import docker_engine
 from phases.core.docker_engine import DockerEngine
@@ -134,14 +135,19 @@ def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarE
         yield far
 
 
-@pytest.fixture(
-    params=["fake", pytest.param("real", marks=pytest.mark.engine), pytest.param("far", marks=pytest.mark.engine)]
-)
+@pytest.fixture(scope="module")
+def podman(busybox: str) -> Iterator[PodmanEngine]:
+    with PodmanEngine() as podman:
+        podman.import_image(busybox)
+        yield podman
+
+
+@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.engine) for name in ("real", "far", "podman"))])
 def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
     if request.param == "real":
         lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
-    elif request.param == "far":
-        for name, value in request.getfixturevalue("far").env.items():
+    elif request.param != "fake":
+        for name, value in request.getfixturevalue(request.param).env.items():
             monkeypatch.setenv(name, value)
         lab = Lab(docker_engine.connect(), request.getfixturevalue("busybox"))
     else:
