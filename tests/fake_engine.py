@@ -38,6 +38,7 @@ from phases.core.engine import (
     Image,
     ImageConfig,
     Layer,
+    PathInfo,
     Piped,
     Stat,
     Stored,
@@ -83,6 +84,7 @@ class FakeContainer:
     published: tuple[Port, ...] = ()
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
     running: bool = False
+    paused: bool = False
     left_running: bool = False  # something that a command has begun goes on
     log: list[str] = field(default_factory=list)
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
@@ -465,7 +467,7 @@ class FakeEngine:
         timeout: float | None = None,
     ) -> int:
         self._record("execute", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
         if command.script == settling._WATCH:
@@ -486,6 +488,12 @@ class FakeEngine:
         found = self._container(container)
         if not found.running:
             raise Conflict(f"container {container} is not running")
+        return found
+
+    def _awake(self, container: str) -> FakeContainer:
+        found = self._running(container)
+        if found.paused:
+            raise Conflict(f"container {container} is paused")
         return found
 
     def _run(self, command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
@@ -548,7 +556,7 @@ class FakeEngine:
         size: tuple[int, int],
     ) -> Exec:
         self._record("execute_tty", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
         command = Command(found, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
         process = FakeExec()
@@ -561,7 +569,7 @@ class FakeEngine:
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         self._record("execute_piped", container, user, *argv)
-        found = self._running(container)
+        found = self._awake(container)
 
         def run(stdin: bytes, output: Callable[[bytes, bool], None]) -> int:
             command = Command(found, tuple(argv), user, workdir, dict(env), stdin)
@@ -602,6 +610,25 @@ class FakeEngine:
         link = found.files.resolve(path) if node.kind == "link" else ""
         edition = hashlib.sha256(node.content).hexdigest() if node.kind == "file" else ""
         return Stat(node.kind == "dir", node.mode, link, edition)
+
+    def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        self._record("path_info", container, path)
+        found = self._find(container)
+        node = found.files.find(path, last=False) if found else None
+        if node is None:
+            return None
+        if content and len(node.content) > LARGEST_FILE:
+            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+        data = node.content if content else b""
+        return PathInfo(node.kind, node.mode, node.uid, node.gid, node.target, data)  # type: ignore[arg-type]
+
+    def pause(self, container: str) -> None:
+        self._record("pause", container)
+        self._running(container).paused = True
+
+    def unpause(self, container: str) -> None:
+        self._record("unpause", container)
+        self._running(container).paused = False
 
     def changes(self, container: str) -> list[Change]:
         found = self._container(container)

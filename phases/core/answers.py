@@ -7,11 +7,12 @@ import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal
 
-from phases.core.engine import Bind, Change, Container, Image, ImageConfig, Layer, Stat, Stored, Volume
+from phases.core.engine import Bind, Change, Container, Image, ImageConfig, Layer, PathInfo, Stat, Stored, Volume
 from phases.core.port import Port
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from tarfile import TarInfo
 
     Row = Mapping[str, Any]
 
@@ -169,6 +170,17 @@ def stat(found: Row) -> Stat:
     when = found.get("mtime", "")  # to the nanosecond
     edition = f"{found['size']} {when}" if when and not mode & _GO_IRREGULAR else ""
     return Stat(is_dir=bool(mode & _GO_DIR), mode=(mode & 0o777) | special, link=link, edition=edition)
+
+
+def path_info(member: TarInfo, content: bytes) -> PathInfo:
+    """Of the first entry of an archive of it."""
+    kinds: dict[Literal["file", "dir", "link"], bool] = {
+        "file": member.isreg(),
+        "dir": member.isdir(),
+        "link": member.issym(),
+    }
+    kind = next((kind for kind, is_it in kinds.items() if is_it), "other")
+    return PathInfo(kind, member.mode & 0o7777, member.uid, member.gid, member.linkname, content)
 
 
 def changes(rows: Iterable[Row]) -> list[Change]:

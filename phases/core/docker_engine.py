@@ -27,6 +27,7 @@ from phases.core.engine import (
     Confinement,
     Container,
     Exec,
+    PathInfo,
     Piped,
     Stat,
     Tmpfs,
@@ -39,7 +40,7 @@ from phases.core.frames import Frames
 from phases.core.questions import path
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phases.core.api import Reply
     from phases.core.port import Port
@@ -307,6 +308,36 @@ class DockerEngine(DockerImages):
             file = tar.extractfile(member) if member and member.isreg() else None
             return file.read() if file else None
 
+    def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        import tarfile
+
+        try:
+            # Of a folder the whole tree would come: the connection is closed once the first entry's head is there.
+            with (
+                self._reply(f"looking at {path!a}", "GET", _place(container, path)) as reply,
+                tarfile.open(fileobj=_Stream(reply.chunks()), mode="r|") as tar,
+            ):
+                member = tar.next()
+                if member is None:
+                    return None
+                if content and member.size > LARGEST_FILE:
+                    raise _too_large(path)
+                file = tar.extractfile(member) if content and member.isreg() else None
+                return answers.path_info(member, file.read() if file else b"")
+        except tarfile.TarError as error:
+            raise gone(f"looking at {path!a}") from error
+        except EngineError as error:
+            if _nothing_there(error):
+                return None
+            raise
+
+    def pause(self, container: str) -> None:
+        with contextlib.suppress(Conflict):
+            self._ask("pausing the container", "POST", path("/containers/{}/pause", container))
+
+    def unpause(self, container: str) -> None:
+        self._ask("resuming the container", "POST", path("/containers/{}/unpause", container))
+
     def stat(self, container: str, path: str) -> Stat | None:
         try:
             with self._reply(f"looking at {path!a}", "HEAD", _place(container, path)) as reply:
@@ -369,8 +400,26 @@ def _whole(reply: Reply, path: str) -> bytes:
     for chunk in reply.chunks():
         data += chunk
         if len(data) > LARGEST_FILE:
-            raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+            raise _too_large(path)
     return bytes(data)
+
+
+def _too_large(path: str) -> EngineError:
+    return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
+
+
+class _Stream:
+    """Chunks as a file that is read once."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks = chunks
+        self._left = b""
+
+    def read(self, size: int) -> bytes:
+        while len(self._left) < size and (chunk := next(self._chunks, b"")):
+            self._left += chunk
+        data, self._left = self._left[:size], self._left[size:]
+        return data
 
 
 def _nothing_there(error: EngineError) -> bool:

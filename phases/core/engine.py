@@ -149,6 +149,19 @@ class Stat(Struct, frozen=True):
     edition: str = ""
 
 
+class PathInfo(Struct, frozen=True):
+    """A path in a container, a link in its place not followed. mode: permission bits; uid, gid: who owns it; target:
+    of a link, as it is written; content: of a file, where it was asked for.
+    """
+
+    kind: Literal["file", "dir", "link", "other"]
+    mode: int
+    uid: int
+    gid: int
+    target: str = ""
+    content: bytes = b""
+
+
 class Change(Struct, frozen=True):
     """A path that is otherwise in a container than in its image. A folder is `changed` when what it holds is."""
 
@@ -324,6 +337,16 @@ class Engine(Protocol):
 
     def stat(self, container: str, path: str) -> Stat | None:
         """One path, the last component not followed if it is a link."""
+
+    def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        """One path with its owner, the last component not followed if it is a link, those above it followed. Costs
+        as much as `get`. None where there is nothing; EngineError for a file of more than LARGEST_FILE bytes.
+        """
+
+    def pause(self, container: str) -> None:
+        """Have all that runs in it stand still. No error where it does already."""
+
+    def unpause(self, container: str) -> None: ...
 
     def changes(self, container: str) -> list[Change]:
         """What is otherwise than in its image, by path; nothing of what is mounted."""

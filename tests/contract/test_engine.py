@@ -25,7 +25,7 @@ from podman_engine import PodmanEngine
 
 from phases.core import docker_engine
 from phases.core.docker_engine import DockerEngine
-from phases.core.engine import LARGEST_FILE, Bind, Stat, VolumeMount
+from phases.core.engine import LARGEST_FILE, Bind, PathInfo, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.idling import WATCHED
 from phases.core.port import Port
@@ -855,6 +855,40 @@ def test_a_link_tells_where_it_leads(lab: Lab) -> None:
         assert found is not None, path
         leads[path] = found.link
     assert leads == {"/d/relative": "/d/real", "/dangling": "/absent", "/chain": "/d/real", "/d/real": ""}
+
+
+def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> None:
+    container = lab.container()
+    members = (("d/", b"", 0o1755, 7, 8), ("d/f", b"text", 0o640, 1234, 1235))
+    lab.engine.put(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
+    assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o1755, 7, 8)
+    assert lab.engine.path_info(container, "/d/f") == PathInfo("file", 0o640, 1234, 1235)
+    assert lab.engine.path_info(container, "/d/f", content=True) == PathInfo("file", 0o640, 1234, 1235, content=b"text")
+    link = lab.engine.path_info(container, "/link", content=True)
+    assert link
+    assert (link.kind, link.uid, link.target, link.content) == ("link", 0, "d/f", b"")
+    assert lab.engine.path_info(container, "/through/f") == lab.engine.path_info(container, "/d/f")
+    assert lab.engine.path_info(container, "/absent") is None
+    assert lab.engine.path_info(container, "/d/f/below") is None
+
+
+def test_path_info_of_a_large_folder_comes_without_what_is_in_it(lab: Lab) -> None:
+    container = lab.container()
+    lab.engine.put(container, "/", archive(("d/", b"", 0o700, 5, 6), ("d/big", b"x" * (LARGEST_FILE + 1), 0o600, 5, 6)))
+    assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o700, 5, 6)
+    assert lab.engine.path_info(container, "/d/big") == PathInfo("file", 0o600, 5, 6)
+    with pytest.raises(EngineError, match="larger than 16 MB"):
+        lab.engine.path_info(container, "/d/big", content=True)
+
+
+def test_a_paused_container_takes_files_and_goes_on_afterwards(lab: Lab) -> None:
+    container = lab.started()
+    lab.engine.pause(container)
+    lab.engine.pause(container)
+    lab.engine.put(container, "/", archive(("note", b"x", 0o644, 0, 0)))
+    assert lab.engine.stat(container, "/note")
+    lab.engine.unpause(container)
+    assert lab.execute(container, "cat /note") == (0, "x", "")
 
 
 def test_an_absent_path_has_no_stat(lab: Lab) -> None:

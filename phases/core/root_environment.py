@@ -1,0 +1,109 @@
+"""The environment of root's processes in a container: nothing in it leads to what USER can write.
+
+A container is created with an environment that is safe for root, since its main process, the commands of the program
+and a `docker exec` by hand inherit it. USER's commands get the image's own environment back.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from phases.core.engine import Engine
+
+#: Where the program's own commands find their programs: folders that belong to the image's distribution.
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: Where root's other processes do, `entry.init_command` among them.
+ROOT_PATH = f"/usr/local/sbin:/usr/local/bin:{SYSTEM_PATH}"
+
+#: The label of a container that says which variables USER's commands get back, as JSON.
+LABEL_ENVIRONMENT = "habitat.environment"
+
+# Variables by which a program loads code, reads a script or changes how it reads one. A list of folders or files.
+_LOADERS = re.compile(
+    r"LD_\w+|BASH_\w.*|ENV|IFS|SHELLOPTS|BASHOPTS|PS4|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|CDPATH|GIT_\w+"
+    r"|PYTHON\w+|PERL\w+|RUBY\w+|GEM_\w+|NODE_OPTIONS|NODE_PATH|LUA_\w+|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS"
+    r"|JDK_JAVA_OPTIONS|CLASSPATH|OPENSSL_CONF|OPENSSL_MODULES|XDG_CONFIG_\w+|HOME|TMPDIR"
+)
+
+# Places that anybody may write to.
+_ANYBODYS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock", "/run/ssh-agent", "/proc")  # noqa: S108 (names)
+
+#: The environment of the program's own commands, whatever their container has.
+OWN: Mapping[str, str] = MappingProxyType(
+    {
+        "PATH": SYSTEM_PATH,
+        **dict.fromkeys(
+            ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS", "PS4", "GCONV_PATH"), ""
+        ),
+    }
+)
+
+
+def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, str]:
+    """What of `env`, an image's environment, is otherwise on a container that is made of it.
+
+    An empty value stands for none: engines differ in how a variable is taken away.
+    """
+    loaders = {name: "" for name, value in env.items() if value and _LOADERS.fullmatch(name)}
+    return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
+
+
+def label_of(env: Mapping[str, str]) -> str:
+    """The label of a container that was made of an image with the environment `env`."""
+    return json.dumps({name: env[name] for name in for_container(env)})
+
+
+def given_back(labels: Mapping[str, str]) -> dict[str, str]:
+    """The variables that USER's commands get back, as a container's labels say; none for one of an older version."""
+    try:
+        told = json.loads(labels.get(LABEL_ENVIRONMENT) or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
+
+
+def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
+    """`env` for a command of a person's that root runs: without what lies in `places`, where USER can write.
+
+    PATH keeps its other folders. Any other variable that leads to code goes whole, as half of an option means nothing.
+    """
+    found = dict(env)
+    for name, value in env.items():
+        if name == "PATH":
+            found[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
+        elif _LOADERS.fullmatch(name):
+            words = re.split(r"[:;,=\s]+", value)
+            if any(_is_users(word, places, relative=name.endswith("PATH")) for word in words if word):
+                found[name] = ""
+    return found
+
+
+def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
+    """Whether a path may lead to what USER can write. relative: all that doesn't begin with a slash does."""
+    if not word.startswith("/"):
+        return relative or "/" in word or word.startswith("~")
+    path = "/" + posixpath.normpath(word).lstrip("/")
+    return any(path == place or path.startswith(f"{place.rstrip('/')}/") for place in (*places, *_ANYBODYS))
+
+
+def run(engine: Engine, container: str, script: str, *args: str, stdin: bytes = b"") -> tuple[int, str]:
+    """Have root run a script of the program's own in a container. Returns its exit code and what it printed."""
+    printed: list[bytes] = []
+    code = engine.execute(
+        container,
+        ("/bin/sh", "-e", "-c", "--", script, "sh", *args),
+        user="0",
+        workdir="/",
+        env=OWN,
+        stdin=stdin,
+        on_output=lambda data, _: printed.append(data),
+    )
+    return code, b"".join(printed).decode(errors="replace").strip()
