@@ -11,7 +11,7 @@ import os
 import re
 import threading
 import time
-from base64 import b64decode
+from base64 import urlsafe_b64decode
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
@@ -54,6 +54,12 @@ _RUNNING = "running a command"
 # The status that says that a connection is handed over.
 _HANDED_OVER = 101
 
+#: The header in which the file API tells of a path.
+STAT = "x-docker-container-path-stat"
+
+# From the one alphabet of base64 to the other.
+_URL_ALPHABET = str.maketrans("+/", "-_")
+
 # And where the container's output is read.
 _READING = "reading the container's output"
 
@@ -66,7 +72,12 @@ def connect() -> DockerEngine:
 
     Raises EngineUnreachable when none answers there.
     """
-    return DockerEngine(*reaching.connect())
+    api, asked = reaching.connect()
+    if api.is_podmans:
+        from phases.core.podman import Podman
+
+        return Podman(api, asked)
+    return DockerEngine(api, asked)
 
 
 class DockerEngine(DockerImages):
@@ -291,8 +302,8 @@ class DockerEngine(DockerImages):
 
     def get(self, container: str, path: str) -> bytes | None:
         try:
-            with self._reply(f"reading {path!a}", "GET", _place(container, path)) as reply:
-                stat = _stat_of(reply)
+            with self._reply(f"reading {path!a}", "GET", place(container, path)) as reply:
+                stat = stat_of(reply)
                 data = _whole(reply, path)
         except EngineError as error:
             if _nothing_there(error):
@@ -303,7 +314,6 @@ class DockerEngine(DockerImages):
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             member = tar.next()
             if member and member.issym():
-                # Where it leads, which Podman has followed by itself.
                 return self.get(container, stat["linkTarget"])
             file = tar.extractfile(member) if member and member.isreg() else None
             return file.read() if file else None
@@ -314,8 +324,8 @@ class DockerEngine(DockerImages):
         try:
             # Of a folder the whole tree would come: the connection is closed once the first entry's head is there.
             with (
-                self._reply(f"looking at {path!a}", "GET", _place(container, path)) as reply,
-                tarfile.open(fileobj=_Stream(reply.chunks()), mode="r|") as tar,
+                self._reply(f"looking at {path!a}", "GET", place(container, path)) as reply,
+                tarfile.open(fileobj=Stream(reply.chunks()), mode="r|") as tar,
             ):
                 member = tar.next()
                 if member is None:
@@ -340,8 +350,8 @@ class DockerEngine(DockerImages):
 
     def stat(self, container: str, path: str) -> Stat | None:
         try:
-            with self._reply(f"looking at {path!a}", "HEAD", _place(container, path)) as reply:
-                return answers.stat(_stat_of(reply))
+            with self._reply(f"looking at {path!a}", "HEAD", place(container, path)) as reply:
+                return answers.stat(stat_of(reply))
         except EngineUnreachable:
             raise
         except EngineError:
@@ -385,14 +395,14 @@ class DockerEngine(DockerImages):
             self._ask(f"removing volume {name}", "DELETE", path("/volumes/{}", name))
 
 
-def _place(container: str, inside: str) -> str:
+def place(container: str, inside: str) -> str:
     """A path in a container."""
     return path("/containers/{}/archive", container, path=os.fsencode(inside))
 
 
-def _stat_of(reply: Reply) -> Any:
-    """What a reply of the file API tells of what it is about."""
-    return json.loads(b64decode(reply.headers["x-docker-container-path-stat"]))
+def stat_of(reply: Reply) -> Any:
+    """What a reply of the file API tells of what it is about. Podman writes it in the alphabet for URLs."""
+    return json.loads(urlsafe_b64decode(reply.headers[STAT].translate(_URL_ALPHABET)))
 
 
 def _whole(reply: Reply, path: str) -> bytes:
@@ -408,7 +418,7 @@ def _too_large(path: str) -> EngineError:
     return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
 
 
-class _Stream:
+class Stream:
     """Chunks as a file that is read once."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:

@@ -33,12 +33,12 @@ def connect() -> tuple[Api, Reply | None]:
         reply = _asked.pop()
         with suppress(OSError):
             if _is_engines(reply):
-                return Api(way), reply
+                return Api(way, is_podmans=reply.is_podmans), reply
         reply.close()
     try:
         with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
             if _is_engines(reply):
-                return Api(way), None
+                return Api(way, is_podmans=reply.is_podmans), None
             said = " ".join(received(reply.socket).decode(errors="replace").split())
     except OSError as error:
         raise _nobody_at(way.address, way.trouble[-1] if way.trouble else error) from error
