@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Put, Written, dotted, folder, own_env
+from phases.protocol import ROOTS_PATHS, Configure, Put, Written, dotted, folder, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
@@ -18,15 +18,26 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"paths": habitat.paths}
+    return {"owners": {name: _owner(habitat, name) for name in habitat.paths}, "paths": habitat.paths}
 
 
-def written(spot: Spot) -> Written:
+def _owner(habitat: Habitat, name: str) -> str:
+    """root's are those that hold what USER is not to replace, unless USER has the folder under another name."""
+    path = habitat.paths[name]
+    others = [other for key, other in habitat.paths.items() if key not in ROOTS_PATHS]
+    return "root" if name in ROOTS_PATHS and path not in (habitat.workdir, *others) else habitat.user
+
+
+def written(spot: Spot) -> Written | None:
+    if spot.key[0] == "owners":
+        return None
     return Written(dotted("env", *spot.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:
     return [
         Configure(env=own_env(habitat, *habitat.paths)),
-        Put(tuple(folder(path, habitat.user, habitat.env.origin(name)) for name, path in habitat.paths.items())),
+        Put(
+            tuple(folder(path, _owner(habitat, name), habitat.env.origin(name)) for name, path in habitat.paths.items())
+        ),
     ]

@@ -59,7 +59,7 @@ def plan(habitat: Habitat) -> list[Step]:
     for layer in habitat.layers:
         if layer.dest:
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            steps.append(Put(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.user, origin))))
+            steps.append(Put(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.owner_of(layer), origin))))
     for copy in habitat.files:
         owner = habitat.user_named(copy.owner)
         entries = copies(habitat.tree(copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))

@@ -32,7 +32,11 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
 def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
-            layer.name: {"content": trees.identity(tree, habitat.digests), "dest": dest}
+            layer.name: {
+                "content": trees.identity(tree, habitat.digests),
+                "dest": dest,
+                "owner": habitat.owner_of(layer),
+            }
             for layer, dest, tree, _ in _toolboxes(habitat)
         },
         **secrets_slice(habitat, NAME),
@@ -52,12 +56,11 @@ def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = []
     path: dict[str, tuple[str, Origin]] = {}
     for layer, dest, tree, origin in _toolboxes(habitat):
-        steps.append(Put(tuple(copies(tree, dest, habitat.user, origin))))
+        owner = habitat.owner_of(layer)
+        steps.append(Put(tuple(copies(tree, dest, owner, origin))))
         if any(item.path == "install-tools.sh" for item in tree):
             script = f"{layer.shown}/tools/install-tools.sh"
-            steps.append(
-                Run(habitat.user, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest)
-            )
+            steps.append(Run(owner, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest))
         behind = path["PATH"][0] if path else "${PATH}"
         path["PATH"] = (f"{dest.replace('$', '$$')}/bin:{behind}", origin)
     return [Configure(env=path), *steps]

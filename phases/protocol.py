@@ -174,6 +174,10 @@ def slug(phase: Phase) -> str:
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
 
+#: Those of them whose folders are root's: USER can't replace what is in them.
+ROOTS_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
+
+
 def dotted(*key: str | int) -> str:
     """`repos[0].branch`: a key as a person finds it in config.yaml."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")

@@ -523,6 +523,8 @@ class FakeEngine:
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
+        if command.script == persistence._COLLECT:
+            return _collect(container.files, _uid(command) or 0, *command.args, output=output)
         if command.script == persistence._GIVE:
             uid, gid, *folders = command.args
             for folder in folders:
@@ -764,14 +766,32 @@ def _give(files: Files, folder: str, uid: int, gid: int) -> None:
             files.nodes[path] = dataclasses.replace(node, uid=owner, gid=gid if node.gid == top.gid else node.gid)
 
 
+def _collect(files: Files, uid: int, at: str, kept: str, path: str, *, output: Callable[[bytes, bool], None]) -> int:
+    """What the script of that name does."""
+    node = files.find(at, last=False)
+    problems = {
+        "it is a link, which is not followed": node and node.kind == "link" and node.target != kept,
+        f"it is a folder, which {path}/ would keep": node and node.kind == "dir",
+        "it belongs to another user": node and node.kind == "file" and node.uid != uid,
+    }
+    if problem := next((text for text, is_so in problems.items() if is_so), ""):
+        output(f"{problem}\n".encode(), False)
+        return 1
+    if node and node.kind == "file":
+        files.nodes[kept] = node
+    if files.find(kept):
+        files.nodes[files.resolve(at, last=False)] = Node("link", 0o777, uid, uid, target=kept)
+    return 0
+
+
 def _known(command: Command) -> bool:
     """Whether the container's passwd has the user."""
     return _uid(command) is not None
 
 
 def _uid(command: Command) -> int | None:
-    if command.user.isdigit():
-        return int(command.user)
+    if command.user.partition(":")[0].isdigit():
+        return int(command.user.partition(":")[0])
     passwd = command.container.files.find("/etc/passwd")
     for row in (passwd.content if passwd else b"").decode().splitlines():
         name, _, uid = row.split(":")[:3]

@@ -60,6 +60,8 @@ class Shell:
             return 0
         line, to_stderr = line.removesuffix(">&2").rstrip(), line.endswith(">&2")
         line, _, target = line.partition(" >")
+        if re.fullmatch(r"\w+=[^ ]*", line):
+            return 0
         words = shlex.split(re.sub(r"\$(?:(\d)|(\w+)|\{(\w+)\})", self._variable, line))
         printed: list[str] = []
         code = self._builtin(words[0], words[1:], printed)

@@ -174,12 +174,13 @@ def stat(found: Row) -> Stat:
 
 def path_info(member: TarInfo, content: bytes) -> PathInfo:
     """Of the first entry of an archive of it."""
-    kinds: dict[Literal["file", "dir", "link"], bool] = {
-        "file": member.isreg(),
-        "dir": member.isdir(),
-        "link": member.issym(),
-    }
-    kind = next((kind for kind, is_it in kinds.items() if is_it), "other")
+    kind: Literal["file", "dir", "link", "other"] = "other"
+    if member.isreg():
+        kind = "file"
+    elif member.isdir():
+        kind = "dir"
+    elif member.issym():
+        kind = "link"
     return PathInfo(kind, member.mode & 0o7777, member.uid, member.gid, member.linkname, content)
 
 

@@ -16,12 +16,16 @@ import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
-from phases.core import secrets
+from msgspec.structs import asdict
+
+from phases.core import root_environment, safe_paths, secrets
+from phases.core.accounts import Accounts
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
-from phases.core.engine import Bind, Stat, Tmpfs
-from phases.core.errors import EngineError
+from phases.core.engine import Bind, Confinement, Stat, Tmpfs
+from phases.core.errors import EngineError, StepError
 from phases.core.idling import WATCHED, ended_under, made_anew
+from phases.core.safe_paths import SafePaths
 from phases.core.scratch import Parked
 from phases.core.settling import Watch
 from phases.core.snapshots import COMMENT
@@ -65,12 +69,13 @@ class BuildContainer:
         self._engine: Engine = work.engine
         self._image = image
         self._env = {**image.env, **env}
-        self._made_env: Mapping[str, str] = self._env
+        self._made_env: Mapping[str, str] = self._env | self._safe_for_root
         self._base_size = image.size
         self._id = ""
         self._running = False
         self._is = image.id  # the image that the container is, "" once it is none
         self._settled = True
+        self._paused = False
         self._outbox: Archive | None = None
         self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
         self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
@@ -109,7 +114,7 @@ class BuildContainer:
             or self._image.volumes
             or self._is_confided_in
             or list(found.mounts) != self._mounts
-            or not all(len(value) < _LONGEST and value.isprintable() for value in changed)
+            or not all(map(_can_be_said, changed))
         ):
             self._work.parking.spend(found.id)
             return ""
@@ -122,7 +127,27 @@ class BuildContainer:
         return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
-        return self._engine.create(self._image.id, name, WATCHED, env=self._env, mounts=self._mounts)
+        made = self._engine.create(
+            self._image.id, name, WATCHED, env=self._made_env, mounts=self._mounts, confinement=self._confinement
+        )
+        places = [mount.dest for mount in self._mounts]
+        try:
+            safe_paths.check_mounts(self._engine, made, places, last=True)
+        except BaseException:
+            self._engine.remove(made)
+            raise
+        return made
+
+    @property
+    def _confinement(self) -> Confinement:
+        build = self._work.habitat.build
+        return Confinement(privileges=build.new_privileges, **asdict(build.limits))
+
+    @property
+    def _safe_for_root(self) -> dict[str, str]:
+        """What of the environment the container has otherwise, as far as a commit can say what it is to be."""
+        found = root_environment.for_container(self._env, root_environment.SYSTEM_PATH)
+        return {name: value for name, value in found.items() if _can_be_said(self._env[name])}
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""
@@ -191,17 +216,21 @@ class BuildContainer:
     ) -> None:
         """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
 
-        A folder that is there keeps its mode, and its owner unless `adopt`.
+        A folder that is there keeps its mode, and its owner unless `adopt`. Raises StepError where `dest` is on a
+        mount, or is reached through a link that USER can have made.
         """
         if self._is_below_a_link(dest):
             self._flush()
+        self._hold_still()
+        dest = self._paths.resolve(dest, last=kind == "dir")
+        self._refuse_mounted(dest)
         outbox = self._outbox = self._outbox or Archive()
         for path in self._missing_above(dest):
             outbox.add(path, "dir", 0o755, owner)
             self._folders.made[path] = 0o755
         if kind == "dir":
             there = self._before(dest)
-            if there and (there.link or (there.is_dir and not adopt)):
+            if there and there.is_dir and not adopt:
                 return
             if there and there.is_dir:
                 mode = there.mode
@@ -217,6 +246,27 @@ class BuildContainer:
         else:
             self._contents.drop(dest)
             self._copied.add(dest)
+
+    @property
+    def _paths(self) -> SafePaths:
+        info = self._engine.path_info
+        return SafePaths(self._before, lambda path: info(self._open(), path), self._folders.there)
+
+    def _hold_still(self) -> None:
+        """Keep what a command has left running from moving anything between a look and what is put there."""
+        if self._running and not self._settled and not self._paused:
+            self._engine.pause(self._id)
+            self._paused = True
+            self._folders.doubt()
+
+    def _refuse_mounted(self, path: str) -> None:
+        if place := self._mount_of(path):
+            volume = next((v for v in self._work.habitat.volumes if v.dest == place), None)
+            what = f"the volume {place} ({volume.origin})" if volume else f"the cache {place}"
+            raise StepError(
+                f"{path} is in {what}, and nothing of a build is written through a mount",
+                remedy="name another place, or take the volume away",
+            )
 
     def _is_below_a_link(self, path: str) -> bool:
         return any(path == link or path.startswith(f"{link}/") for link in self._links)
@@ -250,6 +300,9 @@ class BuildContainer:
                 self._copied.clear()
                 self._is = ""
                 self._engine.put(self._open(), "/", outbox.finish())
+        if self._paused:
+            self._engine.unpause(self._id)
+            self._paused = False
 
     # Commands, and the end
 
@@ -272,10 +325,10 @@ class BuildContainer:
         if secret and self._given != (user, secret):
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
+        how |= {"user": user, "env": {**self._env_of(user, is_own=ends), **(env or {})}}
         self._folders.doubt()
         self._contents.doubt()
         self._is = ""
-        how |= {"user": user, "env": {**self._later_env, **(env or {})}}
         if ends or self._is_confided_in or not self._work.phase.SNAPSHOT:  # nothing goes on after it
             self._settled = self._settled and ends
             return self._engine.execute(self._id, argv, on_output=on_output, **how)
@@ -289,7 +342,21 @@ class BuildContainer:
     @property
     def _later_env(self) -> dict[str, str]:
         """What of the environment the container was not made with."""
-        return {name: value for name, value in self._env.items() if self._made_env.get(name) != value}
+        return self._other_than_made(self._env)
+
+    def _other_than_made(self, env: Mapping[str, str]) -> dict[str, str]:
+        return {name: value for name, value in env.items() if self._made_env.get(name) != value}
+
+    def _env_of(self, user: str, *, is_own: bool) -> dict[str, str]:
+        """What a command finds beside what the container was made with. is_own: it is a script of ours."""
+        habitat = self._work.habitat
+        if not root_environment.is_not_user(habitat, user):
+            return self._later_env
+        if is_own:
+            return dict(root_environment.OWN)
+        places = root_environment.places_of_user(habitat, Accounts(self.read).home(habitat.user))
+        places += [cache.dest for cache in self._caches]
+        return self._other_than_made(root_environment.for_command(self._env, places))
 
     def _start(self) -> None:
         """Unless it runs, as that of the phase before may."""
@@ -324,10 +391,19 @@ class BuildContainer:
         known = {path: data for path, data in self._contents.sure.items() if not self._mounted(path)}
         self._work.known_files[self._is] = known
 
+    def _mount_of(self, path: str) -> str:
+        """Where what `path` is in was mounted, "" where it is the image's."""
+        mounted = (*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self._caches))
+        return next((dest for dest in mounted if path == dest or path.startswith(f"{dest}/")), "")
+
     def _mounted(self, path: str) -> bool:
         """Whether what is at `path` is a volume's, and not the image's."""
-        mounted = (*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self._caches))
-        return any(path == dest or path.startswith(f"{dest}/") for dest in mounted)
+        return bool(self._mount_of(path))
+
+
+def _can_be_said(value: str) -> bool:
+    """Whether a line of the changes that an image is committed with can hold a value."""
+    return len(value) < _LONGEST and value.isprintable()
 
 
 def instruction_word(value: str) -> str:

@@ -109,7 +109,8 @@ class _Image:
         self._contents = Contents(work.known_files.get(image.id, {}), self._edition)
         self._contents.of_editions |= of_editions
         paths = [(cache.path, cache.origin) for cache in work.caches]
-        self._points = MountPoints(self._read, self._stat, work.habitat, paths)
+        info = work.engine.path_info
+        self._points = MountPoints(self._read, self._stat, lambda path: info(container, path), work.habitat, paths)
         rules.check(work.habitat, self._points.home)
         distribution = _distribution(self._read("/etc/os-release"))
         self.caches = tuple(self._mounted(cache, distribution) for cache in work.caches)

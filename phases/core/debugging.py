@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import caches, events, failures, files, ssh_agent
+from phases.core import caches, events, failures, files, root_environment, ssh_agent
 from phases.core.archive import Archive
 from phases.core.binds import binds_in
 from phases.core.config.variables import DEFAULT_PATH
@@ -97,7 +97,8 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         env = dict(failure.env)
         if failure.script:
             _put_again(project, container, failure)
-            env["PATH"] = f"{_FOLDER}:{_path(project, image, failure)}"
+            own = root_environment.of_user(container.labels, habitat, user)
+            env["PATH"] = f"{_FOLDER}:{env.get('PATH') or own.get('PATH') or DEFAULT_PATH}"
         project.engine.start(container.id)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
@@ -132,11 +133,6 @@ def _passing_folder() -> Iterator[Path]:
         raise state_error(Path(tempfile.tempdir or "a temporary folder"), "written", error) from error
     with folder as path:
         yield Path(path)
-
-
-def _path(project: Project, image: Image, failure: Failure) -> str:
-    config = project.engine.image_config(image.id)
-    return failure.env.get("PATH") or (config.env.get("PATH") if config else "") or DEFAULT_PATH
 
 
 def _put_again(project: Project, container: Container, failure: Failure) -> None:

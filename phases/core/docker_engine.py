@@ -38,6 +38,7 @@ from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFoun
 from phases.core.execs import OPENING, PipedExec, TtyExec
 from phases.core.frames import Frames
 from phases.core.questions import path
+from phases.core.root_environment import SYSTEM_PATH
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
     from phases.core.port import Port
 
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
-_SIZED = 'stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
+_SIZED = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
 # What is being done, where a command is run.
 _RUNNING = "running a command"
@@ -234,13 +235,13 @@ class DockerEngine(DockerImages):
         reply.socket.settimeout(None)  # a command may be silent for hours
         return reply
 
-    def send_off(self, container: str, argv: Sequence[str]) -> str:
-        """Have root run a command, without waiting for its end. Returns its id.
+    def send_off(self, container: str, argv: Sequence[str], user: str) -> str:
+        """Have a user run a command, without waiting for its end. Returns its id.
 
         The engine tells of that only after all that ended before it in the container was read to the
         end, which it never is by one who waits here.
         """
-        exec_id = self._exec(container, argv, workdir="/")
+        exec_id = self._exec(container, argv, user=user, workdir="/")
         self._ask(_RUNNING, "POST", path("/exec/{}/start", exec_id), {"Detach": True})
         return exec_id
 
@@ -287,7 +288,7 @@ class DockerEngine(DockerImages):
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         exec_id = self._exec(container, (*OPENING, *argv), user=user, workdir=workdir, env=env, stdin=True)
-        return PipedExec(self, container, exec_id, self._attached(exec_id))
+        return PipedExec(self, container, exec_id, self._attached(exec_id), user)
 
     def running_execs(self, container: str) -> int:
         running = 0
@@ -418,18 +419,21 @@ def _too_large(path: str) -> EngineError:
     return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
 
 
-class Stream:
+class Stream(io.RawIOBase):
     """Chunks as a file that is read once."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
         self._chunks = chunks
         self._left = b""
 
-    def read(self, size: int) -> bytes:
-        while len(self._left) < size and (chunk := next(self._chunks, b"")):
-            self._left += chunk
-        data, self._left = self._left[:size], self._left[size:]
-        return data
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: bytearray) -> int:  # type: ignore[override]
+        self._left = self._left or next(self._chunks, b"")
+        data, self._left = self._left[: len(buffer)], self._left[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _nothing_there(error: EngineError) -> bool:

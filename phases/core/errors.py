@@ -8,7 +8,8 @@
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
     │   ├── PhaseTimeout       the phase took longer than its config allows
-    │   └── PathsMissing       required paths are not there
+    │   ├── PathsMissing       required paths are not there
+    │   └── LinkInTheWay       a link that USER can have made leads somewhere else
     ├── StartError             the habitat was built, but could not be started
     └── EngineError            the engine refused, or can't be reached
         ├── EngineUnreachable
@@ -145,6 +146,18 @@ class PhaseTimeout(StepError):
 
 class PathsMissing(StepError):
     pass
+
+
+class LinkInTheWay(StepError):
+    """path: that something was to be written to or mounted at; link, target: on the way to it."""
+
+    def __init__(self, path: str, link: str, target: str) -> None:
+        at = "" if path == link else f"{link} on the way to "
+        leads = f" to {target}" if target else ""
+        super().__init__(
+            f"{at}{path} is a link{leads} that the habitat's own user can have made",
+            remedy="remove that link, or have root make it in a folder of root's",
+        )
 
 
 class StartError(HabitatError):

@@ -34,7 +34,7 @@ class Execs(Protocol):
 
     def resize(self, exec_id: str, rows: int, columns: int) -> None: ...
 
-    def send_off(self, container: str, argv: Sequence[str]) -> str: ...
+    def send_off(self, container: str, argv: Sequence[str], user: str) -> str: ...
 
 
 class _Running:
@@ -77,9 +77,10 @@ class TtyExec(_Running):
 class PipedExec(_Running):
     """A command with an input and two outputs: engine.Piped."""
 
-    def __init__(self, execs: Execs, container: str, exec_id: str, line: Reply) -> None:
+    def __init__(self, execs: Execs, container: str, exec_id: str, line: Reply, user: str) -> None:
         super().__init__(execs, exec_id, line)
         self._container = container
+        self._user = user
         self._frames = Frames()
         self._first = FirstLine()
         self._sent: list[str] = []  # signals on their way
@@ -106,7 +107,8 @@ class PipedExec(_Running):
         if pid := self._first.number:
             argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
             with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                self._sent.append(self._execs.send_off(self._container, argv))
+                # The number is what the command says it is: no other user's process may be meant.
+                self._sent.append(self._execs.send_off(self._container, argv, self._user))
 
     def exit_code(self) -> int:
         self._settle()

@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import events, persistence, snapshots
+from phases.core import events, persistence, root_environment, safe_paths, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
 from phases.core.idling import IDLE
+from phases.core.root_environment import LABEL_ENVIRONMENT
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.engine import Container, VolumeMount
+    from phases.core.engine import Bind, Container, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
 
@@ -68,7 +69,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
             persistence.take_in(project, habitat.name, found)  # where the last start was killed
             _start(project, habitat, found)
         return found, found.running
-    found = _made(project, habitat)
+    found = _made(project, habitat, image.id)
     try:
         _start(project, habitat, found)
     except StartError:
@@ -77,20 +78,37 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     return found, False
 
 
-def _made(project: Project, habitat: Habitat) -> Container:
+def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
+    engine = project.engine
+    image = engine.image_config(image_id)
+    env = image.env if image else {}
+
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        return project.engine.create(
-            snapshots.final_tag(habitat.name),
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
+        made = engine.create(
+            image_id,
             name,
             _main_process(habitat),
-            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat), **labels},
-            mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes),
+            env=root_environment.for_container(env),
+            labels={
+                LABEL_RUN: habitat.name,
+                LABEL_CONFINEMENT: _held(habitat),
+                LABEL_ENVIRONMENT: root_environment.label_of(env),
+                **labels,
+            },
+            mounts=mounts,
             hostname=habitat.name[:63],
             confinement=confinement(habitat),
             ports=habitat.entry.ports,
         )
+        try:
+            safe_paths.check_mounts(engine, made, (mount.dest for mount in mounts), last=True)
+        except HabitatError:
+            engine.remove(made)
+            raise
+        return made
 
-    container = persistence.made(project, habitat, container_name(habitat.name), create)
+    container = persistence.made(project, habitat, image_id, container_name(habitat.name), create)
     found = project.engine.container(container)
     assert found, "a container just made is there"
     return found
@@ -117,7 +135,11 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
 
 
 def _start(project: Project, habitat: Habitat, container: Container) -> None:
+    dests = [bind.dest for bind in container.binds]
+    dests += [place.mount for place in persistence.of(container).places if place.is_folder]
+    home = f"/home/{habitat.user}"
     try:
+        safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
         project.engine.start(container.id)
     except PortRefused as error:
         raise _refused(project, habitat, error) from error
@@ -128,11 +150,6 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
             where=habitat.name,
             remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
         ) from error
-    try:
-        persistence.give(project.engine, container)
-    except HabitatError:
-        project.engine.stop(container.id)
-        raise
 
 
 def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartError:

@@ -7,6 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from phases.core.errors import Conflict
+from phases.core.root_environment import SYSTEM_PATH
 from phases.core.settling import NOTE
 
 if TYPE_CHECKING:
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 # Idles as the main process of a container, reaps what is orphaned to it, and ends when asked to.
 # The shell does that as well as an init of the engine's, which not every installation has.
-_INIT = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
+# It is root's: its programs are the distribution's, whatever the image's environment says.
+_INIT = f"PATH={SYSTEM_PATH}; trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
 IDLE = ("/bin/sh", "-c", _INIT)
 
 #: The same, for what is to be known as it was at first.

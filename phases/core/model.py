@@ -127,11 +127,18 @@ class TestScript(Struct, frozen=True):
 
 
 class Limits(Struct, frozen=True):
-    """What a running habitat may take. memory: bytes; pids: processes and threads; 0 is no limit."""
+    """What a running habitat, or a build, may take. memory: bytes; pids: processes and threads; 0 is no limit."""
 
     memory: int = 0
     cpus: float = 0
     pids: int = 0
+
+
+class Build(Struct, frozen=True):
+    """What holds the commands of a build in. new_privileges: whether a program may gain some, as sudo does."""
+
+    limits: Limits = field(default_factory=Limits)
+    new_privileges: bool = False
 
 
 class Ready(Struct, frozen=True):
@@ -210,6 +217,7 @@ class Habitat(Struct, frozen=True, dict=True):
     required: tuple[tuple[str, Origin], ...] = ()
     tests: tuple[TestScript, ...] = ()
     entry: EntryPoint = field(default_factory=EntryPoint)
+    build: Build = field(default_factory=Build)
     debug: bool = False
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
@@ -236,6 +244,10 @@ class Habitat(Struct, frozen=True, dict=True):
     @property
     def has_dockerfile(self) -> bool:
         return bool(self.dockerfile) and (self.folder / self.dockerfile).is_file()
+
+    def owner_of(self, layer: Layer) -> str:
+        """Who has a layer's copies. The system's are root's: USER can't replace the program's own tools."""
+        return "root" if layer.name == "system" else self.user
 
     def user_named(self, name: str) -> str:
         """The user a config means: `user` and nothing are USER."""

@@ -1,5 +1,5 @@
 """What an image has where something is to be mounted. Whose the folders on the way are, an engine doesn't ask:
-those that it makes are root's.
+those that it makes are root's. It follows every link; here one that USER can have made is refused.
 """
 
 from __future__ import annotations
@@ -8,18 +8,19 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.accounts import Accounts
-from phases.core.errors import ConfigError
+from phases.core.errors import ConfigError, LinkInTheWay
+from phases.core.safe_paths import SafePaths
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from phases.core.engine import Stat
+    from phases.core.engine import PathInfo, Stat
     from phases.core.errors import Origin
     from phases.core.model import Habitat
 
 
 class MountPoints:
-    """As seen in a container of the image. read, stat: of a path there; paths: absolute or below ~, each with the
+    """As seen in a container of the image. read, stat, info: of a path there; paths: absolute or below ~, each with the
     line that names it, one at least. owner: uid and gid of USER; home: his, "" where he has none and none is
     wanted. Raises ConfigError.
     """
@@ -28,14 +29,18 @@ class MountPoints:
         self,
         read: Callable[[str], bytes],
         stat: Callable[[str], Stat | None],
+        info: Callable[[str], PathInfo | None],
         habitat: Habitat,
         paths: Sequence[tuple[str, Origin]],
     ) -> None:
         self._stat = stat
+        self._paths = SafePaths(stat, info, set())
+        self._origins = {path.rstrip("/"): origin for path, origin in paths}
         accounts = Accounts(read)
         self.owner = accounts.ids(habitat.user, paths[0][1])
         self.home = self._home(accounts, habitat, paths)
-        self._users = tuple(path.rstrip("/") + "/" for path in (self.home, habitat.workdir) if path.strip("/"))
+        own = [path for path in (self.home, habitat.workdir) if path.strip("/")]
+        self._users = tuple(self._paths.resolve(path).rstrip("/") + "/" for path in own)
 
     @staticmethod
     def _home(accounts: Accounts, habitat: Habitat, paths: Sequence[tuple[str, Origin]]) -> str:
@@ -47,9 +52,15 @@ class MountPoints:
                 raise
             return ""
 
-    def at(self, path: str) -> str:
-        """Where a path leads."""
-        return self.home + path[1:] if path.startswith("~") else path
+    def at(self, path: str, *, last: bool = True) -> str:
+        """Where a path leads, without a link in it. last: a link in the place of the last component is followed, too.
+        Raises LinkInTheWay with the line of the path.
+        """
+        try:
+            return self._paths.resolve(self.home + path[1:] if path.startswith("~") else path, last=last)
+        except LinkInTheWay as error:
+            error.where = self._origins[path.rstrip("/")]
+            raise
 
     def is_users(self, path: str) -> bool:
         """Whether it is where USER may make files."""

@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core import events, snapshots
+from phases.core import attempts, events, root_environment, safe_paths, snapshots
 from phases.core.config import persist, places
-from phases.core.engine import VolumeMount
-from phases.core.errors import Conflict, EngineError, StartError
-from phases.core.idling import ended_under
+from phases.core.engine import Confinement, VolumeMount
+from phases.core.errors import EngineError, LinkInTheWay, StartError
+from phases.core.idling import IDLE, made_anew
 from phases.core.mount_points import MountPoints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.engine import Container, Engine, Volume
+    from phases.core.engine import Container, Engine, PathInfo, Volume
     from phases.core.model import Habitat, Persisted
     from phases.core.project import Project
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 LABEL_PERSIST = "habitat.persist"
 
 # $1, $2: uid and gid; then folders. Who owns a folder owned what is to be given: it is told last, so that
-# a start that was killed is done again, and one with nothing to do looks at the folders alone.
+# a start that was killed is done again.
 _GIVE = """
 uid=$1 gid=$2
 shift 2
@@ -52,6 +52,34 @@ for folder; do
     chown "$uid:$gid" "$folder"
 done
 """
+
+
+# Others may read a file of that mode.
+_READABLE = 0o004
+
+# As USER: keep the file that a program has put where the link was. $1: the path; $2: where its content is kept; $3: the
+# path as the config has it. The link comes last: until then the file is where it was. Prints what is in the way.
+_COLLECT = """
+no() { echo "$1"; exit 1; }
+if [ -L "$1" ]; then
+    [ "$(readlink "$1")" != "$2" ] || exit 0
+    no "it is a link, which is not followed"
+fi
+[ ! -d "$1" ] || no "it is a folder, which $3/ would keep"
+if [ -f "$1" ]; then
+    [ -O "$1" ] || no "it belongs to another user"
+    cp -p "$1" "$2.new"
+    mv -f "$2.new" "$2"
+elif [ -e "$1" ]; then no "it is no file"
+elif [ ! -f "$2" ]; then exit 0
+fi
+rm -f "$1.kept"
+ln -s "$2" "$1.kept"
+mv -f "$1.kept" "$1"
+"""
+
+# Seconds for that: USER can hold up what runs as USER.
+_PATIENCE = 20
 
 
 class Place(Struct, frozen=True):
@@ -117,8 +145,8 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
 # A container is made
 
 
-def made(project: Project, habitat: Habitat, name: str, create: Create) -> str:
-    """A container `name` that has what persists. It isn't started. Returns its id."""
+def made(project: Project, habitat: Habitat, image_id: str, name: str, create: Create) -> str:
+    """A container `name` of the image that has what persists. It isn't started. Returns its id."""
     engine = project.engine
     if not habitat.entry.persist:
         return create(name, {LABEL_PERSIST: ""}, ())  # an image that was committed from a container has its label
@@ -133,6 +161,7 @@ def made(project: Project, habitat: Habitat, name: str, create: Create) -> str:
     container = create(draft, {LABEL_PERSIST: image.label()}, _mounts(engine, habitat.name, image.places))
     try:
         _fill(engine, container, image)
+        _give(project, habitat.name, image_id, image, container)
         engine.rename(container, name)
     except BaseException:
         engine.remove(container)
@@ -149,6 +178,7 @@ class _Image:
         self.points = MountPoints(
             lambda path: engine.get(container, path) or b"",
             lambda path: engine.stat(container, path),
+            lambda path: engine.path_info(container, path),
             habitat,
             [(kept.path, kept.origin) for kept in habitat.entry.persist],
         )
@@ -163,7 +193,7 @@ class _Image:
 
     def _place(self, habitat: str, kept: Persisted) -> Place:
         path = kept.path.rstrip("/")
-        at = self.points.at(path)
+        at = self.points.at(path, last=kept.is_folder)
         found = self._engine.stat(self._container, at)
         if found and not found.link and found.is_dir != kept.is_folder:
             is_now, write = ("a folder", f"{path}/") if found.is_dir else ("a file", path)
@@ -171,10 +201,15 @@ class _Image:
         return Place(kept.path, at, volume_name(habitat, kept.path))
 
     def _content(self, place: Place) -> tuple[bytes, int] | None:
-        """Of a file, with its mode."""
-        data = self._engine.get(self._container, place.at)
-        found = self._engine.stat(self._container, place.at) if data is not None else None
-        return None if data is None or found is None else (data, 0o600 if found.link else found.mode)
+        """Of a file that USER may read, with its mode; a link that USER can have made is not followed."""
+        try:
+            at = self.points.at(place.path)
+        except LinkInTheWay:
+            return None
+        found = self._engine.path_info(self._container, at, content=True)
+        if found is None or found.kind != "file" or not (found.uid == self.points.owner[0] or found.mode & _READABLE):
+            return None
+        return found.content, found.mode
 
 
 def _mounts(engine: Engine, habitat: str, places: Sequence[Place]) -> list[VolumeMount]:
@@ -211,36 +246,50 @@ def _fill(engine: Engine, container: str, image: _Image) -> None:
         engine.put(container, "/", archive.finish())
 
 
-# A container is used
-
-
-def give(engine: Engine, container: Container) -> None:
-    """Have USER own what persists, in a container that has just been started. One that has ended since is
-    told of by whoever waits for its init.
+def _give(project: Project, habitat: str, image_id: str, image: _Image, container: str) -> None:
+    """Have USER own what persists. In a container of its own: no process of USER's is in there, and a link that one
+    elsewhere puts into a volume meanwhile leads to nothing that anybody misses.
     """
-    kept = of(container)
-    if not kept.places:
+    engine, owner = project.engine, image.points.owner
+    infos = {place: engine.path_info(container, place.mount) for place in image.places}
+    others = [place for place, found in infos.items() if found and (found.uid, found.gid) != owner]
+    if not others:
         return
-    said: list[bytes] = []
-    argv = ("/bin/sh", "-e", "-c", _GIVE, "sh", *map(str, kept.owner), *(place.mount for place in kept.places))
+    mounts = [VolumeMount(place.volume, place.mount, copies=False) for place in others]
+    name = f"{project.scratch.prefix('start', habitat)}owner"
+    confinement = Confinement(privileges=False, network=False)
+    helper = made_anew(
+        engine, name, lambda name: engine.create(image_id, name, IDLE, mounts=mounts, confinement=confinement)
+    )
     try:
-        code = engine.execute(container.id, argv, workdir="/", on_output=lambda data, _: said.append(data))
-    except Conflict:
-        return
-    if code and not ended_under(engine, container.id, code):
-        why = b"".join(said).decode(errors="replace").strip()
+        engine.start(helper)
+        code, why = root_environment.run(engine, helper, _GIVE, *map(str, owner), *(place.mount for place in others))
+    finally:
+        engine.remove(helper)
+    if code:
         raise StartError(
-            f"what persists in {container.name} could not be given to its user ({why})",
+            f"what persists in {habitat} could not be given to its user ({why})",
+            where=habitat,
             remedy="see that the image has stat, find and chown",
         )
 
 
+# A container is used
+
+
 def take_in(project: Project, habitat: str, container: Container) -> None:
-    """Keep the files that a program has put where the links were, or where there was nothing yet."""
+    """Keep the files that a program has put where the links were, or where there was nothing yet.
+
+    Nothing is read or written that USER could not read or write: USER does it in a container that runs.
+    """
     kept = of(container)
+    if not kept.files:
+        return
+    now = project.engine.container(container.id)
+    collect = _collect_as_user if now and now.running else _collect_stopped
     for place in kept.files:
         try:
-            problem = _take(project.engine, container.id, place, kept.owner)
+            problem = collect(project.engine, container, place, kept.owner)
         except EngineError as error:
             problem = error.message
         if problem:
@@ -248,21 +297,47 @@ def take_in(project: Project, habitat: str, container: Container) -> None:
             project.bus.emit(events.Notice(habitat, text, warning=True))
 
 
-def _take(engine: Engine, container: str, place: Place, owner: tuple[int, int]) -> str:
-    """Returns what is in the way. The link comes last: until then the file is where it was."""
-    found = engine.stat(container, place.at)
-    if found and found.is_dir:
-        return f"it is a folder, which {place.path}/ would keep"
-    if found and found.link == place.kept:
+def _collect_as_user(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
+    """Returns what is in the way."""
+    argv = ("/bin/sh", "-e", "-c", "--", _COLLECT, "sh", place.at, place.kept, place.path)
+    user = ":".join(map(str, owner))
+    code, printed = attempts.run(engine, container.id, argv, user=user, env=root_environment.OWN, seconds=_PATIENCE)
+    if code is None:
+        return f"nothing was done for {_PATIENCE}s"
+    return (printed or f"exit code {code}") if code else ""
+
+
+def _collect_stopped(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
+    """The same in a container that doesn't run, where nothing moves. Returns what is in the way."""
+    try:
+        at = safe_paths.of(engine, container.id).resolve(place.at, last=False)
+    except LinkInTheWay as error:
+        return error.message
+    if mount := next((bind.dest for bind in container.binds if places.within(at, bind.dest)), ""):
+        return f"it is in the volume {mount}"
+    found = engine.path_info(container.id, at, content=True)
+    if found and found.target == place.kept:
         return ""
-    data = engine.get(container, place.at) if found else None
+    if found and (flaw := _flaw(found, place, owner)):
+        return flaw
+    if found is None and engine.stat(container.id, place.kept) is None:
+        return ""
     from phases.core.archive import Archive
 
     with Archive() as archive:
-        if data is not None and found:
-            archive.add(place.kept, "file", 0o600 if found.link else found.mode, owner, content=data)
-        elif engine.stat(container, place.kept) is None:
-            return ""
-        archive.add(place.at, "link", 0o777, owner, target=place.kept)
-        engine.put(container, "/", archive.finish())
+        if found:
+            archive.add(place.kept, "file", found.mode & 0o777, owner, content=found.content)
+        archive.add(at, "link", 0o777, owner, target=place.kept)
+        engine.put(container.id, "/", archive.finish())
     return ""
+
+
+def _flaw(found: PathInfo, place: Place, owner: tuple[int, int]) -> str:
+    """Why what is in the place of the link is not kept; "" where it is USER's file."""
+    if found.kind == "link":
+        return "it is a link, which is not followed"
+    if found.kind == "dir":
+        return f"it is a folder, which {place.path}/ would keep"
+    if found.kind == "other":
+        return "it is no file"
+    return "" if found.uid == owner[0] else "it belongs to another user"

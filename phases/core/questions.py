@@ -64,6 +64,8 @@ def container(
         "Image": image,
         "Cmd": list(command),
         "Entrypoint": [],
+        # The engine would run an image's own as root.
+        "Healthcheck": {"Test": ["NONE"]},
         "User": "0",
         "Env": _pairs(env),
         "Labels": dict(labels),

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections import deque
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec.structs import replace
 
-from phases.core import events
+from phases.core import attempts, events
 from phases.core.engine import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
-    from phases.core.engine import Piped
     from phases.core.locks import Presence
     from phases.core.model import EntryPoint, Ready
     from phases.core.runtime import Visit
@@ -31,9 +29,6 @@ _LINES = 20
 
 # Seconds that a try must have had, to be told of as one that hangs.
 _FAIR = 1
-
-# Seconds that a try may take to end once it was killed.
-_SETTLING = 5
 
 
 def wait(visit: Visit, presence: Presence, entry: EntryPoint, *, guest: bool) -> None:
@@ -105,19 +100,22 @@ def _try(visit: Visit, command: str, until: float) -> _Tried:
     secrets = [value.data for value in visit.secrets]
     split = {is_err: LineSplitter(lines.append, Mask(secrets)) for is_err in (False, True)}
     argv = ("/bin/sh", "-c", "--", command)
+
+    def feed(data: bytes, is_err: bool) -> None:
+        split[is_err].feed(data)
+
     process = visit.project.engine.execute_piped(
         visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
     )
     visit.own = 1  # if it is cut off here, it still runs in the container
     try:
         process.end_input()
-        if _read(process, split, until):
+        if attempts.ended(process, feed, until - time.monotonic()):
             code: int | None = process.exit_code()
             visit.own = 0
         else:
-            process.send_signal("KILL")
             code = None
-            visit.own = 0 if _read(process, split, time.monotonic() + _SETTLING) else 1
+            visit.own = 0 if attempts.ended_once_killed(process, feed) else 1
     except BaseException:
         process.send_signal("KILL")
         raise
@@ -126,19 +124,6 @@ def _try(visit: Visit, command: str, until: float) -> _Tried:
     for splitter in split.values():
         splitter.close()
     return _Tried(code, list(lines))
-
-
-def _read(process: Piped, split: dict[bool, LineSplitter], until: float) -> bool:
-    """Take what a command prints, until it ends. Returns whether it did in time."""
-    while (left := until - time.monotonic()) > 0:
-        ready, _, _ = select.select([process.fileno()], [], [], left)
-        if ready:
-            chunks = process.read()
-            if chunks is None:
-                return True
-            for data, is_err in chunks:
-                split[is_err].feed(data)
-    return False
 
 
 def _not_ready(visit: Visit, ready: Ready, tried: _Tried) -> StartError:

@@ -12,10 +12,13 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from phases.protocol import ROOTS_PATHS
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from phases.core.engine import Engine
+    from phases.core.model import Habitat
 
 #: Where the program's own commands find their programs: folders that belong to the image's distribution.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
@@ -27,7 +30,7 @@ ROOT_PATH = f"/usr/local/sbin:/usr/local/bin:{SYSTEM_PATH}"
 LABEL_ENVIRONMENT = "habitat.environment"
 
 # Variables by which a program loads code, reads a script or changes how it reads one. A list of folders or files.
-_LOADERS = re.compile(
+_LOADERS = (
     r"LD_\w+|BASH_\w.*|ENV|IFS|SHELLOPTS|BASHOPTS|PS4|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|CDPATH|GIT_\w+"
     r"|PYTHON\w+|PERL\w+|RUBY\w+|GEM_\w+|NODE_OPTIONS|NODE_PATH|LUA_\w+|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS"
     r"|JDK_JAVA_OPTIONS|CLASSPATH|OPENSSL_CONF|OPENSSL_MODULES|XDG_CONFIG_\w+|HOME|TMPDIR"
@@ -52,7 +55,7 @@ def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, st
 
     An empty value stands for none: engines differ in how a variable is taken away.
     """
-    loaders = {name: "" for name, value in env.items() if value and _LOADERS.fullmatch(name)}
+    loaders = {name: "" for name, value in env.items() if value and re.fullmatch(_LOADERS, name)}
     return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
 
 
@@ -70,6 +73,25 @@ def given_back(labels: Mapping[str, str]) -> dict[str, str]:
     return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
 
 
+def of_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
+    """What a person's command finds beside a container's own environment, which its labels tell. user: who runs it."""
+    found = given_back(labels)
+    return for_command(found, places_of_user(habitat)) if is_not_user(habitat, user) else found
+
+
+def is_not_user(habitat: Habitat, user: str) -> bool:
+    """Whether a command is root's, in a habitat whose USER is another."""
+    return user in ("root", "0") and habitat.user != "root"
+
+
+def places_of_user(habitat: Habitat, home: str = "") -> list[str]:
+    """Where USER can write. home: as the image has it, "" for the usual one."""
+    own = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
+    mounted = [volume.dest for volume in habitat.volumes if not volume.readonly]
+    mounted += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
+    return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *own, *mounted) if path != "/"]
+
+
 def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
     """`env` for a command of a person's that root runs: without what lies in `places`, where USER can write.
 
@@ -79,7 +101,7 @@ def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, st
     for name, value in env.items():
         if name == "PATH":
             found[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
-        elif _LOADERS.fullmatch(name):
+        elif re.fullmatch(_LOADERS, name):
             words = re.split(r"[:;,=\s]+", value)
             if any(_is_users(word, places, relative=name.endswith("PATH")) for word in words if word):
                 found[name] = ""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import events, persistence, readiness
+from phases.core import events, persistence, readiness, root_environment
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
@@ -68,8 +68,9 @@ class Visit(Struct):
 
     @property
     def env(self) -> dict[str, str]:
-        """What a command finds in its environment, beside the image's."""
-        return {**self.more_env, **variables(self.secrets)}
+        """What a command finds in its environment, beside the container's, which is made for root."""
+        own = root_environment.of_user(self.container.labels, self.habitat, self.user)
+        return {**own, **self.more_env, **variables(self.secrets)}
 
     @property
     def ports(self) -> tuple[Port, ...]:

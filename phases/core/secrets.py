@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core import files
+from phases.core import files, root_environment
 from phases.core.errors import EngineError, SecretError
 from phases.protocol import SECRETS_FOLDER
 
@@ -155,17 +155,9 @@ def _is_text(data: bytes) -> bool:
 def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
     """Put values into the tmpfs of a running container, for `owner` (a name or a number) alone."""
     for value in values:
-        said: list[bytes] = []
-        code = engine.execute(
-            container,
-            ("/bin/sh", "-e", "-c", _RECEIVE, "sh", value.path, owner, str(len(value.data))),
-            user="0",
-            workdir="/",
-            stdin=value.data,
-            on_output=lambda data, _, said=said: said.append(data),  # type: ignore[misc]
-        )
+        size = str(len(value.data))
+        code, why = root_environment.run(engine, container, _RECEIVE, value.path, owner, size, stdin=value.data)
         if code:
-            why = b"".join(said).decode(errors="replace").strip()
             raise EngineError(
                 f"secret {value.name} could not be given to the container ({why})",
                 remedy=f"see that no volume lies over {SECRETS_FOLDER}, and that the image's programs are whole",
@@ -175,7 +167,7 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
 def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
     """Take all but `keep` out of the tmpfs of a running container."""
     names = [value.name for value in keep]
-    engine.execute(container, ("/bin/sh", "-c", _WITHDRAW, "sh", SECRETS_FOLDER, *names), user="0", workdir="/")
+    root_environment.run(engine, container, _WITHDRAW, SECRETS_FOLDER, *names)
 
 
 def variables(values: Iterable[Value]) -> dict[str, str]:

@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import events, snapshots
+from phases.core import events, root_environment, snapshots
 from phases.core.accounts import Accounts
 from phases.core.binds import binds_in
 from phases.core.engine import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.habitat_container import confinement
 from phases.core.idling import IDLE
+from phases.core.root_environment import LABEL_ENVIRONMENT
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
 from phases.protocol import SECRETS_FOLDER
@@ -61,11 +62,16 @@ def passing(
     """
     _sweep(project, name)
 
+    config = project.engine.image_config(image)
+    env = config.env if config else {}
+
     def make() -> Container:
         made = project.engine.create(
             image,
             f"{_prefix(project, name)}{os.getpid()}",
             IDLE,
+            env=root_environment.for_container(env),
+            labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
             hostname=f"{name[:40]}-{called}",
             confinement=confinement,

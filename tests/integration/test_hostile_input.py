@@ -84,7 +84,7 @@ def test_of_what_is_refused_no_image_is_made(refused: tuple[dict[str, str], Ende
 
 #: Every sign that a path of the habitat's own can have, one name after the other, and spaces at the end.
 WORKDIR = "/w/" + "/".join([value for value in taken("WORKDIR").values() if value.strip("./")] + ["  padded  "])
-LOCAL = f"{WORKDIR}/habitat/local"
+LOCAL = "/habitat/local"
 
 # In the habitat: compares what arrived with what is written in files of its folder, expect/KIND/NUMBER.
 CHECK = r"""#!/bin/sh

@@ -153,8 +153,8 @@ def test_the_three_layers_of_a_habitat_are_system_shared_local(tmp_path: Path) -
     assert habitat.base_origin == Origin("local", "habitats/demo/config.yaml", 1)
 
 
-def test_a_moved_workdir_moves_what_the_system_layer_derives_from_it(tmp_path: Path) -> None:
-    habitat = load(tmp_path, "base_image: debian\nenv:\n  - WORKDIR=/srv\n")
+def test_moved_habitat_path_moves_what_the_system_layer_derives_from_it(tmp_path: Path) -> None:
+    habitat = load(tmp_path, "base_image: debian\nenv:\n  - HABITAT_PATH=/srv/habitat\n")
     assert habitat.paths["LOCAL_PATH"] == "/srv/habitat/local"
 
 
@@ -244,7 +244,7 @@ def test_an_optional_volume_may_be_absent(tmp_path: Path) -> None:
 def test_a_test_of_the_project_has_a_place_too(tmp_path: Path) -> None:
     write(tmp_path, "common/check.sh")
     habitat = load(tmp_path, "base_image: debian\ntests:\n  - common/check.sh\n")
-    assert habitat.tests[0].dest == "/workspace/habitat/local/tests/check.sh"
+    assert habitat.tests[0].dest == "/habitat/local/tests/check.sh"
 
 
 @pytest.mark.parametrize(

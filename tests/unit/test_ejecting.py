@@ -120,7 +120,7 @@ entry: {command: run it}
         'RUN ["/dev/scripts/run", "-C", "/w/p", "--", "make"]',
         'RUN ["/dev/scripts/require", "dev", "make them in setup, files or repos, or take them off the list", "/w/M"]',
         "FROM habitat AS test",
-        'RUN ["/bin/sh", "-e", "-c", "--", "exec \\"$1\\"", "sh", "/w/habitat/local/t.sh"]',
+        'RUN ["/bin/sh", "-e", "-c", "--", "exec \\"$1\\"", "sh", "/habitat/local/t.sh"]',
         "FROM habitat AS final",
         "ENTRYPOINT []",
         'CMD ["/bin/sh", "-c", "--", "run it"]',

@@ -114,7 +114,7 @@ def test_all_that_is_commented_out_is_ready_to_be_used(tmp_path: Path, urls: tup
     assert "npm install -g @anthropic-ai/claude-code" in [command.script for command in habitat.setup]
     tree = yamltree.load(file, layer="local", shown="config.yaml").value
     assert isinstance(tree, dict)
-    assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {"name", "debug", "uid", "dockerfile"}
+    assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {"name", "debug", "uid", "dockerfile", "build"}
 
 
 @pytest.mark.parametrize("urls", [(), (HTTPS,)])

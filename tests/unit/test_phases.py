@@ -192,15 +192,21 @@ def test_a_workdir_at_the_root_is_nobodys(tmp_path: Path) -> None:
 def test_habitat_folders(tmp_path: Path) -> None:
     habitat = load(tmp_path, BASE)
     folders = {
-        "HABITAT_PATH": "/workspace/habitat",
-        "SYSTEM_PATH": "/workspace/habitat/system",
-        "SHARED_PATH": "/workspace/habitat/shared",
-        "LOCAL_PATH": "/workspace/habitat/local",
+        "HABITAT_PATH": "/habitat",
+        "SYSTEM_PATH": "/habitat/system",
+        "SHARED_PATH": "/habitat/shared",
+        "LOCAL_PATH": "/habitat/local",
     }
-    assert p05_habitat.slice(habitat) == {"paths": folders}
+    owners = {"HABITAT_PATH": "root", "SYSTEM_PATH": "root", "SHARED_PATH": "agent", "LOCAL_PATH": "agent"}
+    assert p05_habitat.slice(habitat) == {"owners": owners, "paths": folders}
     steps = p05_habitat.plan(habitat)
     assert env_of(steps) == folders
-    assert entries(steps) == [(path, "dir", "agent", 0o755) for path in folders.values()]
+    assert entries(steps) == [(path, "dir", owners[name], 0o755) for name, path in folders.items()]
+
+
+def test_habitat_folder_that_is_the_workdir_belongs_to_user(tmp_path: Path) -> None:
+    habitat = load(tmp_path, f"{BASE}env:\n  - HABITAT_PATH=$WORKDIR\n  - SYSTEM_PATH=$LOCAL_PATH\n")
+    assert set(p05_habitat.slice(habitat)["owners"].values()) == {"agent"}
 
 
 def test_what_is_in_a_volume_is_not_copied(tmp_path: Path) -> None:
@@ -228,11 +234,11 @@ def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
     habitat = load(tmp_path, files)
     ours = [entry for entry in entries(p06_files.plan(habitat)) if "/system" not in entry[0]]
     assert ours == [
-        ("/workspace/habitat/shared", "dir", "agent", 0o755),
-        ("/workspace/habitat/shared/common", "file", "agent", 0o644),
-        ("/workspace/habitat/local", "dir", "agent", 0o755),
-        ("/workspace/habitat/local/note", "file", "agent", 0o644),
-        ("/workspace/habitat/local/run", "file", "agent", 0o755),
+        ("/habitat/shared", "dir", "agent", 0o755),
+        ("/habitat/shared/common", "file", "agent", 0o644),
+        ("/habitat/local", "dir", "agent", 0o755),
+        ("/habitat/local/note", "file", "agent", 0o644),
+        ("/habitat/local/run", "file", "agent", 0o755),
         ("~/note", "file", "agent", 0o600),
         ("/opt/run", "file", "root", 0o755),
         ("/all", "dir", "ada:users", 0o750),
@@ -248,7 +254,7 @@ def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
     ]
     assert found["layers"]["local"] == {
         "content": {"": "dir", "note": f"644 {EMPTY}", "run": f"755 {EMPTY}"},
-        "dest": "/workspace/habitat/local",
+        "dest": "/habitat/local",
     }
 
 
@@ -343,15 +349,15 @@ def test_tools_of_each_layer_come_onto_the_path_the_nearest_first(tmp_path: Path
     steps = list(p09_tools.plan(habitat))
     path = env_of(steps)["PATH"].split(":")
     assert [place for place in path if "/system/" not in place] == [
-        "/workspace/habitat/local/tools/bin",
-        "/workspace/habitat/shared/tools/bin",
+        "/habitat/local/tools/bin",
+        "/habitat/shared/tools/bin",
         "${PATH}",
     ]
     (run,) = runs(steps)
     assert (run.user, run.args, run.workdir) == (
         "agent",
-        ("/workspace/habitat/local/tools/install-tools.sh",),
-        "/workspace/habitat/local/tools",
+        ("/habitat/local/tools/install-tools.sh",),
+        "/habitat/local/tools",
     )
 
 
@@ -372,7 +378,7 @@ def test_tests_bring_their_neighbours(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/tests/helper")
     habitat = load(tmp_path, f"{BASE}tests:\n  - tests/a.sh\n")
     steps = list(p11_test.plan(habitat))
-    local = "/workspace/habitat/local/tests"
+    local = "/habitat/local/tests"
     assert entries(steps) == [
         (local, "dir", "agent", 0o755),
         (f"{local}/a.sh", "file", "agent", 0o644),

@@ -1,4 +1,4 @@
-"""The section `entry`: how a habitat runs, and what holds it in."""
+"""The sections `entry` and `build`: how a habitat runs and is built, and what confines it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from phases.core.config import measures, persist, schema
 from phases.core.config.measures import DAY
 from phases.core.config.ports import ports
 from phases.core.errors import ConfigError
-from phases.core.model import NETWORKS, EntryPoint, Limits, Ready
+from phases.core.model import NETWORKS, Build, EntryPoint, Limits, Ready
 
 if TYPE_CHECKING:
     from phases.core.config.scope import Scope
@@ -30,7 +30,7 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
         command=_command(scope, entry.command),
         network=_network(scope, entry.network),
         ports=ports(scope, entry.ports, entry.network),
-        limits=_limits(scope, entry.limits),
+        limits=_limits(scope, entry.limits, "entry", "limits"),
         persist=tuple(persist.paths(scope, entry.persist)),
     )
 
@@ -94,8 +94,11 @@ def _network(scope: Scope, network: str) -> str:
     return network or NETWORKS[0]
 
 
-def _limits(scope: Scope, limits: schema.Limits) -> Limits:
-    where = ("entry", "limits")
+def build(scope: Scope, config: schema.Build) -> Build:
+    return Build(_limits(scope, config.limits, "build", "limits"), config.new_privileges)
+
+
+def _limits(scope: Scope, limits: schema.Limits, *where: str) -> Limits:
     try:
         memory = measures.size(limits.memory)
     except ValueError:

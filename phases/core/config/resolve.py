@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections
-from phases.core.config.entry import entry_point
+from phases.core.config.entry import build, entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
 from phases.core.model import Habitat
@@ -56,6 +56,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         required=tuple(sections.required(scope, config.verify_fs.required_files)),
         tests=sections.tests(scope, config.tests),
         entry=entry_point(scope, config.entry),
+        build=build(scope, config.build),
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=built,

@@ -130,7 +130,7 @@ class VerifyFs(_Keys, kw_only=True, frozen=True):
 
 
 class Limits(_Keys, kw_only=True, frozen=True):
-    """What a running habitat may take of the machine; 0 is no limit."""
+    """What a running habitat, or a build, may take of the machine; 0 is no limit."""
 
     memory: Annotated[
         str, _key("Like 512m or 4g. Default: no limit.", pattern=rf"^\s*{_like(measures.BYTES)[1:-1]}\s*$")
@@ -171,6 +171,15 @@ class Entry(_Keys, kw_only=True, frozen=True):
     ] = []
 
 
+class Build(_Keys, kw_only=True, frozen=True):
+    """What confines the commands of a build, but for those of a Dockerfile."""
+
+    limits: Limits = Limits()
+    new_privileges: Annotated[
+        bool, _key("Programs may gain privileges, as sudo does. Default: false, as in a running habitat.")
+    ] = False
+
+
 class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}):
     """A whole config.yaml; every key may come from any layer, but `name` and `dockerfile` from the habitat's own."""
 
@@ -201,6 +210,7 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
     verify_fs: VerifyFs = VerifyFs()
     tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a throwaway container.")] = []
     entry: Entry = Entry()
+    build: Build = Build()
     debug: Annotated[bool, _key("Show every command's output; else it goes to the log.")] = False
     timeouts: Annotated[dict[str, str], _key("How long a phase may take: 90s, 30m, 1h 30m. Default: for ever.")] = {}
 
@@ -306,5 +316,6 @@ def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
         "repos": Repo,
         "verify-fs": VerifyFs,
         "entry": Limits if path[1:2] == ("limits",) else Ready if path[1:2] == ("ready",) else Entry,
+        "build": Limits if path[1:2] == ("limits",) else Build,
     }
     return (models[str(path[0])] if path else Config).__struct_encode_fields__
