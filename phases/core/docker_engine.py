@@ -332,7 +332,7 @@ class DockerEngine(DockerImages):
                 if member is None:
                     return None
                 if content and member.size > LARGEST_FILE:
-                    raise _too_large(path)
+                    raise too_large(path)
                 file = tar.extractfile(member) if content and member.isreg() else None
                 return answers.path_info(member, file.read() if file else b"")
         except tarfile.TarError as error:
@@ -411,11 +411,11 @@ def _whole(reply: Reply, path: str) -> bytes:
     for chunk in reply.chunks():
         data += chunk
         if len(data) > LARGEST_FILE:
-            raise _too_large(path)
+            raise too_large(path)
     return bytes(data)
 
 
-def _too_large(path: str) -> EngineError:
+def too_large(path: str) -> EngineError:
     return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
 
 

@@ -7,6 +7,7 @@ What has no counterpart in Docker's words is asked in Podman's own, below `_OWN`
 from __future__ import annotations
 
 import json
+import os
 import posixpath
 import re
 from contextlib import closing, suppress
@@ -16,9 +17,10 @@ from msgspec.structs import replace
 
 from phases.core import answers
 from phases.core.api import gone, refusal
-from phases.core.docker_engine import STAT, DockerEngine, Stream, place, stat_of
-from phases.core.engine import UNCONFINED, Bind, Tmpfs, VolumeMount
-from phases.core.errors import Conflict, EngineError, NotFound, PortRefused
+from phases.core.docker_engine import STAT, DockerEngine, Stream, place, stat_of, too_large
+from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Tmpfs, VolumeMount
+from phases.core.errors import EngineError, NotFound, PortRefused
+from phases.core.mounted_archives import by_mount
 from phases.core.questions import path as request
 
 if TYPE_CHECKING:
@@ -111,6 +113,10 @@ class Podman(DockerEngine):
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
     ) -> str:
+        for mount in mounts:
+            # Podman would make a folder of root's there.
+            if isinstance(mount, Bind) and self._api.carries_on and not os.path.lexists(mount.source):
+                raise EngineError(f"creating container {name}: {mount.source} is not there")
         self._make_volumes(image, name, [mount for mount in mounts if isinstance(mount, VolumeMount)])
         return super().create(
             image,
@@ -136,9 +142,11 @@ class Podman(DockerEngine):
             return
         # What is not to be filled is mounted where an image has nothing.
         first = [mount if mount.copies else replace(mount, dest=f"/.empty/{mount.volume}") for mount in new]
-        filling = super().create(image, f"{name}-volumes", ("/",), mounts=first)
+        filling = super().create(image, f"{name}-volumes", ("/bin/sh",), mounts=first)
         try:
-            self._ask("filling volumes", "POST", request(f"{_OWN}/containers/{{}}/init", filling))
+            # They are filled before it is found out that an image has no shell.
+            with suppress(EngineError):
+                self._ask("filling volumes", "POST", request(f"{_OWN}/containers/{{}}/init", filling))
         finally:
             self.remove(filling)
 
@@ -230,9 +238,9 @@ class Podman(DockerEngine):
         except EngineError as error:
             return super().execute_piped(container, (*_FAILED, _no_user(error)), user="", workdir="/", env={})
 
-    def send_off(self, container: str, argv: Sequence[str]) -> str:
+    def send_off(self, container: str, argv: Sequence[str], user: str) -> str:
         """Podman learns minutes later that a command has ended that nobody waited for."""
-        exec_id = self._exec(container, argv, workdir="/")
+        exec_id = self._exec(container, argv, user=user, workdir="/")
         with closing(self._attached(exec_id)) as line, suppress(OSError):
             for _ in line.chunks():
                 pass
@@ -241,10 +249,16 @@ class Podman(DockerEngine):
     # Files. Podman follows a link in the last place of a path, and takes the path for a pattern.
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
-        """Podman would make a folder that is missing."""
+        """Podman would make a folder that is missing. In a container that doesn't run it would put below a mount what
+        belongs into that.
+        """
+        found = self._looked_at(container)
         if folder != "/" and self._row(container, folder) is None:
             raise NotFound(f"copying into {folder}: there is no such folder")
-        super().put(container, folder, archive)
+        mounts = () if found["State"]["Status"] == "running" else found.get("Mounts") or ()
+        with by_mount(archive, folder, [mount["Destination"] for mount in mounts]) as parts:
+            for where, part in parts:
+                super().put(container, where, part)
 
     def get(self, container: str, path: str) -> bytes | None:
         return super().get(container, _pattern(path))
@@ -254,12 +268,58 @@ class Podman(DockerEngine):
         return answers.stat(row) if row else None
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
+        """The file API tells root as the owner of everything, so this takes seconds: Podman exports the container.
+
+        Of a path in a mount, which no export has, the owner isn't known: -1.
+        """
         row = self._row(container, path)
         if row is None:
             return None
-        if answers.stat(row).link:
-            return self._link_info(container, path)
-        return super().path_info(container, _pattern(path), content=content)
+        at = self._real(container, path)
+        if self._is_mounted(container, at):
+            found = super().path_info(container, _pattern(at), content=content)
+            return replace(found, uid=-1, gid=-1) if found else None
+        return self._exported(container, at, content=content)
+
+    def _real(self, container: str, path: str) -> str:
+        """The path without a link above its last place."""
+        folder, name = posixpath.split(path.rstrip("/"))
+        if folder in ("", "/"):
+            return f"/{name}"
+        folder = self._real(container, folder)
+        row = self._row(container, folder)
+        return posixpath.join((row and answers.stat(row).link) or folder, name)
+
+    def _is_mounted(self, container: str, path: str) -> bool:
+        """Whether what is at `path` isn't the container's own."""
+        places = [mount["Destination"] for mount in self._looked_at(container).get("Mounts") or ()]
+        return any(path == place or path.startswith(f"{place}/") for place in places)
+
+    def _exported(self, container: str, path: str, *, content: bool) -> PathInfo | None:
+        import tarfile
+
+        what = f"looking at {path!a}"
+        try:
+            with (
+                self._reply(what, "GET", request("/containers/{}/export", container)) as reply,
+                tarfile.open(fileobj=Stream(reply.chunks()), mode="r|") as tar,
+            ):
+                member = next((one for one in tar if f"/{one.name.strip('/')}" == path), None)
+                if member is None:
+                    return None
+                if member.islnk():  # a second name of a file, whose content stands at the first
+                    member.type = tarfile.REGTYPE
+                    data = self.get(container, path) if content else None
+                elif content and member.isreg():
+                    if member.size > LARGEST_FILE:
+                        raise too_large(path)
+                    file = tar.extractfile(member)
+                    data = file.read() if file else None
+                else:
+                    data = None
+                return answers.path_info(member, data or b"")
+        except tarfile.TarError as error:
+            raise gone(what) from error
 
     def _row(self, container: str, path: str) -> Any:
         """What the file API tells of a path, None where there is nothing. Of a link that leads nowhere, Podman tells in
@@ -273,24 +333,6 @@ class Podman(DockerEngine):
             raise gone(f"looking at {path!a}") from error
         self.get(container, path)  # raises what HEAD has no words for, as that there is no such container
         return None
-
-    def _link_info(self, container: str, path: str) -> PathInfo | None:
-        """Of a link, which stands as such in the archive of its folder only."""
-        import tarfile
-
-        folder, name = posixpath.split(path.rstrip("/"))
-        what = f"looking at {path!a}"
-        try:
-            with (
-                self._reply(what, "GET", place(container, _pattern(folder))) as reply,
-                tarfile.open(fileobj=Stream(reply.chunks()), mode="r|") as tar,
-            ):
-                top = tar.next()
-                wanted = posixpath.join(top.name, name) if top else name
-                found = next((member for member in tar if member.name == wanted), None)
-                return answers.path_info(found, b"") if found else None
-        except tarfile.TarError as error:
-            raise gone(what) from error
 
 
 def _plain(tag: str) -> str:
@@ -341,7 +383,7 @@ def _no_user(error: EngineError) -> str:
 
 
 def _pattern(path: str) -> str:
-    """One that only this path matches. A star can't be hidden from Podman: what has one in its name isn't there to it."""
+    """One that only this path matches. Raises EngineError for a star, which Podman takes in no path."""
     if "*" in path:
         raise EngineError(f"looking at {path!a}: Podman can't look at a path with a * in it", remedy="rename it")
     return re.sub(r"([\\\[\]?])", r"\\\1", path)
