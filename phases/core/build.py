@@ -351,9 +351,13 @@ class _Bench:
         for entry in entries:
             dest = accounts.expand(entry.dest, entry.owner, entry.origin)
             owner = accounts.ids(entry.owner, entry.origin)
-            self.container.put(
-                dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
-            )
+            try:
+                self.container.put(
+                    dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
+                )
+            except StepError as error:
+                error.where = error.where or entry.origin
+                raise
 
     def _configure(self, step: Configure) -> None:
         changed = {

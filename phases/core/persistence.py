@@ -257,9 +257,13 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
         return
     mounts = [VolumeMount(place.volume, place.mount, copies=False) for place in others]
     name = f"{project.scratch.prefix('start', habitat)}owner"
+    config = engine.image_config(image_id)
+    env = root_environment.for_container(config.env if config else {})
     confinement = Confinement(privileges=False, network=False)
     helper = made_anew(
-        engine, name, lambda name: engine.create(image_id, name, IDLE, mounts=mounts, confinement=confinement)
+        engine,
+        name,
+        lambda name: engine.create(image_id, name, IDLE, env=env, mounts=mounts, confinement=confinement),
     )
     try:
         engine.start(helper)
@@ -268,7 +272,7 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
         engine.remove(helper)
     if code:
         raise StartError(
-            f"what persists in {habitat} could not be given to its user ({why})",
+            f"what persists could not be given to its user ({why})",
             where=habitat,
             remedy="see that the image has stat, find and chown",
         )

@@ -36,6 +36,9 @@ _LOADERS = (
     r"|JDK_JAVA_OPTIONS|CLASSPATH|OPENSSL_CONF|OPENSSL_MODULES|XDG_CONFIG_\w+|HOME|TMPDIR"
 )
 
+# What no command of root's has: they change how a shell reads its script.
+_NEVER = r"IFS|ENV|BASH_\w.*|SHELLOPTS|BASHOPTS|PS4"
+
 # Places that anybody may write to.
 _ANYBODYS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock", "/run/ssh-agent", "/proc")  # noqa: S108 (names)
 
@@ -101,6 +104,8 @@ def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, st
     for name, value in env.items():
         if name == "PATH":
             found[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
+        elif re.fullmatch(_NEVER, name):
+            found[name] = ""
         elif re.fullmatch(_LOADERS, name):
             words = re.split(r"[:;,=\s]+", value)
             if any(_is_users(word, places, relative=name.endswith("PATH")) for word in words if word):

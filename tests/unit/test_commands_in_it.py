@@ -118,7 +118,7 @@ def test_what_runs_is_ready_and_what_is_brought_up_has_its_delay(tmp_path: Path)
 def test_secrets_of_a_start_reach_it_and_are_stars(tmp_path: Path) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     assert execute(site, "cat", "/run/secrets/T") == (0, [(b"***", False)])
-    assert site.engine.commands[-1].env == {"T": "s3cret-word"}
+    assert site.engine.commands[-1].env["T"] == "s3cret-word"
 
 
 def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -260,4 +260,4 @@ def test_secrets_of_a_start_reach_a_shell_in_a_snapshot(tmp_path: Path) -> None:
     shell(site, at="base")
     given = site.engine.commands[-2]
     assert (given.args[:2], given.stdin) == (("/run/secrets/T", "root"), b"s3cret-word")
-    assert site.engine.commands[-1].env == {"T": "s3cret-word"}
+    assert site.engine.commands[-1].env["T"] == "s3cret-word"

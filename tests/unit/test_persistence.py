@@ -265,7 +265,7 @@ def test_files_are_given_to_a_user_whose_number_has_changed_and_to_nobody_twice(
     nodes[f"{HOME}/.cache/roots"] = Node("file", 0o644, 0, 0)
     for path in (f"{HOME}/.cache", f"{HOME}/.cache/x"):  # of the USER that there was before
         nodes[path] = Node(nodes[path].kind, 0o755, 700, 700)
-    start(site)
+    start(site, fresh=True)
     assert owners(site, f"{HOME}/.cache", f"{HOME}/.cache/x", f"{HOME}/.cache/roots") == [
         (1000, 1000),
         (1000, 1000),
@@ -273,19 +273,16 @@ def test_files_are_given_to_a_user_whose_number_has_changed_and_to_nobody_twice(
     ]
 
 
-def test_a_container_whose_files_cannot_be_given_is_not_left_running(tmp_path: Path) -> None:
-    site = made(tmp_path, "~/.cache/")
-    start(site)
+def test_container_whose_files_cannot_be_given_is_not_made(tmp_path: Path) -> None:
+    site = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     site.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
     with pytest.raises(HabitatError) as caught:
         runtime.start(site.run_anew(), "demo", FakeTerminal())
     assert str(caught.value) == (
-        "what persists in habitat-demo could not be given to its user (sh: stat: not found): "
+        "demo: what persists could not be given to its user (sh: stat: not found): "
         "see that the image has stat, find and chown"
     )
-    found = site.engine.container("habitat-demo")
-    assert found
-    assert not found.running
+    assert site.engine.containers() == []
 
 
 HOLDS_HOME = (

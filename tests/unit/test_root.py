@@ -1,0 +1,286 @@
+"""What root runs and writes in a container, on the fake engine: nothing that USER or the content decides."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+import pytest
+from fake_files import Node
+from unit_helpers import FakeTerminal, Site, make_user, write
+
+from phases.core import persistence, root_environment, runtime, secrets, stopping
+from phases.core.errors import HabitatError, LinkInTheWay
+from phases.core.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from fake_engine import Command
+
+HOSTILE = {
+    "LD_PRELOAD": "/workspace/evil.so",
+    "LD_LIBRARY_PATH": "/workspace/lib:/opt/lib",
+    "BASH_ENV": "/workspace/env.sh",
+    "ENV": "/home/agent/env.sh",
+    "IFS": "/",
+    "PYTHONPATH": "/workspace",
+    "PERL5OPT": "-M/workspace/evil",
+    "NODE_OPTIONS": "--require /workspace/evil.js",
+}
+CONFIG = (
+    "base_image: base:1\n"
+    "env:\n"
+    + "".join(f"  - {name}={value}\n" for name, value in HOSTILE.items())
+    + "  - PATH=/workspace/bin:/home/agent/bin:/opt/bin:$PATH\n"
+    "secrets:\n  - {name: T, env: TOKEN, phases: [setup], start: true}\n"
+    "setup:\n  root: [echo setup]\n  user: [echo mine]\n"
+    "entry:\n  command: 'true'\n"
+)
+
+
+def site(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> Site:
+    monkeypatch.setenv("TOKEN", "s3cret")
+    return Site(root, text)
+
+
+def found_env(command: Command) -> Mapping[str, str]:
+    return {**command.container.env, **command.env}
+
+
+def roots_commands(site: Site) -> list[Command]:
+    return [command for command in site.engine.commands if command.user in ("0", "root")]
+
+
+# What root runs
+
+
+def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All of them, with the program that each begins with and what it finds in its environment."""
+    demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
+    demo.build()
+    for _ in range(2):
+        runtime.start_detached(demo.run_anew(), "demo")
+    stopping.stop(demo.run_anew(), "demo", force=True)
+    assert len(demo.engine.called("start")) == 4, (
+        "two for the build, which has secrets; one gives /srv/x; the habitat's"
+    )
+    names = {
+        secrets._RECEIVE: "receive a secret",
+        secrets._WITHDRAW: "withdraw secrets",
+        persistence._GIVE: "give volumes to USER",
+        "echo setup": "setup.root",
+    }
+    told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
+    assert told == [
+        "create USER",
+        *("receive a secret", "setup.root", "receive a secret"),
+        *("give volumes to USER", "receive a secret", "withdraw secrets", "receive a secret"),
+    ]
+    for command in roots_commands(demo):
+        env = found_env(command)
+        assert command.argv[0] == "/bin/sh"
+        own = command.script != "echo setup"
+        assert env["PATH"] == (SYSTEM_PATH if own else f"/opt/bin:{ROOT_PATH}")
+        assert {env.get(name, "") for name in HOSTILE} == {""}, command.script
+
+
+def test_main_process_of_every_container_has_a_clean_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = site(tmp_path, monkeypatch)
+    made: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
+    create = demo.engine.create
+
+    def watched(*args: object, **how: object) -> str:
+        found = demo.engine._container(create(*args, **how))  # type: ignore[arg-type]
+        made.append((found.name, found.env, found.command))
+        return found.id
+
+    monkeypatch.setattr(demo.engine, "create", watched)
+    demo.build()
+    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    assert made[-1][0] == "habitat-demo"
+    for name, env, command in made:
+        assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
+        assert {env.get(key, "") for key in HOSTILE} == {""}, name
+        assert command[0] == "/bin/sh"
+        assert f"PATH={SYSTEM_PATH};" in command[-1], "whatever an engine makes of the environment"
+
+
+def test_user_finds_the_images_whole_environment_in_build_and_habitat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    demo = site(tmp_path, monkeypatch)
+    demo.build()
+    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    config = demo.engine.image_config("habitat-demo:final")
+    assert config
+    assert {name: config.env[name] for name in HOSTILE} == HOSTILE
+    tools = "/habitat/system/tools/bin"
+    path = "/workspace/bin:/home/agent/bin:/opt/bin:" + ROOT_PATH
+    assert config.env["PATH"] == f"{tools}:{path}"
+    users = [command for command in demo.engine.commands if command.user == "agent"]
+    assert [command.script for command in users] == ["echo mine", "true"]
+    for command, wanted in zip(users, (path, f"{tools}:{path}"), strict=True):
+        env = found_env(command)
+        assert {name: env[name] for name in HOSTILE} == HOSTILE
+        assert env["PATH"] == wanted
+
+
+def test_setup_root_keeps_what_user_cannot_write() -> None:
+    places = ["/home/agent", "/workspace", "/data"]
+    env = {
+        "PATH": "/data/bin:/opt/bin:.::bin:~/bin:/tmp/x:/workspace:/usr/local/cuda/bin:/workspacer/bin:"
+        "/opt/../home/agent/b",
+        "LD_LIBRARY_PATH": "/usr/local/cuda/lib64",
+        "LD_PRELOAD": "libjemalloc.so /data/x.so",
+        "NODE_OPTIONS": "--max-old-space-size=4096",
+        "PYTHONPATH": "lib",
+        "JAVA_TOOL_OPTIONS": "-javaagent:/workspace/a.jar",
+        "GIT_SSH_COMMAND": "ssh -F /root/c",
+        "HOME": "/home/agent",
+        "DATABASE": "/workspace/db",
+    }
+    assert for_command(env, places) == {
+        "PATH": "/opt/bin:/usr/local/cuda/bin:/workspacer/bin",
+        "LD_LIBRARY_PATH": "/usr/local/cuda/lib64",
+        "LD_PRELOAD": "",
+        "NODE_OPTIONS": "--max-old-space-size=4096",
+        "PYTHONPATH": "",
+        "JAVA_TOOL_OPTIONS": "",
+        "GIT_SSH_COMMAND": "ssh -F /root/c",
+        "HOME": "",
+        "DATABASE": "/workspace/db",
+    }
+
+
+def test_container_environment_blanks_what_loads_code_and_keeps_the_rest() -> None:
+    env = {"PATH": "/x:/bin", "LD_AUDIT": "a", "BASH_FUNC_ls%%": "() { id; }", "SHELLOPTS": "xtrace", "EDITOR": "vi"}
+    assert for_container(env) == {"PATH": ROOT_PATH, "LD_AUDIT": "", "BASH_FUNC_ls%%": "", "SHELLOPTS": ""}
+    assert for_container({"EDITOR": "vi"}) == {}
+
+
+@pytest.mark.parametrize("label", ["", "{", "[]", "null", '"x"', "{}"])
+def test_environment_label_that_says_nothing_gives_nothing_back(label: str) -> None:
+    assert root_environment.given_back({root_environment.LABEL_ENVIRONMENT: label}) == {}
+
+
+def test_system_tools_belong_to_root_with_every_folder_above_them(tmp_path: Path) -> None:
+    demo = Site(tmp_path)
+    demo.build()
+    nodes = demo.engine.files("habitat-demo:final").nodes
+    path = "/habitat/system/tools/bin/habitat-info"
+    while path != "/":
+        assert (nodes[path].uid, nodes[path].gid, nodes[path].mode & 0o022) == (0, 0, 0), path
+        path = posixpath.dirname(path)
+    assert nodes["/habitat/local"].uid == 1000
+
+
+# What the program writes, after commands of USER's
+
+LINKS = [
+    # phase that writes, a link that USER makes, what the phase then writes, and what the config says for it
+    ("files", "/workspace/x", "/workspace/x/note", "files: [{source: note, dest: /workspace/x/note}]"),
+    ("files", "/workspace/x", "/workspace/x", "files: [{source: folder, dest: /workspace/x}]"),
+    ("files", "/home/agent", "/home/agent/note", "files: [{source: note, dest: ~/note}]"),
+    ("repos", "/workspace/r", "/workspace/r", "repos: [{url: https://x.test/r.git, path: r}]"),
+    ("repos", "/workspace/a", "/workspace/a/b/r", "repos: [{url: https://x.test/r.git, path: a/b/r}]"),
+    ("tools", "/habitat/local/tools", "/habitat/local/tools/bin", ""),
+    ("tools", "/habitat/local", "/habitat/local/tools", ""),
+    ("tools", "/habitat/shared/tools", "/habitat/shared/tools/t", ""),
+    ("test", "/habitat/local/tests", "/habitat/local/tests/t.sh", "tests: [tests/t.sh]"),
+]
+
+
+@pytest.mark.parametrize(("phase", "link", "path", "config"), LINKS)
+@pytest.mark.parametrize("target", ["/usr", "/mnt", "../etc"])
+def test_build_write_through_a_link_of_users_is_refused(
+    tmp_path: Path, phase: str, link: str, path: str, config: str, target: str
+) -> None:
+    for file in ("habitats/demo/tools/bin/t", "shared/tools/t", "habitats/demo/tests/t.sh", "habitats/demo/note"):
+        write(tmp_path, file)
+    write(tmp_path, "habitats/demo/folder/f")
+    demo = Site(tmp_path, f"base_image: base:1\n{config}\n")
+    before = {"files": "habitat", "repos": "setup", "tools": "repos", "test": "tools"}[phase]
+    (tmp_path / "habitats/demo/config.yaml").write_text(
+        "base_image: base:1\n" if phase == "repos" else f"base_image: base:1\n{config}\n"
+    )
+    demo.build(until=before)
+    tag = next(tag for tag in demo.engine.tags() if tag.endswith(f"-{before}"))
+    files = demo.engine.files(tag)
+    for node in [node for node in files.nodes if node == link or node.startswith(f"{link}/")]:
+        del files.nodes[node]
+    for folder in ("/usr", "/mnt", "/etc"):
+        files.nodes.setdefault(folder, Node("dir"))
+    if posixpath.dirname(link) not in files.nodes:
+        files.add(posixpath.dirname(link), Node("dir"))
+    files.nodes[link] = Node("link", 0o777, 1000, 1000, target=target)
+    (tmp_path / "habitats/demo/config.yaml").write_text(f"base_image: base:1\n{config}\n")
+    known = {name: dict(demo.engine.files(tag).nodes) for name in (tag,)}
+    with pytest.raises(LinkInTheWay) as caught:
+        demo.build()
+    assert f"{link} " in str(caught.value)
+    assert f"to {target} that the habitat's own user can have made" in str(caught.value)
+    assert demo.engine.files(tag).nodes == known[tag]
+
+
+@pytest.mark.parametrize(
+    ("uid", "holder", "mode", "refused"),
+    [(0, 0, 0o755, False), (1000, 0, 0o755, True), (0, 1000, 0o755, True), (0, 0, 0o1777, True)],
+)
+def test_link_is_followed_where_only_root_can_have_put_it(
+    tmp_path: Path, uid: int, holder: int, mode: int, refused: bool
+) -> None:
+    write(tmp_path, "habitats/demo/note", "text")
+    demo = Site(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /srv/link/note}]\n")
+    base = demo.engine.files("base:1")
+    base.add("/srv", Node("dir", mode, holder, holder))
+    base.add("/data", Node("dir"))
+    base.add("/srv/link", Node("link", 0o777, uid, uid, target="../data"))
+    if refused:
+        with pytest.raises(LinkInTheWay):
+            demo.build()
+    else:
+        demo.build()
+        assert demo.engine.files("habitat-demo:final").nodes["/data/note"].content == b"text"
+
+
+def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/note")
+    demo = Site(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /a/note}]\n")
+    demo.engine.files("base:1").add("/a", Node("link", target="/b"))
+    demo.engine.files("base:1").add("/b", Node("link", target="/a"))
+    with pytest.raises(LinkInTheWay):
+        demo.build()
+
+
+def test_copy_below_a_volume_is_refused_with_both_places(tmp_path: Path) -> None:
+    """The config knows no home; the build does."""
+    (tmp_path / "habitats/demo/data").mkdir(parents=True)
+    write(tmp_path, "habitats/demo/note")
+    demo = Site(
+        tmp_path,
+        "base_image: base:1\nfiles:\n  - {source: note, dest: ~/data/note}\n"
+        "volumes:\n  - {source: ./data, dest: /home/agent/data}\n",
+    )
+    with pytest.raises(HabitatError) as caught:
+        demo.build()
+    assert str(caught.value).startswith(
+        "habitats/demo/config.yaml:3: /home/agent/data/note is in the volume /home/agent/data "
+        "(habitats/demo/config.yaml:5), and nothing of a build is written through a mount"
+    )
+    assert list((tmp_path / "habitats/demo/data").iterdir()) == []
+
+
+def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_path: Path) -> None:
+    """Else it could put a link in the way between the look and the write."""
+    write(tmp_path, "habitats/demo/tests/a.sh", "true")
+    write(tmp_path, "habitats/demo/tests/b.sh", "true")
+    demo = Site(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
+    demo.engine.on_execute = lambda command: make_user(command) or ((0, "") if command.args else None)
+    demo.build()
+    order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put", "unpause", "execute")]
+    last = ["execute", "pause", "put", "unpause", "execute"]
+    assert order[-6:] == [*last, "put"], "a.sh, then b.sh, then what final writes into a container of its own"
