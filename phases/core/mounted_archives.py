@@ -6,7 +6,7 @@ import posixpath
 import tarfile
 from contextlib import ExitStack, contextmanager
 from tempfile import TemporaryFile
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -30,23 +30,27 @@ def by_mount(archive: IO[bytes], folder: str, mounts: Sequence[str]) -> Iterator
         return
     start = archive.tell()
     with tarfile.open(fileobj=archive, mode="r:") as tar, ExitStack() as files:
-        places = {member.name: _place(posixpath.normpath(f"{folder}/{member.name}"), mounts) for member in tar}
+        places = {member.name: _place(_arrival(member, folder), mounts) for member in tar}
         if not any(places.values()):
             archive.seek(start)
             yield [(folder, archive)]
             return
-        parts: dict[str, tuple[IO[bytes], tarfile.TarFile]] = {}
+        parts: dict[str, tarfile.TarFile] = {}
         for member in tar.getmembers():
             mount = places[member.name]
-            where = mount or folder
-            if where not in parts:
+            if mount not in parts:
                 file = files.enter_context(TemporaryFile())
-                parts[where] = (file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT))
+                parts[mount] = files.enter_context(tarfile.TarFile(fileobj=file, mode="w"))
             content = tar.extractfile(member) if member.isreg() else None
             if mount:
-                member.name = posixpath.relpath(posixpath.normpath(f"{folder}/{member.name}"), mount)
-            parts[where][1].addfile(member, content)
-        yield [(where, _finished(*parts[where])) for where in sorted(parts, key=lambda where: where != folder)]
+                member.name = posixpath.relpath(_arrival(member, folder), mount)
+            parts[mount].addfile(member, content)
+        yield [(mount or folder, _finished(parts[mount])) for mount in sorted(parts)]
+
+
+def _arrival(member: tarfile.TarInfo, folder: str) -> str:
+    """Where a member is unpacked."""
+    return posixpath.normpath(posixpath.join(folder, member.name.lstrip("/")))
 
 
 def _place(path: str, mounts: Sequence[str]) -> str:
@@ -54,9 +58,10 @@ def _place(path: str, mounts: Sequence[str]) -> str:
     return max((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), key=len, default="")
 
 
-def _finished(file: IO[bytes], tar: tarfile.TarFile) -> IO[bytes]:
-    """A tar from its beginning, without what is usually filled up behind its end."""
-    end = tar.offset + 2 * tarfile.BLOCKSIZE
+def _finished(tar: tarfile.TarFile) -> IO[bytes]:
+    """The whole of it, from its beginning, and nothing behind its end."""
+    file, end = cast("IO[bytes]", tar.fileobj), tar.offset + 2 * tarfile.BLOCKSIZE
+
     tar.close()
     file.truncate(end)
     file.seek(0)

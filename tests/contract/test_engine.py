@@ -182,6 +182,8 @@ def archive(*members: tuple[str, bytes, int, int, int], links: dict[str, str] | 
             info = tarfile.TarInfo(name)
             info.type, info.linkname, info.mode = tarfile.SYMTYPE, target, 0o777
             tar.addfile(info)
+        end = tar.offset + 2 * tarfile.BLOCKSIZE
+    buffer.truncate(end)  # as the program's own end: Podman breaks off what follows
     buffer.seek(0)
     return buffer
 
