@@ -80,12 +80,13 @@ class Podman(DockerEngine):
             found = self._inspected(reference)
         except NotFound:
             return
-        ours = [tag for tag in found["RepoTags"] if _plain(tag) == reference]
+        tags = found.get("RepoTags") or ()
+        ours = [tag for tag in tags if _plain(tag) == reference]
         for tag in ours:
             repository, _, name = tag.rpartition(":")
             where = request(f"{_OWN}/images/{{}}/untag", found["Id"], repo=repository, tag=name)
             self._ask(f"removing {reference}", "POST", where)
-        if ours:
+        if len(ours) == len(tags):
             self.remove_image(found["Id"])
 
     def remove_image(self, image: str) -> bool:
