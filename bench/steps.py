@@ -36,18 +36,18 @@ DOCKERFILE = f"""
 FROM {BASE}
 RUN useradd --create-home --shell /bin/bash --user-group dev
 ENV COLOUR=red USER=dev WORKDIR=/work
-ENV PATH=/work/habitat/local/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+ENV PATH=/habitat/local/tools/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 RUN echo 'export COLOUR=red USER=dev WORKDIR=/work' >/etc/profile.d/habitat.sh
 RUN install -d -o dev -g dev /work
 WORKDIR /work
-RUN install -d -o dev -g dev /work/habitat /work/habitat/system /work/habitat/shared /work/habitat/local
-COPY --chown=dev:dev notes.txt settings /work/habitat/local/
+RUN install -d -o dev -g dev /habitat /habitat/system /habitat/shared /habitat/local
+COPY --chown=dev:dev notes.txt settings /habitat/local/
 COPY notes.txt /etc/notes.txt
 RUN echo something >/etc/something
 USER dev
 RUN install -m 755 /dev/null ~/bin-of-mine
-COPY --chown=dev:dev tools /work/habitat/local/tools
-RUN sh /work/habitat/local/tools/install-tools.sh
+COPY --chown=dev:dev tools /habitat/local/tools
+RUN sh /habitat/local/tools/install-tools.sh
 RUN test -e /etc/something && test -e ~/bin-of-mine
 COPY --chown=dev:dev tests /tmp/tests
 RUN sh /tmp/tests/works.sh

@@ -335,7 +335,12 @@ PLACES = (
         {"07777": False, "4755": True, "0o755": False, "\u0667\u0667\u0667": False, "0_7": False},
     ),
     Place(
-        "volumes.source", _volume("source"), lambda h: h.volumes[0].shown, PATHS | ENGINE | {"parents"}, on_host=True
+        "volumes.source",
+        _volume("source"),
+        lambda h: h.volumes[0].shown,
+        # Folders that are config or a home, and a hidden file in a habitat's.
+        PATHS | ENGINE | HOMES | {"parents", "a dot", "two dots", "infinity"},
+        on_host=True,
     ),
     Place(
         "volumes.dest",

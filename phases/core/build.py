@@ -337,7 +337,8 @@ class _Bench:
         """What a command said last tells what is known to be wrong; anything else needs all of it."""
         known = step.remedies.get(code)
         said = _verdict(rows) if known else ""
-        remedy = known or full_disk_remedy("\n".join(rows)) or "mend it and run the same again"
+        printed = "\n".join(rows)
+        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed) or "mend it and run the same again"
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
@@ -404,6 +405,13 @@ class _Bench:
     def _line(self, line: str, *, show: bool, stream: events.Stream = "") -> None:
         self._write(line)
         self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show, stream))
+
+
+def _privileges_remedy(printed: str) -> str:
+    """What to do where sudo says that it may not; "" where it doesn't."""
+    if "no new privileges" not in printed:
+        return ""
+    return "run it as root in setup, or write `build: {new_privileges: true}`"
 
 
 def _verdict(rows: list[str]) -> str:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from phases.core import root_environment, safe_paths, secrets
+from phases.core import binds, root_environment, safe_paths, secrets
 from phases.core.accounts import Accounts
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
@@ -127,6 +127,7 @@ class BuildContainer:
         return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
+        self._check_binds()
         made = self._engine.create(
             self._image.id, name, WATCHED, env=self._made_env, mounts=self._mounts, confinement=self._confinement
         )
@@ -148,6 +149,10 @@ class BuildContainer:
         """What of the environment the container has otherwise, as far as a commit can say what it is to be."""
         found = root_environment.for_container(self._env, root_environment.SYSTEM_PATH)
         return {name: value for name, value in found.items() if _can_be_said(self._env[name])}
+
+    def _check_binds(self) -> None:
+        if self._work.binds:
+            binds.check(self._work.habitat)
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""
@@ -363,7 +368,9 @@ class BuildContainer:
         try:
             container = self._open()
             if not self._running:
+                self._check_binds()
                 self._engine.start(container)
+                self._check_binds()
         except EngineError as error:
             raise EngineError(
                 f"the build container can't be started ({error.message})",

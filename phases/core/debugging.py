@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import caches, events, failures, files, root_environment, ssh_agent
+from phases.core import binds, caches, events, failures, files, root_environment, ssh_agent
 from phases.core.archive import Archive
 from phases.core.binds import binds_in
 from phases.core.config.variables import DEFAULT_PATH
@@ -18,7 +18,7 @@ from phases.core.errors import StartError, state_error
 from phases.core.runners import SHELL, conversing
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
-from phases.core.throwaway import accounts, passing, where
+from phases.core.throwaway import accounts, passing, started, where
 from phases.protocol import Run
 
 if TYPE_CHECKING:
@@ -75,7 +75,8 @@ def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
 @contextmanager
 def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Visit]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
-    binds = binds_in(habitat, phase)
+    own = binds_in(habitat, phase)
+    binds.admit(project, habitat, own)
     mounted = [caches.Mounted(**row) for row in failure.caches]
 
     def tell(text: str) -> None:
@@ -89,7 +90,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
             habitat.name,
             image.id,
             f"{phase.NAME}-failed",
-            (*binds, *(cache.mount for cache in mounted), *agent),
+            (*own, *(cache.mount for cache in mounted), *agent),
         ) as container,
     ):
         user = failure.user if failure.user in accounts(project, container) else "root"
@@ -97,9 +98,10 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         env = dict(failure.env)
         if failure.script:
             _put_again(project, container, failure)
-            own = root_environment.of_user(container.labels, habitat, user)
-            env["PATH"] = f"{_FOLDER}:{env.get('PATH') or own.get('PATH') or DEFAULT_PATH}"
-        project.engine.start(container.id)
+            own_env = root_environment.of_user(container.labels, habitat, user) | env
+            path = own_env.get("PATH") or DEFAULT_PATH
+            env["PATH"] = f"{_FOLDER}:{path}"
+        started(project, habitat, container)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
         yield Visit(project, habitat, container, secrets, user, workdir, more_env=env)

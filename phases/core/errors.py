@@ -2,6 +2,7 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
+    │   └── Untrusted          nobody has agreed to what it would run or open on this host
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
     ├── Stopped                the run was told to stop
@@ -121,6 +122,10 @@ class StateError(HabitatError):
 
 
 class SecretError(HabitatError):
+    pass
+
+
+class Untrusted(ConfigError):
     pass
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import events, persistence, root_environment, safe_paths, snapshots
+from phases.core import binds, events, persistence, root_environment, safe_paths, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
@@ -72,7 +72,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     found = _made(project, habitat, image.id)
     try:
         _start(project, habitat, found)
-    except StartError:
+    except HabitatError:
         project.engine.remove(found.id)  # nothing was done in it
         raise
     return found, False
@@ -85,6 +85,7 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
 
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
         mounts: list[Bind | Tmpfs | VolumeMount] = [*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
+        binds.check(habitat)
         made = engine.create(
             image_id,
             name,
@@ -138,6 +139,7 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
     dests = [bind.dest for bind in container.binds]
     dests += [place.mount for place in persistence.of(container).places if place.is_folder]
     home = f"/home/{habitat.user}"
+    binds.check(habitat)
     try:
         safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
         project.engine.start(container.id)
@@ -150,6 +152,11 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
             where=habitat.name,
             remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
         ) from error
+    try:
+        binds.check(habitat)  # the engine has looked the paths up meanwhile
+    except HabitatError:
+        project.engine.stop(container.id)
+        raise
 
 
 def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartError:

@@ -59,8 +59,8 @@ class FileCopy(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """An element of `volumes:`. present: false for an optional one that this host doesn't have;
-    gives_root: whether one can become root on the host through it.
+    """An element of `volumes:`. source: without a link in it; present: false for an optional one that this host
+    doesn't have; gives_root: whether one can become root on the host through it; pin: device and inode of the source.
     """
 
     source: Path
@@ -70,13 +70,15 @@ class Mount(Struct, frozen=True):
     present: bool
     origin: Origin
     gives_root: bool = False
+    pin: tuple[int, int] | None = None
 
 
 class Secret(Struct, frozen=True):
     """An element of `secrets:`. Its value comes from `env`, `file` or `command`, whichever is not empty.
 
     phases: whose commands see it; start: whether the running habitat does; variable: the environment
-    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it.
+    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it; habitat: whose
+    config names it.
     """
 
     name: str
@@ -88,6 +90,7 @@ class Secret(Struct, frozen=True):
     variable: str
     optional: bool
     origin: Origin
+    habitat: str = ""
 
 
 class Command(Struct, frozen=True):

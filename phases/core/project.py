@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from phases.core.engine import Engine, Image
     from phases.core.model import Habitat
     from phases.core.neighbours import Neighbours
+    from phases.core.trust import Ask, Trust
     from phases.core.work import Work
     from phases.protocol import Phase
 
@@ -59,18 +60,21 @@ class Built(Struct, frozen=True):
 
 class Project:
     """The project at `root`. connect: returns the engine; called when one is first needed. shares: whether snapshots
-    of other habitats are taken over.
+    of other habitats are taken over. ask: puts a question to the person, see `trust`.
 
     Habitats are loaded when first asked for, so one that is broken stops no other.
     """
 
-    def __init__(self, root: Path, connect: Callable[[], Engine], *, shares: bool = False) -> None:
+    def __init__(
+        self, root: Path, connect: Callable[[], Engine], *, shares: bool = False, ask: Ask = lambda *_: None
+    ) -> None:
         self.root = root
         self.shares = shares
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
         self.slices = SliceStore(root)
-        self.vault = Vault(root)
+        self.vault = Vault(root, lambda name: self.trust.need(self.habitat(name)))
+        self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
         self._locks: dict[str, BuildLock] = {}
@@ -94,6 +98,13 @@ class Project:
     def engine(self) -> Engine:
         """Raises EngineUnreachable."""
         return self._connect()
+
+    @cached_property
+    def trust(self) -> Trust:
+        """Loaded where a config asks something of the host."""
+        from phases.core.trust import Trust
+
+        return Trust(self.root, self.bus, self._ask)
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -270,6 +281,7 @@ class Project:
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
+        self._admit(habitat, phase)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
@@ -281,6 +293,14 @@ class Project:
         snapshot = snapshots.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
         return built
+
+    def _admit(self, habitat: Habitat, phase: Phase) -> None:
+        """See that the person agrees to what a phase does on the host, before anything is drawn over the question."""
+        from phases.core import binds
+
+        if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
+            self.trust.need(habitat)
+        binds.admit(self, habitat, binds.binds_in(habitat, phase))
 
     def _check_before(self, name: str, phase: Phase) -> None:
         """What a phase is built on must be what the config says now: its labels will say so for good.

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import events, persistence, readiness, root_environment
+from phases.core import binds, events, persistence, readiness, root_environment
 from phases.core.errors import Conflict, EngineError, NotFound, StartError
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
@@ -136,6 +136,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
     _warn_of_root(project, habitat)
+    binds.admit(project, habitat, binds.binds_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
 

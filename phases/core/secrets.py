@@ -12,13 +12,14 @@ import threading
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phases.core import files, root_environment
 from phases.core.errors import EngineError, SecretError
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -75,10 +76,13 @@ class Value(Struct, frozen=True):
 
 
 class Vault:
-    """Secrets of this host. root: where commands are run. Each is fetched once."""
+    """Secrets of this host. root: where commands are run; agree: raises where the person has not agreed to those
+    of a habitat. Each is fetched once.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, agree: Callable[[str], None] = lambda _: None) -> None:
         self._root = root
+        self._agree = agree
         self._values: dict[Secret, bytes | None] = {}
         self._lock = threading.Lock()
 
@@ -88,6 +92,9 @@ class Vault:
         return tuple(Value(secret.name, data, secret.variable) for secret, data in found if data is not None)
 
     def _value(self, secret: Secret) -> bytes | None:
+        if secret.command:
+            self._agree(secret.habitat)
+        secret = replace(secret, habitat="")  # another habitat may have the same one
         with self._lock:  # habitats side by side are not to ask a person twice
             if secret not in self._values:
                 self._values[secret] = self._fetch(secret)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import events, root_environment, snapshots
+from phases.core import binds, events, root_environment, snapshots
 from phases.core.accounts import Accounts
 from phases.core.binds import binds_in
 from phases.core.engine import UNCONFINED, Tmpfs
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phases.core.engine import Bind, Confinement, Container, Image, VolumeMount
+    from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
 
@@ -38,14 +39,22 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     phase = _phase(project, name, phase_name)
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
-    binds = binds_in(habitat, phase)
-    with passing(project, name, image.id, phase.NAME, binds, confinement(habitat)) as container:
-        project.engine.start(container.id)
+    mounts = binds_in(habitat, phase)
+    binds.admit(project, habitat, mounts)
+    with passing(project, name, image.id, phase.NAME, mounts, confinement(habitat)) as container:
+        started(project, habitat, container)
         users = accounts(project, container)
         user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
         yield Visit(project, habitat, container, secrets, user, workdir)
+
+
+def started(project: Project, habitat: Habitat, container: Container) -> None:
+    """Start a container that has volumes of the habitat."""
+    binds.check(habitat)
+    project.engine.start(container.id)
+    binds.check(habitat)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from phases.core.engine import Engine
@@ -34,7 +34,7 @@ _exit_codes: list[int] = []
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
     shares = os.environ.get("HABITATS_SHARING") != "off"
-    _opened[:] = [Project(root, _connect, shares=shares)]
+    _opened[:] = [Project(root, _connect, shares=shares, ask=_ask)]
     return _opened[0]
 
 
@@ -52,6 +52,13 @@ def _connect() -> Engine:
     from phases.core import docker_engine
 
     return docker_engine.connect()
+
+
+def _ask(question: str, show: Callable[[], None]) -> bool | None:
+    # Here, since few runs ask anything.
+    from phases.ui.question import asked
+
+    return asked(question, show)
 
 
 def doit_config(project: Project) -> dict[str, Any]:

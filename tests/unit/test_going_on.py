@@ -144,7 +144,8 @@ def test_a_command_sees_the_environment_that_its_phase_has(tmp_path: Path) -> No
     ],
 )
 def test_other_mounts_are_another_container(tmp_path: Path, more: str, own: list[str]) -> None:
-    site = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path},')}\n")
+    (tmp_path / "data").mkdir()
+    site = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path}/data,')}\n")
     site.build()
     assert made_for(site) == own
 

@@ -431,7 +431,7 @@ RICH = """\
     files:
       - {source: file, dest: /file}
     volumes:
-      - {source: ., dest: /v}
+      - {source: /dev/shm, dest: /v}
     setup:
       root: [one]
     repos:

@@ -10,6 +10,7 @@ from fake_files import Node
 from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core import persistence, root_environment, runtime, secrets, stopping
+from phases.core.engine import Confinement
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
 
@@ -274,6 +275,32 @@ def test_copy_below_a_volume_is_refused_with_both_places(tmp_path: Path) -> None
     assert list((tmp_path / "habitats/demo/data").iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("dest", "moved"), [("/workspace/a/b/cron.d", "/workspace/a"), ("/data", ""), ("/srv/x/y", "/srv/x")]
+)
+def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
+    tmp_path: Path, dest: str, moved: str
+) -> None:
+    (tmp_path / "habitats/demo/data").mkdir(parents=True)
+    demo = Site(
+        tmp_path,
+        f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
+    )
+    demo.build()
+    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    if moved:
+        demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
+        nodes = demo.engine.files("habitat-demo").nodes
+        nodes[moved] = Node("link", 0o777, 1000, 1000, target="/etc")
+    before = len(demo.engine.called("start"))
+    if moved:
+        with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
+            runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    else:
+        runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    assert len(demo.engine.called("start")) - before == (not moved)
+
+
 def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_path: Path) -> None:
     """Else it could put a link in the way between the look and the write."""
     write(tmp_path, "habitats/demo/tests/a.sh", "true")
@@ -284,3 +311,46 @@ def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_pa
     order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put", "unpause", "execute")]
     last = ["execute", "pause", "put", "unpause", "execute"]
     assert order[-6:] == [*last, "put"], "a.sh, then b.sh, then what final writes into a container of its own"
+
+
+# What confines a build
+
+
+def test_every_container_of_a_build_is_confined_as_the_config_says(tmp_path: Path) -> None:
+    demo = Site(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
+    seen: dict[str, Confinement] = {}
+    start = demo.engine.start
+
+    def watched(container: str) -> None:
+        found = demo.engine._container(container)
+        seen[found.name] = found.confinement
+        start(container)
+
+    demo.engine.start = watched  # type: ignore[method-assign]
+    demo.build()
+    assert seen
+    assert set(seen.values()) == {Confinement(privileges=False, memory=1 << 30, cpus=1.5, pids=4096)}
+
+
+def test_build_may_gain_privileges_where_the_config_says_so(tmp_path: Path) -> None:
+    demo = Site(tmp_path, "base_image: base:1\nbuild: {new_privileges: true, limits: {pids: 0}}\n")
+    demo.build(until="users")
+    habitat = demo.project.habitat("demo")
+    assert (habitat.build.new_privileges, habitat.build.limits.pids) == (True, 0)
+
+
+def test_limits_of_a_build_change_no_hash(tmp_path: Path) -> None:
+    demo = Site(tmp_path)
+    demo.build()
+    write(
+        tmp_path, "habitats/demo/config.yaml", "base_image: base:1\nbuild: {new_privileges: true, limits: {cpus: 1}}\n"
+    )
+    assert demo.build() == []
+
+
+def test_command_that_sudo_refuses_is_told_with_the_key(tmp_path: Path) -> None:
+    demo = Site(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
+    said = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
+    demo.engine.on_execute = lambda command: (1, said) if command.script.startswith("sudo") else make_user(command)
+    with pytest.raises(HabitatError, match="new_privileges: true"):
+        demo.build()

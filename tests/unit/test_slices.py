@@ -108,7 +108,7 @@ def test_two_clones_have_the_same_hashes(tmp_path: Path) -> None:
             write(root, path, "x", mode)
         write(root, "habitats/demo/tests/t.sh")
         text = PLAIN + "files:\n  - {source: a, dest: /a}\ntests: [tests/t.sh]\n"
-        text += "volumes:\n  - {source: ./shared, dest: /s}\n"
+        text += "volumes:\n  - {source: ./shared, dest: /s, readonly: true}\n"
         found.append(hashes(load(root, text)))
     assert found[0] == found[1]
 

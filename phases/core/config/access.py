@@ -61,6 +61,7 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
         variable=entry.variable,
         optional=entry.optional,
         origin=scope.at("secrets", i),
+        habitat=scope.layers[-1].folder.name,
     )
 
 

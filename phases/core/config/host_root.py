@@ -1,4 +1,9 @@
-"""What of the host makes root of whoever has it: the engine's socket, and the machine's own files."""
+"""What of the host gives root, or a command that runs there, to a habitat that it is mounted in.
+
+The rule: only a person's own data may be mounted to be written to. All that root owns, all that the host runs and all
+that it reads as config is more than that. The sockets of engines, and of what runs the machine, are more than that in
+any mount, since a mount that can't be written to still lets programs connect to them.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import files
+from phases.core.config.host_paths import within
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+
+    from phases.core.config.host_paths import MountTable
+    from phases.core.config.own_places import OwnPlaces
 
 _USUAL = (
     "/run/docker.sock",
@@ -26,23 +35,49 @@ _LARGEST = 1 << 20
 
 _NAMES = {"docker.sock", "podman.sock", "containerd.sock", "crio.sock"}
 
+# The kernel's, what boots it, and what runs: in a container root may write to them.
+_RUNTIME = (Path("/proc"), Path("/sys"), Path("/dev"), Path("/boot"), Path("/run"))
+_MEMORY = Path("/dev/shm")  # noqa: S108 (is anybody's)
 
-# The kernel's, and what root runs: in a container root may write to them.
-_KERNEL = ("/proc", "/sys", "/dev", "/boot")
-_SYSTEM = ("/etc", "/bin", "/sbin", "/lib", "/usr/bin", "/usr/sbin", "/usr/lib")
-_ENGINE = ("/var/lib/docker", "/var/lib/containerd")
-_MACHINE = tuple(map(Path, (*_KERNEL, *_SYSTEM, *_ENGINE)))
+# Where programs listen, and how deep a socket is looked for in there.
+_RUN = Path("/run")
+_TEMPORARY = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108 (names, no files of ours)
+_DEEP = {_RUN: 4} | dict.fromkeys(_TEMPORARY, 1)
 
 
-def given_by(source: Path, *, readonly: bool) -> str:
-    """What a mount of `source` would hand over that gives root, as a person calls it; "" for nothing."""
-    place = source.resolve()
-    if socket := _socket_within(place):
+def given_by(source: Path, own: OwnPlaces, table: MountTable, *, readonly: bool) -> str:
+    """Return what a mount of `source` hands over that gives root, as a person calls it; "" for nothing.
+
+    source: without a link in it.
+    """
+    places = table.spellings(source)
+    if socket := next(filter(None, map(_socket_within, places)), None):
         return f"the engine's socket {socket}"
-    own = next((path for path in _MACHINE if place.is_relative_to(path) or path.is_relative_to(place)), None)
-    if own is None or readonly or place.is_relative_to("/dev/shm"):  # noqa: S108 (is anybody's)
+    if socket := next(filter(None, (_listening(place, own) for place in places)), None):
+        return f"the socket {socket} of a program of this machine"
+    if readonly:
         return ""
-    return f"{own}, to be written to"
+    why = _other_name(source) or next(filter(None, (_runtime(place) or own.flaw(place) for place in places)), "")
+    return f"{why}, to be written to" if why else ""
+
+
+def _runtime(place: Path) -> str:
+    if within(place, _MEMORY):
+        return ""
+    return next((str(path) for path in _RUNTIME if within(place, path) or within(path, place)), "")
+
+
+def _other_name(source: Path) -> str:
+    """What a file is that is not just the one at its path."""
+    info = source.stat()
+    if stat.S_ISBLK(info.st_mode) or stat.S_ISCHR(info.st_mode):
+        return f"the device {source}"
+    if not stat.S_ISDIR(info.st_mode) and info.st_nlink > 1:
+        return f"{source}, which has another name as well (a hard link)"
+    return ""
+
+
+# Sockets
 
 
 def _socket_within(place: Path) -> Path | None:
@@ -67,6 +102,37 @@ def _hosts_of_contexts() -> Iterator[str]:
         # What can't be read leads the docker command nowhere either.
         with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
             yield str(json.loads(files.read(path, _LARGEST) or b"")["Endpoints"]["docker"]["Host"])
+
+
+def _listening(place: Path, own: OwnPlaces) -> Path | None:
+    """A socket, or one in a folder, that a program of the machine or of the session listens at."""
+    if _is_socket(place):
+        is_roots = place.stat().st_uid == 0 and not own.is_own(place)
+        return place if is_roots or within(place, _RUN) else None
+    if place == Path("/"):
+        return next(_sockets(_RUN, _DEEP[_RUN]), None)
+    deep = _DEEP[_RUN] if within(place, _RUN) else _DEEP.get(place)
+    return None if deep is None else next(_sockets(place, deep), None)
+
+
+def _sockets(folder: Path, deep: int) -> Iterator[Path]:
+    below: list[Path] = []
+    for entry in _entries(folder):
+        path = folder / entry.name
+        if entry.is_dir(follow_symlinks=False):
+            below.append(path)
+        elif _is_socket(path) and not entry.is_symlink():
+            yield path
+    for path in below if deep else ():
+        yield from _sockets(path, deep - 1)
+
+
+def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as found:
+            return list(found)
+    except OSError:  # closed to this person, or gone
+        return ()
 
 
 def _is_same(socket: Path, place: Path) -> bool:

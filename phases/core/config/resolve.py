@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections
+from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections, volumes
 from phases.core.config.entry import build, entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -47,7 +47,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         env=scope.env,
         numbers=numbers.of_user(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
-        volumes=tuple(sections.volumes(scope, config.volumes)),
+        volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
         secret_files=secret_files,
         caches=tuple(caches.caches(scope, config.caches)),
@@ -63,6 +63,8 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     )
     persist.check(habitat)
     caches.check(habitat)
+    habitat = replace(habitat, volumes=volumes.admitted(scope, habitat, config.volumes))
+    volumes.check(habitat)
     return habitat
 
 

@@ -62,7 +62,7 @@ class Volume(_Keys, kw_only=True, frozen=True):
     readonly: Annotated[bool, _key("The habitat can't write to it.")] = False
     optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
     gives_root_on_the_host: Annotated[
-        bool, _key("For the engine's socket and its like: whoever has it can be root on this machine.")
+        bool, _key("For what is more than your own data, as the engine's socket: it gives root on this machine.")
     ] = False
 
 

@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, git_words, host_root, schema
+from phases.core.config import access, git_words, schema
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
-from phases.core.model import Command, FileCopy, Mount, RepoClone, TestScript
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import Command, FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,39 +47,6 @@ def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]
         mode=entry.mode,
         origin=scope.at("files", i),
     )
-
-
-def volumes(scope: Scope, entries: list[schema.Volume]) -> Iterable[Mount]:
-    at: dict[str, Origin] = {}
-    for i, entry in enumerate(entries):
-        mount = _volume(scope, i, entry)
-        if mount.dest in at:
-            problem = f"another volume is mounted at {mount.dest} ({at[mount.dest]})"
-            raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
-        at[mount.dest] = mount.origin
-        yield mount
-
-
-def _volume(scope: Scope, i: int, entry: schema.Volume) -> Mount:
-    source, shown, present = scope.outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)
-    where = ("volumes", i, "dest")
-    dest = scope.inside(entry.dest, *where)
-    if dest.startswith("~"):
-        # A mount needs its place before there is a user.
-        raise ConfigError("a volume's dest can't begin with ~", where=scope.at(*where), remedy="write the whole path")
-    if dest == "/":
-        raise ConfigError("a volume can't take the place of /", where=scope.at(*where), remedy="write a folder")
-    if dest == SECRETS_FOLDER or dest.startswith(f"{SECRETS_FOLDER}/"):
-        problem = f"a volume can't take the place of the secrets in {SECRETS_FOLDER}"
-        raise ConfigError(problem, where=scope.at(*where), remedy="write another folder")
-    root = host_root.given_by(source, readonly=entry.readonly) if present else ""
-    if root and not entry.gives_root_on_the_host:
-        raise ConfigError(
-            f"volumes: {shown} holds {root}: whoever has that can be root on this machine",
-            where=scope.at("volumes", i, "source"),
-            remedy="mount less of it, or say `gives_root_on_the_host: true`",
-        )
-    return Mount(source, shown, dest, entry.readonly, present, scope.at("volumes", i), gives_root=bool(root))
 
 
 def setup(scope: Scope, scripts: schema.Setup) -> Iterable[Command]:

@@ -41,16 +41,13 @@ def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = 
 
 
 def _ask(name: str, question: str) -> bool:
-    from phases.ui.terminal import LocalTerminal
+    from phases.ui.question import asked
 
-    if not LocalTerminal().interactive:
+    answer = asked(question)
+    if answer is None:
         raise StartError(
             "nothing was removed, there is no terminal to ask on",
             where=name,
             remedy=f"doit destroy:{name} --yes removes them",
         )
-    try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
-    except EOFError:
-        print()  # noqa: T201 (the line of the question ends)
-        return False
+    return answer

@@ -15,11 +15,12 @@ from phases.ui.verbs import (
     shell,
     start,
     stop,
+    trust,
 )
 
 if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
-VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, migrate, eject)
+VERBS: tuple[Verb, ...] = (plan, start, debug, shell, exec, logs, stop, destroy, trust, migrate, eject)
 
 NAMES = tuple(verb.NAME for verb in VERBS)

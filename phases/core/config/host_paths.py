@@ -1,0 +1,161 @@
+"""Where a path of the host leads, told without trusting a link that an agent could have made."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import defaultdict, deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+# Links that Linux follows on the way to one file.
+_MOST = 40
+
+_MOUNTS = Path("/proc/self/mountinfo")
+
+# A space, a tab, a newline and a backslash in a path of that file.
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
+
+
+class Met(Struct, frozen=True):
+    """A name on the way to a file. path: without a link above it; target: what it holds if it is a link, else ""."""
+
+    path: Path
+    target: str = ""
+
+
+def way(path: Path, trusted: Iterable[Path] = ()) -> Iterator[Met]:
+    """Yield each name on the way to `path`, which is absolute, as the kernel would look it up, links followed.
+
+    trusted: folders whose own links are nobody's business; the way begins where the longest of them leads. A name
+    that is missing ends it. Raises OSError.
+    """
+    here, names = _begin(path, trusted)
+    links = 0
+    while names:
+        name = names.popleft()
+        here = here.parent if name == ".." else here / name
+        if name == "..":
+            continue
+        try:
+            is_link = stat.S_ISLNK(here.lstat().st_mode)
+        except (FileNotFoundError, NotADirectoryError):
+            yield Met(here)
+            return
+        if not is_link:
+            yield Met(here)
+            continue
+        target = str(here.readlink())
+        yield Met(here, target)
+        links += 1
+        if links > _MOST:
+            raise OSError(f"more than {_MOST} links")
+        names.extendleft(reversed(_names(target)))
+        here = Path("/") if target.startswith("/") else here.parent
+
+
+def _begin(path: Path, trusted: Iterable[Path]) -> tuple[Path, deque[str]]:
+    """The folder to begin in, and the names that are left. `..` is for the kernel, so no path is normalised first."""
+    above = [folder for folder in trusted if path.is_relative_to(folder)]
+    if not above:
+        return Path("/"), deque(_names(str(path)))
+    longest = max(above, key=lambda folder: len(folder.parts))
+    return longest.resolve(), deque(_names(str(path.relative_to(longest))))
+
+
+def _names(text: str) -> list[str]:
+    return [name for name in text.split("/") if name not in ("", ".")]
+
+
+def suspect_link(path: Path, trusted: Iterable[Path], own: Callable[[Path], bool]) -> Met | None:
+    """Return the first link on the way to `path` that somebody else than root could have put there.
+
+    own: whether a folder is among those that a person works in, where also root's links are an agent's: in a
+    container an agent may be root. Raises OSError.
+    """
+    return next((met for met in way(path, trusted) if met.target and not _is_systems(met.path.parent, own)), None)
+
+
+def _is_systems(folder: Path, own: Callable[[Path], bool]) -> bool:
+    info = folder.stat()
+    return info.st_uid == 0 and not info.st_mode & 0o022 and not own(folder)
+
+
+def pin(path: Path) -> tuple[int, int] | None:
+    """Return device and inode of `path`; None where a link is on the way, or nothing there. It has no `..`."""
+    try:
+        infos = [place.lstat() for place in (*reversed(path.parents), path)]
+    except OSError:
+        return None
+    return None if any(stat.S_ISLNK(info.st_mode) for info in infos) else (infos[-1].st_dev, infos[-1].st_ino)
+
+
+class Mounted(Struct, frozen=True):
+    """A mount of this machine. device: its file system; top: the folder of that which is at `at`."""
+
+    device: bytes
+    top: str
+    at: str
+
+
+class MountTable:
+    """The mounts of this machine, by which one folder may have several paths."""
+
+    def __init__(self) -> None:
+        self._at: dict[str, Mounted] = {}
+        try:
+            rows = _MOUNTS.read_bytes().splitlines()
+        except OSError:  # a system that has no such file
+            rows = []
+        for row in rows:
+            _, _, device, top, at, *_ = row.split()
+            mount = Mounted(device, _unescaped(top), _unescaped(at))
+            self._at[mount.at] = mount  # of two at one place the later one counts
+        self._of: defaultdict[bytes, list[Mounted]] = defaultdict(list)
+        for mount in self._at.values():
+            self._of[mount.device].append(mount)
+
+    def spellings(self, place: Path) -> list[Path]:
+        """Return all paths of `place`, which has no link in it: itself first."""
+        text = str(place)
+        folder = text
+        while folder not in self._at and folder != "/":
+            folder = folder.rpartition("/")[0] or "/"
+        mount = self._at.get(folder)
+        others = self._of[mount.device] if mount else []
+        if mount is None or len(others) == 1:
+            return [place]
+        inside = _joined(mount.top, text[len(folder) :])
+        found = [Path(_joined(m.at, inside[len(m.top.rstrip("/")) :])) for m in others if _within(inside, m.top)]
+        return [place, *(path for path in dict.fromkeys(found) if path != place and _is_same(path, place))]
+
+
+def _joined(folder: str, rest: str) -> str:
+    return f"{folder.rstrip('/')}/{rest.lstrip('/')}".rstrip("/") or "/"
+
+
+def _within(path: str, folder: str) -> bool:
+    return f"{path}/".startswith(f"{folder.rstrip('/')}/")
+
+
+def within(path: Path, folder: Path) -> bool:
+    """Whether `path` is `folder` or below it, as `Path.is_relative_to`, which takes ten times as long."""
+    return _within(str(path), str(folder))
+
+
+def _unescaped(field: bytes) -> str:
+    return os.fsdecode(_ESCAPED.sub(lambda match: bytes([int(match[1], 8)]), field))
+
+
+def _is_same(one: Path, other: Path) -> bool:
+    """Whether both are one file: another mount may hide what is at a path."""
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False

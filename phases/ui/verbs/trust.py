@@ -1,0 +1,27 @@
+"""`doit trust:NAME`: show what the config would run, or open, on this machine, and agree to it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+
+NAME = "trust"
+DESCRIPTION = "Show what its config runs on this machine, and agree to it"
+BUILDS = False
+OPTIONS: tuple[dict[str, Any], ...] = (
+    {
+        "name": "yes",
+        "long": "yes",
+        "type": bool,
+        "default": False,
+        "help": "without a question",
+    },
+)
+WORDS = False
+PIPES = False
+
+
+def run(project: Project, name: str, *, yes: bool = False) -> int:
+    return 0 if project.trust.settle(project.habitat(name), ask=not yes) else 1

@@ -1,0 +1,203 @@
+"""A hostile agent on the real engine: nothing that it puts anywhere is run, read or written by root."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Ended, Project, clear, docker, fresh_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+# Every program that a script of root's may look up.
+PROGRAMS = "sleep stat chown chgrp chmod mv head find rm id cat sh ln cp readlink kill grep stty env ls mkdir tail cut"
+
+# Put a program of that name into each folder that can be written to: it leaves a mark when root runs it.
+PLANT = f"""
+for folder in $(echo "$PATH:/habitat/system/tools/bin:/habitat/local/tools/bin:$HOME/bin" | tr : ' '); do
+    mkdir -p "$folder" 2>/dev/null || continue
+    [ -w "$folder" ] || continue
+    for name in {PROGRAMS}; do
+        {{ printf '#!/bin/busybox sh\\n[ "$(/bin/busybox id -u)" != 0 ] || /bin/busybox touch /data/pwned-%s\\n' "$name"
+          printf 'exec /bin/busybox %s "$@"\\n' "$name"
+        }} 2>/dev/null >"$folder/$name" && /bin/busybox chmod 755 "$folder/$name"
+    done
+done
+true
+"""
+
+
+@dataclass
+class Attacked:
+    """A project with one habitat, which has a writable volume, a secret and paths that persist."""
+
+    project: Project
+    name: str
+    image: str
+    data: Path
+
+    def configure(self, more: str = "", entry: str = "") -> None:
+        self.project.habitat(
+            self.name,
+            f"""\
+base_image: {self.image}
+env:
+  - PATH=/workspace/bin:$PATH
+  - LD_PRELOAD=/workspace/evil.so
+  - BASH_ENV=/workspace/env.sh
+volumes:
+  - {{source: ./data, dest: /data}}
+secrets:
+  - {{name: T, env: ATTACKED_TOKEN, start: true}}
+{more}
+entry:
+  persist: [~/f.json, ~/sub/g.json, ~/kept/]
+{entry}
+""",
+        )
+
+    def doit(self, *args: str) -> Ended:
+        return self.project.doit(*args, env={"ATTACKED_TOKEN": "s3cret-word"})
+
+    def agent(self, script: str) -> str:
+        """What a script prints that has to succeed, as USER."""
+        done = self.doit(f"exec:{self.name}", "--", "sh", "-euc", script)
+        assert done.code == 0, done.out
+        return done.out
+
+    def root(self, script: str) -> str:
+        return docker("exec", "--user", "0", f"habitat-{self.name}", "/bin/sh", "-euc", script)
+
+    def marks(self) -> list[str]:
+        return sorted(path.name for path in self.data.glob("pwned*"))
+
+
+@pytest.fixture
+def attacked(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Attacked]:
+    project, name = Project(tmp_path), fresh_name()
+    data = tmp_path / "habitats" / name / "data"
+    data.mkdir(parents=True)
+    data.chmod(0o777)
+    attacked = Attacked(project, name, busybox, data)
+    attacked.configure()
+    yield attacked
+    clear(engine, name)
+
+
+def test_programs_that_user_plants_on_its_path_are_never_run_by_root(attacked: Attacked) -> None:
+    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
+    attacked.agent(PLANT)
+    planted = attacked.agent("ls /workspace/bin")
+    assert "sleep" in planted.split()
+    for verb in (["stop"], ["start", "--detach"], ["exec"], ["stop"], ["start", "--detach"]):
+        command = ["--", "true"] if verb == ["exec"] else verb[1:]
+        done = attacked.doit(f"{verb[0]}:{attacked.name}", *command)
+        assert done.code == 0, (verb, done.out)
+    attacked.agent("echo new >~/f.new; mv ~/f.new ~/f.json")
+    done = attacked.doit(f"start:{attacked.name}", "--new", "--detach")
+    assert done.code == 0, done.out
+    assert attacked.agent("cat ~/f.json") == "new\n"
+    assert attacked.marks() == []
+
+
+def test_main_process_and_docker_exec_find_a_clean_environment(attacked: Attacked) -> None:
+    attacked.configure(entry="  init_command: while true; do sleep 1; done")
+    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
+    attacked.agent(PLANT)
+    for environ in (attacked.root("tr '\\0' '\\n' </proc/1/environ"), attacked.root("env")):
+        rows = dict(row.partition("=")[::2] for row in environ.splitlines())
+        assert (rows.get("LD_PRELOAD"), rows.get("BASH_ENV")) == ("", "")
+        assert rows["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    assert attacked.agent('echo "$LD_PRELOAD $BASH_ENV"') == "/workspace/evil.so /workspace/env.sh\n"
+    assert attacked.agent('echo "${PATH%%:/usr*}"') == "/habitat/system/tools/bin:/workspace/bin\n"
+    assert attacked.marks() == []
+
+
+def test_system_tools_can_be_neither_written_nor_replaced_by_user(attacked: Attacked) -> None:
+    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
+    for attack in (
+        "echo x >/habitat/system/tools/bin/habitat-info",
+        "rm -f /habitat/system/tools/bin/habitat-info",
+        "mv /habitat/system/tools /habitat/system/old",
+        "mv /habitat/system /habitat/old",
+        "ln -s /workspace /habitat/x",
+    ):
+        done = attacked.doit(f"exec:{attacked.name}", "--", "sh", "-euc", attack)
+        assert done.code, attack
+
+
+@pytest.mark.parametrize("goes_by", ["exec", "stop", "a kill"])
+def test_link_in_the_place_of_a_persisted_file_gives_nothing_of_roots(attacked: Attacked, goes_by: str) -> None:
+    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
+    attacked.root("echo roots-own-words >/etc/shadow; chmod 600 /etc/shadow")
+    secret = attacked.data / "host-secret"
+    secret.write_text("hosts-own-words")
+    secret.chmod(0o600)
+    os.chown(secret, 0, 0)
+    attack = "ln -sf /etc/shadow ~/f.json; rm -rf ~/sub; ln -s /data ~/sub; ln -s /data/host-secret ~/kept/link"
+    attacked.agent(attack)
+    if goes_by == "a kill":
+        docker("kill", f"habitat-{attacked.name}")
+    else:
+        attacked.doit(f"{goes_by}:{attacked.name}", *(["--", "true"] if goes_by == "exec" else []))
+    (attacked.data / "g.json").write_text("hosts-own-words")
+    (attacked.data / "g.json").chmod(0o600)
+    done = attacked.doit(f"start:{attacked.name}", "--new", "--detach")
+    assert done.code == 0, done.out
+    found = attacked.agent("cat ~/f.json ~/sub/g.json ~/kept/link /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in found
+    found = attacked.root("cat /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in found
+    for name in ("host-secret", "g.json"):
+        assert (attacked.data / name).read_text() == "hosts-own-words"
+        assert (attacked.data / name).stat().st_uid == 0
+        assert not (attacked.data / name).is_symlink()
+
+
+@pytest.mark.parametrize(
+    ("command", "phase", "more"),
+    [
+        ("rm -rf /habitat/local/tools; ln -s /etc /habitat/local/tools", "tools", ""),
+        ("ln -s /etc /workspace/r", "repos", "repos: [{url: file:///x, path: r, owner: root}]"),
+        ("ln -s / /workspace/a", "repos", "repos: [{url: file:///x, path: a/etc, owner: root}]"),
+        ("rm -rf /habitat/local/tests; ln -s /etc /habitat/local/tests", "test", "tests: [tests/t.sh]"),
+    ],
+)
+def test_link_that_a_setup_command_makes_is_not_written_through(
+    attacked: Attacked, command: str, phase: str, more: str
+) -> None:
+    attacked.project.write(f"habitats/{attacked.name}/tools/bin/passwd", "from tools", 0o755)
+    attacked.project.write(f"habitats/{attacked.name}/tests/t.sh", "true", 0o755)
+    attacked.configure(f"setup: {{user: ['{command}']}}\n{more}")
+    done = attacked.doit(f"final:{attacked.name}")
+    assert done.code == 2
+    (line,) = [line for line in done.out.splitlines() if line.startswith("❌")][-1:]
+    assert "that the habitat's own user can have made" in line
+    assert f"{phase}:{attacked.name}" in line
+
+
+def test_persisted_folder_is_not_mounted_through_a_link_of_users(attacked: Attacked) -> None:
+    attacked.configure("setup: {user: ['ln -s /etc ~/kept']}")
+    rows = (attacked.project.root / "habitats" / attacked.name / "config.yaml").read_text().splitlines()
+    line = next(number for number, row in enumerate(rows, start=1) if "persist:" in row)
+    done = attacked.doit(f"start:{attacked.name}", "--detach")
+    assert done.code == 1, done.out
+    assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
+
+
+def test_command_of_a_build_is_confined(attacked: Attacked) -> None:
+    script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
+    attacked.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
+    done = attacked.doit(f"setup:{attacked.name}")
+    assert done.code == 0, done.out
+    rows = [line.split() for line in done.out.splitlines()]
+    assert ["NoNewPrivs:", "1"] in rows
+    assert ["77"] in rows

@@ -1,0 +1,171 @@
+"""What an agent can make of a folder that it was given, and what a config may do here before anybody agrees."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, docker
+from terminal import Terminal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from conftest import Project
+
+pytestmark = pytest.mark.engine
+
+BASE = "base_image: {}\nenv: [USER=root]\n"
+
+
+@pytest.fixture
+def second(engine: object, name: str) -> Iterator[str]:
+    """The name of another habitat of the same project."""
+    from conftest import clear, fresh_name
+
+    other = fresh_name()
+    yield other
+    clear(engine, other)  # type: ignore[arg-type]
+
+
+def test_folder_that_an_agent_made_a_link_is_mounted_in_no_habitat(
+    project: Project, busybox: str, name: str, second: str
+) -> None:
+    project.write("data/sub/note", "mine")
+    project.habitat(name, BASE.format(busybox) + "volumes: [{source: data, dest: /data}]\n")
+    inner = "volumes:\n  - {source: data/sub, dest: /sub, readonly: true}\n"
+    project.habitat(second, BASE.format(busybox) + inner)
+    assert "mine" in project.doit(f"start:{second}", "--cmd", "cat /sub/note")
+    swap = "mv /data/sub /data/gone; ln -s /etc /data/sub"
+    assert project.doit(f"start:{name}", "--cmd", swap).code == 0
+    for args in ((f"start:{second}", "--cmd", "cat /sub/shadow"), (f"exec:{second}", "--", "cat", "/sub/shadow")):
+        ended = project.doit(*args)
+        assert ended.code != 0
+        assert f"habitats/{second}/config.yaml:4: volumes: data/sub: {project.root}/data/sub is a link to /etc" in ended
+        assert "root:" not in ended
+    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{second}") == ""
+
+
+def test_volume_in_a_writable_one_is_never_built_or_started(project: Project, busybox: str, name: str) -> None:
+    project.write("data/sub/note", "mine")
+    rows = "volumes:\n  - {source: data, dest: /data}\n  - {source: data/sub, dest: /sub}\n"
+    project.habitat(name, BASE.format(busybox) + rows)
+    ended = project.doit(f"start:{name}")
+    assert ended.code != 0
+    assert f"habitats/{name}/config.yaml:5: volumes: data/sub is in data (habitats/{name}/config.yaml:4)" in ended
+    assert docker("image", "ls", "--quiet", f"habitat-{name}") == ""
+
+
+def test_volume_over_workdir_has_nothing_of_the_build_in_it(project: Project, busybox: str, name: str) -> None:
+    project.write("src/own", "mine")
+    project.write(f"habitats/{name}/note", "copied")
+    project.write(f"habitats/{name}/tools/bin/tool", "#!/bin/sh\necho tool\n", 0o755)
+    more = "volumes: [{source: src, dest: /workspace}]\nsetup: {user: [ls >/tmp/seen]}\n"
+    project.habitat(name, f"base_image: {busybox}\n{more}")
+    started = project.doit(f"start:{name}", "--cmd", "cat /tmp/seen $LOCAL_PATH/note; tool; pwd")
+    assert started.code == 0, started.out
+    assert {"own", "copiedtool", "/workspace"} <= set(started.out.splitlines())
+    assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
+
+
+def test_files_for_a_place_in_a_volume_are_refused_with_both_lines(project: Project, busybox: str, name: str) -> None:
+    project.write("src/own", "mine")
+    project.write(f"habitats/{name}/note", "copied")
+    more = "volumes:\n  - {source: src, dest: /workspace}\nfiles:\n  - {source: note, dest: note}\n"
+    project.habitat(name, BASE.format(busybox) + more)
+    ended = project.doit(f"final:{name}")
+    assert ended.code != 0
+    assert (
+        f"habitats/{name}/config.yaml:6: files: note would be written to the host, since /workspace is a volume "
+        f"(habitats/{name}/config.yaml:4)"
+    ) in ended
+    assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
+
+
+# The person's word
+
+
+@pytest.fixture
+def strange(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Nothing is trusted. Returns the record that is to be."""
+    data = tmp_path_factory.mktemp("data")
+    monkeypatch.delenv("HABITATS_TRUST")
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    return data / "habitats/trust.json"
+
+
+SECRET = "secrets:\n  - {{name: T, command: echo {0} >>ran; echo s3cret-word, phases: [setup], start: true}}\n"
+SETUP = "setup: {root: [test -s /run/secrets/T]}\n"
+
+
+def test_new_command_of_a_config_is_not_run_without_a_terminal(
+    project: Project, busybox: str, name: str, strange: Path
+) -> None:
+    project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
+    refused = project.doit(f"start:{name}")
+    told = (
+        f"habitats/{name}/config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine, for the "
+        f"secret T, and nobody has agreed to that yet: see whether you want that, then doit trust:{name} agrees to it"
+    )
+    assert refused.code != 0
+    assert told in refused
+    assert not (project.root / "ran").exists()
+    shown = project.doit(f"trust:{name}")
+    assert shown.code == 1
+    assert f"doit trust:{name} --yes agrees to it" in shown
+    agreed = project.doit(f"trust:{name}", "--yes")
+    assert agreed.code == 0
+    assert "• that is trusted from now on, until it changes" in agreed
+    assert list(json.loads(strange.read_text())) == [str(project.root)]
+    assert project.doit(f"start:{name}", "--detach").code == 0
+    assert (project.root / "ran").read_text() == "one\n"
+    # What an agent has made of it, who got at the config in whatever way.
+    project.habitat(name, BASE.format(busybox) + SECRET.format("two") + SETUP)
+    for verb in ((f"start:{name}", "--detach"), (f"exec:{name}", "--", "true")):
+        again = project.doit(*verb)
+        assert again.code != 0
+        assert f"habitats/{name}/config.yaml:4: {name} runs `echo two" in again
+    assert "two" not in (project.root / "ran").read_text()
+
+
+@pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("\x04", False)])
+def test_new_command_of_a_config_is_asked_about_once_on_a_terminal(
+    project: Project, busybox: str, name: str, strange: Path, answer: str, goes: bool
+) -> None:
+    project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
+    with Terminal(project, f"final:{name}", columns=150) as terminal:
+        terminal.wait_for(f"Let {name} do that on this machine? [y/N] ")
+        assert f"config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine" in terminal.shown
+        terminal.type(answer)
+        assert (terminal.end() == 0) is goes, terminal.shown
+        assert terminal.shown.count("[y/N]") == 1
+    assert (project.root / "ran").exists() is goes
+    assert strange.exists() is goes
+    if goes:
+        assert project.doit(f"start:{name}", "--cmd", "true").code == 0
+
+
+def test_new_volume_that_gives_root_is_not_mounted_without_a_word(
+    project: Project, busybox: str, name: str, strange: Path
+) -> None:
+    assert name.startswith(PREFIX)
+    row = "volumes:\n  - {source: /opt, dest: /v, readonly: false, gives_root_on_the_host: true}\n"
+    project.habitat(name, BASE.format(busybox) + row)
+    refused = project.doit(f"start:{name}", "--detach")
+    assert refused.code != 0
+    assert f"{name} mounts /opt at /v (writable), which gives root on this machine" in refused
+    assert not docker("container", "ls", "--all", "--quiet", "--filter", f"name={name}")
+    assert project.doit(f"trust:{name}", "--yes").code == 0
+    assert project.doit(f"start:{name}", "--detach").code == 0
+
+
+def test_config_is_listed_planned_and_ejected_without_a_word(
+    project: Project, busybox: str, name: str, strange: Path
+) -> None:
+    project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
+    for args in (("list",), (f"plan:{name}",), (f"eject:{name}",), ("status",), (f"logs:{name}",)):
+        assert "nobody has agreed" not in project.doit(*args)
+    assert not (project.root / "ran").exists()
+    assert not strange.parent.exists()

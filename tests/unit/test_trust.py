@@ -1,0 +1,347 @@
+"""What a config may do on the host: not before the person has agreed to it, once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import ROOT
+from unit_helpers import FakeTerminal, Site, load, write
+
+from phases.core import events, runtime, throwaway, trust
+from phases.core.errors import StateError, Untrusted
+from phases.core.project import Project
+from phases.core.trust import Record, wishes
+from phases.ui.verbs import trust as verb
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+SECRET = """\
+base_image: base:1
+secrets:
+  - {name: T, command: echo ran >>ran; echo x, phases: [setup]}
+setup: {root: [echo x]}
+"""
+
+MOUNT = """\
+base_image: base:1
+volumes:
+  - {source: /opt, dest: /v, gives_root_on_the_host: true}
+setup: {root: [echo x]}
+"""
+
+
+@pytest.fixture(autouse=True)
+def record(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The file of what was agreed to, in a home of this test's own, and nobody trusted without a word."""
+    data = tmp_path_factory.mktemp("data")
+    monkeypatch.setenv("XDG_DATA_HOME", str(data))
+    monkeypatch.delenv("HABITATS_TRUST")
+    return data / "habitats" / "trust.json"
+
+
+class Person:
+    """Somebody in front of a terminal, who answers every question alike. None: there is nobody."""
+
+    def __init__(self, site: Site, answer: bool | None) -> None:
+        self.site = site
+        self.answer = answer
+        self.questions: list[str] = []
+
+    def ask(self, question: str, show: Callable[[], None]) -> bool | None:
+        if self.answer is not None:
+            show()
+        self.questions.append(question)
+        return self.answer
+
+    @property
+    def project(self) -> Project:
+        """What the next run sees, with this person."""
+        self.site.project = Project(self.site.root, lambda: self.site.engine, ask=self.ask)
+        self.site.seen = []
+        self.site.project.bus.subscribe(self.site.seen.append)
+        return self.site.project
+
+    def need(self) -> None:
+        project = self.project
+        project.trust.need(project.habitat("demo"))
+
+    def shown(self) -> list[str]:
+        return [event.text for event in self.site.seen if isinstance(event, events.Line)]
+
+    def build(self, *names: str) -> None:
+        project = self.project
+        phases = {phase.NAME: phase for phase in project.phases("demo")}
+        try:
+            for name in names or phases:
+                self.site._ran(project, phases[name])
+        finally:
+            project.close()
+
+
+BEFORE = ("base", "users", "env", "workdir", "habitat", "files")
+
+
+def test_secret_command_of_an_unknown_config_without_a_terminal_is_not_run(tmp_path: Path) -> None:
+    person = Person(Site(tmp_path, SECRET), None)
+    person.build(*BEFORE)
+    with pytest.raises(Untrusted) as caught:
+        person.build("setup")
+    assert str(caught.value) == (
+        "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T, and nobody "
+        "has agreed to that yet: see whether you want that, then doit trust:demo agrees to it"
+    )
+    assert person.shown() == []
+    assert not (tmp_path / "ran").exists()
+
+
+def test_secret_command_that_a_person_refuses_is_not_run(tmp_path: Path, record: Path) -> None:
+    person = Person(Site(tmp_path, SECRET), answer=False)
+    person.build(*BEFORE)
+    with pytest.raises(Untrusted, match="demo: nothing was run or mounted: see whether"):
+        person.build("setup")
+    assert person.shown() == [
+        "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T"
+    ]
+    assert not (tmp_path / "ran").exists()
+    assert not record.exists()
+
+
+def test_secret_command_that_was_agreed_to_is_asked_about_once_until_it_changes(tmp_path: Path) -> None:
+    site = Site(tmp_path, SECRET)
+    person = Person(site, answer=True)
+    person.build()
+    assert person.questions == ["Let demo do that on this machine?"]
+    write(tmp_path, "habitats/demo/config.yaml", SECRET.replace("echo x]", "echo y]") + "env: [A=1]\n")
+    Person(site, None).build()
+    write(tmp_path, "habitats/demo/config.yaml", SECRET.replace("echo x,", "echo other,").replace("echo x]", "echo z]"))
+    stranger = Person(site, None)
+    with pytest.raises(Untrusted, match="echo other"):
+        stranger.build()
+    person.build()
+    assert len(person.questions) == 2
+    # What was agreed to before is another one again.
+    write(tmp_path, "habitats/demo/config.yaml", SECRET)
+    with pytest.raises(Untrusted):
+        stranger.build()
+
+
+def test_agreement_to_more_than_is_left_is_enough(tmp_path: Path) -> None:
+    more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
+    site = Site(tmp_path, more)
+    Person(site, answer=True).build()
+    write(tmp_path, "habitats/demo/config.yaml", SECRET)
+    Person(site, None).build()
+
+
+def test_agreement_shows_only_what_is_new(tmp_path: Path) -> None:
+    site = Site(tmp_path, SECRET)
+    Person(site, answer=True).build()
+    more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
+    write(tmp_path, "habitats/demo/config.yaml", more)
+    person = Person(site, answer=True)
+    person.need()
+    assert person.shown() == ["habitats/demo/config.yaml:4: demo runs `echo u` on this machine, for the secret U"]
+
+
+@pytest.mark.parametrize(
+    "more", ["", "secrets: [{name: T, env: PATH, phases: [setup]}]\n", "volumes: [{source: ./d, dest: /d}]\n"]
+)
+def test_config_that_asks_nothing_of_the_host_needs_no_record(tmp_path: Path, record: Path, more: str) -> None:
+    write(tmp_path, "habitats/demo/d/x")
+    person = Person(Site(tmp_path, f"base_image: base:1\n{more}setup: {{root: [echo x]}}\n"), None)
+    person.build()
+    assert person.questions == []
+    assert not record.parent.exists()
+
+
+def test_volume_that_gives_root_is_mounted_only_with_the_persons_word(tmp_path: Path) -> None:
+    site = Site(tmp_path, MOUNT)
+    stranger = Person(site, None)
+    stranger.build(*BEFORE[:-1])
+    made = len(site.engine.called("create"))
+    with pytest.raises(Untrusted, match=r"demo mounts /opt at /v \(writable\), which gives root on this machine"):
+        stranger.build("files")
+    assert len(site.engine.called("create")) == made
+    Person(site, answer=True).build()
+    runtime.start_detached(stranger.project, "demo")
+    write(tmp_path, "habitats/demo/config.yaml", MOUNT.replace("dest: /v", "dest: /w"))
+    made = len(site.engine.called("create"))
+    for run in (
+        lambda: runtime.start_detached(stranger.project, "demo"),
+        lambda: throwaway.thrown_away(stranger.project, "demo", "setup").__enter__(),
+    ):
+        with pytest.raises(Untrusted, match="mounts /opt at /w"):
+            run()
+    assert len(site.engine.called("create")) == made
+
+
+def test_secret_command_of_a_start_is_not_run_without_the_persons_word(tmp_path: Path) -> None:
+    site = Site(tmp_path, SECRET.replace("phases: [setup]", "start: true"))
+    stranger = Person(site, None)
+    stranger.build()
+    with pytest.raises(Untrusted):
+        runtime.start(stranger.project, "demo", FakeTerminal(), command="true")
+    assert not (tmp_path / "ran").exists()
+    assert runtime.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
+
+
+def test_secret_command_of_the_shared_layer_is_asked_about_for_each_habitat(tmp_path: Path) -> None:
+    write(tmp_path, "shared/config.yaml", "secrets: [{name: T, command: echo x, start: true}]\n")
+    write(tmp_path, "habitats/other/config.yaml", "base_image: base:1\n")
+    site = Site(tmp_path)
+    person = Person(site, answer=True)
+    project = person.project
+    for name in ("demo", "other", "demo"):
+        project.vault.values(project.habitat(name).secrets)
+    assert person.questions == ["Let demo do that on this machine?", "Let other do that on this machine?"]
+
+
+def test_config_of_another_project_is_another(tmp_path: Path) -> None:
+    Person(Site(tmp_path / "a", SECRET), answer=True).build()
+    with pytest.raises(Untrusted):
+        Person(Site(tmp_path / "b", SECRET), None).build()
+    (tmp_path / "link").symlink_to("a")
+    Person(Site(tmp_path / "link", SECRET), None).build()
+
+
+def test_everything_is_trusted_where_the_environment_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HABITATS_TRUST", "all")
+    person = Person(Site(tmp_path, SECRET), None)
+    person.build()
+    assert person.questions == []
+    monkeypatch.setenv("HABITATS_TRUST", "1")
+    with pytest.raises(Untrusted):
+        person.need()
+
+
+def test_command_that_hides_something_is_shown_with_it(tmp_path: Path) -> None:
+    habitat = load(tmp_path, 'base_image: b\nsecrets: [{name: T, command: "a\\n\\e[8mrm\\u202e", start: true}]\n')
+    assert wishes(habitat)[0].does == r"runs `a\n\x1b[8mrm\u202e` on this machine, for the secret T"
+
+
+# The verb
+
+
+def test_trust_verb_shows_all_and_records_it(tmp_path: Path) -> None:
+    both = SECRET.replace("setup: {", "volumes:\n  - {source: /opt, dest: /v, gives_root_on_the_host: true}\nsetup: {")
+    site = Site(tmp_path, both)
+    shown = [
+        "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T",
+        "habitats/demo/config.yaml:5: demo mounts /opt at /v (writable), which gives root on this machine",
+    ]
+    for person, code, notice in (
+        (Person(site, answer=False), 1, "nothing was recorded"),
+        (Person(site, answer=True), 0, "that is trusted from now on, until it changes"),
+        (Person(site, answer=None), 0, "all of that is trusted already"),
+    ):
+        assert verb.run(person.project, "demo") == code
+        assert person.shown() == shown
+        assert site.notices() == [notice]
+    Person(site, None).build()
+    assert (tmp_path / "ran").exists()
+
+
+def test_trust_verb_without_a_terminal_records_nothing_but_with_yes(tmp_path: Path) -> None:
+    person = Person(Site(tmp_path, SECRET), None)
+    with pytest.raises(
+        Untrusted, match="demo: nothing was recorded, there is no terminal to ask on: doit trust:demo --yes"
+    ):
+        verb.run(person.project, "demo")
+    assert verb.run(person.project, "demo", yes=True) == 0
+    assert len(person.questions) == 1
+    person.build()
+
+
+def test_trust_verb_of_a_config_that_asks_nothing_says_so(tmp_path: Path, record: Path) -> None:
+    site = Site(tmp_path)
+    assert verb.run(Person(site, None).project, "demo") == 0
+    assert site.notices() == ["demo asks nothing of this machine"]
+    assert not record.exists()
+
+
+# The record
+
+
+def test_record_is_the_persons_alone(tmp_path: Path, record: Path) -> None:
+    Person(Site(tmp_path, SECRET), answer=True).build()
+    assert record.stat().st_mode & 0o777 == 0o600
+    assert record.parent.stat().st_mode & 0o777 == 0o700
+    assert list(json.loads(record.read_text())) == [str(tmp_path)]
+    assert sorted(path.name for path in record.parent.iterdir()) == ["trust.json", "trust.lock"]
+
+
+@pytest.mark.parametrize(
+    "how", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
+)
+def test_record_that_somebody_else_could_write_is_not_believed(tmp_path: Path, record: Path, how: str) -> None:
+    site = Site(tmp_path, SECRET)
+    Person(site, answer=True).build()
+    place = record.parent if "folder" in how else record
+    if "of another" in how:
+        os.chown(place, 54_321, 54_321)
+    elif "open" in how:
+        place.chmod(0o777)
+    else:
+        place.rename(place.with_name("away"))
+        place.symlink_to("away")
+    for answer in (True, None):
+        with pytest.raises(StateError, match="somebody else could write what you agree to: make it yours alone: chown"):
+            Person(site, answer).need()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"b": 1}}', "null", "\x00"])
+def test_record_that_is_none_is_told_in_one_line(tmp_path: Path, record: Path, text: str) -> None:
+    record.parent.mkdir(mode=0o700)
+    record.write_text(text)
+    with pytest.raises(StateError) as caught:
+        Person(Site(tmp_path, SECRET), answer=True).build()
+    assert (
+        str(caught.value)
+        == f"{record}: is not what doit has written: remove it: what was agreed to is asked about again"
+    )
+    assert record.read_text() == text
+
+
+def test_record_of_many_runs_at_once_loses_nothing(record: Path) -> None:
+    code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
+    code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
+    runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
+    assert [run.wait() for run in runs] == [0] * 4
+    found = Record(record).read()
+    assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
+
+
+def test_habitats_side_by_side_ask_one_after_the_other(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/other/config.yaml", SECRET)
+    site = Site(tmp_path, SECRET)
+    asking = threading.Lock()
+
+    def ask(question: str, show: Callable[[], None]) -> bool:
+        assert asking.acquire(blocking=False), "two questions at once"
+        threading.Event().wait(0.05)
+        asking.release()
+        return True
+
+    project = Project(tmp_path, lambda: site.engine, ask=ask)
+    names = ["demo", "other"] * 4
+    threads = [threading.Thread(target=project.trust.need, args=(project.habitat(name),)) for name in names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {name: project.trust.new(project.habitat(name)) for name in names} == {"demo": (), "other": ()}
+
+
+def test_record_is_in_the_home_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada")
+    for said in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_DATA_HOME", said)
+        assert trust.record_path() == Path("/home/ada/.local/share/habitats/trust.json")

@@ -1,0 +1,529 @@
+"""What may be mounted, where its path leads, and that nothing else is mounted in the end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fake_engine import FakeEngine
+from unit_helpers import FakeTerminal, Site, load, write
+
+from phases.core import runtime, throwaway
+from phases.core.config import host_paths, own_places
+from phases.core.config.host_paths import MountTable
+from phases.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.model import Habitat
+
+#: A number that no account of this machine has.
+PERSON = 54_321
+
+BASE = "base_image: base:1\n"
+
+
+def volumes(root: Path, *rows: str, more: str = "") -> Habitat:
+    """A habitat with these volumes, mounted at /v0, /v1, … where no row says otherwise."""
+    texts = [row if "dest:" in row else f"{row}, dest: /v{number}" for number, row in enumerate(rows)]
+    return load(root, BASE + more + "volumes:\n" + "".join(f"  - {{source: {text}}}\n" for text in texts))
+
+
+def refused(root: Path, *rows: str, more: str = "") -> str:
+    with pytest.raises(ConfigError) as caught:
+        volumes(root, *rows, more=more)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+@contextmanager
+def person(home: Path) -> Iterator[None]:
+    """Be an ordinary person for a while, with a home of his own."""
+    groups = os.getgroups()
+    os.setgroups([])
+    os.setegid(PERSON)
+    os.seteuid(PERSON)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+        os.setgroups(groups)
+
+
+@pytest.fixture
+def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder outside /tmp with `home`, `home/project` and `other`, which is root's; PERSON can have the rest."""
+    with tempfile.TemporaryDirectory(dir="/opt") as text:
+        town = Path(text)
+        town.chmod(0o755)
+        for folder in ("home/project/data", "home/notes", "home/.ssh", "home/bin", "other/data"):
+            (town / folder).mkdir(parents=True)
+        monkeypatch.setenv("HOME", str(town / "home"))
+        yield town
+
+
+def give(folder: Path) -> None:
+    subprocess.run(("chown", "-R", f"{PERSON}:{PERSON}", str(folder)), check=True)
+
+
+# Whose data it is
+
+
+ROOTS = [
+    "/", "/root", "/home", "/usr/local/bin", "/usr/lib64", "/usr/share", "/usr/local", "/opt", "/srv", "/var",
+    "/var/lib", "/var/spool/cron", "/var/log", "/var/mail", "/mnt", "/media", "/etc/passwd", "/lib", "/bin",
+    "/proc/self/root/etc",
+    "/usr/share/", "//usr/share", "/usr/./share", "/usr/bin/../share", "/proc", "/sys", "/run", "/boot", "/dev",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", [source for source in ROOTS if Path(source).exists()])
+def test_volume_of_roots_place_writable_is_refused(tmp_path: Path, source: str) -> None:
+    text = refused(tmp_path, source)
+    assert text.startswith(f"habitats/demo/config.yaml:3: volumes: {source} holds ")
+    assert "whoever has that can be root on this machine" in text
+    assert text.endswith("mount less of it, or say `gives_root_on_the_host: true`")
+    assert volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes[0].gives_root
+
+
+@pytest.mark.parametrize("source", ["/usr/share", "/root", "/home", "/opt", "/etc", "/proc"])
+def test_volume_of_roots_place_readonly_is_taken(tmp_path: Path, source: str) -> None:
+    assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
+
+
+def test_volume_of_roots_place_writable_by_a_person_is_refused(town: Path) -> None:
+    give(town / "home")
+    with person(town / "home"):
+        for source in ("/", "/usr/share", "/opt", town, town / "other", town / "other/data", "/root"):
+            assert "holds " in refused(town / "home/project", str(source))
+
+
+def test_volume_of_own_data_is_taken_for_root_and_for_a_person(town: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as passing:
+        for uid in (0, PERSON):
+            if uid:
+                give(town / "home")
+                os.chown(passing, uid, uid)
+            with person(town / "home") if uid else contextlib.nullcontext():
+                found = volumes(town / "home/project", "./data", str(town / "home/notes"), passing, "/dev/shm")
+            assert [volume.gives_root for volume in found.volumes] == [False] * 4
+
+
+def test_volume_of_a_persons_folder_elsewhere_is_taken_and_of_one_closed_to_him_is_refused(town: Path) -> None:
+    for folder in ("home", "mine"):
+        (town / folder).mkdir(exist_ok=True)
+        give(town / folder)
+    (town / "theirs").mkdir()
+    os.chown(town / "theirs", 54_322, 54_322)
+    with person(town / "home"):
+        assert not volumes(town / "home/project", str(town / "mine")).volumes[0].gives_root
+        assert "which you can't write to yourself" in refused(town / "home/project", str(town / "theirs"))
+        assert "which is root's" in refused(town / "home/project", str(town / "other/data"))
+
+
+@pytest.mark.parametrize("as_person", [False, True])
+@pytest.mark.parametrize(
+    "source", ["'~'", "~/", "~/.ssh", "~/.bashrc", "~/.local/bin", "~/bin", "~/bin/tool", "~/x/../.ssh"]
+)
+def test_volume_of_what_a_home_runs_or_reads_is_refused(town: Path, source: str, *, as_person: bool) -> None:
+    for path in (".local/bin/x", "bin/tool", "x/y", ".bashrc"):
+        write(town / "home", path)
+    if as_person:
+        give(town / "home")
+    with person(town / "home") if as_person else contextlib.nullcontext():
+        assert "gives_root_on_the_host" in refused(town / "home/project", source)
+
+
+def test_volume_of_another_accounts_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [*pwd.getpwall()]
+    home = tmp_path / "elsewhere"
+    write(home, "src/.git/config")
+    other = pwd.struct_passwd(("ada", "x", 54_322, 54_322, "", str(home), "/bin/sh"))
+    monkeypatch.setattr(pwd, "getpwall", lambda: [*rows, other])
+    project = tmp_path / "project"
+    project.mkdir()
+    assert "elsewhere, the home of ada, to be" in refused(project, str(home))
+    assert "the home of ada" in refused(project, str(tmp_path / "elsewhere/../elsewhere/"))
+
+
+#: Paths of a project that the host runs or reads as config, and those of them that are folders.
+CONFIG = [
+    "habitats/demo", "habitats/demo/config.yaml", "habitats/demo/Dockerfile", "habitats/demo/Dockerfile.dev",
+    "habitats/demo/.habignore", "habitats/demo/.dockerignore", "habitats/demo/tools", "habitats/demo/tools/bin",
+    "habitats/demo/tests", "habitats", "habitats/other", "habitats/other/config.yaml", "habitats/other/tests",
+    "habitats/other/.habignore", ".", "dodo.py", "pyproject.toml", "conftest.py", "doit.cfg", ".git", ".git/hooks",
+    ".stamps", ".venv", "script", "phases", "shared", "shared/config.yaml", "shared/tools", "docker", "json",
+    "sitecustomize",
+]  # fmt: skip
+FOLDERS = re.compile(r"habitats(/demo|/other)?|\.|.*/(tools|bin|tests|hooks)|\.(git|stamps|venv)|[a-z]+")
+
+
+@pytest.mark.parametrize("path", CONFIG)
+def test_volume_of_what_a_project_runs_or_reads_is_refused(tmp_path: Path, path: str) -> None:
+    for given in CONFIG:
+        if given not in ("habitats/demo/Dockerfile", "."):
+            write(tmp_path, f"{given}/x" if FOLDERS.fullmatch(given) else given)
+    if path == "habitats/demo/Dockerfile":
+        write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\n")
+    for source in (f"../../{path}", f"{tmp_path}/shared/../{path}/"):
+        text = refused(tmp_path, source)
+        assert "gives_root_on_the_host" in text
+        found = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
+        assert [volume.gives_root for volume in found] == [True]
+        assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
+
+
+@pytest.mark.parametrize(
+    "path", ["data", "../../data", "../other/data", "../../data/deep", "../../shared/data", "note"]
+)
+def test_volume_of_a_projects_data_is_taken(tmp_path: Path, path: str) -> None:
+    for file in ("habitats/demo/data/x", "habitats/other/data/x", "data/deep/x", "shared/data/x", "habitats/demo/note"):
+        write(tmp_path, file)
+    assert not volumes(tmp_path, f"./{path}").volumes[0].gives_root
+
+
+@pytest.mark.parametrize(
+    "path", [".", "phases", "phases/core", "habitats", "habitats/hello", "shared", ".git", "script"]
+)
+def test_volume_of_the_program_is_refused(tmp_path: Path, path: str) -> None:
+    assert "gives_root_on_the_host" in refused(tmp_path, str(own_places.CHECKOUT / path))
+
+
+def test_volume_of_python_or_of_a_folder_with_commands_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "tree/commands/x")
+    monkeypatch.setenv("PATH", f"{tmp_path}/tree/commands:{os.environ['PATH']}")
+    monkeypatch.setattr(sys, "prefix", str(tmp_path / "tree/python"))
+    write(tmp_path, "tree/python/lib/x")
+    project = tmp_path / "project"
+    for path in ("tree", "tree/commands", "tree/python", "tree/python/lib"):
+        assert "gives_root_on_the_host" in refused(project, str(tmp_path / path))
+
+
+def test_volume_of_a_file_with_a_second_name_writable_is_refused(tmp_path: Path) -> None:
+    file = write(tmp_path, "data/x")
+    write(tmp_path, "dodo.py").unlink()
+    (tmp_path / "dodo.py").hardlink_to(file)
+    assert "has another name as well (a hard link)" in refused(tmp_path, "./../../data/x")
+    assert not volumes(tmp_path, "../../data/x, readonly: true").volumes[0].gives_root
+
+
+def test_volume_of_a_device_is_refused_wherever_it_is(tmp_path: Path) -> None:
+    os.mknod(tmp_path / "disk", 0o60600, os.makedev(7, 0))
+    assert "the device" in refused(tmp_path, str(tmp_path / "disk"))
+
+
+def test_volume_of_a_socket_of_the_machine_is_refused_readonly_too(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory(dir="/run") as folder, socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(f"{folder}/private")
+        for source in (folder, f"{folder}/private", "/run"):
+            assert "socket" in refused(tmp_path, f"{source}, readonly: true")
+
+
+def test_volume_of_a_bind_mount_is_what_is_mounted_there(town: Path) -> None:
+    spelled = town / "spelled"
+    spelled.mkdir()
+    config = town / "home/project/habitats"
+    config.mkdir()
+    for source, path in (
+        (config, ""),
+        (town / "home", ".ssh"),
+        (town, "home/project/habitats"),
+        (Path("/usr"), "share"),
+    ):
+        subprocess.run(("mount", "--bind", str(source), str(spelled)), check=True)
+        try:
+            assert "gives_root_on_the_host" in refused(town / "home/project", str(spelled / path))
+        finally:
+            subprocess.run(("umount", str(spelled)), check=True)
+
+
+def test_mount_table_has_each_path_of_a_folder(tmp_path: Path) -> None:
+    for name in ("a b/in", "c"):
+        (tmp_path / name).mkdir(parents=True)
+    subprocess.run(("mount", "--bind", str(tmp_path / "a b"), str(tmp_path / "c")), check=True)
+    try:
+        table = MountTable()
+        assert table.spellings(tmp_path / "c/in") == [tmp_path / "c/in", tmp_path / "a b/in"]
+        assert table.spellings(tmp_path / "a b/in") == [tmp_path / "a b/in", tmp_path / "c/in"]
+    finally:
+        subprocess.run(("umount", str(tmp_path / "c")), check=True)
+
+
+# Links
+
+
+def test_volume_whose_source_an_agent_made_a_link_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, "data/sub/x")
+    row = "../../data/sub, readonly: true"
+    assert volumes(tmp_path, row).volumes[0].source == tmp_path / "data/sub"
+    shutil.rmtree(tmp_path / "data/sub")
+    (tmp_path / "data/sub").symlink_to("/etc")
+    assert refused(tmp_path, row) == (
+        f"habitats/demo/config.yaml:3: volumes: ../../data/sub: {tmp_path}/data/sub is a link to /etc, and an agent "
+        "can make one there: write the path without the link: /etc"
+    )
+
+
+@pytest.mark.parametrize("target", ["/etc", "../away", "deep/../../away"])
+@pytest.mark.parametrize("below", ["", "/x"])
+def test_volume_below_a_link_in_a_persons_folder_is_refused(tmp_path: Path, target: str, below: str) -> None:
+    for path in ("away/x/y", "data/deep/y"):
+        write(tmp_path, path)
+    (tmp_path / "data/link").symlink_to(target)
+    source = f"{tmp_path}/data/link{below}"
+    if Path(source).exists():
+        assert f"{tmp_path}/data/link is a link to {target}" in refused(tmp_path, f"{source}, readonly: true")
+
+
+def test_volume_in_a_home_or_project_that_is_reached_by_a_link_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, "real/project/data/x")
+    write(tmp_path, "real/home/notes/x")
+    (tmp_path / "link").symlink_to("real")
+    monkeypatch.setenv("HOME", f"{tmp_path}/link/home")
+    found = volumes(tmp_path / "link/project", "../../data", "~/notes").volumes
+    assert [volume.source for volume in found] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
+
+
+def test_volume_over_a_link_of_the_systems_is_taken(tmp_path: Path) -> None:
+    assert Path("/bin").is_symlink()
+    assert volumes(tmp_path, "/bin, readonly: true").volumes[0].source == Path("/usr/bin")
+
+
+def test_links_that_never_end_are_told(tmp_path: Path) -> None:
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="more than 40 links"):
+        list(host_paths.way(tmp_path / "a"))
+
+
+# One in another
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_volume_in_a_writable_one_is_refused(tmp_path: Path, order: int) -> None:
+    write(tmp_path, "data/sub/x")
+    rows = ["../../data", "../../data/sub, readonly: true"][::order]
+    at, line = {1: (3, 4), -1: (4, 3)}[order]
+    assert refused(tmp_path, *rows) == (
+        f"habitats/demo/config.yaml:{line}: volumes: ../../data/sub is in ../../data (habitats/demo/config.yaml:{at}), "
+        "where the habitat could put a link in its place: keep one of them, or say `readonly: true` for ../../data"
+    )
+
+
+def test_volume_in_a_readonly_one_and_one_folder_twice_are_taken(tmp_path: Path) -> None:
+    write(tmp_path, "data/sub/x")
+    assert volumes(tmp_path, "../../data, readonly: true", "../../data/sub", "../../data/sub, readonly: true")
+
+
+def test_volume_in_a_writable_one_by_a_bind_mount_is_refused(town: Path) -> None:
+    spelled = town / "home/spelled"
+    spelled.mkdir()
+    (town / "home/notes/sub").mkdir()
+    subprocess.run(("mount", "--bind", str(town / "home/notes"), str(spelled)), check=True)
+    try:
+        assert " is in " in refused(town / "home/project", str(town / "home/notes"), str(spelled / "sub"))
+    finally:
+        subprocess.run(("umount", str(spelled)), check=True)
+
+
+# Looked at, then used
+
+
+class Swapped(FakeEngine):
+    """Has somebody put a link to /etc in the place of `source` when the engine is told to do `what`."""
+
+    source: Path
+    what = ""
+
+    def _swap(self, what: str) -> None:
+        if what == self.what and not self.source.is_symlink():
+            self.source.rename(self.source.with_name("gone"))
+            self.source.symlink_to("/etc")
+
+    def create(self, *args: Any, **how: Any) -> str:
+        made = super().create(*args, **how)
+        self._swap("create")
+        return made
+
+    def start(self, container: str) -> None:
+        self._swap("start")
+        super().start(container)
+
+
+class SwappedSite(Site):
+    engine: Swapped
+
+    def __init__(self, root: Path) -> None:
+        write(root, "data/sub/x")
+        super().__init__(root, BASE + "volumes: [{source: ../../data/sub, dest: /v}]\nsetup: {root: [echo x]}\n")
+        self.engine.__class__ = Swapped
+        self.engine.source = root / "data/sub"
+
+
+CHANGED = "volumes: ../../data/sub is not what it was when this run began: something else is at "
+
+
+@pytest.mark.parametrize("what", ["before", "create", "start"])
+def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, what: str) -> None:
+    site = SwappedSite(tmp_path)
+    site.build()
+    project = site.run_anew()
+    project.habitat("demo")
+    started = len(site.engine.called("start"))
+    site.engine.what = what
+    if what == "before":
+        site.engine._swap(what)
+    with pytest.raises(ConfigError, match=CHANGED):
+        runtime.start_detached(project, "demo")
+    # What the engine has looked up when it was swapped is stopped again at once.
+    assert len(site.engine.called("start")) - started == (what == "start")
+    assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
+
+
+def test_volume_swapped_before_an_old_container_is_started_again_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappedSite(tmp_path)
+    site.build()
+    project = site.run_anew()
+    runtime.start(project, "demo", FakeTerminal(), command="true")
+    project = site.run_anew()
+    project.habitat("demo")
+    site.engine._swap("")
+    with pytest.raises(ConfigError, match=CHANGED):
+        runtime.start(project, "demo", FakeTerminal(), command="true")
+    assert len([one for one in site.engine.containers() if one.name == "habitat-demo"]) == 1
+
+
+@pytest.mark.parametrize("what", ["before", "create", "start"])
+def test_volume_swapped_while_it_is_built_fails_the_phase(tmp_path: Path, what: str) -> None:
+    site = SwappedSite(tmp_path)
+    site.build("workdir")
+    project = site.run_anew()
+    project.habitat("demo")
+    site.engine.what = what
+    if what == "before":
+        site.engine._swap(what)
+    phases = {phase.NAME: phase for phase in project.phases("demo")}
+    project.build("demo", phases["habitat"])
+    with pytest.raises(ConfigError, match=CHANGED):
+        list(map(partial(project.build, "demo"), (phases["files"], phases["setup"])))
+    assert not [command for command in site.engine.commands if command.script == "echo x"]
+
+
+def test_volume_swapped_before_a_throwaway_container_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappedSite(tmp_path)
+    site.build()
+    project = site.run_anew()
+    project.habitat("demo")
+    site.engine._swap("")
+    with pytest.raises(ConfigError, match=CHANGED), throwaway.thrown_away(project, "demo", "setup"):
+        pass
+
+
+def test_volume_replaced_by_another_folder_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappedSite(tmp_path)
+    site.build()
+    project = site.run_anew()
+    project.habitat("demo")
+    (tmp_path / "data/sub").rename(tmp_path / "data/old")
+    write(tmp_path, "data/sub/x")
+    with pytest.raises(ConfigError, match=CHANGED):
+        runtime.start_detached(project, "demo")
+
+
+# Nothing is written through a mount
+
+
+WRITTEN = {
+    "files": ("files: [{source: note, dest: /data/x}]\n", "files: note"),
+    "files at it": ("files: [{source: tree, dest: /data}]\n", "files: tree"),
+    "files over it": ("files: [{source: tree, dest: /}]\n", "files: tree"),
+    "files in WORKDIR": ("env: [WORKDIR=/data]\nfiles: [{source: note, dest: x}]\n", "files: note"),
+    "files in root's home": ("files: [{source: note, dest: ~/x, owner: root}]\n", "files: note"),
+    "repos": ("repos: [{url: u, path: /data/repo}]\n", "repos: /data/repo"),
+    "HABITAT_PATH": ("env: [HABITAT_PATH=/data/own]\n", "HABITAT_PATH: /data/own"),
+    "LOCAL_PATH": ("env: [LOCAL_PATH=/data]\n", "LOCAL_PATH: /data"),
+    "tests": ("env: [LOCAL_PATH=]\ntests: [tests/t.sh]\n", "tests: tests/t.sh"),
+    "tools": ("", "habitats/demo/tools"),
+    "a layer": ("", "habitats/demo"),
+    "its own": ("", "the habitat's own /etc/habitat-release"),
+}
+PLACES = {
+    "files in root's home": "/root",
+    "tests": "/tmp/habitat",
+    "tools": "/habitat/local/tools/bin",
+    "a layer": "/habitat/local/tree/data",
+    "its own": "/etc",
+}
+
+
+@pytest.mark.parametrize("case", WRITTEN)
+def test_what_the_build_would_write_through_a_volume_is_refused_with_both_places(tmp_path: Path, case: str) -> None:
+    for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x"):
+        write(tmp_path, f"habitats/demo/{path}")
+    more, what = WRITTEN[case]
+    place = PLACES.get(case, "/data")
+    text = refused(tmp_path, f"/dev/shm, dest: {place}", more=more)
+    line = 3 + more.count("\n")
+    assert f"{what} would be written to the host, since {place} is a volume (habitats/demo/config.yaml:{line})" in text
+    assert text.endswith(": write another place for one of them")
+    assert text.partition(": ")[0] in {f"habitats/demo/config.yaml:{n}" for n in (1, 2, 3)} | {
+        "phases/system/config.yaml:12"
+    }
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "env: [WORKDIR=/data]\n",
+        "files: [{source: tree, dest: /datatree}, {source: note, dest: /x/note}, {source: empty, dest: /}]\n",
+        "env: [WORKDIR=/data]\nsetup: {user: [make]}\ntests: [tests/t.sh]\n",
+        "repos: [{url: u, path: /other}]\n",
+    ],
+)
+def test_volume_beside_what_is_built_is_taken(tmp_path: Path, more: str) -> None:
+    for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x", "empty/x"):
+        write(tmp_path, f"habitats/demo/{path}")
+    assert volumes(tmp_path, "/dev/shm, dest: /data", more=more)
+
+
+def test_volume_over_workdir_of_the_default_is_taken(tmp_path: Path) -> None:
+    assert volumes(tmp_path, "/dev/shm, dest: /workspace").workdir == "/workspace"
+
+
+# What the program reads itself
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        "files: [{source: ../../data/x, dest: /x}]\n",
+        "secrets: [{name: T, file: ../../data/x, start: true}]\n",
+        "tests: [../../data/x]\n",
+        "repos: [{url: 'ssh://u/x', path: r, ssh_agent: true, known_hosts: ../../data/x}]\n",
+    ],
+)
+def test_what_is_read_in_a_writable_volume_is_refused(tmp_path: Path, more: str) -> None:
+    write(tmp_path, "data/x")
+    text = refused(tmp_path, "../../data", more=more)
+    assert "is in the volume ../../data (habitats/demo/config.yaml:4), where the habitat could put a link" in text
+    assert text.startswith("habitats/demo/config.yaml:2: ")
+    assert volumes(tmp_path, "../../data, readonly: true", more=more)
