@@ -15,7 +15,7 @@ from base64 import urlsafe_b64decode
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core import answers, questions, reaching
+from phases.core import answers, questions
 from phases.core.api import gone, lost, received
 from phases.core.asking import nothing
 from phases.core.docker_images import DockerImages
@@ -66,19 +66,6 @@ _READING = "reading the container's output"
 
 # How often the engine is asked whether something has ended that seems to have, and the seconds in between.
 _LOOKS, _PAUSE = 50, 0.02
-
-
-def connect() -> DockerEngine:
-    """The engine of DOCKER_HOST, else of the current docker context, else of the default socket.
-
-    Raises EngineUnreachable when none answers there.
-    """
-    api, asked = reaching.connect()
-    if api.is_podmans:
-        from phases.core.podman import Podman
-
-        return Podman(api, asked)
-    return DockerEngine(api, asked)
 
 
 class DockerEngine(DockerImages):

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from phases.core import answers
 from phases.core.api import gone, refusal
 from phases.core.docker_engine import STAT, DockerEngine, Stream, place, stat_of, too_large
-from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Tmpfs, VolumeMount
+from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Confided, Tmpfs, VolumeMount
 from phases.core.errors import EngineError, NotFound, PortRefused
 from phases.core.mounted_archives import by_mount
 from phases.core.questions import path as request
@@ -45,6 +45,18 @@ _STATUSES = {
 # How Podman refuses a command of a user that the container doesn't have; in Docker such a command fails.
 _NO_USER = "unable to find user"
 _FAILED = ("/bin/sh", "-c", 'printf "%s\\n" "$1" >&2; exit 126', "sh")
+
+# Sets variables, each to what is in a file but for newlines at its end, and then runs a command. $1, $2: the first of
+# them; --: their end.
+_CONFIDED = """
+while [ "$1" != -- ]; do
+    [ -r "$2" ] || exit 126
+    export "$1=$(cat -- "$2")"
+    shift 2
+done
+shift
+exec "$@"
+"""
 
 # Between the comment of a commit and the id of the image that its container was made from.
 _ON = " on sha256:"
@@ -188,6 +200,25 @@ class Podman(DockerEngine):
         return [change for change in found if change.path not in _STARTED or _is_above(change.path, found)]
 
     # Commands
+
+    def _exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> str:
+        """Podman writes the environment of each command to its database, and so it isn't told secrets."""
+        given = env or {}
+        if secret := {name: value.path for name, value in given.items() if isinstance(value, Confided)}:
+            pairs = [part for pair in secret.items() for part in pair]
+            argv = ("/bin/sh", "-c", _CONFIDED, "sh", *pairs, "--", *argv)
+        told = {name: value for name, value in given.items() if name not in secret}
+        return super()._exec(container, argv, user=user, workdir=workdir, env=told, stdin=stdin, tty=tty)
 
     def execute(
         self,

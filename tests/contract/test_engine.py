@@ -23,7 +23,7 @@ from fake_engine import FakeEngine
 from far_engine import FarEngine
 from podman_engine import PodmanEngine
 
-from phases.core import docker_engine
+from phases.core import engines
 from phases.core.docker_engine import DockerEngine
 from phases.core.engine import LARGEST_FILE, Bind, PathInfo, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
@@ -160,7 +160,7 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     elif request.param != "fake":
         for name, value in request.getfixturevalue(request.param).env.items():
             monkeypatch.setenv(name, value)
-        lab = Lab(docker_engine.connect(), request.getfixturevalue("busybox"))
+        lab = Lab(engines.connect(), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
         lab = Lab(fake, "busybox:1")
@@ -1162,6 +1162,6 @@ def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:
 def test_an_engine_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(EngineUnreachable) as caught:
-        docker_engine.connect()
+        engines.connect()
     assert host in caught.value.message
     assert "DOCKER_HOST" in caught.value.remedy
