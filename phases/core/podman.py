@@ -69,8 +69,7 @@ class Podman(DockerEngine):
     """The engine protocol, spoken to Podman."""
 
     def _refusal(self, what: str, status: int, reason: str) -> EngineError:
-        known = (code for code, words in _STATUSES.items() if status == 500 and words.search(reason))
-        return refusal(what, next(known, status), reason)
+        return refused(what, status, reason)
 
     # Images
 
@@ -365,6 +364,12 @@ class Podman(DockerEngine):
             raise gone(f"looking at {path!a}") from error
         self.get(container, path)  # raises what HEAD has no words for, as that there is no such container
         return None
+
+
+def refused(what: str, status: int, reason: str) -> EngineError:
+    """What to raise where Podman has answered with `status` to `what` was asked of it."""
+    known = (code for code, words in _STATUSES.items() if status == 500 and words.search(reason))
+    return refusal(what, next(known, status), reason)
 
 
 def _plain(tag: str) -> str:

@@ -25,7 +25,7 @@ from podman_engine import PodmanEngine
 
 from phases.core import engines
 from phases.core.docker_engine import DockerEngine
-from phases.core.engine import LARGEST_FILE, Bind, PathInfo, Stat, VolumeMount
+from phases.core.engine import LARGEST_FILE, Bind, Confided, PathInfo, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.idling import WATCHED
 from phases.core.podman import Podman
@@ -650,6 +650,16 @@ def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
     assert (lab.engine.get(other, "/own"), lab.engine.get(other, "/kept/file")) == (b"x", None)
 
 
+def test_an_archive_for_a_container_that_never_ran_arrives_in_its_volumes(lab: Lab) -> None:
+    first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
+    members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
+    lab.engine.put(first, "/", archive(*members))
+    second = lab.container("2", mounts=[volume(lab, "v"), volume(lab, "w", "/other")])
+    places = ("/kept/file", "/other/deep", "/own")
+    assert [lab.engine.get(second, path) for path in places] == [b"mine", b"x", None]
+    assert lab.engine.get(first, "/own") == b"y"
+
+
 @pytest.mark.parametrize("copies", [True, False])
 def test_an_empty_volume_gets_what_the_image_has_if_it_is_to(lab: Lab, copies: bool) -> None:
     container = lab.container("image")
@@ -847,6 +857,18 @@ def test_reading_follows_links(lab: Lab) -> None:
         assert lab.engine.get(container, path) == b"x", path
 
 
+def test_a_path_with_the_signs_of_a_pattern_leads_to_itself(lab: Lab) -> None:
+    container = lab.container()
+    names = ("a[1]", "a1", "b?", "bb", "c\\d", "c\\\\d", "é ü")
+    lab.engine.put(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
+    for name in names:
+        path = f"/etc/{name}"
+        assert lab.engine.get(container, path) == name.encode(), path
+        assert lab.engine.stat(container, path), path
+        assert lab.engine.path_info(container, path) == PathInfo("file", 0o640, 1, 2), path
+    assert [lab.engine.get(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
+
+
 def test_what_is_no_file_reads_as_none(lab: Lab) -> None:
     container = lab.container()
     lab.engine.put(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
@@ -975,6 +997,22 @@ def test_the_environment_of_a_command_is_not_committed(lab: Lab) -> None:
     config = lab.engine.image_config(lab.commit(container))
     assert config is not None
     assert "SECRET" not in config.env
+
+
+def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
+    """What it is told to be is in the file as well, which may end with newlines."""
+    container = lab.started()
+    value = 'it\'s $HOME \\ "x"\n  two  '
+    lab.engine.put(container, "/", archive(("etc/secret", f"{value}\n\n".encode(), 0o600, 0, 0)))
+    env = {"GIVEN": Confided(value, "/etc/secret"), "PLAIN": "other"}
+    assert lab.execute(container, "echo $PLAIN", env=env) == (0, "other\n", "")
+    if isinstance(lab.engine, FakeEngine):  # it knows few commands
+        return
+    assert lab.execute(container, 'printf %s "$GIVEN,$PLAIN,$#"', env=env) == (0, f"{value},other,0", "")
+    pipe = Pipe(lab, container, "/bin/sh", "-c", 'cat; printf %s "$GIVEN"; exit 3', env=env)
+    pipe.give(b"in:")
+    pipe.process.end_input()
+    assert pipe.end() == (3, f"in:{value}".encode(), b"")
 
 
 @pytest.mark.parametrize(
