@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bench.measure import command
-from phases.core import caches, docker_command, docker_engine
+from phases.core import caches, docker_command, engines
 from phases.core.errors import Conflict
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Site:
             (self.project / name).mkdir(parents=True)
         for name in ("dodo.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
-        self.engine = docker_engine.connect()
+        self.engine = engines.connect()
         # Those that there are may be other habitats' as well.
         self._caches = {volume.name for volume in self.engine.volumes(label=caches.LABEL_CACHES)}
         found = docker_command.find()

@@ -16,7 +16,8 @@
         plans.py         what a build would run, and why     (differences.py)
         status.py        how the habitats are     (disk.py)
         engine.py        what is asked of an engine; docker_engine.py asks it in the words of its API     (asking.py,
-                         docker_images.py, questions.py, answers.py, execs.py, frames.py, docker_command.py)
+                         docker_images.py, questions.py, answers.py, execs.py, frames.py, docker_command.py);
+                         podman.py, where Podman's API differs     (mounted_archives.py); engines.py, which answers
         api.py           how both come and go, by the way that leads to the engine     (reaching.py, tls.py,
                          docker_package.py, patience.py)
         closing.py       containers are made until the run is told to stop, and removed while it goes on

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import figures
 import pytest
 
-from phases.core import claims, docker_engine
+from phases.core import claims, engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -66,7 +66,7 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
         def refuse() -> None:
             raise AssertionError("a test that is not marked `engine` asked for the real one")
 
-        monkeypatch.setattr(docker_engine, "connect", refuse)
+        monkeypatch.setattr(engines, "connect", refuse)
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
 
@@ -164,7 +164,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def engine() -> DockerEngine:
     """The engine of this machine: script/bootstrap brought one."""
-    return docker_engine.connect()
+    return engines.connect()
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from io import UnsupportedOperation
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core import docker_engine, events
+from phases.core import docker_engine, engines, events
 from phases.core.snapshots import failed_tag, snapshot_tag
 from phases.core.stamps import Stamps
 from phases.protocol import slug
@@ -92,7 +92,7 @@ class _Trap:
         os.kill(os.getpid(), self._number)
 
     def set(self) -> None:
-        emit, write, connect = self.project.bus.emit, Stamps.write, docker_engine.connect
+        emit, write, connect = self.project.bus.emit, Stamps.write, engines.connect
         replace = Path.replace
 
         def emitting(event: events.Event) -> None:
@@ -118,7 +118,7 @@ class _Trap:
         Path.replace = replacing  # type: ignore[assignment, method-assign]
         self.project.bus.emit = emitting  # type: ignore[method-assign]
         Stamps.write = writing  # type: ignore[assignment, method-assign]
-        docker_engine.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
+        engines.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
 
 
 class _Engine:

@@ -94,7 +94,18 @@ class PrivateEngine:
 
     def start(self) -> None:
         """Start its dockerd, and wait until it answers."""
-        argv = [
+        with (self._folder / "log").open("a") as log:
+            self._dockerd = subprocess.Popen(
+                self._entering(*self._argv), stdout=log, stderr=log, env={**os.environ, "DOCKER_HOST": ""}
+            )
+        try:
+            wait_until(self._answers, 30)
+        except AssertionError as error:
+            raise AssertionError(f"the private engine does not answer:\n{self.log[-2000:]}") from error
+
+    @property
+    def _argv(self) -> tuple[str, ...]:
+        return (
             "dockerd",
             *self._listening,
             *("--data-root", str(self._data)),
@@ -103,15 +114,7 @@ class PrivateEngine:
             *("--cgroup-parent", f"/{self._cgroup}"),
             *(*self._network, "--iptables=false", "--ip6tables=false"),
             *self._options,
-        ]
-        with (self._folder / "log").open("a") as log:
-            self._dockerd = subprocess.Popen(
-                self._entering(*argv), stdout=log, stderr=log, env={**os.environ, "DOCKER_HOST": ""}
-            )
-        try:
-            wait_until(self._answers, 30)
-        except AssertionError as error:
-            raise AssertionError(f"the private dockerd does not answer:\n{self.log[-2000:]}") from error
+        )
 
     @property
     def _listening(self) -> tuple[str, ...]:

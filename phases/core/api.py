@@ -88,10 +88,13 @@ def dial(path: str, patience: float) -> socket.socket:
 
 
 class Api:
-    """The API of the engine that a way leads to. patience: seconds that it may be silent for."""
+    """The API of the engine that a way leads to. patience: seconds that it may be silent for; is_podmans: whether
+    Podman answers there.
+    """
 
-    def __init__(self, way: Way, patience: float = PATIENCE) -> None:
+    def __init__(self, way: Way, patience: float = PATIENCE, *, is_podmans: bool = False) -> None:
         self.address = way.address
+        self.is_podmans = is_podmans
         self.carries_on = way.carries_on
         self.patience = Patience(patience)
         self.way = way
@@ -217,6 +220,11 @@ class Reply:
     def headers(self) -> Mapping[str, str]:
         """By names in lower case."""
         return self._head[1]
+
+    @property
+    def is_podmans(self) -> bool:
+        """Whether Podman has answered, whose API differs from Docker's here and there (`podman`)."""
+        return "libpod-api-version" in self.headers
 
     def body(self) -> bytes:
         """To its end."""

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from phases.core.api import Api, Reply
+    from phases.core.errors import EngineError
 
 
 # Signs of a reason that isn't the engine's.
@@ -51,7 +52,10 @@ class Asking:
             reply.close()
         except OSError as error:
             raise gone(what) from error
-        raise refusal(what, reply.status, reason)
+        raise self._refusal(what, reply.status, reason)
+
+    def _refusal(self, what: str, status: int, reason: str) -> EngineError:
+        return refusal(what, status, reason)
 
     @contextmanager
     def _reply(self, what: str, method: str, where: str, body: Any = None, **how: Any) -> Iterator[Reply]:

@@ -11,11 +11,11 @@ import os
 import re
 import threading
 import time
-from base64 import b64decode
+from base64 import urlsafe_b64decode
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core import answers, questions, reaching
+from phases.core import answers, questions
 from phases.core.api import gone, lost, received
 from phases.core.asking import nothing
 from phases.core.docker_images import DockerImages
@@ -60,20 +60,17 @@ _HANDED_OVER = 101
 
 # The exit codes of what could not be run, for whatever reason.
 _NOT_BEGUN = (126, 127)
+#: The header in which the file API tells of a path.
+STAT = "x-docker-container-path-stat"
+
+# From the one alphabet of base64 to the other.
+_URL_ALPHABET = str.maketrans("+/", "-_")
 
 # And where the container's output is read.
 _READING = "reading the container's output"
 
 # How often the engine is asked whether something has ended that seems to have, and the seconds in between.
 _LOOKS, _PAUSE = 50, 0.02
-
-
-def connect() -> DockerEngine:
-    """The engine of DOCKER_HOST, else of the current docker context, else of the default socket.
-
-    Raises EngineUnreachable when none answers there.
-    """
-    return DockerEngine(*reaching.connect())
 
 
 class DockerEngine(DockerImages):
@@ -322,20 +319,20 @@ class DockerEngine(DockerImages):
 
     def get(self, container: str, path: str) -> bytes | None:
         try:
-            with self._reply(f"reading {path!a}", "GET", _place(container, path)) as reply:
-                stat = _stat_of(reply)
+            with self._reply(f"reading {path!a}", "GET", place(container, path)) as reply:
+                stat = stat_of(reply)
                 data = _whole(reply, path)
         except EngineError as error:
             if _nothing_there(error):
                 return None
             raise
-        if link := stat.get("linkTarget"):
-            return self.get(container, link)
         import tarfile
 
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             member = tar.next()
-            file = tar.extractfile(member) if member else None
+            if member and member.issym():
+                return self.get(container, stat["linkTarget"])
+            file = tar.extractfile(member) if member and member.isreg() else None
             return file.read() if file else None
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
@@ -344,14 +341,14 @@ class DockerEngine(DockerImages):
         try:
             # Of a folder the whole tree would come: the connection is closed once the first entry's head is there.
             with (
-                self._reply(f"looking at {path!a}", "GET", _place(container, path)) as reply,
-                tarfile.open(fileobj=_Stream(reply.chunks()), mode="r|") as tar,
+                self._reply(f"looking at {path!a}", "GET", place(container, path)) as reply,
+                tarfile.open(fileobj=Stream(reply.chunks()), mode="r|") as tar,
             ):
                 member = tar.next()
                 if member is None:
                     return None
                 if content and member.size > LARGEST_FILE:
-                    raise _too_large(path)
+                    raise too_large(path)
                 file = tar.extractfile(member) if content and member.isreg() else None
                 return answers.path_info(member, file.read() if file else b"")
         except tarfile.TarError as error:
@@ -370,8 +367,8 @@ class DockerEngine(DockerImages):
 
     def stat(self, container: str, path: str) -> Stat | None:
         try:
-            with self._reply(f"looking at {path!a}", "HEAD", _place(container, path)) as reply:
-                return answers.stat(_stat_of(reply))
+            with self._reply(f"looking at {path!a}", "HEAD", place(container, path)) as reply:
+                return answers.stat(stat_of(reply))
         except EngineUnreachable:
             raise
         except EngineError:
@@ -419,14 +416,14 @@ class DockerEngine(DockerImages):
             self._ask(f"removing volume {name}", "DELETE", path("/volumes/{}", name))
 
 
-def _place(container: str, inside: str) -> str:
+def place(container: str, inside: str) -> str:
     """A path in a container."""
     return path("/containers/{}/archive", container, path=os.fsencode(inside))
 
 
-def _stat_of(reply: Reply) -> Any:
-    """What a reply of the file API tells of what it is about."""
-    return json.loads(b64decode(reply.headers["x-docker-container-path-stat"]))
+def stat_of(reply: Reply) -> Any:
+    """What a reply of the file API tells of what it is about. Podman writes it in the alphabet for URLs."""
+    return json.loads(urlsafe_b64decode(reply.headers[STAT].translate(_URL_ALPHABET)))
 
 
 def _whole(reply: Reply, path: str) -> bytes:
@@ -434,15 +431,15 @@ def _whole(reply: Reply, path: str) -> bytes:
     for piece in reply.pieces():
         data += piece
         if len(data) > LARGEST_FILE:
-            raise _too_large(path)
+            raise too_large(path)
     return bytes(data)
 
 
-def _too_large(path: str) -> EngineError:
+def too_large(path: str) -> EngineError:
     return EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
 
 
-class _Stream(io.RawIOBase):
+class Stream(io.RawIOBase):
     """Chunks as a file that is read once."""
 
     def __init__(self, chunks: Iterator[bytes]) -> None:
@@ -463,5 +460,5 @@ def _nothing_there(error: EngineError) -> bool:
     """Whether a path leads nowhere; a part of it that is no folder is a server error to the engine."""
     text = error.message.lower()
     return "no such container" not in text and (
-        isinstance(error, NotFound) or "not a directory" in text or "too many links" in text
+        isinstance(error, NotFound) or any(sign in text for sign in ("not a directory", "too many l"))
     )

@@ -6,7 +6,7 @@ contract suite runs on both. Every method raises EngineError or one of its kinds
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from msgspec import Struct, field
 
@@ -169,6 +169,18 @@ class Change(Struct, frozen=True):
 
     path: str
     kind: Literal["added", "changed", "deleted"]
+
+
+class Confided(str):
+    """A value of a command's environment that no engine may keep. path: the file in the container that has it too."""
+
+    __slots__ = ("path",)
+    path: str
+
+    def __new__(cls, value: str, path: str) -> Self:
+        made = super().__new__(cls, value)
+        made.path = path
+        return made
 
 
 class Exec(Protocol):

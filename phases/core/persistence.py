@@ -339,9 +339,10 @@ def _collect_stopped(engine: Engine, container: Container, place: Place, owner: 
         return error.message
     if mount := next((bind.dest for bind in container.binds if places.within(at, bind.dest)), ""):
         return f"it is in the volume {mount}"
-    found = engine.path_info(container.id, at, content=True)
-    if found and found.target == place.kept:
+    seen = engine.stat(container.id, at)
+    if seen and seen.link == place.kept:
         return ""
+    found = engine.path_info(container.id, at, content=True) if seen else None
     if found and (flaw := _flaw(found, place, owner)):
         return flaw
     if found is None and engine.stat(container.id, place.kept) is None:

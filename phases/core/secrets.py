@@ -15,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core import files, root_environment
+from phases.core.engine import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.protocol import SECRETS_FOLDER
 
@@ -179,4 +180,4 @@ def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
 
 def variables(values: Iterable[Value]) -> dict[str, str]:
     """The environment of a command that is to find secrets in it, too."""
-    return {value.variable: value.text for value in values if value.variable}
+    return {value.variable: Confided(value.text, value.path) for value in values if value.variable}

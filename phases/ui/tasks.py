@@ -66,9 +66,9 @@ def exit_code() -> int:
 
 def _connect() -> Engine:
     # Here, so that what has nothing to ask of an engine doesn't load what that takes.
-    from phases.core import docker_engine
+    from phases.core import engines
 
-    return docker_engine.connect()
+    return engines.connect()
 
 
 def _ask(question: str, show: Callable[[], None]) -> bool | None:

@@ -70,7 +70,9 @@ def test_only_the_adapter_imports_docker() -> None:
 
 
 def test_only_the_composition_imports_the_adapter() -> None:
-    assert [name for name in MODULES if "phases.core.docker_engine" in imports(name)] == ["phases.ui.tasks"]
+    assert [name for name in MODULES if "phases.core.engines" in imports(name)] == ["phases.ui.tasks"]
+    users = [name for name in MODULES if "phases.core.docker_engine" in imports(name)]
+    assert users == ["phases.core.engines", "phases.core.podman"]
     users = [name for name in MODULES if "phases.core.docker_package" in imports(name)]
     assert users == ["phases.core.docker_images", "phases.core.reaching"]
 

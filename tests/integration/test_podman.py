@@ -1,0 +1,302 @@
+"""The whole program on Podman, which speaks Docker's API with an accent."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import DEBIAN, ROOT, Ended, Project, Running, fresh_name, wait_until
+from podman_engine import PodmanEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+CANARY = "canary-7f3b9c41d2"
+
+#: For a user that busybox can make; nothing of the system layer.
+BARE = "env: [USER=ada, WORKDIR=/work, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]"
+
+
+@dataclass
+class Town:
+    """A project whose engine is a Podman."""
+
+    podman: PodmanEngine
+    project: Project
+    base: str
+
+    def habitat(self, text: str = "", name: str = "") -> str:
+        """A habitat's name, made up unless there is one."""
+        return self.project.habitat(name or fresh_name(), f"base_image: {self.base}\n{BARE}\n{text}")
+
+    def doit(self, *args: str, **env: str) -> Ended:
+        return self.project.doit(*args, env={"HABITATS_SHARING": "on", **self.podman.env, **env})
+
+    def built(self, text: str = "") -> str:
+        """The name of a habitat that is built."""
+        name = self.habitat(text)
+        done = self.doit(f"final:{name}")
+        assert done.code == 0, done.out
+        return name
+
+    def pipe(self, *args: str, given: bytes) -> tuple[int, bytes, bytes]:
+        """Exit code and the two outputs of a `doit` that is given an input."""
+        env = {**os.environ, **self.podman.env}
+        argv = (sys.executable, "-m", "doit", *args)
+        done = subprocess.run(argv, cwd=self.project.root, env=env, input=given, capture_output=True, check=False)
+        return done.returncode, done.stdout, done.stderr
+
+    def images(self, name: str) -> dict[str, str]:
+        """What Podman has of a habitat: tag to id."""
+        rows = self.podman.docker("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
+        found = dict(row.split() for row in rows.splitlines())
+        return {tag.rpartition(":")[2]: image for tag, image in found.items() if f"habitat-{name}:" in tag}
+
+    def containers(self, name: str) -> list[str]:
+        rows = self.podman.docker("container", "ls", "--all", "--format", "{{.Names}}").splitlines()
+        return sorted(row for row in rows if name in row)
+
+    def volumes(self, name: str) -> list[str]:
+        return [row for row in self.podman.docker("volume", "ls", "--format", "{{.Name}}").splitlines() if name in row]
+
+
+@pytest.fixture(scope="module")
+def podman(busybox: str) -> Iterator[PodmanEngine]:
+    with PodmanEngine() as podman:
+        podman.import_image(busybox)
+        yield podman
+
+
+@pytest.fixture(scope="module")
+def town(podman: PodmanEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    """The habitats of all tests are of one project, and share what they have in common: that saves most builds."""
+    return Town(podman, Project(tmp_path_factory.mktemp("town")), busybox)
+
+
+def test_hello_is_built_greets_and_is_found_built_the_second_time(podman: PodmanEngine, project: Project) -> None:
+    podman.import_image(DEBIAN)
+    town = Town(podman, project, DEBIAN)
+    name = fresh_name()
+    shutil.copytree(ROOT / "habitats/hello", town.project.root / "habitats" / name)
+    config = town.project.root / "habitats" / name / "config.yaml"
+    config.write_text(config.read_text().replace("name: hello", f"name: {name}"))
+    first = town.doit(f"start:{name}")
+    assert first.code == 0, first.out
+    assert len(first.ran) == 12
+    assert "user:    agent\nworkdir: /workspace\n" in first.out
+    again = town.doit(f"start:{name}")
+    assert (again.code, again.ran) == (0, [])
+    assert "user:    agent\nworkdir: /workspace\n" in again.out
+    assert town.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
+    assert town.doit("clean").code == 0
+    assert town.images(name) == {}
+
+
+def test_a_changed_line_is_planned_and_runs_its_phase_and_those_behind_it(town: Town) -> None:
+    name = town.built("setup: {root: [echo one >/made]}")
+    before = town.images(name)
+    town.habitat("setup: {root: [echo two >/made]}", name)
+    plan = town.doit(f"plan:{name}")
+    assert (plan.code, "setup" in plan, "files" in plan) == (1, True, False)
+    built = town.doit(f"final:{name}")
+    assert (built.code, built.ran[:2], len(built.ran)) == (0, ["setup", "repos"], 6)
+    after = town.images(name)
+    assert {tag for tag in before if before[tag] == after[tag]} == {
+        "1-base",
+        "2-users",
+        "3-env",
+        "4-workdir",
+        "5-habitat",
+        "6-files",
+    }
+    assert town.doit(f"exec:{name}", "--", "cat", "/made").out == "two\n"
+
+
+def test_a_forgotten_phase_runs_again(town: Town) -> None:
+    name = town.built()
+    assert town.doit("forget", f"setup:{name}").code == 0
+    assert town.doit(f"setup:{name}").ran == ["setup"]
+    assert town.doit(f"setup:{name}").ran == []
+
+
+def test_a_workdir_with_any_signs_is_where_commands_run(town: Town) -> None:
+    workdir = """/a 'b' "c"/$HOME \\ [z]? é"""
+    quoted = workdir.replace("'", "''").replace("$", "$$")
+    name = town.habitat()
+    config = town.project.root / f"habitats/{name}/config.yaml"
+    config.write_text(config.read_text().replace("WORKDIR=/work", f"'WORKDIR={quoted}'"))
+    done = town.doit(f"start:{name}", "--cmd", "pwd")
+    assert done.code == 0, done.out
+    assert workdir in done.out.splitlines()
+
+
+def test_a_failed_phase_is_entered_and_its_command_runs_again(town: Town) -> None:
+    name = town.habitat("setup:\n  user: ['echo half >~/half; cat ~/mended; echo whole']\n")
+    failed = town.doit(f"final:{name}")
+    assert failed.code == 2
+    assert failed.out.splitlines()[-1].endswith(f"; doit debug:{name} opens a shell there")
+    code, out, _ = town.pipe(f"debug:{name}", given=b"id -un; cat ~/half; touch ~/mended; again; exit 5\n")
+    assert (code, out.split()) == (5, [b"ada", b"half", b"whole"])
+    assert "7-setup-failed" in town.images(name)
+    town.habitat("setup: {user: [true]}", name)
+    assert town.doit(f"final:{name}").code == 0
+    assert "7-setup-failed" not in town.images(name)
+    assert town.containers(name) == []
+
+
+def test_exec_passes_bytes_and_the_exit_code_on(town: Town) -> None:
+    name = town.built()
+    big = bytes(range(256)) * 20_000
+    assert town.pipe(f"exec:{name}", "--", "cat", given=big) == (0, big, b"")
+    assert town.pipe(f"exec:{name}", "--", "sh", "-c", "echo out; echo err >&2; exit 7", given=b"") == (
+        7,
+        b"out\n",
+        b"err\n",
+    )
+    code, out, err = town.pipe(f"exec:{name}", "--", "habtest-absent", given=b"")
+    assert (code, out) == (127, b"")
+    assert b"habtest-absent" in err
+    assert town.doit(f"exec:{name}", "--", "id", "-un").out == "ada\n"
+
+
+# Puts a file in the place of another, as editors do.
+REPLACE = 'echo new >"$1.tmp"; mv "$1.tmp" "$1"'
+
+
+def test_what_persists_outlives_containers_and_goes_by_destroy_alone(town: Town) -> None:
+    config = """
+setup:
+  user: [echo image >~/.state, mkdir ~/.cache && echo image >~/.cache/note]
+entry:
+  persist: [~/.state, ~/.cache/, ~/.new/]
+"""
+    name = town.built(config)
+    show = ("sh", "-c", "cat ~/.state ~/.cache/note; ls -A ~/.new; stat -c %U ~/.cache ~/.new")
+    assert town.doit(f"exec:{name}", "--", *show).out.split() == ["image", "image", "ada", "ada"]
+    write = f"set -- ~/.state; {REPLACE}; echo new >~/.cache/note; touch ~/.new/file"
+    assert town.doit(f"exec:{name}", "--", "sh", "-ec", write).code == 0
+    for _ in range(2):
+        new = town.doit(f"start:{name}", "--new", "--cmd", " ".join(show[2:]))
+        assert new.out.split()[-5:] == ["new", "new", "file", "ada", "ada"], new.out
+    assert len(town.volumes(name)) == 3
+    assert town.doit("clean", f"base:{name}").code == 0
+    assert len(town.volumes(name)) == 3
+    destroyed = town.doit(f"destroy:{name}", "--yes")
+    assert destroyed.code == 0, destroyed.out
+    assert (town.volumes(name), town.containers(name)) == ([], [])
+
+
+def test_a_secret_is_read_in_its_phase_and_at_a_start_and_stored_nowhere(town: Town) -> None:
+    config = """
+secrets:
+  - {name: T, env: HABTEST_CANARY, phases: [setup], start: true, variable: T}
+setup:
+  user: ['test "$(cat /run/secrets/T)" = "$T" && echo read >~/read && cat /run/secrets/T']
+"""
+    name = town.habitat(config)
+    built = town.doit(f"final:{name}", HABTEST_CANARY=CANARY)
+    assert built.code == 0, built.out
+    script = 'stat -c "%a %U" /run/secrets/T; cat /run/secrets/T; case $T in "$(cat /run/secrets/T)") echo same ;; esac'
+    started = town.doit(f"start:{name}", "--cmd", script, HABTEST_CANARY=CANARY)
+    assert started.code == 0, started.out
+    assert started.out.splitlines()[-2:] == ["400 ada", "***same"], started.out
+    without = town.doit(f"repos:{name}")
+    assert (without.code, without.ran) == (0, [])
+    assert CANARY not in built.out + started.out
+    archives = [town.podman.docker("image", "inspect", name) for name in town.images(name).values()]
+    archives += [town.podman.docker("container", "inspect", name) for name in town.containers(name)]
+    assert not any(CANARY in text for text in archives)
+    held = [*_files(town.podman.data), *_files(town.project.root / ".stamps")]
+    assert len(held) > 50
+    assert [path for path in held if CANARY.encode() in path.read_bytes()] == []
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+
+
+def test_status_tells_phases_container_and_size(town: Town) -> None:
+    name = town.built()
+    assert town.doit(f"start:{name}", "--detach").code == 0
+    told = json.loads(town.doit("status", "--json", name).out)
+    (habitat,) = told["habitats"]
+    assert {phase["state"] for phase in habitat["phases"]} == {"cached"}
+    assert habitat["container"]["running"]
+    assert town.doit(f"stop:{name}").code == 0
+    assert "stopped" in town.doit("status", name)
+
+
+def test_two_habitats_share_what_would_be_the_same(town: Town) -> None:
+    one = town.built("setup: {root: [echo same >/made]}")
+    two = town.habitat("setup: {root: [echo same >/made]}")
+    done = town.doit(f"final:{two}")
+    assert done.code == 0, done.out
+    assert f"shared with {one}" in done
+    assert town.images(one)["7-setup"] == town.images(two)["7-setup"]
+    assert town.doit("clean", f"base:{one}").code == 0
+    assert town.images(one) == {}
+    again = town.doit(f"final:{two}")
+    assert (again.code, again.ran) == (0, [])
+
+
+def test_ctrl_c_leaves_no_build_container(town: Town) -> None:
+    name = town.habitat("setup: {root: [echo begun; sleep 60]}")
+    log = town.project.root / f".stamps/{name}/7-setup.log"
+    with Running(town.project, f"final:{name}", env=town.podman.env) as running:
+        wait_until(lambda: log.exists() and "\nbegun\n" in log.read_text())
+        assert town.containers(name) != []
+        running.process.send_signal(signal.SIGINT)
+        assert running.end(10).code == 130, running.out
+    assert town.containers(name) == []
+    town.habitat("setup: {root: [true]}", name)
+    assert town.doit(f"setup:{name}").ran == ["setup"]
+
+
+def test_a_dockerfile_is_built_without_buildkit_and_gets_no_secret(town: Town) -> None:
+    name = fresh_name()
+    town.project.write(f"habitats/{name}/Dockerfile", f"FROM {town.base}\nCOPY note /note\nRUN echo built >/made\n")
+    town.project.write(f"habitats/{name}/note", "from the context\n")
+    town.project.habitat(name, f"{BARE}\n")
+    done = town.doit(f"start:{name}", "--cmd", "cat /note /made")
+    assert done.out.splitlines()[-2:] == ["from the context", "built"], done.out
+    town.project.habitat(name, f"{BARE}\nsecrets: [{{name: T, command: echo x, phases: [dockerfile]}}]\n")
+    town.project.write(f"habitats/{name}/Dockerfile", f"FROM {town.base}\nRUN exit 3\n")
+    refused = town.doit(f"dockerfile:{name}")
+    assert refused.code == 1
+    assert "Podman's API gives no secrets to a Dockerfile" in refused.out.splitlines()[-1]
+
+
+def test_a_container_is_confined_and_publishes_its_ports(town: Town) -> None:
+    name = town.built("entry: {network: none, limits: {pids: 77, memory: 128m}}")
+    show = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; grep NoNewPrivs /proc/1/status"
+    shown = town.doit(f"exec:{name}", "--", "sh", "-c", f"{show}; ls /sys/class/net")
+    assert shown.out.split() == ["77", "NoNewPrivs:", "1", "lo"]
+
+
+def test_clean_leaves_nothing_and_destroy_takes_the_container(
+    podman: PodmanEngine, project: Project, busybox: str
+) -> None:
+    town = Town(podman, project, busybox)
+    name = town.built("setup: {root: [echo a >/a]}")
+    assert town.doit(f"start:{name}", "--cmd", "true").code == 0
+    town.habitat("setup: {root: [echo b >/a]}", name)
+    assert town.doit(f"final:{name}").code == 0, "images of before that a container uses, and their tags, are moved"
+    cleaned = town.doit("clean", f"base:{name}")
+    assert cleaned.code == 0, cleaned.out
+    assert town.images(name) == {}
+    assert town.containers(name) == [f"habitat-{name}"], "one that a person started stays"
+    assert town.doit(f"destroy:{name}", "--yes").code == 0
+    assert town.containers(name) == []
+    assert town.doit("clean").code == 0
+    rows = town.podman.docker("image", "ls", "--all", "--quiet", "--filter", f"label=habitat.name={name}")
+    assert rows == ""

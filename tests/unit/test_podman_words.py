@@ -1,0 +1,127 @@
+"""What Podman is told otherwise than Docker, and what is made of its answers."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+from phases.core import podman
+from phases.core.build_container import instruction_word
+from phases.core.errors import Conflict, EngineError, NotFound
+from phases.core.mounted_archives import by_mount
+
+VALUES = ["plain", "", " spaces ", 'a "quoted" word', '"', "it's", "$HOME ${x} \\$", "back\\slash\\", "é ü", "a=b=c"]
+
+
+def read_by_podman(change: str) -> tuple[str, str]:
+    """Name and value, by Podman's rules: all is literal, but for one pair of quotes around a value."""
+    instruction, _, words = change.partition(" ")
+    words = words.strip()
+    if instruction not in ("LABEL", "ENV"):
+        return instruction, words
+    name, _, value = words.partition("=")
+    quoted = value.startswith('"') and value.endswith('"')
+    return name, value.removesuffix('"').removeprefix('"') if quoted else value
+
+
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("instruction", ["LABEL", "ENV"])
+def test_podman_change_with_any_value_is_read_as_it_was_meant(instruction: str, value: str) -> None:
+    change = podman._literal(f"{instruction} some.name={instruction_word(value)}")
+    assert read_by_podman(change) == ("some.name", value)
+
+
+@pytest.mark.parametrize("value", ["/", "/a b ", "/it's", '/"q"', "/$HOME", "/back\\slash"])
+def test_podman_change_of_the_workdir_keeps_each_sign_of_it(value: str) -> None:
+    name, read = read_by_podman(podman._literal(f"WORKDIR {instruction_word(value)}"))
+    assert (name, read) == ("WORKDIR", f"{value}/.")
+
+
+@pytest.mark.parametrize("change", ['CMD ["a \\"b\\" $x"]', "ENTRYPOINT []", "EXPOSE 80", 'VOLUME ["/a"]'])
+def test_podman_change_without_words_for_a_shell_stays_as_it_is(change: str) -> None:
+    assert podman._literal(change) == change
+
+
+@pytest.mark.parametrize(
+    ("tag", "plain"),
+    [
+        ("localhost/habitat-x:1-base", "habitat-x:1-base"),
+        ("docker.io/library/debian:12", "debian:12"),
+        ("docker.io/somebody/tool:1", "docker.io/somebody/tool:1"),
+        ("localhost:5000/tool:1", "localhost:5000/tool:1"),
+        ("quay.io/localhost/x:1", "quay.io/localhost/x:1"),
+    ],
+)
+def test_podman_tag_is_listed_as_docker_does(tag: str, plain: str) -> None:
+    assert podman._plain(tag) == plain
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (500, 'creating container storage: the container name "x" is already in use by 0123', Conflict),
+        (500, "can only create exec sessions on running containers: container state improper", Conflict),
+        (500, "x not found: layer not known", NotFound),
+        (404, "no such image", NotFound),
+        (409, "image is in use", Conflict),
+        (500, "rootlessport listen tcp 127.0.0.1:80: bind: address already in use", EngineError),
+        (400, "layer not known", EngineError),
+    ],
+)
+def test_podman_refusal_is_of_the_kind_that_docker_gives(status: int, reason: str, kind: type[EngineError]) -> None:
+    error = podman.refused("doing so", status, reason)
+    assert type(error) is kind
+    assert error.message == f"doing so: {reason}"
+
+
+def test_podman_path_with_a_star_is_refused_and_other_signs_are_hidden() -> None:
+    assert podman._pattern("/a[1]?\\b") == "/a\\[1\\]\\?\\\\b"
+    with pytest.raises(EngineError, match="a path with a \\* in it"):
+        podman._pattern("/a*")
+
+
+# Archives by mount
+
+
+def tar(*names: str) -> io.BytesIO:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        for name in names:
+            info = tarfile.TarInfo(name.rstrip("/"))
+            info.type, info.size = (tarfile.DIRTYPE, 0) if name.endswith("/") else (tarfile.REGTYPE, 3)
+            archive.addfile(info, io.BytesIO(name[-3:].encode()))
+    file.seek(0)
+    return file
+
+
+def split(archive: io.BytesIO, folder: str, *mounts: str) -> dict[str, dict[str, bytes]]:
+    found: dict[str, dict[str, bytes]] = {}
+    with by_mount(archive, folder, mounts) as parts:
+        for where, part in parts:
+            with tarfile.open(fileobj=part) as read:
+                files = {member.name: read.extractfile(member) for member in read}
+                found[where] = {name: file.read() if file else b"" for name, file in files.items()}
+    return found
+
+
+def test_archive_without_a_member_in_a_mount_is_passed_on_itself() -> None:
+    archive = tar("etc/note", "datax/no")
+    with by_mount(archive, "/", ["/data"]) as parts:
+        assert parts == [("/", archive)]
+        assert archive.tell() == 0
+
+
+def test_archive_members_go_to_the_innermost_mount_they_are_in() -> None:
+    archive = tar("own", "data/", "data/one", "data/in/two", "/abs/six", "data/../ten")
+    assert split(archive, "/", "/data", "/data/in", "/abs") == {
+        "/": {"own": b"own", "data/../ten": b"ten"},
+        "/abs": {"six": b"six"},
+        "/data": {".": b"", "one": b"one"},
+        "/data/in": {"two": b"two"},
+    }
+
+
+def test_archive_for_a_folder_above_a_mount_is_split_there() -> None:
+    assert split(tar("a/one", "b/two"), "/srv", "/srv/b") == {"/srv": {"a/one": b"one"}, "/srv/b": {"two": b"two"}}
