@@ -29,6 +29,7 @@ from phases.core.engine import LARGEST_FILE, Bind, Confided, PathInfo, Stat, Vol
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.idling import WATCHED
 from phases.core.podman import Podman
+from phases.core.patience import Patience
 from phases.core.port import Port
 from phases.core.settling import Watch
 
@@ -1058,7 +1059,7 @@ def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
 
 def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(lab.engine, DockerEngine):
-        monkeypatch.setattr(lab.engine._api, "patience", 1)
+        monkeypatch.setattr(lab.engine._api, "patience", Patience(1))
     said: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
     assert lab.engine.execute(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
