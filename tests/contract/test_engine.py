@@ -28,8 +28,8 @@ from phases.core.docker_engine import DockerEngine
 from phases.core.engine import LARGEST_FILE, Bind, Confided, PathInfo, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
 from phases.core.idling import WATCHED
-from phases.core.podman import Podman
 from phases.core.patience import Patience
+from phases.core.podman import Podman
 from phases.core.port import Port
 from phases.core.settling import Watch
 
