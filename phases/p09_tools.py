@@ -32,8 +32,7 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
 def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
-            layer.name: {"content": trees.identity(tree, habitat.digests), "dest": dest}
-            for layer, dest, tree, _ in _toolboxes(habitat)
+            layer.name: {"content": trees.identity(tree), "dest": dest} for layer, dest, tree, _ in _toolboxes(habitat)
         },
         **secrets_slice(habitat, NAME),
     }

@@ -31,6 +31,7 @@ from phases.core.errors import (
     PathsMissing,
     PhaseTimeout,
     SecretError,
+    SourceChanged,
     StateError,
     StepError,
     Stopped,
@@ -226,7 +227,7 @@ class _Bench:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
         # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | SourceChanged | StateError | Stopped)
         if work.keep is None or self._container is None or elsewhere:
             return
         if isinstance(error, EngineError) and not self._container.is_made:
@@ -352,7 +353,15 @@ class _Bench:
             dest = accounts.expand(entry.dest, entry.owner, entry.origin)
             owner = accounts.ids(entry.owner, entry.origin)
             self.container.put(
-                dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
+                dest,
+                entry.kind,
+                entry.mode,
+                owner,
+                entry.source,
+                entry.content,
+                entry.target,
+                adopt=entry.adopt,
+                sha256=entry.sha256,
             )
 
     def _configure(self, step: Configure) -> None:

@@ -177,7 +177,7 @@ class BuildContainer:
         self._flush()
         return self._engine.stat(self._open(), path)
 
-    def put(
+    def put(  # noqa: PLR0913 (as Archive.add has them)
         self,
         dest: str,
         kind: str,
@@ -188,10 +188,11 @@ class BuildContainer:
         target: str = "",
         *,
         adopt: bool = False,
+        sha256: str = "",
     ) -> None:
         """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
 
-        A folder that is there keeps its mode, and its owner unless `adopt`.
+        A folder that is there keeps its mode, and its owner unless `adopt`. sha256: of what `source` is to hold.
         """
         if self._is_below_a_link(dest):
             self._flush()
@@ -211,7 +212,7 @@ class BuildContainer:
             self._folders.others.add(dest)
         if kind == "link":
             self._links.add(dest)
-        outbox.add(dest, kind, mode, owner, source, content, target)
+        outbox.add(dest, kind, mode, owner, source, content, target, sha256)
         if kind == "file" and source is None:
             self._contents.learn(dest, content)
         else:

@@ -2,6 +2,7 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
+    │   └── SourceChanged      a file of the host changed between two looks at it
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
     ├── Stopped                the run was told to stop
@@ -113,6 +114,14 @@ class HabitatError(Exception):
 
 class ConfigError(HabitatError):
     pass
+
+
+class SourceChanged(ConfigError):
+    """path: the file or folder; how: what happened, like "changed while it was copied"."""
+
+    def __init__(self, path: Path, how: str) -> None:
+        super().__init__(how, where=str(path), remedy="run the same command again")
+        self.path = path
 
 
 class StateError(HabitatError):

@@ -15,7 +15,7 @@ from phases.core import contents, events, slices, snapshots
 from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
 from phases.core.image_store import ImageStore
 from phases.core.locks import BuildLock, Presence, shared_path
 from phases.core.scratch import Scratch
@@ -23,6 +23,7 @@ from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
+from phases.core.trees import Sources
 from phases.protocol import slug
 from phases.registry import (
     NAMES,
@@ -73,6 +74,7 @@ class Project:
         self.vault = Vault(root)
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
+        self._phases: dict[str, tuple[Phase, ...]] = {}
         self._locks: dict[str, BuildLock] = {}
         self._assessed: dict[str, Assessment] = {}
         self._guard = threading.RLock()
@@ -115,22 +117,30 @@ class Project:
         return loader.habitat_names(self.root)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
-        """The phases of a habitat, whether or not its config is sound."""
-        return phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+        """The phases of a habitat, whether or not its config is sound: the same for the whole run."""
+        if name not in self._phases:
+            self._phases[name] = phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+        return self._phases[name]
 
     def habitat(self, name: str) -> Habitat:
         """Raises the ConfigError that loading it met, each time."""
         with self._guard:
             if name not in self._loaded:
                 try:
-                    digests = Digests(state_dir(self.root, name) / "digests")
-                    self._loaded[name] = replace(loader.load(self.root, name, NAMES), digests=digests)
+                    self._loaded[name] = self._load(name)
                 except HabitatError as error:
                     self._loaded[name] = error
             found = self._loaded[name]
         if isinstance(found, HabitatError):
             raise found
         return found
+
+    def _load(self, name: str) -> Habitat:
+        sources = Sources(Digests(state_dir(self.root, name) / "digests"))
+        habitat = replace(loader.load(self.root, name, NAMES), sources=sources)
+        if habitat_phases(habitat) != self.phases(name):  # tasks were made of these
+            raise SourceChanged(habitat.folder / (habitat.dockerfile or "config.yaml"), "came or went just now")
+        return habitat
 
     # What is up to date
 
@@ -158,8 +168,7 @@ class Project:
                 habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         if write:
             self.slices.write(habitat)
-            if habitat.digests:
-                habitat.digests.save()
+            habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
@@ -201,7 +210,9 @@ class Project:
             self._running[name] = phase
         try:
             built = self._build(name, phase)
-        except HabitatError:
+        except HabitatError as error:
+            if isinstance(error, SourceChanged):
+                self.habitat(name).sources.forget(error.path)
             self._done(name, release=True)
             raise
         self._done(name, release=phase is PHASES[-1])
