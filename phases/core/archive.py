@@ -29,7 +29,7 @@ def _spooling() -> Iterator[None]:
         raise state_error(Path(tempfile.tempdir or "a temporary file"), "written", error) from error
 
 
-class _Hashed:
+class Hashed:
     """Reads `file`, and hashes what it reads."""
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -87,7 +87,7 @@ class Archive:
         """Returns what is wrong with what was copied; a file that shrinks is an OSError."""
         try:
             with files.open_read(source) as file:
-                hashed = _Hashed(file)
+                hashed = Hashed(file)
                 info.size = os.fstat(file.fileno()).st_size
                 self._tar.addfile(info, hashed)
                 if file.read(1):

@@ -12,6 +12,7 @@ from unit_helpers import Site, load, make_user, write
 
 from phases.core import digests, events, trees
 from phases.core.archive import Archive
+from phases.core.ejecting import ejecting, folder
 from phases.core.errors import ConfigError, HabitatError, SourceChanged
 from phases.registry import named
 
@@ -268,3 +269,20 @@ def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path
         build(site, lambda: same_size_and_time(tmp_path / "habitats/demo/single"))
     assert "doit debug" not in str(caught.value)
     assert [tag for tag in site.engine.tags() if tag.endswith("-failed")] == []
+
+
+@pytest.mark.parametrize("name", ["plain", "odd\nname"])  # the latter is ejected in an archive
+def test_file_changed_while_it_is_ejected_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    file = write(tmp_path, f"habitats/demo/data/{name}", "one")
+    site = Site(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
+    check = folder.check
+
+    def meanwhile(*arguments: object) -> None:
+        same_size_and_time(file)
+        check(*arguments)  # type: ignore[arg-type]
+
+    site.project.habitat("demo").sources.tree("", file.parent, trees.Ignore)
+    monkeypatch.setattr(folder, "check", meanwhile)
+    with pytest.raises(SourceChanged, match="run the same command again"):
+        ejecting.eject(site.project, "demo")
+    assert list((tmp_path / "ejected").iterdir()) == []
