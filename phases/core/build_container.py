@@ -24,7 +24,7 @@ from phases.core.errors import EngineError
 from phases.core.idling import WATCHED, ended_under, made_anew
 from phases.core.scratch import Parked
 from phases.core.settling import Watch
-from phases.core.snapshots import COMMENT
+from phases.core.snapshots import COMMENT, withheld
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
@@ -122,7 +122,8 @@ class BuildContainer:
         return made_anew(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
-        return self._engine.create(self._image.id, name, WATCHED, env=self._env, mounts=self._mounts)
+        labels = withheld(self._image.labels)
+        return self._engine.create(self._image.id, name, WATCHED, env=self._env, labels=labels, mounts=self._mounts)
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""

@@ -185,7 +185,7 @@ class Project:
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
         built = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, named("base")))
-        return found or (built.labels.get(snapshots.LABEL_PARENT) if built else None)
+        return found or (built.labels.get(snapshots.LABEL_PARENT) or None if built else None)
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"

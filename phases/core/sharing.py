@@ -130,7 +130,7 @@ def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mappin
     phase, labels = phases[-1], image.labels
     return (
         labels.get(snapshots.LABEL_PHASE) == phase.NAME
-        and snapshots.LABEL_RESULT not in labels
+        and not labels.get(snapshots.LABEL_RESULT)
         # What a person makes from a snapshot has all of its labels, but a tag of his own.
         and bool(_owner(image, habitat, phase))
         and all(labels.get(snapshots.hash_label(before)) == hashes[before.NAME] for before in phases)

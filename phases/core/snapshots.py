@@ -8,15 +8,17 @@ leave no snapshot: their verdict is carried by the stamp, and by final's labels 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from phases.protocol import slug
+from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +39,9 @@ LABEL_SURROUNDINGS = "habitat.surroundings"
 #: On what is kept of a phase that failed, with the value FAILED; no such image is ever a snapshot.
 LABEL_RESULT = "habitat.result"
 FAILED = "fail"
+
+# The labels that mean something to the program, those of later versions too.
+_OURS = re.compile(rf"habitat\..*|(?:{'|'.join(NAMES)})\.hash", re.DOTALL)
 
 #: The reason that a person gave.
 FORGOTTEN = "it was forgotten (doit forget)"
@@ -67,6 +72,15 @@ def labels(habitat: str, phase: Phase, parent: str, seconds: float) -> dict[str,
         LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         LABEL_SECONDS: f"{seconds:.3f}",
     }
+
+
+def withheld(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The labels that a build container gets, so that none of the program's own is inherited from its image.
+
+    A base image may have any label, and a snapshot is to say nothing that its own phase didn't write. An
+    empty value counts as none wherever the program reads a label: it can't be taken away.
+    """
+    return {name: "" for name, value in inherited.items() if value and _OURS.fullmatch(name)}
 
 
 def seconds(labels: Mapping[str, str]) -> float:
