@@ -2,7 +2,7 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
-    │   └── SourceChanged      a file of the host changed between two looks at it
+    │   └── SourceChanged      what a build is made of changed between two looks at it
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
     ├── Stopped                the run was told to stop
@@ -117,11 +117,12 @@ class ConfigError(HabitatError):
 
 
 class SourceChanged(ConfigError):
-    """path: the file or folder; how: what happened, like "changed while it was copied"."""
+    """how: what happened, like "changed while it was copied"; path: the file or folder, None for another thing."""
 
-    def __init__(self, path: Path, how: str) -> None:
-        super().__init__(how, where=str(path), remedy="run the same command again")
-        self.path = path
+    def __init__(self, where: Path | Origin, how: str) -> None:
+        place = where if isinstance(where, Origin) else str(where)
+        super().__init__(how, where=place, remedy="run the same command again")
+        self.path = None if isinstance(where, Origin) else where
 
 
 class StateError(HabitatError):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from phases.core import events, persistence, snapshots
+from phases.core.belonging import container_name, marks, owner
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
 from phases.core.idling import IDLE
 from phases.protocol import SECRETS_FOLDER
 
@@ -24,9 +25,6 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
 
-#: Marks the container of `start`, and says whose it is.
-LABEL_RUN = "habitat.run"
-
 #: Says what holds it in, and which ports lead out: engines tell the same in different words.
 LABEL_CONFINEMENT = "habitat.confinement"
 
@@ -34,14 +32,10 @@ LABEL_CONFINEMENT = "habitat.confinement"
 _PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
-def container_name(habitat: str) -> str:
-    return f"habitat-{habitat}"
-
-
 def own_container(project: Project, name: str) -> Container | None:
     """The habitat's container, None where there is none. Raises Conflict when its name is somebody else's."""
     found = project.engine.container(container_name(name))
-    if found and found.labels.get(LABEL_RUN) != name:
+    if found and owner(project, found) != name:
         raise Conflict(
             f"the container name {found.name} is taken by a container of somebody else",
             remedy=f"rename that one: docker rename {found.name} OTHER",
@@ -49,18 +43,29 @@ def own_container(project: Project, name: str) -> Container | None:
     return found
 
 
-def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
-    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one."""
-    image = project.inventory.tagged(snapshots.final_tag(habitat.name))
-    if image is None:
-        raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
+def built(project: Project, name: str) -> str:
+    """The id of the image that was built of today's config. Raises StartError where there is none."""
+    assessment = project.assess(name)
+    if not assessment.final:
+        raise StartError(
+            f"{snapshots.final_tag(name)} is not what the config says ({next(iter(assessment.stale.values()))})",
+            where=name,
+            remedy="run the same command again, without --single",
+        )
+    return assessment.final
+
+
+def brought_up(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
+    """The habitat's container as it is to be now, running, and whether it was before. image: the id of the one that
+    it is to be made of, whatever has its tag by now; fresh: a new one.
+    """
     found = own_container(project, habitat.name)
-    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
+    as_now = (image, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
     if found and (
         (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now
         or persistence.of(found).paths != persistence.paths_of(habitat)
     ):
-        _keep(project, habitat, found, "from an older image" if found.image != image.id else "with another config")
+        _keep(project, habitat, found, "from an older image" if found.image != image else "with another config")
     elif found and fresh:
         _keep(project, habitat, found, "by an earlier start")
     elif found:
@@ -68,7 +73,7 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
             persistence.take_in(project, habitat.name, found)  # where the last start was killed
             _start(project, habitat, found)
         return found, found.running
-    found = _made(project, habitat)
+    found = _made(project, habitat, image)
     try:
         _start(project, habitat, found)
     except StartError:
@@ -77,18 +82,25 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     return found, False
 
 
-def _made(project: Project, habitat: Habitat) -> Container:
+def _made(project: Project, habitat: Habitat, image: str) -> Container:
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        return project.engine.create(
-            snapshots.final_tag(habitat.name),
-            name,
-            _main_process(habitat),
-            labels={LABEL_RUN: habitat.name, LABEL_CONFINEMENT: _held(habitat), **labels},
-            mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes),
-            hostname=habitat.name[:63],
-            confinement=confinement(habitat),
-            ports=habitat.entry.ports,
-        )
+        try:
+            return project.engine.create(
+                image,
+                name,
+                _main_process(habitat),
+                labels={**marks(habitat.name), LABEL_CONFINEMENT: _held(habitat), **labels},
+                mounts=(*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes),
+                hostname=habitat.name[:63],
+                confinement=confinement(habitat),
+                ports=habitat.entry.ports,
+            )
+        except NotFound as error:
+            raise StartError(
+                f"the image {image[7:19]} that was built is gone: another run has replaced it",
+                where=habitat.name,
+                remedy="run the same command again",
+            ) from error
 
     container = persistence.made(project, habitat, container_name(habitat.name), create)
     found = project.engine.container(container)
@@ -144,8 +156,8 @@ def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartErr
         return StartError(problem, where=where, remedy="see that it is an address of the host, and a port you may use")
     running = (container for container in project.engine.containers() if container.running)
     holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
-    other = holder.labels.get(LABEL_RUN, "") if holder else ""
-    if holder and holder.name == container_name(other):
+    other = owner(project, holder) if holder else ""
+    if other and holder and holder.name == container_name(other):
         by, remedy = f" by {holder.name}", f"doit stop:{other} frees it"
     elif holder:
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"

@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from phases.core import events, files
+from phases.core.belonging import container_name
 from phases.core.engine import LineSplitter
 from phases.core.errors import HabitatError, StartError, did_you_mean, state_error
-from phases.core.habitat_container import container_name, own_container
+from phases.core.habitat_container import own_container
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:

@@ -210,8 +210,11 @@ class Project:
             self._running[name] = phase
         try:
             built = self._build(name, phase)
+            if phase is PHASES[-1]:
+                # Before others may build: whoever starts the habitat uses the image that is there now.
+                self.assess(name)
         except HabitatError as error:
-            if isinstance(error, SourceChanged):
+            if isinstance(error, SourceChanged) and error.path:
                 self.habitat(name).sources.forget(error.path)
             self._done(name, release=True)
             raise
@@ -375,14 +378,14 @@ class Project:
         before = last_snapshot(self.phases(name), phase)
         if before is None:
             return ""
-        image = self.inventory.tagged(snapshots.snapshot_tag(name, before))
+        image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
                 f"image {snapshots.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
-        return image.id
+        return image
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
         from phases.core.binds import binds_in
@@ -420,10 +423,13 @@ class Project:
         surroundings = self.neighbours.surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
-            if phase.ID == 1 and not habitat.has_dockerfile and parent != habitat.base_id:
+            is_base = phase.ID == 1 and not habitat.has_dockerfile
+            if is_base and parent != self.habitat(habitat.name).base_id:
                 # The base was pulled just now, or has moved: its id belongs to the slice.
                 self.look_again(habitat.name)
             hashes = self.assess(habitat.name).hashes
+            if is_base and parent != self.habitat(habitat.name).base_id:
+                raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
