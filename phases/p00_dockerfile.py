@@ -21,7 +21,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"context": trees.identity(habitat.context, habitat.digests), **secrets_slice(habitat, NAME)}
+    return {"context": trees.identity(habitat.context), **secrets_slice(habitat, NAME)}
 
 
 def written(spot: Spot) -> Written:

@@ -21,7 +21,7 @@ SNAPSHOT = True
 def slice(habitat: Habitat) -> Json:
     """The image's id is in it, so a base that was pulled again and moved is a new base."""
     if habitat.has_dockerfile:
-        return {"dockerfile": slices.digest(trees.identity(habitat.context, habitat.digests))}
+        return {"dockerfile": slices.digest(trees.identity(habitat.context))}
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 

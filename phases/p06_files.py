@@ -26,7 +26,7 @@ def slice(habitat: Habitat) -> Json:
     return {
         "files": [
             {
-                "content": trees.identity(habitat.tree(copy), habitat.digests),
+                "content": trees.identity(habitat.tree(copy)),
                 "dest": copy.dest,
                 "mode": copy.mode,
                 "owner": habitat.user_named(copy.owner),
@@ -34,7 +34,7 @@ def slice(habitat: Habitat) -> Json:
             for copy in habitat.files
         ],
         "layers": {
-            layer.name: {"content": trees.identity(habitat.layer_tree(layer), habitat.digests), "dest": layer.dest}
+            layer.name: {"content": trees.identity(habitat.layer_tree(layer)), "dest": layer.dest}
             for layer in habitat.layers
             if layer.dest
         },

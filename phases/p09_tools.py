@@ -32,11 +32,7 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
 def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
-            layer.name: {
-                "content": trees.identity(tree, habitat.digests),
-                "dest": dest,
-                "owner": habitat.owner_of(layer),
-            }
+            layer.name: {"content": trees.identity(tree), "dest": dest, "owner": habitat.owner_of(layer)}
             for layer, dest, tree, _ in _toolboxes(habitat)
         },
         **secrets_slice(habitat, NAME),

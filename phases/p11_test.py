@@ -8,7 +8,7 @@ from phases.core import trees
 from phases.protocol import Put, Run, Written, copies, dotted, file_in, secrets_slice
 
 if TYPE_CHECKING:
-    from phases.core.model import Habitat, Layer, TestScript
+    from phases.core.model import Habitat, Layer
     from phases.core.trees import Item
     from phases.protocol import Json, Spot, Step
 
@@ -29,14 +29,10 @@ def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
     ]
 
 
-def _script(test: TestScript) -> Item:
-    return trees.Item("", "file", 0o755, test.source)
-
-
 def slice(habitat: Habitat) -> Json:
     return {
-        "helpers": {layer.name: trees.identity(tree, habitat.digests) for layer, tree in _helpers(habitat)},
-        "tests": [{"content": _script(test).identity(), "script": test.dest} for test in habitat.tests],
+        "helpers": {layer.name: trees.identity(tree) for layer, tree in _helpers(habitat)},
+        "tests": [{"content": habitat.script(test).identity(), "script": test.dest} for test in habitat.tests],
         **secrets_slice(habitat, NAME),
     }
 
@@ -64,7 +60,7 @@ def plan(habitat: Habitat) -> list[Step]:
     ]
     for test in habitat.tests:
         steps += [
-            Put(tuple(copies((_script(test),), test.dest, habitat.user, test.origin))),
+            Put(tuple(copies((habitat.script(test),), test.dest, habitat.user, test.origin))),
             Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,)),
         ]
     return steps

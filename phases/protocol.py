@@ -68,8 +68,9 @@ class Entry(Struct, frozen=True):
     """A file, folder or link to put into the container.
 
     dest: absolute, or below ~ for the owner's home; owner: NAME or NAME:GROUP; source: where the
-    content of a file comes from, or `content` itself; target: of a link. A folder that is there
-    already keeps its owner and mode, unless `adopt` says that they are part of what is asked for.
+    content of a file comes from, or `content` itself; target: of a link; sha256: of what the source
+    holds, as the slice says it. A folder that is there already keeps its owner and mode, unless `adopt`
+    says that they are part of what is asked for.
     """
 
     dest: str
@@ -81,6 +82,7 @@ class Entry(Struct, frozen=True):
     content: bytes = b""
     target: str = ""
     adopt: bool = False
+    sha256: str = ""
 
 
 class Put(Struct, frozen=True):
@@ -216,4 +218,4 @@ def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: in
         bits = item.mode
         if mode and item.kind != "link":
             bits = mode | (mode & 0o444) >> 2 if item.kind == "dir" else mode
-        yield Entry(place, item.kind, owner, bits, origin, source=item.source, target=item.target)
+        yield Entry(place, item.kind, owner, bits, origin, source=item.source, target=item.target, sha256=item.sha256)

@@ -246,7 +246,9 @@ class FakeEngine:
         image_id = self._id_of(reference)
         if not image_id:
             return None
-        return replace(self._images[image_id].config, size=sum(layer.size for layer in self._layers(image_id)))
+        found = self._images[image_id]
+        size = sum(layer.size for layer in self._layers(image_id))
+        return replace(found.config, size=size, labels=dict(found.labels))
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
         self._record("pull", reference)

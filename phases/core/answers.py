@@ -94,6 +94,7 @@ def image_config(found: Row) -> ImageConfig:
         size=found.get("Size") or 0,
         volumes=tuple(config.get("Volumes") or ()),
         platform="/".join(part for key in ("Os", "Architecture", "Variant") if (part := found.get(key))),
+        labels=config.get("Labels") or {},
     )
 
 

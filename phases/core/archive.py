@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 import os
 import tarfile
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
 from phases.core import files
-from phases.core.errors import NO_ROOM, ConfigError, state_error
+from phases.core.errors import NO_ROOM, SourceChanged, state_error
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,6 +27,23 @@ def _spooling() -> Iterator[None]:
         yield
     except OSError as error:
         raise state_error(Path(tempfile.tempdir or "a temporary file"), "written", error) from error
+
+
+class Hashed:
+    """Reads `file`, and hashes what it reads."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self._digest = hashlib.sha256()
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._digest.update(data)
+        return data
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
 
 
 class Archive:
@@ -45,10 +63,12 @@ class Archive:
         source: Path | None = None,
         content: bytes = b"",
         target: str = "",
+        sha256: str = "",
     ) -> None:
         """One entry. path: a leading slash is the folder that the archive is unpacked in; kind: file,
-        dir or link; owner: uid and gid; source: of a file, else its `content`; target: of a link.
-        Raises ConfigError for a source that can't be read.
+        dir or link; owner: uid and gid; source: of a file, else its `content`; target: of a link; sha256: of
+        what the source is to hold, "" for anything. Raises SourceChanged for a source that can't be read, or
+        holds something else: nothing of the archive is to be used then.
         """
         info = tarfile.TarInfo(path.lstrip("/"))
         info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
@@ -60,20 +80,23 @@ class Archive:
             elif source is None:
                 info.size = len(content)
                 self._tar.addfile(info, io.BytesIO(content))
-            elif self._copy(info, source):
-                raise ConfigError("grew while it was copied", where=str(source), remedy="run the same again")
+            elif problem := self._copy(info, source, sha256):
+                raise SourceChanged(source, problem)
 
-    def _copy(self, info: tarfile.TarInfo, source: Path) -> bool:
-        """Returns whether there is more in the file than it began with; one that shrinks is an OSError."""
+    def _copy(self, info: tarfile.TarInfo, source: Path, sha256: str) -> str:
+        """Returns what is wrong with what was copied; a file that shrinks is an OSError."""
         try:
             with files.open_read(source) as file:
+                hashed = Hashed(file)
                 info.size = os.fstat(file.fileno()).st_size
-                self._tar.addfile(info, file)
-                return bool(file.read(1))
+                self._tar.addfile(info, hashed)
+                if file.read(1):
+                    return "grew while it was copied"
         except OSError as error:
             if error.errno in NO_ROOM:
                 raise
-            raise ConfigError(f"can't be read ({error})", where=str(source), remedy="run the same again") from error
+            raise SourceChanged(source, f"can't be read ({error})") from error
+        return "" if sha256 in ("", hashed.sha256) else "changed since it was read for this build"
 
     def finish(self) -> IO[bytes]:
         """The whole tar, from its beginning: a real file, until `close`. Nothing stands behind its end: an engine reads

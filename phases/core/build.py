@@ -32,6 +32,7 @@ from phases.core.errors import (
     PhaseTimeout,
     SecretError,
     ShellError,
+    SourceChanged,
     StateError,
     StepError,
     Stopped,
@@ -232,7 +233,9 @@ class _Bench:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
         # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(error, EngineUnreachable | SecretError | ShellError | StateError | Stopped)
+        elsewhere = isinstance(
+            error, EngineUnreachable | SecretError | ShellError | SourceChanged | StateError | Stopped
+        )
         if work.keep is None or elsewhere:
             return
         if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):
@@ -370,7 +373,15 @@ class _Bench:
             owner = accounts.ids(entry.owner, entry.origin)
             try:
                 self.container.put(
-                    dest, entry.kind, entry.mode, owner, entry.source, entry.content, entry.target, adopt=entry.adopt
+                    dest,
+                    entry.kind,
+                    entry.mode,
+                    owner,
+                    entry.source,
+                    entry.content,
+                    entry.target,
+                    adopt=entry.adopt,
+                    sha256=entry.sha256,
                 )
             except StepError as error:
                 error.where = error.where or entry.origin

@@ -28,7 +28,7 @@ from phases.core.idling import WATCHED, ended_under, made_anew
 from phases.core.safe_paths import SafePaths
 from phases.core.scratch import Parked
 from phases.core.settling import Watch
-from phases.core.snapshots import COMMENT, snapshot_tag
+from phases.core.snapshots import COMMENT, snapshot_tag, withheld
 from phases.protocol import SECRETS_FOLDER
 from phases.registry import habitat_phases, last_snapshot, named
 
@@ -132,7 +132,13 @@ class BuildContainer:
     def _create(self, name: str) -> str:
         self._check_binds()
         made = self._engine.create(
-            self._image.id, name, WATCHED, env=self._made_env, mounts=self._mounts, confinement=self._confinement
+            self._image.id,
+            name,
+            WATCHED,
+            env=self._made_env,
+            labels=withheld(self._image.labels),
+            mounts=self._mounts,
+            confinement=self._confinement,
         )
         places = [mount.dest for mount in self._mounts]
         try:
@@ -210,7 +216,7 @@ class BuildContainer:
         self._flush()
         return self._engine.stat(self._open(), path)
 
-    def put(
+    def put(  # noqa: PLR0913 (as Archive.add has them)
         self,
         dest: str,
         kind: str,
@@ -221,11 +227,12 @@ class BuildContainer:
         target: str = "",
         *,
         adopt: bool = False,
+        sha256: str = "",
     ) -> None:
         """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
 
-        A folder that is there keeps its mode, and its owner unless `adopt`. Raises StepError where `dest` is on a
-        mount, or is reached through a link that USER can have made.
+        A folder that is there keeps its mode, and its owner unless `adopt`. sha256: of what `source` is to hold. Raises
+        StepError where `dest` is on a mount, or is reached through a link that USER can have made.
         """
         if self._is_below_a_link(dest):
             self._flush()
@@ -248,7 +255,7 @@ class BuildContainer:
             self._folders.others.add(dest)
         if kind == "link":
             self._links.add(dest)
-        outbox.add(dest, kind, mode, owner, source, content, target)
+        outbox.add(dest, kind, mode, owner, source, content, target, sha256)
         if kind == "file" and source is None:
             self._contents.learn(dest, content)
         else:

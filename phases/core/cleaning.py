@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from phases.core import caches, deliveries, snapshots
+from phases.core import belonging, caches, deliveries, snapshots
 from phases.core.errors import state_error
 from phases.core.scratch import is_of_another
 from phases.core.stamps import state_dir
@@ -28,12 +28,15 @@ def cleanable(project: Project) -> list[str]:
 
 
 def containers_of(project: Project, name: str) -> list[str]:
-    """The names of containers made from any of the habitat's images, but for a build's own, and those that the
-    program makes for another habitat of an image that they share.
+    """The names of the habitat's containers, and of those that a person made from any of its images. Not those of a
+    build, those that the program makes for another habitat of an image that they share, and those of an image
+    that a person made of one of the habitat's, which has its labels.
     """
-    ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
-    own = {container.id for container in project.scratch.builds(name)}
-    return sorted(c.name for c in ours if c.id not in own and not is_of_another(c.name, name))
+    made = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
+    builds = {container.id for container in project.scratch.builds(name)}
+    others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
+    found = {c.name for c in others if project.store.is_of(name, c.image)}
+    return sorted(found | {container.name for container in belonging.containers(project, name)})
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
@@ -61,7 +64,7 @@ def clean_all(project: Project, name: str) -> int:
     with project.alone(name):
         images = project.store.withdraw(name, PHASES)
         project.store.sweep(name)
-        ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
+        ours = belonging.containers(project, name)
         project.presence(name).discard(container.id for container in ours if container.running)
         _discard(
             path for path in folder.iterdir() if not path.name.startswith("starts") and not deliveries.is_record(path)

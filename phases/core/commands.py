@@ -43,13 +43,22 @@ def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
     if found and found.running:
         return found, True
-    if project.inventory.tagged(snapshots.final_tag(habitat.name)) is None:
+    return brought_up(
+        project, habitat, image=project.assess(habitat.name).final or _built_before(project, habitat.name)
+    )
+
+
+def _built_before(project: Project, name: str) -> str:
+    """The id of the image that was built of an earlier config. Raises StartError."""
+    image = project.inventory.tagged(snapshots.final_tag(name))
+    if image is None:
+        raise StartError("it isn't built yet", where=name, remedy=f"doit start:{name} builds and starts it")
+    if (image.labels.get(snapshots.LABEL_NAME), image.labels.get(snapshots.LABEL_PHASE)) != (name, "final"):
         raise StartError(
-            "it isn't built yet", where=habitat.name, remedy=f"doit start:{habitat.name} builds and starts it"
+            f"{snapshots.final_tag(name)} is an image that no build of {name} made",
+            where=name,
+            remedy=f"doit final:{name} puts its own there",
         )
-    if project.assess(habitat.name).stale:
-        text = (
-            f"{habitat.name} was built from another config than there is now: doit final:{habitat.name} builds it anew"
-        )
-        project.bus.emit(events.Notice(habitat.name, text, warning=True))
-    return brought_up(project, habitat)
+    text = f"{name} was built from another config than there is now: doit final:{name} builds it anew"
+    project.bus.emit(events.Notice(name, text, warning=True))
+    return image.id

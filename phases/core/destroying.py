@@ -5,9 +5,9 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core import deliveries, events, persistence
+from phases.core import belonging, deliveries, events, persistence
+from phases.core.belonging import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
-from phases.core.habitat_container import LABEL_RUN, container_name
 from phases.core.stopping import who_is_in
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def _sweep(project: Project, name: str) -> None:
 
 def _containers(project: Project, name: str) -> list[Container]:
     """The current one and those that were set aside, the latest first."""
-    found = project.engine.containers(label=f"{LABEL_RUN}={name}")
+    found = belonging.containers(project, name)
     whole = [seen for container in found if (seen := project.engine.container(container.id))]
     return sorted(whole, key=lambda container: (container.name == container_name(name), container.name), reverse=True)
 

@@ -9,6 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 from phases.core import files, slices
+from phases.core.errors import SourceChanged
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,18 +20,42 @@ _SETTLED = 4_000_000_000
 # Bytes of the file that remembers: far above any.
 _LONGEST = 256_000_000
 
-#: Size, inode, and the times of the last write and of the last change of any kind, in nanoseconds. The
+#: Device, inode, size, and the times of the last write and of the last change of any kind, in nanoseconds. The
 #: latter can't be set by those who set a time back, as tar and git do.
-State = tuple[int, int, int, int]
+State = tuple[int, int, int, int, int]
 
 
 def state(info: os.stat_result) -> State:
-    return (info.st_size, info.st_ino, info.st_mtime_ns, info.st_ctime_ns)
+    return (info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns)
+
+
+def same_file(one: State, other: State) -> bool:
+    """Whether both are states of one file, whatever was written to it."""
+    return one[:2] == other[:2]
 
 
 def settled(seen: State) -> bool:
-    """Whether any write from now on leaves the file in another state."""
-    return time.time_ns() - max(seen[2:]) > _SETTLED
+    """Whether any write from now on leaves the file in another state.
+
+    A write through a mapping of the file leaves the times alone while its page is dirty. So a state is
+    only good enough to skip a look: what is copied is compared with its digest (`core.archive`).
+    """
+    return time.time_ns() - max(seen[3:]) > _SETTLED
+
+
+def sha256_of(path: Path, seen: State) -> tuple[str, State | None]:
+    """Hash the file that was `seen` at `path`.
+
+    Returns its digest, and its state, None if the file was written to meanwhile. Raises SourceChanged if
+    another file is at the path by now, and OSError.
+    """
+    with files.open_read(path) as file:
+        before = state(os.fstat(file.fileno()))
+        if not same_file(before, seen):
+            raise SourceChanged(path, "was replaced while it was read")
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        after = state(os.fstat(file.fileno()))
+    return digest, after if before == after else None
 
 
 class Digests:
@@ -42,19 +67,22 @@ class Digests:
         self._used: dict[str, tuple[State, str]] = {}
 
     def sha256(self, path: Path, now: State) -> str:
-        """Of the file at `path`, whose state is `now`. Raises OSError."""
+        """Of the file at `path`, whose state is `now`. Raises SourceChanged, and OSError."""
         key = os.fspath(path)
         known = self._used.get(key) or self._remembered().get(key)
         if known and known[0] == now:
             self._used[key] = known
             return known[1]
-        with files.open_read(path) as file:
-            before = state(os.fstat(file.fileno()))
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            after = state(os.fstat(file.fileno()))
-        if before == after and settled(after):
+        digest, after = sha256_of(path, now)
+        if after and settled(after):
             self._used[key] = (after, digest)
         return digest
+
+    def forget(self, path: Path) -> None:
+        """Look at the file again the next time: its content turned out to be another. Raises StateError."""
+        key = os.fspath(path)
+        if self._used.pop(key, None):
+            self.save()
 
     def _remembered(self) -> dict[str, tuple[State, str]]:
         if self._known is None:

@@ -57,7 +57,7 @@ class Layer(Struct, frozen=True):
 class ImageConfig(Struct, frozen=True):
     """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
     of all its layers; volumes: folders whose content is no part of what is committed; platform: what its
-    programs are for, like linux/amd64.
+    programs are for, like linux/amd64; labels: which it hands down to its containers, as all of this.
     """
 
     id: str
@@ -70,6 +70,7 @@ class ImageConfig(Struct, frozen=True):
     size: int = 0
     volumes: tuple[str, ...] = ()
     platform: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 class Container(Struct, frozen=True):

@@ -2,7 +2,8 @@
 
     HabitatError
     ├── ConfigError            a config.yaml, or a file it names, is not what it must be
-    │   └── Untrusted          nobody has agreed to what it would run or open on this host
+    │   ├── Untrusted          nobody has agreed to what it would run or open on this host
+    │   └── SourceChanged      what a build is made of changed between two looks at it
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
     ├── ShellError             the shell of an image can't run
@@ -125,6 +126,15 @@ class HabitatError(Exception):
 
 class ConfigError(HabitatError):
     pass
+
+
+class SourceChanged(ConfigError):
+    """how: what happened, like "changed while it was copied"; path: the file or folder, None for another thing."""
+
+    def __init__(self, where: Path | Origin, how: str) -> None:
+        place = where if isinstance(where, Origin) else str(where)
+        super().__init__(how, where=place, remedy="run the same command again")
+        self.path = None if isinstance(where, Origin) else where
 
 
 class StateError(HabitatError):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from phases.core import binds, deliveries, events, persistence, root_environment, safe_paths, shells, snapshots
+from phases.core.belonging import container_name, marks, owner
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
@@ -26,9 +27,6 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
 
-#: Marks the container of `start`, and says whose it is.
-LABEL_RUN = "habitat.run"
-
 #: Says what holds it in, and which ports lead out: engines tell the same in different words.
 LABEL_CONFINEMENT = "habitat.confinement"
 
@@ -42,14 +40,10 @@ _LOG_BYTES = 32_000_000
 _PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
-def container_name(habitat: str) -> str:
-    return f"habitat-{habitat}"
-
-
 def own_container(project: Project, name: str) -> Container | None:
     """The habitat's container, None where there is none. Raises Conflict when its name is somebody else's."""
     found = project.engine.container(container_name(name))
-    if found and found.labels.get(LABEL_RUN) != name:
+    if found and owner(project, found) != name:
         raise Conflict(
             f"the container name {found.name} is taken by a container of somebody else",
             remedy=f"rename that one: docker rename {found.name} OTHER",
@@ -57,14 +51,27 @@ def own_container(project: Project, name: str) -> Container | None:
     return found
 
 
-def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
-    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one.
+def built(project: Project, name: str) -> str:
+    """The id of the image that was built of today's config. Raises StartError where there is none."""
+    assessment = project.assess(name)
+    if not assessment.final:
+        raise StartError(
+            f"{snapshots.final_tag(name)} is not what the config says ({next(iter(assessment.stale.values()))})",
+            where=name,
+            remedy="run the same command again, without --single",
+        )
+    return assessment.final
+
+
+def brought_up(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
+    """The habitat's container as it is to be now, running, and whether it was before. image: the id of the one that
+    it is to be made of, whatever has its tag by now; fresh: a new one.
 
     Another user of the engine may be at it, from a clone of his own: then one joins what the other makes.
     """
     for _ in range(_TRIES):
         with suppress(_OthersTurn):
-            return _brought_up(project, habitat, fresh=fresh)
+            return _brought_up(project, habitat, image, fresh=fresh)
         fresh = False  # what he has made just now is
         time.sleep(_PAUSE)
     raise Conflict(
@@ -78,17 +85,14 @@ class _OthersTurn(Exception):
     """Somebody else has done something to the container between a look at it and what was to follow."""
 
 
-def _brought_up(project: Project, habitat: Habitat, *, fresh: bool) -> tuple[Container, bool]:
-    image = project.inventory.tagged(snapshots.final_tag(habitat.name))
-    if image is None:
-        raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
+def _brought_up(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
-    as_now = (image.id, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
+    as_now = (image, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
     if found and (
         (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now
         or persistence.of(found).paths != persistence.paths_of(habitat)
     ):
-        _keep(project, habitat, found, "from an older image" if found.image != image.id else "with another config")
+        _keep(project, habitat, found, "from an older image" if found.image != image else "with another config")
     elif found and fresh:
         _keep(project, habitat, found, "by an earlier start")
     elif found:
@@ -97,7 +101,7 @@ def _brought_up(project: Project, habitat: Habitat, *, fresh: bool) -> tuple[Con
             _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
         return found, found.running
     try:
-        found = _made(project, habitat, image.id)
+        found = _made(project, habitat, image)
     except Conflict as error:
         raise _OthersTurn from error
     try:
@@ -110,32 +114,39 @@ def _brought_up(project: Project, habitat: Habitat, *, fresh: bool) -> tuple[Con
     return found, False
 
 
-def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
+def _made(project: Project, habitat: Habitat, image: str) -> Container:
     engine = project.engine
-    image = engine.image_config(image_id)
-    env = image.env if image else {}
+    config = engine.image_config(image)
+    env = config.env if config else {}
 
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
         mounts: list[Bind | Tmpfs | VolumeMount] = [*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
         binds.check(habitat)
-        made = engine.create(
-            image_id,
-            name,
-            _main_process(habitat),
-            env=root_environment.for_container(env),
-            labels={
-                LABEL_RUN: habitat.name,
-                LABEL_CONFINEMENT: _held(habitat),
-                LABEL_ENVIRONMENT: root_environment.label_of(env),
-                **deliveries.label(habitat),
-                **labels,
-            },
-            mounts=mounts,
-            hostname=habitat.name[:63],
-            confinement=confinement(habitat),
-            ports=habitat.entry.ports,
-            log_bytes=_LOG_BYTES,
-        )
+        try:
+            made = engine.create(
+                image,
+                name,
+                _main_process(habitat),
+                env=root_environment.for_container(env),
+                labels={
+                    **marks(habitat.name),
+                    LABEL_CONFINEMENT: _held(habitat),
+                    LABEL_ENVIRONMENT: root_environment.label_of(env),
+                    **deliveries.label(habitat),
+                    **labels,
+                },
+                mounts=mounts,
+                hostname=habitat.name[:63],
+                confinement=confinement(habitat),
+                ports=habitat.entry.ports,
+                log_bytes=_LOG_BYTES,
+            )
+        except NotFound as error:
+            raise StartError(
+                f"the image {image[7:19]} that was built is gone: another run has replaced it",
+                where=habitat.name,
+                remedy="run the same command again",
+            ) from error
         try:
             safe_paths.check_mounts(engine, made, (mount.dest for mount in mounts), last=True)
         except HabitatError:
@@ -143,7 +154,7 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
             raise
         return made
 
-    container = persistence.made(project, habitat, image_id, container_name(habitat.name), create)
+    container = persistence.made(project, habitat, image, container_name(habitat.name), create)
     found = project.engine.container(container)
     if found is None:
         raise _OthersTurn
@@ -214,8 +225,8 @@ def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartErr
         return StartError(problem, where=where, remedy="see that it is an address of the host, and a port you may use")
     running = (container for container in project.engine.containers() if container.running)
     holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
-    other = holder.labels.get(LABEL_RUN, "") if holder else ""
-    if holder and holder.name == container_name(other):
+    other = owner(project, holder) if holder else ""
+    if other and holder and holder.name == container_name(other):
         by, remedy = f" by {holder.name}", f"doit stop:{other} frees it"
     elif holder:
         by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"

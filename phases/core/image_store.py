@@ -95,6 +95,13 @@ class ImageStore:
         tags = [snapshots.failed_tag(name, phase) for phase in phases]
         return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
+    def is_of(self, name: str, image: str) -> bool:
+        """Whether the habitat has the image with that id, or had it until it was replaced."""
+        tags = next((known.tags for known in self._inventory.all() if known.id == image), ())
+        if tags:
+            return any(tag.startswith(f"{snapshots.repository(name)}:") for tag in tags)
+        return self._inventory.labels_of(image).get(snapshots.LABEL_NAME) == name and self._is_committed_here(image)
+
     def has_untagged(self, name: str) -> bool:
         """Whether there may be something to sweep."""
         return bool(self._untagged(name))
@@ -111,7 +118,10 @@ class ImageStore:
             self._engine.untag(snapshots.dockerfile_tag(name))
             self._inventory.refresh()
         for image in self._untagged(name):
-            # Unlike the label, the comment is not inherited by what a person commits or builds from a snapshot.
-            config = self._engine.image_config(image.id)
-            if config and config.comment == snapshots.COMMENT:
+            if self._is_committed_here(image.id):
                 self._engine.remove_image(image.id)
+
+    def _is_committed_here(self, image: str) -> bool:
+        """Unlike the labels, the comment is not inherited by what a person commits or builds from a snapshot."""
+        config = self._engine.image_config(image)
+        return config is not None and config.comment == snapshots.COMMENT

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events, files
+from phases.core.belonging import container_name
 from phases.core.deliveries import Witness
 from phases.core.engine import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
-from phases.core.habitat_container import container_name, own_container
+from phases.core.habitat_container import own_container
 
 if TYPE_CHECKING:
     from phases.core.engine import Container

@@ -13,10 +13,10 @@ from phases.core import trees
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from phases.core.config.variables import Env
-    from phases.core.digests import Digests
     from phases.core.errors import Origin
     from phases.core.port import Port
     from phases.core.trees import Ignore, Item
@@ -199,7 +199,7 @@ class Habitat(Struct, frozen=True, dict=True):
     folder: habitats/NAME on the host; dockerfile: the file there that phase 0 builds, "" for none;
     secret_files: that any layer names, also for a secret that a later one replaces; numbers: that USER is to
     have, None for any; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
-    while it isn't there; digests: remembers what is in the files.
+    while it isn't there; sources: reads what is copied, each tree once.
     """
 
     name: str
@@ -225,7 +225,7 @@ class Habitat(Struct, frozen=True, dict=True):
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
     dockerfile: str = "Dockerfile"
-    digests: Digests | None = None
+    sources: trees.Sources = field(default_factory=trees.Sources)
 
     @property
     def user(self) -> str:
@@ -246,7 +246,7 @@ class Habitat(Struct, frozen=True, dict=True):
 
     @property
     def has_dockerfile(self) -> bool:
-        return bool(self.dockerfile) and (self.folder / self.dockerfile).is_file()
+        return bool(self.dockerfile) and self.sources.has_file(self.folder / self.dockerfile)
 
     def owner_of(self, layer: Layer) -> str:
         """Who has a layer's copies. The system's are root's: USER can't replace the program's own tools."""
@@ -274,8 +274,11 @@ class Habitat(Struct, frozen=True, dict=True):
         config.yaml is ours, not the Dockerfile's: a new description must not build the image again.
         Whatever the file to be built is called, in its context it is the Dockerfile.
         """
-        ours = trees.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
-        items = self._copied(self.folder, ours)
+
+        def ignore() -> Ignore:
+            return trees.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+
+        items = self._copied("context", self.folder, ignore)
         if self.dockerfile == "Dockerfile":
             return items
         others = [item for item in items if item.path not in ("Dockerfile", self.dockerfile)]
@@ -286,7 +289,7 @@ class Habitat(Struct, frozen=True, dict=True):
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
         if not layer.folder.is_dir():
             return ()
-        return self._copied(layer.folder, self.layer_ignore(layer, self.ignore))
+        return self._copied("layer", layer.folder, lambda: self.layer_ignore(layer, self.ignore))
 
     def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
         """What is left out of a layer's folder where `ignore` is of all that is copied."""
@@ -304,19 +307,26 @@ class Habitat(Struct, frozen=True, dict=True):
         """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
         folder = layer.folder / name
         if folder.is_dir():
-            return self._copied(folder, self.ignore)
+            return self._copied("", folder, lambda: self.ignore)
         if os.path.lexists(folder):
             raise ConfigError("is no folder", where=f"{layer.shown}/{name}", remedy="make it one, or remove it")
         return ()
 
     def tree(self, copy: FileCopy) -> tuple[Item, ...]:
         """What an element of `files:` copies; a named file is copied even if .habignore names it."""
-        return self._copied(copy.source, self.ignore)
+        return self._copied("", copy.source, lambda: self.ignore)
 
-    def _copied(self, root: Path, ignore: Ignore) -> tuple[Item, ...]:
+    def script(self, test: TestScript) -> Item:
+        """A test's script, which can be executed whatever its mode is on the host."""
+        return replace(self._copied("", test.source, lambda: self.ignore)[0], kind="file", mode=0o755)
+
+    def _copied(self, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
         """A tree that goes into an image, and so without the files that hold secrets."""
-        secret = trees.naming(root, self.secret_files)
-        return tuple(trees.walk(root, ignore.and_(secret)))
+
+        def left_out() -> Ignore:
+            return ignore().and_(trees.naming(root, self.secret_files))
+
+        return self.sources.tree(purpose, root, left_out)
 
     def secrets_of(self, phase: str) -> tuple[Secret, ...]:
         """What the commands of a phase may read."""

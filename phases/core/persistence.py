@@ -138,9 +138,11 @@ def volume_name(habitat: str, path: str) -> str:
 
 
 def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
-    """All that persists of a habitat, also what its config doesn't name any more."""
+    """All that persists of a habitat, also what its config doesn't name any more. A copy that a person made of a
+    volume may have its labels, but not its name.
+    """
     found = engine.volumes(label=f"{snapshots.LABEL_NAME}={habitat}")
-    return [volume for volume in found if LABEL_PERSIST in volume.labels]
+    return [volume for volume in found if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
 
 
 # A container is made

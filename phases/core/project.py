@@ -15,7 +15,7 @@ from phases.core import contents, events, slices, snapshots
 from phases.core.closing import Maker
 from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
-from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
 from phases.core.image_store import ImageStore
 from phases.core.locks import FileLock, Presence
 from phases.core.scratch import Scratch
@@ -23,6 +23,7 @@ from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
 from phases.core.snapshots import Assessment, Inventory
 from phases.core.stamps import Stamps, state_dir
+from phases.core.trees import Sources
 from phases.protocol import slug
 from phases.registry import (
     NAMES,
@@ -79,6 +80,7 @@ class Project:
         self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
+        self._phases: dict[str, tuple[Phase, ...]] = {}
         self._build_locks: dict[str, BuildLock] = {}
         self._engine_locks: EngineLocks | None = None
         self._assessed: dict[str, Assessment] = {}
@@ -156,22 +158,30 @@ class Project:
         return loader.habitat_names(self.root)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
-        """The phases of a habitat, whether or not its config is sound."""
-        return phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+        """The phases of a habitat, whether or not its config is sound: the same for the whole run."""
+        if name not in self._phases:
+            self._phases[name] = phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+        return self._phases[name]
 
     def habitat(self, name: str) -> Habitat:
         """Raises the ConfigError that loading it met, each time."""
         with self._guard:
             if name not in self._loaded:
                 try:
-                    digests = Digests(state_dir(self.root, name) / "digests")
-                    self._loaded[name] = replace(loader.load(self.root, name, NAMES), digests=digests)
+                    self._loaded[name] = self._load(name)
                 except HabitatError as error:
                     self._loaded[name] = error
             found = self._loaded[name]
         if isinstance(found, HabitatError):
             raise found
         return found
+
+    def _load(self, name: str) -> Habitat:
+        sources = Sources(Digests(state_dir(self.root, name) / "digests"))
+        habitat = replace(loader.load(self.root, name, NAMES), sources=sources)
+        if habitat_phases(habitat) != self.phases(name):  # tasks were made of these
+            raise SourceChanged(habitat.folder / (habitat.dockerfile or "config.yaml"), "came or went just now")
+        return habitat
 
     # What is up to date
 
@@ -199,8 +209,7 @@ class Project:
                 habitat = self._loaded[name] = replace(habitat, base_id=base_id)
         if write:
             self.slices.write(habitat)
-            if habitat.digests:
-                habitat.digests.save()
+            habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
         return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
@@ -217,7 +226,7 @@ class Project:
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
         built = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, named("base")))
-        return found or (built.labels.get(snapshots.LABEL_PARENT) if built else None)
+        return found or (built.labels.get(snapshots.LABEL_PARENT) or None if built else None)
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
@@ -242,7 +251,12 @@ class Project:
             self._running[name] = phase
         try:
             built = self._build(name, phase)
-        except HabitatError:
+            if phase is PHASES[-1]:
+                # Before others may build: whoever starts the habitat uses the image that is there now.
+                self.assess(name)
+        except HabitatError as error:
+            if isinstance(error, SourceChanged) and error.path:
+                self.habitat(name).sources.forget(error.path)
             self._done(name, release=True)
             raise
         self._done(name, release=phase is PHASES[-1])
@@ -431,14 +445,14 @@ class Project:
         before = last_snapshot(self.phases(name), phase)
         if before is None:
             return ""
-        image = self.inventory.tagged(snapshots.snapshot_tag(name, before))
+        image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
                 f"image {snapshots.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
-        return image.id
+        return image
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
         from phases.core.binds import binds_in
@@ -478,10 +492,13 @@ class Project:
         surroundings = self.neighbours.surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
-            if phase.ID == 1 and not habitat.has_dockerfile and parent != habitat.base_id:
+            is_base = phase.ID == 1 and not habitat.has_dockerfile
+            if is_base and parent != self.habitat(habitat.name).base_id:
                 # The base was pulled just now, or has moved: its id belongs to the slice.
                 self.look_again(habitat.name)
             hashes = self.assess(habitat.name).hashes
+            if is_base and parent != self.habitat(habitat.name).base_id:
+                raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
                 **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},

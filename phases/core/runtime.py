@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct, field
 
 from phases.core import binds, deliveries, events, persistence, readiness, root_environment, shells, snapshots
+from phases.core.belonging import container_name
 from phases.core.deliveries import Witness
 from phases.core.engine import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, NotFound, StartError
 from phases.core.guard import VARIABLE, Guard
-from phases.core.habitat_container import brought_up, container_name
+from phases.core.habitat_container import brought_up, built
 from phases.core.idling import ended_under
 from phases.core.masking import Mask
 from phases.core.runners import SHELL, interactively, streamed
@@ -132,7 +133,7 @@ def start(
     one made from an older image is kept under another name, and so is any where it is to be `fresh`.
     Raises HabitatError.
     """
-    with visiting(project, name, partial(brought_up, fresh=fresh)) as visit:
+    with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
         command = command or visit.habitat.entry.command
         if not command and not terminal.interactive:
             project.bus.emit(events.Notice(name, "there is no entry.command and no terminal: nothing to run"))
@@ -143,7 +144,7 @@ def start(
 
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
-    with visiting(project, name, partial(brought_up, fresh=fresh)) as visit:
+    with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
         visit.stay()
         at = "".join(f"{' at' if not i else ','} {port.url}" for i, port in enumerate(visit.ports))
     text = f"{container_name(name)} is up{at}: doit shell:{name} gets you in, doit stop:{name} stops it"
@@ -152,8 +153,9 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
 
 @contextmanager
 def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = False) -> Iterator[Visit]:
-    """Be in a habitat's running container, which is stopped by whoever leaves it last. guest: what runs
-    already is ready, however long ago it began. Raises HabitatError.
+    """Be in a habitat's running container, which is stopped by whoever leaves it last. bring_up: knows the image by
+    its id, since the lock is given back before it is called; guest: what runs already is ready, however long ago
+    it began. Raises HabitatError.
     """
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours

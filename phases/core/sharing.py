@@ -105,10 +105,7 @@ def shareable(
         matching.append([image for image in found if image.labels.get(snapshots.LABEL_SURROUNDINGS) == own])
         if not matching[-1]:
             break
-    anchor = None
-    if first:
-        tag = snapshots.snapshot_tag(habitat, phases[first - 1])
-        anchor = next((image.id for image in images if tag in image.tags), "")
+    anchor = assessment.images.get(phases[first - 1].NAME, "") if first else None
     chain = _longest(anchor, matching)
     return {
         phase.NAME: Shared(image, _owner(image, habitat, phase)) for phase, image in zip(wanted, chain, strict=False)
@@ -130,7 +127,7 @@ def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mappin
     phase, labels = phases[-1], image.labels
     return (
         labels.get(snapshots.LABEL_PHASE) == phase.NAME
-        and snapshots.LABEL_RESULT not in labels
+        and not labels.get(snapshots.LABEL_RESULT)
         # What a person makes from a snapshot has all of its labels, but a tag of his own.
         and bool(_owner(image, habitat, phase))
         and all(labels.get(snapshots.hash_label(before)) == hashes[before.NAME] for before in phases)

@@ -8,15 +8,17 @@ leave no snapshot: their verdict is carried by the stamp, and by final's labels 
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from math import inf, isfinite
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from phases.protocol import slug
+from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -37,6 +39,9 @@ LABEL_SURROUNDINGS = "habitat.surroundings"
 #: On what is kept of a phase that failed, with the value FAILED; no such image is ever a snapshot.
 LABEL_RESULT = "habitat.result"
 FAILED = "fail"
+
+# The labels that mean something to the program, those of later versions too.
+_OURS = re.compile(rf"habitat\..*|(?:{'|'.join(NAMES)})\.hash", re.DOTALL)
 
 #: The reason that a person gave.
 FORGOTTEN = "it was forgotten (doit forget)"
@@ -67,6 +72,15 @@ def labels(habitat: str, phase: Phase, parent: str, seconds: float) -> dict[str,
         LABEL_CREATED: time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         LABEL_SECONDS: f"{seconds:.3f}",
     }
+
+
+def withheld(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The labels that a build container gets, so that none of the program's own is inherited from its image.
+
+    A base image may have any label, and a snapshot is to say nothing that its own phase didn't write. An
+    empty value counts as none wherever the program reads a label: it can't be taken away.
+    """
+    return {name: "" for name, value in inherited.items() if value and _OURS.fullmatch(name)}
 
 
 def seconds(labels: Mapping[str, str]) -> float:
@@ -175,6 +189,14 @@ class Inventory:
             self._unlisted[reference] = config.id if config else None
         return self._unlisted[reference]
 
+    def labels_of(self, image: str) -> Mapping[str, str]:
+        """The labels of the image with that id, none for one that is gone."""
+        listed = next((known for known in self.all() if known.id == image), None)
+        if listed:
+            return listed.labels
+        config = self._config(image)  # it is newer than the list, or one of those that the list leaves out
+        return config.labels if config else {}
+
 
 def _spellings(reference: str) -> list[str]:
     """How engines list `debian`: debian:latest, docker.io/library/debian:latest, …"""
@@ -188,12 +210,19 @@ def _spellings(reference: str) -> list[str]:
 class Assessment(Struct, frozen=True):
     """The state of one habitat. hashes: phase name to hash; stale: phase name to the reason why it
     has to run, absent for what is up to date; changed: of the stale ones that were built of another
-    slice than today's, phase name to the hash of that.
+    slice than today's, phase name to the hash of that; images: phase name to the id of its snapshot, of those
+    that are up to date. Whoever acts on an assessment uses these ids: the tags may have moved since.
     """
 
     hashes: Mapping[str, str]
     stale: Mapping[str, str]
     changed: Mapping[str, str]
+    images: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def final(self) -> str:
+        """The id of the image that the habitat runs in, "" where it has to be built."""
+        return self.images.get("final", "")
 
 
 def assess(
@@ -234,7 +263,9 @@ def assess(
         for index, phase in enumerate(phases)
         if phase.NAME in stale
     }
-    return Assessment(hashes, stale, {name: was for name, was in last.items() if was not in ("", hashes[name])})
+    changed = {name: was for name, was in last.items() if was not in ("", hashes[name])}
+    images = {name: image.id for name, image in found.items() if image and name not in stale}
+    return Assessment(hashes, stale, changed, images)
 
 
 def _last_hash(habitat: str, phases: Sequence[Phase], found: Mapping[str, Image | None], stamps: Stamps) -> str:

@@ -73,7 +73,7 @@ def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
     with Archive() as archive:
         for item in step.context:
             if item.path:
-                archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target)
+                archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target, sha256=item.sha256)
         try:
             tag = snapshots.dockerfile_tag(work.habitat.name)
             return work.engine.build(archive.finish(), tag, show, work.secrets)

@@ -6,10 +6,10 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from phases.core import files, plans, snapshots
+from phases.core import belonging, files, plans, snapshots
+from phases.core.belonging import LABEL_RUN, container_name
 from phases.core.disk import Disk
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
-from phases.core.habitat_container import LABEL_RUN, container_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -128,7 +128,7 @@ class _Survey:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._containers: dict[str, list[Container]] = {}
-        for container in project.engine.containers(label=LABEL_RUN):
+        for container in belonging.containers(project):
             self._containers.setdefault(container.labels[LABEL_RUN], []).append(container)
         self._disk = Disk(project.engine, project.inventory.all())
 

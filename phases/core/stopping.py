@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events, persistence
+from phases.core.belonging import container_name
 from phases.core.errors import Conflict
-from phases.core.habitat_container import container_name, own_container
+from phases.core.habitat_container import own_container
 
 if TYPE_CHECKING:
     from phases.core.engine import Container

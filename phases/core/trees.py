@@ -7,18 +7,19 @@ bits: two clones of one repository are the same tree.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import stat
 import warnings
-from typing import TYPE_CHECKING, Literal
+from contextlib import suppress
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from phases.core import files
-from phases.core.digests import state
-from phases.core.errors import ConfigError
+from phases.core.digests import sha256_of, state
+from phases.core.errors import ConfigError, SourceChanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,7 +54,8 @@ class Item(Struct, frozen=True):
     """One file, folder or symbolic link of a tree.
 
     path: relative to the tree's root, "" for the root itself; mode: 0o755 or 0o644; source: on the
-    host; target: of a link; seen: a file as the walk found it.
+    host; target: of a link; seen: a file as the walk found it; sha256: of a file's content, "" until
+    it is read.
     """
 
     path: str
@@ -62,29 +64,91 @@ class Item(Struct, frozen=True):
     source: Path
     target: str = ""
     seen: State | None = None
+    sha256: str = ""
 
-    def identity(self, digests: Digests | None = None) -> str:
-        """One word that changes when the item does. digests: may remember what is in it."""
+    def read(self, digests: Digests | None = None) -> Item:
+        """The item with its sha256. digests: may remember it."""
+        if self.kind != "file" or self.sha256:
+            return self
+        return replace(self, sha256=_sha256(self.source, self.seen, digests))
+
+    def identity(self) -> str:
+        """One word that changes when the item does."""
         if self.kind == "dir":
             return "dir"
         if self.kind == "link":
             return f"link {self.target}"
-        return f"{self.mode:o} {_sha256(self.source, self.seen, digests)}"
+        return f"{self.mode:o} {self.read().sha256}"
 
 
-def identity(items: Iterable[Item], digests: Digests | None = None) -> dict[str, str]:
+def identity(items: Iterable[Item]) -> dict[str, str]:
     """A tree as a person can read it in a slice: path to identity."""
-    return {item.path: item.identity(digests) for item in items}
+    return {item.path: item.identity() for item in items}
 
 
 def _sha256(path: Path, seen: State | None, digests: Digests | None) -> str:
     try:
-        if digests and seen:
-            return digests.sha256(path, seen)
-        with files.open_read(path) as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        seen = seen or state(path.stat())
+        return digests.sha256(path, seen) if digests else sha256_of(path, seen)[0]
     except OSError as error:
         raise _unreadable(path, error) from error
+
+
+# How often a tree is read in which something is replaced meanwhile, as editors do.
+_TRIES = 3
+
+
+class Sources:
+    """The trees that a habitat copies. Each is read once, so a phase's slice and its plan tell of the same files.
+
+    digests: may remember what is in them.
+    """
+
+    def __init__(self, digests: Digests | None = None) -> None:
+        self._digests = digests
+        self._read: dict[tuple[str, Path], tuple[Item, ...]] = {}
+        self._files: dict[Path, bool] = {}
+
+    def tree(self, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
+        """The tree at `root`, its files read.
+
+        Args:
+            purpose: tells apart trees of one root that leave out different files.
+            root: a file or a folder.
+            ignore: returns what is left out.
+
+        Raises:
+            ConfigError: for what can't be copied.
+
+        """
+        if (purpose, root) not in self._read:
+            self._read[purpose, root] = self._walked(root, ignore())
+        return self._read[purpose, root]
+
+    def has_file(self, path: Path) -> bool:
+        """Whether a file is at `path`: the same answer for the whole run."""
+        if path not in self._files:
+            self._files[path] = path.is_file()
+        return self._files[path]
+
+    def save(self) -> None:
+        """Remember the digests for other runs. Raises StateError."""
+        if self._digests:
+            self._digests.save()
+
+    def forget(self, path: Path) -> None:
+        """Look into a file again in the next run, since its content was not what its digest says."""
+        if self._digests:
+            self._digests.forget(path)
+
+    def _walked(self, root: Path, ignore: Ignore) -> tuple[Item, ...]:
+        def walked() -> tuple[Item, ...]:
+            return tuple(item.read(self._digests) for item in walk(root, ignore))
+
+        for _ in range(_TRIES - 1):
+            with suppress(SourceChanged):
+                return walked()
+        return walked()
 
 
 class Ignore:
@@ -233,9 +297,9 @@ def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
         info = root.stat()
     except OSError as error:
         raise _unreadable(root, error) from error
-    yield _item(root, "", info)
+    yield _item(root, "", info, "")
     if stat.S_ISDIR(info.st_mode):
-        yield from _below(root, ignore)
+        yield from _below(root, info, ignore)
 
 
 def left_out(root: Path, ignore: Ignore) -> list[str]:
@@ -253,38 +317,51 @@ def left_out(root: Path, ignore: Ignore) -> list[str]:
     return found
 
 
-def _below(root: Path, ignore: Ignore) -> Iterator[Item]:
+#: Its path in the tree, where it is, what it is, and where it leads if it is a link.
+_Found: TypeAlias = "tuple[str, Path, os.stat_result, str]"
+
+
+def _below(root: Path, seen: os.stat_result, ignore: Ignore) -> Iterator[Item]:
     """Without recursion: a tree may be deeper than that goes."""
-    todo = _entries(root, "")
+    todo = _entries(root, "", seen)
     while todo:
-        path, source = todo.pop()
-        try:
-            info = source.lstat()
-            is_dir = stat.S_ISDIR(info.st_mode)
-            if ignore(path + "/" if is_dir else path):
-                continue
-            item = _item(source, path, info)
-        except OSError as error:
-            raise _unreadable(source, error) from error
-        yield item
+        path, source, info, target = todo.pop()
+        is_dir = stat.S_ISDIR(info.st_mode)
+        if ignore(path + "/" if is_dir else path):
+            continue
+        yield _item(source, path, info, target)
         if is_dir:
-            todo += _entries(source, path + "/")
+            todo += _entries(source, path + "/", info)
 
 
-def _entries(folder: Path, prefix: str) -> list[tuple[str, Path]]:
-    """What is in a folder, by name, the last first: as a stack."""
+def _entries(folder: Path, prefix: str, seen: os.stat_result) -> list[_Found]:
+    """What is in a folder, by name, the last first: as a stack. seen: the folder as it was found, since somebody
+    may have put a link to another one in its place.
+    """
+    place = folder
     try:
-        names = os.listdir(folder)  # noqa: PTH208 (a folder may hold ten thousand)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            if not os.path.samestat(os.fstat(descriptor), seen):
+                raise SourceChanged(folder, "was replaced while it was read")
+            found: list[_Found] = []
+            for name in sorted(os.listdir(descriptor), reverse=True):  # noqa: PTH208 (a folder may hold ten thousand)
+                place = folder / name
+                info = os.stat(name, dir_fd=descriptor, follow_symlinks=False)
+                target = os.readlink(name, dir_fd=descriptor) if stat.S_ISLNK(info.st_mode) else ""
+                found.append((prefix + name, place, info, target))
+        finally:
+            os.close(descriptor)
     except OSError as error:
-        raise _unreadable(folder, error) from error
-    return [(prefix + name, folder / name) for name in sorted(names, reverse=True)]
+        raise _unreadable(place, error) from error
+    return found
 
 
-def _item(source: Path, path: str, info: os.stat_result) -> Item:
+def _item(source: Path, path: str, info: os.stat_result, target: str) -> Item:
     if stat.S_ISDIR(info.st_mode):
         return Item(path, "dir", 0o755, source)
     if stat.S_ISLNK(info.st_mode):
-        return Item(path, "link", 0o777, source, os.readlink(source))  # noqa: PTH115 (text, as it is stored)
+        return Item(path, "link", 0o777, source, target)
     if stat.S_ISREG(info.st_mode):
         return Item(path, "file", 0o755 if info.st_mode & stat.S_IXUSR else 0o644, source, seen=state(info))
     raise ConfigError("is neither a file, a folder nor a link", where=str(source), remedy="name it in .habignore")

@@ -477,6 +477,21 @@ def test_a_container_tells_its_image_labels_and_command(lab: Lab) -> None:
     assert (found.labels["habtest.own"], found.labels["habtest.of"]) == ("yes", "image")
 
 
+def test_label_of_a_container_replaces_its_images_and_goes_into_a_commit(lab: Lab) -> None:
+    made = lab.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
+    config = lab.engine.image_config(made)
+    assert config is not None
+    assert (config.labels["habtest.of"], config.labels["habtest.kept"]) == ("image", "yes")
+    names = {"habtest.of": "", 'habtest.odd "name"\n': ""}
+    container = lab.engine.create(made, f"{lab.names}-c", IDLE, labels=names)
+    found = lab.engine.container(container)
+    assert found is not None
+    assert names.items() <= found.labels.items()
+    after = lab.engine.image_config(lab.commit(container))
+    assert after is not None
+    assert (names | {"habtest.kept": "yes"}).items() <= after.labels.items()
+
+
 def test_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
     lab.container()
     with pytest.raises(Conflict):

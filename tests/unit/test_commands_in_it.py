@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_engine import FakePiped
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import FakeTerminal, Site, bring_up, write
 
 from phases.core import commands
 from phases.core.errors import EngineError, HabitatError, StartError
-from phases.core.habitat_container import brought_up
 from phases.core.project import Project
 from phases.core.runners import SHELL
 from phases.core.runtime import visiting
@@ -76,7 +75,7 @@ def test_with_a_terminal_it_has_it(site: Site) -> None:
 
 
 def test_what_runs_already_is_used_also_when_it_is_of_an_older_image_and_goes_on(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", brought_up):
+    with visiting(site.run_anew(), "demo", bring_up):
         before = container(site)
         write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
         other = Project(site.root, lambda: site.engine)

@@ -82,3 +82,13 @@ def test_a_file_of_another_name_is_built_and_begins_the_habitat(tmp_path: Path) 
     assert site.build("base") == []
     write(tmp_path, "habitats/demo/other", "FROM base:1\nENV A=1\n")
     assert site.build("base") == ["dockerfile", "base"]
+
+
+@pytest.mark.parametrize(
+    "line", ["dockerfile: F", '"dockerfile" : F', "? dockerfile\n: F", '"docker\\x66ile": F', "{dockerfile: F}"]
+)
+def test_key_in_any_spelling_makes_the_phase_and_the_task(tmp_path: Path, line: str) -> None:
+    write(tmp_path, "habitats/demo/F", "FROM base:1\n")
+    site = Site(tmp_path, f"{line}\n")
+    assert site.project.habitat("demo").has_dockerfile
+    assert site.project.phases("demo")[0].NAME == "dockerfile"

@@ -398,7 +398,7 @@ def test_a_file_that_changes_its_size_while_it_is_copied_is_told(
         monkeypatch.setattr(archive._tar, "addfile", meanwhile)
         with pytest.raises(ConfigError, match=what) as caught:
             archive.add("/file", "file", 0o644, source=file)
-    assert str(caught.value).endswith(": run the same again")
+    assert str(caught.value).endswith(": run the same command again")
 
 
 def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from unit_helpers import Site
 
 from phases.core import cleaning, processes, stopping
+from phases.core.commands import as_it_is
 from phases.core.errors import StateError
-from phases.core.habitat_container import brought_up
 from phases.core.locks import Presence
 from phases.core.processes import Process
 from phases.core.runtime import visiting
@@ -32,7 +32,7 @@ def clean(site: Site) -> None:
 
 
 def start(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", brought_up):
+    with visiting(site.run_anew(), "demo", as_it_is):
         pass
 
 

@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_files import Node
-from unit_helpers import FakeTerminal, Site, make_user, write
+from unit_helpers import FakeTerminal, Site, bring_up, make_user, write
 
 from phases.core import cleaning, events, runtime, stopping
 from phases.core.destroying import destroy
 from phases.core.engine import VolumeMount
 from phases.core.errors import EngineError, HabitatError
-from phases.core.habitat_container import brought_up
 from phases.core.persistence import volume_name
 
 if TYPE_CHECKING:
@@ -396,6 +395,6 @@ def test_a_habitat_where_nothing_persists_asks_nothing_more_of_the_engine(tmp_pa
     site = Site(tmp_path, BASE)
     site.build()
     site.engine.calls.clear()
-    brought_up(site.run_anew(), site.project.habitat("demo"))
+    bring_up(site.run_anew(), site.project.habitat("demo"))
     changing = [call[0] for call in site.engine.calls if call[0] != "images"]
     assert changing == ["create", "start"]

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import FakeTerminal, Site, load, write
+from unit_helpers import FakeTerminal, Site, bring_up, load, write
 
 from phases.core import cleaning, commands, events, habitat_container, runners, runtime, stopping
 from phases.core.engine import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
-from phases.core.habitat_container import brought_up
 from phases.core.idling import IDLE
 from phases.core.project import Project
 from phases.core.runtime import visiting
@@ -309,7 +308,7 @@ def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -
 
 
 def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", brought_up):
+    with visiting(site.run_anew(), "demo", bring_up):
         runtime.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 

@@ -10,8 +10,8 @@ import pytest
 from unit_helpers import Site, make_user, write
 
 from phases.core import snapshots, status
+from phases.core.belonging import LABEL_RUN
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
-from phases.core.habitat_container import LABEL_RUN
 from phases.registry import named
 
 if TYPE_CHECKING:

@@ -7,11 +7,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site
+from unit_helpers import Site, bring_up
 
 from phases.core import events, stopping
 from phases.core.errors import Conflict
-from phases.core.habitat_container import brought_up
 from phases.core.locks import Presence
 from phases.core.project import Project
 from phases.core.runtime import visiting
@@ -51,7 +50,7 @@ def stop(site: Site, *, force: bool = False) -> str:
 @contextmanager
 def visit(site: Site) -> Iterator[None]:
     """Somebody is in it, who has no command in it yet."""
-    with visiting(site.run_anew(), "demo", brought_up):
+    with visiting(site.run_anew(), "demo", bring_up):
         yield
 
 

@@ -9,8 +9,8 @@ import pytest
 from unit_helpers import FakeTerminal, Site
 
 from phases.core import commands, events, habitat_container, processes, runtime
+from phases.core.commands import as_it_is
 from phases.core.errors import Conflict, StartError
-from phases.core.habitat_container import brought_up
 from phases.core.processes import Process
 from phases.core.runtime import visiting
 
@@ -65,7 +65,7 @@ def test_start_container_made_by_another_user_meanwhile_is_joined(
     users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
-    with visiting(two.run_anew(), "demo", brought_up):
+    with visiting(two.run_anew(), "demo", as_it_is):
         made = one.engine.container("habitat-demo")
         assert made
         one.engine.rename(made.id, "elsewhere")  # it isn't there yet when the other looks
@@ -163,7 +163,7 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
     def begin() -> None:
         begun.append(one.engine.execute_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
 
-    with visiting(one.run_anew(), "demo", brought_up):
+    with visiting(one.run_anew(), "demo", as_it_is):
         once(one, monkeypatch, "execute_piped", begin)
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]

@@ -18,6 +18,7 @@ from phases.core import events
 from phases.core.config import loader
 from phases.core.engine import Image
 from phases.core.errors import HabitatError, Origin
+from phases.core.habitat_container import brought_up, built
 from phases.core.project import Project
 from phases.core.snapshots import task_name
 from phases.registry import NAMES
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine import Exec, Piped
+    from phases.core.engine import Container, Exec, Piped
     from phases.core.masking import Mask
     from phases.core.model import Habitat
     from phases.protocol import Phase
@@ -107,6 +108,11 @@ class Site:
 
     def notices(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
+
+
+def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+    """The container of what is built, for `visiting`."""
+    return brought_up(project, habitat, image=built(project, habitat.name))
 
 
 class FakeTerminal:

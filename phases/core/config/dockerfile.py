@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from phases.core import files
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
 
 # Bytes of a config.yaml that are searched for the key.
 _MOST = 1_000_000
+
+# The key, or signs that it may be written with: YAML has escapes.
+_WORD = re.compile(rb"dockerfile|\\[xuU]")
 
 
 def named(text: str) -> str:
@@ -34,7 +38,7 @@ def lies_in(folder: Path) -> bool:
     """
     name = "Dockerfile"
     try:
-        if b"dockerfile:" in (files.read(folder / "config.yaml", _MOST) or b""):
+        if _WORD.search(files.read(folder / "config.yaml", _MOST) or b""):
             tree = yamltree.load(folder / "config.yaml", layer="local", shown="config.yaml")
             found = tree.at(("dockerfile",))
             name = named(str(found.value)) if found and found.value else name

@@ -29,7 +29,9 @@ FILES, COMMANDS = "files", "commands"
 
 @dataclass(frozen=True)
 class File:
-    """One path of the context. source: of a file's content, else `content` itself."""
+    """One path of the context. source: of a file's content, else `content` itself; sha256: of what the source is
+    to hold, "" for anything.
+    """
 
     path: str
     kind: Literal["file", "dir", "link"] = "file"
@@ -37,6 +39,7 @@ class File:
     source: Path | None = None
     content: bytes = b""
     target: str = ""
+    sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,20 @@ class Context:
     def _file(entry: Entry, path: str) -> File:
         executable = entry.kind == "dir" or entry.mode & 0o111
         mode = 0o755 if executable else 0o644
-        return File(path.replace("//", "/"), entry.kind, mode, entry.source, entry.content, entry.target)
+        place = path.replace("//", "/")
+        return File(place, entry.kind, mode, entry.source, entry.content, entry.target, entry.sha256)
 
     def below(self, folder: str, items: Iterable[Item], *, archive: bool) -> None:
         """Another context, as a folder of this one. archive: whether that is as good, where it has to be."""
         found = [
-            File(f"{folder}/{item.path}".rstrip("/"), item.kind, item.mode, item.source, target=item.target)
+            File(
+                f"{folder}/{item.path}".rstrip("/"),
+                item.kind,
+                item.mode,
+                item.source,
+                target=item.target,
+                sha256=item.sha256,
+            )
             for item in items
         ]
         (self.archived if archive and not _lies_well(found) else self.files).extend(found)

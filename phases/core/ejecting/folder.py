@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core import drafts, files
-from phases.core.archive import Archive
+from phases.core.archive import Archive, Hashed
 from phases.core.ejecting.context import ARCHIVE, File
-from phases.core.errors import NO_ROOM, ConfigError, StateError
+from phases.core.errors import NO_ROOM, ConfigError, SourceChanged, StateError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -78,7 +78,9 @@ def _fill(folder: Path, contents: Iterable[File], archived: Sequence[File]) -> N
     if archived:
         with Archive() as archive:
             for file in archived:
-                archive.add(file.path, file.kind, file.mode, (0, 0), file.source, file.content, file.target)
+                archive.add(
+                    file.path, file.kind, file.mode, (0, 0), file.source, file.content, file.target, file.sha256
+                )
             with (folder / ARCHIVE).open("wb") as out:
                 shutil.copyfileobj(archive.finish(), out)
 
@@ -93,20 +95,23 @@ def _write(path: Path, file: File) -> None:
     elif file.source is None:
         path.write_bytes(file.content)
     else:
-        _copy(file.source, path)
+        _copy(file.source, path, file.sha256)
     path.chmod(file.mode)
 
 
-def _copy(source: Path, path: Path) -> None:
+def _copy(source: Path, path: Path, sha256: str) -> None:
     try:
         with files.open_read(source) as data, path.open("wb") as out:
-            shutil.copyfileobj(data, out)
+            hashed = Hashed(data)
+            shutil.copyfileobj(hashed, out)
     except OSError as error:
         if error.errno in NO_ROOM:
             raise
         raise ConfigError(
             f"can't be read ({error.strerror})", where=str(source), remedy="run the same again"
         ) from error
+    if sha256 not in ("", hashed.sha256):
+        raise SourceChanged(source, "changed while it was copied")
 
 
 def _replace(place: Path, fresh: Path) -> None:

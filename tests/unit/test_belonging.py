@@ -1,0 +1,211 @@
+"""Which containers are a habitat's own: labels alone are no proof, since a commit hands them down."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import FakeTerminal, Site, write
+
+from phases.core import cleaning, commands, logs, runtime, status, stopping
+from phases.core.belonging import LABEL_NONCE, LABEL_RUN, is_own
+from phases.core.destroying import destroy
+from phases.core.engine import Container, VolumeMount
+from phases.core.errors import Conflict
+from phases.core.persistence import LABEL_PERSIST, volume_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from phases.core.project import Project
+
+CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, CONFIG)
+    site.build()
+    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    return site
+
+
+def commit(site: Site) -> str:
+    """What `docker commit habitat-demo mine:1` makes, as a person does. Returns its id."""
+    found = site.engine.container("habitat-demo")
+    assert found is not None
+    image = site.engine.commit(found.id, ())
+    site.engine.tag(image, "mine:1")
+    return image
+
+
+def run(site: Site, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
+    """What `docker run` makes. Returns its id."""
+    made = site.engine.create(image, name, ("sleep", "inf"), labels=labels)
+    site.engine.start(made)
+    return made
+
+
+def yes(_: str) -> bool:
+    return True
+
+
+def is_up(site: Site, container: str) -> bool:
+    found = site.engine.container(container)
+    return found is not None and found.running
+
+
+def start(project: Project) -> object:
+    return runtime.start(project, "demo", FakeTerminal())
+
+
+VERBS: dict[str, Callable[[Project], object]] = {
+    "destroy": lambda project: destroy(project, "demo", yes),
+    "clean": lambda project: cleaning.clean_all(project, "demo"),
+    "start": start,
+    "stop": lambda project: stopping.stop(project, "demo", force=True),
+    "exec": lambda project: commands.execute(project, "demo", ["true"], FakeTerminal()),
+    "logs": lambda project: logs.show(project, "demo"),
+    "status": lambda project: status.overview(project, ["demo"]),
+}
+
+#: Names under which a person may run an image that was committed from the habitat's container.
+NAMES = ["db", "habitat-demo", "habitat-demo-20260101-101010", "habitat-demo-20260101-101010-2", "habitat-demo-mine"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("verb", VERBS)
+def test_container_of_a_committed_image_is_left_alone(site: Site, verb: str, name: str) -> None:
+    commit(site)
+    site.engine.remove("habitat-demo")
+    other = run(site, name)
+    with contextlib.suppress(Conflict):  # whose name is taken is told so
+        VERBS[verb](site.run_anew())
+    assert is_up(site, other)
+    assert site.engine.container(name) is not None
+
+
+@pytest.mark.parametrize("verb", ["start", "stop", "exec", "logs"])
+def test_own_name_taken_by_a_container_of_a_committed_image_is_told(site: Site, verb: str) -> None:
+    commit(site)
+    site.engine.remove("habitat-demo")
+    run(site, "habitat-demo")
+    with pytest.raises(Conflict, match="the container name habitat-demo is taken by a container of somebody else"):
+        VERBS[verb](site.run_anew())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_status_and_clean_do_not_take_a_container_of_a_committed_image_for_the_habitats(site: Site, name: str) -> None:
+    commit(site)
+    site.engine.remove("habitat-demo")
+    run(site, name)
+    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    assert (state.container, list(state.set_aside)) == (None, [])
+    assert cleaning.containers_of(site.project, "demo") == []
+
+
+def test_clean_names_the_own_containers_and_those_that_a_person_made_of_a_snapshot(site: Site) -> None:
+    commit(site)
+    run(site, "db")
+    run(site, "look", "habitat-demo:6-files")
+    assert cleaning.containers_of(site.run_anew(), "demo") == ["habitat-demo", "look"]
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_build_container_of_a_habitat_based_on_a_committed_image_is_left_alone(site: Site, verb: str) -> None:
+    commit(site)
+    write(site.root, "habitats/other/config.yaml", "base_image: mine:1\n")
+    build = run(site, site.project.scratch.prefix("build", "other") + "base")
+    VERBS[verb](site.run_anew())
+    assert is_up(site, build)
+
+
+@pytest.mark.parametrize("is_tagged", [True, False])
+def test_habitat_based_on_a_commit_of_its_own_container_has_its_own_again(site: Site, is_tagged: bool) -> None:
+    image = commit(site)
+    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("base:1", "mine:1" if is_tagged else image))
+    site.build()
+    start(site.run_anew())
+    labels = site.engine._image("habitat-demo:final").labels
+    assert {labels.get(LABEL_RUN), labels.get(LABEL_NONCE)} == {""}
+    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    assert state.container is not None
+    assert len(state.set_aside) == 1, "the one of the image before"
+    assert destroy(site.run_anew(), "demo", yes)
+    assert site.engine.containers() == []
+
+
+def test_container_that_a_person_has_renamed_stays(site: Site) -> None:
+    site.engine.rename("habitat-demo", "thesis")
+    destroy(site.run_anew(), "demo", yes)
+    assert site.engine.container("thesis") is not None
+
+
+def test_containers_of_earlier_versions_are_the_habitats(site: Site) -> None:
+    site.engine.remove("habitat-demo")
+    for name in ("habitat-demo", "habitat-demo-20260101-101010"):
+        run(site, name, "habitat-demo:final", {LABEL_RUN: "demo"})
+    assert destroy(site.run_anew(), "demo", yes)
+    assert site.engine.containers() == []
+
+
+def test_own_container_whose_image_is_an_intermediate_one_by_now_is_known(site: Site) -> None:
+    """The list of images leaves out what has no tag, but children."""
+    commit(site)
+    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("'true'", "'false'"))
+    site.build()
+    start(site.run_anew())
+    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    assert len(state.set_aside) == 1
+    assert destroy(site.run_anew(), "demo", yes)
+    assert site.engine.containers() == []
+
+
+def test_each_container_has_a_nonce_of_its_own(site: Site) -> None:
+    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    nonces = {container.labels[LABEL_NONCE] for container in site.engine.containers()}
+    assert len(nonces) == 2
+
+
+RUN = {LABEL_RUN: "a"}
+
+
+@pytest.mark.parametrize(
+    ("name", "labels", "inherited", "own"),
+    [
+        ("habitat-a", RUN | {LABEL_NONCE: "1"}, {}, True),
+        ("habitat-a", RUN | {LABEL_NONCE: "1"}, RUN | {LABEL_NONCE: "2"}, True),
+        ("habitat-a", RUN | {LABEL_NONCE: "1"}, RUN | {LABEL_NONCE: "1"}, False),
+        ("habitat-a", RUN | {LABEL_NONCE: ""}, {LABEL_RUN: ""}, True),
+        ("habitat-a", RUN, {}, True),
+        ("habitat-a", RUN, RUN, False),
+        ("habitat-a", RUN, {LABEL_RUN: "b"}, False),
+        ("habitat-a", {LABEL_NONCE: "1"}, {}, False),
+        ("habitat-b", RUN | {LABEL_NONCE: "1"}, {}, False),
+        ("habitat-a-20260101-101010", RUN | {LABEL_NONCE: "1"}, {}, True),
+        ("habitat-a-20260101-101010-12", RUN | {LABEL_NONCE: "1"}, {}, True),
+        ("habitat-a-20260101-101010-", RUN | {LABEL_NONCE: "1"}, {}, False),
+        ("habitat-a-2026010-1101010", RUN | {LABEL_NONCE: "1"}, {}, False),
+        ("habitat-ab-20260101-101010", RUN | {LABEL_NONCE: "1"}, {}, False),
+        ("xhabitat-a", RUN | {LABEL_NONCE: "1"}, {}, False),
+        ("habitat-", {LABEL_RUN: "", LABEL_NONCE: "1"}, {}, False),
+    ],
+)
+def test_own_container_has_the_name_and_a_nonce_that_its_image_has_not(
+    name: str, labels: dict[str, str], inherited: dict[str, str], own: bool
+) -> None:
+    assert is_own(Container("id", name, "image", True, labels), inherited) is own
+
+
+def test_volume_that_is_a_copy_with_the_same_labels_stays(tmp_path: Path) -> None:
+    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
+    site.build()
+    start(site.run_anew())
+    labels = {"habitat.name": "demo", LABEL_PERSIST: "/srv/"}
+    site.engine.create("base:1", "copier", ("x",), mounts=[VolumeMount("backup", "/backup", labels)])
+    site.engine.remove("copier")
+    assert destroy(site.run_anew(), "demo", yes)
+    assert [volume.name for volume in site.engine.volumes()] == ["backup"]
+    assert volume_name("demo", "/srv/") != "backup"

@@ -1,0 +1,288 @@
+"""Files of the host that change during a build: an image has what its hash says, or there is none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site, load, make_user, write
+
+from phases.core import digests, events, trees
+from phases.core.archive import Archive
+from phases.core.ejecting import ejecting, folder
+from phases.core.errors import ConfigError, HabitatError, SourceChanged
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+OLD = 10**9  # a time long ago, in seconds
+
+CONFIG = """
+base_image: base:1
+files: [{source: data, dest: /srv/data}, {source: single, dest: /srv/single}]
+tests: [tests/check]
+"""
+
+#: Phase, path below habitats/demo, and where it is in the image that the phase makes.
+COPIED = [
+    ("files", "data/one", "/srv/data/one"),
+    ("files", "single", "/srv/single"),
+    ("files", "own/deep", "/workspace/habitat/local/own/deep"),
+    ("tools", "tools/bin/tool", "/workspace/habitat/local/tools/bin/tool"),
+    ("test", "tests/check", ""),
+    ("test", "tests/helper", ""),
+]
+
+
+def same_size_and_time(file: Path) -> None:
+    file.write_text("two")
+    os.utime(file, (OLD, OLD))
+
+
+def grown(file: Path) -> None:
+    file.write_text("one and more")
+
+
+def shrunk(file: Path) -> None:
+    file.write_text("")
+
+
+def replaced(file: Path) -> None:
+    write(file.parent, ".fresh", "two").replace(file)
+
+
+def a_link(file: Path) -> None:
+    target = file.with_name(".target")
+    target.write_text("two")
+    file.unlink()
+    file.symlink_to(target)
+
+
+def a_fifo(file: Path) -> None:
+    file.unlink()
+    os.mkfifo(file)
+
+
+def a_folder(file: Path) -> None:
+    file.unlink()
+    file.mkdir()
+
+
+def gone(file: Path) -> None:
+    file.unlink()
+
+
+CHANGES = [same_size_and_time, grown, shrunk, replaced, a_link, a_fifo, a_folder, gone]
+
+
+def site_with(root: Path, config: str = CONFIG, *more: str) -> Site:
+    for path in (*{path for _, path, _ in COPIED}, *more):
+        file = write(root, f"habitats/demo/{path}", "one")
+        os.utime(file, (OLD, OLD))
+    site = Site(root, config)
+    site.engine.on_execute = lambda command: (0, "") if command.script == 'exec "$1"' else make_user(command)
+    return site
+
+
+def build(site: Site, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
+    """Build all that is stale. meanwhile: is called once, when the first phase starts, and so all slices are made."""
+    project = site.run_anew()
+    todo = [meanwhile]
+
+    def on_event(event: events.Event) -> None:
+        if isinstance(event, events.PhaseStarted) and todo:
+            todo.pop()()
+
+    project.bus.subscribe(on_event)
+    try:
+        return [phase.NAME for phase in project.phases("demo") if site._ran(project, phase)]
+    finally:
+        project.close()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize(("phase", "path", "place"), COPIED)
+def test_source_changed_after_its_hash_no_snapshot(
+    tmp_path: Path, phase: str, path: str, place: str, change: Callable[[Path], None]
+) -> None:
+    site = site_with(tmp_path)
+    file = tmp_path / "habitats/demo" / path
+    with pytest.raises(ConfigError) as caught:
+        build(site, lambda: change(file))
+    assert str(file) in str(caught.value)
+    assert str(caught.value).endswith(": run the same command again")
+    tags = {tag for tag in site.engine.tags() if f"-{phase}" in tag or "final" in tag}
+    assert tags == set()
+    if change in (same_size_and_time, grown, shrunk, replaced):
+        assert phase in build(site)
+        assert build(site) == []
+        if place:
+            assert site.engine.files("habitat-demo:final").nodes[place].content == file.read_bytes()
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("path", ["Dockerfile", "copied"])
+def test_build_context_changed_after_its_hash_no_snapshot(
+    tmp_path: Path, path: str, change: Callable[[Path], None]
+) -> None:
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nCOPY copied /copied\n")
+    write(tmp_path, "habitats/demo/copied", "one")
+    site = Site(tmp_path, "{}\n")
+    project = site.run_anew()
+    project.assess("demo")
+    change(tmp_path / "habitats/demo" / path)
+    with pytest.raises(ConfigError) as caught:
+        project.build("demo", named("dockerfile"))
+    assert f"habitats/demo/{path}: " in str(caught.value)
+    assert [tag for tag in site.engine.tags() if tag != "base:1"] == []
+    assert site.engine.called("build") == []
+
+
+@pytest.mark.parametrize(("phase", "path"), [("files", "data/new"), ("files", "new"), ("tools", "tools/new")])
+def test_file_that_appears_after_the_hashes_is_of_the_next_build(tmp_path: Path, phase: str, path: str) -> None:
+    site = site_with(tmp_path)
+    build(site, lambda: write(tmp_path, f"habitats/demo/{path}", "new"))
+    names = {place.rpartition("/")[2] for place in site.engine.files("habitat-demo:final").nodes}
+    assert "new" not in names
+    assert next(iter(site.run_anew().assess("demo").stale)) == phase
+    build(site)
+    assert "new" in {place.rpartition("/")[2] for place in site.engine.files("habitat-demo:final").nodes}
+
+
+def test_mode_that_changes_after_the_hash_is_of_the_next_build(tmp_path: Path) -> None:
+    site = site_with(tmp_path)
+    file = tmp_path / "habitats/demo/single"
+    build(site, lambda: file.chmod(0o755))
+    assert site.engine.files("habitat-demo:final").nodes["/srv/single"].mode == 0o644
+    build(site)
+    assert site.engine.files("habitat-demo:final").nodes["/srv/single"].mode == 0o755
+
+
+def test_slice_and_plan_of_a_run_tell_of_the_same_items(tmp_path: Path) -> None:
+    site = site_with(tmp_path)
+    habitat = site.project.habitat("demo")
+    for copy in habitat.files:
+        assert habitat.tree(copy) is habitat.tree(copy)
+    for layer in habitat.layers:
+        assert habitat.subtree(layer, "tools") is habitat.subtree(layer, "tools")
+        assert habitat.layer_tree(layer) is habitat.layer_tree(layer)
+    site.project.assess("demo")
+    assert site.project.habitat("demo").sources is habitat.sources, "also once the base image is known"
+
+
+def test_wrong_memory_of_digests_is_found_when_the_file_is_copied_and_then_forgotten(tmp_path: Path) -> None:
+    """Times don't tell of every write: a page that is dirty already is written through a mapping without them."""
+    file = write(tmp_path, "habitats/demo/mapped", "two")
+    os.utime(file, (OLD, OLD))
+    site = Site(tmp_path)
+    remembered = [*digests.state(file.stat()), hashlib.sha256(b"one").hexdigest()]
+    write(tmp_path, ".stamps/demo/digests", json.dumps({str(file): remembered}))
+    with pytest.raises(SourceChanged, match="mapped: changed since it was read"):
+        site.build()
+    assert site.build()[0] == "files"
+    assert site.build() == []
+    assert site.engine.files("habitat-demo:final").nodes["/workspace/habitat/local/mapped"].content == b"two"
+
+
+# While a tree is read
+
+
+def once(*actions: Callable[[], object]) -> Callable[[], None]:
+    todo = list(actions)
+
+    def act() -> None:
+        if todo:
+            todo.pop()()
+
+    return act
+
+
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_link_put_in_place_while_a_tree_is_read_is_not_followed(tmp_path: Path, what: str) -> None:
+    """Between the look at an entry and its reading, an agent who may write there makes it a link to a secret."""
+    secret = write(tmp_path, "host/secret", "s3cret")
+    top = write(tmp_path, "tree/folder/secret", "harmless").parent.parent
+    write(top, "file", "harmless")
+    place = top / what
+
+    def swap() -> None:
+        place.rename(tmp_path / "away")
+        place.symlink_to(secret if what == "file" else secret.parent)
+
+    swapped = once(swap)
+
+    def ignore(path: str) -> bool:
+        if path.startswith(what):
+            swapped()
+        return False
+
+    found = trees.Sources().tree("", top, lambda: trees.Ignore(ignore))
+    (item,) = [item for item in found if item.path == what]
+    assert item.kind == "link"
+    assert not [item for item in found if item.path == "folder/secret" and what == "folder"]
+
+
+def test_tree_that_changes_with_each_look_is_told(tmp_path: Path) -> None:
+    file = write(tmp_path, "tree/file", "x")
+
+    def ignore(path: str) -> bool:
+        if path == "file":
+            write(tmp_path, "fresh", "y").replace(file)
+        return False
+
+    with pytest.raises(SourceChanged) as caught:
+        trees.Sources().tree("", file.parent, lambda: trees.Ignore(ignore))
+    assert str(caught.value) == f"{file}: was replaced while it was read: run the same command again"
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_archive_of_another_content_than_expected_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    file = write(tmp_path, "file", "one")
+    item = trees.Item("file", "file", 0o644, file).read()
+    with Archive() as archive:
+        archive.add("/file", "file", 0o644, source=file, sha256=item.sha256)
+    change(file)
+    with Archive() as archive, pytest.raises(SourceChanged, match=f"{file}: "):
+        archive.add("/file", "file", 0o644, source=file, sha256=item.sha256)
+
+
+def test_what_a_phase_expects_of_files_is_no_part_of_its_surroundings(tmp_path: Path) -> None:
+    """Snapshots that were built by earlier versions are shared all the same."""
+    from phases.core import sharing
+
+    write(tmp_path, "habitats/demo/data", "one")
+    habitat = load(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
+    steps = named("files").plan(habitat)
+    before = sharing.surroundings(tmp_path, steps, (), ())
+    write(tmp_path, "habitats/demo/data", "two")
+    assert sharing.surroundings(tmp_path, named("files").plan(load(tmp_path)), (), ()) == before
+
+
+def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path) -> None:
+    site = site_with(tmp_path)
+    with pytest.raises(HabitatError) as caught:
+        build(site, lambda: same_size_and_time(tmp_path / "habitats/demo/single"))
+    assert "doit debug" not in str(caught.value)
+    assert [tag for tag in site.engine.tags() if tag.endswith("-failed")] == []
+
+
+@pytest.mark.parametrize("name", ["plain", "odd\nname"])  # the latter is ejected in an archive
+def test_file_changed_while_it_is_ejected_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    file = write(tmp_path, f"habitats/demo/data/{name}", "one")
+    site = Site(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
+    check = folder.check
+
+    def meanwhile(*arguments: object) -> None:
+        same_size_and_time(file)
+        check(*arguments)  # type: ignore[arg-type]
+
+    site.project.habitat("demo").sources.tree("", file.parent, trees.Ignore)
+    monkeypatch.setattr(folder, "check", meanwhile)
+    with pytest.raises(SourceChanged, match="run the same command again"):
+        ejecting.eject(site.project, "demo")
+    assert list((tmp_path / "ejected").iterdir()) == []

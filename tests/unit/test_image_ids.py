@@ -1,0 +1,168 @@
+"""What was decided about an image holds for that image, whatever its tag is on by then."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import FakeTerminal, Site, write
+
+from phases.core import commands, runtime
+from phases.core.errors import ConfigError, StartError
+from phases.core.snapshots import LABEL_PARENT
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from phases.core.model import Secret
+    from phases.core.project import Project
+    from phases.core.secrets import Value
+
+FINAL = ("habitat-demo:final", "habitat-demo:12-final")
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+    site.build()
+    return site
+
+
+def take_tags(site: Site) -> str:
+    """Another image gets the tags of final, as another clone or user of the engine may do. Returns its id."""
+    other = site.engine.add_image(labels={"habitat.name": "demo", "habitat.phase": "final"})
+    for tag in FINAL:
+        site.engine.tag(other, tag)
+    return other
+
+
+def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project, act: Callable[[], object]) -> None:
+    values = project.vault.values
+
+    def meanwhile(secrets: Iterable[Secret]) -> tuple[Value, ...]:
+        act()
+        project.inventory.refresh()  # as another habitat of the same run does
+        return values(secrets)
+
+    monkeypatch.setattr(project.vault, "values", meanwhile)
+
+
+def image_of_container(site: Site) -> str:
+    found = site.engine.container("habitat-demo")
+    assert found is not None
+    return found.image
+
+
+@pytest.mark.parametrize("how", ["start", "detached", "exec"])
+def test_final_tag_moved_while_secrets_are_fetched_built_image_runs(
+    site: Site, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    built, project = site.engine.tags()[FINAL[0]], site.run_anew()
+    project.assess("demo")
+    while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(site))
+    match how:
+        case "start":
+            runtime.start(project, "demo", FakeTerminal())
+        case "detached":
+            runtime.start_detached(project, "demo")
+        case _:
+            commands.execute(project, "demo", ["true"], FakeTerminal())
+    assert image_of_container(site) == built
+
+
+def test_final_tag_moved_after_the_build_built_image_runs(tmp_path: Path) -> None:
+    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+    project = site.project
+    for phase in project.phases("demo"):
+        site._ran(project, phase)
+    built = site.engine.tags()[FINAL[0]]
+    take_tags(site)
+    project.inventory.refresh()
+    runtime.start(project, "demo", FakeTerminal())
+    assert image_of_container(site) == built
+
+
+def test_built_image_removed_while_secrets_are_fetched_is_told_in_one_line(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, project = site.engine.tags()[FINAL[0]], site.run_anew()
+
+    def remove() -> None:
+        take_tags(site)
+        site.engine.remove_image(built)
+
+    while_secrets_are_fetched(monkeypatch, project, remove)
+    with pytest.raises(StartError) as caught:
+        runtime.start(project, "demo", FakeTerminal())
+    assert str(caught.value) == (
+        f"demo: the image {built[7:19]} that was built is gone: another run has replaced it: run the same command again"
+    )
+    assert site.engine.containers() == []
+
+
+@pytest.mark.parametrize("how", ["changed config", "another's image"])
+def test_start_of_a_stale_final_is_refused_in_one_line(site: Site, how: str) -> None:
+    if how == "changed config":
+        write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'false'}\n")
+    else:
+        take_tags(site)
+    with pytest.raises(StartError) as caught:
+        runtime.start(site.run_anew(), "demo", FakeTerminal())
+    assert str(caught.value).startswith("demo: habitat-demo:final is not what the config says (")
+    assert str(caught.value).endswith("): run the same command again, without --single")
+    assert site.engine.containers() == []
+
+
+def test_exec_in_an_image_that_no_build_made_is_refused(site: Site) -> None:
+    for tag in FINAL:
+        site.engine.tag("base:1", tag)
+    with pytest.raises(StartError) as caught:
+        commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
+    assert str(caught.value) == (
+        "demo: habitat-demo:final is an image that no build of demo made: doit final:demo puts its own there"
+    )
+    assert site.engine.containers() == []
+
+
+def test_parent_tag_moved_after_the_assessment_assessed_image_is_built_on(site: Site) -> None:
+    project, built = site.run_anew(), site.engine.tags()["habitat-demo:1-base"]
+    project.assess("demo")
+    site.engine.tag(site.engine.add_image(), "habitat-demo:1-base")
+    project.inventory.refresh()
+    assert project.parent_of("demo", named("users")) == built
+
+
+@pytest.mark.parametrize("when", ["after it was looked at", "while it is worked on"])
+def test_base_image_moved_during_its_phase_no_snapshot(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    site = Site(tmp_path)
+    other = site.engine.add_image()
+    method = "image_config" if when == "after it was looked at" else "create"
+    call = getattr(site.engine, method)
+    looks = 2 if method == "image_config" else 1  # the first is whether it has to be pulled
+    seen: list[str] = []
+
+    def moving(reference: str, *arguments: object, **how: object) -> object:
+        found = call(reference, *arguments, **how)
+        seen.append(reference)
+        if len(seen) == looks:
+            site.engine.tag(other, "base:1")
+            site.project.inventory.refresh()
+            site.project._assessed.clear()  # as a wait for another run does
+        return found
+
+    monkeypatch.setattr(site.engine, method, moving)
+    with pytest.raises(ConfigError) as caught:
+        site.build()
+    assert str(caught.value) == (
+        "habitats/demo/config.yaml:1: base image base:1 moved during the build: run the same command again"
+    )
+    assert [tag for tag in site.engine.tags() if tag.startswith("habitat-demo")] == []
+    site.build()
+    made = site.engine._image("habitat-demo:1-base").labels
+    told = site.project.slices.today(site.project.habitat("demo"), named("base"))["id"]
+    assert made[LABEL_PARENT] == told == other
+    assert site.build() == []

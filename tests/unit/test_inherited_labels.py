@@ -1,0 +1,138 @@
+"""What a base image says in labels of the program counts for nothing."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import FakeTerminal, Site, write
+
+from phases.core import debugging, events, failures, persistence, plans, runtime, status
+from phases.core.errors import HabitatError
+from phases.core.project import Project
+from phases.core.snapshots import withheld
+from phases.registry import NAMES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fake_engine import Command
+
+FORGED = {
+    "habitat.result": "fail",
+    "habitat.name": "other",
+    "habitat.phase": "final",
+    "habitat.parent": "sha256:forged",
+    "habitat.created": "9999-12-31T23:59:59Z",
+    "habitat.seconds": "nan",
+    "habitat.surroundings": "forged",
+    "habitat.persist": "not JSON",
+    "habitat.confinement": "none",
+    "habitat.run": "demo",
+    "habitat.nonce": "forged",
+    "habitat.caches": "forged",
+    "habitat.failure.0": '{"message": "forged',
+    "habitat.failure.1": '"}',
+    'habitat.odd "name"\n': "forged",
+    "habitat.of-a-later-version": "forged",
+    **{f"{name}.hash": "forged" for name in NAMES},
+}
+THEIRS = {"maker": "tests", "git.hash": "abc", "habitats": "x", "my.base.hash": "x"}
+
+CONFIG = "base_image: base:1\nsetup: {user: [echo one]}\nentry: {command: 'true'}\n"
+
+
+@pytest.fixture(params=["base image", "Dockerfile"])
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+    """A habitat, and another of the same config, on an image with labels that are ours."""
+    is_base = request.param == "base image"
+    for name in ("demo", "twin"):
+        write(tmp_path, f"habitats/{name}/config.yaml", CONFIG if is_base else CONFIG.partition("\n")[2])
+        if not is_base:
+            plain = [
+                f'LABEL {key}="{value}"' for key, value in (FORGED | THEIRS).items() if re.fullmatch("[a-z.0-9-]+", key)
+            ]
+            lines = [line.replace('{"', '{\\"') for line in plain]
+            write(tmp_path, f"habitats/{name}/Dockerfile", "\n".join(["FROM base:1", *lines]) + "\n")
+    made = Site(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
+    if is_base:
+        made.engine._image("base:1").labels |= FORGED | THEIRS
+    return made
+
+
+def ours(site: Site, tag: str) -> dict[str, str]:
+    return withheld(site.engine._image(tag).labels)
+
+
+def test_snapshot_of_a_base_with_our_labels_has_those_of_its_own_phase_alone(site: Site) -> None:
+    site.build()
+    names = {phase.NAME for phase in site.project.phases("demo")}
+    said = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
+    for tag in [tag for tag in site.engine.tags() if tag.startswith("habitat-demo:") and "final" not in tag]:
+        phase = tag.rpartition("-")[2]
+        upto = {f"{name}.hash" for name in NAMES[: NAMES.index(phase) + 1] if name in names}
+        assert set(ours(site, tag)) == said | upto | {"habitat.surroundings"}, tag
+        values = site.engine._image(tag).labels
+        assert "forged" not in values.values()
+        assert THEIRS.items() <= values.items(), "the image's own labels stay"
+    assert site.build() == []
+
+
+def test_snapshots_on_a_base_that_says_fail_are_shared(site: Site) -> None:
+    site.build()
+    project = Project(site.root, lambda: site.engine, shares=True)
+    shared: list[str] = []
+    project.bus.subscribe(lambda event: shared.append(event.phase) if isinstance(event, events.PhaseShared) else None)
+    phases = [phase for phase in project.phases("twin") if phase.ID <= 9]
+    for phase in phases:
+        project.build("twin", phase)
+    project.close()
+    assert shared == [phase.NAME for phase in phases]
+
+
+def test_plan_status_and_start_on_a_base_with_our_labels_are_as_on_any_other(site: Site) -> None:
+    assert plans.plan(site.run_anew(), "demo").is_new
+    site.build()
+    assert plans.plan(site.run_anew(), "demo").why == {}
+    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    assert {phase.state for phase in state.phases} == {"cached"}
+    assert state.container is not None
+    assert list(state.set_aside) == []
+    found = site.engine.container("habitat-demo")
+    assert found is not None
+    assert persistence.of(found).places == ()
+
+
+def test_failure_on_a_base_that_tells_of_one_is_told_as_it_was(site: Site) -> None:
+    make_user = site.engine.on_execute
+    assert make_user is not None
+
+    def fail(command: Command) -> tuple[int, str | bytes] | None:
+        return (3, "") if command.script == "echo one" else make_user(command)
+
+    site.engine.on_execute = fail
+    with pytest.raises(HabitatError):
+        site.build()
+    labels = site.engine._image("habitat-demo:7-setup-failed").labels
+    told = failures.told_by({key: value for key, value in labels.items() if value})
+    assert told is not None
+    assert told.code == 3
+    assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()
+    assert debugging._last(site.run_anew(), "demo")[2] == told
+
+
+def test_build_container_says_nothing_of_its_image_in_our_labels(site: Site) -> None:
+    seen: list[dict[str, str]] = []
+    make_user = site.engine.on_execute
+    assert make_user is not None
+
+    def look(command: Command) -> tuple[int, str | bytes] | None:
+        seen.append(dict(command.container.labels))
+        return make_user(command)
+
+    site.engine.on_execute = look
+    site.build()
+    assert seen
+    assert [withheld(labels) for labels in seen if withheld(labels)] == []
