@@ -69,7 +69,7 @@ def test_file_changed_during_the_build_by_a_command_no_snapshot(
     assert failed(name) == {}
     again = project.doit(f"final:{name}")
     assert again.code == 0, again.out
-    ran = docker("run", "--rm", f"habitat-{name}:final", "/workspace/habitat/local/tools/bin/tool")
+    ran = docker("run", "--rm", f"habitat-{name}:final", "/habitat/local/tools/bin/tool")
     assert ran == "two"
 
 

@@ -32,8 +32,8 @@ tests: [tests/check]
 COPIED = [
     ("files", "data/one", "/srv/data/one"),
     ("files", "single", "/srv/single"),
-    ("files", "own/deep", "/workspace/habitat/local/own/deep"),
-    ("tools", "tools/bin/tool", "/workspace/habitat/local/tools/bin/tool"),
+    ("files", "own/deep", "/habitat/local/own/deep"),
+    ("tools", "tools/bin/tool", "/habitat/local/tools/bin/tool"),
     ("test", "tests/check", ""),
     ("test", "tests/helper", ""),
 ]
@@ -186,7 +186,7 @@ def test_wrong_memory_of_digests_is_found_when_the_file_is_copied_and_then_forgo
         site.build()
     assert site.build()[0] == "files"
     assert site.build() == []
-    assert site.engine.files("habitat-demo:final").nodes["/workspace/habitat/local/mapped"].content == b"two"
+    assert site.engine.files("habitat-demo:final").nodes["/habitat/local/mapped"].content == b"two"
 
 
 # While a tree is read

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import events, runtime, throwaway, trust
+from phases.core import commands, events, runtime, throwaway, trust
 from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
 from phases.core.trust import Record, wishes
@@ -175,7 +175,7 @@ def test_volume_that_gives_root_is_mounted_only_with_the_persons_word(tmp_path: 
     write(tmp_path, "habitats/demo/config.yaml", MOUNT.replace("dest: /v", "dest: /w"))
     made = len(site.engine.called("create"))
     for run in (
-        lambda: runtime.start_detached(stranger.project, "demo"),
+        lambda: commands.execute(stranger.project, "demo", ["true"], FakeTerminal()),
         lambda: throwaway.thrown_away(stranger.project, "demo", "setup").__enter__(),
     ):
         with pytest.raises(Untrusted, match="mounts /opt at /w"):
