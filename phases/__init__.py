@@ -10,7 +10,7 @@
         new_habitat.py   a habitat to begin with     (new_config.py, cloning.py)
         model.py         a habitat, as its phases read it     (port.py)
         trees.py         files of the host: what is copied, what identifies it     (files.py, digests.py)
-        slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py)
+        slices.py        the part of the config that one phase depends on, and its hash     (slice_store.py, drafts.py)
         stamps.py        doit's record of what succeeded
         snapshots.py     which phases are up to date, and why not
         plans.py         what a build would run, and why     (differences.py)
@@ -19,17 +19,20 @@
                          docker_images.py, questions.py, answers.py, execs.py, frames.py, docker_command.py);
                          podman.py, where Podman's API differs     (mounted_archives.py); engines.py, which answers
         api.py           how both come and go, by the way that leads to the engine     (reaching.py, tls.py,
-                         docker_package.py)
+                         docker_package.py, patience.py)
         closing.py       containers are made until the run is told to stop, and removed while it goes on
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, idling.py, scratch.py, contents.py, settling.py,
                          sources.py, archive.py, accounts.py, work.py); failures.py, debugging.py: what is kept where
-                         one fails, and being in it
+                         one fails, and being in it     (passing_folder.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
-        project.py       all of these at work in one run     (locks.py, events.py, cleaning.py)
+        project.py       all of these at work in one run     (events.py, cleaning.py)
+        locks.py         who of one clone is at a habitat
+        engine_locks.py  locks for all who use an engine     (build_lock.py, claims.py, processes.py)
         neighbours.py    what is taken over of other habitats instead of being built     (sharing.py)
         runtime.py       being in a habitat that runs     (habitat_container.py, readiness.py, runners.py,
-                         persistence.py, commands.py, throwaway.py, logs.py, stopping.py, destroying.py)
+                         persistence.py, commands.py, throwaway.py, logs.py, stopping.py, destroying.py, shells.py);
+                         guard.py, killed.py: leaving where a run was killed
         migration/       a Dockerfile, or an older config.yaml, as a config.yaml of today
         ejecting/        a habitat as a Dockerfile
         errors.py        what can go wrong
@@ -37,6 +40,7 @@
         tasks.py         doit's tasks
         reporter.py      doit's events and ours, as a transcript     (console.py, echo.py)
         jsonl.py         the same as events for programs     (recorder.py, records.py, journal.py)
+        aftermath.py     what a guard becomes when its visit was killed
         output.py        standard output, which may be gone
         terminal.py      the person's terminal, handed to the habitat's command
         verbs/           what can be done with a habitat, each a task VERB:HABITAT

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Self
 import figures
 import pytest
 
-from phases.core import engines
+from phases.core import claims, engines
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -209,11 +209,13 @@ def clear(engine: DockerEngine, name: str) -> None:
     for container in [
         *engine.containers(name_prefix=f"habitat_build_{name}"),
         *engine.containers(name_prefix=f"habitat_start_{name}"),
+        *engine.containers(name_prefix=f"habitat_shell_{name}"),
         *engine.containers(name_prefix=f"habitat-{name}"),
     ]:
         engine.remove(container.id)
     for volume in engine.volumes(label=f"habitat.name={name}"):
         engine.remove_volume(volume.name)
+    clear_locks(engine, name)
     for image in engine.images():
         for tag in image.tags:
             if tag.startswith(f"habitat-{name}:"):
@@ -221,6 +223,14 @@ def clear(engine: DockerEngine, name: str) -> None:
     for image in engine.images():
         if not image.tags and image.labels.get("habitat.name") == name:
             engine.remove_image(image.id)
+
+
+def clear_locks(engine: DockerEngine, name: str) -> None:
+    """Those of a test's habitat, and those that any run has left that was killed."""
+    for claim in claims.found_in(engine.volumes(label=claims.LABEL_LOCK)):
+        if claim.key.endswith(f" {name}") or claim.has_ended:
+            for volume in claim.names:
+                engine.remove_volume(volume)
 
 
 # For the tests of the whole program on the real engine

@@ -47,6 +47,7 @@ from phases.core.engine import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
+from phases.core.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
     from phases.core.engine import OnLine, OnPull
     from phases.core.port import Port
     from phases.core.secrets import Value
+
+#: When volumes are made.
+MADE = "2026-01-01T00:00:00Z"
 
 
 @dataclass
@@ -90,6 +94,7 @@ class FakeContainer:
     execs: list[FakeExec | FakePiped] = field(default_factory=list)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     volumes: tuple[str, ...] = ()
+    log_bytes: int = 0
 
     def seen(self) -> Container:
         return Container(
@@ -140,6 +145,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.address = f"fake://{uuid.uuid4()}"
+        self.patience = Patience()
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None
@@ -186,6 +192,9 @@ class FakeEngine:
         return prefix + hashlib.sha256(str(self._made).encode()).hexdigest()
 
     # Images
+
+    def platform(self) -> str:
+        return "linux/amd64"
 
     def images(self) -> list[Image]:
         self._record("images")
@@ -328,6 +337,7 @@ class FakeEngine:
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         self._record("create", image, name)
         found = self._image(image)
@@ -354,13 +364,14 @@ class FakeEngine:
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
             confinement=confinement,
             ports=tuple(ports),
+            log_bytes=log_bytes,
         )
         self._containers[container.id] = container
         return container.id
 
     def _mounted(self, mount: VolumeMount, files: Files) -> dict[str, Node]:
         """What is in a volume; in an empty one of an image it is what that has at the place."""
-        made = Volume(mount.volume, dict(mount.labels), "2026-01-01T00:00:00Z")
+        made = Volume(mount.volume, dict(mount.labels), MADE)
         _, nodes = self._volumes.setdefault(mount.volume, (made, {"/": Node("dir")}))
         if len(nodes) == 1 and mount.copies:
             inside = {path: node for path, node in files.nodes.items() if f"{path}/".startswith(f"{mount.dest}/")}
@@ -654,9 +665,14 @@ class FakeEngine:
 
     def volumes(self, *, label: str = "") -> list[Volume]:
         key, has_value, value = label.partition("=")
-        found = [volume for volume, _ in self._volumes.values()]
+        found = [volume for volume, _ in list(self._volumes.values())]
         found = [v for v in found if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
         return sorted(found, key=lambda volume: volume.name)
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        self._record("create_volume", name)
+        made = Volume(name, dict(labels), MADE)
+        return self._volumes.setdefault(name, (made, {"/": Node("dir")}))[0]
 
     def remove_volume(self, name: str) -> None:
         self._record("remove_volume", name)

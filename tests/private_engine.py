@@ -14,9 +14,12 @@ import signal
 import subprocess
 import tempfile
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from conftest import PREFIX, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # The first process of the namespaces reaps what is orphaned in them.
 _FIRST = "while :; do sleep 86400 & wait $!; done"
@@ -28,11 +31,12 @@ _WITH_US = ("setpriv", "--pdeathsig", "KILL")
 
 class PrivateEngine:
     """Use it in a `with`. size: of the disk it has to itself, as for tmpfs; "" for a folder. bridge: for
-    what needs a network, as BuildKit does; it is seen in the namespace only.
+    what needs a network, as BuildKit does; it is seen in the namespace only; options: of its dockerd.
     """
 
-    def __init__(self, size: str = "", *, bridge: bool = False) -> None:
+    def __init__(self, size: str = "", *, bridge: bool = False, options: Sequence[str] = ()) -> None:
         self._network = () if bridge else ("--bridge", "none")
+        self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-engine-"))  # short: a socket's path has an end
         self._socket = self._folder / "docker.sock"
         self.host = f"unix://{self._socket}"
@@ -109,6 +113,7 @@ class PrivateEngine:
             *("--pidfile", str(self._folder / "pid")),
             *("--cgroup-parent", f"/{self._cgroup}"),
             *(*self._network, "--iptables=false", "--ip6tables=false"),
+            *self._options,
         )
 
     @property

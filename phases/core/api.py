@@ -5,6 +5,7 @@ takes long to load. The docker package takes longer to import than most runs tak
 from __future__ import annotations
 
 import os
+import select
 import socket
 from contextlib import suppress
 from functools import cached_property
@@ -12,12 +13,13 @@ from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
+from phases.core.patience import GLANCE, PATIENCE, Patience, Vigil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-#: Seconds that the engine may take to answer. Commits of gigabytes take a while.
-PATIENCE = 600
+# Seconds that a connection may take to be made.
+_DIALLING = 10
 
 #: Bytes that are read at a time.
 CHUNK = 65536
@@ -94,8 +96,8 @@ class Api:
         self.address = way.address
         self.is_podmans = is_podmans
         self.carries_on = way.carries_on
-        self.patience = patience
-        self._way = way
+        self.patience = Patience(patience)
+        self.way = way
 
     def send(
         self,
@@ -106,32 +108,57 @@ class Api:
         *,
         headers: Mapping[str, str] = _NONE,
         hands_over: bool = False,
+        what: str = "",
+        due: float = 0,
     ) -> Reply:
         """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
-        to be handed over. Raises OSError where it can't be sent.
+        to be handed over; what: is being done by it, for whoever waits; due: seconds that this may take rightly.
+        Raises OSError where it can't be sent.
         """
+        vigil = Vigil(self.patience, what, due)
         # Of HTTP/1.0, so that an answer comes in one piece and ends with its connection.
-        head = [f"{method} {self._way.root}{path} HTTP/1.0", f"Host: {self._way.host}"]
+        head = [f"{method} {self.way.root}{path} HTTP/1.0", f"Host: {self.way.host}"]
         head += [f"{name}: {value}" for name, value in headers.items()]
         if hands_over:
             head += ["Connection: Upgrade", "Upgrade: tcp"]
         if length := len(body) if isinstance(body, bytes) else _length(body):
             head += [f"Content-Type: {kind}", f"Content-Length: {length}"]
-        line = self._way.dial(self.patience)
+        line = self.way.dial(min(self.patience.seconds, _DIALLING))
         try:
-            line.settimeout(self.patience)
+            line.settimeout(GLANCE)
             data = "\r\n".join([*head, "", ""]).encode()
             # Who refuses a body may not read all of it, and has said why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 if isinstance(body, bytes):
-                    line.sendall(data + body)
+                    _send(line, data + body, vigil)
                 else:
-                    line.sendall(data)
-                    line.sendfile(body)
+                    _send(line, data, vigil)
+                    _upload(line, body, vigil)
         except BaseException:
             line.close()
             raise
-        return Reply(line, has_body=method != "HEAD")
+        return Reply(line, vigil, has_body=method != "HEAD")
+
+
+def _send(line: socket.socket, data: bytes, vigil: Vigil) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[vigil.wait(lambda: line.send(rest)) :]  # noqa: B023 (is called at once)
+
+
+def _upload(line: socket.socket, body: IO[bytes], vigil: Vigil) -> None:
+    end = body.tell() + _length(body)
+
+    def some() -> None:
+        start = body.tell()
+        try:
+            line.sendfile(body, start)
+        except TimeoutError:
+            if body.tell() == start:
+                raise
+
+    while body.tell() < end:
+        vigil.wait(some)
 
 
 def _length(body: IO[bytes]) -> int:
@@ -152,9 +179,17 @@ class Reply:
     socket: the bare connection, over which a command is spoken to once the engine has handed it over.
     """
 
-    def __init__(self, line: socket.socket, *, has_body: bool) -> None:
+    def __init__(self, line: socket.socket, vigil: Vigil, *, has_body: bool) -> None:
         self.socket = line
+        self._vigil = vigil
         self._has_body = has_body
+
+    def has_begun(self, seconds: float) -> bool:
+        """Whether something of it, or its end, has come within so many seconds."""
+        return bool(select.select([self.socket], [], [], seconds)[0])
+
+    def _recv(self, size: int, flags: int = 0) -> bytes:
+        return self._vigil.wait(lambda: self.socket.recv(size, flags))
 
     @cached_property
     def _head(self) -> tuple[int, dict[str, str]]:
@@ -168,13 +203,13 @@ class Reply:
         """To its end, and not a byte beyond: what follows may be a command's, for whoever reads the bare socket."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            seen = self.socket.recv(CHUNK, socket.MSG_PEEK)
+            seen = self._recv(CHUNK, socket.MSG_PEEK)
             if not seen or len(head) > _LONGEST_HEAD:
                 raise ConnectionError("the answer ended before it had begun")
             # The end may have been cut in two.
             start = max(0, len(head) - 3)
             end = (head + seen).find(b"\r\n\r\n", start)
-            head += self.socket.recv(len(seen) if end < 0 else end + 4 - len(head))
+            head += self._recv(len(seen) if end < 0 else end + 4 - len(head))
         return head[:-4]
 
     @property
@@ -193,22 +228,22 @@ class Reply:
 
     def body(self) -> bytes:
         """To its end."""
-        return b"".join(self._pieces())
+        return b"".join(self.pieces())
 
     def chunks(self) -> Iterator[bytes]:
         """As they come, however long that takes."""
         self.headers  # noqa: B018 (is waited for)
         self.socket.settimeout(None)
-        yield from self._pieces()
+        yield from self.pieces()
 
-    def _pieces(self) -> Iterator[bytes]:
+    def pieces(self) -> Iterator[bytes]:
         """To the length that was told, else as far as they come: an engine that hasn't read all of a request resets the
         connection behind its answer.
         """
         length = self.headers.get("content-length", "") if self._has_body else "0"
         left = int(length) if _is_number(length) else None
         while left != 0:
-            piece = self.socket.recv(CHUNK) if left else received(self.socket)
+            piece = self._recv(CHUNK) if left else self._vigil.wait(lambda: received(self.socket))
             if left is not None:
                 left -= len(piece)
             if not piece:

@@ -27,6 +27,7 @@ class Asking:
 
     def __init__(self, api: Api) -> None:
         self.address = api.address
+        self.patience = api.patience
         self._api = api
 
     def _send(
@@ -38,7 +39,7 @@ class Asking:
         is_tar = hasattr(body, "read")
         data = body if is_tar else b"" if body is None else json.dumps(body).encode()
         try:
-            reply = self._api.send(method, where, data, TAR if is_tar else JSON, **how)
+            reply = self._api.send(method, where, data, TAR if is_tar else JSON, what=what, **how)
             if self._api.carries_on:
                 sent()
             try:

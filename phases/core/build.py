@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -31,15 +31,17 @@ from phases.core.errors import (
     PathsMissing,
     PhaseTimeout,
     SecretError,
+    ShellError,
     StateError,
     StepError,
     Stopped,
     full_disk_remedy,
 )
 from phases.core.failures import Failure, argv, typed
+from phases.core.phase_log import Log
 from phases.core.secrets import variables
 from phases.core.ssh_agent import AgentRelay
-from phases.core.work import SHOWN_OUTPUT, Log, Work
+from phases.core.work import SHOWN_OUTPUT, Work
 from phases.protocol import (
     Configure,
     Entry,
@@ -60,6 +62,9 @@ if TYPE_CHECKING:
     Labels = Callable[[str, float], dict[str, str]]
 
 PROFILE = "/etc/profile.d/habitat.sh"
+
+# Lines that came at once, of which no person reads one by one.
+_MANY = 100
 
 
 def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
@@ -138,7 +143,8 @@ class _Bench:
             return
         self._image, self._caches = caches.prepared(work, self.image)
         if self._runs:
-            self._holds.enter_context(caches.held(work.engine, self._caches, self._notice, work.maker.check))
+            assert work.locks
+            self._holds.enter_context(caches.held(work.locks, self._caches, self._notice))
         self._deadline = self._time_up()
 
     def _notice(self, text: str) -> None:
@@ -226,23 +232,33 @@ class _Bench:
         """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
         work = self.work
         # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(error, EngineUnreachable | SecretError | StateError | Stopped)
-        if work.keep is None or self._container is None or elsewhere:
+        elsewhere = isinstance(error, EngineUnreachable | SecretError | ShellError | StateError | Stopped)
+        if work.keep is None or elsewhere:
             return
-        if isinstance(error, EngineError) and not self._container.is_made:
+        if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):
+            self._forget_older()
             return
         labels = snapshots.labels(work.habitat.name, work.phase, self.image.id, seconds)
         try:
             # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
             work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
-        except (Stopped, NotFound, Conflict):
-            return  # or it is gone, or going, as `error` says
+        except Stopped:
+            return
+        except (NotFound, Conflict):
+            self._forget_older()  # or it is gone, or going, as `error` says
         except HabitatError as why:
+            self._forget_older()
             text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
             work.emit(events.Notice(work.habitat.name, text, warning=True))
         else:
             hint = f"doit debug:{work.habitat.name} opens a shell there"
             error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
+
+    def _forget_older(self) -> None:
+        """Take away what is kept of an earlier failure, which `doit debug` would show as the last."""
+        if self.work.forget:
+            with suppress(HabitatError):
+                self.work.maker.make(self.work.forget)
 
     def _keep(self, labels: dict[str, str]) -> None:
         assert self.work.keep
@@ -278,13 +294,13 @@ class _Bench:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         rows: list[str] = []
 
-        def on_line(line: str, stream: events.Stream) -> None:
-            rows.append(line)
+        def on_lines(lines: list[str], stream: events.Stream) -> None:
+            rows.extend(lines[-SHOWN_OUTPUT:])
             del rows[:-SHOWN_OUTPUT]
-            self._line(line, show=work.habitat.debug, stream=stream)
+            self._lines(lines, show=work.habitat.debug, stream=stream)
 
         self._write(f"$ {step.what} (as {step.user})")
-        out, err = work.masked(partial(on_line, stream="stdout")), work.masked(partial(on_line, stream="stderr"))
+        out, err = work.masked(partial(on_lines, stream="stdout")), work.masked(partial(on_lines, stream="stderr"))
         env, secret = step.env | variables(work.secrets), work.secrets
         if step.known_hosts:
             env |= ssh_agent.ENV
@@ -402,9 +418,17 @@ class _Bench:
     def _write(self, line: str) -> None:
         self._log.write(line)
 
-    def _line(self, line: str, *, show: bool, stream: events.Stream = "") -> None:
-        self._write(line)
-        self.work.emit(events.Output(self.work.habitat.name, self.work.phase.NAME, line, show, stream))
+    def _line(self, line: str, *, show: bool) -> None:
+        self._lines([line], show=show)
+
+    def _lines(self, lines: list[str], *, show: bool, stream: events.Stream = "") -> None:
+        self._log.write(*lines)
+        name, phase, emit = self.work.habitat.name, self.work.phase.NAME, self.work.emit
+        if len(lines) > _MANY and not show:
+            emit(events.OutputBlock(name, phase, tuple(lines), stream))
+            return
+        for line in lines:
+            emit(events.Output(name, phase, line, show, stream))
 
 
 def _privileges_remedy(printed: str) -> str:

@@ -18,18 +18,19 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from phases.core import binds, root_environment, safe_paths, secrets
+from phases.core import binds, root_environment, safe_paths, secrets, shells
 from phases.core.accounts import Accounts
 from phases.core.archive import Archive
 from phases.core.contents import Contents, Folders
 from phases.core.engine import Bind, Confinement, Stat, Tmpfs
-from phases.core.errors import EngineError, StepError
+from phases.core.errors import EngineError, ShellError, StepError
 from phases.core.idling import WATCHED, ended_under, made_anew
 from phases.core.safe_paths import SafePaths
 from phases.core.scratch import Parked
 from phases.core.settling import Watch
-from phases.core.snapshots import COMMENT
+from phases.core.snapshots import COMMENT, snapshot_tag
 from phases.protocol import SECRETS_FOLDER
+from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
 # Bytes that are written again with each commit rather than a new container made: both take as long.
 _LIGHT = 1_000_000
 
-# Bytes of a line of the changes that an image is committed with.
+# Bytes of the environment that an image is committed with: a line of the changes takes no more, and a request not many.
 _LONGEST = 60_000
 
 
@@ -72,7 +73,7 @@ class BuildContainer:
         self._made_env: Mapping[str, str] = self._env | self._safe_for_root
         self._base_size = image.size
         self._id = ""
-        self._running = False
+        self._running = self._ran = False  # ran: a command in it, to its end
         self._is = image.id  # the image that the container is, "" once it is none
         self._settled = True
         self._paused = False
@@ -114,11 +115,13 @@ class BuildContainer:
             or self._image.volumes
             or self._is_confided_in
             or list(found.mounts) != self._mounts
+            or sum(len(value.encode(errors="replace")) for value in changed) >= _LONGEST
             or not all(map(_can_be_said, changed))
         ):
             self._work.parking.spend(found.id)
             return ""
         self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
+        self._ran = found.running
         self._contents.of_editions |= found.of_editions
         self._folders = found.folders
         return found.id
@@ -327,6 +330,26 @@ class BuildContainer:
         """
         self._flush()
         self._start()
+        try:
+            code = self._execute(argv, user, env, secret, on_output, ends=ends, **how)
+        except EngineError as error:
+            if not self._ran and (told := self._shell_trouble(error)):
+                raise told from error
+            raise
+        self._ran = True
+        return code
+
+    def _execute(
+        self,
+        argv: Sequence[str],
+        user: str,
+        env: Mapping[str, str] | None,
+        secret: tuple[Value, ...],
+        on_output: OnOutput,
+        *,
+        ends: bool,
+        **how: Any,
+    ) -> int:
         if secret and self._given != (user, secret):
             secrets.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
@@ -372,11 +395,22 @@ class BuildContainer:
                 self._engine.start(container)
                 self._check_binds()
         except EngineError as error:
+            if self._id and (told := self._shell_trouble(error)):
+                raise told from error
             raise EngineError(
                 f"the build container can't be started ({error.message})",
                 remedy=error.remedy or "see that its image and volumes are whole",
             ) from error
         self._running = True
+
+    def _shell_trouble(self, error: EngineError) -> ShellError | None:
+        """What to raise where the shell that the container idles in can't run."""
+        work = self._work
+        before = last_snapshot(habitat_phases(work.habitat), work.phase)
+        # Up to setup no command of the habitat's own has run, which may have broken it.
+        own = before and work.phase.ID > named("setup").ID
+        image = snapshot_tag(work.habitat.name, before) if own and before else shells.beginning(work.habitat)
+        return shells.trouble(self._engine, self._id, work.habitat, image, error)
 
     def ended_under(self, code: int) -> bool:
         """Whether a command ended with `code` because the container did."""

@@ -24,7 +24,6 @@ from phases.core.contents import Contents
 from phases.core.engine import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
 from phases.core.idling import IDLE, made_anew
-from phases.core.locks import UseLock, shared_path
 from phases.core.mount_points import MountPoints
 from phases.core.snapshots import COMMENT
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.engine import Container, Engine, ImageConfig, Stat
+    from phases.core.engine_locks import EngineLocks
     from phases.core.model import Cache
     from phases.core.work import Work
 
@@ -174,24 +174,21 @@ def _distribution(os_release: bytes) -> str:
 
 
 @contextmanager
-def held(
-    engine: Engine, caches: Iterable[Mounted], tell: Callable[[str], None], check: Callable[[], None]
-) -> Iterator[None]:
-    """While this lasts, nobody uses those that are locked, here or elsewhere. tell: for what this waits; check:
-    raises when nobody wants it any more.
+def held(locks: EngineLocks, caches: Iterable[Mounted], tell: Callable[[str], None]) -> Iterator[None]:
+    """While this lasts, nobody uses those that are locked, here or elsewhere. tell: for what this waits, until the run
+    is told to stop.
 
     They are taken in the order of their names, after the lock of a habitat, and given back before
     another of those is wanted: so there is no circle of runs that wait for each other.
     """
     with ExitStack() as stack:
         for cache in sorted(caches, key=lambda cache: cache.volume):
-            lock = UseLock(shared_path(engine.address, f"cache {cache.volume}"), alone=cache.locked)
+            lock = locks.lock(f"cache {cache.volume}", alone=cache.locked)
             stack.callback(lock.release)
             what = f"uses the cache {cache.path}"
             lock.acquire(lambda who, what=what: tell(f"waiting for another run that {what} ({who})"))  # type: ignore[misc]
-            check()
             if cache.locked:
-                _wait_for_what_is_left(engine, cache, tell, check)
+                _wait_for_what_is_left(locks.engine, cache, tell, locks.maker.check)
         yield
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from phases.core import caches, snapshots
+from phases.core import caches, deliveries, snapshots
 from phases.core.errors import state_error
 from phases.core.scratch import is_of_another
 from phases.core.stamps import state_dir
@@ -63,7 +63,10 @@ def clean_all(project: Project, name: str) -> int:
         project.store.sweep(name)
         ours = project.engine.containers(label=f"{snapshots.LABEL_NAME}={name}")
         project.presence(name).discard(container.id for container in ours if container.running)
-        _discard(path for path in folder.iterdir() if not path.name.startswith("starts"))
+        _discard(
+            path for path in folder.iterdir() if not path.name.startswith("starts") and not deliveries.is_record(path)
+        )
+        deliveries.sweep(project, name)
     with contextlib.suppress(OSError):  # a start is there, and has its files in it
         folder.rmdir()
     return images

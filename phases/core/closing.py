@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+# Seconds that what is being made when the run is to end may take: a little more than a request may (`patience`).
+_FAREWELL = 2.5
+
 
 class Maker:
     """Where containers are made. Once it is closed, every container that was made here is there to be
@@ -67,7 +70,7 @@ class Maker:
             self._busy -= 1
             self._changed.notify_all()
 
-    def close(self, patience: float = 60) -> None:
+    def close(self, patience: float = _FAREWELL) -> None:
         """patience: seconds to wait for what is being made."""
         with self._changed:
             self._closed = True

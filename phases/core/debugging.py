@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import shlex
-import tempfile
 import time
 from collections import deque
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import binds, caches, events, failures, files, root_environment, ssh_agent
+from phases.core import binds, caches, events, failures, files, phase_log, root_environment, ssh_agent
 from phases.core.archive import Archive
 from phases.core.binds import binds_in
 from phases.core.config.variables import DEFAULT_PATH
-from phases.core.errors import StartError, state_error
+from phases.core.errors import StartError
+from phases.core.passing_folder import passing_folder
 from phases.core.runners import SHELL, conversing
 from phases.core.runtime import Visit
 from phases.core.secrets import deliver
+from phases.core.stamps import state_dir
 from phases.core.throwaway import accounts, passing, started, where
 from phases.protocol import Run
 
@@ -83,12 +83,12 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         project.bus.emit(events.Notice(habitat.name, text))
 
     with (
-        caches.held(project.engine, mounted, tell, project.maker.check),
-        _lent_agent(habitat, phase, failure) as (agent, host_keys),
+        caches.held(project.locks, mounted, tell),
+        _lent_agent(project, habitat, phase, failure) as (agent, host_keys),
         passing(
             project,
-            habitat.name,
-            image.id,
+            habitat,
+            image,
             f"{phase.NAME}-failed",
             (*own, *(cache.mount for cache in mounted), *agent),
         ) as container,
@@ -109,7 +109,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
 
 @contextmanager
 def _lent_agent(
-    habitat: Habitat, phase: Phase, failure: Failure
+    project: Project, habitat: Habitat, phase: Phase, failure: Failure
 ) -> Iterator[tuple[tuple[Bind, ...], tuple[Value, ...]]]:
     """The host's SSH agent, and the host keys to trust, where the failed command had them."""
     had_it = ssh_agent.ENV.items() <= failure.env.items()
@@ -118,23 +118,12 @@ def _lent_agent(
     if lender is None or lender.known_hosts is None:
         yield (), ()
         return
-    with _passing_folder() as folder:
+    with passing_folder(state_dir(project.root, habitat.name)) as folder:
         relay = ssh_agent.AgentRelay(folder, lender.origin)
         try:
             yield (relay.bind,), (ssh_agent.known_hosts(lender.known_hosts, lender.origin),)
         finally:
             relay.close()
-
-
-@contextmanager
-def _passing_folder() -> Iterator[Path]:
-    """Not that of the habitat's state: a build may be at work there meanwhile."""
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="habitat-debug-")
-    except OSError as error:
-        raise state_error(Path(tempfile.tempdir or "a temporary folder"), "written", error) from error
-    with folder as path:
-        yield Path(path)
 
 
 def _put_again(project: Project, container: Container, failure: Failure) -> None:
@@ -182,7 +171,9 @@ def _first(lines: list[str]) -> list[str]:
 
 
 def _said(project: Project, name: str, phase: Phase, failure: Failure) -> list[str]:
-    """The last of what the failed command printed, as it was logged: without secrets."""
+    """The last of what the failed command printed, as it was logged: without secrets. In a log that was cut, where it
+    begins may be left out.
+    """
     if not failure.what:
         return []
     begun = f"$ {failure.what} (as {failure.user})\n".encode()
@@ -190,7 +181,7 @@ def _said(project: Project, name: str, phase: Phase, failure: Failure) -> list[s
     try:
         with files.open_read(project.log_path(name, phase)) as file:
             for line in file:
-                if line == begun:
+                if line == begun or (rows is None and phase_log.is_cut(line)):
                     rows = deque(maxlen=_SHOWN)
                 elif rows is not None:
                     rows.append(line)

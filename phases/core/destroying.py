@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core import events, persistence
+from phases.core import deliveries, events, persistence
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.habitat_container import LABEL_RUN, container_name
 from phases.core.stopping import who_is_in
@@ -29,6 +29,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     found = _containers(project, name)
     volumes = [] if keep_volumes else persistence.volumes_of(project.engine, name)
     if not found and not volumes:
+        deliveries.sweep(project, name)
         project.bus.emit(events.Notice(name, f"{name} has no containers"))
         return True
     for container in found:
@@ -45,6 +46,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
                 persistence.take_in(project, name, container)
             project.engine.remove(container.id)
             presence.forget(container.id)
+    deliveries.sweep(project, name)
     gone = [container.name for container in found]
     left = _remove(project, name, volumes)
     if len(left) < len(volumes):

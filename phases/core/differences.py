@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from phases.core.errors import printable
+from phases.core.errors import printable, without_credentials
 from phases.core.slices import canonical
 
 if TYPE_CHECKING:
@@ -103,7 +103,12 @@ def _words(before: Json, after: Json, kind: str) -> str:
         return f"removed{_gist(before)}"
     if kind == "image":
         return f"moved from {_short_id(before)} to {_short_id(after)}"
-    was, now = _text(before), _text(after)
+    return _of_texts(_text(before), _text(after))
+
+
+def _of_texts(was: str, now: str) -> str:
+    if was == now:
+        return "changed (a password or a token in it)"
     if "\n" in was.strip("\n") or "\n" in now.strip("\n"):
         return _of_lines(was.splitlines(), now.splitlines())
     return _change(was, now)
@@ -139,7 +144,7 @@ def _of_lines(was: Sequence[str], now: Sequence[str]) -> str:
 
 
 def _text(value: Json) -> str:
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return without_credentials(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
 def _change(was: str, now: str) -> str:

@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +31,10 @@ class DockerCommand:
     buildkit: bool
 
 
+# Seconds that a `docker` may take to say what it is.
+_ANSWER = 10
+
+
 def find() -> DockerCommand | None:
     """The first `docker` on the PATH that builds with BuildKit, else the first, else None."""
     programs: list[str] = []
@@ -50,8 +53,8 @@ def _has_buildkit(program: str) -> bool:
 
     def ask(*argv: str) -> str:
         try:
-            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
-        except OSError:
+            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False, timeout=_ANSWER)
+        except (OSError, subprocess.TimeoutExpired):  # its version asks an engine, which may be silent
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
@@ -85,23 +88,18 @@ exec "$@"
 """
 
 
-def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-    """Build the Dockerfile in the tar `context`, a real file. Returns the id of the image, which gets
-    `tag`; raises EngineError when the build fails. Ends with this process, however that ends.
+def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> None:
+    """Build the Dockerfile in the tar `context`, a real file, as the image `tag`. Raises EngineError when the build
+    fails. Ends with this process, however that ends, and leaves no file: the id of the image is asked of the engine,
+    not of `--iidfile`.
     """
-    with tempfile.TemporaryDirectory() as folder, ExitStack() as files:
-        id_file = Path(folder) / "id"
+    with ExitStack() as files:
         how = ["--progress=plain"] if command.buildkit else ["--force-rm"]
         given = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
-        argv = [command.program, "build", "--iidfile", str(id_file), "--tag", tag, *how, *given, "-"]
+        argv = [command.program, "build", "--tag", tag, *how, *given, "-"]
         splitter = LineSplitter(on_line, Mask(value.data for value in secrets))
-        code = _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, splitter)
-        if code:
+        if code := _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, splitter):
             raise EngineError(f"docker build ended with exit code {code}")
-        try:
-            return id_file.read_text().strip()
-        except FileNotFoundError as error:
-            raise EngineError("docker build gave no image") from error
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter: LineSplitter) -> int:

@@ -49,12 +49,17 @@ if TYPE_CHECKING:
 # The engine sets a terminal's size only once its command runs, too late for what that draws first.
 _SIZED = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
 
+# How an engine says that what it logs with knows no limit.
+_REFUSES_LIMIT = re.compile(r"\blog(?:ging)?[- ](?:opt|driver|config)|max-size|max-file", re.IGNORECASE)
+
 # What is being done, where a command is run.
 _RUNNING = "running a command"
 
 # The status that says that a connection is handed over.
 _HANDED_OVER = 101
 
+# The exit codes of what could not be run, for whatever reason.
+_NOT_BEGUN = (126, 127)
 #: The header in which the file API tells of a path.
 STAT = "x-docker-container-path-stat"
 
@@ -71,6 +76,10 @@ _LOOKS, _PAUSE = 50, 0.02
 class DockerEngine(DockerImages):
     """The engine protocol, spoken to a real engine."""
 
+    def platform(self) -> str:
+        found = self._ask("asking for its platform", "GET", "/version")
+        return f"{found['Os']}/{found['Arch']}"
+
     # Containers
 
     def create(  # noqa: PLR0913 (as the protocol says)
@@ -85,8 +94,20 @@ class DockerEngine(DockerImages):
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         body = questions.container(image, command, env or {}, labels or {}, mounts, hostname, confinement, ports)
+        if not log_bytes:
+            return self._create(name, body)
+        limited = body["HostConfig"] | {"LogConfig": questions.log_limit(log_bytes)}
+        try:
+            return self._create(name, body | {"HostConfig": limited})
+        except EngineError as error:
+            if not _REFUSES_LIMIT.search(error.message):
+                raise
+            return self._create(name, body)
+
+    def _create(self, name: str, body: object) -> str:
         made = self._ask(f"creating container {name}", "POST", path("/containers/create", name=name), body)
         return str(made["Id"])
 
@@ -115,7 +136,8 @@ class DockerEngine(DockerImages):
 
     def stop(self, container: str, grace: int = 10) -> None:
         with contextlib.suppress(NotFound):
-            self._ask("stopping the container", "POST", path("/containers/{}/stop", container, t=grace))
+            where = path("/containers/{}/stop", container, t=grace)
+            self._ask("stopping the container", "POST", where, due=grace)
 
     def remove(self, container: str, *, sent: Callable[[], None] = nothing) -> None:
         try:
@@ -127,6 +149,8 @@ class DockerEngine(DockerImages):
             for _ in range(500):
                 if self.container(container) is None:
                     return
+                if self.patience.hurries:
+                    break
                 time.sleep(0.02)
             raise
 
@@ -212,7 +236,10 @@ class DockerEngine(DockerImages):
     def _attached(self, exec_id: str, *, tty: bool = False) -> Reply:
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
-        reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        try:
+            reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+        except NotFound as error:  # its container was stopped since
+            raise Conflict(error.message) from error
         if reply.status != _HANDED_OVER:
             reply.close()
             raise EngineError(
@@ -243,6 +270,8 @@ class DockerEngine(DockerImages):
             state = self._exec_state(exec_id)
             code = state.get("ExitCode")
             if code is not None:
+                if code in _NOT_BEGUN and not state.get("Pid") and not self._runs(state["ContainerID"]):
+                    raise Conflict(f"{_RUNNING}: its container was stopped before that began")
                 return int(code)
             if not state["Running"] or not self._runs(state["ContainerID"]):
                 return 137  # the container ended under the command
@@ -378,6 +407,10 @@ class DockerEngine(DockerImages):
         where = path("/volumes", filters=questions.filters(label=label))
         return answers.volumes(self._ask("listing volumes", "GET", where).get("Volumes") or ())
 
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        body = {"Name": name, "Labels": dict(labels)}
+        return answers.volumes([self._ask(f"making volume {name}", "POST", path("/volumes/create"), body)])[0]
+
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotFound):
             self._ask(f"removing volume {name}", "DELETE", path("/volumes/{}", name))
@@ -395,8 +428,8 @@ def stat_of(reply: Reply) -> Any:
 
 def _whole(reply: Reply, path: str) -> bytes:
     data = bytearray()
-    for chunk in reply.chunks():
-        data += chunk
+    for piece in reply.pieces():
+        data += piece
         if len(data) > LARGEST_FILE:
             raise too_large(path)
     return bytes(data)

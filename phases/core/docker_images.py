@@ -8,9 +8,11 @@ from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions
+from phases.core.api import gone
 from phases.core.asking import Asking, told
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound
 from phases.core.questions import path
+from phases.core.reaching import is_engines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -31,12 +33,16 @@ class DockerImages(Asking):
         asked, self._asked = self._asked, None
         if asked:
             # Whoever asks again is told what is wrong.
-            with closing(asked), contextlib.suppress(OSError):
-                return answers.images(told(asked))
-        return answers.images(self._ask("listing images", "GET", questions.IMAGES))
+            with closing(asked), contextlib.suppress(ConnectionError):
+                try:
+                    if is_engines(asked):
+                        return answers.images(told(asked))
+                except TimeoutError as error:
+                    raise gone(questions.LISTING) from error
+        return answers.images(self._ask(questions.LISTING, "GET", questions.IMAGES))
 
     def stored(self) -> list[Stored]:
-        return answers.stored(self._ask("listing images", "GET", path(questions.IMAGES, all=True)))
+        return answers.stored(self._ask(questions.LISTING, "GET", path(questions.IMAGES, all=True)))
 
     def layers(self, image: str) -> list[Layer]:
         return answers.layers(self._ask(f"looking at image {image[:19]}", "GET", path("/images/{}/history", image)))
@@ -79,11 +85,16 @@ class DockerImages(Asking):
             raise EngineError("a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it")
         if not command:
             return self._build(context, tag, on_line)
+        self.untag(tag)  # so that an image with this tag is the one that is built now
         try:
-            return docker_command.build(command, context, tag, on_line, secrets)
+            docker_command.build(command, context, tag, on_line, secrets)
         except EngineError:
             self._ask("building the Dockerfile", "GET", "/_ping")  # else it is not the Dockerfile that is to be mended
             raise
+        if not (made := self.image_config(tag)):
+            # A client that lost its engine may call that a success, and a builder of its own may keep what it made.
+            raise EngineError("docker build gave no image")
+        return made.id
 
     def _build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
         """Without BuildKit, which the API doesn't know."""

@@ -6,7 +6,6 @@ contract suite runs on both. Every method raises EngineError or one of its kinds
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from msgspec import Struct, field
@@ -17,11 +16,14 @@ if TYPE_CHECKING:
     from typing import IO
 
     from phases.core.masking import Mask
+    from phases.core.patience import Patience
     from phases.core.port import Port
     from phases.core.secrets import Value
 
     #: Called with one line of output, without its newline.
     OnLine = Callable[[str], None]
+    #: Called with lines of output, without their newlines.
+    OnLines = Callable[[list[str]], None]
     #: Called with a layer's id, what happens to it, and bytes done and in all (0 where unknown).
     OnPull = Callable[[str, str, int, int], None]
 
@@ -226,6 +228,11 @@ class Piped(Protocol):
 class Engine(Protocol):
     #: Where it is, as a person would write it.
     address: str
+    #: How long it may be silent, and who is told when it is.
+    patience: Patience
+
+    def platform(self) -> str:
+        """What programs it runs, like linux/amd64."""
 
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""
@@ -267,9 +274,11 @@ class Engine(Protocol):
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         """A container of root's, not started; the image's entrypoint is set aside. ports: to be published
-        while it runs, and no other, whatever the image exposes. Returns its id.
+        while it runs, and no other, whatever the image exposes; log_bytes: how much is kept of what its main process
+        prints, where the engine has a say in that; 0 is all. Returns its id.
         """
 
     def start(self, container: str) -> None:
@@ -372,23 +381,26 @@ class Engine(Protocol):
     def volumes(self, *, label: str = "") -> list[Volume]:
         """By name, those with the label (`key` or `key=value`)."""
 
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        """A named volume, there for whoever looks once this is through. Returns it as the engine has it."""
+
     def remove_volume(self, name: str) -> None:
         """With all that is in it. No error if it isn't there; Conflict while a container has it."""
 
-
-_ENDS = re.compile(rb"\r\n|\r|\n")
 
 # Bytes after which a line is cut: what never ends one is not for reading.
 _LONGEST = 65536
 
 
-class LineSplitter:
-    """Cuts a stream of bytes into lines for `on_line`; a carriage return ends a line too, since
-    progress bars are lines that repeat. mask: hides what is secret before it is cut.
+class BlockSplitter:
+    """Cuts a stream of bytes into lines, and gives `on_lines` all that a chunk has ended. A carriage return ends a line
+    too, since progress bars are lines that repeat. mask: hides what is secret before it is cut.
+
+    One call for many lines, and no expression to find them: a command may print a million lines a second.
     """
 
-    def __init__(self, on_line: OnLine, mask: Mask | None = None) -> None:
-        self._on_line = on_line
+    def __init__(self, on_lines: OnLines, mask: Mask | None = None) -> None:
+        self._on_lines = on_lines
         self._mask = mask
         self._rest: list[bytes] = []
         self._length = 0
@@ -403,21 +415,33 @@ class LineSplitter:
         if data.startswith(b"\n") and self._ended_by_return:
             data = data[1:]
         self._ended_by_return = data.endswith(b"\r")
-        first, *others = _ENDS.split(data)
-        self._rest.append(first)
-        self._length += len(first)
-        for line in others:
+        ended, end, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rpartition(b"\n")
+        if end:
+            self._rest.append(ended)
             self._end()
-            self._rest, self._length = [line], len(line)
+        self._rest.append(rest)
+        self._length += len(rest)
         if self._length > _LONGEST:
             self._end()
 
     def _end(self) -> None:
-        self._on_line(b"".join(self._rest).decode(errors="replace"))
+        lines = b"".join(self._rest).decode(errors="replace").split("\n")
         self._rest, self._length = [], 0
+        self._on_lines(lines)
 
     def close(self) -> None:
         if self._mask:
             self._cut(self._mask.flush())
         if self._length:
             self._end()
+
+
+class LineSplitter(BlockSplitter):
+    """The same, for what takes one line at a time."""
+
+    def __init__(self, on_line: OnLine, mask: Mask | None = None) -> None:
+        def each(lines: Sequence[str]) -> None:
+            for line in lines:
+                on_line(line)
+
+        super().__init__(each, mask)

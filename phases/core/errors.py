@@ -5,6 +5,7 @@
     │   └── Untrusted          nobody has agreed to what it would run or open on this host
     ├── StateError             something under .stamps/, or a temporary file, can't be read or written
     ├── SecretError            a secret can't be had on this host
+    ├── ShellError             the shell of an image can't run
     ├── Stopped                the run was told to stop
     ├── StepError              a step of a phase did not succeed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
@@ -55,6 +56,13 @@ def printable(text: str) -> str:
     return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
 
 
+def without_credentials(text: str) -> str:
+    """`text` with stars for what a config should not hold, and may: a password or a token in a URL."""
+    from phases.core.config import credentials
+
+    return credentials.hidden(text)
+
+
 class Origin(Struct, frozen=True):
     """A place in a config file.
 
@@ -75,7 +83,8 @@ class HabitatError(Exception):
     """A failure a person or the world caused.
 
     message: what is wrong, without a full stop; where: the place in a config file, or any other
-    place as text; remedy: what to do about it; output: lines the failing command printed.
+    place as text; remedy: what to do about it; output: lines the failing command printed. What message and remedy
+    quote of a URL is without its password or token.
     """
 
     def __init__(
@@ -86,6 +95,7 @@ class HabitatError(Exception):
         remedy: str = "",
         output: Sequence[str] = (),
     ) -> None:
+        message, remedy = without_credentials(message), without_credentials(remedy)
         super().__init__(message)
         self.message = message
         self.where = where
@@ -126,6 +136,10 @@ class SecretError(HabitatError):
 
 
 class Untrusted(ConfigError):
+    pass
+
+
+class ShellError(HabitatError):
     pass
 
 
@@ -197,11 +211,16 @@ class PortRefused(EngineError):
 #: What the kernel says where a disk, or somebody's share of it, is full.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
+# And where it knows no locks on the files of a disk, or can't reach who keeps them.
+_NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
+
 
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
-    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed"."""
+    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed", "locked"."""
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
-    if error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
+    if verb == "locked" and error.errno in _NO_LOCKS:
+        remedy = "its file system has no locks (flock): have the project on one that has, as a local disk"
+    elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
     elif error.errno in NO_ROOM:
         remedy = "make room on the disk"

@@ -35,6 +35,15 @@ class Output(Struct, frozen=True):
     stream: Stream = ""
 
 
+class OutputBlock(Struct, frozen=True):
+    """Lines that a step printed at once, more than a person reads one by one. They are for the log."""
+
+    habitat: str
+    phase: str
+    lines: tuple[str, ...]
+    stream: Stream = ""
+
+
 class Pulled(Struct, frozen=True):
     """A step of a pull. layer: its short id, ""; done and total: bytes, 0 where unknown."""
 
@@ -159,6 +168,7 @@ class CommandEnded(Struct, frozen=True):
 Event: TypeAlias = (
     PhaseStarted
     | Output
+    | OutputBlock
     | Pulled
     | PhaseFinished
     | PhaseShared

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core import binds, events, persistence, root_environment, safe_paths, snapshots
+from phases.core import binds, deliveries, events, persistence, root_environment, safe_paths, shells, snapshots
 from phases.core.binds import binds_of
 from phases.core.engine import Confinement, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, PortRefused, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
 from phases.core.idling import IDLE
 from phases.core.root_environment import LABEL_ENVIRONMENT
 from phases.protocol import SECRETS_FOLDER
@@ -30,6 +31,12 @@ LABEL_RUN = "habitat.run"
 
 #: Says what holds it in, and which ports lead out: engines tell the same in different words.
 LABEL_CONFINEMENT = "habitat.confinement"
+
+# How often the container is looked for again where somebody else is at it, and the seconds in between.
+_TRIES, _PAUSE = 5, 0.2
+
+# What the engine keeps of what the main process prints, which may go on for months.
+_LOG_BYTES = 32_000_000
 
 # Words that a shell would leave as they are; anything else needs one.
 _PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
@@ -51,7 +58,27 @@ def own_container(project: Project, name: str) -> Container | None:
 
 
 def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tuple[Container, bool]:
-    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one."""
+    """The habitat's container as it is to be now, running, and whether it was before. fresh: a new one.
+
+    Another user of the engine may be at it, from a clone of his own: then one joins what the other makes.
+    """
+    for _ in range(_TRIES):
+        with suppress(_OthersTurn):
+            return _brought_up(project, habitat, fresh=fresh)
+        fresh = False  # what he has made just now is
+        time.sleep(_PAUSE)
+    raise Conflict(
+        f"somebody else makes, renames or removes container {container_name(habitat.name)} again and again",
+        where=habitat.name,
+        remedy="see who does (docker ps --all), then start it again",
+    )
+
+
+class _OthersTurn(Exception):
+    """Somebody else has done something to the container between a look at it and what was to follow."""
+
+
+def _brought_up(project: Project, habitat: Habitat, *, fresh: bool) -> tuple[Container, bool]:
     image = project.inventory.tagged(snapshots.final_tag(habitat.name))
     if image is None:
         raise StartError(f"image {snapshots.final_tag(habitat.name)} is gone", remedy="run the same command again")
@@ -67,13 +94,18 @@ def brought_up(project: Project, habitat: Habitat, *, fresh: bool = False) -> tu
     elif found:
         if not found.running:
             persistence.take_in(project, habitat.name, found)  # where the last start was killed
-            _start(project, habitat, found)
+            _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
         return found, found.running
-    found = _made(project, habitat, image.id)
+    try:
+        found = _made(project, habitat, image.id)
+    except Conflict as error:
+        raise _OthersTurn from error
     try:
         _start(project, habitat, found)
     except HabitatError:
-        project.engine.remove(found.id)  # nothing was done in it
+        now = project.engine.container(found.id)
+        if now and not now.running:  # nothing was done in it; or somebody else has started it by now
+            project.engine.remove(found.id)
         raise
     return found, False
 
@@ -95,12 +127,14 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
                 LABEL_RUN: habitat.name,
                 LABEL_CONFINEMENT: _held(habitat),
                 LABEL_ENVIRONMENT: root_environment.label_of(env),
+                **deliveries.label(habitat),
                 **labels,
             },
             mounts=mounts,
             hostname=habitat.name[:63],
             confinement=confinement(habitat),
             ports=habitat.entry.ports,
+            log_bytes=_LOG_BYTES,
         )
         try:
             safe_paths.check_mounts(engine, made, (mount.dest for mount in mounts), last=True)
@@ -111,7 +145,13 @@ def _made(project: Project, habitat: Habitat, image_id: str) -> Container:
 
     container = persistence.made(project, habitat, image_id, container_name(habitat.name), create)
     found = project.engine.container(container)
-    assert found, "a container just made is there"
+    if found is None:
+        raise _OthersTurn
+    try:
+        deliveries.begin(project, habitat, container)
+    except HabitatError:
+        engine.remove(container)
+        raise
     return found
 
 
@@ -135,7 +175,8 @@ def _main_process(habitat: Habitat) -> tuple[str, ...]:
     return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
-def _start(project: Project, habitat: Habitat, container: Container) -> None:
+def _start(project: Project, habitat: Habitat, container: Container, which: str = "") -> None:
+    """which: says of the image what somebody may have done to it in the container."""
     dests = [bind.dest for bind in container.binds]
     dests += [place.mount for place in persistence.of(container).places if place.is_folder]
     home = f"/home/{habitat.user}"
@@ -146,6 +187,11 @@ def _start(project: Project, habitat: Habitat, container: Container) -> None:
     except PortRefused as error:
         raise _refused(project, habitat, error) from error
     except EngineError as error:
+        image = ", ".join(filter(None, (snapshots.final_tag(habitat.name), which)))
+        if told := shells.trouble(project.engine, container.id, habitat, image, error):
+            raise told from error
+        if project.engine.container(container.id) is None:
+            raise _OthersTurn from error
         init = habitat.entry.init_command
         raise StartError(
             f"container {container.name} can't be started ({error.message})",
@@ -185,7 +231,13 @@ def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
     persistence.take_in(project, habitat.name, old)
-    project.engine.rename(old.id, aside)
+    now = project.engine.container(old.name)
+    if now is None or now.id != old.id:
+        raise _OthersTurn
+    try:
+        project.engine.rename(old.id, aside)
+    except (Conflict, NotFound) as error:
+        raise _OthersTurn from error
     project.presence(habitat.name).forget(old.id)
     text = f"{old.name} was made {made}: kept as {aside}"
     if old.running and project.engine.running_execs(old.id):

@@ -24,19 +24,18 @@ IDLE = ("/bin/sh", "-c", _INIT)
 #: The same, for what is to be known as it was at first.
 WATCHED = ("/bin/sh", "-c", f"{NOTE}; {_INIT}")
 
-# The exit code of what was killed, as all is that runs in a container when that ends.
-_KILLED = 137
+# By exit code, how often to look whether the container has ended: all that runs in one is killed when it ends, of which
+# the engine tells before; and what was about to begin can't be run.
+_LOOKS = {137: 10, 126: 1}
 
 
 def ended_under(engine: Engine, container: str, code: int) -> bool:
     """Whether a command ended with `code` because its container did."""
-    if code != _KILLED:
-        return False
-    for _ in range(10):  # the engine tells of the command first
+    for looks in reversed(range(_LOOKS.get(code, 0))):
         found = engine.container(container)
         if found is None or not found.running:
             return True
-        time.sleep(0.1)
+        time.sleep(0.1 if looks else 0)
     return False
 
 

@@ -1,35 +1,59 @@
-"""Who is at a habitat: one build at a time, and any number of starts.
+"""Who of one clone is at a habitat: one build at a time, and any number of starts.
 
-Locks are the kernel's, so they end with the process, however it ends.
+Locks on files are the kernel's, so they end with the process, however it ends. What other clones may be at as well is
+locked on the engine (`engine_locks`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
-import hashlib
 import os
-import stat
-import tempfile
 import time
 from contextlib import contextmanager
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from phases.core import files
-from phases.core.errors import StateError, state_error
+from phases.core import files, processes
+from phases.core.errors import state_error
+from phases.core.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
 
-def _lock(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
-    """The file at `path`, locked; made if it isn't there. on_wait: gets it before this waits."""
+class FileLock:
+    """Holds the file at `path` alone until released. The file stays, empty."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] | None = None
+
+    def acquire(self, tell: Callable[[str], None]) -> None:
+        """Tells for whom it waits, before it does. Raises StateError."""
+        self._file = _locked(self._path, fcntl.LOCK_EX, lambda file: tell(file.read(100).strip() or "another run"))
+        self._file.truncate(0)
+        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+            os.write(self._file.fileno(), _self().encode())
+
+    def release(self) -> None:
+        if self._file:
+            file, self._file = self._file, None
+            with file:
+                file.truncate(0)
+
+
+def _locked(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
+    """The file at `path`, locked; made if it isn't there. on_wait: gets it before this waits. Raises StateError."""
     while True:
         file = _open(path)
-        if not _try(file, mode):
-            on_wait(file)
-            fcntl.flock(file, mode)
+        try:
+            if not _try(file, path, mode):
+                on_wait(file)
+                _flock(file, path, mode)
+        except BaseException:
+            file.close()
+            raise
         if _is(file, path):
             return file
         file.close()  # `doit clean` has removed it meanwhile: it guards nothing any more
@@ -50,137 +74,21 @@ def _is(file: IO[str], path: Path) -> bool:
         return False
 
 
-def _try(file: IO[str], mode: int) -> bool:
+def _try(file: IO[str], path: Path, mode: int) -> bool:
     try:
-        fcntl.flock(file, mode | fcntl.LOCK_NB)
+        _flock(file, path, mode | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     return True
 
 
-def shared_path(engine: str, what: str) -> Path | None:
-    """The lock of something on an engine, for all clones of one person on one machine: of a habitat's images,
-    by its name; of another thing, whose name has a space.
-
-    None where somebody else has been at its folder, since what he put there is not to be written to,
-    and on a machine that has no place for temporary files.
-    """
-    with contextlib.suppress(OSError):
-        folder = Path(tempfile.gettempdir()) / f"habitats-{os.getuid()}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077:
-            return folder / f"{hashlib.sha256(f'{engine} {what}'.encode()).hexdigest()[:32]}.lock"
-    return None
-
-
-class BuildLock:
-    """Holds the file at `path` until released, and the one at `shared`, which is gone afterwards.
-
-    A machine that has no place for the shared one does without.
-    """
-
-    def __init__(self, path: Path, shared: Path | None = None) -> None:
-        self._path = path
-        self._shared = shared
-        self._files: list[IO[str]] = []
-        self.held = self._has_shared = False
-
-    def acquire(self, on_wait: Callable[[str], None]) -> bool:
-        """Returns whether it had to wait; on_wait is told for whom before it does. Raises StateError."""
-        waited = False
-
-        def tell(file: IO[str]) -> None:
-            nonlocal waited
-            waited = True
-            file.seek(0)
-            on_wait(file.read(100).strip() or "another run")
-
-        self._take(self._path, tell)
-        if self._shared:
-            with contextlib.suppress(StateError):
-                self._take(self._shared, tell)
-                self._has_shared = True
-        self.held = True
-        return waited
-
-    def _take(self, path: Path, on_wait: Callable[[IO[str]], None]) -> None:
-        file = _lock(path, fcntl.LOCK_EX, on_wait)
-        self._files.append(file)
-        file.truncate(0)
-        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
-            os.write(file.fileno(), _self().encode())
-
-    def release(self) -> None:
-        if self._shared and self._has_shared:
-            # Who waits for it looks whether it is still there.
-            with contextlib.suppress(OSError):
-                self._shared.unlink()
-        self.held = self._has_shared = False
-        while self._files:
-            file = self._files.pop()
-            file.truncate(0)
-            file.close()
-
-
-class UseLock:
-    """Holds the file at `path`, alone or with others that don't want to be, until released; the last takes it
-    away. path: None on a machine that has no place for it, which does without.
-    """
-
-    def __init__(self, path: Path | None, *, alone: bool) -> None:
-        self._path = path
-        self._mode = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
-        self._file: IO[str] | None = None
-
-    def acquire(self, on_wait: Callable[[str], None]) -> None:
-        """on_wait is told for whom, before this waits."""
-        if self._path is None:
-            return
-        with contextlib.suppress(StateError):
-            self._file = _lock(self._path, self._mode, lambda file: on_wait("".join(_lines(file)[-1:]) or "another"))
-            with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
-                self._file.truncate(0)
-                os.write(self._file.fileno(), _self().encode())
-
-    def release(self) -> None:
-        """Who waits for the file looks whether it is still there, so only who has it alone may remove it."""
-        if self._file is None or self._path is None:
-            return
-        file, self._file = self._file, None
-        with file, contextlib.suppress(OSError):
-            if _try(file, fcntl.LOCK_EX) and _is(file, self._path):
-                self._path.unlink()
-
-
-@contextmanager
-def turn(path: Path, wait: Callable[[str], None]) -> Iterator[None]:
-    """While this lasts, nobody else has the turn that the file at `path` stands for; it is gone afterwards.
-
-    wait: called as long as somebody has it, with who that is; it lets a while pass, or raises what ends the waiting.
-    Raises StateError.
-    """
-    with _taken(path, wait) as file:
-        try:
-            with contextlib.suppress(OSError):
-                os.write(file.fileno(), _self().encode())
-            yield
-        finally:
-            with contextlib.suppress(OSError):
-                path.unlink()
-
-
-def _taken(path: Path, wait: Callable[[str], None]) -> IO[str]:
-    while True:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(_open(path))
-            while not _try(file, fcntl.LOCK_EX):
-                file.seek(0)
-                wait(file.read(100).strip() or "another run")
-            if _is(file, path):
-                file.truncate(0)
-                stack.pop_all()
-                return file
+def _flock(file: IO[str], path: Path, mode: int) -> None:
+    try:
+        fcntl.flock(file, mode)
+    except BlockingIOError:
+        raise
+    except OSError as error:
+        raise state_error(path, "locked", error) from error
 
 
 # Lines of a presence file: the container stays up when nobody is in it any more; it was found ready.
@@ -190,6 +98,9 @@ _READY = "ready"
 
 # Bytes of a presence file that are looked at: thousands of visits.
 _SAID = 100_000
+
+# Stands in the line of a visit before the process that it is of.
+_OF = " in "
 
 
 class Leaving(NamedTuple):
@@ -214,7 +125,7 @@ class Presence:
     @contextmanager
     def alone(self) -> Iterator[None]:
         """While this lasts, nobody else enters, leaves or stops a container."""
-        with _lock(self._door, fcntl.LOCK_EX):
+        with _locked(self._door, fcntl.LOCK_EX):
             yield
 
     def join(self, container: str, *, brought_up: bool = False) -> None:
@@ -222,10 +133,10 @@ class Presence:
         that nothing said of it holds any more.
         """
         self._path = self._file_of(container)
-        self._file = _lock(self._path, fcntl.LOCK_SH)
+        self._file = _locked(self._path, fcntl.LOCK_SH)
         if brought_up:
             self._file.truncate(0)
-        self._note(_self())
+        self._note(f"{_self()}{_OF}{processes.current()}")
 
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""
@@ -246,7 +157,7 @@ class Presence:
     @contextmanager
     def leaving(self) -> Iterator[Leaving]:
         with self.alone(), self._file as file:
-            left = Leaving(alone=_try(file, fcntl.LOCK_EX), stays=_STAYS in _lines(file))
+            left = Leaving(alone=_try(file, self._path, fcntl.LOCK_EX), stays=_STAYS in _lines(file))
             yield left
             if left.alone and left.stays:
                 was_ready = self.was_ready
@@ -263,22 +174,21 @@ class Presence:
         if not path.exists():
             return []
         with _open(path) as file:
-            if _try(file, fcntl.LOCK_EX):
+            if _try(file, path, fcntl.LOCK_EX):
                 return []
-            there = [line for line in _lines(file) if (pid := line.split()[1:2]) and Path("/proc", *pid).exists()]
+            there = [who for who, process in _visits(_lines(file)) if not process.is_near or process.runs]
             return there or ["another run"]
 
     def pids(self, container: str) -> list[int]:
-        """The processes that said they are in a container, and still run. Asks no lock, as `visitors`
-        does, and so makes nobody wait.
+        """The processes that said they are in a container, and still run; of this machine and PID namespace. Asks no
+        lock, as `visitors` does, and so makes nobody wait.
         """
         try:
             said = files.read(self._file_of(container), _SAID) or b""
         except OSError:
             return []
-        words = [line.split() for line in said.decode(errors="replace").splitlines()]
-        pids = {int(line[1]) for line in words if line[:1] == ["pid"] and line[1:2] and line[1].isdecimal()}
-        return sorted(pid for pid in pids if Path("/proc", str(pid)).exists())
+        visits = _visits(said.decode(errors="replace").splitlines())
+        return sorted({process.pid for _, process in visits if process.is_near and process.runs})
 
     def forget(self, container: str) -> None:
         """Nothing that was said of the container holds any more. To be said while `alone`."""
@@ -296,7 +206,7 @@ class Presence:
         with self.alone():
             for path in {*self._folder.glob("starts.*")} - {self._file_of(container) for container in up}:
                 with _open(path) as file:
-                    if _try(file, fcntl.LOCK_EX):
+                    if _try(file, path, fcntl.LOCK_EX):
                         path.unlink()
             if not any(self._folder.glob("starts.*")):
                 self._door.unlink()
@@ -304,6 +214,12 @@ class Presence:
 
 def _self() -> str:
     return f"pid {os.getpid()} since {time.strftime('%H:%M:%S')}"
+
+
+def _visits(lines: Iterable[str]) -> list[tuple[str, Process]]:
+    """Who is told of, and by which process each came."""
+    rows = (line.partition(_OF) for line in lines)
+    return [(who, process) for who, _, said in rows if (process := Process.named(said))]
 
 
 def _lines(file: IO[str]) -> list[str]:

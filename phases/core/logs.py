@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import TYPE_CHECKING
 
 from phases.core import events, files
+from phases.core.deliveries import Witness
 from phases.core.engine import LineSplitter
-from phases.core.errors import HabitatError, StartError, did_you_mean, state_error
+from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.habitat_container import container_name, own_container
-from phases.core.masking import Mask
 
 if TYPE_CHECKING:
     from phases.core.engine import Container
@@ -75,20 +74,29 @@ def _show_phase(project: Project, name: str, phase: Phase) -> None:
         raise state_error(path, "read", error) from error
 
 
-def _mask(project: Project, name: str) -> Mask:
-    """For what the main process printed, which is root's and can read what USER was given."""
-    values: list[bytes] = []
-    with contextlib.suppress(HabitatError):  # a config that is broken by now, a secret that is no more
-        for secret in project.habitat(name).secrets:
-            values += [value.data for value in project.vault.values([secret] if secret.start else [])]
-    return Mask(values)
-
-
 def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
+    """Raises StartError where the container is given a secret meanwhile that this host doesn't have."""
+
     def on_line(text: str, *, heading: bool = False) -> None:
         project.bus.emit(events.Line(name, text, heading, source=container.name))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
-    splitter = LineSplitter(on_line, _mask(project, name))
-    project.engine.output(container.id, splitter.feed, follow=follow)
+    witness = Witness(project, name, container)
+    mask = witness.mask()
+    if mask is None:
+        project.bus.emit(events.Notice(name, witness.why_not))
+        return
+    splitter = LineSplitter(on_line, mask)
+
+    def on_output(data: bytes) -> None:
+        nonlocal splitter
+        if witness.looked_again():
+            mask = witness.mask()
+            splitter.close()
+            if mask is None:
+                raise StartError(witness.why_not, where=name)
+            splitter = LineSplitter(on_line, mask)
+        splitter.feed(data)
+
+    project.engine.output(container.id, on_output, follow=follow)
     splitter.close()

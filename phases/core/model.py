@@ -262,6 +262,12 @@ class Habitat(Struct, frozen=True, dict=True):
         return trees.habignore(layer.folder for layer in self.layers)
 
     @cached_property
+    def own_ignore(self) -> Ignore:
+        """The same without the names that tend to be those of secrets: what the person's rules alone leave out."""
+        clutter = [name for name in trees.DEFAULT_IGNORE if name not in trees.CREDENTIALS]
+        return trees.habignore((layer.folder for layer in self.layers), clutter)
+
+    @cached_property
     def context(self) -> tuple[Item, ...]:
         """The build context of the Dockerfile, as .dockerignore leaves it.
 
@@ -280,15 +286,19 @@ class Habitat(Struct, frozen=True, dict=True):
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
         if not layer.folder.is_dir():
             return ()
+        return self._copied(layer.folder, self.layer_ignore(layer, self.ignore))
+
+    def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
+        """What is left out of a layer's folder where `ignore` is of all that is copied."""
         # What is in a volume belongs to whoever writes there, and is no part of any image.
         mounted = trees.naming(layer.folder, (volume.source for volume in self.volumes))
-        ignore = self.ignore.also(*OWN_PHASE).and_(mounted)
+        ignore = ignore.also(*OWN_PHASE).and_(mounted)
         if layer.name == "local":
             ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{self.dockerfile}"] if self.dockerfile else []))
             # Also where the Dockerfile that it was written for is built no more.
             if self.has_dockerfile or not self.dockerfile:
                 ignore = ignore.and_(trees.dockerignore(self.folder))
-        return self._copied(layer.folder, ignore)
+        return ignore
 
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
         """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""

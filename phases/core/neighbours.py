@@ -4,24 +4,22 @@ who builds the same just now.
 
 from __future__ import annotations
 
-import time
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phases.core import events, locks, sharing, snapshots
+from phases.core import events, sharing, snapshots
 from phases.core.binds import binds_in
-from phases.core.errors import StateError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
     from phases.core.project import Project
     from phases.core.sharing import Shared
     from phases.protocol import Phase
 
-# Seconds between two looks whether another habitat's build of the same is over, and after how many that is told.
-_PAUSE, _TOLD = 0.05, 1.0
+# Seconds after which it is told that another habitat's build of the same is waited for.
+_TOLD = 1.0
 
 
 class Neighbours:
@@ -70,37 +68,21 @@ class Neighbours:
 
         Yields whether there may be something to take over that wasn't there before.
         """
-        project, waited = self._project, _Waiting(self._project, name, phase)
-        phases = self._not_forgotten(name)
+        project, phases, waited = self._project, self._not_forgotten(name), False
         with ExitStack() as stack:
             if project.shares and phase.SNAPSHOT and phase in phases:
                 upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
                 parent, surroundings = project.parent_of(name, phase), self.surroundings_of(name, phase)
                 same = sharing.name_of(upto, hashes, parent, surroundings)
-                if path := locks.shared_path(project.engine.address, f"turn {same}"):
-                    with suppress(StateError):  # then it may be built twice
-                        stack.enter_context(locks.turn(path, waited.on))
+                lock = project.locks.lock(f"turn {same}")
+                stack.callback(lock.release)
+                waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)
             # Whoever is ahead may have been done before he had to be waited for.
-            is_news = bool(waited.seconds) or name in self._followers
+            is_news = waited or name in self._followers
             if is_news:
                 project.look_again(name)
             yield is_news
 
-
-class _Waiting:
-    """For another run's turn, until the own run is told to stop."""
-
-    def __init__(self, project: Project, name: str, phase: Phase) -> None:
-        self.seconds = 0.0
-        self._check: Callable[[], None] = project.maker.check
-        self._emit = project.bus.emit
-        self._name = name
-        self._phase = phase
-
-    def on(self, holder: str) -> None:
-        self._check()
-        time.sleep(_PAUSE)
-        before, self.seconds = self.seconds, self.seconds + _PAUSE
-        if before < _TOLD <= self.seconds:
-            text = f"waiting for another run that builds the same {self._phase.NAME} ({holder})"
-            self._emit(events.Notice(self._name, text))
+    def _tell(self, name: str, phase: Phase, holder: str) -> None:
+        text = f"waiting for another run that builds the same {phase.NAME} ({holder})"
+        self._project.bus.emit(events.Notice(name, text))

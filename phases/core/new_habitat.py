@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import new_config, slices
+from phases.core import drafts, new_config
 from phases.core.cloning import clones
 from phases.core.config import names
 from phases.core.errors import ConfigError, state_error
@@ -53,25 +52,13 @@ def _taken(name: str) -> ConfigError:
 
 def _put(home: Path, text: str) -> None:
     """The folder with all that is in it takes its name at once. A folder that is not empty keeps its own."""
-    fresh = home.with_name(f".{home.name}.{os.getpid()}")  # hidden: nobody's habitat
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(home)
-        try:
-            fresh.mkdir()
+        drafts.sweep(home.parent, home.name)
+        with drafts.folder(home) as fresh:  # hidden: nobody's habitat
             (fresh / "config.yaml").write_text(text, encoding="utf-8")
             fresh.rename(home)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
     except OSError as error:
         if os.path.lexists(home) and not _is_empty(home):
             raise FileExistsError from error  # another run was faster
         raise state_error(Path("habitats"), "written", error) from error
-
-
-def _sweep(home: Path) -> None:
-    """Remove what was to become this habitat when its process was killed."""
-    for path in home.parent.glob(f".{home.name}.*"):
-        process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not slices.is_alive(int(process)):
-            shutil.rmtree(path, ignore_errors=True)

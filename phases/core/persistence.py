@@ -22,7 +22,7 @@ from msgspec import Struct
 from phases.core import attempts, events, root_environment, safe_paths, snapshots
 from phases.core.config import persist, places
 from phases.core.engine import Confinement, VolumeMount
-from phases.core.errors import EngineError, LinkInTheWay, StartError
+from phases.core.errors import Conflict, EngineError, LinkInTheWay, StartError
 from phases.core.idling import IDLE, made_anew
 from phases.core.mount_points import MountPoints
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine import Container, Engine, PathInfo, Volume
+    from phases.core.engine_locks import EngineLock
     from phases.core.model import Habitat, Persisted
     from phases.core.project import Project
 
@@ -146,10 +147,28 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
 
 
 def made(project: Project, habitat: Habitat, image_id: str, name: str, create: Create) -> str:
-    """A container `name` of the image that has what persists. It isn't started. Returns its id."""
-    engine = project.engine
+    """A container `name` of the image that has what persists. It isn't started. Returns its id. Raises Conflict where
+    somebody else has made one meanwhile.
+    """
     if not habitat.entry.persist:
         return create(name, {LABEL_PERSIST: ""}, ())  # an image that was committed from a container has its label
+    # Two who fill the same volumes at once could put the image's files over what a program has written by then.
+    lock = project.locks.lock(f"start {habitat.name}")
+    try:
+        lock.acquire(lambda who: _tell_of_another(project, habitat.name, who), patience=1.0)
+        if project.engine.container(name):
+            raise Conflict(f"container {name} is there by now")
+        return _filled(project, habitat, image_id, name, create, lock)
+    finally:
+        lock.release()
+
+
+def _tell_of_another(project: Project, habitat: str, who: str) -> None:
+    project.bus.emit(events.Notice(habitat, f"waiting for another run that makes its container ({who})"))
+
+
+def _filled(project: Project, habitat: Habitat, image_id: str, name: str, create: Create, lock: EngineLock) -> str:
+    engine = project.engine
     # Who is to be asked where ~ is, and what the image has, is a container; mounts are given to it at create.
     draft = f"{project.scratch.prefix('start', habitat.name)}draft"
     engine.remove(draft)  # of a start that was killed
@@ -162,6 +181,7 @@ def made(project: Project, habitat: Habitat, image_id: str, name: str, create: C
     try:
         _fill(engine, container, image)
         _give(project, habitat.name, image_id, image, container)
+        lock.check()
         engine.rename(container, name)
     except BaseException:
         engine.remove(container)

@@ -124,6 +124,7 @@ class Podman(DockerEngine):
         hostname: str = "",
         confinement: Confinement = UNCONFINED,
         ports: Sequence[Port] = (),
+        log_bytes: int = 0,
     ) -> str:
         for mount in mounts:
             # Podman would make a folder of root's there.
@@ -140,6 +141,7 @@ class Podman(DockerEngine):
             hostname=hostname,
             confinement=confinement,
             ports=ports,
+            log_bytes=log_bytes,
         )
 
     def _make_volumes(

@@ -17,7 +17,7 @@ from phases.core.config import dockerfile, loader
 from phases.core.digests import Digests
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound
 from phases.core.image_store import ImageStore
-from phases.core.locks import BuildLock, Presence, shared_path
+from phases.core.locks import FileLock, Presence
 from phases.core.scratch import Scratch
 from phases.core.secrets import Vault
 from phases.core.slice_store import SliceStore
@@ -38,8 +38,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from phases.core.build_lock import BuildLock
     from phases.core.contents import ImageContents
     from phases.core.engine import Engine, Image
+    from phases.core.engine_locks import EngineLocks
     from phases.core.model import Habitat
     from phases.core.neighbours import Neighbours
     from phases.core.trust import Ask, Trust
@@ -77,12 +79,14 @@ class Project:
         self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
-        self._locks: dict[str, BuildLock] = {}
+        self._build_locks: dict[str, BuildLock] = {}
+        self._engine_locks: EngineLocks | None = None
         self._assessed: dict[str, Assessment] = {}
         self._guard = threading.RLock()
         self._warned: set[str] = set()
         self._known_files: dict[str, ImageContents] = {}
         self._running: dict[str, Phase] = {}
+        self._hurries = False
         #: Makes containers, as long as the run isn't told to stop.
         self.maker = Maker()
         self.scratch = Scratch(root, lambda: self.engine, self._warn)
@@ -97,7 +101,23 @@ class Project:
     @cached_property
     def engine(self) -> Engine:
         """Raises EngineUnreachable."""
-        return self._connect()
+        engine = self._connect()
+        engine.patience.tell = lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        if self._hurries:
+            engine.patience.hurry()
+        return engine
+
+    def hurry(self) -> None:
+        """The run is to end: what the engine doesn't answer soon is waited for no longer. For a signal to call."""
+        self._hurries = True
+        if engine := self.__dict__.get("engine"):
+            engine.patience.hurry()
+
+    @property
+    def unanswered(self) -> list[str]:
+        """What a run that is to end has asked a silent engine for, in vain."""
+        engine = self.__dict__.get("engine")
+        return engine.patience.unanswered if engine else []
 
     @cached_property
     def trust(self) -> Trust:
@@ -113,6 +133,16 @@ class Project:
     @cached_property
     def store(self) -> ImageStore:
         return ImageStore(self.engine, self.inventory)
+
+    @property
+    def locks(self) -> EngineLocks:
+        """Loaded where something is to be built, or made."""
+        with self._guard:
+            if self._engine_locks is None:
+                from phases.core.engine_locks import EngineLocks
+
+                self._engine_locks = EngineLocks(self.engine, self.maker)
+            return self._engine_locks
 
     @cached_property
     def neighbours(self) -> Neighbours:
@@ -219,10 +249,13 @@ class Project:
         return built
 
     def _take_over(self, name: str) -> None:
-        """Take away what a killed run left. Only who holds the habitat's lock may."""
-        from phases.core import ssh_agent
+        """Take away what a killed run left. Only who holds the habitat's lock may: names of containers are those of
+        whoever builds it in a folder of this path.
+        """
+        from phases.core import passing_folder, ssh_agent
 
         self._clear(name)
+        passing_folder.sweep(state_dir(self.root, name))
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
         with self._guard:  # the images were listed for that
@@ -257,7 +290,7 @@ class Project:
 
     def _share(self, name: str, phase: Phase) -> Built | None:
         """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.work import Log
+        from phases.core.phase_log import Log
 
         found = self.neighbours.shareable(name).get(phase.NAME)
         if found is None:
@@ -265,7 +298,7 @@ class Project:
         with Log(self.log_path(name, phase)) as log:
             log.write(f"nothing was run: the snapshot is that of {found.habitat}")
         try:
-            self._publish(name, phase, found.image)
+            self._publish(name, phase, found.image, self.parent_of(name, phase))
         except NotFound:  # its own habitat asks for no lock of this one
             self.look_again(name)
             return None
@@ -277,16 +310,20 @@ class Project:
         return Built(digest, self.parent_of(name, phase), seconds)
 
     def _carry_out(self, name: str, phase: Phase) -> Built:
+        from phases.core import withheld
         from phases.core.build import carry_out
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
         self._admit(habitat, phase)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
+        if left_out := withheld.told(habitat, phase):
+            self.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
+        self._see_that_it_is_ours(name, phase, parent)
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
-        self._publish(name, phase, image)
+        self._publish(name, phase, image, parent)
         self.slices.keep(self.habitat(name), phase)
         contents.note(self._contents_path(name), self._contents_of(name))
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
@@ -320,7 +357,7 @@ class Project:
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
         """Take the habitat's lock, if this run doesn't have it, and see what happened before that."""
-        if name in self._locks:
+        if name in self._build_locks:
             return False
         was_stale = phase.NAME in self.assess(name).stale
         self._lock(name)
@@ -332,20 +369,21 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
-        # A lock of this clone, and one of the images, which other clones build as well.
-        shared = shared_path(self.engine.address, name)
+        from phases.core.build_lock import BuildLock
+
         # Who waits for one lock holds no other, or two runs could wait for each other.
         with self._guard:
-            for other in [held for held in self._locks if held not in self._running]:
+            for other in [held for held in self._build_locks if held not in self._running]:
                 self.release(other)
-            lock = self._locks[name] = BuildLock(state_dir(self.root, name) / "lock", shared)
+            of_clone = FileLock(state_dir(self.root, name) / "lock")
+            lock = self._build_locks[name] = BuildLock(of_clone, self.locks.lock(f"build {name}"))
         lock.acquire(on_wait)
 
     def release(self, name: str) -> None:
         """Let other runs build the habitat."""
         with self._guard:
             self.scratch.abandon(name)
-            if lock := self._locks.pop(name, None):
+            if lock := self._build_locks.pop(name, None):
                 lock.release()
 
     def close(self) -> list[str]:
@@ -354,12 +392,14 @@ class Project:
         with self._guard:
             at = dict(self._running)
         for name in list(self.open_ends):
-            self._attempt(name, self.open_ends.pop(name))
+            self.attempt(name, self.open_ends.pop(name))
         # One that still waits for the lock has no container; there may be one of who holds it.
-        building = [name for name in at if name in self._locks and self._locks[name].held]
+        building = [name for name in at if name in self._build_locks and self._build_locks[name].is_held]
         self._clear_all(building)
-        for name in list(self._locks):
+        for name in list(self._build_locks):
             self.release(name)
+        if self._engine_locks:
+            self._engine_locks.close()
         self.scratch.remover.wait(until_gone=bool(at))
         self.bus.close()
         return [snapshots.task_name(phase, name) for name, phase in at.items()]
@@ -370,14 +410,21 @@ class Project:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(len(names)) as pool:
-                list(pool.map(lambda name: self._attempt(name, partial(self._clear, name)), names))
+                list(pool.map(lambda name: self.attempt(name, partial(self._clear_own, name)), names))
 
-    def _attempt(self, name: str, clear: Callable[[], None]) -> None:
+    def _clear_own(self, name: str) -> None:
+        """Where the lock was lost, what is there is somebody else's."""
+        self._build_locks[name].check()
+        self._clear(name)
+
+    def attempt(self, name: str, clear: Callable[[], None]) -> None:
         """An engine that can't clear one thing away keeps nobody from the next, or from ending."""
         try:
             clear()
         except HabitatError as error:
-            self.bus.emit(events.Notice(name, str(error), warning=True))
+            # Of what the engine doesn't answer, whoever ends the run tells.
+            if not (isinstance(error, EngineUnreachable) and self.unanswered):
+                self.bus.emit(events.Notice(name, str(error), warning=True))
 
     def parent_of(self, name: str, phase: Phase) -> str:
         """The id of the snapshot that `phase` starts from, "" for the first."""
@@ -401,6 +448,7 @@ class Project:
             habitat=habitat,
             phase=phase,
             engine=self.engine,
+            locks=self.locks,
             emit=self.bus.emit,
             log=self.log_path(habitat.name, phase),
             container_name=self.scratch.build_name(habitat.name, phase),
@@ -412,7 +460,8 @@ class Project:
             known_files=self._contents_of(habitat.name),
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
-            keep=partial(self.store.keep_failed, habitat.name, phase),
+            keep=partial(self._keep_failed, habitat.name, phase),
+            forget=partial(self.store.withdraw_failed, habitat.name),
         )
 
     def _contents_path(self, name: str) -> Path:
@@ -442,11 +491,29 @@ class Project:
 
         return labels
 
-    def _publish(self, name: str, phase: Phase, image: Image | None) -> None:
-        """Make `image` the result of `phase`; what rests on the old one is nobody's any more.
+    def _see_that_it_is_ours(self, name: str, phase: Phase, parent: str) -> None:
+        """Before containers are made or removed by name, and right before what others see is changed. parent: of the
+        snapshot to be. Raises HabitatError where another run has the habitat's lock, or has had it meanwhile and built.
+        """
+        if self._build_locks[name].check():
+            self.look_again(name)
+            if self.parent_of(name, phase) != parent:
+                raise HabitatError(
+                    f"another run has built {name} meanwhile",
+                    where=f"{name}: {phase.NAME}",
+                    remedy="run the same command again",
+                )
+
+    def _keep_failed(self, name: str, phase: Phase, image: str) -> None:
+        self._build_locks[name].check()
+        self.store.keep_failed(name, phase, image)
+
+    def _publish(self, name: str, phase: Phase, image: Image | None, parent: str) -> None:
+        """Make `image` the result of `phase`, made from `parent`; what rests on the old one is nobody's any more.
 
         In this order, a kill at any point leaves what is either right or known to be invalid.
         """
+        self._see_that_it_is_ours(name, phase, parent)
         later = self.from_on(name, phase)[1:]
         for behind in later:
             self.stamps.drop(snapshots.task_name(behind, name))
@@ -472,8 +539,8 @@ class Project:
     @contextmanager
     def alone(self, name: str) -> Iterator[None]:
         """Not while another run builds the habitat; what a killed one left is gone."""
-        self._lock(name)
         try:
+            self._lock(name)
             self._take_over(name)
             yield
         finally:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _TMPFS = "mode=0711,size=64m"
 
 IMAGES = "/images/json"
+LISTING = "listing images"
 
 
 def path(form: str, name: str = "", /, **query: str | bytes | bool | int | None) -> str:
@@ -73,6 +74,11 @@ def container(
         "ExposedPorts": {_inside(port): {} for port in ports},
         "HostConfig": host,
     }
+
+
+def log_limit(size: int) -> dict[str, Any]:
+    """Bytes of what the main process prints that are kept, by whatever the engine logs with."""
+    return {"Type": "", "Config": {"max-size": str(size // 2), "max-file": "2"}}
 
 
 def _pairs(env: Mapping[str, str]) -> list[str]:

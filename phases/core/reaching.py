@@ -18,6 +18,9 @@ _DEFAULT = "unix:///var/run/docker.sock"
 # Seconds that the engine may take to say that it is there.
 _GREETING = 10
 
+# And to begin with the answer to what was asked ahead, before it is asked whether it is there.
+_HEAD_START = 1
+
 # Signs of what somebody else says that are told.
 _LONGEST = 100
 
@@ -28,17 +31,27 @@ def connect() -> tuple[Api, Reply | None]:
 
     Raises EngineUnreachable when none answers there within seconds.
     """
-    way = _way()
-    if _asked:
-        reply = _asked.pop()
-        with suppress(OSError):
-            if _is_engines(reply):
-                return Api(way, is_podmans=reply.is_podmans), reply
-        reply.close()
+    if not _asked:
+        return _greeted(Api(_way())), None
+    api, reply = _asked.pop()
+    with suppress(OSError):
+        if not reply.has_begun(_HEAD_START):
+            return _greeted(api), reply  # it is there, and takes its time to answer
+        if is_engines(reply):
+            api.is_podmans = reply.is_podmans
+            return api, reply
+    reply.close()
+    return _greeted(Api(_way())), None
+
+
+def _greeted(api: Api) -> Api:
+    """An engine's, that says it is there."""
+    way = api.way
     try:
         with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
-            if _is_engines(reply):
-                return Api(way, is_podmans=reply.is_podmans), None
+            if is_engines(reply):
+                api.is_podmans = reply.is_podmans
+                return api
             said = " ".join(received(reply.socket).decode(errors="replace").split())
     except OSError as error:
         raise _nobody_at(way.address, way.trouble[-1] if way.trouble else error) from error
@@ -83,17 +96,18 @@ def _has_context() -> bool:
 
 
 # The reply to the question for the images, from when that is asked until an engine is wanted.
-_asked: list[Reply] = []
+_asked: list[tuple[Api, Reply]] = []
 
 
 def ask_ahead() -> None:
     """Ask for the images, if nobody has: whoever connects next has the reply, and the engine works on it meanwhile."""
     if not _asked and (way := _at_a_glance()):
         with suppress(OSError):
-            _asked.append(Api(way, _GREETING).send("GET", questions.IMAGES))
+            api = Api(way)
+            _asked.append((api, api.send("GET", questions.IMAGES, what=questions.LISTING)))
 
 
-def _is_engines(reply: Reply) -> bool:
+def is_engines(reply: Reply) -> bool:
     """Whether it is what an engine says, of Docker's or like it, and no refusal."""
     return reply.status == 200 and "api-version" in reply.headers
 

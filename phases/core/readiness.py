@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec.structs import replace
 
 from phases.core import attempts, events
+from phases.core.deliveries import Witness
 from phases.core.engine import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
@@ -123,7 +124,9 @@ def _try(visit: Visit, command: str, until: float) -> _Tried:
         process.close()
     for splitter in split.values():
         splitter.close()
-    return _Tried(code, list(lines))
+    # It may have read what the main process has written down, with a secret of an earlier start.
+    witness = Witness(visit.project, visit.habitat.name, visit.container, visit.secrets)
+    return _Tried(code, list(lines) if witness.mask() or not lines else [witness.why_not])
 
 
 def _not_ready(visit: Visit, ready: Ready, tried: _Tried) -> StartError:

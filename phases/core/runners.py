@@ -6,7 +6,7 @@ import os
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from phases.core import events
-from phases.core.errors import StartError
+from phases.core.errors import Conflict, StartError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
@@ -91,6 +91,12 @@ def piped(terminal: Terminal) -> Runner:
             terminal.connect(process, show.feed)
             show.flush()
             return process.exit_code()
+        except Conflict as error:  # it has not begun, but its input is read
+            raise StartError(
+                "the container was stopped before the command began",
+                where=visit.habitat.name,
+                remedy="run the same again",
+            ) from error
         except BaseException:
             # Nobody listens to it any more, and the container may go on without this visit.
             process.send_signal("KILL")

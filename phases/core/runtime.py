@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import contextmanager
 from functools import partial
@@ -9,8 +10,11 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from msgspec import Struct, field
 
-from phases.core import binds, events, persistence, readiness, root_environment
-from phases.core.errors import Conflict, EngineError, NotFound, StartError
+from phases.core import binds, deliveries, events, persistence, readiness, root_environment, shells, snapshots
+from phases.core.deliveries import Witness
+from phases.core.engine import Container
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, NotFound, StartError
+from phases.core.guard import VARIABLE, Guard
 from phases.core.habitat_container import brought_up, container_name
 from phases.core.idling import ended_under
 from phases.core.masking import Mask
@@ -20,7 +24,6 @@ from phases.core.secrets import deliver, variables, withdraw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from phases.core.engine import Container
     from phases.core.locks import Presence
     from phases.core.model import Habitat
     from phases.core.port import Port
@@ -29,10 +32,15 @@ if TYPE_CHECKING:
     from phases.core.secrets import Value
 
 
+# Of a visit that has yet to begin.
+_NONE = Container("", "", "", running=False)
+
+
 class Visit(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
     image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
-    running before.
+    running before; guard: leaves for it when it is killed; come_again: brings it up once more where somebody has
+    stopped it before the command began.
     """
 
     project: Project
@@ -45,32 +53,46 @@ class Visit(Struct):
     own: int = 0
     more_env: Mapping[str, str] = field(default_factory=dict)
     brought_up: bool = False
+    guard: Guard | None = None
+    come_again: Callable[[], None] | None = None
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
         if self.brought_up:
             self._tell_ports()
-        self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
         name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
         mask = Mask(value.data for value in self.secrets)
         shown = tuple(mask.text(word) for word in argv)
         emit(events.CommandStarted(name, self.container.name, shown, self.user, self.workdir))
-        emit(events.Handover(name, on=True))
         try:
-            code = how(self, argv)
-        finally:
-            emit(events.Handover(name, on=False))
+            code = self._handed_over(argv, how)
+        except Conflict:  # it doesn't run, and so nothing has begun
+            if self.come_again is None:
+                raise
+            self.own = 0
+            self.come_again()
+            code = self._handed_over(argv, how)
         emit(events.CommandEnded(name, code, time.monotonic() - started))
         self.own = 0
         if ended_under(self.project.engine, self.container.id, code) and (ended := self.ended()):
             raise ended
         return code
 
+    def _handed_over(self, argv: Sequence[str], how: Runner) -> int:
+        name, emit = self.habitat.name, self.project.bus.emit
+        self.own = 1  # a command that a signal interrupts still runs in the container, and ends with it
+        emit(events.Handover(name, on=True))
+        try:
+            return how(self, argv)
+        finally:
+            emit(events.Handover(name, on=False))
+
     @property
     def env(self) -> dict[str, str]:
         """What a command finds in its environment, beside the container's, which is made for root."""
         own = root_environment.of_user(self.container.labels, self.habitat, self.user)
-        return {**own, **self.more_env, **variables(self.secrets)}
+        sign = {VARIABLE: self.guard.visit} if self.guard else {}
+        return {**own, **self.more_env, **variables(self.secrets), **sign}
 
     @property
     def ports(self) -> tuple[Port, ...]:
@@ -88,7 +110,7 @@ class Visit(Struct):
         if self.presence:
             self.presence.stay()
 
-    def ended(self) -> StartError | None:
+    def ended(self) -> HabitatError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
 
 
@@ -139,35 +161,70 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     binds.admit(project, habitat, binds.binds_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
+    visit = Visit(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)
+    guard = visit.guard = Guard(project.root, name, habitat.user)
 
-    def enter() -> tuple[Visit, bool]:
+    def enter() -> None:
         with presence.alone():
+            guard.entering()
             container, was_running = bring_up(project, habitat)
+            guard.entering(container)
             presence.join(container.id, brought_up=not was_running)
-            visit = Visit(project, habitat, container, secrets, habitat.user, habitat.workdir, presence)
-            visit.brought_up = not was_running
-            project.open_ends[name] = lambda: leave(visit)
-        return visit, was_running
+            deliveries.note(project, name, container, secrets)
+            visit.container, visit.brought_up = container, not was_running
+            project.open_ends[name] = leave_it
 
-    def leave(visit: Visit) -> None:
+    def leave_it() -> None:
         with presence.leaving() as left:
             if not left.stays:
-                _leave(visit, last=left.alone)
+                leave(project, name, visit.container, own=visit.own, last=left.alone)
+        guard.left()
 
-    visit, was_running = project.maker.make(enter)
+    def come_again() -> None:
+        project.maker.make(enter)
+        _prepare(visit, presence, guest=guest)
+
+    visit.come_again = come_again
     try:
-        if was_running:
-            withdraw(project.engine, visit.container.id, secrets)
-        deliver(project.engine, visit.container.id, secrets, habitat.user)
-        readiness.wait(visit, presence, habitat.entry, guest=guest)
-        project.bus.emit(events.ContainerUp(name, visit.container.name, visit.container.id, was_running))
+        project.maker.make(enter)
+    except HabitatError:
+        guard.left()
+        raise
+    try:
+        try:
+            _prepare(visit, presence, guest=guest)
+        except (EngineError, StartError) as error:
+            if isinstance(error, EngineUnreachable) or not _was_left(visit):
+                raise
+            come_again()
         yield visit
     except EngineError as error:
         visit.own = 0
         raise visit.ended() or error from error
     finally:
-        if project.open_ends.pop(name, None):
-            leave(visit)
+        if end := project.open_ends.pop(name, None):
+            # A signal ends the run as one, whatever is met on the way out.
+            project.attempt(name, end) if isinstance(sys.exception(), KeyboardInterrupt) else end()
+
+
+def _prepare(visit: Visit, presence: Presence, *, guest: bool) -> None:
+    """Have a container that is up ready for commands."""
+    project, container = visit.project, visit.container
+    if not visit.brought_up:
+        withdraw(project.engine, container.id, visit.secrets)
+    deliver(project.engine, container.id, visit.secrets, visit.user)
+    readiness.wait(visit, presence, visit.habitat.entry, guest=guest)
+    up = events.ContainerUp(visit.habitat.name, container.name, container.id, was_running=not visit.brought_up)
+    project.bus.emit(up)
+
+
+def _was_left(visit: Visit) -> bool:
+    """Whether somebody whose presence can't be seen here, as he has another clone, has stopped the container when he
+    left it. One that was brought up just now may have ended by itself, where it has an init.
+    """
+    now = visit.project.engine.container(visit.container.id)
+    may_be = not visit.brought_up or not visit.habitat.entry.init_command
+    return may_be and now is not None and not now.running
 
 
 def _warn_of_root(project: Project, habitat: Habitat) -> None:
@@ -177,23 +234,26 @@ def _warn_of_root(project: Project, habitat: Habitat) -> None:
             project.bus.emit(events.Notice(habitat.name, text, warning=True))
 
 
-def _leave(visit: Visit, *, last: bool) -> None:
-    """Stop the container, unless somebody else is in it."""
-    engine, container = visit.project.engine, visit.container
+def leave(project: Project, name: str, container: Container, *, own: int, last: bool) -> None:
+    """Stop the habitat's container, unless somebody else is in it. own: how many commands of whoever leaves may still
+    run in it; last: no other visit is there.
+    """
+    engine = project.engine
     try:
-        others = engine.running_execs(container.id) > visit.own
+        others = engine.running_execs(container.id) > own
+        persistence.take_in(project, name, container)
+        if persistence.of(container).files:  # that took a while, and another clone's command may have begun
+            others = engine.running_execs(container.id) > own
     except NotFound:
         return  # somebody has removed it
-    persistence.take_in(visit.project, visit.habitat.name, container)
     if last and not others:
         engine.stop(container.id)
-        visit.project.bus.emit(events.ContainerStopped(visit.habitat.name, container.name))
+        project.bus.emit(events.ContainerStopped(name, container.name))
     else:
-        text = f"{container.name} goes on: somebody else is in it"
-        visit.project.bus.emit(events.Notice(visit.habitat.name, text))
+        project.bus.emit(events.Notice(name, f"{container.name} goes on: somebody else is in it"))
 
 
-def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> StartError | None:
+def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> HabitatError | None:
     """What to say when the main process of the container has ended; None while it runs.
 
     That is root's, and so may have printed what only USER was given.
@@ -206,9 +266,19 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
     except (NotFound, Conflict):  # gone, or going
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
+    if not init and (why := shells.logged(said.splitlines())):
+        return shells.broken(project.engine, container.id, habitat, snapshots.final_tag(habitat.name), why)
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=Mask(value.data for value in secrets).text(said).splitlines(),
+        output=_shown(Witness(project, habitat.name, container, secrets), said),
     )
+
+
+def _shown(witness: Witness, said: str) -> list[str]:
+    """What a main process said, or why that is not told."""
+    mask = witness.mask()
+    if not said:
+        return []
+    return mask.text(said).splitlines() if mask else [witness.why_not]

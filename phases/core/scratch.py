@@ -7,12 +7,15 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import defaultdict
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from phases.core.closing import Remover
-from phases.core.errors import EngineUnreachable, HabitatError
+from phases.core.errors import EngineUnreachable, HabitatError, NotFound
+from phases.core.processes import Process, current
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
@@ -22,6 +25,10 @@ if TYPE_CHECKING:
     from phases.core.contents import Folders
     from phases.core.engine import Bind, Container, Engine, Tmpfs, VolumeMount
     from phases.protocol import Phase
+
+
+# After how long a container goes that nothing runs in, and of whose process nothing can be told here.
+_FORSAKEN = timedelta(minutes=10)
 
 
 def is_of_another(container: str, habitat: str) -> bool:
@@ -93,6 +100,26 @@ class Scratch:
         A label would do as well, but labels of a container are baked into what is committed from it.
         """
         return f"habitat_{purpose}_{habitat}_{self._clone}_"
+
+    def passing_name(self, purpose: str, habitat: str) -> str:
+        """Of a container that is to go with this process."""
+        return f"{self.prefix(purpose, habitat)}{current()}"
+
+    def sweep(self, purpose: str, habitat: str) -> None:
+        """Remove those that killed runs have left, here or on another machine of the engine."""
+        prefix = self.prefix(purpose, habitat)
+        for container in self._connect().containers(name_prefix=prefix):
+            process = Process.named(container.name.removeprefix(prefix))
+            is_left = not process.runs if process and process.is_near else self._is_forsaken(container.id)
+            if is_left:
+                self._connect().remove(container.id)
+
+    def _is_forsaken(self, container: str) -> bool:
+        with suppress(NotFound):
+            found = self._connect().container(container)
+            if found and found.since and datetime.now(UTC) - found.since > _FORSAKEN:
+                return not found.running or not self._connect().running_execs(container)
+        return False
 
     def build_name(self, habitat: str, phase: Phase) -> str:
         """Of the container that is made for a phase."""

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from typing import TYPE_CHECKING
 
-from phases.core import files
+from phases.core import drafts, files
 from phases.core.errors import state_error
 
 if TYPE_CHECKING:
@@ -34,23 +33,10 @@ def digest(value: Json) -> str:
 
 def sweep(folder: Path) -> None:
     """Remove what `write_if_changed` was about to put in place when its process was killed."""
-    for path in folder.glob(".*.*"):
-        process = path.suffix.removeprefix(".")
-        if process.isdecimal() and not is_alive(int(process)):
-            try:
-                path.unlink(missing_ok=True)
-            except OSError as error:
-                raise state_error(path, "removed", error) from error
-
-
-def is_alive(process: int) -> bool:
     try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        pass  # somebody else's; no process has such a number, so no file is ours
-    return True
+        drafts.sweep(folder)
+    except OSError as error:
+        raise state_error(folder, "swept", error) from error
 
 
 def _holds(path: Path, data: bytes) -> bool:
@@ -67,12 +53,9 @@ def write_if_changed(path: Path, data: bytes) -> None:
         if _holds(path, data):
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.{os.getpid()}")
-        try:
-            fresh.write_bytes(data)
+        with drafts.file(path) as (fresh, out):
+            out.write(data)
+            out.flush()
             fresh.replace(path)
-        except OSError:
-            fresh.unlink(missing_ok=True)
-            raise
     except OSError as error:
         raise state_error(path, "written", error) from error

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import binds, events, root_environment, snapshots
+from phases.core import binds, events, root_environment, shells, snapshots
 from phases.core.accounts import Accounts
 from phases.core.binds import binds_in
 from phases.core.engine import UNCONFINED, Tmpfs
@@ -29,6 +28,9 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.protocol import Phase
 
+# Stands in the names of these containers.
+_PURPOSE = "shell"
+
 
 @contextmanager
 def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]:
@@ -41,7 +43,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     mounts = binds_in(habitat, phase)
     binds.admit(project, habitat, mounts)
-    with passing(project, name, image.id, phase.NAME, mounts, confinement(habitat)) as container:
+    with passing(project, habitat, image, phase.NAME, mounts, confinement(habitat)) as container:
         started(project, habitat, container)
         users = accounts(project, container)
         user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
@@ -60,8 +62,8 @@ def started(project: Project, habitat: Habitat, container: Container) -> None:
 @contextmanager
 def passing(
     project: Project,
-    name: str,
-    image: str,
+    habitat: Habitat,
+    image: Image,
     called: str,
     mounts: Sequence[Bind | VolumeMount],
     confinement: Confinement = UNCONFINED,
@@ -69,15 +71,16 @@ def passing(
     """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
     is to show beside the habitat's name.
     """
-    _sweep(project, name)
+    name = habitat.name
+    project.scratch.sweep(_PURPOSE, name)
 
-    config = project.engine.image_config(image)
+    config = project.engine.image_config(image.id)
     env = config.env if config else {}
 
     def make() -> Container:
         made = project.engine.create(
-            image,
-            f"{_prefix(project, name)}{os.getpid()}",
+            image.id,
+            project.scratch.passing_name(_PURPOSE, name),
             IDLE,
             env=root_environment.for_container(env),
             labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
@@ -94,10 +97,13 @@ def passing(
     try:
         yield container
     except EngineError as error:
-        raise _removed(project, name, container) or error from error
+        told = _removed(project, name, container)
+        told = told or shells.trouble(project.engine, container.id, habitat, next(iter(image.tags), image.id), error)
+        raise told or error from error
     finally:
         if remove := project.open_ends.pop(name, None):
-            remove()
+            # A signal ends the run as one, whatever is met on the way out.
+            project.attempt(name, remove) if isinstance(sys.exception(), KeyboardInterrupt) else remove()
 
 
 def _phase(project: Project, name: str, phase_name: str) -> Phase:
@@ -121,18 +127,6 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     if kept is not phase:
         project.bus.emit(events.Notice(name, f"{phase.NAME} leaves no snapshot: this is that of {kept.NAME}"))
     return image
-
-
-def _prefix(project: Project, name: str) -> str:
-    return project.scratch.prefix("shell", name)
-
-
-def _sweep(project: Project, name: str) -> None:
-    """Remove what a killed run has left; its number is in its container's name."""
-    prefix = _prefix(project, name)
-    for container in project.engine.containers(name_prefix=prefix):
-        if not Path("/proc", container.name.removeprefix(prefix)).exists():
-            project.engine.remove(container.id)
 
 
 def accounts(project: Project, container: Container) -> Accounts:

@@ -26,9 +26,24 @@ if TYPE_CHECKING:
 
     from phases.core.digests import Digests, State
 
-#: Left out of every copied folder unless a .habignore says `!` again: what tends to be a secret.
-DEFAULT_IGNORE = ("*.pem", "*_key", ".env", ".git", ".DS_Store")
+#: Left out of every copied folder unless a .habignore says `!` again: what tends to hold a secret, by its name.
+CREDENTIALS = (
+    # Keys, and what keeps several
+    *("*.pem", "*_key", "*.key", "*.p12", "*.pfx", "*.jks", "*.keystore", "*.ppk", "*.kdbx", "*.keytab"),
+    *("id_rsa", "id_dsa", "id_ecdsa", "id_ed25519", "id_ecdsa_sk", "id_ed25519_sk"),
+    *(".ssh", ".gnupg", ".password-store"),
+    # Of clouds and clusters
+    *(".aws", ".azure", ".gcloud", ".oci", ".kube", ".docker", ".dockercfg", ".s3cfg", ".boto", ".vault-token"),
+    *("application_default_credentials.json", ".terraformrc", ".terraform.d", "*.tfstate", "*.tfstate.backup"),
+    # Of programs
+    *(".npmrc", ".pypirc", ".netrc", "_netrc", ".authinfo*", ".git-credentials", ".credentials.json", ".htpasswd"),
+    *(".pgpass", ".my.cnf", ".mylogin.cnf", ".vault_pass*", ".env", ".env.*"),
+    # What was typed
+    *(".bash_history", ".zsh_history", ".sh_history", ".psql_history", ".mysql_history", ".rediscli_history"),
+)
 
+#: The same, for what no habitat wants.
+DEFAULT_IGNORE = (*CREDENTIALS, ".git", ".DS_Store")
 
 # Bytes of an ignore file: far above any that a person writes.
 _MAX_RULES = 1_000_000
@@ -96,16 +111,19 @@ def naming(root: Path, paths: Iterable[Path]) -> Callable[[str], bool]:
     return lambda path: path.removesuffix("/") in inside
 
 
-def habignore(folders: Iterable[Path]) -> Ignore:
+def habignore(folders: Iterable[Path], built_in: Sequence[str] = DEFAULT_IGNORE) -> Ignore:
     """The built-in list, then .habignore of each folder, later ones overruling: gitignore's syntax."""
-    lines = list(DEFAULT_IGNORE)
+    lines = list(built_in)
     for folder in folders:
         lines += _lines(folder / ".habignore")
     return Ignore(_gitignore(lines))
 
 
-# Patterns that mean the same without a library: a name or its end, anywhere or at the root, anything or a folder.
-_PLAIN = re.compile(r"(?P<root>/?)(?P<star>\*?)(?P<word>[\w.-]*[\w-])(?P<folder>/?)", re.ASCII)
+# Patterns that mean the same without a library: a name, its end or its beginning, anywhere or at the root, anything or
+# a folder.
+_PLAIN = re.compile(
+    r"(?P<root>/?)(?P<star>\*?)(?P<word>[\w.-]*[\w-]|[\w.-]+(?=\*))(?P<more>\*?)(?P<folder>/?)", re.ASCII
+)
 
 
 def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
@@ -116,7 +134,7 @@ def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
     """
     rules = [line for line in lines if _says_something(line)]
     found = [_PLAIN.fullmatch(line) for line in rules]
-    plain = [match.groupdict() for match in found if match and not (match["root"] and match["star"])]
+    plain = [match.groupdict() for match in found if match and not (match["star"] and (match["root"] or match["more"]))]
     if len(plain) == len(rules):
         return lambda path: any(_names(pattern, path) for pattern in plain)
     import pathspec
@@ -135,6 +153,8 @@ def _names(pattern: Mapping[str, str], path: str) -> bool:
     name = bare if pattern["root"] else bare.rpartition("/")[2]
     if pattern["folder"] and bare == path:
         return False
+    if pattern["more"]:
+        return name.startswith(pattern["word"])
     return name.endswith(pattern["word"]) if pattern["star"] else name == pattern["word"]
 
 
@@ -216,6 +236,21 @@ def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
     yield _item(root, "", info)
     if stat.S_ISDIR(info.st_mode):
         yield from _below(root, ignore)
+
+
+def left_out(root: Path, ignore: Ignore) -> list[str]:
+    """What `walk` passes by, by its path; folders with a slash at the end."""
+    found: list[str] = []
+
+    def noted(path: str) -> bool:
+        if ignore(path):
+            found.append(path)
+            return True
+        return False
+
+    for _ in walk(root, Ignore(noted)):
+        pass
+    return found
 
 
 def _below(root: Path, ignore: Ignore) -> Iterator[Item]:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core import files
 from phases.core.closing import Maker, Remover
-from phases.core.engine import LineSplitter
-from phases.core.errors import state_error
+from phases.core.engine import BlockSplitter
 from phases.core.masking import Mask
 from phases.core.scratch import Parking
 from phases.protocol import slug
@@ -20,7 +17,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.contents import ImageContents
-    from phases.core.engine import Bind, Engine, OnLine
+    from phases.core.engine import Bind, Engine, OnLines
+    from phases.core.engine_locks import EngineLocks
     from phases.core.events import Event
     from phases.core.model import Cache, Habitat
     from phases.core.secrets import Value
@@ -30,39 +28,12 @@ if TYPE_CHECKING:
 SHOWN_OUTPUT = 40
 
 
-class Log:
-    """The log of a phase, begun anew. Raises StateError where it can't be written.
-
-    Nothing is held back, so what a full disk has refused is not tried again when it is closed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file = files.open_own(path)
-            self._file.truncate(0)
-        except OSError as error:
-            raise state_error(path, "written", error) from error
-
-    def write(self, line: str) -> None:
-        try:
-            os.write(self._file.fileno(), f"{line}\n".encode(errors="replace"))
-        except OSError as error:
-            raise state_error(self._path, "written", error) from error
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-
 class Work(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
         container that only looks; secrets: what its commands may read; known_files: what was read of images,
     to be used and added to; maker: makes its container; parking: where that of the phase before may be;
-    remover: takes it away; keep: takes the image of what is left when it fails.
+    remover: takes it away; keep: takes the image of what is left when it fails; forget: takes away what is kept of an
+    earlier failure; locks: of the run, where there are caches.
     """
 
     habitat: Habitat
@@ -80,10 +51,12 @@ class Work(Struct, frozen=True):
     maker: Maker = field(default_factory=Maker)
     parking: Parking = field(default_factory=Parking)
     keep: Callable[[str], None] | None = None
+    forget: Callable[[], None] | None = None
+    locks: EngineLocks | None = None
 
-    def masked(self, on_line: OnLine) -> LineSplitter:
+    def masked(self, on_lines: OnLines) -> BlockSplitter:
         """What takes a command's output, and hands on its lines without secrets in them."""
-        return LineSplitter(on_line, Mask(value.data for value in self.secrets))
+        return BlockSplitter(on_lines, Mask(value.data for value in self.secrets))
 
     @property
     def place(self) -> str:

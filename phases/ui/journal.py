@@ -44,6 +44,7 @@ _KINDS: dict[type[BaseException], Kind] = {
     errors.ConfigError: "config",
     errors.StateError: "state",
     errors.SecretError: "secret",
+    errors.ShellError: "config",  # the image that it names
     errors.StartError: "start",
     errors.EngineUnreachable: "unreachable",
     errors.EngineError: "engine",

@@ -13,7 +13,7 @@ from msgspec import UNSET
 
 from phases.core import events, plans
 from phases.core.differences import ABSENT
-from phases.core.errors import HabitatError
+from phases.core.errors import HabitatError, without_credentials
 from phases.registry import named
 from phases.ui import journal as journals
 from phases.ui import records
@@ -102,6 +102,9 @@ class Recorder(HabitatReporter):
         elif isinstance(event, events.CommandEnded):
             for is_err in (False, True):
                 yield from self._output(event.habitat, b"", is_err=is_err, final=True)
+        elif isinstance(event, events.OutputBlock):
+            for line in event.lines:
+                yield records.Output(habitat=event.habitat, phase=event.phase, text=line, stream=event.stream)
         if record := _record(event):
             yield record
 
@@ -187,8 +190,20 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
 
 
 def _reason(reason: plans.Reason) -> records.Reason:
-    before, after = (UNSET if value is ABSENT else value for value in (reason.before, reason.after))
+    before, after = (UNSET if value is ABSENT else _shown(value) for value in (reason.before, reason.after))
     return records.Reason(text=reason.text, key=reason.key, before=before, after=after)
+
+
+def _shown(value: Any) -> Any:
+    """A value of a config, without a password or a token in its URLs."""
+    match value:
+        case str():
+            return without_credentials(value)
+        case list():
+            return [_shown(element) for element in value]
+        case dict():
+            return {name: _shown(element) for name, element in value.items()}
+    return value
 
 
 def _phase_failed(build: Build, phase: Phase, fault: HabitatError) -> records.PhaseFailed:

@@ -145,10 +145,8 @@ class HabitatReporter:
         match event:
             case events.PhaseStarted():
                 self._started(event)
-            case events.Output():
-                if event.show:
-                    self._say(event.habitat, styled(f"    {event.line.expandtabs()}", "dim"))
-                self.screen.note(event.habitat, event.line)
+            case events.Output() | events.OutputBlock():
+                self._tell_output(event)
             case events.Pulled():
                 self._pulled(event)
             case events.PhaseFinished() | events.PhaseShared():
@@ -162,6 +160,14 @@ class HabitatReporter:
                 self._waiting(event)
             case events.Handover():
                 self.screen.close()
+
+    def _tell_output(self, event: events.Output | events.OutputBlock) -> None:
+        if isinstance(event, events.OutputBlock):
+            self.screen.note(event.habitat, event.lines[-1])
+            return
+        if event.show:
+            self._say(event.habitat, styled(f"    {event.line.expandtabs()}", "dim"))
+        self.screen.note(event.habitat, event.line)
 
     # Lines
 

@@ -22,12 +22,14 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.engine import Engine
+    from phases.core.events import Event
     from phases.protocol import Phase
     from phases.ui.verbs.verb import Verb
 
 # doit makes reporters and commands from their names and gives them nothing of ours; a process has
 # one dodo.py, and so one project.
 _opened: list[Project] = []
+_listeners: list[Callable[[Event], None]] = []
 _exit_codes: list[int] = []
 
 
@@ -35,7 +37,22 @@ def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
     shares = os.environ.get("HABITATS_SHARING") != "off"
     _opened[:] = [Project(root, _connect, shares=shares, ask=_ask)]
+    for listener in _listeners:
+        _opened[0].bus.subscribe(listener)
     return _opened[0]
+
+
+def listen(listener: Callable[[Event], None]) -> None:
+    """Have the project of this process, which dodo.py opens later, tell its events."""
+    _listeners[:] = [listener]
+
+
+def unanswered() -> str:
+    """What a person is told of a run that ended while the engine was silent; "" where it wasn't."""
+    asked = _opened[0].unanswered if _opened else []
+    return (
+        f"the engine did not answer ({'; '.join(asked)}); the next run removes what that may have left" if asked else ""
+    )
 
 
 def current_project() -> Project:

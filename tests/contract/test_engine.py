@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
-from conftest import PREFIX
+from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
 from far_engine import FarEngine
 from podman_engine import PodmanEngine
@@ -199,6 +199,10 @@ def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
 
 
 # Images
+
+
+def test_the_platform_is_an_operating_system_and_a_processor(lab: Lab) -> None:
+    assert re.fullmatch(r"linux/[a-z0-9]+", lab.engine.platform())
 
 
 def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
@@ -616,6 +620,18 @@ def volume(lab: Lab, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeM
 
 def volumes(lab: Lab) -> list[str]:
     return [found.name.removeprefix(f"{lab.names}-") for found in lab.engine.volumes(label=f"habtest.of={lab.names}")]
+
+
+def test_volume_made_by_itself_is_listed_at_once_with_its_labels(lab: Lab) -> None:
+    """What locks rest on: who looks after it was made sees it, and who looks after it was removed doesn't."""
+    labels = {"habtest.of": lab.names, "habtest.words": "build a: ünd 'b'"}
+    made = lab.engine.create_volume(f"{lab.names}-v", labels)
+    assert (made.name, made.labels) == (f"{lab.names}-v", labels)
+    assert made in lab.engine.volumes(label="habtest.words=build a: ünd 'b'")
+    assert made in lab.engine.volumes(label="habtest.words")
+    assert lab.engine.create_volume(made.name, labels) == made
+    lab.engine.remove_volume(made.name)
+    assert volumes(lab) == []
 
 
 def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) -> None:
@@ -1119,6 +1135,13 @@ class Pipe:
                 parts[is_err] += data
         self.process.close()
         return self.process.exit_code(), parts[False], parts[True]
+
+
+def test_container_with_a_limit_for_its_log_tells_what_it_printed(lab: Lab) -> None:
+    container = lab.container(command=("/bin/sh", "-c", "echo one; sleep 600"), log_bytes=1_000_000)
+    lab.engine.start(container)
+    wait_until(lambda: lab.engine.logs(container, 5))
+    assert lab.engine.logs(container, 5) == ["one"]
 
 
 def test_input_is_streamed_until_it_ends_and_output_comes_apart(lab: Lab) -> None:

@@ -192,6 +192,7 @@ class Subject:
         folder = self.project.root / ".stamps" / self.name
         assert [path.name for path in folder.iterdir() if path.name.startswith(".")] == []
         assert (folder / "lock").read_text() == ""
+        assert docker("volume", "ls", "--quiet", "--filter", f"label=habitat.lock=build {self.name}") == ""
 
     def assert_snapshots_tell_the_truth(self, upto: str) -> None:
         phases = self.phases[: self.phases.index(upto) + 1]

@@ -9,7 +9,7 @@ import socket
 import threading
 from contextlib import closing
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
@@ -245,3 +245,44 @@ def test_a_page_is_no_reason(tmp_path: Path, page: bytes) -> None:
     with answering(tmp_path / "s", http(page, "502 Bad Gateway")), pytest.raises(EngineError) as caught:
         engine_at(tmp_path / "s").images()
     assert caught.value.message == "listing images: the engine says 502"
+
+
+REFUSALS = [
+    "unknown log opt 'max-size' for journald log driver",
+    "unknown log opt 'max-file' for syslog log driver",
+    "invalid logging option: max-file",
+]
+
+
+@pytest.mark.parametrize("said", REFUSALS)
+def test_container_whose_log_limit_is_refused_is_made_without_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def create(_: object, what: str, body: dict[str, Any]) -> str:
+        asked.append(body)
+        if "LogConfig" in body["HostConfig"]:
+            raise EngineError(f"creating container {what}: {said}")
+        return "made"
+
+    monkeypatch.setattr(DockerEngine, "_create", create)
+    assert engine_at(tmp_path / "s").create("base:1", "one", ["true"], log_bytes=100) == "made"
+    limited, free = asked
+    assert limited["HostConfig"].pop("LogConfig") == {"Type": "", "Config": {"max-size": "50", "max-file": "2"}}
+    assert limited == free
+
+
+def test_container_that_is_refused_for_another_reason_is_asked_for_once(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def create(_: object, what: str, body: object) -> str:
+        asked.append(body)
+        raise EngineError(f"creating container {what}: no such image")
+
+    monkeypatch.setattr(DockerEngine, "_create", create)
+    with pytest.raises(EngineError, match="no such image"):
+        engine_at(tmp_path / "s").create("base:1", "one", ["true"], log_bytes=100)
+    assert len(asked) == 1

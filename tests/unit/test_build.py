@@ -407,6 +407,21 @@ def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
     ]
 
 
+def test_flood_is_one_event_for_each_block_and_all_of_it_in_the_log(bench: Bench) -> None:
+    bench.engine.on_execute = lambda _: (0, "y\n" * 5000)
+    bench.carry_out(run("yes"))
+    assert [len(event.lines) for event in bench.seen if isinstance(event, events.OutputBlock)] == [5000]
+    assert not [event for event in bench.seen if isinstance(event, events.Output)]
+    assert bench.log == ["$ the command (as root)", *["y"] * 5000]
+
+
+def test_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, config="debug: true\n")
+    bench.engine.on_execute = lambda _: (0, "y\n" * 500)
+    bench.carry_out(run("yes"))
+    assert bench.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
+
+
 def test_debug_shows_output_as_it_comes(tmp_path: Path) -> None:
     bench = Bench(tmp_path, config="debug: true\n")
     bench.carry_out(run("echo one"))
@@ -469,7 +484,7 @@ def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench, monkeypatch:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("phases.core.work.os.write", refuse)
+    monkeypatch.setattr("phases.core.phase_log.os.write", refuse)
     error = bench.fails(run("echo one"))
     assert isinstance(error, StateError)
     assert str(error).endswith("can't be written (No space left on device): make room on the disk")

@@ -14,7 +14,6 @@ from unit_helpers import FakeTerminal, Site, make_user, write
 from phases.core import caches, cleaning, debugging, runtime, slices
 from phases.core.engine import VolumeMount
 from phases.core.errors import HabitatError, Stopped
-from phases.core.locks import UseLock
 from phases.registry import PHASES, named
 
 if TYPE_CHECKING:
@@ -298,10 +297,10 @@ def test_of_a_locked_one_a_second_build_waits_and_says_for_whom(tmp_path: Path) 
     order: list[str] = []
 
     def second() -> None:
-        with caches.held(site.engine, [locked(site)], told.append, lambda: None):
+        with caches.held(site.project.locks, [locked(site)], told.append):
             order.append("second")
 
-    with caches.held(site.engine, [locked(site)], told.append, lambda: None):
+    with caches.held(site.project.locks, [locked(site)], told.append):
         thread = in_thread(second)
         wait_until(told)
         order.append("first")
@@ -315,12 +314,12 @@ def test_those_that_are_shared_are_used_by_many_and_wait_for_who_wants_one_alone
     shared = replace(locked(site), locked=False)
     told: list[str] = []
     with (
-        caches.held(site.engine, [shared], told.append, lambda: None),
-        caches.held(site.engine, [shared], told.append, lambda: None),
+        caches.held(site.project.locks, [shared], told.append),
+        caches.held(site.project.locks, [shared], told.append),
     ):
         assert told == []
-    with caches.held(site.engine, [locked(site)], told.append, lambda: None):
-        thread = in_thread(lambda: caches.held(site.engine, [shared], told.append, lambda: None).__enter__())
+    with caches.held(site.project.locks, [locked(site)], told.append):
+        thread = in_thread(lambda: caches.held(site.project.locks, [shared], told.append).__enter__())
         wait_until(told)
     thread.join(10)
     assert len(told) == 1
@@ -333,32 +332,13 @@ def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path
 
     def use(mounted: list[caches.Mounted]) -> None:
         for number in range(50):
-            with caches.held(site.engine, mounted, lambda _: None, lambda: None):
+            with caches.held(site.project.locks, mounted, lambda _: None):
                 done.append(number)
 
     threads = [in_thread(lambda order=order: use(order)) for order in (both, both[::-1])]  # type: ignore[misc]
     for thread in threads:
         thread.join(30)
     assert len(done) == 100
-
-
-def test_the_file_of_a_lock_goes_with_the_last_who_uses_it(tmp_path: Path) -> None:
-    path = tmp_path / "lock"
-    one, other = UseLock(path, alone=False), UseLock(path, alone=False)
-    for lock in (one, other):
-        lock.acquire(lambda _: None)
-    one.release()
-    assert path.exists()
-    other.release()
-    assert not path.exists()
-
-
-def test_a_machine_without_a_place_for_locks_does_without(tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    for path in (None, tmp_path / "file" / "lock"):
-        lock = UseLock(path, alone=True)
-        lock.acquire(lambda _: None)
-        lock.release()
 
 
 def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,7 +351,7 @@ def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: 
     answers = [2, 1, 0]
     monkeypatch.setattr(site.engine, "running_execs", lambda _: answers.pop(0))
     told: list[str] = []
-    with caches.held(site.engine, [cache], told.append, lambda: None):
+    with caches.held(site.project.locks, [cache], told.append):
         assert answers == []
     (line,) = told
     assert line.startswith("waiting for container habitat_build_other_setup that uses the cache /x: ")
@@ -386,11 +366,11 @@ def test_who_waits_stops_when_told_to(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(caches, "_PAUSE", 0)
     monkeypatch.setattr(site.engine, "running_execs", lambda _: 1)
     site.project.maker.close()
-    with pytest.raises(Stopped), caches.held(site.engine, [cache], lambda _: None, site.project.maker.check):
+    with pytest.raises(Stopped), caches.held(site.project.locks, [cache], lambda _: None):
         pass
     # And has given back what it had.
     site.engine.remove(left)
-    with caches.held(site.engine, [cache], pytest.fail, lambda: None):
+    with caches.held(site.run_anew().locks, [cache], pytest.fail):
         pass
 
 

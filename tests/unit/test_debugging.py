@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import secrets
 import shlex
-from typing import TYPE_CHECKING
+import zlib
+from base64 import b64encode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
+from msgspec.structs import asdict, replace
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import cleaning, debugging, failures, snapshots
+from phases.core import cleaning, debugging, failures, logs, phase_log, snapshots
+from phases.core.build_container import instruction_word
 from phases.core.errors import (
     Conflict,
     EngineError,
@@ -270,6 +276,59 @@ def test_labels_of_another_program_tell_of_nothing(text: str) -> None:
     assert failures.told_by({}) is None
 
 
+def test_a_failure_kept_by_an_older_version_is_read() -> None:
+    failure = Failure("m", "w", 1.5, "u", "/", script="x" * 70_000, args=[], caches=[])
+    text = json.dumps(asdict(failure))
+    labels = {f"{failures.LABEL_FAILURE}.{part}": text[part * 30_000 : (part + 1) * 30_000] for part in range(3)}
+    assert failures.told_by(labels) == failure
+
+
+def test_labels_of_the_base_image_are_no_part_of_a_failure() -> None:
+    failure = Failure("m", "w", 1.5, "u", "/", args=[], caches=[])
+    base = {f"{failures.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
+    assert failures.told_by(base | failure.labels()) == failure
+    assert failures.told_by({f"{failures.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
+
+
+def test_labels_that_unpack_to_more_than_a_failure_are_none() -> None:
+    bomb = b64encode(zlib.compress(b" " * (100 << 20))).decode()
+    assert failures.told_by({f"{failures.LABEL_FAILURE}.0": bomb}) is None
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"message": "é" * 2_000_000},
+        {"script": secrets.token_hex(500_000)},
+        {"env": {f"V{number}": secrets.token_hex(30_000) for number in range(20)}},
+        {"args": [secrets.token_hex(500_000)], "script": "ours"},
+        {"where": secrets.token_hex(500_000), "what": secrets.token_hex(500_000)},
+        {"caches": [{"at": secrets.token_hex(500_000)}]},
+    ],
+    ids=["message", "script", "environment", "arguments", "place", "caches"],
+)
+def test_a_failure_that_is_too_long_is_shortened_and_says_so(more: dict[str, Any]) -> None:
+    failure = replace(Failure("it failed", "w", 1.5, "u", "/", code=3), **more)
+    labels = failure.labels()
+    assert sum(len(quote(instruction_word(label))) for label in labels.values()) < 800_000
+    found = failures.told_by(labels)
+    assert found
+    assert (found.user, found.code) == ("u", 3)
+    assert found == failure or "too long to be kept" in found.message or "…" in found.message + found.where + found.what
+    assert not found.args or found.script
+
+
+@pytest.mark.parametrize("error", [EngineError("committing the snapshot: 431"), NotFound("gone")])
+def test_a_failure_that_cannot_be_kept_takes_the_older_one_away(tmp_path: Path, error: EngineError) -> None:
+    site, _ = failing(tmp_path)
+    config(site, "base_image: base:1\nsetup: {root: ['echo two; exit 4']}\n")
+    site.engine.failures["commit"] = error
+    fails(site)
+    assert kept(site) == []
+    with pytest.raises(StartError, match="nothing is kept of a phase that failed"):
+        debug(site)
+
+
 # debug
 
 
@@ -359,6 +418,23 @@ def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_pat
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(site)
     assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
+
+
+def test_log_cut_behind_where_the_command_began_is_told_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(phase_log, "HEAD", 60)
+    monkeypatch.setattr(phase_log, "TAIL", 200)
+    lines = "".join(f"echo line {number}\n" for number in range(100))
+    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
+    debug(site)
+    assert [line for line in said(site) if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
+    log = tmp_path / ".stamps/demo/7-setup.log"
+    assert log.stat().st_size <= 460
+    shown = [line for line in log.read_text().splitlines() if "left out" in line]
+    site.run_anew()
+    logs.show_phase(site.project, "demo", "setup")
+    assert [event.text for event in site.seen if isinstance(event, Line) and "left out" in event.text] == shown
 
 
 def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) -> None:

@@ -6,6 +6,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,9 @@ from conftest import ROOT, wait_until
 from unit_helpers import write
 
 from phases.core import docker_command
+from phases.core.api import Api, Way, dial
 from phases.core.docker_command import DockerCommand
+from phases.core.docker_engine import DockerEngine
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ case $1 in
 buildx) {buildx} ;;
 version) echo '{version}' ;;
 build)
-    while [ $# -gt 1 ]; do [ "$1" = --iidfile ] && echo sha256:made >"$2"; shift; done
+    for word; do case $word in *iidfile*) exit 64 ;; esac; done
     echo "DOCKER_BUILDKIT=$DOCKER_BUILDKIT"
     echo "on stderr" >&2
     {build}
@@ -97,13 +101,23 @@ def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("buildkit", [True, False])
-def test_a_build_gives_the_image_and_its_output(tmp_path: Path, buildkit: bool) -> None:
+def test_a_build_gives_its_output_and_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: bool
+) -> None:
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     program = docker(tmp_path)
     lines: list[str] = []
+
+    def left() -> list[str]:
+        return [str(path) for path in temporary.iterdir()]
+
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar:
-        made = docker_command.build(DockerCommand(program, buildkit=buildkit), tar, "made:1", lines.append)
-    assert made == "sha256:made"
+        docker_command.build(
+            DockerCommand(program, buildkit=buildkit), tar, "made:1", lambda line: lines.extend([line, *left()])
+        )
     assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
 
 
@@ -159,9 +173,14 @@ def is_running(process: int) -> bool:
     return done.stdout.strip()[:1] not in ("", "Z")
 
 
-def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path) -> None:
-    """A client that lost its engine may call that a success."""
-    program = str(write(tmp_path, "docker", "#!/bin/sh\n", 0o755))
-    context = write(tmp_path, "context.tar")
-    with context.open("rb") as tar, pytest.raises(EngineError, match="docker build gave no image"):
-        docker_command.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)
+def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client that lost its engine may call that a success; what has the tag from before is not the image."""
+    program = str(write(tmp_path, "bin/docker", "#!/bin/sh\n", 0o755))
+    monkeypatch.setattr(docker_command, "find", lambda: DockerCommand(program, buildkit=True))
+    asked: list[tuple[str, str]] = []
+    monkeypatch.setattr(DockerEngine, "untag", lambda _, tag: asked.append(("untag", tag)))
+    monkeypatch.setattr(DockerEngine, "image_config", lambda _, tag: asked.append(("look", tag)))
+    engine = DockerEngine(Api(Way("a test", partial(dial, "/nowhere"))))
+    with write(tmp_path, "context.tar").open("rb") as tar, pytest.raises(EngineError, match="docker build gave no"):
+        engine.build(tar, "made:1", lambda _: None)
+    assert asked == [("untag", "made:1"), ("look", "made:1")]

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit_helpers import write
 
-from phases.core import new_habitat
+from phases.core import drafts, new_habitat
 from phases.core.cloning import clones
 from phases.core.config import loader, schema, yamltree
 from phases.core.errors import ConfigError, HabitatError, StateError
@@ -226,7 +226,7 @@ def test_an_empty_folder_is_no_habitat_yet(tmp_path: Path) -> None:
 
 def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run makes the habitat after this one has looked."""
-    monkeypatch.setattr(new_habitat, "_sweep", lambda home: write(home, "config.yaml", "theirs"))
+    monkeypatch.setattr(drafts, "sweep", lambda parent, name: write(parent / name, "config.yaml", "theirs"))
     with pytest.raises(ConfigError, match="is there already"):
         make(tmp_path)
     assert config(tmp_path).read_text() == "theirs"
@@ -259,7 +259,7 @@ def test_a_file_in_the_place_of_habitats_is_told(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from phases.core import new_habitat
+from phases.core import drafts, new_habitat
 Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 new_habitat.create(Path(sys.argv[1]), "demo", "debian", [])
 """

@@ -16,15 +16,14 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
-from phases.core import cleaning, events
+from phases.core import cleaning, drafts, events
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
-from phases.core.locks import BuildLock, shared_path
+from phases.core.locks import FileLock
 from phases.core.project import Project
 from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from fake_engine import Command
@@ -292,8 +291,8 @@ def test_nothing_is_asked_of_an_engine_before_it_is_needed(site: Site) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from phases.core.locks import BuildLock
-lock = BuildLock(Path(sys.argv[1]))
+from phases.core.locks import FileLock
+lock = FileLock(Path(sys.argv[1]))
 lock.acquire(print)
 print("held", flush=True)
 sys.stdin.readline()
@@ -362,8 +361,8 @@ def test_a_lock_is_free_once_it_was_released(tmp_path: Path) -> None:
     path = tmp_path / "state" / "lock"
     told: list[str] = []
     for _ in range(2):
-        lock = BuildLock(path)
-        assert lock.acquire(told.append) is False
+        lock = FileLock(path)
+        lock.acquire(told.append)
         lock.release()
     assert told == []
 
@@ -447,7 +446,7 @@ def is_locked(path: Path) -> bool:
 
 def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> None:
     project = site.run_anew()
-    lock = BuildLock(site.root / ".stamps/demo/lock")
+    lock = FileLock(site.root / ".stamps/demo/lock")
     lock.acquire(lambda _: None)
     theirs = site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     stopped: list[Stopped] = []
@@ -512,42 +511,14 @@ def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method:
         if not begun.is_set():
             begun.set()
             second.start()
-            assert waiting(two)[0].startswith(f"waiting for another run that builds demo (pid {os.getpid()} since ")
+            assert waiting(two)[0].startswith(f"waiting for another run that builds demo (pid {os.getpid()} on ")
         return plain(*args, **how)
 
     setattr(one.engine, method, call_and_let_the_other_begin)
     assert one.build() == PHASES
     second.join(10)
     assert len(one.engine.called("commit")) == len(SNAPSHOTS)
-    shared = shared_path(one.engine.address, "demo")
-    assert shared
-    assert not shared.exists()
-
-
-@pytest.mark.parametrize("place", [lambda _: None, lambda root: write(root, "file") / "a.lock"])
-def test_without_a_place_for_the_lock_of_all_clones_a_build_does_without(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: Callable[[Path], Path | None]
-) -> None:
-    monkeypatch.setattr("phases.core.project.shared_path", lambda *_: place(tmp_path))
-    assert site.build(until="users") == ["base", "users"]
-
-
-@pytest.mark.parametrize("mode", [0o777, 0o755, "link"])
-def test_what_somebody_else_may_have_put_in_its_place_is_not_written_to(
-    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int | str
-) -> None:
-    """On a shared machine anybody may make a folder there, and links to your files in it."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    precious = write(tmp_path, "elsewhere/precious", "mine")
-    folder = tmp_path / f"habitats-{os.getuid()}"
-    if isinstance(mode, int):
-        folder.mkdir()
-        folder.chmod(mode)
-    else:
-        folder.symlink_to(precious.parent)
-    assert shared_path(site.engine.address, "demo") is None
-    assert site.build(until="users") == ["base", "users"]
-    assert [path.name for path in precious.parent.iterdir()] == ["precious"]
+    assert one.engine.volumes() == []
 
 
 def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Site) -> None:
@@ -563,8 +534,9 @@ def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Si
     assert site.project.close() == ["setup:demo"]
     assert site.engine.containers() == []
     told: list[str] = []
-    lock = BuildLock(site.root / ".stamps/demo/lock")
-    assert lock.acquire(told.append) is False
+    lock = FileLock(site.root / ".stamps/demo/lock")
+    lock.acquire(told.append)
+    assert told == []
     lock.release()
 
 
@@ -581,8 +553,8 @@ def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(sit
         site.build()
     assert site.project.close() == ["setup:demo"]
     assert "device is busy" in site.notices()
-    lock = BuildLock(site.root / ".stamps/demo/lock")
-    assert lock.acquire(lambda _: None) is False
+    lock = FileLock(site.root / ".stamps/demo/lock")
+    lock.acquire(pytest.fail)
     lock.release()
 
 
@@ -654,9 +626,9 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
     project = site.run_anew()
     site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
-    gone = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], capture_output=True, check=True)
-    left = write(site.root, f".stamps/demo/.3-env.json.{int(gone.stdout)}")
-    written_now = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
+    left = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
+    writing = drafts.file(site.root / ".stamps/demo/3-env.json")
+    written_now, _ = writing.__enter__()
     match next_step:
         case "a build":
             project.build("demo", named("env"))

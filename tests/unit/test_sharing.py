@@ -421,7 +421,7 @@ def test_who_wants_what_another_is_building_waits_and_takes_it_over(pair: Pair) 
     second = Beside(pair, "twin")
     until(lambda: told(second))
     (text,) = told(second)
-    assert re.fullmatch(r"waiting for another run that builds the same setup \(pid \d+ since [\d:]+\)", text)
+    assert re.fullmatch(r"waiting for another run that builds the same setup \(pid \d+ on \S+ since [\d:]+\)", text)
     gate.opened.set()
     first.end()
     second.end()
@@ -477,14 +477,6 @@ def test_who_is_told_to_stop_waits_no_longer(pair: Pair) -> None:
     assert isinstance(second.error, Stopped)
     gate.opened.set()
     first.end()
-
-
-def test_what_a_killed_run_has_left_of_its_turn_holds_nobody_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = pair.root / "left.lock"
-    left.write_text("pid 1 since 00:00:00")
-    monkeypatch.setattr("phases.core.locks.shared_path", lambda _, what: left if what.startswith("turn ") else None)
-    assert pair.built("demo", "base") == (["base"], [])
-    assert not left.exists()
 
 
 def test_others_build_side_by_side(pair: Pair) -> None:

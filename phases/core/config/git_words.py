@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import re
 
+from phases.core.config import credentials
+
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
 _UNFIT = re.compile(r"[\x00-\x20\x7f]")
@@ -19,6 +21,8 @@ _SCP = re.compile(r"([^/:]+):")
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|^@\Z|/(?=[./]|\Z)|^\.|\.lock(?=/|\Z)|\.\Z")
 
 _LONGEST_URL, _LONGEST_REF = 4096, 255
+
+_INSTEAD = "name a secret with token: instead"
 
 
 class Unfit(ValueError):
@@ -32,7 +36,8 @@ def check_ref(word: str) -> None:
 
 
 def check_url(word: str) -> None:
-    """Raises Unfit; a password is not repeated."""
+    """Raises Unfit; what looks like a password or a token is not repeated."""
+    check_credentials(word)
     if not word or word.startswith("-") or _UNFIT.search(word) or len(word) > _LONGEST_URL:
         raise Unfit(_quoted(word) + " is no {} for git", "mend it")
     if _HELPER.match(word):
@@ -43,11 +48,16 @@ def check_url(word: str) -> None:
         return
     if url[1].lower() not in _SCHEMES:
         raise Unfit(f"git has no {url[1]}://", "use https://, ssh:// or a path")
-    user, _, host = url[2].rpartition("@")
-    port = re.sub(r"^\[.*\]", "", host).partition(":")[2]
-    if ":" in user or (port and not port.isdecimal()):
-        raise Unfit("there is a password in the {}", "name a secret with token: instead")
-    _check_host(host, word)
+    port = re.sub(r"^\[.*\]", "", url[2].rpartition("@")[2]).partition(":")[2]
+    if port and not port.isdecimal():  # or what follows a slash in a password
+        raise Unfit("there is a password in the {}", _INSTEAD)
+    _check_host(url[2].rpartition("@")[2], word)
+
+
+def check_credentials(word: str) -> None:
+    """Raises Unfit where a password or a token is written into a URL, also one whose variables aren't filled in yet."""
+    if found := credentials.in_url(word):
+        raise Unfit(f"there is {found} in the {{}}", _INSTEAD)
 
 
 def _check_host(host: str, word: str) -> None:

@@ -12,7 +12,7 @@ from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from phases.core.config.scope import Scope
     from phases.core.errors import Origin
@@ -79,14 +79,11 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
         raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")
     if entry.branch and entry.ref:
         raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
+    _check(git_words.check_credentials, entry.url, scope, i, "url")  # or a message would name its part behind a `$`
     words = {key: scope.text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
     for key, word in words.items():
         check = git_words.check_url if key == "url" else git_words.check_ref
-        try:
-            check(word)
-        except ValueError as error:
-            problem, remedy = error.args
-            raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
+        _check(check, word, scope, i, key)
     owner = scope.owner(entry.owner, "repos", i, "owner")
     user = owner.partition(":")[0] or scope.user
     return RepoClone(
@@ -99,6 +96,14 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
         token=access.token(scope, i, entry, words["url"], secrets),
         known_hosts=access.known_hosts(scope, i, entry),
     )
+
+
+def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:
+    try:
+        check(word)
+    except git_words.Unfit as error:
+        problem, remedy = error.args
+        raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
 
 
 def required(scope: Scope, texts: Iterable[str]) -> Iterable[tuple[str, Origin]]:

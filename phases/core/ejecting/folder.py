@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core import files
+from phases.core import drafts, files
 from phases.core.archive import Archive
 from phases.core.ejecting.context import ARCHIVE, File
 from phases.core.errors import NO_ROOM, ConfigError, StateError
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 MARK = ".ejected"
 
 _LARGEST = 1 << 20
+
+# What a folder beside it is: one that is to take its place, or one that had it.
+_KINDS = _COMING, _GOING = "ejecting", "ejected"
 
 
 @contextmanager
@@ -57,15 +60,16 @@ def write(place: Path, shown: str, contents: Sequence[File], archived: Sequence[
     """Write the folder, in the place of one of ours. Raises HabitatError; then what was there is there."""
     with _telling(shown):
         place.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(place)
-        fresh = place.with_name(f".{place.name}.ejecting.{os.getpid()}")
-        try:
-            fresh.mkdir()
+        for kind in _KINDS:
+            drafts.sweep(place.parent, place.name, kind)
+        with drafts.folder(place, _COMING) as fresh:
             _fill(fresh, contents, archived)
             (fresh / MARK).write_text(f"{_digest(fresh)}\n")
-            _replace(place, fresh)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+            if os.path.lexists(place):
+                with drafts.held(place):
+                    _replace(place, fresh)
+            else:
+                fresh.rename(place)
 
 
 def _fill(folder: Path, contents: Iterable[File], archived: Sequence[File]) -> None:
@@ -107,25 +111,14 @@ def _copy(source: Path, path: Path) -> None:
 
 def _replace(place: Path, fresh: Path) -> None:
     """A kill between the two leaves one of ours, unchanged, under another name, for the next to remove."""
-    old = place.with_name(f".{place.name}.ejected.{os.getpid()}")
-    if os.path.lexists(place):
-        place.rename(old)
+    old = drafts.beside(place, _GOING)
+    place.rename(old)
     try:
         fresh.rename(place)
     except OSError:
-        if old.exists():
-            old.rename(place)
+        old.rename(place)
         raise
     shutil.rmtree(old, ignore_errors=True)
-
-
-def _sweep(place: Path) -> None:
-    """Remove what killed runs have left beside it."""
-    for kind in ("ejecting", "ejected"):
-        for left in place.parent.glob(f".{place.name}.{kind}.*"):
-            process = left.suffix.removeprefix(".")
-            if process.isdecimal() and not Path("/proc", process).exists():
-                shutil.rmtree(left, ignore_errors=True)
 
 
 def _is_empty(place: Path) -> bool:

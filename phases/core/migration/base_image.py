@@ -15,6 +15,9 @@ from phases.core.sources import pull_remedy
 if TYPE_CHECKING:
     from phases.core.project import Project
 
+# Stands in the names of containers that are looked into.
+_PURPOSE = "migrate"
+
 
 @dataclass(frozen=True)
 class BaseImage:
@@ -58,11 +61,10 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
 def _read(project: Project, name: str, image: str) -> dict[str, bytes]:
     """The files that say who lives in an image. They come out of a container only, which is never started."""
     engine = project.engine
-    called = f"{project.scratch.prefix('migrate', name)}base"
-    engine.remove(called)  # left by a run that was killed
+    project.scratch.sweep(_PURPOSE, name)
 
     def make() -> str:
-        container = engine.create(image, called, IDLE)
+        container = engine.create(image, project.scratch.passing_name(_PURPOSE, name), IDLE)
         project.open_ends[name] = lambda: engine.remove(container)
         return container
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import sys
 from getopt import GetoptError
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import DoitCmdBase
 from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 
+from phases.core.events import Notice
 from phases.ui import output
+from phases.ui.tasks import listen, unanswered
+
+if TYPE_CHECKING:
+    from phases.core.events import Event
 
 
 def refused(error: CmdParseError, help_command: str) -> InvalidCommand:
@@ -34,8 +39,16 @@ class Printing(DoitCmdBase):
             self.outstream = sys.stdout
             return int(super(Printing, self).execute(params, args) or 0)
 
+        listen(_tell)
         try:
             return output.printing(command)
         except KeyboardInterrupt:
-            output.tell("\nstopped")
+            silence = unanswered()
+            output.tell(f"\nstopped: {silence}" if silence else "\nstopped")
             return 130
+
+
+def _tell(event: Event) -> None:
+    """What a person should read while nothing else is printed: for whom, or for what, this waits."""
+    if isinstance(event, Notice):
+        output.tell(event.text)

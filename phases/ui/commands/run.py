@@ -21,7 +21,7 @@ from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
-from phases.ui.tasks import builds, current_project, exit_code
+from phases.ui.tasks import builds, current_project, exit_code, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -136,7 +136,8 @@ class Run(cmd_run.Run):
         except HabitatError as error:
             outcome = f"what is left of the build is removed by the next run ({error})"
         place = f" in {', '.join(self._ending.at)}" if self._ending.at else ""
-        output.tell(f"\nstopped{place}: {outcome}" if was_building else "\nstopped")
+        silence = unanswered()
+        output.tell(f"\nstopped{place}: {silence or outcome}" if was_building or silence else "\nstopped")
         return 128 + number
 
 
@@ -155,6 +156,7 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         _end_at_the_next()
+        current_project().hurry()
         signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
         signal.alarm(_PATIENCE)
         raise Interrupted(number)

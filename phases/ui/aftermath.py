@@ -1,0 +1,24 @@
+"""`python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`: what a guard becomes when its visit was killed.
+
+See `phases.core.guard`. It says nothing: nobody is there to read it.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from phases.core import killed
+from phases.core.errors import HabitatError
+from phases.ui.tasks import open_project
+
+
+def main() -> None:
+    root, name, user, visit, container = sys.argv[1:]
+    with suppress(HabitatError):  # the next start does what can't be done now
+        killed.leave(open_project(Path(root)), name, user, visit, container)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""What a command, or a main process, prints without end: it fills neither our disk nor the engine's."""
+
+from __future__ import annotations
+
+import json
+import re
+import socket
+import tempfile
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Project, docker
+from private_engine import PrivateEngine
+
+from phases.core import phase_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.engine
+
+# Both print for good: the one as many lines as it can, the other as many bytes.
+FLOODS = ["yes", "yes $(head -c 5000 /dev/zero | tr '\\\\0' x)"]
+
+
+@pytest.mark.parametrize("command", FLOODS, ids=["lines", "bytes"])
+def test_setup_command_that_prints_without_end_leaves_a_log_of_head_and_tail(
+    project: Project, name: str, busybox: str, command: str
+) -> None:
+    config = f"base_image: {busybox}\nsetup: {{root: [{json.dumps(command)}]}}\ntimeouts: {{setup: 6s}}\n"
+    project.habitat(name, config)
+    done = project.doit(f"setup:{name}")
+    assert "was stopped: setup took longer than 6s" in done
+    log = project.root / ".stamps" / name / "7-setup.log"
+    assert log.stat().st_size <= phase_log.HEAD + 2 * phase_log.TAIL
+    before, said, after = re.split(b"\xe2\x94\x80\xe2\x94\x80 ([0-9,]+) bytes are left out here .*\n", log.read_bytes())
+    assert int(said.replace(b",", b"")) > 1_000_000
+    assert before.startswith(b"$ setup command 1 of 1 (as root)\n")
+    assert {line[:1] for line in before.splitlines()[1:] + after.splitlines()} <= {b"y", b"x"}
+    shown = project.doit("logs:" + name, "--phase", "setup").out
+    assert f"── {said.decode()} bytes are left out here ──" in shown
+
+
+def test_flood_that_ends_takes_little_longer_than_its_command(project: Project, name: str, busybox: str) -> None:
+    """Twenty megabytes of short lines took 35 seconds once, of which the command needs a part of one."""
+    project.habitat(name, f"base_image: {busybox}\nsetup: {{root: ['yes | head -c 20000000']}}\n")
+    done = project.doit(f"setup:{name}")
+    found = re.search(r"setup \(([0-9.]+)s\)", done.out)
+    assert found, done.out
+    assert float(found[1]) < 12
+
+
+def test_engine_keeps_a_part_of_what_a_main_process_prints(project: Project, name: str, busybox: str) -> None:
+    project.habitat(name, f"base_image: {busybox}\nentry: {{command: 'true'}}\n")
+    assert project.doit(f"start:{name}").code == 0
+    kept = json.loads(docker("inspect", "--format", "{{json .HostConfig.LogConfig}}", f"habitat-{name}"))
+    assert kept == {"Type": "json-file", "Config": {"max-size": "16000000", "max-file": "2"}}
+
+
+@pytest.fixture
+def syslog() -> Iterator[str]:
+    """The address of a program that takes what is logged. A socket's path has an end."""
+    with (
+        tempfile.TemporaryDirectory(prefix="habtest-") as folder,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as at,
+    ):
+        at.bind(f"{folder}/log")
+        yield f"unixgram://{folder}/log"
+
+
+def test_engine_whose_logs_know_no_limit_starts_a_habitat_without_one(
+    tmp_path: Path, busybox: str, syslog: str
+) -> None:
+    with PrivateEngine(options=("--log-driver", "syslog", "--log-opt", f"syslog-address={syslog}")) as private:
+        project = Project(tmp_path)
+        docker("save", "--output", str(tmp_path / "image.tar"), busybox)
+        docker("--host", private.host, "load", "--input", str(tmp_path / "image.tar"))
+        config = f"base_image: {busybox}\nentry: {{command: echo it started, network: none}}\n"
+        project.habitat("habtest-syslog", config)
+        done = project.doit("start:habtest-syslog", env=private.env)
+        assert done.code == 0, done.out
+        assert "it started" in done
+        argv = (
+            "--host",
+            private.host,
+            "inspect",
+            "--format",
+            "{{.HostConfig.LogConfig.Type}}",
+            "habitat-habtest-syslog",
+        )
+        assert docker(*argv) == "syslog"

@@ -1,0 +1,421 @@
+"""What a run that was killed leaves behind, and how long a wait may go on without a word."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import Project, Running, docker, failed, import_image, left_containers, untagged, wait_until
+from swallowing import Swallowing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+
+# Folders
+
+
+@pytest.fixture
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for temporary files of the runs of a test."""
+    return tmp_path_factory.mktemp("tmp")
+
+
+def left_in(folder: Path) -> list[str]:
+    """All that is in it but the folder of the locks."""
+    return [path.name for path in folder.iterdir() if not path.name.startswith("habitats-")]
+
+
+def test_a_killed_dockerfile_build_leaves_no_temporary_file(
+    project: Project, busybox: str, name: str, temporary: Path
+) -> None:
+    project.habitat(name, "env: [USER=root]\n")
+    project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep 30\n")
+    with Running(project, f"dockerfile:{name}", env={"TMPDIR": str(temporary)}) as running:
+        running.wait_for(f"begun by {name}\n")
+        assert left_in(temporary) == []
+        running.process.send_signal(signal.SIGKILL)
+        running.end()
+    assert left_in(temporary) == []
+    assert [path.name for path in (project.root / ".stamps" / name).iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_killed_debug_with_an_agent_leaves_nothing_that_the_next_does_not_remove(
+    project: Project, git_image: str, name: str, temporary: Path, tmp_path: Path
+) -> None:
+    project.habitat(
+        name,
+        f"""
+        base_image: {git_image}
+        env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+        repos: [{{url: "ssh://git@127.0.0.1:1/nowhere", path: p, ssh_agent: true, known_hosts: {tmp_path}/known}}]
+        """,
+    )
+    (tmp_path / "known").write_text("")
+    state = project.root / ".stamps" / name
+    with socket.socket(socket.AF_UNIX) as agent:
+        agent.bind(str(temporary / "agent"))
+        env = {"SSH_AUTH_SOCK": str(temporary / "agent"), "TMPDIR": str(temporary)}
+        assert project.doit(f"repos:{name}", env=env).code == 1
+        argv = (sys.executable, "-m", "doit", f"debug:{name}")
+        with subprocess.Popen(
+            argv, cwd=project.root, env={**os.environ, **env}, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as run:
+            assert run.stdin
+            assert run.stdout
+            run.stdin.write(b"ls -d $SSH_AUTH_SOCK; echo ready\n")
+            run.stdin.flush()
+            assert any(line == b"ready\n" for line in iter(run.stdout.readline, b""))
+            assert list(state.glob("passing.*"))
+            run.kill()
+        assert left_in(temporary) == ["agent"]
+        assert project.run("sh", "-c", f"echo exit | {sys.executable} -m doit debug:{name}", env=env).code == 0
+    assert list(state.glob("passing.*")) == []
+    assert docker("ps", "--all", "--quiet", "--filter", f"name=habitat_shell_{name}") == ""
+
+
+# Failures that are too long
+
+
+@pytest.mark.parametrize(
+    "text", ["ä漢" * 25_000, '\\"$' * 40_000, secrets.token_hex(64_000)], ids=["wide", "quoted", "random"]
+)
+def test_a_failure_of_a_long_script_is_kept_and_is_the_one_that_debug_shows(
+    project: Project, busybox: str, name: str, text: str
+) -> None:
+    config = {"base_image": busybox, "env": ["USER=root", "SYSTEM_PATH=", "SHARED_PATH=", "HABITAT_PATH="]}
+    project.habitat(name, json.dumps({**config, "setup": {"root": ["echo the older; exit 9"]}}))
+    assert project.doit(f"setup:{name}").code == 1
+    project.habitat(name, json.dumps({**config, "setup": {"root": [f"# {text}\nexit 3"]}}))
+    done = project.doit(f"setup:{name}")
+    assert "could not be kept" not in done
+    assert list(failed(name)) == ["7-setup-failed"]
+    shown = project.run("sh", "-c", f"echo 'again; echo it ended with $?' | {sys.executable} -m doit debug:{name}")
+    assert "the older" not in shown.out
+    assert "setup command 1 of 1 ended with exit code" in shown.out
+    assert "it ended with 3" in shown.out
+
+
+# An engine that doesn't answer
+
+BUILT = """
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    files: [{{source: note, dest: /note}}]
+    setup: {{root: ["echo {word}"]}}
+    entry: {{command: "echo it runs"}}
+"""
+
+#: What is lost on the way, when it is asked for, and what a person is told.
+LOST = [
+    ("GET /images/json", 0, "final", "listing images"),
+    ("POST /containers/create", 0, "final", "creating container habitat_build_"),
+    ("POST /containers/[^/]*/start", 0, "final", "starting the container"),
+    ("POST /containers/[^/]*/exec", 0, "final", "running a command"),
+    ("POST /exec/", 0, "final", "running a command"),
+    ("POST /commit", 0, "final", "committing the snapshot"),
+    ("POST /images/[^/]*/tag", 0, "final", "tagging habitat-"),
+    ("DELETE /containers", 0, "final", "removing the container"),
+    ("DELETE /images", 0, "clean", "removing habitat-"),
+    ("PUT /containers/[^/]*/archive", 0, "final", "copying into /"),
+    ("GET /containers/[^/]*/archive", 0, "final", "reading "),
+    ("HEAD /containers/[^/]*/archive", 0, "final", "looking at "),
+    ("GET /containers/json", 0, "final", "listing containers"),
+    ("POST /containers/create", 0, "start", "creating container habitat-"),
+    ("POST /containers/[^/]*/start", 0, "start", "starting the container"),
+    ("POST /containers/[^/]*/exec", 0, "start", "running a command"),
+    ("POST /exec/", 0, "start", "running a command"),
+    ("GET /containers/habitat-", 0, "start", "looking at container"),
+]
+
+
+@pytest.mark.parametrize(("request_", "after", "verb", "told"), LOST, ids=[f"{v} {r}" for r, _, v, _ in LOST])
+def test_an_engine_that_does_not_answer_is_told_and_ctrl_c_ends_the_run_soon(
+    project: Project, busybox: str, name: str, request_: str, after: int, verb: str, told: str
+) -> None:
+    project.write(f"habitats/{name}/note", "note")
+    project.habitat(name, BUILT.format(base=busybox, word="one"))
+    if verb != "final":
+        assert project.doit(f"final:{name}").code == 0
+    task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
+    with Swallowing(request_, after) as way, Running(project, *task, env={"DOCKER_HOST": way.host}) as running:
+        wait_until(way.swallowed.is_set)
+        lost = time.monotonic()
+        running.wait_for("still waiting for the engine")
+        assert 8 < time.monotonic() - lost < 14
+        (line,) = [line for line in running.lines if "still waiting" in line]
+        assert told in line
+        assert re.search(r"asked at \d\d:\d\d:\d\d", line)
+        time.sleep(0.5)
+        running.process.send_signal(signal.SIGINT)
+        pressed = time.monotonic()
+        done = running.end()
+        took = time.monotonic() - pressed
+    assert took < 3.5, done.out
+    assert done.code == 130, done.out
+    assert "Traceback" not in done
+    last = done.out.splitlines()[-1]
+    assert last.startswith("stopped")
+    assert "the next run removes" in last, done.out
+    assert done.out.count("still waiting") == 1
+    assert done.out.count("did not answer") == 1
+    assert told in last
+    after_ = project.doit(f"start:{name}")
+    assert after_.code == 0, after_.out
+    assert "it runs\n" in after_
+    assert left_containers(name) == []
+    assert untagged(name) == []
+
+
+# A visit that is killed
+
+LIVED_IN = """
+    base_image: {base}
+    env: [USER=ada, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    entry: {{command: "echo begun; sleep 1234"}}
+"""
+
+
+@pytest.fixture
+def home(project: Project, busybox: str, name: str) -> str:
+    """A habitat that is built."""
+    project.habitat(name, LIVED_IN.format(base=busybox))
+    assert project.doit(f"final:{name}").code == 0
+    return name
+
+
+def is_up(name: str) -> bool:
+    return docker("ps", "--quiet", "--filter", f"name=habitat-{name}$") != ""
+
+
+def guards(name: str) -> list[str]:
+    """The processes that guard a visit to a habitat, or leave for one."""
+    found = subprocess.run(
+        ("pgrep", "-f", f"phases.ui.aftermath .* {name} "), capture_output=True, text=True, check=False
+    )
+    return found.stdout.split()
+
+
+def sleeps(name: str, seconds: int) -> bool:
+    return f"sleep {seconds}" in docker("top", f"habitat-{name}")
+
+
+VISITS = {
+    "start": ("start:{}",),
+    "exec": ("exec:{}", "--", "sh", "-c", "echo begun; trap '' HUP TERM; sleep 1234 & sleep 4321"),
+}
+
+
+@pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
+def test_a_killed_visit_leaves_its_container_as_one_that_ended_does(
+    project: Project, home: str, argv: tuple[str, ...]
+) -> None:
+    with Running(project, *(word.format(home) for word in argv)) as running:
+        running.wait_for("begun")
+        assert guards(home)
+        running.process.kill()
+    wait_until(lambda: not is_up(home), seconds=20)
+    wait_until(lambda: guards(home) == [], seconds=20)
+    assert list((project.root / ".stamps" / home).glob("starts.*")) == []
+    done = project.doit(f"exec:{home}", "--", "echo", "again")
+    assert done.out == "again\n"
+
+
+def test_a_killed_visit_ends_its_own_commands_and_no_one_elses(project: Project, home: str) -> None:
+    other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
+    with Running(project, *other) as staying, Running(project, f"start:{home}") as running:
+        staying.wait_for("begun")
+        running.wait_for("begun")
+        running.process.kill()
+        wait_until(lambda: not sleeps(home, 1234), seconds=20)
+        wait_until(lambda: guards(home) == guards(home)[:1], seconds=20)
+        assert sleeps(home, 77)
+        staying.process.send_signal(signal.SIGINT)
+        staying.end()
+    wait_until(lambda: not is_up(home), seconds=5)
+
+
+def test_a_visit_killed_in_a_detached_habitat_leaves_that_up(project: Project, home: str) -> None:
+    assert project.doit(f"start:{home}", "--detach").code == 0
+    assert guards(home) == []
+    with Running(project, f"start:{home}") as running:
+        running.wait_for("begun")
+        running.process.kill()
+    wait_until(lambda: not sleeps(home, 1234), seconds=20)
+    wait_until(lambda: guards(home) == [], seconds=20)
+    assert is_up(home)
+    assert project.doit(f"stop:{home}").code == 0
+
+
+@pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
+def test_a_start_after_a_kill_works_while_the_guard_is_at_it(project: Project, home: str, pause: float) -> None:
+    with Running(project, f"start:{home}") as running:
+        running.wait_for("begun")
+        running.process.kill()
+        running.end()
+        time.sleep(pause)
+        done = project.doit(f"start:{home}", "--cmd", "echo here; sleep 3; echo still here")
+    assert done.code == 0, done.out
+    assert "here\nstill here\n" in done
+    wait_until(lambda: not is_up(home), seconds=20)
+
+
+@pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_visit_that_ends_leaves_no_guard_and_no_open_pipe(
+    project: Project, home: str, number: signal.Signals | None
+) -> None:
+    argv = ("--cmd", "echo begun") if number is None else ()
+    with Running(project, f"start:{home}", *argv) as running:
+        running.wait_for("begun")
+        if number:
+            running.process.send_signal(number)
+        running.process.wait(20)
+        running._reader.join(1)
+        assert not running._reader.is_alive(), "its output is at its end"
+        assert guards(home) == []
+    assert not is_up(home)
+
+
+# A shell that can't run
+
+
+def no_program(sh: Path) -> None:
+    sh.write_text("echo I am a shell\n")
+
+
+def no_interpreter(sh: Path) -> None:
+    sh.write_text("#!/nowhere/sh\n")
+
+
+def another_processor(sh: Path) -> None:
+    """A program of a processor that no machine has."""
+    data = bytearray(Path("/bin/busybox").read_bytes()[:4096])
+    data[18:20] = b"\xff\xfe"
+    sh.write_bytes(data)
+
+
+def no_libraries(sh: Path) -> None:
+    shutil.copy("/bin/dash", sh)
+    loader = subprocess.run(["ldd", "/bin/dash"], capture_output=True, text=True, check=True).stdout.split()[-2]
+    place = Path(f"{sh.parents[1]}{loader}")
+    place.parent.mkdir(exist_ok=True)
+    shutil.copy(loader, place)
+
+
+def not_executable(sh: Path) -> None:
+    sh.write_text("")
+
+
+SHELLS = [
+    (no_program, "exec format error"),
+    (no_interpreter, "no such file or directory"),
+    (another_processor, "exec format error"),
+    (no_libraries, "error while loading shared libraries"),
+    (not_executable, "permission denied"),
+]
+
+
+@pytest.fixture
+def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
+    """An image with such a shell, for a processor that no machine has."""
+    root = tmp_path / "image"
+    (root / "bin").mkdir(parents=True)
+    (root / "etc").mkdir()
+    (root / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/sh\n")
+    (root / "etc/group").write_text("root:x:0:\n")
+    request.param(root / "bin/sh")
+    (root / "bin/sh").chmod(0o644 if request.param is not_executable else 0o755)
+    reference = f"{name}-shell:1"
+    import_image(root, reference)
+    yield reference
+    engine.untag(reference)
+
+
+@pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
+@pytest.mark.parametrize("user", ["root", "ada"])
+def test_a_shell_that_cannot_run_is_blamed_by_a_build(
+    project: Project, name: str, broken: str, why: str, user: str
+) -> None:
+    project.habitat(name, f"base_image: {broken}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
+    done = project.doit(f"final:{name}")
+    (line,) = [line for line in done.out.splitlines() if "❌" in line and "can't run" in line]
+    assert f"habitats/{name}/config.yaml:1" in line
+    assert f"/bin/sh of the image {broken} can't run ({why}" in line
+    assert "runc" not in done
+    assert "Traceback" not in done
+    assert failed(name) == {}
+
+
+@pytest.mark.parametrize("broken", [another_processor], indirect=True)
+def test_an_image_for_another_processor_is_told_with_both(project: Project, name: str, broken: str) -> None:
+    """As far as what it says of itself goes."""
+    with subprocess.Popen(("docker", "save", broken), stdout=subprocess.PIPE) as saved:
+        assert saved.stdout
+        files = {}
+        with tarfile.open(fileobj=saved.stdout, mode="r|") as tar:
+            for member in tar:
+                file = tar.extractfile(member)
+                files[member.name] = file.read() if file else b""
+    (config,) = [path for path in files if re.fullmatch(r"[0-9a-f]{64}\.json", path)]
+    files[config] = files[config].replace(b'"architecture":"amd64"', b'"architecture":"s390x"')
+    with tarfile.open(project.root / "image.tar", "w") as tar:
+        for path, data in files.items():
+            info = tarfile.TarInfo(path)
+            info.size = len(data)
+            if data:
+                tar.addfile(info, io.BytesIO(data))
+    docker("load", "--input", str(project.root / "image.tar"))
+    project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
+    done = project.doit(f"final:{name}")
+    assert "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in done
+
+
+@pytest.fixture
+def shell_gone(project: Project, busybox: str, name: str) -> str:
+    """A habitat whose last command takes the shell's program away."""
+    project.write(f"habitats/{name}/tools/install-tools.sh", "#!/bin/sh\nexit 0\n", 0o755)
+    project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n")
+    assert project.doit(f"final:{name}").code == 0
+    folder = project.root / "bad"
+    folder.mkdir()
+    no_program(folder / "sh")
+    (folder / "sh").chmod(0o755)
+    made = docker("create", f"habitat-{name}:final")
+    docker("cp", f"{folder}/sh", f"{made}:/bin/sh")
+    docker("commit", made, f"habitat-{name}:final")
+    docker("tag", f"habitat-{name}:final", f"habitat-{name}:12-final")
+    docker("rm", made)
+    return name
+
+
+@pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
+def test_a_shell_that_cannot_run_is_blamed_by_who_starts_it(
+    project: Project, shell_gone: str, argv: tuple[str, ...]
+) -> None:
+    if argv == ("shell",):
+        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{shell_gone} --at final")
+    else:
+        done = project.doit(*(word.format(shell_gone) for word in argv))
+    assert done.code == 1, done.out
+    assert "can't run (exec format error)" in done
+    assert f"/bin/sh of the image habitat-{shell_gone}:" in done
+    assert "config.yaml:1" in done
+    assert len([line for line in done.out.splitlines() if "/bin/sh" in line]) == 1
+    assert "Traceback" not in done

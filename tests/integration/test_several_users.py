@@ -1,0 +1,307 @@
+"""Several users of one engine, who share no files: other clones, other spellings of its address, other namespaces."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import uuid
+from contextlib import ExitStack
+from typing import TYPE_CHECKING
+
+import pytest
+from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, wait_until
+
+from phases.core import claims
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.docker_engine import DockerEngine
+
+pytestmark = pytest.mark.engine
+
+CONFIG = """
+    base_image: {base}
+    env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
+    volumes:
+      - {{source: ../gate, dest: /gate, readonly: true}}
+    {more}
+    setup:
+      root:
+        - {setup}
+    entry:
+      command: {command}
+      persist: {persist}
+"""
+
+WAIT = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
+
+#: A process namespace, and files, of its own: only what is below the clone's .stamps/ is another's.
+APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c")
+
+# Enters a critical section so many times; two in there at once is an error. Its parent may kill it there.
+CONTENDER = """
+import os, sys, time
+from phases.core.closing import Maker
+from phases.core.docker_engine import connect
+from phases.core.engine_locks import EngineLocks
+
+key, place, times, dies = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "dies"
+locks = EngineLocks(connect(), Maker())
+for turn in range(times):
+    lock = locks.lock(key)
+    lock.acquire(lambda who: None)
+    inside = os.open(place, os.O_CREAT | os.O_EXCL)
+    time.sleep(0.005)
+    lock.check()
+    os.unlink(place)
+    if dies and turn == times // 2:
+        os.kill(os.getpid(), 9)
+    lock.release()
+locks.close()
+"""
+
+
+class Users:
+    """Clones of a project in folders of their own, with one habitat of the same name."""
+
+    def __init__(self, root: Path, base: str, count: int = 2) -> None:
+        self.name = fresh_name()
+        self.base = base
+        self.container = f"habitat-{self.name}"
+        self.gate = root / "gate/closed"
+        self.gate.parent.mkdir()
+        self.clones = []
+        for number in range(count):
+            place = root / f"clone{number}"
+            place.mkdir()
+            self.clones.append(Project(place))
+        self.write()
+
+    def write(
+        self, setup: str = "touch /made", command: str = "echo hello", persist: str = "[]", more: str = ""
+    ) -> None:
+        for clone in self.clones:
+            text = CONFIG.format(base=self.base, setup=setup, command=command, persist=persist, more=more)
+            clone.habitat(self.name, text)
+
+    def wait_in_setup(self) -> None:
+        logs = [clone.root / ".stamps" / self.name / "7-setup.log" for clone in self.clones]
+        wait_until(lambda: any(log.exists() and "at the gate\n" in log.read_text() for log in logs))
+
+
+@pytest.fixture
+def users(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[Users]:
+    users = Users(tmp_path, busybox)
+    yield users
+    clear(engine, users.name)
+
+
+def locks_of(engine: DockerEngine, *words: str) -> list[str]:
+    found = engine.volumes(label=claims.LABEL_LOCK)
+    return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
+
+
+def test_engine_lock_many_processes_some_killed_never_two_inside(engine: DockerEngine, tmp_path: Path) -> None:
+    key = f"{PREFIX} {uuid.uuid4().hex}"
+    argv = (sys.executable, "-c", CONTENDER, key, str(tmp_path / "inside"))
+    with ExitStack() as stack:
+        runs = [
+            stack.enter_context(
+                subprocess.Popen([*argv, "12", "dies" if number % 3 == 0 else ""], stderr=subprocess.PIPE)
+            )
+            for number in range(6)
+        ]
+        said = [run.communicate(timeout=120)[1] for run in runs]
+    codes = [run.returncode for run in runs]
+    assert codes == [-9, 0, 0, -9, 0, 0], said
+    subprocess.run([*argv, "1", ""], check=True)  # one of the killed may have been the last
+    assert (locks_of(engine, key), list(tmp_path.iterdir())) == ([], [])
+
+
+def test_build_two_clones_with_other_addresses_and_temporary_folders_take_turns(users: Users, tmp_path: Path) -> None:
+    """`unset DOCKER_HOST` and its default spelled out are one engine."""
+    users.write(setup=WAIT)
+    users.gate.touch()
+    one, two = users.clones
+    first = {"DOCKER_HOST": "unix:///var/run/docker.sock", "TMPDIR": str(users.gate.parent)}
+    with Running(one, f"final:{users.name}", env=first) as building:
+        users.wait_in_setup()
+        with Running(two, f"final:{users.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
+            waiting.wait_for(f"waiting for another run that builds {users.name} (pid {building.process.pid} on ")
+            users.gate.unlink()
+            ended = [building.end(), waiting.end()]
+    assert [done.code for done in ended] == [0, 0], ended
+    assert ended[1].ran == []
+
+
+def test_cache_locked_two_spellings_of_the_address_take_turns(users: Users, engine: DockerEngine) -> None:
+    word = f"{PREFIX}{uuid.uuid4().hex[:8]}"
+    other = fresh_name()
+    one, two = users.clones
+    more = f"caches: [{{path: /var/cache/{word}, sharing: locked}}]"
+    users.write(setup=WAIT, more=more)
+    two.habitat(other, CONFIG.format(base=users.base, setup="touch /b", command="x", persist="[]", more=more))
+    users.gate.touch()
+    try:
+        with Running(one, f"setup:{users.name}", env={"DOCKER_HOST": "unix:///var/run/docker.sock"}) as building:
+            users.wait_in_setup()
+            with Running(two, f"setup:{other}") as waiting:
+                waiting.wait_for(f"waiting for another run that uses the cache /var/cache/{word} (pid ")
+                users.gate.unlink()
+                assert (building.end().code, waiting.end().code) == (0, 0)
+    finally:
+        clear(engine, other)
+        for volume in engine.volumes(label="habitat.caches"):
+            if word in volume.name:
+                engine.remove_volume(volume.name)
+
+
+def test_build_in_two_namespaces_at_one_path_take_turns(users: Users, engine: DockerEngine, tmp_path: Path) -> None:
+    """As two jobs of a CI system, each in a container, with the project at the same path: their build containers have
+    the same names.
+    """
+    users.write(setup=WAIT)
+    users.gate.touch()
+    clone = users.clones[0]
+    argv = f"exec {sys.executable} -m doit final:{users.name}"
+    with ExitStack() as stack:
+        runs = []
+        for number in range(2):
+            own = tmp_path / f"stamps{number}"
+            own.mkdir()
+            script = f"mount --bind {own} {clone.root}/.stamps && {argv}"
+            run = subprocess.Popen(
+                (*APART, script), cwd=clone.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+            runs.append(stack.enter_context(run))
+            log = own / users.name / "7-setup.log"
+            if number == 0:
+                wait_until(lambda log=log: log.exists() and "at the gate\n" in log.read_text())  # type: ignore[misc]
+        assert runs[1].stdout
+        said = ""
+        while "waiting for another run" not in said:
+            line = runs[1].stdout.readline()
+            assert line, said
+            said += line
+        users.gate.unlink()
+        ended = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], ended
+    assert left_containers(users.name) == []
+    assert locks_of(engine, users.name) == []
+
+
+def test_build_lock_volume_pruned_meanwhile_builds_to_its_end(users: Users, engine: DockerEngine) -> None:
+    """`docker volume prune` takes it: no container has it."""
+    users.write(setup=WAIT)
+    users.gate.touch()
+    one, two = users.clones
+    with Running(one, f"final:{users.name}") as building:
+        users.wait_in_setup()
+        for name in locks_of(engine, f"build {users.name}"):
+            engine.remove_volume(name)
+        users.gate.unlink()
+        done = building.end()
+    assert done.code == 0, done.out
+    assert two.doit(f"final:{users.name}").ran == []
+
+
+def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: Users, engine: DockerEngine) -> None:
+    users.write(setup=WAIT)
+    users.gate.touch()
+    one, two = users.clones
+    two.habitat(users.name, CONFIG.format(base=users.base, setup="sleep 4", command="x", persist="[]", more=""))
+    with Running(one, f"final:{users.name}") as building:
+        users.wait_in_setup()
+        for name in locks_of(engine, f"build {users.name}"):
+            engine.remove_volume(name)
+        with Running(two, f"final:{users.name}") as other:
+            other.wait_for("setup runs")
+            users.gate.unlink()
+            ended = [building.end(), other.end()]
+    assert [done.code for done in ended] == [2, 0], ended
+    assert "another run has it by now (pid " in ended[0]
+    assert "Traceback" not in ended[0]
+    assert two.doit(f"final:{users.name}").ran == []
+
+
+def test_build_killed_leaves_no_lock_to_the_next_run(users: Users, engine: DockerEngine) -> None:
+    users.write(setup=WAIT)
+    users.gate.touch()
+    one, two = users.clones
+    with Running(one, f"final:{users.name}", env={"HABITATS_SHARING": "on"}) as building:
+        users.wait_in_setup()
+        building.process.kill()
+        building.end()
+        of_killed = f"'habitat.lock.process': '{building.process.pid} "
+        assert len(locks_of(engine, of_killed)) == 2, "that of the build, and that of its turn"
+    users.gate.unlink()
+    done = two.doit(f"final:{users.name}")
+    assert done.code == 0, done.out
+    assert "waiting" not in done
+    assert locks_of(engine, of_killed, users.name) == []
+
+
+@pytest.mark.parametrize("persist", ["[]", "[/root/kept/, /root/file]"])
+def test_start_two_clones_at_once_share_one_container(users: Users, persist: str) -> None:
+    """Ten times, each time with no container to begin with."""
+    users.write(persist=persist, command="sleep 0.1; echo hello")
+    assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
+    for _ in range(10):
+        users.clones[0].run("docker", "rm", "--force", users.container)
+        with ExitStack() as stack:
+            runs = [stack.enter_context(Running(clone, f"start:{users.name}")) for clone in users.clones]
+            ended = [run.end() for run in runs]
+        for done in ended:
+            assert done.code == 0, done.out
+            assert "hello" in done.out.splitlines(), done.out
+            assert "kept as" not in done, done.out
+        names = docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={users.name}")
+        assert names.splitlines() == [f"{users.container} exited"]
+
+
+def test_start_while_another_clone_leaves_runs_its_command(users: Users) -> None:
+    """One that is found running may be stopped before the command has begun."""
+    users.write(command="echo hello")
+    one, two = users.clones
+    assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
+    assert one.doit(f"start:{users.name}").code == 0
+    for _ in range(10):
+        with Running(one, f"start:{users.name}") as first, Running(two, f"start:{users.name}") as second:
+            for done in (first.end(), second.end()):
+                assert done.code == 0, done.out
+                assert "hello" in done.out.splitlines(), done.out
+
+
+def test_throwaway_container_of_another_namespace_is_left_alone(users: Users, engine: DockerEngine) -> None:
+    """Whose number means nothing here, or another process."""
+    users.write()
+    clone = users.clones[0]
+    assert clone.doit(f"final:{users.name}").code == 0
+    argv = f"exec {sys.executable} -m doit shell:{users.name} --at setup"
+    shell = subprocess.Popen((*APART, argv), cwd=clone.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert shell.stdin
+    assert shell.stdout
+    try:
+        shell.stdin.write(b"echo a shell\n")
+        shell.stdin.flush()
+        while b"a shell" not in shell.stdout.readline():
+            pass
+        done = subprocess.run(
+            (sys.executable, "-m", "doit", f"shell:{users.name}", "--at", "setup"),
+            cwd=clone.root,
+            input=b"echo hello\n",
+            capture_output=True,
+            check=True,
+        )
+        assert b"hello" in done.stdout
+        shell.stdin.write(b"echo still there\n")
+        shell.stdin.flush()
+        assert b"still there" in shell.stdout.readline()
+        shell.stdin.close()
+        assert shell.wait(30) == 0
+    finally:
+        shell.kill()
+        shell.wait()
+    assert engine.containers(name_prefix=f"habitat_shell_{users.name}") == []

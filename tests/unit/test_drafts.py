@@ -1,0 +1,134 @@
+"""What is to take its place at once: who is at it keeps it, what a killed run has left goes."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from phases.core import drafts, slices
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Begins a draft in a process of its own, and waits there.
+BEGIN = """
+import sys
+from pathlib import Path
+from phases.core import drafts
+kind = drafts.file if sys.argv[2] == "file" else drafts.folder
+with kind(Path(sys.argv[1])) as draft:
+    print("begun", flush=True)
+    sys.stdin.readline()
+"""
+
+
+def begun(place: Path, kind: str, *wrapper: str) -> subprocess.Popen[str]:
+    argv = (*wrapper, sys.executable, "-c", BEGIN, str(place), kind)
+    process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    assert process.stdout.readline() == "begun\n"
+    return process
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+def test_draft_of_a_live_process_is_kept_and_of_a_killed_one_swept(tmp_path: Path, kind: str) -> None:
+    with begun(tmp_path / "x", kind) as process:
+        drafts.sweep(tmp_path, "x")
+        assert len(names(tmp_path)) == 1
+        process.kill()
+        process.wait()
+    drafts.sweep(tmp_path, "x")
+    assert names(tmp_path) == []
+
+
+def test_draft_of_another_process_namespace_is_kept(tmp_path: Path) -> None:
+    """Its number is nobody's here, or somebody else's."""
+    with begun(tmp_path / "x", "file", "unshare", "--user", "--pid", "--fork") as process:
+        slices.sweep(tmp_path)
+        assert len(names(tmp_path)) == 1
+        process.communicate("\n")
+
+
+def test_draft_of_an_earlier_version_named_after_its_process_is_swept(tmp_path: Path) -> None:
+    (tmp_path / f".3-env.json.{os.getpid()}").write_text("half")
+    slices.sweep(tmp_path)
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", [".x.old", ".x", "x.1", ".y.1", ".x.y.1"])
+def test_sweep_of_one_draft_leaves_what_is_called_otherwise(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("mine")
+    drafts.sweep(tmp_path, "x")
+    assert names(tmp_path) == [name]
+
+
+def test_sweep_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    folder = tmp_path / "state"
+    folder.mkdir()
+    (folder / ".x.1").symlink_to(precious)
+    (folder / ".x.2").symlink_to(tmp_path)
+    os.mkfifo(folder / ".x.3")
+    drafts.sweep(folder, "x")
+    assert precious.read_text() == "mine"
+
+
+def test_write_in_two_namespaces_at_once_never_mixes(tmp_path: Path) -> None:
+    """Two processes may have the same number."""
+    place = tmp_path / "x"
+    whole = [bytes([number]) * 200_000 for number in range(4)]
+
+    def write(data: bytes) -> None:
+        for _ in range(20):
+            slices.write_if_changed(place, data)
+
+    threads = [threading.Thread(target=write, args=(data,)) for data in whole]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert place.read_bytes() in whole
+    assert names(tmp_path) == ["x"]
+
+
+def test_write_while_sweeps_go_on_is_never_lost(tmp_path: Path) -> None:
+    over = threading.Event()
+
+    def sweep() -> None:
+        while not over.is_set():
+            slices.sweep(tmp_path)
+
+    sweeping = [threading.Thread(target=sweep) for _ in range(3)]
+    for thread in sweeping:
+        thread.start()
+    for number in range(200):
+        slices.write_if_changed(tmp_path / "x", str(number).encode())
+        assert (tmp_path / "x").read_text() == str(number)
+    over.set()
+    for thread in sweeping:
+        thread.join()
+
+
+def test_draft_on_a_file_system_without_locks_is_written_and_never_swept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    slices.write_if_changed(tmp_path / "x", b"whole")
+    (tmp_path / ".x.1").write_text("somebody's")
+    slices.sweep(tmp_path)
+    assert names(tmp_path) == [".x.1", "x"]

@@ -1,0 +1,409 @@
+"""Locks held on an engine: never two holders, whatever the order of requests, and who is dead holds nobody up."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fake_engine import FakeEngine
+
+from phases.core import claims, engine_locks, processes
+from phases.core.closing import Maker
+from phases.core.engine_locks import EngineLocks
+from phases.core.errors import EngineError, HabitatError, Stopped
+from phases.core.processes import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from phases.core.engine import Volume
+    from phases.core.engine_locks import EngineLock
+
+KEY = "build demo"
+
+
+@pytest.fixture
+def engine() -> FakeEngine:
+    return FakeEngine()
+
+
+def locks_on(engine: Any) -> EngineLocks:
+    """Those of another run."""
+    return EngineLocks(engine, Maker())
+
+
+def held(engine: FakeEngine, *, alone: bool = True) -> EngineLock:
+    lock = locks_on(engine).lock(KEY, alone=alone)
+    lock.acquire(pytest.fail)
+    return lock
+
+
+def names(engine: FakeEngine, key: str = KEY) -> list[str]:
+    return [volume.name for volume in engine.volumes(label=f"{claims.LABEL_LOCK}={key}")]
+
+
+def until(true: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: str = "0ther", **more: str) -> str:
+    """A volume of another contender, of which this process knows nothing. Returns its name."""
+    labels = claims.labels(key, owner, alone=True) | {"habitat.lock.who": "pid 7 on far since 01:02:03"}
+    labels |= {"habitat.lock.machine": process.machine if process else ""}
+    labels |= {"habitat.lock.process": f"{process.pid} {process.began}" if process else ""}
+    return engine.create_volume(claims.volume_name(key, owner, 0), labels | more).name
+
+
+def gone() -> Process:
+    """A process of this machine that has ended."""
+    script = "from phases.core import processes; print(processes.current())"
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    process = Process.named(said)
+    assert process
+    return process
+
+
+# Never two holders
+
+
+class Baton:
+    """Lets one request through at a time, in an order of who makes it; all that come behind that, at will."""
+
+    def __init__(self, order: str) -> None:
+        self._order = list(order)
+        self._changed = threading.Condition()
+
+    def pass_on(self, who: str, request: Callable[[], Any]) -> Any:
+        with self._changed:
+            assert self._changed.wait_for(lambda: not self._order or self._order[0] == who, 10)
+            result = request()
+            del self._order[:1]
+            self._changed.notify_all()
+            return result
+
+
+class Gated:
+    """The engine as one contender has it."""
+
+    def __init__(self, engine: FakeEngine, who: str, baton: Baton) -> None:
+        self._engine = engine
+        self._who = who
+        self._baton = baton
+
+    def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
+        made: Volume = self._baton.pass_on(self._who, lambda: self._engine.create_volume(name, labels))
+        return made
+
+    def volumes(self, *, label: str = "") -> list[Volume]:
+        found: list[Volume] = self._baton.pass_on(self._who, lambda: self._engine.volumes(label=label))
+        return found
+
+    def remove_volume(self, name: str) -> None:
+        self._engine.remove_volume(name)
+
+
+@pytest.mark.parametrize("alone", ["abc", "ab", "a"])
+def test_engine_lock_requests_in_any_order_never_two_holders(alone: str) -> None:
+    """Each makes its volume and looks: all 90 orders of three who do so at once. alone: who wants to be."""
+    winners = set()
+    for order in sorted(set(itertools.permutations("aabbcc"))):
+        engine, baton = FakeEngine(), Baton("".join(order))
+        locks = {who: locks_on(Gated(engine, who, baton)).lock(KEY, alone=who in alone) for who in "abc"}
+        threads = [threading.Thread(target=lock._begin) for lock in locks.values()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        holders = {who for who, lock in locks.items() if lock.is_held}
+        assert len(holders) < 2 or not holders & set(alone), order
+        winners.add("".join(sorted(holders)))
+        for lock in locks.values():
+            lock.release()
+        until(lambda engine=engine: not names(engine))  # type: ignore[misc]
+    assert set("abc") <= winners, "each wins when it is first"
+    assert ("bc" in winners) == (alone == "a")
+
+
+def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
+    inside, most, done = [0], [0], []
+
+    def use(number: int) -> None:
+        locks = locks_on(engine)
+        for _ in range(5):
+            lock = locks.lock(KEY)
+            lock.acquire(lambda _: None)
+            inside[0] += 1
+            most[0] = max(most[0], inside[0])
+            time.sleep(0.001)
+            inside[0] -= 1
+            lock.release()
+        locks.close()
+        done.append(number)
+
+    threads = [threading.Thread(target=use, args=(number,), daemon=True) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(done), most[0]) == (8, 1)
+    assert names(engine) == []
+
+
+def test_engine_lock_held_second_waits_and_is_told_for_whom(engine: FakeEngine) -> None:
+    first, told = held(engine), list[str]()
+    threading.Timer(0.3, first.release).start()
+    second = locks_on(engine).lock(KEY)
+    assert second.acquire(told.append)
+    (who,) = told
+    assert who.startswith(f"pid {os.getpid()} on {os.uname().nodename} since ")
+
+
+def test_engine_lock_run_told_to_stop_stops_waiting_and_leaves_no_volume(engine: FakeEngine) -> None:
+    first, locks = held(engine), locks_on(engine)
+    threading.Timer(0.2, locks.maker.close).start()
+    with pytest.raises(Stopped):
+        locks.lock(KEY).acquire(lambda _: None)
+    locks.close()
+    first.release()
+    until(lambda: not names(engine))
+
+
+def test_engine_locks_closed_lets_go_of_all(engine: FakeEngine) -> None:
+    """As when a signal comes while threads are at work that never come to their ends."""
+    locks = locks_on(engine)
+    for key in ("a", "b"):
+        locks.lock(key).acquire(pytest.fail)
+    locks.close()
+    assert engine.volumes() == []
+
+
+def test_engine_lock_refused_by_the_engine_is_not_held(engine: FakeEngine) -> None:
+    engine.failures["create_volume"] = EngineError("no space")
+    lock = locks_on(engine).lock(KEY)
+    with pytest.raises(EngineError):
+        lock.acquire(pytest.fail)
+    assert not lock.is_held
+
+
+def test_engine_lock_removal_that_fails_once_is_done_again(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_locks, "_AGAIN", 0.05)
+    lock = held(engine)
+    engine.failures["remove_volume"] = EngineError("busy")
+    lock.release()
+    until(lambda: engine.called("remove_volume"))
+    engine.failures.clear()
+    until(lambda: not names(engine))
+
+
+# The dead
+
+
+def test_engine_lock_of_a_killed_process_is_taken_over_at_once(engine: FakeEngine) -> None:
+    left = forged(engine, gone())
+    lock = held(engine)
+    assert left not in names(engine)
+    assert lock.check() is False
+
+
+def test_engine_lock_of_a_process_whose_number_another_has_is_taken_over(engine: FakeEngine) -> None:
+    now = processes.current()
+    left = forged(engine, Process(now.machine, now.pid, "1"))
+    held(engine)
+    assert left not in names(engine)
+
+
+def test_engine_lock_of_a_process_that_nobody_has_waited_for_is_taken_over(engine: FakeEngine) -> None:
+    """It has ended, but its parent has not asked how: its number is still taken."""
+    script = "from phases.core import processes; print(processes.current(), flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout
+        process = Process.named(child.stdout.readline().decode().strip())
+        assert process
+        assert process.runs
+        child.kill()
+        until(lambda: not process.runs)
+        forged(engine, process)
+        held(engine)
+
+
+def test_engine_locks_of_killed_processes_are_swept_whatever_they_are_of(engine: FakeEngine) -> None:
+    forged(engine, gone(), key="turn 123")
+    forged(engine, processes.current(), key="turn 456")
+    held(engine)
+    assert (names(engine, "turn 123"), len(names(engine, "turn 456"))) == ([], 1)
+
+
+def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine) -> None:
+    labels = claims.labels(KEY, "x", alone=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
+    engine.create_volume("precious", labels)
+    held(engine)
+    assert "precious" in names(engine)
+
+
+@pytest.mark.parametrize("process", [Process("elsewhere", os.getpid(), "5"), None])
+def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, process: Process | None
+) -> None:
+    monkeypatch.setattr(claims, "DEAD", 0.5)
+    left = forged(engine, process)
+    began, told = time.monotonic(), list[str]()
+    assert locks_on(engine).lock(KEY).acquire(told.append)
+    assert time.monotonic() - began > 0.5
+    assert told == ["pid 7 on far since 01:02:03"]
+    assert left not in names(engine)
+
+
+def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(claims, "DEAD", 0.5)
+    monkeypatch.setattr(engine_locks, "_BEAT", 0.1)
+    here = processes._machine()
+    monkeypatch.setattr(processes, "_machine", lambda: "elsewhere")
+    first = held(engine)
+    monkeypatch.setattr(processes, "_machine", lambda: here)
+    threading.Timer(2, first.release).start()
+    began = time.monotonic()
+    locks_on(engine).lock(KEY).acquire(lambda _: None)
+    assert time.monotonic() - began > 1.9
+
+
+def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or the engine was: then nobody could show a heartbeat."""
+    claim = claims.Claim(KEY, "o", alone=True, who="", process=None, names=frozenset("a"), made="")
+    now = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    watch = claims.Watch()
+    assert not watch.is_dead(claim)
+    now[0] += 3600
+    assert not watch.is_dead(claim)
+    for _ in range(45):
+        now[0] += 1
+        watch.is_dead(claim)
+    assert watch.is_dead(claim)
+
+
+def test_engine_lock_of_a_machine_that_is_gone_is_swept_after_an_hour(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = Process("elsewhere", 1, "")
+    old = forged(engine, far, key="turn 1")
+    monkeypatch.setattr("fake_engine.MADE", "2026-01-01T00:59:00Z")
+    held(engine).release()
+    assert old in names(engine, "turn 1")
+    monkeypatch.setattr("fake_engine.MADE", "2026-01-01T01:01:00.123456789Z")
+    held(engine)
+    assert names(engine, "turn 1") == []
+
+
+# Holders
+
+
+def test_engine_lock_heartbeat_changes_its_volume_and_one_is_always_there(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_locks, "_BEAT", 0.02)
+    lock = held(engine)
+    seen: set[str] = set()
+    deadline = time.monotonic() + 10
+    while len(seen) < 5:
+        assert time.monotonic() < deadline
+        now = names(engine)
+        assert 1 <= len(now) <= 3
+        seen |= set(now)
+    lock.release()
+    until(lambda: not names(engine))
+    time.sleep(0.1)
+    assert names(engine) == []
+
+
+def remove_all(engine: FakeEngine) -> None:
+    """As `docker volume prune` does."""
+    for volume in engine.volumes(label=claims.LABEL_LOCK):
+        engine.remove_volume(volume.name)
+
+
+def test_engine_lock_pruned_is_there_again_once_it_is_checked(engine: FakeEngine) -> None:
+    lock = held(engine)
+    assert lock.check() is False
+    remove_all(engine)
+    assert lock.check() is True, "somebody else may have had it"
+    assert lock.check() is False
+    assert len(names(engine)) == 1
+
+
+def test_engine_lock_pruned_is_there_again_with_the_next_heartbeat(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_locks, "_BEAT", 0.05)
+    lock = held(engine)
+    remove_all(engine)
+    until(lambda: names(engine))
+    assert lock.check() is True
+
+
+def test_engine_lock_pruned_and_taken_tells_its_holder(engine: FakeEngine) -> None:
+    lock = held(engine)
+    remove_all(engine)
+    other = held(engine)
+    with pytest.raises(HabitatError) as caught:
+        lock.check()
+    assert str(caught.value).startswith(f"the lock '{KEY}': another run has it by now (pid {os.getpid()} on ")
+    assert str(caught.value).endswith("): run the same command again")
+    assert not lock.is_held
+    assert other.check() is False
+    until(lambda: len(names(engine)) == 1)
+
+
+def test_engine_lock_pruned_with_a_contender_that_gives_way_stays_its_holders(engine: FakeEngine) -> None:
+    lock = held(engine)
+    remove_all(engine)
+    contender = forged(engine, processes.current())
+    threading.Timer(0.3, engine.remove_volume, [contender]).start()
+    assert lock.check() is True
+
+
+def test_engine_lock_of_a_holder_that_stood_still_and_was_taken_for_dead_is_lost(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the one who has taken it over is through by now."""
+    lock = held(engine)
+    remove_all(engine)
+    now = engine_locks._now
+    monkeypatch.setattr(engine_locks, "_now", lambda: now() + 60)
+    with pytest.raises(HabitatError, match="which took this one for dead"):
+        lock.check()
+    assert names(engine) == []
+
+
+def test_engine_lock_of_a_holder_that_stood_still_and_was_not_taken_over_is_kept(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = held(engine)
+    now = engine_locks._now
+    monkeypatch.setattr(engine_locks, "_now", lambda: now() + 3600)
+    assert lock.check() is False
+
+
+def test_engine_lock_while_the_engine_refuses_heartbeats_is_kept(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_locks, "_BEAT", 0.02)
+    monkeypatch.setattr(engine_locks, "_AGAIN", 0.02)
+    lock = held(engine)
+    engine.failures["create_volume"] = EngineError("no space")
+    count = len(engine.called("create_volume"))
+    until(lambda: len(engine.called("create_volume")) > count + 2)
+    engine.failures.clear()
+    before = set(names(engine))
+    until(lambda: not set(names(engine)) & before)
+    assert lock.check() is False

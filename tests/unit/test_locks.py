@@ -1,0 +1,81 @@
+"""Locks on files, and who is at a habitat."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import Site
+
+from phases.core import cleaning, processes, stopping
+from phases.core.errors import StateError
+from phases.core.habitat_container import brought_up
+from phases.core.locks import Presence
+from phases.core.processes import Process
+from phases.core.runtime import visiting
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def build(site: Site) -> None:
+    site.build("base")
+
+
+def clean(site: Site) -> None:
+    cleaning.clean_from(site.run_anew(), "demo", named("base"))
+
+
+def start(site: Site) -> None:
+    with visiting(site.run_anew(), "demo", brought_up):
+        pass
+
+
+def stop(site: Site) -> None:
+    stopping.stop(site.run_anew(), "demo")
+
+
+@pytest.mark.parametrize(("act", "file"), [(build, "lock"), (clean, "lock"), (start, "starts"), (stop, "starts")])
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS])
+def test_file_system_without_flock_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[Site], None], file: str, number: int
+) -> None:
+    site = Site(tmp_path)
+    site.build("base" if act is build else "final")
+    if act is build:
+        (tmp_path / "habitats/demo/config.yaml").write_text("base_image: base:1\nenv: [A=2]\n")
+        site.engine.untag("habitat-demo:1-base")
+
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.raises(StateError) as caught:
+        act(site)
+    assert str(caught.value) == (
+        f".stamps/demo/{file}: can't be locked ({os.strerror(number)}): "
+        "its file system has no locks (flock): have the project on one that has, as a local disk"
+    )
+    assert site.engine.volumes() == []
+
+
+def test_presence_of_a_process_with_anothers_number_is_not_told(tmp_path: Path) -> None:
+    """One that was killed, whose number somebody else has by now; and one of another machine, which isn't here."""
+    now = processes.current()
+    gone, far = Process(now.machine, now.pid, "1"), Process("elsewhere", now.pid, now.began)
+    here, watching = Presence(tmp_path), Presence(tmp_path)
+    here.join("0123456789abcdef")
+    path = tmp_path / "starts.0123456789ab"
+    rows = [f"pid {process.pid} since 00:00:0{number} in {process}\n" for number, process in enumerate((gone, far))]
+    path.write_text("".join(rows) + path.read_text())
+    assert watching.pids("0123456789abcdef") == [now.pid]
+    with watching.alone():
+        found = watching.visitors("0123456789abcdef")
+    assert [row.rpartition(" ")[0] for row in found] == [f"pid {now.pid} since"] * 2
+    assert "pid 0 since 00:00:00" not in found
+    assert found[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"

@@ -1,0 +1,47 @@
+"""A folder that is there as long as a run wants it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+from conftest import ROOT
+
+from phases.core.passing_folder import passing_folder, sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+HOLD = """
+import sys
+from pathlib import Path
+from phases.core.passing_folder import passing_folder
+with passing_folder(Path(sys.argv[1])) as folder:
+    (folder / "what").mkdir()
+    print(folder, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_passing_folder_in_use_is_not_swept(tmp_path: Path) -> None:
+    with passing_folder(tmp_path) as folder, passing_folder(tmp_path) as other:
+        (folder / "file").write_text("")
+        sweep(tmp_path)
+        assert (folder / "file").exists()
+        assert other.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_passing_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path) -> None:
+    argv = (sys.executable, "-c", HOLD, str(tmp_path))
+    with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout
+        folder = run.stdout.readline().strip()
+        sweep(tmp_path)
+        assert [str(path) for path in tmp_path.iterdir()] == [folder]
+        run.kill()
+        run.wait()
+    with passing_folder(tmp_path) as mine:
+        assert list(tmp_path.iterdir()) == [mine]
+    assert list(tmp_path.iterdir()) == []

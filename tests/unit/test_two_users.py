@@ -1,0 +1,211 @@
+"""Two users of one engine, each with a clone of his own: neither sees the other's files, both have one container."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from unit_helpers import FakeTerminal, Site
+
+from phases.core import commands, events, habitat_container, processes, runtime
+from phases.core.errors import Conflict, StartError
+from phases.core.habitat_container import brought_up
+from phases.core.processes import Process
+from phases.core.runtime import visiting
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+CONFIG = "base_image: base:1\nentry: {{command: echo hello, persist: {persist}}}\n"
+
+
+@pytest.fixture(params=["[]", "[/root/kept/, /root/file]"], ids=["plain", "persist"])
+def users(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Site]:
+    monkeypatch.setattr(habitat_container, "_PAUSE", 0.01)
+    return pair(tmp_path, request.param)
+
+
+def pair(root: Path, persist: str = "[]") -> tuple[Site, Site]:
+    config = CONFIG.format(persist=persist)
+    one, two = Site(root / "one", config), Site(root / "two", config)
+    one.build()
+    two.engine = one.engine
+    two.run_anew()
+    two.build()
+    return one, two
+
+
+def start(site: Site, **how: Any) -> list[tuple[bytes, bool]]:
+    terminal = FakeTerminal()
+    assert runtime.start(site.run_anew(), "demo", terminal, **how) == 0
+    return terminal.printed
+
+
+def once(site: Site, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = "") -> None:
+    """Before the first call of the engine's `method` about `when`, somebody does something."""
+    plain = getattr(site.engine, method)
+    done: list[bool] = []
+
+    def call(*args: Any, **how: Any) -> Any:
+        if not done and when in str(args):
+            done.append(True)
+            act()
+        return plain(*args, **how)
+
+    monkeypatch.setattr(site.engine, method, call)
+
+
+def named_ours(site: Site) -> list[str]:
+    return sorted(container.name for container in site.engine.containers())
+
+
+def test_start_container_made_by_another_user_meanwhile_is_joined(
+    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = users
+    with visiting(two.run_anew(), "demo", brought_up):
+        made = one.engine.container("habitat-demo")
+        assert made
+        one.engine.rename(made.id, "elsewhere")  # it isn't there yet when the other looks
+        method, when = ("rename", "'habitat-demo'") if "kept" in str(made.labels) else ("create", "'habitat-demo'")
+        once(one, monkeypatch, method, lambda: setattr(one.engine._container(made.id), "name", "habitat-demo"), when)
+        assert start(one) == [(b"hello\n", False)]
+        assert named_ours(one) == ["habitat-demo"]
+        found = one.engine.container("habitat-demo")
+        assert found
+        assert found.id == made.id
+
+
+def test_start_new_of_two_users_at_once_makes_one(users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the one that was made is not set aside at once by who came second."""
+    one, two = users
+    start(one)
+    once(one, monkeypatch, "rename", lambda: start(two, fresh=True), "habitat-demo-")
+    assert start(one, fresh=True) == [(b"hello\n", False)]
+    assert len(named_ours(one)) == 2
+    assert [text for text in one.notices() if "kept as" in text] == []
+
+
+def test_start_container_taken_away_again_and_again_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(habitat_container, "_PAUSE", 0)
+    one, _ = pair(tmp_path)
+    one.engine.failures["create"] = Conflict("the name is already in use")
+    with pytest.raises(Conflict) as caught:
+        start(one)
+    assert str(caught.value) == (
+        "demo: somebody else makes, renames or removes container habitat-demo again and again: "
+        "see who does (docker ps --all), then start it again"
+    )
+
+
+@pytest.mark.parametrize("method", ["execute", "container"])
+def test_start_container_stopped_by_another_user_before_the_command_is_brought_up_once_more(
+    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    """He has left it: nobody was in it, as far as he could see."""
+    one, two = users
+    start(one)
+    one.engine.start("habitat-demo")
+    when = "echo hello" if method == "execute" else one.engine._container("habitat-demo").id
+    once(one, monkeypatch, method, lambda: one.engine.stop("habitat-demo"), when)
+    assert start(two) == [(b"hello\n", False)]
+    ups = [event for event in two.seen if isinstance(event, events.ContainerUp)]
+    assert ups[-1].was_running is False
+
+
+def test_exec_container_stopped_by_another_user_before_the_command_is_brought_up_once_more(
+    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, two = users
+    start(one)
+    one.engine.start("habitat-demo")
+    once(one, monkeypatch, "execute_piped", lambda: one.engine.stop("habitat-demo"))
+    terminal = FakeTerminal(piped=True, typed=b"typed\n")
+    assert commands.execute(two.run_anew(), "demo", ["echo", "hello"], terminal) == 0
+    assert terminal.printed == [(b"hello\n", False)]
+
+
+def test_start_container_stopped_twice_before_the_command_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, _ = pair(tmp_path)
+
+    def refuse(*_: Any, **__: Any) -> int:
+        one.engine.stop("habitat-demo")
+        raise Conflict("is not running")
+
+    monkeypatch.setattr(one.engine, "execute", refuse)
+    with pytest.raises(StartError, match="container habitat-demo was stopped"):
+        start(one)
+
+
+def test_start_init_that_ends_is_not_run_once_more(tmp_path: Path) -> None:
+    """One's own container, which nobody else has stopped."""
+    site = Site(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
+    site.build()
+    with pytest.raises(StartError, match="the init command ended"):
+        start(site)
+    assert [call[2] for call in site.engine.called("create")].count("habitat-demo") == 1
+    assert len(site.engine.called("start")) == 2, "the build's, and this one"
+
+
+def test_leaving_while_another_users_command_begins_stops_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While what persists is taken in."""
+    one, _ = pair(tmp_path, "[/root/file]")
+    begun: list[Any] = []
+
+    def begin() -> None:
+        begun.append(one.engine.execute_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
+
+    with visiting(one.run_anew(), "demo", brought_up):
+        once(one, monkeypatch, "execute_piped", begin)
+    assert begun
+    assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
+    begun[0].send_signal("KILL")
+
+
+# Throwaway containers
+
+
+def left_by(site: Site, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
+    name = site.project.scratch.prefix("shell", "demo") + process
+    made = site.engine._container(site.engine.create("base:1", name, ("x",)))
+    made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
+    if execs:
+        site.engine.execute_piped(made.id, ["cat"], user="root", workdir="/", env={})
+    return name
+
+
+def test_throwaway_container_of_a_killed_run_is_removed(tmp_path: Path) -> None:
+    site = Site(tmp_path)
+    now = processes.current()
+    left_by(site, str(Process(now.machine, now.pid, "1")), running=True)
+    mine = left_by(site, str(now), running=True)
+    site.project.scratch.sweep("shell", "demo")
+    assert named_ours(site) == [mine]
+
+
+@pytest.mark.parametrize("process", ["elsewhere-1-1", "12345", "whatever"])
+@pytest.mark.parametrize(
+    ("state", "stays"),
+    [
+        ({"minutes": 9}, True),
+        ({"minutes": 11}, False),
+        ({"minutes": 9, "running": True}, True),
+        ({"minutes": 11, "running": True}, False),
+        ({"minutes": 999, "running": True, "execs": 1}, True),
+    ],
+)
+def test_throwaway_container_of_another_machine_goes_once_it_is_old_and_nothing_runs_in_it(
+    tmp_path: Path, process: str, state: dict[str, Any], stays: bool
+) -> None:
+    site = Site(tmp_path)
+    name = left_by(site, process, **state)
+    site.project.scratch.sweep("shell", "demo")
+    assert named_ours(site) == ([name] if stays else [])
