@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from phases.core import answers
 from phases.core.api import gone, refusal
 from phases.core.docker_engine import STAT, DockerEngine, Stream, place, stat_of, too_large
-from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Confided, Tmpfs, VolumeMount
+from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Confided, PathInfo, Tmpfs, VolumeMount
 from phases.core.errors import EngineError, NotFound, PortRefused
 from phases.core.mounted_archives import by_mount
 from phases.core.questions import path as request
@@ -26,7 +26,7 @@ from phases.core.questions import path as request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from phases.core.engine import Change, Confinement, Container, Exec, Image, OnLine, PathInfo, Piped, Stat, Stored
+    from phases.core.engine import Change, Confinement, Container, Exec, Image, OnLine, Piped, Stat, Stored
     from phases.core.port import Port
     from phases.core.secrets import Value
 
@@ -43,7 +43,7 @@ _STATUSES = {
 }
 
 # How Podman refuses a command of a user that the container doesn't have; in Docker such a command fails.
-_NO_USER = "unable to find user"
+_NO_USER = re.compile("unable to find (user|group)")
 _FAILED = ("/bin/sh", "-c", 'printf "%s\\n" "$1" >&2; exit 126', "sh")
 
 # Sets variables, each to what is in a file but for newlines at its end, and then runs a command. $1, $2: the first of
@@ -130,7 +130,7 @@ class Podman(DockerEngine):
             # Podman would make a folder of root's there.
             if isinstance(mount, Bind) and self._api.carries_on and not os.path.lexists(mount.source):
                 raise EngineError(f"creating container {name}: {mount.source} is not there")
-        self._make_volumes(image, name, [mount for mount in mounts if isinstance(mount, VolumeMount)])
+        self._make_volumes(image, f"{name}-volumes", labels, [one for one in mounts if isinstance(one, VolumeMount)])
         return super().create(
             image,
             name,
@@ -144,25 +144,38 @@ class Podman(DockerEngine):
             log_bytes=log_bytes,
         )
 
-    def _make_volumes(self, image: str, name: str, mounts: Sequence[VolumeMount]) -> None:
+    def _make_volumes(
+        self, image: str, name: str, labels: Mapping[str, str] | None, mounts: Sequence[VolumeMount]
+    ) -> None:
         """Podman makes them without their labels, and fills a new one when it is first mounted, which is when a
         container starts, and whether or not it is to be filled. So a container that never runs mounts them first.
+
+        Args:
+            image: What they are filled from.
+            name: Of that container, which one that was killed here may have left.
+            labels: Of that container.
+            mounts: The volumes, those that are there already among them.
         """
         new = [mount for mount in mounts if not self._has_volume(mount.volume)]
-        for mount in new:
-            body = {"Name": mount.volume, "Labels": dict(mount.labels)}
-            self._ask(f"making volume {mount.volume}", "POST", "/volumes/create", body)
         if not new:
             return
+        self.remove(name)
         # What is not to be filled is mounted where an image has nothing.
         first = [mount if mount.copies else replace(mount, dest=f"/.empty/{mount.volume}") for mount in new]
-        filling = super().create(image, f"{name}-volumes", ("/bin/sh",), mounts=first)
         try:
+            for mount in new:
+                body = {"Name": mount.volume, "Labels": dict(mount.labels)}
+                self._ask(f"making volume {mount.volume}", "POST", "/volumes/create", body)
+            filling = super().create(image, name, ("/bin/sh",), labels=labels, mounts=first)
             # They are filled before it is found out that an image has no shell.
             with suppress(EngineError):
                 self._ask("filling volumes", "POST", request(f"{_OWN}/containers/{{}}/init", filling))
-        finally:
             self.remove(filling)
+        except BaseException:
+            self.remove(name)
+            for mount in new:
+                self.remove_volume(mount.volume)
+            raise
 
     def _has_volume(self, name: str) -> bool:
         try:
@@ -303,16 +316,22 @@ class Podman(DockerEngine):
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
         """The file API tells root as the owner of everything, so this takes seconds: Podman exports the container.
 
-        Of a path in a mount, which no export has, the owner isn't known: -1.
+        Of a path in a mount, which no export has, the owner isn't known: -1, and a link's target is absolute.
         """
         row = self._row(container, path)
         if row is None:
             return None
+        told = answers.stat(row)
         at = self._real(container, path)
-        if self._is_mounted(container, at):
-            found = super().path_info(container, _pattern(at), content=content)
-            return replace(found, uid=-1, gid=-1) if found else None
-        return self._exported(container, at, content=content)
+        if at == "/":
+            # It is in no export, either. Who owns it owns all programs there, root's among them.
+            return PathInfo("dir", told.mode, 0, 0)
+        if not self._is_mounted(container, at) and (found := self._exported(container, at, content=content)):
+            return found
+        if told.link:
+            return PathInfo("link", told.mode, -1, -1, told.link)
+        seen = super().path_info(container, _pattern(at), content=content)
+        return replace(seen, uid=-1, gid=-1) if seen else None
 
     def _real(self, container: str, path: str) -> str:
         """The path without a link above its last place."""
@@ -416,7 +435,7 @@ def _is_above(folder: str, changes: Iterable[Change]) -> bool:
 
 def _no_user(error: EngineError) -> str:
     """What is said of a user who isn't there; raises any other error."""
-    if _NO_USER not in error.message:
+    if not _NO_USER.search(error.message):
         raise error
     return error.message
 

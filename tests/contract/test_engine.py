@@ -682,6 +682,13 @@ def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
     assert (lab.engine.get(other, "/own"), lab.engine.get(other, "/kept/file")) == (b"x", None)
 
 
+def test_a_container_that_cannot_be_made_leaves_no_volume(lab: Lab) -> None:
+    with pytest.raises(NotFound):
+        lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE, mounts=[volume(lab, "v")])
+    assert volumes(lab) == []
+    assert lab.engine.containers(name_prefix=lab.names) == []
+
+
 def test_an_archive_for_a_container_that_never_ran_arrives_in_its_volumes(lab: Lab) -> None:
     first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
     members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
@@ -939,6 +946,17 @@ def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> No
     assert lab.engine.path_info(container, "/through/f") == lab.engine.path_info(container, "/d/f")
     assert lab.engine.path_info(container, "/absent") is None
     assert lab.engine.path_info(container, "/d/f/below") is None
+
+
+def test_path_info_of_the_root_and_of_a_link_in_a_volume_follows_nothing(lab: Lab) -> None:
+    container = lab.container(mounts=[volume(lab, "v")])
+    lab.engine.put(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
+    lab.engine.start(container)  # in one that doesn't run, Podman follows it, below the volume's own root
+    root, link = lab.engine.path_info(container, "/"), lab.engine.path_info(container, "/kept/link", content=True)
+    assert root
+    assert (root.kind, root.uid) == ("dir", 0)
+    assert link
+    assert (link.kind, link.target, link.content) == ("link", "/etc/passwd", b"")
 
 
 def test_path_info_of_a_large_folder_comes_without_what_is_in_it(lab: Lab) -> None:
