@@ -59,7 +59,7 @@ def test_file_changed_during_the_build_by_a_command_no_snapshot(
 ) -> None:
     name = names[0]
     tool = project.write(f"habitats/{name}/tools/bin/tool", "#!/bin/sh\necho one\n", 0o755)
-    volume = f"volumes: [{{source: {tool.parent}, dest: /mnt/tools}}]\n"
+    volume = f"volumes: [{{source: {tool.parent}, dest: /mnt/tools, gives_root_on_the_host: true}}]\n"
     setup = "setup: {root: ['echo \"#!/bin/sh\" >/mnt/tools/tool; echo echo two >>/mnt/tools/tool']}\n"
     project.habitat(name, CONFIG.format(image=busybox) + volume + setup)
     done = project.doit(f"final:{name}")

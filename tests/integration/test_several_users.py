@@ -44,7 +44,7 @@ APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c")
 CONTENDER = """
 import os, sys, time
 from phases.core.closing import Maker
-from phases.core.docker_engine import connect
+from phases.core.engines import connect
 from phases.core.engine_locks import EngineLocks
 
 key, place, times, dies = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "dies"
