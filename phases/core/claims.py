@@ -65,6 +65,10 @@ class Claim(Struct, frozen=True):
             return False
 
 
+#: Of somebody, of whom no more is known.
+UNKNOWN = Claim("", "", alone=True, who="another run", process=None, names=frozenset(), made="")
+
+
 def volume_name(key: str, owner: str, beat: int) -> str:
     return f"{_PREFIX}{hashlib.sha256(key.encode()).hexdigest()[:12]}-{owner}-{beat}"
 

@@ -13,6 +13,7 @@ import threading
 import time
 from base64 import urlsafe_b64decode
 from contextlib import closing
+from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import answers, questions
@@ -41,6 +42,7 @@ from phases.core.questions import path
 from phases.core.root_environment import SYSTEM_PATH
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phases.core.api import Reply
@@ -75,6 +77,11 @@ _LOOKS, _PAUSE = 50, 0.02
 
 class DockerEngine(DockerImages):
     """The engine protocol, spoken to a real engine."""
+
+    @cached_property
+    def _ended(self) -> set[str]:
+        """Commands of this process that have, by their ids."""
+        return set()
 
     def platform(self) -> str:
         found = self._ask("asking for its platform", "GET", "/version")
@@ -204,11 +211,11 @@ class DockerEngine(DockerImages):
             with closing(self._attached(exec_id)) as line:
                 if stdin:
                     line.socket.sendall(stdin)
-                frames = Frames()
-                while chunk := received(line.socket):
-                    for data, is_err in frames.feed(chunk):
-                        if on_output:
-                            on_output(data, is_err)
+                for data, is_err in _printed(line.socket):
+                    if exec_id.encode() in data:  # the engine's own words: nobody else knows it
+                        raise Conflict(f"{_RUNNING}: its container was stopped before that began")
+                    if on_output:
+                        on_output(data, is_err)
         except OSError as error:
             raise gone(_RUNNING) from error
         finally:
@@ -272,6 +279,7 @@ class DockerEngine(DockerImages):
             if code is not None:
                 if code in _NOT_BEGUN and not state.get("Pid") and not self._runs(state["ContainerID"]):
                     raise Conflict(f"{_RUNNING}: its container was stopped before that began")
+                self._ended.add(exec_id)
                 return int(code)
             if not state["Running"] or not self._runs(state["ContainerID"]):
                 return 137  # the container ended under the command
@@ -307,11 +315,25 @@ class DockerEngine(DockerImages):
         return PipedExec(self, container, exec_id, self._attached(exec_id), user)
 
     def running_execs(self, container: str) -> int:
-        running = 0
-        for exec_id in self._looked_at(container).get("ExecIDs") or ():
-            with contextlib.suppress(NotFound):
-                running += self.is_running(exec_id)
-        return running
+        running: set[str] = set()
+        seen = set(self._ended)
+        # Others may begin some while these are asked about: the last list has none that is new.
+        while new := set(self._looked_at(container).get("ExecIDs") or ()) - seen:
+            seen |= new
+            for exec_id in new:
+                with contextlib.suppress(NotFound):
+                    if self._is_under_way(exec_id):
+                        running.add(exec_id)
+        return len(running)
+
+    def _is_under_way(self, exec_id: str) -> bool:
+        """Whether it runs, or does within a moment: a command is made first, and then started."""
+        for _ in range(_LOOKS):
+            state = self._exec_state(exec_id)
+            if state["Running"] or state.get("ExitCode") is not None:
+                return bool(state["Running"])
+            time.sleep(_PAUSE)
+        return False  # whoever made it is gone
 
     def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
         where = path("/containers/{}/archive", container, path=folder, noOverwriteDirNonDir="true")
@@ -414,6 +436,13 @@ class DockerEngine(DockerImages):
     def remove_volume(self, name: str) -> None:
         with contextlib.suppress(NotFound):
             self._ask(f"removing volume {name}", "DELETE", path("/volumes/{}", name))
+
+
+def _printed(line: socket.socket) -> Iterator[tuple[bytes, bool]]:
+    """What a command prints, and whether that is of stderr."""
+    frames = Frames()
+    while chunk := received(line):
+        yield from frames.feed(chunk)
 
 
 def place(container: str, inside: str) -> str:

@@ -65,6 +65,10 @@ class EngineLocks:
         self._closing.set()
         for lock in list(self._open):
             lock.release()
+        self.settle()
+
+    def settle(self) -> None:
+        """Wait until others see that what was released is."""
         self._remover.wait()
 
     # For its locks
@@ -129,20 +133,28 @@ class EngineLock:
         waited, told, attempt = 0.0, False, self._begin
         while holder := self._locks.maker.make(attempt):
             if waited > patience and not told:
-                tell(holder)
+                tell(holder.who)
                 told = True
-            # At random, so that two who give way come back one by one.
-            pause = random.uniform(*_PAUSE) * min(1 + waited, _SLOWER)  # noqa: S311
-            time.sleep(pause)
-            waited, attempt = waited + pause, self._look_and_begin
+            waited, attempt = waited + _pause(waited), self._look_and_begin
         return bool(waited)
 
-    def _look_and_begin(self) -> str:
+    def take(self, patience: float) -> bool:
+        """Acquire it, also in a run that is told to stop; not where others have it who share it. patience: seconds for
+        which one that is alone with it is waited for. Returns whether it is held.
+        """
+        waited = 0.0
+        while holder := self._begin():
+            if not holder.alone or waited > patience:
+                return False
+            waited += _pause(waited)
+        return True
+
+    def _look_and_begin(self) -> Claim | None:
         """The same, once that is worth it."""
         return self._in_the_way() or self._begin()
 
-    def _begin(self) -> str:
-        """Returns who is in the way, "" once it is held."""
+    def _begin(self) -> Claim | None:
+        """Returns who is in the way, None once it is held."""
         with self._guard:
             self._locks.note(self, is_open=True)
             try:
@@ -158,10 +170,10 @@ class EngineLock:
                 return holder
             self._is_held = True
         threading.Thread(target=self._live, daemon=True).start()
-        return ""
+        return None
 
-    def _in_the_way(self) -> str:
-        """Who is, or that its own volume isn't there: then somebody has taken this one for dead."""
+    def _in_the_way(self) -> Claim | None:
+        """Who is; somebody also where its own volume isn't there: then this one was taken for dead."""
         found = self._locks.look()
         rivals, dead = self._sorted(found)
         if dead:
@@ -170,8 +182,8 @@ class EngineLock:
             found = self._locks.look()
             rivals = [claim for claim in self._rivals(found) if claim not in dead]
         if self._names and not self._is_there(found):
-            return "another run"
-        return rivals[0].who if rivals else ""
+            return claims.UNKNOWN
+        return rivals[0] if rivals else None
 
     def _sorted(self, found: list[Claim]) -> tuple[list[Claim], list[Claim]]:
         """Rivals that live, and all claims that are dead, whatever they are on."""
@@ -279,6 +291,13 @@ class EngineLock:
     def _is_there(self, found: list[Claim]) -> bool:
         """Whether its volume is that was seen to be."""
         return any(self._sure in claim.names for claim in found)
+
+
+def _pause(waited: float) -> float:
+    """Let a while pass, at random, so that two who give way come back one by one. Returns the seconds."""
+    seconds = random.uniform(*_PAUSE) * min(1 + waited, _SLOWER)  # noqa: S311
+    time.sleep(seconds)
+    return seconds
 
 
 def _now() -> float:

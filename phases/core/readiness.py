@@ -40,7 +40,8 @@ def wait(visit: Visit, presence: Presence, entry: EntryPoint, *, guest: bool) ->
     delay = 0 if was_ready or (guest and not visit.brought_up) else entry.startup_delay
     if delay:
         visit.project.bus.emit(events.Notice(visit.habitat.name, f"giving its init {delay:g}s"))
-    _pause(visit, delay)
+    if delay or visit.habitat.entry.init_command:  # what idles doesn't end by itself
+        _pause(visit, delay)
     if entry.ready and not was_ready:
         _until_ready(visit, entry.ready)
         presence.note_ready()

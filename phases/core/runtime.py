@@ -25,6 +25,7 @@ from phases.core.secrets import deliver, variables, withdraw
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from phases.core.engine_locks import EngineLock
     from phases.core.locks import Presence
     from phases.core.model import Habitat
     from phases.core.port import Port
@@ -41,7 +42,7 @@ class Visit(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
     image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
     running before; guard: leaves for it when it is killed; come_again: brings it up once more where somebody has
-    stopped it before the command began.
+    stopped it before the command began; claim: says to other clones that somebody is in it.
     """
 
     project: Project
@@ -56,6 +57,7 @@ class Visit(Struct):
     brought_up: bool = False
     guard: Guard | None = None
     come_again: Callable[[], None] | None = None
+    claim: EngineLock | None = None
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
@@ -68,7 +70,7 @@ class Visit(Struct):
         try:
             code = self._handed_over(argv, how)
         except Conflict:  # it doesn't run, and so nothing has begun
-            if self.come_again is None:
+            if self.come_again is None or not _was_left(self):
                 raise
             self.own = 0
             self.come_again()
@@ -169,15 +171,15 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     def enter() -> None:
         with presence.alone():
             guard.entering()
-            container, was_running = bring_up(project, habitat)
-            guard.entering(container)
-            presence.join(container.id, brought_up=not was_running)
-            deliveries.note(project, name, container, secrets)
-            visit.container, visit.brought_up = container, not was_running
+            _enter(visit, bring_up)
+            guard.entering(visit.container)
+            presence.join(visit.container.id, brought_up=visit.brought_up)
+            deliveries.note(project, name, visit.container, secrets)
             project.open_ends[name] = leave_it
 
     def leave_it() -> None:
         with presence.leaving() as left:
+            _give_up(visit)
             if not left.stays:
                 leave(project, name, visit.container, own=visit.own, last=left.alone)
         guard.left()
@@ -190,6 +192,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     try:
         project.maker.make(enter)
     except HabitatError:
+        _give_up(visit)
         guard.left()
         raise
     try:
@@ -207,6 +210,46 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
         if end := project.open_ends.pop(name, None):
             # A signal ends the run as one, whatever is met on the way out.
             project.attempt(name, end) if isinstance(sys.exception(), KeyboardInterrupt) else end()
+
+
+# Seconds for which somebody is waited for who is about to stop a container.
+_STOPPING = 20
+
+
+def _lock(project: Project, name: str, container: Container, *, alone: bool) -> EngineLock:
+    """Shared by those who are in a container, taken alone by who stops it. Presence tells those of one clone alone."""
+    return project.locks.lock(f"in {container.id[:12]} {name}", alone=alone)
+
+
+def _enter(visit: Visit, bring_up: BringUp) -> None:
+    """Be in a container that runs, and that nobody stops: whoever begins a command at once in what he has just
+    started needs no claim for that.
+    """
+    project, habitat = visit.project, visit.habitat
+    while True:
+        _give_up(visit)
+        visit.container, was_running = bring_up(project, habitat)
+        visit.brought_up = not was_running
+        if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
+            return
+        visit.claim = _lock(project, habitat.name, visit.container, alone=False)
+        visit.claim.acquire(partial(_tell_of_who_stops_it, visit), patience=1.0)
+        now = project.engine.container(visit.container.id)
+        if not was_running or (now and now.running):
+            return
+
+
+def _tell_of_who_stops_it(visit: Visit, who: str) -> None:
+    text = f"waiting for another run that stops {visit.container.name} ({who})"
+    visit.project.bus.emit(events.Notice(visit.habitat.name, text))
+
+
+def _give_up(visit: Visit) -> None:
+    """Have nobody take the visit for one that goes on."""
+    if claim := visit.claim:
+        visit.claim = None
+        claim.release()
+        visit.project.locks.settle()
 
 
 def _prepare(visit: Visit, presence: Presence, *, guest: bool) -> None:
@@ -241,18 +284,21 @@ def leave(project: Project, name: str, container: Container, *, own: int, last: 
     run in it; last: no other visit is there.
     """
     engine = project.engine
+    if persistence.of(container).files and engine.container(container.id) is None:
+        return  # somebody has removed it
+    persistence.take_in(project, name, container)
+    lock = _lock(project, name, container, alone=True)
     try:
-        others = engine.running_execs(container.id) > own
-        persistence.take_in(project, name, container)
-        if persistence.of(container).files:  # that took a while, and another clone's command may have begun
-            others = engine.running_execs(container.id) > own
+        # From here on nobody of another clone enters it, and the commands of who is in it are seen.
+        if last and lock.take(_STOPPING) and engine.running_execs(container.id) <= own:
+            engine.stop(container.id)
+            project.bus.emit(events.ContainerStopped(name, container.name))
+            return
     except NotFound:
         return  # somebody has removed it
-    if last and not others:
-        engine.stop(container.id)
-        project.bus.emit(events.ContainerStopped(name, container.name))
-    else:
-        project.bus.emit(events.Notice(name, f"{container.name} goes on: somebody else is in it"))
+    finally:
+        lock.release()
+    project.bus.emit(events.Notice(name, f"{container.name} goes on: somebody else is in it"))
 
 
 def _ended(project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]) -> HabitatError | None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from unit_helpers import FakeTerminal, Site
 
-from phases.core import commands, events, habitat_container, processes, runtime
+from phases.core import claims, commands, events, habitat_container, processes, readiness, runtime
 from phases.core.commands import as_it_is
 from phases.core.errors import Conflict, StartError
 from phases.core.processes import Process
@@ -168,6 +170,75 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     begun[0].send_signal("KILL")
+
+
+# Who is in it, and who stops it
+
+
+def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_path: Path) -> None:
+    """He waits until it is ready, say: nothing of his runs in it."""
+    one, two = pair(tmp_path)
+    first = visiting(one.run_anew(), "demo", as_it_is)
+    first.__enter__()
+    with visiting(two.run_anew(), "demo", as_it_is):
+        first.__exit__(None, None, None)
+        assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
+    assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
+    assert one.notices()[-1] == "habitat-demo goes on: somebody else is in it"
+
+
+def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(readiness, "wait", lambda *_, **__: None)
+    config = "base_image: base:1\nentry: {command: echo hello, startup_delay: 5}\n"
+    one, two = Site(tmp_path / "one", config), Site(tmp_path / "two", config)
+    one.build()
+    two.engine = one.engine
+    two.run_anew()
+    two.build()
+    with visiting(one.run_anew(), "demo", as_it_is):
+        with visiting(two.run_anew(), "demo", as_it_is):
+            pass
+        assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
+    assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
+    assert one.engine.volumes(label=claims.LABEL_LOCK) == []
+
+
+def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:
+    sites = pair(tmp_path)
+    for _ in range(5):
+        visits = [visiting(site.run_anew(), "demo", as_it_is) for site in sites]
+        for visit in visits:
+            visit.__enter__()
+        threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+        assert not sites[0].engine.container("habitat-demo").running  # type: ignore[union-attr]
+
+
+def test_start_while_another_user_stops_it_waits_and_brings_it_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An engine lets commands begin in a container until it has ended, and then kills them."""
+    one, two = pair(tmp_path)
+    stop, stopping = one.engine.stop, threading.Event()
+
+    def slowly(container: str, grace: int = 10) -> None:
+        stopping.set()
+        time.sleep(0.5)
+        stop(container, grace)
+
+    first = visiting(one.run_anew(), "demo", as_it_is)
+    first.__enter__()
+    monkeypatch.setattr(one.engine, "stop", slowly)
+    leaving = threading.Thread(target=first.__exit__, args=(None, None, None))
+    leaving.start()
+    assert stopping.wait(10)
+    assert start(two) == [(b"hello\n", False)]
+    leaving.join(10)
+    ups = [event for event in two.seen if isinstance(event, events.ContainerUp)]
+    assert [event.was_running for event in ups] == [False]
 
 
 # Throwaway containers
