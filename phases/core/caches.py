@@ -25,7 +25,7 @@ from phases.core.engine import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
 from phases.core.idling import IDLE, made_anew
 from phases.core.mount_points import MountPoints
-from phases.core.snapshots import COMMENT
+from phases.core.snapshots import COMMENT, LABEL_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -151,7 +151,8 @@ class _Image:
             for folder in missing:
                 archive.add(folder, "dir", 0o755, self._points.owner_of(folder))
             self._engine.put(self._container, "/", archive.finish())
-        made = self._engine.commit(self._container, (), COMMENT)
+        # A build container's own labels name no habitat, and one that a killed run leaves is found by this.
+        made = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.habitat.name}"], COMMENT)
         self._work.known_files[made] = self._contents.sure
         return replace(self._image, id=made)
 

@@ -381,6 +381,7 @@ def test_an_image_for_another_processor_is_told_with_both(project: Project, name
             info.size = len(data)
             if data:
                 tar.addfile(info, io.BytesIO(data))
+    docker("rmi", broken)
     docker("load", "--input", str(project.root / "image.tar"))
     project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
     done = project.doit(f"final:{name}")

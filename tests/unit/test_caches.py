@@ -148,12 +148,19 @@ def test_who_looks_at_the_image_first_is_gone_afterwards(tmp_path: Path) -> None
     assert [image for image in site.engine.images() if not image.tags] == []
 
 
+@pytest.mark.parametrize("is_one_run", [False, True])
 def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_run: bool
 ) -> None:
+    """The places are made in a container of their own, or, in one run, in that of the phase before."""
     site = habitat(tmp_path, "~/.npm")
-    site.build(until="files")
-    project = site.run_anew()
+    if is_one_run:
+        project = site.run_anew()
+        for phase in ("base", "users", "env", "workdir", "habitat", "files"):
+            site._ran(project, named(phase))
+    else:
+        site.build(until="files")
+        project = site.run_anew()
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
