@@ -103,6 +103,7 @@ class DockerEngine(DockerImages):
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
     ) -> str:
+        self._before_create(image, name, labels or {}, mounts)
         body = questions.container(image, command, env or {}, labels or {}, mounts, hostname, confinement, ports)
         if not log_bytes:
             return self._create(name, body)
@@ -113,6 +114,11 @@ class DockerEngine(DockerImages):
             if not _REFUSES_LIMIT.search(error.message):
                 raise
             return self._create(name, body)
+
+    def _before_create(
+        self, image: str, name: str, labels: Mapping[str, str], mounts: Sequence[Bind | Tmpfs | VolumeMount]
+    ) -> None:
+        """What an engine needs beside the request for a container: of Docker nothing."""
 
     def _create(self, name: str, body: object) -> str:
         made = self._ask(f"creating container {name}", "POST", path("/containers/create", name=name), body)

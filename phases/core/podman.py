@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from phases.core import answers
 from phases.core.api import gone, refusal
 from phases.core.docker_engine import STAT, DockerEngine, Stream, place, stat_of, too_large
-from phases.core.engine import LARGEST_FILE, UNCONFINED, Bind, Confided, PathInfo, Tmpfs, VolumeMount
+from phases.core.engine import LARGEST_FILE, Bind, Confided, PathInfo, Tmpfs, VolumeMount
 from phases.core.errors import EngineError, NotFound, PortRefused
 from phases.core.mounted_archives import by_mount
 from phases.core.questions import path as request
@@ -26,8 +26,7 @@ from phases.core.questions import path as request
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from phases.core.engine import Change, Confinement, Container, Exec, Image, OnLine, Piped, Stat, Stored
-    from phases.core.port import Port
+    from phases.core.engine import Change, Container, Exec, Image, OnLine, Piped, Stat, Stored
     from phases.core.secrets import Value
 
 # Podman's own API. Podman 5 answers this version as well.
@@ -112,41 +111,16 @@ class Podman(DockerEngine):
 
     # Containers
 
-    def create(  # noqa: PLR0913 (as the protocol says)
-        self,
-        image: str,
-        name: str,
-        command: Sequence[str],
-        *,
-        env: Mapping[str, str] | None = None,
-        labels: Mapping[str, str] | None = None,
-        mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
-        hostname: str = "",
-        confinement: Confinement = UNCONFINED,
-        ports: Sequence[Port] = (),
-        log_bytes: int = 0,
-    ) -> str:
+    def _before_create(
+        self, image: str, name: str, labels: Mapping[str, str], mounts: Sequence[Bind | Tmpfs | VolumeMount]
+    ) -> None:
         for mount in mounts:
             # Podman would make a folder of root's there.
             if isinstance(mount, Bind) and self._api.carries_on and not os.path.lexists(mount.source):
                 raise EngineError(f"creating container {name}: {mount.source} is not there")
         self._make_volumes(image, f"{name}-volumes", labels, [one for one in mounts if isinstance(one, VolumeMount)])
-        return super().create(
-            image,
-            name,
-            command,
-            env=env,
-            labels=labels,
-            mounts=mounts,
-            hostname=hostname,
-            confinement=confinement,
-            ports=ports,
-            log_bytes=log_bytes,
-        )
 
-    def _make_volumes(
-        self, image: str, name: str, labels: Mapping[str, str] | None, mounts: Sequence[VolumeMount]
-    ) -> None:
+    def _make_volumes(self, image: str, name: str, labels: Mapping[str, str], mounts: Sequence[VolumeMount]) -> None:
         """Podman makes them without their labels, and fills a new one when it is first mounted, which is when a
         container starts, and whether or not it is to be filled. So a container that never runs mounts them first.
 
@@ -166,7 +140,7 @@ class Podman(DockerEngine):
             for mount in new:
                 body = {"Name": mount.volume, "Labels": dict(mount.labels)}
                 self._ask(f"making volume {mount.volume}", "POST", "/volumes/create", body)
-            filling = super().create(image, name, ("/bin/sh",), labels=labels, mounts=first)
+            filling = self.create(image, name, ("/bin/sh",), labels=labels, mounts=first)
             # They are filled before it is found out that an image has no shell.
             with suppress(EngineError):
                 self._ask("filling volumes", "POST", request(f"{_OWN}/containers/{{}}/init", filling))
@@ -328,8 +302,8 @@ class Podman(DockerEngine):
             return PathInfo("dir", told.mode, 0, 0)
         if not self._is_mounted(container, at) and (found := self._exported(container, at, content=content)):
             return found
-        if told.link:
-            return PathInfo("link", told.mode, -1, -1, told.link)
+        if told.link or told.is_dir:
+            return PathInfo("link" if told.link else "dir", told.mode, -1, -1, told.link)
         seen = super().path_info(container, _pattern(at), content=content)
         return replace(seen, uid=-1, gid=-1) if seen else None
 
