@@ -174,7 +174,7 @@ def stat(found: Row) -> Stat:
 
 
 def path_info(member: TarInfo, content: bytes) -> PathInfo:
-    """Of the first entry of an archive of it."""
+    """Describe a path by the first entry of its archive."""
     kind: Literal["file", "dir", "link", "other"] = "other"
     if member.isreg():
         kind = "file"

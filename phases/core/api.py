@@ -112,7 +112,7 @@ class Api:
         due: float = 0,
     ) -> Reply:
         """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
-        to be handed over; what: is being done by it, for whoever waits; due: seconds that this may take rightly.
+        to be handed over; what: the text for a person who waits; due: seconds that the request normally takes.
         Raises OSError where it can't be sent.
         """
         vigil = Vigil(self.patience, what, due)
@@ -185,7 +185,7 @@ class Reply:
         self._has_body = has_body
 
     def has_begun(self, seconds: float) -> bool:
-        """Whether something of it, or its end, has come within so many seconds."""
+        """Wait at most `seconds`. Returns whether a part of the answer, or its end, has arrived."""
         return bool(select.select([self.socket], [], [], seconds)[0])
 
     def _recv(self, size: int, flags: int = 0) -> bytes:
@@ -223,7 +223,7 @@ class Reply:
 
     @property
     def is_podmans(self) -> bool:
-        """Whether Podman has answered, whose API differs from Docker's here and there (`podman`)."""
+        """Whether the engine is Podman. Its API differs from Docker's in details (see `podman`)."""
         return "libpod-api-version" in self.headers
 
     def body(self) -> bytes:

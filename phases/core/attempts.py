@@ -1,4 +1,4 @@
-"""Commands that may hang, and so have a time: what USER runs, or can stop."""
+"""Runs commands with a time limit: USER can stop or hang whatever runs as USER."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SETTLING = 5
 
 
 def ended(process: Piped, on_output: Callable[[bytes, bool], None], seconds: float) -> bool:
-    """Take what a command prints until it ends. Returns whether it did within `seconds`."""
+    """Read the output of a command until it ends. Returns whether it ended within `seconds`."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
         ready, _, _ = select.select([process.fileno()], [], [], left)
@@ -30,7 +30,7 @@ def ended(process: Piped, on_output: Callable[[bytes, bool], None], seconds: flo
 
 
 def ended_once_killed(process: Piped, on_output: Callable[[bytes, bool], None]) -> bool:
-    """Kill a command. Returns whether it ended then."""
+    """Kill a command. Returns whether it ended."""
     process.send_signal("KILL")
     return ended(process, on_output, _SETTLING)
 
@@ -38,7 +38,7 @@ def ended_once_killed(process: Piped, on_output: Callable[[bytes, bool], None]) 
 def run(
     engine: Engine, container: str, argv: Sequence[str], *, user: str, env: Mapping[str, str], seconds: float
 ) -> tuple[int | None, str]:
-    """Run a command without input. Returns its exit code, None where it had to be killed, and what it printed."""
+    """Run a command without input. Returns its exit code, None if it was killed at the limit, and its output."""
     printed: list[bytes] = []
     process = engine.execute_piped(container, argv, user=user, workdir="/", env=env)
     try:

@@ -32,12 +32,12 @@ def container_name(habitat: str) -> str:
 
 
 def marks(habitat: str) -> dict[str, str]:
-    """The labels of a new container of the habitat."""
+    """Return the labels of a new container of the habitat."""
     return {LABEL_RUN: habitat, LABEL_NONCE: os.urandom(16).hex()}
 
 
 def is_own(container: Container, inherited: Mapping[str, str]) -> bool:
-    """Whether it is a container of the habitat that its label names. inherited: the labels of its image."""
+    """Whether a container belongs to the habitat that its label names. inherited: the labels of its image."""
     habitat, nonce = container.labels.get(LABEL_RUN), container.labels.get(LABEL_NONCE)
     if not habitat or not _is_name(container.name, habitat):
         return False
@@ -52,12 +52,12 @@ def _is_name(name: str, habitat: str) -> bool:
 
 
 def owner(project: Project, container: Container) -> str:
-    """The habitat whose own container it is, "" for anybody else's."""
+    """Return the habitat that a container belongs to, "" if it is somebody else's."""
     habitat = container.labels.get(LABEL_RUN, "")
     return habitat if habitat and is_own(container, project.inventory.labels_of(container.image)) else ""
 
 
 def containers(project: Project, habitat: str = "") -> list[Container]:
-    """The own containers of a habitat, or of all."""
+    """List the containers of a habitat, or of all habitats."""
     label = f"{LABEL_RUN}={habitat}" if habitat else LABEL_RUN
     return [container for container in project.engine.containers(label=label) if owner(project, container)]

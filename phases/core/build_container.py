@@ -155,7 +155,7 @@ class BuildContainer:
 
     @property
     def _safe_for_root(self) -> dict[str, str]:
-        """What of the environment the container has otherwise, as far as a commit can say what it is to be."""
+        """Return the variables whose value differs from the image's, and that a commit can restore."""
         found = root_environment.for_container(self._env, root_environment.SYSTEM_PATH)
         return {name: value for name, value in found.items() if _can_be_said(self._env[name])}
 
@@ -268,7 +268,7 @@ class BuildContainer:
         return SafePaths(self._before, lambda path: info(self._open(), path), self._folders.there)
 
     def _hold_still(self) -> None:
-        """Keep what a command has left running from moving anything between a look and what is put there."""
+        """Pause what a command has left running, so that it can't replace a path between the check and the write."""
         if self._running and not self._settled and not self._paused:
             self._engine.pause(self._id)
             self._paused = True
@@ -279,8 +279,8 @@ class BuildContainer:
             volume = next((v for v in self._work.habitat.volumes if v.dest == place), None)
             what = f"the volume {place} ({volume.origin})" if volume else f"the cache {place}"
             raise StepError(
-                f"{path} is in {what}, and nothing of a build is written through a mount",
-                remedy="name another place, or take the volume away",
+                f"{path} is in {what}: a build writes nothing into a mount",
+                remedy="write another dest, or remove the volume",
             )
 
     def _is_below_a_link(self, path: str) -> bool:
@@ -383,7 +383,7 @@ class BuildContainer:
         return {name: value for name, value in env.items() if self._made_env.get(name) != value}
 
     def _env_of(self, user: str, *, is_own: bool) -> dict[str, str]:
-        """What a command finds beside what the container was made with. is_own: it is a script of ours."""
+        """Return the environment of a command beside the container's. is_own: it is a script of the program."""
         habitat = self._work.habitat
         if not root_environment.is_not_user(habitat, user):
             return self._later_env

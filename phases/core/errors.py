@@ -12,7 +12,7 @@
     │   ├── CommandFailed      its command ended with an exit code that is not 0
     │   ├── PhaseTimeout       the phase took longer than its config allows
     │   ├── PathsMissing       required paths are not there
-    │   └── LinkInTheWay       a link that USER can have made leads somewhere else
+    │   └── LinkInTheWay       a path leads through a link that USER may have made
     ├── StartError             the habitat was built, but could not be started
     └── EngineError            the engine refused, or can't be reached
         ├── EngineUnreachable
@@ -178,14 +178,20 @@ class PathsMissing(StepError):
 
 
 class LinkInTheWay(StepError):
-    """path: that something was to be written to or mounted at; link, target: on the way to it."""
+    """A path that can't be used because of a link on it.
+
+    Args:
+        path: Where something was to be written or mounted.
+        link: The link, which is `path` itself or above it.
+        target: Where the link leads, "" where that is unknown.
+    """
 
     def __init__(self, path: str, link: str, target: str) -> None:
         at = "" if path == link else f"{link} on the way to "
         leads = f" to {target}" if target else ""
         super().__init__(
-            f"{at}{path} is a link{leads} that the habitat's own user can have made",
-            remedy="remove that link, or have root make it in a folder of root's",
+            f"{at}{path} is a link{leads} that USER may have made",
+            remedy="remove the link, or let root make it in a folder that belongs to root",
         )
 
 

@@ -1,7 +1,7 @@
-"""The environment of root's processes in a container: nothing in it leads to what USER can write.
+"""The environment of root's processes in a container. Nothing in it leads to a file that USER can write.
 
-A container is created with an environment that is safe for root, since its main process, the commands of the program
-and a `docker exec` by hand inherit it. USER's commands get the image's own environment back.
+Containers are created with an environment that is safe for root. The main process, the program's own commands and a
+`docker exec` by hand inherit it. USER's commands get the image's own environment back.
 """
 
 from __future__ import annotations
@@ -54,21 +54,21 @@ OWN: Mapping[str, str] = MappingProxyType(
 
 
 def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, str]:
-    """What of `env`, an image's environment, is otherwise on a container that is made of it.
+    """Return the variables that a container gets with another value than in `env`, its image's environment.
 
-    An empty value stands for none: engines differ in how a variable is taken away.
+    An empty value stands for an unset variable: engines differ in how they unset one.
     """
     loaders = {name: "" for name, value in env.items() if value and re.fullmatch(_LOADERS, name)}
     return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
 
 
 def label_of(env: Mapping[str, str]) -> str:
-    """The label of a container that was made of an image with the environment `env`."""
+    """Return the value of LABEL_ENVIRONMENT for a container of an image with the environment `env`."""
     return json.dumps({name: env[name] for name in for_container(env)})
 
 
 def given_back(labels: Mapping[str, str]) -> dict[str, str]:
-    """The variables that USER's commands get back, as a container's labels say; none for one of an older version."""
+    """Return the variables that USER's commands get back. A container of an older version has none."""
     try:
         told = json.loads(labels.get(LABEL_ENVIRONMENT) or "{}")
     except ValueError:
@@ -77,18 +77,18 @@ def given_back(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def of_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
-    """What a person's command finds beside a container's own environment, which its labels tell. user: who runs it."""
+    """Return what a person's command gets beside the container's own environment. user: the user who runs it."""
     found = given_back(labels)
     return for_command(found, places_of_user(habitat)) if is_not_user(habitat, user) else found
 
 
 def is_not_user(habitat: Habitat, user: str) -> bool:
-    """Whether a command is root's, in a habitat whose USER is another."""
+    """Whether root runs a command in a habitat whose USER isn't root."""
     return user in ("root", "0") and habitat.user != "root"
 
 
 def places_of_user(habitat: Habitat, home: str = "") -> list[str]:
-    """Where USER can write. home: as the image has it, "" for the usual one."""
+    """List the folders in which USER can write. home: as the image has it, "" for /home/USER."""
     own = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
     mounted = [volume.dest for volume in habitat.volumes if not volume.readonly]
     mounted += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
@@ -96,9 +96,9 @@ def places_of_user(habitat: Habitat, home: str = "") -> list[str]:
 
 
 def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
-    """`env` for a command of a person's that root runs: without what lies in `places`, where USER can write.
+    """Return `env` for a command of the config that root runs, without paths in `places`, where USER can write.
 
-    PATH keeps its other folders. Any other variable that leads to code goes whole, as half of an option means nothing.
+    PATH keeps its other folders. Another variable that loads code is emptied, since half of an option is wrong.
     """
     found = dict(env)
     for name, value in env.items():
@@ -114,7 +114,7 @@ def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, st
 
 
 def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
-    """Whether a path may lead to what USER can write. relative: all that doesn't begin with a slash does."""
+    """Whether USER can write where a path leads. relative: assume so for a path that doesn't begin with a slash."""
     if not word.startswith("/"):
         return relative or "/" in word or word.startswith("~")
     path = "/" + posixpath.normpath(word).lstrip("/")
@@ -122,7 +122,7 @@ def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
 
 
 def run(engine: Engine, container: str, script: str, *args: str, stdin: bytes = b"") -> tuple[int, str]:
-    """Have root run a script of the program's own in a container. Returns its exit code and what it printed."""
+    """Run a script of the program as root in a container. Returns its exit code and its output."""
     printed: list[bytes] = []
     code = engine.execute(
         container,

@@ -1,4 +1,4 @@
-"""Paths in a container, walked one component at a time: nothing is written or mounted through a link that USER made."""
+"""Resolves paths in a container one component at a time, and refuses a link that USER may have made."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _WRITABLE = 0o022
 
 
 class SafePaths:
-    """The paths of one container while nothing changes them.
+    """Paths of one container, as long as nothing changes them.
 
     Args:
-        stat: Looks at a path, its last component not followed.
-        info: The same with the owner; asked of links and the folders above them only.
-        folders: Known to be folders and no links; what is found out is added.
+        stat: Stats a path without following its last component.
+        info: The same with the owner. Called for links and the folders above them only.
+        folders: Paths known to be folders and not links. `resolve` adds those it finds.
     """
 
     def __init__(
@@ -39,12 +39,10 @@ class SafePaths:
         self._folders = folders
 
     def resolve(self, path: str, *, last: bool = True) -> str:
-        """The path without a link in it. last: whether a link in the place of the last component is followed as well.
-
-        A link is followed where only root can have put it there.
+        """Return the path with all links resolved. last: also resolve a link in the last component.
 
         Raises:
-            LinkInTheWay: USER can have made a link on the way.
+            LinkInTheWay: A link that is not root's, or that lies below a folder that somebody else can change.
         """
         done, todo, links = "/", _parts(path), 0
         while todo:
@@ -72,7 +70,7 @@ class SafePaths:
         return done
 
     def _target(self, link: str, path: str) -> str:
-        """Where a link leads. Raises LinkInTheWay unless it is root's, and so are all folders above it."""
+        """Return where a link leads. Raises LinkInTheWay unless root owns it and all folders above it."""
         found = self._info(link)
         target = found.target if found else ""
         if found is None or found.uid or not all(self._is_roots(folder) for folder in _above(link)):
@@ -95,7 +93,7 @@ def _above(path: str) -> Iterable[str]:
 
 
 def of(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths:
-    """Those of a container in which nothing runs. folders: as of SafePaths."""
+    """Return the paths of a container in which nothing runs. folders: as for SafePaths."""
     return SafePaths(
         lambda path: engine.stat(container, path), lambda path: engine.path_info(container, path), set(folders)
     )
@@ -104,12 +102,17 @@ def of(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths
 def check_mounts(
     engine: Engine, container: str, places: Iterable[str], *, last: bool, folders: Iterable[str] = ()
 ) -> None:
-    """Refuse a mount whose place USER has moved by a link. To be called before the container is started, since the
-    engine follows all links then. last: the places themselves count as well; a place that was mounted already can't
-    have been replaced. folders: that USER can't have replaced either.
+    """Check the mount points of a container before it starts, since the engine follows every link then.
+
+    Args:
+        engine: The container's.
+        container: Its id.
+        places: The mount points.
+        last: Whether a mount point itself may be a link. Nobody can replace one that was mounted.
+        folders: Folders that USER can't have replaced, and that need no check.
 
     Raises:
-        LinkInTheWay: One of the places is reached through such a link.
+        LinkInTheWay: A mount point is reached through a link that USER may have made.
     """
     paths = of(engine, container, folders)
     for place in places:
