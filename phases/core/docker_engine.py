@@ -210,11 +210,11 @@ class DockerEngine(DockerImages):
 
         # The API can't end an exec, but it ends with its container.
         watchdog = threading.Timer(timeout, kill) if timeout is not None else None
-        exec_id = self._exec(container, argv, user=user, workdir=workdir, env=env, stdin=bool(stdin))
+        exec_id, line = self._begin(container, argv, user=user, workdir=workdir, env=env, stdin=bool(stdin))
         if watchdog:
             watchdog.start()
         try:
-            with closing(self._attached(exec_id)) as line:
+            with closing(line):
                 if stdin:
                     line.socket.sendall(stdin)
                 for data, is_err in _printed(line.socket):
@@ -230,6 +230,11 @@ class DockerEngine(DockerImages):
         if expired.is_set():
             raise PhaseTimeout("timed out")
         return self.exit_code(exec_id)
+
+    def _begin(self, container: str, argv: Sequence[str], *, tty: bool = False, **how: Any) -> tuple[str, Reply]:
+        """Start a command. how: as of `_exec`. Returns its id, and the connection that its streams go over."""
+        exec_id = self._exec(container, argv, tty=tty, **how)
+        return exec_id, self._attached(exec_id, tty=tty)
 
     def _exec(
         self,
@@ -311,14 +316,14 @@ class DockerEngine(DockerImages):
     ) -> Exec:
         rows, columns = size
         sized = ("/bin/sh", "-c", _SIZED, "sh", str(rows), str(columns), *argv)
-        exec_id = self._exec(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True)
-        return TtyExec(self, exec_id, self._attached(exec_id, tty=True))
+        return TtyExec(self, *self._begin(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True))
 
     def execute_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
-        exec_id = self._exec(container, (*OPENING, *argv), user=user, workdir=workdir, env=env, stdin=True)
-        return PipedExec(self, container, exec_id, self._attached(exec_id), user)
+        opened = (*OPENING, *argv)
+        exec_id, line = self._begin(container, opened, user=user, workdir=workdir, env=env, stdin=True)
+        return PipedExec(self, container, exec_id, line, user)
 
     def running_execs(self, container: str) -> int:
         running: set[str] = set()

@@ -24,9 +24,10 @@ from phases.core.mounted_archives import by_mount
 from phases.core.questions import path as request
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from phases.core.engine import Change, Container, Exec, Image, OnLine, Piped, Stat, Stored
+    from phases.core.api import Reply
+    from phases.core.engine import Change, Container, Image, OnLine, Stat, Stored
     from phases.core.secrets import Value
 
 # Podman's own API. Podman 5 answers this version as well.
@@ -208,55 +209,12 @@ class Podman(DockerEngine):
         told = {name: value for name, value in given.items() if name not in secret}
         return super()._exec(container, argv, user=user, workdir=workdir, env=told, stdin=stdin, tty=tty)
 
-    def execute(
-        self,
-        container: str,
-        argv: Sequence[str],
-        *,
-        user: str = "",
-        workdir: str = "",
-        env: Mapping[str, str] | None = None,
-        stdin: bytes = b"",
-        on_output: Callable[[bytes, bool], None] | None = None,
-        timeout: float | None = None,
-    ) -> int:
+    def _begin(self, container: str, argv: Sequence[str], *, tty: bool = False, **how: Any) -> tuple[str, Reply]:
+        """Podman refuses a command of a user who isn't there, where Docker's ends with 126."""
         try:
-            return super().execute(
-                container,
-                argv,
-                user=user,
-                workdir=workdir,
-                env=env,
-                stdin=stdin,
-                on_output=on_output,
-                timeout=timeout,
-            )
+            return super()._begin(container, argv, tty=tty, **how)
         except EngineError as error:
-            return super().execute(container, (*_FAILED, _no_user(error)), on_output=on_output)
-
-    def execute_tty(
-        self,
-        container: str,
-        argv: Sequence[str],
-        *,
-        user: str,
-        workdir: str,
-        env: Mapping[str, str],
-        size: tuple[int, int],
-    ) -> Exec:
-        try:
-            return super().execute_tty(container, argv, user=user, workdir=workdir, env=env, size=size)
-        except EngineError as error:
-            said = (*_FAILED, _no_user(error))
-            return super().execute_tty(container, said, user="", workdir="/", env={}, size=size)
-
-    def execute_piped(
-        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
-    ) -> Piped:
-        try:
-            return super().execute_piped(container, argv, user=user, workdir=workdir, env=env)
-        except EngineError as error:
-            return super().execute_piped(container, (*_FAILED, _no_user(error)), user="", workdir="/", env={})
+            return super()._begin(container, (*_FAILED, _no_user(error)), tty=tty, stdin=how.get("stdin", False))
 
     def send_off(self, container: str, argv: Sequence[str], user: str) -> str:
         """Podman learns minutes later that a command has ended that nobody waited for."""

@@ -6,6 +6,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from phases.core.errors import StartError
+from phases.ui.verbs.verb import YES
 
 if TYPE_CHECKING:
     from phases.core.project import Project
@@ -14,13 +15,7 @@ NAME = "destroy"
 DESCRIPTION = "Remove its containers, and what persists, after a question"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
-    {
-        "name": "yes",
-        "long": "yes",
-        "type": bool,
-        "default": False,
-        "help": "without a question",
-    },
+    YES,
     {
         "name": "keep_volumes",
         "long": "keep-volumes",

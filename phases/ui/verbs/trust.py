@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from phases.ui.verbs.verb import YES
+
 if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "trust"
 DESCRIPTION = "Show what its config runs on this machine, and agree to it"
 BUILDS = False
-OPTIONS: tuple[dict[str, Any], ...] = (
-    {
-        "name": "yes",
-        "long": "yes",
-        "type": bool,
-        "default": False,
-        "help": "without a question",
-    },
-)
+OPTIONS: tuple[dict[str, Any], ...] = (YES,)
 WORDS = False
 PIPES = False
 

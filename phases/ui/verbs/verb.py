@@ -8,6 +8,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
+#: The option of a verb that asks before it does something.
+YES: dict[str, Any] = {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "without a question"}
+
+
 class Verb(Protocol):
     """Something to do with a habitat: a module with these seven, which becomes a task for each habitat.
 
