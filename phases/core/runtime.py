@@ -147,6 +147,8 @@ def start(
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
     with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
+        if ended := visit.ended():  # no command follows that would find out
+            raise ended
         visit.stay()
         at = "".join(f"{' at' if not i else ','} {port.url}" for i, port in enumerate(visit.ports))
     text = f"{container_name(name)} is up{at}: doit shell:{name} gets you in, doit stop:{name} stops it"
