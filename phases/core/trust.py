@@ -1,18 +1,16 @@
-"""What a config may do on the host, once the person has agreed to it: run a command, or mount what gives root.
+"""The person's agreement to what a config does on the host: run a command, or mount what gives root.
 
-Whoever can write a config could have a command run here by the next start. So each such thing is shown and asked about
-once. What was agreed to is recorded outside the project, where no habitat can write, by digest; so a changed command is
-another one. A config that asks for none of this needs no record.
+The next start would run a command that anybody wrote into a config. So the program shows each command and each such
+mount, and asks once. It records the agreement outside the project, where no habitat can write, as a digest of the
+command or mount: a changed one is asked about again. A config without these needs no record.
 """
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import stat
-import tempfile
 import threading
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,8 +18,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core import events, files
+from phases.core import drafts, events, files
 from phases.core.errors import StateError, Untrusted, printable, state_error
+from phases.core.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -44,7 +43,7 @@ _LARGEST = 16 << 20
 
 
 class Wish(Struct, frozen=True):
-    """Something that a config asks of the host. does: as a sentence goes on that begins with the habitat."""
+    """Something that a config asks of the host. does: a sentence about it, without its subject, the habitat."""
 
     does: str
     origin: Origin
@@ -52,7 +51,7 @@ class Wish(Struct, frozen=True):
 
 
 def wishes(habitat: Habitat) -> tuple[Wish, ...]:
-    """All that needs somebody's word."""
+    """List what needs an agreement."""
     commands = [_command(secret) for secret in habitat.secrets if secret.command]
     return (*commands, *(_mount(volume) for volume in habitat.volumes if volume.present and volume.gives_root))
 
@@ -99,22 +98,22 @@ class Trust:
             self._agree(habitat)
 
     def settle(self, habitat: Habitat, *, ask: bool) -> bool:
-        """Show all that the habitat asks of the host, and record that the person agrees. Returns whether he does."""
+        """Show all that the habitat asks of the host, and record that the person agrees. Returns whether they do."""
         found, new = wishes(habitat), self.new(habitat)
         if not found:
             self._bus.emit(events.Notice(habitat.name, f"{habitat.name} asks nothing of this machine"))
             return True
         self._show(habitat, found)
         if not new:
-            self._bus.emit(events.Notice(habitat.name, "all of that is trusted already"))
+            self._bus.emit(events.Notice(habitat.name, "you have agreed to all of this already"))
             return True
         answer = self._asked(habitat, ()) if ask else True
         if answer is None:
             remedy = f"doit trust:{habitat.name} --yes agrees to it"
-            raise Untrusted("nothing was recorded, there is no terminal to ask on", where=habitat.name, remedy=remedy)
+            raise Untrusted("nothing was recorded: there is no terminal to ask on", where=habitat.name, remedy=remedy)
         if answer:
             self._agree(habitat)
-        text = "that is trusted from now on, until it changes" if answer else "nothing was recorded"
+        text = "recorded: doit asks again when this changes" if answer else "nothing was recorded"
         self._bus.emit(events.Notice(habitat.name, text))
         return answer
 
@@ -150,21 +149,21 @@ class Trust:
 
 
 def _remedy(habitat: Habitat) -> str:
-    return f"see whether you want that, then doit trust:{habitat.name} agrees to it"
+    return f"check it, then type doit trust:{habitat.name}"
 
 
 def _untrusted(habitat: Habitat, new: Sequence[Wish]) -> Untrusted:
     first, more = new[0], len(new) - 1
     others = f" (and {more} more)" if more else ""
     return Untrusted(
-        f"{habitat.name} {first.does}{others}, and nobody has agreed to that yet",
+        f"{habitat.name} {first.does}{others}, and you have not agreed to that",
         where=first.origin,
         remedy=_remedy(habitat),
     )
 
 
 def record_path() -> Path:
-    """Where a person's word is kept."""
+    """Return where agreements are recorded."""
     data = os.environ.get("XDG_DATA_HOME", "")
     return Path(data if data.startswith("/") else Path.home() / ".local" / "share") / "habitats" / "trust.json"
 
@@ -200,23 +199,23 @@ class Record:
             raise state_error(self._path, "written", error) from error
 
     def _replace(self, data: bytes) -> None:
-        descriptor, fresh = tempfile.mkstemp(dir=self._path.parent, prefix=".trust.")  # has the mode 0600
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(descriptor)
-            Path(fresh).replace(self._path)
-        except BaseException:
-            Path(fresh).unlink(missing_ok=True)
-            raise
+        drafts.sweep(self._path.parent, self._path.name)
+        with drafts.file(self._path) as (fresh, out):
+            os.fchmod(out.fileno(), 0o600)
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+            fresh.replace(self._path)
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
         self._check_folder()
-        with files.open_own(self._path.with_suffix(".lock")) as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+        lock = FileLock(self._path.with_suffix(".lock"))
+        lock.acquire(lambda _: None)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _check_folder(self) -> bool:
         """Whether there is a folder. Raises StateError where it is not this person's alone."""

@@ -107,7 +107,7 @@ def test_new_command_of_a_config_is_not_run_without_a_terminal(
     refused = project.doit(f"start:{name}")
     told = (
         f"habitats/{name}/config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine, for the "
-        f"secret T, and nobody has agreed to that yet: see whether you want that, then doit trust:{name} agrees to it"
+        f"secret T, and you have not agreed to that: check it, then type doit trust:{name}"
     )
     assert refused.code != 0
     assert told in refused
@@ -117,7 +117,7 @@ def test_new_command_of_a_config_is_not_run_without_a_terminal(
     assert f"doit trust:{name} --yes agrees to it" in shown
     agreed = project.doit(f"trust:{name}", "--yes")
     assert agreed.code == 0
-    assert "• that is trusted from now on, until it changes" in agreed
+    assert "• recorded: doit asks again when this changes" in agreed
     assert list(json.loads(strange.read_text())) == [str(project.root)]
     assert project.doit(f"start:{name}", "--detach").code == 0
     assert (project.root / "ran").read_text() == "one\n"

@@ -95,8 +95,8 @@ def test_secret_command_of_an_unknown_config_without_a_terminal_is_not_run(tmp_p
     with pytest.raises(Untrusted) as caught:
         person.build("setup")
     assert str(caught.value) == (
-        "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T, and nobody "
-        "has agreed to that yet: see whether you want that, then doit trust:demo agrees to it"
+        "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T, and you "
+        "have not agreed to that: check it, then type doit trust:demo"
     )
     assert person.shown() == []
     assert not (tmp_path / "ran").exists()
@@ -105,7 +105,7 @@ def test_secret_command_of_an_unknown_config_without_a_terminal_is_not_run(tmp_p
 def test_secret_command_that_a_person_refuses_is_not_run(tmp_path: Path, record: Path) -> None:
     person = Person(Site(tmp_path, SECRET), answer=False)
     person.build(*BEFORE)
-    with pytest.raises(Untrusted, match="demo: nothing was run or mounted: see whether"):
+    with pytest.raises(Untrusted, match="demo: nothing was run or mounted: check it"):
         person.build("setup")
     assert person.shown() == [
         "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T"
@@ -239,8 +239,8 @@ def test_trust_verb_shows_all_and_records_it(tmp_path: Path) -> None:
     ]
     for person, code, notice in (
         (Person(site, answer=False), 1, "nothing was recorded"),
-        (Person(site, answer=True), 0, "that is trusted from now on, until it changes"),
-        (Person(site, answer=None), 0, "all of that is trusted already"),
+        (Person(site, answer=True), 0, "recorded: doit asks again when this changes"),
+        (Person(site, answer=None), 0, "you have agreed to all of this already"),
     ):
         assert verb.run(person.project, "demo") == code
         assert person.shown() == shown
@@ -252,7 +252,7 @@ def test_trust_verb_shows_all_and_records_it(tmp_path: Path) -> None:
 def test_trust_verb_without_a_terminal_records_nothing_but_with_yes(tmp_path: Path) -> None:
     person = Person(Site(tmp_path, SECRET), None)
     with pytest.raises(
-        Untrusted, match="demo: nothing was recorded, there is no terminal to ask on: doit trust:demo --yes"
+        Untrusted, match="demo: nothing was recorded: there is no terminal to ask on: doit trust:demo --yes"
     ):
         verb.run(person.project, "demo")
     assert verb.run(person.project, "demo", yes=True) == 0
