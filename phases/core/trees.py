@@ -200,7 +200,7 @@ def _gitignore(lines: Sequence[str]) -> Callable[[str], bool]:
     found = [_PLAIN.fullmatch(line) for line in rules]
     plain = [match.groupdict() for match in found if match and not (match["star"] and (match["root"] or match["more"]))]
     if len(plain) == len(rules):
-        return lambda path: any(_names(pattern, path) for pattern in plain)
+        return _plainly(plain)
     import pathspec
 
     return pathspec.GitIgnoreSpec.from_lines(lines).match_file
@@ -211,15 +211,40 @@ def _says_something(line: str) -> bool:
     return bool(line.strip()) and line[0] != "#"
 
 
-def _names(pattern: Mapping[str, str], path: str) -> bool:
-    """Of a plain pattern. path: no part of a folder that is left out, since those are not entered."""
-    bare = path.removesuffix("/")
-    name = bare if pattern["root"] else bare.rpartition("/")[2]
-    if pattern["folder"] and bare == path:
-        return False
-    if pattern["more"]:
-        return name.startswith(pattern["word"])
-    return name.endswith(pattern["word"]) if pattern["star"] else name == pattern["word"]
+def _plainly(patterns: Sequence[Mapping[str, str]]) -> Callable[[str], bool]:
+    """Return a matcher of plain patterns, which takes as long for a hundred of them as for one.
+
+    It is not asked about what is in a folder that is left out, since those are not entered.
+    """
+    of_files = _Words([pattern for pattern in patterns if not pattern["folder"]])
+    of_folders = _Words(patterns)
+    return lambda path: of_folders.match(path[:-1]) if path.endswith("/") else of_files.match(path)
+
+
+class _Words:
+    """The words of plain patterns, by what of a path each is compared with."""
+
+    def __init__(self, patterns: Sequence[Mapping[str, str]]) -> None:
+        def words(*, root: bool, star: bool, more: bool) -> Iterator[str]:
+            for pattern in patterns:
+                if (bool(pattern["root"]), bool(pattern["star"]), bool(pattern["more"])) == (root, star, more):
+                    yield pattern["word"]
+
+        self._names = frozenset(words(root=False, star=False, more=False))
+        self._paths = frozenset(words(root=True, star=False, more=False))
+        self._ends = tuple(words(root=False, star=True, more=False))
+        self._begins = tuple(words(root=False, star=False, more=True))
+        self._path_begins = tuple(words(root=True, star=False, more=True))
+
+    def match(self, path: str) -> bool:
+        name = path.rpartition("/")[2]
+        return (
+            name in self._names
+            or path in self._paths
+            or name.endswith(self._ends)
+            or name.startswith(self._begins)
+            or path.startswith(self._path_begins)
+        )
 
 
 def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
