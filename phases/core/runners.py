@@ -92,7 +92,7 @@ def piped(terminal: Terminal) -> Runner:
             show.flush()
             return process.exit_code()
         except Conflict as error:  # it has not begun, but its input is read
-            raise StartError(
+            raise visit.broken_shell() or StartError(
                 "the container was stopped before the command began",
                 where=visit.habitat.name,
                 remedy="run the same again",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from phases.core.runners import Runner, Terminal
     from phases.core.secrets import Value
 
+
+# Seconds that the engine may need to tell of an end, and between two looks whether it does.
+_ENDING, _PAUSE = 2, 0.1
 
 # Of a visit that has yet to begin.
 _NONE = Container("", "", "", running=False)
@@ -116,6 +119,22 @@ class Visit(Struct):
     def ended(self) -> HabitatError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
 
+    def try_shell(self) -> None:
+        """Raises StartError where the container ends, as one does a moment after its start whose shell can't run."""
+        engine = self.project.engine
+        with suppress(Conflict):
+            if engine.execute(self.container.id, ("/bin/sh", "-c", ":"), user=self.user, workdir="/") == 0:
+                return
+        until = time.monotonic() + _ENDING
+        while not (ended := self.ended()) and time.monotonic() < until:
+            time.sleep(_PAUSE)
+        if ended:
+            raise ended
+
+    def broken_shell(self) -> HabitatError | None:
+        """What to say when the container has ended since the shell of its image can't run."""
+        return _broken_shell(self.project, self.habitat, self.container)
+
 
 #: Finds or makes the container of a habitat. Returns it, running, and whether it was so before.
 BringUp: TypeAlias = "Callable[[Project, Habitat], tuple[Container, bool]]"
@@ -147,8 +166,7 @@ def start(
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
     with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
-        if ended := visit.ended():  # no command follows that would find out
-            raise ended
+        visit.try_shell()  # no command follows that would find out
         visit.stay()
         at = "".join(f"{' at' if not i else ','} {port.url}" for i, port in enumerate(visit.ports))
     text = f"{container_name(name)} is up{at}: doit shell:{name} gets you in, doit stop:{name} stops it"
@@ -311,19 +329,28 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
     now = project.engine.container(container.id)
     if now and now.running:
         return None
+    if broken := _broken_shell(project, habitat, container):
+        return broken
     try:
         said = "\n".join(project.engine.logs(container.id, 20))
     except (NotFound, Conflict):  # gone, or going
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
     init = habitat.entry.init_command
-    if not init and (why := shells.logged(said.splitlines())):
-        return shells.broken(project.engine, container.id, habitat, snapshots.final_tag(habitat.name), why)
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
         output=_shown(Witness(project, habitat.name, container, secrets), said),
     )
+
+
+def _broken_shell(project: Project, habitat: Habitat, container: Container) -> HabitatError | None:
+    """None also where an init was started by the shell: what that has printed is its own."""
+    engine, image = project.engine, snapshots.final_tag(habitat.name)
+    with suppress(NotFound, Conflict):  # gone, or going
+        if not habitat.entry.init_command and (why := shells.logged(engine.logs(container.id, 20))):
+            return shells.broken(engine, container.id, habitat, image, why)
+    return None
 
 
 def _shown(witness: Witness, said: str) -> list[str]:
