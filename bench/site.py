@@ -15,7 +15,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from bench.measure import command
-from phases.core import caches, docker_command, engines
+from phases.core.build import cache_volumes
+from phases.core.engine import buildkit_cli, select
 from phases.core.errors import Conflict
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ class Site:
             (self.project / name).mkdir(parents=True)
         for name in ("dodo.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
-        self.engine = engines.connect()
+        self.engine = select.connect()
         # Those that there are may be other habitats' as well.
-        self._caches = {volume.name for volume in self.engine.volumes(label=caches.LABEL_CACHES)}
-        found = docker_command.find()
+        self._caches = {volume.name for volume in self.engine.volumes(label=cache_volumes.LABEL_CACHES)}
+        found = buildkit_cli.find()
         if not found or not found.buildkit:
             raise RuntimeError("no docker command on the PATH builds with BuildKit: install docker-buildx")
         self.docker = found.program
@@ -146,7 +147,7 @@ class Site:
             if not image.tags and PREFIX in image.labels:
                 self.engine.remove_image(image.id)
         for folder in (self.project / ".stamps").iterdir():
-            for volume in caches.recorded(folder) - self._caches:
+            for volume in cache_volumes.recorded(folder) - self._caches:
                 with contextlib.suppress(Conflict):
                     self.engine.remove_volume(volume)
 

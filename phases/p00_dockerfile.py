@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import trees
+from phases.core.files import tree
 from phases.protocol import FromDockerfile, Written, file_in, secrets_slice
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"context": trees.identity(habitat.context), **secrets_slice(habitat, NAME)}
+    return {"context": tree.identity(habitat.context), **secrets_slice(habitat, NAME)}
 
 
 def written(spot: Spot) -> Written:

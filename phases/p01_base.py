@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import slices, trees
+from phases.core.cache import slices
+from phases.core.files import tree
 from phases.protocol import FromImage, Require, Written
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ SNAPSHOT = True
 def slice(habitat: Habitat) -> Json:
     """The image's id is in it, so a base that was pulled again and moved is a new base."""
     if habitat.has_dockerfile:
-        return {"dockerfile": slices.digest(trees.identity(habitat.context))}
+        return {"dockerfile": slices.digest(tree.identity(habitat.context))}
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import trees
+from phases.core.files import tree
 from phases.protocol import Put, Written, copies, dotted, file_in
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ def slice(habitat: Habitat) -> Json:
     return {
         "files": [
             {
-                "content": trees.identity(habitat.tree(copy)),
+                "content": tree.identity(habitat.tree(copy)),
                 "dest": copy.dest,
                 "mode": copy.mode,
                 "owner": habitat.user_named(copy.owner),
@@ -34,7 +34,7 @@ def slice(habitat: Habitat) -> Json:
             for copy in habitat.files
         ],
         "layers": {
-            layer.name: {"content": trees.identity(habitat.layer_tree(layer)), "dest": layer.dest}
+            layer.name: {"content": tree.identity(habitat.layer_tree(layer)), "dest": layer.dest}
             for layer in habitat.layers
             if layer.dest
         },

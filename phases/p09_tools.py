@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import trees
+from phases.core.files import tree as files_tree
 from phases.protocol import Configure, Put, Run, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.errors import Origin
+    from phases.core.files.tree import Item
     from phases.core.model import Habitat, Layer
-    from phases.core.trees import Item
     from phases.protocol import Json, Spot, Step, Written
 
 ID = 9
@@ -32,7 +32,7 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
 def slice(habitat: Habitat) -> Json:
     return {
         "tools": {
-            layer.name: {"content": trees.identity(tree), "dest": dest, "owner": habitat.owner_of(layer)}
+            layer.name: {"content": files_tree.identity(tree), "dest": dest, "owner": habitat.owner_of(layer)}
             for layer, dest, tree, _ in _toolboxes(habitat)
         },
         **secrets_slice(habitat, NAME),

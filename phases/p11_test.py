@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core import trees
+from phases.core.files import tree as files_tree
 from phases.protocol import Put, Run, Written, copies, dotted, file_in, secrets_slice
 
 if TYPE_CHECKING:
+    from phases.core.files.tree import Item
     from phases.core.model import Habitat, Layer
-    from phases.core.trees import Item
     from phases.protocol import Json, Spot, Step
 
 ID = 11
@@ -31,7 +31,7 @@ def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
 
 def slice(habitat: Habitat) -> Json:
     return {
-        "helpers": {layer.name: trees.identity(tree) for layer, tree in _helpers(habitat)},
+        "helpers": {layer.name: files_tree.identity(tree) for layer, tree in _helpers(habitat)},
         "tests": [{"content": habitat.script(test).identity(), "script": test.dest} for test in habitat.tests],
         **secrets_slice(habitat, NAME),
     }

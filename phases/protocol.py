@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.errors import Origin
+    from phases.core.files.tree import Item
     from phases.core.model import Habitat
-    from phases.core.trees import Item
 
 #: Where commands find their secrets, each a file: a tmpfs, which no image has.
 SECRETS_FOLDER = "/run/secrets"

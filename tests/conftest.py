@@ -22,12 +22,12 @@ from typing import TYPE_CHECKING, Any, Self
 import figures
 import pytest
 
-from phases.core import claims, engines
+from phases.core.engine import lock_volumes, select
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,7 +66,7 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
         def refuse() -> None:
             raise AssertionError("a test that is not marked `engine` asked for the real one")
 
-        monkeypatch.setattr(engines, "connect", refuse)
+        monkeypatch.setattr(select, "connect", refuse)
         monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
 
 
@@ -164,7 +164,7 @@ def project(tmp_path: Path) -> Project:
 @pytest.fixture(scope="session")
 def engine() -> DockerEngine:
     """The engine of this machine: script/bootstrap brought one."""
-    return engines.connect()
+    return select.connect()
 
 
 @pytest.fixture(scope="session")
@@ -227,7 +227,7 @@ def clear(engine: DockerEngine, name: str) -> None:
 
 def clear_locks(engine: DockerEngine, name: str) -> None:
     """Those of a test's habitat, and those that any run has left that was killed."""
-    for claim in claims.found_in(engine.volumes(label=claims.LABEL_LOCK)):
+    for claim in lock_volumes.found_in(engine.volumes(label=lock_volumes.LABEL_LOCK)):
         if claim.key.endswith(f" {name}") or claim.has_ended:
             for volume in claim.names:
                 engine.remove_volume(volume)

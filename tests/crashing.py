@@ -15,9 +15,10 @@ from io import UnsupportedOperation
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core import docker_engine, engines, events
-from phases.core.snapshots import failed_tag, snapshot_tag
-from phases.core.stamps import Stamps
+from phases.core import events
+from phases.core.cache.image_index import failed_tag, snapshot_tag
+from phases.core.cache.stamps import Stamps
+from phases.core.engine import client, select
 from phases.protocol import slug
 from phases.registry import named
 from phases.ui.commands import run
@@ -92,7 +93,7 @@ class _Trap:
         os.kill(os.getpid(), self._number)
 
     def set(self) -> None:
-        emit, write, connect = self.project.bus.emit, Stamps.write, engines.connect
+        emit, write, connect = self.project.bus.emit, Stamps.write, select.connect
         replace = Path.replace
 
         def emitting(event: events.Event) -> None:
@@ -118,13 +119,13 @@ class _Trap:
         Path.replace = replacing  # type: ignore[assignment, method-assign]
         self.project.bus.emit = emitting  # type: ignore[method-assign]
         Stamps.write = writing  # type: ignore[assignment, method-assign]
-        engines.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
+        select.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
 
 
 class _Engine:
     """The real engine, with a trap in it."""
 
-    def __init__(self, engine: docker_engine.DockerEngine, trap: _Trap) -> None:
+    def __init__(self, engine: client.DockerEngine, trap: _Trap) -> None:
         self._engine = engine
         self._trap = trap
 

@@ -26,8 +26,9 @@ from fake_files import Files, Mounted, Node
 from fake_shell import Shell, Sleeping
 from msgspec.structs import replace
 
-from phases.core import idling, persistence, secrets, settling
-from phases.core.engine import (
+from phases.core.container import init_process, leftovers
+from phases.core.engine.patience import Patience
+from phases.core.engine.protocol import (
     LARGEST_FILE,
     UNCONFINED,
     Bind,
@@ -47,14 +48,15 @@ from phases.core.engine import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
-from phases.core.patience import Patience
+from phases.core.runtime import persistent_volumes
+from phases.core.secrets import store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.engine import OnLine, OnPull
+    from phases.core.engine.protocol import OnLine, OnPull
     from phases.core.port import Port
-    from phases.core.secrets import Value
+    from phases.core.secrets.store import Value
 
 #: When volumes are made.
 MADE = "2026-01-01T00:00:00Z"
@@ -262,7 +264,7 @@ class FakeEngine:
 
     def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
-        self._record("build", tag, *(value.name for value in secrets))
+        self._record("build", tag, *(value.name for value in store))
         files = Files()
         files.unpack("/", context)
         dockerfile = files.find("/Dockerfile")
@@ -397,7 +399,7 @@ class FakeEngine:
         found = self._container(container)
         found.published = self._publish(found)
         found.running, found.since = True, datetime.now(UTC)
-        if found.command == idling.WATCHED:
+        if found.command == init_process.WATCHED:
             return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
@@ -483,7 +485,7 @@ class FakeEngine:
         found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
-        if command.script == settling._WATCH:
+        if command.script == leftovers._WATCH:
             _, said, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
@@ -493,7 +495,7 @@ class FakeEngine:
         except Sleeping:
             found.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and found.command == idling.WATCHED and not found.left_running:
+        if said and not code and found.command == init_process.WATCHED and not found.left_running:
             output(b"\0" + said.encode(), True)
         return code
 
@@ -525,20 +527,20 @@ class FakeEngine:
     @staticmethod
     def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         container, argv = command.container, command.argv
-        if command.script == secrets._RECEIVE:
+        if command.script == store._RECEIVE:
             path, owner, size = command.args
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
             return 0
-        if command.script == secrets._WITHDRAW:
+        if command.script == store._WITHDRAW:
             folder, *names = command.args
             container.memory = {
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
-        if command.script == persistence._COLLECT:
+        if command.script == persistent_volumes._COLLECT:
             return _collect(container.files, _uid(command) or 0, *command.args, output=output)
-        if command.script == persistence._GIVE:
+        if command.script == persistent_volumes._GIVE:
             uid, gid, *folders = command.args
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from phases.core.config.variables import in_image
+from phases.core.variables import in_image
 from phases.protocol import Configure, FromImage, Put, Require, Run
 from phases.registry import named
 

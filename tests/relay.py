@@ -7,7 +7,8 @@ import socket
 import threading
 from typing import Self
 
-from phases.core import reaching, ssh_agent
+from phases.core.engine import connect
+from phases.core.secrets import ssh_agent
 
 
 class Relay:
@@ -32,7 +33,7 @@ class Relay:
             while True:
                 near = self._server.accept()[0]
                 far = socket.socket(socket.AF_UNIX)
-                far.connect(reaching.socket_path())
+                far.connect(connect.socket_path())
                 self._lines += [near, far]
                 for one, other in ((near, far), (far, near)):
                     threading.Thread(target=ssh_agent.copy, args=(one, other), daemon=True).start()

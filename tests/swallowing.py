@@ -11,7 +11,8 @@ import threading
 from pathlib import Path
 from typing import Self
 
-from phases.core import reaching, ssh_agent
+from phases.core.engine import connect
+from phases.core.secrets import ssh_agent
 
 
 class Swallowing:
@@ -59,7 +60,7 @@ class Swallowing:
                 return
             far = socket.socket(socket.AF_UNIX)
             self._lines.append(far)
-            far.connect(reaching.socket_path())
+            far.connect(connect.socket_path())
             far.sendall(head)
             threading.Thread(target=ssh_agent.copy, args=(far, near), daemon=True).start()
             ssh_agent.copy(near, far)

@@ -14,7 +14,7 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phases.core.plans import Plan
+    from phases.core.report.plan import Plan
 
 #: What of a command printed something, "" where nothing tells.
 Stream: TypeAlias = Literal["stdout", "stderr", ""]

@@ -7,7 +7,7 @@ import re
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from phases.core import quotings
+from phases.core import quoted_forms
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -134,12 +134,12 @@ def _forms(secret: bytes) -> Iterator[bytes]:
     if not bare:
         return
     yield re.sub(b"\r?\n", b"\r\n", bare)
-    yield from quotings.of(bare)
+    yield from quoted_forms.of(bare)
     lines = [line for row in bare.splitlines() if len(line := row.strip()) >= _SHORTEST_LINE]
     for line in lines:
         yield line
         if len(lines) <= _MOST_QUOTED_LINES:
-            yield from quotings.in_a_shell(line)
+            yield from quoted_forms.in_a_shell(line)
 
 
 def _in_hex(secret: bytes) -> Iterator[bytes]:

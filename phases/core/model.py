@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from phases.core import trees
 from phases.core.errors import ConfigError
+from phases.core.files import tree as files_tree
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.config.variables import Env
     from phases.core.errors import Origin
+    from phases.core.files.tree import Ignore, Item
     from phases.core.port import Port
-    from phases.core.trees import Ignore, Item
+    from phases.core.variables import Env
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
@@ -225,7 +225,7 @@ class Habitat(Struct, frozen=True, dict=True):
     timeouts: dict[str, float] = field(default_factory=dict)
     base_id: str | None = None
     dockerfile: str = "Dockerfile"
-    sources: trees.Sources = field(default_factory=trees.Sources)
+    sources: files_tree.Sources = field(default_factory=files_tree.Sources)
 
     @property
     def user(self) -> str:
@@ -259,13 +259,13 @@ class Habitat(Struct, frozen=True, dict=True):
     @cached_property
     def ignore(self) -> Ignore:
         """What .habignore of any layer, or the built-in list, leaves out of every copied folder."""
-        return trees.habignore(layer.folder for layer in self.layers)
+        return files_tree.habignore(layer.folder for layer in self.layers)
 
     @cached_property
     def own_ignore(self) -> Ignore:
         """The same without the names that tend to be those of secrets: what the person's rules alone leave out."""
-        clutter = [name for name in trees.DEFAULT_IGNORE if name not in trees.CREDENTIALS]
-        return trees.habignore((layer.folder for layer in self.layers), clutter)
+        clutter = [name for name in files_tree.DEFAULT_IGNORE if name not in files_tree.CREDENTIALS]
+        return files_tree.habignore((layer.folder for layer in self.layers), clutter)
 
     @cached_property
     def context(self) -> tuple[Item, ...]:
@@ -276,7 +276,7 @@ class Habitat(Struct, frozen=True, dict=True):
         """
 
         def ignore() -> Ignore:
-            return trees.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+            return files_tree.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
 
         items = self._copied("context", self.folder, ignore)
         if self.dockerfile == "Dockerfile":
@@ -294,13 +294,13 @@ class Habitat(Struct, frozen=True, dict=True):
     def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
         """What is left out of a layer's folder where `ignore` is of all that is copied."""
         # What is in a volume belongs to whoever writes there, and is no part of any image.
-        mounted = trees.naming(layer.folder, (volume.source for volume in self.volumes))
+        mounted = files_tree.naming(layer.folder, (volume.source for volume in self.volumes))
         ignore = ignore.also(*OWN_PHASE).and_(mounted)
         if layer.name == "local":
             ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{self.dockerfile}"] if self.dockerfile else []))
             # Also where the Dockerfile that it was written for is built no more.
             if self.has_dockerfile or not self.dockerfile:
-                ignore = ignore.and_(trees.dockerignore(self.folder))
+                ignore = ignore.and_(files_tree.dockerignore(self.folder))
         return ignore
 
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
@@ -324,7 +324,7 @@ class Habitat(Struct, frozen=True, dict=True):
         """A tree that goes into an image, and so without the files that hold secrets."""
 
         def left_out() -> Ignore:
-            return ignore().and_(trees.naming(root, self.secret_files))
+            return ignore().and_(files_tree.naming(root, self.secret_files))
 
         return self.sources.tree(purpose, root, left_out)
 

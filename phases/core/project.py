@@ -11,19 +11,21 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phases.core import contents, events, slices, snapshots
-from phases.core.closing import Maker
+from phases.core import events
+from phases.core.build import file_cache
+from phases.core.build.container_reuse import Scratch
+from phases.core.cache import image_index, slices
+from phases.core.cache.image_index import Assessment, Inventory
+from phases.core.cache.image_store import ImageStore
+from phases.core.cache.slice_files import SliceStore
+from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.config import dockerfile, loader
-from phases.core.digests import Digests
+from phases.core.engine.background import Maker
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
-from phases.core.image_store import ImageStore
-from phases.core.locks import FileLock, Presence
-from phases.core.scratch import Scratch
-from phases.core.secrets import Vault
-from phases.core.slice_store import SliceStore
-from phases.core.snapshots import Assessment, Inventory
-from phases.core.stamps import Stamps, state_dir
-from phases.core.trees import Sources
+from phases.core.files.digest_cache import Digests
+from phases.core.files.locks import FileLock, Presence
+from phases.core.files.tree import Sources
+from phases.core.secrets.store import Vault
 from phases.protocol import slug
 from phases.registry import (
     NAMES,
@@ -39,14 +41,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from phases.core.build_lock import BuildLock
-    from phases.core.contents import ImageContents
-    from phases.core.engine import Engine, Image
-    from phases.core.engine_locks import EngineLocks
+    from phases.core.build.context import Work
+    from phases.core.build.file_cache import ImageContents
+    from phases.core.build.lock import BuildLock
+    from phases.core.build.shared_builds import Neighbours
+    from phases.core.engine.locks import EngineLocks
+    from phases.core.engine.protocol import Engine, Image
     from phases.core.model import Habitat
-    from phases.core.neighbours import Neighbours
     from phases.core.trust import Ask, Trust
-    from phases.core.work import Work
     from phases.protocol import Phase
 
 
@@ -141,7 +143,7 @@ class Project:
         """Loaded where something is to be built, or made."""
         with self._guard:
             if self._engine_locks is None:
-                from phases.core.engine_locks import EngineLocks
+                from phases.core.engine.locks import EngineLocks
 
                 self._engine_locks = EngineLocks(self.engine, self.maker)
             return self._engine_locks
@@ -149,7 +151,7 @@ class Project:
     @cached_property
     def neighbours(self) -> Neighbours:
         """Loaded where something is to be built."""
-        from phases.core.neighbours import Neighbours
+        from phases.core.build.shared_builds import Neighbours
 
         return Neighbours(self)
 
@@ -212,7 +214,7 @@ class Project:
             habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
-        return snapshots.assess(name, phases, hashes, self.inventory, self.stamps)
+        return image_index.assess(name, phases, hashes, self.inventory, self.stamps)
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """The id of the base image; where that is gone, of the one that was built on: it didn't move."""
@@ -225,8 +227,8 @@ class Project:
             raise ConfigError(
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
-        built = self.inventory.tagged(snapshots.snapshot_tag(habitat.name, named("base")))
-        return found or (built.labels.get(snapshots.LABEL_PARENT) or None if built else None)
+        built = self.inventory.tagged(image_index.snapshot_tag(habitat.name, named("base")))
+        return found or (built.labels.get(image_index.LABEL_PARENT) or None if built else None)
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
@@ -266,10 +268,11 @@ class Project:
         """Take away what a killed run left. Only who holds the habitat's lock may: names of containers are those of
         whoever builds it in a folder of this path.
         """
-        from phases.core import passing_folder, ssh_agent
+        from phases.core.files import temporary_folder
+        from phases.core.secrets import ssh_agent
 
         self._clear(name)
-        passing_folder.sweep(state_dir(self.root, name))
+        temporary_folder.sweep(state_dir(self.root, name))
         slices.sweep(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
         with self._guard:  # the images were listed for that
@@ -299,12 +302,12 @@ class Project:
                     return shared
                 return self._carry_out(name, phase)
         except HabitatError:
-            self.stamps.drop(snapshots.task_name(phase, name))
+            self.stamps.drop(image_index.task_name(phase, name))
             raise
 
     def _share(self, name: str, phase: Phase) -> Built | None:
         """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.phase_log import Log
+        from phases.core.build.phase_log import Log
 
         found = self.neighbours.shareable(name).get(phase.NAME)
         if found is None:
@@ -318,20 +321,20 @@ class Project:
             return None
         self.neighbours.note(name, follows=True)
         self.slices.keep(self.habitat(name), phase)
-        tag = snapshots.snapshot_tag(name, phase)
+        tag = image_index.snapshot_tag(name, phase)
         self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
-        digest, seconds = self.slices.hash(self.habitat(name), phase), snapshots.seconds(found.image.labels)
+        digest, seconds = self.slices.hash(self.habitat(name), phase), image_index.seconds(found.image.labels)
         return Built(digest, self.parent_of(name, phase), seconds)
 
     def _carry_out(self, name: str, phase: Phase) -> Built:
-        from phases.core import withheld
-        from phases.core.build import carry_out
+        from phases.core.build import credential_files
+        from phases.core.build.executor import carry_out
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
         self._admit(habitat, phase)
         self.bus.emit(events.PhaseStarted(name, phase.NAME))
-        if left_out := withheld.told(habitat, phase):
+        if left_out := credential_files.told(habitat, phase):
             self.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
         parent = self.parent_of(name, phase)
@@ -339,19 +342,19 @@ class Project:
         image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._publish(name, phase, image, parent)
         self.slices.keep(self.habitat(name), phase)
-        contents.note(self._contents_path(name), self._contents_of(name))
+        file_cache.note(self._contents_path(name), self._contents_of(name))
         built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
-        snapshot = snapshots.snapshot_tag(name, phase) if image else ""
+        snapshot = image_index.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
         return built
 
     def _admit(self, habitat: Habitat, phase: Phase) -> None:
         """See that the person agrees to what a phase does on the host, before anything is drawn over the question."""
-        from phases.core import binds
+        from phases.core.cache import mounts
 
         if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
             self.trust.need(habitat)
-        binds.admit(self, habitat, binds.binds_in(habitat, phase))
+        mounts.admit(self, habitat, mounts.binds_in(habitat, phase))
 
     def _check_before(self, name: str, phase: Phase) -> None:
         """What a phase is built on must be what the config says now: its labels will say so for good.
@@ -383,7 +386,7 @@ class Project:
         def on_wait(holder: str) -> None:
             self.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
 
-        from phases.core.build_lock import BuildLock
+        from phases.core.build.lock import BuildLock
 
         # Who waits for one lock holds no other, or two runs could wait for each other.
         with self._guard:
@@ -416,7 +419,7 @@ class Project:
             self._engine_locks.close()
         self.scratch.remover.wait(until_gone=bool(at))
         self.bus.close()
-        return [snapshots.task_name(phase, name) for name, phase in at.items()]
+        return [image_index.task_name(phase, name) for name, phase in at.items()]
 
     def _clear_all(self, names: Sequence[str]) -> None:
         """At once, since each takes the engine a while, and somebody waits for it."""
@@ -448,15 +451,15 @@ class Project:
         image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
-                f"image {snapshots.snapshot_tag(name, before)} is gone",
+                f"image {image_index.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
         return image
 
     def _work(self, habitat: Habitat, phase: Phase) -> Work:
-        from phases.core.binds import binds_in
-        from phases.core.work import Work
+        from phases.core.build.context import Work
+        from phases.core.cache.mounts import binds_in
 
         return Work(
             habitat=habitat,
@@ -485,7 +488,7 @@ class Project:
         """What is known of the files in a habitat's images."""
         with self._guard:
             if name not in self._known_files:
-                self._known_files[name] = contents.recall(self._contents_path(name))
+                self._known_files[name] = file_cache.recall(self._contents_path(name))
             return self._known_files[name]
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
@@ -501,9 +504,9 @@ class Project:
                 raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
-                **{snapshots.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                **snapshots.labels(habitat.name, phase, parent, seconds),
-                snapshots.LABEL_SURROUNDINGS: surroundings,
+                **{image_index.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
+                **image_index.labels(habitat.name, phase, parent, seconds),
+                image_index.LABEL_SURROUNDINGS: surroundings,
             }
 
         return labels
@@ -533,7 +536,7 @@ class Project:
         self._see_that_it_is_ours(name, phase, parent)
         later = self.from_on(name, phase)[1:]
         for behind in later:
-            self.stamps.drop(snapshots.task_name(behind, name))
+            self.stamps.drop(image_index.task_name(behind, name))
         self.store.withdraw_failed(name)
         self.store.withdraw(name, later)
         if image:

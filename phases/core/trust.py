@@ -18,9 +18,10 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core import drafts, events, files
+from phases.core import events
 from phases.core.errors import StateError, Untrusted, printable, state_error
-from phases.core.locks import FileLock
+from phases.core.files import atomic, safe_open
+from phases.core.files.locks import FileLock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -179,7 +180,7 @@ class Record:
         try:
             if not self._check_folder():
                 return {}
-            data = files.read(self._path, _LARGEST)
+            data = safe_open.read(self._path, _LARGEST)
             if data is None:
                 return {}
             _check_own(self._path)
@@ -199,8 +200,8 @@ class Record:
             raise state_error(self._path, "written", error) from error
 
     def _replace(self, data: bytes) -> None:
-        drafts.sweep(self._path.parent, self._path.name)
-        with drafts.file(self._path) as (fresh, out):
+        atomic.sweep(self._path.parent, self._path.name)
+        with atomic.file(self._path) as (fresh, out):
             os.fchmod(out.fileno(), 0o600)
             out.write(data)
             out.flush()

@@ -1,6 +1,6 @@
 """`python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`: what a guard becomes when its visit was killed.
 
-See `phases.core.guard`. It says nothing: nobody is there to read it.
+See `phases.core.runtime.exit_guard`. It says nothing: nobody is there to read it.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from phases.core import killed
 from phases.core.errors import HabitatError
+from phases.core.runtime import killed_session
 from phases.ui.tasks import open_project
 
 
 def main() -> None:
     root, name, user, visit, container = sys.argv[1:]
     with suppress(HabitatError):  # the next start does what can't be done now
-        killed.leave(open_project(Path(root)), name, user, visit, container)
+        killed_session.leave(open_project(Path(root)), name, user, visit, container)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from typing import Any
 from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
 
-from phases.core import reaching
+from phases.core.engine import connect
 from phases.ui.verbs.registry import VERBS
 
 _process_args = DoitMain.process_args
@@ -39,7 +39,7 @@ def _processed(doit: DoitMain, args: list[str]) -> list[str]:
     """As doit's own, whose first look at the command line this is."""
     if any(":" in arg for arg in args[:1]):
         # A task is: the engine is asked while all that it takes is loaded.
-        reaching.ask_ahead()
+        connect.ask_ahead()
     return _but_for_words(doit, args)
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
-from phases.core import events, plans
-from phases.core.differences import ABSENT
+from phases.core import events
+from phases.core.cache.diff import ABSENT
 from phases.core.errors import HabitatError, without_credentials
+from phases.core.report import plan as report_plan
 from phases.registry import named
 from phases.ui import journal as journals
 from phases.ui import records
@@ -23,7 +24,7 @@ from phases.ui.tasks import HabitatFailed, current_project, parse_task, phase_na
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.plans import Plan
+    from phases.core.report.plan import Plan
     from phases.protocol import Phase
     from phases.ui.journal import Journal
     from phases.ui.records import Record
@@ -117,7 +118,7 @@ class Recorder(HabitatReporter):
 
     def _announce(self, build: Build, first: Phase, reason: str) -> None:
         with suppress(HabitatError):  # what can't be told of is met when it is built
-            plan = plans.plan(current_project(), build.name)
+            plan = report_plan.plan(current_project(), build.name)
             self._journal.write(_planned(plan, build.goal))
         super()._announce(build, first, reason)
 
@@ -189,7 +190,7 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
     return records.BuildPlanned(habitat=plan.name, phases=phases, is_new=plan.is_new)
 
 
-def _reason(reason: plans.Reason) -> records.Reason:
+def _reason(reason: report_plan.Reason) -> records.Reason:
     before, after = (UNSET if value is ABSENT else _shown(value) for value in (reason.before, reason.after))
     return records.Reason(text=reason.text, key=reason.key, before=before, after=after)
 

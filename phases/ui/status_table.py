@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from rich.console import JustifyMethod, RenderableType
 
-    from phases.core.status import Base, ContainerState, HabitatState, Overview, State
+    from phases.core.report.status import Base, ContainerState, HabitatState, Overview, State
 
 
 @dataclass(frozen=True)

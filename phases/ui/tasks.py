@@ -9,10 +9,10 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core import snapshots
+from phases.core.cache import image_index
+from phases.core.cache.image_index import task_name
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
-from phases.core.snapshots import task_name
 from phases.registry import NAMES, PHASES, last_snapshot, named
 from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine import Engine
+    from phases.core.engine.protocol import Engine
     from phases.core.events import Event
     from phases.protocol import Phase
     from phases.ui.verbs.verb import Verb
@@ -66,9 +66,9 @@ def exit_code() -> int:
 
 def _connect() -> Engine:
     # Here, so that what has nothing to ask of an engine doesn't load what that takes.
-    from phases.core import engines
+    from phases.core.engine import select
 
-    return engines.connect()
+    return select.connect()
 
 
 def _ask(question: str, show: Callable[[], None]) -> bool | None:
@@ -199,9 +199,9 @@ class Freshness(UptodateCalculator):
             assessment = self.project.assess(self.habitat)
             if self.phase.NAME in assessment.stale:
                 # Here, since what is up to date has no reason to run, and needs nothing that finds one.
-                from phases.core import plans
+                from phases.core.report import plan
 
-                self.reason = plans.reason(self.project, self.habitat, self.phase)
+                self.reason = plan.reason(self.project, self.habitat, self.phase)
             if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
                 self._adopt(task, assessment.hashes[self.phase.NAME])
         except HabitatError as error:
@@ -212,14 +212,14 @@ class Freshness(UptodateCalculator):
         """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
         self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
         inventory, phases = self.project.inventory, self.project.phases(self.habitat)
-        own = inventory.tagged(snapshots.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
+        own = inventory.tagged(image_index.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}
         before = last_snapshot(phases, self.phase)
-        rests_on = inventory.tagged(snapshots.snapshot_tag(self.habitat, before)) if before else None
+        rests_on = inventory.tagged(image_index.snapshot_tag(self.habitat, before)) if before else None
         task.values = {
             "hash": digest,
-            "parent": labels.get(snapshots.LABEL_PARENT) or (rests_on.id if rests_on else ""),
-            "seconds": snapshots.seconds(labels),
+            "parent": labels.get(image_index.LABEL_PARENT) or (rests_on.id if rests_on else ""),
+            "seconds": image_index.seconds(labels),
         }
         self._dependencies.save_success(task)
 

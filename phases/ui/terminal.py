@@ -18,7 +18,7 @@ from phases.ui.output import guarded, is_taken
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.engine import Exec, Piped
+    from phases.core.engine.protocol import Exec, Piped
     from phases.core.masking import Mask
 
 # Seconds that what may be the beginning of a secret waits for the rest: a prompt must not wait for long.

@@ -23,21 +23,21 @@ from fake_engine import FakeEngine
 from far_engine import FarEngine
 from podman_engine import PodmanEngine
 
-from phases.core import engines
-from phases.core.docker_engine import DockerEngine
-from phases.core.engine import LARGEST_FILE, Bind, Confided, PathInfo, Stat, VolumeMount
+from phases.core.container.init_process import WATCHED
+from phases.core.container.leftovers import Watch
+from phases.core.engine import select
+from phases.core.engine.client import DockerEngine
+from phases.core.engine.patience import Patience
+from phases.core.engine.podman import Podman
+from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
-from phases.core.idling import WATCHED
-from phases.core.patience import Patience
-from phases.core.podman import Podman
 from phases.core.port import Port
-from phases.core.settling import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine import Engine, Exec, Stored
+    from phases.core.engine.protocol import Engine, Exec, Stored
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.
@@ -161,7 +161,7 @@ def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iter
     elif request.param != "fake":
         for name, value in request.getfixturevalue(request.param).env.items():
             monkeypatch.setenv(name, value)
-        lab = Lab(engines.connect(), request.getfixturevalue("busybox"))
+        lab = Lab(select.connect(), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
         lab = Lab(fake, "busybox:1")
@@ -1257,6 +1257,6 @@ def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:
 def test_an_engine_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(EngineUnreachable) as caught:
-        engines.connect()
+        select.connect()
     assert host in caught.value.message
     assert "DOCKER_HOST" in caught.value.remedy

@@ -13,7 +13,7 @@ from conftest import BUSYBOX, PREFIX, Ended, Project, clear, docker, fresh_name,
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 
 # Configs, which are read without an engine

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, untagged, wait_until
 
-from phases.core.caches import LABEL_CACHES
+from phases.core.build.cache_volumes import LABEL_CACHES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

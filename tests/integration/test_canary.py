@@ -24,10 +24,10 @@ from conftest import (
     untagged,
 )
 
-from phases.core.engine import Bind, Tmpfs
+from phases.core.container.init_process import IDLE
+from phases.core.engine.protocol import Bind, Tmpfs
 from phases.core.errors import EngineError
-from phases.core.idling import IDLE
-from phases.core.secrets import Value, deliver
+from phases.core.secrets.store import Value, deliver
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from conftest import Ended
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

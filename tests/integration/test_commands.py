@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import Ended
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -14,7 +14,7 @@ from terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -14,7 +14,7 @@ from conftest import Project, Running, clear, docker, fresh_name, inspect, snaps
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -15,14 +15,14 @@ from conftest import BUSYBOX, docker
 from image_comparison import differences
 from test_cases import CASES, GIT, _lay_out, debian_git
 
-from phases.core import docker_command
+from phases.core.engine import buildkit_cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import Ended, Project
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -60,7 +60,7 @@ def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator
 
 def _client() -> dict[str, str]:
     """A PATH whose first docker knows BuildKit."""
-    command = docker_command.find()
+    command = buildkit_cli.find()
     assert command
     assert command.buildkit, "apt-get install docker.io has one"
     return {"PATH": f"{Path(command.program).parent}:{os.environ['PATH']}"}

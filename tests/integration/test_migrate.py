@@ -17,12 +17,12 @@ import pytest
 from conftest import PREFIX, Project, clear, docker, fresh_name, inspect
 from image_comparison import differences
 
-from phases.core import docker_command
+from phases.core.engine import buildkit_cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -86,7 +86,7 @@ def case(
 
 def build(folder: Path, image: str) -> None:
     """With BuildKit, as `docker build` has it today."""
-    command = docker_command.find()
+    command = buildkit_cli.find()
     assert command
     assert command.buildkit
     done = subprocess.run(

@@ -19,15 +19,20 @@ if TYPE_CHECKING:
 
     from conftest import Project
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
 #: What no-one needs who only compares hashes with labels.
 HEAVY = {"docker", "requests", "urllib3", "pathspec", "ruamel", "difflib", "tarfile", "socketserver", "ssl"}
 # Of a person's terminal, or of who finds out why something is to be built.
-HEAVY |= {"rich", "concurrent.futures", "phases.core.plans", "phases.core.differences", "phases.ui.live"}
-HEAVY |= {"phases.core.build", "phases.core.runtime", "phases.core.docker_package", "phases.core.migration"}
+HEAVY |= {"rich", "concurrent.futures", "phases.core.report.plan", "phases.core.cache.diff", "phases.ui.live"}
+HEAVY |= {
+    "phases.core.build.executor",
+    "phases.core.runtime.session",
+    "phases.core.engine.docker_config",
+    "phases.core.migrate",
+}
 
 
 @contextmanager
@@ -77,7 +82,7 @@ def test_one_query_and_nothing_heavy_is_all_that_it_takes(
         assert f"{name} ready in" in done.out
         assert asked == [b"GET /images/json HTTP/1.0"]
         loaded = set(re.findall(r"^import time:.*\| *(\S+)$", done.out, re.MULTILINE))
-        assert "phases.core.reaching" in loaded, "the list of modules is one"
+        assert "phases.core.engine.connect" in loaded, "the list of modules is one"
         assert loaded & HEAVY == set()
     finally:
         clear(engine, name)

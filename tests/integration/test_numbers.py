@@ -16,7 +16,7 @@ from phases import p02_users
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

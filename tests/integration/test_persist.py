@@ -12,7 +12,7 @@ from conftest import Ended, Project, Running, clear, docker, fresh_name
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -110,7 +110,7 @@ def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> 
 # A kill right before a request of the engine's.
 KILLED = """\
 import os, signal, sys
-from phases.core.docker_engine import DockerEngine
+from phases.core.engine.client import DockerEngine
 DockerEngine.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from doit.__main__ import main
 main()

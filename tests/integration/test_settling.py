@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import DEBIAN, PREFIX
 
-from phases.core.idling import WATCHED
-from phases.core.settling import Watch
+from phases.core.container.init_process import WATCHED
+from phases.core.container.leftovers import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, wait_until
 
-from phases.core import claims
+from phases.core.engine import lock_volumes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.docker_engine import DockerEngine
+    from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -43,9 +43,9 @@ APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c")
 # Enters a critical section so many times; two in there at once is an error. Its parent may kill it there.
 CONTENDER = """
 import os, sys, time
-from phases.core.closing import Maker
-from phases.core.engines import connect
-from phases.core.engine_locks import EngineLocks
+from phases.core.engine.background import Maker
+from phases.core.engine.select import connect
+from phases.core.engine.locks import EngineLocks
 
 key, place, times, dies = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "dies"
 locks = EngineLocks(connect(), Maker())
@@ -99,7 +99,7 @@ def users(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[Users]
 
 
 def locks_of(engine: DockerEngine, *words: str) -> list[str]:
-    found = engine.volumes(label=claims.LABEL_LOCK)
+    found = engine.volumes(label=lock_volumes.LABEL_LOCK)
     return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
 
 

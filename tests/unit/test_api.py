@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
-from phases.core.api import Api, Way, dial, received
-from phases.core.docker_engine import DockerEngine
+from phases.core.engine.client import DockerEngine
+from phases.core.engine.http import Api, Way, dial, received
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ def test_where_nobody_can_tell_who_asks_it_is_asked_as_nobody_and_a_refusal_says
     assert why in told
     assert "\n" not in told
     (tmp_path / "s").unlink()
-    monkeypatch.setattr("phases.core.docker_command.find", lambda: None)
+    monkeypatch.setattr("phases.core.engine.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
         engine.build(io.BytesIO(b""), "made:1", lambda _: None)
     assert b"X-Registry-Config" not in asked[0]

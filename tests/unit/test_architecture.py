@@ -45,12 +45,18 @@ PHASE_MODULES = [name for name in MODULES if name.startswith(("phases.p0", "phas
 
 def test_there_are_modules_to_look_at() -> None:
     assert len(PHASE_MODULES) == 13
-    assert {"phases.core.build", "phases.ui.tasks", "phases.registry"} <= set(MODULES)
+    assert {"phases.core.build.executor", "phases.ui.tasks", "phases.registry"} <= set(MODULES)
 
 
 @pytest.mark.parametrize("module", PHASE_MODULES)
 def test_a_phase_knows_no_engine_no_build_and_no_other_phase(module: str) -> None:
-    allowed = {"phases.protocol", "phases.core.model", "phases.core.trees", "phases.core.slices", "phases.core.errors"}
+    allowed = {
+        "phases.protocol",
+        "phases.core.model",
+        "phases.core.files.tree",
+        "phases.core.cache.slices",
+        "phases.core.errors",
+    }
     assert ours(module) <= allowed
 
 
@@ -66,15 +72,15 @@ def test_the_core_knows_no_user_interface(module: str) -> None:
 
 def test_only_the_adapter_imports_docker() -> None:
     users = [name for name in MODULES if any(used.split(".")[0] == "docker" for used in imports(name))]
-    assert users == ["phases.core.docker_package"]
+    assert users == ["phases.core.engine.docker_config"]
 
 
 def test_only_the_composition_imports_the_adapter() -> None:
-    assert [name for name in MODULES if "phases.core.engines" in imports(name)] == ["phases.ui.tasks"]
-    users = [name for name in MODULES if "phases.core.docker_engine" in imports(name)]
-    assert users == ["phases.core.engines", "phases.core.podman"]
-    users = [name for name in MODULES if "phases.core.docker_package" in imports(name)]
-    assert users == ["phases.core.docker_images", "phases.core.reaching"]
+    assert [name for name in MODULES if "phases.core.engine.select" in imports(name)] == ["phases.ui.tasks"]
+    users = [name for name in MODULES if "phases.core.engine.client" in imports(name)]
+    assert users == ["phases.core.engine.select", "phases.core.engine.podman"]
+    users = [name for name in MODULES if "phases.core.engine.docker_config" in imports(name)]
+    assert users == ["phases.core.engine.image_client", "phases.core.engine.connect"]
 
 
 def test_the_protocol_knows_no_phase() -> None:
@@ -120,7 +126,7 @@ import sys
 import dodo
 names = [task["basename"] for task in dodo.task_habitats()]
 assert "start:hello" in names
-unwanted = {"docker", "requests", "rich", "phases.core.plans"}
+unwanted = {"docker", "requests", "rich", "phases.core.report.plan"}
 print(sorted(unwanted & set(sys.modules)), "engine" in vars(dodo.PROJECT))
 """
     assert run(code) == "[] False"

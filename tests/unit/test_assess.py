@@ -9,8 +9,7 @@ import pytest
 from fake_engine import FakeEngine
 
 from phases import registry
-from phases.core.engine import Image
-from phases.core.snapshots import (
+from phases.core.cache.image_index import (
     LABEL_PARENT,
     Assessment,
     Inventory,
@@ -20,7 +19,8 @@ from phases.core.snapshots import (
     snapshot_tag,
     task_name,
 )
-from phases.core.stamps import Stamps
+from phases.core.cache.stamps import Stamps
+from phases.core.engine.protocol import Image
 from phases.registry import PHASES, named, phases_of
 
 if TYPE_CHECKING:

@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import cleaning, commands, logs, runtime, status, stopping
-from phases.core.belonging import LABEL_NONCE, LABEL_RUN, is_own
-from phases.core.destroying import destroy
-from phases.core.engine import Container, VolumeMount
+from phases.core.build import clean
+from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
+from phases.core.engine.protocol import Container, VolumeMount
 from phases.core.errors import Conflict
-from phases.core.persistence import LABEL_PERSIST, volume_name
+from phases.core.report import status
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import logs, session, stop
+from phases.core.runtime.destroy import destroy
+from phases.core.runtime.persistent_volumes import LABEL_PERSIST, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +31,7 @@ CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
 def site(tmp_path: Path) -> Site:
     site = Site(tmp_path, CONFIG)
     site.build()
-    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    session.start(site.run_anew(), "demo", FakeTerminal())
     return site
 
 
@@ -58,15 +61,15 @@ def is_up(site: Site, container: str) -> bool:
 
 
 def start(project: Project) -> object:
-    return runtime.start(project, "demo", FakeTerminal())
+    return session.start(project, "demo", FakeTerminal())
 
 
 VERBS: dict[str, Callable[[Project], object]] = {
     "destroy": lambda project: destroy(project, "demo", yes),
-    "clean": lambda project: cleaning.clean_all(project, "demo"),
+    "clean": lambda project: clean.clean_all(project, "demo"),
     "start": start,
-    "stop": lambda project: stopping.stop(project, "demo", force=True),
-    "exec": lambda project: commands.execute(project, "demo", ["true"], FakeTerminal()),
+    "stop": lambda project: stop.stop(project, "demo", force=True),
+    "exec": lambda project: runtime_exec.execute(project, "demo", ["true"], FakeTerminal()),
     "logs": lambda project: logs.show(project, "demo"),
     "status": lambda project: status.overview(project, ["demo"]),
 }
@@ -103,14 +106,14 @@ def test_status_and_clean_do_not_take_a_container_of_a_committed_image_for_the_h
     run(site, name)
     (state,) = status.overview(site.run_anew(), ["demo"]).habitats
     assert (state.container, list(state.set_aside)) == (None, [])
-    assert cleaning.containers_of(site.project, "demo") == []
+    assert clean.containers_of(site.project, "demo") == []
 
 
 def test_clean_names_the_own_containers_and_those_that_a_person_made_of_a_snapshot(site: Site) -> None:
     commit(site)
     run(site, "db")
     run(site, "look", "habitat-demo:6-files")
-    assert cleaning.containers_of(site.run_anew(), "demo") == ["habitat-demo", "look"]
+    assert clean.containers_of(site.run_anew(), "demo") == ["habitat-demo", "look"]
 
 
 @pytest.mark.parametrize("verb", VERBS)
@@ -164,7 +167,7 @@ def test_own_container_whose_image_is_an_intermediate_one_by_now_is_known(site: 
 
 
 def test_each_container_has_a_nonce_of_its_own(site: Site) -> None:
-    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     nonces = {container.labels[LABEL_NONCE] for container in site.engine.containers()}
     assert len(nonces) == 2
 

@@ -17,12 +17,15 @@ from fake_files import Files, Node
 from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import events, idling
-from phases.core.accounts import Accounts
-from phases.core.build import PROFILE, carry_out
-from phases.core.closing import Remover
-from phases.core.config.variables import DEFAULT_PATH
-from phases.core.engine import Bind
+from phases.core import events
+from phases.core.build.container_reuse import Parking
+from phases.core.build.context import SHOWN_OUTPUT, Work
+from phases.core.build.executor import PROFILE, carry_out
+from phases.core.container import init_process
+from phases.core.container.init_process import WATCHED as IDLE
+from phases.core.container.users import Accounts
+from phases.core.engine.background import Remover
+from phases.core.engine.protocol import Bind
 from phases.core.errors import (
     CommandFailed,
     ConfigError,
@@ -34,10 +37,8 @@ from phases.core.errors import (
     StateError,
     StepError,
 )
-from phases.core.idling import WATCHED as IDLE
-from phases.core.scratch import Parking
-from phases.core.secrets import Value
-from phases.core.work import SHOWN_OUTPUT, Work
+from phases.core.secrets.store import Value
+from phases.core.variables import DEFAULT_PATH
 from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
 from phases.registry import named
 
@@ -347,7 +348,7 @@ def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, mon
 
 
 def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(idling, "_PAUSE", 0)
+    monkeypatch.setattr(init_process, "_PAUSE", 0)
     bench.engine.failures["create"] = Conflict("creating container build: the name is already in use")
     error = bench.fails(run("true"))
     assert "in use" in str(error)
@@ -484,7 +485,7 @@ def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench, monkeypatch:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("phases.core.phase_log.os.write", refuse)
+    monkeypatch.setattr("phases.core.build.phase_log.os.write", refuse)
     error = bench.fails(run("echo one"))
     assert isinstance(error, StateError)
     assert str(error).endswith("can't be written (No space left on device): make room on the disk")
@@ -550,7 +551,7 @@ def test_a_timeout_is_of_its_phase_alone(tmp_path: Path) -> None:
 def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bench = Bench(tmp_path, config="timeouts: {setup: 90s}\n")
     now = [0.0]
-    monkeypatch.setattr("phases.core.build.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("phases.core.build.executor.time.monotonic", lambda: now[0])
 
     def take_a_minute(_: Command) -> None:
         now[0] += 60

@@ -11,9 +11,12 @@ from fake_files import Node
 from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, make_user, write
 
-from phases.core import caches, cleaning, debugging, runtime, slices
-from phases.core.engine import VolumeMount
+from phases.core.build import cache_volumes
+from phases.core.build import clean as build_clean
+from phases.core.cache import slices
+from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import HabitatError, Stopped
+from phases.core.runtime import debug, session
 from phases.registry import PHASES, named
 
 if TYPE_CHECKING:
@@ -44,7 +47,7 @@ def config(*rows: str, more: str = SETUP) -> str:
 
 
 def volumes(site: Site) -> list[str]:
-    return [volume.name for volume in site.engine.volumes(label=caches.LABEL_CACHES)]
+    return [volume.name for volume in site.engine.volumes(label=cache_volumes.LABEL_CACHES)]
 
 
 def content(site: Site) -> list[set[str]]:
@@ -126,7 +129,7 @@ def test_they_are_there_for_setup_repos_and_tools_and_for_nobody_else(tmp_path: 
 
     site.engine.on_execute = look
     site.build()
-    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    session.start(site.run_anew(), "demo", FakeTerminal())
     assert {script for script, has in seen if has} == {"touch /var/cache/pkg/a", "touch /done"}
     assert {'exec "$1"', "true"} <= {script for script, has in seen if not has}
 
@@ -166,7 +169,7 @@ def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(caches, "held", die)
+        patched.setattr(cache_volumes, "held", die)
         with pytest.raises(KeyboardInterrupt):
             project.build("demo", named("setup"))
     untagged = [image for image in site.engine.images() if not image.tags]
@@ -202,7 +205,7 @@ def test_another_distribution_or_platform_has_another_cache(tmp_path: Path, file
     base = site.engine._image("base:1")
     base.config = replace(base.config, platform=platform)
     base.files.write("/etc/os-release", file)
-    cleaning.clean_all(site.run_anew(), "demo")
+    build_clean.clean_all(site.run_anew(), "demo")
     site.build()
     assert len(set(volumes(site)) - set(before)) == 1
 
@@ -219,13 +222,13 @@ def test_the_label_says_what_it_is_for(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm")
     site.build()
     (volume,) = site.engine.volumes()
-    assert volume.labels == {caches.LABEL_CACHES: "~/.npm of 1000:1000, linux/amd64, debian 12"}
+    assert volume.labels == {cache_volumes.LABEL_CACHES: "~/.npm of 1000:1000, linux/amd64, debian 12"}
 
 
 def test_an_image_that_does_not_say_what_it_is_has_caches_too(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", files={"/etc/os-release": ""})
     site.build()
-    assert site.engine.volumes()[0].labels[caches.LABEL_CACHES].endswith("no distribution")
+    assert site.engine.volumes()[0].labels[cache_volumes.LABEL_CACHES].endswith("no distribution")
 
 
 @pytest.mark.parametrize(
@@ -282,8 +285,8 @@ def test_without_a_cache_nothing_is_asked_or_made_that_was_not_before(tmp_path: 
 # Turns
 
 
-def locked(site: Site) -> caches.Mounted:
-    return caches.Mounted("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
+def locked(site: Site) -> cache_volumes.Mounted:
+    return cache_volumes.Mounted("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
 
 
 def in_thread(work: Callable[[], Any]) -> threading.Thread:
@@ -304,10 +307,10 @@ def test_of_a_locked_one_a_second_build_waits_and_says_for_whom(tmp_path: Path) 
     order: list[str] = []
 
     def second() -> None:
-        with caches.held(site.project.locks, [locked(site)], told.append):
+        with cache_volumes.held(site.project.locks, [locked(site)], told.append):
             order.append("second")
 
-    with caches.held(site.project.locks, [locked(site)], told.append):
+    with cache_volumes.held(site.project.locks, [locked(site)], told.append):
         thread = in_thread(second)
         wait_until(told)
         order.append("first")
@@ -321,12 +324,12 @@ def test_those_that_are_shared_are_used_by_many_and_wait_for_who_wants_one_alone
     shared = replace(locked(site), locked=False)
     told: list[str] = []
     with (
-        caches.held(site.project.locks, [shared], told.append),
-        caches.held(site.project.locks, [shared], told.append),
+        cache_volumes.held(site.project.locks, [shared], told.append),
+        cache_volumes.held(site.project.locks, [shared], told.append),
     ):
         assert told == []
-    with caches.held(site.project.locks, [locked(site)], told.append):
-        thread = in_thread(lambda: caches.held(site.project.locks, [shared], told.append).__enter__())
+    with cache_volumes.held(site.project.locks, [locked(site)], told.append):
+        thread = in_thread(lambda: cache_volumes.held(site.project.locks, [shared], told.append).__enter__())
         wait_until(told)
     thread.join(10)
     assert len(told) == 1
@@ -337,9 +340,9 @@ def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path
     both = [replace(locked(site), volume=f"{name}-{site.engine.address}") for name in "ab"]
     done: list[int] = []
 
-    def use(mounted: list[caches.Mounted]) -> None:
+    def use(mounted: list[cache_volumes.Mounted]) -> None:
         for number in range(50):
-            with caches.held(site.project.locks, mounted, lambda _: None):
+            with cache_volumes.held(site.project.locks, mounted, lambda _: None):
                 done.append(number)
 
     threads = [in_thread(lambda order=order: use(order)) for order in (both, both[::-1])]  # type: ignore[misc]
@@ -354,11 +357,11 @@ def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: 
     cache = locked(site)
     left = site.engine.create("base:1", "habitat_build_other_setup", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
-    monkeypatch.setattr(caches, "_PAUSE", 0)
+    monkeypatch.setattr(cache_volumes, "_PAUSE", 0)
     answers = [2, 1, 0]
     monkeypatch.setattr(site.engine, "running_execs", lambda _: answers.pop(0))
     told: list[str] = []
-    with caches.held(site.project.locks, [cache], told.append):
+    with cache_volumes.held(site.project.locks, [cache], told.append):
         assert answers == []
     (line,) = told
     assert line.startswith("waiting for container habitat_build_other_setup that uses the cache /x: ")
@@ -370,14 +373,14 @@ def test_who_waits_stops_when_told_to(tmp_path: Path, monkeypatch: pytest.Monkey
     cache = locked(site)
     left = site.engine.create("base:1", "guest", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
-    monkeypatch.setattr(caches, "_PAUSE", 0)
+    monkeypatch.setattr(cache_volumes, "_PAUSE", 0)
     monkeypatch.setattr(site.engine, "running_execs", lambda _: 1)
     site.project.maker.close()
-    with pytest.raises(Stopped), caches.held(site.project.locks, [cache], lambda _: None):
+    with pytest.raises(Stopped), cache_volumes.held(site.project.locks, [cache], lambda _: None):
         pass
     # And has given back what it had.
     site.engine.remove(left)
-    with caches.held(site.run_anew().locks, [cache], pytest.fail):
+    with cache_volumes.held(site.run_anew().locks, [cache], pytest.fail):
         pass
 
 
@@ -393,13 +396,13 @@ def test_a_build_that_fails_keeps_no_turn(tmp_path: Path) -> None:
 def test_waiting_counts_for_no_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more=SETUP + "timeouts: {setup: 1s}\n")
     site.build(until="files")
-    wait = caches.held
+    wait = cache_volumes.held
 
     def late(*args: Any) -> Any:
         time.sleep(1.1)
         return wait(*args)
 
-    monkeypatch.setattr(caches, "held", late)
+    monkeypatch.setattr(cache_volumes, "held", late)
     assert "setup" in site.build()
 
 
@@ -412,7 +415,7 @@ def test_debug_has_what_the_failed_phase_had(tmp_path: Path) -> None:
         site.build()
     seen: list[tuple[str, ...]] = []
     site.engine.on_execute = lambda command: seen.append(command.container.volumes)
-    debugging.debug(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b"cat /var/cache/pkg/a\n"))
+    debug.debug(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b"cat /var/cache/pkg/a\n"))
     assert seen[-1] == tuple(volumes(site))
     assert len(seen[-1]) == 1
 
@@ -422,9 +425,9 @@ def test_debug_has_what_the_failed_phase_had(tmp_path: Path) -> None:
 
 def clean(site: Site) -> int:
     project = site.run_anew()
-    names = cleaning.caches_of(project, "demo")
-    cleaning.clean_all(project, "demo")
-    return cleaning.clean_caches(project, names)
+    names = build_clean.caches_of(project, "demo")
+    build_clean.clean_all(project, "demo")
+    return build_clean.clean_caches(project, names)
 
 
 def test_clean_takes_the_caches_of_the_projects_habitats(tmp_path: Path) -> None:
@@ -433,11 +436,11 @@ def test_clean_takes_the_caches_of_the_projects_habitats(tmp_path: Path) -> None
         "base:1",
         "guest",
         ("x",),
-        mounts=[VolumeMount("mine", "/x"), VolumeMount("c", "/y", {caches.LABEL_CACHES: "of another project"})],
+        mounts=[VolumeMount("mine", "/x"), VolumeMount("c", "/y", {cache_volumes.LABEL_CACHES: "of another project"})],
     )
     site.engine.remove("guest")
     site.build()
-    assert cleaning.count_caches(site.project, cleaning.caches_of(site.project, "demo")) == 2
+    assert build_clean.count_caches(site.project, build_clean.caches_of(site.project, "demo")) == 2
     assert clean(site) == 2
     assert [volume.name for volume in site.engine.volumes()] == ["c", "mine"]
     assert clean(site) == 0
@@ -454,7 +457,7 @@ def test_clean_keeps_a_cache_that_somebody_uses(tmp_path: Path) -> None:
 def test_cleaning_a_phase_keeps_all_caches(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
-    cleaning.clean_from(site.run_anew(), "demo", named("setup"))
+    build_clean.clean_from(site.run_anew(), "demo", named("setup"))
     assert len(volumes(site)) == 1
 
 

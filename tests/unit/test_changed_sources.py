@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site, load, make_user, write
 
-from phases.core import digests, events, trees
-from phases.core.archive import Archive
-from phases.core.ejecting import ejecting, folder
+from phases.core import events
+from phases.core.eject import command as eject_command
+from phases.core.eject import output_dir
 from phases.core.errors import ConfigError, HabitatError, SourceChanged
+from phases.core.files import digest_cache, tree
+from phases.core.files.tar import Archive
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -180,7 +182,7 @@ def test_wrong_memory_of_digests_is_found_when_the_file_is_copied_and_then_forgo
     file = write(tmp_path, "habitats/demo/mapped", "two")
     os.utime(file, (OLD, OLD))
     site = Site(tmp_path)
-    remembered = [*digests.state(file.stat()), hashlib.sha256(b"one").hexdigest()]
+    remembered = [*digest_cache.state(file.stat()), hashlib.sha256(b"one").hexdigest()]
     write(tmp_path, ".stamps/demo/digests", json.dumps({str(file): remembered}))
     with pytest.raises(SourceChanged, match="mapped: changed since it was read"):
         site.build()
@@ -221,7 +223,7 @@ def test_link_put_in_place_while_a_tree_is_read_is_not_followed(tmp_path: Path, 
             swapped()
         return False
 
-    found = trees.Sources().tree("", top, lambda: trees.Ignore(ignore))
+    found = tree.Sources().tree("", top, lambda: tree.Ignore(ignore))
     (item,) = [item for item in found if item.path == what]
     assert item.kind == "link"
     assert not [item for item in found if item.path == "folder/secret" and what == "folder"]
@@ -236,14 +238,14 @@ def test_tree_that_changes_with_each_look_is_told(tmp_path: Path) -> None:
         return False
 
     with pytest.raises(SourceChanged) as caught:
-        trees.Sources().tree("", file.parent, lambda: trees.Ignore(ignore))
+        tree.Sources().tree("", file.parent, lambda: tree.Ignore(ignore))
     assert str(caught.value) == f"{file}: was replaced while it was read: run the same command again"
 
 
 @pytest.mark.parametrize("change", CHANGES)
 def test_archive_of_another_content_than_expected_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
     file = write(tmp_path, "file", "one")
-    item = trees.Item("file", "file", 0o644, file).read()
+    item = tree.Item("file", "file", 0o644, file).read()
     with Archive() as archive:
         archive.add("/file", "file", 0o644, source=file, sha256=item.sha256)
     change(file)
@@ -253,7 +255,7 @@ def test_archive_of_another_content_than_expected_is_refused(tmp_path: Path, cha
 
 def test_what_a_phase_expects_of_files_is_no_part_of_its_surroundings(tmp_path: Path) -> None:
     """Snapshots that were built by earlier versions are shared all the same."""
-    from phases.core import sharing
+    from phases.core.cache import sharing
 
     write(tmp_path, "habitats/demo/data", "one")
     habitat = load(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
@@ -275,14 +277,14 @@ def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path
 def test_file_changed_while_it_is_ejected_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     file = write(tmp_path, f"habitats/demo/data/{name}", "one")
     site = Site(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
-    check = folder.check
+    check = output_dir.check
 
     def meanwhile(*arguments: object) -> None:
         same_size_and_time(file)
         check(*arguments)  # type: ignore[arg-type]
 
-    site.project.habitat("demo").sources.tree("", file.parent, trees.Ignore)
-    monkeypatch.setattr(folder, "check", meanwhile)
+    site.project.habitat("demo").sources.tree("", file.parent, tree.Ignore)
+    monkeypatch.setattr(output_dir, "check", meanwhile)
     with pytest.raises(SourceChanged, match="run the same command again"):
-        ejecting.eject(site.project, "demo")
+        eject_command.eject(site.project, "demo")
     assert list((tmp_path / "ejected").iterdir()) == []

@@ -9,12 +9,12 @@ import pytest
 from fake_engine import FakePiped
 from unit_helpers import FakeTerminal, Site, bring_up, write
 
-from phases.core import commands
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
-from phases.core.runners import SHELL
-from phases.core.runtime import visiting
-from phases.core.throwaway import thrown_away
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime.attach import SHELL
+from phases.core.runtime.session import visiting
+from phases.core.runtime.temporary import thrown_away
 from phases.protocol import slug
 from phases.registry import named
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine import Container
+    from phases.core.engine.protocol import Container
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def execute(
     site: Site, *argv: str, typed: bytes = b"", interactive: bool = False
 ) -> tuple[int, list[tuple[bytes, bool]]]:
     terminal = FakeTerminal(typed=typed, interactive=interactive)
-    return commands.execute(site.run_anew(), "demo", argv, terminal), terminal.printed
+    return runtime_exec.execute(site.run_anew(), "demo", argv, terminal), terminal.printed
 
 
 def test_a_command_runs_as_the_user_in_the_workdir_of_a_container_that_is_stopped_again(site: Site) -> None:
@@ -79,7 +79,7 @@ def test_what_runs_already_is_used_also_when_it_is_of_an_older_image_and_goes_on
         before = container(site)
         write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
         other = Project(site.root, lambda: site.engine)
-        assert commands.execute(other, "demo", ("true",), FakeTerminal(typed=b"")) == 0
+        assert runtime_exec.execute(other, "demo", ("true",), FakeTerminal(typed=b"")) == 0
         assert container(site) == before
     assert not container(site).running
 
@@ -141,7 +141,7 @@ def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch
 
 def shell(site: Site, typed: bytes = b"", *, interactive: bool = False, piped: bool = True, at: str = "") -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
-    return commands.shell(site.run_anew(), "demo", terminal, at=at)
+    return runtime_exec.shell(site.run_anew(), "demo", terminal, at=at)
 
 
 def shell_containers(site: Site) -> list[str]:
@@ -250,7 +250,9 @@ def test_what_a_killed_shell_has_left_goes_with_the_next_and_one_at_work_stays(s
         (own,) = shell_containers(site)
         site.engine.create("base:1", own.replace(str(os.getpid()), "4194305"), ("x",))
         site.engine.rename(own, f"{own.rpartition('_')[0]}_1")  # a process that is alive
-        commands.shell(Project(site.root, lambda: site.engine), "demo", FakeTerminal(piped=True, typed=b""), at="base")
+        runtime_exec.shell(
+            Project(site.root, lambda: site.engine), "demo", FakeTerminal(piped=True, typed=b""), at="base"
+        )
         assert shell_containers(site) == [f"{own.rpartition('_')[0]}_1"]
 
 

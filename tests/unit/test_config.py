@@ -9,13 +9,13 @@ import pytest
 import yaml
 from unit_helpers import load, write
 
-from phases.core.config import yamltree
+from phases.core.config import yaml_tree
 from phases.core.config.loader import coalesce, habitat_names
-from phases.core.config.measures import duration
+from phases.core.config.units import duration
 from phases.core.errors import Origin
 
 if TYPE_CHECKING:
-    from phases.core.config.yamltree import Plain, Tree
+    from phases.core.config.yaml_tree import Plain, Tree
 
 
 def test_the_sample_of_the_plan_loads_with_every_key(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_layers_coalesce(tmp_path: Path, under: str, over: str, expected: Plain)
 
 
 def tree(root: Path, name: str, text: str) -> Tree:
-    return yamltree.load(write(root, f"{name}.yaml", text), layer=name, shown=f"{name}.yaml")
+    return yaml_tree.load(write(root, f"{name}.yaml", text), layer=name, shown=f"{name}.yaml")
 
 
 LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader") else [])]
@@ -95,7 +95,7 @@ LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader")
 def test_a_key_with_nothing_is_as_if_not_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: object, nothing: str
 ) -> None:
-    monkeypatch.setattr(yamltree, "_Loader", loader)
+    monkeypatch.setattr(yaml_tree, "_Loader", loader)
     keys = (
         "description",
         "env",
@@ -117,7 +117,7 @@ def test_a_key_with_nothing_is_as_if_not_written(
 
 @pytest.mark.parametrize("loader", LOADERS, ids=[loader.__name__ for loader in LOADERS])
 def test_a_quoted_nothing_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: object) -> None:
-    monkeypatch.setattr(yamltree, "_Loader", loader)
+    monkeypatch.setattr(yaml_tree, "_Loader", loader)
     assert load(tmp_path, "base_image: debian\ndescription: 'null'\n").description == "null"
 
 

@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site, load, write
 
-from phases.core import differences, failures, new_habitat, plans
-from phases.core.config import credentials, git_words
+from phases.core.build import failure
+from phases.core.cache import diff
+from phases.core.config import credentials, git_refs
 from phases.core.errors import ConfigError, HabitatError
+from phases.core.report import plan
+from phases.core.scaffold import create
 from phases.protocol import Written
 
 if TYPE_CHECKING:
@@ -104,14 +107,14 @@ def test_url_with_a_credential_is_refused_and_not_repeated(tmp_path: Path, url: 
     assert str(caught.value).startswith("habitats/demo/config.yaml:3: there is a ")
     assert str(caught.value).endswith(" in the url: name a secret with token: instead")
     with pytest.raises(ConfigError) as caught:
-        new_habitat.create(tmp_path, "new", "base:1", [url])
+        create.create(tmp_path, "new", "base:1", [url])
     assert secret not in str(caught.value) + repr(caught.value)
     assert not (tmp_path / "habitats/new").exists()
 
 
 @pytest.mark.parametrize("url", PLAIN)
 def test_url_with_an_ordinary_user_name_is_taken_and_shown_whole(url: str) -> None:
-    git_words.check_url(url)
+    git_refs.check_url(url)
     assert credentials.hidden(url) == url
 
 
@@ -152,7 +155,7 @@ def test_error_about_a_value_with_a_credential_does_not_repeat_it(tmp_path: Path
 
 def test_new_habitat_with_a_credential_in_its_base_image_does_not_repeat_it(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
-        new_habitat.create(tmp_path, "new", "https://me:s3cret@registry/x", [])
+        create.create(tmp_path, "new", "https://me:s3cret@registry/x", [])
     assert "s3cret" not in str(caught.value)
 
 
@@ -161,19 +164,19 @@ def test_plan_of_a_changed_credential_shows_neither_value(tmp_path: Path) -> Non
     site = Site(tmp_path, config)
     site.build()
     write(site.root, "habitats/demo/config.yaml", config.replace("s3cret", "an0ther"))
-    told = plans.plan(site.run_anew(), "demo")
+    told = plan.plan(site.run_anew(), "demo")
     lines = [reason.text for reasons in told.why.values() for reason in reasons]
     assert "env.HTTP_PROXY: changed (a password or a token in it)" in lines
     assert not any("s3cret" in line or "an0ther" in line for line in lines)
 
 
 def test_difference_beside_a_credential_is_told_without_it() -> None:
-    change = differences.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
-    assert differences.told(change, Written("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
+    change = diff.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
+    assert diff.told(change, Written("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
 
 
 def test_failed_script_with_a_credential_is_shown_without_it() -> None:
-    assert failures.typed("git clone https://me:s3cret@h/r\n", ()) == ["$ git clone https://me:***@h/r"]
+    assert failure.typed("git clone https://me:s3cret@h/r\n", ()) == ["$ git clone https://me:***@h/r"]
 
 
 @pytest.mark.parametrize("text", ["a:" * 100_000, "a.b-" * 50_000, "?a" * 50_000, "https://" * 20_000, "a@" * 50_000])

@@ -14,8 +14,11 @@ import pytest
 from msgspec.structs import asdict, replace
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import cleaning, debugging, failures, logs, phase_log, snapshots
-from phases.core.build_container import instruction_word
+from phases.core.build import clean, phase_log
+from phases.core.build import failure as build_failure
+from phases.core.build.container import instruction_word
+from phases.core.build.failure import Failure
+from phases.core.cache import image_index
 from phases.core.errors import (
     Conflict,
     EngineError,
@@ -27,8 +30,9 @@ from phases.core.errors import (
     StateError,
 )
 from phases.core.events import Line
-from phases.core.failures import Failure
-from phases.core.runners import SHELL
+from phases.core.runtime import debug as runtime_debug
+from phases.core.runtime import logs
+from phases.core.runtime.attach import SHELL
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -64,14 +68,14 @@ def labels(site: Site, tag: str = TAG) -> dict[str, str]:
 
 
 def told(site: Site, tag: str = TAG) -> Failure:
-    found = failures.told_by(labels(site, tag))
+    found = build_failure.told_by(labels(site, tag))
     assert found
     return found
 
 
 def debug(site: Site, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
-    return debugging.debug(site.run_anew(), "demo", terminal)
+    return runtime_debug.debug(site.run_anew(), "demo", terminal)
 
 
 def said(site: Site) -> list[str]:
@@ -196,14 +200,14 @@ def test_the_next_phase_that_succeeds_takes_it_away_with_all_it_rested_on(tmp_pa
 def test_cleaning_from_its_phase_or_an_earlier_one_takes_it(tmp_path: Path, first: str, goes: bool) -> None:
     site, _ = failing(tmp_path)
     project = site.run_anew()
-    counted = cleaning.count(project, "demo", named(first))
-    assert cleaning.clean_from(project, "demo", named(first)) == counted
+    counted = clean.count(project, "demo", named(first))
+    assert clean.clean_from(project, "demo", named(first)) == counted
     assert (kept(site) == []) is goes
 
 
 def test_cleaning_all_takes_it(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
-    assert cleaning.clean_all(site.run_anew(), "demo") == 7
+    assert clean.clean_all(site.run_anew(), "demo") == 7
     assert site.engine.tags() == {"base:1": site.base}
 
 
@@ -267,32 +271,32 @@ def test_what_failed_is_told_byte_for_byte(script: str) -> None:
     )
     written = failure.labels()
     assert max(map(len, written.values())) <= 30_000
-    assert failures.told_by(written) == failure
+    assert build_failure.told_by(written) == failure
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}'])
 def test_labels_of_another_program_tell_of_nothing(text: str) -> None:
-    assert failures.told_by({f"{failures.LABEL_FAILURE}.0": text}) is None
-    assert failures.told_by({}) is None
+    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": text}) is None
+    assert build_failure.told_by({}) is None
 
 
 def test_a_failure_kept_by_an_older_version_is_read() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", script="x" * 70_000, args=[], caches=[])
     text = json.dumps(asdict(failure))
-    labels = {f"{failures.LABEL_FAILURE}.{part}": text[part * 30_000 : (part + 1) * 30_000] for part in range(3)}
-    assert failures.told_by(labels) == failure
+    labels = {f"{build_failure.LABEL_FAILURE}.{part}": text[part * 30_000 : (part + 1) * 30_000] for part in range(3)}
+    assert build_failure.told_by(labels) == failure
 
 
 def test_labels_of_the_base_image_are_no_part_of_a_failure() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", args=[], caches=[])
-    base = {f"{failures.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
-    assert failures.told_by(base | failure.labels()) == failure
-    assert failures.told_by({f"{failures.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
+    base = {f"{build_failure.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
+    assert build_failure.told_by(base | failure.labels()) == failure
+    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
 
 
 def test_labels_that_unpack_to_more_than_a_failure_are_none() -> None:
     bomb = b64encode(zlib.compress(b" " * (100 << 20))).decode()
-    assert failures.told_by({f"{failures.LABEL_FAILURE}.0": bomb}) is None
+    assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": bomb}) is None
 
 
 @pytest.mark.parametrize(
@@ -311,7 +315,7 @@ def test_a_failure_that_is_too_long_is_shortened_and_says_so(more: dict[str, Any
     failure = replace(Failure("it failed", "w", 1.5, "u", "/", code=3), **more)
     labels = failure.labels()
     assert sum(len(quote(instruction_word(label))) for label in labels.values()) < 800_000
-    found = failures.told_by(labels)
+    found = build_failure.told_by(labels)
     assert found
     assert (found.user, found.code) == ("u", 3)
     assert found == failure or "too long to be kept" in found.message or "…" in found.message + found.where + found.what
@@ -359,7 +363,7 @@ def test_again_is_the_command_as_the_build_ran_it(tmp_path: Path) -> None:
 
     def look(command: Command) -> tuple[int, str] | None:
         if command.argv == SHELL:
-            node = command.container.files.find(f"{command.env['PATH'].split(':')[0]}/{debugging.AGAIN}")
+            node = command.container.files.find(f"{command.env['PATH'].split(':')[0]}/{runtime_debug.AGAIN}")
             assert node
             assert node.mode == 0o755
             seen.append(node.content.decode())
@@ -505,4 +509,4 @@ def test_what_a_build_withdrew_meanwhile_goes_at_the_end(tmp_path: Path) -> None
     site.engine.on_execute = mend
     debug(site)
     assert site.engine.image_config(image) is None
-    assert snapshots.failed_tag("demo", named("setup")) == TAG
+    assert image_index.failed_tag("demo", named("setup")) == TAG

@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import cleaning, commands, deliveries, destroying, events, logs, runtime, stopping
+from phases.core import events
+from phases.core.build import clean
 from phases.core.errors import StartError, StateError
+from phases.core.runtime import destroy, logs, session, stop
+from phases.core.runtime import exec as runtime_exec
+from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +37,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
     monkeypatch.setenv("OTHER", "0ther-word")
     site = Site(tmp_path, CONFIG + SECRETS)
     site.build()
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     return site
 
 
@@ -89,7 +93,7 @@ def test_output_with_a_secret_of_a_config_that_is_broken_by_now_is_withheld(site
 
 def test_output_with_a_secret_of_an_earlier_visit_is_withheld(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")
-    assert commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
+    assert runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
     assert is_withheld(site)
     monkeypatch.setenv("TOKEN", "s3cret-word")
     assert is_withheld(site), "then the one that it was given in between isn't known"
@@ -105,11 +109,11 @@ def test_output_is_shown_again_once_the_secret_is_what_it_was(site: Site, monkey
 def test_output_of_a_container_that_was_stopped_is_withheld_as_well(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stopping.stop(site.run_anew(), "demo", force=True)
+    stop.stop(site.run_anew(), "demo", force=True)
     assert printed(site) == ["from init has ***"]
     monkeypatch.delenv("TOKEN")
     assert is_withheld(site)
-    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    session.start(site.run_anew(), "demo", FakeTerminal())
     assert is_withheld(site), "another start forgets nothing"
 
 
@@ -117,7 +121,7 @@ def test_output_of_a_container_without_a_record_is_withheld(site: Site) -> None:
     """Another clone of the project made it, or .stamps was removed."""
     shutil.rmtree(site.root / ".stamps")
     assert is_withheld(site)
-    assert commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
+    assert runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
     assert records(site)
     assert is_withheld(site), "a record that begins later can't know what was before"
 
@@ -125,7 +129,7 @@ def test_output_of_a_container_without_a_record_is_withheld(site: Site) -> None:
 def test_output_of_a_container_of_an_earlier_version_is_withheld_where_there_are_secrets(site: Site) -> None:
     shutil.rmtree(site.root / ".stamps")
     for container in site.engine._containers.values():
-        container.labels.pop(deliveries.LABEL_SECRETS, None)
+        container.labels.pop(fingerprints.LABEL_SECRETS, None)
     assert is_withheld(site)
     write(site.root, "habitats/demo/config.yaml", "setup: [")
     assert is_withheld(site)
@@ -140,7 +144,7 @@ def test_record_that_is_damaged_shows_nothing(site: Site, text: str) -> None:
     (record,) = records(site)
     record.write_text(text.replace("{k}", "0" * 64))
     assert is_withheld(site)
-    assert commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
+    assert runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
     assert is_withheld(site)
 
 
@@ -159,7 +163,7 @@ def test_record_tells_no_secret_and_is_ours_alone(site: Site) -> None:
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert b"s3cret" not in record.read_bytes()
     first = record.read_text().splitlines()
-    runtime.start_detached(site.run_anew(), "demo", fresh=True)
+    session.start_detached(site.run_anew(), "demo", fresh=True)
     _, other = sorted(records(site), key=lambda path: path != record)
     assert not {*first} & {*other.read_text().splitlines()}, "each has a key of its own"
 
@@ -172,9 +176,9 @@ def test_record_that_cannot_be_written_keeps_the_secret_from_the_container(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("phases.core.deliveries.os.write", full)
+    monkeypatch.setattr("phases.core.secrets.fingerprints.os.write", full)
     with pytest.raises(StateError, match="make room on the disk"):
-        commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
+        runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
     (container,) = site.engine._containers.values()
     assert (b"an0ther" in str(container.memory).encode()) is False
 
@@ -182,7 +186,7 @@ def test_record_that_cannot_be_written_keeps_the_secret_from_the_container(
 def test_habitat_without_secrets_has_no_record_and_shows_its_output(tmp_path: Path) -> None:
     site = Site(tmp_path, CONFIG)
     site.build()
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert not records(site)
     assert printed(site) == ["from init has s3cret-word"]
     write(site.root, "habitats/demo/config.yaml", "setup: [")
@@ -195,9 +199,9 @@ def test_secret_that_comes_later_is_noted_for_a_container_that_had_none(
     monkeypatch.setenv("TOKEN", "s3cret-word")
     site = Site(tmp_path, CONFIG)
     site.build()
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     write(site.root, "habitats/demo/config.yaml", CONFIG + SECRETS)
-    commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
+    runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
     assert printed(site) == ["from init has ***"]
     monkeypatch.delenv("TOKEN")
     assert is_withheld(site)
@@ -205,15 +209,13 @@ def test_secret_that_comes_later_is_noted_for_a_container_that_had_none(
 
 def test_record_goes_with_its_container_and_not_before(site: Site) -> None:
     (record,) = records(site)
-    cleaning.clean_all(site.run_anew(), "demo")
+    clean.clean_all(site.run_anew(), "demo")
     assert records(site) == [record]
-    destroying.destroy(site.run_anew(), "demo", lambda _: True)
+    destroy.destroy(site.run_anew(), "demo", lambda _: True)
     assert records(site) == []
 
 
-@pytest.mark.parametrize(
-    "take_away", [cleaning.clean_all, lambda project, name: destroying.destroy(project, name, bool)]
-)
+@pytest.mark.parametrize("take_away", [clean.clean_all, lambda project, name: destroy.destroy(project, name, bool)])
 def test_record_of_a_container_that_was_removed_by_hand_is_swept(site: Site, take_away: Callable[..., object]) -> None:
     site.engine.remove("habitat-demo")
     take_away(site.run_anew(), "demo")
@@ -227,11 +229,11 @@ def test_error_about_an_init_that_ended_withholds_what_it_said_with_an_older_sec
     site = Site(tmp_path, CONFIG.replace("sleep 600", "exit 1") + SECRETS)
     site.build()
     with pytest.raises(StartError) as caught:
-        runtime.start_detached(site.run_anew(), "demo")
+        session.start_detached(site.run_anew(), "demo")
     assert caught.value.output == ("from init has ***",)
     monkeypatch.setenv("TOKEN", "an0ther")
     with pytest.raises(StartError) as caught:
-        runtime.start_detached(site.run_anew(), "demo")
+        session.start_detached(site.run_anew(), "demo")
     assert "s3cret" not in str(caught.value.output)
     assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
 
@@ -243,11 +245,11 @@ def test_error_about_a_habitat_that_is_not_ready_withholds_what_the_try_said(
     ready = "ready: {command: 'echo boot.log has s3cret-word; exit 1', timeout: 1s, interval: 1s}, init_command"
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("init_command", ready) + SECRETS)
     with pytest.raises(StartError) as caught:
-        runtime.start_detached(site.run_anew(), "demo")
+        session.start_detached(site.run_anew(), "demo")
     assert caught.value.output == ("boot.log has ***",)
     monkeypatch.setenv("TOKEN", "an0ther")
     with pytest.raises(StartError) as caught:
-        runtime.start_detached(site.run_anew(), "demo")
+        session.start_detached(site.run_anew(), "demo")
     said = [event.said for event in site.seen if isinstance(event, events.Waiting)]
     assert "s3cret" not in str((*caught.value.output, *said))
     assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
@@ -262,7 +264,7 @@ def test_output_that_is_followed_ends_where_an_unknown_secret_is_given(
         assert follow
         on_output(b"first\n")
         monkeypatch.setenv("TOKEN", "an0ther")
-        commands.execute(Site.run_anew(other), "demo", ["true"], FakeTerminal())
+        runtime_exec.execute(Site.run_anew(other), "demo", ["true"], FakeTerminal())
         monkeypatch.setenv("TOKEN", "s3cret-word")
         on_output(b"then an0ther\n")
 

@@ -8,10 +8,11 @@ import pytest
 from fake_files import Node
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import events, runtime
-from phases.core.destroying import destroy, work
-from phases.core.engine import Bind, Change, Container
+from phases.core import events
+from phases.core.engine.protocol import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
+from phases.core.runtime import session
+from phases.core.runtime.destroy import destroy, work
 from phases.ui.verbs import destroy as verb
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ def site(tmp_path: Path) -> Site:
 
 def start(site: Site, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
-    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found.id
@@ -99,7 +100,7 @@ def test_somebody_in_it_is_named(site: Site) -> None:
 
 
 def test_a_detached_container_that_was_destroyed_is_forgotten(site: Site) -> None:
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert list((site.root / ".stamps/demo").glob("starts.*")) == []
 

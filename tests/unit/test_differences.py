@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.differences import ABSENT, Difference, differences, told
+from phases.core.cache.diff import ABSENT, Difference, differences, told
 from phases.protocol import Written
 
 ONE, OTHER = "1" * 64, "2" * 64

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site, write
 
-from phases.core import digests, files
-from phases.core.digests import Digests, state
+from phases.core.files import digest_cache, safe_open
+from phases.core.files.digest_cache import Digests, state
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ OLD = 10**9  # a time long ago, in seconds
 @pytest.fixture
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written just now counts as settled."""
-    monkeypatch.setattr(digests, "_SETTLED", -1)
+    monkeypatch.setattr(digest_cache, "_SETTLED", -1)
 
 
 def sha256(text: str) -> str:
@@ -34,14 +34,14 @@ def sha256(text: str) -> str:
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are read from now on, but for the one that remembers."""
     found: list[Path] = []
-    open_read = files.open_read
+    open_read = safe_open.open_read
 
     def noting(path: Path) -> object:
         if path.name != "digests":
             found.append(path)
         return open_read(path)
 
-    monkeypatch.setattr(files, "open_read", noting)
+    monkeypatch.setattr(safe_open, "open_read", noting)
     return found
 
 

@@ -14,10 +14,10 @@ import pytest
 from conftest import ROOT, wait_until
 from unit_helpers import write
 
-from phases.core import docker_command
-from phases.core.api import Api, Way, dial
-from phases.core.docker_command import DockerCommand
-from phases.core.docker_engine import DockerEngine
+from phases.core.engine import buildkit_cli
+from phases.core.engine.buildkit_cli import DockerCommand
+from phases.core.engine.client import DockerEngine
+from phases.core.engine.http import Api, Way, dial
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -70,26 +70,26 @@ def test_a_docker_builds_with_buildkit_if_it_can(
 ) -> None:
     program = docker(tmp_path / "bin", version, buildx=buildx)
     on_path(monkeypatch, tmp_path / "bin")
-    assert docker_command.find() == DockerCommand(program, buildkit=buildkit)
+    assert buildkit_cli.find() == DockerCommand(program, buildkit=buildkit)
 
 
 def test_without_a_docker_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_path(monkeypatch, tmp_path / "empty")
-    assert docker_command.find() is None
+    assert buildkit_cli.find() is None
 
 
 def test_one_that_can_is_preferred_to_one_that_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     docker(tmp_path / "first", "28.2.2")
     able = docker(tmp_path / "second", "20.10.24")
     on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
-    assert docker_command.find() == DockerCommand(able, buildkit=True)
+    assert buildkit_cli.find() == DockerCommand(able, buildkit=True)
 
 
 def test_of_several_that_cannot_the_first_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = docker(tmp_path / "first", "28.2.2")
     docker(tmp_path / "second", "24.0.0")
     on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
-    assert docker_command.find() == DockerCommand(first, buildkit=False)
+    assert buildkit_cli.find() == DockerCommand(first, buildkit=False)
 
 
 def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytes
     write(tmp_path / "broken", "docker", "#!/nowhere/sh\n", 0o755)
     able = docker(tmp_path / "able", "28.2.2", buildx=True)
     on_path(monkeypatch, tmp_path / "broken", tmp_path / "able")
-    assert docker_command.find() == DockerCommand(able, buildkit=True)
+    assert buildkit_cli.find() == DockerCommand(able, buildkit=True)
 
 
 @pytest.mark.parametrize("buildkit", [True, False])
@@ -115,7 +115,7 @@ def test_a_build_gives_its_output_and_leaves_no_file(
 
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar:
-        docker_command.build(
+        buildkit_cli.build(
             DockerCommand(program, buildkit=buildkit), tar, "made:1", lambda line: lines.extend([line, *left()])
         )
     assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
@@ -125,13 +125,13 @@ def test_a_build_that_fails_is_an_engine_error(tmp_path: Path) -> None:
     program = docker(tmp_path, build="exit 7")
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
-        docker_command.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)
+        buildkit_cli.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)
 
 
 BUILD_AND_WAIT = """
 import sys
 from pathlib import Path
-from phases.core.docker_command import DockerCommand, build
+from phases.core.engine.buildkit_cli import DockerCommand, build
 with Path(sys.argv[2]).open("rb") as tar:
     build(DockerCommand(sys.argv[1], buildkit=True), tar, "made:1", print)
 """
@@ -176,7 +176,7 @@ def is_running(process: int) -> bool:
 def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that lost its engine may call that a success; what has the tag from before is not the image."""
     program = str(write(tmp_path, "bin/docker", "#!/bin/sh\n", 0o755))
-    monkeypatch.setattr(docker_command, "find", lambda: DockerCommand(program, buildkit=True))
+    monkeypatch.setattr(buildkit_cli, "find", lambda: DockerCommand(program, buildkit=True))
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(DockerEngine, "untag", lambda _, tag: asked.append(("untag", tag)))
     monkeypatch.setattr(DockerEngine, "image_config", lambda _, tag: asked.append(("look", tag)))

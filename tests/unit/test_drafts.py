@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phases.core import drafts, slices
+from phases.core.cache import slices
+from phases.core.files import atomic
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +45,11 @@ def names(folder: Path) -> list[str]:
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_draft_of_a_live_process_is_kept_and_of_a_killed_one_swept(tmp_path: Path, kind: str) -> None:
     with begun(tmp_path / "x", kind) as process:
-        drafts.sweep(tmp_path, "x")
+        atomic.sweep(tmp_path, "x")
         assert len(names(tmp_path)) == 1
         process.kill()
         process.wait()
-    drafts.sweep(tmp_path, "x")
+    atomic.sweep(tmp_path, "x")
     assert names(tmp_path) == []
 
 
@@ -69,7 +70,7 @@ def test_draft_of_an_earlier_version_named_after_its_process_is_swept(tmp_path: 
 @pytest.mark.parametrize("name", [".x.old", ".x", "x.1", ".y.1", ".x.y.1"])
 def test_sweep_of_one_draft_leaves_what_is_called_otherwise(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
-    drafts.sweep(tmp_path, "x")
+    atomic.sweep(tmp_path, "x")
     assert names(tmp_path) == [name]
 
 
@@ -81,7 +82,7 @@ def test_sweep_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
     (folder / ".x.1").symlink_to(precious)
     (folder / ".x.2").symlink_to(tmp_path)
     os.mkfifo(folder / ".x.3")
-    drafts.sweep(folder, "x")
+    atomic.sweep(folder, "x")
     assert precious.read_text() == "mine"
 
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import SOMEWHERE, Site, load, write
 
-from phases.core.ejecting import own_dockerfile, recipe, words
-from phases.core.ejecting.context import trees
-from phases.core.ejecting.ejecting import eject
-from phases.core.ejecting.manual import manual
+from phases.core.eject import own_dockerfile, quoting, writer
+from phases.core.eject.command import eject
+from phases.core.eject.context import trees
+from phases.core.eject.readme import manual
 from phases.core.errors import ConfigError, StateError
 from phases.protocol import Entry
 
@@ -40,7 +40,7 @@ AWKWARD = [
 
 
 def dockerfile(root: Path, config: str) -> str:
-    return recipe.recipe(load(root, f"base_image: base:1\n{config}")).dockerfile
+    return writer.recipe(load(root, f"base_image: base:1\n{config}")).dockerfile
 
 
 def instructions(text: str) -> list[str]:
@@ -74,7 +74,7 @@ def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value:
     text = dockerfile(tmp_path, f"env: [{json.dumps('X=' + value.replace('$', '$$'))}]\nentry: {{command: {quoted}}}\n")
     rows = instructions(text)
     (env,) = [row for row in rows if row.startswith("ENV X=")]
-    assert read(env.removeprefix("ENV X="), {words.NEWLINE: "\n"}) == value
+    assert read(env.removeprefix("ENV X="), {quoting.NEWLINE: "\n"}) == value
     if value:
         (found,) = [row for row in rows if row.startswith("CMD ")]
         assert json.loads(found.removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
@@ -84,7 +84,7 @@ def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value:
 def test_a_script_is_run_as_it_was_written(tmp_path: Path, script: str) -> None:
     """In the line, or from a file that our script runs."""
     habitat = load(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
-    made = recipe.recipe(habitat)
+    made = writer.recipe(habitat)
     part = made.dockerfile.partition("# Phase 7, setup")[2].partition("# Phase")[0]
     (run,) = [row for row in instructions(part) if row.startswith("RUN ")]
     argv = json.loads(run[run.index("[") :])
@@ -142,7 +142,7 @@ secrets:
 setup: {user: [echo two]}
 """,
     )
-    made = recipe.recipe(habitat)
+    made = writer.recipe(habitat)
     assert "--mount=type=secret,id=TOKEN,target=/run/secrets/TOKEN,mode=0444,required=true" in made.dockerfile
     assert "--mount=type=secret,id=key,target=/run/secrets/key,mode=0444 " in made.dockerfile
     assert '"-s", "T=TOKEN", "--", "echo two"' in made.dockerfile
@@ -191,7 +191,7 @@ repos:
   - {url: "ssh://git@e.org/b.git", path: b, ssh_agent: true, known_hosts: two}
 """,
     )
-    made = recipe.recipe(habitat)
+    made = writer.recipe(habitat)
     text = manual(habitat, made, with_volumes=False)
     for name, file in (("known_hosts", "one"), ("known_hosts.1", "two")):
         assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in made.dockerfile
@@ -216,7 +216,7 @@ entry:
 timeouts: {setup: 5m}
 """.replace("./data", str(tmp_path / "data")),
     )
-    text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
+    text = manual(habitat, writer.recipe(habitat), with_volumes=False)
     for flag in ("--network none", "--memory 1073741824", "--cpus 1.5", "--pids-limit 7", ":/da ta:ro'", "sleep 3"):
         assert flag in text
     assert "    demo /sbin/boot --now\nsleep 3\ndocker exec -it demo /bin/sh -c -- 'echo it" in text
@@ -226,7 +226,7 @@ timeouts: {setup: 5m}
 def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_path: Path) -> None:
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
-    text = manual(habitat, recipe.recipe(habitat), with_volumes=False)
+    text = manual(habitat, writer.recipe(habitat), with_volumes=False)
     for told in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
         assert told in text
 
@@ -263,7 +263,7 @@ def test_a_file_is_mounted_by_its_name_or_by_one_that_a_mount_can_say(tmp_path: 
 def merged(root: Path, text: str) -> list[str] | None:
     (root / "habitats/demo").mkdir(parents=True)
     (root / "habitats/demo/Dockerfile").write_text(text)
-    return own_dockerfile.stages(load(root, "description: d\n"), recipe._CONTEXT_STAGE)
+    return own_dockerfile.stages(load(root, "description: d\n"), writer._CONTEXT_STAGE)
 
 
 def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
@@ -314,7 +314,7 @@ def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Pa
 def test_one_that_would_not_be_the_same_is_built_by_itself(tmp_path: Path, text: str) -> None:
     assert merged(tmp_path, text) is None
     habitat = load(tmp_path)
-    made = recipe.recipe(habitat)
+    made = writer.recipe(habitat)
     assert "FROM demo-dockerfile AS habitat\n" in made.dockerfile
     assert "--tag demo-dockerfile dockerfile &&\n" in manual(habitat, made, with_volumes=False)
 
@@ -395,7 +395,7 @@ def test_a_disk_that_refuses_leaves_what_was_there(site: Site, monkeypatch: pyte
     def refuse(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    monkeypatch.setattr("phases.core.ejecting.folder._write", refuse)
+    monkeypatch.setattr("phases.core.eject.output_dir._write", refuse)
     with pytest.raises(StateError, match=r"ejected/demo: can't be written .*: make room on the disk"):
         eject(site.run_anew(), "demo")
     assert contents(site.root / "ejected/demo") == before

@@ -13,17 +13,19 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_engine import FakeEngine
 
-from phases.core import claims, engine_locks, processes
-from phases.core.closing import Maker
-from phases.core.engine_locks import EngineLocks
+from phases.core.engine import lock_volumes
+from phases.core.engine import locks as engine_locks
+from phases.core.engine.background import Maker
+from phases.core.engine.locks import EngineLocks
 from phases.core.errors import EngineError, HabitatError, Stopped
-from phases.core.processes import Process
+from phases.core.files import processes
+from phases.core.files.processes import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from phases.core.engine import Volume
-    from phases.core.engine_locks import EngineLock
+    from phases.core.engine.locks import EngineLock
+    from phases.core.engine.protocol import Volume
 
 KEY = "build demo"
 
@@ -45,7 +47,7 @@ def held(engine: FakeEngine, *, alone: bool = True) -> EngineLock:
 
 
 def names(engine: FakeEngine, key: str = KEY) -> list[str]:
-    return [volume.name for volume in engine.volumes(label=f"{claims.LABEL_LOCK}={key}")]
+    return [volume.name for volume in engine.volumes(label=f"{lock_volumes.LABEL_LOCK}={key}")]
 
 
 def until(true: Callable[[], object]) -> None:
@@ -57,10 +59,10 @@ def until(true: Callable[[], object]) -> None:
 
 def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: str = "0ther", **more: str) -> str:
     """A volume of another contender, of which this process knows nothing. Returns its name."""
-    labels = claims.labels(key, owner, alone=True) | {"habitat.lock.who": "pid 7 on far since 01:02:03"}
+    labels = lock_volumes.labels(key, owner, alone=True) | {"habitat.lock.who": "pid 7 on far since 01:02:03"}
     labels |= {"habitat.lock.machine": process.machine if process else ""}
     labels |= {"habitat.lock.process": f"{process.pid} {process.began}" if process else ""}
-    return engine.create_volume(claims.volume_name(key, owner, 0), labels | more).name
+    return engine.create_volume(lock_volumes.volume_name(key, owner, 0), labels | more).name
 
 
 def gone() -> Process:
@@ -243,7 +245,7 @@ def test_engine_locks_of_killed_processes_are_swept_whatever_they_are_of(engine:
 
 
 def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine) -> None:
-    labels = claims.labels(KEY, "x", alone=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
+    labels = lock_volumes.labels(KEY, "x", alone=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
     engine.create_volume("precious", labels)
     held(engine)
     assert "precious" in names(engine)
@@ -253,7 +255,7 @@ def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine
 def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, process: Process | None
 ) -> None:
-    monkeypatch.setattr(claims, "DEAD", 0.5)
+    monkeypatch.setattr(lock_volumes, "DEAD", 0.5)
     left = forged(engine, process)
     began, told = time.monotonic(), list[str]()
     assert locks_on(engine).lock(KEY).acquire(told.append)
@@ -265,7 +267,7 @@ def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
 def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(claims, "DEAD", 0.5)
+    monkeypatch.setattr(lock_volumes, "DEAD", 0.5)
     monkeypatch.setattr(engine_locks, "_BEAT", 0.1)
     here = processes._machine()
     monkeypatch.setattr(processes, "_machine", lambda: "elsewhere")
@@ -279,10 +281,10 @@ def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
 
 def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the engine was: then nobody could show a heartbeat."""
-    claim = claims.Claim(KEY, "o", alone=True, who="", process=None, names=frozenset("a"), made="")
+    claim = lock_volumes.Claim(KEY, "o", alone=True, who="", process=None, names=frozenset("a"), made="")
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watch = claims.Watch()
+    watch = lock_volumes.Watch()
     assert not watch.is_dead(claim)
     now[0] += 3600
     assert not watch.is_dead(claim)
@@ -328,7 +330,7 @@ def test_engine_lock_heartbeat_changes_its_volume_and_one_is_always_there(
 
 def remove_all(engine: FakeEngine) -> None:
     """As `docker volume prune` does."""
-    for volume in engine.volumes(label=claims.LABEL_LOCK):
+    for volume in engine.volumes(label=lock_volumes.LABEL_LOCK):
         engine.remove_volume(volume.name)
 
 

@@ -7,7 +7,7 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.frames import FirstLine, Frames
+from phases.core.engine.exec_frames import FirstLine, Frames
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.booleans())), st.integers(1, 30))

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
-from phases.core import settling
+from phases.core.container import leftovers
 from phases.core.errors import HabitatError
 from phases.registry import NAMES, PHASES, named
 
@@ -167,7 +167,7 @@ def test_a_test_is_run_with_nobody_beside_it(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     site = habitat(tmp_path)
     site.build()
-    watched = [settling._WATCH in call for call in site.engine.called("execute")]
+    watched = [leftovers._WATCH in call for call in site.engine.called("execute")]
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 

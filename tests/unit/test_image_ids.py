@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import commands, runtime
+from phases.core.cache.image_index import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
-from phases.core.snapshots import LABEL_PARENT
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import session
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
     from phases.core.model import Secret
     from phases.core.project import Project
-    from phases.core.secrets import Value
+    from phases.core.secrets.store import Value
 
 FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
@@ -64,11 +65,11 @@ def test_final_tag_moved_while_secrets_are_fetched_built_image_runs(
     while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(site))
     match how:
         case "start":
-            runtime.start(project, "demo", FakeTerminal())
+            session.start(project, "demo", FakeTerminal())
         case "detached":
-            runtime.start_detached(project, "demo")
+            session.start_detached(project, "demo")
         case _:
-            commands.execute(project, "demo", ["true"], FakeTerminal())
+            runtime_exec.execute(project, "demo", ["true"], FakeTerminal())
     assert image_of_container(site) == built
 
 
@@ -80,7 +81,7 @@ def test_final_tag_moved_after_the_build_built_image_runs(tmp_path: Path) -> Non
     built = site.engine.tags()[FINAL[0]]
     take_tags(site)
     project.inventory.refresh()
-    runtime.start(project, "demo", FakeTerminal())
+    session.start(project, "demo", FakeTerminal())
     assert image_of_container(site) == built
 
 
@@ -95,7 +96,7 @@ def test_built_image_removed_while_secrets_are_fetched_is_told_in_one_line(
 
     while_secrets_are_fetched(monkeypatch, project, remove)
     with pytest.raises(StartError) as caught:
-        runtime.start(project, "demo", FakeTerminal())
+        session.start(project, "demo", FakeTerminal())
     assert str(caught.value) == (
         f"demo: the image {built[7:19]} that was built is gone: another run has replaced it: run the same command again"
     )
@@ -109,7 +110,7 @@ def test_start_of_a_stale_final_is_refused_in_one_line(site: Site, how: str) -> 
     else:
         take_tags(site)
     with pytest.raises(StartError) as caught:
-        runtime.start(site.run_anew(), "demo", FakeTerminal())
+        session.start(site.run_anew(), "demo", FakeTerminal())
     assert str(caught.value).startswith("demo: habitat-demo:final is not what the config says (")
     assert str(caught.value).endswith("): run the same command again, without --single")
     assert site.engine.containers() == []
@@ -119,7 +120,7 @@ def test_exec_in_an_image_that_no_build_made_is_refused(site: Site) -> None:
     for tag in FINAL:
         site.engine.tag("base:1", tag)
     with pytest.raises(StartError) as caught:
-        commands.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
+        runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
     assert str(caught.value) == (
         "demo: habitat-demo:final is an image that no build of demo made: doit final:demo puts its own there"
     )

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core import debugging, events, failures, persistence, plans, runtime, status
+from phases.core import events
+from phases.core.build import failure
+from phases.core.cache.image_index import withheld
 from phases.core.errors import HabitatError
 from phases.core.project import Project
-from phases.core.snapshots import withheld
+from phases.core.report import plan, status
+from phases.core.runtime import debug, persistent_volumes, session
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -92,17 +95,17 @@ def test_snapshots_on_a_base_that_says_fail_are_shared(site: Site) -> None:
 
 
 def test_plan_status_and_start_on_a_base_with_our_labels_are_as_on_any_other(site: Site) -> None:
-    assert plans.plan(site.run_anew(), "demo").is_new
+    assert plan.plan(site.run_anew(), "demo").is_new
     site.build()
-    assert plans.plan(site.run_anew(), "demo").why == {}
-    runtime.start(site.run_anew(), "demo", FakeTerminal())
+    assert plan.plan(site.run_anew(), "demo").why == {}
+    session.start(site.run_anew(), "demo", FakeTerminal())
     (state,) = status.overview(site.run_anew(), ["demo"]).habitats
     assert {phase.state for phase in state.phases} == {"cached"}
     assert state.container is not None
     assert list(state.set_aside) == []
     found = site.engine.container("habitat-demo")
     assert found is not None
-    assert persistence.of(found).places == ()
+    assert persistent_volumes.of(found).places == ()
 
 
 def test_failure_on_a_base_that_tells_of_one_is_told_as_it_was(site: Site) -> None:
@@ -116,11 +119,11 @@ def test_failure_on_a_base_that_tells_of_one_is_told_as_it_was(site: Site) -> No
     with pytest.raises(HabitatError):
         site.build()
     labels = site.engine._image("habitat-demo:7-setup-failed").labels
-    told = failures.told_by({key: value for key, value in labels.items() if value})
+    told = failure.told_by({key: value for key, value in labels.items() if value})
     assert told is not None
     assert told.code == 3
     assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()
-    assert debugging._last(site.run_anew(), "demo")[2] == told
+    assert debug._last(site.run_anew(), "demo")[2] == told
 
 
 def test_build_container_says_nothing_of_its_image_in_our_labels(site: Site) -> None:

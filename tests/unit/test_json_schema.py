@@ -20,11 +20,11 @@ from test_config_errors import CASES as ERRORS
 from test_readme import sample
 from unit_helpers import write
 
-from phases.core import new_config
-from phases.core.cloning import clones
-from phases.core.config import loader, schema, yamltree
+from phases.core.config import loader, schema, yaml_tree
 from phases.core.config.json_schema import json_schema, published
 from phases.core.errors import ConfigError
+from phases.core.scaffold import template
+from phases.core.scaffold.clone_urls import clones
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Outcome:
         path = write(self.root, "habitats/demo/config.yaml")
         path.write_bytes(self.text if isinstance(self.text, bytes) else self.text.encode())
         try:
-            tree = yamltree.load(path, layer="local", shown="config.yaml")
+            tree = yaml_tree.load(path, layer="local", shown="config.yaml")
         except ConfigError:
             self.by_schema = self.by_model = True
             return
@@ -154,7 +154,7 @@ def test_an_editor_finds_nothing_wrong_with_the_readmes_sample_and_the_plans() -
 
 @pytest.mark.parametrize("urls", [(), ("https://example.org/a.git", "git@example.org:b")])
 def test_an_editor_finds_nothing_wrong_with_a_new_config(urls: tuple[str, ...]) -> None:
-    assert refusals(new_config.text("debian", clones(urls, "--repo"))) == []
+    assert refusals(template.text("debian", clones(urls, "--repo"))) == []
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site
 
-from phases.core import cleaning, processes, stopping
-from phases.core.commands import as_it_is
+from phases.core.build import clean as build_clean
 from phases.core.errors import StateError
-from phases.core.locks import Presence
-from phases.core.processes import Process
-from phases.core.runtime import visiting
+from phases.core.files import processes
+from phases.core.files.locks import Presence
+from phases.core.files.processes import Process
+from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.exec import as_it_is
+from phases.core.runtime.session import visiting
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def build(site: Site) -> None:
 
 
 def clean(site: Site) -> None:
-    cleaning.clean_from(site.run_anew(), "demo", named("base"))
+    build_clean.clean_from(site.run_anew(), "demo", named("base"))
 
 
 def start(site: Site) -> None:
@@ -37,7 +39,7 @@ def start(site: Site) -> None:
 
 
 def stop(site: Site) -> None:
-    stopping.stop(site.run_anew(), "demo")
+    runtime_stop.stop(site.run_anew(), "demo")
 
 
 @pytest.mark.parametrize(("act", "file"), [(build, "lock"), (clean, "lock"), (start, "starts"), (stop, "starts")])

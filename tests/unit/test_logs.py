@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site
 
-from phases.core import events, logs, runtime
+from phases.core import events
 from phases.core.errors import HabitatError, StartError, StateError
+from phases.core.runtime import logs, session
 from phases.registry import named
 from phases.ui.verbs import logs as verb
 
@@ -36,7 +37,7 @@ def shown(site: Site, **options: object) -> list[str]:
 
 
 def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_containers(site: Site) -> None:
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     site.project.log_path("demo", named("tools")).write_text("from tools\n")
     told = shown(site)
     assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
@@ -52,14 +53,14 @@ def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_contai
 
 
 def test_one_phase_alone(site: Site) -> None:
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     heading, _, *printed = shown(site, phase="setup")
     assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
     assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): nothing"]
 
 
 def test_the_container_alone_and_on(site: Site) -> None:
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
     assert site.engine.called("output")[-1][2] == "True"
 
@@ -109,6 +110,6 @@ def test_a_secret_that_the_main_process_printed_is_stars(tmp_path: Path) -> None
     secrets = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
     site = Site(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
     site.build()
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert "has ***" in shown(site, follow=True)
     assert "has ***" in shown(site)

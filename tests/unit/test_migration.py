@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from unit_helpers import Site, load, write
 
 from phases.core.errors import HabitatError
-from phases.core.migration import dockerfile, migrate, scripts
-from phases.core.migration.state import State
+from phases.core.migrate import command as migrate_command
+from phases.core.migrate import dockerfile, scripts
+from phases.core.migrate.dockerfile_state import State
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.migration.migrate import Migration
+    from phases.core.migrate.command import Migration
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def migrated(site: Site, text: str, config: str | None = None, **given: str) -> 
     write(site.root, "habitats/demo/Dockerfile", text)
     if config is not None:
         write(site.root, "habitats/demo/config.yaml", config)
-    found = migrate.migrate(site.run_anew(), "demo", given)
+    found = migrate_command.migrate(site.run_anew(), "demo", given)
     assert found
     return found
 
@@ -313,7 +314,7 @@ def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
           command: claude
         """
     write(site.root, "habitats/demo/config.yaml", text)
-    found = migrate.migrate(site.run_anew(), "demo", {})
+    found = migrate_command.migrate(site.run_anew(), "demo", {})
     assert found
     config = config_of(found)
     assert config["entry"] == {"init_command": "/sbin/boot", "startup_delay": 10, "command": "claude"}
@@ -329,14 +330,14 @@ def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
         ("container.odd", "entry has no such key"),
         ("claude.command", "entry.command"),
     ]
-    migrate.write(site.project, found)
+    migrate_command.write(site.project, found)
     assert (site.root / "habitats/demo/config.yaml.before-migration").read_text().startswith("base_image")
-    assert migrate.migrate(site.run_anew(), "demo", {}) is None
+    assert migrate_command.migrate(site.run_anew(), "demo", {}) is None
 
 
 def test_what_was_there_is_kept_and_goes_into_no_image(site: Site) -> None:
     found = migrated(site, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
-    migrate.write(site.project, found)
+    migrate_command.write(site.project, found)
     folder = site.root / "habitats/demo"
     assert (folder / "config.yaml.before-migration").read_text() == "description: x\n"
     habitat = load(site.root)

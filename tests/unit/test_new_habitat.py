@@ -17,17 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit_helpers import write
 
-from phases.core import drafts, new_habitat
-from phases.core.cloning import clones
-from phases.core.config import loader, schema, yamltree
+from phases.core.config import loader, schema, yaml_tree
 from phases.core.errors import ConfigError, HabitatError, StateError
+from phases.core.files import atomic
 from phases.core.project import Project
+from phases.core.scaffold import create
+from phases.core.scaffold.clone_urls import clones
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
 
-BASE = new_habitat.DEFAULT_BASE
+BASE = create.DEFAULT_BASE
 HTTPS, SSH = "https://example.org/you/project.git", "git@example.org:you/tools.git"
 
 (URLS,) = ([*place.more] for place in PLACES if place.name == "repos.url")
@@ -35,7 +36,7 @@ HTTPS, SSH = "https://example.org/you/project.git", "git@example.org:you/tools.g
 
 
 def make(root: Path, *urls: str, name: str = "demo", base: str = BASE) -> Habitat:
-    new_habitat.create(root, name, base, urls)
+    create.create(root, name, base, urls)
     return loader.load(root, name, NAMES)
 
 
@@ -112,7 +113,7 @@ def test_all_that_is_commented_out_is_ready_to_be_used(tmp_path: Path, urls: tup
     assert (habitat.env.values["EDITOR"], habitat.repos[-1].token) == ("vi", "GITHUB")
     assert habitat.setup[-1].script == "git config --global pull.ff only"
     assert "npm install -g @anthropic-ai/claude-code" in [command.script for command in habitat.setup]
-    tree = yamltree.load(file, layer="local", shown="config.yaml").value
+    tree = yaml_tree.load(file, layer="local", shown="config.yaml").value
     assert isinstance(tree, dict)
     assert set(schema.Config.__struct_encode_fields__) - set(tree) <= {"name", "debug", "uid", "dockerfile", "build"}
 
@@ -226,7 +227,7 @@ def test_an_empty_folder_is_no_habitat_yet(tmp_path: Path) -> None:
 
 def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run makes the habitat after this one has looked."""
-    monkeypatch.setattr(drafts, "sweep", lambda parent, name: write(parent / name, "config.yaml", "theirs"))
+    monkeypatch.setattr(atomic, "sweep", lambda parent, name: write(parent / name, "config.yaml", "theirs"))
     with pytest.raises(ConfigError, match="is there already"):
         make(tmp_path)
     assert config(tmp_path).read_text() == "theirs"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conftest import ROOT
 
-from phases.core.passing_folder import passing_folder, sweep
+from phases.core.files.temporary_folder import passing_folder, sweep
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from phases.core.passing_folder import passing_folder
+from phases.core.files.temporary_folder import passing_folder
 with passing_folder(Path(sys.argv[1])) as folder:
     (folder / "what").mkdir()
     print(folder, flush=True)

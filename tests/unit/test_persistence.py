@@ -8,11 +8,13 @@ import pytest
 from fake_files import Node
 from unit_helpers import FakeTerminal, Site, bring_up, make_user, write
 
-from phases.core import cleaning, events, runtime, stopping
-from phases.core.destroying import destroy
-from phases.core.engine import VolumeMount
+from phases.core import events
+from phases.core.build import clean
+from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import EngineError, HabitatError
-from phases.core.persistence import volume_name
+from phases.core.runtime import session, stop
+from phases.core.runtime.destroy import destroy
+from phases.core.runtime.persistent_volumes import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -53,7 +55,7 @@ def start(site: Site, during: dict[str, str] | None = None, *, fresh: bool = Fal
         return 0, ""
 
     site.engine.on_execute = on_execute
-    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
     found = site.engine.container("habitat-demo")
     assert found
     return found.id
@@ -169,7 +171,7 @@ def test_a_replaced_file_of_a_killed_start_is_kept_by_what_comes_next(tmp_path: 
     site.engine.files("habitat-demo").nodes[JSON] = Node("file", 0o600, 1000, 1000, b"renamed")
     if then == "stop":
         site.engine.start("habitat-demo")
-        stopping.stop(site.run_anew(), "demo")
+        stop.stop(site.run_anew(), "demo")
     elif then == "destroy":
         destroy(site.run_anew(), "demo", lambda _: True, keep_volumes=True)
     elif then == "another image":
@@ -276,7 +278,7 @@ def test_container_whose_files_cannot_be_given_is_not_made(tmp_path: Path) -> No
     site = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     site.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
     with pytest.raises(HabitatError) as caught:
-        runtime.start(site.run_anew(), "demo", FakeTerminal())
+        session.start(site.run_anew(), "demo", FakeTerminal())
     assert str(caught.value) == (
         "demo: what persists could not be given to its user (sh: stat: not found): "
         "see that the image has stat, find and chown"
@@ -387,7 +389,7 @@ def test_a_volume_that_another_container_has_stays_and_is_told(tmp_path: Path) -
 def test_clean_keeps_what_persists(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)
-    cleaning.clean_all(site.run_anew(), "demo")
+    clean.clean_all(site.run_anew(), "demo")
     assert len(site.engine.volumes()) == 1
 
 

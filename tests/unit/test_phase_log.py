@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT
 
-from phases.core import events, phase_log, slices
-from phases.core.engine import BlockSplitter, LineSplitter
+from phases.core import events
+from phases.core.build import phase_log
+from phases.core.build.phase_log import Log
+from phases.core.cache import slices
+from phases.core.engine.protocol import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
-from phases.core.phase_log import Log
 from phases.ui.recorder import Recorder
 
 if TYPE_CHECKING:

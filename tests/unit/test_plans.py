@@ -9,9 +9,9 @@ import pytest
 import yaml
 from unit_helpers import Site, make_user, write
 
-from phases.core import plans
+from phases.core.cache.image_index import final_tag, snapshot_tag, task_name
 from phases.core.errors import HabitatError
-from phases.core.snapshots import final_tag, snapshot_tag, task_name
+from phases.core.report import plan as report_plan
 from phases.registry import NAMES, PHASES, named
 
 if TYPE_CHECKING:
@@ -51,8 +51,8 @@ class Town(Site):
     def save(self) -> None:
         write(self.root, "habitats/demo/config.yaml", yaml.safe_dump(self.config))
 
-    def plan(self) -> plans.Plan:
-        return plans.plan(self.run_anew(), "demo")
+    def plan(self) -> report_plan.Plan:
+        return report_plan.plan(self.run_anew(), "demo")
 
     def said(self, phase: str) -> list[str]:
         """Why a phase would run, once the config was saved."""
@@ -383,7 +383,7 @@ def test_the_reason_a_phase_is_built_for_is_the_first_of_the_plan(town: Town) ->
     branch(town)
     town.save()
     project = town.run_anew()
-    assert plans.reason(project, "demo", named("env")) == "env.COLOUR: red → green"
-    assert plans.reason(project, "demo", named("repos")) == "repos[0].branch: main → stable"
-    assert plans.reason(project, "demo", named("tools")) == "env runs again"
-    assert plans.reason(project, "demo", named("users")) == ""
+    assert report_plan.reason(project, "demo", named("env")) == "env.COLOUR: red → green"
+    assert report_plan.reason(project, "demo", named("repos")) == "repos[0].branch: main → stable"
+    assert report_plan.reason(project, "demo", named("tools")) == "env runs again"
+    assert report_plan.reason(project, "demo", named("users")) == ""

@@ -7,10 +7,10 @@ import tarfile
 
 import pytest
 
-from phases.core import podman
-from phases.core.build_container import instruction_word
+from phases.core.build.container import instruction_word
+from phases.core.engine import podman
+from phases.core.engine.mount_archives import by_mount
 from phases.core.errors import Conflict, EngineError, NotFound
-from phases.core.mounted_archives import by_mount
 
 VALUES = ["plain", "", " spaces ", 'a "quoted" word', '"', "it's", "$HOME ${x} \\$", "back\\slash\\", "é ü", "a=b=c"]
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import commands, runtime
 from phases.core.errors import ConfigError, PortRefused, StartError
 from phases.core.port import Port
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import session
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +94,7 @@ def made(root: Path, ports: str = PORTS) -> Site:
 
 
 def start(site: Site) -> int:
-    return runtime.start(site.run_anew(), "demo", FakeTerminal())
+    return session.start(site.run_anew(), "demo", FakeTerminal())
 
 
 def told(site: Site) -> list[str]:
@@ -108,9 +109,9 @@ def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> 
     site = made(tmp_path)
     start(site)
     assert told(site) == URLS
-    commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
+    runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
     assert told(site) == URLS
-    commands.shell(site.run_anew(), "demo", FakeTerminal(interactive=True))
+    runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(interactive=True))
     assert told(site) == URLS
     # The number that the engine picked, not the one that was asked for.
     (number,) = {text.rpartition(":")[2] for text in site.notices() if "3000: http://127" in text}
@@ -120,7 +121,7 @@ def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> 
 def test_a_detached_start_tells_it_in_its_line_and_who_enters_then_is_told_nothing(tmp_path: Path) -> None:
     site = made(tmp_path, "80, 81")
     for _ in range(2):
-        runtime.start_detached(site.run_anew(), "demo")
+        session.start_detached(site.run_anew(), "demo")
         (notice,) = site.notices()
         assert notice.startswith("habitat-demo is up at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo gets")
     start(site)
@@ -158,7 +159,7 @@ def test_a_throwaway_shell_publishes_nothing(tmp_path: Path) -> None:
     site = made(tmp_path)
     ports: list[tuple[Port, ...]] = []
     site.engine.on_execute = lambda command: ports.append(command.container.ports)
-    commands.shell(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
+    runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
     assert ports
     assert set(ports) == {()}
     assert site.notices() == []

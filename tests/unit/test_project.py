@@ -16,11 +16,13 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
-from phases.core import cleaning, drafts, events
+from phases.core import events
+from phases.core.build import clean
+from phases.core.cache.image_index import COMMENT, task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
-from phases.core.locks import FileLock
+from phases.core.files import atomic
+from phases.core.files.locks import FileLock
 from phases.core.project import Project
-from phases.core.snapshots import COMMENT, task_name
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
@@ -291,7 +293,7 @@ def test_nothing_is_asked_of_an_engine_before_it_is_needed(site: Site) -> None:
 HOLD = """
 import sys
 from pathlib import Path
-from phases.core.locks import FileLock
+from phases.core.files.locks import FileLock
 lock = FileLock(Path(sys.argv[1]))
 lock.acquire(print)
 print("held", flush=True)
@@ -627,7 +629,7 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
     site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
     left = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
-    writing = drafts.file(site.root / ".stamps/demo/3-env.json")
+    writing = atomic.file(site.root / ".stamps/demo/3-env.json")
     written_now, _ = writing.__enter__()
     match next_step:
         case "a build":
@@ -635,9 +637,9 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
             project.close()
             assert written_now.exists()
         case "a clean of all":
-            cleaning.clean_all(project, "demo")
+            clean.clean_all(project, "demo")
         case "a clean of a phase":
-            cleaning.clean_from(project, "demo", named("env"))
+            clean.clean_from(project, "demo", named("env"))
             assert written_now.exists()
     assert site.engine.containers() == []
     assert "habitat-demo:0-dockerfile-build" not in site.engine.tags()
@@ -673,7 +675,7 @@ def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, me
 
 def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
     site.build()
-    count = cleaning.clean_all(site.run_anew(), "demo")
+    count = clean.clean_all(site.run_anew(), "demo")
     assert count == len(SNAPSHOTS)
     assert list(site.engine.tags()) == ["base:1"]
     assert not (site.root / ".stamps/demo").exists()
@@ -682,7 +684,7 @@ def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
 
 def test_clean_from_a_phase_keeps_those_before(site: Site) -> None:
     site.build()
-    assert cleaning.clean_from(site.run_anew(), "demo", named("repos")) == 3
+    assert clean.clean_from(site.run_anew(), "demo", named("repos")) == 3
     assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:8-repos")], "base:1"}
     assert site.build() == PHASES[PHASES.index("repos") :]
 
@@ -692,8 +694,8 @@ def test_clean_keeps_what_a_container_uses(site: Site) -> None:
     final = site.engine.tags()["habitat-demo:final"]
     site.engine.create("habitat-demo:final", "mine", ("x",))
     project = site.run_anew()
-    assert cleaning.containers_of(project, "demo") == ["mine"]
-    cleaning.clean_all(project, "demo")
+    assert clean.containers_of(project, "demo") == ["mine"]
+    clean.clean_all(project, "demo")
     assert list(site.engine.tags()) == ["base:1"]
     assert site.engine.image_config(final) is not None
 
@@ -702,4 +704,4 @@ def test_what_is_left_of_a_habitat_whose_folder_is_gone_is_cleanable(site: Site)
     site.build(until="base")
     (site.root / "habitats/demo/config.yaml").unlink()
     (site.root / "habitats/demo").rmdir()
-    assert cleaning.cleanable(site.run_anew()) == ["demo"]
+    assert clean.cleanable(site.run_anew()) == ["demo"]

@@ -19,12 +19,13 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core import slices, trees
-from phases.core.config import measures, yamltree
-from phases.core.config.variables import Env, expand, in_image
+from phases.core.cache import slices
+from phases.core.cache.stamps import Stamps
+from phases.core.config import units, yaml_tree
 from phases.core.errors import HabitatError, printable
+from phases.core.files import tree as files_tree
 from phases.core.model import OWN_PHASE
-from phases.core.stamps import Stamps
+from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import _safe
 
@@ -267,7 +268,9 @@ def test_any_ignore_file_decides_or_is_refused(data: bytes) -> None:
         for file in (".habignore", ".dockerignore"):
             (Path(folder) / file).write_bytes(data)
             try:
-                ignore = trees.dockerignore(Path(folder)) if "docker" in file else trees.habignore([Path(folder)])
+                ignore = (
+                    files_tree.dockerignore(Path(folder)) if "docker" in file else files_tree.habignore([Path(folder)])
+                )
             except HabitatError as error:
                 assert file in str(error)  # noqa: PT017 (or it decides)
             else:
@@ -288,7 +291,7 @@ def test_any_stamp_is_read(data: bytes) -> None:
 @given(HOSTILE | st.sampled_from(["", "9h", "1h 30m", "90", "0", "9999999999h"]))
 def test_any_duration_is_seconds_or_none(text: str) -> None:
     try:
-        seconds = measures.duration(text)
+        seconds = units.duration(text)
     except ValueError:
         return
     assert 0 < seconds <= 365 * 86_400
@@ -443,7 +446,7 @@ def test_every_value_of_a_tree_has_a_line_of_its_file(text: str) -> None:
         path = write(Path(folder), "x.yaml")
         path.write_text(text)
         try:
-            tree = yamltree.load(path, layer="local", shown="x.yaml")
+            tree = yaml_tree.load(path, layer="local", shown="x.yaml")
         except HabitatError:
             return
     last = text.count("\n") + 1
@@ -464,7 +467,7 @@ _NAMES = st.text(alphabet="ab._-* Ä", min_size=1, max_size=5).filter(lambda nam
 
 @settings(FEW, max_examples=1000)
 @given(
-    st.lists(_WORDS | st.sampled_from([*trees.DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
+    st.lists(_WORDS | st.sampled_from([*files_tree.DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
     st.lists(_NAMES | st.sampled_from(["x.pem", "config.yaml", "tests", ".git", "build"]), min_size=1, max_size=3),
     st.booleans(),
 )
@@ -476,9 +479,9 @@ def test_plain_patterns_mean_what_git_takes_them_for(patterns: list[str], parts:
     parents = ["/".join(parts[:count]) + "/" for count in range(1, len(parts))]
     assume(not any(git.match_file(parent) for parent in parents))  # nothing in there is asked about
     path = "/".join(parts) + ("/" if is_folder else "")
-    assert trees._gitignore(patterns)(path) == git.match_file(path)
+    assert files_tree._gitignore(patterns)(path) == git.match_file(path)
 
 
 def test_our_own_patterns_need_no_library() -> None:
-    lines = [*trees.DEFAULT_IGNORE, *OWN_PHASE]
-    assert all(trees._PLAIN.fullmatch(line) for line in lines)
+    lines = [*files_tree.DEFAULT_IGNORE, *OWN_PHASE]
+    assert all(files_tree._PLAIN.fullmatch(line) for line in lines)

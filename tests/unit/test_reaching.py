@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import IMAGES, LISTED, answering, http
 
-from phases.core import docker_package, reaching
-from phases.core.docker_engine import DockerEngine
+from phases.core.engine import connect as engine_connect
+from phases.core.engine import docker_config
+from phases.core.engine.client import DockerEngine
 from phases.core.errors import EngineUnreachable
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(reaching, "_asked", [])
+    monkeypatch.setattr(engine_connect, "_asked", [])
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/config.json").write_text("{}")
     return tmp_path / "docker"
@@ -46,7 +47,7 @@ def leading_to(name: str, host: str) -> str:
 
 def refused() -> str:
     with pytest.raises(EngineUnreachable) as caught:
-        reaching.connect()
+        engine_connect.connect()
     return str(caught.value)
 
 
@@ -71,7 +72,7 @@ def test_a_context_without_a_name_is_the_default(monkeypatch: pytest.MonkeyPatch
         asked.append(path)
         raise FileNotFoundError
 
-    monkeypatch.setattr(docker_package, "dial", connect)
+    monkeypatch.setattr(docker_config, "dial", connect)
     assert refused().startswith("no Docker engine answers at unix:///var/run/docker.sock: ")
     assert asked == ["/var/run/docker.sock"]
 
@@ -138,12 +139,12 @@ def test_one_that_is_behind_ssh_wants_a_tunnel(monkeypatch: pytest.MonkeyPatch, 
     )
 
 
-@pytest.mark.parametrize("module", [reaching, docker_package], ids=["by a glance", "by a context"])
+@pytest.mark.parametrize("module", [engine_connect, docker_config], ids=["by a glance", "by a context"])
 def test_a_socket_that_is_closed_to_one_is_told_apart(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: Path, module: ModuleType
 ) -> None:
     place = f"unix://{tmp_path}/s"
-    if module is reaching:
+    if module is engine_connect:
         monkeypatch.setenv("DOCKER_HOST", place)
     else:
         context(config, "here", leading_to("here", place))
@@ -172,8 +173,8 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append("the docker package")
         raise EngineUnreachable("left to it")
 
-    monkeypatch.setattr(reaching, "dial", connect)
-    monkeypatch.setattr(docker_package, "way", way)
+    monkeypatch.setattr(engine_connect, "dial", connect)
+    monkeypatch.setattr(docker_config, "way", way)
     return asked
 
 
@@ -181,9 +182,9 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     asked = place_asked(monkeypatch)
-    reaching.ask_ahead()
+    engine_connect.ask_ahead()
     with pytest.raises(EngineUnreachable):
-        reaching.connect()
+        engine_connect.connect()
     assert asked == ["the docker package"]
 
 
@@ -196,17 +197,17 @@ def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, t
         (config / "config.json").write_text('{"currentContext": "colima"}')
     else:
         monkeypatch.setenv("DOCKER_CONFIG", str(config / "config.json"))
-    reaching.ask_ahead()
+    engine_connect.ask_ahead()
     with pytest.raises(EngineUnreachable):
-        reaching.connect()
+        engine_connect.connect()
     assert asked == ["the docker package"]
 
 
 def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = place_asked(monkeypatch)
-    reaching.ask_ahead()
+    engine_connect.ask_ahead()
     with pytest.raises(EngineUnreachable) as caught:
-        reaching.connect()
+        engine_connect.connect()
     assert caught.value.message == "no Docker engine answers at the default socket"
     assert asked == ["/var/run/docker.sock"] * 2
 
@@ -215,14 +216,14 @@ def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.Monke
 
 
 def connected() -> DockerEngine:
-    return DockerEngine(*reaching.connect())
+    return DockerEngine(*engine_connect.connect())
 
 
 def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Once: who asks again hears what is true then."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", LISTED) as asked:
-        reaching.ask_ahead()
+        engine_connect.ask_ahead()
     assert len(asked) == 1
     engine = connected()
     assert engine.images() == IMAGES
@@ -233,7 +234,7 @@ def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", b"nonsense"):
-        reaching.ask_ahead()
+        engine_connect.ask_ahead()
     (tmp_path / "s").unlink()
     with answering(tmp_path / "s", http(b"OK")) as asked:
         engine = connected()
@@ -266,7 +267,7 @@ def test_who_answers_as_no_engine_does_is_none(
 
 def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
-    reaching.ask_ahead()
+    engine_connect.ask_ahead()
     with pytest.raises(EngineUnreachable) as caught:
         connected()
     assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"

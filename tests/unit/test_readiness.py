@@ -10,8 +10,10 @@ import pytest
 from fake_shell import Sleeping
 from unit_helpers import FakeTerminal, Site, load
 
-from phases.core import commands, events, runtime, stopping
+from phases.core import events
 from phases.core.errors import ConfigError, StartError
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import session, stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +31,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it paused each time; the clock goes on by that much, and not else."""
     slept: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 1000 + sum(slept), sleep=slept.append)
-    monkeypatch.setattr("phases.core.readiness.time", clock)
+    monkeypatch.setattr("phases.core.runtime.ready.time", clock)
     return slept
 
 
@@ -55,11 +57,11 @@ def answer(site: Site, *answers: tuple[int, str] | Callable[[Command], tuple[int
 
 
 def start(site: Site, terminal: FakeTerminal | None = None) -> int:
-    return runtime.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def detach(site: Site) -> None:
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
 
 
 def refused(site: Site) -> StartError:
@@ -209,12 +211,12 @@ def test_who_enters_what_was_found_ready_does_not_wait(tmp_path: Path, slept: li
     assert sum(slept) == pytest.approx(3)
     for _ in range(2):
         assert start(site) == 0
-        assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
-        assert commands.shell(site.run_anew(), "demo", FakeTerminal(interactive=True)) == 0
+        assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(interactive=True)) == 0
         detach(site)
     assert len(tries) == 1
     assert sum(slept) == pytest.approx(3)
-    stopping.stop(site.run_anew(), "demo")
+    stop.stop(site.run_anew(), "demo")
     assert start(site) == 0
     assert len(tries) == 2, "it was brought up anew"
 
@@ -226,7 +228,7 @@ def test_what_runs_and_was_not_found_ready_is_waited_for_by_whoever_enters(tmp_p
     site.engine.start("habitat-demo")  # as a killed run leaves it
     slept.clear()
     tries = answer(site, (1, ""), (0, ""))
-    assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+    assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
     assert len(tries) == 2
     assert sum(slept) == pytest.approx(1), "and not for the startup_delay"
 

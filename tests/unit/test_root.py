@@ -9,10 +9,12 @@ import pytest
 from fake_files import Node
 from unit_helpers import FakeTerminal, Site, make_user, write
 
-from phases.core import persistence, root_environment, runtime, secrets, stopping
-from phases.core.engine import Confinement
+from phases.core.container import root_environment
+from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
+from phases.core.engine.protocol import Confinement
 from phases.core.errors import HabitatError, LinkInTheWay
-from phases.core.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
+from phases.core.runtime import persistent_volumes, session, stop
+from phases.core.secrets import store
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -62,15 +64,15 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
     demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
     demo.build()
     for _ in range(2):
-        runtime.start_detached(demo.run_anew(), "demo")
-    stopping.stop(demo.run_anew(), "demo", force=True)
+        session.start_detached(demo.run_anew(), "demo")
+    stop.stop(demo.run_anew(), "demo", force=True)
     assert len(demo.engine.called("start")) == 4, (
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
-        secrets._RECEIVE: "receive a secret",
-        secrets._WITHDRAW: "withdraw secrets",
-        persistence._GIVE: "give volumes to USER",
+        store._RECEIVE: "receive a secret",
+        store._WITHDRAW: "withdraw secrets",
+        persistent_volumes._GIVE: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
@@ -101,7 +103,7 @@ def test_main_process_of_every_container_has_a_clean_environment(
 
     monkeypatch.setattr(demo.engine, "create", watched)
     demo.build()
-    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    session.start(demo.run_anew(), "demo", FakeTerminal())
     assert made[-1][0] == "habitat-demo"
     for name, env, command in made:
         assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
@@ -115,7 +117,7 @@ def test_user_finds_the_images_whole_environment_in_build_and_habitat(
 ) -> None:
     demo = site(tmp_path, monkeypatch)
     demo.build()
-    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    session.start(demo.run_anew(), "demo", FakeTerminal())
     config = demo.engine.image_config("habitat-demo:final")
     assert config
     assert {name: config.env[name] for name in HOSTILE} == HOSTILE
@@ -287,7 +289,7 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
     demo.build()
-    runtime.start(demo.run_anew(), "demo", FakeTerminal())
+    session.start(demo.run_anew(), "demo", FakeTerminal())
     if moved:
         demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
         nodes = demo.engine.files("habitat-demo").nodes
@@ -295,9 +297,9 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
     before = len(demo.engine.called("start"))
     if moved:
         with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
-            runtime.start(demo.run_anew(), "demo", FakeTerminal())
+            session.start(demo.run_anew(), "demo", FakeTerminal())
     else:
-        runtime.start(demo.run_anew(), "demo", FakeTerminal())
+        session.start(demo.run_anew(), "demo", FakeTerminal())
     assert len(demo.engine.called("start")) - before == (not moved)
 
 

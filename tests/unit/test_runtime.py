@@ -12,12 +12,16 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, bring_up, load, write
 
-from phases.core import cleaning, commands, events, habitat_container, runners, runtime, stopping
-from phases.core.engine import Confinement
+from phases.core import events
+from phases.core.build import clean
+from phases.core.container.init_process import IDLE
+from phases.core.engine.protocol import Confinement
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
-from phases.core.idling import IDLE
 from phases.core.project import Project
-from phases.core.runtime import visiting
+from phases.core.runtime import attach, session, stop
+from phases.core.runtime import container as runtime_container
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime.session import visiting
 from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:
@@ -25,7 +29,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine import Container
+    from phases.core.engine.protocol import Container
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def made(root: Path, text: str) -> Site:
 
 
 def start(site: Site, terminal: FakeTerminal | None = None) -> int:
-    return runtime.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def container(site: Site) -> Container:
@@ -126,7 +130,7 @@ def test_a_container_of_an_older_image_is_kept_under_another_name(site: Site) ->
 def test_two_containers_set_aside_in_one_second_have_names_of_their_own(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phases.core.habitat_container.time.strftime", lambda *_: "20260101-000000")
+    monkeypatch.setattr("phases.core.runtime.container.time.strftime", lambda *_: "20260101-000000")
     for word in ("one", "two", "three"):
         write(site.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo {word}}}\n")
         site.build()
@@ -190,7 +194,7 @@ def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.Monke
     terminal = FakeTerminal(interactive=True, typed=b"exit 9\n")
     assert start(site, terminal) == 9
     command = site.engine.commands[-1]
-    assert (command.argv, command.user, command.env["TERM"]) == (runners.SHELL, "agent", "xterm")
+    assert (command.argv, command.user, command.env["TERM"]) == (attach.SHELL, "agent", "xterm")
 
 
 def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) -> None:
@@ -213,7 +217,7 @@ def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) ->
 )
 def test_the_init_command_is_the_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
     site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
-    assert habitat_container._main_process(site.project.habitat("demo")) == process
+    assert runtime_container._main_process(site.project.habitat("demo")) == process
 
 
 def test_an_init_that_ends_is_told_with_what_it_printed(tmp_path: Path) -> None:
@@ -254,14 +258,14 @@ def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
 
 def test_another_command_is_run_as_the_configs_would_be(site: Site) -> None:
     terminal = FakeTerminal()
-    assert runtime.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
+    assert session.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
     assert terminal.printed == [(b"other\n", False)]
 
 
 def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
     start(site)
     old = container(site).id
-    runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     assert container(site).id != old
     (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     (notice,) = site.notices()
@@ -269,12 +273,12 @@ def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
 
 
 def test_where_there_is_no_old_container_a_new_one_is_one(site: Site) -> None:
-    assert runtime.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
+    assert session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
     assert site.notices() == []
 
 
 def detach(site: Site, *, fresh: bool = False) -> None:
-    runtime.start_detached(site.run_anew(), "demo", fresh=fresh)
+    session.start_detached(site.run_anew(), "demo", fresh=fresh)
 
 
 def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -> None:
@@ -291,10 +295,10 @@ def test_what_is_detached_outlives_whoever_visits_it_until_it_is_stopped(site: S
     for _ in range(2):
         assert start(site) == 0
         assert container(site).running
-        assert commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
         assert container(site).running
         assert site.notices() == []
-    stopping.stop(site.run_anew(), "demo")
+    stop.stop(site.run_anew(), "demo")
     assert not container(site).running
     start(site)
     assert not container(site).running, "a later start is a start as any other"
@@ -309,7 +313,7 @@ def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -
 
 def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
     with visiting(site.run_anew(), "demo", bring_up):
-        runtime.start_detached(Project(site.root, lambda: site.engine), "demo")
+        session.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 
 
@@ -326,9 +330,9 @@ def test_a_detached_container_of_an_older_image_is_stopped_when_it_is_set_aside(
 
 def test_cleaning_leaves_a_detached_container_up_and_known_as_one(site: Site) -> None:
     detach(site)
-    cleaning.clean_all(site.run_anew(), "demo")
+    clean.clean_all(site.run_anew(), "demo")
     site.build()
-    commands.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
+    runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
     assert container(site).running
 
 
@@ -536,8 +540,8 @@ def test_a_secret_that_the_host_has_no_more_is_taken_back_by_the_next_start(
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
     site = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
     monkeypatch.delenv("GOES")
-    runtime.start_detached(site.run_anew(), "demo")
+    session.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/U"]

@@ -12,11 +12,11 @@ from fake_engine import FakeEngine
 from unit_helpers import SOMEWHERE, Site, load, write
 
 from phases import p07_setup, p08_repos
-from phases.core import secrets
 from phases.core.errors import ConfigError, SecretError
-from phases.core.secrets import Value, Vault
-from phases.core.ssh_agent import AgentRelay, known_hosts
-from phases.core.trees import identity
+from phases.core.files.tree import identity
+from phases.core.secrets import store
+from phases.core.secrets.ssh_agent import AgentRelay, known_hosts
+from phases.core.secrets.store import Value, Vault
 from phases.registry import NAMES, PHASES
 
 CANARY = "canary-4f9a71"
@@ -112,7 +112,7 @@ def test_a_later_layers_secret_takes_the_place_of_an_earlier_one(tmp_path: Path)
 def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
     site = Site(tmp_path, SETUP)
     site.build()
-    given = [c for c in site.engine.commands if c.script == secrets._RECEIVE]
+    given = [c for c in site.engine.commands if c.script == store._RECEIVE]
     assert [(c.args, c.stdin, c.user) for c in given] == [
         (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
@@ -124,7 +124,7 @@ def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
 def test_only_containers_of_its_phases_have_a_place_for_it(tmp_path: Path) -> None:
     site = Site(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     site.build()
-    assert not [c for c in site.engine.commands if c.script == secrets._RECEIVE]
+    assert not [c for c in site.engine.commands if c.script == store._RECEIVE]
 
 
 def test_it_is_nowhere_but_in_the_container(tmp_path: Path) -> None:
@@ -380,7 +380,7 @@ def test_without_an_agent_that_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_secrets_can_be_for_every_phase_that_runs_commands_of_a_person() -> None:
-    from phases.core.config.access import SECRET_PHASES
+    from phases.core.config.secrets import SECRET_PHASES
 
     assert set(SECRET_PHASES) <= set(NAMES)
 
@@ -392,4 +392,4 @@ def test_a_value_that_cannot_be_given_is_an_error(tmp_path: Path) -> None:
     engine.start(container)
     engine.on_execute = lambda _: (1, "/run/secrets is no tmpfs\n")
     with pytest.raises(Exception, match=r"secret T could not be given to the container \(/run/secrets is no tmpfs\)"):
-        secrets.deliver(engine, container, [Value("T", b"x")], "root")
+        store.deliver(engine, container, [Value("T", b"x")], "root")

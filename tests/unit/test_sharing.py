@@ -11,11 +11,14 @@ import pytest
 import yaml
 from unit_helpers import Site, make_user, write
 
-from phases.core import cleaning, events, plans, snapshots
+from phases.core import events
+from phases.core.build import clean
+from phases.core.build.shared_builds import Neighbours
+from phases.core.cache import image_index
+from phases.core.cache.image_index import snapshot_tag, task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
-from phases.core.neighbours import Neighbours
 from phases.core.project import Project
-from phases.core.snapshots import snapshot_tag, task_name
+from phases.core.report import plan as report_plan
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
@@ -136,7 +139,7 @@ def test_a_stamp_says_how_long_it_took_where_it_was_built(pair: Pair) -> None:
     pair.built("twin")
     (image,) = (image for image in pair.engine.images() if "habitat-twin:7-setup" in image.tags)
     values = pair.project.stamps.read(task_name(named("setup"), "twin"))["_values_:"]
-    assert values["seconds"] == float(image.labels[snapshots.LABEL_SECONDS])
+    assert values["seconds"] == float(image.labels[image_index.LABEL_SECONDS])
 
 
 # What isn't the same
@@ -213,7 +216,7 @@ def test_a_failure_is_not_taken_over(pair: Pair) -> None:
 
 
 def test_what_an_earlier_version_built_is_not_taken_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(snapshots, "LABEL_SURROUNDINGS", "habitat.other")
+    monkeypatch.setattr(image_index, "LABEL_SURROUNDINGS", "habitat.other")
     pair.built("demo")
     monkeypatch.undo()
     assert pair.built("twin") == (PHASES, [])
@@ -258,7 +261,7 @@ def test_of_two_that_agree_the_later_is_taken(pair: Pair, monkeypatch: pytest.Mo
     pair.built("twin")
     pair.project.stamps.forget("setup:twin")
     later = time.gmtime(time.time() + 60)
-    monkeypatch.setattr("phases.core.snapshots.time.gmtime", lambda: later)
+    monkeypatch.setattr("phases.core.cache.image_index.time.gmtime", lambda: later)
     pair.built("twin")
     pair.configs["third"] = pair.configs["demo"]
     pair.built("third")
@@ -272,13 +275,13 @@ def test_what_one_cleans_the_other_keeps(pair: Pair) -> None:
     pair.built("demo")
     other_repo(pair)
     pair.built("twin")
-    assert cleaning.clean_from(pair.run_anew(), "demo", named("setup")) == 3, "repos, tools, final, and no setup"
+    assert clean.clean_from(pair.run_anew(), "demo", named("setup")) == 3, "repos, tools, final, and no setup"
     assert not pair.image("demo", "setup")
     assert pair.built("twin") == ([], [])
     assert pair.built("demo", "setup") == ([], ["setup"]), "and takes it back"
-    cleaning.clean_all(pair.run_anew(), "demo")
+    clean.clean_all(pair.run_anew(), "demo")
     assert pair.built("twin") == ([], [])
-    cleaning.clean_all(pair.run_anew(), "twin")
+    clean.clean_all(pair.run_anew(), "twin")
     assert list(pair.engine.tags()) == ["base:1"]
     assert [image.id for image in pair.engine.images()] == [pair.base]
 
@@ -289,7 +292,7 @@ def test_who_had_it_first_is_named_as_long_as_he_has_it(pair: Pair) -> None:
     pair.configs["third"] = pair.configs["demo"]
     pair.built("third", "base")
     assert pair.shared[0].shared_with == "twin"
-    cleaning.clean_all(pair.run_anew(), "twin")
+    clean.clean_all(pair.run_anew(), "twin")
     pair.configs["fourth"] = pair.configs["demo"]
     pair.built("fourth", "base")
     assert pair.shared[0].shared_with == "demo"
@@ -303,7 +306,7 @@ def test_what_goes_meanwhile_is_built(pair: Pair, monkeypatch: pytest.MonkeyPatc
     def goes(image: str, reference: str) -> None:
         if reference == "habitat-twin:7-setup" and image == pair.image("demo", "setup"):
             monkeypatch.undo()
-            cleaning.clean_from(Project(pair.root, lambda: pair.engine), "demo", named("setup"))
+            clean.clean_from(Project(pair.root, lambda: pair.engine), "demo", named("setup"))
             raise NotFound(f"No such image: {image}")
         tag(image, reference)
 
@@ -326,7 +329,7 @@ def test_the_container_of_a_build_on_it_is_not_the_other_habitats(pair: Pair) ->
     project = pair.run_anew()
     pair.engine.create("habitat-twin:7-setup", project.scratch.build_name("twin", named("repos")), ("x",))
     pair.engine.create("habitat-twin:7-setup", "mine", ("x",))
-    assert cleaning.containers_of(project, "demo") == ["mine"]
+    assert clean.containers_of(project, "demo") == ["mine"]
 
 
 # What is said before, and of it
@@ -337,7 +340,7 @@ def test_a_plan_says_what_is_taken_over(pair: Pair) -> None:
     other_repo(pair)
     pair.save()
     calls = len(pair.engine.calls)
-    plan = plans.plan(pair.run_anew(), "twin")
+    plan = report_plan.plan(pair.run_anew(), "twin")
     assert plan.shared == dict.fromkeys(UP_TO_SETUP, "demo")
     assert pair.engine.calls[calls:] == [("images",)]
     assert not (pair.root / ".stamps/twin").exists()
@@ -352,7 +355,7 @@ def test_a_phase_that_was_taken_over_has_a_log_that_says_so(pair: Pair) -> None:
 def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
     monkeypatch.setattr(Neighbours, "surroundings_of", None)
-    assert plans.plan(pair.run_anew(), "demo").shared == {}
+    assert report_plan.plan(pair.run_anew(), "demo").shared == {}
 
 
 # At once

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import load, write
 
-from phases.core import slices
+from phases.core.cache import slices
 from phases.core.errors import StateError
 from phases.registry import habitat_phases
 

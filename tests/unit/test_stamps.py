@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from phases.core import digests, files
+from phases.core.cache.stamps import StampBackend, Stamps, stamp_path
 from phases.core.errors import StateError
-from phases.core.stamps import StampBackend, Stamps, stamp_path
+from phases.core.files import digest_cache, safe_open
 
 TASK = "setup:demo"
 RECORD = {"_values_:": {"hash": "abc"}, "x": [1.5, 2, "d1"], "deps:": ["x"], "checker:": "MD5Checker"}
@@ -190,18 +190,18 @@ class TestAsDoitsDatabase:
 def reads_of_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """What is read from here on."""
     reads: list[Path] = []
-    read = files.read
+    read = safe_open.read
 
     def recorded(path: Path, limit: int) -> bytes | None:
         reads.append(path)
         return read(path, limit)
 
-    monkeypatch.setattr(files, "read", recorded)
+    monkeypatch.setattr(safe_open, "read", recorded)
     return reads
 
 
 def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(digests, "_SETTLED", -1)  # as if it were long since it was written
+    monkeypatch.setattr(digest_cache, "_SETTLED", -1)  # as if it were long since it was written
     reads = reads_of_files(monkeypatch)
     Stamps(stamps.root).write(TASK, RECORD)
     reads.clear()

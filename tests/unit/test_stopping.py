@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site, bring_up
 
-from phases.core import events, stopping
+from phases.core import events
 from phases.core.errors import Conflict
-from phases.core.locks import Presence
+from phases.core.files.locks import Presence
 from phases.core.project import Project
-from phases.core.runtime import visiting
+from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.session import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.engine import Container
+    from phases.core.engine.protocol import Container
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def stop(site: Site, *, force: bool = False) -> str:
     said: list[events.Event] = []
     project = Project(site.root, lambda: site.engine)
     project.bus.subscribe(said.append)
-    stopping.stop(project, "demo", force=force)
+    runtime_stop.stop(project, "demo", force=force)
     (notice,) = [event for event in said if isinstance(event, events.Notice)]
     was_stopped = [event for event in said if isinstance(event, events.ContainerStopped)]
     assert was_stopped == ([events.ContainerStopped("demo", "habitat-demo")] if " is stopped" in notice.text else [])

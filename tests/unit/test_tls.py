@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import wait_until
 
-from phases.core import tls
-from phases.core.api import received
+from phases.core.engine import tls
+from phases.core.engine.http import received
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

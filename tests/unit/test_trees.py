@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import load, write
 
-from phases.core import trees
 from phases.core.errors import ConfigError
+from phases.core.files import tree
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.trees import Ignore
+    from phases.core.files.tree import Ignore
 
-NOTHING = trees.habignore([])
+NOTHING = tree.habignore([])
 
 
 def paths(root: Path, ignore: Ignore = NOTHING) -> list[str]:
     """The files of a tree, not its folders."""
-    return [item.path for item in trees.walk(root, ignore) if item.kind != "dir"]
+    return [item.path for item in tree.walk(root, ignore) if item.kind != "dir"]
 
 
 def fill(root: Path, *names: str) -> Path:
@@ -36,14 +36,14 @@ def fill(root: Path, *names: str) -> Path:
 )
 def test_modes_are_those_git_knows(tmp_path: Path, mode: int, kept: int) -> None:
     file = write(tmp_path, "file", mode=mode)
-    assert [item.mode for item in trees.walk(file, NOTHING)] == [kept]
+    assert [item.mode for item in tree.walk(file, NOTHING)] == [kept]
     (tmp_path / "folder").mkdir(0o700)
-    assert [item.mode for item in trees.walk(tmp_path / "folder", NOTHING)] == [0o755]
+    assert [item.mode for item in tree.walk(tmp_path / "folder", NOTHING)] == [0o755]
 
 
 def test_a_tree_is_its_root_and_all_below_by_name(tmp_path: Path) -> None:
     fill(tmp_path, "b/c", "b/a", "a", "B")
-    assert [(item.path, item.kind) for item in trees.walk(tmp_path, NOTHING)] == [
+    assert [(item.path, item.kind) for item in tree.walk(tmp_path, NOTHING)] == [
         ("", "dir"),
         ("B", "file"),
         ("a", "file"),
@@ -58,7 +58,7 @@ def test_links_below_the_root_stay_links(tmp_path: Path) -> None:
     (tmp_path / "relative").symlink_to("real/file")
     (tmp_path / "dangling").symlink_to("/nowhere")
     (tmp_path / "folder").symlink_to("real")
-    found = {item.path: item.target for item in trees.walk(tmp_path, NOTHING) if item.kind == "link"}
+    found = {item.path: item.target for item in tree.walk(tmp_path, NOTHING) if item.kind == "link"}
     assert found == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
 
 
@@ -78,7 +78,7 @@ def test_special_files_are_refused(tmp_path: Path) -> None:
 def test_special_files_can_be_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     write(tmp_path, ".habignore", "fifo\n")
-    assert paths(tmp_path, trees.habignore([tmp_path])) == [".habignore"]
+    assert paths(tmp_path, tree.habignore([tmp_path])) == [".habignore"]
 
 
 FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "keep.txt", "sub/keep.txt", "key", "env")
@@ -100,21 +100,21 @@ FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "kee
 def test_habignore_is_gitignore_over_a_list_of_secrets(tmp_path: Path, lines: str, kept: list[str]) -> None:
     fill(tmp_path / "tree", *FILES)
     write(tmp_path, "rules/.habignore", lines)
-    assert paths(tmp_path / "tree", trees.habignore([tmp_path / "rules"])) == kept
+    assert paths(tmp_path / "tree", tree.habignore([tmp_path / "rules"])) == kept
 
 
 def test_a_later_habignore_overrules(tmp_path: Path) -> None:
     fill(tmp_path / "tree", "a", "b")
     write(tmp_path, "one/.habignore", "a\nb\n")
     write(tmp_path, "two/.habignore", "!b\n")
-    ignore = trees.habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
+    ignore = tree.habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
     assert paths(tmp_path / "tree", ignore) == ["b"]
 
 
 def test_a_habignore_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".habignore").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
-        trees.habignore([tmp_path])
+        tree.habignore([tmp_path])
 
 
 # What `docker build` sends, as its documentation and moby's own tests of patternmatcher have it.
@@ -154,13 +154,13 @@ CONTEXT = ("Dockerfile", "README.md", "a.txt", "sub/a.txt", "sub/deep/a.txt", "s
 def test_dockerignore_leaves_out_what_docker_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
     fill(tmp_path, *CONTEXT)
     write(tmp_path, ".dockerignore", lines)
-    sent = paths(tmp_path, trees.dockerignore(tmp_path))
+    sent = paths(tmp_path, tree.dockerignore(tmp_path))
     assert sorted({*CONTEXT} - {*sent}) == left_out
     assert ".dockerignore" in sent
 
 
 def identity(root: Path) -> dict[str, str]:
-    return trees.identity(trees.walk(root, NOTHING))
+    return tree.identity(tree.walk(root, NOTHING))
 
 
 def test_an_identity_is_blind_to_times_and_places(tmp_path: Path) -> None:

@@ -10,11 +10,16 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from unit_helpers import FakeTerminal, Site
 
-from phases.core import claims, commands, events, habitat_container, processes, readiness, runtime
-from phases.core.commands import as_it_is
+from phases.core import events
+from phases.core.engine import lock_volumes
 from phases.core.errors import Conflict, StartError
-from phases.core.processes import Process
-from phases.core.runtime import visiting
+from phases.core.files import processes
+from phases.core.files.processes import Process
+from phases.core.runtime import container as runtime_container
+from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import ready, session
+from phases.core.runtime.exec import as_it_is
+from phases.core.runtime.session import visiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +30,7 @@ CONFIG = "base_image: base:1\nentry: {{command: echo hello, persist: {persist}}}
 
 @pytest.fixture(params=["[]", "[/root/kept/, /root/file]"], ids=["plain", "persist"])
 def users(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Site]:
-    monkeypatch.setattr(habitat_container, "_PAUSE", 0.01)
+    monkeypatch.setattr(runtime_container, "_PAUSE", 0.01)
     return pair(tmp_path, request.param)
 
 
@@ -41,7 +46,7 @@ def pair(root: Path, persist: str = "[]") -> tuple[Site, Site]:
 
 def start(site: Site, **how: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert runtime.start(site.run_anew(), "demo", terminal, **how) == 0
+    assert session.start(site.run_anew(), "demo", terminal, **how) == 0
     return terminal.printed
 
 
@@ -93,7 +98,7 @@ def test_start_new_of_two_users_at_once_makes_one(users: tuple[Site, Site], monk
 def test_start_container_taken_away_again_and_again_is_told_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(habitat_container, "_PAUSE", 0)
+    monkeypatch.setattr(runtime_container, "_PAUSE", 0)
     one, _ = pair(tmp_path)
     one.engine.failures["create"] = Conflict("the name is already in use")
     with pytest.raises(Conflict) as caught:
@@ -127,7 +132,7 @@ def test_exec_container_stopped_by_another_user_before_the_command_is_brought_up
     one.engine.start("habitat-demo")
     once(one, monkeypatch, "execute_piped", lambda: one.engine.stop("habitat-demo"))
     terminal = FakeTerminal(piped=True, typed=b"typed\n")
-    assert commands.execute(two.run_anew(), "demo", ["echo", "hello"], terminal) == 0
+    assert runtime_exec.execute(two.run_anew(), "demo", ["echo", "hello"], terminal) == 0
     assert terminal.printed == [(b"hello\n", False)]
 
 
@@ -188,7 +193,7 @@ def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_p
 
 
 def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(readiness, "wait", lambda *_, **__: None)
+    monkeypatch.setattr(ready, "wait", lambda *_, **__: None)
     config = "base_image: base:1\nentry: {command: echo hello, startup_delay: 5}\n"
     one, two = Site(tmp_path / "one", config), Site(tmp_path / "two", config)
     one.build()
@@ -200,7 +205,7 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
             pass
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
-    assert one.engine.volumes(label=claims.LABEL_LOCK) == []
+    assert one.engine.volumes(label=lock_volumes.LABEL_LOCK) == []
 
 
 def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from unit_helpers import SOMEWHERE
 
-from phases.core.config.variables import DEFAULT_PATH, Env, expand, in_image
 from phases.core.errors import ConfigError
+from phases.core.variables import DEFAULT_PATH, Env, expand, in_image
 
 
 def env(*entries: str) -> Env:

@@ -20,10 +20,10 @@ import pytest
 from fake_engine import FakeEngine
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core import runtime, throwaway
 from phases.core.config import host_paths, own_places
 from phases.core.config.host_paths import MountTable
 from phases.core.errors import ConfigError
+from phases.core.runtime import session, temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -393,7 +393,7 @@ def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, w
     if what == "before":
         site.engine._swap(what)
     with pytest.raises(ConfigError, match=CHANGED):
-        runtime.start_detached(project, "demo")
+        session.start_detached(project, "demo")
     # What the engine has looked up when it was swapped is stopped again at once.
     assert len(site.engine.called("start")) - started == (what == "start")
     assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
@@ -403,12 +403,12 @@ def test_volume_swapped_before_an_old_container_is_started_again_is_not_mounted(
     site = SwappedSite(tmp_path)
     site.build()
     project = site.run_anew()
-    runtime.start(project, "demo", FakeTerminal(), command="true")
+    session.start(project, "demo", FakeTerminal(), command="true")
     project = site.run_anew()
     project.habitat("demo")
     site.engine._swap("")
     with pytest.raises(ConfigError, match=CHANGED):
-        runtime.start(project, "demo", FakeTerminal(), command="true")
+        session.start(project, "demo", FakeTerminal(), command="true")
     assert len([one for one in site.engine.containers() if one.name == "habitat-demo"]) == 1
 
 
@@ -434,7 +434,7 @@ def test_volume_swapped_before_a_throwaway_container_is_not_mounted(tmp_path: Pa
     project = site.run_anew()
     project.habitat("demo")
     site.engine._swap("")
-    with pytest.raises(ConfigError, match=CHANGED), throwaway.thrown_away(project, "demo", "setup"):
+    with pytest.raises(ConfigError, match=CHANGED), temporary.thrown_away(project, "demo", "setup"):
         pass
 
 
@@ -446,7 +446,7 @@ def test_volume_replaced_by_another_folder_is_not_mounted(tmp_path: Path) -> Non
     (tmp_path / "data/sub").rename(tmp_path / "data/old")
     write(tmp_path, "data/sub/x")
     with pytest.raises(ConfigError, match=CHANGED):
-        runtime.start_detached(project, "demo")
+        session.start_detached(project, "demo")
 
 
 # Nothing is written through a mount

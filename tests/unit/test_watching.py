@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.settling import Watch
+from phases.core.container.leftovers import Watch
 
 #: What may be taken for the beginning of what is said.
 PARTS = st.lists(st.binary(max_size=8) | st.just(b"\0") | st.just(b"\0a"), max_size=8)

@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 from unit_helpers import Site, load, make_user, write
 
-from phases.core import trees
+from phases.core.files import tree as files_tree
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +69,7 @@ def test_file_called_as_one_of_credentials_is_not_copied(tmp_path: Path, path: s
 @pytest.mark.parametrize("path", ORDINARY)
 def test_file_of_another_name_is_copied(tmp_path: Path, path: str) -> None:
     write(tmp_path, path)
-    assert [item.path for item in trees.walk(tmp_path, trees.habignore([])) if item.kind == "file"] == [path]
+    assert [item.path for item in files_tree.walk(tmp_path, files_tree.habignore([])) if item.kind == "file"] == [path]
 
 
 @pytest.fixture
@@ -153,4 +153,4 @@ def test_list_of_credentials_needs_no_library() -> None:
 
 def test_every_name_is_in_the_docs() -> None:
     text = (ROOT / "docs/config.md").read_text()
-    assert not [name for name in trees.CREDENTIALS if f"`{name}`" not in text]
+    assert not [name for name in files_tree.CREDENTIALS if f"`{name}`" not in text]

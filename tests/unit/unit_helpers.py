@@ -15,12 +15,12 @@ from fake_engine import FakeEngine
 
 from phases import p02_users
 from phases.core import events
+from phases.core.cache.image_index import task_name
 from phases.core.config import loader
-from phases.core.engine import Image
+from phases.core.engine.protocol import Image
 from phases.core.errors import HabitatError, Origin
-from phases.core.habitat_container import brought_up, built
 from phases.core.project import Project
-from phases.core.snapshots import task_name
+from phases.core.runtime.container import brought_up, built
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine import Container, Exec, Piped
+    from phases.core.engine.protocol import Container, Exec, Piped
     from phases.core.masking import Mask
     from phases.core.model import Habitat
     from phases.protocol import Phase

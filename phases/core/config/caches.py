@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config import places, schema
-from phases.core.config.places import Words, in_home, overlap, within
+from phases.core.config import mount_rules, schema
+from phases.core.config.mount_rules import Words, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
@@ -37,19 +37,19 @@ def check(habitat: Habitat, home: str = "") -> None:
     """Refuse what would keep something out of the image that belongs there, or be hidden itself. home: of USER,
     "" while only the image knows it. Raises ConfigError with the line of the first such path.
     """
-    built = places.built_in(habitat, home)
+    built = mount_rules.built_in(habitat, home)
 
     def why(place: str) -> str:
         return flaw(place, built) or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
 
-    places.check(habitat.caches, home, why, _WORDS)
+    mount_rules.check(habitat.caches, home, why, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
     """Why nothing can be kept at a place, as the end of a sentence; "" where it can. built: the folders that the
     build puts files into.
     """
-    return places.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
+    return mount_rules.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
 
 
 def _met(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from phases.core import files
-from phases.core.config import yamltree
+from phases.core.config import yaml_tree
 from phases.core.errors import HabitatError
+from phases.core.files import safe_open
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -38,8 +38,8 @@ def lies_in(folder: Path) -> bool:
     """
     name = "Dockerfile"
     try:
-        if _WORD.search(files.read(folder / "config.yaml", _MOST) or b""):
-            tree = yamltree.load(folder / "config.yaml", layer="local", shown="config.yaml")
+        if _WORD.search(safe_open.read(folder / "config.yaml", _MOST) or b""):
+            tree = yaml_tree.load(folder / "config.yaml", layer="local", shown="config.yaml")
             found = tree.at(("dockerfile",))
             name = named(str(found.value)) if found and found.value else name
     except (OSError, HabitatError):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import measures, persist, schema
-from phases.core.config.measures import DAY
+from phases.core.config import persist, schema, units
 from phases.core.config.ports import ports
+from phases.core.config.units import DAY
 from phases.core.errors import ConfigError
 from phases.core.model import NETWORKS, Build, EntryPoint, Limits, Ready
 
@@ -81,7 +81,7 @@ def _measure(scope: Scope, ready: schema.Ready, key: str) -> float:
     """Seconds, 0 where nothing is said."""
     text = getattr(ready, key)
     try:
-        return measures.duration(text) if text else 0
+        return units.duration(text) if text else 0
     except ValueError:
         where, remedy = scope.at("entry", "ready", key), "write it like 2s, 90s or 5m"
         raise ConfigError(f"ready.{key}: {text!r} is no duration", where=where, remedy=remedy) from None
@@ -100,7 +100,7 @@ def build(scope: Scope, config: schema.Build) -> Build:
 
 def _limits(scope: Scope, limits: schema.Limits, *where: str) -> Limits:
     try:
-        memory = measures.size(limits.memory)
+        memory = units.size(limits.memory)
     except ValueError:
         remedy = "write it like 512m or 4g"
         raise ConfigError(f"{limits.memory!r} is no size", where=scope.at(*where, "memory"), remedy=remedy) from None

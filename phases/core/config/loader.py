@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import names, yamltree
+from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
 from phases.core.model import Layer
@@ -18,7 +18,7 @@ from phases.core.model import Layer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core.config.yamltree import Tree
+    from phases.core.config.yaml_tree import Tree
     from phases.core.model import Habitat
 
 # It belongs to the program, wherever the project is.
@@ -63,9 +63,9 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     for layer in layers:
         path, place = layer.folder / "config.yaml", f"{layer.shown}/config.yaml"
         if text is not None and layer.name == "local":
-            tree = yamltree.parse(text.encode(), layer=layer.name, shown=place)
+            tree = yaml_tree.parse(text.encode(), layer=layer.name, shown=place)
         else:
-            tree = yamltree.load(path, layer=layer.name, shown=place)
+            tree = yaml_tree.load(path, layer=layer.name, shown=place)
         merged = tree if merged is None else coalesce(merged, tree, "")
     assert merged is not None
     return resolve(root, name, layers, merged, tuple(phase_names))
@@ -81,9 +81,9 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
         both = dict(under.value)
         for name, tree in over.value.items():
             both[name] = coalesce(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
-        return yamltree.Tree(both, over.origin)
+        return yaml_tree.Tree(both, over.origin)
     if isinstance(under.value, list) and isinstance(over.value, list):
-        return yamltree.Tree([*under.value, *over.value], over.origin)
+        return yaml_tree.Tree([*under.value, *over.value], over.origin)
     if under.kind != over.kind:
         raise ConfigError(
             f"{key} is {over.kind} here but {under.kind} in {under.origin}",

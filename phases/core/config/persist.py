@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.config import places
-from phases.core.config.places import Words, overlap
+from phases.core.config import mount_rules
+from phases.core.config.mount_rules import Words, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
@@ -33,10 +33,10 @@ def check(habitat: Habitat, home: str = "") -> None:
     """Refuse what would hide or be hidden by something else. home: of USER, "" while only the image knows
     it. Raises ConfigError with the line of the first such path.
     """
-    built = places.built_in(habitat, home)
+    built = mount_rules.built_in(habitat, home)
 
     def why(place: str) -> str:
         mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
-        return places.flaw(place, built) or next(mounted, "")
+        return mount_rules.flaw(place, built) or next(mounted, "")
 
-    places.check(habitat.entry.persist, home, why, _WORDS)
+    mount_rules.check(habitat.entry.persist, home, why, _WORDS)

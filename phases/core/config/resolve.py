@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import access, caches, dockerfile, measures, names, numbers, persist, schema, sections, volumes
+from phases.core.config import caches, dockerfile, names, persist, schema, sections, uid, units, volumes
+from phases.core.config import secrets as config_secrets
 from phases.core.config.entry import build, entry_point
 from phases.core.config.scope import USER, Scope
 from phases.core.errors import ConfigError, Origin, did_you_mean
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.config.yamltree import Tree
+    from phases.core.config.yaml_tree import Tree
     from phases.core.model import Layer
 
 
@@ -34,8 +35,8 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     _check_variables(scope)
     # Where each layer goes is one of the variables.
     scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
-    named = access.named_secrets(scope, config.secrets)
-    secrets = access.secrets(named)
+    named = config_secrets.named_secrets(scope, config.secrets)
+    secrets = config_secrets.secrets(named)
     secret_files = tuple(secret.file for secret in named if secret.file)
     habitat = Habitat(
         name=name,
@@ -45,7 +46,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        numbers=numbers.of_user(scope, config.uid),
+        numbers=uid.of_user(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
         volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
@@ -143,7 +144,7 @@ def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> 
         if phase not in phases:
             raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=did_you_mean(phase, phases))
         try:
-            result[phase] = measures.duration(text)
+            result[phase] = units.duration(text)
         except ValueError:
             remedy = "write it like 90s, 30m or 1h 30m"
             raise ConfigError(f"timeouts: {text!r} is no duration", where=where, remedy=remedy) from None

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import msgspec
 
-from phases.core.config import access, measures, names
+from phases.core.config import names, units
+from phases.core.config import secrets as config_secrets
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import NETWORKS, SHARINGS
@@ -19,7 +20,7 @@ from phases.core.model import NETWORKS, SHARINGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.config.yamltree import Tree
+    from phases.core.config.yaml_tree import Tree
 
 
 #: Of a file, in octal.
@@ -69,17 +70,20 @@ class Volume(_Keys, kw_only=True, frozen=True):
 class Secret(_Keys, kw_only=True, frozen=True):
     """Something that commands may read and no image may hold; it comes from one of env, file, command."""
 
-    name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(access.NAME, empty=""))]
+    name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(config_secrets.NAME, empty=""))]
     env: Annotated[str, _key("The variable of the host that holds it.")] = ""
     file: Annotated[str, _key("The file of the host that holds it.")] = ""
     command: Annotated[str, _key("The command of the host that prints it.")] = ""
     phases: Annotated[
-        list[Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(access.SECRET_PHASES)})]],
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(config_secrets.SECRET_PHASES)})]],
         _key("The phases whose commands see it."),
     ] = []
     start: Annotated[bool, _key("The running habitat sees it as well.")] = False
     variable: Annotated[
-        str, _key("The variable that it is in as well, in the habitat. Default: none.", pattern=_like(access.VARIABLE))
+        str,
+        _key(
+            "The variable that it is in as well, in the habitat. Default: none.", pattern=_like(config_secrets.VARIABLE)
+        ),
     ] = ""
     optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
 
@@ -133,7 +137,7 @@ class Limits(_Keys, kw_only=True, frozen=True):
     """What a running habitat, or a build, may take of the machine; 0 is no limit."""
 
     memory: Annotated[
-        str, _key("Like 512m or 4g. Default: no limit.", pattern=rf"^\s*{_like(measures.BYTES)[1:-1]}\s*$")
+        str, _key("Like 512m or 4g. Default: no limit.", pattern=rf"^\s*{_like(units.BYTES)[1:-1]}\s*$")
     ] = ""
     cpus: Annotated[float, _key("How many processors. Default: no limit.", minimum=0)] = 0
     pids: Annotated[int, _key("Processes and threads. Default: 4096.", minimum=0)] = 0
@@ -151,7 +155,7 @@ class Entry(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
     init_command: Annotated[str, _key("The main process, as root. Default: an init that idles and reaps.")] = ""
-    startup_delay: Annotated[float, _key("Seconds until the command is run.", minimum=0, maximum=measures.DAY)] = 0
+    startup_delay: Annotated[float, _key("Seconds until the command is run.", minimum=0, maximum=units.DAY)] = 0
     ready: Annotated[
         str | Ready, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
     ] = ""

@@ -9,13 +9,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config.variables import Env
 from phases.core.errors import ConfigError, Origin
+from phases.core.variables import Env
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.config.yamltree import Tree
+    from phases.core.config.yaml_tree import Tree
     from phases.core.model import Layer
 
 #: A user's name. Longer ones are refused by useradd and its like.

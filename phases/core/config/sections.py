@@ -6,7 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config import access, git_words, schema
+from phases.core.config import git_refs, schema
+from phases.core.config import secrets as config_secrets
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, RepoClone, TestScript
@@ -79,10 +80,10 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
         raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")
     if entry.branch and entry.ref:
         raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
-    _check(git_words.check_credentials, entry.url, scope, i, "url")  # or a message would name its part behind a `$`
+    _check(git_refs.check_credentials, entry.url, scope, i, "url")  # or a message would name its part behind a `$`
     words = {key: scope.text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
     for key, word in words.items():
-        check = git_words.check_url if key == "url" else git_words.check_ref
+        check = git_refs.check_url if key == "url" else git_refs.check_ref
         _check(check, word, scope, i, key)
     owner = scope.owner(entry.owner, "repos", i, "owner")
     user = owner.partition(":")[0] or scope.user
@@ -93,15 +94,15 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
         owner=owner,
         setup=tuple(_commands(scope, user, entry.setup, "repos", i, "setup")),
         origin=origin,
-        token=access.token(scope, i, entry, words["url"], secrets),
-        known_hosts=access.known_hosts(scope, i, entry),
+        token=config_secrets.token(scope, i, entry, words["url"], secrets),
+        known_hosts=config_secrets.known_hosts(scope, i, entry),
     )
 
 
 def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:
     try:
         check(word)
-    except git_words.Unfit as error:
+    except git_refs.Unfit as error:
         problem, remedy = error.args
         raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
 

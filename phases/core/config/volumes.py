@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import host_paths, host_root
+from phases.core.config import host_paths, privileged_mounts
 from phases.core.config.host_paths import MountTable
+from phases.core.config.mount_rules import in_home, within
 from phases.core.config.own_places import OwnPlaces
-from phases.core.config.places import in_home, within
 from phases.core.errors import ConfigError
 from phases.core.model import Mount
 from phases.protocol import SECRETS_FOLDER
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from phases.core.config import schema
     from phases.core.config.scope import Scope
     from phases.core.errors import Origin
+    from phases.core.files.tree import Item
     from phases.core.model import Habitat
-    from phases.core.trees import Item
 
 
 def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:
@@ -74,7 +74,7 @@ class _Door:
         """Return the volume as it is to be mounted. where: the line of its source."""
         try:
             real = volume.source.resolve()
-            root = host_root.given_by(real, self._own, self._table, readonly=volume.readonly)
+            root = privileged_mounts.given_by(real, self._own, self._table, readonly=volume.readonly)
             link = host_paths.suspect_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
         except (OSError, RuntimeError) as error:
             problem = f"volumes: {volume.shown} can't be looked at ({error})"

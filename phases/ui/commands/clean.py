@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
-from phases.core import cleaning
+from phases.core.build import clean as build_clean
 from phases.core.errors import HabitatError
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
@@ -51,16 +51,16 @@ class Clean(Printing, cmd_clean.Clean):
 
     def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:
         project = current_project()
-        count = cleaning.count(project, name, phase) if dryrun else cleaning.clean_from(project, name, phase)
+        count = build_clean.count(project, name, phase) if dryrun else build_clean.clean_from(project, name, phase)
         self._tell(name, count, f", from {phase.NAME} on", dryrun=dryrun)
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
         caches: set[str] = set()
-        for name in cleaning.cleanable(project):
-            caches |= cleaning.caches_of(project, name)
-            kept = cleaning.containers_of(project, name)
-            count = cleaning.count(project, name, None) if dryrun else cleaning.clean_all(project, name)
+        for name in build_clean.cleanable(project):
+            caches |= build_clean.caches_of(project, name)
+            kept = build_clean.containers_of(project, name)
+            count = build_clean.count(project, name, None) if dryrun else build_clean.clean_all(project, name)
             if count:
                 self._tell(name, count, "", dryrun=dryrun)
             if kept:
@@ -68,7 +68,7 @@ class Clean(Printing, cmd_clean.Clean):
                     f"{name}: kept {', '.join(kept)}, which a person started; "
                     f"when you need nothing of it: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
-        clean = cleaning.count_caches if dryrun else cleaning.clean_caches
+        clean = build_clean.count_caches if dryrun else build_clean.clean_caches
         if count := clean(project, caches):
             verb = "would remove" if dryrun else "removed"
             self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")

@@ -7,8 +7,8 @@ import getopt
 from doit.cmd_base import DoitCmdBase
 from doit.exceptions import InvalidCommand
 
-from phases.core import new_habitat
 from phases.core.errors import HabitatError
+from phases.core.scaffold import create
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project
 
@@ -24,7 +24,7 @@ class New(Printing, DoitCmdBase):
             "name": "base",
             "long": "base",
             "type": str,
-            "default": new_habitat.DEFAULT_BASE,
+            "default": create.DEFAULT_BASE,
             "help": "the image to begin with",
         },
         {
@@ -52,7 +52,7 @@ class New(Printing, DoitCmdBase):
             raise InvalidCommand(f"{problem}: `doit new {self.doc_usage}`")
         (name,) = pos_args
         try:
-            config = new_habitat.create(current_project().root, name, base, repo)
+            config = create.create(current_project().root, name, base, repo)
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
         self.outstream.write(f"made {config}: look through it, and change what you like\n")

@@ -15,7 +15,7 @@ from doit.cmdparse import CmdParseError
 from doit.exceptions import InvalidCommand
 from msgspec import Struct, field
 
-from phases.core import reaching
+from phases.core.engine import connect
 from phases.core.errors import HabitatError
 from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
@@ -63,7 +63,7 @@ class Run(cmd_run.Run):
         self._ending = Ending()
 
     def parse_execute(self, in_args: list[str]) -> int:
-        reaching.ask_ahead()  # while the configs are read
+        connect.ask_ahead()  # while the configs are read
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from doit.exceptions import InvalidCommand
 
-from phases.core import status
 from phases.core.errors import HabitatError, did_you_mean, printable
+from phases.core.report import status
 from phases.ui import output
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project

@@ -16,7 +16,7 @@ PIPES = True
 
 
 def run(project: Project, name: str) -> int:
-    from phases.core import debugging
+    from phases.core.runtime import debug
     from phases.ui.terminal import LocalTerminal
 
-    return debugging.debug(project, name, LocalTerminal())
+    return debug.debug(project, name, LocalTerminal())

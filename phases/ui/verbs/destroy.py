@@ -29,10 +29,10 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = False) -> int:
-    from phases.core import destroying
+    from phases.core.runtime import destroy
 
     confirm = (lambda _: True) if yes else partial(_ask, name)
-    return 0 if destroying.destroy(project, name, confirm, keep_volumes=keep_volumes) else 1
+    return 0 if destroy.destroy(project, name, confirm, keep_volumes=keep_volumes) else 1
 
 
 def _ask(name: str, question: str) -> bool:

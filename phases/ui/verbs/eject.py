@@ -34,7 +34,7 @@ PIPES = False
 
 def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> None:
     # Here, since few runs eject anything.
-    from phases.core.ejecting.ejecting import eject
+    from phases.core.eject.command import eject
 
     made = eject(project, name, to, volumes=volumes)
     text = f"{made.place} has it as a Dockerfile, with a README.md that says how to build and run it"

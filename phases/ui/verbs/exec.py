@@ -16,7 +16,7 @@ PIPES = True
 
 
 def run(project: Project, name: str, *, words: list[str] | None = None) -> int:
-    from phases.core import commands
+    from phases.core.runtime import exec as runtime_exec
     from phases.ui.terminal import LocalTerminal
 
-    return commands.execute(project, name, words or [], LocalTerminal())
+    return runtime_exec.execute(project, name, words or [], LocalTerminal())

@@ -33,7 +33,7 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, phase: str = "", follow: bool = False) -> None:
-    from phases.core import logs
+    from phases.core.runtime import logs
 
     if phase and follow:
         raise StartError(

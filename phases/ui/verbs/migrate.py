@@ -12,8 +12,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from phases.core.migration.draft import Row
-    from phases.core.migration.migrate import Migration
+    from phases.core.migrate.command import Migration
+    from phases.core.migrate.result import Row
     from phases.core.project import Project
     from phases.ui.console import Screen
 
@@ -49,7 +49,7 @@ PIPES = False
 
 def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str] = (), remove: bool = False) -> None:
     # Here, so that making tasks loads neither rich nor what reads and writes the two kinds of files.
-    from phases.core.migration import migrate
+    from phases.core.migrate import command
     from phases.ui.console import Screen
     from phases.ui.output import Output
 
@@ -57,17 +57,17 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
     if remove:
         if dry_run or arg:
             raise ConfigError("--remove goes alone", where=name, remedy="leave the other options out")
-        removed = migrate.remove(project, name)
+        removed = command.remove(project, name)
         screen.plain(f"{name}: removed {' and '.join(removed)}" if removed else f"{name}: nothing to remove")
         return
-    found = migrate.migrate(project, name, dict(map(_pair, arg)))
+    found = command.migrate(project, name, dict(map(_pair, arg)))
     if found is None:
         screen.plain(f"{name}: nothing to migrate")
         return
     if dry_run:
         _show_files(screen, found)
     else:
-        migrate.write(project, found)
+        command.write(project, found)
     for part in _report(found, written=not dry_run, wrap=screen.live):
         screen.line(part)
 

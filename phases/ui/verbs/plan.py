@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
-    from phases.core.plans import Plan
     from phases.core.project import Project
+    from phases.core.report.plan import Plan
 
 NAME = "plan"
 DESCRIPTION = "Say what a build would run, and why"
@@ -30,11 +30,12 @@ _SHOWN = 12
 def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the option's name)
     """Exit code 1 where there is something to do."""
     # Here, so that making tasks loads none of it.
-    from phases.core import events, plans
+    from phases.core import events
+    from phases.core.report import plan as report_plan
     from phases.ui.console import Screen
     from phases.ui.output import Output
 
-    found = plans.plan(project, name)
+    found = report_plan.plan(project, name)
     project.bus.emit(events.Planned(name, found))
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     screen.line(_shown(found, everything=all, wrap=screen.live))

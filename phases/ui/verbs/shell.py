@@ -24,7 +24,7 @@ PIPES = True
 
 
 def run(project: Project, name: str, *, at: str = "") -> int:
-    from phases.core import commands
+    from phases.core.runtime import exec as runtime_exec
     from phases.ui.terminal import LocalTerminal
 
-    return commands.shell(project, name, LocalTerminal(), at=at)
+    return runtime_exec.shell(project, name, LocalTerminal(), at=at)

@@ -24,6 +24,6 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, force: bool = False) -> None:
-    from phases.core import stopping
+    from phases.core.runtime import stop
 
-    stopping.stop(project, name, force=force)
+    stop.stop(project, name, force=force)

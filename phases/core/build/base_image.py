@@ -1,0 +1,96 @@
+"""Where the image comes from that a build begins with: a registry, or a Dockerfile."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Protocol
+
+from phases.core import events
+from phases.core.cache import image_index
+from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
+from phases.core.files.tar import Archive
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.core.build.context import Work
+    from phases.protocol import FromDockerfile, FromImage
+
+
+# How engines, and `docker build`, say that a registry wants to know who asks, or gives nothing to whoever did. One that
+# hides what it has says the same of a name that is nobody's.
+_REFUSED = re.compile(
+    "no basic auth credentials|unauthorized: |denied: requested access|pull access denied|authorization failed"
+    "|pulling from host .* 401 "
+)
+
+
+class OnShownLine(Protocol):
+    def __call__(self, line: str, *, show: bool) -> None: ...
+
+
+def pull(work: Work, step: FromImage, write: Callable[[str], None]) -> None:
+    """Pull the image, if the engine doesn't have it. write: takes lines for the log."""
+    if work.engine.image_config(step.reference) is not None:
+        return
+
+    def on_pull(layer: str, status: str, done: int, total: int) -> None:
+        if not total:
+            write(f"{layer} {status}".strip())
+        work.emit(events.Pulled(work.habitat.name, step.reference, layer, status, done, total))
+
+    try:
+        work.engine.pull(step.reference, on_pull)
+    except EngineUnreachable:
+        raise
+    except EngineError as error:
+        why = error.message.removeprefix(f"pulling {step.reference}: ")
+        raise EngineError(
+            f"base image {step.reference} can't be pulled ({why})",
+            where=step.origin,
+            remedy=pull_remedy(step.reference, why),
+        ) from error
+
+
+def pull_remedy(reference: str, why: str) -> str:
+    """What to do about an image that can't be pulled, as the engine said why."""
+    if _REFUSED.search(why):
+        host, slash, _ = reference.partition("/")
+        # A name without a dot or a port is no host's, but somebody's at Docker Hub.
+        registry = f" {host}" if slash and (re.search("[.:]", host) or host == "localhost") else ""
+        return f"check its name, or docker login{registry}, then run the same again"
+    return full_disk_remedy(why) or "check its name and the network, or bring it with docker load"
+
+
+def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
+    """Build the Dockerfile, its output shown as it comes. Returns the id of the image."""
+    remedy = ""
+
+    def show(line: str) -> None:
+        nonlocal remedy
+        remedy = remedy or _build_remedy(line)
+        on_line(line, show=True)
+
+    with Archive() as archive:
+        for item in step.context:
+            if item.path:
+                archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target, sha256=item.sha256)
+        try:
+            tag = image_index.dockerfile_tag(work.habitat.name)
+            return work.engine.build(archive.finish(), tag, show, work.secrets)
+        except EngineUnreachable:
+            raise
+        except EngineError as error:
+            remedy = remedy or _build_remedy(error.message) or "mend it and run the same again"
+            raise StepError(
+                error.message,
+                where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
+                remedy=f"{remedy}; log: {work.shown_log}",
+            ) from error
+
+
+def _build_remedy(line: str) -> str:
+    """What to do about what a build said, "" where that says nothing we know."""
+    if _REFUSED.search(line):
+        return "check the name of its image, or docker login to the registry, then run the same again"
+    return full_disk_remedy(line)

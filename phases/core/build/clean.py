@@ -1,0 +1,100 @@
+"""Takes back what was built of habitats, and nothing that a person made."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from phases.core.build import cache_volumes, ownership
+from phases.core.build.container_reuse import is_of_another
+from phases.core.cache import image_index
+from phases.core.cache.stamps import state_dir
+from phases.core.errors import state_error
+from phases.core.secrets import fingerprints
+from phases.protocol import slug
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+def cleanable(project: Project) -> list[str]:
+    """The habitats, and those whose folder is gone but not what was built of them."""
+    states = state_dir(project.root, "")
+    left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
+    return sorted({*project.names, *left})
+
+
+def containers_of(project: Project, name: str) -> list[str]:
+    """The names of the habitat's containers, and of those that a person made from any of its images. Not those of a
+    build, those that the program makes for another habitat of an image that they share, and those of an image
+    that a person made of one of the habitat's, which has its labels.
+    """
+    made = project.engine.containers(label=f"{image_index.LABEL_NAME}={name}")
+    builds = {container.id for container in project.scratch.builds(name)}
+    others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
+    found = {c.name for c in others if project.store.is_of(name, c.image)}
+    return sorted(found | {container.name for container in ownership.containers(project, name)})
+
+
+def count(project: Project, name: str, first: Phase | None) -> int:
+    """How many images cleaning from `first` on would remove; None for everything."""
+    return project.store.count(name, project.from_on(name, first) if first else PHASES)
+
+
+def clean_from(project: Project, name: str, first: Phase) -> int:
+    """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
+
+    Returns how many images there were.
+    """
+    gone = project.from_on(name, first)
+    with project.alone(name):
+        images = project.store.withdraw(name, gone)
+        project.store.sweep(name)
+        for phase in gone:
+            _discard(state_dir(project.root, name).glob(f"{slug(phase)}.*"))
+    return images
+
+
+def clean_all(project: Project, name: str) -> int:
+    """Everything of a habitat but the containers a person started. Returns how many images."""
+    folder = state_dir(project.root, name)
+    with project.alone(name):
+        images = project.store.withdraw(name, PHASES)
+        project.store.sweep(name)
+        ours = ownership.containers(project, name)
+        project.presence(name).discard(container.id for container in ours if container.running)
+        _discard(
+            path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
+        )
+        fingerprints.sweep(project, name)
+    with contextlib.suppress(OSError):  # a start is there, and has its files in it
+        folder.rmdir()
+    return images
+
+
+def caches_of(project: Project, name: str) -> set[str]:
+    """The volumes that builds of the habitat have had as caches, which others may have as well."""
+    return cache_volumes.recorded(state_dir(project.root, name))
+
+
+def count_caches(project: Project, volumes: Iterable[str]) -> int:
+    """How many of them `clean_caches` would remove."""
+    return len(cache_volumes.unused(project.engine, volumes)) if volumes else 0
+
+
+def clean_caches(project: Project, volumes: Iterable[str]) -> int:
+    """Remove the caches that nobody uses. Returns how many."""
+    return cache_volumes.prune(project.engine, volumes) if volumes else 0
+
+
+def _discard(paths: Iterable[Path]) -> None:
+    for path in paths:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError as error:
+            raise state_error(path, "removed", error) from error

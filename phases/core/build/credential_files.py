@@ -1,0 +1,67 @@
+"""What a phase does not copy although it lies where it copies from: what is called as a file of credentials is."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core.errors import ConfigError
+from phases.core.files import tree
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from phases.core.files.tree import Ignore
+    from phases.core.model import Habitat
+    from phases.protocol import Phase
+
+# Names that are told; how many more there are is.
+_SHOWN = 5
+
+
+def told(habitat: Habitat, phase: Phase) -> str:
+    """One line about what the built-in list, and no rule of the person's, has a phase leave out; "" for nothing."""
+    try:
+        paths = list(_paths(habitat, phase.NAME))
+    except ConfigError:
+        return ""  # something has changed since the phase's hash was made, as the phase itself tells
+    if not paths:
+        return ""
+    more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
+    name = paths[0].rstrip("/").rpartition("/")[2]
+    return (
+        f"not copied, since the name is one of credentials: {', '.join(paths[:_SHOWN])}{more}; "
+        f"`!{name}` in habitats/{habitat.name}/.habignore copies that all the same"
+    )
+
+
+def _paths(habitat: Habitat, phase: str) -> Iterator[str]:
+    for root, shown, ignore, own in _trees(habitat, phase):
+        secret = tree.naming(root, habitat.secret_files)
+        for path in tree.left_out(root, ignore.and_(secret)):
+            if not own(path) and not secret(path):
+                yield f"{shown.rstrip('/')}/{path}"
+
+
+def _trees(habitat: Habitat, phase: str) -> Iterator[tuple[Path, str, Ignore, Ignore]]:
+    """Each folder that a phase copies, its name for people, what is left out, and what of that without the list."""
+    ignore, own = habitat.ignore, habitat.own_ignore
+    layers = [layer for layer in habitat.layers if layer.dest and layer.folder.is_dir()]
+    match phase:
+        case "files":
+            for layer in layers:
+                yield (
+                    layer.folder,
+                    layer.shown,
+                    habitat.layer_ignore(layer, ignore),
+                    habitat.layer_ignore(layer, own),
+                )
+            for copy in habitat.files:
+                if copy.source.is_dir():
+                    yield copy.source, copy.shown, ignore, own
+        case "tools" | "test":
+            name = "tools" if phase == "tools" else "tests"
+            tested = {test.layer.name for test in habitat.tests}
+            for layer in layers:
+                if (layer.folder / name).is_dir() and (phase == "tools" or layer.name in tested):
+                    yield layer.folder / name, f"{layer.shown}/{name}", ignore, own

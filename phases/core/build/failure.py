@@ -1,0 +1,123 @@
+"""What is told of a phase that failed, in the labels of the image that is kept of it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import zlib
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct, field
+from msgspec.structs import asdict, replace
+
+from phases.core.cache.image_index import FAILED, LABEL_RESULT
+from phases.core.errors import without_credentials
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+#: Numbered, since the engine takes no more than 64 KB for one.
+LABEL_FAILURE = "habitat.failure"
+
+# Signs of one label: what it is written in may make two of each.
+_PART = 30_000
+
+# Signs of all labels: the engine takes no more than 1 MB for a request, in which a sign may take three.
+_FITS = 250_000
+
+# Bytes of what labels may say when it is no longer compressed: anybody may have written them.
+_LARGEST = 10 << 20
+
+# Signs of each part of a failure that is too long as a whole.
+_CUT = 10_000
+
+
+class Failure(Struct, frozen=True):
+    """message: what was wrong; where: in the config, or another place; when: in seconds since 1970.
+
+    user, workdir: of the command that failed, or of the habitat where none did; what: how a person would
+    call it; env: what it had beside the image's, but for secrets; script, args: as of a Run; code: its exit
+    code, None where it did not end by itself; caches: that were mounted, the fields of each.
+    """
+
+    message: str
+    where: str
+    when: float
+    user: str
+    workdir: str
+    what: str = ""
+    env: Mapping[str, str] = field(default_factory=dict)
+    script: str = ""
+    args: Sequence[str] = ()
+    code: int | None = None
+    caches: Sequence[Mapping[str, Any]] = ()
+
+    def labels(self) -> dict[str, str]:
+        """Those of an image that keeps it. The last is empty, so that labels of the image's base count for nothing."""
+        text = _packed(self) or _packed(_shortened(self))
+        parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
+        return {LABEL_RESULT: FAILED, **{f"{LABEL_FAILURE}.{number}": part for number, part in enumerate([*parts, ""])}}
+
+
+def _packed(failure: Failure) -> str:
+    """JSON, which a person can read; where that is long, base64 of it, compressed; "" where that is too long."""
+    text = json.dumps(asdict(failure))
+    if len(text) <= _PART:
+        return text
+    packed = b64encode(zlib.compress(text.encode())).decode()
+    return packed if len(text) <= _LARGEST and len(packed) <= _FITS else ""
+
+
+def _unpacked(text: str) -> str:
+    if text.startswith("{"):
+        return text
+    unpacker = zlib.decompressobj()
+    return unpacker.decompress(b64decode(text, validate=True), _LARGEST).decode()
+
+
+def _shortened(failure: Failure) -> Failure:
+    """The same without what makes it too long, and a word on that. A part of a command is not what failed."""
+    size = {
+        "its command": len(failure.script) + sum(map(len, failure.args)),
+        "its environment": sum(len(name) + len(value) for name, value in failure.env.items()),
+        "its caches": len(json.dumps(failure.caches)),
+    }
+    gone = [part for part, length in size.items() if length > _CUT]
+    return replace(
+        failure,
+        message=_cut(failure.message) + (f" (too long to be kept: {', '.join(gone)})" if gone else ""),
+        where=_cut(failure.where),
+        what=_cut(failure.what),
+        script="" if "its command" in gone else failure.script,
+        args=() if "its command" in gone else failure.args,
+        env={} if "its environment" in gone else failure.env,
+        caches=() if "its caches" in gone else failure.caches,
+    )
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _CUT else f"{text[:_CUT]} …"
+
+
+def told_by(labels: Mapping[str, str]) -> Failure | None:
+    """The failure that an image's labels tell of; None where they tell of none that this program knows."""
+    parts = (labels.get(f"{LABEL_FAILURE}.{number}") for number in itertools.count())
+    text = "".join(itertools.takewhile(bool, parts))  # type: ignore[arg-type] # none of them is None
+    with contextlib.suppress(ValueError, TypeError, zlib.error):
+        return Failure(**json.loads(_unpacked(text)))
+    return None
+
+
+def argv(script: str, args: Sequence[str]) -> tuple[str, ...]:
+    """How a script of a phase is run."""
+    return ("/bin/sh", "-e", "-c", "--", script, "sh", *args)
+
+
+def typed(script: str, args: Sequence[str]) -> list[str]:
+    """A script as a shell would show it being typed; our own, which take arguments, stay ours."""
+    if args:
+        return []
+    rows = without_credentials(script.strip()).splitlines()
+    return [f"{'>' if number else '$'} {line}" for number, line in enumerate(rows)]

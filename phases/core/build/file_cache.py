@@ -1,0 +1,111 @@
+"""What is known of the files in a build container and in images, so that they aren't read again.
+
+To read one costs the engine thirty milliseconds, and to ask of which edition it is, one. A command may have
+written any of them; so what was read before it is true of the edition that it was read of. An image never
+changes, so what was read of one is kept for other runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import posixpath
+from typing import TYPE_CHECKING, TypeAlias
+
+from phases.core.cache import slices
+from phases.core.errors import StateError
+from phases.core.files import safe_open
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+#: Image id to what is known of its files, by path.
+ImageContents: TypeAlias = "dict[str, dict[str, bytes]]"
+
+# Images that are remembered: those of a habitat, and some of before.
+_MOST = 24
+
+# Bytes of the file that remembers: far above any.
+_LARGEST = 20_000_000
+
+
+class Contents:
+    """By path. sure: known to be so. edition: asks for the edition of a file, "" where there is none to tell."""
+
+    def __init__(self, sure: Mapping[str, bytes], edition: Callable[[str], str]) -> None:
+        self.sure = dict(sure)
+        self.of_editions: dict[str, tuple[str, bytes]] = {}
+        self._edition = edition
+
+    def __contains__(self, path: str) -> bool:
+        """Whether the content is known, which may take a question."""
+        if path not in self.sure and path in self.of_editions:
+            edition, data = self.of_editions[path]
+            if edition and self._edition(path) == edition:
+                self.sure[path] = data
+        return path in self.sure
+
+    def __getitem__(self, path: str) -> bytes:
+        return self.sure[path]
+
+    def learn(self, path: str, data: bytes) -> None:
+        self.drop(path)
+        self.sure[path] = data
+
+    def drop(self, path: str) -> None:
+        """It is another from now on."""
+        self.sure.pop(path, None)
+        self.of_editions.pop(path, None)
+
+    def confirm(self) -> None:
+        """Find out which of them no command has written since."""
+        for path in self.of_editions:
+            path in self  # noqa: B015 (asks)
+
+    def doubt(self) -> None:
+        """A command is about to run, which may write any of them."""
+        for path, data in self.sure.items():
+            if path not in self.of_editions:
+                self.of_editions[path] = (self._edition(path), data)
+        self.sure.clear()
+
+
+class Folders:
+    """What is known of a container's folders since a command ran that may have changed any. there: some that are there;
+    made: those that weren't before, by path to their modes; others: what else was put in.
+    """
+
+    def __init__(self) -> None:
+        self.there: set[str] = set()
+        self.made: dict[str, int] = {}
+        self.others: set[str] = set()
+
+    def doubt(self) -> None:
+        """A command is about to run."""
+        self.there.clear()
+        self.made.clear()
+        self.others.clear()
+
+    def is_empty_at(self, path: str) -> bool:
+        """Whether nothing is there, for sure: in a folder that was made is what was put there, and nothing else."""
+        return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
+
+
+def recall(path: Path) -> ImageContents:
+    """What an earlier run has noted at `path`, which may be gone or wrong: then it is read again."""
+    try:
+        known = json.loads(safe_open.read(path, _LARGEST) or b"{}")
+        return {image: {name: text.encode("latin-1") for name, text in rows.items()} for image, rows in known.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def note(path: Path, known: ImageContents) -> None:
+    """For other runs, of the last images. What can't be written is read again."""
+    rows = {
+        image: {name: data.decode("latin-1") for name, data in contents.items()}
+        for image, contents in list(known.items())[-_MOST:]
+    }
+    with contextlib.suppress(StateError):
+        slices.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())

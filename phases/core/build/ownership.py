@@ -1,0 +1,63 @@
+"""Which containers are a habitat's own.
+
+`docker commit` hands the labels of a container down to an image, and the image hands them down to every
+container that is made of it. So a label identifies nothing by itself. A container is a habitat's own if it
+has a name that the program gives, and a nonce that its image doesn't have.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from phases.core.engine.protocol import Container
+    from phases.core.project import Project
+
+#: The habitat whose container it is.
+LABEL_RUN = "habitat.run"
+
+#: Random digits of the container. Containers that earlier versions made have none.
+LABEL_NONCE = "habitat.nonce"
+
+# What the name of a container has at its end once it is set aside: when that was, and a number.
+_ASIDE = re.compile(r"-\d{8}-\d{6}(-\d+)?", re.ASCII)
+
+
+def container_name(habitat: str) -> str:
+    return f"habitat-{habitat}"
+
+
+def marks(habitat: str) -> dict[str, str]:
+    """Return the labels of a new container of the habitat."""
+    return {LABEL_RUN: habitat, LABEL_NONCE: os.urandom(16).hex()}
+
+
+def is_own(container: Container, inherited: Mapping[str, str]) -> bool:
+    """Whether a container belongs to the habitat that its label names. inherited: the labels of its image."""
+    habitat, nonce = container.labels.get(LABEL_RUN), container.labels.get(LABEL_NONCE)
+    if not habitat or not _is_name(container.name, habitat):
+        return False
+    if not nonce:
+        return not inherited.get(LABEL_RUN)
+    return inherited.get(LABEL_NONCE) != nonce
+
+
+def _is_name(name: str, habitat: str) -> bool:
+    own = container_name(habitat)
+    return name == own or (name.startswith(own) and bool(_ASIDE.fullmatch(name, len(own))))
+
+
+def owner(project: Project, container: Container) -> str:
+    """Return the habitat that a container belongs to, "" if it is somebody else's."""
+    habitat = container.labels.get(LABEL_RUN, "")
+    return habitat if habitat and is_own(container, project.inventory.labels_of(container.image)) else ""
+
+
+def containers(project: Project, habitat: str = "") -> list[Container]:
+    """List the containers of a habitat, or of all habitats."""
+    label = f"{LABEL_RUN}={habitat}" if habitat else LABEL_RUN
+    return [container for container in project.engine.containers(label=label) if owner(project, container)]

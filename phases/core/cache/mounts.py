@@ -1,0 +1,53 @@
+"""The volumes of a habitat as the engine mounts them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core.config import host_paths
+from phases.core.engine.protocol import Bind
+from phases.core.errors import ConfigError
+from phases.registry import mounts_volumes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+def binds_of(habitat: Habitat) -> tuple[Bind, ...]:
+    """Those that this host has."""
+    return tuple(Bind(str(v.source), v.dest, v.readonly) for v in habitat.volumes if v.present)
+
+
+def binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
+    """Those that are mounted while a phase is built, or in a shell at it."""
+    return binds_of(habitat) if mounts_volumes(phase) else ()
+
+
+def admit(project: Project, habitat: Habitat, mounts: Sequence[Bind]) -> None:
+    """See, before a container is made that has `mounts`, that the person has agreed to them, and `check` them.
+
+    Raises HabitatError.
+    """
+    if mounts:
+        if any(volume.gives_root for volume in habitat.volumes):
+            project.trust.need(habitat)
+        check(habitat)
+
+
+def check(habitat: Habitat) -> None:
+    """See that each source is still the file or folder that the config was checked with, without a link on the way.
+
+    An engine looks paths up itself, when it makes a container and each time it starts one. So this is called right
+    before both. Raises ConfigError.
+    """
+    for volume in habitat.volumes:
+        if volume.present and host_paths.pin(volume.source) != volume.pin:
+            raise ConfigError(
+                f"volumes: {volume.shown} is not what it was when this run began: something else is at {volume.source}",
+                where=volume.origin,
+                remedy="see who has changed it, then run the same command again",
+            )

@@ -1,0 +1,136 @@
+"""The environment of root's processes in a container. Nothing in it leads to a file that USER can write.
+
+Containers are created with an environment that is safe for root. The main process, the program's own commands and a
+`docker exec` by hand inherit it. USER's commands get the image's own environment back.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from phases.protocol import ROOTS_PATHS
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+    from phases.core.engine.protocol import Engine
+    from phases.core.model import Habitat
+
+#: Where the program's own commands find their programs: folders that belong to the image's distribution.
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+#: Where root's other processes do, `entry.init_command` among them.
+ROOT_PATH = f"/usr/local/sbin:/usr/local/bin:{SYSTEM_PATH}"
+
+#: The label of a container that says which variables USER's commands get back, as JSON.
+LABEL_ENVIRONMENT = "habitat.environment"
+
+# Variables by which a program loads code, reads a script or changes how it reads one. A list of folders or files.
+_LOADERS = (
+    r"LD_\w+|BASH_\w.*|ENV|IFS|SHELLOPTS|BASHOPTS|PS4|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|CDPATH|GIT_\w+"
+    r"|PYTHON\w+|PERL\w+|RUBY\w+|GEM_\w+|NODE_OPTIONS|NODE_PATH|LUA_\w+|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS"
+    r"|JDK_JAVA_OPTIONS|CLASSPATH|OPENSSL_CONF|OPENSSL_MODULES|XDG_CONFIG_\w+|HOME|TMPDIR"
+)
+
+# What no command of root's has: they change how a shell reads its script.
+_NEVER = r"IFS|ENV|BASH_\w.*|SHELLOPTS|BASHOPTS|PS4"
+
+# Places that anybody may write to.
+_ANYBODYS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock", "/run/ssh-agent", "/proc")  # noqa: S108 (names)
+
+#: The environment of the program's own commands, whatever their container has.
+OWN: Mapping[str, str] = MappingProxyType(
+    {
+        "PATH": SYSTEM_PATH,
+        **dict.fromkeys(
+            ("LD_PRELOAD", "LD_LIBRARY_PATH", "LD_AUDIT", "BASH_ENV", "ENV", "SHELLOPTS", "PS4", "GCONV_PATH"), ""
+        ),
+    }
+)
+
+
+def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, str]:
+    """Return the variables that a container gets with another value than in `env`, its image's environment.
+
+    An empty value stands for an unset variable: engines differ in how they unset one.
+    """
+    loaders = {name: "" for name, value in env.items() if value and re.fullmatch(_LOADERS, name)}
+    return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
+
+
+def label_of(env: Mapping[str, str]) -> str:
+    """Return the value of LABEL_ENVIRONMENT for a container of an image with the environment `env`."""
+    return json.dumps({name: env[name] for name in for_container(env)})
+
+
+def given_back(labels: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that USER's commands get back. A container of an older version has none."""
+    try:
+        told = json.loads(labels.get(LABEL_ENVIRONMENT) or "{}")
+    except ValueError:
+        return {}
+    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
+
+
+def of_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
+    """Return what a person's command gets beside the container's own environment. user: the user who runs it."""
+    found = given_back(labels)
+    return for_command(found, places_of_user(habitat)) if is_not_user(habitat, user) else found
+
+
+def is_not_user(habitat: Habitat, user: str) -> bool:
+    """Whether root runs a command in a habitat whose USER isn't root."""
+    return user in ("root", "0") and habitat.user != "root"
+
+
+def places_of_user(habitat: Habitat, home: str = "") -> list[str]:
+    """List the folders in which USER can write. home: as the image has it, "" for /home/USER."""
+    own = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
+    mounted = [volume.dest for volume in habitat.volumes if not volume.readonly]
+    mounted += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
+    return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *own, *mounted) if path != "/"]
+
+
+def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
+    """Return `env` for a command of the config that root runs, without paths in `places`, where USER can write.
+
+    PATH keeps its other folders. Another variable that loads code is emptied, since half of an option is wrong.
+    """
+    found = dict(env)
+    for name, value in env.items():
+        if name == "PATH":
+            found[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
+        elif re.fullmatch(_NEVER, name):
+            found[name] = ""
+        elif re.fullmatch(_LOADERS, name):
+            words = re.split(r"[:;,=\s]+", value)
+            if any(_is_users(word, places, relative=name.endswith("PATH")) for word in words if word):
+                found[name] = ""
+    return found
+
+
+def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
+    """Whether USER can write where a path leads. relative: assume so for a path that doesn't begin with a slash."""
+    if not word.startswith("/"):
+        return relative or "/" in word or word.startswith("~")
+    path = "/" + posixpath.normpath(word).lstrip("/")
+    return any(path == place or path.startswith(f"{place.rstrip('/')}/") for place in (*places, *_ANYBODYS))
+
+
+def run(engine: Engine, container: str, script: str, *args: str, stdin: bytes = b"") -> tuple[int, str]:
+    """Run a script of the program as root in a container. Returns its exit code and its output."""
+    printed: list[bytes] = []
+    code = engine.execute(
+        container,
+        ("/bin/sh", "-e", "-c", "--", script, "sh", *args),
+        user="0",
+        workdir="/",
+        env=OWN,
+        stdin=stdin,
+        on_output=lambda data, _: printed.append(data),
+    )
+    return code, b"".join(printed).decode(errors="replace").strip()

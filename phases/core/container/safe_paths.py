@@ -1,0 +1,122 @@
+"""Resolves paths in a container one component at a time, and refuses a link that USER may have made."""
+
+from __future__ import annotations
+
+import posixpath
+from typing import TYPE_CHECKING
+
+from phases.core.errors import LinkInTheWay
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from phases.core.engine.protocol import Engine, PathInfo, Stat
+
+# As many links in a row as Linux follows.
+_MOST_LINKS = 40
+
+# Folders of the image's distribution, in which USER can make nothing.
+_SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/run", "/sbin", "/usr", "/var/lib")
+
+# Group and others.
+_WRITABLE = 0o022
+
+
+class SafePaths:
+    """Paths of one container, as long as nothing changes them.
+
+    Args:
+        stat: Stats a path without following its last component.
+        info: The same with the owner. Called for links and the folders above them only.
+        folders: Paths known to be folders and not links. `resolve` adds those it finds.
+    """
+
+    def __init__(
+        self, stat: Callable[[str], Stat | None], info: Callable[[str], PathInfo | None], folders: set[str]
+    ) -> None:
+        self._stat = stat
+        self._info = info
+        self._folders = folders
+
+    def resolve(self, path: str, *, last: bool = True) -> str:
+        """Return the path with all links resolved. last: also resolve a link in the last component.
+
+        Raises:
+            LinkInTheWay: A link that is not root's, or that lies below a folder that somebody else can change.
+        """
+        done, todo, links = "/", _parts(path), 0
+        while todo:
+            part = todo.pop(0)
+            place = posixpath.normpath(posixpath.join(done, part))
+            if place in self._folders or place == "/":
+                done = place
+                continue
+            if not todo and not last:
+                return place
+            found = self._stat(place)
+            if found is None:
+                return posixpath.join(place, *todo)
+            if found.is_dir:
+                self._folders.add(place)
+            if not found.link:
+                done = place
+                continue
+            links += 1
+            target = self._target(place, path)
+            if links > _MOST_LINKS:
+                raise LinkInTheWay(path, place, target)
+            todo = [*_parts(target), *todo]
+            done = "/" if target.startswith("/") else done
+        return done
+
+    def _target(self, link: str, path: str) -> str:
+        """Return where a link leads. Raises LinkInTheWay unless root owns it and all folders above it."""
+        found = self._info(link)
+        target = found.target if found else ""
+        if found is None or found.uid or not all(self._is_roots(folder) for folder in _above(link)):
+            raise LinkInTheWay(path, link, target)
+        return target
+
+    def _is_roots(self, folder: str) -> bool:
+        found = self._info(folder)
+        return found is not None and found.uid == 0 and not found.mode & _WRITABLE
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part not in ("", ".")]
+
+
+def _above(path: str) -> Iterable[str]:
+    while path != "/":
+        path = posixpath.dirname(path)
+        yield path
+
+
+def of(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths:
+    """Return the paths of a container in which nothing runs. folders: as for SafePaths."""
+    return SafePaths(
+        lambda path: engine.stat(container, path), lambda path: engine.path_info(container, path), set(folders)
+    )
+
+
+def check_mounts(
+    engine: Engine, container: str, places: Iterable[str], *, last: bool, folders: Iterable[str] = ()
+) -> None:
+    """Check the mount points of a container before it starts, since the engine follows every link then.
+
+    Args:
+        engine: The container's.
+        container: Its id.
+        places: The mount points.
+        last: Whether a mount point itself may be a link. Nobody can replace one that was mounted.
+        folders: Folders that USER can't have replaced, and that need no check.
+
+    Raises:
+        LinkInTheWay: A mount point is reached through a link that USER may have made.
+    """
+    paths = of(engine, container, folders)
+    for place in places:
+        if any(place == system or place.startswith(f"{system}/") for system in _SYSTEM):
+            continue
+        if last or posixpath.dirname(posixpath.dirname(place)) != "/":
+            paths.resolve(place, last=last)

@@ -1,0 +1,1 @@
+"""Files on the host: opened, written, archived, hashed and locked without surprises."""

@@ -1,0 +1,1 @@
+"""What the program tells about habitats without changing them: plan, status, disk usage."""

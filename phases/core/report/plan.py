@@ -1,0 +1,137 @@
+"""What a build of a habitat would run, and why: looks, and touches nothing."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from msgspec import Struct, field
+
+from phases.core.cache import image_index
+from phases.core.cache.diff import ABSENT, Difference, differences, told
+from phases.protocol import Spot, Written, dotted
+from phases.registry import named
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.protocol import Json, Phase
+
+
+class Reason(Struct, frozen=True):
+    """Why a phase would run. text: as a person reads it; key, before and after: where it is something
+    that was written, its name, and the values in the slices.
+    """
+
+    text: str
+    key: str = ""
+    before: Json = ABSENT
+    after: Json = ABSENT
+
+
+class Plan(Struct, frozen=True, dict=True):
+    """What is to be done for a habitat. why: every phase that would run, with why it would if it
+    were the only one, nothing for those that only follow; seconds: how long a phase took when it last
+    ran, for those of which that is known; is_new: nothing was ever built; shared: of those that would run
+    the ones that are not built but taken over, with the habitat that has them.
+    """
+
+    name: str
+    why: Mapping[str, Sequence[Reason]]
+    seconds: Mapping[str, float]
+    is_new: bool
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def reasons(self) -> Mapping[str, Sequence[str]]:
+        """`why`, as a person reads it."""
+        return {phase: [reason.text for reason in found] for phase, found in self.why.items()}
+
+
+def plan(project: Project, name: str) -> Plan:
+    """Raises HabitatError."""
+    stale = [named(phase) for phase in project.look(name).stale]
+    shared = {phase: found.habitat for phase, found in project.neighbours.shareable(name).items()}
+    built = [phase for phase in stale if phase.NAME not in shared]
+    seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase)) is not None}
+    is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)
+    said: set[str] = set()
+    why = {}
+    for phase in stale:
+        why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
+        said.update(reason.text for reason in why[phase.NAME])
+    return Plan(name, why, seconds, is_new, shared)
+
+
+def reason(project: Project, name: str, phase: Phase) -> str:
+    """The first reason why a phase would run, "" for one that is up to date."""
+    found = reasons(project, name, phase)
+    return found[0].text if found else project.look(name).stale.get(phase.NAME, "")
+
+
+def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
+    """Why a phase would run, none where it would only because one before it does."""
+    assessment = project.look(name)
+    if phase.NAME not in assessment.stale:
+        return []
+    forgotten = project.stamps.is_forgotten(image_index.task_name(phase, name))
+    found = [Reason(image_index.FORGOTTEN)] if forgotten else []
+    if phase.NAME in assessment.changed:
+        found += _changes(project, name, phase)
+    is_first = next(iter(assessment.stale)) == phase.NAME
+    return found or ([Reason(assessment.stale[phase.NAME])] if is_first else [])
+
+
+def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
+    """What of a phase's config was changed. The slice it was built from isn't known where another clone
+    of the project built it.
+    """
+    habitat = project.habitat(name)
+    before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
+    if before is None:
+        return [Reason(image_index.another_config(phase))]
+    after = project.slices.today(habitat, phase)
+    named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
+    found = _outermost([(change, written) for change, written in named if written])
+    major = [(change, written) for change, written in found if not written.minor]
+    shown = (
+        Reason(told(change, written), written.name, change.before, change.after) for change, written in major or found
+    )
+    return list({reason.text: reason for reason in shown}.values())
+
+
+def _written(habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference) -> Written | None:
+    """What differs, as a person wrote it. Secrets are the same in all phases."""
+    slice_ = before if difference.is_removed_element else after
+    first, *rest = difference.key
+    if first == "secrets" and rest:
+        number, *field = rest
+        return Written(dotted(first, slice_[first][number]["name"], *field))
+    return phase.written(Spot(habitat, slice_, difference.key))
+
+
+def _outermost(found: Sequence[tuple[Difference, Written]]) -> list[tuple[Difference, Written]]:
+    """Without what is in a folder that came, or went, as a whole."""
+    folders = {written.name for change, written in found if "dir" in (change.before, change.after)}
+    return [
+        (change, written)
+        for change, written in found
+        if written.kind != "file" or folders.isdisjoint(map(str, PurePosixPath(written.name).parents))
+    ]
+
+
+def is_known(project: Project, name: str, phase: Phase) -> bool:
+    """Whether the phase was ever built, as far as one can still see."""
+    has_stamp = bool(project.stamps.read(image_index.task_name(phase, name)))
+    return has_stamp or bool(project.inventory.tagged(image_index.snapshot_tag(name, phase)))
+
+
+def _seconds(project: Project, name: str, phase: Phase) -> float | None:
+    """How long the phase took when it last ran, None where nothing tells."""
+    values = project.stamps.read(image_index.task_name(phase, name)).get("_values_:") or {}
+    image = project.inventory.tagged(image_index.snapshot_tag(name, phase))
+    told = (values.get("seconds"), image.labels.get(image_index.LABEL_SECONDS) if image else None)
+    return next((number for text in told if (number := image_index.number(text)) is not None), None)

@@ -1,0 +1,1 @@
+"""Running a habitat: containers, sessions, and the commands in them."""

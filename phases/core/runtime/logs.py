@@ -1,0 +1,104 @@
+"""What was logged of a habitat: each phase's output, and that of its container's main process."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core import events
+from phases.core.build.ownership import container_name
+from phases.core.engine.protocol import LineSplitter
+from phases.core.errors import StartError, did_you_mean, state_error
+from phases.core.files import safe_open
+from phases.core.runtime.container import own_container
+from phases.core.secrets.fingerprints import Witness
+
+if TYPE_CHECKING:
+    from phases.core.engine.protocol import Container
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+def show(project: Project, name: str) -> None:
+    """All that there is."""
+    phases = [phase for phase in project.phases(name) if _size(project, name, phase)]
+    for phase in phases:
+        _show_phase(project, name, phase)
+    container = own_container(project, name)
+    if container:
+        _show_container(project, name, container)
+    elif not phases:
+        project.bus.emit(
+            events.Notice(name, f"nothing is logged of {name} yet: doit start:{name} builds and starts it")
+        )
+
+
+def show_phase(project: Project, name: str, phase_name: str) -> None:
+    """The log of one phase. Raises StartError where there is none."""
+    phases = {phase.NAME: phase for phase in project.phases(name)}
+    if phase_name not in phases:
+        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=did_you_mean(phase_name, phases))
+    if _size(project, name, phases[phase_name]) is None:
+        raise StartError(
+            f"there is no log of {phase_name}",
+            where=name,
+            remedy=f"it was not built here; doit {phase_name}:{name} builds up to it",
+        )
+    _show_phase(project, name, phases[phase_name])
+
+
+def follow(project: Project, name: str) -> None:
+    """What the container's main process prints, until it ends. Raises StartError where there is none."""
+    container = own_container(project, name)
+    if container is None:
+        raise StartError(f"there is no {container_name(name)}", where=name, remedy=f"doit start:{name} makes it")
+    _show_container(project, name, container, follow=True)
+
+
+def _size(project: Project, name: str, phase: Phase) -> int | None:
+    """How long the log of a phase is; None where there is none."""
+    try:
+        return project.log_path(name, phase).stat().st_size
+    except FileNotFoundError:
+        return None
+
+
+def _show_phase(project: Project, name: str, phase: Phase) -> None:
+    path = project.log_path(name, phase)
+    empty = "" if _size(project, name, phase) else ": nothing"
+    heading = f"── {phase.NAME} ({path.relative_to(project.root)}){empty}"
+    project.bus.emit(events.Line(name, heading, heading=True, source=phase.NAME))
+    try:
+        with safe_open.open_read(path) as file:
+            for line in file:
+                text = line.rstrip(b"\n").decode(errors="replace")
+                project.bus.emit(events.Line(name, text, source=phase.NAME))
+    except OSError as error:
+        raise state_error(path, "read", error) from error
+
+
+def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
+    """Raises StartError where the container is given a secret meanwhile that this host doesn't have."""
+
+    def on_line(text: str, *, heading: bool = False) -> None:
+        project.bus.emit(events.Line(name, text, heading, source=container.name))
+
+    on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
+    witness = Witness(project, name, container)
+    mask = witness.mask()
+    if mask is None:
+        project.bus.emit(events.Notice(name, witness.why_not))
+        return
+    splitter = LineSplitter(on_line, mask)
+
+    def on_output(data: bytes) -> None:
+        nonlocal splitter
+        if witness.looked_again():
+            mask = witness.mask()
+            splitter.close()
+            if mask is None:
+                raise StartError(witness.why_not, where=name)
+            splitter = LineSplitter(on_line, mask)
+        splitter.feed(data)
+
+    project.engine.output(container.id, on_output, follow=follow)
+    splitter.close()

@@ -1,0 +1,206 @@
+"""Which secrets a container was given: a keyed digest of each value, kept as long as the container is.
+
+What its main process prints may hold any of them, also one that has changed since, or that nobody can fetch any more.
+So the output is shown only where today's values are known to be all. The digests tell no value; without the record, or
+with half of it, a container that was given secrets counts as one that was given others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from phases.core.cache.stamps import state_dir
+from phases.core.errors import HabitatError, state_error
+from phases.core.files import safe_open
+from phases.core.masking import Mask
+from phases.core.secrets.store import Vault
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from phases.core.engine.protocol import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.core.secrets.store import Value
+
+#: On a container: whether its habitat had secrets for a start when it was made, "yes" or "no".
+LABEL_SECRETS = "habitat.secrets"
+
+_FILES, _SHORT = "delivered.", 12
+
+# Bytes of a record: thousands of values.
+_LARGEST = 1_000_000
+
+_KEY = re.compile(r"key ([0-9a-f]{64}) (whole|part)")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+class Record(NamedTuple):
+    """What was given to a container. is_whole: since it was made, and by nobody else as far as is known."""
+
+    key: bytes
+    is_whole: bool
+    digests: frozenset[str]
+
+    def covers(self, values: Iterable[bytes]) -> bool:
+        """Whether all that was given is among `values`."""
+        return self.is_whole and self.digests <= {_digest(self.key, value) for value in values}
+
+
+def label(habitat: Habitat) -> dict[str, str]:
+    """For a container that is made; also where there are none, since one of an image hands its own down."""
+    return {LABEL_SECRETS: "yes" if any(secret.start for secret in habitat.secrets) else "no"}
+
+
+def begin(project: Project, habitat: Habitat, container: str) -> None:
+    """A container was made, and nothing was given to it yet. Raises StateError."""
+    sweep(project, habitat.name)
+    if label(habitat)[LABEL_SECRETS] == "yes":
+        _append(_path(project, habitat.name, container), _first_line(is_whole=True))
+
+
+def note(project: Project, habitat: str, container: Container, values: Iterable[Value]) -> None:
+    """`values` are about to be given to the container. Raises StateError: what isn't noted is not to be given."""
+    values = list(values)
+    if not values:
+        return
+    path = _path(project, habitat, container.id)
+    found = _read(path)
+    if found is None:
+        # Before this, somebody may have given it what nobody knows of here.
+        _append(path, _first_line(is_whole=container.labels.get(LABEL_SECRETS) == "no"))
+        found = _read(path)
+    if found and found.key:
+        for digest in sorted({_digest(found.key, value.data) for value in values} - found.digests):
+            _append(path, f"{digest}\n")
+
+
+def sweep(project: Project, habitat: str) -> None:
+    """Remove the records of containers that are gone. Raises StateError."""
+    records = [path for path in state_dir(project.root, habitat).glob(f"{_FILES}*") if path.is_file()]
+    if not records:
+        return
+    there = {container.id[:_SHORT] for container in project.engine.containers()}
+    for path in records:
+        if path.name.removeprefix(_FILES) not in there:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise state_error(path, "removed", error) from error
+
+
+def is_record(path: Path) -> bool:
+    return path.name.startswith(_FILES)
+
+
+class Witness:
+    """Whether what a container printed may be shown, and with which mask. values: that this host has, where they are
+    known already.
+    """
+
+    def __init__(
+        self, project: Project, habitat: str, container: Container, values: Iterable[Value] | None = None
+    ) -> None:
+        self._project = project
+        self._habitat = habitat
+        self._container = container
+        self._path = _path(project, habitat, container.id)
+        self._state = self._look()
+        self._values = _today(project, habitat, project.vault) if values is None else list(values)
+
+    def mask(self) -> Mask | None:
+        """For what it printed; None where that is not to be shown."""
+        record = _read(self._path)
+        values = [value.data for value in self._values or ()]
+        if record:
+            return Mask(values) if record.covers(values) else None
+        said = self._container.labels.get(LABEL_SECRETS)
+        # One that an earlier version of the program made says nothing; then the config has to be sound to be believed.
+        had_some = said == "yes" or bool(self._values) or (self._values is None and said is None)
+        return None if had_some else Mask(values)
+
+    def looked_again(self) -> bool:
+        """Whether something was given to the container since the last look; then today's values are fetched anew."""
+        before, self._state = self._state, self._look()
+        if before == self._state:
+            return False
+        self._values = _today(self._project, self._habitat, Vault(self._project.root))
+        return True
+
+    @property
+    def why_not(self) -> str:
+        """What to tell in the place of the output."""
+        name = self._container.name
+        return (
+            f"what {name} printed is not shown: it was given a secret that has changed since, or that is not known "
+            f"here; docker logs {name} shows all of it, secrets too"
+        )
+
+    def _look(self) -> tuple[int, int] | None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            return None
+        return found.st_mtime_ns, found.st_size
+
+
+def _today(project: Project, habitat: str, vault: Vault) -> list[Value] | None:
+    """What this host has for a start of the habitat, as far as it has it; None where the config is broken."""
+    try:
+        secrets = [secret for secret in project.habitat(habitat).secrets if secret.start]
+    except HabitatError:
+        return None
+    values: list[Value] = []
+    for secret in secrets:
+        with contextlib.suppress(HabitatError):  # a secret that is no more
+            values += vault.values([secret])
+    return values
+
+
+def _path(project: Project, habitat: str, container: str) -> Path:
+    return state_dir(project.root, habitat) / f"{_FILES}{container[:_SHORT]}"
+
+
+def _digest(key: bytes, value: bytes) -> str:
+    return hashlib.blake2b(value, key=key, digest_size=32).hexdigest()
+
+
+def _first_line(*, is_whole: bool) -> str:
+    return f"key {os.urandom(32).hex()} {'whole' if is_whole else 'part'}\n"
+
+
+def _read(path: Path) -> Record | None:
+    """None where there is none. One that can't be read, or was not written to its end, is not whole."""
+    try:
+        data = safe_open.read(path, _LARGEST)
+    except OSError:
+        data = b""
+    if data is None:
+        return None
+    first, *rows = data.decode(errors="replace").removesuffix("\n").split("\n")
+    key = _KEY.fullmatch(first)
+    is_cut = len(data) > _LARGEST or not data.endswith(b"\n")
+    if not key or is_cut or not all(map(_DIGEST.fullmatch, rows)):
+        return Record(b"", False, frozenset())
+    return Record(bytes.fromhex(key[1]), key[2] == "whole", frozenset(rows))
+
+
+def _append(path: Path, line: str) -> None:
+    """A line at once, so that two runs may write."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(path, flags, 0o600)
+        try:
+            if os.write(descriptor, line.encode()) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise state_error(path, "written", error) from error
