@@ -32,7 +32,7 @@ def sides(site: Site) -> list[Side]:
 
     def execute() -> float:
         started = time.perf_counter()
-        engine.execute(lasting, ("/bin/true",))
+        engine.exec(lasting, ("/bin/true",))
         return time.perf_counter() - started
 
     def commit() -> float:

@@ -7,11 +7,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree
-from phases.protocol import FromDockerfile, Written, file_in, secrets_slice
+from phases.protocol import ChangeDescription, FromDockerfile, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 0
 NAME = "dockerfile"
@@ -24,9 +24,9 @@ def slice(habitat: Habitat) -> Json:
     return {"context": tree.identity(habitat.context), **secrets_slice(habitat, NAME)}
 
 
-def written(spot: Spot) -> Written:
-    path = [spot.habitat.dockerfile if part == "Dockerfile" else str(part) for part in spot.key[1:]]
-    return file_in(spot.habitat.layers[-1].shown, *path)
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    path = [changed.habitat.dockerfile if part == "Dockerfile" else str(part) for part in changed.key[1:]]
+    return file_in(changed.habitat.layers[-1].shown, *path)
 
 
 def plan(habitat: Habitat) -> list[Step]:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from phases.core.cache import slices
 from phases.core.files import tree
-from phases.protocol import FromImage, Require, Written
+from phases.protocol import ChangeDescription, FromImage, RequirePaths
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 1
 NAME = "base"
@@ -26,16 +26,16 @@ def slice(habitat: Habitat) -> Json:
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 
-def written(spot: Spot) -> Written:
-    if spot.key == ("dockerfile",):
-        return Written("what the Dockerfile is built from", "file")
-    if spot.key == ("image",):
-        return Written("base_image")
-    return Written(f"base image {spot.habitat.base_image}", "image", minor=True)
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    if changed.key == ("dockerfile",):
+        return ChangeDescription("what the Dockerfile is built from", "file")
+    if changed.key == ("image",):
+        return ChangeDescription("base_image")
+    return ChangeDescription(f"base image {changed.habitat.base_image}", "image", minor=True)
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    shell = Require((("/bin/sh", habitat.base_origin),), hint="a habitat needs a base image with a shell")
+    shell = RequirePaths((("/bin/sh", habitat.base_origin),), hint="a habitat needs a base image with a shell")
     if habitat.has_dockerfile:
         return [shell]
     return [FromImage(habitat.base_image, habitat.base_origin), shell]

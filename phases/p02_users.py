@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Run, Written, dotted, own_env
+from phases.protocol import ChangeDescription, Run, SetImageConfig, dotted, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 2
 NAME = "users"
@@ -109,15 +109,15 @@ def slice(habitat: Habitat) -> Json:
     return {"user": habitat.user} | ({"uid": numbers.uid, "gid": numbers.gid} if numbers else {})
 
 
-def written(spot: Spot) -> Written:
-    if spot.key[0] in ("uid", "gid"):
-        return Written("uid", minor=spot.key[0] == "gid")
-    return Written(dotted("env", str(spot.key[0]).upper()))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    if changed.key[0] in ("uid", "gid"):
+        return ChangeDescription("uid", minor=changed.key[0] == "gid")
+    return ChangeDescription(dotted("env", str(changed.key[0]).upper()))
 
 
 def plan(habitat: Habitat) -> list[Step]:
     """root is left alone: every image has it."""
-    steps: list[Step] = [Configure(env=own_env(habitat, "USER"))]
+    steps: list[Step] = [SetImageConfig(env=own_env(habitat, "USER"))]
     if habitat.user != "root":
         origin = habitat.env.origin("USER")
         steps.append(Run("root", _CREATE, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))

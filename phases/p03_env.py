@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import PHASE_VARIABLES, Configure, Written, dotted, own_env
+from phases.protocol import PHASE_VARIABLES, ChangeDescription, SetImageConfig, dotted, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 3
 NAME = "env"
@@ -29,9 +29,9 @@ def slice(habitat: Habitat) -> Json:
     return {"env": {name: habitat.env.values[name] for name in _names(habitat)}}
 
 
-def written(spot: Spot) -> Written:
-    return Written(dotted(*spot.key))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    return ChangeDescription(dotted(*changed.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    return [Configure(env=own_env(habitat, *_names(habitat)))]
+    return [SetImageConfig(env=own_env(habitat, *_names(habitat)))]

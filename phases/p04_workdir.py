@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Put, Written, dotted, folder, own_env
+from phases.protocol import ChangeDescription, Copy, SetImageConfig, dotted, folder, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 4
 NAME = "workdir"
@@ -21,12 +21,12 @@ def slice(habitat: Habitat) -> Json:
     return {"workdir": habitat.workdir}
 
 
-def written(spot: Spot) -> Written:
-    return Written(dotted("env", str(spot.key[0]).upper()))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    return ChangeDescription(dotted("env", str(changed.key[0]).upper()))
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    steps: list[Step] = [Configure(env=own_env(habitat, "WORKDIR"), workdir=habitat.workdir)]
+    steps: list[Step] = [SetImageConfig(env=own_env(habitat, "WORKDIR"), workdir=habitat.workdir)]
     if habitat.workdir != "/":
-        steps.append(Put((folder(habitat.workdir, habitat.user, habitat.env.origin("WORKDIR")),)))
+        steps.append(Copy((folder(habitat.workdir, habitat.user, habitat.env.origin("WORKDIR")),)))
     return steps

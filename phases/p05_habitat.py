@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ROOTS_PATHS, Configure, Put, Written, dotted, folder, own_env
+from phases.protocol import ROOTS_PATHS, ChangeDescription, Copy, SetImageConfig, dotted, folder, own_env
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 5
 NAME = "habitat"
@@ -28,16 +28,16 @@ def _owner(habitat: Habitat, name: str) -> str:
     return "root" if name in ROOTS_PATHS and path not in (habitat.workdir, *others) else habitat.user
 
 
-def written(spot: Spot) -> Written | None:
-    if spot.key[0] == "owners":
+def describe_change(changed: SlicePath) -> ChangeDescription | None:
+    if changed.key[0] == "owners":
         return None
-    return Written(dotted("env", *spot.key[1:]))
+    return ChangeDescription(dotted("env", *changed.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:
     return [
-        Configure(env=own_env(habitat, *habitat.paths)),
-        Put(
+        SetImageConfig(env=own_env(habitat, *habitat.paths)),
+        Copy(
             tuple(folder(path, _owner(habitat, name), habitat.env.origin(name)) for name, path in habitat.paths.items())
         ),
     ]

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree
-from phases.protocol import Put, Written, copies, dotted, file_in
+from phases.protocol import ChangeDescription, Copy, copies, dotted, file_in
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 6
 NAME = "files"
@@ -42,16 +42,16 @@ def slice(habitat: Habitat) -> Json:
     }
 
 
-def written(spot: Spot) -> Written | None:
-    match spot.key:
+def describe_change(changed: SlicePath) -> ChangeDescription | None:
+    match changed.key:
         case ("layers", str(name), "content", str(path)):
-            return file_in(spot.habitat.layer(name).shown, path)
+            return file_in(changed.habitat.layer(name).shown, path)
         case ("layers", _, "dest"):
             return None
         case ("files", int(number), "content", str(path)):
-            return file_in(spot.habitat.files[number].shown.rstrip("/"), path)
+            return file_in(changed.habitat.files[number].shown.rstrip("/"), path)
         case _:
-            return Written(dotted(*spot.key))
+            return ChangeDescription(dotted(*changed.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:
@@ -59,9 +59,9 @@ def plan(habitat: Habitat) -> list[Step]:
     for layer in habitat.layers:
         if layer.dest:
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            steps.append(Put(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.owner_of(layer), origin))))
+            steps.append(Copy(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.owner_of(layer), origin))))
     for copy in habitat.files:
         owner = habitat.user_named(copy.owner)
         entries = copies(habitat.tree(copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))
-        steps.append(Put(tuple(entries)))
+        steps.append(Copy(tuple(entries)))
     return steps

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Run, Written, dotted, secrets_slice
+from phases.protocol import ChangeDescription, Run, dotted, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 7
 NAME = "setup"
@@ -27,15 +27,15 @@ def _caches(habitat: Habitat) -> Json:
     return {"caches": sorted(cache.path for cache in habitat.caches)} if habitat.caches else {}
 
 
-def written(spot: Spot) -> Written:
+def describe_change(changed: SlicePath) -> ChangeDescription:
     """`setup.user[1]`: the number is that among the commands of one user, the form that most write."""
-    if spot.key[0] == "caches":
-        return Written("caches")
-    _, number, *field = spot.key
-    users = [command["user"] for command in spot.slice["commands"][: int(number) + 1]]
-    who = "user" if users[-1] == spot.habitat.user != "root" else users[-1]
+    if changed.key[0] == "caches":
+        return ChangeDescription("caches")
+    _, number, *field = changed.key
+    users = [command["user"] for command in changed.slice["commands"][: int(number) + 1]]
+    who = "user" if users[-1] == changed.habitat.user != "root" else users[-1]
     run_as = ["run_as"] if field == ["user"] else []
-    return Written(dotted("setup", who, users.count(users[-1]) - 1, *run_as))
+    return ChangeDescription(dotted("setup", who, users.count(users[-1]) - 1, *run_as))
 
 
 def plan(habitat: Habitat) -> list[Step]:

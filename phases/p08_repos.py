@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from phases.protocol import SECRETS_FOLDER, Put, Run, Written, dotted, folder, secrets_slice
+from phases.protocol import SECRETS_FOLDER, ChangeDescription, Copy, Run, dotted, folder, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat, RepoClone
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 8
 NAME = "repos"
@@ -81,8 +81,8 @@ def slice(habitat: Habitat) -> Json:
     }
 
 
-def written(spot: Spot) -> Written:
-    return Written(dotted(*spot.key))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    return ChangeDescription(dotted(*changed.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:
@@ -92,7 +92,7 @@ def plan(habitat: Habitat) -> list[Step]:
         user = owner.partition(":")[0]
         depth = str(repo.depth) if repo.depth else ""
         steps += [
-            Put((folder(repo.path, owner, repo.origin),)),
+            Copy((folder(repo.path, owner, repo.origin),)),
             Run(
                 user,
                 _CLONE,

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree as files_tree
-from phases.protocol import Configure, Put, Run, copies, file_in, secrets_slice
+from phases.protocol import Copy, Run, SetImageConfig, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.errors import Origin
     from phases.core.files.tree import Item
     from phases.core.model import Habitat, Layer
-    from phases.protocol import Json, Spot, Step, Written
+    from phases.protocol import ChangeDescription, Json, SlicePath, Step
 
 ID = 9
 NAME = "tools"
@@ -39,9 +39,9 @@ def slice(habitat: Habitat) -> Json:
     }
 
 
-def written(spot: Spot) -> Written | None:
-    _, layer, field, *path = map(str, spot.key)
-    return file_in(spot.habitat.layer(layer).shown, "tools", *path) if field == "content" else None
+def describe_change(changed: SlicePath) -> ChangeDescription | None:
+    _, layer, field, *path = map(str, changed.key)
+    return file_in(changed.habitat.layer(layer).shown, "tools", *path) if field == "content" else None
 
 
 def plan(habitat: Habitat) -> list[Step]:
@@ -53,10 +53,10 @@ def plan(habitat: Habitat) -> list[Step]:
     path: dict[str, tuple[str, Origin]] = {}
     for layer, dest, tree, origin in _toolboxes(habitat):
         owner = habitat.owner_of(layer)
-        steps.append(Put(tuple(copies(tree, dest, owner, origin))))
+        steps.append(Copy(tuple(copies(tree, dest, owner, origin))))
         if any(item.path == "install-tools.sh" for item in tree):
             script = f"{layer.shown}/tools/install-tools.sh"
             steps.append(Run(owner, 'exec "$1"', origin, script, args=(f"{dest}/install-tools.sh",), workdir=dest))
         behind = path["PATH"][0] if path else "${PATH}"
         path["PATH"] = (f"{dest.replace('$', '$$')}/bin:{behind}", origin)
-    return [Configure(env=path), *steps]
+    return [SetImageConfig(env=path), *steps]

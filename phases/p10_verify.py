@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Require, Written, dotted
+from phases.protocol import ChangeDescription, RequirePaths, dotted
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 10
 NAME = "verify"
@@ -21,11 +21,11 @@ def slice(habitat: Habitat) -> Json:
     return {"required": [path for path, _ in habitat.required]}
 
 
-def written(spot: Spot) -> Written:
-    return Written(dotted("verify-fs.required_files", *spot.key[1:]))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    return ChangeDescription(dotted("verify-fs.required_files", *changed.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:
     if not habitat.required:
         return []
-    return [Require(habitat.required, hint="make them in setup, files or repos, or take them off the list")]
+    return [RequirePaths(habitat.required, hint="make them in setup, files or repos, or take them off the list")]

@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree as files_tree
-from phases.protocol import Put, Run, Written, copies, dotted, file_in, secrets_slice
+from phases.protocol import ChangeDescription, Copy, Run, copies, dotted, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.core.model import Habitat, Layer
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 11
 NAME = "test"
@@ -37,30 +37,30 @@ def slice(habitat: Habitat) -> Json:
     }
 
 
-def written(spot: Spot) -> Written:
-    match spot.key:
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    match changed.key:
         case ("helpers", str(name), ""):
             # It comes and goes with the first and the last test of its layer.
-            return Written(f"{spot.habitat.layer(name).shown}/tests", "file", minor=True)
+            return ChangeDescription(f"{changed.habitat.layer(name).shown}/tests", "file", minor=True)
         case ("helpers", str(name), str(path)):
-            place, layer = f"tests/{path}", spot.habitat.layer(name)
+            place, layer = f"tests/{path}", changed.habitat.layer(name)
             # What is a test as well is called as that, which tells unless it's only the executable bit.
-            named = any(test.shown == place and test.layer is layer for test in spot.habitat.tests)
-            return Written(place, "file", minor=True) if named else file_in(layer.shown, place)
+            named = any(test.shown == place and test.layer is layer for test in changed.habitat.tests)
+            return ChangeDescription(place, "file", minor=True) if named else file_in(layer.shown, place)
         case ("tests", int(number), "content"):
-            return file_in(spot.habitat.tests[number].shown)
+            return file_in(changed.habitat.tests[number].shown)
         case _:
-            return Written(dotted(*spot.key[:2]))
+            return ChangeDescription(dotted(*changed.key[:2]))
 
 
 def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = [
-        Put(tuple(copies(tree, f"{layer.dest}/tests", habitat.user, habitat.tests[0].origin)))
+        Copy(tuple(copies(tree, f"{layer.dest}/tests", habitat.user, habitat.tests[0].origin)))
         for layer, tree in _helpers(habitat)
     ]
     for test in habitat.tests:
         steps += [
-            Put(tuple(copies((habitat.script(test),), test.dest, habitat.user, test.origin))),
+            Copy(tuple(copies((habitat.script(test),), test.dest, habitat.user, test.origin))),
             Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,)),
         ]
     return steps

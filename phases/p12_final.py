@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import Configure, Entry, Put, Written, dotted
+from phases.protocol import ChangeDescription, Copy, Entry, SetImageConfig, dotted
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
-    from phases.protocol import Json, Spot, Step
+    from phases.protocol import Json, SlicePath, Step
 
 ID = 12
 NAME = "final"
@@ -24,8 +24,8 @@ def slice(habitat: Habitat) -> Json:
     return {"command": habitat.entry.command, "init_command": habitat.entry.init_command}
 
 
-def written(spot: Spot) -> Written:
-    return Written(dotted("entry", *spot.key))
+def describe_change(changed: SlicePath) -> ChangeDescription:
+    return ChangeDescription(dotted("entry", *changed.key))
 
 
 def plan(habitat: Habitat) -> list[Step]:
@@ -33,6 +33,6 @@ def plan(habitat: Habitat) -> list[Step]:
     release = f"HABITAT={habitat.name}\nPHASES={ID}\n".encode()
     command = ("/bin/sh", "-c", "--", habitat.entry.command) if habitat.entry.command else ("/bin/sh",)
     return [
-        Put((Entry(RELEASE_FILE, "file", "root", 0o644, habitat.base_origin, content=release),)),
-        Configure(user=habitat.user, workdir=habitat.workdir, entrypoint=(), command=command),
+        Copy((Entry(RELEASE_FILE, "file", "root", 0o644, habitat.base_origin, content=release),)),
+        SetImageConfig(user=habitat.user, workdir=habitat.workdir, entrypoint=(), command=command),
     ]

@@ -85,13 +85,13 @@ class Entry(Struct, frozen=True):
     sha256: str = ""
 
 
-class Put(Struct, frozen=True):
+class Copy(Struct, frozen=True):
     """Put entries into the container, missing parents included; what is there is replaced."""
 
     entries: tuple[Entry, ...]
 
 
-class Configure(Struct, frozen=True):
+class SetImageConfig(Struct, frozen=True):
     """Set what the image itself carries; None leaves it as it is.
 
     env: name to template, `${NAME}` being the image's own (see core.config.variables), with the origin of
@@ -106,17 +106,17 @@ class Configure(Struct, frozen=True):
     command: tuple[str, ...] | None = None
 
 
-class Require(Struct, frozen=True):
+class RequirePaths(Struct, frozen=True):
     """Paths that must exist. All that don't are named at once, with `hint`."""
 
     paths: tuple[tuple[str, Origin], ...]
     hint: str = ""
 
 
-Step: TypeAlias = FromImage | FromDockerfile | Run | Put | Configure | Require
+Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | RequirePaths
 
 
-class Spot(Struct, frozen=True):
+class SlicePath(Struct, frozen=True):
     """A place in a slice, which may be an earlier one's than the habitat's of today."""
 
     habitat: Habitat
@@ -124,8 +124,8 @@ class Spot(Struct, frozen=True):
     key: Key
 
 
-class Written(Struct, frozen=True):
-    """What is at a spot, to the person who wrote it.
+class ChangeDescription(Struct, frozen=True):
+    """What is at a path, to the person who wrote it.
 
     name: a key of config.yaml, or a path; kind: what it stands for; minor: told only where nothing
     else of the phase differs.
@@ -161,8 +161,8 @@ class Phase(Protocol):
     def plan(self, habitat: Habitat) -> Sequence[Step]:
         """The steps, in order."""
 
-    def written(self, spot: Spot) -> Written | None:
-        """How a person calls what is at a spot of the slice; None for what differs only where a slice
+    def describe_change(self, changed: SlicePath) -> ChangeDescription | None:
+        """How a person calls what is at a path of the slice; None for what differs only where a slice
         before it does, which tells.
         """
 
@@ -186,7 +186,7 @@ def dotted(*key: str | int) -> str:
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
-    """Configure.env for those of `names` that the habitat sets."""
+    """SetImageConfig.env for those of `names` that the habitat sets."""
     env = habitat.env
     return {name: (env.values[name], env.origin(name)) for name in names if name in env.values}
 
@@ -199,9 +199,9 @@ def secrets_slice(habitat: Habitat, phase: str) -> Json:
     return {"secrets": secrets} if secrets else {}
 
 
-def file_in(folder: str, *path: str) -> Written:
+def file_in(folder: str, *path: str) -> ChangeDescription:
     """A file of a folder, by the name that a person would type."""
-    return Written("/".join(part for part in (folder, *path) if part), "file")
+    return ChangeDescription("/".join(part for part in (folder, *path) if part), "file")
 
 
 def folder(dest: str, owner: str, origin: Origin) -> Entry:

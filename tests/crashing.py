@@ -32,18 +32,18 @@ if TYPE_CHECKING:
 INSIDE = {
     "dockerfile": "build",
     "base": "stat",
-    "users": "execute",
-    "env": "put",
-    "workdir": "put",
-    "habitat": "put",
-    "files": "put",
-    "setup": "execute",
-    "repos": "execute",
-    "tools": "execute",
+    "users": "exec",
+    "env": "put_archive",
+    "workdir": "put_archive",
+    "habitat": "put_archive",
+    "files": "put_archive",
+    "setup": "exec",
+    "repos": "exec",
+    "tools": "exec",
     "verify": "stat",
-    "test": "execute",
-    "final": "put",
-    "start": "execute",
+    "test": "exec",
+    "final": "put_archive",
+    "start": "exec",
 }
 
 DODO = """\
@@ -148,22 +148,23 @@ class _Engine:
             threading.Timer(0.01, self._trap.spring).start()
         return self._engine.stat(container, path)
 
-    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
-        self._engine.put(container, folder, _Half(archive, self._trap) if self._inside("put") else archive)  # type: ignore[arg-type]
+    def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        half = _Half(archive, self._trap) if self._inside("put_archive") else archive
+        self._engine.put_archive(container, folder, half)  # type: ignore[arg-type]
 
-    def execute(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
-        if not self._inside("execute"):
-            return self._engine.execute(container, argv, on_output=on_output, **how)
+    def exec(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
+        if not self._inside("exec"):
+            return self._engine.exec(container, argv, on_output=on_output, **how)
 
         def on_first(data: bytes, is_err: bool) -> None:
             on_output(data, is_err)
-            if self._inside("execute"):
+            if self._inside("exec"):
                 self._trap.spring()
 
         if self._trap.phase == "users":  # its script says nothing
             threading.Timer(0.05, self._trap.spring).start()
-        code = self._engine.execute(container, argv, on_output=on_first, **how)
-        if self._inside("execute"):
+        code = self._engine.exec(container, argv, on_output=on_first, **how)
+        if self._inside("exec"):
             self._trap.spring()
         return code
 

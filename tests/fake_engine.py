@@ -33,16 +33,16 @@ from phases.core.engine.protocol import (
     UNCONFINED,
     Bind,
     Change,
-    Confinement,
     Container,
     Exec,
     Image,
     ImageConfig,
+    ImageSize,
     Layer,
     PathInfo,
     Piped,
+    Restrictions,
     Stat,
-    Stored,
     Tmpfs,
     Volume,
     VolumeMount,
@@ -85,7 +85,7 @@ class FakeContainer:
     workdir: str
     files: Files
     tmpfs: str = ""
-    confinement: Confinement = UNCONFINED
+    restrictions: Restrictions = UNCONFINED
     ports: tuple[Port, ...] = ()
     published: tuple[Port, ...] = ()
     memory: dict[str, tuple[str, bytes]] = field(default_factory=dict)  # in the tmpfs: path to owner and content
@@ -206,10 +206,10 @@ class FakeEngine:
             if self._tags_of(image_id) or not self._children(image_id)
         ]
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[ImageSize]:
         self._record("stored")
         return [
-            Stored(image_id, image.parent, sum(layer.size for layer in self._layers(image_id)), image.created)
+            ImageSize(image_id, image.parent, sum(layer.size for layer in self._layers(image_id)), image.created)
             for image_id, image in self._images.items()
         ]
 
@@ -264,7 +264,7 @@ class FakeEngine:
 
     def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
-        self._record("build", tag, *(value.name for value in store))
+        self._record("build", tag, *(value.name for value in secrets))
         files = Files()
         files.unpack("/", context)
         dockerfile = files.find("/Dockerfile")
@@ -339,7 +339,7 @@ class FakeEngine:
         labels: Mapping[str, str] | None = None,
         mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
-        confinement: Confinement = UNCONFINED,
+        restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
     ) -> str:
@@ -366,7 +366,7 @@ class FakeEngine:
             files=files,
             volumes=tuple(mount.volume for mount in named),
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
-            confinement=confinement,
+            restrictions=restrictions,
             ports=tuple(ports),
             log_bytes=log_bytes,
         )
@@ -469,7 +469,7 @@ class FakeEngine:
 
     # Inside a container
 
-    def execute(
+    def exec(
         self,
         container: str,
         argv: Sequence[str],
@@ -481,7 +481,7 @@ class FakeEngine:
         on_output: Callable[[bytes, bool], None] | None = None,
         timeout: float | None = None,
     ) -> int:
-        self._record("execute", container, user, *argv)
+        self._record("exec", container, user, *argv)
         found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
@@ -562,7 +562,7 @@ class FakeEngine:
             return shell.run(command.script, errexit="-e" in argv)
         return shell.run(shlex.join(argv), errexit=False)
 
-    def execute_tty(
+    def exec_tty(
         self,
         container: str,
         argv: Sequence[str],
@@ -572,7 +572,7 @@ class FakeEngine:
         env: Mapping[str, str],
         size: tuple[int, int],
     ) -> Exec:
-        self._record("execute_tty", container, user, *argv)
+        self._record("exec_tty", container, user, *argv)
         found = self._awake(container)
         command = Command(found, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
@@ -582,10 +582,10 @@ class FakeEngine:
         found.execs.append(process)
         return process
 
-    def execute_piped(
+    def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
-        self._record("execute_piped", container, user, *argv)
+        self._record("exec_piped", container, user, *argv)
         found = self._awake(container)
 
         def run(stdin: bytes, output: Callable[[bytes, bool], None]) -> int:
@@ -600,8 +600,8 @@ class FakeEngine:
     def running_execs(self, container: str) -> int:
         return sum(process.running for process in self._container(container).execs)
 
-    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
-        self._record("put", container, folder)
+    def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
+        self._record("put_archive", container, folder)
         files = self._container(container).files
         node = files.find(folder)
         if node is None or node.kind != "dir":
@@ -611,8 +611,8 @@ class FakeEngine:
         except (tarfile.TarError, FileExistsError) as error:
             raise EngineError(f"copying into {folder}: {error}") from error
 
-    def get(self, container: str, path: str) -> bytes | None:
-        self._record("get", container, path)
+    def read_file(self, container: str, path: str) -> bytes | None:
+        self._record("read_file", container, path)
         found = self._find(container)
         node = found.files.find(path) if found else None
         if node and len(node.content) > LARGEST_FILE:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from phases.core.variables import in_image
-from phases.protocol import Configure, FromImage, Put, Require, Run
+from phases.protocol import Copy, FromImage, RequirePaths, Run, SetImageConfig
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -168,7 +168,9 @@ def _set(phase: str, name: str) -> Callable[[Habitat], str]:
     """What `name` is set to by a phase."""
 
     def find(habitat: Habitat) -> str:
-        made = [step.env[name] for step in steps(habitat, phase) if isinstance(step, Configure) and name in step.env]
+        made = [
+            step.env[name] for step in steps(habitat, phase) if isinstance(step, SetImageConfig) and name in step.env
+        ]
         ((template, origin),) = made
         return in_image(template, {}, origin)
 
@@ -179,7 +181,7 @@ def _put(phase: str, what: str) -> Callable[[Habitat], str]:
     """A field of the last entry that a phase puts."""
 
     def find(habitat: Habitat) -> str:
-        entries = [entry for step in steps(habitat, phase) if isinstance(step, Put) for entry in step.entries]
+        entries = [entry for step in steps(habitat, phase) if isinstance(step, Copy) for entry in step.entries]
         return str(getattr(entries[-1], what))
 
     return find
@@ -194,7 +196,7 @@ def _run(phase: str, what: str) -> Callable[[Habitat], str]:
 
 
 def _required(habitat: Habitat) -> str:
-    return next(str(step.paths[0][0]) for step in steps(habitat, "verify") if isinstance(step, Require))
+    return next(str(step.paths[0][0]) for step in steps(habitat, "verify") if isinstance(step, RequirePaths))
 
 
 def _image(habitat: Habitat) -> str:

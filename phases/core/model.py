@@ -153,7 +153,7 @@ class Ready(Struct, frozen=True):
     origin: Origin
 
 
-class Numbers(Struct, frozen=True):
+class UserIds(Struct, frozen=True):
     """What `uid:` comes to."""
 
     uid: int
@@ -209,7 +209,7 @@ class Habitat(Struct, frozen=True, dict=True):
     base_image: str
     base_origin: Origin
     env: Env
-    numbers: Numbers | None = None
+    numbers: UserIds | None = None
     files: tuple[FileCopy, ...] = ()
     volumes: tuple[Mount, ...] = ()
     secrets: tuple[Secret, ...] = ()

@@ -13,19 +13,19 @@ from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.build import file_cache
-from phases.core.build.container_reuse import Scratch
+from phases.core.build.container_reuse import TemporaryContainers
 from phases.core.cache import image_index, slices
 from phases.core.cache.image_index import Assessment, Inventory
 from phases.core.cache.image_store import ImageStore
 from phases.core.cache.slice_files import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.config import dockerfile, loader
-from phases.core.engine.background import Maker
+from phases.core.engine.background import ContainerCreator
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
 from phases.core.files.digest_cache import Digests
 from phases.core.files.locks import FileLock, Presence
 from phases.core.files.tree import Sources
-from phases.core.secrets.store import Vault
+from phases.core.secrets.store import SecretStore
 from phases.protocol import slug
 from phases.registry import (
     NAMES,
@@ -41,10 +41,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from phases.core.build.context import Work
+    from phases.core.build.context import PhaseContext
     from phases.core.build.file_cache import ImageContents
     from phases.core.build.lock import BuildLock
-    from phases.core.build.shared_builds import Neighbours
+    from phases.core.build.shared_builds import SharedBuilds
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine, Image
     from phases.core.model import Habitat
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 
-class Built(Struct, frozen=True):
+class PhaseResult(Struct, frozen=True):
     """The verdict of a phase, as its stamp keeps it. parent: id of the image it started from."""
 
     hash: str
@@ -78,7 +78,7 @@ class Project:
         self.bus = events.Bus()
         self.stamps = Stamps(root, self._warn)
         self.slices = SliceStore(root)
-        self.vault = Vault(root, lambda name: self.trust.need(self.habitat(name)))
+        self.vault = SecretStore(root, lambda name: self.trust.need(self.habitat(name)))
         self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
@@ -92,8 +92,8 @@ class Project:
         self._running: dict[str, Phase] = {}
         self._hurries = False
         #: Makes containers, as long as the run isn't told to stop.
-        self.maker = Maker()
-        self.scratch = Scratch(root, lambda: self.engine, self._warn)
+        self.maker = ContainerCreator()
+        self.scratch = TemporaryContainers(root, lambda: self.engine, self._warn)
         #: Of each start under way, what is to be done when it ends, however it does.
         self.open_ends: dict[str, Callable[[], None]] = {}
 
@@ -149,11 +149,11 @@ class Project:
             return self._engine_locks
 
     @cached_property
-    def neighbours(self) -> Neighbours:
+    def neighbours(self) -> SharedBuilds:
         """Loaded where something is to be built."""
-        from phases.core.build.shared_builds import Neighbours
+        from phases.core.build.shared_builds import SharedBuilds
 
-        return Neighbours(self)
+        return SharedBuilds(self)
 
     @property
     def names(self) -> list[str]:
@@ -241,7 +241,7 @@ class Project:
 
     # Building
 
-    def build(self, name: str, phase: Phase) -> Built:
+    def build(self, name: str, phase: Phase) -> PhaseResult:
         """Run one phase, whose predecessors are up to date. Raises HabitatError.
 
         Another run may be building the same habitat: then this waits, and looks again.
@@ -289,10 +289,10 @@ class Project:
         if release:
             self.release(name)
 
-    def _build(self, name: str, phase: Phase) -> Built:
+    def _build(self, name: str, phase: Phase) -> PhaseResult:
         if self._built_by_another_run(name, phase):
             self.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
-            return Built(self.assess(name).hashes[phase.NAME], self.parent_of(name, phase), 0.0)
+            return PhaseResult(self.assess(name).hashes[phase.NAME], self.parent_of(name, phase), 0.0)
         self._check_before(name, phase)
         try:
             if shared := self._share(name, phase):
@@ -305,14 +305,14 @@ class Project:
             self.stamps.drop(image_index.task_name(phase, name))
             raise
 
-    def _share(self, name: str, phase: Phase) -> Built | None:
+    def _share(self, name: str, phase: Phase) -> PhaseResult | None:
         """Have another habitat's snapshot for this one's; None where there is none, or it went meanwhile."""
-        from phases.core.build.phase_log import Log
+        from phases.core.build.phase_log import PhaseLog
 
         found = self.neighbours.shareable(name).get(phase.NAME)
         if found is None:
             return None
-        with Log(self.log_path(name, phase)) as log:
+        with PhaseLog(self.log_path(name, phase)) as log:
             log.write(f"nothing was run: the snapshot is that of {found.habitat}")
         try:
             self._publish(name, phase, found.image, self.parent_of(name, phase))
@@ -324,11 +324,11 @@ class Project:
         tag = image_index.snapshot_tag(name, phase)
         self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
         digest, seconds = self.slices.hash(self.habitat(name), phase), image_index.seconds(found.image.labels)
-        return Built(digest, self.parent_of(name, phase), seconds)
+        return PhaseResult(digest, self.parent_of(name, phase), seconds)
 
-    def _carry_out(self, name: str, phase: Phase) -> Built:
+    def _carry_out(self, name: str, phase: Phase) -> PhaseResult:
         from phases.core.build import credential_files
-        from phases.core.build.executor import carry_out
+        from phases.core.build.executor import run_phase
 
         habitat = self.habitat(name)
         self.neighbours.note(name, follows=False)
@@ -339,11 +339,11 @@ class Project:
         started = time.monotonic()
         parent = self.parent_of(name, phase)
         self._see_that_it_is_ours(name, phase, parent)
-        image = carry_out(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
+        image = run_phase(self._work(habitat, phase), parent, phase.plan(habitat), self._labels(habitat, phase))
         self._publish(name, phase, image, parent)
         self.slices.keep(self.habitat(name), phase)
         file_cache.note(self._contents_path(name), self._contents_of(name))
-        built = Built(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
+        built = PhaseResult(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
         snapshot = image_index.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
         return built
@@ -354,7 +354,7 @@ class Project:
 
         if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
             self.trust.need(habitat)
-        mounts.admit(self, habitat, mounts.binds_in(habitat, phase))
+        mounts.admit(self, habitat, mounts.mounts_in(habitat, phase))
 
     def _check_before(self, name: str, phase: Phase) -> None:
         """What a phase is built on must be what the config says now: its labels will say so for good.
@@ -457,11 +457,11 @@ class Project:
             )
         return image
 
-    def _work(self, habitat: Habitat, phase: Phase) -> Work:
-        from phases.core.build.context import Work
-        from phases.core.cache.mounts import binds_in
+    def _work(self, habitat: Habitat, phase: Phase) -> PhaseContext:
+        from phases.core.build.context import PhaseContext
+        from phases.core.cache.mounts import mounts_in
 
-        return Work(
+        return PhaseContext(
             habitat=habitat,
             phase=phase,
             engine=self.engine,
@@ -471,14 +471,14 @@ class Project:
             container_name=self.scratch.build_name(habitat.name, phase),
             draft_name=self.scratch.draft_name(habitat.name),
             remover=self.scratch.remover,
-            binds=binds_in(habitat, phase),
+            binds=mounts_in(habitat, phase),
             caches=habitat.caches if mounts_caches(phase) else (),
             secrets=self.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._contents_of(habitat.name),
             maker=self.maker,
             parking=self.scratch.parking(habitat.name),
             keep=partial(self._keep_failed, habitat.name, phase),
-            forget=partial(self.store.withdraw_failed, habitat.name),
+            forget=partial(self.store.untag_failed, habitat.name),
         )
 
     def _contents_path(self, name: str) -> Path:
@@ -492,7 +492,7 @@ class Project:
             return self._known_files[name]
 
     def _labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
-        surroundings = self.neighbours.surroundings_of(habitat.name, phase) if phase.SNAPSHOT else ""
+        environment = self.neighbours.environment_digest_of(habitat.name, phase) if phase.SNAPSHOT else ""
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
             is_base = phase.ID == 1 and not habitat.has_dockerfile
@@ -506,7 +506,7 @@ class Project:
             return {
                 **{image_index.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
                 **image_index.labels(habitat.name, phase, parent, seconds),
-                image_index.LABEL_SURROUNDINGS: surroundings,
+                image_index.LABEL_ENVIRONMENT_DIGEST: environment,
             }
 
         return labels
@@ -537,7 +537,7 @@ class Project:
         later = self.from_on(name, phase)[1:]
         for behind in later:
             self.stamps.drop(image_index.task_name(behind, name))
-        self.store.withdraw_failed(name)
+        self.store.untag_failed(name)
         self.store.withdraw(name, later)
         if image:
             self.store.publish(name, phase, image)

@@ -43,7 +43,7 @@ VARIABLE = "HABITATS_TRUST"
 _LARGEST = 16 << 20
 
 
-class Wish(Struct, frozen=True):
+class TrustRequest(Struct, frozen=True):
     """Something that a config asks of the host. does: a sentence about it, without its subject, the habitat."""
 
     does: str
@@ -51,21 +51,21 @@ class Wish(Struct, frozen=True):
     digest: str
 
 
-def wishes(habitat: Habitat) -> tuple[Wish, ...]:
+def requests_of(habitat: Habitat) -> tuple[TrustRequest, ...]:
     """List what needs an agreement."""
     commands = [_command(secret) for secret in habitat.secrets if secret.command]
     return (*commands, *(_mount(volume) for volume in habitat.volumes if volume.present and volume.gives_root))
 
 
-def _command(secret: Secret) -> Wish:
+def _command(secret: Secret) -> TrustRequest:
     does = f"runs `{printable(secret.command)}` on this machine, for the secret {secret.name}"
-    return Wish(does, secret.origin, _digest("command", secret.name, secret.command))
+    return TrustRequest(does, secret.origin, _digest("command", secret.name, secret.command))
 
 
-def _mount(volume: Mount) -> Wish:
+def _mount(volume: Mount) -> TrustRequest:
     mode = "readonly" if volume.readonly else "writable"
     does = f"mounts {volume.source} at {volume.dest} ({mode}), which gives root on this machine"
-    return Wish(does, volume.origin, _digest("volume", str(volume.source), volume.dest, mode))
+    return TrustRequest(does, volume.origin, _digest("volume", str(volume.source), volume.dest, mode))
 
 
 def _digest(*words: str) -> str:
@@ -100,7 +100,7 @@ class Trust:
 
     def settle(self, habitat: Habitat, *, ask: bool) -> bool:
         """Show all that the habitat asks of the host, and record that the person agrees. Returns whether they do."""
-        found, new = wishes(habitat), self.new(habitat)
+        found, new = requests_of(habitat), self.new(habitat)
         if not found:
             self._bus.emit(events.Notice(habitat.name, f"{habitat.name} asks nothing of this machine"))
             return True
@@ -118,9 +118,9 @@ class Trust:
         self._bus.emit(events.Notice(habitat.name, text))
         return answer
 
-    def new(self, habitat: Habitat) -> tuple[Wish, ...]:
+    def new(self, habitat: Habitat) -> tuple[TrustRequest, ...]:
         """Return what nobody has agreed to yet. Raises StateError."""
-        found = wishes(habitat)
+        found = requests_of(habitat)
         agreed = self._record.read().get(self._key, {}).get(habitat.name, []) if found else []
         return tuple(wish for wish in found if wish.digest not in agreed)
 
@@ -129,15 +129,15 @@ class Trust:
         return str(self._root.resolve())
 
     def _agree(self, habitat: Habitat) -> None:
-        digests = sorted({wish.digest for wish in wishes(habitat)})
+        digests = sorted({wish.digest for wish in requests_of(habitat)})
         self._known.update((habitat.name, digest) for digest in digests)
         self._record.write(self._key, habitat.name, digests)
 
-    def _show(self, habitat: Habitat, shown: Sequence[Wish]) -> None:
+    def _show(self, habitat: Habitat, shown: Sequence[TrustRequest]) -> None:
         for wish in shown:
             self._bus.emit(events.Line(habitat.name, f"{wish.origin}: {habitat.name} {wish.does}"))
 
-    def _asked(self, habitat: Habitat, shown: Sequence[Wish]) -> bool | None:
+    def _asked(self, habitat: Habitat, shown: Sequence[TrustRequest]) -> bool | None:
         def show() -> None:
             # What is drawn anew all the time would tear the question.
             self._bus.emit(events.Handover(habitat.name, on=True))
@@ -153,7 +153,7 @@ def _remedy(habitat: Habitat) -> str:
     return f"check it, then type doit trust:{habitat.name}"
 
 
-def _untrusted(habitat: Habitat, new: Sequence[Wish]) -> Untrusted:
+def _untrusted(habitat: Habitat, new: Sequence[TrustRequest]) -> Untrusted:
     first, more = new[0], len(new) - 1
     others = f" (and {more} more)" if more else ""
     return Untrusted(

@@ -24,7 +24,7 @@ from far_engine import FarEngine
 from podman_engine import PodmanEngine
 
 from phases.core.container.init_process import WATCHED
-from phases.core.container.leftovers import Watch
+from phases.core.container.leftovers import LeftoverProbe
 from phases.core.engine import select
 from phases.core.engine.client import DockerEngine
 from phases.core.engine.patience import Patience
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine.protocol import Engine, Exec, Stored
+    from phases.core.engine.protocol import Engine, Exec, ImageSize
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.
@@ -111,7 +111,7 @@ class Lab:
             parts[is_err] += data
 
         argv = ("/bin/sh", "-c", script)
-        code = self.engine.execute(container, argv, on_output=on_output, **wishes)  # type: ignore[arg-type]
+        code = self.engine.exec(container, argv, on_output=on_output, **wishes)  # type: ignore[arg-type]
         return code, parts[False].decode(), parts[True].decode()
 
     def watch(self, container: str, script: str) -> tuple[int, bytes, bytes, bool]:
@@ -121,8 +121,8 @@ class Lab:
         def on_output(data: bytes, is_err: bool) -> None:
             parts[is_err] += data
 
-        watch = Watch(on_output)
-        code = self.engine.execute(container, watch.argv(("/bin/sh", "-c", script)), on_output=watch.feed)
+        watch = LeftoverProbe(on_output)
+        code = self.engine.exec(container, watch.argv(("/bin/sh", "-c", script)), on_output=watch.feed)
         is_settled = watch.end()
         return code, parts[False], parts[True], is_settled
 
@@ -347,7 +347,7 @@ def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
 # What they take
 
 
-def stored(lab: Lab, image: str) -> Stored:
+def stored(lab: Lab, image: str) -> ImageSize:
     (found,) = [found for found in lab.engine.stored() if found.id == image]
     return found
 
@@ -355,7 +355,7 @@ def stored(lab: Lab, image: str) -> Stored:
 def grown(lab: Lab, image: str, suffix: str, size: int) -> str:
     """An image made from another, with a file more under its own tag. Returns its id."""
     container = lab.engine.create(image, f"{lab.names}-{suffix}", IDLE)
-    lab.engine.put(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
     made = lab.commit(container)
     lab.engine.tag(made, lab.tag(suffix))
     lab.engine.remove(container)
@@ -413,14 +413,14 @@ def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
     assert config.env["COLOUR"] == "red"
     assert lines
     container = lab.engine.create(made, f"{lab.names}-built", IDLE)
-    assert lab.engine.get(container, "/greeting") == b"hello"
+    assert lab.engine.read_file(container, "/greeting") == b"hello"
 
 
 def test_a_file_that_would_fill_our_memory_is_refused(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
     with pytest.raises(EngineError, match="reading '/etc/passwd': it is larger than 16 MB"):
-        lab.engine.get(container, "/etc/passwd")
+        lab.engine.read_file(container, "/etc/passwd")
 
 
 def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
@@ -515,7 +515,7 @@ def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path:
     assert lab.execute(container, "cat /data/note") == (0, "from the host", "")
     made = lab.commit(container)
     other = lab.engine.create(made, f"{lab.names}-other", IDLE)
-    assert lab.engine.get(other, "/data/note") is None
+    assert lab.engine.read_file(other, "/data/note") is None
 
 
 def published(lab: Lab, suffix: str = "c") -> tuple[Port, ...]:
@@ -610,11 +610,11 @@ CALLS: dict[str, Callable[[Engine], object]] = {
     "start": lambda engine: engine.start(ABSENT),
     "rename": lambda engine: engine.rename(ABSENT, f"{ABSENT}-x"),
     "commit": lambda engine: engine.commit(ABSENT, []),
-    "execute": lambda engine: engine.execute(ABSENT, ["true"]),
-    "execute_tty": lambda engine: engine.execute_tty(ABSENT, ["true"], user="root", workdir="/", env={}, size=(1, 1)),
-    "execute_piped": lambda engine: engine.execute_piped(ABSENT, ["true"], user="root", workdir="/", env={}),
+    "exec": lambda engine: engine.exec(ABSENT, ["true"]),
+    "exec_tty": lambda engine: engine.exec_tty(ABSENT, ["true"], user="root", workdir="/", env={}, size=(1, 1)),
+    "exec_piped": lambda engine: engine.exec_piped(ABSENT, ["true"], user="root", workdir="/", env={}),
     "running_execs": lambda engine: engine.running_execs(ABSENT),
-    "put": lambda engine: engine.put(ABSENT, "/", archive()),
+    "put_archive": lambda engine: engine.put_archive(ABSENT, "/", archive()),
     "logs": lambda engine: engine.logs(ABSENT, 1),
     "changes": lambda engine: engine.changes(ABSENT),
     "output": lambda engine: engine.output(ABSENT, lambda _: None),
@@ -652,7 +652,7 @@ def test_volume_made_by_itself_is_listed_at_once_with_its_labels(lab: Lab) -> No
 
 def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) -> None:
     first = lab.container("1", mounts=[volume(lab, "b")])
-    lab.engine.put(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
+    lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
     lab.engine.remove(first)
     lab.container("2", mounts=[volume(lab, "a", "/x")])
     assert volumes(lab) == ["a", "b"]
@@ -668,18 +668,18 @@ def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) ->
         "b": [f"{lab.names}-3"],
         "c": [],
     }
-    assert lab.engine.get(again, "/elsewhere/file") == b"mine"
+    assert lab.engine.read_file(again, "/elsewhere/file") == b"mine"
     lab.engine.start(again)
     assert lab.execute(again, "cat /elsewhere/file") == (0, "mine", "")
 
 
 def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
     container = lab.container(mounts=[volume(lab, "v")])
-    lab.engine.put(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
     assert "/kept/file" not in [change.path for change in lab.engine.changes(container)]
     image = lab.commit(container)
     other = lab.engine.create(image, f"{lab.names}-other", IDLE)
-    assert (lab.engine.get(other, "/own"), lab.engine.get(other, "/kept/file")) == (b"x", None)
+    assert (lab.engine.read_file(other, "/own"), lab.engine.read_file(other, "/kept/file")) == (b"x", None)
 
 
 def test_a_container_that_cannot_be_made_leaves_no_volume(lab: Lab) -> None:
@@ -692,29 +692,29 @@ def test_a_container_that_cannot_be_made_leaves_no_volume(lab: Lab) -> None:
 def test_an_archive_for_a_container_that_never_ran_arrives_in_its_volumes(lab: Lab) -> None:
     first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
     members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
-    lab.engine.put(first, "/", archive(*members))
+    lab.engine.put_archive(first, "/", archive(*members))
     second = lab.container("2", mounts=[volume(lab, "v"), volume(lab, "w", "/other")])
     places = ("/kept/file", "/other/deep", "/own")
-    assert [lab.engine.get(second, path) for path in places] == [b"mine", b"x", None]
-    assert lab.engine.get(first, "/own") == b"y"
+    assert [lab.engine.read_file(second, path) for path in places] == [b"mine", b"x", None]
+    assert lab.engine.read_file(first, "/own") == b"y"
 
 
 @pytest.mark.parametrize("copies", [True, False])
 def test_an_empty_volume_gets_what_the_image_has_if_it_is_to(lab: Lab, copies: bool) -> None:
     container = lab.container("image")
-    lab.engine.put(container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8)))
+    lab.engine.put_archive(container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8)))
     image = lab.commit(container)
     made = lab.engine.create(image, f"{lab.names}-made", IDLE, mounts=[volume(lab, "v", copies=copies)])
-    assert lab.engine.get(made, "/kept/file") == (b"image's" if copies else None)
+    assert lab.engine.read_file(made, "/kept/file") == (b"image's" if copies else None)
 
 
 def test_a_volume_that_has_something_keeps_that(lab: Lab) -> None:
     first = lab.container("1", mounts=[volume(lab, "v")])
-    lab.engine.put(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
+    lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
     second = lab.container("2")
-    lab.engine.put(second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0)))
+    lab.engine.put_archive(second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0)))
     made = lab.engine.create(lab.commit(second), f"{lab.names}-made", IDLE, mounts=[volume(lab, "v")])
-    assert (lab.engine.get(made, "/kept/file"), lab.engine.get(made, "/kept/other")) == (b"mine", None)
+    assert (lab.engine.read_file(made, "/kept/file"), lab.engine.read_file(made, "/kept/other")) == (b"mine", None)
 
 
 def test_a_volume_that_a_container_has_is_not_removed(lab: Lab) -> None:
@@ -784,8 +784,8 @@ def test_a_commit_is_a_snapshot_of_the_files(lab: Lab) -> None:
     made = lab.commit(container)
     lab.execute(container, "echo two >/note")
     other = lab.engine.create(made, f"{lab.names}-other", IDLE)
-    assert lab.engine.get(other, "/note") == b"one\n"
-    assert lab.engine.get(container, "/note") == b"two\n"
+    assert lab.engine.read_file(other, "/note") == b"one\n"
+    assert lab.engine.read_file(container, "/note") == b"two\n"
 
 
 # Files
@@ -794,12 +794,12 @@ def test_a_commit_is_a_snapshot_of_the_files(lab: Lab) -> None:
 def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
     container = lab.started()
     members = (("box/", b"", 0o1777, 1234, 1235), ("box/tool", b"#!/bin/sh\n", 0o4750, 1234, 0))
-    lab.engine.put(container, "/", archive(*members))
+    lab.engine.put_archive(container, "/", archive(*members))
     assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o1777)
     tool = lab.engine.stat(container, "/box/tool")
     assert tool
     assert (tool.is_dir, tool.mode) == (False, 0o4750)
-    assert lab.engine.get(container, "/box/tool") == b"#!/bin/sh\n"
+    assert lab.engine.read_file(container, "/box/tool") == b"#!/bin/sh\n"
 
 
 def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) -> None:
@@ -818,14 +818,14 @@ def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) ->
     assert lab.execute(container, "echo two >/note")[0] == 0
     second = edition()
     assert second not in ("", first)
-    lab.engine.put(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
     assert edition() not in ("", first, second)
     assert edition("/bin") == "", "a folder has none"
 
 
 def test_owners_are_kept(lab: Lab) -> None:
     container = lab.started()
-    lab.engine.put(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
+    lab.engine.put_archive(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
     if isinstance(lab.engine, FakeEngine):
         node = lab.engine.files(container).find("/mine")
         assert node is not None
@@ -836,37 +836,37 @@ def test_owners_are_kept(lab: Lab) -> None:
 
 def test_files_go_into_a_container_that_is_not_started(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
-    assert lab.engine.get(container, "/etc/note") == b"x"
+    lab.engine.put_archive(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
+    assert lab.engine.read_file(container, "/etc/note") == b"x"
 
 
 def test_a_folder_that_is_there_takes_the_new_mode_and_keeps_its_content(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
-    lab.engine.put(container, "/", archive(("box/", b"", 0o700, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o700, 0, 0)))
     assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o700)
-    assert lab.engine.get(container, "/box/kept") == b"x"
+    assert lab.engine.read_file(container, "/box/kept") == b"x"
 
 
 def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way_round(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
     for name in ("box", "box/kept/"):
         with pytest.raises(EngineError):
-            lab.engine.put(container, "/", archive((name, b"", 0o644, 0, 0)))
+            lab.engine.put_archive(container, "/", archive((name, b"", 0o644, 0, 0)))
     with pytest.raises(EngineError):
-        lab.engine.put(container, "/", archive(links={"box": "/etc"}))
-    assert lab.engine.get(container, "/box/kept") == b"x"
+        lab.engine.put_archive(container, "/", archive(links={"box": "/etc"}))
+    assert lab.engine.read_file(container, "/box/kept") == b"x"
 
 
 def test_what_is_unpacked_stays_in_its_folder(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
     for name in ("../out/escaped", "../../../../escaped", "inner/../../out/escaped"):
         with lab.refused():
-            lab.engine.put(container, "/box", archive((name, b"x", 0o644, 0, 0)))
-    lab.engine.put(container, "/box", archive(("/out/escaped", b"x", 0o644, 0, 0)))
-    assert lab.engine.get(container, "/box/out/escaped") == b"x"
+            lab.engine.put_archive(container, "/box", archive((name, b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/box", archive(("/out/escaped", b"x", 0o644, 0, 0)))
+    assert lab.engine.read_file(container, "/box/out/escaped") == b"x"
     assert [lab.engine.stat(container, path) for path in ("/out/escaped", "/escaped")] == [None, None]
 
 
@@ -874,57 +874,57 @@ def test_what_is_put_through_a_link_stays_in_the_container(lab: Lab, tmp_path: P
     """tmp_path is on the host as well, where nothing of it may arrive."""
     container = lab.container()
     links = {"absolute": str(tmp_path), "upwards": "../" * 40 + str(tmp_path)[1:]}
-    lab.engine.put(container, "/", archive((f"{tmp_path}/", b"", 0o755, 0, 0)))
-    lab.engine.put(container, "/", archive(links=links))
+    lab.engine.put_archive(container, "/", archive((f"{tmp_path}/", b"", 0o755, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(links=links))
     for link in links:
-        lab.engine.put(container, "/", archive((f"{link}/{link}", b"x", 0o644, 0, 0)))
-        assert lab.engine.get(container, f"{tmp_path}/{link}") == b"x"
+        lab.engine.put_archive(container, "/", archive((f"{link}/{link}", b"x", 0o644, 0, 0)))
+        assert lab.engine.read_file(container, f"{tmp_path}/{link}") == b"x"
     assert list(tmp_path.iterdir()) == []
 
 
 def test_putting_into_a_folder_that_is_not_there_is_not_found(lab: Lab) -> None:
     with pytest.raises(NotFound):
-        lab.engine.put(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
+        lab.engine.put_archive(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
 
 
 def test_reading_follows_links(lab: Lab) -> None:
     container = lab.container()
     members = (("d/", b"", 0o755, 0, 0), ("d/real", b"x", 0o644, 0, 0))
     links = {"absolute": "/d/real", "relative": "d/real", "twice": "relative", "folder": "d"}
-    lab.engine.put(container, "/", archive(*members, links=links))
+    lab.engine.put_archive(container, "/", archive(*members, links=links))
     for path in ("/absolute", "/relative", "/twice", "/folder/real"):
-        assert lab.engine.get(container, path) == b"x", path
+        assert lab.engine.read_file(container, path) == b"x", path
 
 
 def test_a_path_with_the_signs_of_a_pattern_leads_to_itself(lab: Lab) -> None:
     container = lab.container()
     names = ("a[1]", "a1", "b?", "bb", "c\\d", "c\\\\d", "é ü")
-    lab.engine.put(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
+    lab.engine.put_archive(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
     for name in names:
         path = f"/etc/{name}"
-        assert lab.engine.get(container, path) == name.encode(), path
+        assert lab.engine.read_file(container, path) == name.encode(), path
         assert lab.engine.stat(container, path), path
         assert lab.engine.path_info(container, path) == PathInfo("file", 0o640, 1, 2), path
-    assert [lab.engine.get(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
+    assert [lab.engine.read_file(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
 
 
 def test_what_is_no_file_reads_as_none(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
+    lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
     for path in ("/absent", "/absent/below", "/d", "/dangling"):
-        assert lab.engine.get(container, path) is None, path
+        assert lab.engine.read_file(container, path) is None, path
 
 
 def test_links_in_a_circle_read_as_none(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(links={"a": "/b", "b": "/a"}))
-    assert lab.engine.get(container, "/a") is None
+    lab.engine.put_archive(container, "/", archive(links={"a": "/b", "b": "/a"}))
+    assert lab.engine.read_file(container, "/a") is None
 
 
 def test_a_link_tells_where_it_leads(lab: Lab) -> None:
     container = lab.container()
     links = {"d/relative": "real", "dangling": "/absent", "chain": "d/relative"}
-    lab.engine.put(container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links))
+    lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links))
     leads = {}
     for path in ("/d/relative", "/dangling", "/chain", "/d/real"):
         found = lab.engine.stat(container, path)
@@ -936,7 +936,7 @@ def test_a_link_tells_where_it_leads(lab: Lab) -> None:
 def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> None:
     container = lab.container()
     members = (("d/", b"", 0o1755, 7, 8), ("d/f", b"text", 0o640, 1234, 1235))
-    lab.engine.put(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
+    lab.engine.put_archive(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
     assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o1755, 7, 8)
     assert lab.engine.path_info(container, "/d/f") == PathInfo("file", 0o640, 1234, 1235)
     assert lab.engine.path_info(container, "/d/f", content=True) == PathInfo("file", 0o640, 1234, 1235, content=b"text")
@@ -950,7 +950,7 @@ def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> No
 
 def test_path_info_of_the_root_and_of_a_link_in_a_volume_follows_nothing(lab: Lab) -> None:
     container = lab.container(mounts=[volume(lab, "v")])
-    lab.engine.put(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
+    lab.engine.put_archive(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
     lab.engine.start(container)  # in one that doesn't run, Podman follows it, below the volume's own root
     root, link = lab.engine.path_info(container, "/"), lab.engine.path_info(container, "/kept/link", content=True)
     assert root
@@ -961,7 +961,9 @@ def test_path_info_of_the_root_and_of_a_link_in_a_volume_follows_nothing(lab: La
 
 def test_path_info_of_a_large_folder_comes_without_what_is_in_it(lab: Lab) -> None:
     container = lab.container()
-    lab.engine.put(container, "/", archive(("d/", b"", 0o700, 5, 6), ("d/big", b"x" * (LARGEST_FILE + 1), 0o600, 5, 6)))
+    lab.engine.put_archive(
+        container, "/", archive(("d/", b"", 0o700, 5, 6), ("d/big", b"x" * (LARGEST_FILE + 1), 0o600, 5, 6))
+    )
     assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o700, 5, 6)
     assert lab.engine.path_info(container, "/d/big") == PathInfo("file", 0o600, 5, 6)
     with pytest.raises(EngineError, match="larger than 16 MB"):
@@ -972,7 +974,7 @@ def test_a_paused_container_takes_files_and_goes_on_afterwards(lab: Lab) -> None
     container = lab.started()
     lab.engine.pause(container)
     lab.engine.pause(container)
-    lab.engine.put(container, "/", archive(("note", b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("note", b"x", 0o644, 0, 0)))
     assert lab.engine.stat(container, "/note")
     lab.engine.unpause(container)
     assert lab.execute(container, "cat /note") == (0, "x", "")
@@ -1027,8 +1029,8 @@ def test_a_container_that_nothing_was_noted_of_at_first_is_never_settled(lab: La
 def test_a_command_runs_as_root_unless_told_otherwise(lab: Lab) -> None:
     container = lab.started()
     passwd = b"root:x:0:0:root:/root:/bin/sh\nada:x:1234:1234::/:/bin/sh\n"
-    lab.engine.put(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
-    lab.engine.put(container, "/", archive(("tmp/", b"", 0o1777, 0, 0)))
+    lab.engine.put_archive(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("tmp/", b"", 0o1777, 0, 0)))
     lab.execute(container, "touch /tmp/of-root")
     assert lab.execute(container, "id -un", user="ada") == (0, "ada\n", "")
     assert lab.execute(container, "id -un", user="root") == (0, "root\n", "")
@@ -1053,7 +1055,7 @@ def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
     """What it is told to be is in the file as well, which may end with newlines."""
     container = lab.started()
     value = 'it\'s $HOME \\ "x"\n  two  '
-    lab.engine.put(container, "/", archive(("etc/secret", f"{value}\n\n".encode(), 0o600, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("etc/secret", f"{value}\n\n".encode(), 0o600, 0, 0)))
     env = {"GIVEN": Confided(value, "/etc/secret"), "PLAIN": "other"}
     assert lab.execute(container, "echo $PLAIN", env=env) == (0, "other\n", "")
     if isinstance(lab.engine, FakeEngine):  # it knows few commands
@@ -1070,19 +1072,19 @@ def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
 )
 def test_a_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, ask: dict[str, Any]) -> None:
     container = lab.started()
-    assert lab.engine.execute(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
+    assert lab.engine.exec(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
 
 
 def test_a_command_in_a_container_that_does_not_run_is_a_conflict(lab: Lab) -> None:
     container = lab.container()
     with pytest.raises(Conflict):
-        lab.engine.execute(container, ("/bin/sh", "-c", "true"))
+        lab.engine.exec(container, ("/bin/sh", "-c", "true"))
 
 
 def test_a_command_past_its_timeout_ends_with_its_container(lab: Lab) -> None:
     container = lab.started()
     with pytest.raises(PhaseTimeout):
-        lab.engine.execute(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
+        lab.engine.exec(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
     assert lab.has_ended("c")
 
 
@@ -1095,7 +1097,7 @@ def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, mo
         monkeypatch.setattr(lab.engine._api, "patience", Patience(1))
     said: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
-    assert lab.engine.execute(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
+    assert lab.engine.exec(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
     assert b"".join(said) == b"done\n"
 
 
@@ -1111,7 +1113,7 @@ def test_a_command_leaves_no_connection_open(lab: Lab) -> None:
 
 @contextmanager
 def terminal(lab: Lab, container: str) -> Iterator[Exec]:
-    process = lab.engine.execute_tty(
+    process = lab.engine.exec_tty(
         container, ("/bin/sh",), user="root", workdir="/etc", env={"TERM": "dumb"}, size=(24, 80)
     )
     try:
@@ -1137,7 +1139,7 @@ class Pipe:
 
     def __init__(self, lab: Lab, container: str, *argv: str, **how: object) -> None:
         wishes: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, **how}
-        self.process = lab.engine.execute_piped(container, argv, **wishes)
+        self.process = lab.engine.exec_piped(container, argv, **wishes)
 
     def give(self, data: bytes) -> None:
         """All of it, which it takes as it comes."""
@@ -1212,7 +1214,7 @@ def test_commands_that_run_are_counted(lab: Lab) -> None:
 def test_what_is_otherwise_than_in_the_image_is_told(lab: Lab) -> None:
     container = lab.started()
     assert lab.engine.changes(container) == []
-    lab.engine.put(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
+    lab.engine.put_archive(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
     lab.execute(container, "echo other >/etc/group")
     changed = {change.path: change.kind for change in lab.engine.changes(container)}
     assert {path: changed.get(path) for path in ("/new/file", "/etc/group", "/etc/passwd")} == {

@@ -54,7 +54,7 @@ class House:
     def run(self, script: str, *args: str) -> tuple[int, list[str]]:
         said: list[bytes] = []
         argv = ("/bin/sh", "-e", "-c", "--", script, "sh", *args)
-        code = self.engine.execute(self.id, argv, on_output=lambda data, _: said.append(data))
+        code = self.engine.exec(self.id, argv, on_output=lambda data, _: said.append(data))
         return code, b"".join(said).decode().splitlines()
 
     def furnish(self) -> None:

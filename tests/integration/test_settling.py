@@ -9,7 +9,7 @@ import pytest
 from conftest import DEBIAN, PREFIX
 
 from phases.core.container.init_process import WATCHED
-from phases.core.container.leftovers import Watch
+from phases.core.container.leftovers import LeftoverProbe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,7 +26,7 @@ def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str
     try:
         engine.start(made)
         if request.param == "bash":
-            assert engine.execute(made, ("ln", "-sf", "bash", "/bin/sh")) == 0
+            assert engine.exec(made, ("ln", "-sf", "bash", "/bin/sh")) == 0
         yield made
     finally:
         engine.remove(made)
@@ -39,9 +39,9 @@ def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> t
     def on_output(data: bytes, is_err: bool) -> None:
         got[is_err] += data
 
-    watch = Watch(on_output)
+    watch = LeftoverProbe(on_output)
     argv = watch.argv(("/bin/sh", "-e", "-c", "--", script, "sh", "an argument"))
-    code = engine.execute(container, argv, user=user, on_output=watch.feed)
+    code = engine.exec(container, argv, user=user, on_output=watch.feed)
     settled = watch.end()
     return code, got[False], got[True], settled
 
@@ -98,7 +98,7 @@ def test_what_holds_its_stderr_is_waited_for_and_heard(engine: DockerEngine, con
 
 
 def alone(engine: DockerEngine, container: str, script: str) -> int:
-    return engine.execute(container, ("/bin/sh", "-e", "-c", "--", script, "sh"))
+    return engine.exec(container, ("/bin/sh", "-e", "-c", "--", script, "sh"))
 
 
 def test_its_environment_is_its_own(engine: DockerEngine, container: str) -> None:
@@ -106,8 +106,8 @@ def test_its_environment_is_its_own(engine: DockerEngine, container: str) -> Non
     env = dict.fromkeys(("said", "code", "tries", "folder", "kind", "before", "_", "IFS"), "mine")
     script = "echo $said $code $tries $folder $kind $before"
     got: list[bytes] = []
-    watch = Watch(lambda data, _: got.append(data))
-    engine.execute(container, watch.argv(("/bin/sh", "-c", script)), env=env, on_output=watch.feed)
+    watch = LeftoverProbe(lambda data, _: got.append(data))
+    engine.exec(container, watch.argv(("/bin/sh", "-c", script)), env=env, on_output=watch.feed)
     assert watch.end()
     assert b"".join(got).split() == [b"mine"] * 6
 

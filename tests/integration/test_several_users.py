@@ -43,12 +43,12 @@ APART = ("unshare", "--mount", "--pid", "--fork", "--mount-proc", "sh", "-c")
 # Enters a critical section so many times; two in there at once is an error. Its parent may kill it there.
 CONTENDER = """
 import os, sys, time
-from phases.core.engine.background import Maker
+from phases.core.engine.background import ContainerCreator
 from phases.core.engine.select import connect
 from phases.core.engine.locks import EngineLocks
 
 key, place, times, dies = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "dies"
-locks = EngineLocks(connect(), Maker())
+locks = EngineLocks(connect(), ContainerCreator())
 for turn in range(times):
     lock = locks.lock(key)
     lock.acquire(lambda who: None)

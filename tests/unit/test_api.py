@@ -105,7 +105,7 @@ def test_a_body_that_the_engine_does_not_read_to_its_end_is_refused_with_its_rea
     said = b'{"message": "no"}'
     answer = http(said, "404 Not Found", len(said))
     with answering(tmp_path / "s", answer), pytest.raises(NotFound):
-        engine.put("c", "/", io.BytesIO(bytes(50_000_000)))
+        engine.put_archive("c", "/", io.BytesIO(bytes(50_000_000)))
 
 
 def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
@@ -236,7 +236,7 @@ def test_a_connection_that_is_not_handed_over_is_told(tmp_path: Path) -> None:
         places = iter(("s", "t"))
         way = Way("a test", lambda patience: dial(str(tmp_path / next(places)), patience))
         with pytest.raises(EngineError) as caught:
-            DockerEngine(Api(way)).execute("c", ("true",))
+            DockerEngine(Api(way)).exec("c", ("true",))
     assert caught.value.message == "running a command: what stands between here and the engine hands no connection over"
 
 

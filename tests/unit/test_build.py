@@ -18,13 +18,13 @@ from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import events
-from phases.core.build.container_reuse import Parking
-from phases.core.build.context import SHOWN_OUTPUT, Work
-from phases.core.build.executor import PROFILE, carry_out
+from phases.core.build.container_reuse import ContainerPool
+from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
+from phases.core.build.executor import PROFILE, run_phase
 from phases.core.container import init_process
 from phases.core.container.init_process import WATCHED as IDLE
-from phases.core.container.users import Accounts
-from phases.core.engine.background import Remover
+from phases.core.container.users import UserDatabase
+from phases.core.engine.background import BackgroundRemover
 from phases.core.engine.protocol import Bind
 from phases.core.errors import (
     CommandFailed,
@@ -39,7 +39,7 @@ from phases.core.errors import (
 )
 from phases.core.secrets.store import Value
 from phases.core.variables import DEFAULT_PATH
-from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step, folder
+from phases.protocol import Copy, Entry, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, Step, folder
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -65,8 +65,10 @@ class Bench:
         self.base = self.engine.add_image(
             BASE, files, env={"KEPT": "1"}, entrypoint=("/init",), command=("serve",), user="ada", workdir="/home/ada"
         )
-        remover = Remover(lambda container, sent: self.engine.remove(container, sent=sent), self.complaints.append)
-        self.work = Work(
+        remover = BackgroundRemover(
+            lambda container, sent: self.engine.remove(container, sent=sent), self.complaints.append
+        )
+        self.work = PhaseContext(
             habitat=load(self.root, f"base_image: {BASE}\n{self.config}"),
             phase=named(self.phase),
             engine=self.engine,
@@ -74,19 +76,19 @@ class Bench:
             log=self.root / ".stamps/demo/the.log",
             container_name="build",
             remover=remover,
-            parking=Parking(remover.remove),
+            parking=ContainerPool(remover.remove),
             binds=self.binds,
         )
 
-    def carry_out(self, *steps: Step, parent: str = BASE) -> str:
+    def run_phase(self, *steps: Step, parent: str = BASE) -> str:
         def labels(parent: str, seconds: float) -> dict[str, str]:
             return {"of": parent, "took": f"{seconds:.0f}"}
 
-        made = carry_out(self.work, parent, steps, labels)
+        made = run_phase(self.work, parent, steps, labels)
         return made.id if made else ""
 
     def files(self, *steps: Step) -> Files:
-        return self.engine.files(self.carry_out(*steps))
+        return self.engine.files(self.run_phase(*steps))
 
     def end(self) -> None:
         """The run does nothing else with the habitat."""
@@ -96,7 +98,7 @@ class Bench:
     def fails(self, *steps: Step) -> HabitatError:
         """The error of steps that fail; nothing was committed, and no container is left."""
         with pytest.raises(HabitatError) as caught:
-            self.carry_out(*steps)
+            self.run_phase(*steps)
         self.end()
         assert self.engine.called("commit") == []
         assert self.engine.containers() == []
@@ -135,8 +137,8 @@ def directory(dest: str, owner: str = "root") -> Entry:
     return Entry(dest, "dir", owner, 0o755, SOMEWHERE)
 
 
-def env(**values: str) -> Configure:
-    return Configure(env={name: (template, SOMEWHERE) for name, template in values.items()})
+def env(**values: str) -> SetImageConfig:
+    return SetImageConfig(env={name: (template, SOMEWHERE) for name, template in values.items()})
 
 
 # What is read
@@ -151,20 +153,20 @@ def test_a_file_is_read_again_once_a_command_has_written_it(bench: Bench) -> Non
 
     bench.engine.on_execute = add_eve
     steps = [run("true", "ada"), run("true", "ada"), run("adduser eve"), run("true", "eve"), run("true", "eve")]
-    bench.carry_out(*steps)
-    assert [call[2] for call in bench.engine.called("get")] == ["/etc/passwd", "/etc/passwd"]
+    bench.run_phase(*steps)
+    assert [call[2] for call in bench.engine.called("read_file")] == ["/etc/passwd", "/etc/passwd"]
 
 
 def test_reading_sends_nothing_that_is_put(bench: Bench) -> None:
     """Unless it is that which is read."""
-    bench.carry_out(env(A="1"), Put((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
-    assert len(bench.engine.called("put")) == 1
+    bench.run_phase(env(A="1"), Copy((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
+    assert len(bench.engine.called("put_archive")) == 1
 
 
 def test_what_was_copied_is_read_as_it_is_now(bench: Bench, tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("eve:x:5:6::/e:/bin/sh\n")
     copied = Entry("/etc/passwd", "file", "ada", 0o644, SOMEWHERE, source=tmp_path / "passwd")
-    node = bench.files(Put((copied,)), Put((file("/of-eve", "eve"),))).find("/of-eve")
+    node = bench.files(Copy((copied,)), Copy((file("/of-eve", "eve"),))).find("/of-eve")
     assert node
     assert (node.uid, node.gid) == (5, 6)
 
@@ -173,7 +175,7 @@ def test_what_was_copied_is_read_as_it_is_now(bench: Bench, tmp_path: Path) -> N
 
 
 def test_an_intermediate_image_keeps_what_the_base_says(bench: Bench) -> None:
-    config = bench.engine.image_config(bench.carry_out(run("true")))
+    config = bench.engine.image_config(bench.run_phase(run("true")))
     assert config is not None
     assert (config.entrypoint, config.command) == (("/init",), ("serve",))
     assert (config.user, config.workdir) == ("ada", "/home/ada")
@@ -188,13 +190,13 @@ def test_what_idles_in_the_build_container_is_in_no_image(
     bench: Bench, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
 ) -> None:
     bench.engine.add_image("other:1", base_with_ada(), entrypoint=entrypoint, command=command)
-    config = bench.engine.image_config(bench.carry_out(run("true"), parent="other:1"))
+    config = bench.engine.image_config(bench.run_phase(run("true"), parent="other:1"))
     assert config is not None
     assert (config.entrypoint, config.command) == kept
 
 
 def test_labels_are_of_the_parent_and_the_time_it_took(bench: Bench) -> None:
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     (image,) = [image for image in bench.engine.images() if image.id != bench.base]
     assert image.labels == {"of": BASE, "took": "0"}
 
@@ -206,12 +208,12 @@ def test_no_label_goes_on_the_container(bench: Bench) -> None:
         labels.append(command.container.labels)
 
     bench.engine.on_execute = look
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     assert labels == [{}]
 
 
 def test_environment_is_baked_and_written_for_login_shells(bench: Bench) -> None:
-    made = bench.carry_out(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
+    made = bench.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
     config = bench.engine.image_config(made)
     assert config is not None
     assert config.env == {"KEPT": "1", "A": "a b", "B": "$5", "PATH": f"/y:/x:{DEFAULT_PATH}", "C": "'"}
@@ -225,8 +227,8 @@ def test_environment_is_baked_and_written_for_login_shells(bench: Bench) -> None
 
 
 def test_environment_of_later_phases_joins_that_of_earlier_ones(bench: Bench) -> None:
-    first = bench.carry_out(env(A="1"))
-    second = bench.carry_out(env(B="${A}2"), parent=first)
+    first = bench.run_phase(env(A="1"))
+    second = bench.run_phase(env(B="${A}2"), parent=first)
     config = bench.engine.image_config(second)
     assert config is not None
     assert (config.env["A"], config.env["B"]) == ("1", "12")
@@ -239,8 +241,8 @@ def test_a_variable_that_neither_env_nor_the_image_sets_is_an_error(bench: Bench
 
 
 def test_configure_sets_what_it_names(bench: Bench) -> None:
-    made = bench.carry_out(
-        Configure(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
+    made = bench.run_phase(
+        SetImageConfig(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
     )
     config = bench.engine.image_config(made)
     assert config is not None
@@ -252,14 +254,14 @@ def test_configure_sets_what_it_names(bench: Bench) -> None:
 
 
 def test_a_container_is_started_only_to_run_something(bench: Bench) -> None:
-    bench.carry_out(Put((file("/x"),)))
+    bench.run_phase(Copy((file("/x"),)))
     assert bench.engine.called("start") == []
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     assert len(bench.engine.called("start")) == 1
 
 
 def test_the_container_is_left_to_the_next_phase_alone(bench: Bench) -> None:
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     parked = bench.work.parking.take()
     assert parked
     assert [container.id for container in bench.engine.containers()] == [parked.id]
@@ -270,7 +272,7 @@ def test_of_the_containers_that_are_to_go_one_at_most_is_still_there(bench: Benc
     """It goes once there is another, or the habitat is through."""
     for _ in range(3):
         with pytest.raises(CommandFailed):
-            bench.carry_out(run("false"))
+            bench.run_phase(run("false"))
         bench.work.remover.wait()
         assert len(bench.engine.containers()) == 1
     bench.end()
@@ -280,7 +282,7 @@ def test_of_the_containers_that_are_to_go_one_at_most_is_still_there(bench: Benc
 def test_a_container_with_secrets_in_it_goes_at_once(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="test")
     bench.work = replace(bench.work, secrets=(Value("TOKEN", b"abc"),))
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     bench.work.remover.wait()
     assert bench.engine.containers() == []
 
@@ -297,7 +299,7 @@ def test_who_does_not_wait_for_a_removal_waits_until_it_is_sure(fails: bool) -> 
         sent()
         done.wait()
 
-    remover = Remover(remove, complaints.append)
+    remover = BackgroundRemover(remove, complaints.append)
     remover.remove("c")
     waiting = threading.Thread(target=lambda: remover.wait(until_gone=False), daemon=True)
     waiting.start()
@@ -313,21 +315,21 @@ def test_who_does_not_wait_for_a_removal_waits_until_it_is_sure(fails: bool) -> 
 def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None:
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
     with pytest.raises(CommandFailed, match="the command ended with exit code 3"):
-        bench.carry_out(run("exit 3"))
+        bench.run_phase(run("exit 3"))
 
 
 def test_a_container_that_cannot_be_removed_is_told_of(bench: Bench) -> None:
     error = EngineError("device is busy")
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (3, "")
     with pytest.raises(CommandFailed):
-        bench.carry_out(run("false"))
+        bench.run_phase(run("false"))
     bench.end()
     assert bench.complaints == [error]
 
 
 def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
     left = bench.engine.create(BASE, "build", IDLE)
-    bench.carry_out(run("true"))
+    bench.run_phase(run("true"))
     assert left not in {container.id for container in bench.engine.containers()}
 
 
@@ -342,7 +344,7 @@ def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, mon
         return create(image, name, command, **wishes)
 
     monkeypatch.setattr(bench.engine, "create", arrive)
-    bench.carry_out(run("touch /x"))
+    bench.run_phase(run("touch /x"))
     assert not late
     assert len(bench.engine.containers()) == 1
 
@@ -357,7 +359,7 @@ def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: py
 
 def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="test")
-    assert bench.carry_out(run("touch /tmp/x")) == ""
+    assert bench.run_phase(run("touch /tmp/x")) == ""
     assert bench.engine.called("commit") == []
     bench.end()
     assert bench.engine.containers() == []
@@ -366,7 +368,7 @@ def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:
 def test_volumes_are_mounted_meanwhile(tmp_path: Path) -> None:
     write(tmp_path, "data/note", "from the host")
     bench = Bench(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
-    bench.carry_out(run("cat /data/note"))
+    bench.run_phase(run("cat /data/note"))
     assert bench.log[-1] == "from the host"
 
 
@@ -380,26 +382,26 @@ def test_a_container_that_cannot_start_is_told_with_its_phase(bench: Bench) -> N
 
 def test_a_parent_that_is_gone_is_told(bench: Bench) -> None:
     with pytest.raises(EngineError, match="the snapshot that it starts from is gone: run the same command again"):
-        bench.carry_out(run("true"), parent="gone:1")
+        bench.run_phase(run("true"), parent="gone:1")
 
 
 # Commands
 
 
 def test_a_script_runs_with_errexit_as_its_user_in_its_place(bench: Bench) -> None:
-    bench.carry_out(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
+    bench.run_phase(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
     (command,) = bench.engine.commands
     assert command.argv == ("/bin/sh", "-e", "-c", "--", "pwd", "sh", "a b", "c")
     assert (command.user, command.workdir, command.env) == ("ada", "/tmp", {"X": "1"})
 
 
 def test_a_script_without_a_place_runs_where_the_image_says(bench: Bench) -> None:
-    bench.carry_out(run("true"), Configure(workdir="/etc"), run("true"))
+    bench.run_phase(run("true"), SetImageConfig(workdir="/etc"), run("true"))
     assert [command.workdir for command in bench.engine.commands] == ["/home/ada", "/etc"]
 
 
 def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
-    bench.carry_out(run("echo one; echo two >&2"), run("echo three", user="ada"))
+    bench.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
     assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
     assert [(event.line, event.stream, event.show) for event in bench.seen if isinstance(event, events.Output)] == [
         ("one", "stdout", False),
@@ -410,7 +412,7 @@ def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
 
 def test_flood_is_one_event_for_each_block_and_all_of_it_in_the_log(bench: Bench) -> None:
     bench.engine.on_execute = lambda _: (0, "y\n" * 5000)
-    bench.carry_out(run("yes"))
+    bench.run_phase(run("yes"))
     assert [len(event.lines) for event in bench.seen if isinstance(event, events.OutputBlock)] == [5000]
     assert not [event for event in bench.seen if isinstance(event, events.Output)]
     assert bench.log == ["$ the command (as root)", *["y"] * 5000]
@@ -419,25 +421,25 @@ def test_flood_is_one_event_for_each_block_and_all_of_it_in_the_log(bench: Bench
 def test_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
     bench = Bench(tmp_path, config="debug: true\n")
     bench.engine.on_execute = lambda _: (0, "y\n" * 500)
-    bench.carry_out(run("yes"))
+    bench.run_phase(run("yes"))
     assert bench.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
 
 
 def test_debug_shows_output_as_it_comes(tmp_path: Path) -> None:
     bench = Bench(tmp_path, config="debug: true\n")
-    bench.carry_out(run("echo one"))
+    bench.run_phase(run("echo one"))
     assert bench.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
 
 
 def test_a_log_is_of_the_last_run(bench: Bench) -> None:
-    bench.carry_out(run("echo one"))
-    bench.carry_out(run("echo two"))
+    bench.run_phase(run("echo one"))
+    bench.run_phase(run("echo two"))
     assert bench.log == ["$ the command (as root)", "two"]
 
 
 def test_output_that_is_no_text_does_not_stop_a_build(bench: Bench) -> None:
     bench.engine.on_execute = lambda _: (0, b"caf\xe9\n")
-    bench.carry_out(run("x"))
+    bench.run_phase(run("x"))
     assert bench.log[-1] == "caf\N{REPLACEMENT CHARACTER}"
 
 
@@ -528,7 +530,7 @@ def test_a_user_that_a_command_made_is_known_to_the_next(bench: Bench) -> None:
         return None
 
     bench.engine.on_execute = add_user
-    files = bench.files(run("adduser bob"), run("touch /tmp/x", user="bob"), Put((file("/tmp/y", "bob"),)))
+    files = bench.files(run("adduser bob"), run("touch /tmp/x", user="bob"), Copy((file("/tmp/y", "bob"),)))
     assert (files.nodes["/tmp/x"].uid, files.nodes["/tmp/y"].uid) == (5, 5)
 
 
@@ -545,7 +547,7 @@ def test_a_phase_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
 
 def test_a_timeout_is_of_its_phase_alone(tmp_path: Path) -> None:
     bench = Bench(tmp_path, config="timeouts: {repos: 1s}\n")
-    assert bench.carry_out(run("sleep 100"))
+    assert bench.run_phase(run("sleep 100"))
 
 
 def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -568,7 +570,7 @@ def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypat
 def test_files_have_content_owner_and_mode(bench: Bench) -> None:
     source = write(bench.root, "source", "from the host")
     files = bench.files(
-        Put(
+        Copy(
             (
                 file("/a", "ada", 0o600),
                 file("/b", "ada:staff"),
@@ -596,7 +598,7 @@ def test_files_have_content_owner_and_mode(bench: Bench) -> None:
     ],
 )
 def test_a_tilde_is_the_owners_home(bench: Bench, dest: str, owner: str, place: str) -> None:
-    assert place in bench.files(Put((file(dest, owner),))).nodes
+    assert place in bench.files(Copy((file(dest, owner),))).nodes
 
 
 @pytest.mark.parametrize(
@@ -609,13 +611,13 @@ def test_a_tilde_is_the_owners_home(bench: Bench, dest: str, owner: str, place: 
     ],
 )
 def test_an_owner_that_will_not_do_is_told(bench: Bench, entry: Entry, said: str) -> None:
-    error = bench.fails(Put((entry,)))
+    error = bench.fails(Copy((entry,)))
     assert isinstance(error, ConfigError)
     assert str(error) == f"{SOMEWHERE}: {said}"
 
 
 def test_missing_parents_belong_to_whom_the_entry_belongs_to(bench: Bench) -> None:
-    nodes = bench.files(Put((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
+    nodes = bench.files(Copy((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
     for path in ("/home/ada/a", "/home/ada/a/b"):
         assert nodes[path] == Node("dir", 0o755, 7, 8), path
     assert nodes["/srv"] == Node("dir", 0o755, 0, 0)
@@ -623,39 +625,39 @@ def test_missing_parents_belong_to_whom_the_entry_belongs_to(bench: Bench) -> No
 
 
 def test_a_folder_that_is_there_keeps_owner_and_mode(bench: Bench) -> None:
-    nodes = bench.files(Put((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))).nodes
+    nodes = bench.files(Copy((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777)
     assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8)
     assert nodes["/new"] == Node("dir", 0o755, 7, 8)
 
 
 def test_a_folder_that_is_asked_for_changes_owner_but_not_mode(bench: Bench) -> None:
-    nodes = bench.files(Put((folder("/tmp", "ada", SOMEWHERE),))).nodes
+    nodes = bench.files(Copy((folder("/tmp", "ada", SOMEWHERE),))).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777, 7, 8)
 
 
 def test_a_folder_that_is_a_link_stays_one(bench: Bench) -> None:
     bench.engine.files(BASE).add("/lib", Node("link", 0o777, target="/usr/lib"))
     bench.engine.files(BASE).add("/usr/lib", Node("dir"))
-    nodes = bench.files(Put((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
+    nodes = bench.files(Copy((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
     assert nodes["/lib"].kind == "link"
     assert "/usr/lib/x" in nodes
 
 
 def test_a_file_replaces_a_file(bench: Bench) -> None:
-    nodes = bench.files(Put((file("/x", content=b"one"),)), Put((file("/x", content=b"two"),))).nodes
+    nodes = bench.files(Copy((file("/x", content=b"one"),)), Copy((file("/x", content=b"two"),))).nodes
     assert nodes["/x"].content == b"two"
 
 
 def test_a_file_is_never_put_over_a_folder(bench: Bench) -> None:
     """`{source: motd, dest: /etc/}` must not take /etc away."""
-    error = bench.fails(Put((file("/etc"),)))
+    error = bench.fails(Copy((file("/etc"),)))
     assert "/etc" in str(error)
 
 
 def test_a_copy_that_the_engine_refuses_is_told_with_its_phase(bench: Bench) -> None:
-    bench.engine.failures["put"] = EngineError("no space left on device")
-    assert str(bench.fails(Put((file("/x"),)))) == (
+    bench.engine.failures["put_archive"] = EngineError("no space left on device")
+    assert str(bench.fails(Copy((file("/x"),)))) == (
         "demo: setup: no space left on device: run the same again; log: .stamps/demo/7-setup.log"
     )
 
@@ -663,7 +665,7 @@ def test_a_copy_that_the_engine_refuses_is_told_with_its_phase(bench: Bench) -> 
 def test_a_folder_that_was_put_before_keeps_its_owner_and_mode(bench: Bench) -> None:
     secret = Entry("/opt/s", "dir", "root", 0o700, SOMEWHERE)
     again = Entry("/opt/s", "dir", "ada", 0o755, SOMEWHERE)
-    node = bench.files(Put((secret,)), Put((again,))).nodes["/opt/s"]
+    node = bench.files(Copy((secret,)), Copy((again,))).nodes["/opt/s"]
     assert (node.uid, node.mode) == (0, 0o700)
 
 
@@ -671,7 +673,7 @@ def test_a_link_that_was_put_before_is_followed(bench: Bench) -> None:
     real = Entry("/opt/real", "dir", "root", 0o755, SOMEWHERE)
     link = Entry("/opt/cur", "link", "root", 0o777, SOMEWHERE, target="real")
     file = Entry("/opt/cur/f", "file", "root", 0o644, SOMEWHERE, content=b"x")
-    files = bench.files(Put((real, link)), Put((file,)))
+    files = bench.files(Copy((real, link)), Copy((file,)))
     assert files.nodes["/opt/real/f"].content == b"x"
 
 
@@ -680,10 +682,10 @@ def test_a_link_that_was_put_before_is_followed(bench: Bench) -> None:
 
 def test_all_missing_paths_are_named_at_once(bench: Bench) -> None:
     paths = (("/etc/passwd", SOMEWHERE), ("/one", SOMEWHERE), ("/two", SOMEWHERE))
-    error = bench.fails(Require(paths, hint="make them"))
+    error = bench.fails(RequirePaths(paths, hint="make them"))
     assert isinstance(error, PathsMissing)
     assert str(error) == f"{SOMEWHERE}: 2 required paths are missing: /one, /two: make them"
-    assert str(bench.fails(Require(paths[:2], hint="make it"))) == (
+    assert str(bench.fails(RequirePaths(paths[:2], hint="make it"))) == (
         f"{SOMEWHERE}: 1 required path is missing: /one: make it"
     )
 
@@ -696,9 +698,9 @@ def test_a_link_is_there_when_what_it_leads_to_is(bench: Bench, path: str, exist
     links = {"/good": "etc/passwd", "/chain": "/good", "/dangling": "/no", "/circle": "/elcric", "/elcric": "/circle"}
     for name, target in {**links, "/folder": "/tmp"}.items():
         bench.engine.files(BASE).add(name, Node("link", 0o777, target=target))
-    require = Require(((path, SOMEWHERE),))
+    require = RequirePaths(((path, SOMEWHERE),))
     if exists:
-        assert bench.carry_out(require)
+        assert bench.run_phase(require)
     else:
         assert isinstance(bench.fails(require), PathsMissing)
 
@@ -708,7 +710,7 @@ def test_a_link_is_there_when_what_it_leads_to_is(bench: Bench, path: str, exist
 
 def test_a_base_that_is_there_is_not_pulled(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="base")
-    made = bench.carry_out(FromImage(BASE, SOMEWHERE), parent="")
+    made = bench.run_phase(FromImage(BASE, SOMEWHERE), parent="")
     assert bench.engine.called("pull") == []
     (image,) = [image for image in bench.engine.images() if image.id == made]
     assert image.labels["of"] == bench.base
@@ -719,7 +721,7 @@ def test_a_base_that_is_not_there_is_pulled(tmp_path: Path) -> None:
     other = FakeEngine()
     other._made = 1000
     bench.engine.registry["far:1"] = other._images[other.add_image("far:1", base_with_ada())]
-    bench.carry_out(FromImage("far:1", SOMEWHERE), parent="")
+    bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
     assert bench.engine.called("pull") == [("pull", "far:1")]
     assert bench.seen == [
         events.Pulled("demo", "far:1", "abc123", "Downloading", 50, 100),
@@ -731,7 +733,7 @@ def test_a_base_that_is_not_there_is_pulled(tmp_path: Path) -> None:
 def test_a_base_that_no_registry_has_is_told_with_its_line(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="base")
     with pytest.raises(EngineError) as caught:
-        bench.carry_out(FromImage("no:1", SOMEWHERE), parent="")
+        bench.run_phase(FromImage("no:1", SOMEWHERE), parent="")
     assert str(caught.value) == (
         f"{SOMEWHERE}: base image no:1 can't be pulled (manifest unknown): "
         "check its name and the network, or bring it with docker load"
@@ -752,7 +754,7 @@ def test_a_registry_that_gives_nothing_to_strangers_wants_a_login(tmp_path: Path
     bench = Bench(tmp_path, phase="base")
     bench.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
     with pytest.raises(EngineError) as caught:
-        bench.carry_out(FromImage(reference, SOMEWHERE), parent="")
+        bench.run_phase(FromImage(reference, SOMEWHERE), parent="")
     assert caught.value.remedy == f"check its name, or {login}, then run the same again"
 
 
@@ -768,7 +770,7 @@ def test_a_registry_that_gives_nothing_to_strangers_wants_a_login(tmp_path: Path
 def test_a_dockerfile_whose_registry_refuses_is_told_apart(tmp_path: Path, line: str, is_refusal: bool) -> None:
     bench = Bench(tmp_path, phase="dockerfile")
     with pytest.raises(StepError) as caught:  # the fake shows its lines
-        bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent="")
+        bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent="")
     assert ("docker login to the registry" in caught.value.remedy) is is_refusal
 
 
@@ -782,7 +784,7 @@ def test_a_pull_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path) -> N
     bench = Bench(tmp_path, phase="base")
     bench.engine.failures["pull"] = EngineError("pulling far:1: write /layer: no space left on device")
     with pytest.raises(EngineError) as caught:
-        bench.carry_out(FromImage("far:1", SOMEWHERE), parent="")
+        bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
     assert caught.value.remedy.startswith("the engine's disk is full: ")
 
 
@@ -790,19 +792,19 @@ def test_a_dockerfile_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path
     bench = Bench(tmp_path, phase="dockerfile")
     text = f"FROM {BASE}\nRUN echo No space left on device; exit 1\n"  # the fake shows its lines
     with pytest.raises(StepError) as caught:
-        bench.carry_out(from_dockerfile(bench, text), parent="")
+        bench.run_phase(from_dockerfile(bench, text), parent="")
     assert caught.value.remedy.startswith("the engine's disk is full: ")
 
 
 def test_a_temporary_file_that_cannot_grow_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", partial(Path.open, Path("/dev/full"), "w+b"))
-    failed = bench.fails(Put((file("/x", content=bytes(1 << 20)),)))
+    failed = bench.fails(Copy((file("/x", content=bytes(1 << 20)),)))
     assert str(failed) == f"{tempfile.gettempdir()}: can't be written (No space left on device): make room on the disk"
 
 
 def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="dockerfile")
-    made = bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent="")
+    made = bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent="")
     assert bench.engine.files(made).nodes["/note"].content == b"hello"
     config = bench.engine.image_config(made)
     assert config is not None
@@ -814,7 +816,7 @@ def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:
 def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="dockerfile")
     with pytest.raises(StepError) as caught:
-        bench.carry_out(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
+        bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
     assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: mend it")
     assert bench.engine.called("commit") == []
 
@@ -822,6 +824,6 @@ def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", ["²", "9" * 5000])
 def test_a_users_number_that_is_none_is_no_user(number: str) -> None:
     """A command of the image may have written its passwd."""
-    accounts = Accounts(lambda _: f"ada:x:{number}:7::/home/ada:/bin/sh\n".encode())
+    accounts = UserDatabase(lambda _: f"ada:x:{number}:7::/home/ada:/bin/sh\n".encode())
     with pytest.raises(ConfigError, match="there is no user 'ada' in the image"):
         accounts.ids("ada", SOMEWHERE)

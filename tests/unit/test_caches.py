@@ -285,8 +285,8 @@ def test_without_a_cache_nothing_is_asked_or_made_that_was_not_before(tmp_path: 
 # Turns
 
 
-def locked(site: Site) -> cache_volumes.Mounted:
-    return cache_volumes.Mounted("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
+def locked(site: Site) -> cache_volumes.CacheMount:
+    return cache_volumes.CacheMount("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
 
 
 def in_thread(work: Callable[[], Any]) -> threading.Thread:
@@ -340,7 +340,7 @@ def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path
     both = [replace(locked(site), volume=f"{name}-{site.engine.address}") for name in "ab"]
     done: list[int] = []
 
-    def use(mounted: list[cache_volumes.Mounted]) -> None:
+    def use(mounted: list[cache_volumes.CacheMount]) -> None:
         for number in range(50):
             with cache_volumes.held(site.project.locks, mounted, lambda _: None):
                 done.append(number)

@@ -260,9 +260,9 @@ def test_what_a_phase_expects_of_files_is_no_part_of_its_surroundings(tmp_path: 
     write(tmp_path, "habitats/demo/data", "one")
     habitat = load(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
     steps = named("files").plan(habitat)
-    before = sharing.surroundings(tmp_path, steps, (), ())
+    before = sharing.environment_digest(tmp_path, steps, (), ())
     write(tmp_path, "habitats/demo/data", "two")
-    assert sharing.surroundings(tmp_path, named("files").plan(load(tmp_path)), (), ()) == before
+    assert sharing.environment_digest(tmp_path, named("files").plan(load(tmp_path)), (), ()) == before
 
 
 def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path) -> None:

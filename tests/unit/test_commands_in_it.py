@@ -13,7 +13,7 @@ from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime.attach import SHELL
-from phases.core.runtime.session import visiting
+from phases.core.runtime.session import open_session
 from phases.core.runtime.temporary import thrown_away
 from phases.protocol import slug
 from phases.registry import named
@@ -71,11 +71,11 @@ def test_it_gets_what_is_put_in(site: Site) -> None:
 
 def test_with_a_terminal_it_has_it(site: Site) -> None:
     assert execute(site, "/bin/sh", typed=b"exit 4\n", interactive=True)[0] == 4
-    assert site.engine.called("execute_tty")
+    assert site.engine.called("exec_tty")
 
 
 def test_what_runs_already_is_used_also_when_it_is_of_an_older_image_and_goes_on(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", bring_up):
+    with open_session(site.run_anew(), "demo", bring_up):
         before = container(site)
         write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
         other = Project(site.root, lambda: site.engine)
@@ -168,7 +168,7 @@ def test_with_neither_there_is_no_shell_and_no_container(site: Site, at: str) ->
     assert str(caught.value) == (
         "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs one without"
     )
-    assert not site.engine.called("execute_piped", "execute_tty")
+    assert not site.engine.called("exec_piped", "exec_tty")
     assert site.engine.containers() == []
 
 
@@ -200,7 +200,7 @@ def test_a_snapshot_is_looked_at_by_whom_and_where_it_has(
     assert (command.user, command.workdir, bool(command.container.binds)) == (user, workdir, has_volume)
     snapshot = site.engine.tags()[f"habitat-demo:{slug(named(at))}"]
     assert command.container.image == snapshot
-    assert not command.container.confinement.privileges
+    assert not command.container.restrictions.privileges
     assert site.engine.containers() == []
 
 
@@ -237,7 +237,7 @@ def test_an_old_snapshot_is_told_to_be_one(site: Site) -> None:
     assert site.notices() == []
 
 
-@pytest.mark.parametrize("method", ["start", "execute_piped"])
+@pytest.mark.parametrize("method", ["start", "exec_piped"])
 def test_a_throwaway_container_goes_whatever_happens(site: Site, method: str) -> None:
     site.engine.failures[method] = EngineError("no")
     with pytest.raises(EngineError):

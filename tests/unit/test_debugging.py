@@ -142,7 +142,7 @@ def test_whatever_a_phase_fails_of_it_is_kept(tmp_path: Path, text: str, tag: st
 def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> None:
     site = Site(tmp_path)
     site.build("habitat")
-    site.engine.failures["put"] = EngineError("copying into /: no")
+    site.engine.failures["put_archive"] = EngineError("copying into /: no")
     assert str(fails(site)) == (
         "demo: files: copying into /: no: run the same again; log: .stamps/demo/6-files.log; "
         "doit debug:demo opens a shell there"
@@ -156,7 +156,7 @@ def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> Non
 def test_of_what_no_shell_in_there_helps_against_nothing_is_kept(tmp_path: Path, error: HabitatError) -> None:
     site = Site(tmp_path, FAILING)
     site.build("files")
-    site.engine.failures["commit" if isinstance(error, EngineError) else "execute"] = error
+    site.engine.failures["commit" if isinstance(error, EngineError) else "exec"] = error
     assert "debug" not in str(fails(site))
     assert (kept(site), site.notices()) == ([], [])
 
@@ -234,7 +234,7 @@ def test_an_engine_that_is_gone_is_not_asked_to_keep_anything(tmp_path: Path) ->
     site = Site(tmp_path, FAILING)
     site.build("files")
     commits = site.engine.called("commit")
-    site.engine.failures["execute"] = EngineUnreachable("gone")
+    site.engine.failures["exec"] = EngineUnreachable("gone")
     fails(site)
     assert site.engine.called("commit") == commits
     assert site.notices() == []
@@ -345,8 +345,8 @@ def test_the_shell_is_where_the_command_failed(tmp_path: Path) -> None:
     found = command(site)
     assert (found.argv, found.user, found.workdir) == (SHELL, "agent", "/workspace")
     assert found.container.image == site.engine.tags()[TAG]
-    assert found.container.confinement.network, "as in a build"
-    assert found.container.confinement.privileges
+    assert found.container.restrictions.network, "as in a build"
+    assert found.container.restrictions.privileges
     assert site.engine.containers() == []
 
 
@@ -487,7 +487,7 @@ def test_with_nothing_to_read_there_is_no_shell_and_no_container(tmp_path: Path)
     assert site.engine.called("create") == before
 
 
-@pytest.mark.parametrize("method", ["put", "start", "execute_piped"])
+@pytest.mark.parametrize("method", ["put_archive", "start", "exec_piped"])
 def test_its_container_goes_whatever_happens(tmp_path: Path, method: str) -> None:
     site, _ = failing(tmp_path)
     site.engine.failures[method] = EngineError("no")

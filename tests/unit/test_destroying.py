@@ -93,7 +93,7 @@ def test_without_containers_nothing_is_asked(site: Site) -> None:
 def test_somebody_in_it_is_named(site: Site) -> None:
     start(site)
     site.engine.start("habitat-demo")
-    site.engine.execute_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     destroy(site.run_anew(), "demo", lambda _: False)
     (line,) = told(site)
     assert line.startswith("habitat-demo (running, in it is 1 command of somebody else): ")

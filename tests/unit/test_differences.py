@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from phases.core.cache.diff import ABSENT, Difference, differences, told
-from phases.protocol import Written
+from phases.protocol import ChangeDescription
 
 ONE, OTHER = "1" * 64, "2" * 64
 
@@ -19,7 +19,7 @@ def found(before: Any, after: Any) -> list[tuple[Any, ...]]:
 
 
 def words(before: Any, after: Any, kind: Any = "value") -> str:
-    return told(Difference(("x",), before, after), Written("x", kind)).removeprefix("x: ")
+    return told(Difference(("x",), before, after), ChangeDescription("x", kind)).removeprefix("x: ")
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from fake_engine import FakeEngine
 
 from phases.core.engine import lock_volumes
 from phases.core.engine import locks as engine_locks
-from phases.core.engine.background import Maker
+from phases.core.engine.background import ContainerCreator
 from phases.core.engine.locks import EngineLocks
 from phases.core.errors import EngineError, HabitatError, Stopped
 from phases.core.files import processes
@@ -37,7 +37,7 @@ def engine() -> FakeEngine:
 
 def locks_on(engine: Any) -> EngineLocks:
     """Those of another run."""
-    return EngineLocks(engine, Maker())
+    return EngineLocks(engine, ContainerCreator())
 
 
 def held(engine: FakeEngine, *, alone: bool = True) -> EngineLock:
@@ -284,7 +284,7 @@ def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monke
     claim = lock_volumes.Claim(KEY, "o", alone=True, who="", process=None, names=frozenset("a"), made="")
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watch = lock_volumes.Watch()
+    watch = lock_volumes.ClaimMonitor()
     assert not watch.is_dead(claim)
     now[0] += 3600
     assert not watch.is_dead(claim)

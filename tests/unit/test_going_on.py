@@ -68,14 +68,14 @@ def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> N
     """Counted, since seconds lie. Each costs the engine tens of milliseconds; put and get are calls of its file API."""
     site = habitat(tmp_path)
     site.build()
-    counted = ("create", "start", "commit", "execute", "put", "get")
+    counted = ("create", "start", "commit", "exec", "put_archive", "read_file")
     assert {method: len(site.engine.called(method)) for method in counted} == {
         "create": 2,  # the second for final, as the tests leave theirs behind
         "start": 1,
         "commit": 10,  # one for each snapshot
-        "execute": 4,  # users, setup (2), and the test
-        "put": 8,  # users, env, workdir, habitat, files, tools, the tests, final
-        "get": 2,  # who is in the image, before its users were made and after
+        "exec": 4,  # users, setup (2), and the test
+        "put_archive": 8,  # users, env, workdir, habitat, files, tools, the tests, final
+        "read_file": 2,  # who is in the image, before its users were made and after
     }
 
 
@@ -91,10 +91,10 @@ def test_what_was_read_of_an_image_is_known_in_another_run(tmp_path: Path) -> No
             "habitats/demo/config.yaml",
             f"{CONFIG}\n    repos: [{{url: 'https://h/{branch}.git', path: p, branch: main}}]\n",
         )
-        before = len(site.engine.called("get"))
+        before = len(site.engine.called("read_file"))
         site.engine.on_execute = lambda command: answer(command) or (0, "")
         assert site.build() == ["repos", "tools", "verify", "test", "final"]
-        return [path for _, _, path in site.engine.called("get")[before:]]
+        return [path for _, _, path in site.engine.called("read_file")[before:]]
 
     assert read_for("a") == []
     remembered.write_text("nonsense")
@@ -167,7 +167,7 @@ def test_a_test_is_run_with_nobody_beside_it(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     site = habitat(tmp_path)
     site.build()
-    watched = [leftovers._WATCH in call for call in site.engine.called("execute")]
+    watched = [leftovers._WATCH in call for call in site.engine.called("exec")]
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 

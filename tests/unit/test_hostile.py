@@ -38,7 +38,7 @@ from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
 from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
-from phases.protocol import Put
+from phases.protocol import Copy
 from phases.registry import habitat_phases, named
 from phases.ui.console import Screen
 from phases.ui.styled import joined
@@ -415,7 +415,7 @@ def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> No
     slices.digest(files.slice(habitat))
     with Archive() as archive:
         for step in files.plan(habitat):
-            for entry in step.entries if isinstance(step, Put) else ():
+            for entry in step.entries if isinstance(step, Copy) else ():
                 archive.add(entry.dest, entry.kind, entry.mode, source=entry.source, target=entry.target)
         archive.finish()
     assert time.process_time() - started < 10

@@ -17,7 +17,7 @@ from phases.core.files.locks import Presence
 from phases.core.files.processes import Process
 from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime.exec import as_it_is
-from phases.core.runtime.session import visiting
+from phases.core.runtime.session import open_session
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ def clean(site: Site) -> None:
 
 
 def start(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", as_it_is):
+    with open_session(site.run_anew(), "demo", as_it_is):
         pass
 
 

@@ -241,7 +241,7 @@ def test_no_build_and_no_throwaway_container_has_the_volumes(tmp_path: Path) -> 
 
 def test_a_start_that_fails_while_a_container_is_filled_leaves_none_behind(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
-    for method in ("put", "rename"):
+    for method in ("put_archive", "rename"):
         site.engine.failures = {method: EngineError("no")}
         with pytest.raises(EngineError):
             start(site)

@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from phases.core import events
 from phases.core.build import phase_log
-from phases.core.build.phase_log import Log
+from phases.core.build.phase_log import PhaseLog
 from phases.core.cache import slices
 from phases.core.engine.protocol import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
@@ -48,7 +48,7 @@ def test_log_of_a_flood_has_head_and_tail_in_whole_lines(tmp_path: Path, length:
     path = tmp_path / "log"
     lines = [f"{number} {'x' * length}" for number in range(3000)]
     printed = "".join(f"{line}\n" for line in lines).encode()
-    with Log(path) as log:
+    with PhaseLog(path) as log:
         for start in range(0, len(lines), at_once):
             log.write(*lines[start : start + at_once])
             assert path.stat().st_size <= HEAD + 2 * TAIL
@@ -63,7 +63,7 @@ def test_log_of_a_flood_has_head_and_tail_in_whole_lines(tmp_path: Path, length:
 
 @pytest.mark.usefixtures("small")
 def test_log_of_a_small_output_is_whole(tmp_path: Path) -> None:
-    with Log(tmp_path / "log") as log:
+    with PhaseLog(tmp_path / "log") as log:
         log.write("x" * (HEAD + 2 * TAIL - 1))
     assert (tmp_path / "log").read_bytes() == b"x" * (HEAD + 2 * TAIL - 1) + b"\n"
 
@@ -114,7 +114,7 @@ def test_log_on_a_disk_that_is_full_when_it_is_cut_is_told_and_stays(
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
-    with Log(tmp_path / "log") as log:
+    with PhaseLog(tmp_path / "log") as log:
         monkeypatch.setattr(phase_log, "_copy", full)
         lines = [f"{number}" for number in range(10_000)]
         with pytest.raises(StateError, match=r"can't be written \(No space left on device\): make room on the disk"):
@@ -124,7 +124,7 @@ def test_log_on_a_disk_that_is_full_when_it_is_cut_is_told_and_stays(
 
 
 def test_flood_takes_no_more_memory_than_a_few_blocks(tmp_path: Path) -> None:
-    with Log(tmp_path / "log") as log:
+    with PhaseLog(tmp_path / "log") as log:
         splitter = BlockSplitter(lambda lines: log.write(*lines))
         chunk = b"y\n" * 16384
         splitter.feed(chunk)

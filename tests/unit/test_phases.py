@@ -22,7 +22,7 @@ from phases import (
     p11_test,
     p12_final,
 )
-from phases.protocol import Configure, Entry, FromDockerfile, FromImage, Put, Require, Run, Step
+from phases.protocol import Copy, Entry, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, Step
 from phases.registry import PHASES, last_snapshot, mounts_volumes, phases_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 
 def entries(steps: list[Step]) -> list[tuple[str, str, str, int]]:
     """What is put: path, kind, owner, mode."""
-    return [(e.dest, e.kind, e.owner, e.mode) for step in steps if isinstance(step, Put) for e in step.entries]
+    return [(e.dest, e.kind, e.owner, e.mode) for step in steps if isinstance(step, Copy) for e in step.entries]
 
 
 def runs(steps: list[Step]) -> list[Run]:
@@ -44,7 +44,9 @@ def runs(steps: list[Step]) -> list[Run]:
 
 
 def env_of(steps: list[Step]) -> dict[str, str]:
-    return {name: template for step in steps if isinstance(step, Configure) for name, (template, _) in step.env.items()}
+    return {
+        name: template for step in steps if isinstance(step, SetImageConfig) for name, (template, _) in step.env.items()
+    }
 
 
 def test_the_phases_are_those_of_the_plan() -> None:
@@ -105,7 +107,7 @@ def test_base_of_an_image(tmp_path: Path) -> None:
     assert p01_base.slice(habitat) == {"image": "debian", "id": None}
     first, second = p01_base.plan(habitat)
     assert first == FromImage("debian", habitat.base_origin)
-    assert isinstance(second, Require)
+    assert isinstance(second, RequirePaths)
     assert [path for path, _ in second.paths] == ["/bin/sh"]
 
 
@@ -115,7 +117,7 @@ def test_base_of_a_dockerfile(tmp_path: Path) -> None:
     before = p01_base.slice(habitat)
     assert list(before) == ["dockerfile"]
     (step,) = p01_base.plan(habitat)
-    assert isinstance(step, Require)
+    assert isinstance(step, RequirePaths)
     write(tmp_path, "habitats/demo/Dockerfile", "FROM alpine\n")
     assert p01_base.slice(load(tmp_path)) != before
 
@@ -180,7 +182,7 @@ def test_workdir(tmp_path: Path) -> None:
     assert p04_workdir.slice(habitat) == {"workdir": "/srv"}
     steps = p04_workdir.plan(habitat)
     assert env_of(steps) == {"WORKDIR": "/srv"}
-    assert [step.workdir for step in steps if isinstance(step, Configure)] == ["/srv"]
+    assert [step.workdir for step in steps if isinstance(step, SetImageConfig)] == ["/srv"]
     assert entries(steps) == [("/srv", "dir", "agent", 0o755)]
 
 
@@ -365,7 +367,7 @@ def test_verify(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}verify-fs:\n  required_files:\n    - $WORKDIR/x\n    - y\n    - /z\n")
     assert p10_verify.slice(habitat) == {"required": ["/workspace/x", "/workspace/y", "/z"]}
     (step,) = p10_verify.plan(habitat)
-    assert isinstance(step, Require)
+    assert isinstance(step, RequirePaths)
     assert [(path, origin.line) for path, origin in step.paths] == [("/workspace/x", 4), ("/workspace/y", 5), ("/z", 6)]
 
 
@@ -412,11 +414,11 @@ def test_no_tests_are_nothing_to_do(tmp_path: Path) -> None:
 def test_final(tmp_path: Path, entry: str, command: tuple[str, ...]) -> None:
     habitat = load(tmp_path, f"{BASE}entry: {entry}\n")
     put, configure = p12_final.plan(habitat)
-    assert isinstance(put, Put)
+    assert isinstance(put, Copy)
     (release,) = put.entries
     assert isinstance(release, Entry)
     assert (release.dest, release.content) == ("/etc/habitat-release", b"HABITAT=demo\nPHASES=12\n")
-    assert configure == Configure(user="agent", workdir="/workspace", entrypoint=(), command=command)
+    assert configure == SetImageConfig(user="agent", workdir="/workspace", entrypoint=(), command=command)
 
 
 # What each key of the config changes.

@@ -658,7 +658,7 @@ def test_a_dockerfiles_image_has_a_tag_of_its_own_no_longer_than_its_phase_runs(
     assert set(site.engine.tags()) - {"base:1"} == (set() if line else {"habitat-demo:0-dockerfile"})
 
 
-@pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put"])
+@pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put_archive"])
 def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, method: str) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nenv: [A=1]\n")

@@ -11,7 +11,7 @@ from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core.container import root_environment
 from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
-from phases.core.engine.protocol import Confinement
+from phases.core.engine.protocol import Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import persistent_volumes, session, stop
 from phases.core.secrets import store
@@ -310,9 +310,9 @@ def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_pa
     demo = Site(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
     demo.engine.on_execute = lambda command: make_user(command) or ((0, "") if command.args else None)
     demo.build()
-    order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put", "unpause", "execute")]
-    last = ["execute", "pause", "put", "unpause", "execute"]
-    assert order[-6:] == [*last, "put"], "a.sh, then b.sh, then what final writes into a container of its own"
+    order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put_archive", "unpause", "exec")]
+    last = ["exec", "pause", "put_archive", "unpause", "exec"]
+    assert order[-6:] == [*last, "put_archive"], "a.sh, then b.sh, then what final writes into a container of its own"
 
 
 # What confines a build
@@ -320,18 +320,18 @@ def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_pa
 
 def test_every_container_of_a_build_is_confined_as_the_config_says(tmp_path: Path) -> None:
     demo = Site(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
-    seen: dict[str, Confinement] = {}
+    seen: dict[str, Restrictions] = {}
     start = demo.engine.start
 
     def watched(container: str) -> None:
         found = demo.engine._container(container)
-        seen[found.name] = found.confinement
+        seen[found.name] = found.restrictions
         start(container)
 
     demo.engine.start = watched  # type: ignore[method-assign]
     demo.build()
     assert seen
-    assert set(seen.values()) == {Confinement(privileges=False, memory=1 << 30, cpus=1.5, pids=4096)}
+    assert set(seen.values()) == {Restrictions(privileges=False, memory=1 << 30, cpus=1.5, pids=4096)}
 
 
 def test_build_may_gain_privileges_where_the_config_says_so(tmp_path: Path) -> None:

@@ -15,13 +15,13 @@ from unit_helpers import FakeTerminal, Site, bring_up, load, write
 from phases.core import events
 from phases.core.build import clean
 from phases.core.container.init_process import IDLE
-from phases.core.engine.protocol import Confinement
+from phases.core.engine.protocol import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
 from phases.core.runtime import attach, session, stop
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime.session import visiting
+from phases.core.runtime.session import open_session
 from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def test_a_name_taken_by_somebody_else_is_told(site: Site) -> None:
 def test_it_goes_on_while_somebody_else_is_in_it(site: Site) -> None:
     start(site)
     site.engine.start("habitat-demo")
-    process = site.engine.execute_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    process = site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     start(site)
     assert container(site).running
     assert site.notices() == ["habitat-demo goes on: somebody else is in it"]
@@ -163,7 +163,7 @@ def test_it_goes_on_while_somebody_else_is_in_it(site: Site) -> None:
 
 
 def test_it_stops_also_when_the_command_could_not_run(site: Site) -> None:
-    site.engine.failures["execute"] = EngineError("no")
+    site.engine.failures["exec"] = EngineError("no")
     with pytest.raises(EngineError):
         start(site)
     assert not container(site).running
@@ -312,7 +312,7 @@ def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -
 
 
 def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
-    with visiting(site.run_anew(), "demo", bring_up):
+    with open_session(site.run_anew(), "demo", bring_up):
         session.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 
@@ -367,14 +367,14 @@ def test_a_container_gains_no_privileges_and_has_the_network_and_the_limits_of_t
     text = "entry: {command: 'true', network: none, limits: {memory: 1.5g, cpus: 2.5, pids: 64}}\n"
     site = made(tmp_path, text)
     start(site)
-    held = site.engine._container("habitat-demo").confinement
-    assert held == Confinement(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
+    held = site.engine._container("habitat-demo").restrictions
+    assert held == Restrictions(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
 
 
 def test_without_a_word_it_has_a_network_and_the_system_layers_limit(site: Site) -> None:
     start(site)
-    held = site.engine._container("habitat-demo").confinement
-    assert held == Confinement(privileges=False, network=True, pids=4096)
+    held = site.engine._container("habitat-demo").restrictions
+    assert held == Restrictions(privileges=False, network=True, pids=4096)
 
 
 def test_other_limits_are_another_container_and_the_same_image(site: Site) -> None:

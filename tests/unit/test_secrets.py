@@ -16,7 +16,7 @@ from phases.core.errors import ConfigError, SecretError
 from phases.core.files.tree import identity
 from phases.core.secrets import store
 from phases.core.secrets.ssh_agent import AgentRelay, known_hosts
-from phases.core.secrets.store import Value, Vault
+from phases.core.secrets.store import SecretStore, Value
 from phases.registry import NAMES, PHASES
 
 CANARY = "canary-4f9a71"
@@ -38,7 +38,7 @@ def _canary(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def values(root: Path, text: str) -> dict[str, bytes]:
     habitat = load(root, f"base_image: b\nsecrets:\n  - {{{text}}}\n")
-    return {value.name: value.data for value in Vault(root).values(habitat.secrets)}
+    return {value.name: value.data for value in SecretStore(root).values(habitat.secrets)}
 
 
 # Where from
@@ -94,7 +94,7 @@ def test_a_value_is_fetched_once(tmp_path: Path) -> None:
         tmp_path,
         "base_image: b\nsecrets: [{name: T, command: echo asked >> log; echo x, phases: [setup], start: true}]",
     )
-    vault = Vault(tmp_path)
+    vault = SecretStore(tmp_path)
     for _ in range(3):
         vault.values(habitat.secrets)
     assert (tmp_path / "log").read_text() == "asked\n"

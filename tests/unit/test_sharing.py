@@ -13,7 +13,7 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.build import clean
-from phases.core.build.shared_builds import Neighbours
+from phases.core.build.shared_builds import SharedBuilds
 from phases.core.cache import image_index
 from phases.core.cache.image_index import snapshot_tag, task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
@@ -216,7 +216,7 @@ def test_a_failure_is_not_taken_over(pair: Pair) -> None:
 
 
 def test_what_an_earlier_version_built_is_not_taken_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_index, "LABEL_SURROUNDINGS", "habitat.other")
+    monkeypatch.setattr(image_index, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
     pair.built("demo")
     monkeypatch.undo()
     assert pair.built("twin") == (PHASES, [])
@@ -354,7 +354,7 @@ def test_a_phase_that_was_taken_over_has_a_log_that_says_so(pair: Pair) -> None:
 
 def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
-    monkeypatch.setattr(Neighbours, "surroundings_of", None)
+    monkeypatch.setattr(SharedBuilds, "environment_digest_of", None)
     assert report_plan.plan(pair.run_anew(), "demo").shared == {}
 
 

@@ -14,7 +14,7 @@ from phases.core.errors import Conflict
 from phases.core.files.locks import Presence
 from phases.core.project import Project
 from phases.core.runtime import stop as runtime_stop
-from phases.core.runtime.session import visiting
+from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,7 +51,7 @@ def stop(site: Site, *, force: bool = False) -> str:
 @contextmanager
 def visit(site: Site) -> Iterator[None]:
     """Somebody is in it, who has no command in it yet."""
-    with visiting(site.run_anew(), "demo", bring_up):
+    with open_session(site.run_anew(), "demo", bring_up):
         yield
 
 
@@ -84,7 +84,7 @@ def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
     with visit(site):
         pass
     site.engine.start("habitat-demo")
-    site.engine.execute_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     with pytest.raises(Conflict, match="in it is 1 command of somebody else: doit stop:demo --force"):
         stop(site)
     assert container(site).running
@@ -126,11 +126,11 @@ def test_who_was_killed_keeps_nothing_up(tmp_path: Path) -> None:
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_to_stay_up_does_until_it_was_stopped(tmp_path: Path, restarted: bool) -> None:
     one, two = Presence(tmp_path), Presence(tmp_path)
-    one.join("c" * 64, brought_up=True)
+    one.join("c" * 64, was_started=True)
     one.stay()
     with one.leaving() as left:
         assert left == (True, True)
-    two.join("c" * 64, brought_up=restarted)
+    two.join("c" * 64, was_started=restarted)
     with two.leaving() as left:
         assert left == (True, not restarted)
     assert [path.name for path in tmp_path.glob("starts.*")] == ([] if restarted else [f"starts.{'c' * 12}"])

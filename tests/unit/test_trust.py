@@ -19,7 +19,7 @@ from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import session, temporary
-from phases.core.trust import Record, wishes
+from phases.core.trust import Record, requests_of
 from phases.ui.verbs import trust as verb
 
 if TYPE_CHECKING:
@@ -226,7 +226,7 @@ def test_everything_is_trusted_where_the_environment_says_so(tmp_path: Path, mon
 
 def test_command_that_hides_something_is_shown_with_it(tmp_path: Path) -> None:
     habitat = load(tmp_path, 'base_image: b\nsecrets: [{name: T, command: "a\\n\\e[8mrm\\u202e", start: true}]\n')
-    assert wishes(habitat)[0].does == r"runs `a\n\x1b[8mrm\u202e` on this machine, for the secret T"
+    assert requests_of(habitat)[0].does == r"runs `a\n\x1b[8mrm\u202e` on this machine, for the secret T"
 
 
 # The verb

@@ -19,7 +19,7 @@ from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import ready, session
 from phases.core.runtime.exec import as_it_is
-from phases.core.runtime.session import visiting
+from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,7 +72,7 @@ def test_start_container_made_by_another_user_meanwhile_is_joined(
     users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
-    with visiting(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", as_it_is):
         made = one.engine.container("habitat-demo")
         assert made
         one.engine.rename(made.id, "elsewhere")  # it isn't there yet when the other looks
@@ -109,7 +109,7 @@ def test_start_container_taken_away_again_and_again_is_told_in_one_line(
     )
 
 
-@pytest.mark.parametrize("method", ["execute", "container"])
+@pytest.mark.parametrize("method", ["exec", "container"])
 def test_start_container_stopped_by_another_user_before_the_command_is_brought_up_once_more(
     users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
@@ -117,7 +117,7 @@ def test_start_container_stopped_by_another_user_before_the_command_is_brought_u
     one, two = users
     start(one)
     one.engine.start("habitat-demo")
-    when = "echo hello" if method == "execute" else one.engine._container("habitat-demo").id
+    when = "echo hello" if method == "exec" else one.engine._container("habitat-demo").id
     once(one, monkeypatch, method, lambda: one.engine.stop("habitat-demo"), when)
     assert start(two) == [(b"hello\n", False)]
     ups = [event for event in two.seen if isinstance(event, events.ContainerUp)]
@@ -130,7 +130,7 @@ def test_exec_container_stopped_by_another_user_before_the_command_is_brought_up
     one, two = users
     start(one)
     one.engine.start("habitat-demo")
-    once(one, monkeypatch, "execute_piped", lambda: one.engine.stop("habitat-demo"))
+    once(one, monkeypatch, "exec_piped", lambda: one.engine.stop("habitat-demo"))
     terminal = FakeTerminal(piped=True, typed=b"typed\n")
     assert runtime_exec.execute(two.run_anew(), "demo", ["echo", "hello"], terminal) == 0
     assert terminal.printed == [(b"hello\n", False)]
@@ -145,7 +145,7 @@ def test_start_container_stopped_twice_before_the_command_is_told(
         one.engine.stop("habitat-demo")
         raise Conflict("is not running")
 
-    monkeypatch.setattr(one.engine, "execute", refuse)
+    monkeypatch.setattr(one.engine, "exec", refuse)
     with pytest.raises(StartError, match="container habitat-demo was stopped"):
         start(one)
 
@@ -168,10 +168,10 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
     begun: list[Any] = []
 
     def begin() -> None:
-        begun.append(one.engine.execute_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
+        begun.append(one.engine.exec_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
 
-    with visiting(one.run_anew(), "demo", as_it_is):
-        once(one, monkeypatch, "execute_piped", begin)
+    with open_session(one.run_anew(), "demo", as_it_is):
+        once(one, monkeypatch, "exec_piped", begin)
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     begun[0].send_signal("KILL")
@@ -183,9 +183,9 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
 def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_path: Path) -> None:
     """He waits until it is ready, say: nothing of his runs in it."""
     one, two = pair(tmp_path)
-    first = visiting(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", as_it_is)
     first.__enter__()
-    with visiting(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", as_it_is):
         first.__exit__(None, None, None)
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -200,8 +200,8 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
     two.engine = one.engine
     two.run_anew()
     two.build()
-    with visiting(one.run_anew(), "demo", as_it_is):
-        with visiting(two.run_anew(), "demo", as_it_is):
+    with open_session(one.run_anew(), "demo", as_it_is):
+        with open_session(two.run_anew(), "demo", as_it_is):
             pass
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -211,7 +211,7 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
 def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
-        visits = [visiting(site.run_anew(), "demo", as_it_is) for site in sites]
+        visits = [open_session(site.run_anew(), "demo", as_it_is) for site in sites]
         for visit in visits:
             visit.__enter__()
         threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
@@ -234,7 +234,7 @@ def test_start_while_another_user_stops_it_waits_and_brings_it_up(
         time.sleep(0.5)
         stop(container, grace)
 
-    first = visiting(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", as_it_is)
     first.__enter__()
     monkeypatch.setattr(one.engine, "stop", slowly)
     leaving = threading.Thread(target=first.__exit__, args=(None, None, None))
@@ -254,7 +254,7 @@ def left_by(site: Site, process: str, *, running: bool = False, minutes: float =
     made = site.engine._container(site.engine.create("base:1", name, ("x",)))
     made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
     if execs:
-        site.engine.execute_piped(made.id, ["cat"], user="root", workdir="/", env={})
+        site.engine.exec_piped(made.id, ["cat"], user="root", workdir="/", env={})
     return name
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.container.leftovers import Watch
+from phases.core.container.leftovers import LeftoverProbe
 
 #: What may be taken for the beginning of what is said.
 PARTS = st.lists(st.binary(max_size=8) | st.just(b"\0") | st.just(b"\0a"), max_size=8)
@@ -18,7 +18,7 @@ def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes
     def on_output(data: bytes, is_err: bool) -> None:
         got[is_err] += data
 
-    watch = Watch(on_output)
+    watch = LeftoverProbe(on_output)
     sign = b"\0" + watch.argv(())[3].encode()
     for data, is_err in chunks:
         watch.feed(data, is_err)
@@ -46,7 +46,7 @@ def test_nothing_that_is_printed_is_lost_or_changed(
 
 def test_what_is_said_before_the_end_is_somebody_elses() -> None:
     got: list[bytes] = []
-    watch = Watch(lambda data, _: got.append(data))
+    watch = LeftoverProbe(lambda data, _: got.append(data))
     said = b"\0" + watch.argv(())[3].encode()
     watch.feed(said, True)
     watch.feed(b"more", True)
@@ -55,5 +55,5 @@ def test_what_is_said_before_the_end_is_somebody_elses() -> None:
 
 
 def test_no_two_say_the_same() -> None:
-    one, other = Watch(lambda *_: None), Watch(lambda *_: None)
+    one, other = LeftoverProbe(lambda *_: None), LeftoverProbe(lambda *_: None)
     assert one.argv(("true",)) != other.argv(("true",))

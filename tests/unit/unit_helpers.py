@@ -20,7 +20,7 @@ from phases.core.config import loader
 from phases.core.engine.protocol import Image
 from phases.core.errors import HabitatError, Origin
 from phases.core.project import Project
-from phases.core.runtime.container import brought_up, built
+from phases.core.runtime.container import ensure_running, final_image
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -111,8 +111,8 @@ class Site:
 
 
 def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
-    """The container of what is built, for `visiting`."""
-    return brought_up(project, habitat, image=built(project, habitat.name))
+    """The container of what is built, for `open_session`."""
+    return ensure_running(project, habitat, image=final_image(project, habitat.name))
 
 
 class FakeTerminal:

@@ -13,7 +13,7 @@ from phases.core.files.tar import Archive
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phases.core.build.context import Work
+    from phases.core.build.context import PhaseContext
     from phases.protocol import FromDockerfile, FromImage
 
 
@@ -29,7 +29,7 @@ class OnShownLine(Protocol):
     def __call__(self, line: str, *, show: bool) -> None: ...
 
 
-def pull(work: Work, step: FromImage, write: Callable[[str], None]) -> None:
+def pull(work: PhaseContext, step: FromImage, write: Callable[[str], None]) -> None:
     """Pull the image, if the engine doesn't have it. write: takes lines for the log."""
     if work.engine.image_config(step.reference) is not None:
         return
@@ -62,7 +62,7 @@ def pull_remedy(reference: str, why: str) -> str:
     return full_disk_remedy(why) or "check its name and the network, or bring it with docker load"
 
 
-def build(work: Work, step: FromDockerfile, on_line: OnShownLine) -> str:
+def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str:
     """Build the Dockerfile, its output shown as it comes. Returns the id of the image."""
     remedy = ""
 

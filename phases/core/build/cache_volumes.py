@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phases.core.build.file_cache import Contents
+from phases.core.build.file_cache import FileCache
 from phases.core.cache import slices
 from phases.core.cache.image_index import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from phases.core.build.context import Work
+    from phases.core.build.context import PhaseContext
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Container, Engine, ImageConfig, Stat
     from phases.core.model import Cache
@@ -50,7 +50,7 @@ _LARGEST = 1_000_000
 _PAUSE = 1.0
 
 
-class Mounted(Struct, frozen=True):
+class CacheMount(Struct, frozen=True):
     """A cache in a build. path: as the config has it; at: where it leads; volume: its name; purpose: what it is
     for; locked: whether nobody else uses it meanwhile.
     """
@@ -69,7 +69,7 @@ class Mounted(Struct, frozen=True):
 # Before a phase
 
 
-def prepared(work: Work, image: ImageConfig) -> tuple[ImageConfig, tuple[Mounted, ...]]:
+def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple[CacheMount, ...]]:
     """What the phase is to start from, `image` with a place for each cache, and the caches. Where places were
     missing, it is an image without a tag, which goes with what is made from it.
     """
@@ -92,7 +92,7 @@ def prepared(work: Work, image: ImageConfig) -> tuple[ImageConfig, tuple[Mounted
     return made, seen.caches
 
 
-def _draft(work: Work, image: ImageConfig) -> str:
+def _draft(work: PhaseContext, image: ImageConfig) -> str:
     return made_anew(work.engine, work.draft_name, lambda name: work.engine.create(image.id, name, IDLE, env=image.env))
 
 
@@ -100,14 +100,14 @@ class _Image:
     """What the image has at the places, seen in a container that is it. of_editions: what is known of its files."""
 
     def __init__(
-        self, work: Work, image: ImageConfig, container: str, of_editions: Mapping[str, tuple[str, bytes]]
+        self, work: PhaseContext, image: ImageConfig, container: str, of_editions: Mapping[str, tuple[str, bytes]]
     ) -> None:
         self._engine = work.engine
         self._work = work
         self._image = image
         self._container = container
         self._stats: dict[str, Stat | None] = {}
-        self._contents = Contents(work.known_files.get(image.id, {}), self._edition)
+        self._contents = FileCache(work.known_files.get(image.id, {}), self._edition)
         self._contents.of_editions |= of_editions
         paths = [(cache.path, cache.origin) for cache in work.caches]
         info = work.engine.path_info
@@ -121,7 +121,7 @@ class _Image:
         found = self._stat(path)
         path = found.link if found and found.link else path  # a link has no edition
         if path not in self._contents:
-            self._contents.learn(path, self._engine.get(self._container, path) or b"")
+            self._contents.learn(path, self._engine.read_file(self._container, path) or b"")
         return self._contents[path]
 
     def _edition(self, path: str) -> str:
@@ -133,7 +133,7 @@ class _Image:
             self._stats[path] = self._engine.stat(self._container, path)
         return self._stats[path]
 
-    def _mounted(self, cache: Cache, distribution: str) -> Mounted:
+    def _mounted(self, cache: Cache, distribution: str) -> CacheMount:
         at = self._points.at(cache.path)
         found = self._stat(at)
         if found and not found.is_dir and not found.link:
@@ -142,7 +142,7 @@ class _Image:
             )
         uid, gid = self._points.owner_of(at)
         purpose = f"{cache.path} of {uid}:{gid}, {self._image.platform}, {distribution}"
-        return Mounted(cache.path, at, volume_name(cache.path, purpose), purpose, cache.locked)
+        return CacheMount(cache.path, at, volume_name(cache.path, purpose), purpose, cache.locked)
 
     def with_places(self) -> ImageConfig:
         missing = self._points.missing(cache.at for cache in self.caches)
@@ -151,7 +151,7 @@ class _Image:
         with Archive() as archive:
             for folder in missing:
                 archive.add(folder, "dir", 0o755, self._points.owner_of(folder))
-            self._engine.put(self._container, "/", archive.finish())
+            self._engine.put_archive(self._container, "/", archive.finish())
         # A build container's own labels name no habitat, and one that a killed run leaves is found by this.
         made = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.habitat.name}"], COMMENT)
         self._work.known_files[made] = self._contents.sure
@@ -176,7 +176,7 @@ def _distribution(os_release: bytes) -> str:
 
 
 @contextmanager
-def held(locks: EngineLocks, caches: Iterable[Mounted], tell: Callable[[str], None]) -> Iterator[None]:
+def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str], None]) -> Iterator[None]:
     """While this lasts, nobody uses those that are locked, here or elsewhere. tell: for what this waits, until the run
     is told to stop.
 
@@ -195,7 +195,7 @@ def held(locks: EngineLocks, caches: Iterable[Mounted], tell: Callable[[str], No
 
 
 def _wait_for_what_is_left(
-    engine: Engine, cache: Mounted, tell: Callable[[str], None], check: Callable[[], None]
+    engine: Engine, cache: CacheMount, tell: Callable[[str], None], check: Callable[[], None]
 ) -> None:
     """A lock ends with its run, the command that a killed one has begun in a container doesn't."""
     told = False

@@ -18,16 +18,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
-from phases.core.build.container_reuse import Parked
-from phases.core.build.file_cache import Contents, Folders
+from phases.core.build.container_reuse import ReusableContainer
+from phases.core.build.file_cache import FileCache, FolderCache
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.image_index import COMMENT, snapshot_tag, withheld
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import WATCHED, ended_under, made_anew
-from phases.core.container.leftovers import Watch
+from phases.core.container.leftovers import LeftoverProbe
 from phases.core.container.safe_paths import SafePaths
-from phases.core.container.users import Accounts
-from phases.core.engine.protocol import Bind, Confinement, Stat, Tmpfs
+from phases.core.container.users import UserDatabase
+from phases.core.engine.protocol import Bind, Restrictions, Stat, Tmpfs
 from phases.core.errors import EngineError, ShellError, StepError
 from phases.core.files.tar import Archive
 from phases.core.secrets import store
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.build.context import Work
+    from phases.core.build.context import PhaseContext
     from phases.core.engine.protocol import Engine, ImageConfig, VolumeMount
     from phases.core.secrets.store import Value
 
@@ -59,7 +59,7 @@ class BuildContainer:
 
     def __init__(
         self,
-        work: Work,
+        work: PhaseContext,
         image: ImageConfig,
         env: Mapping[str, str],
         agent: Bind | None = None,
@@ -82,9 +82,9 @@ class BuildContainer:
         self._outbox: Archive | None = None
         self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
         self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
-        self._folders = Folders()
+        self._folders = FolderCache()
         known = work.known_files.get(image.id, {})
-        self._contents = Contents(
+        self._contents = FileCache(
             {path: data for path, data in known.items() if not self._mounted(path)}, self._edition
         )
 
@@ -140,7 +140,7 @@ class BuildContainer:
             env=self._made_env,
             labels=withheld(self._image.labels),
             mounts=self._mounts,
-            confinement=self._confinement,
+            restrictions=self._confinement,
         )
         places = [mount.dest for mount in self._mounts]
         try:
@@ -151,9 +151,9 @@ class BuildContainer:
         return made
 
     @property
-    def _confinement(self) -> Confinement:
+    def _confinement(self) -> Restrictions:
         build = self._work.habitat.build
-        return Confinement(privileges=build.new_privileges, **asdict(build.limits))
+        return Restrictions(privileges=build.new_privileges, **asdict(build.limits))
 
     @property
     def _safe_for_root(self) -> dict[str, str]:
@@ -170,7 +170,7 @@ class BuildContainer:
         if self._id and self._is and self._settled and not self._is_confided_in and not self._outbox:
             self._remember()
             self._work.parking.put(
-                Parked(
+                ReusableContainer(
                     self._id,
                     self._is,
                     self._base_size,
@@ -205,7 +205,7 @@ class BuildContainer:
         if path not in self._contents.sure:
             self._open()  # that of the phase before may know more
         if path not in self._contents:
-            self._contents.learn(path, self._engine.get(self._open(), path) or b"")
+            self._contents.learn(path, self._engine.read_file(self._open(), path) or b"")
             if self._is:
                 self._remember()
         return self._contents[path]
@@ -316,7 +316,7 @@ class BuildContainer:
                 self._links.clear()
                 self._copied.clear()
                 self._is = ""
-                self._engine.put(self._open(), "/", outbox.finish())
+                self._engine.put_archive(self._open(), "/", outbox.finish())
         if self._paused:
             self._engine.unpause(self._id)
             self._paused = False
@@ -368,11 +368,11 @@ class BuildContainer:
         self._is = ""
         if ends or self._is_confided_in or not self._work.phase.SNAPSHOT:  # nothing goes on after it
             self._settled = self._settled and ends
-            return self._engine.execute(self._id, argv, on_output=on_output, **how)
+            return self._engine.exec(self._id, argv, on_output=on_output, **how)
         self._settled = False
-        watch = Watch(on_output)
+        watch = LeftoverProbe(on_output)
         try:
-            return self._engine.execute(self._id, watch.argv(argv), on_output=watch.feed, **how)
+            return self._engine.exec(self._id, watch.argv(argv), on_output=watch.feed, **how)
         finally:
             self._settled = watch.end()
 
@@ -391,7 +391,7 @@ class BuildContainer:
             return self._later_env
         if is_own:
             return dict(root_environment.OWN)
-        places = root_environment.places_of_user(habitat, Accounts(self.read).home(habitat.user))
+        places = root_environment.places_of_user(habitat, UserDatabase(self.read).home(habitat.user))
         places += [cache.dest for cache in self._caches]
         return self._other_than_made(root_environment.for_command(self._env, places))
 

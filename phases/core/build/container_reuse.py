@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.engine.background import Remover
+from phases.core.engine.background import BackgroundRemover
 from phases.core.errors import EngineUnreachable, HabitatError, NotFound
 from phases.core.files.processes import Process, current
 from phases.registry import PHASES
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.build.file_cache import Folders
+    from phases.core.build.file_cache import FolderCache
     from phases.core.engine.protocol import Bind, Container, Engine, Tmpfs, VolumeMount
     from phases.protocol import Phase
 
@@ -36,7 +36,7 @@ def is_of_another(container: str, habitat: str) -> bool:
     return bool(re.match(rf"habitat_(?![a-z]+_{re.escape(habitat)}_[0-9a-f]{{8}}_)", container))
 
 
-class Parked(Struct, frozen=True):
+class ReusableContainer(Struct, frozen=True):
     """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
     from; env, mounts: as it was made; of_editions, folders: what is known of its files (`core.contents`).
     """
@@ -48,23 +48,23 @@ class Parked(Struct, frozen=True):
     mounts: Sequence[Bind | Tmpfs | VolumeMount]
     running: bool
     of_editions: Mapping[str, tuple[str, bytes]]
-    folders: Folders
+    folders: FolderCache
 
 
-class Parking:
+class ContainerPool:
     """Where the build containers of a habitat wait: one for the next phase of a run, and one to be removed, since
     whatever else the engine does takes longer meanwhile. remove: of a container, given its id.
     """
 
     def __init__(self, remove: Callable[[str], None] = lambda _: None) -> None:
         self._remove = remove
-        self._parked: Parked | None = None
+        self._parked: ReusableContainer | None = None
         self._spent = ""
 
-    def put(self, container: Parked) -> None:
+    def put(self, container: ReusableContainer) -> None:
         self._parked = container
 
-    def take(self) -> Parked | None:
+    def take(self) -> ReusableContainer | None:
         """Whoever takes it sees to its end."""
         container, self._parked = self._parked, None
         return container
@@ -82,7 +82,7 @@ class Parking:
         self.spend("")
 
 
-class Scratch:
+class TemporaryContainers:
     """Those of the project at `root`. connect: returns the engine; warn: is told of what can't be removed."""
 
     def __init__(self, root: Path, connect: Callable[[], Engine], warn: Callable[[str], None]) -> None:
@@ -91,8 +91,10 @@ class Scratch:
         self._connect = connect
         self._warn = warn
         #: Takes away what nobody waits for.
-        self.remover = Remover(lambda container, sent: connect().remove(container, sent=sent), self._left_behind)
-        self._parkings: defaultdict[str, Parking] = defaultdict(lambda: Parking(self.remover.remove))
+        self.remover = BackgroundRemover(
+            lambda container, sent: connect().remove(container, sent=sent), self._left_behind
+        )
+        self._parkings: defaultdict[str, ContainerPool] = defaultdict(lambda: ContainerPool(self.remover.remove))
 
     def prefix(self, purpose: str, habitat: str) -> str:
         """How the names begin of a habitat's containers for a purpose, so that one left by a killed run is found.
@@ -135,7 +137,7 @@ class Scratch:
         found = self._connect().containers(name_prefix=self.prefix("build", habitat))
         return [container for container in found if container.name in ours]
 
-    def parking(self, habitat: str) -> Parking:
+    def parking(self, habitat: str) -> ContainerPool:
         return self._parkings[habitat]
 
     def abandon(self, habitat: str) -> None:

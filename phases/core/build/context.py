@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core.build.container_reuse import Parking
-from phases.core.engine.background import Maker, Remover
+from phases.core.build.container_reuse import ContainerPool
+from phases.core.engine.background import BackgroundRemover, ContainerCreator
 from phases.core.engine.protocol import BlockSplitter
 from phases.core.masking import Mask
 from phases.protocol import slug
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 SHOWN_OUTPUT = 40
 
 
-class Work(Struct, frozen=True):
+class PhaseContext(Struct, frozen=True):
     """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
         container that only looks; secrets: what its commands may read; known_files: what was read of images,
     to be used and added to; maker: makes its container; parking: where that of the phase before may be;
@@ -42,14 +42,14 @@ class Work(Struct, frozen=True):
     emit: Callable[[Event], None]
     log: Path
     container_name: str
-    remover: Remover
+    remover: BackgroundRemover
     binds: tuple[Bind, ...] = ()
     caches: tuple[Cache, ...] = ()
     draft_name: str = ""
     secrets: tuple[Value, ...] = ()
     known_files: ImageContents = field(default_factory=dict)
-    maker: Maker = field(default_factory=Maker)
-    parking: Parking = field(default_factory=Parking)
+    maker: ContainerCreator = field(default_factory=ContainerCreator)
+    parking: ContainerPool = field(default_factory=ContainerPool)
     keep: Callable[[str], None] | None = None
     forget: Callable[[], None] | None = None
     locks: EngineLocks | None = None

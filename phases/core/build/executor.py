@@ -19,11 +19,11 @@ from msgspec.structs import asdict, replace
 from phases.core import events
 from phases.core.build import base_image, cache_volumes
 from phases.core.build.container import BuildContainer, instruction_word
-from phases.core.build.context import SHOWN_OUTPUT, Work
+from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
 from phases.core.build.failure import Failure, argv, typed
-from phases.core.build.phase_log import Log
+from phases.core.build.phase_log import PhaseLog
 from phases.core.cache import image_index
-from phases.core.container.users import NO_USER, Accounts
+from phases.core.container.users import NO_USER, UserDatabase
 from phases.core.engine.protocol import Image
 from phases.core.errors import (
     CommandFailed,
@@ -47,13 +47,13 @@ from phases.core.secrets.ssh_agent import AgentRelay
 from phases.core.secrets.store import variables
 from phases.core.variables import in_image
 from phases.protocol import (
-    Configure,
+    Copy,
     Entry,
     FromDockerfile,
     FromImage,
-    Put,
-    Require,
+    RequirePaths,
     Run,
+    SetImageConfig,
 )
 
 if TYPE_CHECKING:
@@ -71,20 +71,20 @@ PROFILE = "/etc/profile.d/habitat.sh"
 _MANY = 100
 
 
-def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
+def run_phase(work: PhaseContext, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
     """Carry out `steps` from the image `parent` ("" when the first step brings one).
 
     Returns the committed image, None for a phase without snapshot. Nothing is committed unless every step
     succeeded. The container is left to the next phase, or on its way out.
     """
     started = time.monotonic()
-    with Log(work.log) as log:
-        bench = _Bench(work, log, parent, steps)
+    with PhaseLog(work.log) as log:
+        bench = _PhaseExecutor(work, log, parent, steps)
         try:
             bench.mount_caches()
             started = time.monotonic()  # waiting for others is no part of it
             for step in steps:
-                bench.carry_out(step)
+                bench.run_phase(step)
             made = None
             if work.phase.SNAPSHOT:
                 marks = labels(parent or bench.image.id, time.monotonic() - started)
@@ -102,13 +102,13 @@ def carry_out(work: Work, parent: str, steps: Sequence[Step], labels: Labels) ->
     return made
 
 
-class _Bench:
+class _PhaseExecutor:
     """The steps of one phase at work: their container, and what they made of the image's config."""
 
-    def __init__(self, work: Work, log: Log, parent: str, steps: Sequence[Step]) -> None:
+    def __init__(self, work: PhaseContext, log: PhaseLog, parent: str, steps: Sequence[Step]) -> None:
         self.work = work
         self._log = log
-        self._configures = [step for step in steps if isinstance(step, Configure)]
+        self._configures = [step for step in steps if isinstance(step, SetImageConfig)]
         self._timeout = work.habitat.timeouts.get(work.phase.NAME)
         self._deadline = self._time_up()
         self._image: ImageConfig | None = None
@@ -118,7 +118,7 @@ class _Bench:
         self._folder = work.habitat.workdir  # where the last command ran
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
         self._runs = any(isinstance(step, Run) for step in steps)
-        self._caches: tuple[cache_volumes.Mounted, ...] = ()
+        self._caches: tuple[cache_volumes.CacheMount, ...] = ()
         self._holds = ExitStack()  # those that nobody else may use meanwhile
         self._tagged = ""  # what has a tag only as long as this phase is at work
         if parent:
@@ -126,7 +126,7 @@ class _Bench:
 
     @property
     def image(self) -> ImageConfig:
-        """The image the phase starts from, with what its Configure steps changed."""
+        """The image the phase starts from, with what its SetImageConfig steps changed."""
         assert self._image, "no step brought an image"
         return self._image
 
@@ -154,7 +154,7 @@ class _Bench:
     def _notice(self, text: str) -> None:
         self.work.emit(events.Notice(self.work.habitat.name, text))
 
-    def carry_out(self, step: Step) -> None:
+    def run_phase(self, step: Step) -> None:
         self._step = step
         match step:
             case FromImage():
@@ -165,17 +165,17 @@ class _Bench:
                 self._start_from(base_image.build(self.work, step, self._line))
             case Run():
                 self._run(step)
-            case Put():
+            case Copy():
                 self._put(step.entries)
-            case Configure():
+            case SetImageConfig():
                 self._configure(step)
-            case Require():
+            case RequirePaths():
                 self._require(step)
         self._step = None
 
     @property
     def container(self) -> BuildContainer:
-        """Its environment has to be right from the first: that of all Configure steps."""
+        """Its environment has to be right from the first: that of all SetImageConfig steps."""
         if not self._container:
             env: dict[str, str] = {}
             for configure in self._configures:
@@ -189,8 +189,8 @@ class _Bench:
         return self._container
 
     @property
-    def accounts(self) -> Accounts:
-        return Accounts(self.container.read)
+    def accounts(self) -> UserDatabase:
+        return UserDatabase(self.container.read)
 
     def park(self) -> None:
         """The next phase may go on in the container."""
@@ -390,7 +390,7 @@ class _Bench:
                 error.where = error.where or entry.origin
                 raise
 
-    def _configure(self, step: Configure) -> None:
+    def _configure(self, step: SetImageConfig) -> None:
         changed = {
             key: value
             for key, value in (
@@ -410,7 +410,7 @@ class _Bench:
             changed["env"] = env  # type: ignore[assignment]
         self._image = replace(self.image, **changed)
 
-    def _require(self, step: Require) -> None:
+    def _require(self, step: RequirePaths) -> None:
         user = self.work.habitat.user
         paths = [(self.accounts.expand(path, user, origin), origin) for path, origin in step.paths]
         missing = [(path, origin) for path, origin in paths if not self._exists(path)]

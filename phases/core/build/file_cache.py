@@ -30,7 +30,7 @@ _MOST = 24
 _LARGEST = 20_000_000
 
 
-class Contents:
+class FileCache:
     """By path. sure: known to be so. edition: asks for the edition of a file, "" where there is none to tell."""
 
     def __init__(self, sure: Mapping[str, bytes], edition: Callable[[str], str]) -> None:
@@ -71,7 +71,7 @@ class Contents:
         self.sure.clear()
 
 
-class Folders:
+class FolderCache:
     """What is known of a container's folders since a command ran that may have changed any. there: some that are there;
     made: those that weren't before, by path to their modes; others: what else was put in.
     """

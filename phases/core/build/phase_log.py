@@ -32,7 +32,7 @@ def is_cut(line: bytes) -> bool:
     return bool(_IS_CUT.fullmatch(line))
 
 
-class Log:
+class PhaseLog:
     """The log of a phase, begun anew. Raises StateError where it can't be written.
 
     Nothing is held back, so what a full disk has refused is not tried again when it is closed.

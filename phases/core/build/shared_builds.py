@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.cache import image_index, sharing
-from phases.core.cache.mounts import binds_in
+from phases.core.cache.mounts import mounts_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 _TOLD = 1.0
 
 
-class Neighbours:
+class SharedBuilds:
     """Of the habitats of `project`, if it shares anything."""
 
     def __init__(self, project: Project) -> None:
         self._project = project
-        self._surroundings: dict[tuple[str, str], str] = {}
+        self._digests: dict[tuple[str, str], str] = {}
         self._followers: set[str] = set()
 
     def shareable(self, name: str) -> Mapping[str, Shared]:
@@ -36,8 +36,8 @@ class Neighbours:
         project = self._project
         if not project.shares or not (assessment := project.look(name)).stale:
             return {}
-        surroundings = partial(self.surroundings_of, name)
-        return sharing.shareable(name, self._not_forgotten(name), assessment, project.inventory.all(), surroundings)
+        digest_of = partial(self.environment_digest_of, name)
+        return sharing.shareable(name, self._not_forgotten(name), assessment, project.inventory.all(), digest_of)
 
     def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
         """Those before the first that was: who had it forgotten wants it built."""
@@ -45,18 +45,18 @@ class Neighbours:
         forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(image_index.task_name(phase, name)))
         return phases[: next(forgotten, None)]
 
-    def surroundings_of(self, name: str, phase: Phase) -> str:
+    def environment_digest_of(self, name: str, phase: Phase) -> str:
         """What a phase of a habitat meets beside its slice, as a digest."""
-        if (name, phase.NAME) not in self._surroundings:
+        if (name, phase.NAME) not in self._digests:
             habitat = self._project.habitat(name)
-            found = sharing.surroundings(
+            found = sharing.environment_digest(
                 self._project.root.resolve(),
                 phase.plan(habitat),
-                binds_in(habitat, phase),
+                mounts_in(habitat, phase),
                 habitat.secrets_of(phase.NAME),
             )
-            self._surroundings[name, phase.NAME] = found
-        return self._surroundings[name, phase.NAME]
+            self._digests[name, phase.NAME] = found
+        return self._digests[name, phase.NAME]
 
     def note(self, name: str, *, follows: bool) -> None:
         """A habitat has taken over its phase, or builds it. Who follows another may find that one further on."""
@@ -73,8 +73,8 @@ class Neighbours:
         with ExitStack() as stack:
             if project.shares and phase.SNAPSHOT and phase in phases:
                 upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
-                parent, surroundings = project.parent_of(name, phase), self.surroundings_of(name, phase)
-                same = sharing.name_of(upto, hashes, parent, surroundings)
+                parent, environment = project.parent_of(name, phase), self.environment_digest_of(name, phase)
+                same = sharing.name_of(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
                 stack.callback(lock.release)
                 waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)

@@ -17,7 +17,7 @@ from phases.core.errors import printable, without_credentials
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.protocol import Json, Key, Written
+    from phases.protocol import ChangeDescription, Json, Key
 
 #: In the place of a value that isn't there.
 ABSENT: Any = object()
@@ -89,7 +89,7 @@ def _akin(one: Json, other: Json) -> bool:
     return True
 
 
-def told(difference: Difference, written: Written) -> str:
+def told(difference: Difference, written: ChangeDescription) -> str:
     """A difference in one line."""
     return printable(f"{written.name}: {_words(difference.before, difference.after, written.kind)}")
 

@@ -34,7 +34,7 @@ LABEL_CREATED = "habitat.created"
 LABEL_SECONDS = "habitat.seconds"
 
 #: A digest of what its phase met beside its slice (`core.sharing`).
-LABEL_SURROUNDINGS = "habitat.surroundings"
+LABEL_ENVIRONMENT_DIGEST = "habitat.surroundings"
 
 #: On what is kept of a phase that failed, with the value FAILED; no such image is ever a snapshot.
 LABEL_RESULT = "habitat.result"

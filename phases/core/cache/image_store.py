@@ -48,7 +48,7 @@ class ImageStore:
             self._engine.untag(other)
         self._inventory.refresh()
 
-    def withdraw_failed(self, name: str) -> None:
+    def untag_failed(self, name: str) -> None:
         """Whatever succeeds has got past what failed, or has changed what that stood on."""
         tags = self._failed(name, PHASES)
         for tag in tags:

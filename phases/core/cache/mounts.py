@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
 
 
-def binds_of(habitat: Habitat) -> tuple[Bind, ...]:
+def mounts_of(habitat: Habitat) -> tuple[Bind, ...]:
     """Those that this host has."""
     return tuple(Bind(str(v.source), v.dest, v.readonly) for v in habitat.volumes if v.present)
 
 
-def binds_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
+def mounts_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
     """Those that are mounted while a phase is built, or in a shell at it."""
-    return binds_of(habitat) if mounts_volumes(phase) else ()
+    return mounts_of(habitat) if mounts_volumes(phase) else ()
 
 
 def admit(project: Project, habitat: Habitat, mounts: Sequence[Bind]) -> None:

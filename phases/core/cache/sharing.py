@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core.cache import image_index, slices
-from phases.protocol import Configure, FromDockerfile, FromImage, Put, Require, Run, slug
+from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ class Shared(Struct, frozen=True):
     habitat: str
 
 
-def surroundings(root: Path, steps: Iterable[Step], binds: Iterable[Bind], secrets: Iterable[Secret]) -> str:
+def environment_digest(root: Path, steps: Iterable[Step], binds: Iterable[Bind], secrets: Iterable[Secret]) -> str:
     """A digest of all that a phase meets and its slice doesn't say, equal for two habitats or nothing is shared.
 
     steps: its plan; binds, secrets: what its commands see, as folders of the host, and by where they come from on it,
@@ -47,11 +47,11 @@ def surroundings(root: Path, steps: Iterable[Step], binds: Iterable[Bind], secre
     )
 
 
-def name_of(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, surroundings: str) -> str:
+def name_of(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, environment: str) -> str:
     """What the last of `phases` would come to, as a name: equal for two habitats that could share it. parent: id of the
     snapshot that it starts from.
     """
-    return slices.digest([[hashes[phase.NAME] for phase in phases], parent, surroundings])
+    return slices.digest([[hashes[phase.NAME] for phase in phases], parent, environment])
 
 
 def _step(step: Step) -> Json:
@@ -64,12 +64,12 @@ def _step(step: Step) -> Json:
         case Run():
             hosts = None if step.known_hosts is None else str(step.known_hosts)
             return ["run", step.user, step.script, step.args, step.workdir, step.env, hosts]
-        case Put():
+        case Copy():
             return ["put", [_entry(entry) for entry in step.entries]]
-        case Configure():
+        case SetImageConfig():
             env = [[name, template] for name, (template, _) in step.env.items()]
             return ["configure", env, step.entrypoint, step.user, step.workdir, step.command]
-        case Require():
+        case RequirePaths():
             return ["require", [path for path, _ in step.paths]]
 
 
@@ -88,11 +88,11 @@ def shareable(
     phases: Sequence[Phase],
     assessment: Assessment,
     images: Iterable[Image],
-    surroundings: Callable[[Phase], str],
+    digest_of: Callable[[Phase], str],
 ) -> Mapping[str, Shared]:
     """Phase to the snapshot that it can take over: the first of the stale phases, and those behind it up to one
-    that has to run. phases: of the habitat, without those from the first that was forgotten on; surroundings: of
-    a phase today.
+    that has to run. phases: of the habitat, without those from the first that was forgotten on; digest_of: returns
+    the environment digest of a phase today.
     """
     first = next((index for index, phase in enumerate(phases) if phase.NAME in assessment.stale), len(phases))
     images = list(images)
@@ -101,8 +101,8 @@ def shareable(
     for index, phase in enumerate(wanted, start=first):
         found = [image for image in images if _matches(image, habitat, phases[: index + 1], assessment.hashes)]
         # Asked for only where hashes agree: it takes the phase's plan.
-        own = surroundings(phase) if found else ""
-        matching.append([image for image in found if image.labels.get(image_index.LABEL_SURROUNDINGS) == own])
+        own = digest_of(phase) if found else ""
+        matching.append([image for image in found if image.labels.get(image_index.LABEL_ENVIRONMENT_DIGEST) == own])
         if not matching[-1]:
             break
     anchor = assessment.images.get(phases[first - 1].NAME, "") if first else None

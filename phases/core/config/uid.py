@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError
-from phases.core.model import Numbers
+from phases.core.model import UserIds
 
 if TYPE_CHECKING:
     from phases.core.config.scope import Scope
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _MOST = 2**31 - 1
 
 
-def of_user(scope: Scope, text: str) -> Numbers | None:
+def of_user(scope: Scope, text: str) -> UserIds | None:
     """None for any, which root has who is nobody else: USER is not to be root by the way."""
     if not text:
         return None
@@ -29,7 +29,7 @@ def of_user(scope: Scope, text: str) -> Numbers | None:
         raise ConfigError(f"uid is {text[:40]!r}", where=where, remedy=f"write host, or a number from 1 to {_MOST}")
     if ids and scope.user == "root":
         raise ConfigError("uid is for a USER who isn't root", where=where, remedy="set another USER, or leave it out")
-    return Numbers(*ids, where) if ids else None
+    return UserIds(*ids, where) if ids else None
 
 
 def _of_person() -> tuple[int, int] | None:

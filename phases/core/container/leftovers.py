@@ -49,7 +49,7 @@ exit 0
 """
 
 
-class Watch:
+class LeftoverProbe:
     """One command, watched. on_output: takes what it prints, and whether that is of stderr."""
 
     def __init__(self, on_output: Callable[[bytes, bool], None]) -> None:

@@ -8,7 +8,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.container.safe_paths import SafePaths
-from phases.core.container.users import Accounts
+from phases.core.container.users import UserDatabase
 from phases.core.errors import ConfigError, LinkInTheWay
 
 if TYPE_CHECKING:
@@ -36,14 +36,14 @@ class MountPoints:
         self._stat = stat
         self._paths = SafePaths(stat, info, set())
         self._origins = {path.rstrip("/"): origin for path, origin in paths}
-        accounts = Accounts(read)
+        accounts = UserDatabase(read)
         self.owner = accounts.ids(habitat.user, paths[0][1])
         self.home = self._home(accounts, habitat, paths)
         own = [path for path in (self.home, habitat.workdir) if path.strip("/")]
         self._users = tuple(self._paths.resolve(path).rstrip("/") + "/" for path in own)
 
     @staticmethod
-    def _home(accounts: Accounts, habitat: Habitat, paths: Sequence[tuple[str, Origin]]) -> str:
+    def _home(accounts: UserDatabase, habitat: Habitat, paths: Sequence[tuple[str, Origin]]) -> str:
         origin = next((origin for path, origin in paths if path.startswith("~")), None)
         try:
             return accounts.expand("~", habitat.user, origin or habitat.base_origin)

@@ -124,7 +124,7 @@ def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
 def run(engine: Engine, container: str, script: str, *args: str, stdin: bytes = b"") -> tuple[int, str]:
     """Run a script of the program as root in a container. Returns its exit code and its output."""
     printed: list[bytes] = []
-    code = engine.execute(
+    code = engine.exec(
         container,
         ("/bin/sh", "-e", "-c", "--", script, "sh", *args),
         user="0",

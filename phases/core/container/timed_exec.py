@@ -40,7 +40,7 @@ def run(
 ) -> tuple[int | None, str]:
     """Run a command without input. Returns its exit code, None if it was killed at the limit, and its output."""
     printed: list[bytes] = []
-    process = engine.execute_piped(container, argv, user=user, workdir="/", env=env)
+    process = engine.exec_piped(container, argv, user=user, workdir="/", env=env)
     try:
         process.end_input()
         if ended(process, lambda data, _: printed.append(data), seconds):

@@ -19,7 +19,7 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 NO_USER = "make it in an earlier phase, or name another"
 
 
-class Accounts:
+class UserDatabase:
     """The users of an image. read: gives the content of its passwd and group files, when needed."""
 
     def __init__(self, read: Callable[[str], bytes]) -> None:

@@ -14,7 +14,7 @@ from phases.core.eject.mounts import CONTEXT, PLACE
 from phases.core.eject.quoting import NEWLINE, comment, exec_form, folded, instruction, template
 from phases.core.errors import printable
 from phases.core.secrets import ssh_agent
-from phases.protocol import Configure, FromDockerfile, FromImage, Put, Require, Run, slug
+from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 from phases.registry import habitat_phases, mounts_volumes
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class _Writer:
         self._rows += ["", comment(f"Phase {phase.ID}, {phase.NAME}: {phase.DESCRIPTION}"), *rows]
         for step in steps:
             # A command sees all that its phase sets, also what is said behind it.
-            if isinstance(step, Configure) and step.env:
+            if isinstance(step, SetImageConfig) and step.env:
                 self._env(step.env)
         if mounts_volumes(phase):
             self._tell_login_shells()  # before that nothing could notice
@@ -168,11 +168,11 @@ class _Writer:
                 self._rows.append(f"FROM {instruction(step.reference, step.origin)} AS {BUILT}")
             case Run():
                 self._run(step)
-            case Put():
+            case Copy():
                 self._put(step.entries)
-            case Configure():
+            case SetImageConfig():
                 self._configure(step)
-            case Require():
+            case RequirePaths():
                 self._require(step)
 
     def _env(self, env: dict[str, tuple[str, Origin]]) -> None:
@@ -192,7 +192,7 @@ class _Writer:
             self._rows += ["", f"FROM {self._stage} AS {following}"]
             self._stage = following
 
-    def _configure(self, step: Configure) -> None:
+    def _configure(self, step: SetImageConfig) -> None:
         self._profile += step.env
         if mounts_volumes(self._phase):
             self._tell_login_shells()
@@ -210,7 +210,7 @@ class _Writer:
             self._script("profile", *self._profile, dests=[PROFILE])
             self._profile = []
 
-    def _require(self, step: Require) -> None:
+    def _require(self, step: RequirePaths) -> None:
         paths = [path for path, _ in step.paths]
         if paths == [_SHELL]:
             self._rows.append(comment(f"{step.hint}, {_SHELL}"))  # without, nothing of this runs

@@ -16,7 +16,7 @@ T = TypeVar("T")
 _FAREWELL = 2.5
 
 
-class Maker:
+class ContainerCreator:
     """Where containers are made. Once it is closed, every container that was made here is there to be
     found, and no other will be.
     """
@@ -77,7 +77,7 @@ class Maker:
             self._changed.wait_for(lambda: not self._busy, patience)
 
 
-class Remover:
+class BackgroundRemover:
     """Removes containers while the run goes on: that takes the engine a while, and nobody waits for it.
 
     remove: of a container, given its id and what to call once the engine is sure to do it; failed: told what it raises.

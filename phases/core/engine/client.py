@@ -21,17 +21,17 @@ from phases.core.engine import requests, responses
 from phases.core.engine.exec import OPENING, PipedExec, TtyExec
 from phases.core.engine.exec_frames import Frames
 from phases.core.engine.http import gone, lost, received
-from phases.core.engine.image_client import DockerImages
+from phases.core.engine.image_client import DockerImageClient
 from phases.core.engine.protocol import (
     LARGEST_FILE,
     UNCONFINED,
     Bind,
     Change,
-    Confinement,
     Container,
     Exec,
     PathInfo,
     Piped,
+    Restrictions,
     Stat,
     Tmpfs,
     Volume,
@@ -75,7 +75,7 @@ _READING = "reading the container's output"
 _LOOKS, _PAUSE = 50, 0.02
 
 
-class DockerEngine(DockerImages):
+class DockerEngine(DockerImageClient):
     """The engine protocol, spoken to a real engine."""
 
     @cached_property
@@ -99,12 +99,12 @@ class DockerEngine(DockerImages):
         labels: Mapping[str, str] | None = None,
         mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
-        confinement: Confinement = UNCONFINED,
+        restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
     ) -> str:
         self._before_create(image, name, labels or {}, mounts)
-        body = requests.container(image, command, env or {}, labels or {}, mounts, hostname, confinement, ports)
+        body = requests.container(image, command, env or {}, labels or {}, mounts, hostname, restrictions, ports)
         if not log_bytes:
             return self._create(name, body)
         limited = body["HostConfig"] | {"LogConfig": requests.log_limit(log_bytes)}
@@ -189,7 +189,7 @@ class DockerEngine(DockerImages):
 
     # Inside a container
 
-    def execute(
+    def exec(
         self,
         container: str,
         argv: Sequence[str],
@@ -304,7 +304,7 @@ class DockerEngine(DockerImages):
     def resize(self, exec_id: str, rows: int, columns: int) -> None:
         self._ask("sizing a terminal", "POST", path("/exec/{}/resize", exec_id, h=rows, w=columns))
 
-    def execute_tty(
+    def exec_tty(
         self,
         container: str,
         argv: Sequence[str],
@@ -318,7 +318,7 @@ class DockerEngine(DockerImages):
         sized = ("/bin/sh", "-c", _SIZED, "sh", str(rows), str(columns), *argv)
         return TtyExec(self, *self._begin(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True))
 
-    def execute_piped(
+    def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         opened = (*OPENING, *argv)
@@ -346,11 +346,11 @@ class DockerEngine(DockerImages):
             time.sleep(_PAUSE)
         return False  # whoever made it is gone
 
-    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+    def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
         where = path("/containers/{}/archive", container, path=folder, noOverwriteDirNonDir="true")
         self._ask(f"copying into {folder}", "PUT", where, archive)
 
-    def get(self, container: str, path: str) -> bytes | None:
+    def read_file(self, container: str, path: str) -> bytes | None:
         try:
             with self._reply(f"reading {path!a}", "GET", place(container, path)) as reply:
                 stat = stat_of(reply)
@@ -364,7 +364,7 @@ class DockerEngine(DockerImages):
         with tarfile.open(fileobj=io.BytesIO(data)) as tar:
             member = tar.next()
             if member and member.issym():
-                return self.get(container, stat["linkTarget"])
+                return self.read_file(container, stat["linkTarget"])
             file = tar.extractfile(member) if member and member.isreg() else None
             return file.read() if file else None
 
@@ -406,7 +406,7 @@ class DockerEngine(DockerImages):
             raise
         except EngineError:
             # HEAD doesn't say why not.
-            return None if self.get(container, path) is None else Stat(is_dir=False, mode=0)
+            return None if self.read_file(container, path) is None else Stat(is_dir=False, mode=0)
 
     def changes(self, container: str) -> list[Change]:
         rows = self._ask("looking for what changed in the container", "GET", path("/containers/{}/changes", container))

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phases.core.engine.http import Api, Reply
-    from phases.core.engine.protocol import Image, ImageConfig, Layer, OnLine, OnPull, Stored
+    from phases.core.engine.protocol import Image, ImageConfig, ImageSize, Layer, OnLine, OnPull
     from phases.core.secrets.store import Value
 
 
-class DockerImages(Asking):
+class DockerImageClient(Asking):
     """Those of a real engine. asked: the reply to `questions.IMAGES`, where that was asked ahead."""
 
     def __init__(self, api: Api, asked: Reply | None = None) -> None:
@@ -41,7 +41,7 @@ class DockerImages(Asking):
                     raise gone(requests.LISTING) from error
         return responses.images(self._ask(requests.LISTING, "GET", requests.IMAGES))
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[ImageSize]:
         return responses.stored(self._ask(requests.LISTING, "GET", path(requests.IMAGES, all=True)))
 
     def layers(self, image: str) -> list[Layer]:

@@ -109,7 +109,7 @@ def _claim(key: str, owner: str, volumes: list[Volume]) -> Claim:
     )
 
 
-class Watch:
+class ClaimMonitor:
     """For how long claims have stayed the same, as far as they were looked at."""
 
     def __init__(self) -> None:

@@ -22,13 +22,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.engine import lock_volumes
-from phases.core.engine.background import Remover
+from phases.core.engine.background import BackgroundRemover
 from phases.core.errors import HabitatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phases.core.engine.background import Maker
+    from phases.core.engine.background import ContainerCreator
     from phases.core.engine.lock_volumes import Claim
     from phases.core.engine.protocol import Engine
 
@@ -48,13 +48,13 @@ _LOOKS = 7
 class EngineLocks:
     """Those that a run has or wants. maker: whether it is told to stop, and whether a request is under way then."""
 
-    def __init__(self, engine: Engine, maker: Maker) -> None:
+    def __init__(self, engine: Engine, maker: ContainerCreator) -> None:
         self.engine = engine
         self.maker = maker
         self._open: set[EngineLock] = set()
         self._going: set[str] = set()
         self._closing = threading.Event()
-        self._remover = Remover(lambda name, _: self._remove(name), lambda _: None)
+        self._remover = BackgroundRemover(lambda name, _: self._remove(name), lambda _: None)
 
     def lock(self, key: str, *, alone: bool = True) -> EngineLock:
         """To be acquired. alone: nobody else has it meanwhile, else nobody who wants to be alone."""
@@ -118,7 +118,7 @@ class EngineLock:
         self._sure = ""  # the last of them that was seen to be there
         self._beats = 0
         self._beaten = 0.0  # when the heartbeat began that made it
-        self._watch = lock_volumes.Watch()
+        self._watch = lock_volumes.ClaimMonitor()
         self._guard = threading.Lock()
         self._released = threading.Event()
         self._is_held = self._is_gone = self._was_gone = False

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from phases.core.engine.http import Reply
-    from phases.core.engine.protocol import Change, Container, Image, OnLine, Stat, Stored
+    from phases.core.engine.protocol import Change, Container, Image, ImageSize, OnLine, Stat
     from phases.core.secrets.store import Value
 
 # Podman's own API. Podman 5 answers this version as well.
@@ -76,7 +76,7 @@ class Podman(DockerEngine):
     def images(self) -> list[Image]:
         return [replace(image, tags=tuple(map(_plain, image.tags))) for image in super().images()]
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[ImageSize]:
         return [replace(one, parent=_whole(one.parent)) for one in super().stored()]
 
     def _inspected(self, image: str) -> Any:
@@ -226,7 +226,7 @@ class Podman(DockerEngine):
 
     # Files. Podman follows a link in the last place of a path, and takes the path for a pattern.
 
-    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+    def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Podman would make a folder that is missing. In a container that doesn't run it would put below a mount what
         belongs into that.
         """
@@ -236,10 +236,10 @@ class Podman(DockerEngine):
         mounts = () if found["State"]["Status"] == "running" else found.get("Mounts") or ()
         with by_mount(archive, folder, [mount["Destination"] for mount in mounts]) as parts:
             for where, part in parts:
-                super().put(container, where, part)
+                super().put_archive(container, where, part)
 
-    def get(self, container: str, path: str) -> bytes | None:
-        return super().get(container, _pattern(path))
+    def read_file(self, container: str, path: str) -> bytes | None:
+        return super().read_file(container, _pattern(path))
 
     def stat(self, container: str, path: str) -> Stat | None:
         row = self._row(container, path)
@@ -293,7 +293,7 @@ class Podman(DockerEngine):
                     return None
                 if member.islnk():  # a second name of a file, whose content stands at the first
                     member.type = tarfile.REGTYPE
-                    data = self.get(container, path) if content else None
+                    data = self.read_file(container, path) if content else None
                 elif content and member.isreg():
                     if member.size > LARGEST_FILE:
                         raise too_large(path)
@@ -315,7 +315,7 @@ class Podman(DockerEngine):
                     return stat_of(reply)
         except OSError as error:
             raise gone(f"looking at {path!a}") from error
-        self.get(container, path)  # raises what HEAD has no words for, as that there is no such container
+        self.read_file(container, path)  # raises what HEAD has no words for, as that there is no such container
         return None
 
 

@@ -36,7 +36,7 @@ class Image(Struct, frozen=True):
     labels: Mapping[str, str]
 
 
-class Stored(Struct, frozen=True):
+class ImageSize(Struct, frozen=True):
     """What an image takes. parent: the image it was made from, "" where the engine doesn't tell; size:
     bytes of all its layers; created: when whoever made it says it was, None where he doesn't.
     """
@@ -103,7 +103,7 @@ class Tmpfs(Struct, frozen=True):
     dest: str
 
 
-class Confinement(Struct, frozen=True):
+class Restrictions(Struct, frozen=True):
     """What holds a container in. privileges: whether its programs may gain some, as sudo does;
     network: whether it has any; memory: bytes; pids: processes and threads; 0 is no limit.
     """
@@ -115,7 +115,7 @@ class Confinement(Struct, frozen=True):
     pids: int = 0
 
 
-UNCONFINED = Confinement()
+UNCONFINED = Restrictions()
 
 
 class VolumeMount(Struct, frozen=True):
@@ -238,7 +238,7 @@ class Engine(Protocol):
     def images(self) -> list[Image]:
         """All images, intermediate ones of a build apart: one query."""
 
-    def stored(self) -> list[Stored]:
+    def stored(self) -> list[ImageSize]:
         """What all images take, intermediate ones too: one query, which measures nothing."""
 
     def layers(self, image: str) -> list[Layer]:
@@ -273,7 +273,7 @@ class Engine(Protocol):
         labels: Mapping[str, str] | None = None,
         mounts: Sequence[Bind | Tmpfs | VolumeMount] = (),
         hostname: str = "",
-        confinement: Confinement = UNCONFINED,
+        restrictions: Restrictions = UNCONFINED,
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
     ) -> str:
@@ -307,7 +307,7 @@ class Engine(Protocol):
         Where neither ENTRYPOINT nor CMD names anything, the container's command stays.
         """
 
-    def execute(
+    def exec(
         self,
         container: str,
         argv: Sequence[str],
@@ -326,7 +326,7 @@ class Engine(Protocol):
         seconds, after which the container is killed and PhaseTimeout raised.
         """
 
-    def execute_tty(
+    def exec_tty(
         self,
         container: str,
         argv: Sequence[str],
@@ -338,7 +338,7 @@ class Engine(Protocol):
     ) -> Exec:
         """Run a command in a terminal. size: the rows and columns that it finds there."""
 
-    def execute_piped(
+    def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         """Run a command with an input. Its exit code is as that of `execute`."""
@@ -346,13 +346,13 @@ class Engine(Protocol):
     def running_execs(self, container: str) -> int:
         """How many commands of any `execute` still run in it, whoever started them."""
 
-    def put(self, container: str, folder: str, archive: IO[bytes]) -> None:
+    def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar in an existing folder of the container, started or not.
 
         A folder never takes the place of a file, nor a file that of a folder: EngineError.
         """
 
-    def get(self, container: str, path: str) -> bytes | None:
+    def read_file(self, container: str, path: str) -> bytes | None:
         """The content of a file, links followed; None where there is none. EngineError where it has more
         than LARGEST_FILE bytes: whoever wrote it is not to fill our memory.
         """

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from phases.core.engine.protocol import Bind, Confinement, Tmpfs, VolumeMount
+from phases.core.engine.protocol import Bind, Restrictions, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ def container(
     labels: Mapping[str, str],
     mounts: Sequence[Bind | Tmpfs | VolumeMount],
     hostname: str,
-    confinement: Confinement,
+    restrictions: Restrictions,
     ports: Sequence[Port],
 ) -> dict[str, Any]:
     """One to be made: root's, without the image's entrypoint."""
@@ -53,13 +53,13 @@ def container(
         "Mounts": [_mount(mount) for mount in mounts if not isinstance(mount, Tmpfs)],
         "Tmpfs": {mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
         "PortBindings": _bindings(ports),
-        "Memory": confinement.memory,
-        "NanoCpus": round(confinement.cpus * 1e9),
-        "NetworkMode": "default" if confinement.network else "none",
+        "Memory": restrictions.memory,
+        "NanoCpus": round(restrictions.cpus * 1e9),
+        "NetworkMode": "default" if restrictions.network else "none",
     }
-    if confinement.pids:
-        host["PidsLimit"] = confinement.pids
-    if not confinement.privileges:
+    if restrictions.pids:
+        host["PidsLimit"] = restrictions.pids
+    if not restrictions.privileges:
         host["SecurityOpt"] = ["no-new-privileges"]
     return {
         "Image": image,

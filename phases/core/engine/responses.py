@@ -13,10 +13,10 @@ from phases.core.engine.protocol import (
     Container,
     Image,
     ImageConfig,
+    ImageSize,
     Layer,
     PathInfo,
     Stat,
-    Stored,
     Volume,
 )
 from phases.core.port import Port
@@ -66,10 +66,10 @@ def images(rows: Iterable[Row]) -> list[Image]:
     ]
 
 
-def stored(rows: Iterable[Row]) -> list[Stored]:
+def stored(rows: Iterable[Row]) -> list[ImageSize]:
     """Of the list of images, intermediate ones among them."""
     return [
-        Stored(row["Id"], row.get("ParentId") or "", row.get("Size") or 0, _made(row.get("Created") or 0))
+        ImageSize(row["Id"], row.get("ParentId") or "", row.get("Size") or 0, _made(row.get("Created") or 0))
         for row in rows
     ]
 

@@ -128,13 +128,13 @@ class Presence:
         with _locked(self._door, fcntl.LOCK_EX):
             yield
 
-    def join(self, container: str, *, brought_up: bool = False) -> None:
-        """Be in the container from now on, until `leaving`. brought_up: it was not running before, so
+    def join(self, container: str, *, was_started: bool = False) -> None:
+        """Be in the container from now on, until `leaving`. was_started: it was not running before, so
         that nothing said of it holds any more.
         """
         self._path = self._file_of(container)
         self._file = _locked(self._path, fcntl.LOCK_SH)
-        if brought_up:
+        if was_started:
             self._file.truncate(0)
         self._note(f"{_self()}{_OF}{processes.current()}")
 

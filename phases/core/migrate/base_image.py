@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.build.base_image import pull_remedy
 from phases.core.container.init_process import IDLE
-from phases.core.container.users import Accounts
+from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 
@@ -24,10 +24,10 @@ class BaseImage:
     """users: of which it can be asked whether a name is in."""
 
     config: ImageConfig
-    users: Accounts
+    users: UserDatabase
 
 
-EMPTY = BaseImage(ImageConfig(""), Accounts(lambda _: b""))
+EMPTY = BaseImage(ImageConfig(""), UserDatabase(lambda _: b""))
 
 
 def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
@@ -55,7 +55,7 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
     if config is None:
         raise EngineError(f"{reference} is not on the engine", where=where, remedy="run the same again")
     found = _read(project, name, config.id)
-    return BaseImage(config, Accounts(lambda path: found.get(path, b"")))
+    return BaseImage(config, UserDatabase(lambda path: found.get(path, b"")))
 
 
 def _read(project: Project, name: str, image: str) -> dict[str, bytes]:
@@ -70,7 +70,7 @@ def _read(project: Project, name: str, image: str) -> dict[str, bytes]:
 
     container = project.maker.make(make)
     try:
-        return {path: engine.get(container, path) or b"" for path in ("/etc/passwd", "/etc/group")}
+        return {path: engine.read_file(container, path) or b"" for path in ("/etc/passwd", "/etc/group")}
     finally:
         if remove := project.open_ends.pop(name, None):
             remove()

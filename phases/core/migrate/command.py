@@ -12,7 +12,7 @@ from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import safe_open
 from phases.core.migrate import base_image, config_text, legacy_keys, rest
 from phases.core.migrate import dockerfile as dockerfiles
-from phases.core.migrate.converter import Carrier, Existing
+from phases.core.migrate.converter import Converter, Existing
 from phases.core.migrate.copy import Context
 from phases.core.migrate.dockerfile_state import Machine
 from phases.core.model import BEFORE_MIGRATION
@@ -119,7 +119,7 @@ def _drafted(at: _Folder, modern: str, given: Mapping[str, str]) -> Draft:
         base = base_image.look(at.project, at.name, reference, where)
     habitat, is_list = _loaded(at, modern), _form(at.project, at.document)
     existing = _existing(at, habitat) if at.config is not None else None
-    return Carrier(read, machine, base, Context(at.folder, habitat.ignore), existing, is_list=is_list).carry()
+    return Converter(read, machine, base, Context(at.folder, habitat.ignore), existing, is_list=is_list).carry()
 
 
 def _loaded(at: _Folder, modern: str) -> Habitat:

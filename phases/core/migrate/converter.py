@@ -80,7 +80,7 @@ class Existing:
     copies: bool = False
 
 
-class Carrier:
+class Converter:
     """Carries a Dockerfile over. base: the image that its last stage rests on, if only by way of others;
     existing: None where there is no config yet, and so the Dockerfile says who is in the habitat, and where;
     is_list: whether the setup that is there, or the shared one's, is a list, None where there is none.

@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from phases.core.cache import image_index
 from phases.core.cache.diff import ABSENT, Difference, differences, told
-from phases.protocol import Spot, Written, dotted
+from phases.protocol import ChangeDescription, SlicePath, dotted
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -103,17 +103,19 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     return list({reason.text: reason for reason in shown}.values())
 
 
-def _written(habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference) -> Written | None:
+def _written(
+    habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference
+) -> ChangeDescription | None:
     """What differs, as a person wrote it. Secrets are the same in all phases."""
     slice_ = before if difference.is_removed_element else after
     first, *rest = difference.key
     if first == "secrets" and rest:
         number, *field = rest
-        return Written(dotted(first, slice_[first][number]["name"], *field))
-    return phase.written(Spot(habitat, slice_, difference.key))
+        return ChangeDescription(dotted(first, slice_[first][number]["name"], *field))
+    return phase.describe_change(SlicePath(habitat, slice_, difference.key))
 
 
-def _outermost(found: Sequence[tuple[Difference, Written]]) -> list[tuple[Difference, Written]]:
+def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tuple[Difference, ChangeDescription]]:
     """Without what is in a folder that came, or went, as a whole."""
     folders = {written.name for change, written in found if "dir" in (change.before, change.after)}
     return [

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from phases.core.engine.protocol import Exec, Piped
-    from phases.core.runtime.session import Visit
+    from phases.core.runtime.session import Session
 
 #: The shell that a person would rather have.
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
@@ -45,15 +45,15 @@ class Terminal(Protocol):
 
 
 #: Runs a command of a visit to its end, and returns its exit code.
-Runner: TypeAlias = "Callable[[Visit, Sequence[str]], int]"
+Runner: TypeAlias = "Callable[[Session, Sequence[str]], int]"
 
 
-def streamed(terminal: Terminal) -> Runner:
+def run_captured(terminal: Terminal) -> Runner:
     """Passes on what the command prints; it gets no input."""
 
-    def run(visit: Visit, argv: Sequence[str]) -> int:
+    def run(visit: Session, argv: Sequence[str]) -> int:
         show = Masked(terminal, visit)
-        code = visit.project.engine.execute(
+        code = visit.project.engine.exec(
             visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env, on_output=show.feed
         )
         show.flush()
@@ -62,12 +62,12 @@ def streamed(terminal: Terminal) -> Runner:
     return run
 
 
-def interactively(terminal: Terminal) -> Runner:
+def run_in_tty(terminal: Terminal) -> Runner:
     """Hands the terminal over to the command."""
 
-    def run(visit: Visit, argv: Sequence[str]) -> int:
+    def run(visit: Session, argv: Sequence[str]) -> int:
         env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | visit.env
-        process = visit.project.engine.execute_tty(
+        process = visit.project.engine.exec_tty(
             visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=env, size=terminal.size
         )
         try:
@@ -79,11 +79,11 @@ def interactively(terminal: Terminal) -> Runner:
     return run
 
 
-def piped(terminal: Terminal) -> Runner:
+def run_piped(terminal: Terminal) -> Runner:
     """Connects the command with standard input, output and error."""
 
-    def run(visit: Visit, argv: Sequence[str]) -> int:
-        process = visit.project.engine.execute_piped(
+    def run(visit: Session, argv: Sequence[str]) -> int:
+        process = visit.project.engine.exec_piped(
             visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
         )
         try:
@@ -107,14 +107,14 @@ def piped(terminal: Terminal) -> Runner:
     return run
 
 
-def conversing(terminal: Terminal, name: str, otherwise: str) -> Runner:
+def run_shell(terminal: Terminal, name: str, otherwise: str) -> Runner:
     """For a shell, which reads what it is to do. Raises StartError where there is nothing to read,
     with what to do `otherwise`.
     """
     if terminal.interactive:
-        return interactively(terminal)
+        return run_in_tty(terminal)
     if terminal.piped:
-        return piped(terminal)
+        return run_piped(terminal)
     raise StartError("a shell needs a terminal, or commands from a pipe", where=name, remedy=otherwise)
 
 
@@ -123,7 +123,7 @@ class Masked:
     streams for itself.
     """
 
-    def __init__(self, terminal: Terminal, visit: Visit) -> None:
+    def __init__(self, terminal: Terminal, visit: Session) -> None:
         self._terminal = terminal
         self._visit = visit
         self._masks = {is_err: Mask(value.data for value in visit.secrets) for is_err in (False, True)}

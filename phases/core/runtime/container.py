@@ -15,11 +15,11 @@ from phases.core import events
 from phases.core.build.ownership import container_name, marks, owner
 from phases.core.cache import image_index
 from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.mounts import binds_of
+from phases.core.cache.mounts import mounts_of
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.protocol import Confinement, Tmpfs
+from phases.core.engine.protocol import Restrictions, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import fingerprints
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 #: Says what holds it in, and which ports lead out: engines tell the same in different words.
-LABEL_CONFINEMENT = "habitat.confinement"
+LABEL_RESTRICTIONS = "habitat.confinement"
 
 # How often the container is looked for again where somebody else is at it, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
@@ -56,7 +56,7 @@ def own_container(project: Project, name: str) -> Container | None:
     return found
 
 
-def built(project: Project, name: str) -> str:
+def final_image(project: Project, name: str) -> str:
     """The id of the image that was built of today's config. Raises StartError where there is none."""
     assessment = project.assess(name)
     if not assessment.final:
@@ -68,7 +68,7 @@ def built(project: Project, name: str) -> str:
     return assessment.final
 
 
-def brought_up(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
+def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
     """The habitat's container as it is to be now, running, and whether it was before. image: the id of the one that
     it is to be made of, whatever has its tag by now; fresh: a new one.
 
@@ -92,9 +92,9 @@ class _OthersTurn(Exception):
 
 def _brought_up(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
-    as_now = (image, _main_process(habitat), set(binds_of(habitat)), _held(habitat))
+    as_now = (image, _main_process(habitat), set(mounts_of(habitat)), _held(habitat))
     if found and (
-        (found.image, found.command, set(found.binds), found.labels.get(LABEL_CONFINEMENT)) != as_now
+        (found.image, found.command, set(found.binds), found.labels.get(LABEL_RESTRICTIONS)) != as_now
         or persistent_volumes.of(found).paths != persistent_volumes.paths_of(habitat)
     ):
         _keep(project, habitat, found, "from an older image" if found.image != image else "with another config")
@@ -102,7 +102,7 @@ def _brought_up(project: Project, habitat: Habitat, image: str, *, fresh: bool) 
         _keep(project, habitat, found, "by an earlier start")
     elif found:
         if not found.running:
-            persistent_volumes.take_in(project, habitat.name, found)  # where the last start was killed
+            persistent_volumes.collect_replaced_files(project, habitat.name, found)  # where the last start was killed
             _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
         return found, found.running
     try:
@@ -125,7 +125,7 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
     env = config.env if config else {}
 
     def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        mounts: list[Bind | Tmpfs | VolumeMount] = [*binds_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
         cache_mounts.check(habitat)
         try:
             made = engine.create(
@@ -135,14 +135,14 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
                 env=root_environment.for_container(env),
                 labels={
                     **marks(habitat.name),
-                    LABEL_CONFINEMENT: _held(habitat),
+                    LABEL_RESTRICTIONS: _held(habitat),
                     LABEL_ENVIRONMENT: root_environment.label_of(env),
                     **fingerprints.label(habitat),
                     **labels,
                 },
                 mounts=mounts,
                 hostname=habitat.name[:63],
-                confinement=confinement(habitat),
+                restrictions=restrictions(habitat),
                 ports=habitat.entry.ports,
                 log_bytes=_LOG_BYTES,
             )
@@ -171,15 +171,15 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
     return found
 
 
-def confinement(habitat: Habitat) -> Confinement:
+def restrictions(habitat: Habitat) -> Restrictions:
     """What holds an agent in: no way to more privileges than USER's, and what the config says."""
     entry = habitat.entry
     limits = asdict(entry.limits)
-    return Confinement(privileges=False, network=entry.network != "none", **limits)
+    return Restrictions(privileges=False, network=entry.network != "none", **limits)
 
 
 def _held(habitat: Habitat) -> str:
-    limits = [f"{key}={value:g}" for key, value in asdict(confinement(habitat)).items()]
+    limits = [f"{key}={value:g}" for key, value in asdict(restrictions(habitat)).items()]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
 
 
@@ -246,7 +246,7 @@ def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None
     stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
     aside = next(name for name in names if not project.engine.container(name))
-    persistent_volumes.take_in(project, habitat.name, old)
+    persistent_volumes.collect_replaced_files(project, habitat.name, old)
     now = project.engine.container(old.name)
     if now is None or now.id != old.id:
         raise _OthersTurn

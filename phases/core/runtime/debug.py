@@ -12,15 +12,15 @@ from phases.core import events
 from phases.core.build import cache_volumes, phase_log
 from phases.core.build import failure as build_failure
 from phases.core.cache import mounts
-from phases.core.cache.mounts import binds_in
+from phases.core.cache.mounts import mounts_in
 from phases.core.cache.stamps import state_dir
 from phases.core.container import root_environment
 from phases.core.errors import StartError
 from phases.core.files import safe_open
 from phases.core.files.tar import Archive
 from phases.core.files.temporary_folder import passing_folder
-from phases.core.runtime.attach import SHELL, conversing
-from phases.core.runtime.session import Visit
+from phases.core.runtime.attach import SHELL, run_shell
+from phases.core.runtime.session import Session
 from phases.core.runtime.temporary import accounts, passing, started, where
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.store import deliver
@@ -53,7 +53,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
     """
     habitat = project.habitat(name)
     phase, image, failure = _last(project, name)
-    how = conversing(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows what it printed")
+    how = run_shell(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows what it printed")
     if phase.NAME not in project.look(name).stale:
         text = f"{phase.NAME} is up to date by now: this is how it failed before"
         project.bus.emit(events.Notice(name, text, warning=True))
@@ -79,11 +79,11 @@ def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
 
 
 @contextmanager
-def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Visit]:
+def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Session]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
-    own = binds_in(habitat, phase)
+    own = mounts_in(habitat, phase)
     mounts.admit(project, habitat, own)
-    mounted = [cache_volumes.Mounted(**row) for row in failure.caches]
+    mounted = [cache_volumes.CacheMount(**row) for row in failure.caches]
 
     def tell(text: str) -> None:
         project.bus.emit(events.Notice(habitat.name, text))
@@ -110,7 +110,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         started(project, habitat, container)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
-        yield Visit(project, habitat, container, secrets, user, workdir, more_env=env)
+        yield Session(project, habitat, container, secrets, user, workdir, more_env=env)
 
 
 @contextmanager
@@ -140,13 +140,13 @@ def _put_again(project: Project, container: Container, failure: Failure) -> None
     with Archive() as archive:
         archive.add(_FOLDER, "dir", 0o755)
         archive.add(f"{_FOLDER}/{AGAIN}", "file", 0o755, content=text.encode())
-        project.engine.put(container.id, "/", archive.finish())
+        project.engine.put_archive(container.id, "/", archive.finish())
 
 
 # What is told
 
 
-def _briefing(project: Project, visit: Visit, phase: Phase, failure: Failure) -> Iterator[tuple[str, bool]]:
+def _briefing(project: Project, visit: Session, phase: Phase, failure: Failure) -> Iterator[tuple[str, bool]]:
     """Lines, and whether each is a heading: what failed, what it said, how to go on."""
     name = visit.habitat.name
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(failure.when))

@@ -46,7 +46,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     with presence.alone():
         for container in found:
             if keep_volumes:
-                persistent_volumes.take_in(project, name, container)
+                persistent_volumes.collect_replaced_files(project, name, container)
             project.engine.remove(container.id)
             presence.forget(container.id)
     fingerprints.sweep(project, name)

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.cache import image_index
 from phases.core.errors import StartError
-from phases.core.runtime.attach import SHELL, conversing, interactively, piped
-from phases.core.runtime.container import brought_up, own_container
-from phases.core.runtime.session import visiting
+from phases.core.runtime.attach import SHELL, run_in_tty, run_piped, run_shell
+from phases.core.runtime.container import ensure_running, own_container
+from phases.core.runtime.session import open_session
 from phases.core.runtime.temporary import thrown_away
 
 if TYPE_CHECKING:
@@ -25,16 +25,16 @@ def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal
     """Run a command as USER in WORKDIR, with a terminal or an input. Returns its exit code."""
     if not argv:
         raise StartError("there is no command to run", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
-    with visiting(project, name, as_it_is, guest=True) as visit:
-        return visit.run(argv, interactively(terminal) if terminal.interactive else piped(terminal))
+    with open_session(project, name, as_it_is, guest=True) as visit:
+        return visit.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
 
 
 def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> int:
     """A shell as USER in WORKDIR; without a terminal it reads what is put in. at: a phase, of whose
     snapshot a throwaway container is made. Returns its exit code.
     """
-    how = conversing(terminal, name, f"doit exec:{name} -- COMMAND runs one without")
-    place = thrown_away(project, name, at) if at else visiting(project, name, as_it_is, guest=True)
+    how = run_shell(terminal, name, f"doit exec:{name} -- COMMAND runs one without")
+    place = thrown_away(project, name, at) if at else open_session(project, name, as_it_is, guest=True)
     with place as visit:
         return visit.run(SHELL, how)
 
@@ -44,7 +44,7 @@ def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
     if found and found.running:
         return found, True
-    return brought_up(
+    return ensure_running(
         project, habitat, image=project.assess(habitat.name).final or _built_before(project, habitat.name)
     )
 

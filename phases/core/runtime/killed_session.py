@@ -84,4 +84,4 @@ def _end_commands(project: Project, container: Container, user: str, visit: str)
 
 def _signal(project: Project, container: Container, user: str, visit: str, *signals: str) -> int:
     argv = ("/bin/sh", "-c", _SIGNAL, "sh", f"{VARIABLE}={visit}", *signals)
-    return project.engine.execute(container.id, argv, user=user, workdir="/")
+    return project.engine.exec(container.id, argv, user=user, workdir="/")

@@ -10,7 +10,7 @@ from phases.core.engine.protocol import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
 from phases.core.runtime.container import own_container
-from phases.core.secrets.fingerprints import Witness
+from phases.core.secrets.fingerprints import OutputCheck
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
@@ -83,7 +83,7 @@ def _show_container(project: Project, name: str, container: Container, *, follow
         project.bus.emit(events.Line(name, text, heading, source=container.name))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
-    witness = Witness(project, name, container)
+    witness = OutputCheck(project, name, container)
     mask = witness.mask()
     if mask is None:
         project.bus.emit(events.Notice(name, witness.why_not))

@@ -25,7 +25,7 @@ from phases.core.config import mount_rules, persist
 from phases.core.container import root_environment, safe_paths, timed_exec
 from phases.core.container.init_process import IDLE, made_anew
 from phases.core.container.mount_points import MountPoints
-from phases.core.engine.protocol import Confinement, VolumeMount
+from phases.core.engine.protocol import Restrictions, VolumeMount
 from phases.core.errors import Conflict, EngineError, LinkInTheWay, StartError
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class _Image:
         self._engine = engine
         self._container = container
         self.points = MountPoints(
-            lambda path: engine.get(container, path) or b"",
+            lambda path: engine.read_file(container, path) or b"",
             lambda path: engine.stat(container, path),
             lambda path: engine.path_info(container, path),
             habitat,
@@ -267,7 +267,7 @@ def _fill(engine: Engine, container: str, image: _Image) -> None:
             # A link to nothing would be in the way of a program that looks first; elsewhere it opens the way.
             if is_there or not image.points.is_users(place.at):
                 archive.add(place.at, "link", 0o777, image.points.owner, target=place.kept)
-        engine.put(container, "/", archive.finish())
+        engine.put_archive(container, "/", archive.finish())
 
 
 def _give(project: Project, habitat: str, image_id: str, image: _Image, container: str) -> None:
@@ -283,11 +283,11 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
     name = f"{project.scratch.prefix('start', habitat)}owner"
     config = engine.image_config(image_id)
     env = root_environment.for_container(config.env if config else {})
-    confinement = Confinement(privileges=False, network=False)
+    restrictions = Restrictions(privileges=False, network=False)
     helper = made_anew(
         engine,
         name,
-        lambda name: engine.create(image_id, name, IDLE, env=env, mounts=mounts, confinement=confinement),
+        lambda name: engine.create(image_id, name, IDLE, env=env, mounts=mounts, restrictions=restrictions),
     )
     try:
         engine.start(helper)
@@ -305,7 +305,7 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
 # A container is used
 
 
-def take_in(project: Project, habitat: str, container: Container) -> None:
+def collect_replaced_files(project: Project, habitat: str, container: Container) -> None:
     """Keep the files that a program has put where the links were, or where there was nothing yet.
 
     Nothing is read or written that USER could not read or write: USER does it in a container that runs.
@@ -357,7 +357,7 @@ def _collect_stopped(engine: Engine, container: Container, place: Place, owner: 
         if found:
             archive.add(place.kept, "file", found.mode & 0o777, owner, content=found.content)
         archive.add(at, "link", 0o777, owner, target=place.kept)
-        engine.put(container.id, "/", archive.finish())
+        engine.put_archive(container.id, "/", archive.finish())
     return ""
 
 

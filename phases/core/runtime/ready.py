@@ -13,12 +13,12 @@ from phases.core.container import timed_exec
 from phases.core.engine.protocol import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
-from phases.core.secrets.fingerprints import Witness
+from phases.core.secrets.fingerprints import OutputCheck
 
 if TYPE_CHECKING:
     from phases.core.files.locks import Presence
     from phases.core.model import EntryPoint, Ready
-    from phases.core.runtime.session import Visit
+    from phases.core.runtime.session import Session
 
 # Seconds between two looks whether the container still runs.
 _GLANCE = 0.2
@@ -33,12 +33,12 @@ _LINES = 20
 _FAIR = 1
 
 
-def wait(visit: Visit, presence: Presence, entry: EntryPoint, *, guest: bool) -> None:
+def wait(visit: Session, presence: Presence, entry: EntryPoint, *, guest: bool) -> None:
     """Come back when it is ready; whoever enters one that was found ready doesn't wait. guest: one that
     runs already has had its startup_delay. Raises StartError, at once when its main process ends.
     """
-    was_ready = bool(entry.ready) and not visit.brought_up and presence.was_ready
-    delay = 0 if was_ready or (guest and not visit.brought_up) else entry.startup_delay
+    was_ready = bool(entry.ready) and not visit.was_started and presence.was_ready
+    delay = 0 if was_ready or (guest and not visit.was_started) else entry.startup_delay
     if delay:
         visit.project.bus.emit(events.Notice(visit.habitat.name, f"giving its init {delay:g}s"))
     if delay or visit.habitat.entry.init_command:  # what idles doesn't end by itself
@@ -48,7 +48,7 @@ def wait(visit: Visit, presence: Presence, entry: EntryPoint, *, guest: bool) ->
         presence.note_ready()
 
 
-def _pause(visit: Visit, seconds: float) -> None:
+def _pause(visit: Session, seconds: float) -> None:
     """Raises StartError as soon as the container has ended."""
     until = time.monotonic() + seconds
     while True:
@@ -60,7 +60,7 @@ def _pause(visit: Visit, seconds: float) -> None:
         time.sleep(min(left, _GLANCE))
 
 
-def _until_ready(visit: Visit, ready: Ready) -> None:
+def _until_ready(visit: Session, ready: Ready) -> None:
     name, emit = visit.habitat.name, visit.project.bus.emit
     waiting = events.Waiting(name, _short(ready.command), ready.timeout)
     began = time.monotonic()
@@ -97,7 +97,7 @@ class _Tried(NamedTuple):
     said: list[str]
 
 
-def _try(visit: Visit, command: str, until: float) -> _Tried:
+def _try(visit: Session, command: str, until: float) -> _Tried:
     """Run the command as entry.command is run."""
     lines: deque[str] = deque(maxlen=_LINES)
     secrets = [value.data for value in visit.secrets]
@@ -107,7 +107,7 @@ def _try(visit: Visit, command: str, until: float) -> _Tried:
     def feed(data: bytes, is_err: bool) -> None:
         split[is_err].feed(data)
 
-    process = visit.project.engine.execute_piped(
+    process = visit.project.engine.exec_piped(
         visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
     )
     visit.own = 1  # if it is cut off here, it still runs in the container
@@ -127,11 +127,11 @@ def _try(visit: Visit, command: str, until: float) -> _Tried:
     for splitter in split.values():
         splitter.close()
     # It may have read what the main process has written down, with a secret of an earlier start.
-    witness = Witness(visit.project, visit.habitat.name, visit.container, visit.secrets)
+    witness = OutputCheck(visit.project, visit.habitat.name, visit.container, visit.secrets)
     return _Tried(code, list(lines) if witness.mask() or not lines else [witness.why_not])
 
 
-def _not_ready(visit: Visit, ready: Ready, tried: _Tried) -> StartError:
+def _not_ready(visit: Session, ready: Ready, tried: _Tried) -> StartError:
     """The container is stopped as after any start that fails: what was half ready is not to go on unseen."""
     end = "had to be ended" if tried.code is None else f"ended with exit code {tried.code}"
     name = visit.habitat.name

@@ -19,11 +19,11 @@ from phases.core.engine.protocol import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, NotFound, StartError
 from phases.core.masking import Mask
 from phases.core.runtime import persistent_volumes, ready
-from phases.core.runtime.attach import SHELL, interactively, streamed
-from phases.core.runtime.container import brought_up, built
+from phases.core.runtime.attach import SHELL, run_captured, run_in_tty
+from phases.core.runtime.container import ensure_running, final_image
 from phases.core.runtime.exit_guard import VARIABLE, Guard
 from phases.core.secrets import fingerprints
-from phases.core.secrets.fingerprints import Witness
+from phases.core.secrets.fingerprints import OutputCheck
 from phases.core.secrets.store import deliver, variables, withdraw
 
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ _ENDING, _PAUSE = 2, 0.1
 _NONE = Container("", "", "", running=False)
 
 
-class Visit(Struct):
+class Session(Struct):
     """Somebody in a running habitat. user, workdir: of the commands; more_env: what they find beside the
-    image's environment and the secrets; own: how many of them may still run in it; brought_up: it was not
+    image's environment and the secrets; own: how many of them may still run in it; was_started: it was not
     running before; guard: leaves for it when it is killed; come_again: brings it up once more where somebody has
     stopped it before the command began; claim: says to other clones that somebody is in it.
     """
@@ -61,14 +61,14 @@ class Visit(Struct):
     presence: Presence | None = None
     own: int = 0
     more_env: Mapping[str, str] = field(default_factory=dict)
-    brought_up: bool = False
+    was_started: bool = False
     guard: Guard | None = None
     come_again: Callable[[], None] | None = None
     claim: EngineLock | None = None
 
     def run(self, argv: Sequence[str], how: Runner) -> int:
         """Run a command in it. Returns its exit code; raises StartError when the container ended under it."""
-        if self.brought_up:
+        if self.was_started:
             self._tell_ports()
         name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
         mask = Mask(value.data for value in self.secrets)
@@ -127,7 +127,7 @@ class Visit(Struct):
         """Raises StartError where the container ends, as one does a moment after its start whose shell can't run."""
         engine = self.project.engine
         with suppress(Conflict):
-            if engine.execute(self.container.id, ("/bin/sh", "-c", ":"), user=self.user, workdir="/") == 0:
+            if engine.exec(self.container.id, ("/bin/sh", "-c", ":"), user=self.user, workdir="/") == 0:
                 return
         until = time.monotonic() + _ENDING
         while not (ended := self.ended()) and time.monotonic() < until:
@@ -158,18 +158,18 @@ def start(
     one made from an older image is kept under another name, and so is any where it is to be `fresh`.
     Raises HabitatError.
     """
-    with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
+    with open_session(project, name, partial(ensure_running, image=final_image(project, name), fresh=fresh)) as visit:
         command = command or visit.habitat.entry.command
         if not command and not terminal.interactive:
             project.bus.emit(events.Notice(name, "there is no entry.command and no terminal: nothing to run"))
             return 0
         argv = ("/bin/sh", "-c", "--", command) if command else SHELL
-        return visit.run(argv, interactively(terminal) if terminal.interactive else streamed(terminal))
+        return visit.run(argv, run_in_tty(terminal) if terminal.interactive else run_captured(terminal))
 
 
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Bring the habitat's container up, secrets and init included, and leave it up. Raises HabitatError."""
-    with visiting(project, name, partial(brought_up, image=built(project, name), fresh=fresh)) as visit:
+    with open_session(project, name, partial(ensure_running, image=final_image(project, name), fresh=fresh)) as visit:
         visit.try_shell()  # no command follows that would find out
         visit.stay()
         at = "".join(f"{' at' if not i else ','} {port.url}" for i, port in enumerate(visit.ports))
@@ -178,7 +178,7 @@ def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
 
 
 @contextmanager
-def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = False) -> Iterator[Visit]:
+def open_session(project: Project, name: str, bring_up: BringUp, *, guest: bool = False) -> Iterator[Session]:
     """Be in a habitat's running container, which is stopped by whoever leaves it last. bring_up: knows the image by
     its id, since the lock is given back before it is called; guest: what runs already is ready, however long ago
     it began. Raises HabitatError.
@@ -186,10 +186,10 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
     habitat = project.habitat(name)
     project.release(name)  # its command may go on for hours
     _warn_of_root(project, habitat)
-    mounts.admit(project, habitat, mounts.binds_of(habitat))
+    mounts.admit(project, habitat, mounts.mounts_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
-    visit = Visit(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)
+    visit = Session(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)
     guard = visit.guard = Guard(project.root, name, habitat.user)
 
     def enter() -> None:
@@ -197,7 +197,7 @@ def visiting(project: Project, name: str, bring_up: BringUp, *, guest: bool = Fa
             guard.entering()
             _enter(visit, bring_up)
             guard.entering(visit.container)
-            presence.join(visit.container.id, brought_up=visit.brought_up)
+            presence.join(visit.container.id, was_started=visit.was_started)
             fingerprints.note(project, name, visit.container, secrets)
             project.open_ends[name] = leave_it
 
@@ -245,7 +245,7 @@ def _lock(project: Project, name: str, container: Container, *, alone: bool) -> 
     return project.locks.lock(f"in {container.id[:12]} {name}", alone=alone)
 
 
-def _enter(visit: Visit, bring_up: BringUp) -> None:
+def _enter(visit: Session, bring_up: BringUp) -> None:
     """Be in a container that runs, and that nobody stops: whoever begins a command at once in what he has just
     started needs no claim for that.
     """
@@ -253,7 +253,7 @@ def _enter(visit: Visit, bring_up: BringUp) -> None:
     while True:
         _give_up(visit)
         visit.container, was_running = bring_up(project, habitat)
-        visit.brought_up = not was_running
+        visit.was_started = not was_running
         if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
             return
         visit.claim = _lock(project, habitat.name, visit.container, alone=False)
@@ -263,12 +263,12 @@ def _enter(visit: Visit, bring_up: BringUp) -> None:
             return
 
 
-def _tell_of_who_stops_it(visit: Visit, who: str) -> None:
+def _tell_of_who_stops_it(visit: Session, who: str) -> None:
     text = f"waiting for another run that stops {visit.container.name} ({who})"
     visit.project.bus.emit(events.Notice(visit.habitat.name, text))
 
 
-def _give_up(visit: Visit) -> None:
+def _give_up(visit: Session) -> None:
     """Have nobody take the visit for one that goes on."""
     if claim := visit.claim:
         visit.claim = None
@@ -276,23 +276,23 @@ def _give_up(visit: Visit) -> None:
         visit.project.locks.settle()
 
 
-def _prepare(visit: Visit, presence: Presence, *, guest: bool) -> None:
+def _prepare(visit: Session, presence: Presence, *, guest: bool) -> None:
     """Have a container that is up ready for commands."""
     project, container = visit.project, visit.container
-    if not visit.brought_up:
+    if not visit.was_started:
         withdraw(project.engine, container.id, visit.secrets)
     deliver(project.engine, container.id, visit.secrets, visit.user)
     ready.wait(visit, presence, visit.habitat.entry, guest=guest)
-    up = events.ContainerUp(visit.habitat.name, container.name, container.id, was_running=not visit.brought_up)
+    up = events.ContainerUp(visit.habitat.name, container.name, container.id, was_running=not visit.was_started)
     project.bus.emit(up)
 
 
-def _was_left(visit: Visit) -> bool:
+def _was_left(visit: Session) -> bool:
     """Whether somebody whose presence can't be seen here, as he has another clone, has stopped the container when he
     left it. One that was brought up just now may have ended by itself, where it has an init.
     """
     now = visit.project.engine.container(visit.container.id)
-    may_be = not visit.brought_up or not visit.habitat.entry.init_command
+    may_be = not visit.was_started or not visit.habitat.entry.init_command
     return may_be and now is not None and not now.running
 
 
@@ -310,7 +310,7 @@ def leave(project: Project, name: str, container: Container, *, own: int, last: 
     engine = project.engine
     if persistent_volumes.of(container).files and engine.container(container.id) is None:
         return  # somebody has removed it
-    persistent_volumes.take_in(project, name, container)
+    persistent_volumes.collect_replaced_files(project, name, container)
     lock = _lock(project, name, container, alone=True)
     try:
         # From here on nobody of another clone enters it, and the commands of who is in it are seen.
@@ -344,7 +344,7 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=_shown(Witness(project, habitat.name, container, secrets), said),
+        output=_shown(OutputCheck(project, habitat.name, container, secrets), said),
     )
 
 
@@ -357,7 +357,7 @@ def _broken_shell(project: Project, habitat: Habitat, container: Container) -> H
     return None
 
 
-def _shown(witness: Witness, said: str) -> list[str]:
+def _shown(witness: OutputCheck, said: str) -> list[str]:
     """What a main process said, or why that is not told."""
     mask = witness.mask()
     if not said:

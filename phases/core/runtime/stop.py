@@ -32,7 +32,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
                     f"{container.name} goes on: in it is {there}",
                     remedy=f"doit stop:{name} --force stops it all the same",
                 )
-            persistent_volumes.take_in(project, name, container)
+            persistent_volumes.collect_replaced_files(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.cache import image_index
 from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.mounts import binds_in
+from phases.core.cache.mounts import mounts_in
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.container.users import Accounts
+from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
-from phases.core.runtime.container import confinement
-from phases.core.runtime.session import Visit
+from phases.core.runtime.container import restrictions
+from phases.core.runtime.session import Session
 from phases.core.secrets.store import deliver
 from phases.protocol import SECRETS_FOLDER
 from phases.registry import last_snapshot
@@ -26,7 +26,7 @@ from phases.registry import last_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.engine.protocol import Bind, Confinement, Container, Image, VolumeMount
+    from phases.core.engine.protocol import Bind, Container, Image, Restrictions, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase
@@ -36,7 +36,7 @@ _PURPOSE = "shell"
 
 
 @contextmanager
-def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]:
+def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Session]:
     """Be in a container of a phase's snapshot, as USER where it has that user, in WORKDIR where it has
     that folder. It is removed at the end. Raises HabitatError.
     """
@@ -44,15 +44,15 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Visit]
     phase = _phase(project, name, phase_name)
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
-    mounts = binds_in(habitat, phase)
+    mounts = mounts_in(habitat, phase)
     cache_mounts.admit(project, habitat, mounts)
-    with passing(project, habitat, image, phase.NAME, mounts, confinement(habitat)) as container:
+    with passing(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
         started(project, habitat, container)
         users = accounts(project, container)
         user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
-        yield Visit(project, habitat, container, secrets, user, workdir)
+        yield Session(project, habitat, container, secrets, user, workdir)
 
 
 def started(project: Project, habitat: Habitat, container: Container) -> None:
@@ -69,7 +69,7 @@ def passing(
     image: Image,
     called: str,
     mounts: Sequence[Bind | VolumeMount],
-    confinement: Confinement = UNCONFINED,
+    restrictions: Restrictions = UNCONFINED,
 ) -> Iterator[Container]:
     """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
     is to show beside the habitat's name.
@@ -89,7 +89,7 @@ def passing(
             labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
             hostname=f"{name[:40]}-{called}",
-            confinement=confinement,
+            restrictions=restrictions,
         )
         container = project.engine.container(made)
         assert container, "a container just made is there"
@@ -134,8 +134,8 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     return image
 
 
-def accounts(project: Project, container: Container) -> Accounts:
-    return Accounts(lambda path: project.engine.get(container.id, path) or b"")
+def accounts(project: Project, container: Container) -> UserDatabase:
+    return UserDatabase(lambda path: project.engine.read_file(container.id, path) or b"")
 
 
 def where(project: Project, container: Container, folder: str) -> str:

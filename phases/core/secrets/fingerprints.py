@@ -18,7 +18,7 @@ from phases.core.cache.stamps import state_dir
 from phases.core.errors import HabitatError, state_error
 from phases.core.files import safe_open
 from phases.core.masking import Mask
-from phases.core.secrets.store import Vault
+from phases.core.secrets.store import SecretStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -99,7 +99,7 @@ def is_record(path: Path) -> bool:
     return path.name.startswith(_FILES)
 
 
-class Witness:
+class OutputCheck:
     """Whether what a container printed may be shown, and with which mask. values: that this host has, where they are
     known already.
     """
@@ -130,7 +130,7 @@ class Witness:
         before, self._state = self._state, self._look()
         if before == self._state:
             return False
-        self._values = _today(self._project, self._habitat, Vault(self._project.root))
+        self._values = _today(self._project, self._habitat, SecretStore(self._project.root))
         return True
 
     @property
@@ -150,7 +150,7 @@ class Witness:
         return found.st_mtime_ns, found.st_size
 
 
-def _today(project: Project, habitat: str, vault: Vault) -> list[Value] | None:
+def _today(project: Project, habitat: str, vault: SecretStore) -> list[Value] | None:
     """What this host has for a start of the habitat, as far as it has it; None where the config is broken."""
     try:
         secrets = [secret for secret in project.habitat(habitat).secrets if secret.start]

@@ -77,7 +77,7 @@ class Value(Struct, frozen=True):
         return self.data.decode().rstrip("\n")
 
 
-class Vault:
+class SecretStore:
     """Secrets of this host. root: where commands are run; agree: raises where the person has not agreed to those
     of a habitat. Each is fetched once.
     """
