@@ -38,7 +38,7 @@ from phases.registry import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from phases.core.build.context import PhaseContext
@@ -46,8 +46,9 @@ if TYPE_CHECKING:
     from phases.core.build.lock import BuildLock
     from phases.core.build.shared_builds import SharedBuilds
     from phases.core.engine.locks import EngineLocks
-    from phases.core.engine.protocol import Engine, Image
-    from phases.core.model import Habitat
+    from phases.core.engine.protocol import Container, Engine, Image
+    from phases.core.model import Habitat, Value
+    from phases.core.secrets.fingerprints import OutputCheck
     from phases.core.trust import Ask, Trust
     from phases.protocol import Phase
 
@@ -129,6 +130,10 @@ class Project:
         from phases.core.trust import Trust
 
         return Trust(self.root, self.bus, self._ask)
+
+    def need_trust(self, habitat: Habitat) -> None:
+        """Raise Untrusted if the person has not agreed to what the habitat does on this host."""
+        self.trust.need(habitat)
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -229,6 +234,26 @@ class Project:
             ) from error
         built = self.inventory.tagged(image_index.snapshot_tag(habitat.name, named("base")))
         return found or (built.labels.get(image_index.LABEL_PARENT) or None if built else None)
+
+    def state_folder(self, name: str) -> Path:
+        """Return the folder below .stamps/ that holds what is known of a habitat."""
+        return state_dir(self.root, name)
+
+    def output_check(self, name: str, container: Container, values: Iterable[Value] | None = None) -> OutputCheck:
+        """Return what decides whether the output of a habitat's container may be shown.
+
+        Args:
+            name: The habitat.
+            container: The container.
+            values: The secrets that the container was given, if they are known already.
+        """
+        from phases.core.secrets.fingerprints import OutputCheck
+
+        try:
+            secrets = [secret for secret in self.habitat(name).secrets if secret.start]
+        except HabitatError:
+            return OutputCheck(self.state_folder(name), container, None, self.vault, values)
+        return OutputCheck(self.state_folder(name), container, secrets, self.vault, values)
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
@@ -354,7 +379,7 @@ class Project:
 
         if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
             self.trust.need(habitat)
-        mounts.admit(self, habitat, mounts.mounts_in(habitat, phase))
+        mounts.admit(self.need_trust, habitat, mounts.mounts_in(habitat, phase))
 
     def _check_before(self, name: str, phase: Phase) -> None:
         """What a phase is built on must be what the config says now: its labels will say so for good.

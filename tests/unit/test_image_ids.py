@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from phases.core.model import Secret
+    from phases.core.model import Secret, Value
     from phases.core.project import Project
-    from phases.core.secrets.store import Value
 
 FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 

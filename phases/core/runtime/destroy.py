@@ -32,7 +32,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     found = _containers(project, name)
     volumes = [] if keep_volumes else persistent_volumes.volumes_of(project.engine, name)
     if not found and not volumes:
-        fingerprints.sweep(project, name)
+        fingerprints.sweep(project.state_folder(name), project.engine)
         project.bus.emit(events.Notice(name, f"{name} has no containers"))
         return True
     for container in found:
@@ -49,7 +49,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
                 persistent_volumes.collect_replaced_files(project, name, container)
             project.engine.remove(container.id)
             presence.forget(container.id)
-    fingerprints.sweep(project, name)
+    fingerprints.sweep(project.state_folder(name), project.engine)
     gone = [container.name for container in found]
     left = _remove(project, name, volumes)
     if len(left) < len(volumes):
