@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import image_index
 from phases.core.cache.diff import Difference, differences, told
 from phases.core.events import Plan, Reason
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 def plan(project: Project, name: str) -> Plan:
     """Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
-    shared = {phase: found.habitat for phase, found in project.neighbours.shareable(name).items()}
+    shared = {phase: found.habitat for phase, found in SharedSnapshots(project).shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
     seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase)) is not None}
     is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)

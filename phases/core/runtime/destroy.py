@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build import ownership
+from phases.core.build.lock import exclusive
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime import persistent_volumes
@@ -94,8 +95,8 @@ def _remove(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volu
 def _sweep(project: Project, name: str) -> None:
     """Images that a build has replaced were kept for the containers that used them."""
     if project.store.has_untagged(name):
-        with project.alone(name):
-            pass  # who comes to be alone has swept
+        with exclusive(project, name):
+            pass  # taking the lock removes them
 
 
 def _containers(project: Project, name: str) -> list[Container]:

@@ -183,7 +183,6 @@ def open_session(project: Project, name: str, bring_up: BringUp, *, guest: bool 
     it began. Raises HabitatError.
     """
     habitat = project.habitat(name)
-    project.release(name)  # its command may go on for hours
     _warn_of_root(project, habitat)
     mounts.admit(project.need_trust, habitat, mounts.mounts_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
