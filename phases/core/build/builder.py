@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import events
-from phases.core.build import credential_files, leftovers
+from phases.core.build import credential_files
 from phases.core.build.container_reuse import ContainerPools
 from phases.core.build.context import PhaseContext
 from phases.core.build.file_cache import KnownFiles
-from phases.core.build.lock import HeldLocks
+from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
 from phases.core.build.phase_log import PhaseLog
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
@@ -109,7 +109,7 @@ class Builder:
         was_stale = phase.NAME in self.project.assess(name).stale
         self._locks.acquire(name)
         self.project.maker.check()  # the wait for the lock may have been long
-        leftovers.remove_all(self.project, name)
+        remove_leftovers(self.project, name)
         return was_stale and phase.NAME not in self.project.assess(name).stale
 
     def _check_predecessors(self, name: str, phase: Phase) -> None:
@@ -235,4 +235,4 @@ class Builder:
 
     def _clear_one(self, name: str) -> None:
         self._locks.check(name)  # if the lock was lost, the containers are another run's
-        leftovers.remove(self.project, name)
+        remove_build_containers(self.project, name)

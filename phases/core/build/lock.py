@@ -1,4 +1,7 @@
-"""The right to build a habitat: one run has it, of all that use an engine."""
+"""The right to build a habitat: one run has it, of all that use an engine.
+
+Only the holder of the lock may remove what an interrupted or killed build has left.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,11 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import leftovers
+from phases.core.cache import slices
 from phases.core.errors import HabitatError
+from phases.core.files import temporary_folder
 from phases.core.files.locks import FileLock
+from phases.core.secrets import ssh_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -55,6 +60,27 @@ class BuildLock:
         self._of_clone.release()
 
 
+def remove_build_containers(project: Project, name: str) -> None:
+    """Remove the build containers of a habitat, and its images without a tag."""
+    for container in project.scratch.builds(name):
+        project.engine.remove(container.id)
+    project.store.sweep(name)
+
+
+def remove_leftovers(project: Project, name: str) -> None:
+    """Remove all that a killed run has left of a habitat, on the engine and below .stamps/.
+
+    The caller has just taken the build lock. Build containers are found by their names, which are the same for every
+    run in a folder of this path.
+    """
+    remove_build_containers(project, name)
+    folder = project.state_folder(name)
+    temporary_folder.sweep(folder)
+    slices.sweep(folder)
+    ssh_agent.sweep(folder)
+    project.reassess(name)  # from the images that were just listed
+
+
 def _lock_of(project: Project, name: str) -> BuildLock:
     return BuildLock(FileLock(project.state_folder(name) / "lock"), project.locks.lock(f"build {name}"))
 
@@ -72,7 +98,7 @@ def exclusive(project: Project, name: str) -> Iterator[None]:
     lock = _lock_of(project, name)
     try:
         lock.acquire(lambda holder: _tell_of_holder(project, name, holder))
-        leftovers.remove_all(project, name)
+        remove_leftovers(project, name)
         yield
     finally:
         lock.release()
