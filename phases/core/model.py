@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.errors import Origin
     from phases.core.files.tree import Ignore, Item
+    from phases.core.origin import Origin
     from phases.core.port import Port
     from phases.core.variables import Env
+
+#: Where commands find their secrets, each a file: a tmpfs, which no image has.
+SECRETS_FOLDER = "/run/secrets"
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")

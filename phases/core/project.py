@@ -14,10 +14,10 @@ from msgspec.structs import replace
 from phases.core import events
 from phases.core.build import file_cache
 from phases.core.build.container_reuse import TemporaryContainers
-from phases.core.cache import image_index, slices
+from phases.core.cache import image_index
 from phases.core.cache.image_index import Assessment, Inventory
 from phases.core.cache.image_store import ImageStore
-from phases.core.cache.slice_files import SliceStore
+from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.config import dockerfile, loader
 from phases.core.engine.background import ContainerCreator
@@ -268,12 +268,12 @@ class Project:
         """Take away what a killed run left. Only who holds the habitat's lock may: names of containers are those of
         whoever builds it in a folder of this path.
         """
-        from phases.core.files import temporary_folder
+        from phases.core.files import atomic, temporary_folder
         from phases.core.secrets import ssh_agent
 
         self._clear(name)
         temporary_folder.sweep(state_dir(self.root, name))
-        slices.sweep(state_dir(self.root, name))
+        atomic.sweep_state(state_dir(self.root, name))
         ssh_agent.sweep(state_dir(self.root, name))
         with self._guard:  # the images were listed for that
             self._assessed.pop(name, None)

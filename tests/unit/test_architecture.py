@@ -54,7 +54,7 @@ def test_a_phase_knows_no_engine_no_build_and_no_other_phase(module: str) -> Non
         "phases.protocol",
         "phases.core.model",
         "phases.core.files.tree",
-        "phases.core.cache.slices",
+        "phases.core.json_types",
         "phases.core.errors",
     }
     assert ours(module) <= allowed

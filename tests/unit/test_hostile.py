@@ -33,7 +33,7 @@ from hostile import (
 )
 from unit_helpers import Site, load, write
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
 from phases.core.files.locks import FileLock
@@ -288,7 +288,7 @@ def test_a_slice_tells_all_names_apart(tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
     found = tree.identity(tree.walk(tmp_path, tree.habignore([])))
-    text = slices.canonical(found).decode()
+    text = json_types.canonical(found).decode()
     assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
 
@@ -412,7 +412,7 @@ def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> No
     started = time.process_time()
     habitat = load(tmp_path)
     files = named("files")
-    slices.digest(files.slice(habitat))
+    json_types.digest(files.slice(habitat))
     with Archive() as archive:
         for step in files.plan(habitat):
             for entry in step.entries if isinstance(step, Copy) else ():

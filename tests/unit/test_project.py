@@ -629,7 +629,7 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
     site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
     left = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
-    writing = atomic.file(site.root / ".stamps/demo/3-env.json")
+    writing = atomic.draft_file(site.root / ".stamps/demo/3-env.json")
     written_now, _ = writing.__enter__()
     match next_step:
         case "a build":

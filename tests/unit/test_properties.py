@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.cache.stamps import Stamps
 from phases.core.config import units, yaml_tree
 from phases.core.errors import HabitatError, printable
@@ -352,7 +352,7 @@ def shuffled(value: Any, rng: random.Random) -> Any:
 
 def hashes(root: Path, text: str) -> dict[str, str]:
     habitat = load(root, text)
-    return {phase.NAME: slices.digest(phase.slice(habitat)) for phase in PHASES[1:]}
+    return {phase.NAME: json_types.digest(phase.slice(habitat)) for phase in PHASES[1:]}
 
 
 @pytest.fixture(scope="module")
@@ -410,8 +410,8 @@ def test_slices_and_plans_are_the_same_each_time(root: Path, config: dict[str, A
     one, other = load(root, text), load(root, text)
     for phase in habitat_phases(one):
         first = phase.plan(one)
-        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(one))
-        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(other))
+        assert json_types.canonical(phase.slice(one)) == json_types.canonical(phase.slice(one))
+        assert json_types.canonical(phase.slice(one)) == json_types.canonical(phase.slice(other))
         assert first == phase.plan(one) == phase.plan(other)
 
 
@@ -436,7 +436,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 @FEW
 @given(st.recursive(LEAVES, lambda v: st.lists(v) | st.dictionaries(st.text(max_size=4), v), max_leaves=8))
 def test_canonical_form_depends_on_the_value_alone(value: Any) -> None:
-    assert slices.canonical(value) == slices.canonical(shuffled(value, random.Random(1)))
+    assert json_types.canonical(value) == json_types.canonical(shuffled(value, random.Random(1)))
 
 
 @FEW

@@ -13,7 +13,8 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import load, write
 
-from phases.core.cache import image_index, sharing, slices
+from phases.core import json_types
+from phases.core.cache import image_index, sharing
 from phases.core.cache.mounts import mounts_in
 from phases.core.config import loader
 from phases.registry import PHASES, habitat_phases, named
@@ -136,7 +137,7 @@ def _on_any_machine(habitat: Habitat) -> Habitat:
 
 def hashes(habitat: Habitat) -> dict[str, str]:
     return {
-        phase.NAME: hashlib.sha256(slices.canonical(phase.slice(habitat))).hexdigest()
+        phase.NAME: hashlib.sha256(json_types.canonical(phase.slice(habitat))).hexdigest()
         for phase in habitat_phases(habitat)
     }
 

@@ -30,8 +30,8 @@ from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import Bind, Restrictions, Stat, Tmpfs
 from phases.core.errors import EngineError, ShellError, StepError
 from phases.core.files.tar import Archive
+from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets import store
-from phases.protocol import SECRETS_FOLDER
 from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:

@@ -11,13 +11,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from phases.core.cache.slices import canonical
 from phases.core.errors import printable, without_credentials
+from phases.core.json_types import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.protocol import ChangeDescription, Json, Key
+    from phases.core.json_types import Json, Key
+    from phases.protocol import ChangeDescription
 
 #: In the place of a value that isn't there.
 ABSENT: Any = object()

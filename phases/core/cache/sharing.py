@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.cache import image_index, slices
+from phases.core import json_types
+from phases.core.cache import image_index
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
 
     from phases.core.cache.image_index import Assessment
     from phases.core.engine.protocol import Bind, Image
+    from phases.core.json_types import Json
     from phases.core.model import Secret
-    from phases.protocol import Entry, Json, Phase, Step
+    from phases.protocol import Entry, Phase, Step
 
 
 class Shared(Struct, frozen=True):
@@ -38,7 +40,7 @@ def environment_digest(root: Path, steps: Iterable[Step], binds: Iterable[Bind],
     steps: its plan; binds, secrets: what its commands see, as folders of the host, and by where they come from on it,
     never by value; root: of the project, where commands that print a secret are run.
     """
-    return slices.digest(
+    return json_types.digest(
         {
             "steps": [_step(step) for step in steps],
             "mounts": [[bind.source, bind.dest, bind.readonly] for bind in binds],
@@ -51,7 +53,7 @@ def name_of(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, env
     """What the last of `phases` would come to, as a name: equal for two habitats that could share it. parent: id of the
     snapshot that it starts from.
     """
-    return slices.digest([[hashes[phase.NAME] for phase in phases], parent, environment])
+    return json_types.digest([[hashes[phase.NAME] for phase in phases], parent, environment])
 
 
 def _step(step: Step) -> Json:

@@ -14,9 +14,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from phases.core.cache import slices
 from phases.core.errors import StateError, state_error
-from phases.core.files import digest_cache, safe_open
+from phases.core.files import atomic, digest_cache, safe_open
 from phases.protocol import slug
 from phases.registry import NAMES, named
 
@@ -113,7 +112,7 @@ class Stamps:
     def write(self, task: str, record: Record) -> None:
         """Record `task`. Raises StateError."""
         if path := stamp_path(self.root, task):
-            slices.write_if_changed(path, json.dumps(record).encode())
+            atomic.write_if_changed(path, json.dumps(record).encode())
 
     def is_forgotten(self, task: str) -> bool:
         return bool(self.read(task).get(_FORGOTTEN))

@@ -13,17 +13,16 @@ from phases.core.config.host_paths import MountTable
 from phases.core.config.mount_rules import in_home, within
 from phases.core.config.own_places import OwnPlaces
 from phases.core.errors import ConfigError
-from phases.core.model import Mount
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
-    from phases.core.errors import Origin
     from phases.core.files.tree import Item
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
 
 
 def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:

@@ -8,9 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from phases.core.cache import slices
 from phases.core.errors import SourceChanged
-from phases.core.files import safe_open
+from phases.core.files import atomic, safe_open
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -98,5 +97,5 @@ class Digests:
         """Remember what was asked for, and nothing else. Raises StateError."""
         if self._used != self._remembered():
             rows = {path: [*seen, digest] for path, (seen, digest) in self._used.items()}
-            slices.write_if_changed(self._path, json.dumps(rows, separators=(",", ":")).encode())
+            atomic.write_if_changed(self._path, json.dumps(rows, separators=(",", ":")).encode())
             self._known = dict(self._used)

@@ -23,7 +23,7 @@ class _InUseError(Exception):
 
 
 @contextmanager
-def passing_folder(state: Path) -> Iterator[Path]:
+def temporary_folder(state: Path) -> Iterator[Path]:
     """A new folder below `state`, the habitat's, that nobody else is at. It is gone afterwards. Raises StateError."""
     sweep(state)
     folder = state / f"{_PREFIX}{os.urandom(8).hex()}"

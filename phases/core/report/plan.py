@@ -16,9 +16,10 @@ from phases.registry import named
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
     from phases.core.project import Project
-    from phases.protocol import Json, Phase
+    from phases.protocol import Phase
 
 
 class Reason(Struct, frozen=True):

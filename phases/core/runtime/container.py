@@ -19,11 +19,11 @@ from phases.core.cache.mounts import mounts_of
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.protocol import Restrictions, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
+from phases.core.engine.protocol import PortRefused, Restrictions, Tmpfs
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
+from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import fingerprints
-from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 from phases.core.engine.protocol import Bind
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
+from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets.store import Value
-from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 # What is left of it in an image is this folder, empty: an engine makes the place of a mount for good.
 _FOLDER = "/run/ssh-agent"

@@ -18,7 +18,7 @@ from phases.core.container import root_environment
 from phases.core.engine.protocol import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.core.files import safe_open
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
