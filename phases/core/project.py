@@ -14,11 +14,11 @@ from msgspec.structs import replace
 from phases.core import events
 from phases.core.build import file_cache
 from phases.core.build.container_reuse import TemporaryContainers
-from phases.core.cache import image_index
-from phases.core.cache.image_index import Assessment, Inventory
+from phases.core.cache import freshness, image_names
+from phases.core.cache.image_index import Inventory
 from phases.core.cache.image_store import ImageStore
 from phases.core.cache.slices import SliceStore
-from phases.core.cache.stamps import Stamps, state_dir
+from phases.core.cache.stamps import Stamps, state_dir, task_name
 from phases.core.config import dockerfile, loader
 from phases.core.engine.background import ContainerCreator
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from phases.core.build.file_cache import ImageContents
     from phases.core.build.lock import BuildLock
     from phases.core.build.shared_builds import SharedBuilds
+    from phases.core.cache.freshness import Assessment
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine, Image
     from phases.core.model import Habitat
@@ -214,7 +215,7 @@ class Project:
             habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
-        return image_index.assess(name, phases, hashes, self.inventory, self.stamps)
+        return freshness.assess(name, phases, hashes, self.inventory, self.stamps)
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """The id of the base image; where that is gone, of the one that was built on: it didn't move."""
@@ -227,8 +228,8 @@ class Project:
             raise ConfigError(
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
-        built = self.inventory.tagged(image_index.snapshot_tag(habitat.name, named("base")))
-        return found or (built.labels.get(image_index.LABEL_PARENT) or None if built else None)
+        built = self.inventory.tagged(image_names.snapshot_tag(habitat.name, named("base")))
+        return found or (built.labels.get(image_names.LABEL_PARENT) or None if built else None)
 
     def log_path(self, name: str, phase: Phase) -> Path:
         return state_dir(self.root, name) / f"{slug(phase)}.log"
@@ -302,7 +303,7 @@ class Project:
                     return shared
                 return self._carry_out(name, phase)
         except HabitatError:
-            self.stamps.drop(image_index.task_name(phase, name))
+            self.stamps.drop(task_name(phase, name))
             raise
 
     def _share(self, name: str, phase: Phase) -> PhaseResult | None:
@@ -321,9 +322,9 @@ class Project:
             return None
         self.neighbours.note(name, follows=True)
         self.slices.keep(self.habitat(name), phase)
-        tag = image_index.snapshot_tag(name, phase)
+        tag = image_names.snapshot_tag(name, phase)
         self.bus.emit(events.PhaseShared(name, phase.NAME, found.habitat, tag, found.image.id))
-        digest, seconds = self.slices.hash(self.habitat(name), phase), image_index.seconds(found.image.labels)
+        digest, seconds = self.slices.hash(self.habitat(name), phase), image_names.seconds(found.image.labels)
         return PhaseResult(digest, self.parent_of(name, phase), seconds)
 
     def _carry_out(self, name: str, phase: Phase) -> PhaseResult:
@@ -344,7 +345,7 @@ class Project:
         self.slices.keep(self.habitat(name), phase)
         file_cache.note(self._contents_path(name), self._contents_of(name))
         built = PhaseResult(self.slices.hash(self.habitat(name), phase), parent, time.monotonic() - started)
-        snapshot = image_index.snapshot_tag(name, phase) if image else ""
+        snapshot = image_names.snapshot_tag(name, phase) if image else ""
         self.bus.emit(events.PhaseFinished(name, phase.NAME, built.seconds, snapshot, image.id if image else ""))
         return built
 
@@ -419,7 +420,7 @@ class Project:
             self._engine_locks.close()
         self.scratch.remover.wait(until_gone=bool(at))
         self.bus.close()
-        return [image_index.task_name(phase, name) for name, phase in at.items()]
+        return [task_name(phase, name) for name, phase in at.items()]
 
     def _clear_all(self, names: Sequence[str]) -> None:
         """At once, since each takes the engine a while, and somebody waits for it."""
@@ -451,7 +452,7 @@ class Project:
         image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
-                f"image {image_index.snapshot_tag(name, before)} is gone",
+                f"image {image_names.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
@@ -504,9 +505,9 @@ class Project:
                 raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
-                **{image_index.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                **image_index.labels(habitat.name, phase, parent, seconds),
-                image_index.LABEL_ENVIRONMENT_DIGEST: environment,
+                **{image_names.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
+                **image_names.labels(habitat.name, phase, parent, seconds),
+                image_names.LABEL_ENVIRONMENT_DIGEST: environment,
             }
 
         return labels
@@ -536,7 +537,7 @@ class Project:
         self._see_that_it_is_ours(name, phase, parent)
         later = self.from_on(name, phase)[1:]
         for behind in later:
-            self.stamps.drop(image_index.task_name(behind, name))
+            self.stamps.drop(task_name(behind, name))
         self.store.untag_failed(name)
         self.store.withdraw(name, later)
         if image:

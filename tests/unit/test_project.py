@@ -18,7 +18,8 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.build import clean
-from phases.core.cache.image_index import COMMENT, task_name
+from phases.core.cache.image_names import COMMENT
+from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.files import atomic
 from phases.core.files.locks import FileLock

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 from unit_helpers import load, write
 
 from phases.core import json_types
-from phases.core.cache import image_index, sharing
+from phases.core.cache import image_names, sharing
 from phases.core.cache.mounts import mounts_in
+from phases.core.cache.stamps import task_name
 from phases.core.config import loader
 from phases.registry import PHASES, habitat_phases, named
 
@@ -179,7 +180,7 @@ def test_build_lock_name_of_a_phase_stays_the_same() -> None:
 
 
 def test_snapshot_tags_stay_the_same() -> None:
-    assert [image_index.snapshot_tag("x", phase) for phase in PHASES] == [
+    assert [image_names.snapshot_tag("x", phase) for phase in PHASES] == [
         "habitat-x:0-dockerfile",
         "habitat-x:1-base",
         "habitat-x:2-users",
@@ -194,18 +195,18 @@ def test_snapshot_tags_stay_the_same() -> None:
         "habitat-x:11-test",
         "habitat-x:12-final",
     ]
-    assert image_index.final_tag("x") == "habitat-x:final"
-    assert image_index.failed_tag("x", named("setup")) == "habitat-x:7-setup-failed"
-    assert image_index.dockerfile_tag("x") == "habitat-x:0-dockerfile-build"
+    assert image_names.final_tag("x") == "habitat-x:final"
+    assert image_names.failed_tag("x", named("setup")) == "habitat-x:7-setup-failed"
+    assert image_names.dockerfile_tag("x") == "habitat-x:0-dockerfile-build"
 
 
 def test_task_names_stay_the_same() -> None:
-    assert image_index.task_name(named("setup"), "x") == "setup:x"
+    assert task_name(named("setup"), "x") == "setup:x"
 
 
 def test_label_names_and_image_comment_stay_the_same() -> None:
-    assert [image_index.hash_label(phase) for phase in PHASES] == [f"{phase.NAME}.hash" for phase in PHASES]
-    labels = image_index.labels("x", named("setup"), "sha256:parent", 1.25)
+    assert [image_names.hash_label(phase) for phase in PHASES] == [f"{phase.NAME}.hash" for phase in PHASES]
+    labels = image_names.labels("x", named("setup"), "sha256:parent", 1.25)
     created = labels.pop("habitat.created")
     assert labels == {
         "habitat.name": "x",
@@ -214,6 +215,6 @@ def test_label_names_and_image_comment_stay_the_same() -> None:
         "habitat.seconds": "1.250",
     }
     assert len(created) == len("2026-01-31T12:00:00Z")
-    assert image_index.LABEL_ENVIRONMENT_DIGEST == "habitat.surroundings"
-    assert (image_index.LABEL_RESULT, image_index.FAILED) == ("habitat.result", "fail")
-    assert image_index.COMMENT == "snapshot of a habitat"
+    assert image_names.LABEL_ENVIRONMENT_DIGEST == "habitat.surroundings"
+    assert (image_names.LABEL_RESULT, image_names.FAILED) == ("habitat.result", "fail")
+    assert image_names.COMMENT == "snapshot of a habitat"

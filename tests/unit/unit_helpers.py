@@ -15,7 +15,7 @@ from fake_engine import FakeEngine
 
 from phases import p02_users
 from phases.core import events
-from phases.core.cache.image_index import task_name
+from phases.core.cache.stamps import task_name
 from phases.core.config import loader
 from phases.core.engine.protocol import Image
 from phases.core.errors import HabitatError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.build import cache_volumes, ownership
 from phases.core.build.container_reuse import is_of_another
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.cache.stamps import state_dir
 from phases.core.errors import state_error
 from phases.core.secrets import fingerprints
@@ -34,7 +34,7 @@ def containers_of(project: Project, name: str) -> list[str]:
     build, those that the program makes for another habitat of an image that they share, and those of an image
     that a person made of one of the habitat's, which has its labels.
     """
-    made = project.engine.containers(label=f"{image_index.LABEL_NAME}={name}")
+    made = project.engine.containers(label=f"{image_names.LABEL_NAME}={name}")
     builds = {container.id for container in project.scratch.builds(name)}
     others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
     found = {c.name for c in others if project.store.is_of(name, c.image)}

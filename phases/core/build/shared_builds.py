@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_index, sharing
+from phases.core.cache import sharing
 from phases.core.cache.mounts import mounts_in
+from phases.core.cache.stamps import task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -42,7 +43,7 @@ class SharedBuilds:
     def _not_forgotten(self, name: str) -> tuple[Phase, ...]:
         """Those before the first that was: who had it forgotten wants it built."""
         phases, stamps = self._project.phases(name), self._project.stamps
-        forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(image_index.task_name(phase, name)))
+        forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(task_name(phase, name)))
         return phases[: next(forgotten, None)]
 
     def environment_digest_of(self, name: str, phase: Phase) -> str:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ class ImageStore:
 
         final has two tags, which are on two images where a run was killed in between.
         """
-        tags = [image_index.snapshot_tag(name, phase)]
+        tags = [image_names.snapshot_tag(name, phase)]
         if phase.NAME == "final":
-            tags.append(image_index.final_tag(name))
+            tags.append(image_names.final_tag(name))
         replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image.id}
         for tag in tags:
             self._engine.tag(image.id, tag)
@@ -39,7 +39,7 @@ class ImageStore:
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
         """Tag what is left of a phase that failed. One of a habitat is enough, the last."""
-        tag = image_index.failed_tag(name, phase)
+        tag = image_names.failed_tag(name, phase)
         before = self._failed(name, PHASES)
         self._engine.tag(image, tag)
         if replaced := before.pop(tag, None):
@@ -57,7 +57,7 @@ class ImageStore:
 
     def failed(self, name: str) -> tuple[Phase, Image] | None:
         """The phase that failed last, and what is kept of it."""
-        found = ((phase, self._inventory.tagged(image_index.failed_tag(name, phase))) for phase in PHASES)
+        found = ((phase, self._inventory.tagged(image_names.failed_tag(name, phase))) for phase in PHASES)
         return next(((phase, image) for phase, image in found if image), None)
 
     def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
@@ -84,23 +84,23 @@ class ImageStore:
 
     def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Tag to image id, the last first."""
-        tags = [image_index.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
+        tags = [image_names.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
-            tags.insert(0, image_index.final_tag(name))
+            tags.insert(0, image_names.final_tag(name))
         known = {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
         return self._failed(name, phases) | known
 
     def _failed(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Tag to image id, of what is kept of phases that failed."""
-        tags = [image_index.failed_tag(name, phase) for phase in phases]
+        tags = [image_names.failed_tag(name, phase) for phase in phases]
         return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
     def is_of(self, name: str, image: str) -> bool:
         """Whether the habitat has the image with that id, or had it until it was replaced."""
         tags = next((known.tags for known in self._inventory.all() if known.id == image), ())
         if tags:
-            return any(tag.startswith(f"{image_index.repository(name)}:") for tag in tags)
-        return self._inventory.labels_of(image).get(image_index.LABEL_NAME) == name and self._is_committed_here(image)
+            return any(tag.startswith(f"{image_names.repository(name)}:") for tag in tags)
+        return self._inventory.labels_of(image).get(image_names.LABEL_NAME) == name and self._is_committed_here(image)
 
     def has_untagged(self, name: str) -> bool:
         """Whether there may be something to sweep."""
@@ -109,13 +109,13 @@ class ImageStore:
     def _untagged(self, name: str) -> list[Image]:
         """The habitat's, and what a person made from its snapshots, which has their labels."""
         images = self._inventory.all()
-        return [image for image in images if not image.tags and image.labels.get(image_index.LABEL_NAME) == name]
+        return [image for image in images if not image.tags and image.labels.get(image_names.LABEL_NAME) == name]
 
     def sweep(self, name: str) -> None:
         """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
         self._inventory.refresh()
-        if self._inventory.tagged(image_index.dockerfile_tag(name)):
-            self._engine.untag(image_index.dockerfile_tag(name))
+        if self._inventory.tagged(image_names.dockerfile_tag(name)):
+            self._engine.untag(image_names.dockerfile_tag(name))
             self._inventory.refresh()
         for image in self._untagged(name):
             if self._is_committed_here(image.id):
@@ -124,4 +124,4 @@ class ImageStore:
     def _is_committed_here(self, image: str) -> bool:
         """Unlike the labels, the comment is not inherited by what a person commits or builds from a snapshot."""
         config = self._engine.image_config(image)
-        return config is not None and config.comment == image_index.COMMENT
+        return config is not None and config.comment == image_names.COMMENT

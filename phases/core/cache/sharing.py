@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import json_types
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.cache.image_index import Assessment
+    from phases.core.cache.freshness import Assessment
     from phases.core.engine.protocol import Bind, Image
     from phases.core.json_types import Json
     from phases.core.model import Secret
@@ -104,7 +104,7 @@ def shareable(
         found = [image for image in images if _matches(image, habitat, phases[: index + 1], assessment.hashes)]
         # Asked for only where hashes agree: it takes the phase's plan.
         own = digest_of(phase) if found else ""
-        matching.append([image for image in found if image.labels.get(image_index.LABEL_ENVIRONMENT_DIGEST) == own])
+        matching.append([image for image in found if image.labels.get(image_names.LABEL_ENVIRONMENT_DIGEST) == own])
         if not matching[-1]:
             break
     anchor = assessment.images.get(phases[first - 1].NAME, "") if first else None
@@ -128,25 +128,25 @@ def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mappin
     """Whether it is another habitat's snapshot of the last of `phases`, by its hashes."""
     phase, labels = phases[-1], image.labels
     return (
-        labels.get(image_index.LABEL_PHASE) == phase.NAME
-        and not labels.get(image_index.LABEL_RESULT)
+        labels.get(image_names.LABEL_PHASE) == phase.NAME
+        and not labels.get(image_names.LABEL_RESULT)
         # What a person makes from a snapshot has all of its labels, but a tag of his own.
         and bool(_owner(image, habitat, phase))
-        and all(labels.get(image_index.hash_label(before)) == hashes[before.NAME] for before in phases)
+        and all(labels.get(image_names.hash_label(before)) == hashes[before.NAME] for before in phases)
     )
 
 
 def _owner(image: Image, habitat: str, phase: Phase) -> str:
     """The habitat that has it as its snapshot of `phase`: whose it was at first, if it still has it. "" for none."""
     owners = sorted(set(_owners(image, phase)) - {habitat})
-    made_by = image.labels.get(image_index.LABEL_NAME, "")
+    made_by = image.labels.get(image_names.LABEL_NAME, "")
     return made_by if made_by in owners else next(iter(owners), "")
 
 
 def _owners(image: Image, phase: Phase) -> Iterator[str]:
     for tag in image.tags:
-        owner, _, rest = tag.removeprefix(image_index.repository("")).partition(":")
-        if tag.startswith(image_index.repository("")) and rest == slug(phase):
+        owner, _, rest = tag.removeprefix(image_names.repository("")).partition(":")
+        if tag.startswith(image_names.repository("")) and rest == slug(phase):
             yield owner
 
 
@@ -156,6 +156,6 @@ def _longest(anchor: str | None, matching: Sequence[Sequence[Image]]) -> list[Im
     """
     if not matching:
         return []
-    here = [image for image in matching[0] if anchor is None or image.labels.get(image_index.LABEL_PARENT) == anchor]
+    here = [image for image in matching[0] if anchor is None or image.labels.get(image_names.LABEL_PARENT) == anchor]
     chains = ([image, *_longest(image.id, matching[1:])] for image in here)
-    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_index.LABEL_CREATED, "")), default=[])
+    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_names.LABEL_CREATED, "")), default=[])

@@ -22,6 +22,8 @@ from phases.registry import NAMES, named
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.protocol import Phase
+
 Record: TypeAlias = dict[str, Any]
 
 _FORGOTTEN = "forgotten"
@@ -37,6 +39,11 @@ _STATE = 3
 def state_dir(root: Path, habitat: str) -> Path:
     """Where slices, stamps, logs and the lock of a habitat live. Asked for many times for each task."""
     return root / ".stamps" / habitat
+
+
+def task_name(phase: Phase, habitat: str) -> str:
+    """Return the name of the doit task of a phase."""
+    return f"{phase.NAME}:{habitat}"
 
 
 @cache

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core.cache import image_index
+from phases.core.cache import freshness, image_names
 from phases.core.cache.diff import ABSENT, Difference, differences, told
+from phases.core.cache.stamps import task_name
 from phases.protocol import ChangeDescription, SlicePath, dotted
 from phases.registry import named
 
@@ -78,8 +79,8 @@ def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
     assessment = project.look(name)
     if phase.NAME not in assessment.stale:
         return []
-    forgotten = project.stamps.is_forgotten(image_index.task_name(phase, name))
-    found = [Reason(image_index.FORGOTTEN)] if forgotten else []
+    forgotten = project.stamps.is_forgotten(task_name(phase, name))
+    found = [Reason(freshness.FORGOTTEN)] if forgotten else []
     if phase.NAME in assessment.changed:
         found += _changes(project, name, phase)
     is_first = next(iter(assessment.stale)) == phase.NAME
@@ -93,7 +94,7 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     habitat = project.habitat(name)
     before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
     if before is None:
-        return [Reason(image_index.another_config(phase))]
+        return [Reason(freshness.config_changed(phase))]
     after = project.slices.today(habitat, phase)
     named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
     found = _outermost([(change, written) for change, written in named if written])
@@ -128,13 +129,13 @@ def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tu
 
 def is_known(project: Project, name: str, phase: Phase) -> bool:
     """Whether the phase was ever built, as far as one can still see."""
-    has_stamp = bool(project.stamps.read(image_index.task_name(phase, name)))
-    return has_stamp or bool(project.inventory.tagged(image_index.snapshot_tag(name, phase)))
+    has_stamp = bool(project.stamps.read(task_name(phase, name)))
+    return has_stamp or bool(project.inventory.tagged(image_names.snapshot_tag(name, phase)))
 
 
 def _seconds(project: Project, name: str, phase: Phase) -> float | None:
     """How long the phase took when it last ran, None where nothing tells."""
-    values = project.stamps.read(image_index.task_name(phase, name)).get("_values_:") or {}
-    image = project.inventory.tagged(image_index.snapshot_tag(name, phase))
-    told = (values.get("seconds"), image.labels.get(image_index.LABEL_SECONDS) if image else None)
-    return next((number for text in told if (number := image_index.number(text)) is not None), None)
+    values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
+    image = project.inventory.tagged(image_names.snapshot_tag(name, phase))
+    told = (values.get("seconds"), image.labels.get(image_names.LABEL_SECONDS) if image else None)
+    return next((number for text in told if (number := image_names.number(text)) is not None), None)
