@@ -539,7 +539,7 @@ class Project:
         for behind in later:
             self.stamps.drop(task_name(behind, name))
         self.store.untag_failed(name)
-        self.store.withdraw(name, later)
+        self.store.untag(name, later)
         if image:
             self.store.publish(name, phase, image)
         with self._guard:

@@ -173,7 +173,7 @@ def test_plan_of_a_changed_credential_shows_neither_value(tmp_path: Path) -> Non
 
 def test_difference_beside_a_credential_is_told_without_it() -> None:
     change = diff.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
-    assert diff.told(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
+    assert diff.describe(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
 
 
 def test_failed_script_with_a_credential_is_shown_without_it() -> None:

@@ -175,7 +175,7 @@ def test_dockerfile_slices_and_environment_digests_stay_the_same(habitat: Habita
 
 def test_build_lock_name_of_a_phase_stays_the_same() -> None:
     """Two versions of the program at once agree on who builds a phase."""
-    name = sharing.name_of(PHASES[:3], {phase.NAME: "0" * 64 for phase in PHASES}, "sha256:parent", "1" * 64)
+    name = sharing.build_name(PHASES[:3], {phase.NAME: "0" * 64 for phase in PHASES}, "sha256:parent", "1" * 64)
     assert name == "5f455a2cf7b7268e8eecabf8d68c5f48381896b55fab093f49a293afc34901e4"
 
 

@@ -53,7 +53,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
     """
     gone = project.from_on(name, first)
     with project.alone(name):
-        images = project.store.withdraw(name, gone)
+        images = project.store.untag(name, gone)
         project.store.sweep(name)
         for phase in gone:
             _discard(state_dir(project.root, name).glob(f"{slug(phase)}.*"))
@@ -64,7 +64,7 @@ def clean_all(project: Project, name: str) -> int:
     """Everything of a habitat but the containers a person started. Returns how many images."""
     folder = state_dir(project.root, name)
     with project.alone(name):
-        images = project.store.withdraw(name, PHASES)
+        images = project.store.untag(name, PHASES)
         project.store.sweep(name)
         ours = ownership.containers(project, name)
         project.presence(name).discard(container.id for container in ours if container.running)

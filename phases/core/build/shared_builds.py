@@ -75,7 +75,7 @@ class SharedBuilds:
             if project.shares and phase.SNAPSHOT and phase in phases:
                 upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
                 parent, environment = project.parent_of(name, phase), self.environment_digest_of(name, phase)
-                same = sharing.name_of(upto, hashes, parent, environment)
+                same = sharing.build_name(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
                 stack.callback(lock.release)
                 waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)

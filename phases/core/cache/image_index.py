@@ -98,7 +98,7 @@ class Inventory:
 
 
 def _spellings(reference: str) -> list[str]:
-    """Return the tags under which engines list a name like `debian`: debian:latest, docker.io/library/debian:latest…"""
+    """Return the tags under which engines may list a name: for `debian`, docker.io/library/debian:latest and others."""
     if "@" in reference:
         return []
     full = reference if ":" in reference.rpartition("/")[2] else f"{reference}:latest"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from phases.core.cache import freshness, image_names
-from phases.core.cache.diff import ABSENT, Difference, differences, told
+from phases.core.cache.diff import ABSENT, Difference, describe, differences
 from phases.core.cache.stamps import task_name
 from phases.protocol import ChangeDescription, SlicePath, dotted
 from phases.registry import named
@@ -100,7 +100,8 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     found = _outermost([(change, written) for change, written in named if written])
     major = [(change, written) for change, written in found if not written.minor]
     shown = (
-        Reason(told(change, written), written.name, change.before, change.after) for change, written in major or found
+        Reason(describe(change, written), written.name, change.before, change.after)
+        for change, written in major or found
     )
     return list({reason.text: reason for reason in shown}.values())
 
