@@ -24,7 +24,7 @@
         image_store.py   the images of habitats on the engine: their tags, and when they go
         build.py         carries steps out     (build_container.py, idling.py, scratch.py, contents.py, settling.py,
                          sources.py, archive.py, accounts.py, work.py); failures.py, debugging.py: what is kept where
-                         one fails, and being in it     (passing_folder.py)
+                         one fails, and being in it     (temporary_folder.py)
         secrets.py       what no image may hold     (masking.py, ssh_agent.py)
         project.py       all of these at work in one run     (events.py, cleaning.py)
         locks.py         who of one clone is at a habitat

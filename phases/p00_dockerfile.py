@@ -10,8 +10,9 @@ from phases.core.files import tree
 from phases.protocol import ChangeDescription, FromDockerfile, file_in, secrets_slice
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 0
 NAME = "dockerfile"

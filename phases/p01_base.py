@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.files import tree
 from phases.protocol import ChangeDescription, FromImage, RequirePaths
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 1
 NAME = "base"
@@ -22,7 +23,7 @@ SNAPSHOT = True
 def slice(habitat: Habitat) -> Json:
     """The image's id is in it, so a base that was pulled again and moved is a new base."""
     if habitat.has_dockerfile:
-        return {"dockerfile": slices.digest(tree.identity(habitat.context))}
+        return {"dockerfile": json_types.digest(tree.identity(habitat.context))}
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from phases.protocol import PHASE_VARIABLES, ChangeDescription, SetImageConfig, dotted, own_env
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 3
 NAME = "env"

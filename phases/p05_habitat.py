@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from phases.protocol import ROOTS_PATHS, ChangeDescription, Copy, SetImageConfig, dotted, folder, own_env
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 5
 NAME = "habitat"

@@ -11,8 +11,9 @@ from phases.core.files import tree
 from phases.protocol import ChangeDescription, Copy, copies, dotted, file_in
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 6
 NAME = "files"

@@ -9,8 +9,9 @@ from phases.core.model import SECRETS_FOLDER
 from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice
 
 if TYPE_CHECKING:
+    from phases.core.json_types import Json
     from phases.core.model import Habitat, RepoClone
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 8
 NAME = "repos"

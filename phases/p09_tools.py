@@ -8,10 +8,11 @@ from phases.core.files import tree as files_tree
 from phases.protocol import Copy, Run, SetImageConfig, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
-    from phases.core.errors import Origin
     from phases.core.files.tree import Item
+    from phases.core.json_types import Json
     from phases.core.model import Habitat, Layer
-    from phases.protocol import ChangeDescription, Json, SlicePath, Step
+    from phases.core.origin import Origin
+    from phases.protocol import ChangeDescription, SlicePath, Step
 
 ID = 9
 NAME = "tools"

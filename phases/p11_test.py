@@ -9,8 +9,9 @@ from phases.protocol import ChangeDescription, Copy, Run, copies, dotted, file_i
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item
+    from phases.core.json_types import Json
     from phases.core.model import Habitat, Layer
-    from phases.protocol import Json, SlicePath, Step
+    from phases.protocol import SlicePath, Step
 
 ID = 11
 NAME = "test"

@@ -6,7 +6,7 @@ touches the engine, a stamp or another phase; `core.build` carries the steps out
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
@@ -14,15 +14,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
-    from phases.core.errors import Origin
     from phases.core.files.tree import Item
+    from phases.core.json_types import Json, Key
     from phases.core.model import Habitat
-
-#: A slice: what JSON can say.
-Json: TypeAlias = Any
-
-#: Where something is in a slice: names of mappings, numbers of lists.
-Key: TypeAlias = tuple[str | int, ...]
+    from phases.core.origin import Origin
 
 
 class FromImage(Struct, frozen=True):
@@ -91,7 +86,7 @@ class Copy(Struct, frozen=True):
 class SetImageConfig(Struct, frozen=True):
     """Set what the image itself carries; None leaves it as it is.
 
-    env: name to template, `${NAME}` being the image's own (see core.config.variables), with the origin of
+    env: name to template, `${NAME}` being the image's own (see core.variables), with the origin of
     each. It is written to /etc/profile.d as well, since login shells start from nothing.
     entrypoint and command: as in the image's config, () for none.
     """

@@ -41,13 +41,14 @@ from phases.core.engine.protocol import (
     Layer,
     PathInfo,
     Piped,
+    PortRefused,
     Restrictions,
     Stat,
     Tmpfs,
     Volume,
     VolumeMount,
 )
-from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout, PortRefused
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import store
 

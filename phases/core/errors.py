@@ -1,27 +1,27 @@
-"""Everything that can go wrong for a reason outside this program, as one tree.
+"""The errors that a person or the machine causes, as one tree.
 
     HabitatError
-    ├── ConfigError            a config.yaml, or a file it names, is not what it must be
-    │   ├── Untrusted          nobody has agreed to what it would run or open on this host
-    │   └── SourceChanged      what a build is made of changed between two looks at it
-    ├── StateError             something under .stamps/, or a temporary file, can't be read or written
-    ├── SecretError            a secret can't be had on this host
+    ├── ConfigError            a config.yaml, or a file it names, is wrong
+    │   ├── Untrusted          nobody has agreed to what the config would do on this machine
+    │   └── SourceChanged      a file changed while the build read it
+    ├── StateError             a file below .stamps/, or a temporary file, can't be read or written
+    ├── SecretError            a secret is missing on this machine
     ├── ShellError             the shell of an image can't run
-    ├── Stopped                the run was told to stop
-    ├── StepError              a step of a phase did not succeed
+    ├── Stopped                somebody stopped the run
+    ├── StepError              a step of a phase failed
     │   ├── CommandFailed      its command ended with an exit code that is not 0
     │   ├── PhaseTimeout       the phase took longer than its config allows
-    │   ├── PathsMissing       required paths are not there
+    │   ├── PathsMissing       required paths are missing
     │   └── LinkInTheWay       a path leads through a link that USER may have made
-    ├── StartError             the habitat was built, but could not be started
-    └── EngineError            the engine refused, or can't be reached
+    ├── StartError             the habitat is built, but does not start
+    └── EngineError            the engine refused a request, or can't be reached
         ├── EngineUnreachable
         ├── NotFound
-        ├── Conflict           a name is taken, or the thing is in use
-        └── PortRefused        a container's port can't be published
+        ├── Conflict           a name is taken, or the object is in use
+        └── PortRefused        a container's port can't be published (`engine.protocol`)
 
-Each becomes one line for a person: where it is, what it is, what to do. Anything else that is
-raised is a bug of ours and keeps its traceback.
+The program prints each as one line: the place, the problem, what to do. Any other exception is a bug of
+this program and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -30,62 +30,47 @@ import errno
 import os
 from typing import TYPE_CHECKING, Any
 
-from msgspec import Struct
+from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
-    from phases.core.port import Port
 
+# Characters of a message: a longer one quotes a text that would hide the remedy.
+_MAX_MESSAGE = 2000
 
-# Signs of a message that quotes what somebody wrote: more would hide what to do about it.
-_LONGEST = 2000
+# How many known names a remedy lists.
+_MAX_OPTIONS = 50
 
-
-# Names that a person would look through.
-_OPTIONS = 50
-
-# They are seen in what they join: emoji, letters.
+# Zero-width joiners change how emoji and letters beside them look, so a person does see them.
 _JOINERS = "\u200c\u200d"
 
 
 def printable(text: str) -> str:
-    """`text` with all that would act on a terminal, or not be seen there, written as an escape."""
+    """Return `text` with every character that a terminal acts on or does not show as an escape."""
     if text.isprintable():
         return text
-    return "".join(sign if sign.isprintable() or sign in _JOINERS else ascii(sign)[1:-1] for sign in text)
+    return "".join(char if char.isprintable() or char in _JOINERS else ascii(char)[1:-1] for char in text)
 
 
 def without_credentials(text: str) -> str:
-    """`text` with stars for what a config should not hold, and may: a password or a token in a URL."""
-    from phases.core.config import credentials
+    """Return `text` with stars in place of the passwords and tokens in its URLs."""
+    from phases.core import url_credentials  # imported late: most runs have no error
 
-    return credentials.hidden(text)
-
-
-class Origin(Struct, frozen=True):
-    """A place in a config file.
-
-    layer: "system", "shared" or "local"; file: as shown to a person, relative to the project's root;
-    line and column: 1-based, column 0 when it doesn't matter.
-    """
-
-    layer: str
-    file: str
-    line: int
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}" + (f":{self.column}" if self.column else "")
+    return url_credentials.hidden(text)
 
 
 class HabitatError(Exception):
-    """A failure a person or the world caused.
+    """A failure that a person or the machine caused.
 
-    message: what is wrong, without a full stop; where: the place in a config file, or any other
-    place as text; remedy: what to do about it; output: lines the failing command printed. What message and remedy
-    quote of a URL is without its password or token.
+    Passwords and tokens of URLs are hidden in the message and the remedy.
+
+    Args:
+        message: What is wrong, without a full stop.
+        where: The place in a config file, or another place as text.
+        remedy: What to do. A semicolon separates two things to do.
+        output: The lines that the failing command printed.
     """
 
     def __init__(
@@ -107,7 +92,7 @@ class HabitatError(Exception):
         return self._line(f"{self._problem}: {self.remedy}" if self.remedy else self._problem)
 
     def lines(self) -> list[str]:
-        """The same, each thing to do in a line of its own."""
+        """Return the problem, then each thing to do, one per line."""
         remedies = self.remedy.split("; ") if self.remedy else []
         return [self._line(text) for text in (self._problem, *remedies)]
 
@@ -115,8 +100,8 @@ class HabitatError(Exception):
     def _problem(self) -> str:
         place = f"{self.where}: " if self.where else ""
         message = self.message
-        if len(message) > _LONGEST:
-            message = f"{message[: _LONGEST - 200]} … {message[-200:]}"
+        if len(message) > _MAX_MESSAGE:
+            message = f"{message[: _MAX_MESSAGE - 200]} … {message[-200:]}"
         return place + message
 
     @staticmethod
@@ -125,44 +110,56 @@ class HabitatError(Exception):
 
 
 class ConfigError(HabitatError):
-    pass
+    """A config.yaml, or a file it names, is wrong."""
 
 
 class SourceChanged(ConfigError):
-    """how: what happened, like "changed while it was copied"; path: the file or folder, None for another thing."""
+    """A file changed while the build read it.
 
-    def __init__(self, where: Path | Origin, how: str) -> None:
+    Args:
+        where: The file or folder, which becomes the attribute `path`; or the place in the config that names something
+            else that changed, and `path` is None.
+        change: What happened, like "changed while it was copied".
+    """
+
+    def __init__(self, where: Path | Origin, change: str) -> None:
         place = where if isinstance(where, Origin) else str(where)
-        super().__init__(how, where=place, remedy="run the same command again")
+        super().__init__(change, where=place, remedy="run the same command again")
         self.path = None if isinstance(where, Origin) else where
 
 
 class StateError(HabitatError):
-    pass
+    """A file below .stamps/, or a temporary file, can't be read or written."""
 
 
 class SecretError(HabitatError):
-    pass
+    """A secret is missing on this machine."""
 
 
 class Untrusted(ConfigError):
-    pass
+    """Nobody has agreed to what the config would do on this machine."""
 
 
 class ShellError(HabitatError):
-    pass
+    """The shell of an image can't run."""
 
 
 class Stopped(HabitatError):
-    pass
+    """Somebody stopped the run."""
 
 
 class StepError(HabitatError):
-    pass
+    """A step of a phase failed."""
 
 
 class CommandFailed(StepError):
-    """exit_code: as the command ended, 128 + n where signal n ended it."""
+    """A command of a step ended with an exit code that is not 0.
+
+    Args:
+        message: As of HabitatError.
+        exit_code: The command's exit code, 128 + n where signal n ended it.
+        context: The other arguments of HabitatError.
+    """
 
     def __init__(self, message: str, *, exit_code: int, **context: Any) -> None:
         super().__init__(message, **context)
@@ -170,20 +167,20 @@ class CommandFailed(StepError):
 
 
 class PhaseTimeout(StepError):
-    pass
+    """The phase took longer than its config allows."""
 
 
 class PathsMissing(StepError):
-    pass
+    """Required paths are missing."""
 
 
 class LinkInTheWay(StepError):
-    """A path that can't be used because of a link on it.
+    """A path leads through a link that USER may have made.
 
     Args:
-        path: Where something was to be written or mounted.
+        path: The path to write to or to mount at.
         link: The link, which is `path` itself or above it.
-        target: Where the link leads, "" where that is unknown.
+        target: Where the link leads, "" if that is unknown.
     """
 
     def __init__(self, path: str, link: str, target: str) -> None:
@@ -196,46 +193,43 @@ class LinkInTheWay(StepError):
 
 
 class StartError(HabitatError):
-    pass
+    """The habitat is built, but does not start."""
 
 
 class EngineError(HabitatError):
-    pass
+    """The engine refused a request, or can't be reached."""
 
 
 class EngineUnreachable(EngineError):
-    pass
+    """The engine does not answer."""
 
 
 class NotFound(EngineError):
-    pass
+    """The engine does not have the object."""
 
 
 class Conflict(EngineError):
-    pass
+    """A name is taken, or the object is in use."""
 
 
-class PortRefused(EngineError):
-    """message: the host's reason; port: as the container was to have it; taken: by somebody else."""
-
-    def __init__(self, message: str, port: Port, *, taken: bool) -> None:
-        super().__init__(message)
-        self.port = port
-        self.taken = taken
-
-
-#: What the kernel says where a disk, or somebody's share of it, is full.
+#: The kernel's error codes for a full disk, and for a full quota.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
-# And where it knows no locks on the files of a disk, or can't reach who keeps them.
+# The kernel's error codes for a file system without locks, or one whose lock server does not answer.
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 def state_error(path: Path, verb: str, error: OSError) -> StateError:
-    """A file below .stamps/, or a temporary one, that could not be `verb`: "written", "removed", "locked"."""
+    """Return the error of a file below .stamps/, or of a temporary file.
+
+    Args:
+        path: The file.
+        verb: What could not be done, as a participle: "written", "removed", "locked".
+        error: The reason.
+    """
     shown = str(path)[str(path).rfind("/.stamps/") + 1 :]
     if verb == "locked" and error.errno in _NO_LOCKS:
-        remedy = "its file system has no locks (flock): have the project on one that has, as a local disk"
+        remedy = "its file system has no locks (flock): move the project to one that has them, like a local disk"
     elif error.errno in (errno.ENOTDIR, errno.EEXIST, errno.EISDIR, errno.EINVAL, errno.ELOOP, errno.ENXIO):
         remedy = "move what is in its place out of the way"
     elif error.errno in NO_ROOM:
@@ -246,18 +240,20 @@ def state_error(path: Path, verb: str, error: OSError) -> StateError:
 
 
 def full_disk_remedy(text: str) -> str:
-    """What to do when the engine, or a command in a container, says that there is no room; "" when it doesn't."""
-    full = os.strerror(errno.ENOSPC).lower() in text.lower()
-    return "the engine's disk is full: make room there (docker system df), then run the same again" if full else ""
+    """Return what to do if an output of the engine, or of a command in a container, reports a full disk; else ""."""
+    if os.strerror(errno.ENOSPC).lower() not in text.lower():
+        return ""
+    return "the engine's disk is full: make room there (docker system df), then run the same command again"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The remedy for an unknown `word`: its nearest neighbours among `known`, else all of them."""
-    options = sorted(known)
+    """Return the remedy for an unknown `word`: the most similar of the `known` words, else a list of them."""
     from difflib import get_close_matches
+
+    options = sorted(known)
 
     near = get_close_matches(word, options, n=1)
     if near:
         return f"did you mean '{near[0]}'?"
-    more = ", …" if len(options) > _OPTIONS else ""
-    return f"known here: {', '.join(options[:_OPTIONS])}{more}"
+    more = ", …" if len(options) > _MAX_OPTIONS else ""
+    return f"known here: {', '.join(options[:_MAX_OPTIONS])}{more}"

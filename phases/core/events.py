@@ -15,7 +15,7 @@ from msgspec import Struct, field
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.protocol import Json
+    from phases.core.json_types import Json
 
 #: The value, before or after a change, of something that is not in the config then.
 ABSENT: Any = object()

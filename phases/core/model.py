@@ -11,15 +11,20 @@ from msgspec.structs import replace
 
 from phases.core.errors import ConfigError
 from phases.core.files import tree as files_tree
+from phases.core.files.ignore import CREDENTIALS, DEFAULT_IGNORE, dockerignore, habignore, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.errors import Origin
-    from phases.core.files.tree import Ignore, Item
+    from phases.core.files.ignore import Ignore
+    from phases.core.files.tree import Item
+    from phases.core.origin import Origin
     from phases.core.port import Port
     from phases.core.variables import Env
+
+#: Where commands find their secrets, each a file: a tmpfs, which no image has.
+SECRETS_FOLDER = "/run/secrets"
 
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
@@ -279,13 +284,13 @@ class Habitat(Struct, frozen=True, dict=True):
     @cached_property
     def ignore(self) -> Ignore:
         """What .habignore of any layer, or the built-in list, leaves out of every copied folder."""
-        return files_tree.habignore(layer.folder for layer in self.layers)
+        return habignore(layer.folder for layer in self.layers)
 
     @cached_property
     def own_ignore(self) -> Ignore:
         """The same without the names that tend to be those of secrets: what the person's rules alone leave out."""
-        clutter = [name for name in files_tree.DEFAULT_IGNORE if name not in files_tree.CREDENTIALS]
-        return files_tree.habignore((layer.folder for layer in self.layers), clutter)
+        clutter = [name for name in DEFAULT_IGNORE if name not in CREDENTIALS]
+        return habignore((layer.folder for layer in self.layers), clutter)
 
     @cached_property
     def context(self) -> tuple[Item, ...]:
@@ -296,7 +301,7 @@ class Habitat(Struct, frozen=True, dict=True):
         """
 
         def ignore() -> Ignore:
-            return files_tree.dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+            return dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
 
         items = self._copied("context", self.folder, ignore)
         if self.dockerfile == "Dockerfile":
@@ -314,13 +319,13 @@ class Habitat(Struct, frozen=True, dict=True):
     def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
         """What is left out of a layer's folder where `ignore` is of all that is copied."""
         # What is in a volume belongs to whoever writes there, and is no part of any image.
-        mounted = files_tree.naming(layer.folder, (volume.source for volume in self.volumes))
-        ignore = ignore.also(*OWN_PHASE).and_(mounted)
+        mounted = is_one_of(layer.folder, (volume.source for volume in self.volumes))
+        ignore = ignore.also(*OWN_PHASE).also_if(mounted)
         if layer.name == "local":
             ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{self.dockerfile}"] if self.dockerfile else []))
             # Also where the Dockerfile that it was written for is built no more.
             if self.has_dockerfile or not self.dockerfile:
-                ignore = ignore.and_(files_tree.dockerignore(self.folder))
+                ignore = ignore.also_if(dockerignore(self.folder))
         return ignore
 
     def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
@@ -344,7 +349,7 @@ class Habitat(Struct, frozen=True, dict=True):
         """A tree that goes into an image, and so without the files that hold secrets."""
 
         def left_out() -> Ignore:
-            return ignore().and_(files_tree.naming(root, self.secret_files))
+            return ignore().also_if(is_one_of(root, self.secret_files))
 
         return self.sources.tree(purpose, root, left_out)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 #: Where only this machine reaches a port, and where whoever reaches the machine does, for each family of addresses.
 LOOPBACK = "127.0.0.1"

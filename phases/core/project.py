@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core import events
-from phases.core.cache import image_index
-from phases.core.cache.image_index import Assessment, Inventory
+from phases.core.cache import freshness, image_names
+from phases.core.cache.image_index import Inventory
 from phases.core.cache.image_store import ImageStore
-from phases.core.cache.slice_files import SliceStore
+from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
 from phases.core.cache.temporary_containers import TemporaryContainers
 from phases.core.config import dockerfile, loader
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
+    from phases.core.cache.freshness import Assessment
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Container, Engine
     from phases.core.model import Habitat, Value
@@ -194,7 +195,7 @@ class Project:
             habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self.slices.hash(habitat, phase) for phase in phases}
-        return image_index.assess(name, phases, hashes, self.inventory, self.stamps)
+        return freshness.assess(name, phases, hashes, self.inventory, self.stamps)
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """Return the id of the base image. If it was removed, it is still the one that the habitat was built on."""
@@ -207,8 +208,8 @@ class Project:
             raise ConfigError(
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
-        built = self.inventory.tagged(image_index.snapshot_tag(habitat.name, named("base")))
-        return base_id or (built.labels.get(image_index.LABEL_PARENT) or None if built else None)
+        built = self.inventory.tagged(image_names.snapshot_tag(habitat.name, named("base")))
+        return base_id or (built.labels.get(image_names.LABEL_PARENT) or None if built else None)
 
     def state_folder(self, name: str) -> Path:
         """Return the folder below .stamps/ that holds what is known of a habitat."""
@@ -280,7 +281,7 @@ class Project:
         image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
-                f"image {image_index.snapshot_tag(name, before)} is gone",
+                f"image {image_names.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )

@@ -26,9 +26,9 @@ from phases.core.files.locks import FileLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from phases.core.errors import Origin
     from phases.core.events import Bus
     from phases.core.model import Habitat, Mount, Secret
+    from phases.core.origin import Origin
 
     #: Asks the person, who says yes or no; None where there is nobody to ask. Given what to show before.
     Ask = Callable[[str, Callable[[], None]], bool | None]
@@ -201,7 +201,7 @@ class Record:
 
     def _replace(self, data: bytes) -> None:
         atomic.sweep(self._path.parent, self._path.name)
-        with atomic.file(self._path) as (fresh, out):
+        with atomic.draft_file(self._path) as (fresh, out):
             os.fchmod(out.fileno(), 0o600)
             out.write(data)
             out.flush()

@@ -12,10 +12,12 @@ import re
 from string import Template
 from typing import TYPE_CHECKING
 
-from phases.core.errors import ConfigError, Origin, did_you_mean
+from phases.core.errors import ConfigError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
+
+    from phases.core.origin import Origin
 
 _ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 

@@ -10,8 +10,8 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core.cache import image_index
-from phases.core.cache.image_index import task_name
+from phases.core.cache import image_names
+from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
 from phases.registry import NAMES, PHASES, last_snapshot, named
@@ -232,14 +232,14 @@ class Freshness(UptodateCalculator):
         """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
         self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
         inventory, phases = self.project.inventory, self.project.phases(self.habitat)
-        own = inventory.tagged(image_index.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
+        own = inventory.tagged(image_names.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}
         before = last_snapshot(phases, self.phase)
-        rests_on = inventory.tagged(image_index.snapshot_tag(self.habitat, before)) if before else None
+        rests_on = inventory.tagged(image_names.snapshot_tag(self.habitat, before)) if before else None
         task.values = {
             "hash": digest,
-            "parent": labels.get(image_index.LABEL_PARENT) or (rests_on.id if rests_on else ""),
-            "seconds": image_index.seconds(labels),
+            "parent": labels.get(image_names.LABEL_PARENT) or (rests_on.id if rests_on else ""),
+            "seconds": image_names.seconds(labels),
         }
         self._dependencies.save_success(task)
 

@@ -29,8 +29,8 @@ from phases.core.engine import select
 from phases.core.engine.client import DockerEngine
 from phases.core.engine.patience import Patience
 from phases.core.engine.podman import Podman
-from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, Stat, VolumeMount
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
+from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, VolumeMount
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 from phases.core.port import Port
 
 if TYPE_CHECKING:

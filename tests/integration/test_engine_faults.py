@@ -362,7 +362,7 @@ def test_a_full_disk_of_the_engine_is_told_with_what_to_do(
     line = told(done)
     assert line.startswith(f"❌ {phase}:{full.name}: ")
     assert what in line
-    assert "the engine's disk is full: make room there (docker system df), then run the same again" in line
+    assert "the engine's disk is full: make room there (docker system df), then run the same command again" in line
     filler.unlink()
     check_recovers(full, phase)
 

@@ -186,7 +186,7 @@ def test_a_change_in_another_clone_is_told_by_its_phase(subject: Subject, tmp_pa
     text = (subject.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
     other.write(subject.place("HABITAT/config.yaml"), text)
     done = other.doit(f"plan:{subject.name}")
-    assert "  setup  the config of setup is another than it was last built from\n" in done.out
+    assert "  setup  the config of setup has changed since its last build\n" in done.out
     assert list((tmp_path / ".stamps").iterdir()) == []
 
 

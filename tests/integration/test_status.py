@@ -16,7 +16,7 @@ from conftest import Project, Running, clear, docker, fresh_name
 from conftest import snapshots as images_of
 from terminal import Terminal
 
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def fail(town: Town, busybox: str) -> None:
     """As a failure leaves it: the container of the phase as an image."""
     town.project.habitat(town.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
     assert town.project.doit(f"setup:{town.changed}").code == 1
-    tag = image_index.failed_tag(town.changed, named("setup"))
-    container = docker("container", "create", image_index.snapshot_tag(town.changed, named("files")), "true")
-    mark = f'LABEL {image_index.LABEL_RESULT}="{image_index.FAILED}"'
+    tag = image_names.failed_tag(town.changed, named("setup"))
+    container = docker("container", "create", image_names.snapshot_tag(town.changed, named("files")), "true")
+    mark = f'LABEL {image_names.LABEL_RESULT}="{image_names.FAILED}"'
     docker("container", "commit", "--change", mark, container, tag)
     docker("container", "rm", container)
 

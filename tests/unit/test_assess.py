@@ -9,17 +9,10 @@ import pytest
 from fake_engine import FakeEngine
 
 from phases import registry
-from phases.core.cache.image_index import (
-    LABEL_PARENT,
-    Assessment,
-    Inventory,
-    assess,
-    final_tag,
-    hash_label,
-    snapshot_tag,
-    task_name,
-)
-from phases.core.cache.stamps import Stamps
+from phases.core.cache.freshness import Assessment, assess
+from phases.core.cache.image_index import Inventory
+from phases.core.cache.image_names import LABEL_PARENT, final_tag, hash_label, snapshot_tag
+from phases.core.cache.stamps import Stamps, task_name
 from phases.core.engine.protocol import Image
 from phases.registry import PHASES, named, phases_of
 
@@ -193,12 +186,12 @@ def test_what_has_to_run(tmp_path: Path, case: str) -> None:
         (
             "another hash of setup",
             "setup",
-            "the config of setup is another than it was last built from",
+            "the config of setup has changed since its last build",
         ),
         (
             "final of another parent",
             "final",
-            "habitat-demo:12-final was not made from the habitat-demo:9-tools that is there",
+            "habitat-demo:12-final was not made from the current habitat-demo:9-tools",
         ),
         ("no tag final", "final", "habitat-demo:final is not habitat-demo:12-final"),
         ("a label of final differs", "final", "habitat-demo:12-final was built on another env"),
@@ -206,12 +199,12 @@ def test_what_has_to_run(tmp_path: Path, case: str) -> None:
         ("setup forgotten", "repos", "setup runs again"),
         ("another hash of setup", "repos", "setup runs again"),
         ("forgotten, and nothing built after it", "repos", "setup runs again"),
-        ("test never succeeded", "test", "it never succeeded"),
+        ("test never succeeded", "test", "it has never succeeded"),
         ("test about another image", "test", "its verdict is about an earlier snapshot"),
         (
             "verify changed before final",
             "verify",
-            "the config of verify is another than it was last built from",
+            "the config of verify has changed since its last build",
         ),
     ],
 )

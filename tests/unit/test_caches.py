@@ -11,9 +11,9 @@ from fake_files import Node
 from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, make_user, write
 
+from phases.core import json_types
 from phases.core.build import cache_volumes
 from phases.core.build import clean as build_clean
-from phases.core.cache import slices
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import HabitatError, Stopped
 from phases.core.runtime import debug, session
@@ -262,7 +262,7 @@ def test_what_only_the_image_shows_to_be_wrong_is_told_with_its_line(
 
 def digests(site: Site) -> dict[str, str]:
     loaded = site.run_anew().habitat("demo")
-    return {phase.NAME: slices.digest(phase.slice(loaded)) for phase in PHASES[1:]}
+    return {phase.NAME: json_types.digest(phase.slice(loaded)) for phase in PHASES[1:]}
 
 
 def test_the_paths_count_from_setup_on_and_nothing_else_of_them(tmp_path: Path) -> None:

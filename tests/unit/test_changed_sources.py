@@ -15,6 +15,7 @@ from phases.core.eject import command as eject_command
 from phases.core.eject import output_dir
 from phases.core.errors import ConfigError, HabitatError, SourceChanged
 from phases.core.files import digest_cache, tree
+from phases.core.files.ignore import Ignore
 from phases.core.files.tar import Archive
 from phases.registry import named
 
@@ -223,7 +224,7 @@ def test_link_put_in_place_while_a_tree_is_read_is_not_followed(tmp_path: Path, 
             swapped()
         return False
 
-    found = tree.Sources().tree("", top, lambda: tree.Ignore(ignore))
+    found = tree.Sources().tree("", top, lambda: Ignore(ignore))
     (item,) = [item for item in found if item.path == what]
     assert item.kind == "link"
     assert not [item for item in found if item.path == "folder/secret" and what == "folder"]
@@ -238,7 +239,7 @@ def test_tree_that_changes_with_each_look_is_told(tmp_path: Path) -> None:
         return False
 
     with pytest.raises(SourceChanged) as caught:
-        tree.Sources().tree("", file.parent, lambda: tree.Ignore(ignore))
+        tree.Sources().tree("", file.parent, lambda: Ignore(ignore))
     assert str(caught.value) == f"{file}: was replaced while it was read: run the same command again"
 
 
@@ -283,7 +284,7 @@ def test_file_changed_while_it_is_ejected_is_told(tmp_path: Path, monkeypatch: p
         same_size_and_time(file)
         check(*arguments)  # type: ignore[arg-type]
 
-    site.project.habitat("demo").sources.tree("", file.parent, tree.Ignore)
+    site.project.habitat("demo").sources.tree("", file.parent, Ignore)
     monkeypatch.setattr(output_dir, "check", meanwhile)
     with pytest.raises(SourceChanged, match="run the same command again"):
         eject_command.eject(site.project, "demo")

@@ -12,7 +12,7 @@ from unit_helpers import load, write
 from phases.core.config import yaml_tree
 from phases.core.config.loader import coalesce, habitat_names
 from phases.core.config.units import duration
-from phases.core.errors import Origin
+from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Plain, Tree

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site, load, write
 
+from phases.core import url_credentials
 from phases.core.build import failure
 from phases.core.cache import diff
-from phases.core.config import credentials, git_refs
+from phases.core.config import git_refs
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.report import plan
 from phases.core.scaffold import create
@@ -115,12 +116,12 @@ def test_url_with_a_credential_is_refused_and_not_repeated(tmp_path: Path, url: 
 @pytest.mark.parametrize("url", PLAIN)
 def test_url_with_an_ordinary_user_name_is_taken_and_shown_whole(url: str) -> None:
     git_refs.check_url(url)
-    assert credentials.hidden(url) == url
+    assert url_credentials.hidden(url) == url
 
 
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
 def test_credential_in_any_text_is_hidden_with_all_around_it_kept(url: str, secret: str) -> None:
-    shown = credentials.hidden(f"git clone {url} && cat a@b:c")
+    shown = url_credentials.hidden(f"git clone {url} && cat a@b:c")
     assert secret not in shown
     assert shown.startswith("git clone ")
     assert shown.endswith(" && cat a@b:c")
@@ -172,7 +173,7 @@ def test_plan_of_a_changed_credential_shows_neither_value(tmp_path: Path) -> Non
 
 def test_difference_beside_a_credential_is_told_without_it() -> None:
     change = diff.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
-    assert diff.told(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
+    assert diff.describe(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
 
 
 def test_failed_script_with_a_credential_is_shown_without_it() -> None:
@@ -182,6 +183,6 @@ def test_failed_script_with_a_credential_is_shown_without_it() -> None:
 @pytest.mark.parametrize("text", ["a:" * 100_000, "a.b-" * 50_000, "?a" * 50_000, "https://" * 20_000, "a@" * 50_000])
 def test_text_of_any_kind_is_looked_through_in_no_time(text: str) -> None:
     began = time.monotonic()
-    credentials.hidden(text)
-    credentials.in_url(text[:4096])
+    url_credentials.hidden(text)
+    url_credentials.in_url(text[:4096])
     assert time.monotonic() - began < 2

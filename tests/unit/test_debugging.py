@@ -18,7 +18,7 @@ from phases.core.build import clean, phase_log
 from phases.core.build import failure as build_failure
 from phases.core.build.container import instruction_word
 from phases.core.build.failure import Failure
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.errors import (
     Conflict,
     EngineError,
@@ -509,4 +509,4 @@ def test_what_a_build_withdrew_meanwhile_goes_at_the_end(tmp_path: Path) -> None
     site.engine.on_execute = mend
     debug(site)
     assert site.engine.image_config(image) is None
-    assert image_index.failed_tag("demo", named("setup")) == TAG
+    assert image_names.failed_tag("demo", named("setup")) == TAG

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.cache.diff import Difference, differences, told
+from phases.core.cache.diff import Difference, describe, differences
 from phases.core.events import ABSENT
 from phases.protocol import ChangeDescription
 
@@ -20,7 +20,7 @@ def found(before: Any, after: Any) -> list[tuple[Any, ...]]:
 
 
 def words(before: Any, after: Any, kind: Any = "value") -> str:
-    return told(Difference(("x",), before, after), ChangeDescription("x", kind)).removeprefix("x: ")
+    return describe(Difference(("x",), before, after), ChangeDescription("x", kind)).removeprefix("x: ")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def emptied(value: Any) -> Any:
         ("a\nb\nc\n", "b\nc\n", "changed (line 1 removed: a)"),
         ("a\nb\nc\nd\n", "x\nb\nc\ny\n", "changed (line 1: a → x, and more)"),
         ("a\nb\nc\n", "x\ny\nc\n", "changed (line 1: a → x, and more)"),
-        ("a\nb", "a\nb\n", "changed (how its last line ends)"),
+        ("a\nb", "a\nb\n", "changed (the end of its last line)"),
         ("echo \x1b[31m", "echo", r"echo \x1b[31m → echo"),
     ],
 )

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from phases.core.cache import slices
 from phases.core.files import atomic
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ BEGIN = """
 import sys
 from pathlib import Path
 from phases.core.files import atomic
-kind = atomic.file if sys.argv[2] == "file" else atomic.folder
+kind = atomic.draft_file if sys.argv[2] == "file" else atomic.draft_folder
 with kind(Path(sys.argv[1])) as draft:
     print("begun", flush=True)
     sys.stdin.readline()
@@ -56,14 +55,14 @@ def test_draft_of_a_live_process_is_kept_and_of_a_killed_one_swept(tmp_path: Pat
 def test_draft_of_another_process_namespace_is_kept(tmp_path: Path) -> None:
     """Its number is nobody's here, or somebody else's."""
     with begun(tmp_path / "x", "file", "unshare", "--user", "--pid", "--fork") as process:
-        slices.sweep(tmp_path)
+        atomic.sweep_state(tmp_path)
         assert len(names(tmp_path)) == 1
         process.communicate("\n")
 
 
 def test_draft_of_an_earlier_version_named_after_its_process_is_swept(tmp_path: Path) -> None:
     (tmp_path / f".3-env.json.{os.getpid()}").write_text("half")
-    slices.sweep(tmp_path)
+    atomic.sweep_state(tmp_path)
     assert names(tmp_path) == []
 
 
@@ -93,7 +92,7 @@ def test_write_in_two_namespaces_at_once_never_mixes(tmp_path: Path) -> None:
 
     def write(data: bytes) -> None:
         for _ in range(20):
-            slices.write_if_changed(place, data)
+            atomic.write_if_changed(place, data)
 
     threads = [threading.Thread(target=write, args=(data,)) for data in whole]
     for thread in threads:
@@ -109,13 +108,13 @@ def test_write_while_sweeps_go_on_is_never_lost(tmp_path: Path) -> None:
 
     def sweep() -> None:
         while not over.is_set():
-            slices.sweep(tmp_path)
+            atomic.sweep_state(tmp_path)
 
     sweeping = [threading.Thread(target=sweep) for _ in range(3)]
     for thread in sweeping:
         thread.start()
     for number in range(200):
-        slices.write_if_changed(tmp_path / "x", str(number).encode())
+        atomic.write_if_changed(tmp_path / "x", str(number).encode())
         assert (tmp_path / "x").read_text() == str(number)
     over.set()
     for thread in sweeping:
@@ -129,7 +128,7 @@ def test_draft_on_a_file_system_without_locks_is_written_and_never_swept(
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    slices.write_if_changed(tmp_path / "x", b"whole")
+    atomic.write_if_changed(tmp_path / "x", b"whole")
     (tmp_path / ".x.1").write_text("somebody's")
-    slices.sweep(tmp_path)
+    atomic.sweep_state(tmp_path)
     assert names(tmp_path) == [".x.1", "x"]

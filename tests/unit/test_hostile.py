@@ -33,9 +33,10 @@ from hostile import (
 )
 from unit_helpers import Site, load, write
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
+from phases.core.files.ignore import dockerignore, habignore
 from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
 from phases.protocol import Copy
@@ -237,7 +238,7 @@ PATTERNS = ["!", "a\\", "\\", "!\\", "[z-a]", "[[:alpha:]]"]
 def test_a_pattern_that_is_none_is_refused_with_its_line(tmp_path: Path, file: str, pattern: str) -> None:
     write(tmp_path, file, f"# a comment\n{pattern}\n")
     with pytest.raises(ConfigError) as caught:
-        tree.habignore([tmp_path]) if file == ".habignore" else tree.dockerignore(tmp_path)
+        habignore([tmp_path]) if file == ".habignore" else dockerignore(tmp_path)
     assert str(caught.value).startswith(f"{tmp_path}/{file}:2: ")
     note(file, "refused")
 
@@ -248,7 +249,7 @@ def test_a_pattern_that_is_none_is_refused_with_its_line(tmp_path: Path, file: s
 def test_a_pattern_can_name_any_file(tmp_path: Path, name: str) -> None:
     escaped = "".join(f"\\{sign}" if sign in "#!*[ " else sign for sign in name)
     write(tmp_path, ".habignore").write_text(f"\n{escaped}\r\n")
-    ignore = tree.habignore([tmp_path])
+    ignore = habignore([tmp_path])
     assert ignore(name)
     assert not ignore("ab")
     note(".habignore", "literal")
@@ -267,7 +268,7 @@ def test_every_name_and_target_arrives_in_the_archive_byte_for_byte(tmp_path: Pa
         (top / f"{number}.link").symlink_to(file.name)
         expected |= {b"%d/" % number + name: name, b"%d.link" % number: name}
     with Archive() as archive:
-        for item in tree.walk(top, tree.habignore([])):
+        for item in tree.walk(top, habignore([])):
             archive.add(f"/{item.path}", item.kind, item.mode, source=item.source, target=item.target)
         with tarfile.open(fileobj=archive.finish()) as tar:
             members = [member for member in tar if not member.isdir()]
@@ -287,8 +288,8 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def test_a_slice_tells_all_names_apart(tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
-    found = tree.identity(tree.walk(tmp_path, tree.habignore([])))
-    text = slices.canonical(found).decode()
+    found = tree.identity(tree.walk(tmp_path, habignore([])))
+    text = json_types.canonical(found).decode()
     assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
 
@@ -319,7 +320,7 @@ def test_hard_links_and_special_bits_are_plain_files(tmp_path: Path) -> None:
     one = write(tmp_path, "tree/one", "x")
     one.chmod(0o6755)
     (tmp_path / "tree/two").hardlink_to(one)
-    items = [item for item in tree.walk(tmp_path / "tree", tree.habignore([])) if item.kind == "file"]
+    items = [item for item in tree.walk(tmp_path / "tree", habignore([])) if item.kind == "file"]
     assert [(item.path, item.kind, item.mode) for item in items] == [("one", "file", 0o755), ("two", "file", 0o755)]
 
 
@@ -341,20 +342,20 @@ def dig(folder: Path, name: str, depth: int) -> None:
 
 def test_a_tree_deeper_than_python_recurses_is_copied(abyss: Path) -> None:
     dig(abyss, "d", 1500)
-    items = list(tree.walk(abyss, tree.habignore([])))
+    items = list(tree.walk(abyss, habignore([])))
     assert items[-1].path == "d/" * 1500 + "file"
 
 
 def test_a_tree_deeper_than_a_path_can_name_is_refused(abyss: Path) -> None:
     dig(abyss, "d" * 250, 20)
     with pytest.raises(ConfigError, match=r"can't be read \(File name too long\): check that"):
-        list(tree.walk(abyss, tree.habignore([])))
+        list(tree.walk(abyss, habignore([])))
 
 
 def test_a_file_that_vanishes_while_a_folder_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phases.core.files.tree.os.listdir", lambda _: ["gone"])
     with pytest.raises(ConfigError, match=r"gone: can't be read \(No such file or directory\): check that"):
-        list(tree.walk(tmp_path, tree.habignore([])))
+        list(tree.walk(tmp_path, habignore([])))
 
 
 def vanishes(file: Path) -> None:
@@ -412,7 +413,7 @@ def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> No
     started = time.process_time()
     habitat = load(tmp_path)
     files = named("files")
-    slices.digest(files.slice(habitat))
+    json_types.digest(files.slice(habitat))
     with Archive() as archive:
         for step in files.plan(habitat):
             for entry in step.entries if isinstance(step, Copy) else ():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core.cache.image_index import LABEL_PARENT
+from phases.core.cache.image_names import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import session

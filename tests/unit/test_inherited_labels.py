@@ -11,7 +11,7 @@ from unit_helpers import FakeTerminal, Site, write
 from phases.core import events
 from phases.core.build import failure
 from phases.core.build.builder import Builder
-from phases.core.cache.image_index import withheld
+from phases.core.cache.image_names import cleared_labels
 from phases.core.errors import HabitatError
 from phases.core.project import Project
 from phases.core.report import plan, status
@@ -66,7 +66,7 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
 
 
 def ours(site: Site, tag: str) -> dict[str, str]:
-    return withheld(site.engine._image(tag).labels)
+    return cleared_labels(site.engine._image(tag).labels)
 
 
 def test_snapshot_of_a_base_with_our_labels_has_those_of_its_own_phase_alone(site: Site) -> None:
@@ -140,4 +140,4 @@ def test_build_container_says_nothing_of_its_image_in_our_labels(site: Site) -> 
     site.engine.on_execute = look
     site.build()
     assert seen
-    assert [withheld(labels) for labels in seen if withheld(labels)] == []
+    assert [cleared_labels(labels) for labels in seen if cleared_labels(labels)] == []

@@ -26,7 +26,8 @@ from test_reporter import Script
 from unit_helpers import write
 
 from phases.core import errors, events
-from phases.core.errors import CommandFailed, ConfigError, HabitatError, Origin
+from phases.core.errors import CommandFailed, ConfigError, HabitatError
+from phases.core.origin import Origin
 from phases.ui import journal, jsonl, records
 from phases.ui.journal import Journal
 from phases.ui.output import OutputLost

@@ -61,7 +61,7 @@ def test_file_system_without_flock_is_told_in_one_line(
         act(site)
     assert str(caught.value) == (
         f".stamps/demo/{file}: can't be locked ({os.strerror(number)}): "
-        "its file system has no locks (flock): have the project on one that has, as a local disk"
+        "its file system has no locks (flock): move the project to one that has them, like a local disk"
     )
     assert site.engine.volumes() == []
 

@@ -17,7 +17,8 @@ from rich.console import Console
 from test_reporter import Script
 
 from phases.core import events
-from phases.core.errors import CommandFailed, HabitatError, Origin
+from phases.core.errors import CommandFailed, HabitatError
+from phases.core.origin import Origin
 from phases.ui import echo, output
 from phases.ui.console import Screen, is_plain, wrapped
 from phases.ui.styled import joined, styled

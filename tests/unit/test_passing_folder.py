@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from conftest import ROOT
 
-from phases.core.files.temporary_folder import passing_folder, sweep
+from phases.core.files.temporary_folder import sweep, temporary_folder
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 HOLD = """
 import sys
 from pathlib import Path
-from phases.core.files.temporary_folder import passing_folder
-with passing_folder(Path(sys.argv[1])) as folder:
+from phases.core.files.temporary_folder import temporary_folder
+with temporary_folder(Path(sys.argv[1])) as folder:
     (folder / "what").mkdir()
     print(folder, flush=True)
     sys.stdin.read()
@@ -25,7 +25,7 @@ with passing_folder(Path(sys.argv[1])) as folder:
 
 
 def test_a_passing_folder_in_use_is_not_swept(tmp_path: Path) -> None:
-    with passing_folder(tmp_path) as folder, passing_folder(tmp_path) as other:
+    with temporary_folder(tmp_path) as folder, temporary_folder(tmp_path) as other:
         (folder / "file").write_text("")
         sweep(tmp_path)
         assert (folder / "file").exists()
@@ -42,6 +42,6 @@ def test_a_passing_folder_of_a_killed_run_is_removed_by_the_next(tmp_path: Path)
         assert [str(path) for path in tmp_path.iterdir()] == [folder]
         run.kill()
         run.wait()
-    with passing_folder(tmp_path) as mine:
+    with temporary_folder(tmp_path) as mine:
         assert list(tmp_path.iterdir()) == [mine]
     assert list(tmp_path.iterdir()) == []

@@ -17,9 +17,9 @@ from conftest import ROOT
 from phases.core import events
 from phases.core.build import phase_log
 from phases.core.build.phase_log import PhaseLog
-from phases.core.cache import slices
 from phases.core.engine.protocol import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
+from phases.core.files import atomic
 from phases.ui.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ with phase_log.PhaseLog(Path(sys.argv[1])) as log:
         assert sum(len(f"{line} of the output\n") for line in range(last + 1, first)) == missing
         whole = [int(line.split()[0]) for line in after.splitlines()[:-1]]
         assert whole == list(range(first, first + len(whole)))
-    slices.sweep(tmp_path)
+    atomic.sweep_state(tmp_path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 

@@ -9,7 +9,8 @@ import pytest
 import yaml
 from unit_helpers import Site, make_user, write
 
-from phases.core.cache.image_index import final_tag, snapshot_tag, task_name
+from phases.core.cache.image_names import final_tag, snapshot_tag
+from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError
 from phases.core.report import plan as report_plan
 from phases.registry import NAMES, PHASES, named
@@ -300,20 +301,20 @@ def test_made_from_another_parent(town: Town) -> None:
     tag = snapshot_tag("demo", named("setup"))
     (image,) = [image for image in town.engine.images() if tag in image.tags]
     town.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
-    assert town.said("repos") == ["habitat-demo:8-repos was not made from the habitat-demo:7-setup that is there"]
+    assert town.said("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
 
 
 def test_what_another_clone_built_is_another_config(town: Town) -> None:
     """It has the images, and not the slices they were built from."""
     shutil.rmtree(town.root / ".stamps")
     branch(town)
-    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+    assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
 def test_a_kept_slice_of_another_build_is_not_believed(town: Town) -> None:
     write(town.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
     branch(town)
-    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+    assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
 def test_a_kept_slice_that_cannot_be_read_is_none(town: Town) -> None:
@@ -321,7 +322,7 @@ def test_a_kept_slice_that_cannot_be_read_is_none(town: Town) -> None:
     kept.unlink()
     kept.mkdir()
     branch(town)
-    assert town.said("repos") == ["the config of repos is another than it was last built from"]
+    assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
 def test_a_change_is_still_told_after_it_failed(town: Town) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, load, write
 
-from phases.core.errors import ConfigError, PortRefused, StartError
+from phases.core.engine.protocol import PortRefused
+from phases.core.errors import ConfigError, StartError
 from phases.core.port import Port
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import session

@@ -19,7 +19,8 @@ from unit_helpers import Site, make_user, write
 from phases.core import events
 from phases.core.build import clean
 from phases.core.build.builder import Builder
-from phases.core.cache.image_index import COMMENT, task_name
+from phases.core.cache.image_names import COMMENT
+from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.files import atomic
 from phases.core.files.locks import FileLock
@@ -630,7 +631,7 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
     site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
     site.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
     left = write(site.root, f".stamps/demo/.3-env.json.{os.getpid()}")
-    writing = atomic.file(site.root / ".stamps/demo/3-env.json")
+    writing = atomic.draft_file(site.root / ".stamps/demo/3-env.json")
     written_now, _ = writing.__enter__()
     match next_step:
         case "a build":

@@ -19,11 +19,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.cache.stamps import Stamps
 from phases.core.config import units, yaml_tree
 from phases.core.errors import HabitatError, printable
-from phases.core.files import tree as files_tree
+from phases.core.files import ignore
+from phases.core.files.ignore import DEFAULT_IGNORE, dockerignore, habignore
 from phases.core.model import OWN_PHASE
 from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
@@ -268,9 +269,7 @@ def test_any_ignore_file_decides_or_is_refused(data: bytes) -> None:
         for file in (".habignore", ".dockerignore"):
             (Path(folder) / file).write_bytes(data)
             try:
-                ignore = (
-                    files_tree.dockerignore(Path(folder)) if "docker" in file else files_tree.habignore([Path(folder)])
-                )
+                ignore = dockerignore(Path(folder)) if "docker" in file else habignore([Path(folder)])
             except HabitatError as error:
                 assert file in str(error)  # noqa: PT017 (or it decides)
             else:
@@ -352,7 +351,7 @@ def shuffled(value: Any, rng: random.Random) -> Any:
 
 def hashes(root: Path, text: str) -> dict[str, str]:
     habitat = load(root, text)
-    return {phase.NAME: slices.digest(phase.slice(habitat)) for phase in PHASES[1:]}
+    return {phase.NAME: json_types.digest(phase.slice(habitat)) for phase in PHASES[1:]}
 
 
 @pytest.fixture(scope="module")
@@ -410,8 +409,8 @@ def test_slices_and_plans_are_the_same_each_time(root: Path, config: dict[str, A
     one, other = load(root, text), load(root, text)
     for phase in habitat_phases(one):
         first = phase.plan(one)
-        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(one))
-        assert slices.canonical(phase.slice(one)) == slices.canonical(phase.slice(other))
+        assert json_types.canonical(phase.slice(one)) == json_types.canonical(phase.slice(one))
+        assert json_types.canonical(phase.slice(one)) == json_types.canonical(phase.slice(other))
         assert first == phase.plan(one) == phase.plan(other)
 
 
@@ -436,7 +435,7 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 @FEW
 @given(st.recursive(LEAVES, lambda v: st.lists(v) | st.dictionaries(st.text(max_size=4), v), max_leaves=8))
 def test_canonical_form_depends_on_the_value_alone(value: Any) -> None:
-    assert slices.canonical(value) == slices.canonical(shuffled(value, random.Random(1)))
+    assert json_types.canonical(value) == json_types.canonical(shuffled(value, random.Random(1)))
 
 
 @FEW
@@ -467,7 +466,7 @@ _NAMES = st.text(alphabet="ab._-* Ä", min_size=1, max_size=5).filter(lambda nam
 
 @settings(FEW, max_examples=1000)
 @given(
-    st.lists(_WORDS | st.sampled_from([*files_tree.DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
+    st.lists(_WORDS | st.sampled_from([*DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
     st.lists(_NAMES | st.sampled_from(["x.pem", "config.yaml", "tests", ".git", "build"]), min_size=1, max_size=3),
     st.booleans(),
 )
@@ -479,9 +478,9 @@ def test_plain_patterns_mean_what_git_takes_them_for(patterns: list[str], parts:
     parents = ["/".join(parts[:count]) + "/" for count in range(1, len(parts))]
     assume(not any(git.match_file(parent) for parent in parents))  # nothing in there is asked about
     path = "/".join(parts) + ("/" if is_folder else "")
-    assert files_tree._gitignore(patterns)(path) == git.match_file(path)
+    assert ignore._gitignore(patterns)(path) == git.match_file(path)
 
 
 def test_our_own_patterns_need_no_library() -> None:
-    lines = [*files_tree.DEFAULT_IGNORE, *OWN_PHASE]
-    assert all(files_tree._PLAIN.fullmatch(line) for line in lines)
+    lines = [*DEFAULT_IGNORE, *OWN_PHASE]
+    assert all(ignore._PLAIN.fullmatch(line) for line in lines)

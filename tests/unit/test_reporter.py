@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from unit_helpers import write
 
 from phases.core import events
-from phases.core.cache.image_index import snapshot_tag, task_name
-from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable, Origin
+from phases.core.cache.image_names import snapshot_tag
+from phases.core.cache.stamps import task_name
+from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable
+from phases.core.origin import Origin
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
 from phases.ui.console import Screen

@@ -381,7 +381,7 @@ def test_without_an_agent_that_is_told(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_secrets_can_be_for_every_phase_that_runs_commands_of_a_person() -> None:
-    from phases.core.config.secrets import SECRET_PHASES
+    from phases.core.config.names import SECRET_PHASES
 
     assert set(SECRET_PHASES) <= set(NAMES)
 

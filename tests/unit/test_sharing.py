@@ -15,8 +15,9 @@ from phases.core import events
 from phases.core.build import clean
 from phases.core.build.builder import Builder
 from phases.core.build.shared_builds import SharedSnapshots
-from phases.core.cache import image_index
-from phases.core.cache.image_index import snapshot_tag, task_name
+from phases.core.cache import image_names
+from phases.core.cache.image_names import snapshot_tag
+from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
 from phases.core.project import Project
 from phases.core.report import plan as report_plan
@@ -140,7 +141,7 @@ def test_a_stamp_says_how_long_it_took_where_it_was_built(pair: Pair) -> None:
     pair.built("twin")
     (image,) = (image for image in pair.engine.images() if "habitat-twin:7-setup" in image.tags)
     values = pair.project.stamps.read(task_name(named("setup"), "twin"))["_values_:"]
-    assert values["seconds"] == float(image.labels[image_index.LABEL_SECONDS])
+    assert values["seconds"] == float(image.labels[image_names.LABEL_SECONDS])
 
 
 # What isn't the same
@@ -217,7 +218,7 @@ def test_a_failure_is_not_taken_over(pair: Pair) -> None:
 
 
 def test_what_an_earlier_version_built_is_not_taken_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_index, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
+    monkeypatch.setattr(image_names, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
     pair.built("demo")
     monkeypatch.undo()
     assert pair.built("twin") == (PHASES, [])

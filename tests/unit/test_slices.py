@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import load, write
 
-from phases.core.cache import slices
+from phases.core import json_types
 from phases.core.errors import StateError
+from phases.core.files import atomic
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def hashes(habitat: Habitat) -> dict[str, str]:
-    return {phase.NAME: slices.digest(phase.slice(habitat)) for phase in habitat_phases(habitat)}
+    return {phase.NAME: json_types.digest(phase.slice(habitat)) for phase in habitat_phases(habitat)}
 
 
 @pytest.mark.parametrize(
@@ -35,24 +36,24 @@ def hashes(habitat: Habitat) -> dict[str, str]:
     ],
 )
 def test_a_slice_is_canonical(value: object, expected: bytes) -> None:
-    assert slices.canonical(value) == expected
+    assert json_types.canonical(value) == expected
 
 
 def test_sha256sum_prints_the_hash(tmp_path: Path) -> None:
     value = {"commands": [{"script": "echo ä", "user": "root"}]}
     path = tmp_path / "7-setup.json"
-    slices.write_if_changed(path, slices.canonical(value))
+    atomic.write_if_changed(path, json_types.canonical(value))
     printed = subprocess.run(["sha256sum", str(path)], capture_output=True, text=True, check=True).stdout
-    assert printed.split()[0] == slices.digest(value)
+    assert printed.split()[0] == json_types.digest(value)
 
 
 def test_an_unchanged_slice_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "x" / "slice.json"
-    slices.write_if_changed(path, b"one")
+    atomic.write_if_changed(path, b"one")
     before = path.stat()
-    slices.write_if_changed(path, b"one")
+    atomic.write_if_changed(path, b"one")
     assert (path.stat().st_mtime_ns, path.stat().st_ino) == (before.st_mtime_ns, before.st_ino)
-    slices.write_if_changed(path, b"two")
+    atomic.write_if_changed(path, b"two")
     assert path.read_bytes() == b"two"
     assert [entry.name for entry in path.parent.iterdir()] == ["slice.json"]
 
@@ -123,13 +124,13 @@ def test_a_slice_holds_no_content_and_no_host_path(tmp_path: Path) -> None:
 
 def test_what_could_not_be_written_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ".stamps/demo/3-env.json"
-    slices.write_if_changed(path, b"before")
+    atomic.write_if_changed(path, b"before")
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(StateError, match="make room on the disk"):
-        slices.write_if_changed(path, b"after")
+        atomic.write_if_changed(path, b"after")
     assert [found.name for found in path.parent.iterdir()] == ["3-env.json"]
     assert path.read_bytes() == b"before"

@@ -10,7 +10,8 @@ import pytest
 from unit_helpers import Site, make_user, write
 
 from phases.core.build.ownership import LABEL_RUN
-from phases.core.cache import image_index
+from phases.core.cache import freshness, image_names
+from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
 from phases.registry import named
@@ -87,7 +88,7 @@ def test_what_was_built_once_is_stale_and_not_new_when_its_image_is_gone(site: S
 def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
     site.build("files")
     site.engine.add_image(
-        image_index.failed_tag("demo", named("setup")), labels={image_index.LABEL_RESULT: image_index.FAILED}
+        image_names.failed_tag("demo", named("setup")), labels={image_names.LABEL_RESULT: image_names.FAILED}
     )
     assert states(site) == "c" * 6 + "f" + "n" * 5
     assert demo(site).phases[6].reason == "it failed: doit debug:demo opens a shell there"
@@ -96,7 +97,7 @@ def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
 
 
 def test_an_image_with_the_tag_of_a_failure_that_is_none_says_nothing(site: Site) -> None:
-    site.engine.add_image(image_index.failed_tag("demo", named("setup")))
+    site.engine.add_image(image_names.failed_tag("demo", named("setup")))
     assert states(site) == "n" * 12
 
 
@@ -104,7 +105,7 @@ def test_what_was_forgotten_is_stale(site: Site) -> None:
     site.build()
     site.project.stamps.forget("setup:demo")
     assert states(site) == "c" * 6 + "s" * 6
-    assert demo(site).phases[6].reason == image_index.FORGOTTEN
+    assert demo(site).phases[6].reason == freshness.FORGOTTEN
 
 
 # What is broken
@@ -231,7 +232,7 @@ def sized(site: Site, name: str, size: int, rest: str = "") -> None:
     project = site.run_anew()
     for phase in project.phases(name):
         values = site.builder.build(name, phase).values()
-        project.stamps.write(image_index.task_name(phase, name), {"_values_:": values})
+        project.stamps.write(task_name(phase, name), {"_values_:": values})
     site.builder.close()
 
 
@@ -275,7 +276,7 @@ def test_what_a_failure_left_is_the_habitats(site: Site) -> None:
     before = demo(site).bytes or 0
     made = site.engine.create("habitat-demo:6-files", "building", ("true",))
     site.engine.files(made).write("/var/lib/half", "x" * 50_000)
-    site.engine.tag(site.engine.commit(made, []), image_index.failed_tag("demo", named("setup")))
+    site.engine.tag(site.engine.commit(made, []), image_names.failed_tag("demo", named("setup")))
     assert (demo(site).bytes or 0) - before == 50_000
 
 

@@ -10,13 +10,14 @@ from unit_helpers import load, write
 
 from phases.core.errors import ConfigError
 from phases.core.files import tree
+from phases.core.files.ignore import dockerignore, habignore
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.files.tree import Ignore
+    from phases.core.files.ignore import Ignore
 
-NOTHING = tree.habignore([])
+NOTHING = habignore([])
 
 
 def paths(root: Path, ignore: Ignore = NOTHING) -> list[str]:
@@ -78,7 +79,7 @@ def test_special_files_are_refused(tmp_path: Path) -> None:
 def test_special_files_can_be_left_out(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     write(tmp_path, ".habignore", "fifo\n")
-    assert paths(tmp_path, tree.habignore([tmp_path])) == [".habignore"]
+    assert paths(tmp_path, habignore([tmp_path])) == [".habignore"]
 
 
 FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "keep.txt", "sub/keep.txt", "key", "env")
@@ -100,21 +101,21 @@ FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "kee
 def test_habignore_is_gitignore_over_a_list_of_secrets(tmp_path: Path, lines: str, kept: list[str]) -> None:
     fill(tmp_path / "tree", *FILES)
     write(tmp_path, "rules/.habignore", lines)
-    assert paths(tmp_path / "tree", tree.habignore([tmp_path / "rules"])) == kept
+    assert paths(tmp_path / "tree", habignore([tmp_path / "rules"])) == kept
 
 
 def test_a_later_habignore_overrules(tmp_path: Path) -> None:
     fill(tmp_path / "tree", "a", "b")
     write(tmp_path, "one/.habignore", "a\nb\n")
     write(tmp_path, "two/.habignore", "!b\n")
-    ignore = tree.habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
+    ignore = habignore([tmp_path / "one", tmp_path / "two", tmp_path / "absent"])
     assert paths(tmp_path / "tree", ignore) == ["b"]
 
 
 def test_a_habignore_that_is_no_text_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".habignore").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
-        tree.habignore([tmp_path])
+        habignore([tmp_path])
 
 
 # What `docker build` sends, as its documentation and moby's own tests of patternmatcher have it.
@@ -154,7 +155,7 @@ CONTEXT = ("Dockerfile", "README.md", "a.txt", "sub/a.txt", "sub/deep/a.txt", "s
 def test_dockerignore_leaves_out_what_docker_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
     fill(tmp_path, *CONTEXT)
     write(tmp_path, ".dockerignore", lines)
-    sent = paths(tmp_path, tree.dockerignore(tmp_path))
+    sent = paths(tmp_path, dockerignore(tmp_path))
     assert sorted({*CONTEXT} - {*sent}) == left_out
     assert ".dockerignore" in sent
 

@@ -11,6 +11,7 @@ from conftest import ROOT
 from unit_helpers import Site, load, make_user, write
 
 from phases.core.files import tree as files_tree
+from phases.core.files.ignore import CREDENTIALS, habignore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -69,7 +70,7 @@ def test_file_called_as_one_of_credentials_is_not_copied(tmp_path: Path, path: s
 @pytest.mark.parametrize("path", ORDINARY)
 def test_file_of_another_name_is_copied(tmp_path: Path, path: str) -> None:
     write(tmp_path, path)
-    assert [item.path for item in files_tree.walk(tmp_path, files_tree.habignore([])) if item.kind == "file"] == [path]
+    assert [item.path for item in files_tree.walk(tmp_path, habignore([])) if item.kind == "file"] == [path]
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_file_that_holds_a_secret_is_not_told_of(tmp_path: Path) -> None:
 
 def test_list_of_credentials_needs_no_library() -> None:
     script = (
-        "import sys; from phases.core.files import tree; ignore = tree.habignore([]).also('/x');"
+        "import sys; from phases.core.files.ignore import habignore; ignore = habignore([]).also('/x');"
         "assert ignore('a/.npmrc') and ignore('.env.local') and not ignore('x.y');"
         "assert 'pathspec' not in sys.modules"
     )
@@ -153,4 +154,4 @@ def test_list_of_credentials_needs_no_library() -> None:
 
 def test_every_name_is_in_the_docs() -> None:
     text = (ROOT / "docs/config.md").read_text()
-    assert not [name for name in files_tree.CREDENTIALS if f"`{name}`" not in text]
+    assert not [name for name in CREDENTIALS if f"`{name}`" not in text]

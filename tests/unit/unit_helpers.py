@@ -16,10 +16,11 @@ from fake_engine import FakeEngine
 from phases import p02_users
 from phases.core import events
 from phases.core.build.builder import Builder
-from phases.core.cache.image_index import task_name
+from phases.core.cache.stamps import task_name
 from phases.core.config import loader
 from phases.core.engine.protocol import Image
-from phases.core.errors import HabitatError, Origin
+from phases.core.errors import HabitatError
+from phases.core.origin import Origin
 from phases.core.project import Project
 from phases.core.runtime.container import ensure_running, final_image
 from phases.registry import NAMES

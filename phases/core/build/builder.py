@@ -17,7 +17,8 @@ from phases.core.build.lock import HeldLocks, remove_build_containers, remove_le
 from phases.core.build.phase_log import PhaseLog
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
-from phases.core.cache import image_index, mounts
+from phases.core.cache import image_names, mounts
+from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.registry import PHASES, mounts_caches
 
@@ -99,7 +100,7 @@ class Builder:
                     return shared
                 return self._run(name, phase)
         except HabitatError:
-            project.stamps.drop(image_index.task_name(phase, name))
+            project.stamps.drop(task_name(phase, name))
             raise
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
@@ -143,9 +144,9 @@ class Builder:
             return None
         self._shared.note(name, follows=True)
         project.slices.keep(project.habitat(name), phase)
-        tag = image_index.snapshot_tag(name, phase)
+        tag = image_names.snapshot_tag(name, phase)
         project.bus.emit(events.PhaseShared(name, phase.NAME, shared.habitat, tag, shared.image.id))
-        digest, seconds = project.slices.hash(project.habitat(name), phase), image_index.seconds(shared.image.labels)
+        digest, seconds = project.slices.hash(project.habitat(name), phase), image_names.seconds(shared.image.labels)
         return PhaseResult(digest, project.parent_of(name, phase), seconds)
 
     def _run(self, name: str, phase: Phase) -> PhaseResult:
@@ -167,7 +168,7 @@ class Builder:
         project.slices.keep(project.habitat(name), phase)
         self._known_files.save(name)
         result = PhaseResult(project.slices.hash(project.habitat(name), phase), parent, time.monotonic() - started)
-        tag = image_index.snapshot_tag(name, phase) if image else ""
+        tag = image_names.snapshot_tag(name, phase) if image else ""
         project.bus.emit(events.PhaseFinished(name, phase.NAME, result.seconds, tag, image.id if image else ""))
         return result
 
@@ -223,7 +224,7 @@ class Builder:
         project.close_locks()
         self._pools.remover.wait(until_gone=bool(building))
         project.bus.close()
-        return [image_index.task_name(phase, name) for name, phase in building.items()]
+        return [task_name(phase, name) for name, phase in building.items()]
 
     def _clear(self, names: Sequence[str]) -> None:
         """Remove the build containers of habitats side by side, since the engine takes a while for each."""

@@ -18,14 +18,13 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core.build.file_cache import FileCache
-from phases.core.cache import slices
-from phases.core.cache.image_index import COMMENT, LABEL_NAME
+from phases.core.cache.image_names import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, made_anew
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
-from phases.core.files import safe_open
+from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive
 
 if TYPE_CHECKING:
@@ -222,7 +221,7 @@ def _is_busy(engine: Engine, container: Container) -> bool:
 def _record(folder: Path, volumes: Iterable[str]) -> None:
     """Before they are made, so that `doit clean` finds those of a killed run, too."""
     known = recorded(folder)
-    slices.write_if_changed(folder / _RECORD, "".join(f"{name}\n" for name in sorted({*known, *volumes})).encode())
+    atomic.write_if_changed(folder / _RECORD, "".join(f"{name}\n" for name in sorted({*known, *volumes})).encode())
 
 
 def recorded(folder: Path) -> set[str]:

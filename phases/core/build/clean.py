@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.build import cache_volumes, ownership
 from phases.core.build.lock import exclusive
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
@@ -35,7 +35,7 @@ def containers_of(project: Project, name: str) -> list[str]:
     build, those that the program makes for another habitat of an image that they share, and those of an image
     that a person made of one of the habitat's, which has its labels.
     """
-    made = project.engine.containers(label=f"{image_index.LABEL_NAME}={name}")
+    made = project.engine.containers(label=f"{image_names.LABEL_NAME}={name}")
     builds = {container.id for container in project.scratch.builds(name)}
     others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
     found = {c.name for c in others if project.store.is_of(name, c.image)}
@@ -54,7 +54,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
     """
     gone = project.from_on(name, first)
     with exclusive(project, name):
-        images = project.store.withdraw(name, gone)
+        images = project.store.untag(name, gone)
         project.store.sweep(name)
         for phase in gone:
             _discard(state_dir(project.root, name).glob(f"{slug(phase)}.*"))
@@ -65,7 +65,7 @@ def clean_all(project: Project, name: str) -> int:
     """Everything of a habitat but the containers a person started. Returns how many images."""
     folder = state_dir(project.root, name)
     with exclusive(project, name):
-        images = project.store.withdraw(name, PHASES)
+        images = project.store.untag(name, PHASES)
         project.store.sweep(name)
         ours = ownership.containers(project, name)
         project.presence(name).discard(container.id for container in ours if container.running)

@@ -21,7 +21,7 @@ from msgspec.structs import asdict
 from phases.core.build.container_reuse import ReusableContainer
 from phases.core.build.file_cache import FileCache, FolderCache
 from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.image_index import COMMENT, snapshot_tag, withheld
+from phases.core.cache.image_names import COMMENT, cleared_labels, snapshot_tag
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import WATCHED, ended_under, made_anew
 from phases.core.container.leftovers import LeftoverProbe
@@ -138,7 +138,7 @@ class BuildContainer:
             name,
             WATCHED,
             env=self._made_env,
-            labels=withheld(self._image.labels),
+            labels=cleared_labels(self._image.labels),
             mounts=self._mounts,
             restrictions=self._confinement,
         )

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError
 from phases.core.files import tree
+from phases.core.files.ignore import is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.files.tree import Ignore
+    from phases.core.files.ignore import Ignore
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
@@ -37,8 +38,8 @@ def told(habitat: Habitat, phase: Phase) -> str:
 
 def _paths(habitat: Habitat, phase: str) -> Iterator[str]:
     for root, shown, ignore, own in _trees(habitat, phase):
-        secret = tree.naming(root, habitat.secret_files)
-        for path in tree.left_out(root, ignore.and_(secret)):
+        secret = is_one_of(root, habitat.secret_files)
+        for path in tree.left_out(root, ignore.also_if(secret)):
             if not own(path) and not secret(path):
                 yield f"{shown.rstrip('/')}/{path}"
 

@@ -22,7 +22,7 @@ from phases.core.build.container import BuildContainer, instruction_word
 from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
 from phases.core.build.failure import Failure, argv, typed
 from phases.core.build.phase_log import PhaseLog
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.container.users import NO_USER, UserDatabase
 from phases.core.engine.protocol import Image
 from phases.core.errors import (
@@ -161,7 +161,7 @@ class _PhaseExecutor:
                 base_image.pull(self.work, step, self._write)
                 self._start_from(step.reference)
             case FromDockerfile():
-                self._tagged = image_index.dockerfile_tag(self.work.habitat.name)
+                self._tagged = image_names.dockerfile_tag(self.work.habitat.name)
                 self._start_from(base_image.build(self.work, step, self._line))
             case Run():
                 self._run(step)
@@ -244,7 +244,7 @@ class _PhaseExecutor:
         if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):
             self._forget_older()
             return
-        labels = image_index.labels(work.habitat.name, work.phase, self.image.id, seconds)
+        labels = image_names.labels(work.habitat.name, work.phase, self.image.id, seconds)
         try:
             # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
             work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
-from phases.core.cache.image_index import FAILED, LABEL_RESULT
+from phases.core.cache.image_names import FAILED, LABEL_RESULT
 from phases.core.errors import without_credentials
 
 if TYPE_CHECKING:

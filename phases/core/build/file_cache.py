@@ -13,9 +13,8 @@ import posixpath
 import threading
 from typing import TYPE_CHECKING, TypeAlias
 
-from phases.core.cache import slices
 from phases.core.errors import StateError
-from phases.core.files import safe_open
+from phases.core.files import atomic, safe_open
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,4 +133,4 @@ def note(path: Path, known: ImageContents) -> None:
         for image, contents in list(known.items())[-_MOST:]
     }
     with contextlib.suppress(StateError):
-        slices.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())
+        atomic.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())

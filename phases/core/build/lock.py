@@ -10,9 +10,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import slices
 from phases.core.errors import HabitatError
-from phases.core.files import temporary_folder
+from phases.core.files import atomic, temporary_folder
 from phases.core.files.locks import FileLock
 from phases.core.secrets import ssh_agent
 
@@ -76,7 +75,7 @@ def remove_leftovers(project: Project, name: str) -> None:
     remove_build_containers(project, name)
     folder = project.state_folder(name)
     temporary_folder.sweep(folder)
-    slices.sweep(folder)
+    atomic.sweep_state(folder)
     ssh_agent.sweep(folder)
     project.reassess(name)  # from the images that were just listed
 

@@ -75,7 +75,7 @@ class PhaseLog:
             behind = self._head + len(self._line)
         start = _begin_of_line(old, max(behind, self._size - tail), self._size)
         self._left_out += start - behind
-        fresh_path = self._path.with_name(f".{self._path.name}.{os.getpid()}")  # as slices.sweep knows it
+        fresh_path = self._path.with_name(f".{self._path.name}.{os.getpid()}")  # as atomic.sweep_state knows it
         fresh = safe_open.open_own(fresh_path)
         try:
             fresh.truncate(0)

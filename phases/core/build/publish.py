@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import image_index
+from phases.core.cache import image_names
+from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, SourceChanged
 from phases.registry import habitat_phases
 
@@ -58,9 +59,9 @@ class Publisher:
         self.check_lock(name, phase, parent)
         later = project.from_on(name, phase)[1:]
         for behind in later:
-            project.stamps.drop(image_index.task_name(behind, name))
+            project.stamps.drop(task_name(behind, name))
         project.store.untag_failed(name)
-        project.store.withdraw(name, later)
+        project.store.untag(name, later)
         if image:
             project.store.publish(name, phase, image)
         project.reassess(name)
@@ -85,9 +86,9 @@ class Publisher:
                 raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
-                **{image_index.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                **image_index.labels(habitat.name, phase, parent, seconds),
-                image_index.LABEL_ENVIRONMENT_DIGEST: environment,
+                **{image_names.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
+                **image_names.labels(habitat.name, phase, parent, seconds),
+                image_names.LABEL_ENVIRONMENT_DIGEST: environment,
             }
 
         return labels

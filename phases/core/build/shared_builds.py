@@ -7,8 +7,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_index, sharing
+from phases.core.cache import sharing
 from phases.core.cache.mounts import mounts_in
+from phases.core.cache.stamps import task_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +40,7 @@ class SharedSnapshots:
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases that may be taken over: those before the first that a person had forgotten."""
         phases, stamps = self._project.phases(name), self._project.stamps
-        forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(image_index.task_name(phase, name)))
+        forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(task_name(phase, name)))
         return phases[: next(forgotten, None)]
 
     def environment_digest_of(self, name: str, phase: Phase) -> str:
@@ -83,7 +84,7 @@ class SharedBuilds:
                 upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
                 parent = project.parent_of(name, phase)
                 environment = self._snapshots.environment_digest_of(name, phase)
-                same = sharing.name_of(upto, hashes, parent, environment)
+                same = sharing.build_name(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
                 stack.callback(lock.release)
                 waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)

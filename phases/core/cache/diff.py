@@ -1,6 +1,6 @@
-"""What differs between two slices, and how a person reads it.
+"""Find the differences between two slices, and describe each in one line.
 
-difflib finds what was put into a list or taken out of it; all else is walking down mappings.
+difflib finds the elements that were added to a list or removed from it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,38 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
-from phases.core.cache.slices import canonical
 from phases.core.errors import printable, without_credentials
 from phases.core.events import ABSENT
+from phases.core.json_types import canonical
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.protocol import ChangeDescription, Json, Key
+    from phases.core.json_types import Json, Key
+    from phases.protocol import ChangeDescription
 
-# Signs of a value: two of them, and the key, make a line.
-_LONGEST = 32
-_LONGEST_ALONE = 50
+# Characters of a value, of which a line shows two and a key; and of a value that is the only one.
+_MAX_VALUE = 32
+_MAX_SINGLE_VALUE = 50
 
-# Signs that a long value and its successor have in common before they differ, as far as they are shown.
-_LEAD = 6
+# How many characters are shown before the first difference of two long values.
+_CONTEXT = 6
 
-# By which a person knows an element of a list.
-_TELLING = ("url", "dest", "script")
+# The keys by which a person recognizes an element of a list.
+_IDENTIFYING_KEYS = ("url", "dest", "script")
 
 _FILE = re.compile(r"[0-7]+ [0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
 class Difference:
-    """key: where, in the slice of today but for an element that was taken out of a list."""
+    """One value that differs.
+
+    Attributes:
+        key: The path of the value in the newer slice; of a removed list element, in the older one.
+        before: The older value, or ABSENT.
+        after: The newer value, or ABSENT.
+    """
 
     key: Key
     before: Json = ABSENT
@@ -43,11 +50,12 @@ class Difference:
 
     @property
     def is_removed_element(self) -> bool:
+        """Whether an element was removed from a list."""
         return self.after is ABSENT and isinstance(self.key[-1], int)
 
 
 def differences(before: Json, after: Json, key: Key = ()) -> Iterator[Difference]:
-    """All that differs, each as far down as it goes."""
+    """Yield the differences between two slices, each at the innermost value that differs."""
     if before == after:
         return
     if isinstance(before, dict) and isinstance(after, dict):
@@ -61,7 +69,7 @@ def differences(before: Json, after: Json, key: Key = ()) -> Iterator[Difference
 
 
 def _or_empty(value: Json, other: Json) -> Json:
-    """A section that isn't there is one with nothing in it."""
+    """Treat a missing mapping or list as an empty one, if the other value is a mapping or list."""
     return type(other)() if value is ABSENT and isinstance(other, (dict, list)) else value
 
 
@@ -71,7 +79,7 @@ def _elements(before: list[Json], after: list[Json], key: Key) -> Iterator[Diffe
         if kind == "equal":
             continue
         pairs = [(start + n, at + n) for n in range(min(end - start, to - at))]
-        kept = [(was, now) for was, now in pairs if _akin(before[was], after[now])]
+        kept = [(was, now) for was, now in pairs if _is_same_element(before[was], after[now])]
         for was, now in kept:
             yield from differences(before[was], after[now], (*key, now))
         for n in sorted({*range(start, end)} - {was for was, _ in kept}):
@@ -80,46 +88,51 @@ def _elements(before: list[Json], after: list[Json], key: Key) -> Iterator[Diffe
             yield Difference((*key, n), after=after[n])
 
 
-def _akin(one: Json, other: Json) -> bool:
-    """Whether one became the other, rather than made room for it."""
+def _is_same_element(one: Json, other: Json) -> bool:
+    """Return whether one element was changed into the other, rather than replaced by it."""
     if isinstance(one, dict) and isinstance(other, dict):
         return any(value and other.get(name) == value for name, value in one.items())
     return True
 
 
-def told(difference: Difference, written: ChangeDescription) -> str:
-    """A difference in one line."""
-    return printable(f"{written.name}: {_words(difference.before, difference.after, written.kind)}")
+def describe(difference: Difference, value: ChangeDescription) -> str:
+    """Return a difference as one line.
+
+    Args:
+        difference: The difference.
+        value: The name and the kind of the value that differs.
+    """
+    return printable(f"{value.name}: {_change(difference.before, difference.after, value.kind)}")
 
 
-def _words(before: Json, after: Json, kind: str) -> str:
+def _change(before: Json, after: Json, kind: str) -> str:
     if kind == "file":
-        return _of_file(before, after)
+        return _file_change(before, after)
     if before is ABSENT:
-        return f"added{_gist(after)}"
+        return f"added{_identification(after)}"
     if after is ABSENT:
-        return f"removed{_gist(before)}"
+        return f"removed{_identification(before)}"
     if kind == "image":
         return f"moved from {_short_id(before)} to {_short_id(after)}"
-    return _of_texts(_text(before), _text(after))
+    return _text_change(_text(before), _text(after))
 
 
-def _of_texts(was: str, now: str) -> str:
+def _text_change(was: str, now: str) -> str:
     if was == now:
         return "changed (a password or a token in it)"
     if "\n" in was.strip("\n") or "\n" in now.strip("\n"):
-        return _of_lines(was.splitlines(), now.splitlines())
-    return _change(was, now)
+        return _line_change(was.splitlines(), now.splitlines())
+    return _arrow(was, now)
 
 
-def _of_file(before: Json, after: Json) -> str:
-    """before and after: as trees.Item.identity has them."""
+def _file_change(before: Json, after: Json) -> str:
+    """Describe a change of a file by its identities (`files.tree.Item.identity`)."""
     if before is ABSENT:
         return "added"
     if after is ABSENT:
         return "removed"
     if before.startswith("link ") and after.startswith("link "):
-        return _change(before, after)
+        return _arrow(before, after)
     if not (_FILE.fullmatch(before) and _FILE.fullmatch(after)):
         return "changed"
     (mode, digest), (mode_now, digest_now) = before.split(), after.split()
@@ -127,43 +140,45 @@ def _of_file(before: Json, after: Json) -> str:
     return " and ".join(part for part in ("" if digest == digest_now else "changed", executable) if part)
 
 
-def _of_lines(was: Sequence[str], now: Sequence[str]) -> str:
-    """The first line that differs, and whether there are more."""
+def _line_change(was: Sequence[str], now: Sequence[str]) -> str:
+    """Describe the first line that differs, and say whether there are more."""
     changed = [row for row in _opcodes(was, now) if row[0] != "equal"]
     if not changed:
-        return "changed (how its last line ends)"
+        return "changed (the end of its last line)"
     kind, start, end, at, to = changed[0]
     more = ", and more" if len(changed) > 1 or max(end - start, to - at) > 1 else ""
     if kind == "insert":
         return f"changed (line {at + 1} added: {_cut(now[at])}{more})"
     if kind == "delete":
         return f"changed (line {start + 1} removed: {_cut(was[start])}{more})"
-    return f"changed (line {at + 1}: {_change(was[start], now[at])}{more})"
+    return f"changed (line {at + 1}: {_arrow(was[start], now[at])}{more})"
 
 
 def _text(value: Json) -> str:
     return without_credentials(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
 
 
-def _change(was: str, now: str) -> str:
-    """Long texts from where they begin to differ."""
+def _arrow(was: str, now: str) -> str:
+    """Return `was → now`, long texts from where they begin to differ."""
     shared = len(list(takewhile(lambda pair: pair[0] == pair[1], zip(was, now, strict=False))))
-    skip = shared - _LEAD if max(len(was), len(now)) > _LONGEST and shared > 2 * _LEAD else 0
+    is_long = max(len(was), len(now)) > _MAX_VALUE
+    skip = shared - _CONTEXT if is_long and shared > 2 * _CONTEXT else 0
     return " → ".join(_cut(f"…{text[skip:]}" if skip else text) for text in (was, now))
 
 
-def _cut(text: str, longest: int = _LONGEST) -> str:
-    """Shortened, and quoted where one couldn't see its ends."""
-    short = text if len(text) <= longest else f"{text[: longest - 1]}…"
+def _cut(text: str, limit: int = _MAX_VALUE) -> str:
+    """Shorten a text, and quote it if it is empty, or begins or ends with a space."""
+    short = text if len(text) <= limit else f"{text[: limit - 1]}…"
     return short if short and short == short.strip() else f'"{short}"'
 
 
-def _gist(value: Json) -> str:
-    """What an element is known by, in parentheses."""
-    known = next((value[name] for name in _TELLING if value.get(name)), "") if isinstance(value, dict) else value
-    rows = _text(known).splitlines()
+def _identification(value: Json) -> str:
+    """Return in parentheses by what a person recognizes a value, "" for an empty one."""
+    is_mapping = isinstance(value, dict)
+    shown = next((value[key] for key in _IDENTIFYING_KEYS if value.get(key)), "") if is_mapping else value
+    rows = _text(shown).splitlines()
     more = " …" if len(rows) > 1 else ""
-    return f" ({_cut(rows[0], _LONGEST_ALONE)}{more})" if rows else ""
+    return f" ({_cut(rows[0], _MAX_SINGLE_VALUE)}{more})" if rows else ""
 
 
 def _short_id(image: str) -> str:

@@ -1,4 +1,4 @@
-"""The images of habitats on the engine: their tags, and when they go."""
+"""Tag, untag and remove the images of habitats on the engine."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
@@ -18,18 +18,20 @@ if TYPE_CHECKING:
 
 
 class ImageStore:
+    """The images of a project's habitats. It keeps `inventory` up to date with what it changes on the engine."""
+
     def __init__(self, engine: Engine, inventory: Inventory) -> None:
         self._engine = engine
         self._inventory = inventory
 
     def publish(self, name: str, phase: Phase, image: Image) -> None:
-        """Move the phase's tag to its new image; the replaced one goes, unless something uses it.
+        """Move a phase's tag to its new image, and remove the replaced image unless something uses it.
 
-        final has two tags, which are on two images where a run was killed in between.
+        The last phase has two tags. They are on two images if a run was killed while it moved them.
         """
-        tags = [image_index.snapshot_tag(name, phase)]
+        tags = [image_names.snapshot_tag(name, phase)]
         if phase.NAME == "final":
-            tags.append(image_index.final_tag(name))
+            tags.append(image_names.final_tag(name))
         replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image.id}
         for tag in tags:
             self._engine.tag(image.id, tag)
@@ -38,8 +40,8 @@ class ImageStore:
         self._inventory.add(replace(image, tags=tuple(tags)))
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
-        """Tag what is left of a phase that failed. One of a habitat is enough, the last."""
-        tag = image_index.failed_tag(name, phase)
+        """Tag the image of a failed phase. A habitat keeps one such image, of the last failure."""
+        tag = image_names.failed_tag(name, phase)
         before = self._failed(name, PHASES)
         self._engine.tag(image, tag)
         if replaced := before.pop(tag, None):
@@ -49,79 +51,83 @@ class ImageStore:
         self._inventory.refresh()
 
     def untag_failed(self, name: str) -> None:
-        """Whatever succeeds has got past what failed, or has changed what that stood on."""
+        """Untag the image of a failed phase, after a phase succeeded: the failure is out of date then."""
         tags = self._failed(name, PHASES)
         for tag in tags:
             self._engine.untag(tag)
         self._inventory.drop(tags)
 
     def failed(self, name: str) -> tuple[Phase, Image] | None:
-        """The phase that failed last, and what is kept of it."""
-        found = ((phase, self._inventory.tagged(image_index.failed_tag(name, phase))) for phase in PHASES)
-        return next(((phase, image) for phase, image in found if image), None)
+        """Return the phase that failed last and its image; None if no image is kept."""
+        kept = ((phase, self._inventory.tagged(image_names.failed_tag(name, phase))) for phase in PHASES)
+        return next(((phase, image) for phase, image in kept if image), None)
 
-    def withdraw(self, name: str, phases: Sequence[Phase]) -> int:
-        """Take the tags of phases away, the last first, and so the images that nothing uses; what is kept
-        of those that failed goes as well.
+    def untag(self, name: str, phases: Sequence[Phase]) -> int:
+        """Remove the tags of phases, from the last to the first, and of their failed images.
 
-        Returns how many images have none any more: what another habitat shares, or a person has tagged, stays.
+        The engine removes each image that has no tag left. Images that another habitat shares, or that a person has
+        tagged, stay.
+
+        Returns:
+            How many images have no tag left.
+
         """
         tagged = self._tagged(name, phases)
-        going = self._going(tagged)
+        count = self._count_untagged(tagged)
         for tag in tagged:
             self._engine.untag(tag)
         self._inventory.drop(tagged)
-        return going
+        return count
 
     def count(self, name: str, phases: Sequence[Phase]) -> int:
-        """How many images `withdraw` would take."""
-        return self._going(self._tagged(name, phases))
+        """Return how many images would have no tag left after `untag`."""
+        return self._count_untagged(self._tagged(name, phases))
 
-    def _going(self, tagged: Mapping[str, str]) -> int:
-        """How many images have no other tags than these."""
+    def _count_untagged(self, tagged: Mapping[str, str]) -> int:
+        """Return how many images have no other tags than these."""
         images = set(tagged.values())
         return sum(image.id in images and tagged.keys() >= set(image.tags) for image in self._inventory.all())
 
     def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
-        """Tag to image id, the last first."""
-        tags = [image_index.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
+        """Return the tags of phases, from the last to the first, with the ids of their images."""
+        tags = [image_names.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
-            tags.insert(0, image_index.final_tag(name))
+            tags.insert(0, image_names.final_tag(name))
         known = {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
         return self._failed(name, phases) | known
 
     def _failed(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
-        """Tag to image id, of what is kept of phases that failed."""
-        tags = [image_index.failed_tag(name, phase) for phase in phases]
+        """Return the tags of failed phases, with the ids of their images."""
+        tags = [image_names.failed_tag(name, phase) for phase in phases]
         return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
 
     def is_of(self, name: str, image: str) -> bool:
-        """Whether the habitat has the image with that id, or had it until it was replaced."""
+        """Return whether an image, by its id, is the habitat's, or was until another one replaced it."""
         tags = next((known.tags for known in self._inventory.all() if known.id == image), ())
         if tags:
-            return any(tag.startswith(f"{image_index.repository(name)}:") for tag in tags)
-        return self._inventory.labels_of(image).get(image_index.LABEL_NAME) == name and self._is_committed_here(image)
+            return any(tag.startswith(f"{image_names.repository(name)}:") for tag in tags)
+        return self._inventory.labels_of(image).get(image_names.LABEL_NAME) == name and self._is_committed_here(image)
 
     def has_untagged(self, name: str) -> bool:
-        """Whether there may be something to sweep."""
+        """Return whether `sweep` may find something to remove."""
         return bool(self._untagged(name))
 
     def _untagged(self, name: str) -> list[Image]:
-        """The habitat's, and what a person made from its snapshots, which has their labels."""
+        """Return the untagged images with the habitat's label; a person's image made from a snapshot has it too."""
         images = self._inventory.all()
-        return [image for image in images if not image.tags and image.labels.get(image_index.LABEL_NAME) == name]
+        return [image for image in images if not image.tags and image.labels.get(image_names.LABEL_NAME) == name]
 
     def sweep(self, name: str) -> None:
-        """Remove images of the habitat that have no tag and no user: replaced ones, a killed run's."""
+        """Remove the habitat's images that have no tag and no container: replaced ones, and those of killed runs."""
         self._inventory.refresh()
-        if self._inventory.tagged(image_index.dockerfile_tag(name)):
-            self._engine.untag(image_index.dockerfile_tag(name))
+        if self._inventory.tagged(image_names.dockerfile_tag(name)):
+            self._engine.untag(image_names.dockerfile_tag(name))
             self._inventory.refresh()
         for image in self._untagged(name):
             if self._is_committed_here(image.id):
                 self._engine.remove_image(image.id)
 
     def _is_committed_here(self, image: str) -> bool:
-        """Unlike the labels, the comment is not inherited by what a person commits or builds from a snapshot."""
+        """Return whether this program committed an image. An image made from it does not inherit its comment."""
         config = self._engine.image_config(image)
-        return config is not None and config.comment == image_index.COMMENT
+        return config is not None and config.comment == image_names.COMMENT

@@ -1,44 +1,57 @@
-"""Snapshots that another habitat has already: they are found by their labels, and tagged instead of built.
+"""Find snapshots of other habitats that can be tagged instead of built, by their labels.
 
-A slice says what a phase depends on of its own habitat's config. For two habitats that is not enough: `./data` of one
-is another folder than that of the other, and final writes down whose image it is. So each snapshot has a digest of
-its phase's surroundings as well. Only what would be the same if the other habitat were renamed to this one is shared.
+A slice holds what a phase depends on in its own habitat's config. Two habitats need more: `./data` is another folder
+in each, and the last phase writes the habitat's name into the image. So each snapshot also has an environment digest.
+A snapshot is shared only if the build would have the same result with the other habitat renamed to this one.
 """
 
 from __future__ import annotations
 
 import hashlib
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.cache import image_index, slices
+from phases.core import json_types
+from phases.core.cache import image_names
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.cache.image_index import Assessment
+    from phases.core.cache.freshness import Assessment
     from phases.core.engine.protocol import Bind, Image
+    from phases.core.json_types import Json
     from phases.core.model import Secret
-    from phases.protocol import Entry, Json, Phase, Step
+    from phases.protocol import Entry, Phase, Step
 
 
 class Shared(Struct, frozen=True):
-    """A snapshot to be taken over. habitat: one that has it."""
+    """A snapshot to share.
+
+    Attributes:
+        image: The snapshot.
+        habitat: A habitat that has it.
+    """
 
     image: Image
     habitat: str
 
 
 def environment_digest(root: Path, steps: Iterable[Step], binds: Iterable[Bind], secrets: Iterable[Secret]) -> str:
-    """A digest of all that a phase meets and its slice doesn't say, equal for two habitats or nothing is shared.
+    """Return a digest of everything that a phase depends on and that is not in its slice.
 
-    steps: its plan; binds, secrets: what its commands see, as folders of the host, and by where they come from on it,
-    never by value; root: of the project, where commands that print a secret are run.
+    Two habitats share a snapshot only if their digests are equal.
+
+    Args:
+        root: The root of the project, where commands that print secrets are run.
+        steps: The phase's plan.
+        binds: The folders of the host that its commands see.
+        secrets: The secrets that its commands see. The digest holds where their values come from, never a value.
     """
-    return slices.digest(
+    return json_types.digest(
         {
             "steps": [_step(step) for step in steps],
             "mounts": [[bind.source, bind.dest, bind.readonly] for bind in binds],
@@ -47,15 +60,20 @@ def environment_digest(root: Path, steps: Iterable[Step], binds: Iterable[Bind],
     )
 
 
-def name_of(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, environment: str) -> str:
-    """What the last of `phases` would come to, as a name: equal for two habitats that could share it. parent: id of the
-    snapshot that it starts from.
+def build_name(phases: Iterable[Phase], hashes: Mapping[str, str], parent: str, environment: str) -> str:
+    """Return a name for the build of the last of `phases`, equal for two habitats that could share its snapshot.
+
+    Args:
+        phases: The phase, behind the phases before it.
+        hashes: Phase name to the hash of today's slice.
+        parent: The id of the snapshot that the phase starts from.
+        environment: The environment digest of the phase.
     """
-    return slices.digest([[hashes[phase.NAME] for phase in phases], parent, environment])
+    return json_types.digest([[hashes[phase.NAME] for phase in phases], parent, environment])
 
 
 def _step(step: Step) -> Json:
-    """Without what is only told, and what files contain, which the slice says."""
+    """Return a step without its messages, and without the contents of files, which are in the slice."""
     match step:
         case FromImage():
             return ["image", step.reference]
@@ -90,70 +108,77 @@ def shareable(
     images: Iterable[Image],
     digest_of: Callable[[Phase], str],
 ) -> Mapping[str, Shared]:
-    """Phase to the snapshot that it can take over: the first of the stale phases, and those behind it up to one
-    that has to run. phases: of the habitat, without those from the first that was forgotten on; digest_of: returns
-    the environment digest of a phase today.
+    """Find the snapshots that the first stale phases of a habitat can share.
+
+    Args:
+        habitat: The name of the habitat.
+        phases: Its phases up to the first forgotten one.
+        assessment: Which of them are stale.
+        images: The images on the engine.
+        digest_of: Returns the environment digest of a phase.
+
+    Returns:
+        Phase name to snapshot, without a gap, from the first stale phase on.
+
     """
     first = next((index for index, phase in enumerate(phases) if phase.NAME in assessment.stale), len(phases))
     images = list(images)
-    wanted = _until_none_is_left(phases[first:])
+    wanted = list(takewhile(lambda phase: phase.SNAPSHOT, phases[first:]))
     matching: list[list[Image]] = []
     for index, phase in enumerate(wanted, start=first):
-        found = [image for image in images if _matches(image, habitat, phases[: index + 1], assessment.hashes)]
-        # Asked for only where hashes agree: it takes the phase's plan.
-        own = digest_of(phase) if found else ""
-        matching.append([image for image in found if image.labels.get(image_index.LABEL_ENVIRONMENT_DIGEST) == own])
+        candidates = [image for image in images if _matches(image, habitat, phases[: index + 1], assessment.hashes)]
+        # The digest needs the phase's plan, so it is computed only if the hashes agree.
+        own = digest_of(phase) if candidates else ""
+        label = image_names.LABEL_ENVIRONMENT_DIGEST
+        matching.append([image for image in candidates if image.labels.get(label) == own])
         if not matching[-1]:
             break
-    anchor = assessment.images.get(phases[first - 1].NAME, "") if first else None
-    chain = _longest(anchor, matching)
+    parent = assessment.images.get(phases[first - 1].NAME, "") if first else None
+    chain = _longest_chain(parent, matching)
     return {
         phase.NAME: Shared(image, _owner(image, habitat, phase)) for phase, image in zip(wanted, chain, strict=False)
     }
 
 
-def _until_none_is_left(phases: Sequence[Phase]) -> list[Phase]:
-    """Those before the first that leaves no snapshot: its verdict is about this habitat's."""
-    found = []
-    for phase in phases:
-        if not phase.SNAPSHOT:
-            break
-        found.append(phase)
-    return found
-
-
 def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mapping[str, str]) -> bool:
-    """Whether it is another habitat's snapshot of the last of `phases`, by its hashes."""
+    """Return whether an image is another habitat's snapshot of the last of `phases`, and all hash labels match."""
     phase, labels = phases[-1], image.labels
     return (
-        labels.get(image_index.LABEL_PHASE) == phase.NAME
-        and not labels.get(image_index.LABEL_RESULT)
-        # What a person makes from a snapshot has all of its labels, but a tag of his own.
+        labels.get(image_names.LABEL_PHASE) == phase.NAME
+        and not labels.get(image_names.LABEL_RESULT)
+        # An image that a person made from a snapshot inherits all of its labels, but not its tag.
         and bool(_owner(image, habitat, phase))
-        and all(labels.get(image_index.hash_label(before)) == hashes[before.NAME] for before in phases)
+        and all(labels.get(image_names.hash_label(before)) == hashes[before.NAME] for before in phases)
     )
 
 
 def _owner(image: Image, habitat: str, phase: Phase) -> str:
-    """The habitat that has it as its snapshot of `phase`: whose it was at first, if it still has it. "" for none."""
+    """Return another habitat that has an image as its snapshot of `phase`, "" for none.
+
+    The habitat that built it comes first.
+    """
     owners = sorted(set(_owners(image, phase)) - {habitat})
-    made_by = image.labels.get(image_index.LABEL_NAME, "")
-    return made_by if made_by in owners else next(iter(owners), "")
+    builder = image.labels.get(image_names.LABEL_NAME, "")
+    return builder if builder in owners else next(iter(owners), "")
 
 
 def _owners(image: Image, phase: Phase) -> Iterator[str]:
     for tag in image.tags:
-        owner, _, rest = tag.removeprefix(image_index.repository("")).partition(":")
-        if tag.startswith(image_index.repository("")) and rest == slug(phase):
+        owner, _, rest = tag.removeprefix(image_names.repository("")).partition(":")
+        if tag.startswith(image_names.repository("")) and rest == slug(phase):
             yield owner
 
 
-def _longest(anchor: str | None, matching: Sequence[Sequence[Image]]) -> list[Image]:
-    """Of the ways from snapshot to snapshot the one that goes on longest, of several the latest. anchor: the id of the
-    one before, None where there is none.
+def _longest_chain(parent: str | None, matching: Sequence[Sequence[Image]]) -> list[Image]:
+    """Return the longest chain of snapshots, each made from the one before; on a tie, the newest.
+
+    Args:
+        parent: The id of the snapshot that the first one must be made from, None for any.
+        matching: The candidates for each phase.
     """
     if not matching:
         return []
-    here = [image for image in matching[0] if anchor is None or image.labels.get(image_index.LABEL_PARENT) == anchor]
-    chains = ([image, *_longest(image.id, matching[1:])] for image in here)
-    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_index.LABEL_CREATED, "")), default=[])
+    label = image_names.LABEL_PARENT
+    starts = [image for image in matching[0] if parent is None or image.labels.get(label) == parent]
+    chains = ([image, *_longest_chain(image.id, matching[1:])] for image in starts)
+    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_names.LABEL_CREATED, "")), default=[])

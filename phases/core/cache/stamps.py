@@ -1,10 +1,10 @@
-"""Stamps: doit's record that a task succeeded, one file each, written the moment it does.
+"""Stamps: doit's records that tasks succeeded, one file per task, written when the task succeeds.
 
-doit's own databases are written when a run ends, so a killed run keeps nothing, and two runs at
-once lose rows. Here `.stamps/NAME/7-setup.stamp` is written to a temporary file and renamed.
+doit writes its own databases at the end of a run, so a killed run keeps nothing, and two runs at once lose rows.
+`.stamps/NAME/7-setup.stamp` is written atomically instead.
 
-A stamp is in one of three states: absent (the labels on the engine decide), present, or forgotten,
-which is what `doit forget` leaves: matching labels are not believed until the phase was built again.
+A stamp is absent (the labels on the engine decide), present, or forgotten (`doit forget`: the phase has to run even if
+the labels match).
 """
 
 from __future__ import annotations
@@ -14,35 +14,41 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from phases.core.cache import slices
 from phases.core.errors import StateError, state_error
-from phases.core.files import digest_cache, safe_open
+from phases.core.files import atomic, digest_cache, safe_open
 from phases.protocol import slug
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.protocol import Phase
+
 Record: TypeAlias = dict[str, Any]
 
 _FORGOTTEN = "forgotten"
 
-# Far above any record: what is larger is none, and json says so of its beginning.
+# Bytes of a stamp: far above any. A larger file is no stamp; its first part is no JSON.
 _MAX_BYTES = 1_000_000
 
-# Time, size and digest: what doit keeps of a dependency.
-_STATE = 3
+# How many values doit keeps of a dependency: time, size and digest.
+_STATE_LENGTH = 3
 
 
 @cache
 def state_dir(root: Path, habitat: str) -> Path:
-    """Where slices, stamps, logs and the lock of a habitat live. Asked for many times for each task."""
+    """Return the folder of a habitat's slices, stamps, logs and lock. Cached: each task needs it many times."""
     return root / ".stamps" / habitat
+
+
+def task_name(phase: Phase, habitat: str) -> str:
+    """Return the name of the doit task of a phase."""
+    return f"{phase.NAME}:{habitat}"
 
 
 @cache
 def stamp_path(root: Path, task: str) -> Path | None:
-    """The file of a task PHASE:HABITAT; None for tasks that leave no stamp (groups, start)."""
+    """Return the stamp of a task PHASE:HABITAT; None for tasks without one, like groups and start."""
     phase, _, habitat = task.partition(":")
     if not habitat or phase not in NAMES:
         return None
@@ -50,7 +56,7 @@ def stamp_path(root: Path, task: str) -> Path | None:
 
 
 def _settled_state(path: Path) -> digest_cache.State | None:
-    """What tells a file from itself after a write; None where nothing does, or nothing is there."""
+    """Return a state of a file that the next write will change; None if the next write may not, or without a file."""
     try:
         now = digest_cache.state(path.stat())
     except OSError:
@@ -59,18 +65,23 @@ def _settled_state(path: Path) -> digest_cache.State | None:
 
 
 def _well_formed(record: object) -> bool:
-    """Whether it has the form that doit, and we, find our way in."""
+    """Return whether a parsed stamp has the form that doit and this program expect."""
     if not isinstance(record, dict):
         return False
     values, deps = record.get("_values_:", {}), record.get("deps:", [])
     if not isinstance(values, dict) or not isinstance(deps, list):
         return False
     states = (record.get(dep) for dep in deps if isinstance(dep, str))
-    return all(isinstance(state, list) and len(state) == _STATE for state in states)
+    return all(isinstance(state, list) and len(state) == _STATE_LENGTH for state in states)
 
 
 class Stamps:
-    """The stamps of a project. warn: called with a line for a stamp that can't be read."""
+    """The stamps of a project.
+
+    Args:
+        root: The root of the project.
+        warn: Called with one line for each stamp that can't be read.
+    """
 
     def __init__(self, root: Path, warn: Callable[[str], None] | None = None) -> None:
         self.root = root
@@ -78,9 +89,9 @@ class Stamps:
         self._seen: dict[Path, tuple[digest_cache.State, Record]] = {}
 
     def read(self, task: str) -> Record:
-        """What is recorded of `task`, {} where nothing is. A stamp that is no record counts as absent.
+        """Return the stamp of a task, {} if there is none. A damaged stamp counts as absent.
 
-        doit asks for each thing in it by itself, so a file that wasn't written to since is not read again.
+        doit asks for every value by itself, so a file that has not changed since is not read again.
         """
         path = stamp_path(self.root, task)
         if path is None:
@@ -102,27 +113,29 @@ class Stamps:
             record = json.loads(text)
         except (OSError, ValueError, RecursionError) as error:
             return self._damaged(path, str(error))
-        return record if _well_formed(record) else self._damaged(path, "it has another form")
+        return record if _well_formed(record) else self._damaged(path, "it is no stamp")
 
     def _damaged(self, path: Path, why: str) -> Record:
         if self._warn:
             shown = path.relative_to(self.root)
-            self._warn(f"{shown}: the stamp can't be read ({why}): going by the labels of the image")
+            self._warn(f"{shown}: the stamp can't be read ({why}): the labels of the image decide")
         return {}
 
     def write(self, task: str, record: Record) -> None:
-        """Record `task`. Raises StateError."""
+        """Write the stamp of a task. Raises StateError."""
         if path := stamp_path(self.root, task):
-            slices.write_if_changed(path, json.dumps(record).encode())
+            atomic.write_if_changed(path, json.dumps(record).encode())
 
     def is_forgotten(self, task: str) -> bool:
+        """Return whether `forget` was called since the task's last success."""
         return bool(self.read(task).get(_FORGOTTEN))
 
     def forget(self, task: str) -> None:
+        """Have the task run again, whatever the labels of images say. Raises StateError."""
         self.write(task, {_FORGOTTEN: True})
 
     def drop(self, task: str) -> None:
-        """Make a present stamp absent; a forgotten one stays forgotten, since nothing was built."""
+        """Remove a present stamp. A forgotten one stays, since nothing was built. Raises StateError."""
         path = stamp_path(self.root, task)
         if path is None or self.is_forgotten(task):
             return
@@ -133,24 +146,32 @@ class Stamps:
 
 
 class StampBackend:
-    """doit's database interface over Stamps.
+    """Stamps in the form of a doit database backend.
 
-    doit calls `set` several times for one success, with `deps:` last, and not at all for a
-    dependency that has not changed; only the whole record is written.
-    It calls `remove` for every task that failed, and for every one that waited for it in vain. That
-    is no reason to forget an earlier verdict, so the build itself drops the stamp of what failed.
+    doit calls `set` several times for one success, with `deps:` last, and not at all for a dependency that has not
+    changed. This writes the stamp once, when it is complete.
+
+    doit calls `remove` for every task that failed and for every task behind it. The tasks behind keep their stamps, so
+    `remove` removes none: the build drops the stamp of the phase that failed.
     """
 
     desc = "one file per task, written when it succeeds"
 
     def __init__(self, name: str, codec: object, *, module_name: str | None = None) -> None:
-        """name: doit's `dep_file`, the .stamps folder; a stamp is JSON whatever codec doit offers."""
+        """Open the backend.
+
+        Args:
+            name: doit's `dep_file`, which is the folder .stamps.
+            codec: Unused, since stamps are JSON.
+            module_name: Unused.
+        """
         del codec, module_name
         self.name = name
         self.stamps = Stamps(Path(name).resolve().parent)
         self._pending: dict[str, Record] = {}
 
     def set(self, task_id: str, dependency: str, value: Any) -> None:
+        """Set one value of a task; `deps:` completes the stamp."""
         record = self._pending.setdefault(task_id, {})
         record[dependency] = value
         if dependency == "deps:":
@@ -159,20 +180,24 @@ class StampBackend:
             self.stamps.write(task_id, {**unchanged, **self._pending.pop(task_id)})
 
     def get(self, task_id: str, dependency: str) -> Any:
+        """Return one value of a task, None if there is none."""
         pending = self._pending.get(task_id, {})
         return pending.get(dependency, self.stamps.read(task_id).get(dependency))
 
     def in_(self, task_id: str) -> bool:
+        """Return whether a task has a stamp."""
         return bool(self.stamps.read(task_id))
 
     def remove(self, task_id: str) -> None:
+        """Discard what was set since the last complete stamp."""
         self._pending.pop(task_id, None)
 
     def remove_all(self) -> None:
-        raise StateError("all stamps at once are forgotten by `doit forget` only")
+        """Refuse, since only `doit forget` forgets all tasks."""
+        raise StateError("only `doit forget` can forget all stamps at once")
 
     def dump(self) -> None:
-        """What is left is no success but a mark, as `doit ignore` sets it: it joins the stamp."""
+        """Add to the stamps what was set without `deps:`, like the mark of `doit ignore`."""
         for task_id, marks in self._pending.items():
             self.stamps.write(task_id, {**self.stamps.read(task_id), **marks})
         self._pending.clear()

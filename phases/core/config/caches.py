@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from phases.core.config.scope import Scope
-    from phases.core.errors import Origin
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
 
 
 _WORDS = Words("caches", "be a cache", "is a cache", "a folder")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from phases.core.config import credentials
+from phases.core import url_credentials
 
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
@@ -56,7 +56,7 @@ def check_url(word: str) -> None:
 
 def check_credentials(word: str) -> None:
     """Raises Unfit where a password or a token is written into a URL, also one whose variables aren't filled in yet."""
-    if found := credentials.in_url(word):
+    if found := url_credentials.in_url(word):
         raise Unfit(f"there is {found} in the {{}}", _INSTEAD)
 
 

@@ -24,6 +24,16 @@ _LONGEST_IMAGE = 480
 RULE = "lower-case letters and digits, with single . _ or - between them"
 
 
+#: The name of a secret, a file below /run/secrets. Names with a leading dot there belong to the program.
+SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+
+#: The name of an environment variable.
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+#: The phases that run commands of a person, which may read secrets.
+SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
+
+
 def names_a_habitat(name: str) -> bool:
     return len(name) <= _LONGEST_NAME and bool(re.fullmatch(_NAME, name))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from phases.core.config.scope import Scope
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 _NUMBER = r"0|[1-9][0-9]*"
 _PORT = re.compile(

@@ -10,8 +10,9 @@ from phases.core.config import caches, dockerfile, names, persist, schema, secti
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry import build, entry_point
 from phases.core.config.scope import USER, Scope
-from phases.core.errors import ConfigError, Origin, did_you_mean
+from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import Habitat
+from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

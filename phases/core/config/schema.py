@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 
 from phases.core.config import names, units
-from phases.core.config import secrets as config_secrets
 from phases.core.config.scope import USER
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import NETWORKS, SHARINGS
@@ -70,20 +69,18 @@ class Volume(_Keys, kw_only=True, frozen=True):
 class Secret(_Keys, kw_only=True, frozen=True):
     """Something that commands may read and no image may hold; it comes from one of env, file, command."""
 
-    name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(config_secrets.NAME, empty=""))]
+    name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(names.SECRET_NAME, empty=""))]
     env: Annotated[str, _key("The variable of the host that holds it.")] = ""
     file: Annotated[str, _key("The file of the host that holds it.")] = ""
     command: Annotated[str, _key("The command of the host that prints it.")] = ""
     phases: Annotated[
-        list[Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(config_secrets.SECRET_PHASES)})]],
+        list[Annotated[str, msgspec.Meta(extra_json_schema={"enum": list(names.SECRET_PHASES)})]],
         _key("The phases whose commands see it."),
     ] = []
     start: Annotated[bool, _key("The running habitat sees it as well.")] = False
     variable: Annotated[
         str,
-        _key(
-            "The variable that it is in as well, in the habitat. Default: none.", pattern=_like(config_secrets.VARIABLE)
-        ),
+        _key("The variable that it is in as well, in the habitat. Default: none.", pattern=_like(names.VARIABLE)),
     ] = ""
     optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
 

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.errors import ConfigError, Origin
+from phases.core.errors import ConfigError
 from phases.core.variables import Env
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import Layer
+    from phases.core.origin import Origin
 
 #: A user's name. Longer ones are refused by useradd and its like.
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")

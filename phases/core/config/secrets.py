@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.config.names import SECRET_NAME, SECRET_PHASES, VARIABLE
 from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import Secret
 
@@ -14,13 +14,6 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
-
-# The name of a file below /run/secrets; a dot at the beginning is for what is ours there.
-NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-#: The phases that run commands of a person's, which secrets can be for.
-SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 
 def named_secrets(scope: Scope, entries: Iterable[schema.Secret]) -> tuple[Secret, ...]:
@@ -37,7 +30,7 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
     def wrong(what: str, remedy: str, *key: str) -> ConfigError:
         return ConfigError(f"secret {entry.name!r} {what}", where=scope.at("secrets", i, *key), remedy=remedy)
 
-    if not NAME.fullmatch(entry.name):
+    if not SECRET_NAME.fullmatch(entry.name):
         raise wrong("is no name for a file", "use letters, digits, _ . and -", "name")
     if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
         raise wrong("must come from one place", "write one of env, file and command")

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from phases.core.config.scope import Scope
-    from phases.core.errors import Origin
     from phases.core.model import Secret
+    from phases.core.origin import Origin
 
 
 def files(scope: Scope, entries: Iterable[schema.File], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
-    from phases.core.errors import Origin
     from phases.core.files.tree import Item
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
 
 
 def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:

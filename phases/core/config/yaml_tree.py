@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, TypeAlias
 import yaml
 from msgspec import Struct
 
-from phases.core.errors import ConfigError, Origin
+from phases.core.errors import ConfigError
 from phases.core.files import safe_open
+from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

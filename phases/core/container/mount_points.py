@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from phases.core.engine.protocol import PathInfo, Stat
-    from phases.core.errors import Origin
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
 
 
 class MountPoints:

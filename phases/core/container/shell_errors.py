@@ -7,11 +7,12 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.container.init_process import ended_under
-from phases.core.errors import Conflict, EngineError, Origin, ShellError
+from phases.core.errors import Conflict, EngineError, ShellError
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
 
 # How engines say that the program they were to start can't be: in a refusal, or, where the kernel said it, in the
 # container's log. What a dynamic loader, or a libc, says of the programs' libraries is there as well.

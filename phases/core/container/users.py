@@ -11,7 +11,7 @@ from phases.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 # Of a user or group: others wrote those files, and not every digit makes a number.
 _NUMBER = re.compile(r"[0-9]{1,10}")

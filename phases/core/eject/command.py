@@ -14,6 +14,7 @@ from phases.core.eject.readme import manual
 from phases.core.eject.writer import SCRIPTS, recipe
 from phases.core.errors import EngineUnreachable
 from phases.core.files import tree
+from phases.core.files.ignore import Ignore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +72,6 @@ def _volumes(habitat: Habitat, *, copied: bool) -> Iterator[File]:
             # git takes no empty folder.
             yield File(f"{place}/.gitkeep" if is_dir else place)
             continue
-        for item in tree.walk(volume.source, tree.Ignore()):
+        for item in tree.walk(volume.source, Ignore()):
             path = f"{place}/{item.path}".rstrip("/")
             yield File(path, item.kind, item.mode, item.source, target=item.target)

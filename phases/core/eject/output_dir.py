@@ -62,11 +62,11 @@ def write(place: Path, shown: str, contents: Sequence[File], archived: Sequence[
         place.parent.mkdir(parents=True, exist_ok=True)
         for kind in _KINDS:
             atomic.sweep(place.parent, place.name, kind)
-        with atomic.folder(place, _COMING) as fresh:
+        with atomic.draft_folder(place, _COMING) as fresh:
             _fill(fresh, contents, archived)
             (fresh / MARK).write_text(f"{_digest(fresh)}\n")
             if os.path.lexists(place):
-                with atomic.held(place):
+                with atomic.lock_folder(place):
                     _replace(place, fresh)
             else:
                 fresh.rename(place)
@@ -116,7 +116,7 @@ def _copy(source: Path, path: Path, sha256: str) -> None:
 
 def _replace(place: Path, fresh: Path) -> None:
     """A kill between the two leaves one of ours, unchanged, under another name, for the next to remove."""
-    old = atomic.beside(place, _GOING)
+    old = atomic.draft_path(place, _GOING)
     place.rename(old)
     try:
         fresh.rename(place)

@@ -13,7 +13,7 @@ from phases.core.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 #: The argument of a build that is a line break: ENV has no other way to say it.
 NEWLINE = "HABITAT_NEWLINE"

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from phases.core.eject.context import Copied
-    from phases.core.errors import Origin
     from phases.core.model import Habitat
+    from phases.core.origin import Origin
     from phases.protocol import Entry, Phase, Step
 
 #: Scripts of ours that steps are made of.

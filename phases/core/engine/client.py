@@ -31,6 +31,7 @@ from phases.core.engine.protocol import (
     Exec,
     PathInfo,
     Piped,
+    PortRefused,
     Restrictions,
     Stat,
     Tmpfs,
@@ -39,7 +40,7 @@ from phases.core.engine.protocol import (
 )
 from phases.core.engine.request import nothing
 from phases.core.engine.requests import path
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout, PortRefused
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
     import socket

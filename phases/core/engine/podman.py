@@ -19,9 +19,9 @@ from phases.core.engine import responses
 from phases.core.engine.client import STAT, DockerEngine, Stream, place, stat_of, too_large
 from phases.core.engine.http import gone, refusal
 from phases.core.engine.mount_archives import by_mount
-from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, Tmpfs, VolumeMount
+from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Tmpfs, VolumeMount
 from phases.core.engine.requests import path as request
-from phases.core.errors import EngineError, NotFound, PortRefused
+from phases.core.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from msgspec import Struct, field
 
+from phases.core.errors import EngineError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
@@ -29,6 +31,21 @@ if TYPE_CHECKING:
 
 #: The PATH of the program's own commands in a container: folders that belong to the image's distribution.
 SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+class PortRefused(EngineError):
+    """The host does not publish a port of a container.
+
+    Args:
+        message: The host's reason.
+        port: The port as the container was to have it.
+        taken: Whether somebody else uses the port.
+    """
+
+    def __init__(self, message: str, port: Port, *, taken: bool) -> None:
+        super().__init__(message)
+        self.port = port
+        self.taken = taken
 
 
 class Image(Struct, frozen=True):

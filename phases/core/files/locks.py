@@ -23,20 +23,32 @@ if TYPE_CHECKING:
 
 
 class FileLock:
-    """Holds the file at `path` alone until released. The file stays, empty."""
+    """An exclusive lock on the file at `path`. The file stays when the lock is released, empty.
+
+    While it is held, the file says by whom.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._file: IO[str] | None = None
 
     def acquire(self, tell: Callable[[str], None]) -> None:
-        """Tells for whom it waits, before it does. Raises StateError."""
+        """Wait for the lock.
+
+        Args:
+            tell: Called once with the holder, before this waits.
+
+        Raises:
+            StateError: The file can't be written or locked.
+
+        """
         self._file = _locked(self._path, fcntl.LOCK_EX, lambda file: tell(file.read(100).strip() or "another run"))
         self._file.truncate(0)
-        with contextlib.suppress(OSError):  # the lock is none the worse where the disk is full
+        with contextlib.suppress(OSError):  # on a full disk the lock holds all the same
             os.write(self._file.fileno(), _self().encode())
 
     def release(self) -> None:
+        """Release the lock, if it is held."""
         if self._file:
             file, self._file = self._file, None
             with file:
@@ -44,7 +56,17 @@ class FileLock:
 
 
 def _locked(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _: None) -> IO[str]:
-    """The file at `path`, locked; made if it isn't there. on_wait: gets it before this waits. Raises StateError."""
+    """Lock the file at `path`, which is created if it is missing.
+
+    Args:
+        path: The file.
+        mode: LOCK_EX or LOCK_SH.
+        on_wait: Called with the open file before this waits.
+
+    Raises:
+        StateError: The file can't be written or locked.
+
+    """
     while True:
         file = _open(path)
         try:
@@ -56,7 +78,7 @@ def _locked(path: Path, mode: int, on_wait: Callable[[IO[str]], None] = lambda _
             raise
         if _is(file, path):
             return file
-        file.close()  # `doit clean` has removed it meanwhile: it guards nothing any more
+        file.close()  # `doit clean` removed the file while this waited, so another process locks a new one
 
 
 def _open(path: Path) -> IO[str]:

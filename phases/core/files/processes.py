@@ -1,6 +1,6 @@
-"""Which process is meant: for what a process may leave behind when it is killed, where others find it.
+"""Identify processes across machines and PID namespaces, for records that a killed process leaves behind.
 
-A number says that only within a PID namespace of a machine, and only as long as nobody else is given it.
+A PID alone is not enough: it is valid in one PID namespace of one machine, and the kernel uses it again later.
 """
 
 from __future__ import annotations
@@ -13,15 +13,21 @@ from typing import Self
 
 from msgspec import Struct
 
-# Of /proc/PID/stat, counted behind the name, which may hold anything.
+# Fields of /proc/PID/stat, counted from the end of the name, which may hold any character.
 _STATE, _BEGAN = 0, 19
 
-# States of a process that has ended: its parent hasn't asked how, or is about to.
+# States of a process that has ended, but whose parent has not read its exit code yet.
 _ENDED = ("Z", "X", "x")
 
 
 class Process(Struct, frozen=True):
-    """machine: a digest of where its number means it; began: when, as its kernel counts, "" where that isn't told."""
+    """One process.
+
+    Attributes:
+        machine: A digest of the machine and the namespaces in which `pid` is valid.
+        pid: The PID.
+        began: When it started, in the kernel's clock ticks; "" if that is unknown.
+    """
 
     machine: str
     pid: int
@@ -32,7 +38,7 @@ class Process(Struct, frozen=True):
 
     @classmethod
     def named(cls, text: str) -> Self | None:
-        """The process that was written down as `text`; None where that is no process."""
+        """Parse `str(process)`; None if `text` is something else."""
         machine, _, rest = text.partition("-")
         pid, _, began = rest.partition("-")
         is_one = machine and pid.isascii() and pid.isdigit()
@@ -40,46 +46,47 @@ class Process(Struct, frozen=True):
 
     @property
     def is_near(self) -> bool:
-        """Whether it can be told here if it runs."""
+        """Whether `runs` can answer: the process is on this machine, in this PID namespace."""
         return self.machine == _machine()
 
     @property
     def runs(self) -> bool:
-        """Of one that is near."""
+        """Whether the process, which `is_near`, is still running."""
         try:
             os.kill(self.pid, 0)
         except (ProcessLookupError, OverflowError):
             return False
         except PermissionError:
-            pass  # somebody else's
+            pass  # it runs as another user
         state, began = _stat(str(self.pid)) if _knows_us() else ("", "")
         return state not in _ENDED and (not began or not self.began or began == self.began)
 
 
 def current() -> Process:
-    """The one that asks."""
+    """Return the calling process."""
     pid = os.getpid()
     return Process(_machine(), pid, _stat(str(pid))[1] if _knows_us() else "")
 
 
 @cache
 def _machine() -> str:
-    """Equal for two processes only where each finds the other by its number. The name of the host tells virtual
-    machines apart that were copied while they ran.
+    """Return a digest that two processes share only if each finds the other by its PID.
+
+    The name of the host tells apart virtual machines that were copied while they ran.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        # Older kernels have no namespaces of time, by which they would count otherwise.
+        # A time namespace shifts the start times of processes. Older kernels have none.
         paths = (Path("/proc/self/ns", kind) for kind in ("pid", "time"))
         spaces = [str(path.readlink()) for path in paths if path.exists()]
     except OSError:
-        return os.urandom(6).hex()  # nobody is near
+        return os.urandom(6).hex()  # equal to no other process
     return hashlib.sha256(" ".join([boot, *spaces, os.uname().nodename]).encode()).hexdigest()[:12]
 
 
 @cache
 def _knows_us() -> bool:
-    """Whether /proc is of the namespace that this process is in."""
+    """Return whether /proc shows the PID namespace of this process."""
     try:
         return str(Path("/proc/self").readlink()) == str(os.getpid())
     except OSError:
@@ -87,7 +94,7 @@ def _knows_us() -> bool:
 
 
 def _stat(pid: str) -> tuple[str, str]:
-    """The state of a process, and when it began; "" for what isn't told."""
+    """Return the state and the start time of a process, "" for what is unknown."""
     try:
         words = Path("/proc", pid, "stat").read_bytes().rpartition(b")")[2].decode().split()
         return words[_STATE], words[_BEGAN]

@@ -1,6 +1,6 @@
-"""Files whose path leads wherever somebody let it lead: opened without a surprise.
+"""Open files whose path somebody else may control: no device, no FIFO, and no link where we write.
 
-A FIFO would block for good, a device never end, and a link take what is written to another place.
+A FIFO would block for ever, a device may never end, and a link would redirect what is written.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 def open_read(path: Path) -> BufferedReader:
-    """The regular file at `path`, links followed. Raises OSError, also for anything else."""
-    _check(os.stat(path).st_mode)  # noqa: PTH116 (before it is opened: a device may act on that)
+    """Open the regular file at `path` to read, through links. Raises OSError, also for anything but a regular file."""
+    _check(os.stat(path).st_mode)  # noqa: PTH116 (before it is opened: opening a device may have an effect)
     return os.fdopen(_open(path, os.O_RDONLY), "rb")
 
 
 def open_own(path: Path) -> IO[str]:
-    """A file of ours at `path` to read and append to, made if it isn't there. Raises OSError, also for
-    a link: what is written goes there and nowhere else.
+    """Open a file of this program to read and append, and create it if it is missing.
+
+    Raises:
+        OSError: The file can't be opened, or is a link: nothing must be written through one.
+
     """
     descriptor = _open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW)
     return os.fdopen(descriptor, "r+", encoding="utf-8", errors="replace")
@@ -47,7 +50,19 @@ def _check(mode: int) -> None:
 
 
 def read(path: Path, limit: int) -> bytes | None:
-    """The file's bytes, one more than `limit` at most; None where there is nothing. Raises OSError."""
+    """Read a regular file.
+
+    Args:
+        path: The file.
+        limit: How many bytes the caller accepts. A longer file is read to one byte more, so that the caller sees it.
+
+    Returns:
+        The content, None if there is no file.
+
+    Raises:
+        OSError: The file can't be read, is not regular, or is a link to nothing.
+
+    """
     try:
         with open_read(path) as file:
             return file.read(limit + 1)

@@ -1,4 +1,4 @@
-"""Tar archives, as the engine takes files in."""
+"""Tar archives, the form in which an engine takes files."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def _spooling() -> Iterator[None]:
-    """Tell of the temporary file what goes wrong with it. Raises StateError."""
+    """Turn an OSError of the temporary file into a StateError."""
     try:
         yield
     except OSError as error:
@@ -30,24 +30,26 @@ def _spooling() -> Iterator[None]:
 
 
 class Hashed:
-    """Reads `file`, and hashes what it reads."""
+    """A reader of `file` that computes the sha256 of what it has read."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self._digest = hashlib.sha256()
 
     def read(self, size: int = -1) -> bytes:
+        """Read up to `size` bytes."""
         data = self._file.read(size)
         self._digest.update(data)
         return data
 
     @property
     def sha256(self) -> str:
+        """The digest of what was read so far."""
         return self._digest.hexdigest()
 
 
 class Archive:
-    """A tar in a temporary file. Use it in a `with`, or `close` it."""
+    """A tar archive in a temporary file. Use it in a `with` statement, or call `close`."""
 
     def __init__(self) -> None:
         with _spooling():
@@ -65,10 +67,22 @@ class Archive:
         target: str = "",
         sha256: str = "",
     ) -> None:
-        """One entry. path: a leading slash is the folder that the archive is unpacked in; kind: file,
-        dir or link; owner: uid and gid; source: of a file, else its `content`; target: of a link; sha256: of
-        what the source is to hold, "" for anything. Raises SourceChanged for a source that can't be read, or
-        holds something else: nothing of the archive is to be used then.
+        """Add one entry.
+
+        Args:
+            path: The path in the folder where the archive is unpacked; a leading slash makes no difference.
+            kind: "file", "dir" or "link".
+            mode: The mode bits.
+            owner: The uid and gid.
+            source: The file to copy, None to use `content`.
+            content: The content of a file without a source.
+            target: The target of a link.
+            sha256: The digest that the content of `source` must have, "" for any.
+
+        Raises:
+            SourceChanged: The source can't be read, or has another content. Don't use the archive then.
+            StateError: The temporary file can't be written.
+
         """
         info = tarfile.TarInfo(path.lstrip("/"))
         info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
@@ -84,7 +98,7 @@ class Archive:
                 raise SourceChanged(source, problem)
 
     def _copy(self, info: tarfile.TarInfo, source: Path, sha256: str) -> str:
-        """Returns what is wrong with what was copied; a file that shrinks is an OSError."""
+        """Copy a file, and return what is wrong with the copy, "" for nothing. A file that shrinks is an OSError."""
         try:
             with safe_open.open_read(source) as file:
                 hashed = Hashed(file)
@@ -99,8 +113,10 @@ class Archive:
         return "" if sha256 in ("", hashed.sha256) else "changed since it was read for this build"
 
     def finish(self) -> IO[bytes]:
-        """The whole tar, from its beginning: a real file, until `close`. Nothing stands behind its end: an engine reads
-        no further, and doesn't see that who sent it has gone, as long as something is left to be read.
+        """Return the archive as an open file, positioned at the start and open until `close`.
+
+        It ends where the tar ends, without padding: an engine stops reading there, and with bytes left to read it would
+        not notice that the client has disconnected.
         """
         with _spooling():
             end = self._tar.offset + 2 * tarfile.BLOCKSIZE
@@ -110,7 +126,8 @@ class Archive:
         return self._spool
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # what a full disk has refused is tried once more, in vain
+        """Remove the temporary file."""
+        with contextlib.suppress(OSError):  # on a full disk, closing tries the failed write again
             self._spool.close()
 
     def __enter__(self) -> Self:

@@ -1,5 +1,7 @@
-"""A folder below a habitat's state for as long as a run wants it. Its lock ends with the run, however that ends, and
-what a killed run has left is removed by the next run of the habitat.
+"""A temporary folder of one run, below the state of a habitat.
+
+A lock in the folder ends with the run, however that ends. So the next run of the habitat can remove what a killed run
+left.
 """
 
 from __future__ import annotations
@@ -19,30 +21,30 @@ _PREFIX, _LOCK = "passing.", "lock"
 
 
 class _InUseError(Exception):
-    """The run that made a folder goes on."""
+    """The run that made the folder is still running."""
 
 
 @contextmanager
-def passing_folder(state: Path) -> Iterator[Path]:
-    """A new folder below `state`, the habitat's, that nobody else is at. It is gone afterwards. Raises StateError."""
+def temporary_folder(state: Path) -> Iterator[Path]:
+    """Yield a new folder below `state`, the state of a habitat, and remove it afterwards. Raises StateError."""
     sweep(state)
     folder = state / f"{_PREFIX}{os.urandom(8).hex()}"
     try:
-        with _held(folder):
+        with _locked(folder):
             yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def sweep(state: Path) -> None:
-    """Remove those of killed runs."""
+    """Remove the temporary folders that killed runs left below `state`."""
     for folder in state.glob(f"{_PREFIX}*"):
-        with suppress(_InUseError), _held(folder):
+        with suppress(_InUseError), _locked(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
-def _held(folder: Path) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     lock = FileLock(folder / _LOCK)
     lock.acquire(_refuse)
     try:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from phases.core.cache import slices
 from phases.core.config import dockerfile as key
 from phases.core.config import loader, yaml_tree
 from phases.core.errors import ConfigError, HabitatError
-from phases.core.files import safe_open
+from phases.core.files import atomic, safe_open
 from phases.core.migrate import base_image, config_text, legacy_keys, rest
 from phases.core.migrate import dockerfile as dockerfiles
 from phases.core.migrate.converter import Converter, Existing
@@ -151,11 +150,11 @@ def write(project: Project, migration: Migration) -> None:
     """Write what was made, each file whole or not at all, the config last; and check that it loads."""
     folder = migration.folder
     if migration.rest:
-        slices.write_if_changed(folder / rest.NAME, migration.rest.encode())
+        atomic.write_if_changed(folder / rest.NAME, migration.rest.encode())
     loader.load(project.root, migration.name, NAMES, text=migration.config)
     if migration.before is not None and not (folder / BEFORE_MIGRATION).exists():
-        slices.write_if_changed(folder / BEFORE_MIGRATION, migration.before)
-    slices.write_if_changed(folder / "config.yaml", migration.config.encode())
+        atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.before)
+    atomic.write_if_changed(folder / "config.yaml", migration.config.encode())
 
 
 def remove(project: Project, name: str) -> list[str]:
@@ -180,6 +179,6 @@ def remove(project: Project, name: str) -> list[str]:
     (at.folder / "Dockerfile").unlink()
     if not key.named(said) and not (at.folder / ".dockerignore").exists():
         del at.document["dockerfile"]
-        slices.write_if_changed(at.folder / "config.yaml", config_text.dumped(at.document).encode())
+        atomic.write_if_changed(at.folder / "config.yaml", config_text.dumped(at.document).encode())
         removed.append("dockerfile: false")
     return removed

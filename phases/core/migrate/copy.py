@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
 from phases.core.files import tree as files_tree
+from phases.core.files.ignore import dockerignore
 from phases.core.migrate.result import quoted
 from phases.core.model import BEFORE_MIGRATION, OWN_PHASE
 
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from phases.core.files.tree import Ignore, Item
+    from phases.core.files.ignore import Ignore
+    from phases.core.files.tree import Item
     from phases.core.migrate.dockerfile import Instruction
 
 # What of a habitat's folder is the habitat's, though `COPY .` takes it all.
@@ -98,14 +100,14 @@ class Context:
     @cached_property
     def docker(self) -> Mapping[str, Item]:
         """What `docker build` sees, but for the habitat's own."""
-        ours = files_tree.dockerignore(self.folder).also(*(f"/{name}" for name in _OURS))
+        ours = dockerignore(self.folder).also(*(f"/{name}" for name in _OURS))
         seen = files_tree.walk(self.folder, ours)
         return {item.path: item for item in seen if item.path not in _OURS}
 
     @cached_property
     def local(self) -> Mapping[str, Item]:
         """What is at $LOCAL_PATH in the habitat."""
-        ignore = self.ignore.also(*OWN_PHASE).and_(files_tree.dockerignore(self.folder))
+        ignore = self.ignore.also(*OWN_PHASE).also_if(dockerignore(self.folder))
         return {item.path: item for item in files_tree.walk(self.folder, ignore) if item.path not in _OURS}
 
     def copied_as_whole(self, path: str) -> bool:

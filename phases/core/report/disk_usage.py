@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 #: The owner of images that are no habitat's.
 NOBODY = ""
 
-_REPOSITORY = image_index.repository("")
+_REPOSITORY = image_names.repository("")
 
 
 class Disk:
@@ -93,6 +93,6 @@ def _owners(image: Image) -> set[str]:
     labels, but a tag of his own.
     """
     if not image.tags:
-        return {image.labels.get(image_index.LABEL_NAME, NOBODY)}
+        return {image.labels.get(image_names.LABEL_NAME, NOBODY)}
     ours = {tag.removeprefix(_REPOSITORY).rpartition(":")[0] for tag in image.tags if tag.startswith(_REPOSITORY)}
     return ours or {NOBODY}

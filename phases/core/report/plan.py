@@ -6,8 +6,9 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from phases.core.build.shared_builds import SharedSnapshots
-from phases.core.cache import image_index
-from phases.core.cache.diff import Difference, differences, told
+from phases.core.cache import freshness, image_names
+from phases.core.cache.diff import Difference, describe, differences
+from phases.core.cache.stamps import task_name
 from phases.core.events import Plan, Reason
 from phases.protocol import ChangeDescription, SlicePath, dotted
 from phases.registry import named
@@ -15,9 +16,10 @@ from phases.registry import named
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phases.core.json_types import Json
     from phases.core.model import Habitat
     from phases.core.project import Project
-    from phases.protocol import Json, Phase
+    from phases.protocol import Phase
 
 
 def plan(project: Project, name: str) -> Plan:
@@ -46,8 +48,8 @@ def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
     assessment = project.look(name)
     if phase.NAME not in assessment.stale:
         return []
-    forgotten = project.stamps.is_forgotten(image_index.task_name(phase, name))
-    found = [Reason(image_index.FORGOTTEN)] if forgotten else []
+    forgotten = project.stamps.is_forgotten(task_name(phase, name))
+    found = [Reason(freshness.FORGOTTEN)] if forgotten else []
     if phase.NAME in assessment.changed:
         found += _changes(project, name, phase)
     is_first = next(iter(assessment.stale)) == phase.NAME
@@ -61,13 +63,14 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     habitat = project.habitat(name)
     before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
     if before is None:
-        return [Reason(image_index.another_config(phase))]
+        return [Reason(freshness.config_changed(phase))]
     after = project.slices.today(habitat, phase)
     named = ((change, _written(habitat, phase, before, after, change)) for change in differences(before, after))
     found = _outermost([(change, written) for change, written in named if written])
     major = [(change, written) for change, written in found if not written.minor]
     shown = (
-        Reason(told(change, written), written.name, change.before, change.after) for change, written in major or found
+        Reason(describe(change, written), written.name, change.before, change.after)
+        for change, written in major or found
     )
     return list({reason.text: reason for reason in shown}.values())
 
@@ -96,13 +99,13 @@ def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tu
 
 def is_known(project: Project, name: str, phase: Phase) -> bool:
     """Whether the phase was ever built, as far as one can still see."""
-    has_stamp = bool(project.stamps.read(image_index.task_name(phase, name)))
-    return has_stamp or bool(project.inventory.tagged(image_index.snapshot_tag(name, phase)))
+    has_stamp = bool(project.stamps.read(task_name(phase, name)))
+    return has_stamp or bool(project.inventory.tagged(image_names.snapshot_tag(name, phase)))
 
 
 def _seconds(project: Project, name: str, phase: Phase) -> float | None:
     """How long the phase took when it last ran, None where nothing tells."""
-    values = project.stamps.read(image_index.task_name(phase, name)).get("_values_:") or {}
-    image = project.inventory.tagged(image_index.snapshot_tag(name, phase))
-    told = (values.get("seconds"), image.labels.get(image_index.LABEL_SECONDS) if image else None)
-    return next((number for text in told if (number := image_index.number(text)) is not None), None)
+    values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
+    image = project.inventory.tagged(image_names.snapshot_tag(name, phase))
+    told = (values.get("seconds"), image.labels.get(image_names.LABEL_SECONDS) if image else None)
+    return next((number for text in told if (number := image_names.number(text)) is not None), None)

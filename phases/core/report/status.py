@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from phases.core.build import ownership
 from phases.core.build.ownership import LABEL_RUN, container_name
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
 from phases.core.files import safe_open
 from phases.core.report import plan
@@ -215,8 +215,8 @@ def _phases(project: Project, name: str) -> list[PhaseState]:
 
 def _state(project: Project, name: str, phase: Phase) -> State:
     """Of one that would run."""
-    failed = project.inventory.tagged(image_index.failed_tag(name, phase))
-    if failed and failed.labels.get(image_index.LABEL_RESULT) == image_index.FAILED:
+    failed = project.inventory.tagged(image_names.failed_tag(name, phase))
+    if failed and failed.labels.get(image_names.LABEL_RESULT) == image_names.FAILED:
         return "failed"
     was_built = plan.is_known(project, name, phase) or project.slices.has_kept(name, phase)
     return "stale" if was_built else "new"

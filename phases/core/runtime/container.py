@@ -13,14 +13,14 @@ from msgspec.structs import asdict
 
 from phases.core import events
 from phases.core.build.ownership import container_name, marks, owner
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.mounts import mounts_of
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.protocol import Restrictions, Tmpfs
-from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
+from phases.core.engine.protocol import PortRefused, Restrictions, Tmpfs
+from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import fingerprints
@@ -61,7 +61,7 @@ def final_image(project: Project, name: str) -> str:
     assessment = project.assess(name)
     if not assessment.final:
         raise StartError(
-            f"{image_index.final_tag(name)} is not what the config says ({next(iter(assessment.stale.values()))})",
+            f"{image_names.final_tag(name)} is not what the config says ({next(iter(assessment.stale.values()))})",
             where=name,
             remedy="run the same command again, without --single",
         )
@@ -203,7 +203,7 @@ def _start(project: Project, habitat: Habitat, container: Container, which: str 
     except PortRefused as error:
         raise _refused(project, habitat, error) from error
     except EngineError as error:
-        image = ", ".join(filter(None, (image_index.final_tag(habitat.name), which)))
+        image = ", ".join(filter(None, (image_names.final_tag(habitat.name), which)))
         if told := shell_errors.trouble(project.engine, container.id, habitat, image, error):
             raise told from error
         if project.engine.container(container.id) is None:

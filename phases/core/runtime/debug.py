@@ -18,7 +18,7 @@ from phases.core.container import root_environment
 from phases.core.errors import StartError
 from phases.core.files import safe_open
 from phases.core.files.tar import Archive
-from phases.core.files.temporary_folder import passing_folder
+from phases.core.files.temporary_folder import temporary_folder
 from phases.core.runtime.attach import SHELL, run_shell
 from phases.core.runtime.session import Session
 from phases.core.runtime.temporary import accounts, passing, started, where
@@ -123,7 +123,7 @@ def _lent_agent(
     if lender is None or lender.known_hosts is None:
         yield (), ()
         return
-    with passing_folder(state_dir(project.root, habitat.name)) as folder:
+    with temporary_folder(state_dir(project.root, habitat.name)) as folder:
         relay = ssh_agent.AgentRelay(folder, lender.origin)
         try:
             yield (relay.bind,), (ssh_agent.known_hosts(lender.known_hosts, lender.origin),)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.errors import StartError
 from phases.core.runtime.attach import SHELL, run_in_tty, run_piped, run_shell
 from phases.core.runtime.container import ensure_running, own_container
@@ -51,12 +51,12 @@ def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
 
 def _built_before(project: Project, name: str) -> str:
     """The id of the image that was built of an earlier config. Raises StartError."""
-    image = project.inventory.tagged(image_index.final_tag(name))
+    image = project.inventory.tagged(image_names.final_tag(name))
     if image is None:
         raise StartError("it isn't built yet", where=name, remedy=f"doit start:{name} builds and starts it")
-    if (image.labels.get(image_index.LABEL_NAME), image.labels.get(image_index.LABEL_PHASE)) != (name, "final"):
+    if (image.labels.get(image_names.LABEL_NAME), image.labels.get(image_names.LABEL_PHASE)) != (name, "final"):
         raise StartError(
-            f"{image_index.final_tag(name)} is an image that no build of {name} made",
+            f"{image_names.final_tag(name)} is an image that no build of {name} made",
             where=name,
             remedy=f"doit final:{name} puts its own there",
         )

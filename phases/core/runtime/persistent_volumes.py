@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import events
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.config import mount_rules, persist
 from phases.core.container import root_environment, safe_paths, timed_exec
 from phases.core.container.init_process import IDLE, made_anew
@@ -143,7 +143,7 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
     """All that persists of a habitat, also what its config doesn't name any more. A copy that a person made of a
     volume may have its labels, but not its name.
     """
-    found = engine.volumes(label=f"{image_index.LABEL_NAME}={habitat}")
+    found = engine.volumes(label=f"{image_names.LABEL_NAME}={habitat}")
     return [volume for volume in found if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
 
 
@@ -243,7 +243,7 @@ def _mounts(engine: Engine, habitat: str, places: Sequence[Place]) -> list[Volum
         VolumeMount(
             place.volume,
             place.mount,
-            {image_index.LABEL_NAME: habitat, LABEL_PERSIST: place.path},
+            {image_names.LABEL_NAME: habitat, LABEL_PERSIST: place.path},
             copies=place.volume not in there,
         )
         for place in places

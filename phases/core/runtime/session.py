@@ -12,7 +12,7 @@ from msgspec import Struct, field
 
 from phases.core import events
 from phases.core.build.ownership import container_name
-from phases.core.cache import image_index, mounts
+from phases.core.cache import image_names, mounts
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.init_process import ended_under
 from phases.core.engine.protocol import Container
@@ -348,7 +348,7 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
 
 def _broken_shell(project: Project, habitat: Habitat, container: Container) -> HabitatError | None:
     """None also where an init was started by the shell: what that has printed is its own."""
-    engine, image = project.engine, image_index.final_tag(habitat.name)
+    engine, image = project.engine, image_names.final_tag(habitat.name)
     with suppress(NotFound, Conflict):  # gone, or going
         if not habitat.entry.init_command and (why := shell_errors.logged(engine.logs(container.id, 20))):
             return shell_errors.broken(engine, container.id, habitat, image, why)

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_index
+from phases.core.cache import image_names
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.mounts import mounts_in
+from phases.core.cache.stamps import task_name
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
@@ -122,9 +123,9 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     """The image a phase has left; where it leaves none, the one that it looks at."""
     kept = phase if phase.SNAPSHOT else last_snapshot(project.phases(name), phase)
     assert kept, "the first phase leaves an image"
-    image = project.inventory.tagged(image_index.snapshot_tag(name, kept))
+    image = project.inventory.tagged(image_names.snapshot_tag(name, kept))
     if image is None:
-        task = image_index.task_name(kept, name)
+        task = task_name(kept, name)
         raise StartError(f"there is no snapshot of {kept.NAME}", where=name, remedy=f"doit {task} makes one")
     if why := project.assess(name).stale.get(kept.NAME):
         text = f"{kept.NAME} is what was built before ({why})"

@@ -56,7 +56,7 @@ def _put(home: Path, text: str) -> None:
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         atomic.sweep(home.parent, home.name)
-        with atomic.folder(home) as fresh:  # hidden: nobody's habitat
+        with atomic.draft_folder(home) as fresh:  # hidden: nobody's habitat
             (fresh / "config.yaml").write_text(text, encoding="utf-8")
             fresh.rename(home)
     except OSError as error:

@@ -22,7 +22,7 @@ from phases.core.files import safe_open
 from phases.core.model import SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
-    from phases.core.errors import Origin
+    from phases.core.origin import Origin
 
 # What is left of it in an image is this folder, empty: an engine makes the place of a mount for good.
 _FOLDER = "/run/ssh-agent"
