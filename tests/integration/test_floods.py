@@ -12,7 +12,7 @@ import pytest
 from conftest import Project, docker
 from private_engine import PrivateEngine
 
-from phases.core.build import phase_log
+from phases.core.files import phase_log
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

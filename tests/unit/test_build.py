@@ -487,7 +487,7 @@ def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench, monkeypatch:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("phases.core.build.phase_log.os.write", refuse)
+    monkeypatch.setattr("phases.core.files.phase_log.os.write", refuse)
     error = bench.fails(run("echo one"))
     assert isinstance(error, StateError)
     assert str(error).endswith("can't be written (No space left on device): make room on the disk")

@@ -15,11 +15,10 @@ import pytest
 from conftest import ROOT
 
 from phases.core import events
-from phases.core.build import phase_log
-from phases.core.build.phase_log import PhaseLog
 from phases.core.engine.protocol import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
-from phases.core.files import atomic
+from phases.core.files import atomic, phase_log
+from phases.core.files.phase_log import PhaseLog
 from phases.ui.recorder import Recorder
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def test_log_of_a_run_killed_at_any_moment_is_whole_as_far_as_it_goes(tmp_path: 
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from phases.core.build import phase_log
+from phases.core.files import phase_log
 phase_log.HEAD, phase_log.TAIL, phase_log._LINE = 100_000, 100_000, 1000
 number = 0
 with phase_log.PhaseLog(Path(sys.argv[1])) as log:

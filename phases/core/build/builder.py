@@ -14,12 +14,12 @@ from phases.core.build.container_reuse import ContainerPools
 from phases.core.build.context import PhaseContext
 from phases.core.build.file_cache import KnownFiles
 from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
-from phases.core.build.phase_log import PhaseLog
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
 from phases.core.cache import image_names, mounts
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, NotFound, SourceChanged
+from phases.core.files.phase_log import PhaseLog
 from phases.registry import PHASES, mounts_caches
 
 if TYPE_CHECKING:

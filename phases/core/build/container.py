@@ -12,31 +12,27 @@ image it was made from; so what has become large is left for a new one.
 
 from __future__ import annotations
 
-import posixpath
 import re
 from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import asdict
 
 from phases.core.build.container_reuse import ReusableContainer
-from phases.core.build.file_cache import FileCache, FolderCache
+from phases.core.build.pending_files import PendingFiles
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.image_names import COMMENT, cleared_labels, snapshot_tag
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import WATCHED, ended_under, made_anew
 from phases.core.container.leftovers import LeftoverProbe
-from phases.core.container.safe_paths import SafePaths
 from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import SYSTEM_PATH, Bind, Restrictions, Stat, Tmpfs
-from phases.core.errors import EngineError, ShellError, StepError
-from phases.core.files.tar import Archive
+from phases.core.errors import EngineError, ShellError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets import store
 from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from phases.core.build.context import PhaseContext
     from phases.core.engine.protocol import Engine, ImageConfig, VolumeMount
@@ -52,9 +48,50 @@ _LIGHT = 1_000_000
 _LONGEST = 60_000
 
 
+class BuildEnvironment:
+    """The environment of the image that a phase makes, and how far its container has it.
+
+    Args:
+        env: All variables of the image to be.
+
+    Attributes:
+        of_container: The variables that the container was made with. They are safe for root (see `root_environment`),
+            where a commit can restore those of the image.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.all = env
+        safe = root_environment.for_container(env, SYSTEM_PATH)
+        self.of_container: Mapping[str, str] = {
+            **env,
+            **{name: value for name, value in safe.items() if _can_be_said(env[name])},
+        }
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """The variables that the container was not made with."""
+        return self.other_than_made(self.all)
+
+    def other_than_made(self, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of `env` that the container was not made with."""
+        return {name: value for name, value in env.items() if self.of_container.get(name) != value}
+
+    def fits(self, other: Mapping[str, str]) -> bool:
+        """Return whether the commit of a container that was made with `other` can set the variables that differ."""
+        changed = [value for name, value in self.all.items() if other.get(name) != value]
+        size = sum(len(value.encode(errors="replace")) for value in changed)
+        return size < _LONGEST and all(map(_can_be_said, changed))
+
+
 class BuildContainer:
-    """image: what the phase starts from; env: what the image to be has beside its environment; agent: the
-    host's SSH agent; caches: what is mounted beside the volumes. Call `park` or `remove` in any case.
+    """The container that the steps of a phase work in. Call `park` or `remove` in any case.
+
+    Args:
+        work: The phase to be built.
+        image: The image that the phase starts from.
+        env: The variables that the image to be has beside those of `image`.
+        agent: The mount of the host's SSH agent.
+        caches: What is mounted beside the volumes.
     """
 
     def __init__(
@@ -71,22 +108,16 @@ class BuildContainer:
         self._given: tuple[str, tuple[Value, ...]] = ("", ())  # secrets, and the user who can read them
         self._engine: Engine = work.engine
         self._image = image
-        self._env = {**image.env, **env}
-        self._made_env: Mapping[str, str] = self._env | self._safe_for_root
+        self._env = BuildEnvironment({**image.env, **env})
         self._base_size = image.size
         self._id = ""
         self._running = self._ran = False  # ran: a command in it, to its end
         self._is = image.id  # the image that the container is, "" once it is none
         self._settled = True
         self._paused = False
-        self._outbox: Archive | None = None
-        self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
-        self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
-        self._folders = FolderCache()
+        mounted = [*(bind.dest for bind in work.binds), *(cache.dest for cache in caches)]
         known = work.known_files.get(image.id, {})
-        self._contents = FileCache(
-            {path: data for path, data in known.items() if not self._mounted(path)}, self._edition
-        )
+        self._files = PendingFiles(work.engine, work.habitat, mounted, known, self._open)
 
     @property
     def _mounts(self) -> list[Bind | Tmpfs | VolumeMount]:
@@ -110,22 +141,20 @@ class BuildContainer:
         found = self._work.parking.take()
         if not found:
             return ""
-        changed = [value for name, value in self._env.items() if found.env.get(name) != value]
         if (
             found.image != self._image.id
             or self._image.size - found.base_size > _LIGHT
             or self._image.volumes
             or self._is_confided_in
             or list(found.mounts) != self._mounts
-            or sum(len(value.encode(errors="replace")) for value in changed) >= _LONGEST
-            or not all(map(_can_be_said, changed))
+            or not self._env.fits(found.env)
         ):
             self._work.parking.spend(found.id)
             return ""
-        self._running, self._made_env, self._base_size = found.running, found.env, found.base_size
+        self._running, self._env.of_container, self._base_size = found.running, found.env, found.base_size
         self._ran = found.running
-        self._contents.of_editions |= found.of_editions
-        self._folders = found.folders
+        self._files.contents.of_editions |= found.of_editions
+        self._files.folders = found.folders
         return found.id
 
     def _make(self) -> str:
@@ -137,7 +166,7 @@ class BuildContainer:
             self._image.id,
             name,
             WATCHED,
-            env=self._made_env,
+            env=self._env.of_container,
             labels=cleared_labels(self._image.labels),
             mounts=self._mounts,
             restrictions=self._confinement,
@@ -155,30 +184,24 @@ class BuildContainer:
         build = self._work.habitat.build
         return Restrictions(privileges=build.new_privileges, **asdict(build.limits))
 
-    @property
-    def _safe_for_root(self) -> dict[str, str]:
-        """Return the variables whose value differs from the image's, and that a commit can restore."""
-        found = root_environment.for_container(self._env, SYSTEM_PATH)
-        return {name: value for name, value in found.items() if _can_be_said(self._env[name])}
-
     def _check_binds(self) -> None:
         if self._work.binds:
             cache_mounts.check(self._work.habitat)
 
     def park(self) -> None:
         """Leave it to the next phase, if that could not tell it from a new one."""
-        if self._id and self._is and self._settled and not self._is_confided_in and not self._outbox:
+        if self._id and self._is and self._settled and not self._is_confided_in and not self._files.is_pending:
             self._remember()
             self._work.parking.put(
                 ReusableContainer(
                     self._id,
                     self._is,
                     self._base_size,
-                    self._made_env,
+                    self._env.of_container,
                     self._mounts,
                     self._running,
-                    self._contents.of_editions,
-                    self._folders,
+                    self._files.contents.of_editions,
+                    self._files.folders,
                 )
             )
         else:
@@ -189,8 +212,7 @@ class BuildContainer:
         return bool(self._id)
 
     def remove(self) -> None:
-        if self._outbox:
-            self._outbox.close()
+        self._files.discard()
         if self._id and self._is_confided_in:
             self._work.remover.remove(self._id)
         elif self._id:
@@ -199,124 +221,38 @@ class BuildContainer:
     # Files
 
     def read(self, path: str) -> bytes:
-        """The content of a file, b"" where there is none."""
-        if path in self._copied or self._is_below_a_link(path):
+        """Return the content of a file, b"" for none."""
+        if self._files.needs_sending(path):
             self._flush()
-        if path not in self._contents.sure:
-            self._open()  # that of the phase before may know more
-        if path not in self._contents:
-            self._contents.learn(path, self._engine.read_file(self._open(), path) or b"")
-            if self._is:
-                self._remember()
-        return self._contents[path]
-
-    def _edition(self, path: str) -> str:
-        found = self._engine.stat(self._open(), path)
-        return found.edition if found else ""
+        data = self._files.read(path)
+        if not self._files.is_pending:
+            self._remember()
+        return data
 
     def stat(self, path: str) -> Stat | None:
+        """Return what is at a path, None for nothing."""
         self._flush()
         return self._engine.stat(self._open(), path)
 
-    def put(  # noqa: PLR0913 (as Archive.add has them)
-        self,
-        dest: str,
-        kind: str,
-        mode: int,
-        owner: tuple[int, int],
-        source: Path | None = None,
-        content: bytes = b"",
-        target: str = "",
-        *,
-        adopt: bool = False,
-        sha256: str = "",
-    ) -> None:
-        """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
-
-        A folder that is there keeps its mode, and its owner unless `adopt`. sha256: of what `source` is to hold. Raises
-        StepError where `dest` is on a mount, or is reached through a link that USER can have made.
-        """
-        if self._is_below_a_link(dest):
+    def put(self, dest: str, kind: str, mode: int, owner: tuple[int, int], **content: Any) -> None:
+        """Put something at `dest`, as PendingFiles.put does."""
+        if self._files.is_below_a_link(dest):
             self._flush()
         self._hold_still()
-        dest = self._paths.resolve(dest, last=kind == "dir")
-        self._refuse_mounted(dest)
-        outbox = self._outbox = self._outbox or Archive()
-        for path in self._missing_above(dest):
-            outbox.add(path, "dir", 0o755, owner)
-            self._folders.made[path] = 0o755
-        if kind == "dir":
-            there = self._before(dest)
-            if there and there.is_dir and not adopt:
-                return
-            if there and there.is_dir:
-                mode = there.mode
-            else:
-                self._folders.made[dest] = mode
-        else:
-            self._folders.others.add(dest)
-        if kind == "link":
-            self._links.add(dest)
-        outbox.add(dest, kind, mode, owner, source, content, target, sha256)
-        if kind == "file" and source is None:
-            self._contents.learn(dest, content)
-        else:
-            self._contents.drop(dest)
-            self._copied.add(dest)
-
-    @property
-    def _paths(self) -> SafePaths:
-        info = self._engine.path_info
-        return SafePaths(self._before, lambda path: info(self._open(), path), self._folders.there)
+        self._files.put(dest, kind, mode, owner, **content)
 
     def _hold_still(self) -> None:
         """Pause what a command has left running, so that it can't replace a path between the check and the write."""
         if self._running and not self._settled and not self._paused:
             self._engine.pause(self._id)
             self._paused = True
-            self._folders.doubt()
-
-    def _refuse_mounted(self, path: str) -> None:
-        if place := self._mount_of(path):
-            volume = next((v for v in self._work.habitat.volumes if v.dest == place), None)
-            what = f"the volume {place} ({volume.origin})" if volume else f"the cache {place}"
-            raise StepError(
-                f"{path} is in {what}: a build writes nothing into a mount",
-                remedy="write another dest, or remove the volume",
-            )
-
-    def _is_below_a_link(self, path: str) -> bool:
-        return any(path == link or path.startswith(f"{link}/") for link in self._links)
-
-    def _before(self, path: str) -> Stat | None:
-        """What is at `path`, the folders in the outbox included."""
-        container = self._open()  # that of the phase before may know more
-        if path in self._folders.made:
-            return Stat(is_dir=True, mode=self._folders.made[path])
-        return None if self._folders.is_empty_at(path) else self._engine.stat(container, path)
-
-    def _missing_above(self, dest: str) -> list[str]:
-        """The folders above `dest` that are nowhere yet, the highest first."""
-        missing: list[str] = []
-        parent = posixpath.dirname(dest)
-        self._open()
-        while parent != "/" and parent not in self._folders.there:
-            if self._before(parent):
-                self._folders.there.add(parent)
-                break
-            missing.append(parent)
-            parent = posixpath.dirname(parent)
-        return missing[::-1]
+            self._files.folders.doubt()
 
     def _flush(self) -> None:
         """Send what was put."""
-        if self._outbox:
-            with self._outbox as outbox:
-                self._outbox = None
-                self._links.clear()
-                self._copied.clear()
-                self._is = ""
-                self._engine.put_archive(self._open(), "/", outbox.finish())
+        if self._files.is_pending:
+            self._is = ""
+            self._files.send()
         if self._paused:
             self._engine.unpause(self._id)
             self._paused = False
@@ -363,8 +299,7 @@ class BuildContainer:
             store.deliver(self._engine, self._id, secret, user)
             self._given = (user, secret)
         how |= {"user": user, "env": {**self._env_of(user, is_own=ends), **(env or {})}}
-        self._folders.doubt()
-        self._contents.doubt()
+        self._files.doubt()
         self._is = ""
         if ends or self._is_confided_in or not self._work.phase.SNAPSHOT:  # nothing goes on after it
             self._settled = self._settled and ends
@@ -376,24 +311,16 @@ class BuildContainer:
         finally:
             self._settled = watch.end()
 
-    @property
-    def _later_env(self) -> dict[str, str]:
-        """What of the environment the container was not made with."""
-        return self._other_than_made(self._env)
-
-    def _other_than_made(self, env: Mapping[str, str]) -> dict[str, str]:
-        return {name: value for name, value in env.items() if self._made_env.get(name) != value}
-
     def _env_of(self, user: str, *, is_own: bool) -> dict[str, str]:
         """Return the environment of a command beside the container's. is_own: it is a script of the program."""
         habitat = self._work.habitat
         if not root_environment.is_not_user(habitat, user):
-            return self._later_env
+            return self._env.missing
         if is_own:
             return dict(root_environment.OWN)
         places = root_environment.places_of_user(habitat, UserDatabase(self.read).home(habitat.user))
         places += [cache.dest for cache in self._caches]
-        return self._other_than_made(root_environment.for_command(self._env, places))
+        return self._env.other_than_made(root_environment.for_command(self._env.all, places))
 
     def _start(self) -> None:
         """Unless it runs, as that of the phase before may."""
@@ -429,26 +356,17 @@ class BuildContainer:
         """The id of the image that it becomes."""
         self._flush()
         container = self._open()
-        env = [f"ENV {name}={instruction_word(value)}" for name, value in self._later_env.items()]
-        self._contents.confirm()
+        env = [f"ENV {name}={instruction_word(value)}" for name, value in self._env.missing.items()]
+        self._files.contents.confirm()
         # Nothing can write meanwhile where nothing runs.
         self._is = self._engine.commit(container, [*env, *changes], COMMENT, pause=not self._settled)
         self._remember()
         return self._is
 
     def _remember(self) -> None:
-        """What is known of the files is so of the image that the container is."""
-        known = {path: data for path, data in self._contents.sure.items() if not self._mounted(path)}
-        self._work.known_files[self._is] = known
-
-    def _mount_of(self, path: str) -> str:
-        """Where what `path` is in was mounted, "" where it is the image's."""
-        mounted = (*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self._caches))
-        return next((dest for dest in mounted if path == dest or path.startswith(f"{dest}/")), "")
-
-    def _mounted(self, path: str) -> bool:
-        """Whether what is at `path` is a volume's, and not the image's."""
-        return bool(self._mount_of(path))
+        """Record what is known of the files for the image that the container is equal to, if there is one."""
+        if self._is:
+            self._work.known_files[self._is] = self._files.of_image
 
 
 def _can_be_said(value: str) -> bool:

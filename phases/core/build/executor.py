@@ -21,7 +21,6 @@ from phases.core.build import base_image, cache_volumes
 from phases.core.build.container import BuildContainer, instruction_word
 from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
 from phases.core.build.failure import Failure, argv, typed
-from phases.core.build.phase_log import PhaseLog
 from phases.core.cache import image_names
 from phases.core.container.users import NO_USER, UserDatabase
 from phases.core.engine.protocol import Image
@@ -42,6 +41,7 @@ from phases.core.errors import (
     Stopped,
     full_disk_remedy,
 )
+from phases.core.files.phase_log import PhaseLog
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.ssh_agent import AgentRelay
 from phases.core.secrets.store import variables
@@ -380,9 +380,9 @@ class _PhaseExecutor:
                     entry.kind,
                     entry.mode,
                     owner,
-                    entry.source,
-                    entry.content,
-                    entry.target,
+                    source=entry.source,
+                    content=entry.content,
+                    target=entry.target,
                     adopt=entry.adopt,
                     sha256=entry.sha256,
                 )

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import cache_volumes, phase_log
+from phases.core.build import cache_volumes
 from phases.core.build import failure as build_failure
 from phases.core.cache import mounts
 from phases.core.cache.mounts import mounts_in
 from phases.core.cache.stamps import state_dir
 from phases.core.container import root_environment
 from phases.core.errors import StartError
-from phases.core.files import safe_open
+from phases.core.files import phase_log, safe_open
 from phases.core.files.tar import Archive
 from phases.core.files.temporary_folder import temporary_folder
 from phases.core.runtime.attach import SHELL, run_shell
