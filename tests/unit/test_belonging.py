@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core.build import clean
 from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.engine.protocol import Container, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.report import status
+from phases.core.runtime import clean, logs, session, stop
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import logs, session, stop
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistent_volumes import LABEL_PERSIST, volume_name
 

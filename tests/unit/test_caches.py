@@ -13,9 +13,9 @@ from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core import json_types
 from phases.core.build import cache_volumes
-from phases.core.build import clean as build_clean
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import HabitatError, Stopped
+from phases.core.runtime import clean as build_clean
 from phases.core.runtime import debug, session
 from phases.registry import PHASES, named
 

@@ -14,7 +14,6 @@ import pytest
 from msgspec.structs import asdict, replace
 from unit_helpers import FakeTerminal, Site, write
 
-from phases.core.build import clean
 from phases.core.build import failure as build_failure
 from phases.core.build.container import instruction_word
 from phases.core.build.failure import Failure
@@ -31,8 +30,8 @@ from phases.core.errors import (
 )
 from phases.core.events import Line
 from phases.core.files import phase_log
+from phases.core.runtime import clean, logs
 from phases.core.runtime import debug as runtime_debug
-from phases.core.runtime import logs
 from phases.core.runtime.attach import SHELL
 from phases.registry import named
 

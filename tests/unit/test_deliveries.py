@@ -10,9 +10,8 @@ import pytest
 from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import events
-from phases.core.build import clean
 from phases.core.errors import StartError, StateError
-from phases.core.runtime import destroy, logs, session, stop
+from phases.core.runtime import clean, destroy, logs, session, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.secrets import fingerprints
 

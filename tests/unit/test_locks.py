@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import Site
 
-from phases.core.build import clean as build_clean
 from phases.core.errors import StateError
 from phases.core.files import processes
 from phases.core.files.locks import Presence
 from phases.core.files.processes import Process
+from phases.core.runtime import clean as build_clean
 from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime.exec import as_it_is
 from phases.core.runtime.session import open_session

@@ -9,10 +9,9 @@ from fake_files import Node
 from unit_helpers import FakeTerminal, Site, bring_up, make_user, write
 
 from phases.core import events
-from phases.core.build import clean
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import EngineError, HabitatError
-from phases.core.runtime import session, stop
+from phases.core.runtime import clean, session, stop
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistent_volumes import volume_name
 

@@ -17,7 +17,6 @@ from msgspec.structs import replace
 from unit_helpers import Site, make_user, write
 
 from phases.core import events
-from phases.core.build import clean
 from phases.core.build.builder import Builder
 from phases.core.cache.image_names import COMMENT
 from phases.core.cache.stamps import task_name
@@ -25,6 +24,7 @@ from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, Ha
 from phases.core.files import atomic
 from phases.core.files.locks import FileLock
 from phases.core.project import Project
+from phases.core.runtime import clean
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:

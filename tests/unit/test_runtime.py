@@ -13,12 +13,11 @@ from msgspec.structs import replace
 from unit_helpers import FakeTerminal, Site, bring_up, load, write
 
 from phases.core import events
-from phases.core.build import clean
 from phases.core.container.init_process import IDLE
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import attach, session, stop
+from phases.core.runtime import attach, clean, session, stop
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime.session import open_session

@@ -12,7 +12,6 @@ import yaml
 from unit_helpers import Site, make_user, write
 
 from phases.core import events
-from phases.core.build import clean
 from phases.core.build.builder import Builder
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import image_names
@@ -21,6 +20,7 @@ from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
 from phases.core.project import Project
 from phases.core.report import plan as report_plan
+from phases.core.runtime import clean
 from phases.registry import NAMES, named
 
 if TYPE_CHECKING:

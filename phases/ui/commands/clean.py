@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from doit import cmd_clean
 from doit.exceptions import InvalidCommand
 
-from phases.core.build import clean as build_clean
 from phases.core.errors import HabitatError
+from phases.core.runtime import clean
 from phases.ui.commands import selection
 from phases.ui.commands.printing import Printing
 from phases.ui.tasks import current_project, parse_task, phase_named
@@ -51,16 +51,16 @@ class Clean(Printing, cmd_clean.Clean):
 
     def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:
         project = current_project()
-        count = build_clean.count(project, name, phase) if dryrun else build_clean.clean_from(project, name, phase)
+        count = clean.count(project, name, phase) if dryrun else clean.clean_from(project, name, phase)
         self._tell(name, count, f", from {phase.NAME} on", dryrun=dryrun)
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
         caches: set[str] = set()
-        for name in build_clean.cleanable(project):
-            caches |= build_clean.caches_of(project, name)
-            kept = build_clean.containers_of(project, name)
-            count = build_clean.count(project, name, None) if dryrun else build_clean.clean_all(project, name)
+        for name in clean.cleanable(project):
+            caches |= clean.caches_of(project, name)
+            kept = clean.containers_of(project, name)
+            count = clean.count(project, name, None) if dryrun else clean.clean_all(project, name)
             if count:
                 self._tell(name, count, "", dryrun=dryrun)
             if kept:
@@ -68,8 +68,8 @@ class Clean(Printing, cmd_clean.Clean):
                     f"{name}: kept {', '.join(kept)}, which a person started; "
                     f"when you need nothing of it: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
-        clean = build_clean.count_caches if dryrun else build_clean.clean_caches
-        if count := clean(project, caches):
+        prune = clean.count_caches if dryrun else clean.clean_caches
+        if count := prune(project, caches):
             verb = "would remove" if dryrun else "removed"
             self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")
 
