@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from phases.core import events
 from phases.core.build.container_reuse import ContainerPool
 from phases.core.engine.background import BackgroundRemover, ContainerCreator
 from phases.core.engine.protocol import BlockSplitter
@@ -20,11 +21,41 @@ if TYPE_CHECKING:
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Bind, Engine, OnLines
     from phases.core.events import Event
+    from phases.core.files.phase_log import PhaseLog
     from phases.core.model import Cache, Habitat, Value
     from phases.protocol import Phase
 
 #: Lines of output a failed command shows; the log has all of them.
 SHOWN_OUTPUT = 40
+
+# Lines printed at once that are too many for a person to read one by one.
+_MANY = 100
+
+
+class PhaseOutput:
+    """Takes the lines that a phase prints, for its log and for the person."""
+
+    def __init__(self, work: PhaseContext, log: PhaseLog) -> None:
+        self._work = work
+        self._log = log
+
+    def write(self, line: str) -> None:
+        """Write a line into the log alone."""
+        self._log.write(line)
+
+    def line(self, line: str, *, show: bool) -> None:
+        """Write a line into the log, and tell the person. show: also if the person doesn't want all output."""
+        self.lines([line], show=show)
+
+    def lines(self, lines: list[str], *, show: bool, stream: events.Stream = "") -> None:
+        """Do as `line` does with lines that were printed at once."""
+        self._log.write(*lines)
+        name, phase, emit = self._work.habitat.name, self._work.phase.NAME, self._work.emit
+        if len(lines) > _MANY and not show:
+            emit(events.OutputBlock(name, phase, tuple(lines), stream))
+            return
+        for line in lines:
+            emit(events.Output(name, phase, line, show, stream))
 
 
 class PhaseContext(Struct, frozen=True):

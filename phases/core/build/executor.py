@@ -10,41 +10,29 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from contextlib import ExitStack, suppress
-from functools import partial
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.build import base_image, cache_volumes
+from phases.core.build import failure as build_failure
+from phases.core.build.commands import CommandRunner
 from phases.core.build.container import BuildContainer, instruction_word
-from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
-from phases.core.build.failure import Failure, argv, typed
+from phases.core.build.context import PhaseContext, PhaseOutput
 from phases.core.cache import image_names
-from phases.core.container.users import NO_USER, UserDatabase
+from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import Image
 from phases.core.errors import (
-    CommandFailed,
-    Conflict,
     EngineError,
     EngineUnreachable,
     HabitatError,
-    NotFound,
     PathsMissing,
-    PhaseTimeout,
-    SecretError,
-    ShellError,
-    SourceChanged,
-    StateError,
     StepError,
-    Stopped,
-    full_disk_remedy,
 )
 from phases.core.files.phase_log import PhaseLog
-from phases.core.secrets import ssh_agent
 from phases.core.secrets.ssh_agent import AgentRelay
-from phases.core.secrets.store import variables
 from phases.core.variables import in_image
 from phases.protocol import (
     Copy,
@@ -66,9 +54,6 @@ if TYPE_CHECKING:
     Labels = Callable[[str, float], dict[str, str]]
 
 PROFILE = "/etc/profile.d/habitat.sh"
-
-# Lines that came at once, of which no person reads one by one.
-_MANY = 100
 
 
 def run_phase(work: PhaseContext, parent: str, steps: Sequence[Step], labels: Labels) -> Image | None:
@@ -103,19 +88,17 @@ def run_phase(work: PhaseContext, parent: str, steps: Sequence[Step], labels: La
 
 
 class _PhaseExecutor:
-    """The steps of one phase at work: their container, and what they made of the image's config."""
+    """Runs the steps of one phase, and holds their container and the image config that they change."""
 
     def __init__(self, work: PhaseContext, log: PhaseLog, parent: str, steps: Sequence[Step]) -> None:
         self.work = work
-        self._log = log
+        self._output = PhaseOutput(work, log)
+        self._commands = CommandRunner(work, self._output)
         self._configures = [step for step in steps if isinstance(step, SetImageConfig)]
-        self._timeout = work.habitat.timeouts.get(work.phase.NAME)
-        self._deadline = self._time_up()
         self._image: ImageConfig | None = None
         self._container: BuildContainer | None = None
         self._agent: AgentRelay | None = None
         self._step: Step | None = None  # the one at work
-        self._folder = work.habitat.workdir  # where the last command ran
         self._lender = next((step for step in steps if isinstance(step, Run) and step.known_hosts), None)
         self._runs = any(isinstance(step, Run) for step in steps)
         self._caches: tuple[cache_volumes.CacheMount, ...] = ()
@@ -129,9 +112,6 @@ class _PhaseExecutor:
         """The image the phase starts from, with what its SetImageConfig steps changed."""
         assert self._image, "no step brought an image"
         return self._image
-
-    def _time_up(self) -> float | None:
-        return time.monotonic() + self._timeout if self._timeout else None
 
     def _start_from(self, reference: str, called: str = "") -> None:
         image = self.work.engine.image_config(reference)
@@ -149,7 +129,7 @@ class _PhaseExecutor:
         if self._runs:
             assert work.locks
             self._holds.enter_context(cache_volumes.held(work.locks, self._caches, self._notice))
-        self._deadline = self._time_up()
+        self._commands.restart_clock()
 
     def _notice(self, text: str) -> None:
         self.work.emit(events.Notice(self.work.habitat.name, text))
@@ -158,13 +138,13 @@ class _PhaseExecutor:
         self._step = step
         match step:
             case FromImage():
-                base_image.pull(self.work, step, self._write)
+                base_image.pull(self.work, step, self._output.write)
                 self._start_from(step.reference)
             case FromDockerfile():
                 self._tagged = image_names.dockerfile_tag(self.work.habitat.name)
-                self._start_from(base_image.build(self.work, step, self._line))
+                self._start_from(base_image.build(self.work, step, self._output.line))
             case Run():
-                self._run(step)
+                self._commands.run(step, self.container, self.image.workdir)
             case Copy():
                 self._put(step.entries)
             case SetImageConfig():
@@ -230,144 +210,19 @@ class _PhaseExecutor:
         ]
         return self.container.commit(changes)
 
-    # Failing
-
     def keep(self, error: HabitatError, seconds: float) -> None:
-        """Have what the phase has come to kept, to be entered. `error` is what is told, whatever that meets."""
+        """Keep what the phase has come to, for `doit debug`. `error` is what the person is told in any case."""
         work = self.work
-        # No shell in there helps against what is wrong with this host, or with the engine.
-        elsewhere = isinstance(
-            error, EngineUnreachable | SecretError | ShellError | SourceChanged | StateError | Stopped
-        )
-        if work.keep is None or elsewhere:
+        if work.keep is None or build_failure.is_elsewhere(error):
             return
         if self._container is None or (isinstance(error, EngineError) and not self._container.is_made):
-            self._forget_older()
+            build_failure.forget_older(work)
             return
         labels = image_names.labels(work.habitat.name, work.phase, self.image.id, seconds)
-        try:
-            # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
-            work.maker.make(lambda: self._keep(labels | self._failure_of(error).labels()))
-        except Stopped:
-            return
-        except (NotFound, Conflict):
-            self._forget_older()  # or it is gone, or going, as `error` says
-        except HabitatError as why:
-            self._forget_older()
-            text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
-            work.emit(events.Notice(work.habitat.name, text, warning=True))
-        else:
-            hint = f"doit debug:{work.habitat.name} opens a shell there"
-            error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
-
-    def _forget_older(self) -> None:
-        """Take away what is kept of an earlier failure, which `doit debug` would show as the last."""
-        if self.work.forget:
-            with suppress(HabitatError):
-                self.work.maker.make(self.work.forget)
-
-    def _keep(self, labels: dict[str, str]) -> None:
-        assert self.work.keep
-        self.work.keep(self.commit(labels))
-
-    def _failure_of(self, error: HabitatError) -> Failure:
-        work, step = self.work, self._step
-        told = Failure(
-            error.message,
-            str(error.where or work.place),
-            time.time(),
-            work.habitat.user,
-            self._folder,
-            caches=[asdict(cache) for cache in self._caches],
-        )
-        if not isinstance(step, Run):
-            return told
-        return replace(
-            told,
-            user=step.user,
-            what=step.what,
-            env=step.env | (ssh_agent.ENV if step.known_hosts else {}),
-            script=step.script,
-            args=step.args,
-            code=error.exit_code if isinstance(error, CommandFailed) else None,
-        )
+        labels |= build_failure.describe(work, self._step, error, self._commands.folder, self._caches).labels()
+        build_failure.keep(work, error, lambda: self.commit(labels))
 
     # Steps
-
-    def _run(self, step: Run) -> None:
-        work = self.work
-        if step.user not in self.accounts:
-            raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
-        rows: list[str] = []
-
-        def on_lines(lines: list[str], stream: events.Stream) -> None:
-            rows.extend(lines[-SHOWN_OUTPUT:])
-            del rows[:-SHOWN_OUTPUT]
-            self._lines(lines, show=work.habitat.debug, stream=stream)
-
-        self._write(f"$ {step.what} (as {step.user})")
-        out, err = work.masked(partial(on_lines, stream="stdout")), work.masked(partial(on_lines, stream="stderr"))
-        env, secret = step.env | variables(work.secrets), work.secrets
-        if step.known_hosts:
-            env |= ssh_agent.ENV
-            secret = (*secret, ssh_agent.known_hosts(step.known_hosts, step.origin))
-        left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
-        self._folder = self.accounts.expand(step.workdir or self.image.workdir, step.user, step.origin)
-        try:
-            code = self.container.execute(
-                argv(step.script, step.args),
-                user=step.user,
-                workdir=self._folder,
-                env=env,
-                secret=secret,
-                ends=step.ends,
-                on_output=lambda data, is_err: (err if is_err else out).feed(data),
-                timeout=left,
-            )
-        except PhaseTimeout as error:
-            raise PhaseTimeout(
-                f"{step.what} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
-                where=step.origin,
-                remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self.work.shown_log}",
-                output=[*typed(step.script, step.args), *rows],
-            ) from error
-        except Conflict as error:
-            raise StepError(
-                f"the build container had ended before {step.what}",
-                where=step.origin,
-                remedy=f"see what an earlier command does to its main process; log: {work.shown_log}",
-            ) from error
-        except NotFound as error:
-            raise self._cut_off(step, rows) from error
-        finally:
-            out.close()
-            err.close()
-        if self.container.ended_under(code):
-            raise self._cut_off(step, rows)
-        if code:
-            raise self._failure(step, code, rows)
-
-    def _cut_off(self, step: Run, rows: list[str]) -> StepError:
-        return StepError(
-            f"the build container was stopped or removed while {step.what} ran",
-            where=step.origin,
-            remedy=f"run the same again, unless the command itself did that; log: {self.work.shown_log}",
-            output=[*typed(step.script, step.args), *rows],
-        )
-
-    def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
-        """What a command said last tells what is known to be wrong; anything else needs all of it."""
-        known = step.remedies.get(code)
-        said = _verdict(rows) if known else ""
-        printed = "\n".join(rows)
-        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed) or "mend it and run the same again"
-        return CommandFailed(
-            f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
-            where=step.origin,
-            remedy=f"{remedy}; log: {self.work.shown_log}",
-            output=[*typed(step.script, step.args), *rows],
-            exit_code=code,
-        )
 
     def _put(self, entries: Iterable[Entry]) -> None:
         accounts = self.accounts
@@ -426,34 +281,3 @@ class _PhaseExecutor:
                 return found is not None
             path = found.link
         return False
-
-    # Lines
-
-    def _write(self, line: str) -> None:
-        self._log.write(line)
-
-    def _line(self, line: str, *, show: bool) -> None:
-        self._lines([line], show=show)
-
-    def _lines(self, lines: list[str], *, show: bool, stream: events.Stream = "") -> None:
-        self._log.write(*lines)
-        name, phase, emit = self.work.habitat.name, self.work.phase.NAME, self.work.emit
-        if len(lines) > _MANY and not show:
-            emit(events.OutputBlock(name, phase, tuple(lines), stream))
-            return
-        for line in lines:
-            emit(events.Output(name, phase, line, show, stream))
-
-
-def _privileges_remedy(printed: str) -> str:
-    """What to do where sudo says that it may not; "" where it doesn't."""
-    if "no new privileges" not in printed:
-        return ""
-    return "run it as root in setup, or write `build: {new_privileges: true}`"
-
-
-def _verdict(rows: list[str]) -> str:
-    """The line of a command's output that says why: git's first `fatal:`, else the last."""
-    said = [row.strip() for row in rows if row.strip()] or [""]
-    first = next((number for number, row in enumerate(said) if row.startswith("fatal:")), -1)
-    return " ".join(said[first : first + 2]) if said[first].endswith(":") else said[first]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import time
 import zlib
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,29 @@ from typing import TYPE_CHECKING, Any
 from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
+from phases.core import events
 from phases.core.cache.image_names import FAILED, LABEL_RESULT
-from phases.core.errors import without_credentials
+from phases.core.errors import (
+    CommandFailed,
+    Conflict,
+    EngineUnreachable,
+    HabitatError,
+    NotFound,
+    SecretError,
+    ShellError,
+    SourceChanged,
+    StateError,
+    Stopped,
+    without_credentials,
+)
+from phases.core.secrets import ssh_agent
+from phases.protocol import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from phases.core.build.context import PhaseContext
+    from phases.protocol import Step
 
 #: Numbered, since the engine takes no more than 64 KB for one.
 LABEL_FAILURE = "habitat.failure"
@@ -108,6 +127,74 @@ def told_by(labels: Mapping[str, str]) -> Failure | None:
     with contextlib.suppress(ValueError, TypeError, zlib.error):
         return Failure(**json.loads(_unpacked(text)))
     return None
+
+
+def is_elsewhere(error: HabitatError) -> bool:
+    """Return whether an error has to do with this host or the engine, so that a shell in the image does not help."""
+    return isinstance(error, EngineUnreachable | SecretError | ShellError | SourceChanged | StateError | Stopped)
+
+
+def describe(
+    work: PhaseContext, step: Step | None, error: HabitatError, folder: str, caches: Sequence[Struct]
+) -> Failure:
+    """Return the failure of a phase.
+
+    Args:
+        work: The phase.
+        step: The step that failed, None if none did.
+        error: What was raised.
+        folder: Where the last command ran.
+        caches: The caches that were mounted.
+    """
+    failure = Failure(
+        error.message,
+        str(error.where or work.place),
+        time.time(),
+        work.habitat.user,
+        folder,
+        caches=[asdict(cache) for cache in caches],
+    )
+    if not isinstance(step, Run):
+        return failure
+    return replace(
+        failure,
+        user=step.user,
+        what=step.what,
+        env=step.env | (ssh_agent.ENV if step.known_hosts else {}),
+        script=step.script,
+        args=step.args,
+        code=error.exit_code if isinstance(error, CommandFailed) else None,
+    )
+
+
+def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> None:
+    """Keep the image of a phase that failed with `error`. commit: returns its id.
+
+    Nothing is raised: if the image can't be kept, that is shown, and an older one is forgotten.
+    """
+    assert work.keep
+    save = work.keep
+    try:
+        # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
+        work.maker.make(lambda: save(commit()))
+    except Stopped:
+        return
+    except (NotFound, Conflict):
+        forget_older(work)  # the container is gone, or going, as `error` says
+    except HabitatError as why:
+        forget_older(work)
+        text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"
+        work.emit(events.Notice(work.habitat.name, text, warning=True))
+    else:
+        hint = f"doit debug:{work.habitat.name} opens a shell there"
+        error.remedy = f"{error.remedy}; {hint}" if error.remedy else hint
+
+
+def forget_older(work: PhaseContext) -> None:
+    """Remove what is kept of an earlier failure, which `doit debug` would show as the last."""
+    if work.forget:
+        with contextlib.suppress(HabitatError):
+            work.maker.make(work.forget)
 
 
 def argv(script: str, args: Sequence[str]) -> tuple[str, ...]:
