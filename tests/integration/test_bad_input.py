@@ -425,7 +425,7 @@ def test_a_failing_command_shows_its_output_and_where_all_of_it_is(workshop: tup
     bench.config(base + script.format(7))
     ended = bench.fails_in(
         "setup",
-        "CONFIG:9: setup command 2 of 2 ended with exit code 7: mend it and run the same again",
+        "CONFIG:9: setup command 2 of 2 ended with exit code 7: fix it, then run the same command",
         f"log: .stamps/{bench.name}/7-setup.log",
     )
     rows = ended.out.splitlines()

@@ -175,7 +175,7 @@ def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(buil
     assert "bad" in failed["output"]
     assert (failed["where"], failed["remedy"]) == (
         f"habitats/{built.name}/config.yaml:9",
-        f"mend it and run the same again; doit debug:{built.name} opens a shell there",
+        f"fix it, then run the same command; doit debug:{built.name} opens a shell there",
     )
     assert "bad\n" in (built.project.root / failed["log"]).read_text()
     assert [event["task"] for event in run.told("task_skipped")][-1] == f"start:{built.name}"

@@ -449,7 +449,7 @@ def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None
     assert error.exit_code == 3
     assert str(error) == (
         f"{SOMEWHERE}: the command ended with exit code 3: "
-        "mend it and run the same again; log: .stamps/demo/7-setup.log"
+        "fix it, then run the same command; log: .stamps/demo/7-setup.log"
     )
     assert error.output == ("$ echo one", "> exit 3", "> echo never", "one")
     assert len(bench.engine.commands) == 1
@@ -817,7 +817,7 @@ def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
     bench = Bench(tmp_path, phase="dockerfile")
     with pytest.raises(StepError) as caught:
         bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
-    assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: mend it")
+    assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: fix it")
     assert bench.engine.called("commit") == []
 
 

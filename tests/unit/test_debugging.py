@@ -94,7 +94,7 @@ def test_a_failed_phase_is_kept_as_it_was_and_its_message_says_how_to_enter_it(t
     site, error = failing(tmp_path, "base_image: base:1\nsetup: {root: ['echo x >/half; exit 3']}\n")
     assert site.engine.files(TAG).find("/half")
     assert str(error) == (
-        "habitats/demo/config.yaml:2: setup command 1 of 1 ended with exit code 3: mend it and run the same again; "
+        "habitats/demo/config.yaml:2: setup command 1 of 1 ended with exit code 3: fix it, then run the same command; "
         "log: .stamps/demo/7-setup.log; doit debug:demo opens a shell there"
     )
     assert site.engine.containers() == []

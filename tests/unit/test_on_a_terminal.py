@@ -35,7 +35,7 @@ LONG = CommandFailed(
     "setup command 2 of 2 ended with exit code 2",
     exit_code=2,
     where=WHERE,
-    remedy="mend it and run the same again; log: .stamps/hello/7-setup.log; doit debug:hello opens a shell there",
+    remedy="fix it, then run the same command; log: .stamps/hello/7-setup.log; doit debug:hello opens a shell there",
 )
 
 
@@ -61,7 +61,7 @@ def test_a_failure_that_is_too_long_has_what_to_do_in_lines_of_its_own(tmp_path:
     assert script.transcript().splitlines() == [
         "❌ setup:hello: habitats/hello/config.yaml:12: setup command",
         "   2 of 2 ended with exit code 2",
-        "   → mend it and run the same again",
+        "   → fix it, then run the same command",
         "   → log: .stamps/hello/7-setup.log",
         "   → doit debug:hello opens a shell there",
     ]

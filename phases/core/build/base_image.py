@@ -53,7 +53,7 @@ def pull(work: PhaseContext, step: FromImage, write: Callable[[str], None]) -> N
 
 
 def pull_remedy(reference: str, why: str) -> str:
-    """What to do about an image that can't be pulled, as the engine said why."""
+    """Return the remedy for an image that can't be pulled. why: the words of the engine."""
     if _REFUSED.search(why):
         host, slash, _ = reference.partition("/")
         # A name without a dot or a port is no host's, but somebody's at Docker Hub.
@@ -81,7 +81,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
         except EngineUnreachable:
             raise
         except EngineError as error:
-            remedy = remedy or _build_remedy(error.message) or "mend it and run the same again"
+            remedy = remedy or _build_remedy(error.message) or "fix it, then run the same command"
             raise StepError(
                 error.message,
                 where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
@@ -90,7 +90,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
 
 
 def _build_remedy(line: str) -> str:
-    """What to do about what a build said, "" where that says nothing we know."""
+    """Return the remedy for a line that a build printed, "" for an unknown problem."""
     if _REFUSED.search(line):
         return "check the name of its image, or docker login to the registry, then run the same again"
     return full_disk_remedy(line)

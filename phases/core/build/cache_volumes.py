@@ -50,8 +50,14 @@ _PAUSE = 1.0
 
 
 class CacheMount(Struct, frozen=True):
-    """A cache in a build. path: as the config has it; at: where it leads; volume: its name; purpose: what it is
-    for; locked: whether nobody else uses it meanwhile.
+    """A cache of a build.
+
+    Args:
+        path: The path in the config.
+        at: The folder of the container in which it is mounted.
+        volume: The name of the volume.
+        purpose: What identifies the volume: path, owner, platform and distribution.
+        locked: Whether one build at a time uses it.
     """
 
     path: str
@@ -69,8 +75,10 @@ class CacheMount(Struct, frozen=True):
 
 
 def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple[CacheMount, ...]]:
-    """What the phase is to start from, `image` with a place for each cache, and the caches. Where places were
-    missing, it is an image without a tag, which goes with what is made from it.
+    """Return the image that the phase starts from, and its caches.
+
+    The image is `image` with a folder for each cache. If a folder was missing, it is a new image without a tag, which
+    is removed with the image that is made from it.
     """
     parked = work.parking.take()
     if parked and parked.image != image.id:
@@ -176,11 +184,18 @@ def _distribution(os_release: bytes) -> str:
 
 @contextmanager
 def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str], None]) -> Iterator[None]:
-    """While this lasts, nobody uses those that are locked, here or elsewhere. tell: for what this waits, until the run
-    is told to stop.
+    """Hold the locks of caches, on this machine and on others that use the engine.
 
-    They are taken in the order of their names, after the lock of a habitat, and given back before
-    another of those is wanted: so there is no circle of runs that wait for each other.
+    Locks are taken in the order of the volumes' names, after the build lock, and given back before the next build
+    lock is taken, so there is no deadlock.
+
+    Args:
+        locks: The locks of the run.
+        caches: The caches.
+        tell: Called with a line about what this waits for.
+
+    Raises:
+        Stopped: The run was told to stop.
     """
     with ExitStack() as stack:
         for cache in sorted(caches, key=lambda cache: cache.volume):
@@ -196,7 +211,7 @@ def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str],
 def _wait_for_what_is_left(
     engine: Engine, cache: CacheMount, tell: Callable[[str], None], check: Callable[[], None]
 ) -> None:
-    """A lock ends with its run, the command that a killed one has begun in a container doesn't."""
+    """Wait for the commands of killed runs, whose locks are gone while the commands go on in their containers."""
     told = False
     while busy := next((one for one in engine.containers(volume=cache.volume) if _is_busy(engine, one)), None):
         if not told:
@@ -225,7 +240,7 @@ def _record(folder: Path, volumes: Iterable[str]) -> None:
 
 
 def recorded(folder: Path) -> set[str]:
-    """The volumes that builds of a habitat have had. folder: of its state."""
+    """Return the volumes that builds of a habitat have had. folder: the folder of the habitat's state."""
     path = folder / _RECORD
     try:
         return set((safe_open.read(path, _LARGEST) or b"").decode(errors="replace").split())
@@ -243,7 +258,7 @@ def unused(engine: Engine, volumes: Iterable[str]) -> list[str]:
 
 
 def prune(engine: Engine, volumes: Iterable[str]) -> int:
-    """Remove those that no container has. Returns how many."""
+    """Remove the volumes that no container has. Return how many."""
     return sum(_removed(engine, name) for name in unused(engine, volumes))
 
 

@@ -110,11 +110,12 @@ class CommandRunner:
         )
 
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
-        """What a command said last tells what is known to be wrong; anything else needs all of it."""
+        """Return the error of a command that failed: for a known exit code, with the line that says why."""
         known = step.remedies.get(code)
         said = _verdict(rows) if known else ""
         printed = "\n".join(rows)
-        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed) or "mend it and run the same again"
+        remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed)
+        remedy = remedy or "fix it, then run the same command"
         return CommandFailed(
             f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
@@ -125,14 +126,14 @@ class CommandRunner:
 
 
 def _privileges_remedy(printed: str) -> str:
-    """What to do where sudo says that it may not; "" where it doesn't."""
+    """Return the remedy for a command that sudo refused, "" for any other."""
     if "no new privileges" not in printed:
         return ""
     return "run it as root in setup, or write `build: {new_privileges: true}`"
 
 
 def _verdict(rows: list[str]) -> str:
-    """The line of a command's output that says why: git's first `fatal:`, else the last."""
+    """Return the line of a command's output that says why it failed: git's first `fatal:`, else the last line."""
     said = [row.strip() for row in rows if row.strip()] or [""]
     first = next((number for number, row in enumerate(said) if row.startswith("fatal:")), -1)
     return " ".join(said[first : first + 2]) if said[first].endswith(":") else said[first]

@@ -137,7 +137,7 @@ class BuildContainer:
         return self._id
 
     def _going_on(self) -> str:
-        """The id of the container of the phase before, "" where this one needs its own."""
+        """Return the id of the container of the phase before, "" if this phase needs a new one."""
         found = self._work.parking.take()
         if not found:
             return ""
@@ -189,7 +189,7 @@ class BuildContainer:
             cache_mounts.check(self._work.habitat)
 
     def park(self) -> None:
-        """Leave it to the next phase, if that could not tell it from a new one."""
+        """Leave the container to the next phase if it is as good as a new one, else remove it."""
         if self._id and self._is and self._settled and not self._is_confided_in and not self._files.is_pending:
             self._remember()
             self._work.parking.put(
@@ -209,9 +209,11 @@ class BuildContainer:
 
     @property
     def is_made(self) -> bool:
+        """Whether there is a container."""
         return bool(self._id)
 
     def remove(self) -> None:
+        """Remove the container, at once if it has secrets."""
         self._files.discard()
         if self._id and self._is_confided_in:
             self._work.remover.remove(self._id)
@@ -270,8 +272,19 @@ class BuildContainer:
         on_output: OnOutput = lambda *_: None,
         **how: Any,
     ) -> int:
-        """As Engine.execute; `user`, and nobody else, can read what is `secret`; what `ends` leaves nothing running.
-        What was known of the files is true of their editions alone from then on.
+        """Run a command as Engine.exec does. Afterwards only files whose edition is the same are known.
+
+        Args:
+            argv: The command.
+            user: The user who runs it.
+            env: Its environment beside the container's.
+            secret: The secrets that `user`, and nobody else, can read.
+            ends: Whether it is a script of the program, which leaves nothing running.
+            on_output: Takes what it prints.
+            **how: What else Engine.exec takes.
+
+        Returns:
+            The exit code.
         """
         self._flush()
         self._start()
@@ -323,7 +336,7 @@ class BuildContainer:
         return self._env.other_than_made(root_environment.for_command(self._env.all, places))
 
     def _start(self) -> None:
-        """Unless it runs, as that of the phase before may."""
+        """Start the container, unless it runs already as that of the phase before."""
         try:
             container = self._open()
             if not self._running:
@@ -340,7 +353,7 @@ class BuildContainer:
         self._running = True
 
     def _shell_trouble(self, error: EngineError) -> ShellError | None:
-        """What to raise where the shell that the container idles in can't run."""
+        """Return what to raise if `error` means that the shell of the image can't run, else None."""
         work = self._work
         before = last_snapshot(habitat_phases(work.habitat), work.phase)
         # Up to setup no command of the habitat's own has run, which may have broken it.
@@ -353,7 +366,7 @@ class BuildContainer:
         return ended_under(self._engine, self._id, code)
 
     def commit(self, changes: Sequence[str]) -> str:
-        """The id of the image that it becomes."""
+        """Commit the container. Return the id of the image."""
         self._flush()
         container = self._open()
         env = [f"ENV {name}={instruction_word(value)}" for name, value in self._env.missing.items()]
@@ -375,7 +388,5 @@ def _can_be_said(value: str) -> bool:
 
 
 def instruction_word(value: str) -> str:
-    """A value for a Dockerfile instruction, which knows variables and quotes as a shell does, and takes
-    spaces away at both ends.
-    """
+    """Quote a value for a Dockerfile instruction, which expands variables and strips spaces."""
     return '"' + re.sub(r'([\\$"])', r"\\\1", value) + '"'

@@ -1,4 +1,4 @@
-"""What carrying out a phase needs to know."""
+"""What building a phase needs, and where its output goes."""
 
 from __future__ import annotations
 
@@ -59,11 +59,26 @@ class PhaseOutput:
 
 
 class PhaseContext(Struct, frozen=True):
-    """A phase to be carried out. log: where its output goes; binds, caches: mounted meanwhile; draft_name: of a
-        container that only looks; secrets: what its commands may read; known_files: what was read of images,
-    to be used and added to; maker: makes its container; parking: where that of the phase before may be;
-    remover: takes it away; keep: takes the image of what is left when it fails; forget: takes away what is kept of an
-    earlier failure; locks: of the run, where there are caches.
+    """What building a phase needs.
+
+    Args:
+        habitat: The habitat.
+        phase: The phase.
+        engine: The engine.
+        emit: Takes events.
+        log: The path of the phase's log.
+        container_name: The name of its container.
+        remover: Removes a container in the background.
+        binds: The folders of the host that are mounted.
+        caches: The caches that are mounted.
+        draft_name: The name of a container in which it only looks at an image.
+        secrets: What its commands may read.
+        known_files: What is known of the files of images, to be used and to be added to.
+        maker: Makes its container.
+        parking: Has the container of the phase before, if it can be used.
+        keep: Keeps the image of a phase that failed, given its id.
+        forget: Removes what is kept of an earlier failure.
+        locks: The locks of the run, if there are caches.
     """
 
     habitat: Habitat
@@ -85,14 +100,15 @@ class PhaseContext(Struct, frozen=True):
     locks: EngineLocks | None = None
 
     def masked(self, on_lines: OnLines) -> BlockSplitter:
-        """What takes a command's output, and hands on its lines without secrets in them."""
+        """Return what takes the output of a command, and passes on its lines without secrets."""
         return BlockSplitter(on_lines, Mask(value.data for value in self.secrets))
 
     @property
     def place(self) -> str:
-        """Where a person is told something went wrong that no line of a config says."""
+        """The place in an error that no line of the config caused."""
         return f"{self.habitat.name}: {self.phase.NAME}"
 
     @property
     def shown_log(self) -> str:
+        """The path of the log as an error names it."""
         return f".stamps/{self.habitat.name}/{slug(self.phase)}.log"

@@ -1,4 +1,4 @@
-"""Carries the steps of a phase out: the one place where a plan meets the engine.
+"""Runs the steps of a phase: the one place where a plan meets the engine.
 
 A phase works in a container on the snapshot before it, made only when a step needs one and started only
 when a step runs something. What is put on a container at create is baked into every image committed
@@ -173,13 +173,13 @@ class _PhaseExecutor:
         return UserDatabase(self.container.read)
 
     def park(self) -> None:
-        """The next phase may go on in the container."""
+        """Leave the container to the next phase."""
         if self._container:
             self._container.park()
             self._container = None
 
     def clear(self) -> None:
-        """What the phase came to stands also where a tag can't be removed; the next run does that."""
+        """Give back what the phase holds. If a tag can't be removed, the next run does that."""
         if self._agent:
             self._agent.close()
         if self._container:

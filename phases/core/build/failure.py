@@ -97,7 +97,7 @@ def _unpacked(text: str) -> str:
 
 
 def _shortened(failure: Failure) -> Failure:
-    """The same without what makes it too long, and a word on that. A part of a command is not what failed."""
+    """Return a failure without the parts that make it too long; its message names them."""
     size = {
         "its command": len(failure.script) + sum(map(len, failure.args)),
         "its environment": sum(len(name) + len(value) for name, value in failure.env.items()),
@@ -121,7 +121,7 @@ def _cut(text: str) -> str:
 
 
 def told_by(labels: Mapping[str, str]) -> Failure | None:
-    """The failure that an image's labels tell of; None where they tell of none that this program knows."""
+    """Return the failure in the labels of an image, None if they have none that this program can read."""
     parts = (labels.get(f"{LABEL_FAILURE}.{number}") for number in itertools.count())
     text = "".join(itertools.takewhile(bool, parts))  # type: ignore[arg-type] # none of them is None
     with contextlib.suppress(ValueError, TypeError, zlib.error):
@@ -203,7 +203,7 @@ def argv(script: str, args: Sequence[str]) -> tuple[str, ...]:
 
 
 def typed(script: str, args: Sequence[str]) -> list[str]:
-    """A script as a shell would show it being typed; our own, which take arguments, stay ours."""
+    """Return a script as a shell shows it, without the scripts of the program, which take arguments."""
     if args:
         return []
     rows = without_credentials(script.strip()).splitlines()

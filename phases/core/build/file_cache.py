@@ -33,7 +33,12 @@ _LARGEST = 20_000_000
 
 
 class FileCache:
-    """By path. sure: known to be so. edition: asks for the edition of a file, "" where there is none to tell."""
+    """The contents of files by path.
+
+    Args:
+        sure: What is known for sure.
+        edition: Returns the edition of a file, "" if it has none.
+    """
 
     def __init__(self, sure: Mapping[str, bytes], edition: Callable[[str], str]) -> None:
         self.sure = dict(sure)
@@ -56,7 +61,7 @@ class FileCache:
         self.sure[path] = data
 
     def drop(self, path: str) -> None:
-        """It is another from now on."""
+        """Forget a file, which has changed."""
         self.sure.pop(path, None)
         self.of_editions.pop(path, None)
 
@@ -66,7 +71,7 @@ class FileCache:
             path in self  # noqa: B015 (asks)
 
     def doubt(self) -> None:
-        """A command is about to run, which may write any of them."""
+        """Be sure of no file, because a command that is about to run may write any of them."""
         for path, data in self.sure.items():
             if path not in self.of_editions:
                 self.of_editions[path] = (self._edition(path), data)
@@ -74,8 +79,12 @@ class FileCache:
 
 
 class FolderCache:
-    """What is known of a container's folders since a command ran that may have changed any. there: some that are there;
-    made: those that weren't before, by path to their modes; others: what else was put in.
+    """What is known of a container's folders since the last command.
+
+    Attributes:
+        there: Some of the folders that exist.
+        made: The folders that the build has made, with their modes.
+        others: What else the build has put in.
     """
 
     def __init__(self) -> None:
@@ -84,7 +93,7 @@ class FolderCache:
         self.others: set[str] = set()
 
     def doubt(self) -> None:
-        """A command is about to run."""
+        """Forget everything, because a command that is about to run may change it."""
         self.there.clear()
         self.made.clear()
         self.others.clear()
@@ -118,7 +127,7 @@ class KnownFiles:
 
 
 def recall(path: Path) -> ImageContents:
-    """What an earlier run has noted at `path`, which may be gone or wrong: then it is read again."""
+    """Return what an earlier run has written to `path`, nothing if the file is gone or broken."""
     try:
         known = json.loads(safe_open.read(path, _LARGEST) or b"{}")
         return {image: {name: text.encode("latin-1") for name, text in rows.items()} for image, rows in known.items()}

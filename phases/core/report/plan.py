@@ -1,4 +1,4 @@
-"""What a build of a habitat would run, and why: looks, and touches nothing."""
+"""What a build of a habitat would run, and why. Nothing is changed to find out."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def plan(project: Project, name: str) -> Plan:
-    """Raises HabitatError."""
+    """Return what the next build of a habitat runs. Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
     shared = {phase: found.habitat for phase, found in SharedSnapshots(project).shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
@@ -38,13 +38,13 @@ def plan(project: Project, name: str) -> Plan:
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:
-    """The first reason why a phase would run, "" for one that is up to date."""
+    """Return the first reason why a phase would run, "" if it is up to date."""
     found = reasons(project, name, phase)
     return found[0].text if found else project.look(name).stale.get(phase.NAME, "")
 
 
 def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
-    """Why a phase would run, none where it would only because one before it does."""
+    """Return why a phase would run, nothing if it only follows a phase before it."""
     assessment = project.look(name)
     if phase.NAME not in assessment.stale:
         return []
@@ -57,8 +57,9 @@ def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
 
 
 def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
-    """What of a phase's config was changed. The slice it was built from isn't known where another clone
-    of the project built it.
+    """Return a reason for each change of a phase's config.
+
+    If another clone of the project built the phase, the config that it was built from is not known.
     """
     habitat = project.habitat(name)
     before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
@@ -78,7 +79,7 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
 def _written(
     habitat: Habitat, phase: Phase, before: Json, after: Json, difference: Difference
 ) -> ChangeDescription | None:
-    """What differs, as a person wrote it. Secrets are the same in all phases."""
+    """Return a difference as it is in the config. All phases have secrets in the same form."""
     slice_ = before if difference.is_removed_element else after
     first, *rest = difference.key
     if first == "secrets" and rest:

@@ -1,4 +1,4 @@
-"""Takes back what was built of habitats, and nothing that a person made."""
+"""Removes what was built of habitats, and nothing that a person made."""
 
 from __future__ import annotations
 
@@ -24,16 +24,17 @@ if TYPE_CHECKING:
 
 
 def cleanable(project: Project) -> list[str]:
-    """The habitats, and those whose folder is gone but not what was built of them."""
+    """Return the habitats, and those of which only what was built is left."""
     states = state_dir(project.root, "")
     left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
     return sorted({*project.names, *left})
 
 
 def containers_of(project: Project, name: str) -> list[str]:
-    """The names of the habitat's containers, and of those that a person made from any of its images. Not those of a
-    build, those that the program makes for another habitat of an image that they share, and those of an image
-    that a person made of one of the habitat's, which has its labels.
+    """Return the names of the habitat's containers, and of those that a person made from its images.
+
+    Build containers don't count, nor do temporary containers of another habitat that shares an image, nor containers
+    of an image that a person made from one of the habitat's, which has its labels.
     """
     made = project.engine.containers(label=f"{image_names.LABEL_NAME}={name}")
     builds = {container.id for container in project.scratch.builds(name)}
@@ -43,7 +44,7 @@ def containers_of(project: Project, name: str) -> list[str]:
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
-    """How many images cleaning from `first` on would remove; None for everything."""
+    """Return how many images `clean_from`, or `clean_all` for None, would remove."""
     return project.store.count(name, project.from_on(name, first) if first else PHASES)
 
 
@@ -62,7 +63,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
 
 
 def clean_all(project: Project, name: str) -> int:
-    """Everything of a habitat but the containers a person started. Returns how many images."""
+    """Remove everything of a habitat but the containers a person started. Return how many images."""
     folder = state_dir(project.root, name)
     with exclusive(project, name):
         images = project.store.untag(name, PHASES)
@@ -79,12 +80,12 @@ def clean_all(project: Project, name: str) -> int:
 
 
 def caches_of(project: Project, name: str) -> set[str]:
-    """The volumes that builds of the habitat have had as caches, which others may have as well."""
+    """Return the volumes that builds of the habitat have had as caches. Other habitats may use them."""
     return cache_volumes.recorded(state_dir(project.root, name))
 
 
 def count_caches(project: Project, volumes: Iterable[str]) -> int:
-    """How many of them `clean_caches` would remove."""
+    """Return how many of them `clean_caches` would remove."""
     return len(cache_volumes.unused(project.engine, volumes)) if volumes else 0
 
 

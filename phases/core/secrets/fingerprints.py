@@ -203,7 +203,7 @@ def _read(path: Path) -> Record | None:
 
 
 def _append(path: Path, line: str) -> None:
-    """A line at once, so that two runs may write."""
+    """Append a line with one write, so that two runs can append to a file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
