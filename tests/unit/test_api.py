@@ -15,7 +15,7 @@ import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
 from phases.core.engine.client import DockerEngine
-from phases.core.engine.http import Api, Way, dial, received
+from phases.core.engine.http import UPGRADE, Api, Way, dial, negotiate, received
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
@@ -43,14 +43,32 @@ def test_a_request_is_a_connection(tmp_path: Path) -> None:
     with answering(tmp_path / "s", LISTED) as asked:
         assert engine.images() == IMAGES
     (request,) = asked
-    assert request == b"GET /images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
+    assert request == b"GET /v1.41/images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("newest", "version"),
+    [
+        ("1.40", "1.40"),
+        ("1.41", "1.41"),
+        ("1.51", "1.51"),
+        ("1.52", "1.51"),
+        ("2.0", "1.51"),
+        ("", "1.41"),
+        ("x", "1.41"),
+    ],
+)
+def test_api_version_is_the_newest_that_both_sides_know(newest: str, version: str) -> None:
+    assert negotiate(newest) == version
 
 
 def test_what_a_name_holds_is_no_part_of_the_request(tmp_path: Path) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", b"HTTP/1.0 204 No Content\r\n\r\n") as asked:
         engine.start("a?b=c HTTP/1.0\r\nX: y")
-    assert asked[0].startswith(b"POST /containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n")
+    assert asked[0].startswith(
+        b"POST /v1.41/containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -122,7 +140,7 @@ def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer
     printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     with answering(tmp_path / "s", head[:-cut], head[-cut:] + printed) as asked:
-        reply = api_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", hands_over=True)
+        reply = api_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", headers=UPGRADE)
         with closing(reply):
             assert reply.status == 101
             assert received(reply.socket) == printed
@@ -143,7 +161,7 @@ def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
     way = Way("a test", partial(dial, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
     with answering(tmp_path / "s", LISTED) as asked:
         assert DockerEngine(Api(way)).images() == IMAGES
-    assert asked == [b"GET /docker/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
+    assert asked == [b"GET /docker/v1.41/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
 
 
 @pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
@@ -175,7 +193,9 @@ def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: 
         with answering(tmp_path / "s", http(b"")) as asked, pytest.raises(EngineUnreachable):
             engine.pull(f"{host}/base@sha256:1", lambda *_: None)
         (tmp_path / "s").unlink()
-        assert asked[0].startswith(f"POST /images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode())
+        assert asked[0].startswith(
+            f"POST /v1.41/images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode()
+        )
         assert (b"\r\nX-Registry-Auth: " in asked[0]) is is_told
 
 

@@ -244,6 +244,31 @@ def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.Mon
         assert engine.images() == IMAGES
 
 
+@pytest.mark.parametrize("answered", ["ahead", "refused ahead", "to a ping"])
+def test_api_version_of_an_engine_that_answered_is_in_later_paths(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answered: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    newer = LISTED.replace(b"1.41", b"1.50")
+    if answered != "to a ping":
+        too_old = http(b'{"message": "client version 1.41 is too old"}', "400 Bad Request")
+        with answering(tmp_path / "s", newer if answered == "ahead" else too_old) as asked:
+            engine_connect.ask_ahead()
+        assert asked[0].startswith(b"GET /v1.41/images/json ")
+        (tmp_path / "s").unlink()
+    if answered == "ahead":
+        engine = connected()
+        assert engine.images() == IMAGES
+    else:
+        with answering(tmp_path / "s", http(b"OK").replace(b"1.41", b"1.50")) as asked:
+            engine = connected()
+        assert asked[0].startswith(b"GET /_ping ")
+        (tmp_path / "s").unlink()
+    with answering(tmp_path / "s", newer) as asked:
+        assert engine.images() == IMAGES
+    assert asked[0].startswith(b"GET /v1.50/images/json ")
+
+
 @pytest.mark.parametrize(
     ("answer", "who"),
     [

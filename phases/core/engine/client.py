@@ -20,7 +20,7 @@ from phases.core.container.root_environment import SYSTEM_PATH
 from phases.core.engine import requests, responses
 from phases.core.engine.exec import OPENING, PipedExec, TtyExec
 from phases.core.engine.exec_frames import Frames
-from phases.core.engine.http import gone, lost, received
+from phases.core.engine.http import UPGRADE, gone, lost, received
 from phases.core.engine.image_client import DockerImageClient
 from phases.core.engine.protocol import (
     LARGEST_FILE,
@@ -255,7 +255,7 @@ class DockerEngine(DockerImageClient):
         """Start a command, and be handed what it is spoken to over."""
         body = {"Tty": tty, "Detach": False}
         try:
-            reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, hands_over=True)
+            reply = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, headers=UPGRADE)
         except NotFound as error:  # its container was stopped since
             raise Conflict(error.message) from error
         if reply.status != _HANDED_OVER:

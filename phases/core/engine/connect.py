@@ -38,7 +38,7 @@ def connect() -> tuple[Api, Reply | None]:
         if not reply.has_begun(_HEAD_START):
             return _greeted(api), reply  # it is there, and takes its time to answer
         if is_engines(reply):
-            api.is_podmans = reply.is_podmans
+            api.recognize(reply)
             return api, reply
     reply.close()
     return _greeted(Api(_way())), None
@@ -48,9 +48,9 @@ def _greeted(api: Api) -> Api:
     """An engine's, that says it is there."""
     way = api.way
     try:
-        with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
+        with closing(Api(way, _GREETING).send("GET", "/_ping", version="")) as reply:
             if is_engines(reply):
-                api.is_podmans = reply.is_podmans
+                api.recognize(reply)
                 return api
             said = " ".join(received(reply.socket).decode(errors="replace").split())
     except OSError as error:

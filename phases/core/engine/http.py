@@ -5,6 +5,7 @@ takes long to load. The docker package takes longer to import than most runs tak
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 from contextlib import suppress
@@ -26,10 +27,19 @@ CHUNK = 65536
 
 JSON, TAR = "application/json", "application/x-tar"
 
+#: The API version of a request to an engine that has answered nothing yet. Docker 20.10 to 28 and Podman 4 serve it.
+FIRST_VERSION = "1.41"
+
+# The newest API version that requests use: that of Docker 28.
+_NEWEST_VERSION = (1, 51)
+
 # Bytes of the head of an answer: far above any.
 _LONGEST_HEAD = 1 << 20
 
 _NONE: Mapping[str, str] = MappingProxyType({})
+
+#: Headers that ask the engine to make the connection a stream of bytes once it has answered.
+UPGRADE: Mapping[str, str] = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
 
 
 def refusal(what: str, status: int, reason: str) -> EngineError:
@@ -98,6 +108,12 @@ class Api:
         self.carries_on = way.carries_on
         self.patience = Patience(patience)
         self.way = way
+        self.version = FIRST_VERSION
+
+    def recognize(self, reply: Reply) -> None:
+        """Note what an answer of the engine says about it: whether it is Podman, and which API version to use."""
+        self.is_podmans = reply.is_podmans
+        self.version = negotiate(reply.headers.get("api-version", ""))
 
     def send(
         self,
@@ -107,20 +123,19 @@ class Api:
         kind: str = JSON,
         *,
         headers: Mapping[str, str] = _NONE,
-        hands_over: bool = False,
+        version: str | None = None,
         what: str = "",
         due: float = 0,
     ) -> Reply:
-        """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
-        to be handed over; what: the text for a person who waits; due: seconds that the request normally takes.
-        Raises OSError where it can't be sent.
+        """Send a request. path: with its query, all quoted; kind: of the body; version: of the API that the path
+        belongs to, None for the negotiated one, "" for a path without a version; what: the text for a person who waits;
+        due: seconds that the request normally takes. Raises OSError where it can't be sent.
         """
         vigil = Vigil(self.patience, what, due)
+        prefix = self.way.root + (f"/v{chosen}" if (chosen := self.version if version is None else version) else "")
         # Of HTTP/1.0, so that an answer comes in one piece and ends with its connection.
-        head = [f"{method} {self.way.root}{path} HTTP/1.0", f"Host: {self.way.host}"]
+        head = [f"{method} {prefix}{path} HTTP/1.0", f"Host: {self.way.host}"]
         head += [f"{name}: {value}" for name, value in headers.items()]
-        if hands_over:
-            head += ["Connection: Upgrade", "Upgrade: tcp"]
         if length := len(body) if isinstance(body, bytes) else _length(body):
             head += [f"Content-Type: {kind}", f"Content-Length: {length}"]
         line = self.way.dial(min(self.patience.seconds, _DIALLING))
@@ -138,6 +153,18 @@ class Api:
             line.close()
             raise
         return Reply(line, vigil, has_body=method != "HEAD")
+
+
+def negotiate(newest: str) -> str:
+    """Return the API version for requests to an engine.
+
+    Args:
+        newest: The newest version that the engine serves, as its answers say.
+    """
+    if not re.fullmatch(r"[0-9]+\.[0-9]+", newest, re.ASCII):
+        return FIRST_VERSION
+    major, _, minor = newest.partition(".")
+    return ".".join(map(str, min((int(major), int(minor)), _NEWEST_VERSION)))
 
 
 def _send(line: socket.socket, data: bytes, vigil: Vigil) -> None:

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Change, Container, Image, ImageSize, OnLine, Stat
     from phases.core.secrets.store import Value
 
-# Podman's own API. Podman 5 answers this version as well.
-_OWN = "/v4.0.0/libpod"
+# The version of Podman's own API. Podman 5 answers this version as well.
+_OWN = "4.0.0/libpod"
 
 # What a tag begins with where Podman lists it, and Docker doesn't.
 _REGISTRIES = ("localhost/", "docker.io/library/")
@@ -95,8 +95,8 @@ class Podman(DockerEngine):
         ours = [tag for tag in tags if _plain(tag) == reference]
         for tag in ours:
             repository, _, name = tag.rpartition(":")
-            where = request(f"{_OWN}/images/{{}}/untag", found["Id"], repo=repository, tag=name)
-            self._ask(f"removing {reference}", "POST", where)
+            where = request("/images/{}/untag", found["Id"], repo=repository, tag=name)
+            self._ask(f"removing {reference}", "POST", where, version=_OWN)
         if len(ours) == len(tags):
             self.remove_image(found["Id"])
 
@@ -144,7 +144,7 @@ class Podman(DockerEngine):
             filling = self.create(image, name, ("/bin/sh",), labels=labels, mounts=first)
             # They are filled before it is found out that an image has no shell.
             with suppress(EngineError):
-                self._ask("filling volumes", "POST", request(f"{_OWN}/containers/{{}}/init", filling))
+                self._ask("filling volumes", "POST", request("/containers/{}/init", filling), version=_OWN)
             self.remove(filling)
         except BaseException:
             self.remove(name)
