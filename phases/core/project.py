@@ -106,22 +106,22 @@ class Project:
     def engine(self) -> Engine:
         """Raises EngineUnreachable."""
         engine = self._connect()
-        engine.patience.tell = lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        engine.timeout.report = lambda text: self.bus.emit(events.Notice("", text, warning=True))
         if self._hurries:
-            engine.patience.hurry()
+            engine.timeout.shorten()
         return engine
 
     def hurry(self) -> None:
         """The run is to end: what the engine doesn't answer soon is waited for no longer. For a signal to call."""
         self._hurries = True
         if engine := self.__dict__.get("engine"):
-            engine.patience.hurry()
+            engine.timeout.shorten()
 
     @property
     def unanswered(self) -> list[str]:
         """What a run that is to end has asked a silent engine for, in vain."""
         engine = self.__dict__.get("engine")
-        return engine.patience.unanswered if engine else []
+        return engine.timeout.unanswered if engine else []
 
     @cached_property
     def trust(self) -> Trust:

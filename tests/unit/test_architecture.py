@@ -78,9 +78,9 @@ def test_only_the_adapter_imports_docker() -> None:
 def test_only_the_composition_imports_the_adapter() -> None:
     assert [name for name in MODULES if "phases.core.engine.select" in imports(name)] == ["phases.ui.tasks"]
     users = [name for name in MODULES if "phases.core.engine.client" in imports(name)]
-    assert users == ["phases.core.engine.select", "phases.core.engine.podman"]
+    assert users == ["phases.core.engine.podman", "phases.core.engine.select"]
     users = [name for name in MODULES if "phases.core.engine.docker_config" in imports(name)]
-    assert users == ["phases.core.engine.image_client", "phases.core.engine.connect"]
+    assert users == ["phases.core.engine.connect", "phases.core.engine.docker_api.images"]
 
 
 def test_the_protocol_knows_no_phase() -> None:
@@ -111,7 +111,7 @@ for name in {names}:
     importlib.import_module(name)
 print([name for name in ("docker", "requests", "rich", "doit") if name in sys.modules])
 """
-    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith("docker_package")]
+    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith("docker_config")]
     assert run(code.format(names=[*names, "phases.registry"])) == "[]"
 
 

@@ -92,7 +92,7 @@ class TemporaryContainers:
         self._warn = warn
         #: Takes away what nobody waits for.
         self.remover = BackgroundRemover(
-            lambda container, sent: connect().remove(container, sent=sent), self._left_behind
+            lambda container, on_sent: connect().remove(container, on_sent=on_sent), self._left_behind
         )
         self._parkings: defaultdict[str, ContainerPool] = defaultdict(lambda: ContainerPool(self.remover.remove))
 

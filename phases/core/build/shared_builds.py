@@ -77,7 +77,7 @@ class SharedBuilds:
                 same = sharing.name_of(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
                 stack.callback(lock.release)
-                waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)
+                waited = lock.acquire(lambda who: self._tell(name, phase, who), report_after=_TOLD)
             # Whoever is ahead may have been done before he had to be waited for.
             is_news = waited or name in self._followers
             if is_news:
