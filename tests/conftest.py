@@ -238,7 +238,7 @@ def clear(engine: DockerEngine, name: str) -> None:
 
 def clear_locks(engine: DockerEngine, name: str) -> None:
     """Those of a test's habitat, and those that any run has left that was killed."""
-    for claim in lock_volumes.found_in(engine.volumes(label=lock_volumes.LABEL_LOCK)):
+    for claim in lock_volumes.contenders(engine.volumes(label=lock_volumes.LABEL_LOCK)):
         if claim.key.endswith(f" {name}") or claim.has_ended:
             for volume in claim.names:
                 engine.remove_volume(volume)

@@ -27,7 +27,6 @@ from fake_shell import Shell, Sleeping
 from msgspec.structs import replace
 
 from phases.core.container import init_process, leftovers
-from phases.core.engine.patience import Patience
 from phases.core.engine.protocol import (
     LARGEST_FILE,
     UNCONFINED,
@@ -48,6 +47,7 @@ from phases.core.engine.protocol import (
     Volume,
     VolumeMount,
 )
+from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import store
@@ -148,7 +148,7 @@ class FakeEngine:
 
     def __init__(self) -> None:
         self.address = f"fake://{uuid.uuid4()}"
-        self.patience = Patience()
+        self.timeout = ResponseTimeout()
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None
@@ -427,8 +427,8 @@ class FakeEngine:
                 found.running, found.since = False, datetime.now(UTC)
             found.memory.clear()
 
-    def remove(self, container: str, *, sent: Callable[[], None] = lambda: None) -> None:
-        sent()
+    def remove(self, container: str, *, on_sent: Callable[[], None] = lambda: None) -> None:
+        on_sent()
         self._record("remove", container)
         if found := self._find(container):
             self._containers.pop(found.id, None)  # another thread may remove it as well

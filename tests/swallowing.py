@@ -14,6 +14,9 @@ from typing import Self
 from phases.core.engine import connect
 from phases.core.secrets import ssh_agent
 
+# Of the API, in the path of a request.
+_VERSION = re.compile(r"(?<= )/v[0-9.]+(?=/)")
+
 
 class Swallowing:
     """Use it in a `with`. host: as DOCKER_HOST says it; pattern: of the beginning of the requests that are lost, as
@@ -66,4 +69,4 @@ class Swallowing:
             ssh_agent.copy(near, far)
 
     def _is_lost(self, head: bytes) -> bool:
-        return not self.healed and self._pattern.match(head.decode("latin-1")) is not None
+        return not self.healed and self._pattern.match(_VERSION.sub("", head.decode("latin-1"), count=1)) is not None

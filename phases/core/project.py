@@ -89,22 +89,22 @@ class Project:
     def engine(self) -> Engine:
         """The engine. Raises EngineUnreachable."""
         engine = self._connect()
-        engine.patience.tell = lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        engine.timeout.report = lambda text: self.bus.emit(events.Notice("", text, warning=True))
         if self._hurries:
-            engine.patience.hurry()
+            engine.timeout.shorten()
         return engine
 
     def hurry(self) -> None:
         """Wait only a little longer for the engine, since the run has to end. A signal handler calls this."""
         self._hurries = True
         if engine := self.__dict__.get("engine"):
-            engine.patience.hurry()
+            engine.timeout.shorten()
 
     @property
     def unanswered(self) -> list[str]:
         """The requests that a run that has to end no longer waits for."""
         engine = self.__dict__.get("engine")
-        return engine.patience.unanswered if engine else []
+        return engine.timeout.unanswered if engine else []
 
     @cached_property
     def trust(self) -> Trust:

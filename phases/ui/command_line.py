@@ -39,7 +39,7 @@ def _processed(doit: DoitMain, args: list[str]) -> list[str]:
     """As doit's own, whose first look at the command line this is."""
     if any(":" in arg for arg in args[:1]):
         # A task is: the engine is asked while all that it takes is loaded.
-        connect.ask_ahead()
+        connect.prefetch_images()
     return _but_for_words(doit, args)
 
 

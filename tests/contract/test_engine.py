@@ -27,9 +27,9 @@ from phases.core.container.init_process import WATCHED
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.engine import select
 from phases.core.engine.client import DockerEngine
-from phases.core.engine.patience import Patience
 from phases.core.engine.podman import Podman
 from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, VolumeMount
+from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 from phases.core.port import Port
 
@@ -1094,7 +1094,7 @@ def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
 
 def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(lab.engine, DockerEngine):
-        monkeypatch.setattr(lab.engine._api, "patience", Patience(1))
+        monkeypatch.setattr(lab.engine._http, "timeout", ResponseTimeout(1))
     said: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
     assert lab.engine.exec(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0

@@ -306,8 +306,9 @@ def test_what_is_no_engine_is_told_with_its_address(
             threading.Thread(target=answer, args=(listener, reply), daemon=True).start()
         done = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
         listener.shutdown(socket.SHUT_RDWR) if listens else None
-    who = ", but somebody who says 'hello'" if reply == HTTP else ""
-    assert told(done).startswith(f"❌ base:hello: no Docker engine answers at unix://{path}{who}: ")
+    other = f"unix://{path} is not a Docker engine (it answered 'hello')"
+    message = other if reply == HTTP else f"no Docker engine answers at unix://{path}"
+    assert told(done).startswith(f"❌ base:hello: {message}: ")
     assert len(done.out.splitlines()) == 1
     assert list((project.root / ".stamps/hello").glob("*.stamp")) == []
 

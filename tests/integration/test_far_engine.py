@@ -95,7 +95,7 @@ def test_a_certificate_that_is_not_trusted_is_told_with_whose(
     assert len(refused.out.splitlines()) == 1
     assert refused.out.startswith(f"❌ base:hello: no Docker engine answers at {host} (")
     assert why in refused
-    assert refused.out.endswith("): see DOCKER_HOST, or your docker context\n")
+    assert refused.out.endswith("): check DOCKER_HOST or `docker context ls`\n")
 
 
 # A connection that is lost, while the engine goes on

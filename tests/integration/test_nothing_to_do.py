@@ -80,7 +80,7 @@ def test_one_query_and_nothing_heavy_is_all_that_it_takes(
             done = project.run(*argv, env={"DOCKER_HOST": f"unix://{place}", "DOCKER_CONFIG": os.devnull})
         assert done.code == 0, done.out
         assert f"{name} ready in" in done.out
-        assert asked == [b"GET /images/json HTTP/1.0"]
+        assert asked == [b"GET /v1.41/images/json HTTP/1.0"]
         loaded = set(re.findall(r"^import time:.*\| *(\S+)$", done.out, re.MULTILINE))
         assert "phases.core.engine.connect" in loaded, "the list of modules is one"
         assert loaded & HEAVY == set()

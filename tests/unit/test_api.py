@@ -15,7 +15,7 @@ import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
 from phases.core.engine.client import DockerEngine
-from phases.core.engine.http import Api, Way, dial, received
+from phases.core.engine.http import UPGRADE, HttpClient, Route, connect_unix, negotiate, receive
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
@@ -30,12 +30,12 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return tmp_path / "config.json"
 
 
-def api_at(place: Path, patience: float = 20) -> Api:
-    return Api(Way("a test", partial(dial, str(place))), patience)
+def client_at(place: Path, timeout: float = 20) -> HttpClient:
+    return HttpClient(Route("a test", partial(connect_unix, str(place))), timeout)
 
 
 def engine_at(place: Path) -> DockerEngine:
-    return DockerEngine(api_at(place))
+    return DockerEngine(client_at(place))
 
 
 def test_a_request_is_a_connection(tmp_path: Path) -> None:
@@ -43,14 +43,32 @@ def test_a_request_is_a_connection(tmp_path: Path) -> None:
     with answering(tmp_path / "s", LISTED) as asked:
         assert engine.images() == IMAGES
     (request,) = asked
-    assert request == b"GET /images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
+    assert request == b"GET /v1.41/images/json HTTP/1.0\r\nHost: engine\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("newest", "version"),
+    [
+        ("1.40", "1.40"),
+        ("1.41", "1.41"),
+        ("1.51", "1.51"),
+        ("1.52", "1.51"),
+        ("2.0", "1.51"),
+        ("", "1.41"),
+        ("x", "1.41"),
+    ],
+)
+def test_api_version_is_the_newest_that_both_sides_know(newest: str, version: str) -> None:
+    assert negotiate(newest) == version
 
 
 def test_what_a_name_holds_is_no_part_of_the_request(tmp_path: Path) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", b"HTTP/1.0 204 No Content\r\n\r\n") as asked:
         engine.start("a?b=c HTTP/1.0\r\nX: y")
-    assert asked[0].startswith(b"POST /containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n")
+    assert asked[0].startswith(
+        b"POST /v1.41/containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n"
+    )
 
 
 @pytest.mark.parametrize(
@@ -92,7 +110,7 @@ def test_a_refusal_is_told_with_its_reason(tmp_path: Path, answer: bytes, kind: 
 def test_an_engine_that_says_nothing_is_waited_for_so_long(tmp_path: Path) -> None:
     """And no longer, as far as its answer goes; a command may be silent as long as it likes."""
     there = threading.Event()
-    engine = DockerEngine(api_at(tmp_path / "s", patience=0.1))
+    engine = DockerEngine(client_at(tmp_path / "s", timeout=0.1))
     with answering(tmp_path / "s", LISTED, when=there):
         with pytest.raises(EngineUnreachable):
             engine.images()
@@ -122,10 +140,10 @@ def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer
     printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     with answering(tmp_path / "s", head[:-cut], head[-cut:] + printed) as asked:
-        reply = api_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", hands_over=True)
+        reply = client_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", headers=UPGRADE)
         with closing(reply):
             assert reply.status == 101
-            assert received(reply.socket) == printed
+            assert receive(reply.socket) == printed
     assert b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" in asked[0]
 
 
@@ -135,15 +153,15 @@ def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:
         with engines:
             engines.sendall(b"the last words")
             ours.sendall(b"that nobody reads")
-        assert received(ours) == b"the last words"
-        assert received(ours) == b""
+        assert receive(ours) == b"the last words"
+        assert receive(ours) == b""
 
 
 def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
-    way = Way("a test", partial(dial, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
+    way = Route("a test", partial(connect_unix, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
     with answering(tmp_path / "s", LISTED) as asked:
-        assert DockerEngine(Api(way)).images() == IMAGES
-    assert asked == [b"GET /docker/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
+        assert DockerEngine(HttpClient(way)).images() == IMAGES
+    assert asked == [b"GET /docker/v1.41/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
 
 
 @pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
@@ -175,7 +193,9 @@ def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: 
         with answering(tmp_path / "s", http(b"")) as asked, pytest.raises(EngineUnreachable):
             engine.pull(f"{host}/base@sha256:1", lambda *_: None)
         (tmp_path / "s").unlink()
-        assert asked[0].startswith(f"POST /images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode())
+        assert asked[0].startswith(
+            f"POST /v1.41/images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode()
+        )
         assert (b"\r\nX-Registry-Auth: " in asked[0]) is is_told
 
 
@@ -184,10 +204,10 @@ def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: 
     [
         ('{"credsStore": "of-nobody"}', "docker-credential-of-nobody"),
         ('{"credHelpers": {"far.example.org": "of-nobody"}}', "docker-credential-of-nobody"),
-        ('{"credsStore": "odd"}', "docker's own config doesn't tell who asks: "),
-        ('{"auths": {"far.example.org": {"auth": "!!!!"}}}', "docker's own config doesn't tell who asks: "),
-        ('{"auths": "x"}', "docker's own config doesn't tell who asks: "),
-        ("[]", "docker's own config doesn't tell who asks: "),
+        ('{"credsStore": "odd"}', "docker's own config has no readable login: "),
+        ('{"auths": {"far.example.org": {"auth": "!!!!"}}}', "docker's own config has no readable login: "),
+        ('{"auths": "x"}', "docker's own config has no readable login: "),
+        ("[]", "docker's own config has no readable login: "),
         ("{", ""),
     ],
 )
@@ -234,10 +254,10 @@ def test_a_connection_that_is_not_handed_over_is_told(tmp_path: Path) -> None:
     made = http(b'{"Id": "1"}')
     with answering(tmp_path / "s", made), answering(tmp_path / "t", b"HTTP/1.1 200 OK\r\n\r\n"):
         places = iter(("s", "t"))
-        way = Way("a test", lambda patience: dial(str(tmp_path / next(places)), patience))
+        way = Route("a test", lambda timeout: connect_unix(str(tmp_path / next(places)), timeout))
         with pytest.raises(EngineError) as caught:
-            DockerEngine(Api(way)).exec("c", ("true",))
-    assert caught.value.message == "running a command: what stands between here and the engine hands no connection over"
+            DockerEngine(HttpClient(way)).exec("c", ("true",))
+    assert caught.value.message == "running a command: a proxy before the engine does not pass HTTP upgrades on"
 
 
 @pytest.mark.parametrize("page", [b"<html>\n<title>502</title>", b"x" * 900])

@@ -66,7 +66,7 @@ class Bench:
             BASE, files, env={"KEPT": "1"}, entrypoint=("/init",), command=("serve",), user="ada", workdir="/home/ada"
         )
         remover = BackgroundRemover(
-            lambda container, sent: self.engine.remove(container, sent=sent), self.complaints.append
+            lambda container, on_sent: self.engine.remove(container, on_sent=on_sent), self.complaints.append
         )
         self.work = PhaseContext(
             habitat=load(self.root, f"base_image: {BASE}\n{self.config}"),

@@ -17,7 +17,7 @@ from unit_helpers import write
 from phases.core.engine import buildkit_cli
 from phases.core.engine.buildkit_cli import DockerCommand
 from phases.core.engine.client import DockerEngine
-from phases.core.engine.http import Api, Way, dial
+from phases.core.engine.http import HttpClient, Route, connect_unix
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -180,7 +180,7 @@ def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path, monkeypatch: pyt
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(DockerEngine, "untag", lambda _, tag: asked.append(("untag", tag)))
     monkeypatch.setattr(DockerEngine, "image_config", lambda _, tag: asked.append(("look", tag)))
-    engine = DockerEngine(Api(Way("a test", partial(dial, "/nowhere"))))
+    engine = DockerEngine(HttpClient(Route("a test", partial(connect_unix, "/nowhere"))))
     with write(tmp_path, "context.tar").open("rb") as tar, pytest.raises(EngineError, match="docker build gave no"):
         engine.build(tar, "made:1", lambda _: None)
     assert asked == [("untag", "made:1"), ("look", "made:1")]

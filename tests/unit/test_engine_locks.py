@@ -41,7 +41,7 @@ def locks_on(engine: Any) -> EngineLocks:
 
 
 def held(engine: FakeEngine, *, alone: bool = True) -> EngineLock:
-    lock = locks_on(engine).lock(KEY, alone=alone)
+    lock = locks_on(engine).lock(KEY, exclusive=alone)
     lock.acquire(pytest.fail)
     return lock
 
@@ -59,7 +59,7 @@ def until(true: Callable[[], object]) -> None:
 
 def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: str = "0ther", **more: str) -> str:
     """A volume of another contender, of which this process knows nothing. Returns its name."""
-    labels = lock_volumes.labels(key, owner, alone=True) | {"habitat.lock.who": "pid 7 on far since 01:02:03"}
+    labels = lock_volumes.labels(key, owner, exclusive=True) | {"habitat.lock.who": "pid 7 on far since 01:02:03"}
     labels |= {"habitat.lock.machine": process.machine if process else ""}
     labels |= {"habitat.lock.process": f"{process.pid} {process.began}" if process else ""}
     return engine.create_volume(lock_volumes.volume_name(key, owner, 0), labels | more).name
@@ -119,8 +119,8 @@ def test_engine_lock_requests_in_any_order_never_two_holders(alone: str) -> None
     winners = set()
     for order in sorted(set(itertools.permutations("aabbcc"))):
         engine, baton = FakeEngine(), Baton("".join(order))
-        locks = {who: locks_on(Gated(engine, who, baton)).lock(KEY, alone=who in alone) for who in "abc"}
-        threads = [threading.Thread(target=lock._begin) for lock in locks.values()]
+        locks = {who: locks_on(Gated(engine, who, baton)).lock(KEY, exclusive=who in alone) for who in "abc"}
+        threads = [threading.Thread(target=lock._attempt) for lock in locks.values()]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -197,7 +197,7 @@ def test_engine_lock_refused_by_the_engine_is_not_held(engine: FakeEngine) -> No
 
 
 def test_engine_lock_removal_that_fails_once_is_done_again(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_locks, "_AGAIN", 0.05)
+    monkeypatch.setattr(engine_locks, "_RETRY_AFTER", 0.05)
     lock = held(engine)
     engine.failures["remove_volume"] = EngineError("busy")
     lock.release()
@@ -245,7 +245,7 @@ def test_engine_locks_of_killed_processes_are_swept_whatever_they_are_of(engine:
 
 
 def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine) -> None:
-    labels = lock_volumes.labels(KEY, "x", alone=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
+    labels = lock_volumes.labels(KEY, "x", exclusive=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
     engine.create_volume("precious", labels)
     held(engine)
     assert "precious" in names(engine)
@@ -255,7 +255,7 @@ def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine
 def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, process: Process | None
 ) -> None:
-    monkeypatch.setattr(lock_volumes, "DEAD", 0.5)
+    monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
     left = forged(engine, process)
     began, told = time.monotonic(), list[str]()
     assert locks_on(engine).lock(KEY).acquire(told.append)
@@ -267,8 +267,8 @@ def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
 def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lock_volumes, "DEAD", 0.5)
-    monkeypatch.setattr(engine_locks, "_BEAT", 0.1)
+    monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
+    monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.1)
     here = processes._machine()
     monkeypatch.setattr(processes, "_machine", lambda: "elsewhere")
     first = held(engine)
@@ -281,10 +281,10 @@ def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
 
 def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the engine was: then nobody could show a heartbeat."""
-    claim = lock_volumes.Claim(KEY, "o", alone=True, who="", process=None, names=frozenset("a"), made="")
+    claim = lock_volumes.Contender(KEY, "o", exclusive=True, who="", process=None, names=frozenset("a"), made="")
     now = [0.0]
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    watch = lock_volumes.ClaimMonitor()
+    watch = lock_volumes.HeartbeatMonitor()
     assert not watch.is_dead(claim)
     now[0] += 3600
     assert not watch.is_dead(claim)
@@ -313,7 +313,7 @@ def test_engine_lock_of_a_machine_that_is_gone_is_swept_after_an_hour(
 def test_engine_lock_heartbeat_changes_its_volume_and_one_is_always_there(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_locks, "_BEAT", 0.02)
+    monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.02)
     lock = held(engine)
     seen: set[str] = set()
     deadline = time.monotonic() + 10
@@ -346,7 +346,7 @@ def test_engine_lock_pruned_is_there_again_once_it_is_checked(engine: FakeEngine
 def test_engine_lock_pruned_is_there_again_with_the_next_heartbeat(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_locks, "_BEAT", 0.05)
+    monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.05)
     lock = held(engine)
     remove_all(engine)
     until(lambda: names(engine))
@@ -399,8 +399,8 @@ def test_engine_lock_of_a_holder_that_stood_still_and_was_not_taken_over_is_kept
 def test_engine_lock_while_the_engine_refuses_heartbeats_is_kept(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_locks, "_BEAT", 0.02)
-    monkeypatch.setattr(engine_locks, "_AGAIN", 0.02)
+    monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.02)
+    monkeypatch.setattr(engine_locks, "_RETRY_AFTER", 0.02)
     lock = held(engine)
     engine.failures["create_volume"] = EngineError("no space")
     count = len(engine.called("create_volume"))

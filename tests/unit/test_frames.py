@@ -7,13 +7,13 @@ import struct
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.engine.exec_frames import FirstLine, Frames
+from phases.core.engine.exec import FrameDecoder, PidReader
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.booleans())), st.integers(1, 30))
 def test_however_frames_are_cut_each_output_is_whole(chunks: list[tuple[bytes, bool]], size: int) -> None:
     data = b"".join(struct.pack(">BxxxL", 1 + is_err, len(chunk)) + chunk for chunk, is_err in chunks)
-    frames = Frames()
+    frames = FrameDecoder()
     found = [part for at in range(0, len(data), size) for part in frames.feed(data[at : at + size])]
     for kind in (False, True):
         sent = b"".join(chunk for chunk, is_err in chunks if is_err is kind)
@@ -23,11 +23,11 @@ def test_however_frames_are_cut_each_output_is_whole(chunks: list[tuple[bytes, b
 @given(st.integers(0, 10**6), st.binary(max_size=20), st.integers(1, 30))
 def test_however_output_is_cut_the_number_before_it_is_kept_from_it(number: int, rest: bytes, size: int) -> None:
     data = f"{number}\n".encode() + rest
-    first = FirstLine()
+    first = PidReader()
     assert b"".join(first.feed(data[at : at + size]) for at in range(0, len(data), size)) == rest
-    assert first.number == number
+    assert first.pid == number
 
 
 def test_where_there_is_no_number_nothing_is_kept() -> None:
-    first = FirstLine()
-    assert (first.feed(b"OCI runtime: "), first.feed(b"7\n"), first.number) == (b"OCI runtime: ", b"7\n", 0)
+    first = PidReader()
+    assert (first.feed(b"OCI runtime: "), first.feed(b"7\n"), first.pid) == (b"OCI runtime: ", b"7\n", 0)

@@ -8,8 +8,10 @@ import tarfile
 import pytest
 
 from phases.core.build.container import instruction_word
-from phases.core.engine import podman
-from phases.core.engine.mount_archives import by_mount
+from phases.core.engine.podman_api.archives import _escape_pattern
+from phases.core.engine.podman_api.containers import _podman_change
+from phases.core.engine.podman_api.images import _docker_tag, podman_refusal
+from phases.core.engine.podman_api.mount_archives import split_by_mount
 from phases.core.errors import Conflict, EngineError, NotFound
 
 VALUES = ["plain", "", " spaces ", 'a "quoted" word', '"', "it's", "$HOME ${x} \\$", "back\\slash\\", "é ü", "a=b=c"]
@@ -29,19 +31,19 @@ def read_by_podman(change: str) -> tuple[str, str]:
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("instruction", ["LABEL", "ENV"])
 def test_podman_change_with_any_value_is_read_as_it_was_meant(instruction: str, value: str) -> None:
-    change = podman._literal(f"{instruction} some.name={instruction_word(value)}")
+    change = _podman_change(f"{instruction} some.name={instruction_word(value)}")
     assert read_by_podman(change) == ("some.name", value)
 
 
 @pytest.mark.parametrize("value", ["/", "/a b ", "/it's", '/"q"', "/$HOME", "/back\\slash"])
 def test_podman_change_of_the_workdir_keeps_each_sign_of_it(value: str) -> None:
-    name, read = read_by_podman(podman._literal(f"WORKDIR {instruction_word(value)}"))
+    name, read = read_by_podman(_podman_change(f"WORKDIR {instruction_word(value)}"))
     assert (name, read) == ("WORKDIR", f"{value}/.")
 
 
 @pytest.mark.parametrize("change", ['CMD ["a \\"b\\" $x"]', "ENTRYPOINT []", "EXPOSE 80", 'VOLUME ["/a"]'])
 def test_podman_change_without_words_for_a_shell_stays_as_it_is(change: str) -> None:
-    assert podman._literal(change) == change
+    assert _podman_change(change) == change
 
 
 @pytest.mark.parametrize(
@@ -55,7 +57,7 @@ def test_podman_change_without_words_for_a_shell_stays_as_it_is(change: str) -> 
     ],
 )
 def test_podman_tag_is_listed_as_docker_does(tag: str, plain: str) -> None:
-    assert podman._plain(tag) == plain
+    assert _docker_tag(tag) == plain
 
 
 @pytest.mark.parametrize(
@@ -71,15 +73,15 @@ def test_podman_tag_is_listed_as_docker_does(tag: str, plain: str) -> None:
     ],
 )
 def test_podman_refusal_is_of_the_kind_that_docker_gives(status: int, reason: str, kind: type[EngineError]) -> None:
-    error = podman.refused("doing so", status, reason)
+    error = podman_refusal("doing so", status, reason)
     assert type(error) is kind
     assert error.message == f"doing so: {reason}"
 
 
 def test_podman_path_with_a_star_is_refused_and_other_signs_are_hidden() -> None:
-    assert podman._pattern("/a[1]?\\b") == "/a\\[1\\]\\?\\\\b"
+    assert _escape_pattern("/a[1]?\\b") == "/a\\[1\\]\\?\\\\b"
     with pytest.raises(EngineError, match="a path with a \\* in it"):
-        podman._pattern("/a*")
+        _escape_pattern("/a*")
 
 
 # Archives by mount
@@ -98,7 +100,7 @@ def tar(*names: str) -> io.BytesIO:
 
 def split(archive: io.BytesIO, folder: str, *mounts: str) -> dict[str, dict[str, bytes]]:
     found: dict[str, dict[str, bytes]] = {}
-    with by_mount(archive, folder, mounts) as parts:
+    with split_by_mount(archive, folder, mounts) as parts:
         for where, part in parts:
             with tarfile.open(fileobj=part) as read:
                 files = {member.name: read.extractfile(member) for member in read}
@@ -108,7 +110,7 @@ def split(archive: io.BytesIO, folder: str, *mounts: str) -> dict[str, dict[str,
 
 def test_archive_without_a_member_in_a_mount_is_passed_on_itself() -> None:
     archive = tar("etc/note", "datax/no")
-    with by_mount(archive, "/", ["/data"]) as parts:
+    with split_by_mount(archive, "/", ["/data"]) as parts:
         assert parts == [("/", archive)]
         assert archive.tell() == 0
 

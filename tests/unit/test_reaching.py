@@ -29,7 +29,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     for name in ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path / "docker"))
-    monkeypatch.setattr(engine_connect, "_asked", [])
+    monkeypatch.setattr(engine_connect, "_prefetched", [])
     (tmp_path / "docker").mkdir()
     (tmp_path / "docker/config.json").write_text("{}")
     return tmp_path / "docker"
@@ -72,13 +72,13 @@ def test_a_context_without_a_name_is_the_default(monkeypatch: pytest.MonkeyPatch
         asked.append(path)
         raise FileNotFoundError
 
-    monkeypatch.setattr(docker_config, "dial", connect)
+    monkeypatch.setattr(docker_config, "connect_unix", connect)
     assert refused().startswith("no Docker engine answers at unix:///var/run/docker.sock: ")
     assert asked == ["/var/run/docker.sock"]
 
 
 def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
-    shown = "docker context ls shows those that there are"
+    shown = "`docker context ls` lists the contexts"
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
     assert refused() == f"there is no docker context gone: {shown}"
     monkeypatch.delenv("DOCKER_CONTEXT")
@@ -91,7 +91,7 @@ def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPat
     context(config, "odd", text)
     monkeypatch.setenv("DOCKER_CONTEXT", "odd")
     told = refused()
-    assert told.endswith(": docker context ls shows those that there are")
+    assert told.endswith(": `docker context ls` lists the contexts")
     assert "\n" not in told
 
 
@@ -101,7 +101,7 @@ def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPat
         ("tcp://127.0.0.1:1", "no Docker engine answers at tcp://127.0.0.1:1: start it "),
         ("tcp://nobody.invalid:1", "no Docker engine answers at tcp://nobody.invalid:1 ("),
         ("here", "here leads to no engine (Invalid bind address format"),
-        ("tcp://[::", "tcp://[:: leads to no engine (Invalid IPv6 URL): see DOCKER_HOST "),
+        ("tcp://[::", "tcp://[:: leads to no engine (Invalid IPv6 URL): check DOCKER_HOST "),
         ("tcp://127.0.0.1:99999", "tcp://127.0.0.1:99999 leads to no engine ("),
         ("tcp://a..b:1", "tcp://a..b:1 leads to no engine ("),
     ],
@@ -116,7 +116,7 @@ def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
     why = f"cert.pem and key.pem are not both in {config / 'none'}"
-    remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
+    remedy = "check DOCKER_HOST and DOCKER_CERT_PATH, or `docker context ls`"
     assert refused() == f"tcp://127.0.0.1:1 leads to no engine ({why}): {remedy}"
 
 
@@ -134,8 +134,7 @@ def test_one_that_is_behind_ssh_wants_a_tunnel(monkeypatch: pytest.MonkeyPatch, 
     monkeypatch.setenv(chosen_by, far if chosen_by == "DOCKER_HOST" else "far")
     tunnel = f"ssh -NL /tmp/docker.sock:/var/run/docker.sock {far}"
     assert refused() == (
-        f"no engine is asked by ssh, as that of {far} would be: {tunnel} "
-        "makes it a socket of this machine, for DOCKER_HOST=unix:///tmp/docker.sock"
+        f"engines behind ssh are not supported: {far}: run `{tunnel}` and set DOCKER_HOST=unix:///tmp/docker.sock"
     )
 
 
@@ -153,9 +152,9 @@ def test_a_socket_that_is_closed_to_one_is_told_apart(
     def closed(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(module, "dial", closed)
-    remedy = "be in the group that its socket belongs to, or set DOCKER_HOST"
-    assert refused() == f"no Docker engine answers at {place} (it is closed to you): {remedy}"
+    monkeypatch.setattr(module, "connect_unix", closed)
+    remedy = "join the group that its socket belongs to, or set DOCKER_HOST"
+    assert refused() == f"no Docker engine answers at {place} (permission denied): {remedy}"
 
 
 # On a socket of this machine, without the docker package
@@ -173,8 +172,8 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append("the docker package")
         raise EngineUnreachable("left to it")
 
-    monkeypatch.setattr(engine_connect, "dial", connect)
-    monkeypatch.setattr(docker_config, "way", way)
+    monkeypatch.setattr(engine_connect, "connect_unix", connect)
+    monkeypatch.setattr(docker_config, "route", way)
     return asked
 
 
@@ -182,7 +181,7 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     asked = place_asked(monkeypatch)
-    engine_connect.ask_ahead()
+    engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable):
         engine_connect.connect()
     assert asked == ["the docker package"]
@@ -197,7 +196,7 @@ def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, t
         (config / "config.json").write_text('{"currentContext": "colima"}')
     else:
         monkeypatch.setenv("DOCKER_CONFIG", str(config / "config.json"))
-    engine_connect.ask_ahead()
+    engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable):
         engine_connect.connect()
     assert asked == ["the docker package"]
@@ -205,7 +204,7 @@ def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, t
 
 def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = place_asked(monkeypatch)
-    engine_connect.ask_ahead()
+    engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable) as caught:
         engine_connect.connect()
     assert caught.value.message == "no Docker engine answers at the default socket"
@@ -223,7 +222,7 @@ def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_
     """Once: who asks again hears what is true then."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", LISTED) as asked:
-        engine_connect.ask_ahead()
+        engine_connect.prefetch_images()
     assert len(asked) == 1
     engine = connected()
     assert engine.images() == IMAGES
@@ -234,7 +233,7 @@ def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_
 def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", b"nonsense"):
-        engine_connect.ask_ahead()
+        engine_connect.prefetch_images()
     (tmp_path / "s").unlink()
     with answering(tmp_path / "s", http(b"OK")) as asked:
         engine = connected()
@@ -244,30 +243,58 @@ def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.Mon
         assert engine.images() == IMAGES
 
 
+@pytest.mark.parametrize("answered", ["ahead", "refused ahead", "to a ping"])
+def test_api_version_of_an_engine_that_answered_is_in_later_paths(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answered: str
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
+    newer = LISTED.replace(b"1.41", b"1.50")
+    if answered != "to a ping":
+        too_old = http(b'{"message": "client version 1.41 is too old"}', "400 Bad Request")
+        with answering(tmp_path / "s", newer if answered == "ahead" else too_old) as asked:
+            engine_connect.prefetch_images()
+        assert asked[0].startswith(b"GET /v1.41/images/json ")
+        (tmp_path / "s").unlink()
+    if answered == "ahead":
+        engine = connected()
+        assert engine.images() == IMAGES
+    else:
+        with answering(tmp_path / "s", http(b"OK").replace(b"1.41", b"1.50")) as asked:
+            engine = connected()
+        assert asked[0].startswith(b"GET /_ping ")
+        (tmp_path / "s").unlink()
+    with answering(tmp_path / "s", newer) as asked:
+        assert engine.images() == IMAGES
+    assert asked[0].startswith(b"GET /v1.50/images/json ")
+
+
 @pytest.mark.parametrize(
-    ("answer", "who"),
+    ("answer", "message"),
     [
-        (b"", ""),
-        (b"220 mail.example.org ESMTP\r\n", ""),
-        (b"HTTP/1.1 200 OK\r\n\r\nhello", ", but somebody who says 'hello'"),
-        (b"HTTP/1.1 400 Bad Request\r\n\r\nSpeak TLS.\r\n", ", but somebody who says 'Speak TLS.'"),
-        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>" + b"x" * 9000, ", but somebody who says 502"),
-        (b"HTTP/1.1 204 No Content\r\n\r\n", ", but somebody who says 204"),
-        (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred", ", but somebody who says 200"),
+        (b"", "no Docker engine answers at {place}"),
+        (b"220 mail.example.org ESMTP\r\n", "no Docker engine answers at {place}"),
+        (b"HTTP/1.1 200 OK\r\n\r\nhello", "{place} is not a Docker engine (it answered 'hello')"),
+        (
+            b"HTTP/1.1 400 Bad Request\r\n\r\nSpeak TLS.\r\n",
+            "{place} is not a Docker engine (it answered 'Speak TLS.')",
+        ),
+        (b"HTTP/1.1 502 Bad Gateway\r\n\r\n<html>" + b"x" * 9000, "{place} is not a Docker engine (it answered 502)"),
+        (b"HTTP/1.1 204 No Content\r\n\r\n", "{place} is not a Docker engine (it answered 204)"),
+        (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred", "{place} is not a Docker engine (it answered 200)"),
     ],
 )
 def test_who_answers_as_no_engine_does_is_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes, who: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes, message: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
         connected()
-    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/s{who}"
+    assert caught.value.message == message.format(place=f"unix://{tmp_path}/s")
 
 
 def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
-    engine_connect.ask_ahead()
+    engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable) as caught:
         connected()
     assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"
@@ -276,7 +303,7 @@ def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest
 def test_none_of_it_loads_the_docker_package(tmp_path: Path) -> None:
     script = (
         "import sys; from phases.core.engine import connect, select; "
-        "connect.ask_ahead(); select.connect().images(); "
+        "connect.prefetch_images(); select.connect().images(); "
         "print([name for name in ('docker', 'requests', 'http') if name in sys.modules])"
     )
     with answering(tmp_path / "s", LISTED):

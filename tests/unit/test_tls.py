@@ -16,7 +16,7 @@ import pytest
 from conftest import wait_until
 
 from phases.core.engine import tls
-from phases.core.engine.http import received
+from phases.core.engine.http import receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,7 +58,7 @@ def serving(
     try:
         with ExitStack() as opened:
             opened.callback(line.close)
-            ours = tls.bridged(line, ssl.create_default_context(cafile=str(certificate)), host)
+            ours = tls.bridge(line, ssl.create_default_context(cafile=str(certificate)), host)
             opened.pop_all()  # the line is the bridge's from now on
             with ours:
                 ours.settimeout(20)
@@ -69,7 +69,7 @@ def serving(
 
 def to_its_end(line: socket.socket) -> bytes:
     said = b""
-    while piece := received(line):
+    while piece := receive(line):
         said += piece
     return said
 
@@ -147,4 +147,4 @@ def test_who_hangs_up_at_once_is_an_error(certificate: Path) -> None:
         line = socket.create_connection(server.getsockname(), 20)
         server.accept()[0].close()
         with line, pytest.raises(OSError):
-            tls.bridged(line, ssl.create_default_context(cafile=str(certificate)), "localhost")
+            tls.bridge(line, ssl.create_default_context(cafile=str(certificate)), "localhost")

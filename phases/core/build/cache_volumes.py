@@ -199,7 +199,7 @@ def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str],
     """
     with ExitStack() as stack:
         for cache in sorted(caches, key=lambda cache: cache.volume):
-            lock = locks.lock(f"cache {cache.volume}", alone=cache.locked)
+            lock = locks.lock(f"cache {cache.volume}", exclusive=cache.locked)
             stack.callback(lock.release)
             what = f"uses the cache {cache.path}"
             lock.acquire(lambda who, what=what: tell(f"waiting for another run that {what} ({who})"))  # type: ignore[misc]

@@ -82,7 +82,7 @@ class ContainerPools:
     def __init__(self, project: Project) -> None:
         self._project = project
         self.remover = BackgroundRemover(
-            lambda container, sent: project.engine.remove(container, sent=sent), self._warn_of_leftover
+            lambda container, on_sent: project.engine.remove(container, on_sent=on_sent), self._warn_of_leftover
         )
         self._pools: defaultdict[str, ContainerPool] = defaultdict(lambda: ContainerPool(self.remover.remove))
 

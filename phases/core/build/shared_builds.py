@@ -87,7 +87,7 @@ class SharedBuilds:
                 same = sharing.build_name(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
                 stack.callback(lock.release)
-                waited = lock.acquire(lambda who: self._tell(name, phase, who), patience=_TOLD)
+                waited = lock.acquire(lambda who: self._tell(name, phase, who), report_after=_TOLD)
             # The run that was followed so far may have finished before this one had to wait.
             is_news = waited or name in self._followers
             if is_news:

@@ -1,4 +1,4 @@
-"""Containers as a run begins and ends: made until it is told to stop, and removed while it goes on."""
+"""Containers are created in threads that a signal can't interrupt, and removed in the background."""
 
 from __future__ import annotations
 
@@ -12,14 +12,12 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds that what is being made when the run is to end may take: a little more than a request may (`patience`).
-_FAREWELL = 2.5
+# Seconds that a creation may still take when the run is ending: a little more than a request may (`timeouts`).
+_CLOSING_TIMEOUT = 2.5
 
 
 class ContainerCreator:
-    """Where containers are made. Once it is closed, every container that was made here is there to be
-    found, and no other will be.
-    """
+    """Creates containers. Once it is closed, each container that it created can be found, and it creates no more."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -27,38 +25,41 @@ class ContainerCreator:
         self._busy = 0
 
     def check(self) -> None:
-        """Raises Stopped when it is closed."""
+        """Raise Stopped if it is closed."""
         if self._closed:
             raise Stopped("the run was told to stop")
 
     def make(self, create: Callable[[], T]) -> T:
-        """What `create` returns or raises; Stopped when it is closed.
+        """Call `create` in a thread. Return its result, or raise what it raises.
 
-        In a thread of its own: a signal interrupts whoever waits for it, but not the request, of
-        which nobody would know whether it left a container.
+        A signal interrupts the wait for the thread, but not the request in it. After an interrupted request nobody
+        would know whether it left a container.
+
+        Raises:
+            Stopped: It is closed.
         """
-        # What concurrent.futures has for this takes longer to load than a container to be looked at.
-        made: list[T] = []
-        failed: list[BaseException] = []
+        # Importing concurrent.futures takes longer than inspecting a container.
+        results: list[T] = []
+        errors: list[BaseException] = []
         done = threading.Event()
 
         def work() -> None:
             try:
                 self._enter()
                 try:
-                    made.append(create())
+                    results.append(create())
                 finally:
                     self._leave()
-            except BaseException as error:  # noqa: BLE001 (raised again by whoever waits)
-                failed.append(error)
+            except BaseException as error:  # noqa: BLE001 (raised again below)
+                errors.append(error)
             finally:
                 done.set()
 
         threading.Thread(target=work, daemon=True).start()
         done.wait()
-        if failed:
-            raise failed[0]
-        return made[0]
+        if errors:
+            raise errors[0]
+        return results[0]
 
     def _enter(self) -> None:
         with self._changed:
@@ -70,51 +71,53 @@ class ContainerCreator:
             self._busy -= 1
             self._changed.notify_all()
 
-    def close(self, patience: float = _FAREWELL) -> None:
-        """patience: seconds to wait for what is being made."""
+    def close(self, timeout: float = _CLOSING_TIMEOUT) -> None:
+        """Create nothing more. timeout: seconds to wait for creations that have begun."""
         with self._changed:
             self._closed = True
-            self._changed.wait_for(lambda: not self._busy, patience)
+            self._changed.wait_for(lambda: not self._busy, timeout)
 
 
 class BackgroundRemover:
-    """Removes containers while the run goes on: that takes the engine a while, and nobody waits for it.
+    """Removes containers while the run goes on, because a removal takes the engine a while.
 
-    remove: of a container, given its id and what to call once the engine is sure to do it; failed: told what it raises.
+    Args:
+        remove: Removes a container. It gets the id, and a function to call once the engine has the request.
+        on_error: Is called with each error that `remove` raises.
     """
 
     def __init__(
-        self, remove: Callable[[str, Callable[[], None]], None], failed: Callable[[HabitatError], None]
+        self, remove: Callable[[str, Callable[[], None]], None], on_error: Callable[[HabitatError], None]
     ) -> None:
         self._remove = remove
-        self._failed = failed
+        self._on_error = on_error
         self._removals: list[tuple[threading.Thread, threading.Event]] = []
-        self._lock = threading.Lock()  # who waits finds none that has yet to begin
+        self._lock = threading.Lock()  # so that `wait` finds no thread that has yet to start
 
     def remove(self, container: str) -> None:
-        sure = threading.Event()
-        thread = threading.Thread(target=self._attempt, args=(container, sure), daemon=True)
+        sent = threading.Event()
+        thread = threading.Thread(target=self._attempt, args=(container, sent), daemon=True)
         with self._lock:
-            self._removals.append((thread, sure))
+            self._removals.append((thread, sent))
             thread.start()
 
-    def _attempt(self, container: str, sure: threading.Event) -> None:
+    def _attempt(self, container: str, sent: threading.Event) -> None:
         try:
-            self._remove(container, sure.set)
+            self._remove(container, sent.set)
         except HabitatError as error:
-            self._failed(error)
+            self._on_error(error)
         finally:
-            sure.set()
+            sent.set()
 
     def wait(self, *, until_gone: bool = True) -> None:
-        """Until all that was to be removed is; else until the engine is sure to remove it."""
-        while removal := self._taken():
-            thread, sure = removal
+        """Wait until all containers are removed, or only until the engine has all requests to remove them."""
+        while removal := self._next():
+            thread, sent = removal
             if until_gone:
                 thread.join()
             else:
-                sure.wait()
+                sent.wait()
 
-    def _taken(self) -> tuple[threading.Thread, threading.Event] | None:
+    def _next(self) -> tuple[threading.Thread, threading.Event] | None:
         with self._lock:
             return self._removals.pop() if self._removals else None

@@ -1,4 +1,4 @@
-"""Building a Dockerfile through the `docker build` command, which knows BuildKit; the API doesn't."""
+"""Builds with the `docker build` command, which can use BuildKit. The API can't."""
 
 from __future__ import annotations
 
@@ -25,43 +25,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DockerCommand:
-    """A `docker` on this machine, and whether it builds with BuildKit."""
+    """A `docker` program of this machine.
+
+    Attributes:
+        program: Its path.
+        buildkit: Whether it builds with BuildKit.
+    """
 
     program: str
     buildkit: bool
 
 
-# Seconds that a `docker` may take to say what it is.
-_ANSWER = 10
+# Seconds that `docker` may take to print its version.
+_VERSION_TIMEOUT = 10
 
 
 def find() -> DockerCommand | None:
-    """The first `docker` on the PATH that builds with BuildKit, else the first, else None."""
+    """Return the first `docker` on the PATH that builds with BuildKit, else the first, else None."""
     programs: list[str] = []
     for folder in os.get_exec_path():
         program = shutil.which("docker", path=folder)
         if program and not any(Path(program).samefile(other) for other in programs):
             programs.append(program)
-    able = next((program for program in programs if _has_buildkit(program)), None)
-    if able:
-        return DockerCommand(able, buildkit=True)
+    capable = next((program for program in programs if _has_buildkit(program)), None)
+    if capable:
+        return DockerCommand(capable, buildkit=True)
     return DockerCommand(programs[0], buildkit=False) if programs else None
 
 
 def _has_buildkit(program: str) -> bool:
-    """Clients from 23 on need the buildx component for it, older ones have it built in."""
+    """Return whether a `docker` has BuildKit. From version 23 on it needs buildx for that, before it was built in."""
 
-    def ask(*argv: str) -> str:
+    def output(*argv: str) -> str:
         try:
-            done = subprocess.run([program, *argv], capture_output=True, text=True, check=False, timeout=_ANSWER)
-        except (OSError, subprocess.TimeoutExpired):  # its version asks an engine, which may be silent
+            done = subprocess.run(
+                [program, *argv], capture_output=True, text=True, check=False, timeout=_VERSION_TIMEOUT
+            )
+        except (OSError, subprocess.TimeoutExpired):  # `docker version` also asks the engine, which may be silent
             return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
-    if ask("buildx", "version"):
+    if output("buildx", "version"):
         return True
     try:
-        client = json.loads(ask("version", "--format", "{{json .Client}}"))
+        client = json.loads(output("version", "--format", "{{json .Client}}"))
         return 18 <= int(client["Version"].split(".")[0]) < 23
     except (ValueError, KeyError):
         return False
@@ -69,7 +76,7 @@ def _has_buildkit(program: str) -> bool:
 
 @contextmanager
 def _in_memory(value: Value) -> Iterator[str]:
-    """The path of a file that is on no disk, for a process that we start."""
+    """Yield the path of a file in memory with a secret's value, for a process that this one starts."""
     descriptor = os.memfd_create(value.name)
     try:
         os.write(descriptor, value.data)
@@ -78,10 +85,10 @@ def _in_memory(value: Value) -> Iterator[str]:
         os.close(descriptor)
 
 
-# Runs a command, and ends it, with all that it has started, when the pipe with descriptor $1 is closed without a word:
-# as the kernel does for whoever was killed. The engine ends a build whose client is gone; one that is asked to end may
-# go on waiting for the engine.
-_NOT_ALONE = """
+# Runs a command. Kills it and all that it has started when the pipe with descriptor $1 is closed without a line, which
+# is what the kernel does when this process is killed. The engine ends a build whose client is gone. A client that only
+# gets a signal to end may go on waiting for the engine.
+_KILLED_WITH_PARENT = """
 { read -r word || kill -s KILL -- "-$$"; } <"/dev/fd/$1" >/dev/null 2>&1 &
 shift
 exec "$@"
@@ -89,32 +96,42 @@ exec "$@"
 
 
 def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> None:
-    """Build the Dockerfile in the tar `context`, a real file, as the image `tag`. Raises EngineError when the build
-    fails. Ends with this process, however that ends, and leaves no file: the id of the image is asked of the engine,
-    not of `--iidfile`.
+    """Build a Dockerfile. The build ends when this process does, however that ends.
+
+    No file is left, so the id of the image comes from the engine and not from `--iidfile`.
+
+    Args:
+        command: The `docker` to use.
+        context: A tar with the Dockerfile, a real file.
+        tag: The tag of the image.
+        on_line: Gets the output.
+        secrets: Values that the Dockerfile may mount, which are masked in the output.
+
+    Raises:
+        EngineError: The build fails.
     """
     with ExitStack() as files:
-        how = ["--progress=plain"] if command.buildkit else ["--force-rm"]
-        given = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
-        argv = [command.program, "build", "--tag", tag, *how, *given, "-"]
+        options = ["--progress=plain"] if command.buildkit else ["--force-rm"]
+        given_secrets = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
+        argv = [command.program, "build", "--tag", tag, *options, *given_secrets, "-"]
         splitter = LineSplitter(on_line, Mask(value.data for value in secrets))
         if code := _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, splitter):
             raise EngineError(f"docker build ended with exit code {code}")
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter: LineSplitter) -> int:
-    """Run a docker command, which doesn't outlive this process. Returns its exit code."""
-    watched, alive = os.pipe()
+    """Run a docker command that doesn't outlive this process. Return its exit code."""
+    read_end, write_end = os.pipe()
     with (
-        os.fdopen(watched),
-        os.fdopen(alive, "w") as word,
+        os.fdopen(read_end),
+        os.fdopen(write_end, "w") as pipe,
         subprocess.Popen(
-            ["/bin/sh", "-c", _NOT_ALONE, "sh", str(watched), *argv],
+            ["/bin/sh", "-c", _KILLED_WITH_PARENT, "sh", str(read_end), *argv],
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, "DOCKER_CLI_HINTS": "false", **env},
-            pass_fds=[watched],
+            pass_fds=[read_end],
             process_group=0,
         ) as process,
     ):
@@ -126,7 +143,7 @@ def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             raise
-        word.write("ended\n")
-        word.flush()
+        pipe.write("ended\n")
+        pipe.flush()
     splitter.close()
     return process.returncode

@@ -1,5 +1,6 @@
-"""Which engine is asked, and how it is reached: on a socket of this machine by what stands here, else as the docker
-package knows (`docker_package`).
+"""Which engine the program uses, and how it connects to it.
+
+A Unix socket of this machine needs nothing else. For every other route the docker package is asked (`docker_config`).
 """
 
 from __future__ import annotations
@@ -9,81 +10,96 @@ from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
-from phases.core.engine import requests
-from phases.core.engine.http import Api, Reply, Way, dial, received
+from phases.core.engine.docker_api.api import IMAGES_PATH, LISTING_IMAGES, is_from_engine
+from phases.core.engine.http import HttpClient, Response, Route, connect_unix, receive
 from phases.core.errors import EngineUnreachable
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
-# Seconds that the engine may take to say that it is there.
-_GREETING = 10
+# Seconds that the engine may take to answer a ping.
+_PING_TIMEOUT = 10
 
-# And to begin with the answer to what was asked ahead, before it is asked whether it is there.
-_HEAD_START = 1
+# Seconds that it may take to begin the prefetched response, before it is sent a ping.
+_PREFETCH_TIMEOUT = 1
 
-# Signs of what somebody else says that are told.
-_LONGEST = 100
+# Characters of an answer of something else that are shown to a person.
+_LONGEST_ANSWER = 100
+
+# The list of images that was requested in advance, until an engine is wanted.
+_prefetched: list[tuple[HttpClient, Response]] = []
 
 
-def connect() -> tuple[Api, Reply | None]:
-    """To the engine of DOCKER_HOST, else of the current docker context, else of the default socket; and the reply to
-    what was asked ahead.
+def prefetch_images() -> None:
+    """Request the list of images, unless that was done. The engine works on it until `connect` is called."""
+    if not _prefetched and (route := _local_route()):
+        with suppress(OSError):
+            http = HttpClient(route)
+            _prefetched.append((http, http.send("GET", IMAGES_PATH, action=LISTING_IMAGES)))
 
-    Raises EngineUnreachable when none answers there within seconds.
+
+def connect() -> tuple[HttpClient, Response | None]:
+    """Connect to the engine of DOCKER_HOST, else of the current docker context, else of the default socket.
+
+    Returns:
+        The client, and the prefetched response for the list of images if there is one.
+
+    Raises:
+        EngineUnreachable: No engine answers there within seconds.
     """
-    if not _asked:
-        return _greeted(Api(_way())), None
-    api, reply = _asked.pop()
+    if not _prefetched:
+        return _ping(HttpClient(_route())), None
+    http, response = _prefetched.pop()
     with suppress(OSError):
-        if not reply.has_begun(_HEAD_START):
-            return _greeted(api), reply  # it is there, and takes its time to answer
-        if is_engines(reply):
-            api.is_podmans = reply.is_podmans
-            return api, reply
-    reply.close()
-    return _greeted(Api(_way())), None
+        if not response.has_begun(_PREFETCH_TIMEOUT):
+            return _ping(http), response  # the engine is there, and is slow
+        if is_from_engine(response):
+            http.recognize(response)
+            return http, response
+    response.close()
+    return _ping(HttpClient(_route())), None
 
 
-def _greeted(api: Api) -> Api:
-    """An engine's, that says it is there."""
-    way = api.way
+def _ping(http: HttpClient) -> HttpClient:
+    """Return the client if an engine answers it. Like docker, ask for it by a path without a version."""
+    route = http.route
     try:
-        with closing(Api(way, _GREETING).send("GET", "/_ping")) as reply:
-            if is_engines(reply):
-                api.is_podmans = reply.is_podmans
-                return api
-            said = " ".join(received(reply.socket).decode(errors="replace").split())
+        with closing(HttpClient(route, _PING_TIMEOUT).send("GET", "/_ping", version="")) as response:
+            if is_from_engine(response):
+                http.recognize(response)
+                return http
+            body = " ".join(receive(response.socket).decode(errors="replace").split())
     except OSError as error:
-        raise _nobody_at(way.address, way.trouble[-1] if way.trouble else error) from error
-    words = f"'{said}'" if 0 < len(said) < _LONGEST and said.isprintable() else reply.status
+        raise _no_engine_at(route.address, route.tls_errors[-1] if route.tls_errors else error) from error
+    answer = f"'{body}'" if 0 < len(body) < _LONGEST_ANSWER and body.isprintable() else response.status
     raise EngineUnreachable(
-        f"no Docker engine answers at {way.address}, but somebody who says {words}",
-        remedy="see DOCKER_HOST, or your docker context",
+        f"{route.address} is not a Docker engine (it answered {answer})",
+        remedy="check DOCKER_HOST or `docker context ls`",
     )
 
 
-def _way() -> Way:
-    if way := _at_a_glance():
-        return way
+def _route() -> Route:
+    if route := _local_route():
+        return route
     from phases.core.engine import docker_config
 
-    return docker_config.way()
+    return docker_config.route()
 
 
-def _at_a_glance() -> Way | None:
-    """To a socket of this machine; None where the engine isn't at one, as far as a glance tells."""
+def _local_route() -> Route | None:
+    """Return the route over a Unix socket of this machine, None where the environment names another."""
     path = socket_path()
-    return Way(os.environ.get("DOCKER_HOST") or "the default socket", partial(dial, path)) if path else None
+    address = os.environ.get("DOCKER_HOST") or "the default socket"
+    return Route(address, partial(connect_unix, path)) if path else None
 
 
 def socket_path() -> str:
-    """Of the current engine; "" where it isn't on a socket of this machine, as far as a glance tells."""
-    host = os.environ.get("DOCKER_HOST") or ("" if _has_context() else _DEFAULT)
+    """Return the path of the engine's Unix socket, "" where the environment names another route."""
+    host = os.environ.get("DOCKER_HOST") or ("" if _may_have_context() else _DEFAULT)
     return host.removeprefix("unix://") if host.startswith("unix:///") else ""
 
 
-def _has_context() -> bool:
-    """Whether a docker context may say where the engine is."""
+def _may_have_context() -> bool:
+    """Return whether a docker context may have been chosen, as far as can be told without the docker package."""
     if os.environ.get("DOCKER_CONTEXT"):
         return True
     folder = os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker"
@@ -95,32 +111,15 @@ def _has_context() -> bool:
         return True
 
 
-# The reply to the question for the images, from when that is asked until an engine is wanted.
-_asked: list[tuple[Api, Reply]] = []
-
-
-def ask_ahead() -> None:
-    """Ask for the images, if nobody has: whoever connects next has the reply, and the engine works on it meanwhile."""
-    if not _asked and (way := _at_a_glance()):
-        with suppress(OSError):
-            api = Api(way)
-            _asked.append((api, api.send("GET", requests.IMAGES, what=requests.LISTING)))
-
-
-def is_engines(reply: Reply) -> bool:
-    """Whether it is what an engine says, of Docker's or like it, and no refusal."""
-    return reply.status == 200 and "api-version" in reply.headers
-
-
-def _nobody_at(address: str, error: OSError) -> EngineUnreachable:
-    """What to raise where no engine answers at all. error: what came of asking."""
+def _no_engine_at(address: str, error: OSError) -> EngineUnreachable:
+    """Return the error for an address where nothing answers. error: what a request there ended with."""
     remedy = "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST"
     why = ""
     match error:
         case PermissionError():
-            why, remedy = " (it is closed to you)", "be in the group that its socket belongs to, or set DOCKER_HOST"
+            why, remedy = " (permission denied)", "join the group that its socket belongs to, or set DOCKER_HOST"
         case FileNotFoundError() | ConnectionError() | TimeoutError():
             pass
-        case OSError(strerror=str(said)):
-            why, remedy = f" ({said})", "see DOCKER_HOST, or your docker context"
+        case OSError(strerror=str(reason)):
+            why, remedy = f" ({reason})", "check DOCKER_HOST or `docker context ls`"
     return EngineUnreachable(f"no Docker engine answers at {address}{why}", remedy=remedy)

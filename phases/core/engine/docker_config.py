@@ -1,5 +1,6 @@
-"""What the docker package knows of this machine: which docker context is chosen and how one is reached, and who may
-have images from where. The one module that imports it.
+"""Docker's own configuration, read with the docker package, which only this module imports.
+
+It holds the docker context with its route and certificates, and the logins at registries.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from docker.context.config import get_current_context_name
 from docker.errors import DockerException, TLSParameterError
 
 from phases.core.engine import tls
-from phases.core.engine.http import Way, dial
+from phases.core.engine.http import Route, connect_unix
 from phases.core.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
@@ -28,25 +29,32 @@ if TYPE_CHECKING:
     from docker.tls import TLSConfig
 
 
-def way() -> Way:
-    """To the engine of DOCKER_HOST, else of the docker context. Raises EngineUnreachable for what leads to none."""
+def route() -> Route:
+    """Return the route to the engine of DOCKER_HOST, else of the docker context.
+
+    Raises:
+        EngineUnreachable: The address or the context leads to no engine.
+    """
     host = os.environ.get("DOCKER_HOST", "")
     context = None if host else _context()
-    shown = context.Host if context else host
-    if shown.startswith("ssh://"):
-        place, there = "/tmp/docker.sock", "/var/run/docker.sock"  # noqa: S108 (said to a person)
-        remedy = f"ssh -NL {place}:{there} {shown} makes it a socket of this machine, for DOCKER_HOST=unix://{place}"
-        raise EngineUnreachable(f"no engine is asked by ssh, as that of {shown} would be", remedy=remedy)
+    address = context.Host if context else host
+    if address.startswith("ssh://"):
+        local, remote = "/tmp/docker.sock", "/var/run/docker.sock"  # noqa: S108 (an example for the person)
+        remedy = f"run `ssh -NL {local}:{remote} {address}` and set DOCKER_HOST=unix://{local}"
+        raise EngineUnreachable(f"engines behind ssh are not supported: {address}", remedy=remedy)
     try:
-        return _way(shown, context.TLSConfig if context else _chosen_tls())
+        return _route(address, context.TLSConfig if context else _environment_tls())
     except (DockerException, OSError, ValueError) as error:
         why = str(error).partition(". ")[0]
-        remedy = "see DOCKER_HOST and DOCKER_CERT_PATH, or your docker context"
-        raise EngineUnreachable(f"{shown} leads to no engine ({why})", remedy=remedy) from error
+        remedy = "check DOCKER_HOST and DOCKER_CERT_PATH, or `docker context ls`"
+        raise EngineUnreachable(f"{address} leads to no engine ({why})", remedy=remedy) from error
 
 
-def _chosen_tls() -> TLSConfig | None:
-    """Of the environment. Unlike the package, and like docker, it isn't wanted just because there are certificates."""
+def _environment_tls() -> TLSConfig | None:
+    """Return the TLS settings of the environment.
+
+    Like docker, and unlike the docker package, this uses TLS only if asked to, not because there are certificates.
+    """
     if not os.environ.get("DOCKER_TLS_VERIFY") and not os.environ.get("DOCKER_TLS"):
         return None
     try:
@@ -57,9 +65,9 @@ def _chosen_tls() -> TLSConfig | None:
 
 
 def _context() -> Any:
-    """The docker context that is chosen. The package has no types for it, and no exception of its own."""
+    """Return the current docker context. The package has neither types nor an exception for it."""
     name = os.environ.get("DOCKER_CONTEXT") or get_current_context_name() or "default"
-    remedy = "docker context ls shows those that there are"
+    remedy = "`docker context ls` lists the contexts"
     try:
         context = ContextAPI.get_context(name)
     except Exception as error:
@@ -69,24 +77,23 @@ def _context() -> Any:
     return context
 
 
-def _way(address: str, config: TLSConfig | None) -> Way:
+def _route(address: str, config: TLSConfig | None) -> Route:
     url = urlsplit(utils.parse_host(address, tls=bool(config)))
     if url.scheme == "http+unix":
-        return Way(address, partial(dial, url.path))
+        return Route(address, partial(connect_unix, url.path))
     if url.hostname is None or url.scheme not in ("http", "https"):
         raise ValueError("it is no URL of a host")
-    url.hostname.encode("idna")  # as it will be; a UnicodeError is a ValueError
-    place, root = (url.hostname, url.port or 80), url.path.rstrip("/")
+    url.hostname.encode("idna")  # a UnicodeError, which is a ValueError, for a name that can't be resolved
+    server, root = (url.hostname, url.port or 80), url.path.rstrip("/")
     if url.scheme == "http":
-        return Way(address, partial(_dial, place), url.netloc, root)
-    trouble: deque[OSError] = deque(maxlen=1)
-    dial_safely = partial(_dial_safely, place, _tls(config), trouble.append)
-    # A thread of this process has it on its way.
-    return Way(address, dial_safely, url.netloc, root, carries_on=False, trouble=trouble)
+        return Route(address, partial(_connect_tcp, server), url.netloc, root)
+    errors: deque[OSError] = deque(maxlen=1)
+    connect = partial(_connect_tls, server, _ssl_context(config), errors.append)
+    return Route(address, connect, url.netloc, root, sends_directly=False, tls_errors=errors)
 
 
-def _tls(config: TLSConfig | None) -> ssl.SSLContext:
-    """Raises OSError for certificates that are none."""
+def _ssl_context(config: TLSConfig | None) -> ssl.SSLContext:
+    """Return the context for connections. Raise OSError for certificates that can't be loaded."""
     context = ssl.create_default_context(cafile=config.ca_cert if config else None)
     if config and not config.verify:
         context.check_hostname = False
@@ -96,36 +103,45 @@ def _tls(config: TLSConfig | None) -> ssl.SSLContext:
     return context
 
 
-def _dial(place: tuple[str, int], patience: float) -> socket.socket:
-    line = socket.create_connection(place, patience)
-    line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
-    return line
+def _connect_tcp(server: tuple[str, int], timeout: float) -> socket.socket:
+    connection = socket.create_connection(server, timeout)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
+    return connection
 
 
-def _dial_safely(
-    place: tuple[str, int], context: ssl.SSLContext, on_error: Callable[[OSError], None], patience: float
+def _connect_tls(
+    server: tuple[str, int], context: ssl.SSLContext, on_error: Callable[[OSError], None], timeout: float
 ) -> socket.socket:
-    line = _dial(place, patience)
+    connection = _connect_tcp(server, timeout)
     try:
-        return tls.bridged(line, context, place[0], on_error)
+        return tls.bridge(connection, context, server[0], on_error)
     except BaseException:
-        line.close()
+        connection.close()
         raise
 
 
-# Who may have what
+# Logins at registries
 
 
 class Login(NamedTuple):
-    """headers: of a request, that tell who asks; trouble: why they don't, "" where they do or nobody is known."""
+    """A login as a request carries it.
+
+    Attributes:
+        headers: The headers with the login, none for an anonymous request.
+        problem: Why the login can't be read, "" where it can, or where there is none.
+    """
 
     headers: dict[str, str]
-    trouble: str
+    problem: str
 
 
-def parts(reference: str) -> tuple[str, str]:
-    """A repository, and the tag or digest of an image in it. Raises EngineError."""
+def split_reference(reference: str) -> tuple[str, str]:
+    """Return the repository of an image reference, and its tag or digest.
+
+    Raises:
+        EngineError: The reference is invalid.
+    """
     try:
         repository, tag = utils.parse_repository_tag(reference)
         auth.resolve_repository_name(repository)
@@ -134,31 +150,33 @@ def parts(reference: str) -> tuple[str, str]:
     return repository, tag or "latest"
 
 
-def login_to_pull(repository: str) -> Login:
+def pull_login(repository: str) -> Login:
+    """Return the login for the registry of a repository."""
     registry, _ = auth.resolve_repository_name(repository)
-    return _login("X-Registry-Auth", lambda known: known.resolve_authconfig(registry))
+    return _login("X-Registry-Auth", lambda config: config.resolve_authconfig(registry))
 
 
-def login_to_build() -> Login:
-    """For a build, which may begin with an image from anywhere."""
-    return _login("X-Registry-Config", _all)
+def build_login() -> Login:
+    """Return all logins: a Dockerfile may start from an image of any registry."""
+    return _login("X-Registry-Config", _all_logins)
 
 
-def _all(known: Any) -> Any:
-    logins = known.get_all_credentials()
+def _all_logins(config: Any) -> Any:
+    logins = config.get_all_credentials()
     if auth.INDEX_NAME in logins:
-        logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # as which the builder knows it
+        logins.setdefault(auth.INDEX_URL, logins[auth.INDEX_NAME])  # the name that the builder knows Docker Hub by
     return logins
 
 
-def _login(header: str, ask: Callable[[Any], Any]) -> Login:
-    """As docker's config, and the programs named there, know it. Where those can't tell, what everybody may have can
-    be had all the same, as docker itself sees it.
+def _login(header: str, read: Callable[[Any], Any]) -> Login:
+    """Return the login that docker's config and its credential helpers have.
+
+    If they fail, the request is anonymous, as docker's own would be: a public image needs no login.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            found = ask(auth.load_config())
-            return Login({header: auth.encode_header(found).decode()} if found else {}, "")
-        except Exception as error:  # noqa: BLE001 (whatever the package makes of what stands there)
-            return Login({}, f"docker's own config doesn't tell who asks: {' '.join(str(error).split())}")
+            login = read(auth.load_config())
+            return Login({header: auth.encode_header(login).decode()} if login else {}, "")
+        except Exception as error:  # noqa: BLE001 (a broken config may raise anything in the package)
+            return Login({}, f"docker's own config has no readable login: {' '.join(str(error).split())}")

@@ -1,69 +1,123 @@
-"""Commands in a container while they run, each over the socket that the engine gives for it."""
+"""Commands that run in a container, each over the connection that the engine made a stream of bytes."""
 
 from __future__ import annotations
 
 import contextlib
 import socket
+import struct
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from phases.core.engine.exec_frames import FirstLine, Frames
-from phases.core.engine.http import received
+from phases.core.engine.http import receive
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.engine.http import Reply
+    from phases.core.engine.http import Response
 
-#: What a piped command begins with: it tells its number in the container, which is another one there,
-#: and by which a signal can be sent to it.
-OPENING = ("/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh")
+#: What a piped command is started with. It prints its pid in the container, which differs from the one outside,
+#: so that a signal can be sent to it.
+PRINT_PID = ("/bin/sh", "-c", 'echo "$$"; exec "$@"', "sh")
 _SIGNAL = 'kill -s "$1" -- "-$2" 2>/dev/null || kill -s "$1" "$2"'
 
-# Seconds that what carries a signal may take to end.
-_SETTLING = 5
+# Seconds that the command that sends a signal may take.
+_SIGNAL_TIMEOUT = 5
+
+# The head of a frame: which output, three unused bytes, the number of bytes that follow.
+_FRAME_HEAD = struct.Struct(">BxxxL")
+_STDERR = 2
 
 
-class Execs(Protocol):
-    """What is asked of an engine about a command, by the id that this has there."""
+class FrameDecoder:
+    """Separates the two outputs that the engine sends as frames in one stream."""
+
+    def __init__(self) -> None:
+        self._head = b""
+        self._missing = 0
+        self._is_err = False
+
+    def feed(self, data: bytes) -> list[tuple[bytes, bool]]:
+        """Return chunks of output, and whether each is of stderr. A frame may arrive in several calls."""
+        chunks: list[tuple[bytes, bool]] = []
+        while data:
+            if not self._missing:
+                missing = _FRAME_HEAD.size - len(self._head)
+                self._head, data = self._head + data[:missing], data[missing:]
+                if len(self._head) == _FRAME_HEAD.size:
+                    kind, self._missing = _FRAME_HEAD.unpack(self._head)
+                    self._head, self._is_err = b"", kind == _STDERR
+                continue
+            chunks.append((data[: self._missing], self._is_err))
+            data, self._missing = data[self._missing :], self._missing - len(chunks[-1][0])
+        return chunks
+
+
+class PidReader:
+    """Takes the pid that a command prints first out of its output.
+
+    Attributes:
+        pid: The pid, 0 until it has arrived.
+    """
+
+    def __init__(self) -> None:
+        self.pid = 0
+        self._first_line: bytes | None = b""
+
+    def feed(self, data: bytes) -> bytes:
+        """Return the part of the output that is not the pid."""
+        if self._first_line is None:
+            return data
+        line, end, rest = (self._first_line + data).partition(b"\n")
+        if not end and (not line or line.isdigit()):
+            self._first_line = line
+            return b""
+        self._first_line = None
+        if line.isdigit():
+            self.pid = int(line)
+            return rest
+        return line + end + rest
+
+
+class ExecApi(Protocol):
+    """The requests about a command, by the id that the engine gave it."""
 
     def exit_code(self, exec_id: str) -> int: ...
 
-    def is_running(self, exec_id: str) -> bool: ...
+    def exec_is_running(self, exec_id: str) -> bool: ...
 
     def resize(self, exec_id: str, rows: int, columns: int) -> None: ...
 
-    def send_off(self, container: str, argv: Sequence[str], user: str) -> str: ...
+    def start_detached(self, container: str, argv: Sequence[str], user: str) -> str: ...
 
 
-class _Running:
-    """A command that runs, over its line."""
+class _RunningExec:
+    """A running command and its connection."""
 
-    def __init__(self, execs: Execs, exec_id: str, line: Reply) -> None:
-        self._execs = execs
+    def __init__(self, api: ExecApi, exec_id: str, response: Response) -> None:
+        self._api = api
         self._id = exec_id
-        self._line = line
-        self._socket = line.socket
+        self._response = response
+        self._socket = response.socket
 
     def fileno(self) -> int:
         return self._socket.fileno()
 
-    def _received(self) -> bytes:
-        return received(self._socket)
+    def _receive(self) -> bytes:
+        return receive(self._socket)
 
     def exit_code(self) -> int:
-        return self._execs.exit_code(self._id)
+        return self._api.exit_code(self._id)
 
     def close(self) -> None:
-        self._line.close()
+        self._response.close()
 
 
-class TtyExec(_Running):
-    """A command with a terminal of its own: engine.Exec."""
+class TtyExec(_RunningExec):
+    """A command with a terminal of its own (see `protocol.Exec`)."""
 
     def read(self) -> bytes:
-        return self._received()
+        return self._receive()
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -71,32 +125,33 @@ class TtyExec(_Running):
 
     def resize(self, rows: int, columns: int) -> None:
         with contextlib.suppress(EngineError):  # it may have ended a moment ago
-            self._execs.resize(self._id, rows, columns)
+            self._api.resize(self._id, rows, columns)
 
 
-class PipedExec(_Running):
-    """A command with an input and two outputs: engine.Piped."""
+class PipedExec(_RunningExec):
+    """A command with an input and two outputs (see `protocol.Piped`)."""
 
-    def __init__(self, execs: Execs, container: str, exec_id: str, line: Reply, user: str) -> None:
-        super().__init__(execs, exec_id, line)
+    def __init__(self, api: ExecApi, container: str, exec_id: str, response: Response, user: str) -> None:
+        super().__init__(api, exec_id, response)
         self._container = container
         self._user = user
-        self._frames = Frames()
-        self._first = FirstLine()
-        self._sent: list[str] = []  # signals on their way
+        self._decoder = FrameDecoder()
+        self._pid_reader = PidReader()
+        self._signals: list[str] = []  # the ids of commands that send a signal and may still run
 
     def read(self) -> list[tuple[bytes, bool]] | None:
-        data = self._received()
+        data = self._receive()
         if not data:
             return None
-        return [(chunk if is_err else self._first.feed(chunk), is_err) for chunk, is_err in self._frames.feed(data)]
+        chunks = self._decoder.feed(data)
+        return [(chunk if is_err else self._pid_reader.feed(chunk), is_err) for chunk, is_err in chunks]
 
     def write(self, data: bytes) -> int:
         try:
             return self._socket.send(data, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return 0
-        except OSError:  # the command has ended, or its input is closed
+        except OSError:  # the command has ended, or has closed its input
             return len(data)
 
     def end_input(self) -> None:
@@ -104,24 +159,24 @@ class PipedExec(_Running):
             self._socket.shutdown(socket.SHUT_WR)
 
     def send_signal(self, name: str) -> None:
-        if pid := self._first.number:
+        if pid := self._pid_reader.pid:
             argv = ("/bin/sh", "-c", _SIGNAL, "sh", name, str(pid))
             with contextlib.suppress(EngineError):  # it may have ended a moment ago
-                # The number is what the command says it is: no other user's process may be meant.
-                self._sent.append(self._execs.send_off(self._container, argv, self._user))
+                # The command may print any number as its pid, so only its own user's processes may get the signal.
+                self._signals.append(self._api.start_detached(self._container, argv, self._user))
 
     def exit_code(self) -> int:
-        self._settle()
+        self._wait_for_signals()
         return super().exit_code()
 
     def close(self) -> None:
         super().close()
-        self._settle()
+        self._wait_for_signals()
 
-    def _settle(self) -> None:
-        """Wait for what carried the signals, or it is taken for somebody in the container."""
-        deadline = time.monotonic() + _SETTLING
+    def _wait_for_signals(self) -> None:
+        """Wait for the commands that send signals. While they run, the container looks used by another session."""
+        deadline = time.monotonic() + _SIGNAL_TIMEOUT
         with contextlib.suppress(EngineError):
-            while self._sent and time.monotonic() < deadline:
-                self._sent = [exec_id for exec_id in self._sent if self._execs.is_running(exec_id)]
-                time.sleep(0.02 if self._sent else 0)
+            while self._signals and time.monotonic() < deadline:
+                self._signals = [exec_id for exec_id in self._signals if self._api.exec_is_running(exec_id)]
+                time.sleep(0.02 if self._signals else 0)

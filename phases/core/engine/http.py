@@ -1,10 +1,12 @@
-"""Requests to an engine's HTTP API: a connection for each, by whatever way leads there (`reaching`), and nothing that
-takes long to load. The docker package takes longer to import than most runs take altogether.
+"""HTTP requests to an engine: one connection for each, by whatever route leads there (`connect`).
+
+This module loads quickly. The docker package takes longer to import than most runs take altogether.
 """
 
 from __future__ import annotations
 
 import os
+import re
 import select
 import socket
 from contextlib import suppress
@@ -12,157 +14,189 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, NamedTuple
 
-from phases.core.engine.patience import GLANCE, PATIENCE, Patience, Vigil
-from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
+from phases.core.engine.timeouts import ANSWER_TIMEOUT, POLL_INTERVAL, RequestTimer, ResponseTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-# Seconds that a connection may take to be made.
-_DIALLING = 10
+# Seconds that connecting may take.
+_CONNECT_TIMEOUT = 10
 
 #: Bytes that are read at a time.
 CHUNK = 65536
 
 JSON, TAR = "application/json", "application/x-tar"
 
-# Bytes of the head of an answer: far above any.
-_LONGEST_HEAD = 1 << 20
+#: The API version of the first request to an engine. Docker 20.10 to 28 and Podman 4 serve it.
+FIRST_VERSION = "1.41"
 
-_NONE: Mapping[str, str] = MappingProxyType({})
+# The newest API version that requests use: that of Docker 28.
+_NEWEST_VERSION = (1, 51)
 
+# Bytes that the head of an answer may have: far more than any engine sends.
+_LARGEST_HEAD = 1 << 20
 
-def refusal(what: str, status: int, reason: str) -> EngineError:
-    """What to raise where the engine has answered with `status` to `what` was asked of it."""
-    kind = {404: NotFound, 409: Conflict}.get(status, EngineError)
-    reason = reason.strip().rstrip(".")
-    return kind(f"{what}: {reason}", remedy=full_disk_remedy(reason))
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
-
-def gone(what: str) -> EngineUnreachable:
-    """What to raise where the engine hasn't answered any more."""
-    return EngineUnreachable(f"{what}: the engine stopped answering", remedy="see that it runs, then do the same again")
+#: Headers that ask the engine to make the connection a stream of bytes once it has answered.
+UPGRADE: Mapping[str, str] = MappingProxyType({"Connection": "Upgrade", "Upgrade": "tcp"})
 
 
-def received(line: socket.socket) -> bytes:
-    """What comes, b"" at its end. An engine that is in a hurry, or gone, resets the connection: which of the two, what
-    is asked next tells.
+class Route(NamedTuple):
+    """How an engine is reached.
+
+    Attributes:
+        address: Where the engine is, as a person would write it.
+        connect: Opens a connection within so many seconds, or raises OSError.
+        host: The host of a URL.
+        root: The path of a URL, before that of a request.
+        sends_directly: Whether the engine gets what was sent even if this process ends at once. With TLS a thread of
+            this process still has to pass it on.
+        tls_errors: What ended connections with TLS after they were open, the newest last.
+    """
+
+    address: str
+    connect: Callable[[float], socket.socket]
+    host: str = "engine"
+    root: str = ""
+    sends_directly: bool = True
+    tls_errors: Sequence[OSError] = ()
+
+
+def connect_unix(path: str, timeout: float) -> socket.socket:
+    """Connect to a Unix socket of this machine."""
+    connection = socket.socket(socket.AF_UNIX)
+    try:
+        connection.settimeout(timeout)
+        connection.connect(path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def receive(connection: socket.socket) -> bytes:
+    """Return the bytes that arrive next, b"" at the end.
+
+    A reset connection counts as ended: an engine resets it when it is in a hurry, and when it is killed. The next
+    request tells which of the two it was.
     """
     try:
-        return line.recv(CHUNK)
+        return connection.recv(CHUNK)
     except ConnectionError:
         return b""
 
 
-def lost(what: str) -> EngineUnreachable:
-    """What to raise where the engine goes on with something, and the connection to it doesn't."""
-    return EngineUnreachable(f"{what}: the connection to the engine was lost", remedy="do the same again")
+def negotiate(newest: str) -> str:
+    """Return the API version for requests to an engine.
+
+    Args:
+        newest: The newest version that the engine serves, as its answers say.
+    """
+    if not re.fullmatch(r"[0-9]+\.[0-9]+", newest, re.ASCII):
+        return FIRST_VERSION
+    major, _, minor = newest.partition(".")
+    return ".".join(map(str, min((int(major), int(minor)), _NEWEST_VERSION)))
 
 
-class Way(NamedTuple):
-    """A way to an engine.
+class HttpClient:
+    """Sends requests to one engine.
 
-    address: where that is, as a person would write it; dial: connects within so many seconds, or raises OSError; host,
-    root: of a URL; carries_on: whether what was sent is the engine's to do, although this process may be gone; trouble:
-    what a connection has ended by that nobody could be told of.
+    Args:
+        route: How the engine is reached.
+        timeout: Seconds that it may be silent.
+        is_podman: Whether it is Podman.
     """
 
-    address: str
-    dial: Callable[[float], socket.socket]
-    host: str = "engine"
-    root: str = ""
-    carries_on: bool = True
-    trouble: Sequence[OSError] = ()
+    def __init__(self, route: Route, timeout: float = ANSWER_TIMEOUT, *, is_podman: bool = False) -> None:
+        self.route = route
+        self.timeout = ResponseTimeout(timeout)
+        self.is_podman = is_podman
+        self.version = FIRST_VERSION
 
-
-def dial(path: str, patience: float) -> socket.socket:
-    """Connect to a socket of this machine."""
-    line = socket.socket(socket.AF_UNIX)
-    try:
-        line.settimeout(patience)
-        line.connect(path)
-    except BaseException:
-        line.close()
-        raise
-    return line
-
-
-class Api:
-    """The API of the engine that a way leads to. patience: seconds that it may be silent for; is_podmans: whether
-    Podman answers there.
-    """
-
-    def __init__(self, way: Way, patience: float = PATIENCE, *, is_podmans: bool = False) -> None:
-        self.address = way.address
-        self.is_podmans = is_podmans
-        self.carries_on = way.carries_on
-        self.patience = Patience(patience)
-        self.way = way
+    def recognize(self, response: Response) -> None:
+        """Note what an answer says about the engine: whether it is Podman, and which API version to use."""
+        self.is_podman = response.is_podman
+        self.version = negotiate(response.headers.get("api-version", ""))
 
     def send(
         self,
         method: str,
         path: str,
         body: bytes | IO[bytes] = b"",
-        kind: str = JSON,
+        content_type: str = JSON,
         *,
-        headers: Mapping[str, str] = _NONE,
-        hands_over: bool = False,
-        what: str = "",
-        due: float = 0,
-    ) -> Reply:
-        """Send a request. path: with its query, all quoted; kind: of the body; hands_over: whether the connection is
-        to be handed over; what: the text for a person who waits; due: seconds that the request normally takes.
-        Raises OSError where it can't be sent.
+        headers: Mapping[str, str] = _NO_HEADERS,
+        version: str | None = None,
+        action: str = "",
+        expected: float = 0,
+    ) -> Response:
+        """Send a request.
+
+        Args:
+            method: The HTTP method.
+            path: The path with its query, all quoted, without the API version.
+            body: The body, bytes or a file that can seek.
+            content_type: The type of the body.
+            headers: Further headers.
+            version: The version of the API that the path belongs to. None is the negotiated one, "" is none.
+            action: What the request does, for a person who waits.
+            expected: The seconds that it normally takes.
+
+        Returns:
+            The response, of which nothing was read yet. The caller closes it.
+
+        Raises:
+            OSError: The request can't be sent.
         """
-        vigil = Vigil(self.patience, what, due)
-        # Of HTTP/1.0, so that an answer comes in one piece and ends with its connection.
-        head = [f"{method} {self.way.root}{path} HTTP/1.0", f"Host: {self.way.host}"]
-        head += [f"{name}: {value}" for name, value in headers.items()]
-        if hands_over:
-            head += ["Connection: Upgrade", "Upgrade: tcp"]
+        timer = RequestTimer(self.timeout, action, expected)
+        version = self.version if version is None else version
+        prefix = self.route.root + (f"/v{version}" if version else "")
+        # With HTTP/1.0 an answer comes in one piece, and ends with its connection.
+        lines = [f"{method} {prefix}{path} HTTP/1.0", f"Host: {self.route.host}"]
+        lines += [f"{name}: {value}" for name, value in headers.items()]
         if length := len(body) if isinstance(body, bytes) else _length(body):
-            head += [f"Content-Type: {kind}", f"Content-Length: {length}"]
-        line = self.way.dial(min(self.patience.seconds, _DIALLING))
+            lines += [f"Content-Type: {content_type}", f"Content-Length: {length}"]
+        connection = self.route.connect(min(self.timeout.seconds, _CONNECT_TIMEOUT))
         try:
-            line.settimeout(GLANCE)
-            data = "\r\n".join([*head, "", ""]).encode()
-            # Who refuses a body may not read all of it, and has said why.
+            connection.settimeout(POLL_INTERVAL)
+            head = "\r\n".join([*lines, "", ""]).encode()
+            # An engine that refuses a body may not read all of it, and its answer says why.
             with suppress(BrokenPipeError, ConnectionResetError):
                 if isinstance(body, bytes):
-                    _send(line, data + body, vigil)
+                    _send_bytes(connection, head + body, timer)
                 else:
-                    _send(line, data, vigil)
-                    _upload(line, body, vigil)
+                    _send_bytes(connection, head, timer)
+                    _send_file(connection, body, timer)
         except BaseException:
-            line.close()
+            connection.close()
             raise
-        return Reply(line, vigil, has_body=method != "HEAD")
+        return Response(connection, timer, has_body=method != "HEAD")
 
 
-def _send(line: socket.socket, data: bytes, vigil: Vigil) -> None:
+def _send_bytes(connection: socket.socket, data: bytes, timer: RequestTimer) -> None:
     rest = memoryview(data)
     while rest:
-        rest = rest[vigil.wait(lambda: line.send(rest)) :]  # noqa: B023 (is called at once)
+        rest = rest[timer.retry(lambda: connection.send(rest)) :]  # noqa: B023 (the lambda is called at once)
 
 
-def _upload(line: socket.socket, body: IO[bytes], vigil: Vigil) -> None:
+def _send_file(connection: socket.socket, body: IO[bytes], timer: RequestTimer) -> None:
     end = body.tell() + _length(body)
 
-    def some() -> None:
+    def send_some() -> None:
         start = body.tell()
         try:
-            line.sendfile(body, start)
+            connection.sendfile(body, start)
         except TimeoutError:
             if body.tell() == start:
                 raise
 
     while body.tell() < end:
-        vigil.wait(some)
+        timer.retry(send_some)
 
 
 def _length(body: IO[bytes]) -> int:
-    """Bytes that are left to be read."""
+    """Return how many bytes are left to read."""
     start = body.tell()
     end = body.seek(0, os.SEEK_END)
     body.seek(start)
@@ -173,43 +207,46 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit()
 
 
-class Reply:
-    """An answer as it comes: all that is asked of it waits for it, and may raise OSError. To be closed.
+class Response:
+    """An answer of the engine, read as it arrives. The caller closes it.
 
-    socket: the bare connection, over which a command is spoken to once the engine has handed it over.
+    Each property and method waits for the part of the answer that it needs, and may raise OSError.
+
+    Attributes:
+        socket: The connection. The streams of a command go over it once the engine has accepted the upgrade.
     """
 
-    def __init__(self, line: socket.socket, vigil: Vigil, *, has_body: bool) -> None:
-        self.socket = line
-        self._vigil = vigil
+    def __init__(self, connection: socket.socket, timer: RequestTimer, *, has_body: bool) -> None:
+        self.socket = connection
+        self._timer = timer
         self._has_body = has_body
 
     def has_begun(self, seconds: float) -> bool:
-        """Wait at most `seconds`. Returns whether a part of the answer, or its end, has arrived."""
+        """Wait at most `seconds`. Return whether a part of the answer, or its end, has arrived."""
         return bool(select.select([self.socket], [], [], seconds)[0])
 
     def _recv(self, size: int, flags: int = 0) -> bytes:
-        return self._vigil.wait(lambda: self.socket.recv(size, flags))
+        return self._timer.retry(lambda: self.socket.recv(size, flags))
 
     @cached_property
     def _head(self) -> tuple[int, dict[str, str]]:
         first, *rows = self._read_head().decode("latin-1").split("\r\n")
         status = first.split(None, 2)[1:2]
         if not first.startswith("HTTP/") or not status or not _is_number(status[0]):
-            raise ConnectionError("what came is no answer")
+            raise ConnectionError("the answer is not HTTP")
         return int(status[0]), {name.lower(): value.strip() for name, _, value in (row.partition(":") for row in rows)}
 
     def _read_head(self) -> bytes:
-        """To its end, and not a byte beyond: what follows may be a command's, for whoever reads the bare socket."""
+        """Read the head and not a byte more: what follows may be a command's output, which goes over the socket."""
         head = b""
         while not head.endswith(b"\r\n\r\n"):
-            seen = self._recv(CHUNK, socket.MSG_PEEK)
-            if not seen or len(head) > _LONGEST_HEAD:
-                raise ConnectionError("the answer ended before it had begun")
-            # The end may have been cut in two.
+            arrived = self._recv(CHUNK, socket.MSG_PEEK)
+            if not arrived or len(head) > _LARGEST_HEAD:
+                raise ConnectionError("the answer ended inside its head")
+            # The end of the head may be cut in two.
             start = max(0, len(head) - 3)
-            end = (head + seen).find(b"\r\n\r\n", start)
-            head += self._recv(len(seen) if end < 0 else end + 4 - len(head))
+            end = (head + arrived).find(b"\r\n\r\n", start)
+            head += self._recv(len(arrived) if end < 0 else end + 4 - len(head))
         return head[:-4]
 
     @property
@@ -218,38 +255,39 @@ class Reply:
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """By names in lower case."""
+        """The headers, by names in lower case."""
         return self._head[1]
 
     @property
-    def is_podmans(self) -> bool:
-        """Whether the engine is Podman. Its API differs from Docker's in details (see `podman`)."""
+    def is_podman(self) -> bool:
+        """Whether the engine is Podman, whose API differs from Docker's in details (see `podman`)."""
         return "libpod-api-version" in self.headers
 
     def body(self) -> bytes:
-        """To its end."""
-        return b"".join(self.pieces())
+        """Return the whole body."""
+        return b"".join(self.chunks())
+
+    def stream(self) -> Iterator[bytes]:
+        """Yield the body as it arrives, however long the engine is silent in between."""
+        self.headers  # noqa: B018 (waits for them)
+        self.socket.settimeout(None)
+        yield from self.chunks()
 
     def chunks(self) -> Iterator[bytes]:
-        """As they come, however long that takes."""
-        self.headers  # noqa: B018 (is waited for)
-        self.socket.settimeout(None)
-        yield from self.pieces()
+        """Yield the body up to its announced length, else up to the end of the connection.
 
-    def pieces(self) -> Iterator[bytes]:
-        """To the length that was told, else as far as they come: an engine that hasn't read all of a request resets the
-        connection behind its answer.
+        An engine that hasn't read all of a request resets the connection after its answer.
         """
         length = self.headers.get("content-length", "") if self._has_body else "0"
-        left = int(length) if _is_number(length) else None
-        while left != 0:
-            piece = self._recv(CHUNK) if left else self._vigil.wait(lambda: received(self.socket))
-            if left is not None:
-                left -= len(piece)
-            if not piece:
+        missing = int(length) if _is_number(length) else None
+        while missing != 0:
+            chunk = self._recv(CHUNK) if missing else self._timer.retry(lambda: receive(self.socket))
+            if missing is not None:
+                missing -= len(chunk)
+            if not chunk:
                 break
-            yield piece
-        if left:
+            yield chunk
+        if missing:
             raise ConnectionError("the answer was cut off")
 
     def close(self) -> None:

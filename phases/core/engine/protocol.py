@@ -1,7 +1,7 @@
-"""What the program asks of a Docker-compatible engine, as a protocol.
+"""The protocol of a Docker-compatible engine, as the program uses it.
 
-Two things stand behind it: `docker_engine.DockerEngine`, and the fake of the unit tests. One
-contract suite runs on both. Every method raises EngineError or one of its kinds, nothing else.
+`client.DockerEngine`, `podman.Podman` and the fake engine of the unit tests implement it. One contract suite runs on
+all of them. Every method raises EngineError or a subclass, and nothing else.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import IO
 
-    from phases.core.engine.patience import Patience
+    from phases.core.engine.timeouts import ResponseTimeout
     from phases.core.masking import Mask
     from phases.core.model import Value
     from phases.core.port import Port
@@ -49,7 +49,7 @@ class PortRefused(EngineError):
 
 
 class Image(Struct, frozen=True):
-    """An image as the list query gives it. tags: `repository:tag`, none for an untagged one."""
+    """An image in the list of images. tags: `repository:tag`, none for an untagged image."""
 
     id: str
     tags: tuple[str, ...]
@@ -57,8 +57,13 @@ class Image(Struct, frozen=True):
 
 
 class ImageSize(Struct, frozen=True):
-    """What an image takes. parent: the image it was made from, "" where the engine doesn't tell; size:
-    bytes of all its layers; created: when whoever made it says it was, None where he doesn't.
+    """The size of an image.
+
+    Attributes:
+        id: Its id.
+        parent: The image that it was made from, "" where the engine doesn't know.
+        size: The bytes of all its layers.
+        created: When it was made, None where its maker hid that.
     """
 
     id: str
@@ -68,16 +73,27 @@ class ImageSize(Struct, frozen=True):
 
 
 class Layer(Struct, frozen=True):
-    """id: the same in two images that share the layer, and all below it; size: bytes."""
+    """A layer of an image. id: the same in two images that share it and all layers below it; size: bytes."""
 
     id: str
     size: int
 
 
 class ImageConfig(Struct, frozen=True):
-    """What an image gives its containers. env: name to value; comment: what its commit was given; size: bytes
-    of all its layers; volumes: folders whose content is no part of what is committed; platform: what its
-    programs are for, like linux/amd64; labels: which it hands down to its containers, as all of this.
+    """The config that an image hands down to its containers.
+
+    Attributes:
+        id: The image's id.
+        env: The environment, name to value.
+        entrypoint: The entrypoint.
+        command: The command.
+        user: The user of the command, "" for root.
+        workdir: The folder of the command.
+        comment: The comment of the commit that made it.
+        size: The bytes of all its layers.
+        volumes: Folders whose content a commit leaves out.
+        platform: The platform of its programs, like linux/amd64.
+        labels: The labels.
     """
 
     id: str
@@ -94,8 +110,18 @@ class ImageConfig(Struct, frozen=True):
 
 
 class Container(Struct, frozen=True):
-    """name: without the slash; image: the id it was made from; since: when it was started, or ended
-    where it doesn't run, which the list query doesn't tell; ports: published now, while it runs.
+    """A container.
+
+    Attributes:
+        id: Its id.
+        name: Its name, without the slash.
+        image: The id of its image.
+        running: Whether it runs.
+        labels: Its labels.
+        command: Its command. The list of containers has none.
+        binds: Its bind mounts. The list of containers has none.
+        since: When it was started, or when it ended if it doesn't run. The list of containers has none.
+        ports: The ports that are published now.
     """
 
     id: str
@@ -110,7 +136,7 @@ class Container(Struct, frozen=True):
 
 
 class Bind(Struct, frozen=True):
-    """A mount of the host's file or folder `source` at `dest`, both absolute."""
+    """A bind mount of the host's file or folder `source` at `dest`. Both paths are absolute."""
 
     source: str
     dest: str
@@ -118,14 +144,20 @@ class Bind(Struct, frozen=True):
 
 
 class Tmpfs(Struct, frozen=True):
-    """A folder that is in memory only, gone when the container stops, and in no commit."""
+    """A folder in memory. It is lost when the container stops, and no commit has it."""
 
     dest: str
 
 
 class Restrictions(Struct, frozen=True):
-    """What holds a container in. privileges: whether its programs may gain some, as sudo does;
-    network: whether it has any; memory: bytes; pids: processes and threads; 0 is no limit.
+    """The restrictions of a container. A limit of 0 is none.
+
+    Attributes:
+        privileges: Whether its programs may gain privileges, as sudo does.
+        network: Whether it has a network.
+        memory: The limit of its memory, in bytes.
+        cpus: The limit of its CPUs.
+        pids: The limit of its processes and threads.
     """
 
     privileges: bool = True
@@ -139,8 +171,13 @@ UNCONFINED = Restrictions()
 
 
 class VolumeMount(Struct, frozen=True):
-    """A named volume of the engine's at `dest`, made with `labels` where there is none of the name. copies:
-    whether an empty one gets what the image has there.
+    """A mount of a named volume.
+
+    Attributes:
+        volume: The name of the volume, which is created if it doesn't exist.
+        dest: The path in the container.
+        labels: The labels that a created volume gets.
+        copies: Whether an empty volume is filled with the files that the image has at `dest`.
     """
 
     volume: str
@@ -150,20 +187,25 @@ class VolumeMount(Struct, frozen=True):
 
 
 class Volume(Struct, frozen=True):
-    """A named volume. made: when, as the engine writes it."""
+    """A named volume. made: the time of its creation, as the engine writes it."""
 
     name: str
     labels: Mapping[str, str]
     made: str = ""
 
 
-#: Bytes of a file, or of what a link in its place leads to, that `get` takes: far above any passwd.
+#: The bytes that `read_file` reads at most: far more than any passwd has.
 LARGEST_FILE = 16 << 20
 
 
 class Stat(Struct, frozen=True):
-    """A path in a container. mode: permission bits; link: where a symbolic link leads, absolute; edition: of a
-    file's content, another with each change, "" where the engine doesn't tell.
+    """A path in a container.
+
+    Attributes:
+        is_dir: Whether it is a folder.
+        mode: The permission bits.
+        link: The target of a symbolic link, absolute.
+        edition: A text that changes with a file's content, "" where the engine doesn't know.
     """
 
     is_dir: bool
@@ -173,8 +215,15 @@ class Stat(Struct, frozen=True):
 
 
 class PathInfo(Struct, frozen=True):
-    """A path in a container, a link in its place not followed. mode: permission bits; uid, gid: who owns it; target:
-    of a link, as it is written; content: of a file, where it was asked for.
+    """A path in a container, with its owner. A link at its end is not followed.
+
+    Attributes:
+        kind: The kind of file.
+        mode: The permission bits.
+        uid: The owner.
+        gid: The group.
+        target: The target of a link, as it is written.
+        content: The content of a file, if it was asked for.
     """
 
     kind: Literal["file", "dir", "link", "other"]
@@ -186,32 +235,36 @@ class PathInfo(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A path that is otherwise in a container than in its image. A folder is `changed` when what it holds is."""
+    """A path that differs between a container and its image. A folder is `changed` if its content is."""
 
     path: str
     kind: Literal["added", "changed", "deleted"]
 
 
 class Confided(str):
-    """A value of a command's environment that no engine may keep. path: the file in the container that has it too."""
+    """A value of a command's environment that the engine must not store.
+
+    Attributes:
+        path: A file in the container that has the value too.
+    """
 
     __slots__ = ("path",)
     path: str
 
     def __new__(cls, value: str, path: str) -> Self:
-        made = super().__new__(cls, value)
-        made.path = path
-        return made
+        instance = super().__new__(cls, value)
+        instance.path = path
+        return instance
 
 
 class Exec(Protocol):
     """A command in a container with a terminal of its own, as a stream of bytes."""
 
     def fileno(self) -> int:
-        """To wait for with select; readable at the end too."""
+        """Return the descriptor to wait for with select. At the end it is readable too."""
 
     def read(self) -> bytes:
-        """What has arrived; b"" at the end."""
+        """Return what has arrived, b"" at the end."""
 
     def write(self, data: bytes) -> None: ...
 
@@ -224,21 +277,21 @@ class Exec(Protocol):
 
 
 class Piped(Protocol):
-    """A command in a container whose input is streamed to it, and whose outputs come apart."""
+    """A command in a container with a streamed input and two separate outputs."""
 
     def fileno(self) -> int:
-        """To wait for with select: readable when something has arrived, at the end too."""
+        """Return the descriptor to wait for with select: readable when something has arrived, and at the end."""
 
     def read(self) -> list[tuple[bytes, bool]] | None:
-        """What has arrived, and whether it is of stderr; None at the end."""
+        """Return what has arrived, and whether each chunk is of stderr; None at the end."""
 
     def write(self, data: bytes) -> int:
-        """Returns how many bytes it takes now; all of them when nobody will read them any more."""
+        """Send what fits now. Return how many bytes that is: all of them if the command no longer reads its input."""
 
     def end_input(self) -> None: ...
 
     def send_signal(self, name: str) -> None:
-        """INT, TERM, HUP or KILL, for the command and what it has started; no error once it has ended."""
+        """Send INT, TERM, HUP or KILL to the command and its children. It is no error if it has ended."""
 
     def exit_code(self) -> int:
         """Once the end was read."""
@@ -247,41 +300,56 @@ class Piped(Protocol):
 
 
 class Engine(Protocol):
-    #: Where it is, as a person would write it.
+    """A Docker-compatible engine.
+
+    Attributes:
+        address: Where it is, as a person would write it.
+        timeout: How long it may be silent, and who is told when it is.
+    """
+
     address: str
-    #: How long it may be silent, and who is told when it is.
-    patience: Patience
+    timeout: ResponseTimeout
 
     def platform(self) -> str:
-        """What programs it runs, like linux/amd64."""
+        """Return the platform of the programs that it runs, like linux/amd64."""
 
     def images(self) -> list[Image]:
-        """All images, intermediate ones of a build apart: one query."""
+        """Return all images but the intermediate ones of builds, with one request."""
 
     def stored(self) -> list[ImageSize]:
-        """What all images take, intermediate ones too: one query, which measures nothing."""
+        """Return the sizes of all images, intermediate ones too, with one request that measures nothing."""
 
     def layers(self, image: str) -> list[Layer]:
-        """Those of an image, the lowest first, empty ones too. Raises NotFound."""
+        """Return the layers of an image, the lowest first, empty ones too. Raise NotFound if there is no such image."""
 
     def image_config(self, reference: str) -> ImageConfig | None:
-        """None when there is no such image."""
+        """Return the config of an image, None if there is no such image."""
 
     def pull(self, reference: str, on_pull: OnPull) -> None: ...
 
     def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-        """Build the Dockerfile at the root of the tar `context`. secrets: for its
-        `RUN --mount=type=secret,id=NAME`, masked in the output. Returns the id of the image, which
-        has `tag` from the first; raises EngineError when the build fails.
+        """Build the Dockerfile at the root of the tar `context`.
+
+        Args:
+            context: A real file.
+            tag: The tag, which the image has from the first.
+            on_line: Gets the output, with secrets masked.
+            secrets: Values for `RUN --mount=type=secret,id=NAME`.
+
+        Returns:
+            The id of the image.
+
+        Raises:
+            EngineError: The build fails.
         """
 
     def tag(self, image: str, reference: str) -> None: ...
 
     def untag(self, reference: str) -> None:
-        """Take a tag away, and its image with the last one, unless something rests on it or uses it."""
+        """Remove a tag. With its last tag an image is removed, unless another image or a container needs it."""
 
     def remove_image(self, image: str) -> bool:
-        """Remove an image, unless it has a tag, or something rests on it or uses it: then False."""
+        """Remove an image. Return False if it stays: it has a tag, or another image or a container needs it."""
 
     def create(  # noqa: PLR0913 (each is another side of a container)
         self,
@@ -297,20 +365,37 @@ class Engine(Protocol):
         ports: Sequence[Port] = (),
         log_bytes: int = 0,
     ) -> str:
-        """A container of root's, not started; the image's entrypoint is set aside. ports: to be published
-        while it runs, and no other, whatever the image exposes; log_bytes: how much is kept of what its main process
-        prints, where the engine has a say in that; 0 is all. Returns its id.
+        """Create a container that will run as root, without the image's entrypoint. It is not started.
+
+        Args:
+            image: Its image.
+            name: Its name.
+            command: Its command.
+            env: Variables to add to the image's environment.
+            labels: Its labels.
+            mounts: Its mounts.
+            hostname: Its host name, "" for one that the engine chooses.
+            restrictions: What its programs may do and use.
+            ports: The only ports that are published while it runs, whatever the image exposes.
+            log_bytes: How many bytes of its main process's output are kept, if the engine can limit that. 0 is all.
+
+        Returns:
+            Its id.
         """
 
     def start(self, container: str) -> None:
-        """Raises PortRefused for the first of its ports that the host doesn't give."""
+        """Start a container. Raise PortRefused for the first of its ports that the host refuses."""
 
     def stop(self, container: str, grace: int = 10) -> None:
-        """grace: seconds until it is killed."""
+        """Stop a container. grace: seconds until it is killed."""
 
-    def remove(self, container: str, *, sent: Callable[[], None] = ...) -> None:
-        """Kill it if it runs; its anonymous volumes go with it. No error if it isn't there. sent: called once the
-        engine is sure to do so, whether or not anybody waits; never, where that is known only by waiting.
+    def remove(self, container: str, *, on_sent: Callable[[], None] = ...) -> None:
+        """Remove a container and its anonymous volumes, even if it runs. It is no error if it doesn't exist.
+
+        Args:
+            container: Its name or id.
+            on_sent: Is called once the engine will remove it even if this process ends at once. Where that can't be
+                known before the answer, it is never called.
         """
 
     def rename(self, container: str, name: str) -> None: ...
@@ -318,13 +403,20 @@ class Engine(Protocol):
     def container(self, name: str) -> Container | None: ...
 
     def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
-        """Running or not, those with the label (`key` or `key=value`), the prefix and the named volume."""
+        """Return the containers that match all given filters, running or not. label: `key` or `key=value`."""
 
     def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
-        """changes: Dockerfile instructions for the image's config; pause: what runs in it stands still
-        meanwhile. Returns the id of an image without a tag.
+        """Commit a container.
 
-        Where neither ENTRYPOINT nor CMD names anything, the container's command stays.
+        Args:
+            container: Its name or id.
+            changes: Dockerfile instructions for the image's config. If no ENTRYPOINT and no CMD among them names a
+                program, the image gets the container's command.
+            comment: The comment of the image.
+            pause: Whether its processes are paused meanwhile.
+
+        Returns:
+            The id of the image, which has no tag.
         """
 
     def exec(
@@ -339,11 +431,23 @@ class Engine(Protocol):
         on_output: Callable[[bytes, bool], None] | None = None,
         timeout: float | None = None,
     ) -> int:
-        """Run a command to its end. stdin: what it can read before it prints anything; no end of
-        file comes after it. on_output: gets chunks, and whether they are of stderr.
+        """Run a command to its end.
 
-        Returns its exit code; 126 or 127 where there is no such user, folder or program. timeout:
-        seconds, after which the container is killed and PhaseTimeout raised.
+        Args:
+            container: Its name or id.
+            argv: The command.
+            user: The user, "" for root.
+            workdir: The folder, "" for the container's.
+            env: Variables to add to the container's environment.
+            stdin: What the command can read before it prints anything. No end of file follows.
+            on_output: Gets chunks, and whether each is of stderr.
+            timeout: Seconds after which the container is killed.
+
+        Returns:
+            Its exit code; 126 or 127 if there is no such user, folder or program.
+
+        Raises:
+            PhaseTimeout: It took longer than `timeout`.
         """
 
     def exec_tty(
@@ -361,10 +465,10 @@ class Engine(Protocol):
     def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
-        """Run a command with an input. Its exit code is as that of `execute`."""
+        """Run a command with an input. Its exit code is as that of `exec`."""
 
     def running_execs(self, container: str) -> int:
-        """How many commands of any `execute` still run in it, whoever started them."""
+        """Return how many commands started by `exec` and the like still run, whichever process started them."""
 
     def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar in an existing folder of the container, started or not.
@@ -373,51 +477,61 @@ class Engine(Protocol):
         """
 
     def read_file(self, container: str, path: str) -> bytes | None:
-        """The content of a file, links followed; None where there is none. EngineError where it has more
-        than LARGEST_FILE bytes: whoever wrote it is not to fill our memory.
+        """Return the content of a file, with links followed; None if there is none.
+
+        Raises:
+            EngineError: It has more than LARGEST_FILE bytes. A container must not fill the memory of this machine.
         """
 
     def stat(self, container: str, path: str) -> Stat | None:
-        """One path, the last component not followed if it is a link."""
+        """Describe a path, None if it doesn't exist. A link at its end is not followed."""
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
-        """One path with its owner, the last component not followed if it is a link, those above it followed. Costs
-        as much as `get`. None where there is nothing; EngineError for a file of more than LARGEST_FILE bytes.
+        """Describe a path with its owner, None if it doesn't exist. A link at its end is not followed.
+
+        This takes as long as `read_file`.
+
+        Raises:
+            EngineError: The content was asked for, and has more than LARGEST_FILE bytes.
         """
 
     def pause(self, container: str) -> None:
-        """Have all that runs in it stand still. No error where it does already."""
+        """Pause all processes of a container. It is no error if they are paused."""
 
     def unpause(self, container: str) -> None: ...
 
     def changes(self, container: str) -> list[Change]:
-        """What is otherwise than in its image, by path; nothing of what is mounted."""
+        """Return the differences to its image, sorted by path, without those in mounts."""
 
     def logs(self, container: str, lines: int) -> list[str]:
-        """The last lines of what its main process printed."""
+        """Return the last lines that its main process printed."""
 
     def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
-        """All that its main process printed. follow: and what it prints, until it ends."""
+        """Read all that its main process printed. follow: go on with what it prints until it ends."""
 
     def volumes(self, *, label: str = "") -> list[Volume]:
-        """By name, those with the label (`key` or `key=value`)."""
+        """Return the volumes with a label, sorted by name. label: `key` or `key=value`."""
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
-        """A named volume, there for whoever looks once this is through. Returns it as the engine has it."""
+        """Create a named volume, which every list has once this returns. Return it as the engine describes it."""
 
     def remove_volume(self, name: str) -> None:
-        """With all that is in it. No error if it isn't there; Conflict while a container has it."""
+        """Remove a volume. It is no error if it doesn't exist. Raise Conflict if a container has it."""
 
 
-# Bytes after which a line is cut: what never ends one is not for reading.
-_LONGEST = 65536
+# Bytes after which a line is cut: output that never ends a line is not for reading.
+_LONGEST_LINE = 65536
 
 
 class BlockSplitter:
-    """Cuts a stream of bytes into lines, and gives `on_lines` all that a chunk has ended. A carriage return ends a line
-    too, since progress bars are lines that repeat. mask: hides what is secret before it is cut.
+    """Splits a stream of bytes into lines. A carriage return ends a line too, because progress bars repeat a line.
 
-    One call for many lines, and no expression to find them: a command may print a million lines a second.
+    A command may print a million lines a second, so `on_lines` gets all lines of a chunk at once, and no regular
+    expression looks for them.
+
+    Args:
+        on_lines: Gets the lines.
+        mask: Hides secrets before the stream is split.
     """
 
     def __init__(self, on_lines: OnLines, mask: Mask | None = None) -> None:
@@ -442,7 +556,7 @@ class BlockSplitter:
             self._end()
         self._rest.append(rest)
         self._length += len(rest)
-        if self._length > _LONGEST:
+        if self._length > _LONGEST_LINE:
             self._end()
 
     def _end(self) -> None:
@@ -458,7 +572,7 @@ class BlockSplitter:
 
 
 class LineSplitter(BlockSplitter):
-    """The same, for what takes one line at a time."""
+    """Splits a stream of bytes into lines, and passes them on one by one."""
 
     def __init__(self, on_line: OnLine, mask: Mask | None = None) -> None:
         def each(lines: Sequence[str]) -> None:

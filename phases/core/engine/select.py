@@ -1,4 +1,4 @@
-"""The engine that is asked: Docker's, or Podman, which offers Docker's API."""
+"""The choice between the clients: Docker's, or Podman's for an engine that is Podman."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ from phases.core.engine.client import DockerEngine
 
 
 def connect() -> DockerEngine:
-    """The engine of DOCKER_HOST, else of the current docker context, else of the default socket.
+    """Connect to the engine of DOCKER_HOST, else of the current docker context, else of the default socket.
 
-    Raises EngineUnreachable when none answers there.
+    Raises:
+        EngineUnreachable: No engine answers there.
     """
-    api, asked = engine_connect.connect()
-    if api.is_podmans:
+    http, prefetched = engine_connect.connect()
+    if http.is_podman:
         from phases.core.engine.podman import Podman
 
-        return Podman(api, asked)
-    return DockerEngine(api, asked)
+        return Podman(http, prefetched)
+    return DockerEngine(http, prefetched)

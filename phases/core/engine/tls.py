@@ -1,5 +1,7 @@
-"""A connection with TLS, as a plain one: which can be waited for, peeked into and closed on one side, as a command in a
-container that is spoken to wants it, and Python's own can't.
+"""TLS behind a plain socket.
+
+The stream of a command needs a socket that `select` can wait for, that can be peeked into, and that can be closed for
+writing alone. Python's SSLSocket can do none of these, so a thread encrypts and decrypts between two plain sockets.
 """
 
 from __future__ import annotations
@@ -11,39 +13,51 @@ import threading
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from phases.core.engine.http import CHUNK, received
+from phases.core.engine.http import CHUNK, receive
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Of a socket whose other side is closed altogether, and not just for writing.
-_GONE = select.POLLHUP | select.POLLERR
+# The events of a socket whose other end is closed for reading and writing.
+_CLOSED = select.POLLHUP | select.POLLERR
 
 
-def bridged(
-    line: socket.socket, context: ssl.SSLContext, host: str, on_error: Callable[[OSError], None] = lambda _: None
+def bridge(
+    connection: socket.socket, context: ssl.SSLContext, host: str, on_error: Callable[[OSError], None] = lambda _: None
 ) -> socket.socket:
-    """A plain socket that stands for what is said over a line, which is closed with it. Raises OSError for whom
-    `context` doesn't trust to be `host`; on_error: is told, before that is closed, if it ends otherwise than in order.
+    """Return a plain socket for what goes over `connection` with TLS.
+
+    Args:
+        connection: A connected socket, which is closed when the returned one is.
+        context: The certificates to use and to trust.
+        host: The name that the other side's certificate must have.
+        on_error: Is called with the error that ends the connection, before the returned socket is closed.
+
+    Raises:
+        OSError: The handshake fails.
     """
-    safe = _Safe(context, host)
-    safe.shake_hands(line)
+    session = _TlsSession(context, host)
+    session.handshake(connection)
     ours, theirs = socket.socketpair()
-    for end in (line, theirs):
+    for end in (connection, theirs):
         end.setblocking(False)
-    threading.Thread(target=_Bridge(line, safe, theirs).carry, args=(on_error,), daemon=True).start()
+    threading.Thread(target=_Bridge(connection, session, theirs).run, args=(on_error,), daemon=True).start()
     return ours
 
 
-class _Safe:
-    """TLS, between what is said and what is sent. is_over: nothing will come any more."""
+class _TlsSession:
+    """Encrypts and decrypts in memory.
+
+    Attributes:
+        is_over: Whether nothing more will arrive.
+    """
 
     def __init__(self, context: ssl.SSLContext, host: str) -> None:
-        self._arriving, self._leaving = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._arriving, self._leaving, server_hostname=host)
+        self._encrypted_in, self._encrypted_out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._encrypted_in, self._encrypted_out, server_hostname=host)
         self.is_over = False
 
-    def shake_hands(self, line: socket.socket) -> None:
+    def handshake(self, connection: socket.socket) -> None:
         done = False
         while not done:
             try:
@@ -52,95 +66,98 @@ class _Safe:
             except ssl.SSLWantReadError:
                 pass
             finally:
-                line.sendall(self.sent())  # also why not
+                connection.sendall(self.take_encrypted())  # also the alert that says why it failed
             if not done:
-                data = line.recv(CHUNK)
+                data = connection.recv(CHUNK)
                 if not data:
-                    raise ConnectionError("nobody shakes hands")
-                self._arriving.write(data)
+                    raise ConnectionError("the connection was closed before TLS had begun")
+                self._encrypted_in.write(data)
 
-    def sent(self) -> bytes:
-        """What is to be sent."""
-        return self._leaving.read()
+    def take_encrypted(self) -> bytes:
+        """Return the encrypted bytes to send."""
+        return self._encrypted_out.read()
 
-    def say(self, data: bytes) -> None:
-        """b"": nothing more."""
+    def encrypt(self, data: bytes) -> None:
+        """Encrypt data that is to be sent. b"" ends it."""
         if data:
             self._tls.write(data)
         else:
-            # An end of one direction; it would wait for that of the other, of which nothing has arrived.
+            # This sends the end of our direction. The error means that the other direction goes on.
             with suppress(ssl.SSLWantReadError):
                 self._tls.unwrap()
 
-    def hear(self, data: bytes) -> bytes:
-        """What is said by what has arrived; b"" for its end, which may have been said before."""
-        self._arriving.write(data)
+    def decrypt(self, data: bytes) -> bytes:
+        """Return what arrived. data: the encrypted bytes, b"" at the end of the connection, which may come twice."""
+        self._encrypted_in.write(data)
         self.is_over = not data
-        said = b""
+        plain = b""
         try:
             while piece := self._tls.read(CHUNK):
-                said += piece
+                plain += piece
         except ssl.SSLWantReadError:
-            return said
+            return plain
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
             pass
         self.is_over = True
-        return said
+        return plain
 
 
 class _Bridge:
-    """Carries what comes from either side to the other. Who doesn't read isn't sent more."""
+    """Passes data between the engine and the plain socket. A side that doesn't read is not sent more."""
 
-    def __init__(self, line: socket.socket, safe: _Safe, plain: socket.socket) -> None:
-        self._line = line
-        self._safe = safe
+    def __init__(self, engine: socket.socket, session: _TlsSession, plain: socket.socket) -> None:
+        self._engine = engine
+        self._session = session
         self._plain = plain
-        self._up = self._down = b""  # on its way to the engine, and from it
-        self._asks = True  # whether our side may still say something
+        self._to_engine = self._from_engine = b""  # what could not be sent yet
+        self._input_open = True  # whether the plain socket may still give data
 
-    def carry(self, on_error: Callable[[OSError], None]) -> None:
-        with self._line, self._plain:
+    def run(self, on_error: Callable[[OSError], None]) -> None:
+        with self._engine, self._plain:
             try:
-                while self._down or not self._safe.is_over:
-                    self._carry_some()
+                while self._from_engine or not self._session.is_over:
+                    self._pass_some()
             except OSError as error:
                 on_error(error)
 
-    def _carry_some(self) -> None:
-        is_told, is_asked = self._wait()
-        if is_told:
-            self._down = self._safe.hear(received(self._line))
-        if is_asked:
-            data = received(self._plain)
-            self._asks = bool(data)
-            self._safe.say(data)
-        self._up += self._safe.sent()
-        self._down = _rest(self._plain, self._down)
-        self._up = _rest(self._line, self._up)
+    def _pass_some(self) -> None:
+        engine_readable, plain_readable = self._wait()
+        if engine_readable:
+            self._from_engine = self._session.decrypt(receive(self._engine))
+        if plain_readable:
+            data = receive(self._plain)
+            self._input_open = bool(data)
+            self._session.encrypt(data)
+        self._to_engine += self._session.take_encrypted()
+        self._from_engine = _send(self._plain, self._from_engine)
+        self._to_engine = _send(self._engine, self._to_engine)
 
     def _wait(self) -> tuple[bool, bool]:
-        """Until something may be carried. Returns whether the engine says something, and whether our side does. Raises
-        ConnectionError where that is gone.
+        """Wait until data can be passed on. Return whether the engine and the plain socket are to be read.
+
+        Raises:
+            ConnectionError: The plain socket was closed.
         """
-        tells, asks = not self._down and not self._safe.is_over, not self._up and self._asks
+        read_engine = not self._from_engine and not self._session.is_over
+        read_plain = not self._to_engine and self._input_open
         poll = select.poll()
-        poll.register(self._plain, _events(asks, self._down))
-        if tells or self._up:
-            poll.register(self._line, _events(tells, self._up))
-        found = dict(poll.poll())
-        line, plain = found.get(self._line.fileno(), 0), found.get(self._plain.fileno(), 0)
-        if plain & _GONE and not plain & select.POLLIN:
-            raise ConnectionError("nobody listens")
-        return tells and bool(line & (select.POLLIN | _GONE)), bool(plain & select.POLLIN)
+        poll.register(self._plain, _events(read_plain, self._from_engine))
+        if read_engine or self._to_engine:
+            poll.register(self._engine, _events(read_engine, self._to_engine))
+        events = dict(poll.poll())
+        engine, plain = events.get(self._engine.fileno(), 0), events.get(self._plain.fileno(), 0)
+        if plain & _CLOSED and not plain & select.POLLIN:
+            raise ConnectionError("the plain socket was closed")
+        return read_engine and bool(engine & (select.POLLIN | _CLOSED)), bool(plain & select.POLLIN)
 
 
-def _events(reads: bool, rest: bytes) -> int:
-    """What to wait for, of a side that is read, and that `rest` is to be sent to."""
-    return (select.POLLIN if reads else 0) | (select.POLLOUT if rest else 0)
+def _events(reads: bool, unsent: bytes) -> int:
+    """Return the events to wait for on a socket that may be read, and that `unsent` is to be sent to."""
+    return (select.POLLIN if reads else 0) | (select.POLLOUT if unsent else 0)
 
 
-def _rest(end: socket.socket, data: bytes) -> bytes:
-    """What is left of it once as much is sent as may be. Who doesn't read any more may have said why."""
+def _send(end: socket.socket, data: bytes) -> bytes:
+    """Send as much as fits. Return the rest, none if the other side no longer reads: it may have answered why."""
     try:
         return data[end.send(data) :] if data else b""
     except BlockingIOError:

@@ -60,7 +60,7 @@ def leave(project: Project, name: str, user: str, visit: str, container: str) ->
     with presence.leaving() as left:
         if not left.stays:
             session.leave(project, name, found, own=0, last=left.alone)
-    project.locks.settle()
+    project.locks.wait_for_releases()
 
 
 def _container(project: Project, name: str, container: str) -> Container | None:

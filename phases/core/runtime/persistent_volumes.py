@@ -159,7 +159,7 @@ def made(project: Project, habitat: Habitat, image_id: str, name: str, create: C
     # Two who fill the same volumes at once could put the image's files over what a program has written by then.
     lock = project.locks.lock(f"start {habitat.name}")
     try:
-        lock.acquire(lambda who: _tell_of_another(project, habitat.name, who), patience=1.0)
+        lock.acquire(lambda who: _tell_of_another(project, habitat.name, who), report_after=1.0)
         if project.engine.container(name):
             raise Conflict(f"container {name} is there by now")
         return _filled(project, habitat, image_id, name, create, lock)

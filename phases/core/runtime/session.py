@@ -240,7 +240,7 @@ _STOPPING = 20
 
 def _lock(project: Project, name: str, container: Container, *, alone: bool) -> EngineLock:
     """Shared by those who are in a container, taken alone by who stops it. Presence tells those of one clone alone."""
-    return project.locks.lock(f"in {container.id[:12]} {name}", alone=alone)
+    return project.locks.lock(f"in {container.id[:12]} {name}", exclusive=alone)
 
 
 def _enter(visit: Session, bring_up: BringUp) -> None:
@@ -255,7 +255,7 @@ def _enter(visit: Session, bring_up: BringUp) -> None:
         if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
             return
         visit.claim = _lock(project, habitat.name, visit.container, alone=False)
-        visit.claim.acquire(partial(_tell_of_who_stops_it, visit), patience=1.0)
+        visit.claim.acquire(partial(_tell_of_who_stops_it, visit), report_after=1.0)
         now = project.engine.container(visit.container.id)
         if not was_running or (now and now.running):
             return
@@ -271,7 +271,7 @@ def _give_up(visit: Session) -> None:
     if claim := visit.claim:
         visit.claim = None
         claim.release()
-        visit.project.locks.settle()
+        visit.project.locks.wait_for_releases()
 
 
 def _prepare(visit: Session, presence: Presence, *, guest: bool) -> None:
@@ -312,7 +312,7 @@ def leave(project: Project, name: str, container: Container, *, own: int, last: 
     lock = _lock(project, name, container, alone=True)
     try:
         # From here on nobody of another clone enters it, and the commands of who is in it are seen.
-        if last and lock.take(_STOPPING) and engine.running_execs(container.id) <= own:
+        if last and lock.try_acquire(_STOPPING) and engine.running_execs(container.id) <= own:
             engine.stop(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
             return

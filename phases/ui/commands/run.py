@@ -63,7 +63,7 @@ class Run(cmd_run.Run):
         self._ending = Ending()
 
     def parse_execute(self, in_args: list[str]) -> int:
-        connect.ask_ahead()  # while the configs are read
+        connect.prefetch_images()  # while the configs are read
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:

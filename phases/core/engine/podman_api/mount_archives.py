@@ -1,4 +1,4 @@
-"""Archives for an engine that doesn't look into mounts when it unpacks one: one for each mount."""
+"""Archives for an engine that doesn't unpack into mounts: one archive for each mount."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def by_mount(archive: IO[bytes], folder: str, mounts: Sequence[str]) -> Iterator[list[tuple[str, IO[bytes]]]]:
-    """Split a tar by where its members arrive.
+def split_by_mount(archive: IO[bytes], folder: str, mounts: Sequence[str]) -> Iterator[list[tuple[str, IO[bytes]]]]:
+    """Split a tar by the mounts that its members belong to.
 
     Args:
-        archive: The tar, a file that can be read again.
-        folder: Where it is to be unpacked.
-        mounts: Absolute paths of what is mounted.
+        archive: The tar, a file that can seek.
+        folder: The folder that it is unpacked in.
+        mounts: The absolute paths of the mounts.
 
     Yields:
-        Each folder with what is to be unpacked there: `folder` first, with `archive` itself where nothing of it arrives
-        in a mount.
+        Each folder with the tar to unpack there, `folder` first. It gets `archive` itself if no member belongs to a
+        mount.
     """
     if not mounts:
         yield [(folder, archive)]
         return
     start = archive.tell()
     with tarfile.open(fileobj=archive, mode="r:") as tar, ExitStack() as files:
-        places = {member.name: _place(_arrival(member, folder), mounts) for member in tar}
+        places = {member.name: _mount_of(_destination(member, folder), mounts) for member in tar}
         if not any(places.values()):
             archive.seek(start)
             yield [(folder, archive)]
@@ -43,23 +43,23 @@ def by_mount(archive: IO[bytes], folder: str, mounts: Sequence[str]) -> Iterator
                 parts[mount] = files.enter_context(tarfile.TarFile(fileobj=file, mode="w"))
             content = tar.extractfile(member) if member.isreg() else None
             if mount:
-                member.name = posixpath.relpath(_arrival(member, folder), mount)
+                member.name = posixpath.relpath(_destination(member, folder), mount)
             parts[mount].addfile(member, content)
-        yield [(mount or folder, _finished(parts[mount])) for mount in sorted(parts)]
+        yield [(mount or folder, _finish(parts[mount])) for mount in sorted(parts)]
 
 
-def _arrival(member: tarfile.TarInfo, folder: str) -> str:
-    """Where a member is unpacked."""
+def _destination(member: tarfile.TarInfo, folder: str) -> str:
+    """Return the path where a member is unpacked."""
     return posixpath.normpath(posixpath.join(folder, member.name.lstrip("/")))
 
 
-def _place(path: str, mounts: Sequence[str]) -> str:
-    """The innermost mount that `path` is in, "" where it is in none."""
+def _mount_of(path: str, mounts: Sequence[str]) -> str:
+    """Return the innermost mount that `path` is in, "" if it is in none."""
     return max((mount for mount in mounts if path == mount or path.startswith(f"{mount}/")), key=len, default="")
 
 
-def _finished(tar: tarfile.TarFile) -> IO[bytes]:
-    """The whole of it, from its beginning, and nothing behind its end."""
+def _finish(tar: tarfile.TarFile) -> IO[bytes]:
+    """End a tar. Return its file at the start, without padding: Podman fails on what follows the end."""
     file, end = cast("IO[bytes]", tar.fileobj), tar.offset + 2 * tarfile.BLOCKSIZE
 
     tar.close()

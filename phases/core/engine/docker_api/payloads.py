@@ -1,10 +1,8 @@
-"""What is asked of an engine, in the API's own words. What it answers is `answers`."""
+"""Bodies of requests: containers and commands in the words of Docker's API."""
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from phases.core.engine.protocol import Bind, Restrictions, Tmpfs, VolumeMount
 
@@ -13,29 +11,8 @@ if TYPE_CHECKING:
 
     from phases.core.port import Port
 
-# Everybody may pass through, and find what he knows the name of.
+# Every user may enter the folder and open a file whose name he knows.
 _TMPFS = "mode=0711,size=64m"
-
-IMAGES = "/images/json"
-LISTING = "listing images"
-
-
-def path(form: str, name: str = "", /, **query: str | bytes | bool | int | None) -> str:
-    """The path of a request. form: `{}` is the place of `name`; query: what is None, False or empty is left out."""
-    # A colon and a slash stand in the names of images, and in no other.
-    place = form.format(quote(name, safe="/:"))
-    words = [
-        f"{key}={quote('1' if value is True else str(value) if isinstance(value, int) else value, safe='')}"
-        for key, value in query.items()
-        if value is not None and value is not False and value not in ("", b"")
-    ]
-    return f"{place}?{'&'.join(words)}" if words else place
-
-
-def filters(**wanted: str) -> str | None:
-    """Of a list: only what has this. None where nothing is wanted."""
-    found = {key: [value] for key, value in wanted.items() if value}
-    return json.dumps(found) if found else None
 
 
 def container(
@@ -48,11 +25,11 @@ def container(
     restrictions: Restrictions,
     ports: Sequence[Port],
 ) -> dict[str, Any]:
-    """One to be made: root's, without the image's entrypoint."""
+    """Return the body for a new container that runs as root, without the image's entrypoint."""
     host: dict[str, Any] = {
         "Mounts": [_mount(mount) for mount in mounts if not isinstance(mount, Tmpfs)],
         "Tmpfs": {mount.dest: _TMPFS for mount in mounts if isinstance(mount, Tmpfs)},
-        "PortBindings": _bindings(ports),
+        "PortBindings": _port_bindings(ports),
         "Memory": restrictions.memory,
         "NanoCpus": round(restrictions.cpus * 1e9),
         "NetworkMode": "default" if restrictions.network else "none",
@@ -65,55 +42,55 @@ def container(
         "Image": image,
         "Cmd": list(command),
         "Entrypoint": [],
-        # The engine would run an image's own as root.
+        # The engine would run an image's own health check as root.
         "Healthcheck": {"Test": ["NONE"]},
         "User": "0",
-        "Env": _pairs(env),
+        "Env": _env(env),
         "Labels": dict(labels),
         "Hostname": hostname,
-        "ExposedPorts": {_inside(port): {} for port in ports},
+        "ExposedPorts": {_port_key(port): {} for port in ports},
         "HostConfig": host,
     }
 
 
 def log_limit(size: int) -> dict[str, Any]:
-    """Bytes of what the main process prints that are kept, by whatever the engine logs with."""
+    """Return the log config that keeps about `size` bytes of output, with the engine's own log driver."""
     return {"Type": "", "Config": {"max-size": str(size // 2), "max-file": "2"}}
 
 
-def _pairs(env: Mapping[str, str]) -> list[str]:
+def _env(env: Mapping[str, str]) -> list[str]:
     return [f"{name}={value}" for name, value in env.items()]
 
 
 def _mount(mount: Bind | VolumeMount) -> dict[str, Any]:
     if isinstance(mount, Bind):
         return {"Type": "bind", "Source": mount.source, "Target": mount.dest, "ReadOnly": mount.readonly}
-    how = {"NoCopy": not mount.copies, "Labels": dict(mount.labels)}
-    return {"Type": "volume", "Source": mount.volume, "Target": mount.dest, "VolumeOptions": how}
+    options = {"NoCopy": not mount.copies, "Labels": dict(mount.labels)}
+    return {"Type": "volume", "Source": mount.volume, "Target": mount.dest, "VolumeOptions": options}
 
 
-def _inside(port: Port) -> str:
+def _port_key(port: Port) -> str:
     return f"{port.inside}/{port.protocol}"
 
 
-def _bindings(ports: Sequence[Port]) -> dict[str, Any]:
-    """What is inside to all the places where it is published."""
+def _port_bindings(ports: Sequence[Port]) -> dict[str, Any]:
+    """Return the ports inside, each with all addresses of the host where it is published."""
     result: dict[str, Any] = {}
     for port in ports:
-        place = {"HostIp": port.ip, "HostPort": str(port.host or "")}
-        result.setdefault(_inside(port), []).append(place)
+        binding = {"HostIp": port.ip, "HostPort": str(port.host or "")}
+        result.setdefault(_port_key(port), []).append(binding)
     return result
 
 
 def command(
     argv: Sequence[str], user: str, workdir: str, env: Mapping[str, str], *, stdin: bool, tty: bool
 ) -> dict[str, Any]:
-    """One in a container that runs."""
+    """Return the body for an exec in a running container."""
     return {
         "Cmd": list(argv),
         "User": user or "0",
         "WorkingDir": workdir,
-        "Env": _pairs(env),
+        "Env": _env(env),
         "Tty": tty,
         "AttachStdin": stdin,
         "AttachStdout": True,

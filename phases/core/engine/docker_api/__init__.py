@@ -1,0 +1,1 @@
+"""Docker's HTTP API, by subject. `engine.client` puts the parts together."""

@@ -1,0 +1,223 @@
+"""Commands in a running container."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from contextlib import closing
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from phases.core.container.root_environment import SYSTEM_PATH
+from phases.core.engine.docker_api import payloads
+from phases.core.engine.docker_api.api import connection_lost, path, stopped_answering
+from phases.core.engine.docker_api.containers import RETRIES, RETRY_PAUSE, DockerContainers
+from phases.core.engine.exec import PRINT_PID, FrameDecoder, PipedExec, TtyExec
+from phases.core.engine.http import UPGRADE, receive
+from phases.core.errors import Conflict, EngineError, NotFound, PhaseTimeout
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from phases.core.engine.http import Response
+    from phases.core.engine.protocol import Exec, Piped
+
+# The engine sets the size of a terminal only once its command runs, which is too late for what that draws first.
+_WITH_SIZE = f'PATH={SYSTEM_PATH} stty rows "$1" cols "$2" 2>/dev/null; shift 2; exec "$@"'
+
+_RUNNING = "running a command"
+
+_SWITCHING_PROTOCOLS = 101
+
+# The exit codes of a command that could not be started, whatever the reason.
+_NOT_STARTED = (126, 127)
+
+
+class DockerExecs(DockerContainers):
+    """The methods of the engine protocol that run commands."""
+
+    @cached_property
+    def _ended_execs(self) -> set[str]:
+        """The ids of commands that this process has seen end."""
+        return set()
+
+    def exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: bytes = b"",
+        on_output: Callable[[bytes, bool], None] | None = None,
+        timeout: float | None = None,
+    ) -> int:
+        exec_id, response = self._start_exec(container, argv, user=user, workdir=workdir, env=env, stdin=bool(stdin))
+        with self._killed_after(container, timeout) as expired, closing(response):
+            try:
+                if stdin:
+                    response.socket.sendall(stdin)
+                for data, is_err in _output(response):
+                    if exec_id.encode() in data:  # a message of the engine: nobody else knows the id
+                        raise _stopped_before_start()
+                    if on_output:
+                        on_output(data, is_err)
+            except OSError as error:
+                raise stopped_answering(_RUNNING) from error
+        if expired.is_set():
+            raise PhaseTimeout("timed out")
+        return self.exit_code(exec_id)
+
+    @contextlib.contextmanager
+    def _killed_after(self, container: str, seconds: float | None) -> Iterator[threading.Event]:
+        """Kill a container after `seconds`, unless the block ends before. Yield whether that has happened.
+
+        The API can't end a command, but a command ends with its container.
+        """
+        expired = threading.Event()
+
+        def kill() -> None:
+            expired.set()
+            with contextlib.suppress(EngineError):
+                self._request("stopping the container", "POST", path("/containers/{}/kill", container))
+
+        if seconds is None:
+            yield expired
+            return
+        timer = threading.Timer(seconds, kill)
+        timer.start()
+        try:
+            yield expired
+        finally:
+            timer.cancel()
+
+    def _start_exec(
+        self, container: str, argv: Sequence[str], *, tty: bool = False, **options: Any
+    ) -> tuple[str, Response]:
+        """Start a command, with options as of `_create_exec`. Return its id and the response with its streams."""
+        exec_id = self._create_exec(container, argv, tty=tty, **options)
+        return exec_id, self._attach(exec_id, tty=tty)
+
+    def _create_exec(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str = "",
+        workdir: str = "",
+        env: Mapping[str, str] | None = None,
+        stdin: bool = False,
+        tty: bool = False,
+    ) -> str:
+        """Create a command that is started later. Return its id."""
+        body = payloads.command(argv, user, workdir, env or {}, stdin=stdin, tty=tty)
+        return str(self._request(_RUNNING, "POST", path("/containers/{}/exec", container), body)["Id"])
+
+    def _attach(self, exec_id: str, *, tty: bool = False) -> Response:
+        """Start a created command. Return the response, whose connection carries its streams."""
+        body = {"Tty": tty, "Detach": False}
+        try:
+            response = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, headers=UPGRADE)
+        except NotFound as error:  # its container was stopped since it was created
+            raise Conflict(error.message) from error
+        if response.status != _SWITCHING_PROTOCOLS:
+            response.close()
+            raise EngineError(
+                f"{_RUNNING}: a proxy before the engine does not pass HTTP upgrades on",
+                remedy="let the proxy pass them on, or set DOCKER_HOST to the engine itself",
+            )
+        response.socket.settimeout(None)  # a command may be silent for hours
+        return response
+
+    def start_detached(self, container: str, argv: Sequence[str], user: str) -> str:
+        """Run a command as a user, without waiting for its end. Return its id.
+
+        The engine reports that it has ended only after the output of every command that ended before it in the
+        container was read to the end. A caller that waits here for a second command would never read the first one's.
+        """
+        exec_id = self._create_exec(container, argv, user=user, workdir="/")
+        self._request(_RUNNING, "POST", path("/exec/{}/start", exec_id), {"Detach": True})
+        return exec_id
+
+    def _inspect_exec(self, exec_id: str) -> Any:
+        return self._request(_RUNNING, "GET", path("/exec/{}/json", exec_id))
+
+    def exec_is_running(self, exec_id: str) -> bool:
+        return bool(self._inspect_exec(exec_id)["Running"])
+
+    def exit_code(self, exec_id: str) -> int:
+        for _ in range(RETRIES):
+            state = self._inspect_exec(exec_id)
+            code = state.get("ExitCode")
+            if code is not None:
+                if (
+                    code in _NOT_STARTED
+                    and not state.get("Pid")
+                    and not self._container_is_running(state["ContainerID"])
+                ):
+                    raise _stopped_before_start()
+                self._ended_execs.add(exec_id)
+                return int(code)
+            if not state["Running"] or not self._container_is_running(state["ContainerID"]):
+                return 137  # the container ended under the command
+            time.sleep(RETRY_PAUSE)
+        raise connection_lost(_RUNNING)
+
+    def resize(self, exec_id: str, rows: int, columns: int) -> None:
+        self._request("sizing a terminal", "POST", path("/exec/{}/resize", exec_id, h=rows, w=columns))
+
+    def exec_tty(
+        self,
+        container: str,
+        argv: Sequence[str],
+        *,
+        user: str,
+        workdir: str,
+        env: Mapping[str, str],
+        size: tuple[int, int],
+    ) -> Exec:
+        rows, columns = size
+        sized = ("/bin/sh", "-c", _WITH_SIZE, "sh", str(rows), str(columns), *argv)
+        return TtyExec(
+            self, *self._start_exec(container, sized, user=user, workdir=workdir, env=env, tty=True, stdin=True)
+        )
+
+    def exec_piped(
+        self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
+    ) -> Piped:
+        started = self._start_exec(container, (*PRINT_PID, *argv), user=user, workdir=workdir, env=env, stdin=True)
+        return PipedExec(self, container, *started, user)
+
+    def running_execs(self, container: str) -> int:
+        running: set[str] = set()
+        seen = set(self._ended_execs)
+        # Other sessions may start commands meanwhile, so the list is read until nothing in it is new.
+        while new := set(self._inspect_container(container).get("ExecIDs") or ()) - seen:
+            seen |= new
+            for exec_id in new:
+                with contextlib.suppress(NotFound):
+                    if self._runs_or_starts(exec_id):
+                        running.add(exec_id)
+        return len(running)
+
+    def _runs_or_starts(self, exec_id: str) -> bool:
+        """Return whether a command runs, or does within a moment: it is created first, and started then."""
+        for _ in range(RETRIES):
+            state = self._inspect_exec(exec_id)
+            if state["Running"] or state.get("ExitCode") is not None:
+                return bool(state["Running"])
+            time.sleep(RETRY_PAUSE)
+        return False  # the process that created it is gone
+
+
+def _stopped_before_start() -> Conflict:
+    return Conflict(f"{_RUNNING}: its container was stopped before that began")
+
+
+def _output(response: Response) -> Iterator[tuple[bytes, bool]]:
+    """Yield what a command prints, and whether that is of stderr."""
+    decoder = FrameDecoder()
+    while chunk := receive(response.socket):
+        yield from decoder.feed(chunk)
