@@ -137,7 +137,7 @@ def test_a_dockerfile_that_is_needed_stays(project: Project, busybox: str, name:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
     refused = project.doit(f"migrate:{name}", "--remove")
     assert refused.code == 1
-    assert f"habitats/{name}/Dockerfile: is what the habitat is built from: doit migrate:{name} comes first" in refused
+    assert f"habitats/{name}/Dockerfile: the habitat is built from it: doit migrate:{name} comes first" in refused
     assert project.doit(f"migrate:{name}").code == 0
     unbuilt = project.doit(f"migrate:{name}", "--remove")
     assert unbuilt.code == 1
@@ -151,12 +151,13 @@ def test_a_broken_dockerfile_and_an_unknown_arg_are_one_line_and_nothing_is_writ
     file = project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\nFORM x\n")
     broken = project.doit(f"migrate:{name}")
     assert (
-        broken.out == f"❌ habitats/{name}/Dockerfile:3: is no Dockerfile: unknown instruction: FORM: mend the line\n"
+        broken.out == f"❌ habitats/{name}/Dockerfile:3: is not a Dockerfile: unknown instruction: FORM: "
+        "fix the line, then run the same command\n"
     )
     file.write_text(f"ARG A\nFROM {busybox}\nRUN echo $A\n")
     unknown = project.doit(f"migrate:{name}", "--arg", "B=1")
     assert "there is no ARG B: " in unknown
     file.write_text("ARG TAG\nFROM debian:$TAG\n")
     nameless = project.doit(f"migrate:{name}")
-    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which is no image: mend it, or give" in nameless
+    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which is not an image: fix it, or set" in nameless
     assert [path.name for path in file.parent.iterdir()] == ["Dockerfile"]

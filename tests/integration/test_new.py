@@ -57,8 +57,8 @@ def test_a_new_habitat_with_a_repository_is_built_at_the_first_try(
     assert (made.code, made.out.splitlines()) == (
         0,
         [
-            f"made habitats/{name}/config.yaml: look through it, and change what you like",
-            f"then `doit start:{name}` builds it and starts it",
+            f"made habitats/{name}/config.yaml: read it, and change what you like",
+            f"then `doit start:{name}` builds and starts it",
         ],
     )
     done = project.doit(f"start:{name}", "--cmd", "cat project/README.md; git -C project status --short --branch")
@@ -89,31 +89,31 @@ def test_options_stand_before_or_behind_the_name_and_a_url_may_hold_what_doit_ta
     assert f"  - url: {url}\n" in one
 
 
-FILE_URL = "write a URL; file:///… is a path in the habitat, as of a volume"
+FILE_URL = "write a URL; file:///… is a path in the habitat, for example in a volume"
 USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
 
 
 @pytest.mark.parametrize(
     ("args", "line"),
     [
-        ((), f"a habitat needs a name: {USAGE}"),
-        (("a", "b"), f"a habitat has one name: {USAGE}"),
+        ((), f"doit new needs a name: {USAGE}"),
+        (("a", "b"), f"doit new takes one name: {USAGE}"),
         (("a", "--bse", "x"), f"option --bse not recognized: {USAGE}"),
         (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
         (("A",), "'A' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
         (("",), "'' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
-        (("a", "--base", "x y"), "--base: 'x y' is no name of an image: write it like debian:bookworm-slim"),
+        (("a", "--base", "x y"), "--base: 'x y' is not the name of an image: write it like debian:bookworm-slim"),
         (
             ("a", "--repo", "https://me:secret@example.org/a"),
             "--repo: there is a password in the url: name a secret with token: instead",
         ),
         (
             ("a", "--repo", "../a"),
-            "--repo: '../a' is a path, and a habitat doesn't see those of this machine: " + FILE_URL,
+            "--repo: '../a' is a path of this machine, and a habitat can't read it: " + FILE_URL,
         ),
         (
             ("there",),
-            "habitats/there: is there already: edit it, or take another name; `doit start:there` builds and starts it",
+            "habitats/there: already exists: edit it, or choose another name; `doit start:there` builds and starts it",
         ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
@@ -129,7 +129,7 @@ def test_of_runs_at_once_one_makes_it_and_the_others_are_told(project: Project) 
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
     (winner,) = (index for index, done in enumerate(ended) if done.code == 0)
-    assert all("is there already" in done for index, done in enumerate(ended) if index != winner)
+    assert all("already exists" in done for index, done in enumerate(ended) if index != winner)
     config: Path = project.root / "habitats" / "x" / "config.yaml"
     assert f"base_image: base:{winner}\n" in config.read_text()
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["x"]

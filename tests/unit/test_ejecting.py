@@ -13,8 +13,8 @@ from unit_helpers import SOMEWHERE, Site, load, write
 
 from phases.core.eject import own_dockerfile, quoting, writer
 from phases.core.eject.command import eject
-from phases.core.eject.context import trees
-from phases.core.eject.readme import manual
+from phases.core.eject.context import file_trees
+from phases.core.eject.readme import readme
 from phases.core.errors import ConfigError, StateError
 from phases.protocol import Entry
 
@@ -40,7 +40,7 @@ AWKWARD = [
 
 
 def dockerfile(root: Path, config: str) -> str:
-    return writer.recipe(load(root, f"base_image: base:1\n{config}")).dockerfile
+    return writer.write_dockerfile(load(root, f"base_image: base:1\n{config}")).dockerfile
 
 
 def instructions(text: str) -> list[str]:
@@ -84,7 +84,7 @@ def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value:
 def test_a_script_is_run_as_it_was_written(tmp_path: Path, script: str) -> None:
     """In the line, or from a file that our script runs."""
     habitat = load(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
-    made = writer.recipe(habitat)
+    made = writer.write_dockerfile(habitat)
     part = made.dockerfile.partition("# Phase 7, setup")[2].partition("# Phase")[0]
     (run,) = [row for row in instructions(part) if row.startswith("RUN ")]
     argv = json.loads(run[run.index("[") :])
@@ -142,15 +142,15 @@ secrets:
 setup: {user: [echo two]}
 """,
     )
-    made = writer.recipe(habitat)
+    made = writer.write_dockerfile(habitat)
     assert "--mount=type=secret,id=TOKEN,target=/run/secrets/TOKEN,mode=0444,required=true" in made.dockerfile
     assert "--mount=type=secret,id=key,target=/run/secrets/key,mode=0444 " in made.dockerfile
     assert '"-s", "T=TOKEN", "--", "echo two"' in made.dockerfile
-    text = manual(habitat, made, with_volumes=False)
+    text = readme(habitat, made, has_volumes=False)
     assert "SECRET_TOKEN=\"$(echo '$x')\" \\\n    DOCKER_BUILDKIT=1 docker build" in text
     assert "--secret id=TOKEN,env=SECRET_TOKEN" in text
     assert f"--secret id=key,src={tmp_path}/habitats/demo/k" in text
-    assert "Leave out the flag of a secret that you don't have: key." in text
+    assert "leave out the flag of one that you don't have: key." in text
 
 
 def test_a_cache_is_a_mount_of_what_setup_repos_and_tools_run(tmp_path: Path) -> None:
@@ -191,8 +191,8 @@ repos:
   - {url: "ssh://git@e.org/b.git", path: b, ssh_agent: true, known_hosts: two}
 """,
     )
-    made = writer.recipe(habitat)
-    text = manual(habitat, made, with_volumes=False)
+    made = writer.write_dockerfile(habitat)
+    text = readme(habitat, made, has_volumes=False)
     for name, file in (("known_hosts", "one"), ("known_hosts.1", "two")):
         assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in made.dockerfile
         assert re.search(rf"--secret id={name},src=\S*/{file} ", text)
@@ -216,7 +216,7 @@ entry:
 timeouts: {setup: 5m}
 """.replace("./data", str(tmp_path / "data")),
     )
-    text = manual(habitat, writer.recipe(habitat), with_volumes=False)
+    text = readme(habitat, writer.write_dockerfile(habitat), has_volumes=False)
     for flag in ("--network none", "--memory 1073741824", "--cpus 1.5", "--pids-limit 7", ":/da ta:ro'", "sleep 3"):
         assert flag in text
     assert "    demo /sbin/boot --now\nsleep 3\ndocker exec -it demo /bin/sh -c -- 'echo it" in text
@@ -226,14 +226,14 @@ timeouts: {setup: 5m}
 def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_path: Path) -> None:
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
-    text = manual(habitat, writer.recipe(habitat), with_volumes=False)
+    text = readme(habitat, writer.write_dockerfile(habitat), has_volumes=False)
     for told in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
         assert told in text
 
 
 def test_a_volume_that_no_dockerfile_can_name_is_refused_with_its_line(tmp_path: Path) -> None:
     folder = write(tmp_path, "data/x").parent
-    with pytest.raises(ConfigError, match=r"config.yaml:2: no Dockerfile can say"):
+    with pytest.raises(ConfigError, match=r"config.yaml:2: no Dockerfile can express"):
         dockerfile(tmp_path, f'volumes: [{{source: {folder}, dest: "/a\'b"}}]\nsetup: {{root: [ls]}}\n')
 
 
@@ -242,11 +242,15 @@ def test_modes_that_differ_are_put_one_by_one() -> None:
         return Entry(dest, kind, "dev", mode, SOMEWHERE)  # type: ignore[arg-type]
 
     usual = [entry("/a", 0o755, "dir"), entry("/a/x", 0o644), entry("/a/y", 0o755)]
-    assert [(copied.root.dest, copied.mode) for copied in trees(usual)] == [("/a", 0)]
+    assert [(copied.root.dest, copied.mode) for copied in file_trees(usual)] == [("/a", 0)]
     same = [entry("/a", 0o750, "dir"), entry("/a/x", 0o640)]
-    assert [(copied.mode, copied.folder_mode) for copied in trees(same)] == [(0o640, 0o750)]
+    assert [(copied.mode, copied.folder_mode) for copied in file_trees(same)] == [(0o640, 0o750)]
     mixed = [entry("/a", 0o755, "dir"), entry("/a/x", 0o600), entry("/a/y", 0o755)]
-    assert [(copied.root.dest, copied.mode) for copied in trees(mixed)] == [("/a", 0), ("/a/x", 0o600), ("/a/y", 0)]
+    assert [(copied.root.dest, copied.mode) for copied in file_trees(mixed)] == [
+        ("/a", 0),
+        ("/a/x", 0o600),
+        ("/a/y", 0),
+    ]
 
 
 @pytest.mark.parametrize(("name", "shown"), [("a.b-c", "a.b-c"), ("a,b", "file"), ("a b", "file"), ("-rf", "file")])
@@ -263,7 +267,7 @@ def test_a_file_is_mounted_by_its_name_or_by_one_that_a_mount_can_say(tmp_path: 
 def merged(root: Path, text: str) -> list[str] | None:
     (root / "habitats/demo").mkdir(parents=True)
     (root / "habitats/demo/Dockerfile").write_text(text)
-    return own_dockerfile.stages(load(root, "description: d\n"), writer._CONTEXT_STAGE)
+    return own_dockerfile.stages(load(root, "description: d\n"), writer.CONTEXT_STAGE)
 
 
 def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
@@ -314,9 +318,9 @@ def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Pa
 def test_one_that_would_not_be_the_same_is_built_by_itself(tmp_path: Path, text: str) -> None:
     assert merged(tmp_path, text) is None
     habitat = load(tmp_path)
-    made = writer.recipe(habitat)
+    made = writer.write_dockerfile(habitat)
     assert "FROM demo-dockerfile AS habitat\n" in made.dockerfile
-    assert "--tag demo-dockerfile dockerfile &&\n" in manual(habitat, made, with_volumes=False)
+    assert "--tag demo-dockerfile dockerfile &&\n" in readme(habitat, made, has_volumes=False)
 
 
 # The folder
@@ -332,7 +336,7 @@ def contents(folder: Path) -> dict[str, str]:
 
 
 def test_it_says_on_which_base_it_was_built_and_asks_for_nothing_to_be_built(site: Site) -> None:
-    assert eject(site.project, "demo").place == "ejected/demo"
+    assert eject(site.project, "demo").folder == "ejected/demo"
     assert f"# built on {site.base}\n" in (site.root / "ejected/demo/Dockerfile").read_text()
     assert [image.id for image in site.engine.images()] == [site.base]
     assert not site.engine.containers()
@@ -353,7 +357,7 @@ def test_what_was_changed_since_is_not_replaced(site: Site) -> None:
     eject(site.project, "demo")
     file = site.root / "ejected/demo/Dockerfile"
     file.write_text("mine\n")
-    with pytest.raises(StateError, match="ejected/demo: was changed since it was ejected: move it away"):
+    with pytest.raises(StateError, match="ejected/demo: was changed since it was ejected: move it"):
         eject(site.run_anew(), "demo")
     assert file.read_text() == "mine\n"
 
@@ -368,7 +372,7 @@ def test_what_was_not_ejected_is_not_replaced(site: Site, kind: str) -> None:
         place.write_text("mine")
     else:
         place.symlink_to("other")
-    with pytest.raises(StateError, match="place: is there already, and was not ejected"):
+    with pytest.raises(StateError, match="place: exists, and `doit eject` didn't write it"):
         eject(site.project, "demo", "place")
     assert contents(site.root / "other") == {"mine": "mine"}
     assert place.is_symlink() or kind == "file" or contents(place) == {"mine": "mine"}

@@ -14,7 +14,7 @@ from unit_helpers import Site, load, write
 from phases.core.errors import HabitatError
 from phases.core.migrate import command as migrate_command
 from phases.core.migrate import dockerfile, scripts
-from phases.core.migrate.dockerfile_state import State
+from phases.core.migrate.dockerfile_state import BuildState
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -172,20 +172,23 @@ def test_what_is_copied_after_a_run_is_copied_at_its_place(files: Site) -> None:
 
 
 STAYS = {
-    "another stage": ("FROM base:1 AS s\nRUN x\nFROM base:1\nCOPY --from=s /a /b\nRUN y", "--from is the builder's"),
-    "a stage goes on": ("FROM base:1 AS s\nRUN x\nFROM s\nRUN y", "it goes on from another stage"),
-    "a platform": ("FROM --platform=linux/amd64 base:1\nRUN y", "--platform=linux/amd64 has no place in a config"),
+    "another stage": (
+        "FROM base:1 AS s\nRUN x\nFROM base:1\nCOPY --from=s /a /b\nRUN y",
+        "only docker build has --from",
+    ),
+    "a stage goes on": ("FROM base:1 AS s\nRUN x\nFROM s\nRUN y", "it builds on another stage"),
+    "a platform": ("FROM --platform=linux/amd64 base:1\nRUN y", "a config has no --platform=linux/amd64"),
     "a cache of another stage's": (
         "FROM base:1\nRUN --mount=type=cache,target=/c,from=x x\nRUN y",
-        "from of its cache is the builder's",
+        "a config's cache has no from=",
     ),
     "a cache of the builder's variable": (
         "FROM base:1\nRUN --mount=type=cache,target=/c/$A x\nRUN y",
-        "where its cache is, is known to the builder",
+        "only docker build knows the path of its cache",
     ),
     "a cache of somebody's": (
         "FROM base:1\nRUN --mount=type=cache,target=/c,uid=7 x\nRUN y",
-        "whose /c is, or its mode, is the builder's",
+        "a config can't set the owner or mode of /c",
     ),
     "a cache of the image's own": (
         "FROM base:1\nRUN --mount=type=cache,target=/var x\nRUN y",
@@ -197,7 +200,7 @@ STAYS = {
     ),
     "what is a cache for one command alone": (
         "FROM base:1\nRUN --mount=type=cache,target=/c x\nRUN cp /c/a /b\nRUN y",
-        "line 3 uses /c, and not as a cache",
+        "line 3 uses /c without the cache",
     ),
     "what is copied to a cache": (
         "FROM base:1\nCOPY Dockerfile /c/\nRUN --mount=type=cache,target=/c x\nRUN y",
@@ -206,18 +209,18 @@ STAYS = {
     "a download": ("FROM base:1\nADD https://example.org/x /x\nRUN y", "it fetches from the network"),
     "a user's maker": (
         "FROM base:1\nRUN useradd dev\nUSER dev\nRUN y",
-        "it may make dev, whom phase users would make before",
+        "it may create dev, and phase users would do so first",
     ),
     "a folder's maker": (
         "FROM base:1\nRUN mkdir /w\nWORKDIR /w\nRUN y",
-        "it may make /w, which phase workdir would make before",
+        "it may create /w, and phase workdir would do so first",
     ),
     "a platform's name": (
         "FROM base:1\nARG TARGETARCH\nRUN echo $TARGETARCH\nRUN y",
-        "TARGETARCH is known to the builder",
+        "only docker build knows TARGETARCH",
     ),
     "what isn't there": ("FROM base:1\nCOPY nothing /x\nRUN y", "there is no nothing in the habitat's folder"),
-    "a group": ("FROM base:1\nUSER 5:6\nRUN x\nUSER root\nRUN y", "it runs as 5:6, with a group of its own"),
+    "a group": ("FROM base:1\nUSER 5:6\nRUN x\nUSER root\nRUN y", "it runs as 5:6, and a config gives no group"),
 }
 
 
@@ -239,11 +242,13 @@ def test_every_line_is_told_whatever_becomes_of_it(site: Site) -> None:
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
     found = migrated(site, text)
     assert [row.line for row in found.rows] == list(range(1, 13))
-    assert [row.line for row in found.lost] == [3, 4, 5, 6, 7, 10, 12]
-    assert all(row.why for row in found.lost)
+    assert [row.line for row in found.rows if not row.place] == [3, 4, 5, 6, 7, 10, 12]
+    assert all(row.why for row in found.rows if not row.place)
     assert "#   ports: [80]\n" in found.config
     assert "#   ready: curl x\n" in found.config
-    assert found.warnings == ("line 11: API_TOKEN looks like a secret, and is in the image: `secrets:` keeps it out",)
+    assert found.warnings == (
+        "line 11: API_TOKEN looks like a secret and ends up in the image; use `secrets:` instead",
+    )
 
 
 def test_comments_go_where_their_instructions_go(site: Site) -> None:
@@ -296,7 +301,7 @@ def test_users_who_take_turns_stay_where_the_shared_setup_is_a_mapping(site: Sit
     write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
     found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
     assert "setup" not in config_of(found)
-    assert "users take turns up to here, and the setup that is there is a mapping" in [row.why for row in found.rows]
+    assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in found.rows]
 
 
 def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
@@ -322,7 +327,7 @@ def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
     assert config["repos"][0]["path"] == "a"
     for comment in ("# What to work on.\nrepos:\n", "# the one\n", "# theirs\n"):
         assert comment in found.config
-    assert [(row.text, row.place or row.why) for row in found.older] == [
+    assert [(row.text, row.place or row.why) for row in found.legacy_rows] == [
         ("repositories", "repos"),
         ("container.work_dir", "env.WORKDIR"),
         ("container.init_command", "entry.init_command"),
@@ -388,7 +393,7 @@ def test_whatever_a_run_says_does_in_setup_what_it_did(parts: list[str], tight: 
         return
     if instruction.heredocs or instruction.is_json:
         return
-    written = scripts.script(instruction, State(), {}, "/")
+    written = scripts.script(instruction, BuildState(), {}, "/")
     code, out = _shell("/bin/sh", "-c", *instruction.args)
     again, other = _shell("/bin/sh", "-e", "-c", "--", written, "sh")
     assert (again == 0, other) == (code == 0, out), written

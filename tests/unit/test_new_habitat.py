@@ -177,7 +177,7 @@ def test_a_hostile_image_is_taken_literally_or_refused_as_the_loader_does(tmp_pa
         assert make(tmp_path, base=image).base_image == image
     else:
         with pytest.raises(
-            ConfigError, match=r"^--base: .* is no name of an image: write it like debian:bookworm-slim"
+            ConfigError, match=r"^--base: .* is not the name of an image: write it like debian:bookworm-slim"
         ):
             make(tmp_path, base=image)
 
@@ -206,7 +206,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, file: str) -> None:
     path = write(tmp_path, f"habitats/demo/{file}", "mine")
     with pytest.raises(ConfigError) as caught:
         make(tmp_path)
-    assert str(caught.value).startswith("habitats/demo: is there already: edit it, or take another name")
+    assert str(caught.value).startswith("habitats/demo: already exists: edit it, or choose another name")
     assert [entry.name for entry in path.parent.iterdir()] == [file]
     assert path.read_text() == "mine"
 
@@ -215,7 +215,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, file: str) -> None:
 def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
     (tmp_path / "habitats").mkdir()
     (tmp_path / "habitats" / "demo").symlink_to(target)
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         make(tmp_path)
     assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]
 
@@ -228,7 +228,7 @@ def test_an_empty_folder_is_no_habitat_yet(tmp_path: Path) -> None:
 def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another run makes the habitat after this one has looked."""
     monkeypatch.setattr(atomic, "sweep", lambda parent, name: write(parent / name, "config.yaml", "theirs"))
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="already exists"):
         make(tmp_path)
     assert config(tmp_path).read_text() == "theirs"
     assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]

@@ -1,1 +1,1 @@
-"""A habitat's plan as a Dockerfile with its build context: what a build does, without this program."""
+"""Write a habitat as a Dockerfile with its context, which builds without this program."""

@@ -1,4 +1,4 @@
-"""`doit eject`: a habitat as a folder that `docker build` makes the same image of. Nothing is built."""
+"""`doit eject`: write a folder from which `docker build` makes the same image as a habitat's build."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core.eject import output_dir
-from phases.core.eject.context import File
-from phases.core.eject.mounts import VOLUMES, numbered
-from phases.core.eject.readme import manual
-from phases.core.eject.writer import SCRIPTS, recipe
+from phases.core.eject.context import ContextFile
+from phases.core.eject.instructions import SCRIPTS
+from phases.core.eject.mounts import VOLUMES, numbered_volumes
+from phases.core.eject.readme import readme
+from phases.core.eject.writer import write_dockerfile
 from phases.core.errors import EngineUnreachable
 from phases.core.files import tree
 from phases.core.files.ignore import Ignore
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
 
-#: Below the project's root, where ejected habitats go unless somebody says otherwise.
+#: The folder for ejected habitats, below the project's root.
 DEFAULT = "ejected"
 
 _SCRIPTS = Path(__file__).parent / "scripts"
@@ -30,48 +31,63 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 @dataclass(frozen=True)
 class Ejected:
-    """place: as a person calls the folder; volumes: whether there are any whose content is not in it."""
+    """What `doit eject` wrote.
 
-    place: str
-    volumes: bool
+    Attributes:
+        folder: The folder, as messages show it.
+        lacks_volumes: Whether the habitat has volumes whose content is not in the folder.
+    """
+
+    folder: str
+    lacks_volumes: bool
 
 
 def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -> Ejected:
-    """Write the folder `to`, relative to the project's root. volumes: with copies of them. Raises HabitatError."""
+    """Write a habitat as a Dockerfile with its context; builds nothing.
+
+    Args:
+        project: The project.
+        name: The habitat.
+        to: The folder to write, relative to the project's root; "" for ejected/NAME.
+        volumes: Whether to copy the content of volumes.
+
+    Raises:
+        HabitatError: No Dockerfile can express the habitat, or the folder can't be written.
+    """
     with contextlib.suppress(EngineUnreachable):
-        project.look(name)  # which knows the base image, if only its name is known without
+        project.look(name)  # finds the id of the base image, for a comment
     habitat = project.habitat(name)
     shown = to or f"{DEFAULT}/{name}"
     place = project.root / Path(shown).expanduser()
     output_dir.check(place, shown)
-    made = recipe(habitat)
+    build = write_dockerfile(habitat)
     contents = [
-        File("Dockerfile", content=f"{_opening(name)}{made.dockerfile}".encode()),
-        File("README.md", content=manual(habitat, made, with_volumes=volumes).encode()),
-        *(File(f"{SCRIPTS}/{path.name}", mode=0o755, source=path) for path in sorted(_SCRIPTS.iterdir())),
-        *made.context.files,
+        ContextFile("Dockerfile", content=f"{_head(name)}{build.dockerfile}".encode()),
+        ContextFile("README.md", content=readme(habitat, build, has_volumes=volumes).encode()),
+        *(ContextFile(f"{SCRIPTS}/{path.name}", mode=0o755, source=path) for path in sorted(_SCRIPTS.iterdir())),
+        *build.context.files,
         *_volumes(habitat, copied=volumes),
     ]
-    output_dir.write(place, shown, contents, made.context.archived)
-    return Ejected(shown, bool(numbered(habitat)) and not volumes)
+    output_dir.write(place, shown, contents, build.context.archived)
+    return Ejected(shown, bool(numbered_volumes(habitat)) and not volumes)
 
 
-def _opening(name: str) -> str:
+def _head(name: str) -> str:
     return (
-        f"# The habitat {name}, as `doit eject:{name}` wrote it. README.md says how to build and run it, with\n"
-        "# what no Dockerfile can say: secrets, volumes, limits.\n"
+        f"# `doit eject:{name}` wrote this from the habitat {name}. README.md says how to build and run it, with the\n"
+        "# secrets, volumes and limits that no Dockerfile can express.\n"
     )
 
 
-def _volumes(habitat: Habitat, *, copied: bool) -> Iterator[File]:
-    """What commands of the build find where a volume is mounted."""
-    for number, volume in numbered(habitat):
+def _volumes(habitat: Habitat, *, copied: bool) -> Iterator[ContextFile]:
+    """Yield what commands of the build see where a volume is mounted."""
+    for number, volume in numbered_volumes(habitat):
         place = f"{VOLUMES}/{number}"
         if not copied:
             is_dir = volume.source.is_dir()
-            # git takes no empty folder.
-            yield File(f"{place}/.gitkeep" if is_dir else place)
+            # git keeps no empty folder.
+            yield ContextFile(f"{place}/.gitkeep" if is_dir else place)
             continue
         for item in tree.walk(volume.source, Ignore()):
             path = f"{place}/{item.path}".rstrip("/")
-            yield File(path, item.kind, item.mode, item.source, target=item.target)
+            yield ContextFile(path, item.kind, item.mode, item.source, target=item.target)

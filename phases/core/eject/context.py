@@ -1,4 +1,4 @@
-"""The files that a Dockerfile is built from."""
+"""The files that an ejected Dockerfile is built from."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.protocol import Entry
 
-# Names that every version of the builder, git and an editor take as they are.
+# Names that every version of the builder, git and an editor can handle.
 _PLAIN = re.compile(r"[^\W_][\w .,:@%+=~#()\[\]{}!&;^-]*|[._][\w .,:@%+=~#()-]*")
 
-# Names that a mount takes as they are.
+# Names that a mount can handle.
 _IN_A_MOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
-#: What could not lie in a folder as it is: names that are no text, and folders with nothing in them, of
-#: which git takes none. The builder unpacks it.
+#: An archive that the builder unpacks, with what a folder in git can't hold: unprintable names, empty folders.
 ARCHIVE = "odd.tar"
 
-#: Copied files, and scripts of the config, each below a name of its step.
+#: The folders with copied files and with scripts of the config, each below the name of its step.
 FILES, COMMANDS = "files", "commands"
 
 
 @dataclass(frozen=True)
-class File:
-    """One path of the context. source: of a file's content, else `content` itself; sha256: of what the source is
-    to hold, "" for anything.
+class ContextFile:
+    """A file, folder or link of the context.
+
+    Attributes:
+        source: The file with its content, None where that is `content`.
+        sha256: The digest that the source must have, "" for any.
     """
 
     path: str
@@ -43,9 +45,13 @@ class File:
 
 
 @dataclass(frozen=True)
-class Copied:
-    """Entries of one owner that are a tree. entries: the root of it first; mode, folder_mode: of all its
-    files and folders, 0 for a file's own and the usual one.
+class FileTree:
+    """Entries with one owner that are a tree.
+
+    Attributes:
+        entries: The entries, with the root of the tree first.
+        mode: The mode of all files, 0 for each one's own.
+        folder_mode: The mode of all folders, 0 for the usual one.
     """
 
     entries: Sequence[Entry]
@@ -54,48 +60,54 @@ class Copied:
 
     @property
     def root(self) -> Entry:
+        """The file or folder at the top."""
         return self.entries[0]
 
 
-class Context:
-    """files: what lies in the context as it is; archived: what does so in an archive."""
+class BuildContext:
+    """Collects the files of the context.
+
+    Attributes:
+        files: Those that lie in the folder.
+        archived: Those that have to lie in `ARCHIVE`.
+    """
 
     def __init__(self) -> None:
-        self.files: list[File] = []
-        self.archived: list[File] = []
+        self.files: list[ContextFile] = []
+        self.archived: list[ContextFile] = []
 
-    def script(self, name: str, text: str) -> str:
-        """A script of the config. Returns where the builder finds it."""
+    def add_script(self, name: str, text: str) -> str:
+        """Add a script of the config.
+
+        Returns:
+            Its path in the context.
+        """
         path = f"{COMMANDS}/{name}.sh"
-        # Executable, as what a person may be told to run; only its text is used.
-        self.files.append(File(path, mode=0o755, content=text.encode()))
+        # The build reads its text only. It is executable for a person who wants to run it.
+        self.files.append(ContextFile(path, mode=0o755, content=text.encode()))
         return path
 
-    def tree(self, name: str, copied: Copied) -> str:
-        """A tree's content. Returns where the builder finds it, "" for a folder with nothing in it."""
-        root = copied.root
-        if root.kind == "dir" and len(copied.entries) == 1:
+    def add_tree(self, name: str, tree: FileTree) -> str:
+        """Add the content of a tree.
+
+        Returns:
+            Its path in the context, "" for an empty folder.
+        """
+        root = tree.root
+        if root.kind == "dir" and len(tree.entries) == 1:
             return ""
         place = f"{FILES}/{name}"
         if root.kind != "dir":
             base = root.dest.rpartition("/")[2]
             place = f"{place}/{base if _IN_A_MOUNT.fullmatch(base) else 'file'}"
-        found = [self._file(entry, place + entry.dest[len(root.dest.rstrip("/")) :]) for entry in copied.entries[1:]]
-        found.insert(0, self._file(root, place))
-        (self.files if _lies_well(found) else self.archived).extend(found)
+        prefix = len(root.dest.rstrip("/"))
+        self._add([_file(root, place), *(_file(entry, place + entry.dest[prefix:]) for entry in tree.entries[1:])])
         return place
 
-    @staticmethod
-    def _file(entry: Entry, path: str) -> File:
-        executable = entry.kind == "dir" or entry.mode & 0o111
-        mode = 0o755 if executable else 0o644
-        place = path.replace("//", "/")
-        return File(place, entry.kind, mode, entry.source, entry.content, entry.target, entry.sha256)
-
-    def below(self, folder: str, items: Iterable[Item], *, archive: bool) -> None:
-        """Another context, as a folder of this one. archive: whether that is as good, where it has to be."""
-        found = [
-            File(
+    def add_folder(self, folder: str, items: Iterable[Item], *, can_archive: bool) -> None:
+        """Add another context as a folder of this one."""
+        files = [
+            ContextFile(
                 f"{folder}/{item.path}".rstrip("/"),
                 item.kind,
                 item.mode,
@@ -105,46 +117,58 @@ class Context:
             )
             for item in items
         ]
-        (self.archived if archive and not _lies_well(found) else self.files).extend(found)
+        self._add(files, can_archive=can_archive)
+
+    def _add(self, files: Sequence[ContextFile], *, can_archive: bool = True) -> None:
+        (self.archived if can_archive and not _are_plain(files) else self.files).extend(files)
 
 
-def _lies_well(found: Sequence[File]) -> bool:
-    parents = {file.path.rpartition("/")[0] for file in found}
+def _file(entry: Entry, path: str) -> ContextFile:
+    is_executable = entry.kind == "dir" or entry.mode & 0o111
+    mode = 0o755 if is_executable else 0o644
+    return ContextFile(
+        path.replace("//", "/"), entry.kind, mode, entry.source, entry.content, entry.target, entry.sha256
+    )
+
+
+def _are_plain(files: Sequence[ContextFile]) -> bool:
+    """Whether a folder in git can hold the files as they are."""
+    parents = {file.path.rpartition("/")[0] for file in files}
     return all(
         all(_PLAIN.fullmatch(part) and part.isprintable() for part in file.path.split("/"))
         and file.target.isprintable()
         and (file.kind != "dir" or file.path in parents)
-        for file in found
+        for file in files
     )
 
 
-def trees(entries: Sequence[Entry]) -> list[Copied]:
-    """What a step puts in, cut into trees of one owner whose modes can be told in a word."""
-    found: list[Copied] = []
+def file_trees(entries: Sequence[Entry]) -> list[FileTree]:
+    """Split the entries of a step into trees with one owner, and one mode for their files."""
+    trees: list[FileTree] = []
     rest = list(entries)
     while rest:
         root = rest[0]
-        below = root.dest.rstrip("/") + "/"
+        prefix = root.dest.rstrip("/") + "/"
         count = 1
         if root.kind == "dir" and not root.adopt:
-            while count < len(rest) and rest[count].dest.startswith(below) and _alike(root, rest[count]):
+            while count < len(rest) and rest[count].dest.startswith(prefix) and _are_alike(root, rest[count]):
                 count += 1
         tree, rest = rest[:count], rest[count:]
-        whole = _copied(tree)
-        found += [whole] if whole else [copied for entry in tree if (copied := _copied([entry]))]
-    return found
+        whole = _file_tree(tree)
+        trees += [whole] if whole else [single for entry in tree if (single := _file_tree([entry]))]
+    return trees
 
 
-def _alike(root: Entry, entry: Entry) -> bool:
+def _are_alike(root: Entry, entry: Entry) -> bool:
     return entry.owner == root.owner and not entry.adopt
 
 
-def _copied(tree: Sequence[Entry]) -> Copied | None:
-    """The tree with its modes, None where those differ from file to file."""
-    files = {entry.mode for entry in tree if entry.kind == "file"}
-    folders = {entry.mode for entry in tree if entry.kind == "dir"}
+def _file_tree(entries: Sequence[Entry]) -> FileTree | None:
+    """Return the entries with their modes, None where files or folders have different ones."""
+    files = {entry.mode for entry in entries if entry.kind == "file"}
+    folders = {entry.mode for entry in entries if entry.kind == "dir"}
     if files <= {0o644, 0o755} and folders <= {0o755}:
-        return Copied(tree)
+        return FileTree(entries)
     if len(files) < 2 and len(folders) < 2:
-        return Copied(tree, *(files or {0o644}), *(folders or {0o755}))
+        return FileTree(entries, *(files or {0o644}), *(folders or {0o755}))
     return None

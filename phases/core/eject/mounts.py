@@ -1,11 +1,11 @@
-"""What a command of the build finds beside its image, and what of that leaves a place in the image."""
+"""What a command of the build has mounted, and the mount points that stay in the image."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from phases.core.config.mount_rules import in_home
-from phases.core.eject.quoting import mount
+from phases.core.eject.quoting import mount_flag
 from phases.core.model import SECRETS_FOLDER, SHARINGS
 from phases.core.secrets import ssh_agent
 from phases.protocol import Run
@@ -18,101 +18,120 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat, Mount
     from phases.protocol import Phase, Step
 
-#: The stage that has all that is copied and run.
+#: The stage with all files that are copied or run.
 CONTEXT = "context"
 
-#: In a container /dev is no part of the image, so nothing that is mounted there leaves a trace.
-PLACE = "/dev"
+#: Where those are mounted. A container's /dev is not a part of the image, so no mount point stays there.
+MOUNT_FOLDER = "/dev"
 
-#: The folder of the context with what commands find where a volume is mounted.
+#: The folder of the context with the content of volumes.
 VOLUMES = "volumes"
 
 _AGENT_SOCKET = ssh_agent.ENV["SSH_AUTH_SOCK"]
 _AGENT_FOLDER = _AGENT_SOCKET.rpartition("/")[0]
 
 
-def given(path: str, target: str) -> str:
-    """A path of the context, for a command to find at `target`."""
+def context_mount(path: str, target: str) -> str:
+    """Return the flag that mounts a path of the context at `target`."""
     return f"--mount=from={CONTEXT},source={path},target={target}"
 
 
-def numbered(habitat: Habitat) -> list[tuple[int, Mount]]:
-    """The volumes that this host has, with what a copy of each is called in the context."""
+def numbered_volumes(habitat: Habitat) -> list[tuple[int, Mount]]:
+    """Return the volumes that exist on this host, each with its name below `VOLUMES`."""
     return list(enumerate((volume for volume in habitat.volumes if volume.present), start=1))
 
 
 def known_hosts(habitat: Habitat) -> dict[Path, str]:
-    """The files of host keys that the SSH agent is used with, and the secrets that they are for a build."""
-    found = dict.fromkeys(repo.known_hosts for repo in habitat.repos if repo.known_hosts)
-    return {path: f"known_hosts.{number}" if number else "known_hosts" for number, path in enumerate(found) if path}
+    """Return the files with host keys for the SSH agent, each with the name of the build's secret for it."""
+    paths = dict.fromkeys(repo.known_hosts for repo in habitat.repos if repo.known_hosts)
+    return {path: f"known_hosts.{number}" if number else "known_hosts" for number, path in enumerate(paths) if path}
 
 
 def volumes(habitat: Habitat, phase: Phase, dests: Sequence[str] | None = None) -> list[str]:
-    """dests: all that the command writes, where that is known; a home may be anywhere."""
+    """Return the flags that mount volumes.
+
+    Args:
+        habitat: The habitat.
+        phase: The phase of the command.
+        dests: The paths that the command uses, None for any. A home may be in any volume.
+    """
     if not mounts_volumes(phase):
         return []
     return [
-        mount(
+        mount_flag(
             volume.origin, source=f"{VOLUMES}/{number}", target=volume.dest, **({} if volume.readonly else {"rw": ""})
         )
-        for number, volume in numbered(habitat)
+        for number, volume in numbered_volumes(habitat)
         if dests is None or any(dest[:1] == "~" or f"{dest}/".startswith(f"{volume.dest}/") for dest in dests)
     ]
 
 
 def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
-    """stage: that has the places, which tell a new cache what is in it and whose it is. Where the home is, only
-    the image knows: the script that makes the places says where that is another than here.
+    """Return the flags that mount caches.
+
+    Only the image knows where a home is. The script that makes the mount points fails for another home
+    than the one assumed here.
+
+    Args:
+        habitat: The habitat.
+        phase: The phase of the command.
+        stage: The stage with the mount points; a new cache takes its content and owner from them.
     """
     if not mounts_caches(phase):
         return []
     home = "/root" if habitat.user == "root" else f"/home/{habitat.user}"
-    found = ((cache, in_home(cache.path, home)) for cache in habitat.caches)
+    paths = ((cache, in_home(cache.path, home)) for cache in habitat.caches)
     return [
-        mount(
+        mount_flag(
             cache.origin,
             type="cache",
-            id=f"{habitat.name}:{place}",
-            target=place,
+            id=f"{habitat.name}:{path}",
+            target=path,
             sharing=SHARINGS[cache.locked],
-            **{"from": stage, "source": place},
+            **{"from": stage, "source": path},
         )
-        for cache, place in found
+        for cache, path in paths
     ]
 
 
 def secrets(habitat: Habitat, phase: Phase, step: Run) -> list[str]:
-    """A user's number is known in the image only, so all may read them; nobody else runs there meanwhile."""
+    """Return the flags that mount secrets.
+
+    Only the image knows a user's uid, so everybody may read a user's secrets; nobody else runs in the build.
+    """
     mode = "0400" if step.user == "root" else "0444"
-    found = [
+    flags = [
         f"--mount=type=secret,id={secret.name},target={SECRETS_FOLDER}/{secret.name},mode={mode}"
         + ("" if secret.optional else ",required=true")
         for secret in habitat.secrets_of(phase.NAME)
     ]
     if step.known_hosts:
-        place = f"{SECRETS_FOLDER}/.known_hosts"
-        found.append(
-            f"--mount=type=secret,id={known_hosts(habitat)[step.known_hosts]},target={place},mode={mode},required=true"
-        )
-    return [f"--mount=type=tmpfs,target={SECRETS_FOLDER}", *found] if found else []
+        name, target = known_hosts(habitat)[step.known_hosts], f"{SECRETS_FOLDER}/.known_hosts"
+        flags.append(f"--mount=type=secret,id={name},target={target},mode={mode},required=true")
+    return [f"--mount=type=tmpfs,target={SECRETS_FOLDER}", *flags] if flags else []
 
 
 def agent(step: Run) -> list[str]:
+    """Return the flags that mount the SSH agent's socket, for a command that uses the agent."""
     if not step.known_hosts:
         return []
     folder = f"--mount=type=tmpfs,target={_AGENT_FOLDER}"
     return [folder, f"--mount=type=ssh,target={_AGENT_SOCKET},mode=0666,required=true"]
 
 
-def places(habitat: Habitat, phase: Phase, steps: Sequence[Step]) -> list[str]:
-    """What an engine makes for its mounts in a phase, and leaves in the image; builders take that back, or
-    not. A folder ends in a slash.
+def mount_points(habitat: Habitat, phase: Phase, steps: Sequence[Step]) -> list[str]:
+    """Return the mount points of a phase that a habitat's image keeps.
+
+    A builder may remove its own mount points, so these are made as a part of the image.
+
+    Returns:
+        Paths; a folder's ends in a slash.
     """
     runs = [step for step in steps if isinstance(step, Run)]
-    found: list[str] = []
+    paths: list[str] = []
     if phase.NAME == "files":
-        found += [volume.dest + "/" * volume.source.is_dir() for _, volume in numbered(habitat)]
-    lends = any(run.known_hosts for run in runs)
-    if lends or (runs and habitat.secrets_of(phase.NAME)):
-        found.append(f"{SECRETS_FOLDER}/")
-    return [*found, f"{_AGENT_FOLDER}/"] if lends else found
+        paths += [volume.dest + "/" * volume.source.is_dir() for _, volume in numbered_volumes(habitat)]
+    uses_agent = any(run.known_hosts for run in runs)
+    if uses_agent or (runs and habitat.secrets_of(phase.NAME)):
+        paths.append(f"{SECRETS_FOLDER}/")
+    return [*paths, f"{_AGENT_FOLDER}/"] if uses_agent else paths

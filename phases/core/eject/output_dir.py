@@ -1,4 +1,4 @@
-"""An ejected folder: written whole or not at all, and never over what somebody changed."""
+"""Write an ejected folder, whole or not at all, and never over a person's changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.eject.context import ARCHIVE, File
+from phases.core.eject.context import ARCHIVE, ContextFile
 from phases.core.errors import NO_ROOM, ConfigError, SourceChanged, StateError
 from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive, Hashed
@@ -17,52 +17,60 @@ from phases.core.files.tar import Archive, Hashed
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-#: Says that a folder is ours, and what we wrote into it.
+#: The file that marks an ejected folder. It has a digest of the folder's content.
 MARK = ".ejected"
 
 _LARGEST = 1 << 20
 
-# What a folder beside it is: one that is to take its place, or one that had it.
-_KINDS = _COMING, _GOING = "ejecting", "ejected"
+# Temporary folders beside the target: one that will replace it, and one that was replaced.
+_KINDS = _NEW, _OLD = "ejecting", "ejected"
 
 
 @contextmanager
-def _telling(shown: str) -> Iterator[None]:
-    """Raises StateError for what the disk says."""
+def _disk_errors(shown: str) -> Iterator[None]:
+    """Turn an OSError into a StateError."""
     try:
         yield
     except OSError as error:
         remedy = (
             "make room on the disk"
             if error.errno in NO_ROOM
-            else "see that it is yours to write, or give another with --to"
+            else "check its permissions, or give another folder with --to"
         )
         raise StateError(f"can't be written ({error.strerror or error})", where=shown, remedy=remedy) from error
 
 
 def check(place: Path, shown: str) -> None:
-    """Raises StateError for what is not ours to replace."""
-    with _telling(shown):
+    """Check that the folder may be written.
+
+    Raises:
+        StateError: Something is there that `doit eject` didn't write, or that a person changed.
+    """
+    with _disk_errors(shown):
         if not os.path.lexists(place) or _is_empty(place):
             return
         mark = safe_open.read(place / MARK, _LARGEST) if place.is_dir() and not place.is_symlink() else None
         if mark is None:
             raise StateError(
-                "is there already, and was not ejected", where=shown, remedy="give another folder with --to"
+                "exists, and `doit eject` didn't write it", where=shown, remedy="give another folder with --to"
             )
         if mark.decode(errors="replace").strip() != _digest(place):
             raise StateError(
-                "was changed since it was ejected", where=shown, remedy="move it away, or give another folder with --to"
+                "was changed since it was ejected", where=shown, remedy="move it, or give another folder with --to"
             )
 
 
-def write(place: Path, shown: str, contents: Sequence[File], archived: Sequence[File]) -> None:
-    """Write the folder, in the place of one of ours. Raises HabitatError; then what was there is there."""
-    with _telling(shown):
+def write(place: Path, shown: str, contents: Sequence[ContextFile], archived: Sequence[ContextFile]) -> None:
+    """Write the folder, or replace the one that an earlier run wrote.
+
+    Raises:
+        HabitatError: It can't be written; an earlier folder stays as it is.
+    """
+    with _disk_errors(shown):
         place.parent.mkdir(parents=True, exist_ok=True)
         for kind in _KINDS:
             atomic.sweep(place.parent, place.name, kind)
-        with atomic.draft_folder(place, _COMING) as fresh:
+        with atomic.draft_folder(place, _NEW) as fresh:
             _fill(fresh, contents, archived)
             (fresh / MARK).write_text(f"{_digest(fresh)}\n")
             if os.path.lexists(place):
@@ -72,7 +80,7 @@ def write(place: Path, shown: str, contents: Sequence[File], archived: Sequence[
                 fresh.rename(place)
 
 
-def _fill(folder: Path, contents: Iterable[File], archived: Sequence[File]) -> None:
+def _fill(folder: Path, contents: Iterable[ContextFile], archived: Sequence[ContextFile]) -> None:
     for file in contents:
         _write(folder / file.path, file)
     if archived:
@@ -85,7 +93,7 @@ def _fill(folder: Path, contents: Iterable[File], archived: Sequence[File]) -> N
                 shutil.copyfileobj(archive.finish(), out)
 
 
-def _write(path: Path, file: File) -> None:
+def _write(path: Path, file: ContextFile) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if file.kind == "link":
         path.symlink_to(file.target)
@@ -108,15 +116,15 @@ def _copy(source: Path, path: Path, sha256: str) -> None:
         if error.errno in NO_ROOM:
             raise
         raise ConfigError(
-            f"can't be read ({error.strerror})", where=str(source), remedy="run the same again"
+            f"can't be read ({error.strerror})", where=str(source), remedy="run the same command again"
         ) from error
     if sha256 not in ("", hashed.sha256):
         raise SourceChanged(source, "changed while it was copied")
 
 
 def _replace(place: Path, fresh: Path) -> None:
-    """A kill between the two leaves one of ours, unchanged, under another name, for the next to remove."""
-    old = atomic.draft_path(place, _GOING)
+    """Replace a folder. After a kill between the two renames, the next run removes the old folder."""
+    old = atomic.draft_path(place, _OLD)
     place.rename(old)
     try:
         fresh.rename(place)
@@ -131,7 +139,7 @@ def _is_empty(place: Path) -> bool:
 
 
 def _digest(place: Path) -> str:
-    """Of all that is in the folder but the mark: names, contents, what can be executed, where links lead."""
+    """Return a digest of the folder without the mark: names, contents, executable bits, targets of links."""
     digest = hashlib.sha256()
     for path in _below(place):
         name = os.fsencode(path.relative_to(place))

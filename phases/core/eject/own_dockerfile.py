@@ -1,8 +1,8 @@
-"""A habitat's own Dockerfile as the first stages of the ejected one, where that can be done exactly.
+"""Merge a habitat's own Dockerfile into the ejected one as its first stages, where the result is the same.
 
-Its context becomes a folder of a stage, and what it takes from the context is taken from there. What
-cannot be taken so, or is not understood, is left as it is: then that Dockerfile is built by itself,
-before the other.
+Its context becomes a folder of a stage, and each COPY from the context becomes a COPY from that stage. If
+an instruction can't be changed in this way, or isn't understood, the Dockerfile is built by itself, before
+the ejected one.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
     from phases.core.model import Habitat
 
-#: Its context, in the ejected one.
+#: The folder of its context in the ejected one.
 FOLDER = "dockerfile"
 
-#: What its last stage is called, and the stage that has its context.
+#: The names of its last stage, and of the stage with its context.
 STAGE, CONTEXT = "dockerfile", "dockerfile-context"
 
 _LARGEST = 1 << 20
@@ -32,27 +32,35 @@ _FROM = re.compile(r"\s*FROM(\s+--\S+)*\s+(?P<image>\S+)(\s+AS\s+(?P<name>\S+))?
 _KEYWORD = re.compile(r"\s*([A-Za-z]+)(?=\s)")
 _FLAGS = re.compile(r"(\s+--\S+)*")
 
-# What would be another thing behind a stage of ours, or can't be taken from another stage.
+# Stages by number, which the added stages would shift, and the names of those stages.
 _NUMBERED = re.compile(r"\s--(from=|\S*\bfrom=)\d", re.IGNORECASE)
 _OURS = re.compile(r"(?:\s|from=)(context|habitat(-\d+)?|test|final|dockerfile(-context)?)(?=[\s,]|$)", re.IGNORECASE)
 
-
-# What is not to be seen on the second line of an instruction: flags, and documents that begin.
+# Flags and here-documents, which are only understood on the first line of an instruction.
 _FLAGGED = re.compile(r"--mount|--from|<<")
 
 
-class _NotExact(Exception):
-    pass
+class _NotMergeable(Exception):
+    """The merged Dockerfile might build something else."""
 
 
 def image(habitat: Habitat) -> str:
-    """What its image is called where it is built by itself."""
+    """Return the name of its image where it is built by itself."""
     return f"{habitat.name.lower()}-dockerfile"
 
 
 def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
-    """Its text with a name for the last stage, `context_stage` before the first; None where it has to be
-    built by itself. Raises ConfigError.
+    """Return its lines with a name for the last stage, and with the stages of the context before the first.
+
+    Args:
+        habitat: The habitat.
+        context_stage: The lines of the stage with the ejected context.
+
+    Returns:
+        None where it has to be built by itself.
+
+    Raises:
+        ConfigError: It can't be read.
     """
     path = habitat.folder / "Dockerfile"
     try:
@@ -60,25 +68,25 @@ def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
         text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         where = f"habitats/{habitat.name}/Dockerfile"
-        raise ConfigError("can't be read as UTF-8 text", where=where, remedy="mend it") from error
+        raise ConfigError("can't be read as UTF-8 text", where=where, remedy="save it as UTF-8") from error
     try:
         return _stages(text.replace("\r\n", "\n").split("\n"), context_stage)
-    except _NotExact:
+    except _NotMergeable:
         return None
 
 
 def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:
-    rows = _taken_from_a_stage(lines)
+    rows = _copy_from_stage(lines)
     starts = [number for number, row in enumerate(rows) if _FROM.match(row)]
     if not starts:
-        raise _NotExact
+        raise _NotMergeable
     name = _FROM.fullmatch(rows[starts[-1]])
     if not name:
-        raise _NotExact
+        raise _NotMergeable
     if not name["name"]:
         rows[starts[-1]] += f" AS {STAGE}"
     own = (f"FROM scratch AS {CONTEXT}", f"COPY --from={context_stage[0].rpartition(' ')[2]} /{FOLDER} /")
-    # What is before the first FROM is for all of them, and stays before ours.
+    # An ARG before the first FROM is for every FROM, so it stays before the added stages.
     first = max((n + 1 for n, row in enumerate(rows[: starts[0]]) if not _COMMENT.fullmatch(row)), default=0)
     blank = [""] if first else []
     rows[first:first] = [*blank, *context_stage, "", *own, "", f"# Phase 0, dockerfile: {FOLDER}/Dockerfile"]
@@ -87,10 +95,10 @@ def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:
     return [*rows, "", f"FROM {name['name']} AS {STAGE}"] if name["name"] else rows
 
 
-def _taken_from_a_stage(lines: Sequence[str]) -> list[str]:
-    """The lines, with what they take from the context taken from its stage."""
+def _copy_from_stage(lines: Sequence[str]) -> list[str]:
+    """Return the lines with each COPY from the context changed to its stage."""
     if _DIRECTIVE.match(lines[0]):
-        raise _NotExact
+        raise _NotMergeable
     rows = []
     inside = False
     for line in lines:
@@ -98,36 +106,34 @@ def _taken_from_a_stage(lines: Sequence[str]) -> list[str]:
             rows.append(line)
             continue
         if inside and (_FLAGGED.search(line) or _FROM.match(line)):
-            raise _NotExact
+            raise _NotMergeable
         rows.append(line if inside else _instruction(line))
         inside = line.rstrip(" \t").endswith("\\")
     return rows
 
 
 def _instruction(line: str) -> str:
-    """The first line of an instruction, with what it takes from the context taken from the stage."""
+    """Return the first line of an instruction, a COPY from the context changed to its stage."""
     keyword = _KEYWORD.match(line)
     word = keyword[1].upper() if keyword else ""
     rest = line[keyword.end() :] if keyword else ""
     flags = _FLAGS.match(rest)
-    given = flags[0] if flags else ""
+    options = flags[0] if flags else ""
     if (
         "<<" in line
         or _NUMBERED.search(line)
-        or word in ("ONBUILD", "")
-        or _OURS.search(line if word == "FROM" else given)
+        or word in ("ADD", "ONBUILD", "")
+        or _OURS.search(line if word == "FROM" else options)
     ):
-        raise _NotExact
-    if word == "ADD":
-        raise _NotExact
-    if word == "COPY" and "--from=" not in given.lower():
+        raise _NotMergeable
+    if word == "COPY" and "--from=" not in options.lower():
         if line.rstrip().endswith("\\") and not rest.strip(" \t\\"):
-            raise _NotExact
+            raise _NotMergeable
         assert keyword
         return f"{line[: keyword.end()]} --from={CONTEXT}{rest}"
     if word == "RUN" and "--mount" in line:
-        if not all("from=" in flag or re.search(r"type=(cache|tmpfs|secret|ssh)", flag) for flag in given.split()):
-            raise _NotExact
-        if "--mount" in rest[len(given) :]:
-            raise _NotExact
+        if not all("from=" in flag or re.search(r"type=(cache|tmpfs|secret|ssh)", flag) for flag in options.split()):
+            raise _NotMergeable
+        if "--mount" in rest[len(options) :]:
+            raise _NotMergeable
     return line

@@ -1,4 +1,4 @@
-"""What is written into a Dockerfile so that it is taken as it is: each place has rules of its own."""
+"""Quote values for a Dockerfile: each instruction has its own rules."""
 
 from __future__ import annotations
 
@@ -15,32 +15,36 @@ if TYPE_CHECKING:
 
     from phases.core.origin import Origin
 
-#: The argument of a build that is a line break: ENV has no other way to say it.
+#: The build argument that is a line break: an ENV can't hold one in any other way.
 NEWLINE = "HABITAT_NEWLINE"
 
-# Bytes of a line that every version of the builder reads.
+# Bytes of a line that every version of the builder can read.
 _LONGEST = 60_000
 
-# Where a line can be cut: nothing that a backslash, a comment or white space could have to do with.
+# Where a line can be cut: away from every backslash, comment sign and white space.
 _CUT = re.compile(r"(?<=[A-Za-z0-9])(?=[A-Za-z0-9])")
 
 _PLAIN = re.compile(r"[\w@%+=:,./-]+", re.ASCII)
 
 
 def exec_form(words: Sequence[str]) -> str:
-    """Arguments, each as it is: the builder knows no variables there."""
+    """Return arguments for an instruction in exec form, in which the builder replaces no variables."""
     return json.dumps(list(words), ensure_ascii=False)
 
 
-def instruction(value: str, origin: Origin) -> str:
-    """One value of USER, WORKDIR or FROM, which know variables and quotes as a shell does."""
+def quote_word(value: str, origin: Origin) -> str:
+    """Quote a value for USER, WORKDIR or FROM, which have variables and quotes like a shell.
+
+    Raises:
+        ConfigError: The value has a line break.
+    """
     if "\n" in value:
-        raise _unsayable(repr(value), origin)
-    return template(value.replace("$", "$$"))
+        raise _not_expressible(repr(value), origin)
+    return quote_env(value.replace("$", "$$"))
 
 
-def template(value: str) -> str:
-    """The same for a value of `env:`, where `${NAME}` is a variable and `$$` a dollar sign."""
+def quote_env(value: str) -> str:
+    """Quote a value of `env:` for ENV; `${NAME}` is a variable, and `$$` a dollar sign."""
     parts = re.split(r"(\$\$|\$\{\w+\}|\$\w+)", value)
     text = "".join(
         r"\$" if part == "$$" else part if part.startswith("$") else re.sub(r'([\\"])', r"\\\1", part) for part in parts
@@ -49,35 +53,40 @@ def template(value: str) -> str:
     return text if _PLAIN.fullmatch(text) else f'"{text}"'
 
 
-def mount(origin: Origin, **options: str) -> str:
-    """`--mount=…`: words for a reader of CSV, within the flags of RUN."""
+def mount_flag(origin: Origin, **options: str) -> str:
+    """Return a `--mount=`, which the builder reads as CSV.
+
+    Raises:
+        ConfigError: Versions of the builder would read an option in different ways.
+    """
     fields = [f"{key}={value}" if value else key for key, value in options.items()]
     for field in fields:
-        # Builders differ in what else they make of these.
+        # Versions of the builder read these in different ways.
         if re.search(r"[$\\\"'\n]", field):
-            raise _unsayable(repr(field.partition("=")[2]), origin)
+            raise _not_expressible(repr(field.partition("=")[2]), origin)
     row = io.StringIO()
     csv.writer(row, lineterminator="").writerow(fields)
     return "--mount=" + re.sub(r'([\s"])', r"\\\1", row.getvalue())
 
 
-def _unsayable(what: str, origin: Origin) -> ConfigError:
+def _not_expressible(value: str, origin: Origin) -> ConfigError:
     return ConfigError(
-        f"no Dockerfile can say {what}", where=origin, remedy="leave out the line break, quote, backslash or $ to eject"
+        f"no Dockerfile can express {value}", where=origin, remedy="remove the line break, quote, backslash or $"
     )
 
 
-def folded(line: str) -> str:
-    """A line that the builder reads whole, however long it is."""
+def fold(line: str) -> str:
+    """Break a line that is too long for the builder."""
     rows: list[str] = []
     while len(line.encode()) > _LONGEST:
-        cut = next((found.start() for found in reversed(list(_CUT.finditer(line, 0, _LONGEST // 4)))), 0)
+        cut = next((match.start() for match in reversed(list(_CUT.finditer(line, 0, _LONGEST // 4)))), 0)
         if not cut:
-            break  # the builder tells
+            break  # the builder reports it
         rows.append(line[:cut])
         line = line[cut:]
     return "\\\n".join([*rows, line])
 
 
 def comment(text: str) -> str:
+    """Return a text as one comment line."""
     return f"# {' '.join(text.split())}"

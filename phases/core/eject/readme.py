@@ -1,4 +1,4 @@
-"""How an ejected Dockerfile is built and run, in words and commands: what it can't say itself is said here."""
+"""Write the README.md of an ejected folder: the commands that build and run it, and what no Dockerfile has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import shlex
 from typing import TYPE_CHECKING
 
 from phases.core.eject import own_dockerfile
-from phases.core.eject.mounts import VOLUMES, known_hosts, numbered
+from phases.core.eject.mounts import VOLUMES, known_hosts, numbered_volumes
 from phases.core.eject.quoting import NEWLINE
 from phases.core.eject.writer import TESTED
 from phases.core.errors import printable
@@ -16,46 +16,51 @@ from phases.core.model import SECRETS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.eject.writer import Recipe
+    from phases.core.eject.writer import EjectedBuild
     from phases.core.model import Habitat, Mount, Secret
 
-# Words that every shell leaves as they are.
+# Words that no shell changes.
 _PLAIN = re.compile(r"/[\w@%+:,./ -]+", re.ASCII)
 
-# Signs of a line that need no scrolling.
+# Characters of a line that needs no scrolling.
 _WIDE = 100
 
 _BUILD_PHASES = ("setup", "repos", "tools", "test")
 
 
-def manual(habitat: Habitat, recipe: Recipe, *, with_volumes: bool) -> str:
-    """README.md of an ejected folder."""
+def readme(habitat: Habitat, build: EjectedBuild, *, has_volumes: bool) -> str:
+    """Return the README.md of an ejected folder.
+
+    Args:
+        habitat: The habitat.
+        build: Its Dockerfile.
+        has_volumes: Whether the folder has copies of its volumes.
+    """
     parts = [
         f"# {habitat.name}, ejected",
         (
-            f"What the habitat {habitat.name} is built of, as a Dockerfile. Nothing else is needed but Docker 20.10\n"
-            "or later with BuildKit. The image has the same files, users, environment and command."
+            f"This Dockerfile builds the habitat {habitat.name}. You need only Docker 20.10 or later with BuildKit.\n"
+            "The image has the same files, users, environment and command as the habitat's."
         ),
-        f"## Build\n\nIn this folder:\n\n{_code(build_command(habitat, recipe))}",
+        f"## Build\n\nIn this folder:\n\n{_code(_build_command(habitat, build))}",
     ]
     if habitat.tests:
         parts.append(
-            f"`docker build --target {TESTED} …`, else the same, runs the habitat's tests, and fails with them."
+            f"The same command with `docker build --target {TESTED} …` runs the habitat's tests, and fails if one does."
         )
     parts += [
         *_about_secrets(habitat),
-        *_about_volumes(habitat, with_volumes=with_volumes),
+        *_about_volumes(habitat, has_volumes=has_volumes),
         *_about_caches(habitat),
     ]
-    parts.append(f"## Run\n\n{_code(run_command(habitat))}")
+    parts.append(f"## Run\n\n{_code(_run_command(habitat))}")
     parts += _about_start(habitat)
-    rest = ["what a command of the build finds in `HOSTNAME` and `/etc/hosts`"]
-    if habitat.timeouts:
-        rest.append("`timeouts:`, which a build has none of")
-    parts.append(
-        "## What is not the same\n\nONBUILD instructions of the base image, which a Dockerfile carries out and a "
-        "habitat doesn't;\n" + ";\n".join(rest) + "."
-    )
+    differences = [
+        "- A Dockerfile runs the ONBUILD instructions of the base image; a habitat doesn't.",
+        "- Commands of the build see another `HOSTNAME` and `/etc/hosts`.",
+        *(["- `docker build` has no `timeouts:`."] if habitat.timeouts else []),
+    ]
+    parts.append("## Differences\n\n" + "\n".join(differences))
     return "\n\n".join(parts) + "\n"
 
 
@@ -64,7 +69,7 @@ def _code(text: str) -> str:
 
 
 def _lines(words: list[str]) -> str:
-    """A command, in one line where it has room there."""
+    """Join the words of a command, in one line if they fit."""
     if "\n" not in "".join(words) and len(" ".join(words)) < _WIDE:
         return " ".join(words)
     return " \\\n    ".join(words)
@@ -73,30 +78,34 @@ def _lines(words: list[str]) -> str:
 # Building
 
 
-def build_command(habitat: Habitat, recipe: Recipe) -> str:
+def _build_command(habitat: Habitat, build: EjectedBuild) -> str:
     name = habitat.name.lower()
-    secrets = [s for s in habitat.secrets if set(s.phases) & {*_BUILD_PHASES, "dockerfile"}]
-    before = [words for secret in secrets if (words := _fetched(secret))]
-    given = [_secret_flag(secret) for secret in secrets]
-    command = [*before, "DOCKER_BUILDKIT=1 docker build"]
+    secrets = _build_secrets(habitat)
+    variables = [words for secret in secrets if (words := _assignment(secret))]
+    flags = [_secret_flag(secret) for secret in secrets]
+    command = [*variables, "DOCKER_BUILDKIT=1 docker build"]
     first = ""
-    if recipe.own:
-        first = _lines([*command, *given, f"--tag {own_dockerfile.image(habitat)} {recipe.own}"]) + " &&\n"
+    if build.own_folder:
+        first = _lines([*command, *flags, f"--tag {own_dockerfile.image(habitat)} {build.own_folder}"]) + " &&\n"
     if hosts := known_hosts(habitat):
-        given += [
+        flags += [
             *(f"--secret id={name},src={shlex.quote(str(path))}" for path, name in hosts.items()),
             "--ssh default",
         ]
-    if recipe.newline:
-        given.append(f'--build-arg {NEWLINE}="\n"')
-    return first + _lines([*command, *given, f"--tag {name} ."])
+    if build.needs_newline:
+        flags.append(f'--build-arg {NEWLINE}="\n"')
+    return first + _lines([*command, *flags, f"--tag {name} ."])
+
+
+def _build_secrets(habitat: Habitat) -> list[Secret]:
+    return [secret for secret in habitat.secrets if set(secret.phases) & {*_BUILD_PHASES, "dockerfile"}]
 
 
 def _variable(secret: Secret) -> str:
     return re.sub(r"\W", "_", f"SECRET_{secret.name}", flags=re.ASCII)
 
 
-def _fetched(secret: Secret) -> str:
+def _assignment(secret: Secret) -> str:
     return f'{_variable(secret)}="$({secret.command})"' if secret.command else ""
 
 
@@ -107,41 +116,48 @@ def _secret_flag(secret: Secret) -> str:
 
 
 def _about_secrets(habitat: Habitat) -> list[str]:
-    optional = [s.name for s in habitat.secrets if s.optional and set(s.phases) & {*_BUILD_PHASES, "dockerfile"}]
-    return [f"Leave out the flag of a secret that you don't have: {', '.join(optional)}."] if optional else []
+    optional = [secret.name for secret in _build_secrets(habitat) if secret.optional]
+    return (
+        [f"These secrets are optional; leave out the flag of one that you don't have: {', '.join(optional)}."]
+        if optional
+        else []
+    )
 
 
-def _about_volumes(habitat: Habitat, *, with_volumes: bool) -> list[str]:
-    volumes = numbered(habitat)
+def _about_volumes(habitat: Habitat, *, has_volumes: bool) -> list[str]:
+    volumes = numbered_volumes(habitat)
     if not volumes:
         return []
     rows = [
-        f"- `{VOLUMES}/{number}` is `{printable(volume.dest)}`, of `{printable(volume.shown)}`"
+        f"- `{VOLUMES}/{number}` is mounted at `{printable(volume.dest)}` (from `{printable(volume.shown)}`)"
         for number, volume in volumes
     ]
-    seen = "the copies" if with_volumes else "an empty file or folder for each of the volumes"
-    return [
-        f"Commands of the build see {seen} below `{VOLUMES}/`, and what they write there is lost:\n\n" + "\n".join(rows)
-    ]
+    content = "a copy of each volume" if has_volumes else "an empty file or folder for each volume"
+    text = f"Commands of the build see {content} below `{VOLUMES}/`. The builder discards what they write there."
+    return [f"{text}\n\n" + "\n".join(rows)]
 
 
 def _about_caches(habitat: Habitat) -> list[str]:
     if not habitat.caches:
         return []
     paths = ", ".join(f"`{printable(cache.path)}`" for cache in habitat.caches)
-    text = f"The builder keeps {paths} from build to build, until `docker builder prune --filter type=exec.cachemount`."
-    return [f"{text}\nWhat comes before setup may not have changed meanwhile, or they begin anew."]
+    text = f"The builder keeps {paths} for later builds, until `docker builder prune --filter type=exec.cachemount`."
+    return [f"{text}\nA cache is empty again after a change to a phase before setup."]
 
 
 # Running
 
 
-def run_command(habitat: Habitat) -> str:
+def _run_command(habitat: Habitat) -> str:
     name, init = habitat.name.lower(), habitat.entry.init_command.strip()
-    flags = [*_confinement(habitat), *(_volume(volume) for _, volume in numbered(habitat)), *_start_secrets(habitat)]
+    flags = [
+        *_restrictions(habitat),
+        *(_volume(volume) for _, volume in numbered_volumes(habitat)),
+        *_start_secrets(habitat),
+    ]
     if not init:
         return _lines(["docker run --rm -it --init", *flags, name])
-    # A plain command is the main process itself, as a system's init has to be.
+    # An init has to be the main process itself, without a shell around it.
     main = init if _PLAIN.fullmatch(init) else shlex.join(("/bin/sh", "-c", init))
     up = _lines([f"docker run --detach --name {name} --user root", *flags, f"{name} {main}"])
     delay = f"sleep {habitat.entry.startup_delay:g}\n" if habitat.entry.startup_delay else ""
@@ -149,7 +165,7 @@ def run_command(habitat: Habitat) -> str:
     return f"{up}\n{delay}docker exec -it {name} {shlex.join(command)}"
 
 
-def _confinement(habitat: Habitat) -> list[str]:
+def _restrictions(habitat: Habitat) -> list[str]:
     limits = habitat.entry.limits
     flags = {
         "--security-opt no-new-privileges": True,
@@ -180,11 +196,13 @@ def _start_secrets(habitat: Habitat) -> list[str]:
 
 def _about_start(habitat: Habitat) -> list[str]:
     parts = []
-    if kept := habitat.entry.persist:
-        paths = ", ".join(f"`{printable(one.path)}`" for one in kept)
-        parts.append(f"What persists in a habitat needs a `--volume NAME:FOLDER` for each here: {paths}.")
+    if persistent := habitat.entry.persist:
+        paths = ", ".join(f"`{printable(one.path)}`" for one in persistent)
+        parts.append(
+            f"A habitat keeps these paths. Add a `--volume NAME:FOLDER` for each to keep it here, too: {paths}."
+        )
     if ready := habitat.entry.ready:
-        parts.append(f"It is ready once this succeeds in it:\n\n{_code(ready.command)}")
+        parts.append(f"The container is ready once this command succeeds in it:\n\n{_code(ready.command)}")
     if secrets := [secret for secret in habitat.secrets if secret.start]:
         parts.append(_about_start_secrets(secrets))
     return parts
@@ -193,7 +211,7 @@ def _about_start(habitat: Habitat) -> list[str]:
 def _about_start_secrets(secrets: Sequence[Secret]) -> str:
     names = ", ".join(secret.name for secret in secrets)
     variables = [s.variable for s in secrets if s.variable]
-    text = f"A secret is a file here, which the user in there has to be able to read: {names}."
+    text = f"Write each secret to a file that the container's user can read: {names}."
     if variables:
-        text += f" Set {', '.join(variables)} where you run it."
+        text += f" Set {', '.join(variables)} in the environment of `docker run`."
     return text

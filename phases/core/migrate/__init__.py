@@ -1,1 +1,1 @@
-"""From a Dockerfile, or from a config.yaml of the tool that this one takes after, to one of today."""
+"""Convert a Dockerfile, or an earlier tool's config.yaml, into a config.yaml."""

@@ -1,4 +1,4 @@
-"""What an image is, that a Dockerfile begins with: its user, variables and command, and who lives in it."""
+"""Inspect the image that a Dockerfile builds on: its settings and its users."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 if TYPE_CHECKING:
     from phases.core.project import Project
 
-# Stands in the names of containers that are looked into.
+# Part of the names of the containers that this makes.
 _PURPOSE = "migrate"
 
 
 @dataclass(frozen=True)
 class BaseImage:
-    """users: of which it can be asked whether a name is in."""
+    """An image's settings and its users."""
 
     config: ImageConfig
     users: UserDatabase
@@ -30,9 +30,18 @@ class BaseImage:
 EMPTY = BaseImage(ImageConfig(""), UserDatabase(lambda _: b""))
 
 
-def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
-    """Look at an image for the habitat `name`; it is pulled where the engine doesn't have it, as building
-    the habitat would. Raises EngineError.
+def inspect(project: Project, name: str, reference: str, where: str) -> BaseImage:
+    """Inspect an image for the habitat `name`, pulling it if the engine doesn't have it.
+
+    Args:
+        project: The project.
+        name: The habitat.
+        reference: The image.
+        where: The line of its FROM, for errors.
+
+    Raises:
+        ConfigError: The reference is not valid.
+        EngineError: The image can't be pulled or read.
     """
     engine = project.engine
     try:
@@ -40,10 +49,10 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
     except EngineUnreachable:
         raise
     except EngineError as error:
-        remedy = "mend it, or give its ARG a value: --arg NAME=VALUE"
-        raise ConfigError(f"FROM names {reference!r}, which is no image", where=where, remedy=remedy) from error
+        remedy = "fix it, or set its ARG: --arg NAME=VALUE"
+        raise ConfigError(f"FROM names {reference!r}, which is not an image", where=where, remedy=remedy) from error
     if config is None:
-        project.bus.emit(events.Notice(name, f"pulling {reference}, to see its user, variables and command"))
+        project.bus.emit(events.Notice(name, f"pulling {reference} to read its user, variables and command"))
         try:
             engine.pull(reference, lambda *_: None)
             config = engine.image_config(reference)
@@ -53,13 +62,13 @@ def look(project: Project, name: str, reference: str, where: str) -> BaseImage:
             remedy = pull_remedy(reference, error.message)
             raise EngineError(f"{reference} can't be pulled ({error.message})", where=where, remedy=remedy) from error
     if config is None:
-        raise EngineError(f"{reference} is not on the engine", where=where, remedy="run the same again")
-    found = _read(project, name, config.id)
-    return BaseImage(config, UserDatabase(lambda path: found.get(path, b"")))
+        raise EngineError(f"the engine has no image {reference}", where=where, remedy="run the same command again")
+    files = _user_files(project, name, config.id)
+    return BaseImage(config, UserDatabase(lambda path: files.get(path, b"")))
 
 
-def _read(project: Project, name: str, image: str) -> dict[str, bytes]:
-    """The files that say who lives in an image. They come out of a container only, which is never started."""
+def _user_files(project: Project, name: str, image: str) -> dict[str, bytes]:
+    """Read an image's users and groups out of a container that is never started."""
     engine = project.engine
     project.scratch.sweep(_PURPOSE, name)
 

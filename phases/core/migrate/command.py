@@ -1,19 +1,19 @@
-"""`doit migrate`: a habitat's folder before and after, and how one becomes the other."""
+"""`doit migrate`: plan a habitat's new files, write them, and remove the old Dockerfile."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from phases.core.config import dockerfile as key
+from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
-from phases.core.migrate import base_image, config_text, legacy_keys, rest
-from phases.core.migrate import dockerfile as dockerfiles
-from phases.core.migrate.converter import Converter, Existing
-from phases.core.migrate.copy import Context
-from phases.core.migrate.dockerfile_state import Machine
+from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys, rest
+from phases.core.migrate.converter import convert
+from phases.core.migrate.dockerfile_state import Interpreter
+from phases.core.migrate.habitat_folder import HabitatFolder
+from phases.core.migrate.inputs import ExistingConfig, Inputs
 from phases.core.model import BEFORE_MIGRATION
 from phases.registry import NAMES
 
@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from phases.core.migrate.result import Draft, Row
-    from phases.core.model import Habitat
+    from phases.core.migrate.result import Conversion, ReportRow
     from phases.core.project import Project
 
 # Bytes of a config.yaml.
@@ -31,143 +30,150 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True)
 class Migration:
-    """config: the text of the new config.yaml; rest: of the Dockerfile that is still built, "" for none;
-    before: the bytes of the config.yaml that there was; rows, older: what became of each instruction, and of
-    each key that has another name now; warnings: what is to be told besides.
+    """What `doit migrate` writes and reports.
+
+    Attributes:
+        config: The text of the new config.yaml.
+        rest: The text of Dockerfile.rest, "" for none.
+        old_config: The bytes of the old config.yaml, None where there was none.
+        rows: What became of each instruction.
+        legacy_rows: What became of each key with an old name.
     """
 
     name: str
     folder: Path
     config: str
     rest: str = ""
-    before: bytes | None = None
-    rows: tuple[Row, ...] = ()
-    older: tuple[Row, ...] = ()
+    old_config: bytes | None = None
+    rows: tuple[ReportRow, ...] = ()
+    legacy_rows: tuple[ReportRow, ...] = ()
     warnings: tuple[str, ...] = ()
 
-    @property
-    def lost(self) -> list[Row]:
-        return [row for row in self.rows if not row.place]
 
+class _Files:
+    """A habitat's config.yaml and Dockerfile."""
 
-@dataclass
-class _Folder:
-    """A habitat's folder, as it is."""
-
-    project: Project
-    name: str
-    config: bytes | None = None
-    document: Any = field(default=None)
-
-    def __post_init__(self) -> None:
-        self.folder = self.project.root / "habitats" / self.name
-        self.shown = f"habitats/{self.name}"
-        path = self.folder / "config.yaml"
+    def __init__(self, project: Project, name: str) -> None:
+        self.folder = project.root / "habitats" / name
+        self.shown = f"habitats/{name}"
+        path, shown = self.folder / "config.yaml", f"{self.shown}/config.yaml"
         try:
             self.config = safe_open.read(path, _MOST)
         except OSError as error:
-            raise ConfigError(
-                f"can't be read ({error.strerror})", where=f"{self.shown}/config.yaml", remedy="check that it is a file"
-            ) from error
-        # Reads it as a build does, and so refuses what a build refuses.
-        yaml_tree.load(path, layer="local", shown=f"{self.shown}/config.yaml")
-        self.document = config_text.document((self.config or b"").decode(), f"{self.shown}/config.yaml")
-
-    @property
-    def has_dockerfile(self) -> bool:
-        return (self.folder / "Dockerfile").is_file()
+            problem = f"can't be read ({error.strerror})"
+            raise ConfigError(problem, where=shown, remedy="check that it is a file") from error
+        # A build reads it in this way, so migrate refuses what a build refuses.
+        yaml_tree.load(path, layer="local", shown=shown)
+        self.document = config_text.document((self.config or b"").decode(), shown)
+        self.has_dockerfile = (self.folder / "Dockerfile").is_file()
 
 
-def migrate(project: Project, name: str, given: Mapping[str, str]) -> Migration | None:
-    """What is to be written, None where there is nothing to migrate any more. Raises HabitatError."""
-    at = _Folder(project, name)
-    is_older = legacy_keys.has_older(at.document)
-    is_said = "dockerfile" in at.document
-    if not is_older and (is_said or not at.has_dockerfile):
-        if not is_said and at.config is None:
-            raise ConfigError("has neither config.yaml nor Dockerfile", where=at.shown, remedy="add one of them")
+def migrate(project: Project, name: str, build_args: Mapping[str, str]) -> Migration | None:
+    """Plan a migration.
+
+    Args:
+        project: The project.
+        name: The habitat.
+        build_args: Values for ARGs of its Dockerfile.
+
+    Returns:
+        What to write, None where there is nothing to migrate.
+
+    Raises:
+        HabitatError: The files can't be read, or the base image can't be inspected.
+    """
+    files = _Files(project, name)
+    has_legacy_keys = legacy_keys.has_legacy_keys(files.document)
+    converts = files.has_dockerfile and "dockerfile" not in files.document
+    if not has_legacy_keys and not converts:
+        if files.config is None:
+            raise ConfigError("has neither config.yaml nor Dockerfile", where=files.shown, remedy="add one of them")
         return None
-    renamed = legacy_keys.modernise(at.document) if is_older else []
-    modern = config_text.dumped(at.document) if is_older else (at.config or b"").decode()
-    if is_said or not at.has_dockerfile:
-        return Migration(name, at.folder, modern, before=at.config, older=tuple(renamed))
-    draft = _drafted(at, modern, given)
-    config_text.lay_under(at.document, draft, is_list=_form(project, at.document))
+    legacy_rows = legacy_keys.convert(files.document) if has_legacy_keys else []
+    text = config_text.dump(files.document) if has_legacy_keys else (files.config or b"").decode()
+    conversion = None
+    if converts:
+        setup_is_list = _setup_is_list(project, files)
+        conversion = _convert(project, name, files, text, build_args, setup_is_list=setup_is_list)
+        config_text.add(files.document, conversion, setup_is_list=setup_is_list)
+        text = config_text.dump(files.document)
     return Migration(
         name=name,
-        folder=at.folder,
-        config=config_text.dumped(at.document),
-        rest=draft.rest,
-        before=at.config,
-        rows=tuple(draft.rows),
-        older=tuple(renamed),
-        warnings=tuple(draft.warnings),
+        folder=files.folder,
+        config=text,
+        rest=conversion.rest if conversion else "",
+        old_config=files.config,
+        rows=tuple(conversion.rows if conversion else ()),
+        legacy_rows=tuple(legacy_rows),
+        warnings=tuple(conversion.warnings if conversion else ()),
     )
 
 
-def _drafted(at: _Folder, modern: str, given: Mapping[str, str]) -> Draft:
-    read = dockerfiles.read(at.folder / "Dockerfile", f"{at.shown}/Dockerfile")
-    machine = Machine(read, given)
-    machine.check_given()
-    first = machine.first
-    reference, where = machine.base(first.start), read.where(first.start)
+def _convert(
+    project: Project, name: str, files: _Files, text: str, build_args: Mapping[str, str], *, setup_is_list: bool | None
+) -> Conversion:
+    """Convert the Dockerfile. `text` is the config.yaml in today's keys."""
+    parsed = dockerfile.read(files.folder / "Dockerfile", f"{files.shown}/Dockerfile")
+    interpreter = Interpreter(parsed, build_args)
+    interpreter.check_build_args()
+    start = interpreter.first_stage.start
+    reference, where = interpreter.base(start), parsed.where(start)
     if not reference:
-        raise ConfigError("FROM names no image", where=where, remedy="give its ARG a value: --arg NAME=VALUE")
+        raise ConfigError("FROM names no image", where=where, remedy="set its ARG: --arg NAME=VALUE")
     base = base_image.EMPTY
     if reference != "scratch":
-        base = base_image.look(at.project, at.name, reference, where)
-    habitat, is_list = _loaded(at, modern), _form(at.project, at.document)
-    existing = _existing(at, habitat) if at.config is not None else None
-    return Converter(read, machine, base, Context(at.folder, habitat.ignore), existing, is_list=is_list).carry()
+        base = base_image.inspect(project, name, reference, where)
+    habitat = loader.load(project.root, name, NAMES, text=text)
+    existing = None
+    if files.config is not None:
+        env = tuple(str(entry).partition("=")[0] for entry in files.document.get("env") or ())
+        has_copies = bool(habitat.files or files.document.get("volumes"))
+        existing = ExistingConfig(habitat.user, habitat.workdir, env, has_copies)
+    folder = HabitatFolder(files.folder, habitat.ignore)
+    return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list))
 
 
-def _loaded(at: _Folder, modern: str) -> Habitat:
-    """The habitat as its config says today, keys of before renamed."""
-    return loader.load(at.project.root, at.name, NAMES, text=modern)
-
-
-def _existing(at: _Folder, habitat: Habitat) -> Existing:
-    document = at.document
-    names = [str(entry).partition("=")[0] for entry in document.get("env") or ()]
-    return Existing(
-        user=habitat.user,
-        workdir=habitat.workdir,
-        env=tuple(names),
-        copies=bool(habitat.files or document.get("volumes")),
-    )
-
-
-def _form(project: Project, document: Any) -> bool | None:
-    """Whether setup is a list where there is one, here or in the shared layer; None where there is none."""
+def _setup_is_list(project: Project, files: _Files) -> bool | None:
+    """Whether the setup of the shared layer or of this habitat is a list, None where there is no setup."""
     shared = yaml_tree.load(project.root / "shared" / "config.yaml", layer="shared", shown="shared/config.yaml")
     tree = shared.at(("setup",))
     if tree and tree.value is not None:
         return isinstance(tree.value, list)
-    return isinstance(document["setup"], list) if document.get("setup") is not None else None
+    setup = files.document.get("setup")
+    return None if setup is None else isinstance(setup, list)
 
 
 def write(project: Project, migration: Migration) -> None:
-    """Write what was made, each file whole or not at all, the config last; and check that it loads."""
+    """Write the files of a migration, each whole or not at all, and config.yaml last.
+
+    Raises:
+        HabitatError: A file can't be written, or the new config doesn't load.
+    """
     folder = migration.folder
     if migration.rest:
         atomic.write_if_changed(folder / rest.NAME, migration.rest.encode())
     loader.load(project.root, migration.name, NAMES, text=migration.config)
-    if migration.before is not None and not (folder / BEFORE_MIGRATION).exists():
-        atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.before)
+    if migration.old_config is not None and not (folder / BEFORE_MIGRATION).exists():
+        atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.old_config)
     atomic.write_if_changed(folder / "config.yaml", migration.config.encode())
 
 
 def remove(project: Project, name: str) -> list[str]:
-    """Take away the Dockerfile that is built no more, once the habitat was built without it, and the key
-    that said so where it is needless. Returns what was removed. Raises HabitatError.
+    """Remove the Dockerfile once the habitat was built without it, and `dockerfile: false` where it can go, too.
+
+    Returns:
+        What was removed.
+
+    Raises:
+        HabitatError: The habitat is built from the Dockerfile, or was not built without it yet.
     """
-    at = _Folder(project, name)
-    said = str(at.document.get("dockerfile", ""))
-    if not at.has_dockerfile:
+    files = _Files(project, name)
+    value = str(files.document.get("dockerfile", ""))
+    if not files.has_dockerfile:
         return []
-    if "dockerfile" not in at.document or key.named(said) == "Dockerfile":
-        where = f"{at.shown}/Dockerfile"
-        raise ConfigError("is what the habitat is built from", where=where, remedy=f"doit migrate:{name} comes first")
+    if "dockerfile" not in files.document or dockerfile_key.named(value) == "Dockerfile":
+        where = f"{files.shown}/Dockerfile"
+        raise ConfigError("the habitat is built from it", where=where, remedy=f"doit migrate:{name} comes first")
     if stale := project.look(name).stale:
         phase, why = next(iter(stale.items()))
         raise HabitatError(
@@ -176,9 +182,9 @@ def remove(project: Project, name: str) -> list[str]:
             remedy=f"doit final:{name}",
         )
     removed = ["Dockerfile"]
-    (at.folder / "Dockerfile").unlink()
-    if not key.named(said) and not (at.folder / ".dockerignore").exists():
-        del at.document["dockerfile"]
-        atomic.write_if_changed(at.folder / "config.yaml", config_text.dumped(at.document).encode())
+    (files.folder / "Dockerfile").unlink()
+    if not dockerfile_key.named(value) and not (files.folder / ".dockerignore").exists():
+        del files.document["dockerfile"]
+        atomic.write_if_changed(files.folder / "config.yaml", config_text.dump(files.document).encode())
         removed.append("dockerfile: false")
     return removed

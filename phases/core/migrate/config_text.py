@@ -1,26 +1,27 @@
-"""The text of a config.yaml: what was there, its comments included, and a draft laid under it."""
+"""Write a conversion into the text of a config.yaml, whose keys and comments stay."""
 
 from __future__ import annotations
 
 import re
 from io import StringIO
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from phases.core.errors import ConfigError
-from phases.core.migrate.result import quoted
+from phases.core.migrate.result import escape_dollars
 from phases.core.model import SHARINGS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.migrate.result import Draft, Piece
+    from phases.core.migrate.result import Conversion, ListItem
 
-_HEAD = """Made of a Dockerfile by `doit migrate`: each phase does what its instructions did, in an order
-that keeps their meaning."""
+_HEAD = """`doit migrate` made this from a Dockerfile. Each phase does what some of its instructions did,
+in an order that keeps their meaning."""
 
 
 def _yaml() -> Any:
-    # Here, since only one verb of all wants it.
+    # Imported here, since only `doit migrate` needs it.
     from ruamel.yaml import YAML
 
     yaml = YAML()
@@ -31,77 +32,95 @@ def _yaml() -> Any:
 
 
 def document(text: str, shown: str) -> Any:
-    """A config to be rewritten. Raises ConfigError for what is none."""
+    """Load a config.yaml with its comments.
+
+    Raises:
+        ConfigError: It is not YAML, or not a mapping.
+    """
     from ruamel.yaml.comments import CommentedMap
     from ruamel.yaml.error import YAMLError
 
     try:
-        found = _yaml().load(text)
+        config = _yaml().load(text)
     except YAMLError as error:
         line = getattr(getattr(error, "problem_mark", None), "line", 0) + 1
-        problem = getattr(error, "problem", None) or "something in it"
-        raise ConfigError(f"is not YAML: {problem}", where=f"{shown}:{line}", remedy="mend the line") from error
-    if found is None:
-        found = CommentedMap()
-    if not isinstance(found, CommentedMap):
+        problem = getattr(error, "problem", None) or "it can't be parsed"
+        remedy = "fix the line, then run the same command"
+        raise ConfigError(f"is not YAML: {problem}", where=f"{shown}:{line}", remedy=remedy) from error
+    if config is None:
+        config = CommentedMap()
+    if not isinstance(config, CommentedMap):
         raise ConfigError("must be a mapping of keys to values", where=shown, remedy="see docs/config.md")
-    return found
+    return config
 
 
-def dumped(found: Any) -> str:
+def dump(config: Any) -> str:
+    """Return the text of a config."""
     stream = StringIO()
-    _yaml().dump(found, stream)
+    _yaml().dump(config, stream)
     return stream.getvalue()
 
 
-def lay_under(found: Any, draft: Draft, *, is_list: bool | None) -> None:
-    """Add a draft to a document: what it says comes before what is there. is_list: the form of a setup that
-    other layers give; None for whichever is shorter.
+def add(config: Any, conversion: Conversion, *, setup_is_list: bool | None) -> None:
+    """Add a conversion to a config, before the items that the config has.
+
+    Args:
+        config: What `document` returned.
+        conversion: What to add.
+        setup_is_list: The form of a setup in other layers; None for the shorter one.
     """
-    fresh = not found
-    if draft.description:
-        _put(found, "description", draft.description)
-    if draft.base_image:
-        _put(found, "base_image", draft.base_image)
-    _put(found, "dockerfile", False if draft.dockerfile == "false" else draft.dockerfile)
-    _prepend(found, "env", draft.env)
-    _prepend(found, "files", draft.files)
-    _add_secrets(found, draft)
-    _add_caches(found, draft)
-    _add_setup(found, draft, is_list=is_list)
-    if draft.command or draft.remarks:
-        _add_entry(found, draft)
-    if fresh:
-        found.yaml_set_start_comment(_HEAD)
-        _space(found)
+    from ruamel.yaml.comments import CommentedMap
+
+    is_new = not config
+    if conversion.description:
+        _put(config, "description", conversion.description)
+    if conversion.base_image:
+        _put(config, "base_image", conversion.base_image)
+    _put(config, "dockerfile", conversion.dockerfile or False)
+    _prepend(config, "env", conversion.env)
+    _prepend(config, "files", conversion.files)
+    _add_secrets(config, conversion)
+    _add_caches(config, conversion)
+    if conversion.setup and (conversion.needs_list_form or setup_is_list):
+        _add_setup_list(config, conversion)
+    elif conversion.setup:
+        if config.get("setup") is None:
+            config["setup"] = CommentedMap()
+        for user in ("root", "user"):
+            _prepend(config["setup"], user, [item for item in conversion.setup if item.run_as == user], indent=4)
+    if conversion.command or conversion.entry_hints:
+        _add_entry(config, conversion)
+    if is_new:
+        config.yaml_set_start_comment(_HEAD)
+        _separate_sections(config)
 
 
-def _put(found: Any, key: str, value: object) -> None:
+def _put(config: Any, key: str, value: object) -> None:
     first = ("name", "description", "base_image", "dockerfile")
-    place = next((number for number, other in enumerate(found) if other not in first), len(found))
-    if key in found:
-        found[key] = value
+    place = next((number for number, other in enumerate(config) if other not in first), len(config))
+    if key in config:
+        config[key] = value
     else:
-        found.insert(place, key, value)
+        config.insert(place, key, value)
 
 
-def _list(found: Any, key: str) -> Any:
+def _list(config: Any, key: str) -> Any:
     from ruamel.yaml.comments import CommentedSeq
 
-    if found.get(key) is None:
-        found[key] = CommentedSeq()
-    return found[key]
+    if config.get(key) is None:
+        config[key] = CommentedSeq()
+    return config[key]
 
 
-def _prepend(found: Any, key: str, pieces: Sequence[Piece], indent: int = 2) -> None:
-    if not pieces:
+def _prepend(config: Any, key: str, items: Sequence[ListItem], indent: int = 2) -> None:
+    if not items:
         return
-    target = _list(found, key)
-    for number, piece in enumerate(pieces):
-        target.insert(number, _value(piece.value))
-    for number, piece in enumerate(pieces):
-        if piece.comment:
-            text = "\n".join(line or " " for line in piece.comment)
+    target = _list(config, key)
+    for number, item in enumerate(items):
+        target.insert(number, _value(item.value))
+    for number, item in enumerate(items):
+        if item.comment:
+            text = "\n".join(line or " " for line in item.comment)
             target.yaml_set_comment_before_after_key(number, before=text, indent=indent)
 
 
@@ -114,94 +133,77 @@ def _value(value: str | dict[str, str]) -> Any:
 
 
 def _scalar(text: str) -> Any:
-    """A text in the style that is read best of those that say it exactly."""
+    """Return a text in the most readable style that keeps it exactly."""
     from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
 
     if not all(sign.isprintable() or sign in "\n\t" for sign in text):
         return DoubleQuotedScalarString(text)
     if "\n" not in text:
         return text
-    rows = text.split("\n")
-    if text[0] in " \t\n" or any(re.search(r"\s$", row) for row in rows):
+    if text[0] in " \t\n" or any(re.search(r"\s$", row) for row in text.split("\n")):
         return DoubleQuotedScalarString(text)
     return LiteralScalarString(text.rstrip("\n") + "\n")
 
 
-def _add_secrets(found: Any, draft: Draft) -> None:
+def _add_secrets(config: Any, conversion: Conversion) -> None:
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    for secret in draft.secrets.values():
-        same = next((one for one in found.get("secrets") or () if one.get("name") == secret["name"]), None)
-        if same is None:
-            phases = CommentedSeq(secret["phases"])
-            phases.fa.set_flow_style()
-            optional = {"optional": True} if secret.get("optional") else {}
-            _list(found, "secrets").append(CommentedMap({**secret, "phases": phases, **optional}))
-        else:
-            wanted = secret["phases"]
-            assert isinstance(wanted, list)
-            same["phases"] = [
-                *(same.get("phases") or ()),
-                *(one for one in wanted if one not in (same.get("phases") or ())),
-            ]
+    for secret in conversion.secrets.values():
+        existing = next((one for one in config.get("secrets") or () if one.get("name") == secret.name), None)
+        if existing is not None:
+            phases = existing.get("phases") or ()
+            existing["phases"] = [*phases, *(phase for phase in secret.phases if phase not in phases)]
+            continue
+        phases = CommentedSeq(secret.phases)
+        phases.fa.set_flow_style()
+        item = CommentedMap({"name": secret.name, "env": secret.env, "phases": phases})
+        if secret.optional:
+            item["optional"] = True
+        _list(config, "secrets").append(item)
 
 
-def _add_caches(found: Any, draft: Draft) -> None:
+def _add_caches(config: Any, conversion: Conversion) -> None:
     from ruamel.yaml.comments import CommentedMap
 
-    there = [one.get("path") if isinstance(one, dict) else one for one in found.get("caches") or ()]
-    for path, sharing in draft.caches.items():
-        if quoted(path) not in there:
-            value = _scalar(quoted(path))
-            _list(found, "caches").append(
-                value if sharing == SHARINGS[0] else CommentedMap({"path": value, "sharing": sharing})
-            )
+    existing = [one.get("path") if isinstance(one, dict) else one for one in config.get("caches") or ()]
+    for path, sharing in conversion.caches.items():
+        if escape_dollars(path) not in existing:
+            value = _scalar(escape_dollars(path))
+            item = value if sharing == SHARINGS[0] else CommentedMap({"path": value, "sharing": sharing})
+            _list(config, "caches").append(item)
 
 
-def _add_setup(found: Any, draft: Draft, *, is_list: bool | None) -> None:
+def _add_setup_list(config: Any, conversion: Conversion) -> None:
+    """Add the scripts as blocks with one user each."""
     from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
-    if not draft.setup:
-        return
-    if not (draft.alternates or is_list):
-        target = found.get("setup")
-        if target is None:
-            target = found["setup"] = CommentedMap()
-        for user in ("root", "user"):
-            _prepend(target, user, [piece for piece in draft.setup if piece.run_as == user], indent=4)
-        return
-    blocks: list[Any] = []
-    for piece in draft.setup:
-        if not blocks or blocks[-1][0] != piece.run_as:
-            blocks.append((piece.run_as, []))
-        blocks[-1][1].append(piece)
-    target = _list(found, "setup")
-    for number, (user, pieces) in enumerate(blocks):
+    target = _list(config, "setup")
+    for number, (user, items) in enumerate(groupby(conversion.setup, lambda item: item.run_as)):
         block = CommentedMap({"run_as": user, "commands": CommentedSeq()})
         target.insert(number, block)
-        _prepend(block, "commands", pieces, indent=6)
+        _prepend(block, "commands", list(items), indent=6)
 
 
-def _add_entry(found: Any, draft: Draft) -> None:
+def _add_entry(config: Any, conversion: Conversion) -> None:
     from ruamel.yaml.comments import CommentedMap
 
-    entry = found.get("entry")
+    entry = config.get("entry")
     if entry is None:
-        entry = found["entry"] = CommentedMap()
-    if draft.command and "command" not in entry:
-        entry["command"] = _scalar(draft.command)
-    if draft.remarks:
-        remark = "The Dockerfile said this, too:\n" + "\n".join(f"  {line}" for line in draft.remarks)
+        entry = config["entry"] = CommentedMap()
+    if conversion.command and "command" not in entry:
+        entry["command"] = _scalar(conversion.command)
+    if conversion.entry_hints:
+        hint = "From the Dockerfile:\n" + "\n".join(f"  {line}" for line in conversion.entry_hints)
         if entry:
-            entry.yaml_set_comment_before_after_key(next(iter(entry)), before=remark, indent=2)
+            entry.yaml_set_comment_before_after_key(next(iter(entry)), before=hint, indent=2)
         else:
-            del found["entry"]
-            last = list(found)[-1]
-            found.yaml_set_comment_before_after_key(last, before="entry:\n" + remark)
+            del config["entry"]
+            last = list(config)[-1]
+            config.yaml_set_comment_before_after_key(last, before="entry:\n" + hint)
 
 
-def _space(found: Any) -> None:
-    """An empty line before each section."""
-    for key in found:
-        if isinstance(found[key], (dict, list)):
-            found.yaml_set_comment_before_after_key(key, before="\n")
+def _separate_sections(config: Any) -> None:
+    """Put an empty line before each section."""
+    for key in config:
+        if isinstance(config[key], (dict, list)):
+            config.yaml_set_comment_before_after_key(key, before="\n")

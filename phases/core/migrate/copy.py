@@ -1,152 +1,125 @@
-"""COPY, and ADD of what is no archive, as `files:` or as a script that copies out of the habitat's folder."""
+"""Convert COPY, and ADD of what is no archive, into `files:` or into a script of `setup:`."""
 
 from __future__ import annotations
 
 import fnmatch
 import posixpath
 import re
-import shlex
 import stat
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from phases.core.files import tree as files_tree
-from phases.core.files.ignore import dockerignore
-from phases.core.migrate.result import quoted
-from phases.core.model import BEFORE_MIGRATION, OWN_PHASE
+from phases.core.migrate.copied_path import CopiedPath
+from phases.core.migrate.result import ListItem, NotConvertible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from phases.core.files.ignore import Ignore
     from phases.core.files.tree import Item
     from phases.core.migrate.dockerfile import Instruction
-
-# What of a habitat's folder is the habitat's, though `COPY .` takes it all.
-_OURS = ("config.yaml", BEFORE_MIGRATION, "Dockerfile", "Dockerfile.rest", ".dockerignore", ".habignore")
+    from phases.core.migrate.dockerfile_state import BuildState
+    from phases.core.migrate.habitat_folder import HabitatFolder
+    from phases.core.migrate.inputs import Inputs
+    from phases.core.migrate.result import Conversion, ReportRow
 
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
 
+# Folders that every image has: a file that is copied to one goes into it.
+_FOLDERS = frozenset(
+    "/ /bin /etc /home /lib /opt /root /sbin /srv /tmp /usr /usr/bin /usr/local /usr/local/bin /var".split()  # noqa: SIM905 (shorter)
+)
 
-class Unsayable(Exception):
-    """No config says the same; the text is why."""
+
+class CopyConverter:
+    """Converts COPY and ADD instructions."""
+
+    def __init__(self, inputs: Inputs, conversion: Conversion) -> None:
+        self._inputs = inputs
+        self._conversion = conversion
+
+    def convert(self, instruction: Instruction, state: BuildState) -> None:
+        """Convert one instruction: into `files:`, or into a script where scripts run before it.
+
+        Raises:
+            NotConvertible: No config copies the same.
+        """
+        if instruction.heredocs:
+            raise NotConvertible("it copies a here-document")
+        if others := instruction.flags.keys() - {"chown", "chmod", "link"}:
+            raise NotConvertible(f"only docker build has --{min(others)}")
+        folder, has_scripts = self._inputs.folder, bool(self._conversion.setup)
+        *words, dest = (self._expand(instruction, word, state) for word in instruction.args)
+        plan = _Plan(
+            folder,
+            owner=_owner(self._flag(instruction, "chown", "root", state)),
+            mode=_mode(self._flag(instruction, "chmod", "", state)),
+            is_same=folder.is_same_at_local_path if has_scripts else folder.is_same_in_files,
+        )
+        copied = list(plan.paths(sources(folder, instruction, words), self._dest(dest, len(words) > 1, state)))
+        if any(re.search(r"[\x00-\x1f]|\{\}", one.source + one.dest) for one in copied):
+            raise NotConvertible("a config can't have one of its names")
+        row = self._conversion.report(
+            instruction, "", "" if len(copied) == len(words) else "each by name, as they are now"
+        )
+        (self._add_script if has_scripts else self._add_files)(instruction, copied, row)
+
+    def _expand(self, instruction: Instruction, word: str, state: BuildState) -> str:
+        return self._inputs.interpreter.expand(instruction, word, state)
+
+    def _flag(self, instruction: Instruction, name: str, default: str, state: BuildState) -> str:
+        values = [self._expand(instruction, value, state) for value in instruction.flags.get(name, [])]
+        return values[-1] if values else default
+
+    def _dest(self, dest: str, has_many: bool, state: BuildState) -> str:
+        """Return an absolute path, with a slash at the end if it is a folder."""
+        path = state.absolute(dest)
+        known = {*_FOLDERS, *(one.workdir for one in self._inputs.states), self._inputs.end.workdir}
+        is_folder = dest.endswith(("/", "/.")) or dest in (".", "..") or path in known
+        return f"{path.rstrip('/')}/" if has_many or is_folder else path
+
+    def _add_files(self, instruction: Instruction, copied: Sequence[CopiedPath], row: ReportRow) -> None:
+        files = self._conversion.files
+        first, last = len(files), len(files) + len(copied) - 1
+        row.place = f"files[{first}]" if len(copied) == 1 else f"files[{first}…{last}]"
+        for number, one in enumerate(copied):
+            files.append(ListItem(one.item(), () if number else instruction.comment))
+
+    def _add_script(self, instruction: Instruction, copied: Sequence[CopiedPath], row: ReportRow) -> None:
+        is_same = self._inputs.folder.is_same_at_local_path
+        if not all(is_same(one.source.removeprefix(".")) for one in copied):
+            raise NotConvertible("it comes after a RUN, and $LOCAL_PATH doesn't have all of it")
+        row.place = "setup"
+        folders = _FOLDERS | {self._inputs.workdir}
+        lines = [line for one in copied for line in one.script(folders)]
+        self._conversion.setup.append(ListItem("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row))
 
 
-@dataclass(frozen=True)
-class Copied:
-    """What is copied at once. source: relative to the habitat's folder; mode: octal; by_itself: the mode that
-    it has in a habitat's copy.
+def sources(folder: HabitatFolder, instruction: Instruction, words: Sequence[str]) -> list[str]:
+    """Return the paths that an instruction copies, with wildcards resolved.
+
+    Raises:
+        NotConvertible: It fetches or unpacks something, or copies what doesn't exist.
     """
-
-    source: str
-    dest: str
-    owner: str
-    mode: str
-    by_itself: str
-    kind: Literal["file", "dir", "link"]
-
-    def entry(self) -> dict[str, str]:
-        """As an element of `files:`. Raises Unsayable."""
-        if self.kind == "link":
-            raise Unsayable(f"{self.source} is a link, and what is beside it can't be copied as a whole")
-        place = {"source": quoted(self.source), "dest": quoted(self.dest), "owner": self.owner}
-        return place if self.mode == self.by_itself else {**place, "mode": self.mode}
-
-    def script(self, folders: Collection[str]) -> list[str]:
-        """As commands of root's, for a habitat's folder that is at $LOCAL_PATH. folders: that are there already."""
-        source = '"$LOCAL_PATH"' if self.source == "." else f'"$LOCAL_PATH"/{shlex.quote(self.source)}'
-        dest = shlex.quote(self.dest)
-        if self.kind == "dir":
-            return [*self._make(self.dest, folders), *self._copy_below(source, dest)]
-        lines = [*self._make(posixpath.dirname(self.dest), folders), f"rm -f {dest}", f"cp -P {source} {dest}"]
-        if self.mode != self.by_itself:
-            lines.append(f"chmod {self.mode} {dest}")
-        return lines if self.owner == "root" else [*lines, f"chown -h {self._ids} {dest}"]
-
-    def _copy_below(self, source: str, dest: str) -> list[str]:
-        """What is there and no folder is replaced; folders that are there keep their modes."""
-        lines = [f"cd {source}", f"find . ! -type d -exec rm -f {dest}/{{}} \\;", f"cp -R . {dest}"]
-        own = f"find . ! -name . -exec chown -h {self._ids} {dest}/{{}} \\;"
-        return lines if self.owner == "root" else [*lines, own]
-
-    def _make(self, path: str, folders: Collection[str]) -> list[str]:
-        """Folders that are missing on the way get the owner, too."""
-        if path in folders:
-            return []
-        if self.owner == "root":
-            return [f"mkdir -p {shlex.quote(path)}"]
-        name = shlex.quote(path)
-        fresh = f"[ -d {name} ] || {{ mkdir {name}; chown {self._ids} {name}; }}"
-        return [*self._make(posixpath.dirname(path), folders), fresh]
-
-    @property
-    def _ids(self) -> str:
-        """For chown. A number is that of the group as well; a name's own group stands behind a colon."""
-        if ":" in self.owner:
-            return self.owner
-        return f"{self.owner}:{self.owner if self.owner.isdigit() else ''}"
-
-
-@dataclass(frozen=True)
-class Context:
-    """The habitat's folder. ignore: what `.habignore` and the like leave out of all that is copied."""
-
-    folder: Path
-    ignore: Ignore
-
-    @cached_property
-    def docker(self) -> Mapping[str, Item]:
-        """What `docker build` sees, but for the habitat's own."""
-        ours = dockerignore(self.folder).also(*(f"/{name}" for name in _OURS))
-        seen = files_tree.walk(self.folder, ours)
-        return {item.path: item for item in seen if item.path not in _OURS}
-
-    @cached_property
-    def local(self) -> Mapping[str, Item]:
-        """What is at $LOCAL_PATH in the habitat."""
-        ignore = self.ignore.also(*OWN_PHASE).also_if(dockerignore(self.folder))
-        return {item.path: item for item in files_tree.walk(self.folder, ignore) if item.path not in _OURS}
-
-    def copied_as_whole(self, path: str) -> bool:
-        """Whether `files:` copies of a folder just what docker does."""
-        seen = _below(self.docker, path)
-        copied = {item.path: item.mode for item in files_tree.walk(self.folder / path, self.ignore) if item.path}
-        return {name: item.mode for name, item in seen.items()} == copied
-
-    def is_local(self, path: str) -> bool:
-        """Whether all that docker sees at a path is at $LOCAL_PATH, and no more."""
-        return path in self.local and _below(self.docker, path).keys() == _below(self.local, path).keys()
-
-
-def _below(tree: Mapping[str, Item], path: str) -> dict[str, Item]:
-    prefix = f"{path}/" if path else ""
-    return {name.removeprefix(prefix): item for name, item in tree.items() if name and name.startswith(prefix)}
-
-
-def sources(context: Context, instruction: Instruction, words: Sequence[str]) -> list[str]:
-    """The paths that an instruction copies, wildcards resolved. Raises Unsayable."""
-    found: list[str] = []
+    paths: list[str] = []
     for word in words:
-        path = posixpath.normpath("/" + word).lstrip("/")
         if re.match(r"[a-z][a-z0-9+.-]*://|git@", word):
-            raise Unsayable("it fetches from the network")
+            raise NotConvertible("it fetches from the network")
+        path = posixpath.normpath("/" + word).lstrip("/")
         matching = [path]
         if re.search(r"[*?\[]", path):
             depth = path.count("/")
-            matching = [name for name in context.docker if name.count("/") == depth and _matches(name, path)]
-        if not matching or any(name not in context.docker for name in matching):
-            raise Unsayable(f"there is no {word} in the habitat's folder")
-        if instruction.name == "ADD" and any(_is_archive(context.docker[name]) for name in matching):
-            raise Unsayable("ADD unpacks an archive")
-        found += matching
-    return found
+            matching = [name for name in folder.docker if name.count("/") == depth and _matches(name, path)]
+        if not matching or any(name not in folder.docker for name in matching):
+            raise NotConvertible(f"there is no {word} in the habitat's folder")
+        if instruction.name == "ADD" and any(_is_archive(folder.docker[name]) for name in matching):
+            raise NotConvertible("ADD unpacks an archive")
+        paths += matching
+    return paths
 
 
 def _matches(name: str, pattern: str) -> bool:
-    """A * stays within a name."""
+    """Match each part of a path by itself: a * never matches a slash."""
     return all(map(fnmatch.fnmatchcase, name.split("/"), pattern.split("/")))
 
 
@@ -158,67 +131,63 @@ def _is_archive(item: Item) -> bool:
     return head.startswith(_ARCHIVES) or head[257:262] == b"ustar"
 
 
-def owner(flags: Mapping[str, list[str]]) -> str:
-    """Raises Unsayable. A number alone is that of the group as well, a name alone has its own."""
-    said = flags.get("chown", ["root"])[-1]
-    if not _OWNER.fullmatch(said):
-        raise Unsayable(f"--chown={said} names nobody")
-    return "root" if said in ("0", "0:0", "root:root") else said
+def _owner(chown: str) -> str:
+    if not _OWNER.fullmatch(chown):
+        raise NotConvertible(f"--chown={chown} is not a user")
+    return "root" if chown in ("0", "0:0", "root:root") else chown
 
 
-def mode(flags: Mapping[str, list[str]]) -> str:
-    said = flags.get("chmod", [""])[-1]
-    if said and not re.fullmatch(r"[0-7]{3,4}", said):
-        raise Unsayable(f"--chmod={said} is not octal")
-    return said
+def _mode(chmod: str) -> str:
+    if chmod and not re.fullmatch(r"[0-7]{3,4}", chmod):
+        raise NotConvertible(f"--chmod={chmod} is not octal")
+    return chmod
 
 
-def plan(
-    context: Context, paths: Sequence[str], dest: str, rights: tuple[str, str], whole: Callable[[str], bool]
-) -> Iterator[Copied]:
-    """What copies `paths` just as docker does. dest: absolute, with a slash at the end where it is a folder;
-    rights: owner and, unless each file's own holds, mode; whole: whether a folder can be copied at once.
+@dataclass(frozen=True)
+class _Plan:
+    """Decides what is copied as a whole, and what file by file.
+
+    Attributes:
+        mode: An octal mode for all, "" for each file's own.
+        is_same: Whether a folder can be copied as a whole.
     """
-    for path in paths:
-        item = context.docker[path]
-        if item.kind == "link":
-            raise Unsayable(f"{path} is a link, which docker follows")
-        if item.kind == "file":
-            place = posixpath.join(dest, posixpath.basename(path)) if dest.endswith("/") else dest
-            yield _single(item, place, rights)
-        else:
-            yield from _folder(context, path, dest.rstrip("/") or "/", rights, whole)
+
+    folder: HabitatFolder
+    owner: str
+    mode: str
+    is_same: Callable[[str], bool]
+
+    def paths(self, sources: Sequence[str], dest: str) -> Iterator[CopiedPath]:
+        """Yield what copies `sources` to `dest`, a folder if it ends in a slash."""
+        for path in sources:
+            item = self.folder.docker[path]
+            if item.kind == "link":
+                raise NotConvertible(f"docker build follows the link {path}")
+            if item.kind == "file":
+                yield self._file(item, posixpath.join(dest, posixpath.basename(path)) if dest.endswith("/") else dest)
+            else:
+                yield from self._folder(path, dest.rstrip("/") or "/")
+
+    def _file(self, item: Item, dest: str) -> CopiedPath:
+        return CopiedPath(item.path, dest, self.owner, self.mode or _own_mode(item), f"{item.mode:04o}", item.kind)
+
+    def _folder(self, path: str, dest: str) -> Iterator[CopiedPath]:
+        below: Mapping[str, Item] = self.folder.below(path)
+        has_usual_modes = all(_own_mode(item) == f"{item.mode:04o}" for item in below.values())
+        if (has_usual_modes or self.mode) and self.is_same(path):
+            if self.mode not in ("", "755", "0755"):
+                raise NotConvertible("its --chmod is for folders, too")
+            yield CopiedPath(path or ".", dest, self.owner, self.mode, "", "dir")
+            return
+        for name, item in below.items():
+            if "/" not in name:
+                place = posixpath.join(dest, name)
+                yield from self._folder(item.path, place) if item.kind == "dir" else [self._file(item, place)]
 
 
-def _single(item: Item, dest: str, rights: tuple[str, str]) -> Copied:
-    owner, bits = rights
-    return Copied(item.path, dest, owner, bits or _mode(item), f"{item.mode:04o}", item.kind)
-
-
-def _folder(
-    context: Context, path: str, dest: str, rights: tuple[str, str], whole: Callable[[str], bool]
-) -> Iterator[Copied]:
-    owner, bits = rights
-    below = _below(context.docker, path)
-    is_plain = all(_mode(item) == f"{item.mode:04o}" for item in below.values())
-    if (is_plain or bits) and whole(path):
-        if bits not in ("", "755", "0755"):
-            raise Unsayable("--chmod holds for folders, too")
-        yield Copied(path or ".", dest, owner, bits, "", "dir")
-        return
-    for name, item in below.items():
-        if "/" in name:
-            continue
-        place = posixpath.join(dest, name)
-        if item.kind == "dir":
-            yield from _folder(context, item.path, place, rights, whole)
-        else:
-            yield _single(item, place, rights)
-
-
-def _mode(item: Item) -> str:
-    """A file's mode; what an umask made of it besides is nothing that anybody meant."""
+def _own_mode(item: Item) -> str:
+    """Return a file's mode; a group's right to write comes from an umask and doesn't count."""
     bits = stat.S_IMODE(item.source.lstat().st_mode)
     if item.kind != "file" or bits in (0o644, 0o664, 0o755, 0o775):
-        return f"{item.mode:04o}"
+        bits = item.mode
     return f"{bits:04o}"

@@ -1,4 +1,4 @@
-"""What an instruction of a Dockerfile finds: variables, user, folder, shell."""
+"""The state of a build before each instruction of a Dockerfile: variables, user, folder, shell."""
 
 from __future__ import annotations
 
@@ -19,9 +19,14 @@ SHELL = ("/bin/sh", "-c")
 
 
 @dataclass(frozen=True)
-class State:
-    """env: the image's, with ENV; args: what ARG brought into scope; user: "" for root; entrypoint and
-    command: as the image has them; has_cmd: whether CMD was said since the base image.
+class BuildState:
+    """The state that an instruction starts from.
+
+    Attributes:
+        env: Variables of the image and of ENV.
+        args: Variables of ARG.
+        user: As USER gives it, "" for root.
+        has_cmd: Whether a CMD came after the base image.
     """
 
     env: Mapping[str, str] = field(default_factory=dict)
@@ -31,20 +36,21 @@ class State:
     shell: tuple[str, ...] = SHELL
     entrypoint: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
-    says_cmd: bool = False
+    has_cmd: bool = False
 
     @property
     def variables(self) -> dict[str, str]:
-        """What a word may name, and a RUN finds in its environment."""
+        """The variables of a RUN, and those that a word may refer to."""
         return {**self.args, **self.env}
 
-    def at(self, path: str) -> str:
-        """A path of the image, relative to the folder."""
+    def absolute(self, path: str) -> str:
+        """Return an absolute path for one that is relative to WORKDIR."""
         return "/" + posixpath.normpath(posixpath.join(self.workdir, path)).lstrip("/")
 
 
-def of_image(image: ImageConfig) -> State:
-    return State(
+def image_state(image: ImageConfig) -> BuildState:
+    """Return the state behind a FROM that names this image."""
+    return BuildState(
         env={"PATH": DEFAULT_PATH, **image.env},
         user=image.user,
         workdir=image.workdir or "/",
@@ -53,111 +59,126 @@ def of_image(image: ImageConfig) -> State:
     )
 
 
-class Machine:
-    """Goes through the instructions of a Dockerfile, as `docker build` would. given: values of ARGs that
-    override what it says.
+class Interpreter:
+    """Follows the instructions of a Dockerfile as `docker build` does.
+
+    Attributes:
+        build_args: Values that replace those of ARG instructions.
+        declared_args: The names of all ARGs so far.
     """
 
-    def __init__(self, dockerfile: Dockerfile, given: Mapping[str, str]) -> None:
+    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str]) -> None:
         self.dockerfile = dockerfile
-        self.given = given
-        self.named: set[str] = set()
-        self.top: Mapping[str, str] = {}
-        top = State()
+        self.build_args = build_args
+        self.declared_args: set[str] = set()
+        self._global_args: Mapping[str, str] = {}
+        state = BuildState()
         for instruction in dockerfile.head:
-            top = self.after(instruction, top)
-        self.top = top.args
+            state = self.after(instruction, state)
+        self._global_args = state.args
 
-    def word(self, instruction: Instruction, text: str, state: State) -> str:
-        """A text with its variables replaced and its quotes taken off."""
+    def expand(self, instruction: Instruction, text: str, state: BuildState) -> str:
+        """Return a text of an instruction with its variables replaced and its quotes removed.
+
+        Raises:
+            ConfigError: Its quotes or variables are wrong.
+        """
         from e2b_dockerfile_utils import ShellLex
 
         try:
             return ShellLex(self.dockerfile.escape, env=state.variables, skip_unset_env=False).process_word(text)
         except ValueError as error:
-            raise self._wrong(instruction, error) from error
-
-    def _wrong(self, instruction: Instruction, error: ValueError) -> ConfigError:
-        return ConfigError(str(error), where=self.dockerfile.where(instruction), remedy="mend the line")
+            where = self.dockerfile.where(instruction)
+            raise ConfigError(str(error), where=where, remedy="fix the line, then run the same command") from error
 
     def base(self, instruction: Instruction) -> str:
-        """The image, or stage, that a FROM names; only what stands before the first FROM is known there."""
-        return self.word(instruction, instruction.args[0], State(args=self.top))
+        """Return the image or stage that a FROM names; it has only the ARGs before the first FROM."""
+        return self.expand(instruction, instruction.args[0], BuildState(args=self._global_args))
 
-    def earlier(self, stage: Stage) -> Stage | None:
-        """The stage that one goes on from; None where that is an image."""
+    def parent(self, stage: Stage) -> Stage | None:
+        """Return the stage that a stage is built on, None where that is an image."""
         base = self.base(stage.start).lower()
         before = self.dockerfile.stages[: self.dockerfile.stages.index(stage)]
         return next((one for one in reversed(before) if one.alias == base), None)
 
     @property
-    def first(self) -> Stage:
-        """The stage that begins with the image on which the last one rests."""
+    def first_stage(self) -> Stage:
+        """The stage whose FROM names the image that the last stage is built on."""
         stage = self.dockerfile.stages[-1]
-        while before := self.earlier(stage):
-            stage = before
+        while parent := self.parent(stage):
+            stage = parent
         return stage
 
-    def states(self, stage: Stage, base: State) -> list[State]:
-        """What each instruction of a stage finds, and at last what they leave. base: what the image leaves
-        that the first one begins with.
-        """
-        before = self.earlier(stage)
-        state = self.states(before, base)[-1] if before else base
-        found = [replace(state, args={})]
-        for instruction in stage.instructions:
-            found.append(self.after(instruction, found[-1]))
-        return found
+    def states(self, stage: Stage, base: BuildState) -> list[BuildState]:
+        """Return the state before each instruction of a stage, and behind the last.
 
-    def check_given(self) -> None:
-        """Raises ConfigError for a value of an ARG that is none of this Dockerfile's."""
+        Args:
+            stage: The stage.
+            base: The state of the image that it is built on, directly or through other stages.
+        """
+        parent = self.parent(stage)
+        state = self.states(parent, base)[-1] if parent else base
+        states = [replace(state, args={})]
+        for instruction in stage.instructions:
+            states.append(self.after(instruction, states[-1]))
+        return states
+
+    def check_build_args(self) -> None:
+        """Check that the Dockerfile has an ARG for each build argument.
+
+        Raises:
+            ConfigError: It lacks one.
+        """
         stages = (one for stage in self.dockerfile.stages for one in stage.instructions)
         args = (one for one in (*self.dockerfile.head, *stages) if one.name == "ARG")
         names = {word.partition("=")[0] for one in args for word in one.args}
-        for name in self.given:
+        for name in self.build_args:
             if name not in names:
-                remedy = did_you_mean(name, names) if names else "leave it out"
+                remedy = did_you_mean(name, names) if names else f"leave out --arg {name}=…"
                 raise ConfigError(f"there is no ARG {name}", where=self.dockerfile.shown, remedy=remedy)
 
-    def after(self, instruction: Instruction, state: State) -> State:  # noqa: PLR0911 (a row for each)
-        """The state that an instruction leaves."""
+    def after(self, instruction: Instruction, state: BuildState) -> BuildState:  # noqa: PLR0911 (a row for each)
+        """Return the state behind an instruction."""
         match instruction.name:
             case "ARG":
                 return replace(state, args={**state.args, **self._args(instruction, state)})
             case "ENV":
                 return replace(state, env={**state.env, **dict(self.pairs(instruction, state))})
             case "USER":
-                return replace(state, user=self.word(instruction, instruction.args[0], state))
+                return replace(state, user=self.expand(instruction, instruction.args[0], state))
             case "WORKDIR":
-                return replace(state, workdir=state.at(self.word(instruction, instruction.args[0], state)))
+                return replace(state, workdir=state.absolute(self.expand(instruction, instruction.args[0], state)))
             case "SHELL":
                 return replace(state, shell=instruction.args)
             case "ENTRYPOINT":
-                command = state.command if state.says_cmd else ()
+                command = state.command if state.has_cmd else ()
                 return replace(state, entrypoint=_argv(instruction, state), command=command)
             case "CMD":
-                return replace(state, command=_argv(instruction, state), says_cmd=True)
+                return replace(state, command=_argv(instruction, state), has_cmd=True)
             case _:
                 return state
 
-    def _args(self, instruction: Instruction, state: State) -> dict[str, str]:
-        found = {}
+    def _args(self, instruction: Instruction, state: BuildState) -> dict[str, str]:
+        values = {}
         for word in instruction.args:
             name, has_default, default = word.partition("=")
-            self.named.add(name)
-            if name in self.given:
-                found[name] = self.given[name]
+            self.declared_args.add(name)
+            if name in self.build_args:
+                values[name] = self.build_args[name]
             elif has_default:
-                found[name] = self.word(instruction, default, replace(state, args={**state.args, **found}))
-            elif name in self.top:
-                found[name] = self.top[name]
-        return found
+                values[name] = self.expand(instruction, default, replace(state, args={**state.args, **values}))
+            elif name in self._global_args:
+                values[name] = self._global_args[name]
+        return values
 
-    def pairs(self, instruction: Instruction, state: State) -> list[tuple[str, str]]:
-        """NAME and value of ENV or LABEL."""
-        triples = zip(instruction.args[::3], instruction.args[1::3], strict=True)
-        return [(self.word(instruction, name, state), self.word(instruction, value, state)) for name, value in triples]
+    def pairs(self, instruction: Instruction, state: BuildState) -> list[tuple[str, str]]:
+        """Return the names and values of ENV or LABEL."""
+        # The parser gives three words for each: name, value and the sign between them.
+        pairs = zip(instruction.args[::3], instruction.args[1::3], strict=True)
+        return [
+            (self.expand(instruction, name, state), self.expand(instruction, value, state)) for name, value in pairs
+        ]
 
 
-def _argv(instruction: Instruction, state: State) -> tuple[str, ...]:
+def _argv(instruction: Instruction, state: BuildState) -> tuple[str, ...]:
     return instruction.args if instruction.is_json else (*state.shell, *instruction.args)

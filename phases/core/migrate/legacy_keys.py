@@ -1,28 +1,33 @@
-"""The keys of the tool that this one takes after, as keys of today."""
+"""Convert the keys of an earlier tool's config.yaml into today's keys."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from phases.core.config import schema
-from phases.core.migrate.result import Row
+from phases.core.migrate.result import ReportRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-#: Keys of `container:` that are variables now.
+# Keys of `container:` that are variables today.
 _VARIABLES = {"user": "USER", "work_dir": "WORKDIR", "workdir": "WORKDIR"}
 
-KEYS = ("repositories", "container", "claude")
+_KEYS = ("repositories", "container", "claude")
 
 
-def has_older(document: Any) -> bool:
-    return any(key in document for key in KEYS)
+def has_legacy_keys(document: Any) -> bool:
+    """Whether a document has keys to convert."""
+    return any(key in document for key in _KEYS)
 
 
-def modernise(document: Any) -> list[Row]:
-    """Rename, in a document that ruamel.yaml read, what has another name now. Returns what became of it."""
-    rows: list[Row] = []
+def convert(document: Any) -> list[ReportRow]:
+    """Rename the old keys of a document that ruamel.yaml loaded.
+
+    Returns:
+        What became of each.
+    """
+    rows: list[ReportRow] = []
     if "repositories" in document:
         rows.append(_repositories(document))
     for key in ("container", "claude"):
@@ -36,7 +41,7 @@ def _line(document: Any, key: str) -> int:
 
 
 def _rename(document: Any, old: str, new: str, value: Any) -> None:
-    """In its place, with its comments."""
+    """Rename a key; its position and comments stay."""
     place, comment = list(document).index(old), document.ca.items.pop(old, None)
     del document[old]
     document.insert(place, new, value)
@@ -44,34 +49,33 @@ def _rename(document: Any, old: str, new: str, value: Any) -> None:
         document.ca.items[new] = comment
 
 
-def _repositories(document: Any) -> Row:
+def _repositories(document: Any) -> ReportRow:
     line, value = _line(document, "repositories"), document["repositories"]
     if "repos" in document:
         document["repos"].extend(value or [])
         del document["repositories"]
     else:
         _rename(document, "repositories", "repos", value)
-    return Row(line, "repositories", "repos")
+    return ReportRow(line, "repositories", "repos")
 
 
-def _section(document: Any, key: str) -> Iterable[Row]:
-    """`container:` and `claude:`, both of which are `entry:` now, but for what is a variable."""
+def _section(document: Any, key: str) -> Iterable[ReportRow]:
+    """Turn `container:` or `claude:` into `entry:` and variables."""
     section = document[key]
     if not isinstance(section, dict):
         del document[key]
-        return [Row(1, key, "", "it holds no keys")]
+        return [ReportRow(1, key, "", "it has no keys")]
     rows, known = [], schema.Entry.__struct_encode_fields__
     entry = document.get("entry")
     for name in list(section):
-        row = Row(_line(section, name), f"{key}.{name}", "")
+        row = ReportRow(_line(section, name), f"{key}.{name}", "")
         rows.append(row)
         value = section[name]
         if name in _VARIABLES:
-            env = document.setdefault("env", [])
-            env.append(f"{_VARIABLES[name]}={value}")
+            document.setdefault("env", []).append(f"{_VARIABLES[name]}={value}")
             row.place = f"env.{_VARIABLES[name]}"
         elif name not in known or (entry is not None and name in entry):
-            row.why = "entry has it already" if name in known else "entry has no such key"
+            row.why = "entry already has it" if name in known else "entry has no such key"
         else:
             row.place = f"entry.{name}"
             continue

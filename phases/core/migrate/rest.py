@@ -1,35 +1,71 @@
-"""What of a Dockerfile stays one: its first lines, as they are."""
+"""Dockerfile.rest: the first lines of a Dockerfile, which no config.yaml can express."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
 
+from phases.core.migrate import cache_mounts
+from phases.core.migrate.dockerfile import DIRECTIVE
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.migrate.dockerfile import Dockerfile, Instruction
+    from phases.core.migrate.inputs import Inputs
+    from phases.core.migrate.result import Conversion
 
 NAME = "Dockerfile.rest"
 
-_HEAD = "# What no config.yaml says the same: the first lines of the Dockerfile, by `doit migrate`."
-_DIRECTIVE = re.compile(r"#\s*(syntax|escape|check)\s*=", re.IGNORECASE)
+_HEAD = "# `doit migrate` kept these first lines of the Dockerfile: no config.yaml can express them."
 
 
-def text(dockerfile: Dockerfile, kept: Sequence[Instruction], given: Mapping[str, str]) -> str:
-    """The lines up to the last of `kept`. given: values of ARGs, which take the place of what is there."""
-    rows = list(dockerfile.rows[: max(one.end for one in kept)])
+def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[int, str]) -> None:
+    """Keep the instructions before `first` in a Dockerfile, or set `base_image` where there are none.
+
+    Args:
+        inputs: What the conversion reads.
+        conversion: Gets the text, the report rows and the secrets.
+        first: The number of the first instruction of the last stage that is converted; -1 if FROM is, too.
+        reasons: From the number of an instruction to why it has to stay.
+    """
+    dockerfile, start = inputs.dockerfile, inputs.stage.start
+    earlier = [one for stage in dockerfile.stages[:-1] for one in (stage.start, *stage.instructions)]
+    if first < 0:
+        conversion.base_image = inputs.interpreter.base(start)
+        for one in (*dockerfile.head, start):
+            conversion.report(one, "base_image")
+        for one in earlier:
+            conversion.report(one, "", "the image has nothing of its stage")
+        return
+    is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args
+    conversion.dockerfile = "Dockerfile" if is_whole else NAME
+    whys = {(start if number < 0 else inputs.instructions[number]).line: why for number, why in reasons.items()}
+    kept = [*dockerfile.head, *earlier, start, *inputs.instructions[:first]]
     for one in kept:
-        if one.name == "ARG" and {word.partition("=")[0] for word in one.args} & given.keys():
-            words = (_argument(word, given, dockerfile.escape) for word in one.args)
-            rows[one.line - 1 : one.end] = [f"ARG {' '.join(words)}", *[""] * (one.end - one.line)]
-    at = next((number for number, row in enumerate(rows) if not _DIRECTIVE.match(row)), 0)
-    return "\n".join([*rows[:at], _HEAD, *rows[at:]]) + "\n"
+        conversion.report(one, conversion.dockerfile, whys.get(one.line, ""))
+        if one.name == "RUN":
+            for options in cache_mounts.of_type(one, "secret"):
+                if options.get("id"):
+                    conversion.add_secret(one, options, "dockerfile")
+    if not is_whole:
+        conversion.rest = _text(dockerfile, kept, inputs.interpreter.build_args)
 
 
-def _argument(word: str, given: Mapping[str, str], escape: str) -> str:
+def _text(dockerfile: Dockerfile, kept: Sequence[Instruction], build_args: Mapping[str, str]) -> str:
+    """Return the lines up to the last instruction of `kept`, with the values of `build_args` for its ARGs."""
+    lines = list(dockerfile.lines[: max(one.end for one in kept)])
+    for one in kept:
+        if one.name == "ARG" and {word.partition("=")[0] for word in one.args} & build_args.keys():
+            words = (_argument(word, build_args, dockerfile.escape) for word in one.args)
+            lines[one.line - 1 : one.end] = [f"ARG {' '.join(words)}", *[""] * (one.end - one.line)]
+    at = next((number for number, line in enumerate(lines) if not DIRECTIVE.match(line)), 0)
+    return "\n".join([*lines[:at], _HEAD, *lines[at:]]) + "\n"
+
+
+def _argument(word: str, build_args: Mapping[str, str], escape: str) -> str:
     name = word.partition("=")[0]
-    if name not in given:
+    if name not in build_args:
         return word
-    value = re.sub(rf'([{re.escape(escape)}"$])', lambda found: escape + found[1], given[name])
+    value = re.sub(rf'([{re.escape(escape)}"$])', lambda match: escape + match[1], build_args[name])
     return f'{name}="{value}"'

@@ -1,23 +1,37 @@
-"""What becomes of a Dockerfile: the sections of a config, and where each instruction went."""
+"""The result of a conversion: sections of a config.yaml, and a report row for each instruction."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from phases.core.model import SHARINGS
+
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from phases.core.migrate.dockerfile import Instruction
 
 
-def quoted(text: str) -> str:
-    """As every section but `setup` wants it, where a dollar sign begins a variable."""
+class NotConvertible(Exception):
+    """No config.yaml can express an instruction; the text is the reason."""
+
+
+def escape_dollars(text: str) -> str:
+    """Write a text for a section other than `setup`, where a dollar sign begins a variable."""
     return text.replace("$", "$$")
 
 
 @dataclass
-class Row:
-    """A line of the report. place: a key of config.yaml or a file, "" where nothing says the same; why: that
-    it is so, or what else is to be known.
+class ReportRow:
+    """What became of one instruction, or of one key with an old name.
+
+    Attributes:
+        line: Its line, from 1.
+        text: Its first line, or the key.
+        place: The key of config.yaml, or the file, that it went to; "" for none.
+        why: The reason, or a remark about the place.
     """
 
     line: int
@@ -27,60 +41,106 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Piece:
-    """An element of a list of the config. run_as: of a script; comment: that of its instruction."""
+class ListItem:
+    """An item of a list in the config.
+
+    Attributes:
+        value: The item.
+        comment: The comment above its instruction.
+        run_as: The user of a script.
+        row: The report row that names the item's place, once that is known.
+    """
 
     value: str | dict[str, str]
     comment: tuple[str, ...] = ()
     run_as: str = ""
-    row: Row | None = None
+    row: ReportRow | None = None
 
 
 @dataclass
-class Draft:
-    """dockerfile: the key's value; rest: the text of the Dockerfile that is still built, "" for none; caches: path to
-    how it is shared; remarks: lines for a person to take up, below `entry:`; warnings: what is to be told of secrets.
+class BuildSecret:
+    """An item of `secrets:`, which takes its value from a variable of the host."""
+
+    name: str
+    env: str
+    phases: list[str] = field(default_factory=list)
+    optional: bool = False
+
+
+@dataclass
+class Conversion:
+    """The sections of a config.yaml that a Dockerfile was converted to.
+
+    Attributes:
+        dockerfile: The Dockerfile that is still built, "" for none.
+        rest: The text of Dockerfile.rest, "" for none.
+        caches: From path to how the cache is shared.
+        entry_hints: Lines for `entry:`, written as comments: a person decides about them.
+        rows: The report.
+        warnings: Remarks about secrets.
     """
 
     base_image: str = ""
     description: str = ""
-    dockerfile: str = "false"
+    dockerfile: str = ""
     rest: str = ""
-    env: list[Piece] = field(default_factory=list)
-    files: list[Piece] = field(default_factory=list)
-    setup: list[Piece] = field(default_factory=list)
-    secrets: dict[str, dict[str, object]] = field(default_factory=dict)
+    env: list[ListItem] = field(default_factory=list)
+    files: list[ListItem] = field(default_factory=list)
+    setup: list[ListItem] = field(default_factory=list)
+    secrets: dict[str, BuildSecret] = field(default_factory=dict)
     caches: dict[str, str] = field(default_factory=dict)
     command: str = ""
-    remarks: list[str] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
+    entry_hints: list[str] = field(default_factory=list)
+    rows: list[ReportRow] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
 
-    def tell(self, instruction: Instruction, place: str, why: str = "") -> Row:
-        row = Row(instruction.line, instruction.text, place, why)
+    def report(self, instruction: Instruction, place: str, why: str = "") -> ReportRow:
+        """Add a row for an instruction to the report."""
+        row = ReportRow(instruction.line, instruction.text, place, why)
         self.rows.append(row)
         return row
 
-    @property
-    def alternates(self) -> bool:
-        """Whether users take turns in setup in a way that only its list form says."""
-        order = [piece.run_as for piece in self.setup]
-        others = [user for user in order if user not in ("root", "user")]
-        return bool(others) or order != sorted(order, key=("root", "user", "").index)
+    def warn(self, instruction: Instruction, text: str) -> None:
+        """Add a warning about an instruction, unless it is there."""
+        warning = f"line {instruction.line}: {text}"
+        if warning not in self.warnings:
+            self.warnings.append(warning)
 
-    def name_places(self) -> None:
-        """Say of each script where it came to stand, once all are there."""
+    def add_cache(self, path: str, sharing: str) -> None:
+        """Add a cache; the stricter sharing wins where the path has one."""
+        self.caches[path] = max(sharing, self.caches.get(path, ""), key=("", *SHARINGS).index)
+
+    def add_secret(self, instruction: Instruction, options: Mapping[str, str], phase: str) -> None:
+        """Add the secret of a `--mount=type=secret` for a phase."""
+        name = options["id"]
+        variable = re.sub(r"\W", "_", name, flags=re.ASCII).upper()
+        secret = self.secrets.setdefault(name, BuildSecret(name, variable))
+        if phase not in secret.phases:
+            secret.phases.append(phase)
+        if options.get("required", "false") not in ("true", "1", ""):
+            secret.optional = True
+        self.warn(instruction, f"the config reads secret {name} from ${variable} of the host; change that if needed")
+
+    @property
+    def needs_list_form(self) -> bool:
+        """Whether only the list form of `setup:` keeps the order of the scripts and their users."""
+        order = [item.run_as for item in self.setup]
+        has_others = any(user not in ("root", "user") for user in order)
+        return has_others or order != sorted(order, key=("root", "user", "").index)
+
+    def number_scripts(self) -> None:
+        """Write the place of each script into its report row, once all scripts are known."""
         blocks = 0
-        seen: dict[str, int] = {}
-        before = ""
-        for piece in self.setup:
-            number = seen.get(piece.run_as, 0)
-            if self.alternates:
-                if piece.run_as != before:
+        numbers: dict[str, int] = {}
+        previous = ""
+        for item in self.setup:
+            number = numbers.get(item.run_as, 0)
+            if self.needs_list_form:
+                if item.run_as != previous:
                     blocks, number = blocks + 1, 0
                 place = f"setup[{blocks - 1}].commands[{number}]"
             else:
-                place = f"setup.{piece.run_as}[{number}]"
-            seen[piece.run_as], before = number + 1, piece.run_as
-            if piece.row:
-                piece.row.place = place
+                place = f"setup.{item.run_as}[{number}]"
+            numbers[item.run_as], previous = number + 1, item.run_as
+            if item.row:
+                item.row.place = place

@@ -1,1 +1,1 @@
-"""Making a new habitat's folder and config.yaml."""
+"""Make a new habitat's folder and config.yaml."""

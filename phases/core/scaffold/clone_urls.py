@@ -1,4 +1,4 @@
-"""Repositories that a person names by their URL alone: where each is cloned to, and how."""
+"""Choose a folder for each repository of `doit new --repo`, and whether git uses SSH for it."""
 
 from __future__ import annotations
 
@@ -15,16 +15,21 @@ if TYPE_CHECKING:
 _SCHEME = re.compile(r"([A-Za-z0-9+.-]+)://")
 _SCP = re.compile(r"[^/:]+:")
 
-# Bytes of a name in a path, with room for a number.
+# Bytes of a folder's name, with room for a number.
 _LONGEST = 240
 
-# In WORKDIR by default: the habitat's own folder.
+# The habitat's own folder, which is in WORKDIR by default.
 _TAKEN = "habitat"
 
 
 @dataclass(frozen=True)
 class Clone:
-    """folder: in WORKDIR; by_ssh: whether git has ssh fetch it, and so wants an agent."""
+    """A repository to clone.
+
+    Attributes:
+        folder: Its name in WORKDIR.
+        by_ssh: Whether git fetches it with SSH, which needs an SSH agent.
+    """
 
     url: str
     folder: str
@@ -32,7 +37,15 @@ class Clone:
 
 
 def clones(urls: Iterable[str], where: str) -> list[Clone]:
-    """One for each URL, in folders that differ. where: the URLs come from there. Raises ConfigError."""
+    """Return a clone for each URL, each in a folder of its own.
+
+    Args:
+        urls: The URLs.
+        where: The option that has them, for errors.
+
+    Raises:
+        ConfigError: A URL can't be cloned in a habitat.
+    """
     taken = {_TAKEN}
     result = []
     for url in urls:
@@ -54,12 +67,12 @@ def _check(url: str, where: str) -> None:
         problem, remedy = error.args
         raise ConfigError(problem.format("url"), where=where, remedy=remedy) from None
     if not url.isprintable():
-        raise ConfigError(f"{url!r} has signs that can't be seen", where=where, remedy="write them as %XX")
+        raise ConfigError(f"{url!r} has unprintable characters", where=where, remedy="write them as %XX")
     if not _SCHEME.match(url) and not _SCP.match(url):
         raise ConfigError(
-            f"{url!r} is a path, and a habitat doesn't see those of this machine",
+            f"{url!r} is a path of this machine, and a habitat can't read it",
             where=where,
-            remedy="write a URL; file:///… is a path in the habitat, as of a volume",
+            remedy="write a URL; file:///… is a path in the habitat, for example in a volume",
         )
 
 
@@ -69,12 +82,12 @@ def _by_ssh(url: str) -> bool:
 
 
 def _name(url: str, where: str) -> str:
-    """The last part of the path, as git itself names a clone."""
+    """Return the last part of the path, as git names a clone."""
     scheme = _SCHEME.match(url)
     path = url[scheme.end() :].partition("/")[2] if scheme else url.partition(":")[2]
     path = re.split(r"[?#]", path, maxsplit=1)[0] if scheme else path
     name = re.sub(r"(/|/\.git)+$", "", path).rpartition("/")[2].removesuffix(".git")
     if name in ("", ".", "..", "~") or len(name.encode()) > _LONGEST:
-        problem = f"{url!r} doesn't end in a repository's name"
-        raise ConfigError(problem, where=where, remedy="write its whole URL, or add it to repos: with a path")
+        problem = f"{url!r} doesn't end with the name of a repository"
+        raise ConfigError(problem, where=where, remedy="write the whole URL, or add it to repos: with a path")
     return name

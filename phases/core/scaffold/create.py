@@ -1,4 +1,4 @@
-"""Making a new habitat: a folder with a config.yaml to begin with."""
+"""Make a new habitat: a folder with a config.yaml to start from."""
 
 from __future__ import annotations
 
@@ -15,20 +15,30 @@ from phases.core.scaffold.clone_urls import clones
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: What script/bootstrap brings.
+#: The image that script/bootstrap pulls.
 DEFAULT_BASE = "debian:bookworm-slim"
 
 
 def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
-    """Make the habitat `name`, on the image `base`, with the repositories at `urls`.
+    """Make a habitat, whole or not at all, and never over an existing one.
 
-    Returns the config's path, relative to the project's root. Whole or not at all, and never over
-    one that is there. Raises ConfigError for what can't be written, StateError where nothing can.
+    Args:
+        root: The project's root.
+        name: The habitat.
+        base: The image that it starts from.
+        urls: The repositories to clone.
+
+    Returns:
+        The config's path, relative to the root.
+
+    Raises:
+        ConfigError: A name or URL is not valid, or the habitat exists.
+        StateError: The disk refuses.
     """
     if not names.names_a_habitat(name):
         raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.RULE}")
     if not names.names_an_image(base):
-        problem = f"{base!r} is no name of an image"
+        problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
     text = template.text(base, clones(urls, "--repo"))
     home = root / "habitats" / name
@@ -42,21 +52,21 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether it is a folder with nothing in it, which is no habitat yet."""
+    """Whether it is an empty folder, which is not a habitat yet."""
     return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
 
 
 def _taken(name: str) -> ConfigError:
-    remedy = f"edit it, or take another name; `doit start:{name}` builds and starts it"
-    return ConfigError("is there already", where=f"habitats/{name}", remedy=remedy)
+    remedy = f"edit it, or choose another name; `doit start:{name}` builds and starts it"
+    return ConfigError("already exists", where=f"habitats/{name}", remedy=remedy)
 
 
 def _put(home: Path, text: str) -> None:
-    """The folder with all that is in it takes its name at once. A folder that is not empty keeps its own."""
+    """Write the folder under a hidden name, then rename it. The rename fails if a habitat exists."""
     try:
         home.parent.mkdir(parents=True, exist_ok=True)
         atomic.sweep(home.parent, home.name)
-        with atomic.draft_folder(home) as fresh:  # hidden: nobody's habitat
+        with atomic.draft_folder(home) as fresh:
             (fresh / "config.yaml").write_text(text, encoding="utf-8")
             fresh.rename(home)
     except OSError as error:

@@ -1,6 +1,6 @@
-"""The text of a new habitat's config.yaml, commented so that it teaches the format.
+"""Write a new habitat's config.yaml, with comments that teach the format.
 
-What a person chose is written by the YAML library; all that stands around it is ours.
+The YAML library writes the values that a person chose, so that it quotes them.
 """
 
 from __future__ import annotations
@@ -14,43 +14,43 @@ if TYPE_CHECKING:
 
     from phases.core.scaffold.clone_urls import Clone
 
-#: Where an editor finds the schema, for a file two folders below the project's root.
+#: Tells an editor where the schema is, in a file two folders below the project's root.
 SCHEMA_LINE = "# yaml-language-server: $schema=../../docs/config.schema.json\n"
 
 _HEAD = """\
-# A habitat, in the order of the phases that build it. docs/config.md tells of every key. What is
-# commented out is ready to be used: take the `# ` away.
+# A habitat's config, in the order of the phases that build it. docs/config.md explains every key.
+# To use a line that is commented out, remove its `# `.
 
 """
 
 _PLACES = """
-# USER is made where it is missing, and runs all that says no other user; WORKDIR is its folder.
+# USER runs every command that names no other user, and WORKDIR is its folder. Both are made if missing.
 # env:
 #   - USER=agent
 #   - WORKDIR=/workspace
 #   - EDITOR=vi
 
-# All that lies beside this file is copied into the habitat; this is copied to a place of its own.
+# Everything beside this file is copied into the habitat. `files` copies more, to a path that you choose.
 # files:
 #   - source: ~/.gitconfig
 #     dest: ~/.gitconfig
 
-# What has to outlive the habitat: a folder of this machine (`optional`: once it is there).
+# Folders of this machine, which outlive the habitat. An `optional` one is mounted only if it exists.
 # volumes:
 #   - source: ./data
 #     dest: /data
 #     optional: true
 
-# Tokens: fetched on this machine when a phase needs them, and never in an image.
+# Tokens. They are read on this machine when a phase needs them, and are never in an image.
 # secrets:
 #   - name: GITHUB
 #     command: gh auth token
 #     phases: [repos]
 
-# What the next build finds again, and no image holds: downloads of package managers.
+# Folders that builds share and no image has: for the downloads of package managers.
 # caches: [~/.npm]
 
-# Scripts for sh, root's first. A block ends at its first line that fails.
+# Scripts for sh; those of root run first. A script stops at the first line that fails.
 """
 
 _SETUP = """\
@@ -64,11 +64,11 @@ _SETUP = """\
 #     - git config --global pull.ff only
 """
 
-# Which package manager an image has is known in the image only.
+# Only the image knows which package manager it has.
 _SETUP_OF_CLONES = """\
 setup:
   root:
-    # For the repositories below; of an image that you know, its own line is enough.
+    # Installs git for the repositories below. Keep only the line for your image's package manager.
     - |
       if {has}; then echo "git is there"
       elif command -v apt-get; then apt-get update && apt-get install -y {apt}
@@ -76,14 +76,14 @@ setup:
       elif command -v dnf; then dnf install -y {dnf}
       else echo "install {programs} here: there is no apt-get, apk or dnf" >&2; exit 1
       fi
-    # Claude Code, once nodejs and npm are installed as well:
+    # Claude Code, which needs nodejs and npm:
     # - npm install -g @anthropic-ai/claude-code
   # user:
   #   - git config --global pull.ff only
 """
 
 _REPOS = """
-# Cloned with the image's own git, to a path below WORKDIR; the setup is run in the repository.
+# Repositories. The image's git clones them below WORKDIR, and their setup runs in the clone.
 """
 
 _SAMPLE_OF_REPOS = """\
@@ -101,12 +101,12 @@ _MORE_OF_A_CLONE = """\
 """
 
 _PRIVATE = """\
-    # A private one, with the secret above:
+    # For a private repository, the secret above:
     # token: GITHUB
 """
 
 _CHECKS = """
-# What has to be there when all is built; and scripts beside this file that have to succeed.
+# Files that the build must have made, and scripts beside this file that must succeed.
 """
 
 _SAMPLE_OF_CHECKS = """\
@@ -119,7 +119,7 @@ _REST = """\
 # tests:
 #   - tests/works.sh
 
-# What a start runs, as USER in WORKDIR [a shell], and more of how the habitat runs.
+# How the habitat runs: its command (default: a shell), as USER in WORKDIR, and its ports and limits.
 # entry:
 #   command: claude --dangerously-skip-permissions
 #   ready: curl -fsS localhost:3000
@@ -135,15 +135,20 @@ _REST = """\
 
 
 def text(base: str, clones: Sequence[Clone]) -> str:
-    """A whole config.yaml. base: the image to begin with."""
-    what = ", ".join(clone.folder for clone in clones) or "A habitat"
+    """Return a config.yaml.
+
+    Args:
+        base: The image that it starts from.
+        clones: The repositories to clone.
+    """
+    subject = ", ".join(clone.folder for clone in clones) or "A habitat"
     return "".join(
         [
             SCHEMA_LINE,
             _HEAD,
-            "# What `doit list` says of it.\n",
-            _written({"description": f"{what} on {base}"}),
-            "\n# The image to begin with. A Dockerfile beside this file comes before it.\n",
+            "# Shown by `doit list`.\n",
+            _written({"description": f"{subject} on {base}"}),
+            "\n# The image to start from. A Dockerfile beside this file replaces it.\n",
             _written({"base_image": base}),
             _PLACES,
             _setup(clones) if clones else _SETUP,
@@ -168,7 +173,7 @@ def _setup(clones: Sequence[Clone]) -> str:
 
 
 def _repos(clones: Sequence[Clone]) -> str:
-    """What is commented out behind them is the last one's."""
+    """Write the clones, with more keys for the last one commented out."""
     entries = [
         {"url": _literal(clone.url), "path": _path(clone), **({"ssh_agent": True} if clone.by_ssh else {})}
         for clone in clones
@@ -186,13 +191,13 @@ def _path(clone: Clone) -> str:
 
 
 def _literal(value: str) -> str:
-    """A config's variables begin with a dollar sign."""
+    """Escape dollar signs, which begin a config's variables."""
     return value.replace("$", "$$")
 
 
 class _Dumper(yaml.SafeDumper):
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
-        """Lists are indented, as a person writes them."""
+        """Indent lists, as a person does."""
         del indentless
         super().increase_indent(flow, indentless=False)
 

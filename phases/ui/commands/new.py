@@ -1,4 +1,4 @@
-"""`doit new NAME`: a habitat to begin with."""
+"""`doit new NAME`: make a habitat to start from."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from phases.ui.tasks import current_project
 
 
 class New(Printing, DoitCmdBase):
-    """Writes a config.yaml that explains itself; builds nothing, and asks no engine."""
+    """Writes a config.yaml with comments that explain it; builds nothing, and needs no engine."""
 
     doc_purpose = "make a new habitat: habitats/NAME/config.yaml, with comments that explain it"
     doc_usage = "NAME [--base IMAGE] [--repo URL]…"
@@ -25,19 +25,19 @@ class New(Printing, DoitCmdBase):
             "long": "base",
             "type": str,
             "default": create.DEFAULT_BASE,
-            "help": "the image to begin with",
+            "help": "the image to start from",
         },
         {
             "name": "repo",
             "long": "repo",
             "type": list,
             "default": [],
-            "help": "a repository to clone, which git is installed for; may be given more than once",
+            "help": "a repository to clone; may be repeated",
         },
     )
 
     def parse_execute(self, in_args: list[str]) -> int:
-        """Options may stand behind the name, too, where doit would take them for names."""
+        """Accept options behind the name, too, which doit would take for names."""
         long = self.cmdparser.get_long()
         try:
             pairs, words = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), long)
@@ -48,13 +48,13 @@ class New(Printing, DoitCmdBase):
 
     def _execute(self, base: str, repo: list[str], pos_args: list[str]) -> int:
         if len(pos_args) != 1:
-            problem = "a habitat has one name" if pos_args else "a habitat needs a name"
+            problem = "doit new takes one name" if pos_args else "doit new needs a name"
             raise InvalidCommand(f"{problem}: `doit new {self.doc_usage}`")
         (name,) = pos_args
         try:
             config = create.create(current_project().root, name, base, repo)
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
-        self.outstream.write(f"made {config}: look through it, and change what you like\n")
-        self.outstream.write(f"then `doit start:{name}` builds it and starts it\n")
+        self.outstream.write(f"made {config}: read it, and change what you like\n")
+        self.outstream.write(f"then `doit start:{name}` builds and starts it\n")
         return 0

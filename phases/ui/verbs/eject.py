@@ -1,4 +1,4 @@
-"""`doit eject:NAME`: the habitat as a Dockerfile, with all that it is built from."""
+"""`doit eject:NAME`: write the habitat as a Dockerfile, with all files for its build."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "volumes",
         "type": bool,
         "default": False,
-        "help": "with a copy of what is in its volumes, for commands of the build",
+        "help": "copy the content of its volumes, for commands of the build",
     },
 )
 WORDS = False
@@ -33,11 +33,11 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> None:
-    # Here, since few runs eject anything.
+    # Imported here, since few runs need it.
     from phases.core.eject.command import eject
 
-    made = eject(project, name, to, volumes=volumes)
-    text = f"{made.place} has it as a Dockerfile, with a README.md that says how to build and run it"
+    ejected = eject(project, name, to, volumes=volumes)
+    text = f"wrote a Dockerfile into {ejected.folder}; README.md there says how to build and run it"
     project.bus.emit(events.Notice(name, text))
-    if made.volumes:
-        project.bus.emit(events.Notice(name, "its volumes are empty there; --volumes copies what is in them"))
+    if ejected.lacks_volumes:
+        project.bus.emit(events.Notice(name, "volumes are empty there; --volumes copies their content"))

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from phases.core.migrate.command import Migration
-    from phases.core.migrate.result import Row
+    from phases.core.migrate.result import ReportRow
     from phases.core.project import Project
     from phases.ui.console import Screen
 
@@ -26,21 +26,21 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "dry-run",
         "type": bool,
         "default": False,
-        "help": "show the config, and write nothing",
+        "help": "show the new files, and write nothing",
     },
     {
         "name": "arg",
         "long": "arg",
         "type": list,
         "default": [],
-        "help": "NAME=VALUE of an ARG, as docker build --build-arg; may be repeated",
+        "help": "value of an ARG, NAME=VALUE, like docker build --build-arg; may be repeated",
     },
     {
         "name": "remove",
         "long": "remove",
         "type": bool,
         "default": False,
-        "help": "take away the Dockerfile that is needed no more",
+        "help": "remove the Dockerfile, once the habitat was built without it",
     },
 )
 WORDS = False
@@ -56,7 +56,7 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     if remove:
         if dry_run or arg:
-            raise ConfigError("--remove goes alone", where=name, remedy="leave the other options out")
+            raise ConfigError("--remove takes no other option", where=name, remedy="leave the others out")
         removed = command.remove(project, name)
         screen.plain(f"{name}: removed {' and '.join(removed)}" if removed else f"{name}: nothing to remove")
         return
@@ -92,14 +92,14 @@ def _report(found: Migration, *, written: bool, wrap: bool) -> Iterator[Renderab
     from rich.text import Text
 
     yield Text(found.name, style="bold")
-    for title, rows in (("config.yaml", found.older), ("Dockerfile", found.rows)):
+    for title, rows in (("config.yaml", found.legacy_rows), ("Dockerfile", found.rows)):
         carried = [row for row in rows if row.place]
         lost = [row for row in rows if not row.place]
         if carried:
             yield Text(f"  {title}", style="bold")
             yield _table(carried, wrap=wrap)
         if lost:
-            yield Text(f"  {title}, not carried over", style="bold")
+            yield Text(f"  {title}, not converted", style="bold")
             yield _table(lost, wrap=wrap)
     for warning in found.warnings:
         yield Text(f"  ⚠ {warning}", style="yellow")
@@ -108,8 +108,8 @@ def _report(found: Migration, *, written: bool, wrap: bool) -> Iterator[Renderab
     yield from (Text(f"  {line}") for line in others)
 
 
-def _table(rows: Sequence[Row], *, wrap: bool) -> RenderableType:
-    """Line, instruction, and where it went or why not. For a pipe: one, a line."""
+def _table(rows: Sequence[ReportRow], *, wrap: bool) -> RenderableType:
+    """Return a table of lines, instructions and places; one row per line of text for a pipe."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -135,7 +135,7 @@ def _shortened(text: str) -> str:
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
-def _where(row: Row) -> str:
+def _where(row: ReportRow) -> str:
     if not row.place:
         return row.why
     return f"→ {row.place}" + (f" ({row.why})" if row.why else "")
@@ -144,13 +144,13 @@ def _where(row: Row) -> str:
 def _outcome(found: Migration, *, written: bool) -> Iterator[str]:
     names = " and ".join(["config.yaml", *(["Dockerfile.rest"] if found.rest else [])])
     if not written:
-        yield f"nothing was written: doit migrate:{found.name} writes {names}"
+        yield f"wrote nothing: doit migrate:{found.name} writes {names}"
         return
     yield f"wrote {names}: doit start:{found.name} builds it"
-    if found.before is not None:
-        yield "what was there is in config.yaml.before-migration"
+    if found.old_config is not None:
+        yield "the old config.yaml is now config.yaml.before-migration"
     if _is_left(found):
-        yield f"the Dockerfile is left until doit migrate:{found.name} --remove"
+        yield f"doit migrate:{found.name} --remove removes the Dockerfile, once the habitat is built"
 
 
 def _is_left(found: Migration) -> bool:

@@ -9,12 +9,12 @@ from contextlib import closing
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from phases.core.container.root_environment import SYSTEM_PATH
 from phases.core.engine.docker_api import payloads
 from phases.core.engine.docker_api.api import connection_lost, path, stopped_answering
 from phases.core.engine.docker_api.containers import RETRIES, RETRY_PAUSE, DockerContainers
 from phases.core.engine.exec import PRINT_PID, FrameDecoder, PipedExec, TtyExec
 from phases.core.engine.http import UPGRADE, receive
+from phases.core.engine.protocol import SYSTEM_PATH
 from phases.core.errors import Conflict, EngineError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
@@ -32,6 +32,9 @@ _SWITCHING_PROTOCOLS = 101
 
 # The exit codes of a command that could not be started, whatever the reason.
 _NOT_STARTED = (126, 127)
+
+# How often a container is looked at that may end: for half a second.
+_ENDING_LOOKS = 25
 
 
 class DockerExecs(DockerContainers):
@@ -147,16 +150,20 @@ class DockerExecs(DockerContainers):
     def exec_is_running(self, exec_id: str) -> bool:
         return bool(self._inspect_exec(exec_id)["Running"])
 
+    def _container_is_ending(self, container: str) -> bool:
+        """Return whether a container ends soon: the engine refuses a command before it reports the container's end."""
+        for _ in range(_ENDING_LOOKS):
+            if not self._container_is_running(container):
+                return True
+            time.sleep(RETRY_PAUSE)
+        return False
+
     def exit_code(self, exec_id: str) -> int:
         for _ in range(RETRIES):
             state = self._inspect_exec(exec_id)
             code = state.get("ExitCode")
             if code is not None:
-                if (
-                    code in _NOT_STARTED
-                    and not state.get("Pid")
-                    and not self._container_is_running(state["ContainerID"])
-                ):
+                if code in _NOT_STARTED and not state.get("Pid") and self._container_is_ending(state["ContainerID"]):
                     raise _stopped_before_start()
                 self._ended_execs.add(exec_id)
                 return int(code)

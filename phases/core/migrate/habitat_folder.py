@@ -1,0 +1,63 @@
+"""A habitat's folder, as `docker build` and as the habitat's phases copy it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from phases.core.files import tree
+from phases.core.files.ignore import dockerignore
+from phases.core.model import BEFORE_MIGRATION, OWN_PHASE
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from phases.core.files.ignore import Ignore
+    from phases.core.files.tree import Item
+
+# Files for the habitat itself, which `COPY .` would take along.
+_OURS = ("config.yaml", BEFORE_MIGRATION, "Dockerfile", "Dockerfile.rest", ".dockerignore", ".habignore")
+
+
+@dataclass(frozen=True)
+class HabitatFolder:
+    """A habitat's folder.
+
+    Attributes:
+        ignore: What `.habignore` and the program's defaults leave out of every copy.
+    """
+
+    path: Path
+    ignore: Ignore
+
+    @cached_property
+    def docker(self) -> Mapping[str, Item]:
+        """What `docker build` copies, without the files for the habitat itself."""
+        ignore = dockerignore(self.path).also(*(f"/{name}" for name in _OURS))
+        return {item.path: item for item in tree.walk(self.path, ignore) if item.path not in _OURS}
+
+    @cached_property
+    def local(self) -> Mapping[str, Item]:
+        """What the habitat has at $LOCAL_PATH."""
+        ignore = self.ignore.also(*OWN_PHASE).also_if(dockerignore(self.path))
+        return {item.path: item for item in tree.walk(self.path, ignore) if item.path not in _OURS}
+
+    def below(self, path: str) -> dict[str, Item]:
+        """Return what `docker build` copies of a folder, by the path in it."""
+        return _below(self.docker, path)
+
+    def is_same_in_files(self, path: str) -> bool:
+        """Whether phase files copies the same of a folder as `docker build`."""
+        copied = {item.path: item.mode for item in tree.walk(self.path / path, self.ignore) if item.path}
+        return {name: item.mode for name, item in self.below(path).items()} == copied
+
+    def is_same_at_local_path(self, path: str) -> bool:
+        """Whether $LOCAL_PATH has the same at a path as `docker build` copies."""
+        return path in self.local and self.below(path).keys() == _below(self.local, path).keys()
+
+
+def _below(items: Mapping[str, Item], path: str) -> dict[str, Item]:
+    prefix = f"{path}/" if path else ""
+    return {name.removeprefix(prefix): item for name, item in items.items() if name and name.startswith(prefix)}
