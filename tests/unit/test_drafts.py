@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 BEGIN = """
 import sys
 from pathlib import Path
-from phases.core import drafts
-kind = drafts.file if sys.argv[2] == "file" else drafts.folder
+from phases.core.files import atomic
+kind = atomic.file if sys.argv[2] == "file" else atomic.folder
 with kind(Path(sys.argv[1])) as draft:
     print("begun", flush=True)
     sys.stdin.readline()

@@ -67,7 +67,7 @@ def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: s
 
 def gone() -> Process:
     """A process of this machine that has ended."""
-    script = "from phases.core import processes; print(processes.current())"
+    script = "from phases.core.files import processes; print(processes.current())"
     said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
     process = Process.named(said)
     assert process
@@ -225,7 +225,7 @@ def test_engine_lock_of_a_process_whose_number_another_has_is_taken_over(engine:
 
 def test_engine_lock_of_a_process_that_nobody_has_waited_for_is_taken_over(engine: FakeEngine) -> None:
     """It has ended, but its parent has not asked how: its number is still taken."""
-    script = "from phases.core import processes; print(processes.current(), flush=True); input()"
+    script = "from phases.core.files import processes; print(processes.current(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         assert child.stdout
         process = Process.named(child.stdout.readline().decode().strip())

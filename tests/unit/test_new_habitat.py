@@ -260,9 +260,9 @@ def test_a_file_in_the_place_of_habitats_is_told(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from phases.core import drafts, new_habitat
+from phases.core.scaffold import create
 Path.rename = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
-new_habitat.create(Path(sys.argv[1]), "demo", "debian", [])
+create.create(Path(sys.argv[1]), "demo", "debian", [])
 """
 
 

@@ -74,10 +74,10 @@ def test_log_of_a_run_killed_at_any_moment_is_whole_as_far_as_it_goes(tmp_path: 
 import sys
 sys.path.insert(0, {str(ROOT)!r})
 from pathlib import Path
-from phases.core import phase_log
+from phases.core.build import phase_log
 phase_log.HEAD, phase_log.TAIL, phase_log._LINE = 100_000, 100_000, 1000
 number = 0
-with phase_log.Log(Path(sys.argv[1])) as log:
+with phase_log.PhaseLog(Path(sys.argv[1])) as log:
     print("begun", flush=True)
     while True:
         log.write(*(f"{{line}} of the output" for line in range(number, number + 500)))

@@ -275,8 +275,8 @@ def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest
 
 def test_none_of_it_loads_the_docker_package(tmp_path: Path) -> None:
     script = (
-        "import sys; from phases.core import engines, reaching; "
-        "reaching.ask_ahead(); engines.connect().images(); "
+        "import sys; from phases.core.engine import connect, select; "
+        "connect.ask_ahead(); select.connect().images(); "
         "print([name for name in ('docker', 'requests', 'http') if name in sys.modules])"
     )
     with answering(tmp_path / "s", LISTED):

@@ -144,7 +144,7 @@ def test_file_that_holds_a_secret_is_not_told_of(tmp_path: Path) -> None:
 
 def test_list_of_credentials_needs_no_library() -> None:
     script = (
-        "import sys; from phases.core import trees; ignore = trees.habignore([]).also('/x');"
+        "import sys; from phases.core.files import tree; ignore = tree.habignore([]).also('/x');"
         "assert ignore('a/.npmrc') and ignore('.env.local') and not ignore('x.y');"
         "assert 'pathspec' not in sys.modules"
     )
