@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -145,11 +146,32 @@ def test_link_of_a_page_leads_to_a_file_and_heading(path: Path, link: str) -> No
     assert not anchor or anchor in anchors(target)
 
 
+PATHS = [
+    (path, name)
+    for path in PAGES
+    if path.name != "CHANGELOG.md"
+    for name in sorted(set(re.findall(r"`((?:phases|tests|script|core|ui|docs)/[\w/.-]+)`", path.read_text("utf-8"))))
+    if "NAME" not in name
+]
+
+
+@pytest.mark.parametrize(("path", "name"), PATHS, ids=lambda value: value if isinstance(value, str) else named(value))
+def test_file_that_a_page_names_exists(path: Path, name: str) -> None:
+    """In docs/architecture.md and docs/internals.md, paths begin below phases/."""
+    assert (ROOT / name).exists() or (ROOT / "phases" / name).exists()
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.parent != ROOT], ids=named)
 def test_index_links_to_every_page(path: Path) -> None:
     index = ROOT / "docs" / "README.md"
     linked = {(source.parent / link.partition("#")[0]).resolve() for source, link in LINKS if source == index}
     assert path == index or path.resolve() in linked
+
+
+def test_picture_of_packages_is_what_the_imports_give() -> None:
+    diagram = runpy.run_path(str(ROOT / "script" / "diagram"))
+    written = (ROOT / "docs" / "packages.svg").read_text(encoding="utf-8")
+    assert written == diagram["svg"](diagram["drawn"]()), "script/diagram writes it"
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.svg")), ids=named)
