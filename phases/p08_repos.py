@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from phases.protocol import SECRETS_FOLDER, ChangeDescription, Copy, Run, dotted, folder, secrets_slice
+from phases.core.model import SECRETS_FOLDER
+from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat, RepoClone

@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.core.model import Habitat
 
-#: Where commands find their secrets, each a file: a tmpfs, which no image has.
-SECRETS_FOLDER = "/run/secrets"
-
 #: A slice: what JSON can say.
 Json: TypeAlias = Any
 

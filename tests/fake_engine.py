@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.engine.protocol import OnLine, OnPull
+    from phases.core.model import Value
     from phases.core.port import Port
-    from phases.core.secrets.store import Value
 
 #: When volumes are made.
 MADE = "2026-01-01T00:00:00Z"

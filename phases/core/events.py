@@ -7,14 +7,18 @@ floats, habitats and phases are names.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.report.plan import Plan
+    from phases.protocol import Json
+
+#: The value, before or after a change, of something that is not in the config then.
+ABSENT: Any = object()
 
 #: What of a command printed something, "" where nothing tells.
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
@@ -118,6 +122,45 @@ class Handover(Struct, frozen=True):
 
     habitat: str
     on: bool
+
+
+class Reason(Struct, frozen=True):
+    """A reason why a phase runs again.
+
+    Args:
+        text: The reason as a person reads it.
+        key: The config key that changed, "" where the reason is no change of the config.
+        before: The value in the slice that the phase was built from.
+        after: The value in the slice of today.
+    """
+
+    text: str
+    key: str = ""
+    before: Json = ABSENT
+    after: Json = ABSENT
+
+
+class Plan(Struct, frozen=True, dict=True):
+    """The phases of a habitat that the next build runs.
+
+    Args:
+        name: The habitat.
+        why: Every phase that would run, with the reasons of its own; none for one that only follows another.
+        seconds: How long a phase took when it last ran, where that is known.
+        is_new: Whether no phase of the habitat was ever built.
+        shared: The phases that take over the snapshot of another habitat instead, with that habitat.
+    """
+
+    name: str
+    why: Mapping[str, Sequence[Reason]]
+    seconds: Mapping[str, float]
+    is_new: bool
+    shared: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def reasons(self) -> Mapping[str, Sequence[str]]:
+        """`why`, with the text of each reason alone."""
+        return {phase: [reason.text for reason in reasons] for phase, reasons in self.why.items()}
 
 
 class Planned(Struct, frozen=True):

@@ -27,6 +27,9 @@ OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "
 #: What `doit migrate` keeps of a config.yaml that it has rewritten.
 BEFORE_MIGRATION = "config.yaml.before-migration"
 
+#: The tmpfs in a container in which each secret is a file. No image has it.
+SECRETS_FOLDER = "/run/secrets"
+
 #: What `entry.network` may be. A mapping is kept free for a list of hosts that may be reached.
 NETWORKS = ("bridge", "none")
 
@@ -91,6 +94,23 @@ class Secret(Struct, frozen=True):
     optional: bool
     origin: Origin
     habitat: str = ""
+
+
+class Value(Struct, frozen=True):
+    """A secret that this host has. data: the content of its file in the container."""
+
+    name: str
+    data: bytes
+    variable: str = ""
+
+    @property
+    def path(self) -> str:
+        return f"{SECRETS_FOLDER}/{self.name}"
+
+    @property
+    def text(self) -> str:
+        """For an environment variable, which ends where the last line does."""
+        return self.data.decode().rstrip("\n")
 
 
 class Command(Struct, frozen=True):

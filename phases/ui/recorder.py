@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import UNSET
 
 from phases.core import events
-from phases.core.cache.diff import ABSENT
 from phases.core.errors import HabitatError, without_credentials
 from phases.core.report import plan as report_plan
 from phases.registry import named
@@ -24,7 +23,7 @@ from phases.ui.tasks import HabitatFailed, current_project, parse_task, phase_na
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.report.plan import Plan
+    from phases.core.events import Plan, Reason
     from phases.protocol import Phase
     from phases.ui.journal import Journal
     from phases.ui.records import Record
@@ -190,8 +189,8 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
     return records.BuildPlanned(habitat=plan.name, phases=phases, is_new=plan.is_new)
 
 
-def _reason(reason: report_plan.Reason) -> records.Reason:
-    before, after = (UNSET if value is ABSENT else _shown(value) for value in (reason.before, reason.after))
+def _reason(reason: Reason) -> records.Reason:
+    before, after = (UNSET if value is events.ABSENT else _shown(value) for value in (reason.before, reason.after))
     return records.Reason(text=reason.text, key=reason.key, before=before, after=after)
 
 

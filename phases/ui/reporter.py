@@ -306,8 +306,10 @@ class HabitatReporter:
 
 def _shareable(name: str) -> Mapping[str, object]:
     """What is to be taken over; what keeps that from being told is met when it is built."""
+    from phases.core.build.shared_builds import SharedSnapshots  # here: not every run builds
+
     try:
-        return current_project().neighbours.shareable(name)
+        return SharedSnapshots(current_project()).shareable(name)
     except HabitatError:
         return {}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote_from_bytes
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from phases.core.build.builder import Builder
     from phases.core.engine.protocol import Engine
     from phases.core.events import Event
     from phases.protocol import Phase
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 # doit makes reporters and commands from their names and gives them nothing of ours; a process has
 # one dodo.py, and so one project.
 _opened: list[Project] = []
+_builders: list[Builder] = []
+_building = threading.Lock()
 _listeners: list[Callable[[Event], None]] = []
 _exit_codes: list[int] = []
 
@@ -36,6 +40,7 @@ _exit_codes: list[int] = []
 def open_project(root: Path) -> Project:
     """The project that the reporter and the commands of this process speak about from now on."""
     shares = os.environ.get("HABITATS_SHARING") != "off"
+    _builders.clear()
     _opened[:] = [Project(root, _connect, shares=shares, ask=_ask)]
     for listener in _listeners:
         _opened[0].bus.subscribe(listener)
@@ -57,6 +62,21 @@ def unanswered() -> str:
 
 def current_project() -> Project:
     return _opened[0]
+
+
+def current_builder() -> Builder:
+    """Return what builds in this process. It is made, and its modules are loaded, when a phase has to be built."""
+    with _building:
+        if not _builders:
+            from phases.core.build.builder import Builder
+
+            _builders.append(Builder(current_project()))
+        return _builders[0]
+
+
+def close_run() -> list[str]:
+    """End the run, also in the middle of a build. Returns the tasks that it was at. Raises HabitatError."""
+    return _builders[0].close() if _builders else current_project().close()
 
 
 def exit_code() -> int:
@@ -144,7 +164,7 @@ def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) ->
     return {
         "basename": phase.NAME,
         "name": _safe(name),
-        "actions": [(_run_phase, [project, name, phase, freshness])],
+        "actions": [(_run_phase, [name, phase, freshness])],
         "file_dep": [str(project.slices.path(name, phase).relative_to(project.root))],
         "task_dep": [_safe(task) for task in before],
         "uptodate": [freshness],
@@ -227,16 +247,18 @@ class Freshness(UptodateCalculator):
         return self.reason or "up to date"
 
 
-def _run_phase(project: Project, name: str, phase: Phase, freshness: Freshness) -> dict[str, object] | HabitatFailed:
+def _run_phase(name: str, phase: Phase, freshness: Freshness) -> dict[str, object] | HabitatFailed:
     try:
         if freshness.error:
             raise freshness.error
-        return project.build(name, phase).values()
+        return current_builder().build(name, phase).values()
     except HabitatError as error:
         return HabitatFailed(error)
 
 
 def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
+    if _builders:
+        _builders[0].release_idle()  # a verb can take hours, or may wait for a lock itself
     try:
         _exit_codes.append(verb.run(project, name, **options) or 0)
     except HabitatError as error:

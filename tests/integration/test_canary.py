@@ -27,8 +27,8 @@ from conftest import (
 from phases.core.container.init_process import IDLE
 from phases.core.engine.protocol import Bind, Tmpfs
 from phases.core.errors import EngineError
-from phases.core.secrets.store import Value, deliver
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Value
+from phases.core.secrets.store import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

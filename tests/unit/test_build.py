@@ -37,7 +37,7 @@ from phases.core.errors import (
     StateError,
     StepError,
 )
-from phases.core.secrets.store import Value
+from phases.core.model import Value
 from phases.core.variables import DEFAULT_PATH
 from phases.protocol import Copy, Entry, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, Step, folder
 from phases.registry import named

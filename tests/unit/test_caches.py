@@ -158,12 +158,12 @@ def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
     """The places are made in a container of their own, or, in one run, in that of the phase before."""
     site = habitat(tmp_path, "~/.npm")
     if is_one_run:
-        project = site.run_anew()
+        site.run_anew()
         for phase in ("base", "users", "env", "workdir", "habitat", "files"):
-            site._ran(project, named(phase))
+            site._ran(named(phase))
     else:
         site.build(until="files")
-        project = site.run_anew()
+        site.run_anew()
 
     def die(*_: object) -> None:
         raise KeyboardInterrupt
@@ -171,7 +171,7 @@ def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
     with monkeypatch.context() as patched:
         patched.setattr(cache_volumes, "held", die)
         with pytest.raises(KeyboardInterrupt):
-            project.build("demo", named("setup"))
+            site.builder.build("demo", named("setup"))
     untagged = [image for image in site.engine.images() if not image.tags]
     assert len(untagged) == 1
     site.build()

@@ -102,9 +102,9 @@ def build(site: Site, meanwhile: Callable[[], object] = lambda: None) -> list[st
 
     project.bus.subscribe(on_event)
     try:
-        return [phase.NAME for phase in project.phases("demo") if site._ran(project, phase)]
+        return [phase.NAME for phase in project.phases("demo") if site._ran(phase)]
     finally:
-        project.close()
+        site.builder.close()
 
 
 @pytest.mark.parametrize("change", CHANGES)
@@ -139,7 +139,7 @@ def test_build_context_changed_after_its_hash_no_snapshot(
     project.assess("demo")
     change(tmp_path / "habitats/demo" / path)
     with pytest.raises(ConfigError) as caught:
-        project.build("demo", named("dockerfile"))
+        site.builder.build("demo", named("dockerfile"))
     assert f"habitats/demo/{path}: " in str(caught.value)
     assert [tag for tag in site.engine.tags() if tag != "base:1"] == []
     assert site.engine.called("build") == []

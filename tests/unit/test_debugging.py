@@ -251,8 +251,8 @@ def test_a_run_that_is_told_to_stop_keeps_nothing_of_what_that_made_fail(tmp_pat
 
     site.engine.on_execute = stop
     with pytest.raises(HabitatError):
-        project.build("demo", named("setup"))
-    project.close()
+        site.builder.build("demo", named("setup"))
+    site.builder.close()
     assert kept(site) == []
     assert site.notices() == []
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.cache.diff import ABSENT, Difference, differences, told
+from phases.core.cache.diff import Difference, differences, told
+from phases.core.events import ABSENT
 from phases.protocol import ChangeDescription
 
 ONE, OTHER = "1" * 64, "2" * 64

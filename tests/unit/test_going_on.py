@@ -230,9 +230,9 @@ def test_a_run_that_ends_early_takes_its_container_away(tmp_path: Path) -> None:
 
 def test_who_lets_others_build_leaves_them_no_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
-    project = site.run_anew()
-    project.build("demo", named("base"))
+    site.run_anew()
+    site.builder.build("demo", named("base"))
     assert len(site.engine.containers()) == 1
-    project.release("demo")
-    project.close()
+    site.builder.release("demo")
+    site.builder.close()
     assert site.engine.containers() == []

@@ -17,9 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from phases.core.model import Secret
+    from phases.core.model import Secret, Value
     from phases.core.project import Project
-    from phases.core.secrets.store import Value
 
 FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
@@ -77,7 +76,7 @@ def test_final_tag_moved_after_the_build_built_image_runs(tmp_path: Path) -> Non
     site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
     project = site.project
     for phase in project.phases("demo"):
-        site._ran(project, phase)
+        site._ran(phase)
     built = site.engine.tags()[FINAL[0]]
     take_tags(site)
     project.inventory.refresh()

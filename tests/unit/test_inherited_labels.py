@@ -10,6 +10,7 @@ from unit_helpers import FakeTerminal, Site, write
 
 from phases.core import events
 from phases.core.build import failure
+from phases.core.build.builder import Builder
 from phases.core.cache.image_index import withheld
 from phases.core.errors import HabitatError
 from phases.core.project import Project
@@ -85,12 +86,13 @@ def test_snapshot_of_a_base_with_our_labels_has_those_of_its_own_phase_alone(sit
 def test_snapshots_on_a_base_that_says_fail_are_shared(site: Site) -> None:
     site.build()
     project = Project(site.root, lambda: site.engine, shares=True)
+    builder = Builder(project)
     shared: list[str] = []
     project.bus.subscribe(lambda event: shared.append(event.phase) if isinstance(event, events.PhaseShared) else None)
     phases = [phase for phase in project.phases("twin") if phase.ID <= 9]
     for phase in phases:
-        project.build("twin", phase)
-    project.close()
+        builder.build("twin", phase)
+    builder.close()
     assert shared == [phase.NAME for phase in phases]
 
 

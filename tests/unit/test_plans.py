@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from phases.core.events import Plan
+
 BUILDS = "habitats/demo/tests/builds.sh"
 GREET = "habitats/demo/tools/bin/greet"
 
@@ -51,7 +53,7 @@ class Town(Site):
     def save(self) -> None:
         write(self.root, "habitats/demo/config.yaml", yaml.safe_dump(self.config))
 
-    def plan(self) -> report_plan.Plan:
+    def plan(self) -> Plan:
         return report_plan.plan(self.run_anew(), "demo")
 
     def said(self, phase: str) -> list[str]:

@@ -18,6 +18,7 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.build import clean
+from phases.core.build.builder import Builder
 from phases.core.cache.image_index import COMMENT, task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.files import atomic
@@ -397,10 +398,10 @@ def test_nothing_is_built_on_what_the_config_does_not_say(site: Site) -> None:
     """Another run built in between, or doit was told to run one task alone: the labels would lie."""
     site.build()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("echo other"))
-    project = site.run_anew()
+    site.run_anew()
     before = site.engine.images()
     with pytest.raises(HabitatError, match="setup has to run first") as caught:
-        project.build("demo", named("final"))
+        site.builder.build("demo", named("final"))
     assert caught.value.remedy == "run the same command again, without --single"
     assert site.engine.images() == before
 
@@ -408,12 +409,12 @@ def test_nothing_is_built_on_what_the_config_does_not_say(site: Site) -> None:
 def test_who_waits_for_a_lock_holds_no_other(site: Site) -> None:
     """Two runs that build the same two habitats, each in its own order, would wait for ever."""
     write(site.root, "habitats/second/config.yaml", "base_image: base:1\n")
-    project = site.run_anew()
-    project.build("demo", named("base"))
-    project.build("second", named("base"))
-    other = Project(site.root, lambda: site.engine)
+    site.run_anew()
+    site.builder.build("demo", named("base"))
+    site.builder.build("second", named("base"))
+    other = Builder(Project(site.root, lambda: site.engine))
     waited: list[events.Event] = []
-    other.bus.subscribe(waited.append)
+    other.project.bus.subscribe(waited.append)
     other.build("demo", named("users"))
     other.close()
     assert [event for event in waited if isinstance(event, events.Notice)] == []
@@ -429,11 +430,11 @@ def test_a_build_keeps_its_lock_while_another_begins_beside_it(site: Site, monke
     def meanwhile(name: str) -> None:
         sweep(name)
         if name == "demo":
-            project.build("second", named("base"))
+            site.builder.build("second", named("base"))
             held.append(is_locked(site.root / ".stamps/demo/lock"))
 
     monkeypatch.setattr(project.store, "sweep", meanwhile)
-    project.build("demo", named("base"))
+    site.builder.build("demo", named("base"))
     assert held == [True]
 
 
@@ -455,7 +456,7 @@ def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> 
 
     def wait() -> None:
         try:
-            project.build("demo", named("base"))
+            site.builder.build("demo", named("base"))
         except Stopped as error:
             stopped.append(error)
 
@@ -465,7 +466,7 @@ def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> 
     while not site.notices():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-    project.close()
+    site.builder.close()
     lock.release()
     waiting.join(10)
     assert stopped
@@ -533,7 +534,7 @@ def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Si
     site.engine.on_execute = interrupt
     with pytest.raises(KeyboardInterrupt):
         site.build()
-    assert site.project.close() == ["setup:demo"]
+    assert site.builder.close() == ["setup:demo"]
     assert site.engine.containers() == []
     told: list[str] = []
     lock = FileLock(site.root / ".stamps/demo/lock")
@@ -553,7 +554,7 @@ def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(sit
     site.engine.on_execute = interrupt
     with pytest.raises(KeyboardInterrupt):
         site.build()
-    assert site.project.close() == ["setup:demo"]
+    assert site.builder.close() == ["setup:demo"]
     assert "device is busy" in site.notices()
     lock = FileLock(site.root / ".stamps/demo/lock")
     lock.acquire(pytest.fail)
@@ -565,7 +566,7 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
 ) -> None:
     """With -n: the signal comes to the main thread, the request is another's."""
     site.build(until="base")
-    project = site.run_anew()
+    site.run_anew()
     create, asked, go = site.engine.create, threading.Event(), threading.Event()
 
     def slowly(*args: Any, **wishes: Any) -> str:
@@ -577,13 +578,13 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
 
     def build() -> None:
         with contextlib.suppress(HabitatError):  # it may be done before its container is taken away
-            project.build("demo", named("users"))
+            site.builder.build("demo", named("users"))
 
     building = threading.Thread(target=build, daemon=True)
     building.start()
     assert asked.wait(10)
     threading.Timer(0.1, go.set).start()
-    project.close()
+    site.builder.close()
     assert go.is_set(), "it was waited for"
     assert site.engine.containers() == []
     building.join(10)
@@ -610,15 +611,15 @@ def test_a_run_killed_between_the_two_tags_of_final_costs_no_image(site: Site) -
 
 
 def test_a_run_that_was_stopped_tells_no_more(site: Site) -> None:
-    site.project.close()
+    site.builder.close()
     site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
     assert site.seen == []
 
 
 def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
-    site.project.close()
+    site.builder.close()
     with pytest.raises(Stopped):
-        site.project.build("demo", named("base"))
+        site.builder.build("demo", named("base"))
     assert site.engine.calls == []
 
 
@@ -633,8 +634,8 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
     written_now, _ = writing.__enter__()
     match next_step:
         case "a build":
-            project.build("demo", named("env"))
-            project.close()
+            site.builder.build("demo", named("env"))
+            site.builder.close()
             assert written_now.exists()
         case "a clean of all":
             clean.clean_all(project, "demo")

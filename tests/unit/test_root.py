@@ -10,8 +10,8 @@ from fake_files import Node
 from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core.container import root_environment
-from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
-from phases.core.engine.protocol import Restrictions
+from phases.core.container.root_environment import ROOT_PATH, for_command, for_container
+from phases.core.engine.protocol import SYSTEM_PATH, Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import persistent_volumes, session, stop
 from phases.core.secrets import store

@@ -14,9 +14,10 @@ from unit_helpers import SOMEWHERE, Site, load, write
 from phases import p07_setup, p08_repos
 from phases.core.errors import ConfigError, SecretError
 from phases.core.files.tree import identity
+from phases.core.model import Value
 from phases.core.secrets import store
 from phases.core.secrets.ssh_agent import AgentRelay, known_hosts
-from phases.core.secrets.store import SecretStore, Value
+from phases.core.secrets.store import SecretStore
 from phases.registry import NAMES, PHASES
 
 CANARY = "canary-4f9a71"

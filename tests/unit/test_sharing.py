@@ -13,7 +13,8 @@ from unit_helpers import Site, make_user, write
 
 from phases.core import events
 from phases.core.build import clean
-from phases.core.build.shared_builds import SharedBuilds
+from phases.core.build.builder import Builder
+from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import image_index
 from phases.core.cache.image_index import snapshot_tag, task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
@@ -66,9 +67,9 @@ class Pair(Site):
         project = self.run_anew()
         for phase in project.phases(name)[: PHASES.index(until) + 1]:
             if phase.NAME in project.assess(name).stale:
-                values = project.build(name, phase).values()
+                values = self.builder.build(name, phase).values()
                 project.stamps.write(task_name(phase, name), {"_values_:": values})
-        project.close()
+        self.builder.close()
         ran = [event.phase for event in self.seen if isinstance(event, events.PhaseStarted)]
         return ran, [event.phase for event in self.shared]
 
@@ -354,7 +355,7 @@ def test_a_phase_that_was_taken_over_has_a_log_that_says_so(pair: Pair) -> None:
 
 def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
-    monkeypatch.setattr(SharedBuilds, "environment_digest_of", None)
+    monkeypatch.setattr(SharedSnapshots, "environment_digest_of", None)
     assert report_plan.plan(pair.run_anew(), "demo").shared == {}
 
 
@@ -383,6 +384,7 @@ class Beside:
 
     def __init__(self, pair: Pair, name: str) -> None:
         self.project = Project(pair.root, lambda: pair.engine, shares=True)
+        self.builder = Builder(self.project)
         self.seen: list[events.Event] = []
         self.project.bus.subscribe(self.seen.append)
         self.name = name
@@ -393,10 +395,10 @@ class Beside:
     def _run(self) -> None:
         try:
             for phase in self.project.phases(self.name)[: len(UP_TO_SETUP)]:
-                self.project.build(self.name, phase)
+                self.builder.build(self.name, phase)
         except HabitatError as error:
             self.error = error
-        self.project.close()
+        self.builder.close()
 
     def of(self, kind: type[events.PhaseStarted | events.PhaseShared]) -> list[str]:
         return [event.phase for event in self.seen if isinstance(event, kind)]
@@ -475,7 +477,7 @@ def test_who_is_told_to_stop_waits_no_longer(pair: Pair) -> None:
     until(lambda: gate.at)
     second = Beside(pair, "twin")
     until(lambda: told(second))
-    assert second.project.close() == ["setup:twin"]
+    assert second.builder.close() == ["setup:twin"]
     second.end()
     assert isinstance(second.error, Stopped)
     gate.opened.set()

@@ -230,9 +230,9 @@ def sized(site: Site, name: str, size: int, rest: str = "") -> None:
     write(site.root, f"habitats/{name}/config.yaml", f"{rest or 'base_image: base:1'}\n")
     project = site.run_anew()
     for phase in project.phases(name):
-        values = project.build(name, phase).values()
+        values = site.builder.build(name, phase).values()
         project.stamps.write(image_index.task_name(phase, name), {"_values_:": values})
-    project.close()
+    site.builder.close()
 
 
 def test_a_habitat_takes_what_removing_it_would_free(site: Site) -> None:

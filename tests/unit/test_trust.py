@@ -15,6 +15,7 @@ from conftest import ROOT
 from unit_helpers import FakeTerminal, Site, load, write
 
 from phases.core import events, trust
+from phases.core.build.builder import Builder
 from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
@@ -66,7 +67,7 @@ class Person:
     @property
     def project(self) -> Project:
         """What the next run sees, with this person."""
-        self.site.project = Project(self.site.root, lambda: self.site.engine, ask=self.ask)
+        self.site.builder = Builder(Project(self.site.root, lambda: self.site.engine, ask=self.ask))
         self.site.seen = []
         self.site.project.bus.subscribe(self.site.seen.append)
         return self.site.project
@@ -83,9 +84,9 @@ class Person:
         phases = {phase.NAME: phase for phase in project.phases("demo")}
         try:
             for name in names or phases:
-                self.site._ran(project, phases[name])
+                self.site._ran(phases[name])
         finally:
-            project.close()
+            self.site.builder.close()
 
 
 BEFORE = ("base", "users", "env", "workdir", "habitat", "files")

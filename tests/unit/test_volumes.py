@@ -422,9 +422,9 @@ def test_volume_swapped_while_it_is_built_fails_the_phase(tmp_path: Path, what: 
     if what == "before":
         site.engine._swap(what)
     phases = {phase.NAME: phase for phase in project.phases("demo")}
-    project.build("demo", phases["habitat"])
+    site.builder.build("demo", phases["habitat"])
     with pytest.raises(ConfigError, match=CHANGED):
-        list(map(partial(project.build, "demo"), (phases["files"], phases["setup"])))
+        list(map(partial(site.builder.build, "demo"), (phases["files"], phases["setup"])))
     assert not [command for command in site.engine.commands if command.script == "echo x"]
 
 

@@ -15,6 +15,7 @@ from fake_engine import FakeEngine
 
 from phases import p02_users
 from phases.core import events
+from phases.core.build.builder import Builder
 from phases.core.cache.image_index import task_name
 from phases.core.config import loader
 from phases.core.engine.protocol import Image
@@ -74,13 +75,18 @@ class Site:
         self.engine = FakeEngine()
         self.engine.on_execute = make_user
         self.base = self.engine.add_image("base:1", command=("serve",))
-        self.project = Project(root, lambda: self.engine)
+        self.builder = Builder(Project(root, lambda: self.engine))
         self.run_anew()
 
+    @property
+    def project(self) -> Project:
+        """The project that `builder` builds."""
+        return self.builder.project
+
     def run_anew(self) -> Project:
-        """What the next `doit` sees: the same folder and engine, nothing in memory."""
-        self.project.close()
-        self.project = Project(self.root, lambda: self.engine)
+        """Return the project as the next `doit` sees it: the same folder and engine, nothing in memory."""
+        self.builder.close()
+        self.builder = Builder(Project(self.root, lambda: self.engine))
         self.seen: list[events.Event] = []
         self.project.bus.subscribe(self.seen.append)
         return self.project
@@ -91,19 +97,18 @@ class Site:
         phases = project.phases("demo")
         last = next(index for index, phase in enumerate(phases) if until == phase.NAME)
         try:
-            ran = [phase.NAME for phase in phases[: last + 1] if self._ran(project, phase)]
+            ran = [phase.NAME for phase in phases[: last + 1] if self._ran(phase)]
         except HabitatError:
-            project.close()
+            self.builder.close()
             raise
-        project.close()
+        self.builder.close()
         return ran
 
-    @staticmethod
-    def _ran(project: Project, phase: Phase) -> bool:
-        if phase.NAME not in project.assess("demo").stale:
+    def _ran(self, phase: Phase) -> bool:
+        if phase.NAME not in self.project.assess("demo").stale:
             return False
-        values = project.build("demo", phase).values()
-        project.stamps.write(task_name(phase, "demo"), {"_values_:": values})
+        values = self.builder.build("demo", phase).values()
+        self.project.stamps.write(task_name(phase, "demo"), {"_values_:": values})
         return True
 
     def notices(self) -> list[str]:

@@ -6,9 +6,10 @@ import contextlib
 from typing import TYPE_CHECKING
 
 from phases.core.build import cache_volumes, ownership
-from phases.core.build.container_reuse import is_of_another
+from phases.core.build.lock import exclusive
 from phases.core.cache import image_index
 from phases.core.cache.stamps import state_dir
+from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
@@ -52,7 +53,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
     Returns how many images there were.
     """
     gone = project.from_on(name, first)
-    with project.alone(name):
+    with exclusive(project, name):
         images = project.store.withdraw(name, gone)
         project.store.sweep(name)
         for phase in gone:
@@ -63,7 +64,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
 def clean_all(project: Project, name: str) -> int:
     """Everything of a habitat but the containers a person started. Returns how many images."""
     folder = state_dir(project.root, name)
-    with project.alone(name):
+    with exclusive(project, name):
         images = project.store.withdraw(name, PHASES)
         project.store.sweep(name)
         ours = ownership.containers(project, name)
@@ -71,7 +72,7 @@ def clean_all(project: Project, name: str) -> int:
         _discard(
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
         )
-        fingerprints.sweep(project, name)
+        fingerprints.sweep(folder, project.engine)
     with contextlib.suppress(OSError):  # a start is there, and has its files in it
         folder.rmdir()
     return images

@@ -27,11 +27,11 @@ from phases.core.container.init_process import WATCHED, ended_under, made_anew
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.container.safe_paths import SafePaths
 from phases.core.container.users import UserDatabase
-from phases.core.engine.protocol import Bind, Restrictions, Stat, Tmpfs
+from phases.core.engine.protocol import SYSTEM_PATH, Bind, Restrictions, Stat, Tmpfs
 from phases.core.errors import EngineError, ShellError, StepError
 from phases.core.files.tar import Archive
+from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets import store
-from phases.protocol import SECRETS_FOLDER
 from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from phases.core.build.context import PhaseContext
     from phases.core.engine.protocol import Engine, ImageConfig, VolumeMount
-    from phases.core.secrets.store import Value
+    from phases.core.model import Value
 
     #: Takes what a command prints, and whether that is of stderr.
     OnOutput = Callable[[bytes, bool], None]
@@ -158,7 +158,7 @@ class BuildContainer:
     @property
     def _safe_for_root(self) -> dict[str, str]:
         """Return the variables whose value differs from the image's, and that a commit can restore."""
-        found = root_environment.for_container(self._env, root_environment.SYSTEM_PATH)
+        found = root_environment.for_container(self._env, SYSTEM_PATH)
         return {name: value for name, value in found.items() if _can_be_said(self._env[name])}
 
     def _check_binds(self) -> None:

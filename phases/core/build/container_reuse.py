@@ -1,44 +1,35 @@
-"""The containers of a run that are thrown away: how they are called, where one waits for the next phase of its
-habitat, and how they go.
-"""
+"""Build containers between two phases: the next phase goes on in the container of the one before."""
 
 from __future__ import annotations
 
-import hashlib
-import re
 from collections import defaultdict
-from contextlib import suppress
-from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from phases.core.engine.background import BackgroundRemover
-from phases.core.errors import EngineUnreachable, HabitatError, NotFound
-from phases.core.files.processes import Process, current
-from phases.registry import PHASES
+from phases.core.errors import EngineUnreachable, HabitatError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from phases.core.build.file_cache import FolderCache
-    from phases.core.engine.protocol import Bind, Container, Engine, Tmpfs, VolumeMount
-    from phases.protocol import Phase
-
-
-# After how long a container goes that nothing runs in, and of whose process nothing can be told here.
-_FORSAKEN = timedelta(minutes=10)
-
-
-def is_of_another(container: str, habitat: str) -> bool:
-    """Whether a container has the name of one that is thrown away, of another habitat."""
-    return bool(re.match(rf"habitat_(?![a-z]+_{re.escape(habitat)}_[0-9a-f]{{8}}_)", container))
+    from phases.core.engine.protocol import Bind, Tmpfs, VolumeMount
+    from phases.core.project import Project
 
 
 class ReusableContainer(Struct, frozen=True):
-    """A container between two phases. image: the snapshot that it is; base_size: bytes of the image it was made
-    from; env, mounts: as it was made; of_editions, folders: what is known of its files (`core.contents`).
+    """A container between two phases.
+
+    Args:
+        id: The id of the container.
+        image: The snapshot that was committed from it last.
+        base_size: The size in bytes of the image that it was made from.
+        env: Its environment.
+        mounts: Its mounts.
+        running: Whether it runs.
+        of_editions: What is known of its files (see `file_cache.FileCache`).
+        folders: What is known of its folders.
     """
 
     id: str
@@ -52,8 +43,10 @@ class ReusableContainer(Struct, frozen=True):
 
 
 class ContainerPool:
-    """Where the build containers of a habitat wait: one for the next phase of a run, and one to be removed, since
-    whatever else the engine does takes longer meanwhile. remove: of a container, given its id.
+    """The build containers of one habitat that no phase works in.
+
+    One waits for the next phase of the run, and one waits to be removed, because a removal slows down whatever
+    else the engine does. remove: removes a container, given its id.
     """
 
     def __init__(self, remove: Callable[[str], None] = lambda _: None) -> None:
@@ -62,89 +55,45 @@ class ContainerPool:
         self._spent = ""
 
     def put(self, container: ReusableContainer) -> None:
+        """Keep a container for the next phase."""
         self._parked = container
 
     def take(self) -> ReusableContainer | None:
-        """Whoever takes it sees to its end."""
+        """Return the container for the next phase, if there is one. The caller has to remove it in the end."""
         container, self._parked = self._parked, None
         return container
 
     def spend(self, container: str) -> None:
-        """It is to go, and so is the one before."""
+        """Have a container removed later, and the one before it now."""
         before, self._spent = self._spent, container
         if before:
             self._remove(before)
 
     def clear(self) -> None:
-        """No phase goes on in any of them."""
+        """Remove all containers: no phase goes on in any of them."""
         if parked := self.take():
             self._remove(parked.id)
         self.spend("")
 
 
-class TemporaryContainers:
-    """Those of the project at `root`. connect: returns the engine; warn: is told of what can't be removed."""
+class ContainerPools:
+    """The pools of all habitats that a run builds, and what removes their containers in the background."""
 
-    def __init__(self, root: Path, connect: Callable[[], Engine], warn: Callable[[str], None]) -> None:
-        # A clone of the project on the same engine has names of its own.
-        self._clone = hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:8]
-        self._connect = connect
-        self._warn = warn
-        #: Takes away what nobody waits for.
+    def __init__(self, project: Project) -> None:
+        self._project = project
         self.remover = BackgroundRemover(
-            lambda container, sent: connect().remove(container, sent=sent), self._left_behind
+            lambda container, sent: project.engine.remove(container, sent=sent), self._warn_of_leftover
         )
-        self._parkings: defaultdict[str, ContainerPool] = defaultdict(lambda: ContainerPool(self.remover.remove))
+        self._pools: defaultdict[str, ContainerPool] = defaultdict(lambda: ContainerPool(self.remover.remove))
 
-    def prefix(self, purpose: str, habitat: str) -> str:
-        """How the names begin of a habitat's containers for a purpose, so that one left by a killed run is found.
+    def of(self, habitat: str) -> ContainerPool:
+        """Return the pool of a habitat."""
+        return self._pools[habitat]
 
-        A label would do as well, but labels of a container are baked into what is committed from it.
-        """
-        return f"habitat_{purpose}_{habitat}_{self._clone}_"
+    def clear(self, habitat: str) -> None:
+        """Remove all containers of a habitat that no phase works in."""
+        self._pools[habitat].clear()
 
-    def passing_name(self, purpose: str, habitat: str) -> str:
-        """Of a container that is to go with this process."""
-        return f"{self.prefix(purpose, habitat)}{current()}"
-
-    def sweep(self, purpose: str, habitat: str) -> None:
-        """Remove those that killed runs have left, here or on another machine of the engine."""
-        prefix = self.prefix(purpose, habitat)
-        for container in self._connect().containers(name_prefix=prefix):
-            process = Process.named(container.name.removeprefix(prefix))
-            is_left = not process.runs if process and process.is_near else self._is_forsaken(container.id)
-            if is_left:
-                self._connect().remove(container.id)
-
-    def _is_forsaken(self, container: str) -> bool:
-        with suppress(NotFound):
-            found = self._connect().container(container)
-            if found and found.since and datetime.now(UTC) - found.since > _FORSAKEN:
-                return not found.running or not self._connect().running_execs(container)
-        return False
-
-    def build_name(self, habitat: str, phase: Phase) -> str:
-        """Of the container that is made for a phase."""
-        return self.prefix("build", habitat) + phase.NAME
-
-    def draft_name(self, habitat: str) -> str:
-        """Of the one in which a build looks at an image, before it makes that of a phase."""
-        return self.prefix("build", habitat) + "draft"
-
-    def builds(self, habitat: str) -> list[Container]:
-        """The build containers that there are, of this run or of a killed one."""
-        ours = {self.draft_name(habitat), *(self.build_name(habitat, phase) for phase in PHASES)}
-        found = self._connect().containers(name_prefix=self.prefix("build", habitat))
-        return [container for container in found if container.name in ours]
-
-    def parking(self, habitat: str) -> ContainerPool:
-        return self._parkings[habitat]
-
-    def abandon(self, habitat: str) -> None:
-        """Nothing waits any more."""
-        self._parkings[habitat].clear()
-
-    def _left_behind(self, error: HabitatError) -> None:
-        """Where no engine answers, whoever asks it next tells."""
-        if not isinstance(error, EngineUnreachable):
-            self._warn(f"{error}: the next run that builds the habitat does that")
+    def _warn_of_leftover(self, error: HabitatError) -> None:
+        if not isinstance(error, EngineUnreachable):  # the next request reports that
+            self._project.warn(f"{error}: the next run that builds the habitat does that")

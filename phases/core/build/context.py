@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Bind, Engine, OnLines
     from phases.core.events import Event
-    from phases.core.model import Cache, Habitat
-    from phases.core.secrets.store import Value
+    from phases.core.model import Cache, Habitat, Value
     from phases.protocol import Phase
 
 #: Lines of output a failed command shows; the log has all of them.

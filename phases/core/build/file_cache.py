@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import posixpath
+import threading
 from typing import TYPE_CHECKING, TypeAlias
 
 from phases.core.cache import slices
@@ -19,6 +20,8 @@ from phases.core.files import safe_open
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from phases.core.project import Project
 
 #: Image id to what is known of its files, by path.
 ImageContents: TypeAlias = "dict[str, dict[str, bytes]]"
@@ -90,6 +93,29 @@ class FolderCache:
     def is_empty_at(self, path: str) -> bool:
         """Whether nothing is there, for sure: in a folder that was made is what was put there, and nothing else."""
         return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
+
+
+class KnownFiles:
+    """What is known of the files in the images of a project's habitats, from this run and from earlier ones."""
+
+    def __init__(self, project: Project) -> None:
+        self._project = project
+        self._known: dict[str, ImageContents] = {}
+        self._lock = threading.Lock()
+
+    def of(self, name: str) -> ImageContents:
+        """Return what is known of a habitat's images, for a build to use and to add to."""
+        with self._lock:
+            if name not in self._known:
+                self._known[name] = recall(self._path(name))
+            return self._known[name]
+
+    def save(self, name: str) -> None:
+        """Write down what is known of a habitat's images, for other runs."""
+        note(self._path(name), self.of(name))
+
+    def _path(self, name: str) -> Path:
+        return self._project.state_folder(name) / "contents"
 
 
 def recall(path: Path) -> ImageContents:

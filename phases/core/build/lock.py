@@ -1,21 +1,35 @@
-"""The right to build a habitat: one run has it, of all that use an engine."""
+"""The right to build a habitat: one run has it, of all that use an engine.
+
+Only the holder of the lock may remove what an interrupted or killed build has left.
+"""
 
 from __future__ import annotations
 
+import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from phases.core import events
+from phases.core.cache import slices
 from phases.core.errors import HabitatError
+from phases.core.files import temporary_folder
+from phases.core.files.locks import FileLock
+from phases.core.secrets import ssh_agent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from phases.core.engine.locks import EngineLock
-    from phases.core.files.locks import FileLock
+    from phases.core.project import Project
+    from phases.protocol import Phase
 
 
 class BuildLock:
-    """of_clone: for the runs of one clone, whose files below .stamps/ it guards as well, and which so meet at once;
-    of_engine: for all others.
+    """The build lock of one habitat.
+
+    Args:
+        of_clone: The lock for the runs of this clone. It also guards the files below .stamps/.
+        of_engine: The lock for all runs that use the engine.
     """
 
     def __init__(self, of_clone: FileLock, of_engine: EngineLock) -> None:
@@ -23,7 +37,7 @@ class BuildLock:
         self._of_engine = of_engine
 
     def acquire(self, tell: Callable[[str], None]) -> None:
-        """Tells for whom it waits. Raises HabitatError."""
+        """Take the lock. tell: called with the holder before this waits. Raises HabitatError."""
         try:
             self._of_clone.acquire(tell)
             self._of_engine.acquire(tell)
@@ -33,12 +47,131 @@ class BuildLock:
 
     @property
     def is_held(self) -> bool:
+        """Whether this run has the lock."""
         return self._of_engine.is_held
 
     def check(self) -> bool:
-        """As EngineLock.check."""
+        """Raise an error if another run has the lock. Returns whether another run may have had it (see EngineLock)."""
         return self._of_engine.check()
 
     def release(self) -> None:
+        """Give the lock back."""
         self._of_engine.release()
         self._of_clone.release()
+
+
+def remove_build_containers(project: Project, name: str) -> None:
+    """Remove the build containers of a habitat, and its images without a tag."""
+    for container in project.scratch.builds(name):
+        project.engine.remove(container.id)
+    project.store.sweep(name)
+
+
+def remove_leftovers(project: Project, name: str) -> None:
+    """Remove all that a killed run has left of a habitat, on the engine and below .stamps/.
+
+    The caller has just taken the build lock. Build containers are found by their names, which are the same for every
+    run in a folder of this path.
+    """
+    remove_build_containers(project, name)
+    folder = project.state_folder(name)
+    temporary_folder.sweep(folder)
+    slices.sweep(folder)
+    ssh_agent.sweep(folder)
+    project.reassess(name)  # from the images that were just listed
+
+
+def _lock_of(project: Project, name: str) -> BuildLock:
+    return BuildLock(FileLock(project.state_folder(name) / "lock"), project.locks.lock(f"build {name}"))
+
+
+def _tell_of_holder(project: Project, name: str, holder: str) -> None:
+    project.bus.emit(events.Notice(name, f"waiting for another run that builds {name} ({holder})"))
+
+
+@contextmanager
+def exclusive(project: Project, name: str) -> Iterator[None]:
+    """Hold the build lock of a habitat that this run doesn't build. What a killed run left of it is removed.
+
+    The caller must hold no other build lock, or two runs could wait for each other.
+    """
+    lock = _lock_of(project, name)
+    try:
+        lock.acquire(lambda holder: _tell_of_holder(project, name, holder))
+        remove_leftovers(project, name)
+        yield
+    finally:
+        lock.release()
+        project.look_again(name)
+
+
+class HeldLocks:
+    """The build locks that a run holds, and the phases that it builds under them.
+
+    A lock is kept from phase to phase, until `release` or until the run has to wait for another lock: a run that
+    waits for a build lock holds no other one that it doesn't need, so there is no deadlock.
+
+    Args:
+        project: The project.
+        before_release: Called with a habitat before its lock is given back.
+    """
+
+    def __init__(self, project: Project, before_release: Callable[[str], None]) -> None:
+        self._project = project
+        self._before_release = before_release
+        self._guard = threading.RLock()
+        self._held: dict[str, BuildLock] = {}
+        self._building: dict[str, Phase] = {}
+
+    def begin(self, name: str, phase: Phase) -> None:
+        """Record that a phase is being built; from now on no other thread gives its lock back. Raises Stopped."""
+        with self._guard:
+            self._project.maker.check()
+            self._building[name] = phase
+
+    def end(self, name: str) -> None:
+        """Record that the phase is built, or has failed."""
+        with self._guard:
+            del self._building[name]
+
+    @property
+    def building(self) -> dict[str, Phase]:
+        """The phase of each habitat that is being built."""
+        with self._guard:
+            return dict(self._building)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._held
+
+    def is_held(self, name: str) -> bool:
+        """Return whether the run has the lock, and doesn't only wait for it."""
+        return name in self._held and self._held[name].is_held
+
+    def acquire(self, name: str) -> None:
+        """Take the lock of a habitat, and give those back that no phase needs. Raises HabitatError."""
+        with self._guard:
+            self.release_idle()
+            lock = self._held[name] = _lock_of(self._project, name)
+        lock.acquire(lambda holder: _tell_of_holder(self._project, name, holder))
+
+    def check(self, name: str) -> bool:
+        """Do as BuildLock.check does for the lock of a habitat."""
+        return self._held[name].check()
+
+    def release(self, name: str) -> None:
+        """Let other runs build the habitat."""
+        with self._guard:
+            self._before_release(name)
+            if lock := self._held.pop(name, None):
+                lock.release()
+
+    def release_idle(self) -> None:
+        """Let other runs build the habitats that this run doesn't build now."""
+        with self._guard:
+            for name in [name for name in self._held if name not in self._building]:
+                self.release(name)
+
+    def release_all(self) -> None:
+        """Let other runs build all habitats."""
+        for name in list(self._held):
+            self.release(name)

@@ -13,14 +13,12 @@ from typing import TYPE_CHECKING, Any
 
 from phases.core.cache.slices import canonical
 from phases.core.errors import printable, without_credentials
+from phases.core.events import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from phases.protocol import ChangeDescription, Json, Key
-
-#: In the place of a value that isn't there.
-ABSENT: Any = object()
 
 # Signs of a value: two of them, and the key, make a line.
 _LONGEST = 32

@@ -10,10 +10,9 @@ from phases.core.errors import ConfigError
 from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from phases.core.model import Habitat
-    from phases.core.project import Project
     from phases.protocol import Phase
 
 
@@ -27,14 +26,20 @@ def mounts_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
     return mounts_of(habitat) if mounts_volumes(phase) else ()
 
 
-def admit(project: Project, habitat: Habitat, mounts: Sequence[Bind]) -> None:
-    """See, before a container is made that has `mounts`, that the person has agreed to them, and `check` them.
+def admit(agree: Callable[[Habitat], None], habitat: Habitat, mounts: Sequence[Bind]) -> None:
+    """Check that a container of the habitat may be made with `mounts`.
 
-    Raises HabitatError.
+    Args:
+        agree: Raises an error if the person has not agreed to what the habitat does on the host.
+        habitat: The habitat.
+        mounts: The folders of the host that the container gets.
+
+    Raises:
+        HabitatError: The person did not agree, or a source has changed (see `check`).
     """
     if mounts:
         if any(volume.gives_root for volume in habitat.volumes):
-            project.trust.need(habitat)
+            agree(habitat)
         check(habitat)
 
 

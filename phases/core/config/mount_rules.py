@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import ConfigError
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -13,8 +13,7 @@ from phases.core.config.host_paths import MountTable
 from phases.core.config.mount_rules import in_home, within
 from phases.core.config.own_places import OwnPlaces
 from phases.core.errors import ConfigError
-from phases.core.model import Mount
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Mount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

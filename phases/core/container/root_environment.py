@@ -12,6 +12,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from phases.core.engine.protocol import SYSTEM_PATH
 from phases.protocol import ROOTS_PATHS
 
 if TYPE_CHECKING:
@@ -19,9 +20,6 @@ if TYPE_CHECKING:
 
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
-
-#: Where the program's own commands find their programs: folders that belong to the image's distribution.
-SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 #: Where root's other processes do, `entry.init_command` among them.
 ROOT_PATH = f"/usr/local/sbin:/usr/local/bin:{SYSTEM_PATH}"

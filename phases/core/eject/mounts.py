@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from phases.core.config.mount_rules import in_home
 from phases.core.eject.quoting import mount
-from phases.core.model import SHARINGS
+from phases.core.model import SECRETS_FOLDER, SHARINGS
 from phases.core.secrets import ssh_agent
-from phases.protocol import SECRETS_FOLDER, Run
+from phases.protocol import Run
 from phases.registry import mounts_caches, mounts_volumes
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from phases.core.eject.mounts import VOLUMES, known_hosts, numbered
 from phases.core.eject.quoting import NEWLINE
 from phases.core.eject.writer import TESTED
 from phases.core.errors import printable
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.engine.protocol import OnLine
-    from phases.core.secrets.store import Value
+    from phases.core.model import Value
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from contextlib import closing
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any
 
-from phases.core.container.root_environment import SYSTEM_PATH
 from phases.core.engine import requests, responses
 from phases.core.engine.exec import OPENING, PipedExec, TtyExec
 from phases.core.engine.exec_frames import Frames
@@ -24,6 +23,7 @@ from phases.core.engine.http import gone, lost, received
 from phases.core.engine.image_client import DockerImageClient
 from phases.core.engine.protocol import (
     LARGEST_FILE,
+    SYSTEM_PATH,
     UNCONFINED,
     Bind,
     Change,

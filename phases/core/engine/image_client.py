@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine.http import Api, Reply
     from phases.core.engine.protocol import Image, ImageConfig, ImageSize, Layer, OnLine, OnPull
-    from phases.core.secrets.store import Value
+    from phases.core.model import Value
 
 
 class DockerImageClient(Asking):

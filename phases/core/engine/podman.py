@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine.http import Reply
     from phases.core.engine.protocol import Change, Container, Image, ImageSize, OnLine, Stat
-    from phases.core.secrets.store import Value
+    from phases.core.model import Value
 
 # Podman's own API. Podman 5 answers this version as well.
 _OWN = "/v4.0.0/libpod"

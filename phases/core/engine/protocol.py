@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from phases.core.engine.patience import Patience
     from phases.core.masking import Mask
+    from phases.core.model import Value
     from phases.core.port import Port
-    from phases.core.secrets.store import Value
 
     #: Called with one line of output, without its newline.
     OnLine = Callable[[str], None]
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     OnLines = Callable[[list[str]], None]
     #: Called with a layer's id, what happens to it, and bytes done and in all (0 where unknown).
     OnPull = Callable[[str, str, int, int], None]
+
+#: The PATH of the program's own commands in a container: folders that belong to the image's distribution.
+SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 class Image(Struct, frozen=True):

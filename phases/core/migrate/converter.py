@@ -16,8 +16,8 @@ from phases.core.migrate import caching, copy, environment, rest, scripts
 from phases.core.migrate.copy import Unsayable
 from phases.core.migrate.dockerfile_state import of_image
 from phases.core.migrate.result import Draft, Piece, Row, quoted
-from phases.core.model import SHARINGS
-from phases.protocol import PHASE_VARIABLES, SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, SHARINGS
+from phases.protocol import PHASE_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

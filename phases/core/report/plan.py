@@ -2,59 +2,28 @@
 
 from __future__ import annotations
 
-from functools import cached_property
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from msgspec import Struct, field
-
+from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import image_index
-from phases.core.cache.diff import ABSENT, Difference, differences, told
+from phases.core.cache.diff import Difference, differences, told
+from phases.core.events import Plan, Reason
 from phases.protocol import ChangeDescription, SlicePath, dotted
 from phases.registry import named
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Json, Phase
 
 
-class Reason(Struct, frozen=True):
-    """Why a phase would run. text: as a person reads it; key, before and after: where it is something
-    that was written, its name, and the values in the slices.
-    """
-
-    text: str
-    key: str = ""
-    before: Json = ABSENT
-    after: Json = ABSENT
-
-
-class Plan(Struct, frozen=True, dict=True):
-    """What is to be done for a habitat. why: every phase that would run, with why it would if it
-    were the only one, nothing for those that only follow; seconds: how long a phase took when it last
-    ran, for those of which that is known; is_new: nothing was ever built; shared: of those that would run
-    the ones that are not built but taken over, with the habitat that has them.
-    """
-
-    name: str
-    why: Mapping[str, Sequence[Reason]]
-    seconds: Mapping[str, float]
-    is_new: bool
-    shared: Mapping[str, str] = field(default_factory=dict)
-
-    @cached_property
-    def reasons(self) -> Mapping[str, Sequence[str]]:
-        """`why`, as a person reads it."""
-        return {phase: [reason.text for reason in found] for phase, found in self.why.items()}
-
-
 def plan(project: Project, name: str) -> Plan:
     """Raises HabitatError."""
     stale = [named(phase) for phase in project.look(name).stale]
-    shared = {phase: found.habitat for phase, found in project.neighbours.shareable(name).items()}
+    shared = {phase: found.habitat for phase, found in SharedSnapshots(project).shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
     seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase)) is not None}
     is_new = len(stale) == len(project.phases(name)) and not any(is_known(project, name, phase) for phase in stale)

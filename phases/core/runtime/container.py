@@ -21,9 +21,9 @@ from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.protocol import Restrictions, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PortRefused, StartError
+from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime import persistent_volumes
 from phases.core.secrets import fingerprints
-from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -164,7 +164,7 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
     if found is None:
         raise _OthersTurn
     try:
-        fingerprints.begin(project, habitat, container)
+        fingerprints.begin(project.state_folder(habitat.name), engine, habitat, container)
     except HabitatError:
         engine.remove(container)
         raise

@@ -32,10 +32,9 @@ if TYPE_CHECKING:
 
     from phases.core.build.failure import Failure
     from phases.core.engine.protocol import Bind, Container, Image
-    from phases.core.model import Habitat
+    from phases.core.model import Habitat, Value
     from phases.core.project import Project
     from phases.core.runtime.attach import Terminal
-    from phases.core.secrets.store import Value
     from phases.protocol import Phase
 
 #: What runs the failed command once more, and the folder it is in: one that no image has, so that what
@@ -82,7 +81,7 @@ def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
 def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Session]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
     own = mounts_in(habitat, phase)
-    mounts.admit(project, habitat, own)
+    mounts.admit(project.need_trust, habitat, own)
     mounted = [cache_volumes.CacheMount(**row) for row in failure.caches]
 
     def tell(text: str) -> None:

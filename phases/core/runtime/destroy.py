@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build import ownership
+from phases.core.build.lock import exclusive
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
 from phases.core.runtime import persistent_volumes
@@ -32,7 +33,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
     found = _containers(project, name)
     volumes = [] if keep_volumes else persistent_volumes.volumes_of(project.engine, name)
     if not found and not volumes:
-        fingerprints.sweep(project, name)
+        fingerprints.sweep(project.state_folder(name), project.engine)
         project.bus.emit(events.Notice(name, f"{name} has no containers"))
         return True
     for container in found:
@@ -49,7 +50,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
                 persistent_volumes.collect_replaced_files(project, name, container)
             project.engine.remove(container.id)
             presence.forget(container.id)
-    fingerprints.sweep(project, name)
+    fingerprints.sweep(project.state_folder(name), project.engine)
     gone = [container.name for container in found]
     left = _remove(project, name, volumes)
     if len(left) < len(volumes):
@@ -94,8 +95,8 @@ def _remove(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volu
 def _sweep(project: Project, name: str) -> None:
     """Images that a build has replaced were kept for the containers that used them."""
     if project.store.has_untagged(name):
-        with project.alone(name):
-            pass  # who comes to be alone has swept
+        with exclusive(project, name):
+            pass  # taking the lock removes them
 
 
 def _containers(project: Project, name: str) -> list[Container]:

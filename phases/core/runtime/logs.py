@@ -10,7 +10,6 @@ from phases.core.engine.protocol import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
 from phases.core.runtime.container import own_container
-from phases.core.secrets.fingerprints import OutputCheck
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
@@ -83,7 +82,7 @@ def _show_container(project: Project, name: str, container: Container, *, follow
         project.bus.emit(events.Line(name, text, heading, source=container.name))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
-    witness = OutputCheck(project, name, container)
+    witness = project.output_check(name, container)
     mask = witness.mask()
     if mask is None:
         project.bus.emit(events.Notice(name, witness.why_not))

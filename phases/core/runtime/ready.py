@@ -13,7 +13,6 @@ from phases.core.container import timed_exec
 from phases.core.engine.protocol import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
-from phases.core.secrets.fingerprints import OutputCheck
 
 if TYPE_CHECKING:
     from phases.core.files.locks import Presence
@@ -127,7 +126,7 @@ def _try(visit: Session, command: str, until: float) -> _Tried:
     for splitter in split.values():
         splitter.close()
     # It may have read what the main process has written down, with a secret of an earlier start.
-    witness = OutputCheck(visit.project, visit.habitat.name, visit.container, visit.secrets)
+    witness = visit.project.output_check(visit.habitat.name, visit.container, visit.secrets)
     return _Tried(code, list(lines) if witness.mask() or not lines else [witness.why_not])
 
 

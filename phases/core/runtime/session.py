@@ -23,7 +23,6 @@ from phases.core.runtime.attach import SHELL, run_captured, run_in_tty
 from phases.core.runtime.container import ensure_running, final_image
 from phases.core.runtime.exit_guard import VARIABLE, Guard
 from phases.core.secrets import fingerprints
-from phases.core.secrets.fingerprints import OutputCheck
 from phases.core.secrets.store import deliver, variables, withdraw
 
 if TYPE_CHECKING:
@@ -31,11 +30,11 @@ if TYPE_CHECKING:
 
     from phases.core.engine.locks import EngineLock
     from phases.core.files.locks import Presence
-    from phases.core.model import Habitat
+    from phases.core.model import Habitat, Value
     from phases.core.port import Port
     from phases.core.project import Project
     from phases.core.runtime.attach import Runner, Terminal
-    from phases.core.secrets.store import Value
+    from phases.core.secrets.fingerprints import OutputCheck
 
 
 # Seconds that the engine may need to tell of an end, and between two looks whether it does.
@@ -184,9 +183,8 @@ def open_session(project: Project, name: str, bring_up: BringUp, *, guest: bool 
     it began. Raises HabitatError.
     """
     habitat = project.habitat(name)
-    project.release(name)  # its command may go on for hours
     _warn_of_root(project, habitat)
-    mounts.admit(project, habitat, mounts.mounts_of(habitat))
+    mounts.admit(project.need_trust, habitat, mounts.mounts_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = project.presence(name)
     visit = Session(project, habitat, _NONE, secrets, habitat.user, habitat.workdir, presence)
@@ -198,7 +196,7 @@ def open_session(project: Project, name: str, bring_up: BringUp, *, guest: bool 
             _enter(visit, bring_up)
             guard.entering(visit.container)
             presence.join(visit.container.id, was_started=visit.was_started)
-            fingerprints.note(project, name, visit.container, secrets)
+            fingerprints.note(project.state_folder(name), visit.container, secrets)
             project.open_ends[name] = leave_it
 
     def leave_it() -> None:
@@ -344,7 +342,7 @@ def _ended(project: Project, habitat: Habitat, container: Container, secrets: tu
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it has to go on running; ' if init else ''}see docker logs {container.name}",
-        output=_shown(OutputCheck(project, habitat.name, container, secrets), said),
+        output=_shown(project.output_check(habitat.name, container, secrets), said),
     )
 
 

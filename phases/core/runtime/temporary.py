@@ -17,10 +17,10 @@ from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
+from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container import restrictions
 from phases.core.runtime.session import Session
 from phases.core.secrets.store import deliver
-from phases.protocol import SECRETS_FOLDER
 from phases.registry import last_snapshot
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Sessio
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     mounts = mounts_in(habitat, phase)
-    cache_mounts.admit(project, habitat, mounts)
+    cache_mounts.admit(project.need_trust, habitat, mounts)
     with passing(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
         started(project, habitat, container)
         users = accounts(project, container)

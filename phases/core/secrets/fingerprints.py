@@ -14,20 +14,17 @@ import os
 import re
 from typing import TYPE_CHECKING, NamedTuple
 
-from phases.core.cache.stamps import state_dir
 from phases.core.errors import HabitatError, state_error
 from phases.core.files import safe_open
 from phases.core.masking import Mask
-from phases.core.secrets.store import SecretStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container
-    from phases.core.model import Habitat
-    from phases.core.project import Project
-    from phases.core.secrets.store import Value
+    from phases.core.engine.protocol import Container, Engine
+    from phases.core.model import Habitat, Secret, Value
+    from phases.core.secrets.store import SecretStore
 
 #: On a container: whether its habitat had secrets for a start when it was made, "yes" or "no".
 LABEL_SECRETS = "habitat.secrets"
@@ -58,19 +55,25 @@ def label(habitat: Habitat) -> dict[str, str]:
     return {LABEL_SECRETS: "yes" if any(secret.start for secret in habitat.secrets) else "no"}
 
 
-def begin(project: Project, habitat: Habitat, container: str) -> None:
-    """A container was made, and nothing was given to it yet. Raises StateError."""
-    sweep(project, habitat.name)
+def begin(folder: Path, engine: Engine, habitat: Habitat, container: str) -> None:
+    """Begin the record of a new container, before it is given any secret. folder: of the habitat's state.
+
+    Raises StateError.
+    """
+    sweep(folder, engine)
     if label(habitat)[LABEL_SECRETS] == "yes":
-        _append(_path(project, habitat.name, container), _first_line(is_whole=True))
+        _append(_path(folder, container), _first_line(is_whole=True))
 
 
-def note(project: Project, habitat: str, container: Container, values: Iterable[Value]) -> None:
-    """`values` are about to be given to the container. Raises StateError: what isn't noted is not to be given."""
+def note(folder: Path, container: Container, values: Iterable[Value]) -> None:
+    """Record `values` before they are given to the container. folder: of the habitat's state.
+
+    Raises StateError; then the values must not be given.
+    """
     values = list(values)
     if not values:
         return
-    path = _path(project, habitat, container.id)
+    path = _path(folder, container.id)
     found = _read(path)
     if found is None:
         # Before this, somebody may have given it what nobody knows of here.
@@ -81,12 +84,12 @@ def note(project: Project, habitat: str, container: Container, values: Iterable[
             _append(path, f"{digest}\n")
 
 
-def sweep(project: Project, habitat: str) -> None:
-    """Remove the records of containers that are gone. Raises StateError."""
-    records = [path for path in state_dir(project.root, habitat).glob(f"{_FILES}*") if path.is_file()]
+def sweep(folder: Path, engine: Engine) -> None:
+    """Remove the records of containers that are gone. folder: of the habitat's state. Raises StateError."""
+    records = [path for path in folder.glob(f"{_FILES}*") if path.is_file()]
     if not records:
         return
-    there = {container.id[:_SHORT] for container in project.engine.containers()}
+    there = {container.id[:_SHORT] for container in engine.containers()}
     for path in records:
         if path.name.removeprefix(_FILES) not in there:
             try:
@@ -100,19 +103,30 @@ def is_record(path: Path) -> bool:
 
 
 class OutputCheck:
-    """Whether what a container printed may be shown, and with which mask. values: that this host has, where they are
-    known already.
+    """Decides whether the output of a container may be shown, and masks it.
+
+    Args:
+        folder: The folder of the habitat's state.
+        container: The container that printed the output.
+        secrets: The secrets that a start of the habitat gets, None if its config is broken.
+        store: The secrets of this host.
+        values: The values of `secrets` on this host, if they are known already.
     """
 
     def __init__(
-        self, project: Project, habitat: str, container: Container, values: Iterable[Value] | None = None
+        self,
+        folder: Path,
+        container: Container,
+        secrets: Iterable[Secret] | None,
+        store: SecretStore,
+        values: Iterable[Value] | None = None,
     ) -> None:
-        self._project = project
-        self._habitat = habitat
         self._container = container
-        self._path = _path(project, habitat, container.id)
+        self._path = _path(folder, container.id)
+        self._secrets = None if secrets is None else tuple(secrets)
+        self._store = store
         self._state = self._look()
-        self._values = _today(project, habitat, project.vault) if values is None else list(values)
+        self._values = self._today(store) if values is None else list(values)
 
     def mask(self) -> Mask | None:
         """For what it printed; None where that is not to be shown."""
@@ -130,7 +144,7 @@ class OutputCheck:
         before, self._state = self._state, self._look()
         if before == self._state:
             return False
-        self._values = _today(self._project, self._habitat, SecretStore(self._project.root))
+        self._values = self._today(self._store.anew())
         return True
 
     @property
@@ -149,22 +163,19 @@ class OutputCheck:
             return None
         return found.st_mtime_ns, found.st_size
 
-
-def _today(project: Project, habitat: str, vault: SecretStore) -> list[Value] | None:
-    """What this host has for a start of the habitat, as far as it has it; None where the config is broken."""
-    try:
-        secrets = [secret for secret in project.habitat(habitat).secrets if secret.start]
-    except HabitatError:
-        return None
-    values: list[Value] = []
-    for secret in secrets:
-        with contextlib.suppress(HabitatError):  # a secret that is no more
-            values += vault.values([secret])
-    return values
+    def _today(self, store: SecretStore) -> list[Value] | None:
+        """Return the values that this host has today; None if the config is broken."""
+        if self._secrets is None:
+            return None
+        values: list[Value] = []
+        for secret in self._secrets:
+            with contextlib.suppress(HabitatError):  # this host no longer has the secret
+                values += store.values([secret])
+        return values
 
 
-def _path(project: Project, habitat: str, container: str) -> Path:
-    return state_dir(project.root, habitat) / f"{_FILES}{container[:_SHORT]}"
+def _path(folder: Path, container: str) -> Path:
+    return folder / f"{_FILES}{container[:_SHORT]}"
 
 
 def _digest(key: bytes, value: bytes) -> str:

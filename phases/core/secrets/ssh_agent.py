@@ -19,8 +19,7 @@ from typing import TYPE_CHECKING
 from phases.core.engine.protocol import Bind
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
-from phases.core.secrets.store import Value
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
     from phases.core.errors import Origin

@@ -11,14 +11,13 @@ import subprocess
 import threading
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core.container import root_environment
 from phases.core.engine.protocol import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.core.files import safe_open
-from phases.protocol import SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -60,23 +59,6 @@ done
 """
 
 
-class Value(Struct, frozen=True):
-    """A secret at hand. data: the content of its file."""
-
-    name: str
-    data: bytes
-    variable: str = ""
-
-    @property
-    def path(self) -> str:
-        return f"{SECRETS_FOLDER}/{self.name}"
-
-    @property
-    def text(self) -> str:
-        """For an environment variable, which ends where the last line does."""
-        return self.data.decode().rstrip("\n")
-
-
 class SecretStore:
     """Secrets of this host. root: where commands are run; agree: raises where the person has not agreed to those
     of a habitat. Each is fetched once.
@@ -87,6 +69,10 @@ class SecretStore:
         self._agree = agree
         self._values: dict[Secret, bytes | None] = {}
         self._lock = threading.Lock()
+
+    def anew(self) -> SecretStore:
+        """Return a store that fetches each secret once more."""
+        return SecretStore(self._root)
 
     def values(self, secrets: Iterable[Secret]) -> tuple[Value, ...]:
         """Those that this host has. Raises SecretError for one that it hasn't, unless that is optional."""

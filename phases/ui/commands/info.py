@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 def _instead(check: Freshness) -> str:
     """What is done where nothing has to be built for it."""
-    found = None if check.error else check.project.neighbours.shareable(check.habitat).get(check.phase.NAME)
+    from phases.core.build.shared_builds import SharedSnapshots  # here: few commands need it
+
+    found = None if check.error else SharedSnapshots(check.project).shareable(check.habitat).get(check.phase.NAME)
     return f"; {found.habitat} has what it would build, which is taken over" if found else ""
 
 

@@ -21,7 +21,7 @@ from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
-from phases.ui.tasks import builds, current_project, exit_code, unanswered
+from phases.ui.tasks import builds, close_run, current_project, exit_code, unanswered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -105,7 +105,7 @@ class Run(cmd_run.Run):
         try:
             with _signals():
                 code = int(super().execute(params, args))
-                current_project().close()
+                close_run()
                 code = code or exit_code()
         except Interrupted as stop:
             self._ending.signal = stop.number
@@ -114,7 +114,7 @@ class Run(cmd_run.Run):
             self._ending.fault = HabitatError(f"what is for people can't be written: {error or 'nobody reads it'}")
             _end_at_the_next()
             with suppress(HabitatError):  # the line that tells of the output is enough
-                current_project().close()
+                close_run()
             return output.lost(str(error))
         except HabitatError as error:
             self._ending.fault = error
@@ -131,7 +131,7 @@ class Run(cmd_run.Run):
     def _stopped(self, number: int, *, was_building: bool) -> int:
         """Clean up, and say where the run was."""
         try:
-            self._ending.at = current_project().close()
+            self._ending.at = close_run()
             outcome = "what was built is kept, the next run goes on from there"
         except HabitatError as error:
             outcome = f"what is left of the build is removed by the next run ({error})"

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+    from phases.core.events import Plan
     from phases.core.project import Project
-    from phases.core.report.plan import Plan
 
 NAME = "plan"
 DESCRIPTION = "Say what a build would run, and why"

@@ -1,0 +1,238 @@
+"""Builds the phases of a project's habitats, one at a time for each habitat, and ends the run."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from phases.core import events
+from phases.core.build import credential_files
+from phases.core.build.container_reuse import ContainerPools
+from phases.core.build.context import PhaseContext
+from phases.core.build.file_cache import KnownFiles
+from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
+from phases.core.build.phase_log import PhaseLog
+from phases.core.build.publish import Publisher
+from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
+from phases.core.cache import image_index, mounts
+from phases.core.errors import HabitatError, NotFound, SourceChanged
+from phases.registry import PHASES, mounts_caches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+class PhaseResult(Struct, frozen=True):
+    """The result of a phase, as its stamp has it.
+
+    Args:
+        hash: The hash of its slice.
+        parent: The id of the image that it started from.
+        seconds: How long it took.
+    """
+
+    hash: str
+    parent: str
+    seconds: float
+
+    def values(self) -> dict[str, object]:
+        """Return what the stamp has."""
+        return {"hash": self.hash, "parent": self.parent, "seconds": round(self.seconds, 3)}
+
+
+class Builder:
+    """The builds of one run of a project."""
+
+    def __init__(self, project: Project) -> None:
+        self.project = project
+        self._pools = ContainerPools(project)
+        self._locks = HeldLocks(project, self._pools.clear)
+        self._known_files = KnownFiles(project)
+        self._snapshots = SharedSnapshots(project)
+        self._shared = SharedBuilds(project, self._snapshots)
+        self._publisher = Publisher(project, self._locks, self._snapshots)
+
+    def build(self, name: str, phase: Phase) -> PhaseResult:
+        """Build one phase, whose predecessors are up to date.
+
+        If another run builds the habitat, this waits for it, and may then find the phase built.
+
+        Raises:
+            HabitatError: The phase failed, or can't be built.
+        """
+        # If a signal ends this, the phase stays recorded, since `close` returns where the run was.
+        self._locks.begin(name, phase)
+        try:
+            result = self._build(name, phase)
+            if phase is PHASES[-1]:
+                # Before others may build: a start of the habitat uses the image that is there now.
+                self.project.assess(name)
+        except HabitatError as error:
+            if isinstance(error, SourceChanged) and error.path:
+                self.project.habitat(name).sources.forget(error.path)
+            self._locks.end(name)
+            self._locks.release(name)
+            raise
+        self._locks.end(name)
+        if phase is PHASES[-1]:
+            self._locks.release(name)
+        return result
+
+    def _build(self, name: str, phase: Phase) -> PhaseResult:
+        project = self.project
+        if self._built_by_another_run(name, phase):
+            project.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
+            return PhaseResult(project.assess(name).hashes[phase.NAME], project.parent_of(name, phase), 0.0)
+        self._check_predecessors(name, phase)
+        try:
+            if shared := self._take_over(name, phase):
+                return shared
+            with self._shared.lock(name, phase) as is_news:
+                if is_news and (shared := self._take_over(name, phase)):
+                    return shared
+                return self._run(name, phase)
+        except HabitatError:
+            project.stamps.drop(image_index.task_name(phase, name))
+            raise
+
+    def _built_by_another_run(self, name: str, phase: Phase) -> bool:
+        """Take the build lock, unless this run has it. Return whether another run has built the phase before that."""
+        if name in self._locks:
+            return False
+        was_stale = phase.NAME in self.project.assess(name).stale
+        self._locks.acquire(name)
+        self.project.maker.check()  # the wait for the lock may have been long
+        remove_leftovers(self.project, name)
+        return was_stale and phase.NAME not in self.project.assess(name).stale
+
+    def _check_predecessors(self, name: str, phase: Phase) -> None:
+        """Check that the phases before are as the config says now, because the labels of this one will say so.
+
+        doit has checked that, unless another run has built in between, or doit was told to run a single task.
+        """
+        stale = self.project.assess(name).stale
+        for before in self.project.phases(name):
+            if before is phase:
+                return
+            if before.NAME in stale:
+                raise HabitatError(
+                    f"{before.NAME} has to run first ({stale[before.NAME]})",
+                    where=f"{name}: {phase.NAME}",
+                    remedy="run the same command again, without --single",
+                )
+
+    def _take_over(self, name: str, phase: Phase) -> PhaseResult | None:
+        """Tag another habitat's snapshot as this one's. Return None if there is none, or if it was just removed."""
+        project = self.project
+        shared = self._snapshots.shareable(name).get(phase.NAME)
+        if shared is None:
+            return None
+        with PhaseLog(project.log_path(name, phase)) as log:
+            log.write(f"nothing was run: the snapshot is that of {shared.habitat}")
+        try:
+            self._publisher.publish(name, phase, shared.image, project.parent_of(name, phase))
+        except NotFound:  # its own habitat can be cleaned without a lock of this one
+            project.look_again(name)
+            return None
+        self._shared.note(name, follows=True)
+        project.slices.keep(project.habitat(name), phase)
+        tag = image_index.snapshot_tag(name, phase)
+        project.bus.emit(events.PhaseShared(name, phase.NAME, shared.habitat, tag, shared.image.id))
+        digest, seconds = project.slices.hash(project.habitat(name), phase), image_index.seconds(shared.image.labels)
+        return PhaseResult(digest, project.parent_of(name, phase), seconds)
+
+    def _run(self, name: str, phase: Phase) -> PhaseResult:
+        # Here, since a run that only takes over snapshots needs none of it.
+        from phases.core.build.executor import run_phase
+
+        project, habitat = self.project, self.project.habitat(name)
+        self._shared.note(name, follows=False)
+        self._check_trust(habitat, phase)
+        project.bus.emit(events.PhaseStarted(name, phase.NAME))
+        if left_out := credential_files.told(habitat, phase):
+            project.bus.emit(events.Notice(name, left_out))
+        started = time.monotonic()
+        parent = project.parent_of(name, phase)
+        self._publisher.check_lock(name, phase, parent)
+        labels = self._publisher.labels(habitat, phase)
+        image = run_phase(self._context(habitat, phase), parent, phase.plan(habitat), labels)
+        self._publisher.publish(name, phase, image, parent)
+        project.slices.keep(project.habitat(name), phase)
+        self._known_files.save(name)
+        result = PhaseResult(project.slices.hash(project.habitat(name), phase), parent, time.monotonic() - started)
+        tag = image_index.snapshot_tag(name, phase) if image else ""
+        project.bus.emit(events.PhaseFinished(name, phase.NAME, result.seconds, tag, image.id if image else ""))
+        return result
+
+    def _check_trust(self, habitat: Habitat, phase: Phase) -> None:
+        """Ask the person now about what a phase does on the host, before the progress of the phase is drawn."""
+        if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
+            self.project.need_trust(habitat)
+        mounts.admit(self.project.need_trust, habitat, mounts.mounts_in(habitat, phase))
+
+    def _context(self, habitat: Habitat, phase: Phase) -> PhaseContext:
+        project, name = self.project, habitat.name
+        return PhaseContext(
+            habitat=habitat,
+            phase=phase,
+            engine=project.engine,
+            locks=project.locks,
+            emit=project.bus.emit,
+            log=project.log_path(name, phase),
+            container_name=project.scratch.build_name(name, phase),
+            draft_name=project.scratch.draft_name(name),
+            remover=self._pools.remover,
+            binds=mounts.mounts_in(habitat, phase),
+            caches=habitat.caches if mounts_caches(phase) else (),
+            secrets=project.vault.values(habitat.secrets_of(phase.NAME)),
+            known_files=self._known_files.of(name),
+            maker=project.maker,
+            parking=self._pools.of(name),
+            keep=partial(self._publisher.keep_failed, name, phase),
+            forget=partial(project.store.untag_failed, name),
+        )
+
+    def release(self, name: str) -> None:
+        """Let other runs build a habitat."""
+        self._locks.release(name)
+
+    def release_idle(self) -> None:
+        """Let other runs build the habitats that this run doesn't build now."""
+        self._locks.release_idle()
+
+    def close(self) -> list[str]:
+        """End the run, also in the middle of a build, and remove its build containers.
+
+        Returns:
+            The tasks that the run was at.
+        """
+        project = self.project
+        project.maker.close()
+        building = self._locks.building
+        project.end_open()
+        # A phase that still waits for its lock has no container. There may be one of the run that holds the lock.
+        self._clear([name for name in building if self._locks.is_held(name)])
+        self._locks.release_all()
+        project.close_locks()
+        self._pools.remover.wait(until_gone=bool(building))
+        project.bus.close()
+        return [image_index.task_name(phase, name) for name, phase in building.items()]
+
+    def _clear(self, names: Sequence[str]) -> None:
+        """Remove the build containers of habitats side by side, since the engine takes a while for each."""
+        if names:
+            from concurrent.futures import ThreadPoolExecutor
+
+            with ThreadPoolExecutor(len(names)) as pool:
+                list(pool.map(lambda name: self.project.attempt(name, partial(self._clear_one, name)), names))
+
+    def _clear_one(self, name: str) -> None:
+        self._locks.check(name)  # if the lock was lost, the containers are another run's
+        remove_build_containers(self.project, name)

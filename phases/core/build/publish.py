@@ -1,0 +1,93 @@
+"""Makes the image of a phase its snapshot, in an order that a kill at any point leaves nothing wrong behind."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from phases.core.cache import image_index
+from phases.core.errors import HabitatError, SourceChanged
+from phases.registry import habitat_phases
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.core.build.lock import HeldLocks
+    from phases.core.build.shared_builds import SharedSnapshots
+    from phases.core.engine.protocol import Image
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+    from phases.protocol import Phase
+
+
+class Publisher:
+    """Labels and tags the images of a run, as long as it has the build lock."""
+
+    def __init__(self, project: Project, locks: HeldLocks, snapshots: SharedSnapshots) -> None:
+        self._project = project
+        self._locks = locks
+        self._snapshots = snapshots
+
+    def check_lock(self, name: str, phase: Phase, parent: str) -> None:
+        """Check that no other run builds the habitat, before containers are made by name or tags are changed.
+
+        Args:
+            name: The habitat.
+            phase: The phase to be built or published.
+            parent: The id of the snapshot that the phase starts from.
+
+        Raises:
+            HabitatError: Another run has the lock, or has had it and built.
+        """
+        project = self._project
+        if self._locks.check(name):
+            project.look_again(name)
+            if project.parent_of(name, phase) != parent:
+                raise HabitatError(
+                    f"another run has built {name} meanwhile",
+                    where=f"{name}: {phase.NAME}",
+                    remedy="run the same command again",
+                )
+
+    def publish(self, name: str, phase: Phase, image: Image | None, parent: str) -> None:
+        """Make `image`, which was made from `parent`, the result of a phase, and drop the results that rest on the old.
+
+        image: None for a phase without a snapshot. Stamps go first, then tags; so a kill at any point leaves results
+        that are either right or known to be invalid.
+        """
+        project = self._project
+        self.check_lock(name, phase, parent)
+        later = project.from_on(name, phase)[1:]
+        for behind in later:
+            project.stamps.drop(image_index.task_name(behind, name))
+        project.store.untag_failed(name)
+        project.store.withdraw(name, later)
+        if image:
+            project.store.publish(name, phase, image)
+        project.reassess(name)
+
+    def keep_failed(self, name: str, phase: Phase, image: str) -> None:
+        """Keep the image of a phase that failed, for `doit debug`."""
+        self._locks.check(name)
+        self._project.store.keep_failed(name, phase, image)
+
+    def labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
+        """Return what makes the labels of a snapshot, given the id of its parent and the seconds that it took."""
+        project = self._project
+        environment = self._snapshots.environment_digest_of(habitat.name, phase) if phase.SNAPSHOT else ""
+
+        def labels(parent: str, seconds: float) -> dict[str, str]:
+            is_base = phase.ID == 1 and not habitat.has_dockerfile
+            if is_base and parent != project.habitat(habitat.name).base_id:
+                # The base was pulled just now, or has moved: its id belongs to the slice.
+                project.look_again(habitat.name)
+            hashes = project.assess(habitat.name).hashes
+            if is_base and parent != project.habitat(habitat.name).base_id:
+                raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
+            phases = habitat_phases(habitat)
+            return {
+                **{image_index.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
+                **image_index.labels(habitat.name, phase, parent, seconds),
+                image_index.LABEL_ENVIRONMENT_DIGEST: environment,
+            }
+
+        return labels
