@@ -42,7 +42,7 @@ def sample() -> str:
     return found[1]
 
 
-def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
+def test_docs_private_repository_example_loads(tmp_path: Path) -> None:
     (recipe,) = re.findall(r"```yaml\n(.*?)```", page("running.md"), re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
@@ -53,7 +53,7 @@ def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
     assert habitat.setup[-1].script == "echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' >~/.npmrc"
 
 
-def test_the_recipe_for_apt_is_a_config(tmp_path: Path) -> None:
+def test_docs_apt_cache_example_loads(tmp_path: Path) -> None:
     (recipe,) = re.findall(r"```yaml\n(.*?)```", page("cache.md"), re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
@@ -65,7 +65,7 @@ def test_the_recipe_for_apt_is_a_config(tmp_path: Path) -> None:
     ]
 
 
-def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
+def test_docs_config_reference_loads(tmp_path: Path) -> None:
     folder = tmp_path / "habitats" / "example"
     (folder / "tests").mkdir(parents=True)
     (folder / "config.yaml").write_text(sample(), encoding="utf-8")
@@ -86,21 +86,21 @@ def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", schema.Config.__struct_encode_fields__)
-def test_the_config_reference_has_every_key(key: str) -> None:
+def test_docs_config_reference_has_every_key(key: str) -> None:
     assert re.search(rf"^{key}:", sample(), re.MULTILINE)
 
 
-def test_the_table_of_phases_is_the_registry() -> None:
+def test_readme_phase_table_equals_registry() -> None:
     assert [row[:2] for row in table(README, "The phases")] == [[str(phase.ID), phase.NAME] for phase in PHASES]
 
 
-def test_what_runs_again_names_phases() -> None:
+def test_docs_rebuild_table_names_every_phase() -> None:
     named = {row[1].partition(",")[0] for row in table(page("cache.md"), "What runs again")}
     assert named - {"none", "that phase", "none that has a valid snapshot"} == set(NAMES)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.NAME)
-def test_the_table_of_commands_has_each_verb_with_its_options(verb: Verb) -> None:
+def test_docs_command_tables_have_every_command_and_option(verb: Verb) -> None:
     sections = ("Habitats", "Building", "Running", "Coming and leaving")
     every_row = [row for section in sections for row in table(page("commands.md"), section)]
     rows = " ".join(" ".join(row) for row in every_row if f"{verb.NAME}:NAME" in row[0])
@@ -108,7 +108,7 @@ def test_the_table_of_commands_has_each_verb_with_its_options(verb: Verb) -> Non
     assert [option["long"] for option in verb.OPTIONS if f"--{option['long']}" not in rows] == []
 
 
-def test_the_small_config_is_a_config(tmp_path: Path) -> None:
+def test_readme_first_config_loads(tmp_path: Path) -> None:
     (small,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
@@ -139,7 +139,7 @@ def named(path: Path) -> str:
 
 
 @pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else named(value))
-def test_link_of_a_page_leads_to_a_file_and_heading(path: Path, link: str) -> None:
+def test_docs_link_leads_to_existing_file_and_heading(path: Path, link: str) -> None:
     file, _, anchor = link.partition("#")
     target = path.parent / file if file else path
     assert target.exists()
@@ -156,34 +156,34 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("path", "name"), PATHS, ids=lambda value: value if isinstance(value, str) else named(value))
-def test_file_that_a_page_names_exists(path: Path, name: str) -> None:
+def test_docs_path_names_existing_file(path: Path, name: str) -> None:
     """In docs/architecture.md and docs/internals.md, paths begin below phases/."""
     assert (ROOT / name).exists() or (ROOT / "phases" / name).exists()
 
 
 @pytest.mark.parametrize("path", [path for path in PAGES if path.parent != ROOT], ids=named)
-def test_index_links_to_every_page(path: Path) -> None:
+def test_docs_index_links_to_every_page(path: Path) -> None:
     index = ROOT / "docs" / "README.md"
     linked = {(source.parent / link.partition("#")[0]).resolve() for source, link in LINKS if source == index}
     assert path == index or path.resolve() in linked
 
 
-def test_picture_of_packages_is_drawn_from_the_import_table() -> None:
+def test_docs_picture_of_packages_equals_import_table() -> None:
     diagram = runpy.run_path(str(ROOT / "script" / "diagram"))
     written = (ROOT / "docs" / "packages.svg").read_text(encoding="utf-8")
     assert written == diagram["svg"](diagram["table"]()), "script/diagram writes it"
 
 
-def test_architecture_page_describes_every_package_of_the_import_table() -> None:
+def test_docs_architecture_describes_every_package() -> None:
     packages = runpy.run_path(str(ROOT / "script" / "diagram"))["table"]()
     described = page("architecture.md").split("## Packages\n", 1)[1].split("\n## ", 1)[0]
     assert [name for name in packages if not re.search(rf"`(core/)?{name}(\.py|/)?`", described)] == []
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.svg")), ids=named)
-def test_every_picture_is_shown_by_a_page(path: Path) -> None:
+def test_docs_picture_is_shown_by_a_page(path: Path) -> None:
     assert any((source.parent / link).resolve() == path.resolve() for source, link in LINKS)
 
 
-def test_readme_fits_a_few_screens() -> None:
+def test_readme_has_at_most_950_words() -> None:
     assert len(README.split()) <= 950
