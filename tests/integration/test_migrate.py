@@ -28,7 +28,7 @@ pytestmark = pytest.mark.engine
 
 CASES = Path(__file__).resolve().parent.parent / "migrations"
 
-#: What a habitat has besides, as README.md says.
+#: What a habitat has besides, as docs/migrating.md says.
 _OWN_PATHS = (
     "/habitat",
     "/habitat/*",

@@ -178,13 +178,13 @@ def test_hex_of_what_is_too_short_is_any_number() -> None:
 
 
 def test_what_is_not_promised_is_named_in_the_docs() -> None:
-    """Each of these passes, and docs/config.md says so; who closes one takes it off there."""
+    """Each of these passes, and docs/running.md says so; who closes one takes it off there."""
     secret = b"tok-4f9a-rather-long"
     twice = base64.b64encode(base64.b64encode(secret))
     coloured = secret.replace(b"-", b"-\x1b[1m")
     for form in (twice, secret.upper(), coloured, secret[::-1]):
         assert through(Mask([secret]), form) == form
-    text = " ".join((ROOT / "docs/config.md").read_text().split())
+    text = " ".join((ROOT / "docs/running.md").read_text().split())
     for words in ("base64 of base64", "in capitals", "colour codes", "partly on stdout and partly on stderr"):
         assert words in text
 

@@ -1,8 +1,9 @@
-"""What README.md and docs/config.md say is so."""
+"""README.md and the pages in docs/ agree with the program and with each other."""
 
 from __future__ import annotations
 
 import re
+import runpy
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,12 +19,19 @@ if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONFIG = (ROOT / "docs" / "config.md").read_text(encoding="utf-8")
 
 
-def table(heading: str) -> list[list[str]]:
-    """The rows of the first table below a heading."""
-    part = README.split(f"## {heading}\n", 1)[1]
+def page(name: str) -> str:
+    """Return the text of a page in docs/."""
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
+
+
+CONFIG = page("config.md")
+
+
+def table(text: str, heading: str) -> list[list[str]]:
+    """Return the rows of the first table below a heading."""
+    part = text.split(f"## {heading}\n", 1)[1]
     rows = [line for line in part.split("\n## ", 1)[0].splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows[2:]]
 
@@ -34,8 +42,8 @@ def sample() -> str:
     return found[1]
 
 
-def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
-    _, _, recipe = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
+def test_docs_private_repository_example_loads(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", page("running.md"), re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
@@ -45,8 +53,8 @@ def test_the_recipe_for_what_is_private_is_a_config(tmp_path: Path) -> None:
     assert habitat.setup[-1].script == "echo '//registry.npmjs.org/:_authToken=${NPM_TOKEN}' >~/.npmrc"
 
 
-def test_the_recipe_for_apt_is_a_config(tmp_path: Path) -> None:
-    _, recipe, _ = re.findall(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
+def test_docs_apt_cache_example_loads(tmp_path: Path) -> None:
+    (recipe,) = re.findall(r"```yaml\n(.*?)```", page("cache.md"), re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
     (folder / "config.yaml").write_text(f"base_image: b\n{recipe}", encoding="utf-8")
@@ -57,7 +65,7 @@ def test_the_recipe_for_apt_is_a_config(tmp_path: Path) -> None:
     ]
 
 
-def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
+def test_docs_config_reference_loads(tmp_path: Path) -> None:
     folder = tmp_path / "habitats" / "example"
     (folder / "tests").mkdir(parents=True)
     (folder / "config.yaml").write_text(sample(), encoding="utf-8")
@@ -78,27 +86,29 @@ def test_the_config_reference_is_a_config(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", schema.Config.__struct_encode_fields__)
-def test_the_config_reference_has_every_key(key: str) -> None:
+def test_docs_config_reference_has_every_key(key: str) -> None:
     assert re.search(rf"^{key}:", sample(), re.MULTILINE)
 
 
-def test_the_table_of_phases_is_the_registry() -> None:
-    assert [row[:2] for row in table("The phases")] == [[str(phase.ID), phase.NAME] for phase in PHASES]
+def test_readme_phase_table_equals_registry() -> None:
+    assert [row[:2] for row in table(README, "The phases")] == [[str(phase.ID), phase.NAME] for phase in PHASES]
 
 
-def test_what_runs_again_names_phases() -> None:
-    named = {row[1].partition(",")[0] for row in table("What runs again")}
+def test_docs_rebuild_table_names_every_phase() -> None:
+    named = {row[1].partition(",")[0] for row in table(page("cache.md"), "What runs again")}
     assert named - {"none", "that phase", "none that has a valid snapshot"} == set(NAMES)
 
 
 @pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.NAME)
-def test_the_table_of_commands_has_each_verb_with_its_options(verb: Verb) -> None:
-    rows = " ".join(" ".join(row) for row in table("Commands") if f"{verb.NAME}:NAME" in row[0])
+def test_docs_command_tables_have_every_command_and_option(verb: Verb) -> None:
+    sections = ("Habitats", "Building", "Running", "Coming and leaving")
+    every_row = [row for section in sections for row in table(page("commands.md"), section)]
+    rows = " ".join(" ".join(row) for row in every_row if f"{verb.NAME}:NAME" in row[0])
     assert rows
     assert [option["long"] for option in verb.OPTIONS if f"--{option['long']}" not in rows] == []
 
 
-def test_the_small_config_is_a_config(tmp_path: Path) -> None:
+def test_readme_first_config_loads(tmp_path: Path) -> None:
     (small,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     folder = tmp_path / "habitats" / "example"
     folder.mkdir(parents=True)
@@ -108,15 +118,72 @@ def test_the_small_config_is_a_config(tmp_path: Path) -> None:
     assert [port.written for port in habitat.entry.ports] == ["3000:3000"]
 
 
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted(path for pattern in ("*.md", "docs/**/*.md") for path in ROOT.glob(pattern))
+LINKS = [
+    (path, link)
+    for path in PAGES
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    if "://" not in link
+]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_a_page_links_to_is_there(page: Path) -> None:
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+def anchors(path: Path) -> set[str]:
+    """Return the anchors that GitHub gives to a page's headings."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("title", re.findall(r'see "([^"]+)"', README + CONFIG))
-def test_a_heading_that_is_referred_to_is_there(title: str) -> None:
-    assert re.search(rf"^##+ {re.escape(title)}$", README + CONFIG, re.MULTILINE)
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize(("path", "link"), LINKS, ids=lambda value: value if isinstance(value, str) else named(value))
+def test_docs_link_leads_to_existing_file_and_heading(path: Path, link: str) -> None:
+    file, _, anchor = link.partition("#")
+    target = path.parent / file if file else path
+    assert target.exists()
+    assert not anchor or anchor in anchors(target)
+
+
+PATHS = [
+    (path, name)
+    for path in PAGES
+    if path.name != "CHANGELOG.md"
+    for name in sorted(set(re.findall(r"`((?:phases|tests|script|core|ui|docs)/[\w/.-]+)`", path.read_text("utf-8"))))
+    if "NAME" not in name
+]
+
+
+@pytest.mark.parametrize(("path", "name"), PATHS, ids=lambda value: value if isinstance(value, str) else named(value))
+def test_docs_path_names_existing_file(path: Path, name: str) -> None:
+    """In docs/architecture.md and docs/internals.md, paths begin below phases/."""
+    assert (ROOT / name).exists() or (ROOT / "phases" / name).exists()
+
+
+@pytest.mark.parametrize("path", [path for path in PAGES if path.parent != ROOT], ids=named)
+def test_docs_index_links_to_every_page(path: Path) -> None:
+    index = ROOT / "docs" / "README.md"
+    linked = {(source.parent / link.partition("#")[0]).resolve() for source, link in LINKS if source == index}
+    assert path == index or path.resolve() in linked
+
+
+def test_docs_picture_of_packages_equals_import_table() -> None:
+    diagram = runpy.run_path(str(ROOT / "script" / "diagram"))
+    written = (ROOT / "docs" / "packages.svg").read_text(encoding="utf-8")
+    assert written == diagram["svg"](diagram["table"]()), "script/diagram writes it"
+
+
+def test_docs_architecture_describes_every_package() -> None:
+    packages = runpy.run_path(str(ROOT / "script" / "diagram"))["table"]()
+    described = page("architecture.md").split("## Packages\n", 1)[1].split("\n## ", 1)[0]
+    assert [name for name in packages if not re.search(rf"`(core/)?{name}(\.py|/)?`", described)] == []
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs").glob("*.svg")), ids=named)
+def test_docs_picture_is_shown_by_a_page(path: Path) -> None:
+    assert any((source.parent / link).resolve() == path.resolve() for source, link in LINKS)
+
+
+def test_readme_has_at_most_950_words() -> None:
+    assert len(README.split()) <= 950

@@ -128,14 +128,14 @@ def row(lines: Sequence[str], name: str) -> str:
 
 def test_the_sample_of_the_readme_is_what_is_drawn() -> None:
     lines = shown(Overview("unix:///x", "", 2_600_000_000, SAMPLE), 80)
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    drawn = readme.split("$ doit status\n", 1)[1].split("\n```", 1)[0]
+    page = (ROOT / "docs" / "daily-work.md").read_text(encoding="utf-8")
+    drawn = page.split("$ doit status\n", 1)[1].split("\n```", 1)[0]
     assert drawn.splitlines() == [line.rstrip() for line in lines]
 
 
 @pytest.mark.parametrize("kind", [Overview, HabitatState, PhaseState, Base, ContainerState])
 def test_the_docs_name_each_key_of_the_document(kind: type[Any]) -> None:
-    page = (ROOT / "docs" / "status.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     keys = page.split("| key | is |\n", 1)[1].split("\n\n", 1)[0]
     assert [field.name for field in fields(kind) if not re.search(rf"`\W*{field.name}\W*`", keys)] == []
 
