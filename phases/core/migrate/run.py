@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from phases.core.migrate import cache_mounts, scripts
 from phases.core.migrate.inputs import HABITAT_PATH
 from phases.core.migrate.result import ListItem, NotConvertible
-from phases.protocol import PHASE_VARIABLES, SECRETS_FOLDER
+from phases.core.model import SECRETS_FOLDER
+from phases.protocol import PHASE_VARIABLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
