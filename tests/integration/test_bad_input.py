@@ -309,7 +309,7 @@ def test_a_volume_below_a_home_is_refused(project: Project) -> None:
 def test_a_folder_that_is_no_image_name_is_told(project: Project) -> None:
     project.habitat("Discourse_", "base_image: debian\n")
     line = (
-        "habitats/Discourse_: 'Discourse_' is no valid image name: "
+        "habitats/Discourse_: 'Discourse_' is not a valid image name: "
         "rename the folder: lower-case letters and digits, with single . _ or - between them"
     )
     assert f"broken: {line}\n" in project.doit("list")

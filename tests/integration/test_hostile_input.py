@@ -403,7 +403,7 @@ def test_a_run_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Project
     assert ended.code != 0
     assert [line for line in ended.out.split("\n") if line != printable(line)] == []
     assert "Traceback" not in ended.out
-    assert ended.out.count("is no valid image name") >= 30
+    assert ended.out.count("is not a valid image name") >= 30
 
 
 ODD_TASKS = {

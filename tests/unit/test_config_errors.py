@@ -419,7 +419,7 @@ def test_a_folder_for_a_config_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Discourse", "a b", "a__-b", "-a", "a-", "ä", "a.b..c"])
 def test_a_folder_that_can_name_no_image_is_refused(tmp_path: Path, name: str) -> None:
     assert refused(tmp_path, "base_image: debian\n", name) == (
-        f"habitats/{name}: '{name}' is no valid image name: "
+        f"habitats/{name}: '{name}' is not a valid image name: "
         "rename the folder: lower-case letters and digits, with single . _ or - between them"
     )
 

@@ -474,7 +474,7 @@ def test_a_state_folder_that_is_none_is_told(tmp_path: Path, folder: str, what: 
 
 def test_a_name_that_no_image_can_have_for_its_length_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, "base_image: debian\n", "x" * 200).name == "x" * 200
-    with pytest.raises(ConfigError, match="is no valid image name: rename the folder"):
+    with pytest.raises(ConfigError, match="is not a valid image name: rename the folder"):
         load(tmp_path, "base_image: debian\n", "x" * 201)
 
 

@@ -189,7 +189,7 @@ def test_a_name_is_refused_where_the_loader_would(tmp_path: Path, name: str) -> 
     try:
         loader.load(tmp_path, name, NAMES)
     except (ConfigError, ValueError, OSError) as error:
-        valid = "no valid image name" not in str(error) and isinstance(error, ConfigError)
+        valid = "not a valid image name" not in str(error) and isinstance(error, ConfigError)
     if valid:
         assert make(tmp_path, name=name).name == name
     else:

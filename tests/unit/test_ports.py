@@ -43,20 +43,20 @@ def test_a_port_is_published_on_this_machine_alone_unless_it_says_otherwise(
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("web", "ports: 'web' is no port: write it like 3000, 8080:3000, 0.0.0.0:8080:3000 or 53:53/udp"),
-        ("3000-3010", "ports: '3000-3010' is no port: "),
-        ("53/icmp", "ports: '53/icmp' is no port: "),
-        (":3000", "ports: ':3000' is no port: "),
-        ("::1:80:80", "ports: '::1:80:80' is no port: "),
-        ("localhost:80:80", "ports: 'localhost:80:80' is no port: "),
+        ("web", "ports: 'web' is not a port: write it like 3000, 8080:3000, 0.0.0.0:8080:3000 or 53:53/udp"),
+        ("3000-3010", "ports: '3000-3010' is not a port: "),
+        ("53/icmp", "ports: '53/icmp' is not a port: "),
+        (":3000", "ports: ':3000' is not a port: "),
+        ("::1:80:80", "ports: '::1:80:80' is not a port: "),
+        ("localhost:80:80", "ports: 'localhost:80:80' is not a port: "),
         ("0", "ports: there is no port 0: write 1 to 65535; on the host also 0, for one that is free"),
         ("80:0", "ports: there is no port 0: "),
         ("65536:80", "ports: there is no port 65536: "),
-        ("127.0.0.256:80:80", "ports: '127.0.0.256' is no address: write one of the host's, an IPv6 one in brackets"),
-        ("'[127.0.0.1]:80:80'", "ports: '[127.0.0.1]' is no address: "),
+        ("127.0.0.256:80:80", "ports: '127.0.0.256' is not an address: write an address of the host"),
+        ("'[127.0.0.1]:80:80'", "ports: '[127.0.0.1]' is not an address: "),
         ("8080: 3000", "entry.ports[1]: must be text, is a mapping: quote it: a colon and a space make a mapping"),
-        ("80", "ports: 127.0.0.1:80 is published already (habitats/demo/config.yaml:4): keep one of them, or give it"),
-        ("0.0.0.0:80:81", "ports: 0.0.0.0:80 is published already (habitats/demo/config.yaml:4): "),
+        ("80", "ports: 127.0.0.1:80 is already published (habitats/demo/config.yaml:4): keep one of them, or give it"),
+        ("0.0.0.0:80:81", "ports: 0.0.0.0:80 is already published (habitats/demo/config.yaml:4): "),
     ],
 )
 def test_what_is_no_port_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
@@ -75,7 +75,7 @@ def test_without_a_network_there_are_no_ports(tmp_path: Path) -> None:
         load(tmp_path, "base_image: b\nentry:\n  network: none\n  ports: [80]\n")
     assert str(caught.value) == (
         "habitats/demo/config.yaml:4: a port can't be published without a network: "
-        "take the ports out, or write `network: bridge`"
+        "remove the ports, or write `network: bridge`"
     )
 
 

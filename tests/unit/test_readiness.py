@@ -279,8 +279,8 @@ def test_nothing_takes_back_what_a_layer_below_asks(tmp_path: Path, text: str) -
         ("ready: [a]", "entry.ready: must be text or a mapping, is a list: write one value"),
         ("ready: {timeout: 3s}", "entry.ready: 'command' is missing: add it"),
         ("ready: {comand: a}", "entry.ready: unknown key 'comand': did you mean 'command'?"),
-        ("ready: {command: a, interval: 0}", "ready.interval: '0' is no duration: write it like 2s, 90s or 5m"),
-        ("ready: {command: a, timeout: soon}", "ready.timeout: 'soon' is no duration: write it like 2s, 90s or 5m"),
+        ("ready: {command: a, interval: 0}", "ready.interval: '0' is not a duration: write it like 2s, 90s or 5m"),
+        ("ready: {command: a, timeout: soon}", "ready.timeout: 'soon' is not a duration: write it like 2s, 90s or 5m"),
     ],
 )
 def test_what_makes_no_sense_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:

@@ -1,1 +1,1 @@
-"""From config.yaml in three layers to a habitat: read, coalesced, validated, resolved."""
+"""Turn three layers of config.yaml into a habitat: read, merge, validate, resolve."""

@@ -1,4 +1,4 @@
-"""The list `caches:`: folders that builds keep on volumes, beside the image."""
+"""The key `caches`: folders that builds keep on volumes, outside the image."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ _WORDS = Words("caches", "be a cache", "is a cache", "a folder")
 
 
 def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cache]:
+    """Yield the caches of a config. Raises ConfigError."""
     for i, entry in enumerate(entries):
         where: tuple[str | int, ...] = ("caches", i)
         if isinstance(entry, str):
@@ -34,31 +35,41 @@ def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cach
 
 
 def check(habitat: Habitat, home: str = "") -> None:
-    """Refuse what would keep something out of the image that belongs there, or be hidden itself. home: of USER,
-    "" while only the image knows it. Raises ConfigError with the line of the first such path.
+    """Refuse a cache that would hide files of the image, or that another mount would hide.
+
+    Args:
+        habitat: The habitat.
+        home: The home of USER, "" while only the image knows it.
+
+    Raises:
+        ConfigError: With the line of the first such cache.
+
     """
     built = mount_rules.built_in(habitat, home)
 
     def why(place: str) -> str:
-        return flaw(place, built) or next((f"{what} ({at})" for what, at in _met(habitat, place, home)), "")
+        return flaw(place, built) or next((f"{use} ({at})" for use, at in _other_uses(habitat, place, home)), "")
 
     mount_rules.check(habitat.caches, home, why, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
-    """Why nothing can be kept at a place, as the end of a sentence; "" where it can. built: the folders that the
-    build puts files into.
+    """Return why a cache can't be at `place`, as the end of a sentence; "" if it can.
+
+    Args:
+        place: A path in the habitat.
+        built: The folders that the build puts files into.
     """
     return mount_rules.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
 
 
-def _met(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:
-    """What else the config puts at a place, and says where. What is in somebody else's home is nobody's here."""
+def _other_uses(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:
+    """Yield what else the config puts at a place, and its line. Paths in another user's home are not compared."""
     yield from ((f"{v.dest} is a volume", v.origin) for v in habitat.volumes if overlap(place, v.dest))
     persisted = [(kept.path, "persists", kept.origin, "") for kept in habitat.entry.persist]
     copied = [(copy.dest, "is copied", copy.origin, copy.owner) for copy in habitat.files]
     cloned = [(repo.path, "is cloned", repo.origin, repo.owner) for repo in habitat.repos]
-    for path, what, origin, owner in (*persisted, *copied, *cloned):
+    for path, use, origin, owner in (*persisted, *copied, *cloned):
         is_users = habitat.user_named(owner.partition(":")[0]) == habitat.user
         if within(in_home(path, home), place) and (is_users or not path.startswith("~")):
-            yield f"{path} {what}", origin
+            yield f"{path} {use}", origin

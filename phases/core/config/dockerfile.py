@@ -1,4 +1,4 @@
-"""Which Dockerfile a habitat begins with: what the key `dockerfile` says, else one that is called so."""
+"""The key `dockerfile`: the file that a habitat is built from, by default `Dockerfile` in its folder."""
 
 from __future__ import annotations
 
@@ -13,35 +13,36 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Bytes of a config.yaml that are searched for the key.
-_MOST = 1_000_000
+_MAX_BYTES = 1_000_000
 
-# The key, or signs that it may be written with: YAML has escapes.
+# The key, or an escape that it may be written with in YAML.
 _WORD = re.compile(rb"dockerfile|\\[xuU]")
 
 
 def named(text: str) -> str:
-    """What the key stands for: a file's name, "" for no Dockerfile."""
+    """Return the name of the file that the key's value means, "" for no Dockerfile."""
     if text.lower() in ("false", "no", "off"):
         return ""
     return text or "Dockerfile"
 
 
 def is_name(text: str) -> bool:
-    """Whether it is a file's that may lie in the habitat's folder and is not the config itself."""
+    """Return whether `text` can be the name of a file in the habitat's folder other than its config."""
     return "/" not in text and text.isprintable() and text not in (".", "..", "config.yaml")
 
 
 def lies_in(folder: Path) -> bool:
-    """Whether a habitat's folder holds the Dockerfile that it begins with, also where its config is broken.
+    """Return whether a habitat's folder holds the Dockerfile that the habitat is built from.
 
-    Asked for each habitat whenever there are tasks to make: a config without the word is not parsed.
+    This is called for every habitat in every run. So it parses a config only if that has the word, and it raises no
+    error for a broken one.
     """
     name = "Dockerfile"
     try:
-        if _WORD.search(safe_open.read(folder / "config.yaml", _MOST) or b""):
+        if _WORD.search(safe_open.read(folder / "config.yaml", _MAX_BYTES) or b""):
             tree = yaml_tree.load(folder / "config.yaml", layer="local", shown="config.yaml")
-            found = tree.at(("dockerfile",))
-            name = named(str(found.value)) if found and found.value else name
+            key = tree.at(("dockerfile",))
+            name = named(str(key.value)) if key and key.value else name
     except (OSError, HabitatError):
-        pass  # told by whoever loads it
+        pass  # loading the habitat reports it
     return bool(name) and is_name(name) and (folder / name).is_file()

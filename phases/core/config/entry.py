@@ -1,4 +1,4 @@
-"""The sections `entry` and `build`: how a habitat runs and is built, and what confines it."""
+"""The keys `entry` and `build`: how a habitat runs, and what limits it and its build."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from phases.core.model import NETWORKS, Build, EntryPoint, Limits, Ready
 if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
-# Bytes of a line of the changes that the engine commits with, where entry.command is a word of one.
-_CHANGE = 65_000
+# Bytes of one Dockerfile instruction that the engine accepts in a commit; entry.command is a part of one.
+_MAX_INSTRUCTION = 65_000
 
-# What an engine takes at least, and what no machine has.
-_LEAST_MEMORY = 6 << 20
-_MOST_CPUS = 4096
+# The least memory that engines accept, and more processors than any machine has.
+_MIN_MEMORY = 6 << 20
+_MAX_CPUS = 4096
 
 
 def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
+    """Return how the habitat runs. Raises ConfigError."""
     return EntryPoint(
         init_command=_init(scope, entry.init_command),
         startup_delay=_delay(scope, entry.startup_delay),
@@ -45,12 +46,12 @@ def _init(scope: Scope, text: str) -> str:
 
 def _command(scope: Scope, text: str) -> str:
     command = scope.text(text, "entry", "command")
-    if len(json.dumps(command)) > _CHANGE:
+    if len(json.dumps(command)) > _MAX_INSTRUCTION:
         where = scope.at("entry", "command")
         raise ConfigError(
             f"entry.command is longer than an image can hold ({len(command.encode()):,} bytes)",
             where=where,
-            remedy="put it into a file of the habitat's folder, and run that",
+            remedy="put it into a file of the habitat's folder, and run that file",
         )
     return command
 
@@ -63,7 +64,7 @@ def _delay(scope: Scope, seconds: float) -> float:
 
 
 def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
-    """None where nothing is asked: an empty command takes back one of a layer below."""
+    """Return the readiness check, None for none. An empty command cancels one of an earlier layer."""
     path: tuple[str, ...] = ("entry", "ready")
     long = entry if isinstance(entry, schema.Ready) else schema.Ready(command=entry)
     if long is entry:
@@ -73,18 +74,18 @@ def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
         return None
     if not command.strip():
         raise ConfigError("ready is blank", where=scope.at(*path), remedy="write a command, or leave the key out")
-    interval, timeout = (_measure(scope, long, key) for key in ("interval", "timeout"))
+    interval, timeout = (_seconds(scope, long, key) for key in ("interval", "timeout"))
     return Ready(command, interval or 1, timeout or 60, scope.at(*path))
 
 
-def _measure(scope: Scope, ready: schema.Ready, key: str) -> float:
-    """Seconds, 0 where nothing is said."""
+def _seconds(scope: Scope, ready: schema.Ready, key: str) -> float:
+    """Return the seconds of `interval` or `timeout`, 0 if the config has none."""
     text = getattr(ready, key)
     try:
         return units.duration(text) if text else 0
     except ValueError:
         where, remedy = scope.at("entry", "ready", key), "write it like 2s, 90s or 5m"
-        raise ConfigError(f"ready.{key}: {text!r} is no duration", where=where, remedy=remedy) from None
+        raise ConfigError(f"ready.{key}: {text!r} is not a duration", where=where, remedy=remedy) from None
 
 
 def _network(scope: Scope, network: str) -> str:
@@ -95,6 +96,7 @@ def _network(scope: Scope, network: str) -> str:
 
 
 def build(scope: Scope, config: schema.Build) -> Build:
+    """Return what limits a build. Raises ConfigError."""
     return Build(_limits(scope, config.limits, "build", "limits"), config.new_privileges)
 
 
@@ -103,10 +105,14 @@ def _limits(scope: Scope, limits: schema.Limits, *where: str) -> Limits:
         memory = units.size(limits.memory)
     except ValueError:
         remedy = "write it like 512m or 4g"
-        raise ConfigError(f"{limits.memory!r} is no size", where=scope.at(*where, "memory"), remedy=remedy) from None
-    if 0 < memory < _LEAST_MEMORY:
-        raise ConfigError("memory is too little to run in", where=scope.at(*where, "memory"), remedy="give it 6m")
-    if not 0 <= limits.cpus <= _MOST_CPUS:
+        raise ConfigError(f"{limits.memory!r} is not a size", where=scope.at(*where, "memory"), remedy=remedy) from None
+    if 0 < memory < _MIN_MEMORY:
+        raise ConfigError(
+            "memory is less than the 6m that an engine accepts",
+            where=scope.at(*where, "memory"),
+            remedy="write 6m or more",
+        )
+    if not 0 <= limits.cpus <= _MAX_CPUS:
         raise ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy="write it like 1.5")
     if limits.pids < 0:
         raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write it like 4096")

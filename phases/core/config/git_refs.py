@@ -1,7 +1,7 @@
-"""What git is given to clone: words that mean a repository, a branch, a tag or a commit, and no more.
+"""Check the URLs and refs that git gets, so that each can only mean a repository, a branch, a tag or a commit.
 
-git reads programs to run out of a URL (`ext::sh -c …`), options out of a host's name, and expressions
-and refspecs out of what ought to be a name.
+git takes more than that: a URL can name a program to run (`ext::sh -c …`), a host name can be an option, and a ref can
+be an expression or a refspec.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")
 _URL = re.compile(r"([A-Za-z0-9+.-]+)://([^/?#]*)")
 _SCP = re.compile(r"([^/:]+):")
 
-# As `git check-ref-format` has it.
+# The rules of `git check-ref-format`.
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|^@\Z|/(?=[./]|\Z)|^\.|\.lock(?=/|\Z)|\.\Z")
 
 _LONGEST_URL, _LONGEST_REF = 4096, 255
@@ -26,22 +26,25 @@ _INSTEAD = "name a secret with token: instead"
 
 
 class Unfit(ValueError):
-    """args: what is wrong, and what to do; `{}` in the first is for the key."""
+    """A URL or a ref is not accepted.
+
+    Its `args` are the problem, with `{}` for the key of the config, and the remedy.
+    """
 
 
 def check_ref(word: str) -> None:
-    """A branch, tag or commit; "" is none. Raises Unfit."""
+    """Check a branch, tag or commit, where "" means none. Raises Unfit."""
     if word and (_NO_REF.search(word) or len(word.encode()) > _LONGEST_REF):
         raise Unfit(_quoted(word) + " is no {} for git", "mend it")
 
 
 def check_url(word: str) -> None:
-    """Raises Unfit; what looks like a password or a token is not repeated."""
+    """Check a URL. Raises Unfit, without quoting a password or a token."""
     check_credentials(word)
     if not word or word.startswith("-") or _UNFIT.search(word) or len(word) > _LONGEST_URL:
         raise Unfit(_quoted(word) + " is no {} for git", "mend it")
     if _HELPER.match(word):
-        raise Unfit(_quoted(word) + " has git run a program", "use https://, ssh:// or a path")
+        raise Unfit(_quoted(word) + " makes git run a program", "use https://, ssh:// or a path")
     if not (url := _URL.match(word)):
         scp = _SCP.match(word)
         _check_host(scp[1].rpartition("@")[2] if scp else "", word)
@@ -49,22 +52,22 @@ def check_url(word: str) -> None:
     if url[1].lower() not in _SCHEMES:
         raise Unfit(f"git has no {url[1]}://", "use https://, ssh:// or a path")
     port = re.sub(r"^\[.*\]", "", url[2].rpartition("@")[2]).partition(":")[2]
-    if port and not port.isdecimal():  # or what follows a slash in a password
+    if port and not port.isdecimal():  # or it is the part of a password behind a slash
         raise Unfit("there is a password in the {}", _INSTEAD)
     _check_host(url[2].rpartition("@")[2], word)
 
 
 def check_credentials(word: str) -> None:
-    """Raises Unfit where a password or a token is written into a URL, also one whose variables aren't filled in yet."""
-    if found := url_credentials.in_url(word):
-        raise Unfit(f"there is {found} in the {{}}", _INSTEAD)
+    """Check that a URL, with variables filled in or not, holds no password and no token. Raises Unfit."""
+    if credential := url_credentials.in_url(word):
+        raise Unfit(f"there is {credential} in the {{}}", _INSTEAD)
 
 
 def _check_host(host: str, word: str) -> None:
     if host.lstrip("[").startswith("-"):
-        raise Unfit(_quoted(word) + " has an option for a host", "mend it")
+        raise Unfit(_quoted(word) + " has an option in place of a host", "mend it")
 
 
 def _quoted(word: str) -> str:
-    """Safe to be a part of a format."""
+    """Return the repr of a word, escaped for str.format."""
     return repr(word).replace("{", "{{").replace("}", "}}")

@@ -1,4 +1,4 @@
-"""Where a path of the host leads, told without trusting a link that an agent could have made."""
+"""Resolve paths of the host without trusting a link that an agent could have made."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from msgspec import Struct
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-# Links that Linux follows on the way to one file.
-_MOST = 40
+# How many links Linux follows on the way to one file.
+_MAX_LINKS = 40
 
 _MOUNTS = Path("/proc/self/mountinfo")
 
@@ -24,17 +24,30 @@ _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
 class Met(Struct, frozen=True):
-    """A name on the way to a file. path: without a link above it; target: what it holds if it is a link, else ""."""
+    """A name on the way to a file.
+
+    Attributes:
+        path: Its path, without a link above it.
+        target: The target if it is a link, else "".
+    """
 
     path: Path
     target: str = ""
 
 
 def way(path: Path, trusted: Iterable[Path] = ()) -> Iterator[Met]:
-    """Yield each name on the way to `path`, which is absolute, as the kernel would look it up, links followed.
+    """Yield each name on the way to a path, in the order in which the kernel looks them up, through links.
 
-    trusted: folders whose own links are nobody's business; the way begins where the longest of them leads. A name
-    that is missing ends it. Raises OSError.
+    Args:
+        path: An absolute path.
+        trusted: Folders whose own path needs no check: the way begins where the longest of them leads.
+
+    Yields:
+        Each name, up to the first one that is missing.
+
+    Raises:
+        OSError: A name can't be looked up, or there are too many links.
+
     """
     here, names = _begin(path, trusted)
     links = 0
@@ -54,14 +67,14 @@ def way(path: Path, trusted: Iterable[Path] = ()) -> Iterator[Met]:
         target = str(here.readlink())
         yield Met(here, target)
         links += 1
-        if links > _MOST:
-            raise OSError(f"more than {_MOST} links")
+        if links > _MAX_LINKS:
+            raise OSError(f"more than {_MAX_LINKS} links")
         names.extendleft(reversed(_names(target)))
         here = Path("/") if target.startswith("/") else here.parent
 
 
 def _begin(path: Path, trusted: Iterable[Path]) -> tuple[Path, deque[str]]:
-    """The folder to begin in, and the names that are left. `..` is for the kernel, so no path is normalised first."""
+    """Return the folder to begin in and the names behind it. Links make `..` ambiguous, so no path is normalized."""
     above = [folder for folder in trusted if path.is_relative_to(folder)]
     if not above:
         return Path("/"), deque(_names(str(path)))
@@ -74,21 +87,28 @@ def _names(text: str) -> list[str]:
 
 
 def suspect_link(path: Path, trusted: Iterable[Path], own: Callable[[Path], bool]) -> Met | None:
-    """Return the first link on the way to `path` that somebody else than root could have put there.
+    """Return the first link on the way to `path` that an agent could have made, None if there is none.
 
-    own: whether a folder is among those that a person works in, where also root's links are an agent's: in a
-    container an agent may be root. Raises OSError.
+    Args:
+        path: An absolute path.
+        trusted: As of `way`.
+        own: Whether a folder is one that the person works in. A link of root is suspect there too, since an agent may
+            be root in its container.
+
+    Raises:
+        OSError: A name can't be looked up.
+
     """
-    return next((met for met in way(path, trusted) if met.target and not _is_systems(met.path.parent, own)), None)
+    return next((met for met in way(path, trusted) if met.target and not _is_system_folder(met.path.parent, own)), None)
 
 
-def _is_systems(folder: Path, own: Callable[[Path], bool]) -> bool:
+def _is_system_folder(folder: Path, own: Callable[[Path], bool]) -> bool:
     info = folder.stat()
     return info.st_uid == 0 and not info.st_mode & 0o022 and not own(folder)
 
 
 def pin(path: Path) -> tuple[int, int] | None:
-    """Return device and inode of `path`; None where a link is on the way, or nothing there. It has no `..`."""
+    """Return device and inode of a path without `..`; None if nothing is there, or a link is on the way."""
     try:
         infos = [place.lstat() for place in (*reversed(path.parents), path)]
     except OSError:
@@ -97,7 +117,13 @@ def pin(path: Path) -> tuple[int, int] | None:
 
 
 class Mounted(Struct, frozen=True):
-    """A mount of this machine. device: its file system; top: the folder of that which is at `at`."""
+    """A mount of this machine.
+
+    Attributes:
+        device: The file system.
+        top: The folder of the file system that is mounted.
+        at: The mount point.
+    """
 
     device: bytes
     top: str
@@ -105,24 +131,24 @@ class Mounted(Struct, frozen=True):
 
 
 class MountTable:
-    """The mounts of this machine, by which one folder may have several paths."""
+    """The mounts of this machine, through which one folder may have several paths."""
 
     def __init__(self) -> None:
         self._at: dict[str, Mounted] = {}
         try:
             rows = _MOUNTS.read_bytes().splitlines()
-        except OSError:  # a system that has no such file
+        except OSError:  # not on Linux
             rows = []
         for row in rows:
             _, _, device, top, at, *_ = row.split()
             mount = Mounted(device, _unescaped(top), _unescaped(at))
-            self._at[mount.at] = mount  # of two at one place the later one counts
+            self._at[mount.at] = mount  # a later mount hides an earlier one
         self._of: defaultdict[bytes, list[Mounted]] = defaultdict(list)
         for mount in self._at.values():
             self._of[mount.device].append(mount)
 
     def spellings(self, place: Path) -> list[Path]:
-        """Return all paths of `place`, which has no link in it: itself first."""
+        """Return all paths of `place`, itself first. Its path has no link in it."""
         text = str(place)
         folder = text
         while folder not in self._at and folder != "/":
@@ -145,7 +171,7 @@ def _within(path: str, folder: str) -> bool:
 
 
 def within(path: Path, folder: Path) -> bool:
-    """Whether `path` is `folder` or below it, as `Path.is_relative_to`, which takes ten times as long."""
+    """Return whether `path` is `folder` or below it. Path.is_relative_to takes ten times as long."""
     return _within(str(path), str(folder))
 
 
@@ -154,7 +180,7 @@ def _unescaped(field: bytes) -> str:
 
 
 def _is_same(one: Path, other: Path) -> bool:
-    """Whether both are one file: another mount may hide what is at a path."""
+    """Return whether both are one file. They are not if another mount hides one."""
     try:
         return one.samefile(other)
     except OSError:

@@ -1,8 +1,8 @@
-"""The JSON Schema of config.yaml, by which editors complete keys and tell what is wrong.
+"""The JSON Schema of config.yaml, with which editors complete keys and mark errors.
 
-It is made of the model in schema.py. The loader takes each value as the text that was typed, and a key
-without a value as not written; editors see what YAML makes of it: a number in `mode: 0600`, a switch in
-`branch: true`, a null. So the schema takes all that can be the text of what the model wants.
+It is generated from the classes in schema.py. The loader reads each value as the text that was typed, and ignores a key
+without a value. Editors see what YAML makes of the text: a number in `mode: 0600`, a boolean in `branch: true`, a null.
+So the schema accepts every value whose text the loader accepts.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _WHOLE = r"^-?(0|[1-9][0-9]*)(\.0+|(\.[0-9]+)?[eE][+-]?[0-9]+)?$"
 _NUMBER = r"^-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?$"
 _SWITCH = "^([Tt][Rr][Uu][Ee]|[Ff][Aa][Ll][Ss][Ee]|[01])$"
 
-# How a type of the model may be written.
-_WRITTEN: dict[str, Schema] = {
+# The YAML values that the loader accepts for each type.
+_ACCEPTED: dict[str, Schema] = {
     "string": {"type": ["string", "number", "boolean"]},
     "integer": {"type": ["integer", "string"], "pattern": _WHOLE},
     "number": {"type": ["number", "string"], "pattern": _NUMBER},
@@ -33,14 +33,14 @@ _WRITTEN: dict[str, Schema] = {
     "array": {"type": ["array"]},
 }
 
-# What is told as it is.
-_KEPT = ("description", "examples", "enum", "pattern", "minimum", "maximum", "required")
+# The parts of msgspec's schema that are copied.
+_COPIED = ("description", "examples", "enum", "pattern", "minimum", "maximum", "required")
 
 
 def json_schema(phases: Iterable[str]) -> Schema:
-    """phases: what `timeouts:` may name."""
-    made = msgspec.json.schema(Config)
-    whole = _translated(made, made["$defs"], optional=True)
+    """Return the schema. `phases` are the keys that `timeouts` may have."""
+    generated = msgspec.json.schema(Config)
+    whole = _translated(generated, generated["$defs"], optional=True)
     properties = whole["properties"]
     _name_keys(properties["timeouts"], phases)
     properties["timeouts"]["additionalProperties"] = {"type": "null", "errorMessage": "there is no such phase"}
@@ -50,25 +50,25 @@ def json_schema(phases: Iterable[str]) -> Schema:
 
 
 def published(phases: Iterable[str]) -> str:
-    """The text of docs/config.schema.json."""
+    """Return the text of docs/config.schema.json."""
     return json.dumps(json_schema(phases), indent=2, ensure_ascii=False) + "\n"
 
 
 def _name_keys(node: Schema, keys: Iterable[str]) -> None:
-    """Some of the keys of a mapping in which the model takes any, so that an editor offers them."""
+    """Name some keys of a mapping with free keys, so that editors offer them."""
     node["properties"] = dict.fromkeys(keys, node["additionalProperties"])
 
 
 def _translated(node: Schema, models: Mapping[str, Schema], *, optional: bool) -> Schema:
-    """A node of msgspec's schema as editors want it. optional: whether nothing may stand there."""
+    """Return a node of msgspec's schema for editors. If `optional`, its value may be null."""
     if "$ref" in node:
         node = {**models[node["$ref"].rpartition("/")[2]], **node}
-    result = {key: node[key] for key in _KEPT if node.get(key) not in (None, [])}
+    result = {key: node[key] for key in _COPIED if node.get(key) not in (None, [])}
     if "anyOf" in node:
         choices = [_translated(choice, models, optional=False) for choice in node["anyOf"]]
         result["anyOf"] = [*choices, *([{"type": "null"}] if optional else [])]
     if "type" in node:
-        result |= _WRITTEN[node["type"]]
+        result |= _ACCEPTED[node["type"]]
         types = [*result["type"], *(["null"] if optional else [])]
         result["type"] = types if len(types) > 1 else types[0]
     if "enum" in node and optional:

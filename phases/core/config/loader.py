@@ -1,7 +1,7 @@
-"""From three config.yaml files to one Habitat.
+"""Read the three config.yaml files of a habitat, merge them, and resolve the result to a Habitat.
 
-Coalescing: lists are appended in layer order, mappings merged key by key, a later scalar replaces
-an earlier one. Every error names the file and line it came from.
+Merging: lists are appended in the order of the layers, mappings are merged key by key, and a later value replaces an
+earlier one. Every error names its file and line.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import Habitat
 
-# It belongs to the program, wherever the project is.
+# A part of the program, wherever the project is.
 SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
 
 
 def habitat_names(root: Path) -> list[str]:
-    """The folders below habitats/, by name; hidden ones are nobody's habitat."""
+    """Return the names of the folders in habitats/, sorted. Hidden folders are no habitats."""
     folder = root / "habitats"
     if not folder.is_dir():
         return []
@@ -34,15 +34,23 @@ def habitat_names(root: Path) -> list[str]:
 
 
 def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = None) -> Habitat:
-    """Read, coalesce, validate and resolve the habitat `name` of the project at `root`.
+    """Read, merge, validate and resolve the configs of a habitat.
 
-    phase_names: what `timeouts:` may name; text: that its config.yaml is to have. Raises ConfigError.
+    Args:
+        root: The root of the project.
+        name: The name of the habitat.
+        phase_names: The keys that `timeouts` may have.
+        text: The text to use in place of the habitat's config.yaml.
+
+    Raises:
+        ConfigError: With the line of the first thing that is wrong.
+
     """
     folder = root / "habitats" / name
     shown = f"habitats/{name}"
     if not names.names_a_habitat(name):
         raise ConfigError(
-            f"'{name}' is no valid image name",
+            f"'{name}' is not a valid image name",
             where=shown,
             remedy=f"rename the folder: {names.RULE}",
         )
@@ -55,10 +63,10 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
         Layer("local", folder, shown),
     )
     if os.path.lexists(dockerfile) and not dockerfile.is_file():
-        raise ConfigError("is no file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
+        raise ConfigError("is not a file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
     for layer in layers:
         if os.path.lexists(layer.folder) and not layer.folder.is_dir():
-            raise ConfigError("is no folder", where=layer.shown, remedy="make it one, or remove it")
+            raise ConfigError("is not a folder", where=layer.shown, remedy="make it one, or remove it")
     merged: Tree | None = None
     for layer in layers:
         path, place = layer.folder / "config.yaml", f"{layer.shown}/config.yaml"
@@ -72,7 +80,7 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
 
 
 def coalesce(under: Tree, over: Tree, key: str) -> Tree:
-    """Lay `over` on `under`. Raises ConfigError where one is a list and the other is not, say."""
+    """Merge `over` into `under`, its value at `key`. Raises ConfigError if one is a list and the other is not."""
     if over.value is None:
         return under
     if under.value is None:

@@ -1,4 +1,4 @@
-"""Which paths of a habitat may be somebody else's than the image's: what something is mounted on is hidden."""
+"""The paths of a habitat where caches and persistent volumes may be mounted, since a mount hides what is below it."""
 
 from __future__ import annotations
 
@@ -13,18 +13,21 @@ if TYPE_CHECKING:
 
     from phases.core.model import Cache, Habitat, Persisted
 
-#: Where a running habitat has the volumes of single files that persist.
+#: The folder of a running habitat with the volumes of single persistent files.
 OWN_FOLDER = "/var/lib/habitat"
 
-# Below these nothing can be mounted, ...
+# The kernel's folders, below which nothing can be mounted.
 _KERNEL = ("/proc", "/sys", "/dev")
-# ... and these are the image's programs and what they know: of the next image from the next one on.
+# Folders with the image's programs and their data: a volume over one would hide those of the next image.
 _SYSTEM = ("/", "/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/run", "/sbin", "/usr", "/var")
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
-    """Why nothing can be mounted at a place, as the end of a sentence; "" where it can. built: the folders
-    that the build puts files into.
+    """Return why nothing can be mounted at `place`, as the end of a sentence; "" if something can.
+
+    Args:
+        place: A path in the habitat.
+        built: The folders that the build puts files into.
     """
     if place in _SYSTEM:
         return "it is the image's own"
@@ -38,12 +41,12 @@ def flaw(place: str, built: Iterable[str]) -> str:
 
 
 def built_in(habitat: Habitat, home: str) -> list[str]:
-    """The folders that the build puts files into. home: as of `in_home`."""
+    """Return the folders that the build puts files into. `home` is as of `in_home`."""
     return [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values())]
 
 
 class Words(NamedTuple):
-    """How paths of one kind are spoken of: `KEY: /x can't BE: /y IS_ONE; name WITHIN within it`."""
+    """The words of an error about a path of one kind: `KEY: /x can't BE: /y IS_ONE; name WITHIN within it`."""
 
     key: str
     be: str
@@ -52,8 +55,18 @@ class Words(NamedTuple):
 
 
 def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], str], words: Words) -> None:
-    """Refuse the first of the paths that overlaps another, or that can't be where it is. why: that is so of a place, as
-    the end of a sentence, with where it stands what a person could take away; "" for none. Raises ConfigError.
+    """Refuse the first path that overlaps an earlier one, or that can't be mounted.
+
+    Args:
+        paths: The paths, in order.
+        home: As of `in_home`.
+        why: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. It ends with
+            an origin in parentheses if the reason is another line of the config.
+        words: The words of the error.
+
+    Raises:
+        ConfigError: With the line of the path.
+
     """
     before: list[Cache | Persisted] = []
     for path in paths:
@@ -66,14 +79,16 @@ def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], st
 
 
 def in_home(path: str, home: str) -> str:
-    """`path` without a slash at its end. home: what ~ stands for, "" while only the image knows it."""
+    """Return `path` with ~ replaced by `home`, if that is known, and without a slash at its end."""
     bare = path.rstrip("/") or "/"
     return home + bare[1:] if home and bare.startswith("~") else bare
 
 
 def within(path: str, folder: str) -> bool:
+    """Return whether `path` is `folder` or below it."""
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
 def overlap(one: str, other: str) -> bool:
+    """Return whether one path is the other or below it."""
     return within(one, other) or within(other, one)

@@ -1,4 +1,4 @@
-"""What a habitat, and an image, may be called: as the engine's reference grammar has it."""
+"""Names of habitats, images, secrets and variables. Those of images follow the grammar of Docker references."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import re
 # A path component of an image name.
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 
-# Signs of a habitat's name: an image's has 255 at most, its registry's and `habitat-` among them.
-_LONGEST_NAME = 200
+# Characters of a habitat's name. An image name has 255 at most, with its registry and the prefix `habitat-`.
+_MAX_NAME = 200
 
 # [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST]
 _HOST = r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:]+\])(?::[0-9]+)?"
@@ -17,10 +17,10 @@ IMAGE = re.compile(
     re.ASCII,
 )
 
-# Signs of all that together; 255 of them are for the path.
-_LONGEST_IMAGE = 480
+# Characters of a whole reference, of which 255 are for the path.
+_MAX_IMAGE = 480
 
-#: How to call a habitat.
+#: The rule for the name of a habitat, as a remedy.
 RULE = "lower-case letters and digits, with single . _ or - between them"
 
 
@@ -35,8 +35,10 @@ SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 
 def names_a_habitat(name: str) -> bool:
-    return len(name) <= _LONGEST_NAME and bool(re.fullmatch(_NAME, name))
+    """Return whether `name` can be the name of a habitat."""
+    return len(name) <= _MAX_NAME and bool(re.fullmatch(_NAME, name))
 
 
 def names_an_image(text: str) -> bool:
-    return len(text) <= _LONGEST_IMAGE and bool(IMAGE.fullmatch(text))
+    """Return whether `text` is a reference to an image."""
+    return len(text) <= _MAX_IMAGE and bool(IMAGE.fullmatch(text))

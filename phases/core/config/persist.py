@@ -1,4 +1,4 @@
-"""The list `entry.persist`: paths whose content outlives the container and its image."""
+"""The key `entry.persist`: paths whose content outlives the container and its image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _WORDS = Words("entry.persist", "persist", "persists", "a file or folder")
 
 
 def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
-    """As they are written, but for `.`, `..` and slashes too many; a slash at the end makes a folder."""
+    """Yield the paths, normalized but for a slash at the end, which marks a folder. Raises ConfigError."""
     for i, text in enumerate(texts):
         where = ("entry", "persist", i)
         written = scope.text(text, *where)
@@ -30,8 +30,15 @@ def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
 
 
 def check(habitat: Habitat, home: str = "") -> None:
-    """Refuse what would hide or be hidden by something else. home: of USER, "" while only the image knows
-    it. Raises ConfigError with the line of the first such path.
+    """Refuse a path that would hide something else, or be hidden by it.
+
+    Args:
+        habitat: The habitat.
+        home: The home of USER, "" while only the image knows it.
+
+    Raises:
+        ConfigError: With the line of the first such path.
+
     """
     built = mount_rules.built_in(habitat, home)
 

@@ -1,4 +1,4 @@
-"""The list `entry.ports`: what of a running habitat is published on the host, and where."""
+"""The key `entry.ports`: the ports of a running habitat that are published on the host."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ _PORT = re.compile(
     re.ASCII,
 )
 
-_LAST = 65_535
+_MAX_PORT = 65_535
 
 
 def ports(scope: Scope, texts: Iterable[str], network: str) -> tuple[Port, ...]:
-    """In order. network: of the habitat, which needs one to be reached."""
-    found: list[Port] = []
+    """Return the ports in order. Raises ConfigError, also if `network`, the habitat's, is none."""
+    published: list[Port] = []
     for i, text in enumerate(texts):
         where = scope.at("entry", "ports", i)
         port = _port(scope.text(text, "entry", "ports", i), where)
-        _check_alone(port, found, where)
-        found.append(port)
-    if found and network == "none":
-        remedy = "take the ports out, or write `network: bridge`"
-        raise ConfigError("a port can't be published without a network", where=found[0].origin, remedy=remedy)
-    return tuple(found)
+        _check_free(port, published, where)
+        published.append(port)
+    if published and network == "none":
+        remedy = "remove the ports, or write `network: bridge`"
+        raise ConfigError("a port can't be published without a network", where=published[0].origin, remedy=remedy)
+    return tuple(published)
 
 
 def _port(text: str, where: Origin) -> Port:
     match = _PORT.fullmatch(text)
     if not match:
         remedy = "write it like 3000, 8080:3000, 0.0.0.0:8080:3000 or 53:53/udp"
-        raise ConfigError(f"ports: {text!r} is no port", where=where, remedy=remedy)
+        raise ConfigError(f"ports: {text!r} is not a port", where=where, remedy=remedy)
     ip, host, inside, protocol = match.groups()
     return Port(
         _number(inside, where),
@@ -53,8 +53,8 @@ def _port(text: str, where: Origin) -> Port:
 
 
 def _number(text: str, where: Origin) -> int:
-    if len(text) > len(str(_LAST)) or not 0 < int(text) <= _LAST:
-        remedy = f"write 1 to {_LAST}; on the host also 0, for one that is free"
+    if len(text) > len(str(_MAX_PORT)) or not 0 < int(text) <= _MAX_PORT:
+        remedy = f"write 1 to {_MAX_PORT}; on the host also 0, for one that is free"
         raise ConfigError(f"ports: there is no port {text}", where=where, remedy=remedy)
     return int(text)
 
@@ -64,17 +64,17 @@ def _address(text: str, where: Origin) -> str:
 
     bare = text.strip("[]")
     try:
-        found = ipaddress.ip_address(bare)
+        address = ipaddress.ip_address(bare)
     except ValueError:
-        found = None
-    if not found or (found.version == 6) != (bare != text):
-        remedy = "write one of the host's, an IPv6 one in brackets, or leave it out for 127.0.0.1"
-        raise ConfigError(f"ports: {text!r} is no address", where=where, remedy=remedy)
-    return str(found)
+        address = None
+    if not address or (address.version == 6) != (bare != text):
+        remedy = "write an address of the host, an IPv6 one in brackets, or leave it out for 127.0.0.1"
+        raise ConfigError(f"ports: {text!r} is not an address", where=where, remedy=remedy)
+    return str(address)
 
 
-def _check_alone(port: Port, others: Iterable[Port], where: Origin) -> None:
+def _check_free(port: Port, others: Iterable[Port], where: Origin) -> None:
     for other in others:
         if port == other or port.meets(other):
-            problem = f"ports: {port.address} is published already ({other.origin})"
+            problem = f"ports: {port.address} is already published ({other.origin})"
             raise ConfigError(problem, where=where, remedy="keep one of them, or give it another port on the host")
