@@ -390,9 +390,9 @@ def test_other_limits_are_another_container_and_the_same_image(site: Site) -> No
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
-        ("memory: much", "'much' is no size: write it like 512m or 4g"),
-        ("memory: 1k", "memory is too little to run in: give it 6m"),
-        ("memory: -1g", "'-1g' is no size"),
+        ("memory: much", "'much' is not a size: write it like 512m or 4g"),
+        ("memory: 1k", "memory is less than the 6m that an engine accepts: write 6m or more"),
+        ("memory: -1g", "'-1g' is not a size"),
         ("cpus: -1", "cpus is -1: write it like 1.5"),
         ("cpus: nan", "cpus is nan: write it like 1.5"),
         ("pids: -1", "pids is -1: write it like 4096"),
