@@ -48,6 +48,17 @@ DEBIAN = "debian:bookworm-slim"
 BUSYBOX = f"{PREFIX}-busybox:{os.getpid()}"
 
 
+def pytest_configure() -> None:
+    """Let other users reach a checkout below the temporary folder: some tests run as another user.
+
+    `mktemp -d` makes a folder that its owner alone can enter.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    for folder in ROOT.parents:
+        if temporary in folder.parents and folder.owner() == ROOT.owner():
+            folder.chmod(folder.stat().st_mode | 0o011)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Fast ones first."""
     items.sort(key=lambda item: item.get_closest_marker("engine") is not None)

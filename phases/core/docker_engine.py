@@ -288,7 +288,7 @@ class DockerEngine(DockerImages):
             state = self._exec_state(exec_id)
             code = state.get("ExitCode")
             if code is not None:
-                if code in _NOT_BEGUN and not state.get("Pid") and not self._runs(state["ContainerID"]):
+                if code in _NOT_BEGUN and not state.get("Pid") and self._is_ending(state["ContainerID"]):
                     raise Conflict(f"{_RUNNING}: its container was stopped before that began")
                 self._ended.add(exec_id)
                 return int(code)
@@ -296,6 +296,14 @@ class DockerEngine(DockerImages):
                 return 137  # the container ended under the command
             time.sleep(_PAUSE)
         raise lost(_RUNNING)
+
+    def _is_ending(self, container: str) -> bool:
+        """Whether the container ends soon: the engine refuses a command before it reports the container's end."""
+        for _ in range(_LOOKS // 2):
+            if not self._runs(container):
+                return True
+            time.sleep(_PAUSE)
+        return False
 
     def _runs(self, container: str) -> bool:
         found = self.container(container)

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core.errors import Conflict, EngineError, Origin, ShellError
+from phases.core.idling import ended_under
 
 if TYPE_CHECKING:
     from phases.core.engine import Engine
@@ -18,6 +19,10 @@ _REFUSED = re.compile(r'exec: "/bin/sh": (?:stat /bin/sh: )?(?P<why>[\w ]+)')
 _LOGGED = re.compile(
     r"exec /bin/sh: (?P<kernel>.+)|(?:/bin/sh: )?(?P<loader>(?:error while loading|Error loading) shared librar.+)"
 )
+
+
+# The exit code of a command whose container may have ended, of which the engine tells a moment later.
+_KILLED = 137
 
 
 def trouble(engine: Engine, container: str, habitat: Habitat, image: str, error: EngineError) -> ShellError | None:
@@ -56,8 +61,7 @@ def _why(engine: Engine, container: str, error: EngineError) -> str:
     if not isinstance(error, Conflict):
         return ""
     with suppress(EngineError):
-        found = engine.container(container)
-        if found and not found.running:
+        if ended_under(engine, container, _KILLED) and engine.container(container):
             return logged(engine.logs(container, 5)) or "it ends at once"
     return ""
 
