@@ -111,7 +111,7 @@ def test_persisted_file_renamed_by_program_survives_killed_start(home: Persistin
 KILLED = """\
 import os, signal, sys
 from phases.core.engine.client import DockerEngine
-DockerEngine.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+DockerEngine.put_archive = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from doit.__main__ import main
 main()
 """
