@@ -46,11 +46,11 @@ class Port:
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines reach it."""
+        """Return whether other machines reach it."""
         return self.ip in _EVERYWHERE
 
     def meets(self, other: Port) -> bool:
-        """Whether the host can give only one of the two."""
+        """Return whether the host can give only one of the two."""
         if not self.host or (self.host, self.protocol) != (other.host, other.protocol):
             return False
         one_family = (":" in self.ip) == (":" in other.ip)

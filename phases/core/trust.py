@@ -219,7 +219,7 @@ class Record:
             lock.release()
 
     def _check_folder(self) -> bool:
-        """Whether there is a folder. Raises StateError where it is not this person's alone."""
+        """Return whether there is a folder. Raises StateError where it is not this person's alone."""
         try:
             _check_own(self._path.parent)
         except FileNotFoundError:

@@ -67,7 +67,7 @@ def in_url(word: str) -> str:
 
 
 def is_token(user: str, *, by_ssh: bool = False) -> bool:
-    """Whether what stands for a user's name is a token. by_ssh: where a name opens nothing, however odd it is."""
+    """Return whether a URL's user name is a token. by_ssh: over SSH an unknown form is a name, which opens nothing."""
     if _KNOWN_TOKEN.match(user) or _KNOWN_IN_TEXT.search(user):
         return True
     if by_ssh or len(user) < _LONG:

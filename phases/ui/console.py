@@ -23,7 +23,7 @@ _TELLING = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
 
 
 def is_plain(stream: IO[str]) -> bool:
-    """Whether rich, asked how to write to `stream`, would say: text, and nothing but that."""
+    """Return whether rich, asked how to write to `stream`, would say: text, and nothing but that."""
     if any(name in os.environ for name in _TELLING):
         return False
     try:
@@ -73,7 +73,7 @@ class Screen:
             self.line(prefix + line)
 
     def fits(self, prefix: Styled, text: str) -> bool:
-        """Whether this is one line also on a terminal."""
+        """Return whether this is one line also on a terminal."""
         return not self.live or columns(text) <= self._room(prefix)
 
     def _room(self, prefix: Styled) -> int:

@@ -26,5 +26,5 @@ class JsonlReporter:
 
 
 def asked_for(words: Sequence[str]) -> bool:
-    """Whether a command line that doit can't make sense of asks for it."""
+    """Return whether a command line that doit can't make sense of asks for it."""
     return bool(re.search(rf"(^|\s)(-r ?|--reporter[ =]){NAME}(\s|$)", " ".join(words)))

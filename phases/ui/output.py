@@ -30,7 +30,7 @@ def take_stdout() -> int:
 
 
 def is_taken() -> bool:
-    """Whether standard output is a program's, so that no command gets it."""
+    """Return whether standard output is a program's, so that no command gets it."""
     return bool(_taken)
 
 

@@ -124,12 +124,12 @@ def is_verb(kind: str) -> bool:
 
 
 def pipes(task: str) -> bool:
-    """Whether the output of a task is a command's own."""
+    """Return whether the output of a task is a command's own."""
     return any(verb.PIPES for verb in VERBS if parse_task(task)[0] == verb.NAME)
 
 
 def builds(word: str) -> bool:
-    """Whether what a command line names is, or begins with, a build, as far as this word says."""
+    """Return whether what a command line names is, or begins with, a build, as far as this word says."""
     return all(verb.BUILDS for verb in VERBS if parse_task(word)[0] == verb.NAME)
 
 
@@ -194,7 +194,7 @@ class HabitatFailed(TaskFailed):
 
 
 class Freshness(UptodateCalculator):
-    """Whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
+    """Return whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
 
     doit shows whatever an uptodate check raises as a traceback, so an error is kept for the task's
     action, which can fail with it.

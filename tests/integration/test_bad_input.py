@@ -164,7 +164,7 @@ BROKEN = {
         env:
           - USER=me and you
         """,
-        ":3: USER: 'me and you' is no user name: mend it",
+        ":3: USER: 'me and you' is no user name: fix it",
     ),
     "relative-workdir": BrokenConfig(
         """

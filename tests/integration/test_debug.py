@@ -94,7 +94,7 @@ def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> 
         "── a shell there, as ada in /work",
         f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",
         f"    {'exit':<{len(wreck.name) + 11}}  leaves, and throws away what was changed in there",
-        f"    doit start:{wreck.name}  goes on with the build, once that is mended",
+        f"    doit start:{wreck.name}  goes on with the build, once that is fixed",
     ]
     assert wreck.containers() == []
 

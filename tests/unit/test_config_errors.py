@@ -283,12 +283,12 @@ CASES = [
     (
         "an option for a url",
         "repos:\n  - {url: --upload-pack=x, path: /p}",
-        ":3: '--upload-pack=x' is no url for git: mend it",
+        ":3: '--upload-pack=x' is no url for git: fix it",
     ),
     (
         "an option for a branch",
         "repos:\n  - {url: u, path: /p, branch: -x}",
-        ":3: '-x' is no branch for git: mend it",
+        ":3: '-x' is no branch for git: fix it",
     ),
     ("an alias in itself", "env: &a\n  - *a", ":2: an alias contains itself: write the value out"),
     ("an alias of nothing", "env: *x", ":2:6: is not YAML: found undefined alias: mend the line"),
@@ -297,7 +297,7 @@ CASES = [
         "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10) if i else 'a'}]" for i in range(9)),
         ": has more than 50,000 values: use fewer aliases",
     ),
-    ("a USER with a space", "env:\n  - USER=a b", ":3: USER: 'a b' is no user name: mend it"),
+    ("a USER with a space", "env:\n  - USER=a b", ":3: USER: 'a b' is no user name: fix it"),
     ("a relative WORKDIR", "env:\n  - WORKDIR=work", ":3: WORKDIR: 'work' is not absolute: start it with a slash"),
     (
         "an option for a user",
@@ -323,7 +323,7 @@ CASES = [
     (
         "a home nobody knows",
         "files:\n  - {source: ~nobody-here/x, dest: /x}",
-        ":3: files: '~nobody-here/x' is no path (Could not determine home directory.): mend it",
+        ":3: files: '~nobody-here/x' is no path (Could not determine home directory.): fix it",
     ),
     (
         "a dash too far",

@@ -407,7 +407,7 @@ def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None
         "── a shell there, as root in /workspace",
         "    again            runs the failed command again",
         "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is mended",
+        "    doit start:demo  goes on with the build, once that is fixed",
     ]
 
 
@@ -448,7 +448,7 @@ def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
         "1 required path is missing: /nowhere",
         "── a shell there, as agent in /workspace",
         "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is mended",
+        "    doit start:demo  goes on with the build, once that is fixed",
     ]
 
 

@@ -544,7 +544,7 @@ def test_printed_command_output_omits_colour_codes() -> None:
 
 
 def test_error_message_too_long_keeps_place_and_remedy() -> None:
-    said = str(ConfigError("x" * 100_000, where="there", remedy="mend it"))
+    said = str(ConfigError("x" * 100_000, where="there", remedy="fix it"))
     assert len(said) < 2100
     assert said.startswith("there: xxx")
-    assert said.endswith("xxx: mend it")
+    assert said.endswith("xxx: fix it")

@@ -244,7 +244,7 @@ def test_jsonl_failed_phase_has_all_fields(tmp_path: Path) -> None:
         "setup command 1 of 1 ended with exit code 3",
         exit_code=3,
         where=Origin("local", "habitats/demo/config.yaml", 7),
-        remedy=f"mend it; log: {log}",
+        remedy=f"fix it; log: {log}",
         output=["$ make", "no \x1b[1mrule"],
     )
     record.fails("demo", "setup", error)
@@ -256,10 +256,10 @@ def test_jsonl_failed_phase_has_all_fields(tmp_path: Path) -> None:
         "habitat": "demo",
         "phase": "setup",
         "kind": "command",
-        "text": f"habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: mend it; log: {log}",
+        "text": f"habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: fix it; log: {log}",
         "message": "setup command 1 of 1 ended with exit code 3",
         "where": "habitats/demo/config.yaml:7",
-        "remedy": "mend it",
+        "remedy": "fix it",
         "exit_code": 3,
         "output": ["$ make", "no \x1b[1mrule"],
         "log": str(log),

@@ -69,8 +69,8 @@ def test_long_failure_on_terminal_shows_remedies_on_own_lines(tmp_path: Path) ->
 
 def test_short_failure_on_terminal_is_one_line(tmp_path: Path) -> None:
     script = on_a_terminal(tmp_path, "hello")
-    script.fails("hello", "setup", HabitatError("it is broken", remedy="mend it"), started=False)
-    assert script.transcript() == "❌ setup:hello: it is broken: mend it\n"
+    script.fails("hello", "setup", HabitatError("it is broken", remedy="fix it"), started=False)
+    assert script.transcript() == "❌ setup:hello: it is broken: fix it\n"
 
 
 def test_failures_of_parallel_habitats_begin_each_line_with_name(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_live_line_in_background_process_leaves_terminal_unchanged(
 
 @pytest.mark.usefixtures("terminal")
 def test_stderr_line_on_terminal_breaks_between_words() -> None:
-    text = f"\nERROR: /{'path/' * 20}config.yaml: is broken in a way that takes some words to be told: mend it"
+    text = f"\nERROR: /{'path/' * 20}config.yaml: is broken in a way that takes some words to be told: fix it"
     lines = output.fitted(text, 2, "  ").split("\n")
     assert lines[0] == ""
     assert f"/{'path/' * 20}config.yaml:" in [line.strip() for line in lines]

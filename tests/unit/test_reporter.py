@@ -210,7 +210,7 @@ def test_reporter_failed_phase_prints_output_then_one_line(tmp_path: Path) -> No
         "setup command 1 of 1 ended with exit code 3",
         exit_code=3,
         where=Origin("local", "habitats/demo/config.yaml", 7),
-        remedy="mend it",
+        remedy="fix it",
         output=["$ make", "\tno rule [bold]x[/bold] :smile:"],
     )
     script.fails("demo", "setup", error)
@@ -219,7 +219,7 @@ def test_reporter_failed_phase_prints_output_then_one_line(tmp_path: Path) -> No
         "[66%] ❌ setup (0.0s)",
         "    $ make",
         "            no rule [bold]x[/bold] :smile:",
-        "❌ setup:demo: habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: mend it",
+        "❌ setup:demo: habitats/demo/config.yaml:7: setup command 1 of 1 ended with exit code 3: fix it",
     ]
 
 

@@ -128,7 +128,7 @@ class BuildContainer:
 
     @property
     def _is_confided_in(self) -> bool:
-        """Whether secrets, or the host's agent, are in it."""
+        """Return whether the container has secrets or the host's SSH agent."""
         return bool(self._work.secrets or self._agent)
 
     def _open(self) -> str:
@@ -209,7 +209,7 @@ class BuildContainer:
 
     @property
     def is_made(self) -> bool:
-        """Whether there is a container."""
+        """Return whether the container was created."""
         return bool(self._id)
 
     def remove(self) -> None:
@@ -362,7 +362,7 @@ class BuildContainer:
         return shell_errors.trouble(self._engine, self._id, work.habitat, image, error)
 
     def ended_under(self, code: int) -> bool:
-        """Whether a command ended with `code` because the container did."""
+        """Return whether a command ended with `code` because the container did."""
         return ended_under(self._engine, self._id, code)
 
     def commit(self, changes: Sequence[str]) -> str:
@@ -383,7 +383,7 @@ class BuildContainer:
 
 
 def _can_be_said(value: str) -> bool:
-    """Whether a line of the changes that an image is committed with can hold a value."""
+    """Return whether a line of the changes that an image is committed with can hold a value."""
     return len(value) < _LONGEST and value.isprintable()
 
 

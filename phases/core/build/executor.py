@@ -189,7 +189,7 @@ class _PhaseExecutor:
             if self._tagged:
                 self.work.engine.untag(self._tagged)
         except EngineUnreachable:
-            pass  # whoever asks it next tells
+            pass  # the next request reports it
         except EngineError as error:
             text = f"{error}: the next run that builds {self.work.habitat.name} does that"
             self.work.emit(events.Notice(self.work.habitat.name, text, warning=True))

@@ -175,7 +175,7 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
     assert work.keep
     save = work.keep
     try:
-        # A run that is told to stop meanwhile keeps nothing: this may be why it failed.
+        # A signal may be why the phase failed. Then the run ends, and keeps nothing.
         work.maker.make(lambda: save(commit()))
     except Stopped:
         return

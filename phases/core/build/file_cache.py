@@ -46,7 +46,7 @@ class FileCache:
         self._edition = edition
 
     def __contains__(self, path: str) -> bool:
-        """Whether the content is known, which may take a question."""
+        """Return whether the content is known, which may take a question."""
         if path not in self.sure and path in self.of_editions:
             edition, data = self.of_editions[path]
             if edition and self._edition(path) == edition:
@@ -99,7 +99,7 @@ class FolderCache:
         self.others.clear()
 
     def is_empty_at(self, path: str) -> bool:
-        """Whether nothing is there, for sure: in a folder that was made is what was put there, and nothing else."""
+        """Return whether a path is certainly free: a folder that the build made holds only what it put there."""
         return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
 
 

@@ -46,7 +46,7 @@ class BuildLock:
 
     @property
     def is_held(self) -> bool:
-        """Whether this run has the lock."""
+        """Return whether this run has the lock."""
         return self._of_engine.is_held
 
     def check(self) -> bool:

@@ -37,7 +37,7 @@ def marks(habitat: str) -> dict[str, str]:
 
 
 def is_own(container: Container, inherited: Mapping[str, str]) -> bool:
-    """Whether a container belongs to the habitat that its label names. inherited: the labels of its image."""
+    """Return whether a container belongs to the habitat that its label names. inherited: the labels of its image."""
     habitat, nonce = container.labels.get(LABEL_RUN), container.labels.get(LABEL_NONCE)
     if not habitat or not _is_name(container.name, habitat):
         return False

@@ -54,7 +54,7 @@ class PendingFiles:
 
     @property
     def is_pending(self) -> bool:
-        """Whether there are files that were not sent yet."""
+        """Return whether there are files that were not sent yet."""
         return self._outbox is not None
 
     @property

@@ -50,7 +50,7 @@ class Difference:
 
     @property
     def is_removed_element(self) -> bool:
-        """Whether an element was removed from a list."""
+        """Return whether an element was removed from a list."""
         return self.after is ABSENT and isinstance(self.key[-1], int)
 
 

@@ -53,7 +53,7 @@ class OwnPlaces:
     # Whose is it
 
     def is_own(self, place: Path) -> bool:
-        """Whether it is below a home of the person's, in the project, or where anybody may make files."""
+        """Return whether it is below a home of the person's, in the project, or where anybody may make files."""
         return any(within(place, folder) for folder in (self.root, *self.homes, *self._temporary))
 
     @cached_property

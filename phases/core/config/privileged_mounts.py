@@ -136,7 +136,7 @@ def _entries(folder: Path) -> Iterable[os.DirEntry[str]]:
 
 
 def _is_same(socket: Path, place: Path) -> bool:
-    """Whether it is the same by another name, as a hard link is."""
+    """Return whether it is the same by another name, as a hard link is."""
     try:
         return socket.samefile(place)
     except OSError:

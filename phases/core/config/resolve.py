@@ -124,7 +124,7 @@ def _check_variables(scope: Scope) -> None:
         if variable != "USER":
             _check_own_path(scope, variable, value, origin)
         elif not USER.fullmatch(value) or value.isdigit():
-            raise ConfigError(f"USER: {value!r} is no user name", where=origin, remedy="mend it")
+            raise ConfigError(f"USER: {value!r} is no user name", where=origin, remedy="fix it")
 
 
 def _check_own_path(scope: Scope, variable: str, value: str, origin: Origin) -> None:

@@ -259,7 +259,7 @@ def _invalid(text: str, tree: Tree) -> ConfigError:
             where=where,
             remedy=_remedy(expected[1], expected[2], path),
         )
-    return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="mend it")
+    return ConfigError(f"{prefix}{problem[0].lower()}{problem[1:]}", where=where, remedy="fix it")
 
 
 def _unknown(key: str, path: tuple[str | int, ...], tree: Tree) -> ConfigError:

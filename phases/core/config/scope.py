@@ -96,7 +96,7 @@ class Scope:
             found = next((candidate for candidate in candidates if candidate.exists()), None)
         except (OSError, RuntimeError) as error:  # a name too long, a user whose home nobody knows
             raise ConfigError(
-                f"{path[0]}: {shown[:80]!r} is no path ({error})", where=origin, remedy="mend it"
+                f"{path[0]}: {shown[:80]!r} is no path ({error})", where=origin, remedy="fix it"
             ) from error
         if found:
             return found, shown, True

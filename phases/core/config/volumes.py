@@ -107,7 +107,7 @@ class _Door:
 
 
 def _is_below(inner: Path, outer: Path, table: MountTable) -> bool:
-    """Whether `inner` is strictly below `outer`, by any of their paths."""
+    """Return whether `inner` is strictly below `outer`, by any of their paths."""
     above = table.spellings(outer)
     return any(path != folder and path.is_relative_to(folder) for path in table.spellings(inner) for folder in above)
 

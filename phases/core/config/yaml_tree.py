@@ -116,7 +116,7 @@ def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
     except yaml.MarkedYAMLError as error:
         raise _broken(error, text, layer, shown) from error
     except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"is not YAML ({error})", where=shown, remedy="mend it") from error
+        raise ConfigError(f"is not YAML ({error})", where=shown, remedy="fix it") from error
     if root is None:
         return Tree({}, top)
     tree = _Grafter(layer, shown, text.splitlines()).graft(root)

@@ -30,7 +30,7 @@ _LOOKS = {137: 10, 126: 1}
 
 
 def ended_under(engine: Engine, container: str, code: int) -> bool:
-    """Whether a command ended with `code` because its container did."""
+    """Return whether a command ended with `code` because its container did."""
     for looks in reversed(range(_LOOKS.get(code, 0))):
         found = engine.container(container)
         if found is None or not found.running:

@@ -1,4 +1,4 @@
-"""Whether a command has left a container as it found it, but for files.
+"""Return whether a command has left a container as it found it, but for files.
 
 The next phase goes on in the container only where nobody could tell it from a new one, and only then needs
 a commit not stop what runs. An exec that looks would cost as much as the command; so the shell that waits

@@ -63,7 +63,7 @@ class MountPoints:
             raise
 
     def is_users(self, path: str) -> bool:
-        """Whether it is where USER may make files."""
+        """Return whether it is where USER may make files."""
         return path.startswith(self._users)
 
     def owner_of(self, path: str) -> tuple[int, int]:

@@ -81,7 +81,7 @@ def of_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str,
 
 
 def is_not_user(habitat: Habitat, user: str) -> bool:
-    """Whether root runs a command in a habitat whose USER isn't root."""
+    """Return whether root runs a command in a habitat whose USER isn't root."""
     return user in ("root", "0") and habitat.user != "root"
 
 
@@ -112,7 +112,7 @@ def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, st
 
 
 def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
-    """Whether USER can write where a path leads. relative: assume so for a path that doesn't begin with a slash."""
+    """Return whether USER can write where a path leads. relative: assume so for a path without a slash at its start."""
     if not word.startswith("/"):
         return relative or "/" in word or word.startswith("~")
     path = "/" + posixpath.normpath(word).lstrip("/")

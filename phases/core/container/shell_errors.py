@@ -74,5 +74,5 @@ def logged(lines: list[str]) -> str:
 
 
 def _is_for(platform: str, engine: str) -> bool:
-    """Whether programs for a platform, which may have a variant, are for the engine's."""
+    """Return whether programs for a platform, which may have a variant, are for the engine's."""
     return platform.split("/")[:2] == engine.split("/")[:2]

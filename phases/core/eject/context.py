@@ -132,7 +132,7 @@ def _file(entry: Entry, path: str) -> ContextFile:
 
 
 def _are_plain(files: Sequence[ContextFile]) -> bool:
-    """Whether a folder in git can hold the files as they are."""
+    """Return whether a folder in git can hold the files as they are."""
     parents = {file.path.rpartition("/")[0] for file in files}
     return all(
         all(_PLAIN.fullmatch(part) and part.isprintable() for part in file.path.split("/"))

@@ -260,7 +260,7 @@ class Response:
 
     @property
     def is_podman(self) -> bool:
-        """Whether the engine is Podman, whose API differs from Docker's in details (see `podman`)."""
+        """Return whether the engine is Podman, whose API differs from Docker's in details (see `podman`)."""
         return "libpod-api-version" in self.headers
 
     def body(self) -> bytes:

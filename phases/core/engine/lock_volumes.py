@@ -64,12 +64,12 @@ class Contender(Struct, frozen=True):
 
     @property
     def is_near(self) -> bool:
-        """Whether its process would be visible from here."""
+        """Return whether its process would be visible from here."""
         return bool(self.process and self.process.is_near)
 
     @property
     def has_ended(self) -> bool:
-        """Whether its process is known to have ended."""
+        """Return whether its process is known to have ended."""
         return bool(self.process and self.process.is_near and not self.process.runs)
 
     def is_old(self, now: str) -> bool:

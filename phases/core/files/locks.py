@@ -169,7 +169,7 @@ class Presence:
 
     @property
     def was_ready(self) -> bool:
-        """Whether somebody has found the container ready since it was brought up."""
+        """Return whether somebody has found the container ready since it was brought up."""
         return _READY in _lines(self._file)
 
     def _note(self, line: str) -> None:

@@ -28,7 +28,7 @@ _IS_CUT = re.compile(rb"\xe2\x94\x80\xe2\x94\x80 [0-9,]+ bytes are left out here
 
 
 def is_cut(line: bytes) -> bool:
-    """Whether a line of a log stands for what was left out."""
+    """Return whether a line of a log stands for what was left out."""
     return bool(_IS_CUT.fullmatch(line))
 
 

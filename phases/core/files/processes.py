@@ -46,12 +46,12 @@ class Process(Struct, frozen=True):
 
     @property
     def is_near(self) -> bool:
-        """Whether `runs` can answer: the process is on this machine, in this PID namespace."""
+        """Return whether `runs` can answer: the process is on this machine, in this PID namespace."""
         return self.machine == _machine()
 
     @property
     def runs(self) -> bool:
-        """Whether the process, which `is_near`, is still running."""
+        """Return whether the process, which `is_near`, is still running."""
         try:
             os.kill(self.pid, 0)
         except (ProcessLookupError, OverflowError):

@@ -134,7 +134,7 @@ def _convert(
 
 
 def _setup_is_list(project: Project, files: _Files) -> bool | None:
-    """Whether the setup of the shared layer or of this habitat is a list, None where there is no setup."""
+    """Return whether the setup of the shared layer or of this habitat is a list, None where there is no setup."""
     shared = yaml_tree.load(project.root / "shared" / "config.yaml", layer="shared", shown="shared/config.yaml")
     tree = shared.at(("setup",))
     if tree and tree.value is not None:

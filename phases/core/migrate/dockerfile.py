@@ -54,7 +54,7 @@ class Instruction:
         return self.lines[0].strip()
 
     def mentions(self, *words: str) -> bool:
-        """Whether its text has one of these words, not as a part of another word."""
+        """Return whether its text has one of these words, not as a part of another word."""
         text = "\n".join(self.lines)
         return any(re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w.-])", text) for word in words)
 

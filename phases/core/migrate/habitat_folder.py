@@ -49,12 +49,12 @@ class HabitatFolder:
         return _below(self.docker, path)
 
     def is_same_in_files(self, path: str) -> bool:
-        """Whether phase files copies the same of a folder as `docker build`."""
+        """Return whether phase files copies the same of a folder as `docker build`."""
         copied = {item.path: item.mode for item in tree.walk(self.path / path, self.ignore) if item.path}
         return {name: item.mode for name, item in self.below(path).items()} == copied
 
     def is_same_at_local_path(self, path: str) -> bool:
-        """Whether $LOCAL_PATH has the same at a path as `docker build` copies."""
+        """Return whether $LOCAL_PATH has the same at a path as `docker build` copies."""
         return path in self.local and self.below(path).keys() == _below(self.local, path).keys()
 
 

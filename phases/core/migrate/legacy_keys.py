@@ -17,7 +17,7 @@ _KEYS = ("repositories", "container", "claude")
 
 
 def has_legacy_keys(document: Any) -> bool:
-    """Whether a document has keys to convert."""
+    """Return whether a document has keys to convert."""
     return any(key in document for key in _KEYS)
 
 

@@ -123,7 +123,7 @@ class Conversion:
 
     @property
     def needs_list_form(self) -> bool:
-        """Whether only the list form of `setup:` keeps the order of the scripts and their users."""
+        """Return whether only the list form of `setup:` keeps the order of the scripts and their users."""
         order = [item.run_as for item in self.setup]
         has_others = any(user not in ("root", "user") for user in order)
         return has_others or order != sorted(order, key=("root", "user", "").index)

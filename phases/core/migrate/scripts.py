@@ -118,7 +118,7 @@ def _lines(instruction: Instruction, joined: str) -> list[str] | None:
 
 
 def _can_indent(parts: Sequence[str]) -> bool:
-    """Whether each line begins between two words, so that it can be indented."""
+    """Return whether each line begins between two words, so that it can be indented."""
     text = ""
     for before, after in pairwise(parts):
         text += before
@@ -128,7 +128,7 @@ def _can_indent(parts: Sequence[str]) -> bool:
 
 
 def _may_break(text: str) -> bool:
-    """Whether a shell ignores a backslash and a newline behind a text."""
+    """Return whether a shell ignores a backslash and a newline behind a text."""
     return _open_quote(text) in ("", '"') and not text.endswith("\\")
 
 

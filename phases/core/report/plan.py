@@ -99,7 +99,7 @@ def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tu
 
 
 def is_known(project: Project, name: str, phase: Phase) -> bool:
-    """Whether the phase was ever built, as far as one can still see."""
+    """Return whether the phase was ever built, as far as one can still see."""
     has_stamp = bool(project.stamps.read(task_name(phase, name)))
     return has_stamp or bool(project.inventory.tagged(image_names.snapshot_tag(name, phase)))
 

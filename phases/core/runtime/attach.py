@@ -28,14 +28,14 @@ class Terminal(Protocol):
 
     @property
     def interactive(self) -> bool:
-        """Whether there is a terminal to hand over."""
+        """Return whether there is a terminal to hand over."""
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
         """Connect the terminal to the command until it ends. mask: for what is shown."""
 
     @property
     def piped(self) -> bool:
-        """Whether somebody has put something else in the place of the keyboard."""
+        """Return whether somebody has put something else in the place of the keyboard."""
 
     def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
         """Pass on what is put in to the command, and what it prints to `show`, until it ends."""

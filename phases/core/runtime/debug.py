@@ -163,7 +163,7 @@ def _briefing(project: Project, visit: Session, phase: Phase, failure: Failure) 
     rows = [(AGAIN, "runs the failed command again")] if failure.script else []
     rows += [
         ("exit", "leaves, and throws away what was changed in there"),
-        (f"doit start:{name}", "goes on with the build, once that is mended"),
+        (f"doit start:{name}", "goes on with the build, once that is fixed"),
     ]
     width = max(len(word) for word, _ in rows)
     for word, what in rows:

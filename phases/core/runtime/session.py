@@ -286,8 +286,9 @@ def _prepare(visit: Session, presence: Presence, *, guest: bool) -> None:
 
 
 def _was_left(visit: Session) -> bool:
-    """Whether somebody whose presence can't be seen here, as he has another clone, has stopped the container when he
-    left it. One that was brought up just now may have ended by itself, where it has an init.
+    """Return whether a session of another clone, which can't be seen here, has stopped the container when it ended.
+
+    A container that was started just now may have ended by itself if it has an init command.
     """
     now = visit.project.engine.container(visit.container.id)
     may_be = not visit.was_started or not visit.habitat.entry.init_command

@@ -52,7 +52,7 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
 
 
 def _is_empty(folder: Path) -> bool:
-    """Whether it is an empty folder, which is not a habitat yet."""
+    """Return whether it is an empty folder, which is not a habitat yet."""
     return folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir())
 
 

@@ -46,7 +46,7 @@ class Record(NamedTuple):
     digests: frozenset[str]
 
     def covers(self, values: Iterable[bytes]) -> bool:
-        """Whether all that was given is among `values`."""
+        """Return whether all that was given is among `values`."""
         return self.is_whole and self.digests <= {_digest(self.key, value) for value in values}
 
 
@@ -140,7 +140,7 @@ class OutputCheck:
         return None if had_some else Mask(values)
 
     def looked_again(self) -> bool:
-        """Whether something was given to the container since the last look; then today's values are fetched anew."""
+        """Return whether the container was given a secret since the last look. If so, fetch today's values again."""
         before, self._state = self._state, self._look()
         if before == self._state:
             return False
