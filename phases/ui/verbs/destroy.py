@@ -36,9 +36,9 @@ def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = 
 
 
 def _ask(name: str, question: str) -> bool:
-    from phases.ui.question import asked
+    from phases.ui.question import ask
 
-    answer = asked(question)
+    answer = ask(question)
     if answer is None:
         raise StartError(
             "nothing was removed, there is no terminal to ask on",
