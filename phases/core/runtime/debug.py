@@ -58,8 +58,8 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
         text = f"{phase.NAME} is up to date by now: this is how it failed before"
         project.bus.emit(events.Notice(name, text, warning=True))
     with _entered(project, habitat, phase, image, failure) as visit:
-        for line in _briefing(project, visit, phase, failure):
-            project.bus.emit(events.Line(name, *line))
+        for line, heading in _briefing(project, visit, phase, failure):
+            project.bus.emit(events.Line(name, line, heading=heading))
         code = visit.run(SHELL, how)
     # A build that succeeded meanwhile could only take its tag away.
     project.engine.remove_image(image.id)

@@ -68,7 +68,7 @@ class Run(cmd_run.Run):
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
             refusal = refused(error, "doit help run")
-            if jsonl.asked_for(in_args) and sys.stdout is not None:
+            if jsonl.is_requested(in_args) and sys.stdout is not None:
                 return self._recorded({"outfile": None}, partial(_refuse, refusal))
             raise refusal from error
 
@@ -88,15 +88,15 @@ class Run(cmd_run.Run):
 
     def _recorded(self, params: Any, run: Callable[[], int]) -> int:
         """Run, and write down for a program what happens."""
-        from phases.ui.journal import error, opened
+        from phases.ui.jsonl.writer import error_record, open_writer
 
         try:
-            with opened(params["outfile"]) as journal:
-                params["outfile"] = journal  # which doit hands to its reporter
+            with open_writer(params["outfile"]) as writer:
+                params["outfile"] = writer  # doit passes it to its reporter
                 code = run()
                 if self._ending.fault:
-                    journal.write(error(self._ending.fault))
-                journal.end(code, self._ending.signal, self._ending.at)
+                    writer.write(error_record(self._ending.fault))
+                writer.end(code, self._ending.signal, self._ending.at)
         except OutputLost as lost:
             return output.lost(str(lost))
         return code
