@@ -13,10 +13,9 @@ from phases.core import events
 from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
-from phases.ui.console import Screen
 from phases.ui.durations import duration
 from phases.ui.output import Output
-from phases.ui.styled import Styled, joined, styled
+from phases.ui.screen import Screen, Styled, joined, styled
 from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
 if TYPE_CHECKING:

@@ -16,9 +16,9 @@ from phases.core.cache.image_index import snapshot_tag, task_name
 from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable, Origin
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
-from phases.ui.console import Screen
 from phases.ui.durations import duration
 from phases.ui.reporter import HabitatReporter, percent
+from phases.ui.screen import Screen
 from phases.ui.tasks import HabitatFailed
 
 if TYPE_CHECKING:

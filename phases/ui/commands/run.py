@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
-from phases.ui import echo, jsonl, output
+from phases.ui import jsonl, output, screen
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
@@ -174,6 +174,6 @@ def _end_at_the_next() -> None:
 
 
 def _end_at_once(number: int, _frame: object) -> None:
-    echo.abandon()
+    screen.abandon_live_lines()
     output.tell("\nstopped at once: what is left of the build is removed by the next run")
     os._exit(128 + number)

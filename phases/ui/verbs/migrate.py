@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from phases.core.migrate.command import Migration
     from phases.core.migrate.result import Row
     from phases.core.project import Project
-    from phases.ui.console import Screen
+    from phases.ui.screen import Screen
 
 NAME = "migrate"
 DESCRIPTION = "Turn its Dockerfile, or an older config.yaml, into a config.yaml"
@@ -50,8 +50,8 @@ PIPES = False
 def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str] = (), remove: bool = False) -> None:
     # Here, so that making tasks loads neither rich nor what reads and writes the two kinds of files.
     from phases.core.migrate import command
-    from phases.ui.console import Screen
     from phases.ui.output import Output
+    from phases.ui.screen import Screen
 
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     if remove:

@@ -32,8 +32,8 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     # Here, so that making tasks loads none of it.
     from phases.core import events
     from phases.core.report import plan as report_plan
-    from phases.ui.console import Screen
     from phases.ui.output import Output
+    from phases.ui.screen import Screen
 
     found = report_plan.plan(project, name)
     project.bus.emit(events.Planned(name, found))
