@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fake_engine import FakeEngine
 
-from phases import p02_users
 from phases.core import events
 from phases.core.cache.image_index import task_name
 from phases.core.config import loader
@@ -21,6 +20,7 @@ from phases.core.engine.protocol import Image
 from phases.core.errors import HabitatError, Origin
 from phases.core.project import Project
 from phases.core.runtime.container import ensure_running, final_image
+from phases.protocol import shell_script
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def load(root: Path, text: str | None = None, name: str = "demo") -> Habitat:
 
 def make_user(command: Command) -> tuple[int, str] | None:
     """For FakeEngine.on_execute: what phase 2's script does."""
-    if command.script != p02_users._CREATE:
+    if command.script != shell_script("create_user.sh"):
         return None
     (name,) = command.args
     files = command.container.files

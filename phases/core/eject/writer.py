@@ -239,7 +239,7 @@ class _Writer:
         self._script("put", source, root.dest, root.owner, *modes, given=found, dests=[root.dest])
 
     def _run(self, step: Run) -> None:
-        self._rows.append(comment(printable(f"{step.origin}: {step.what}")))
+        self._rows.append(comment(printable(f"{step.origin}: {step.title}")))
         self._say_user(step.user)
         if not step.workdir:
             self._say_workdir()

@@ -120,7 +120,7 @@ def _lent_agent(
     """The host's SSH agent, and the host keys to trust, where the failed command had them."""
     had_it = ssh_agent.ENV.items() <= failure.env.items()
     lenders = [step for step in phase.plan(habitat) if isinstance(step, Run) and step.known_hosts] if had_it else []
-    lender = next((step for step in lenders if step.what == failure.what), next(iter(lenders), None))
+    lender = next((step for step in lenders if step.title == failure.what), next(iter(lenders), None))
     if lender is None or lender.known_hosts is None:
         yield (), ()
         return
