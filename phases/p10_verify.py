@@ -28,4 +28,4 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
 def plan(habitat: Habitat) -> list[Step]:
     if not habitat.required:
         return []
-    return [RequirePaths(habitat.required, hint="create them in setup, files or repos, or take them off the list")]
+    return [RequirePaths(habitat.required, hint="add them in setup, files or repos, or take them off the list")]
