@@ -130,7 +130,7 @@ def test_a_start_in_a_new_container_keeps_the_old_one(flat: Flat) -> None:
 def test_detached_with_a_command_is_refused_before_anything_runs(flat: Flat) -> None:
     done = flat.doit("start", "--detach", "--cmd", "true")
     assert done.code == 1
-    assert "--detach runs nothing, so --cmd has no place" in lines(done)[-1]
+    assert "--detach runs no command, but --cmd gives one" in lines(done)[-1]
     assert flat.containers() == []
 
 

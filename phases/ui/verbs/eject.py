@@ -1,4 +1,4 @@
-"""`doit eject:NAME`: the habitat as a Dockerfile, with all that it is built from."""
+"""`doit eject:NAME`: write a Dockerfile that builds the habitat's image, with all files that it needs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "eject"
-DESCRIPTION = "Write it as a Dockerfile that docker alone builds the same image of"
+DESCRIPTION = "Write a Dockerfile that builds the same image without this program"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -25,7 +25,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "volumes",
         "type": bool,
         "default": False,
-        "help": "with a copy of what is in its volumes, for commands of the build",
+        "help": "copy the files in its volumes too, for commands of the build",
     },
 )
 WORDS = False
@@ -33,11 +33,10 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> None:
-    # Here, since few runs eject anything.
-    from phases.core.eject.command import eject
+    from phases.core.eject.command import eject  # here: few runs eject
 
-    made = eject(project, name, to, volumes=volumes)
-    text = f"{made.place} has it as a Dockerfile, with a README.md that says how to build and run it"
+    ejected = eject(project, name, to, volumes=volumes)
+    text = f"wrote a Dockerfile to {ejected.place}; the README.md beside it says how to build and run it"
     project.bus.emit(events.Notice(name, text))
-    if made.volumes:
-        project.bus.emit(events.Notice(name, "its volumes are empty there; --volumes copies what is in them"))
+    if ejected.volumes:
+        project.bus.emit(events.Notice(name, "its volumes are empty there; --volumes copies their files"))
