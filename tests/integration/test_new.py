@@ -57,7 +57,7 @@ def test_a_new_habitat_with_a_repository_is_built_at_the_first_try(
     assert (made.code, made.out.splitlines()) == (
         0,
         [
-            f"made habitats/{name}/config.yaml: look through it, and change what you like",
+            f"wrote habitats/{name}/config.yaml: read it, and change what you like",
             f"then `doit start:{name}` builds it and starts it",
         ],
     )

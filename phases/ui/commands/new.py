@@ -1,4 +1,4 @@
-"""`doit new NAME`: a habitat to begin with."""
+"""`doit new NAME`: create a habitat to begin with."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from phases.ui.tasks import current_project
 
 
 class New(Printing, DoitCmdBase):
-    """Writes a config.yaml that explains itself; builds nothing, and asks no engine."""
+    """Writes a config.yaml with comments. Builds nothing, and doesn't need the engine."""
 
-    doc_purpose = "make a new habitat: habitats/NAME/config.yaml, with comments that explain it"
+    doc_purpose = "create habitats/NAME/config.yaml, with comments that explain it"
     doc_usage = "NAME [--base IMAGE] [--repo URL]…"
     doc_description = ""
     cmd_options = (
@@ -25,19 +25,19 @@ class New(Printing, DoitCmdBase):
             "long": "base",
             "type": str,
             "default": create.DEFAULT_BASE,
-            "help": "the image to begin with",
+            "help": "the base image",
         },
         {
             "name": "repo",
             "long": "repo",
             "type": list,
             "default": [],
-            "help": "a repository to clone, which git is installed for; may be given more than once",
+            "help": "clone this repository, and install git for it; may be repeated",
         },
     )
 
     def parse_execute(self, in_args: list[str]) -> int:
-        """Options may stand behind the name, too, where doit would take them for names."""
+        """Accept options behind the name too, where doit would take them for names."""
         long = self.cmdparser.get_long()
         try:
             pairs, words = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), long)
@@ -55,6 +55,6 @@ class New(Printing, DoitCmdBase):
             config = create.create(current_project().root, name, base, repo)
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
-        self.outstream.write(f"made {config}: look through it, and change what you like\n")
+        self.outstream.write(f"wrote {config}: read it, and change what you like\n")
         self.outstream.write(f"then `doit start:{name}` builds it and starts it\n")
         return 0
