@@ -546,7 +546,7 @@ def test_all_missing_paths_are_named_at_once(workshop: tuple[Workshop, str]) -> 
     ended = bench.fails_in(
         "verify",
         "CONFIG:9: 2 required paths are missing: /missing/one, /workspace/two: "
-        "make them in setup, files or repos, or take them off the list",
+        "add them in setup, files or repos, or take them off the list",
     )
     assert "test" not in ended.ran
     bench.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")

@@ -196,8 +196,8 @@ def test_a_habitat_that_was_never_built_is_planned_without_a_trace(project: Proj
     assert done.code == 1
     assert done.out.splitlines() == [
         name,
-        "  base  nothing of it was ever built",
-        "⇒ build base … final, for how long isn't known yet",
+        "  base  it was never built",
+        "⇒ build base … final, how long it takes isn't known yet",
     ]
     assert list((project.root / ".stamps").iterdir()) == []
     assert snapshots(name) == {}

@@ -130,7 +130,7 @@ def test_a_start_in_a_new_container_keeps_the_old_one(flat: Flat) -> None:
 def test_detached_with_a_command_is_refused_before_anything_runs(flat: Flat) -> None:
     done = flat.doit("start", "--detach", "--cmd", "true")
     assert done.code == 1
-    assert "--detach runs nothing, so --cmd has no place" in lines(done)[-1]
+    assert "--detach runs no command, but --cmd gives one" in lines(done)[-1]
     assert flat.containers() == []
 
 
@@ -281,7 +281,7 @@ def test_a_command_in_what_is_not_built_is_told(project: Project, name: str, bus
 
 def test_an_empty_argument_is_no_fault_of_the_program(project: Project) -> None:
     done = project.doit("")
-    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows them all"])
+    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows all tasks"])
 
 
 # shell
@@ -411,7 +411,7 @@ def test_stop_needs_nothing_to_be_running_nor_built(flat: Flat) -> None:
 def test_an_option_that_there_is_not_is_one_line(flat: Flat) -> None:
     done = flat.doit("stop", "--frce")
     assert done.code == 3
-    assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` shows what it knows"]
+    assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` lists the options"]
 
 
 # destroy

@@ -71,7 +71,10 @@ def test_the_container_alone_and_on(site: Site) -> None:
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
         ({"follow": True}, "demo: there is no habitat-demo: doit start:demo makes it"),
-        ({"follow": True, "phase": "setup"}, "demo: --follow is for the container's output, --phase for the build's: "),
+        (
+            {"follow": True, "phase": "setup"},
+            "demo: --follow shows the output of the container, --phase that of the build",
+        ),
     ],
 )
 def test_what_there_is_not_is_told(site: Site, options: dict[str, object], told: str) -> None:

@@ -354,7 +354,7 @@ def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
 
 
 def test_detached_and_a_command_exclude_each_other(site: Site) -> None:
-    with pytest.raises(StartError, match="demo: --detach runs nothing, so --cmd has no place: leave one of them out"):
+    with pytest.raises(StartError, match="demo: --detach runs no command, but --cmd gives one: use one of them"):
         start_verb.run(site.run_anew(), "demo", detach=True, cmd="true")
     assert site.engine.containers() == []
 

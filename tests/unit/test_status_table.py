@@ -237,7 +237,7 @@ def test_without_an_engine_what_is_not_known_is_not_shown() -> None:
 
 def test_where_there_are_no_habitats_a_line_says_how_to_begin() -> None:
     (line,) = shown(overview())
-    assert "copy habitats/hello" in line
+    assert "doit new NAME" in line
 
 
 @pytest.mark.parametrize(
