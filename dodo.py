@@ -1,14 +1,58 @@
-"""The tasks of this project: PHASE:HABITAT and VERB:HABITAT. See README.md, or `doit list`."""
+"""The tasks of doit: PHASE:HABITAT builds a habitat up to a phase, VERB:HABITAT does something with the habitat.
+
+README.md explains both, `doit list` shows them.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from phases.ui.tasks import doit_config, habitat_tasks, open_project
+from phases.registry import PHASES
+from phases.ui.tasks import Freshness, build_phase, doit_config, open_project, phases_in_use, quoted, run_verb
+from phases.ui.verbs.registry import VERBS
 
 PROJECT = open_project(Path(__file__).resolve().parent)
 DOIT_CONFIG = doit_config(PROJECT)
 
 
-def task_habitats() -> Iterator[dict[str, object]]:
-    """Every phase of every habitat, and the habitats themselves."""
-    yield from habitat_tasks(PROJECT)
+def task_habitats() -> Iterator[dict[str, Any]]:
+    """Every phase and every verb of every habitat. `doit list` keeps the order: the groups of phases come first."""
+    habitats = PROJECT.names
+    for phase in phases_in_use(PROJECT):
+        yield {"basename": phase.NAME, "name": None, "doc": phase.DESCRIPTION}
+    for habitat in habitats:
+        yield from phase_tasks(habitat)
+    for habitat in habitats:
+        yield from verb_tasks(habitat)
+
+
+def phase_tasks(habitat: str) -> Iterator[dict[str, Any]]:
+    """PHASE:HABITAT, such as setup:hello. A phase needs the one before it, and runs when its slice has changed."""
+    before: list[str] = []
+    for phase in PROJECT.phases(habitat):
+        freshness = Freshness(PROJECT, habitat, phase)
+        yield {
+            "basename": phase.NAME,
+            "name": quoted(habitat),
+            "doc": phase.DESCRIPTION,
+            "file_dep": [str(PROJECT.slices.path(habitat, phase).relative_to(PROJECT.root))],
+            "uptodate": [freshness],
+            "task_dep": before,
+            "actions": [(build_phase, [freshness])],
+            "io": {"capture": False},
+        }
+        before = [f"{phase.NAME}:{quoted(habitat)}"]
+
+
+def verb_tasks(habitat: str) -> Iterator[dict[str, Any]]:
+    """VERB:HABITAT, such as start:hello. A verb that builds needs the last phase; the others need nothing."""
+    for verb in VERBS:
+        yield {
+            "basename": f"{verb.NAME}:{quoted(habitat)}",
+            "doc": verb.DESCRIPTION,
+            "task_dep": [f"{PHASES[-1].NAME}:{quoted(habitat)}"] if verb.BUILDS else [],
+            "params": list(verb.OPTIONS),
+            "pos_arg": "words" if verb.WORDS else None,
+            "actions": [(run_verb, [PROJECT, habitat, verb])],
+            "io": {"capture": False},
+        }

@@ -1,4 +1,4 @@
-"""Habitats: Docker development environments, built in fixed phases.
+"""Habitats: Docker development environments for AI agents, built in fixed phases.
 
     registry.py          the phases, in order
     protocol.py          what a phase is, and the steps that it may ask for
@@ -17,6 +17,7 @@
         migrate/         `doit migrate`
         eject/           `doit eject`
         report/          plan, status and disk usage
+    scripts/             the shell programs of phases
     ui/                  doit's tasks and commands, verbs, and the output
     system/              the system layer: config.yaml and tools of every habitat
 

@@ -1,5 +1,6 @@
-"""Phase 0, dockerfile: build habitats/NAME/Dockerfile, or the file that `dockerfile:` names. The only phase
-that a habitat may not have.
+"""Phase 0, dockerfile: build habitats/NAME/Dockerfile, or the file that `dockerfile:` names.
+
+A habitat without a Dockerfile doesn't have this phase.
 """
 
 from __future__ import annotations

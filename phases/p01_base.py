@@ -1,4 +1,4 @@
-"""Phase 1, base: the image everything rests on, pulled when the engine doesn't have it."""
+"""Phase 1, base: start from the base image, pulled if the engine doesn't have it."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    """The image's id is in it, so a base that was pulled again and moved is a new base."""
+    """Include the image's id: if a tag was pulled again and is another image, the phase runs."""
     if habitat.has_dockerfile:
         return {"dockerfile": json_types.digest(tree.identity(habitat.context))}
     return {"id": habitat.base_id, "image": habitat.base_image}
@@ -29,7 +29,7 @@ def slice(habitat: Habitat) -> Json:
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
     if changed.key == ("dockerfile",):
-        return ChangeDescription("what the Dockerfile is built from", "file")
+        return ChangeDescription("the build context of the Dockerfile", "file")
     if changed.key == ("image",):
         return ChangeDescription("base_image")
     return ChangeDescription(f"base image {changed.habitat.base_image}", "image", minor=True)

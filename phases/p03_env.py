@@ -1,7 +1,6 @@
-"""Phase 3, env: the environment that every later command sees, login shells included.
+"""Phase 3, env: set the variables that every later command sees, in login shells too.
 
-USER, WORKDIR and the habitat's own paths are set by the phases they belong to, so that moving the
-workdir doesn't begin here.
+Other phases set USER, WORKDIR and the habitat's own paths, so that a change of WORKDIR doesn't run this phase.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Phase 4, workdir: the folder the agent starts in, its own."""
+"""Phase 4, workdir: create WORKDIR, where the agent starts. It belongs to USER."""
 
 from __future__ import annotations
 

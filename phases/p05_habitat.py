@@ -1,4 +1,4 @@
-"""Phase 5, habitat: the folders that hold the habitat's own files."""
+"""Phase 5, habitat: create the folders for the habitat's own files."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def slice(habitat: Habitat) -> Json:
 
 
 def _owner(habitat: Habitat, name: str) -> str:
-    """root's are those that hold what USER is not to replace, unless USER has the folder under another name."""
+    """Return who owns a folder: root for ROOTS_PATHS, unless the same folder is also one of USER's."""
     path = habitat.paths[name]
     others = [other for key, other in habitat.paths.items() if key not in ROOTS_PATHS]
     return "root" if name in ROOTS_PATHS and path not in (habitat.workdir, *others) else habitat.user

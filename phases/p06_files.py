@@ -1,6 +1,6 @@
-"""Phase 6, files: copy the three layer folders and the `files:` entries.
+"""Phase 6, files: copy the folders of the three layers and the entries of `files:`.
 
-Volumes belong here too: from this phase on they are mounted, in the build and at start.
+From this phase on the volumes are mounted, in the build and at start.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    """Volumes count by how they are written: what is in them belongs to the host."""
+    """Include volumes as the config has them, without their content: that belongs to the host."""
     return {
         "files": [
             {

@@ -1,4 +1,4 @@
-"""Phase 7, setup: run the setup commands, as root or as a user, as each says."""
+"""Phase 7, setup: run the setup commands, each as root or as the user that it names."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ def slice(habitat: Habitat) -> Json:
 
 
 def _caches(habitat: Habitat) -> Json:
-    """What is written there is in no image. What is in them, and who else may use them, builds the same."""
+    """Return the part of the slice about caches: their paths, since no image has the files below them.
+
+    Their content, and who shares them, must not change what a command builds.
+    """
     return {"caches": sorted(cache.path for cache in habitat.caches)} if habitat.caches else {}
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    """`setup.user[1]`: the number is that among the commands of one user, the form that most write."""
+    """Return a name such as `setup.user[1]`, which counts the commands of each user separately."""
     if changed.key[0] == "caches":
         return ChangeDescription("caches")
     _, number, *field = changed.key

@@ -1,4 +1,4 @@
-"""Phase 8, repos: clone repositories with the container's own git, then run each one's setup."""
+"""Phase 8, repos: clone repositories with the git of the image, then run the setup commands of each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from phases.core.model import SECRETS_FOLDER
-from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice
+from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice, shell_script
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -19,49 +19,12 @@ TITLE = "Cloning repositories"
 DESCRIPTION = "Clone repositories"
 SNAPSHOT = True
 
-# WORKDIR may be cloned into although the habitat's folder is in it already, so the repository is
-# cloned beside, moved in, and its files written without -f: git refuses to replace a file that is
-# there and differs. --depth is repeated for a ref that the clone didn't bring.
-#
-# A token goes to the URL's own host and to no other, wherever that redirects; the empty helper takes
-# away those of the image, of which one may write down what it hears. Given before the command, both
-# are in no file.
-_CLONE = r"""
-url=$1 path=$2 branch=$3 ref=$4 depth=$5 host=$6
-command -v git >/dev/null || { echo "there is no git in the image" >&2; exit 127; }
-if [ -n "$host" ]; then
-    helper='!token() { test "$1" = get && printf "%s\n" "username=$GIT_USER" "password=$(cat "$GIT_TOKEN")"; }; token'
-    git() { command git -c credential.helper= -c "credential.$host.helper=$helper" "$@"; }
-fi
-case $path in "~"*) path=$HOME${path#"~"} ;; esac
-if [ -e "$path/.git" ]; then
-    echo "$path holds a repository already" >&2
-    exit 1
-fi
-fresh=$path/.habitat-clone
-git clone --no-checkout ${depth:+--depth "$depth"} ${branch:+--branch "$branch"} -- "$url" "$fresh"
-if [ -n "$ref" ]; then
-    if ! git -C "$fresh" rev-parse --quiet --verify "$ref^{commit}" >/dev/null; then
-        git -C "$fresh" fetch ${depth:+--depth "$depth"} -- origin "$ref"
-        ref=FETCH_HEAD
-    fi
-    git -C "$fresh" update-ref --no-deref HEAD "$(git -C "$fresh" rev-parse "$ref^{commit}")"
-fi
-mv "$fresh/.git" "$path/.git"
-rmdir "$fresh"
-cd "$path"
-if git rev-parse --quiet --verify HEAD >/dev/null; then
-    git read-tree -m -u HEAD
-fi
-"""
-
 _REMEDIES = {
     127: "install git in setup, or use a base image that has it",
     128: "check url, branch and ref, and that the container can reach and may read the repository",
 }
 
-# What GitHub calls whoever comes with a token; other hosts take any name, or have one of their own,
-# which then stands in the URL.
+# The user name for a token on GitHub. Other hosts accept any name, or need one, which then is part of the URL.
 _LOGIN = "x-access-token"
 
 
@@ -97,7 +60,7 @@ def plan(habitat: Habitat) -> list[Step]:
             Copy((folder(repo.path, owner, repo.origin),)),
             Run(
                 user,
-                _CLONE,
+                shell_script("clone.sh"),
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
                 args=(repo.url, repo.path, repo.branch, repo.ref, depth, _host(repo)),
@@ -122,7 +85,7 @@ def plan(habitat: Habitat) -> list[Step]:
 
 
 def _host(repo: RepoClone) -> str:
-    """Where the token goes: `https://HOST` or `https://HOST:PORT`, "" where there is none."""
+    """Return the host that gets the token, as `https://HOST` or `https://HOST:PORT`, "" without a token."""
     return f"https://{urlsplit(repo.url).netloc.rpartition('@')[2]}" if repo.token else ""
 
 

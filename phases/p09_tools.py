@@ -22,7 +22,7 @@ SNAPSHOT = True
 
 
 def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Origin]]:
-    """Layer, where its tools go, what they are, and who says so; only layers that have any."""
+    """Return each layer that has tools, with the folder for them, the tools and the origin of that folder."""
     return [
         (layer, f"{layer.dest}/tools", tree, habitat.env.origin(f"{layer.name.upper()}_PATH"))
         for layer in habitat.layers
@@ -46,9 +46,9 @@ def describe_change(changed: SlicePath) -> ChangeDescription | None:
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    """The habitat's own tools come first on the PATH, then the shared ones, then the system's.
+    """Put the habitat's own tools first on the PATH, then the shared ones, then the system's.
 
-    The PATH is said first, so that what says it goes into the container with the tools.
+    PATH is the first step, so that its file goes into the container together with the tools.
     """
     steps: list[Step] = []
     path: dict[str, tuple[str, Origin]] = {}

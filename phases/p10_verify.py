@@ -1,4 +1,4 @@
-"""Phase 10, verify: every required path must exist. Looks only; nothing runs, nothing is kept."""
+"""Phase 10, verify: check that every required path exists. Runs no command and leaves no snapshot."""
 
 from __future__ import annotations
 
@@ -29,4 +29,4 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
 def plan(habitat: Habitat) -> list[Step]:
     if not habitat.required:
         return []
-    return [RequirePaths(habitat.required, hint="make them in setup, files or repos, or take them off the list")]
+    return [RequirePaths(habitat.required, hint="add them in setup, files or repos, or take them off the list")]

@@ -1,4 +1,4 @@
-"""Phase 11, test: run the habitat's tests as USER in a container that is thrown away."""
+"""Phase 11, test: run the habitat's tests as USER, in a container that is removed afterwards."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SNAPSHOT = False
 
 
 def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
-    """The tests/ folder of each layer that has a test to run: its scripts may use their neighbours."""
+    """Return tests/ of each layer that has a test to run, since a test may use other files there."""
     named = {test.layer.name for test in habitat.tests}
     return [
         (layer, tree)
@@ -41,11 +41,11 @@ def slice(habitat: Habitat) -> Json:
 def describe_change(changed: SlicePath) -> ChangeDescription:
     match changed.key:
         case ("helpers", str(name), ""):
-            # It comes and goes with the first and the last test of its layer.
+            # The folder is in the slice exactly if its layer has a test.
             return ChangeDescription(f"{changed.habitat.layer(name).shown}/tests", "file", minor=True)
         case ("helpers", str(name), str(path)):
             place, layer = f"tests/{path}", changed.habitat.layer(name)
-            # What is a test as well is called as that, which tells unless it's only the executable bit.
+            # A test is in the slice twice. Its entry in `tests` gives the reason, except for the executable bit.
             named = any(test.shown == place and test.layer is layer for test in changed.habitat.tests)
             return ChangeDescription(place, "file", minor=True) if named else file_in(layer.shown, place)
         case ("tests", int(number), "content"):

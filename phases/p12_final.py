@@ -1,4 +1,4 @@
-"""Phase 12, final: what the image runs, and as whom. It also gets the tag `final`."""
+"""Phase 12, final: set the image's command, user and workdir. Its image also gets the tag `final`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RELEASE_FILE = "/etc/habitat-release"
 
 
 def slice(habitat: Habitat) -> Json:
-    """The init command is not in the image, but a container that runs another one is another container."""
+    """Include the init command: the image doesn't have it, but another one needs another container."""
     return {"command": habitat.entry.command, "init_command": habitat.entry.init_command}
 
 
@@ -30,7 +30,7 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    """The entrypoint of the base image goes: a habitat is entered by its own command."""
+    """Remove the entrypoint of the base image, which would run before the habitat's own command."""
     release = f"HABITAT={habitat.name}\nPHASES={ID}\n".encode()
     command = ("/bin/sh", "-c", "--", habitat.entry.command) if habitat.entry.command else ("/bin/sh",)
     return [

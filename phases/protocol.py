@@ -1,35 +1,40 @@
-"""What a phase is, and the steps it may ask for.
+"""What a phase is, and the steps of which it makes its plan.
 
-A phase says what it depends on (`slice`) and what it wants done (`plan`), both as data. It never
-touches the engine, a stamp or another phase; `core.build` carries the steps out.
+A phase returns data: its slice, the part of the config that it depends on, and its plan, the steps to run.
+It never uses the engine, a stamp or another phase; `core.build` runs the steps.
 """
 
 from __future__ import annotations
 
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from phases.core.files.tree import Item
     from phases.core.json_types import Json, Key
     from phases.core.model import Habitat
     from phases.core.origin import Origin
 
+_SCRIPTS = Path(__file__).resolve().parent / "scripts"
+
 
 class FromImage(Struct, frozen=True):
-    """Start from an image of a registry, pulled when the engine doesn't have it."""
+    """Start from an image, pulled if the engine doesn't have it."""
 
     reference: str
     origin: Origin
 
 
 class FromDockerfile(Struct, frozen=True):
-    """Start from what a Dockerfile builds. context: all that it sees, the Dockerfile included, but for
-    the phase's secrets.
+    """Start from the image that a Dockerfile builds.
+
+    Args:
+        context: The files of the build context, the Dockerfile among them. Secrets are not files of it.
     """
 
     context: tuple[Item, ...]
@@ -38,16 +43,23 @@ class FromDockerfile(Struct, frozen=True):
 class Run(Struct, frozen=True):
     """Run a script with `sh -e` in the container.
 
-    user: a name of the image; args: $1, $2, … of the script, so that no value is ever spliced into
-    it; workdir: "" for the image's own; what: how a person would call it; remedies: what to do
-    about an exit code that is known to mean something; known_hosts: of the host, where the script may
-    use the host's SSH agent; ends: it is ours, and nothing that it began goes on after it.
+    Args:
+        user: A user of the image.
+        script: The script. It contains no values of the config, except where a person wrote the script.
+        origin: The place in the config that asks for it.
+        title: What a person calls it, as "setup command 1 of 2".
+        args: $1, $2, … of the script, by which values of the config reach it.
+        workdir: Where it runs, "" for the image's own workdir.
+        env: Variables for this script only.
+        remedies: What to do about an exit code, for those with a known meaning.
+        known_hosts: A known_hosts file of the host, which allows the script to use the host's SSH agent.
+        ends: The program's own script: processes that it starts are killed when it has ended.
     """
 
     user: str
     script: str
     origin: Origin
-    what: str
+    title: str
     args: tuple[str, ...] = ()
     workdir: str = ""
     env: dict[str, str] = field(default_factory=dict)
@@ -59,10 +71,17 @@ class Run(Struct, frozen=True):
 class Entry(Struct, frozen=True):
     """A file, folder or link to put into the container.
 
-    dest: absolute, or below ~ for the owner's home; owner: NAME or NAME:GROUP; source: where the
-    content of a file comes from, or `content` itself; target: of a link; sha256: of what the source
-    holds, as the slice says it. A folder that is there already keeps its owner and mode, unless `adopt`
-    says that they are part of what is asked for.
+    Args:
+        dest: An absolute path, or one below ~ for the owner's home.
+        kind: What it is.
+        owner: NAME or NAME:GROUP.
+        mode: Permissions.
+        origin: The place in the config that asks for it.
+        source: The file of the host that has the content.
+        content: The content of a file without a source.
+        target: Where a link leads.
+        adopt: Give owner and mode also to a folder that exists; else it keeps its own.
+        sha256: The digest of the source's content in the slice.
     """
 
     dest: str
@@ -78,17 +97,21 @@ class Entry(Struct, frozen=True):
 
 
 class Copy(Struct, frozen=True):
-    """Put entries into the container, missing parents included; what is there is replaced."""
+    """Put entries into the container. Missing parents are made, existing files replaced."""
 
     entries: tuple[Entry, ...]
 
 
 class SetImageConfig(Struct, frozen=True):
-    """Set what the image itself carries; None leaves it as it is.
+    """Set the config of the image. None leaves a value as it is.
 
-    env: name to template, `${NAME}` being the image's own (see core.variables), with the origin of
-    each. It is written to /etc/profile.d as well, since login shells start from nothing.
-    entrypoint and command: as in the image's config, () for none.
+    Args:
+        env: Variables, each a template with its origin; `${NAME}` in it is the image's own value (see
+            core.variables). /etc/profile.d gets them too, since login shells don't inherit them.
+        entrypoint: As in the image's config, () for none.
+        user: As in the image's config.
+        workdir: As in the image's config.
+        command: As in the image's config, () for none.
     """
 
     env: dict[str, tuple[str, Origin]] = field(default_factory=dict)
@@ -99,7 +122,7 @@ class SetImageConfig(Struct, frozen=True):
 
 
 class RequirePaths(Struct, frozen=True):
-    """Paths that must exist. All that don't are named at once, with `hint`."""
+    """Check that paths exist. The error lists all that are missing, with `hint`."""
 
     paths: tuple[tuple[str, Origin], ...]
     hint: str = ""
@@ -109,7 +132,7 @@ Step: TypeAlias = FromImage | FromDockerfile | Run | Copy | SetImageConfig | Req
 
 
 class SlicePath(Struct, frozen=True):
-    """A place in a slice, which may be an earlier one's than the habitat's of today."""
+    """A place in a slice, which may be that of an earlier build, while `habitat` is today's."""
 
     habitat: Habitat
     slice: Json
@@ -117,10 +140,12 @@ class SlicePath(Struct, frozen=True):
 
 
 class ChangeDescription(Struct, frozen=True):
-    """What is at a path, to the person who wrote it.
+    """What a person calls something in a slice that has changed.
 
-    name: a key of config.yaml, or a path; kind: what it stands for; minor: told only where nothing
-    else of the phase differs.
+    Args:
+        name: A key of config.yaml, or the path of a file.
+        kind: What the name stands for.
+        minor: The change is shown only if the phase has no other.
     """
 
     name: str
@@ -129,81 +154,92 @@ class ChangeDescription(Struct, frozen=True):
 
 
 class Phase(Protocol):
-    """One of the fixed steps of a build: a module `pNN_NAME` with these.
-
-    ID: its number; NAME: as in tasks, tags and labels; TITLE: what a person reads while it runs;
-    DESCRIPTION: what it is for; SNAPSHOT: whether its result is kept as an image (else the
-    container is thrown away).
-    """
+    """One of the fixed steps of a build: a module `pNN_NAME` with these names."""
 
     @property
-    def ID(self) -> int: ...  # noqa: N802
+    def ID(self) -> int:  # noqa: N802
+        """Its number."""
+
     @property
-    def NAME(self) -> str: ...  # noqa: N802
+    def NAME(self) -> str:  # noqa: N802
+        """Its name in tasks, tags and labels."""
+
     @property
-    def TITLE(self) -> str: ...  # noqa: N802
+    def TITLE(self) -> str:  # noqa: N802
+        """What a person reads while it runs."""
+
     @property
-    def DESCRIPTION(self) -> str: ...  # noqa: N802
+    def DESCRIPTION(self) -> str:  # noqa: N802
+        """What it does, as `doit list` shows it."""
+
     @property
-    def SNAPSHOT(self) -> bool: ...  # noqa: N802
+    def SNAPSHOT(self) -> bool:  # noqa: N802
+        """Whether its result is kept as an image. Without one its container is removed."""
 
     def slice(self, habitat: Habitat) -> Json:
-        """The part of the config, with digests of contents, that this phase depends on."""
+        """Return the part of the config that the phase depends on, with digests of file contents."""
 
     def plan(self, habitat: Habitat) -> Sequence[Step]:
-        """The steps, in order."""
+        """Return the steps, in order."""
 
     def describe_change(self, changed: SlicePath) -> ChangeDescription | None:
-        """How a person calls what is at a path of the slice; None for what differs only where a slice
-        before it does, which tells.
+        """Return what a person calls a place in the slice that has changed.
+
+        None if the slice of an earlier phase always changes with it: that phase then gives the reason.
         """
 
 
 def slug(phase: Phase) -> str:
-    """`7-setup`: the phase in tags and file names."""
+    """Return a phase as in tags and file names: `7-setup`."""
     return f"{phase.ID}-{phase.NAME}"
 
 
-#: Variables that are set by the phase that makes what they name, not by phase 3.
+#: Variables that name a user or a folder. The phase that makes it sets the variable, not phase 3.
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
-
-#: Those of them whose folders are root's: USER can't replace what is in them.
+#: Those whose folders belong to root, so that USER can't replace the files in them.
 ROOTS_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
 
 
 def dotted(*key: str | int) -> str:
-    """`repos[0].branch`: a key as a person finds it in config.yaml."""
+    """Return a key as a person finds it in config.yaml: `repos[0].branch`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
-    """SetImageConfig.env for those of `names` that the habitat sets."""
+    """Return SetImageConfig.env of those variables that the habitat sets."""
     env = habitat.env
     return {name: (env.values[name], env.origin(name)) for name in names if name in env.values}
 
 
 def secrets_slice(habitat: Habitat, phase: str) -> Json:
-    """The part of a slice that says which secrets a phase's commands see; nothing where they see none.
-    Their values are in no slice, nor where they come from: another token builds the same.
+    """Return the part of a slice that lists the secrets of a phase's commands, empty if they have none.
+
+    A slice has neither their values nor their sources: with another token a phase builds the same.
     """
     secrets = [{"name": s.name, "variable": s.variable} for s in habitat.secrets_of(phase)]
     return {"secrets": secrets} if secrets else {}
 
 
 def file_in(folder: str, *path: str) -> ChangeDescription:
-    """A file of a folder, by the name that a person would type."""
+    """Return the description of a file in a folder."""
     return ChangeDescription("/".join(part for part in (folder, *path) if part), "file")
 
 
 def folder(dest: str, owner: str, origin: Origin) -> Entry:
-    """A folder that belongs to `owner`, also where it was there before."""
+    """Return the entry of a folder that belongs to `owner`, also if it exists."""
     return Entry(dest, "dir", owner, 0o755, origin, adopt=True)
 
 
 def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: int = 0) -> Iterator[Entry]:
-    """Entries that copy a tree to `dest`. mode: of its files, 0 for their own; a folder may be
-    entered by whoever may read it.
+    """Yield the entries that copy a tree.
+
+    Args:
+        tree: The files, folders and links.
+        dest: Where they go.
+        owner: NAME or NAME:GROUP.
+        origin: The place in the config that asks for it.
+        mode: Permissions of the files, 0 for their own. Who can read a folder can enter it too.
     """
     for item in tree:
         place = f"{dest.rstrip('/')}/{item.path}" if item.path else dest
@@ -211,3 +247,14 @@ def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: in
         if mode and item.kind != "link":
             bits = mode | (mode & 0o444) >> 2 if item.kind == "dir" else mode
         yield Entry(place, item.kind, owner, bits, origin, source=item.source, target=item.target, sha256=item.sha256)
+
+
+@cache
+def shell_script(name: str) -> str:
+    """Return a program of phases/scripts, from its first empty line on.
+
+    The lines above are the shebang and comments. Environment digests include the text below, so a change there
+    keeps a habitat from sharing the snapshots that other habitats built before.
+    """
+    text = (_SCRIPTS / name).read_text(encoding="utf-8")
+    return text[text.index("\n\n") + 1 :]

@@ -1,4 +1,4 @@
-"""The phases, in order."""
+"""All phases, in the order of a build."""
 
 from __future__ import annotations
 
@@ -44,28 +44,33 @@ NAMES = tuple(phase.NAME for phase in PHASES)
 
 
 def phases_of(*, has_dockerfile: bool) -> tuple[Phase, ...]:
-    """The phases of a habitat: all, but the first only with a Dockerfile."""
+    """Return the phases of a habitat: all, but the first only if there is a Dockerfile."""
     return PHASES if has_dockerfile else PHASES[1:]
 
 
 def named(name: str) -> Phase:
+    """Return the phase with a name of NAMES."""
     return PHASES[NAMES.index(name)]
 
 
 def last_snapshot(phases: tuple[Phase, ...], before: Phase) -> Phase | None:
-    """The nearest phase before `before` whose result is an image; None for the first."""
+    """Return the nearest phase before `before` that has a snapshot; None if there is none."""
     return next((phase for phase in reversed(phases[: phases.index(before)]) if phase.SNAPSHOT), None)
 
 
 def mounts_volumes(phase: Phase) -> bool:
-    """Volumes are there from phase 6 on."""
+    """Return whether commands of a phase see the volumes: from phase 6 on."""
     return phase.ID >= p06_files.ID
 
 
 def mounts_caches(phase: Phase) -> bool:
-    """Caches are there for what ends up in a snapshot. Whoever looks at that is to see what is in it."""
+    """Return whether commands of a phase see the caches.
+
+    Phases that make a snapshot do. Those that only check it see what is really in it.
+    """
     return p07_setup.ID <= phase.ID <= p09_tools.ID
 
 
 def habitat_phases(habitat: Habitat) -> tuple[Phase, ...]:
+    """Return the phases of a loaded habitat."""
     return phases_of(has_dockerfile=habitat.has_dockerfile)

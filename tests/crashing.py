@@ -46,19 +46,13 @@ INSIDE = {
     "start": "exec",
 }
 
-DODO = """\
-from pathlib import Path
+#: The project's own dodo.py, armed.
+DODO = f"""\
+{(Path(__file__).parents[1] / "dodo.py").read_text()}
 
 import crashing
-from phases.ui.tasks import doit_config, habitat_tasks, open_project
 
-PROJECT = open_project(Path(__file__).resolve().parent)
-DOIT_CONFIG = doit_config(PROJECT)
 crashing.arm(PROJECT)
-
-
-def task_habitats():
-    yield from habitat_tasks(PROJECT)
 """
 
 #: Where a process that gets another signal than SIGKILL notes when it did.

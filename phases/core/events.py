@@ -6,6 +6,7 @@ floats, habitats and phases are names.
 
 from __future__ import annotations
 
+import re
 import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -24,7 +25,23 @@ ABSENT: Any = object()
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
 
 
-class PhaseStarted(Struct, frozen=True):
+#: Where a class name's words begin.
+_WORD = re.compile(r"(?<!^)(?=[A-Z])")
+
+
+class JsonEvent(
+    Struct, frozen=True, omit_defaults=True, tag_field="event", tag=lambda name: _WORD.sub("_", name).lower()
+):
+    """An event that `doit -r jsonl` writes as it is, as PhaseStarted as `phase_started`.
+
+    Its names, fields and their order are a contract with programs, see docs/events.md. Within a schema version
+    fields are only added. A field with a default is left out where it has that.
+    """
+
+
+class PhaseStarted(JsonEvent, frozen=True):
+    """A phase began to run."""
+
     habitat: str
     phase: str
 
@@ -59,19 +76,20 @@ class Pulled(Struct, frozen=True):
     total: int
 
 
-class PhaseFinished(Struct, frozen=True):
-    """snapshot: the image's tag, image: its id, "" for a phase without one; seconds: how long it took."""
+class PhaseFinished(JsonEvent, frozen=True):
+    """A phase succeeded. `snapshot` is the tag of its image, `image` the id; "" for a phase without a snapshot."""
 
     habitat: str
     phase: str
     seconds: float
-    snapshot: str
+    snapshot: str = ""
     image: str = ""
 
 
-class PhaseShared(Struct, frozen=True):
-    """A phase whose snapshot is that of another habitat, shared_with; nothing was built. snapshot, image: as of one
-    that is finished.
+class PhaseShared(JsonEvent, frozen=True):
+    """A phase took over the snapshot of the habitat `shared_with` instead of running.
+
+    Comes in place of PhaseStarted and PhaseFinished, and has the `snapshot` and `image` of the latter.
     """
 
     habitat: str
@@ -89,15 +107,16 @@ class Notice(Struct, frozen=True):
     warning: bool = False
 
 
-class Line(Struct, frozen=True):
-    """A line of something that a person asked to see. heading: what comes after it is of another thing;
-    source: the phase, or the container, that it is of.
+class Line(JsonEvent, frozen=True):
+    """A line that a person asked for, as of `doit logs`, or of what `doit destroy` would remove.
+
+    `source` is the phase or the container that printed it. A `heading` begins the lines of the next source.
     """
 
     habitat: str
     text: str
-    heading: bool = False
     source: str = ""
+    heading: bool = False
 
 
 class Waiting(Struct, frozen=True):
@@ -170,8 +189,8 @@ class Planned(Struct, frozen=True):
     plan: Plan
 
 
-class ContainerUp(Struct, frozen=True):
-    """Somebody can be in it from here on. was_running: before, too."""
+class ContainerUp(JsonEvent, frozen=True):
+    """The habitat's container runs. `was_running` is true where it already ran."""
 
     habitat: str
     container: str
@@ -179,13 +198,15 @@ class ContainerUp(Struct, frozen=True):
     was_running: bool
 
 
-class ContainerStopped(Struct, frozen=True):
+class ContainerStopped(JsonEvent, frozen=True):
+    """The habitat's container stopped."""
+
     habitat: str
     container: str
 
 
-class CommandStarted(Struct, frozen=True):
-    """A command in the habitat. argv: without the secrets that it is given."""
+class CommandStarted(JsonEvent, frozen=True):
+    """A command began in the habitat. `argv` has no secrets."""
 
     habitat: str
     container: str
@@ -202,7 +223,9 @@ class CommandOutput(Struct, frozen=True):
     is_err: bool
 
 
-class CommandEnded(Struct, frozen=True):
+class CommandEnded(JsonEvent, frozen=True):
+    """The command in the habitat ended."""
+
     habitat: str
     exit_code: int
     seconds: float

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from phases.core.port import Port
     from phases.core.variables import Env
 
-#: Where commands find their secrets, each a file: a tmpfs, which no image has.
-SECRETS_FOLDER = "/run/secrets"
-
 #: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
 OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
 

@@ -1,1 +1,1 @@
-"""What a person meets: doit's tasks and commands, and what is shown on the terminal."""
+"""The user interface: doit's tasks and commands, and the output on the terminal."""

@@ -1,6 +1,6 @@
-"""`python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`: what a guard becomes when its visit was killed.
+"""Clean up after a session that was killed: `python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`.
 
-See `phases.core.runtime.exit_guard`. It says nothing: nobody is there to read it.
+The guard process of the session runs this, see `phases.core.runtime.exit_guard`. Prints nothing: nobody reads it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from phases.ui.tasks import open_project
 
 def main() -> None:
     root, name, user, visit, container = sys.argv[1:]
-    with suppress(HabitatError):  # the next start does what can't be done now
+    with suppress(HabitatError):  # the next start cleans up what this could not
         killed_session.leave(open_project(Path(root)), name, user, visit, container)
 
 

@@ -1,4 +1,4 @@
-"""The command line, of which doit would not leave everything as it is."""
+"""The command line: keeps doit from changing words that are not for doit."""
 
 from __future__ import annotations
 
@@ -13,40 +13,40 @@ from phases.ui.verbs.registry import VERBS
 
 _process_args = DoitMain.process_args
 
-# The command that is given URLs.
+# The command that takes URLs, in which there may be `=`.
 _NEW = "new"
 
-#: Options whose value has an equals sign in it.
+#: Options whose value is NAME=VALUE.
 _TAKES_PAIRS = ("--arg",)
 
 _TAKES_WORDS = tuple(f"{verb.NAME}:" for verb in VERBS if verb.WORDS)
 
 
 class Loader(DodoTaskLoader):
-    """doit's own. Of what is ours, doit makes this first, and before it looks at the command line."""
+    """doit's loader of dodo.py. doit creates it before it reads the command line, so it can replace that step."""
 
     def __init__(self) -> None:
         super().__init__()
-        DoitMain.process_args = _processed
+        DoitMain.process_args = _process
 
     def load_tasks(self, cmd: Any, pos_args: list[str]) -> Any:
-        """pos_args: for tasks that are made by other options than their own; none here are."""
+        """Load the tasks without `pos_args`: no task here is made from them."""
         del pos_args
         return super().load_tasks(cmd, [])
 
 
-def _processed(doit: DoitMain, args: list[str]) -> list[str]:
-    """As doit's own, whose first look at the command line this is."""
+def _process(doit: DoitMain, args: list[str]) -> list[str]:
+    """Replace doit's first step with the command line."""
     if any(":" in arg for arg in args[:1]):
-        # A task is: the engine is asked while all that it takes is loaded.
-        connect.prefetch_images()
-    return _but_for_words(doit, args)
+        connect.prefetch_images()  # a task: the engine answers while the modules are loaded
+    return _without_variables(doit, args)
 
 
-def _but_for_words(doit: DoitMain, args: list[str]) -> list[str]:
-    """doit takes any `a=b` out of the command line, as a variable of its own, and breaks down at an empty
-    argument. What stands behind a verb that runs it is none of its business, nor are the URLs of `new`, or a
-    pair that an option is given.
+def _without_variables(doit: DoitMain, args: list[str]) -> list[str]:
+    """Let doit take its variables, `NAME=VALUE`, only from words that are for doit.
+
+    The words behind a verb that takes words, the URLs of `new`, and the value of an option remain as they are.
+    So do empty words, at which doit fails.
     """
     own = list(takewhile(lambda arg: arg != _NEW and not arg.startswith(_TAKES_WORDS), args))
     kept: list[str] = []

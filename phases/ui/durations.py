@@ -1,10 +1,10 @@
-"""How long something took, for a person."""
+"""Durations as text."""
 
 from __future__ import annotations
 
 
 def duration(seconds: float) -> str:
-    """0.1s, 45s, 2m 15s, 1h 02m."""
+    """Return a duration such as 0.1s, 45s, 2m 15s or 1h 02m."""
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     whole = round(seconds)

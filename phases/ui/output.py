@@ -1,4 +1,4 @@
-"""Standard output, which may be gone: a full disk, a reader that has enough, a closed descriptor."""
+"""Standard output, which may be lost: the disk is full, the reader has gone, the descriptor is closed."""
 
 from __future__ import annotations
 
@@ -13,36 +13,39 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-# What was standard output, where that is a program's.
+# The descriptor of standard output, once `take_stdout` was called.
 _taken: list[int] = []
 
 
 def take_stdout() -> int:
-    """A descriptor of standard output, which is for a program from here on: what is printed all the same,
-    by us or by what we start, goes to stderr.
+    """Return a descriptor of standard output for JSON lines alone.
+
+    Descriptor 1 leads to stderr from then on, so that all other output goes there, that of child processes too.
     """
     sys.stdout.flush()
     _taken.append(os.dup(1))
     os.dup2(2 if sys.__stderr__ else os.open(os.devnull, os.O_WRONLY), 1)
-    # A new one, since what Python knows of the old, as that one can seek in it, may be true of it no more.
+    # A new stream, since the old one may know things that are no longer true, such as that it is seekable.
     sys.stdout = open(1, "w", buffering=1, encoding=sys.stdout.encoding, closefd=False)  # noqa: SIM115
     return _taken[0]
 
 
 def is_taken() -> bool:
-    """Return whether standard output is a program's, so that no command gets it."""
+    """Return whether standard output is for JSON lines alone, so that no command gets it."""
     return bool(_taken)
 
 
 class OutputLost(KeyboardInterrupt):
-    """What is printed reaches nobody. It ends a run as a signal does, so nothing may take it for a
-    failure of whatever was being done. Its text is for a person, "" when the reader has enough.
+    """The output can't be written.
+
+    It ends a run as a signal does. So it is no Exception: no handler may take it for a failure of a task.
+    Its text is the reason, "" if the reader has closed the pipe.
     """
 
 
 @contextmanager
 def guarded() -> Iterator[None]:
-    """Around everything that prints."""
+    """Turn the OSError of a write into OutputLost."""
     try:
         yield
     except OSError as error:
@@ -50,7 +53,7 @@ def guarded() -> Iterator[None]:
 
 
 class Output:
-    """A text stream that raises OutputLost, once."""
+    """A text stream that raises OutputLost once, and ignores later writes."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -77,7 +80,7 @@ class Output:
 
 
 def printing(command: Callable[[], int]) -> int:
-    """Run a command that prints to sys.stdout. Returns its exit code, 1 when its output was lost."""
+    """Run a command that prints to sys.stdout. Return its exit code, 1 if its output was lost."""
     if sys.stdout is None:
         return lost("it is closed")
     plain = sys.stdout
@@ -92,11 +95,11 @@ def printing(command: Callable[[], int]) -> int:
     return code
 
 
-def lost(why: str) -> int:
-    """The exit code when output was lost, and a line that says why; a reader that has enough knows."""
-    if why:
-        tell(f"ERROR: the output can't be written: {why}")
-    # Python would try once more at the end, and complain.
+def lost(reason: str) -> int:
+    """Print the reason why output was lost, "" for none. Return the exit code."""
+    if reason:
+        tell(f"ERROR: the output can't be written: {reason}")
+    # Python flushes it again at exit, which would print another error.
     if sys.__stdout__:
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -104,22 +107,28 @@ def lost(why: str) -> int:
 
 
 def tell(text: str) -> None:
-    """A line on stderr, whatever has become of that."""
-    # Where it is closed, its number may be any other file's.
+    """Print a line on stderr. Does nothing if that is closed or full."""
+    # If it was closed, another file may have its descriptor by now.
     if sys.__stderr__:
         with contextlib.suppress(OSError):
             os.write(2, f"{fitted(text, 2)}\n".encode())
 
 
 def fitted(text: str, descriptor: int, indent: str = "") -> str:
-    """On a terminal in lines of its width, those after the first indented; no word is torn. Else as it is."""
+    """Return a text wrapped to the width of a terminal; unchanged if the descriptor is none.
+
+    Args:
+        text: The text. Words longer than a line remain whole.
+        descriptor: Where it is printed.
+        indent: What every line but the first begins with.
+    """
     try:
         width = os.get_terminal_size(descriptor).columns if os.isatty(descriptor) else 0
     except OSError:
         width = 0
     if width <= len(indent):  # a terminal without a size says 0
         return text
-    import textwrap  # here, as a run that has nothing to do is mostly imports
+    import textwrap  # here: a run with nothing to do wraps nothing
 
     wrapper = textwrap.TextWrapper(
         width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False

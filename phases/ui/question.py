@@ -1,4 +1,4 @@
-"""A question that a person answers with yes or no."""
+"""A question to answer with yes or no."""
 
 from __future__ import annotations
 
@@ -8,8 +8,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def asked(question: str, show: Callable[[], None] = lambda: None) -> bool | None:
-    """Ask on the terminal, once what belongs to the question is shown. Returns None where there is no terminal."""
+def ask(question: str, show: Callable[[], None] = lambda: None) -> bool | None:
+    """Ask on the terminal.
+
+    Args:
+        question: The question, without the ` [y/N]` behind it.
+        show: Prints what a person reads before the question. Called only where there is a terminal.
+
+    Returns:
+        The answer, None where there is no terminal.
+    """
     from phases.ui.terminal import LocalTerminal
 
     if not LocalTerminal().interactive:
@@ -18,5 +26,5 @@ def asked(question: str, show: Callable[[], None] = lambda: None) -> bool | None
     try:
         return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
-        print()  # noqa: T201 (the line of the question ends)
+        print()  # noqa: T201 (ends the line of the question)
         return False

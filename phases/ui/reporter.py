@@ -1,4 +1,4 @@
-"""The transcript of a run: doit's events and the engine side's, as lines for a person."""
+"""The transcript of a run: the events of doit and of core as lines for a person."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from phases.core import events
 from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
-from phases.ui.console import Screen
 from phases.ui.durations import duration
 from phases.ui.output import Output
-from phases.ui.styled import Styled, joined, styled
+from phases.ui.screen import Screen, Styled, joined, styled
 from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
 if TYPE_CHECKING:
@@ -27,13 +26,24 @@ if TYPE_CHECKING:
 
 
 def percent(phase: Phase) -> int:
-    """How far a build is once `phase` is done: twelfths, with the last step left for final."""
+    """Return the progress of a build when `phase` is finished: twelfths, and 100 only after final."""
     return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
 
 
 class Build(Struct):
-    """What is known of one habitat in this run. goal: the last phase that was asked for; shared: taken over, and
-    not told yet.
+    """The state of a habitat's build in this run.
+
+    Args:
+        name: The habitat.
+        goal: The last phase to build.
+        started: When its build began.
+        cached: The last phase that was up to date before the first that ran.
+        running: The phase that runs.
+        since: When that began.
+        announced: The first lines of the build are written.
+        failed: A task failed.
+        pulled: Of each layer's step of a pull the bytes, and how many there are.
+        shared: Phases that were taken over and are not reported yet.
     """
 
     name: str
@@ -49,22 +59,22 @@ class Build(Struct):
 
 
 class HabitatReporter:
-    """doit's reporter. Lines name their habitat where a run builds several."""
+    """doit's reporter. If a run builds several habitats, each line names its own."""
 
-    desc = "a transcript of what is built, from what, and how long it took"
+    desc = "lines for a person: what runs, why, and how long it took"
 
     def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
         del options
         self.screen = Screen(cast("IO[str]", Output(outstream)))
         self.builds: dict[str, Build] = {}
         self._width = 0
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
         current_project().bus.subscribe(self.on_event)
 
-    # From doit
+    # Called by doit
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
-        """Find out how far each habitat is to be built: only then can `ready` be said in time."""
+        """Find the last phase to build of each habitat: `ready` is printed when that is finished."""
         if any(map(pipes, selected_tasks)):
             self.screen = Screen(cast("IO[str]", Output(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
@@ -91,14 +101,14 @@ class HabitatReporter:
             self._ready(build)
 
     def skip_ignore(self, task: Any) -> None:
-        self.screen.plain(f"{task.name} is ignored (doit ignore): doit forget {task.name} ends that", "yellow")
+        self.screen.plain(f"{task.name} is ignored (doit ignore): run doit forget {task.name} to undo that", "yellow")
 
     def execute_task(self, task: Any) -> None:
         build, phase = self._of(task)
         if not build or not phase or build.announced:
             return
         freshness: Freshness = task.uptodate[0][0]
-        if not freshness.error:  # else nothing is built, and the error follows
+        if not freshness.error:  # with an error nothing is built
             build.announced = True
             self._announce(build, phase, freshness.reason)
 
@@ -110,13 +120,13 @@ class HabitatReporter:
     def add_failure(self, task: Any, fail: Any) -> None:
         build, _ = self._of(task)
         if build:
-            self._tell_shared(build)
+            self._print_shared(build)
             self.screen.end(build.name)
         if isinstance(fail, HabitatFailed):
             self._failed(build, task, fail.error)
-        elif type(fail).__name__ != "UnmetDependency":  # the cause of those was told
+        elif type(fail).__name__ != "UnmetDependency":  # its cause is already reported
             self.screen.plain(f"{task.name}: {fail.get_msg()}".rstrip(), "red")
-            self.screen.plain("This is a fault of the program, not yours: please report it with the lines above.")
+            self.screen.plain("This is a bug of the program. Please report it with the lines above.")
         if build:
             build.failed, build.running = True, None
 
@@ -127,11 +137,11 @@ class HabitatReporter:
         self.screen.plain(msg, "red")
 
     def teardown_task(self, task: Any) -> None:
-        """No task has a teardown."""
+        """Do nothing: no task has a teardown."""
 
     def complete_run(self) -> None:
         for build in self.builds.values():
-            self._tell_shared(build)
+            self._print_shared(build)
         self.screen.close()
         failed = [build.name for build in self.builds.values() if build.failed]
         if failed and self._width:
@@ -139,14 +149,14 @@ class HabitatReporter:
             count = len(self.builds) - len(failed)
             self.screen.plain(f"{count} of {len(self.builds)} ready; failed: {', '.join(failed)}", "bold red")
 
-    # From the engine's side
+    # Called by the project's bus
 
     def on_event(self, event: events.Event) -> None:
         match event:
             case events.PhaseStarted():
                 self._started(event)
             case events.Output() | events.OutputBlock():
-                self._tell_output(event)
+                self._print_output(event)
             case events.Pulled():
                 self._pulled(event)
             case events.PhaseFinished() | events.PhaseShared():
@@ -161,7 +171,7 @@ class HabitatReporter:
             case events.Handover():
                 self.screen.close()
 
-    def _tell_output(self, event: events.Output | events.OutputBlock) -> None:
+    def _print_output(self, event: events.Output | events.OutputBlock) -> None:
         if isinstance(event, events.OutputBlock):
             self.screen.note(event.habitat, event.lines[-1])
             return
@@ -179,7 +189,7 @@ class HabitatReporter:
         self.screen.line(self._prefix(name) + text)
 
     def _message(self, name: str, text: Styled, indent: int = 3) -> None:
-        """As `_say`, for what may be too long for a line."""
+        """Print a line that may be too long for a terminal."""
         self.screen.message(self._prefix(name), text, indent)
 
     def _prefix(self, name: str) -> Styled:
@@ -204,7 +214,7 @@ class HabitatReporter:
             self.screen.line()
 
     def _range(self, build: Build) -> str:
-        """The phases from cache, as a person counts them."""
+        """Return the cached phases, as `phases 1-7`."""
         first = current_project().phases(build.name)[0]
         assert build.cached
         return f"phase {first.ID}" if build.cached is first else f"phases {first.ID}-{build.cached.ID}"
@@ -212,7 +222,7 @@ class HabitatReporter:
     def _started(self, event: events.PhaseStarted) -> None:
         build, phase = self.builds.get(event.habitat), named(event.phase)
         if build:
-            self._tell_shared(build)
+            self._print_shared(build)
             build.running, build.since = phase, time.monotonic()
         self._say(event.habitat, _at(phase, f"{phase.TITLE}..."))
         self.screen.begin(event.habitat, f"{event.habitat}: {phase.TITLE.lower()}")
@@ -230,15 +240,15 @@ class HabitatReporter:
         self._say(event.habitat, text)
 
     def _shared(self, event: events.PhaseShared) -> None:
-        """Those in a row are one line: nothing of them takes a while."""
+        """Collect phases that are taken over from one habitat in a row: they are reported in one line."""
         build = self.builds.get(event.habitat)
         if build is None:
             return
         if build.shared and build.shared[-1].shared_with != event.shared_with:
-            self._tell_shared(build)
+            self._print_shared(build)
         build.shared.append(event)
 
-    def _tell_shared(self, build: Build) -> None:
+    def _print_shared(self, build: Build) -> None:
         if build.shared:
             first, last = build.shared[0], build.shared[-1]
             span = first.phase if first is last else f"{first.phase} … {last.phase}"
@@ -247,7 +257,7 @@ class HabitatReporter:
             build.shared = []
 
     def _pulled(self, event: events.Pulled) -> None:
-        """On a terminal bytes of all layers, in a pipe a line for each thing that is over."""
+        """Show the bytes of all layers on a terminal, a line for each finished step in a pipe."""
         self.screen.note(event.habitat, f"{event.layer} {event.status}")
         if event.total:
             if build := self.builds.get(event.habitat):
@@ -258,7 +268,7 @@ class HabitatReporter:
             self._say(event.habitat, styled("    " + f"{event.layer} {event.status}".strip(), "dim"))
 
     def _waiting(self, event: events.Waiting | events.Waited) -> None:
-        """On a terminal a line that tells for how long, and what the last try said; in a pipe how it begins."""
+        """Show how long a habitat gets ready, and the last line of its check; in a pipe only the beginning."""
         if isinstance(event, events.Waited):
             self.screen.end(event.habitat)
         elif event.said:
@@ -272,12 +282,12 @@ class HabitatReporter:
 
     def _ready(self, build: Build) -> None:
         seconds = duration(time.monotonic() - build.started)
-        what = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
+        result = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
-        self._tell_shared(build)
+        self._print_shared(build)
         if build.announced:
             self._gap()
-        self._say(build.name, styled(f"✅ {what} in {seconds}{cached}", "bold green"))
+        self._say(build.name, styled(f"✅ {result} in {seconds}{cached}", "bold green"))
 
     def _failed(self, build: Build | None, task: Any, error: HabitatError) -> None:
         kind, name = parse_task(task.name)
@@ -288,12 +298,12 @@ class HabitatReporter:
         for line in error.output:
             self._say(name, styled(f"    {line.expandtabs()}", "red"))
         text = str(error)
-        if text not in self._told or error.output:
-            self._told.add(text)
-            self._tell(name, "" if is_verb(kind) else f"{task.name}: ", error)
+        if text not in self._reported or error.output:
+            self._reported.add(text)
+            self._print_error(name, "" if is_verb(kind) else f"{task.name}: ", error)
 
-    def _tell(self, name: str, label: str, error: HabitatError) -> None:
-        """In one line; on a terminal what to do has lines of its own, when the whole doesn't fit into one."""
+    def _print_error(self, name: str, label: str, error: HabitatError) -> None:
+        """Print an error on one line. If that is too long for a terminal, each remedy has a line of its own."""
         style, whole = "bold red", f"❌ {label}{error}"
         if self.screen.fits(self._prefix(name), whole):
             self._message(name, styled(whole, style))
@@ -305,27 +315,27 @@ class HabitatReporter:
 
 
 def _shareable(name: str) -> Mapping[str, object]:
-    """What is to be taken over; what keeps that from being told is met when it is built."""
+    """Return the phases that are taken over from other habitats."""
     from phases.core.build.shared_builds import SharedSnapshots  # here: not every run builds
 
     try:
         return SharedSnapshots(current_project()).shareable(name)
-    except HabitatError:
+    except HabitatError:  # the build meets the same error, and reports it
         return {}
 
 
 def _at(phase: Phase, *parts: str | tuple[str, str]) -> Styled:
-    """A line of a phase, with how far the build is. parts: text, or text and its style."""
+    """Return a line of a phase that begins with the progress. Its parts are as in `joined`."""
     return joined((f"[{percent(phase)}%] ", "cyan"), *parts)
 
 
 def closure(tasks: dict[str, Any], selected: Iterable[str]) -> set[str]:
-    """The selected tasks and all that they depend on."""
-    found: set[str] = set()
+    """Return the selected tasks and all that they depend on."""
+    needed: set[str] = set()
     todo = list(selected)
     while todo:
         name = todo.pop()
-        if name in tasks and name not in found:
-            found.add(name)
+        if name in tasks and name not in needed:
+            needed.add(name)
             todo += tasks[name].task_dep
-    return found
+    return needed

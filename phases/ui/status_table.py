@@ -1,4 +1,4 @@
-"""How the habitats are, as a table: on a terminal the widest that fits, in a pipe the widest there is."""
+"""The table of `doit status`: on a terminal the widest layout that fits, in a pipe the widest."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Sign:
-    """How a state looks: a sign, another one where there is only ASCII, and a colour that says the same."""
+    """How the table shows a state: a sign, an ASCII sign for other encodings, a colour, and its text in the legend."""
 
     sign: str
     ascii: str
@@ -41,30 +41,36 @@ SIGNS: dict[State, Sign] = {
     "unknown": Sign("?", "?", "dim", "not known"),
 }
 
-# Units of an age: seconds of one, and how many of them are told so.
+# Units of an age: its seconds, the number at which the next unit begins, and its name.
 _UNITS = ((1, 60, "s"), (60, 60, "m"), (3600, 24, "h"), (86400, 14, "d"), (604800, 9, "w"), (2629746, 24, "mo"))
 _YEAR = 31556952
 
 # Wider than any table.
 _ENDLESS = 1_000_000
 
-# Width that the names of habitats take before they go on below.
+# Columns of a habitat's name before it is wrapped.
 _NAME = 24
 
-# Columns from one sign to the next, where the names of phases stand on two lines.
+# Columns from one sign to the next if the names of phases are on two lines.
 _STAGGER = 4
 
 
 @dataclass(frozen=True)
 class Layout:
-    """heads: of the phases; base: the image and its age, that alone, or nothing; reasons: in a column, or below."""
+    """A layout of the table.
+
+    Args:
+        heads: What is above the signs of phases: names on one line, on two, or numbers.
+        base: What to show of the base image.
+        reasons: Show the reasons to run in a column, or below the table.
+    """
 
     heads: Literal["names", "staggered", "ids"]
     base: Literal["image", "age", ""]
     reasons: Literal["beside", "below"]
 
 
-#: The widest first.
+#: All layouts, the widest first.
 LAYOUTS = (
     Layout("names", "image", "beside"),
     Layout("names", "image", "below"),
@@ -77,7 +83,7 @@ LAYOUTS = (
 
 @dataclass(frozen=True)
 class Column:
-    """foot: what stands below it where there are several habitats."""
+    """A column. `foot` is its total, shown if there are several habitats."""
 
     head: Text
     cell: Callable[[HabitatState], Text]
@@ -86,38 +92,39 @@ class Column:
     folds: bool = False
 
 
-def show(found: Overview, stream: IO[str]) -> None:
+def show(overview: Overview, stream: IO[str]) -> None:
+    """Print the table of an overview."""
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="replace")
     console = Console(file=stream, highlight=False, emoji=False, markup=False)
-    if not found.habitats:
-        console.print("there are no habitats yet: copy habitats/hello to a name of your own")
+    if not overview.habitats:
+        console.print("there are no habitats yet: doit new NAME creates one")
         return
     if console.is_terminal:
-        console.print(page(found, console, datetime.now(UTC)))
+        console.print(page(overview, console, datetime.now(UTC)))
         return
     console.width = _ENDLESS
     with console.capture() as captured:
-        console.print(page(found, console, datetime.now(UTC)))
+        console.print(page(overview, console, datetime.now(UTC)))
     stream.writelines(f"{line.rstrip()}\n" for line in captured.get().splitlines())
 
 
-def page(found: Overview, console: Console, now: datetime) -> RenderableType:
-    """The first layout that fits, the last where none does."""
+def page(overview: Overview, console: Console, now: datetime) -> RenderableType:
+    """Return the table in the first layout that fits the console, or in the last."""
     plain = not console.encoding.lower().startswith("utf")
     endless = console.options.update(max_width=_ENDLESS)
-    longest = max(Text(habitat.name).cell_len for habitat in found.habitats)
+    longest = max(Text(habitat.name).cell_len for habitat in overview.habitats)
     folded = max(0, longest - _NAME) if console.width < _ENDLESS else 0
     for layout in LAYOUTS:
-        table = _table(found, _columns(found, layout, now, plain=plain))
+        table = _table(overview, _columns(overview, layout, now, plain=plain))
         if Measurement.get(console, endless, table).maximum - folded <= console.width:
             break
-    notes = _notes(found) if layout.reasons == "below" else None
-    return Group(table, "", *([notes, ""] if notes else []), _legend(found, plain=plain))
+    notes = _notes(overview) if layout.reasons == "below" else None
+    return Group(table, "", *([notes, ""] if notes else []), _legend(overview, plain=plain))
 
 
-def _table(found: Overview, columns: Sequence[Column]) -> Table:
-    several = len(found.habitats) > 1
+def _table(overview: Overview, columns: Sequence[Column]) -> Table:
+    several = len(overview.habitats) > 1
     table = Table(
         box=box.SIMPLE,
         show_footer=several,
@@ -137,14 +144,14 @@ def _table(found: Overview, columns: Sequence[Column]) -> Table:
             min_width=len(column.foot) if several else None,
             footer_style="dim",
         )
-    for habitat in found.habitats:
+    for habitat in overview.habitats:
         table.add_row(*(column.cell(habitat) for column in columns))
     return table
 
 
-def _columns(found: Overview, layout: Layout, now: datetime, *, plain: bool) -> list[Column]:
-    """Those that have something to say. found: at least one habitat."""
-    habitats = found.habitats
+def _columns(overview: Overview, layout: Layout, now: datetime, *, plain: bool) -> list[Column]:
+    """Return the columns that aren't empty. There must be a habitat."""
+    habitats = overview.habitats
     strip = Strip(habitats, layout, plain=plain)
     columns = [
         Column(Text("habitat"), lambda habitat: Text(habitat.name, "bold"), f"{len(habitats)} habitats", folds=True),
@@ -156,10 +163,12 @@ def _columns(found: Overview, layout: Layout, now: datetime, *, plain: bool) -> 
     if any(habitat.set_aside for habitat in habitats):
         aside = sum(len(habitat.set_aside) for habitat in habitats)
         columns.append(Column(Text("aside"), _aside, str(aside), "right"))
-    if found.bytes:
-        columns.append(Column(Text("size"), lambda habitat: _bytes(habitat.bytes), _bytes(found.bytes).plain, "right"))
+    if overview.bytes:
+        columns.append(
+            Column(Text("size"), lambda habitat: _bytes(habitat.bytes), _bytes(overview.bytes).plain, "right")
+        )
     if layout.base == "image":
-        with_it = "with base images" if found.bytes else ""
+        with_it = "with base images" if overview.bytes else ""
         columns.append(Column(Text("base image"), lambda habitat: _base(habitat.base, now), with_it))
     elif layout.base == "age" and any(habitat.base and habitat.base.created for habitat in habitats):
         columns.append(Column(Text("base"), lambda habitat: Text(_age(habitat.base, now))))
@@ -169,7 +178,7 @@ def _columns(found: Overview, layout: Layout, now: datetime, *, plain: bool) -> 
 
 
 class Strip:
-    """The phases of a habitat, each a sign at its place below its name."""
+    """The column of phases: a sign of each, below the phase's name."""
 
     def __init__(self, habitats: Sequence[HabitatState], layout: Layout, *, plain: bool) -> None:
         present = {phase.name for habitat in habitats for phase in habitat.phases}
@@ -180,7 +189,7 @@ class Strip:
         self._places = {phase.NAME: place for phase, place in zip(phases, self._placed(), strict=True)}
 
     def _placed(self) -> list[int]:
-        """Where each head begins: a little after the one before it, and behind the one before it on its line."""
+        """Return the column at which each head begins: behind the head before it, on its own line and any other."""
         places: list[int] = []
         for number in range(len(self._heads)):
             at = places[-1] + (_STAGGER if self._lines > 1 else 1) if places else 0
@@ -208,10 +217,10 @@ class Strip:
 
 
 def age(since: datetime, now: datetime) -> str:
-    """42s, 5m, 3h, 2d, 3w, 5mo, 2y."""
+    """Return an age such as 42s, 5m, 3h, 2d, 3w, 5mo or 2y."""
     seconds = max(0, int((now - since).total_seconds()))
-    told = (f"{seconds // unit}{name}" for unit, most, name in _UNITS if seconds < unit * most)
-    return next(told, f"{seconds // _YEAR}y")
+    ages = (f"{seconds // unit}{name}" for unit, most, name in _UNITS if seconds < unit * most)
+    return next(ages, f"{seconds // _YEAR}y")
 
 
 def _container(container: ContainerState | None, now: datetime) -> Text:
@@ -233,8 +242,8 @@ def _bytes(size: int | None) -> Text:
 def _base(base: Base | None, now: datetime) -> Text:
     if base is None:
         return Text()
-    told = base.reference or "of the Dockerfile"
-    return Text(f"{told}, {_age(base, now)} old" if base.created else told)
+    reference = base.reference or "of the Dockerfile"
+    return Text(f"{reference}, {_age(base, now)} old" if base.created else reference)
 
 
 def _age(base: Base | None, now: datetime) -> str:
@@ -242,7 +251,7 @@ def _age(base: Base | None, now: datetime) -> str:
 
 
 def _note(habitat: HabitatState) -> Text:
-    """What is wrong with a habitat, or why its first phase would run; of one that was never built the signs say it."""
+    """Return a habitat's error, or why its first phase would run. The signs show that it was never built."""
     if habitat.error:
         return Text(habitat.error)
     first = habitat.first
@@ -251,8 +260,8 @@ def _note(habitat: HabitatState) -> Text:
     return Text.assemble((first.name, SIGNS[first.state].style), ": ", first.reason)
 
 
-def _notes(found: Overview) -> RenderableType | None:
-    notes = {habitat.name: note for habitat in found.habitats if (note := _note(habitat))}
+def _notes(overview: Overview) -> RenderableType | None:
+    notes = {habitat.name: note for habitat in overview.habitats if (note := _note(habitat))}
     if not notes:
         return None
     grid = Table.grid(padding=(0, 2, 0, 0))
@@ -263,8 +272,8 @@ def _notes(found: Overview) -> RenderableType | None:
     return grid
 
 
-def _legend(found: Overview, *, plain: bool) -> Text:
-    seen = {phase.state for habitat in found.habitats for phase in habitat.phases if not habitat.error}
+def _legend(overview: Overview, *, plain: bool) -> Text:
+    seen = {phase.state for habitat in overview.habitats for phase in habitat.phases if not habitat.error}
     signs = [sign for state, sign in SIGNS.items() if state != "unknown" or "unknown" in seen]
     legend = Text()
     for sign in signs:

@@ -1,4 +1,8 @@
-"""Habitats as doit tasks: `PHASE:HABITAT` for each phase, `VERB:HABITAT` for each verb."""
+"""What dodo.py makes doit's tasks of, and the project of this process.
+
+doit makes reporters and commands from their names and gives them nothing of ours. A process has one
+dodo.py and so one project, which `current_project` returns.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from phases.core.build.builder import Builder
@@ -28,8 +32,6 @@ if TYPE_CHECKING:
     from phases.protocol import Phase
     from phases.ui.verbs.verb import Verb
 
-# doit makes reporters and commands from their names and gives them nothing of ours; a process has
-# one dodo.py, and so one project.
 _opened: list[Project] = []
 _builders: list[Builder] = []
 _building = threading.Lock()
@@ -38,7 +40,7 @@ _exit_codes: list[int] = []
 
 
 def open_project(root: Path) -> Project:
-    """The project that the reporter and the commands of this process speak about from now on."""
+    """Open the project that the reporter and the commands of this process use from now on."""
     shares = os.environ.get("HABITATS_SHARING") != "off"
     _builders.clear()
     _opened[:] = [Project(root, _connect, shares=shares, ask=_ask)]
@@ -48,16 +50,16 @@ def open_project(root: Path) -> Project:
 
 
 def listen(listener: Callable[[Event], None]) -> None:
-    """Have the project of this process, which dodo.py opens later, tell its events."""
+    """Subscribe to the events of the project that dodo.py opens later."""
     _listeners[:] = [listener]
 
 
 def unanswered() -> str:
-    """What a person is told of a run that ended while the engine was silent; "" where it wasn't."""
-    asked = _opened[0].unanswered if _opened else []
-    return (
-        f"the engine did not answer ({'; '.join(asked)}); the next run removes what that may have left" if asked else ""
-    )
+    """Return the line for a run that ended while the engine did not answer; "" where it answered."""
+    requests = _opened[0].unanswered if _opened else []
+    if not requests:
+        return ""
+    return f"the engine did not answer ({'; '.join(requests)}); the next run removes what that may have left"
 
 
 def current_project() -> Project:
@@ -80,41 +82,40 @@ def close_run() -> list[str]:
 
 
 def exit_code() -> int:
-    """What the first verb to fail without being at fault, as a command may that it ran, has doit end with."""
+    """Return the exit code of the first verb whose command failed, 0 where none did."""
     return next(filter(None, _exit_codes), 0)
 
 
 def _connect() -> Engine:
-    # Here, so that what has nothing to ask of an engine doesn't load what that takes.
-    from phases.core.engine import select
+    from phases.core.engine import select  # here: not every run needs the engine
 
     return select.connect()
 
 
 def _ask(question: str, show: Callable[[], None]) -> bool | None:
-    # Here, since few runs ask anything.
-    from phases.ui.question import asked
+    from phases.ui.question import ask  # here: few runs ask a question
 
-    return asked(question, show)
+    return ask(question, show)
 
 
 def doit_config(project: Project) -> dict[str, Any]:
+    """Return DOIT_CONFIG, doit's settings for this project."""
     return {
         "backend": "stamps",
         "dep_file": str(project.root / ".stamps"),
         "reporter": "habitats",
         "sort": "definition",
-        "default_tasks": [task_name(PHASES[-1], _safe(name)) for name in project.names],
-        # A habitat that fails stops no other.
+        "default_tasks": [task_name(PHASES[-1], quoted(name)) for name in project.names],
+        # One habitat's failure does not stop the others.
         "continue": True,
-        # Habitats build side by side with -n: threads share the engine's connection and the locks.
+        # `doit -n` builds habitats in threads: they share the engine's connection and the locks.
         "par_type": "thread",
         "verbosity": 2,
     }
 
 
 def parse_task(task: str) -> tuple[str, str]:
-    """`setup:hello` as ("setup", "hello"); ("", "") for what is neither a phase nor a verb."""
+    """Return `setup:hello` as ("setup", "hello"), ("", "") for what is neither a phase nor a verb."""
     kind, _, habitat = task.partition(":")
     return (kind, habitat) if habitat and (kind in NAMES or is_verb(kind)) else ("", "")
 
@@ -124,69 +125,38 @@ def is_verb(kind: str) -> bool:
 
 
 def pipes(task: str) -> bool:
-    """Return whether the output of a task is a command's own."""
+    """Return whether a task's output is that of a command in the habitat."""
     return any(verb.PIPES for verb in VERBS if parse_task(task)[0] == verb.NAME)
 
 
 def builds(word: str) -> bool:
-    """Return whether what a command line names is, or begins with, a build, as far as this word says."""
+    """Return whether a word of the command line may start a build: all words but verbs that don't build."""
     return all(verb.BUILDS for verb in VERBS if parse_task(word)[0] == verb.NAME)
 
 
-def habitat_tasks(project: Project) -> Iterator[dict[str, Any]]:
-    """Groups in the order of the phases first, so that `doit list` shows the lifecycle."""
-    names = project.names
-    used = {phase.NAME for name in names for phase in project.phases(name)}
-    for phase in PHASES:
-        if phase.NAME in used:
-            yield {"basename": phase.NAME, "name": None, "doc": phase.DESCRIPTION}
-    for name in names:
-        before: list[str] = []
-        for phase in project.phases(name):
-            yield _phase_task(project, name, phase, before)
-            before = [task_name(phase, name)]
-    for name in names:
-        for verb in VERBS:
-            yield _verb_task(project, name, verb)
+def phase_named(kind: str) -> Phase | None:
+    return named(kind) if kind in NAMES else None
 
 
-def _safe(name: str) -> str:
-    """doit refuses = in a task's name, takes * for a pattern, and prints whatever is in it; a folder
-    called so is reported as broken, under this name.
+def phases_in_use(project: Project) -> list[Phase]:
+    """Return the phases that at least one habitat has, in order."""
+    used = {phase.NAME for name in project.names for phase in project.phases(name)}
+    return [phase for phase in PHASES if phase.NAME in used]
+
+
+def quoted(name: str) -> str:
+    """Return a habitat's name as a part of a task's name.
+
+    doit refuses `=` there, takes `*` for a pattern and prints every sign as it is. A folder with such a name
+    is no valid habitat; its tasks, under the quoted name, report that.
     """
     if name.isprintable() and not set(name) & set("=*%"):
         return name
     return quote_from_bytes(os.fsencode(name), safe=" :")
 
 
-def _phase_task(project: Project, name: str, phase: Phase, before: list[str]) -> dict[str, Any]:
-    freshness = Freshness(project, name, phase)
-    return {
-        "basename": phase.NAME,
-        "name": _safe(name),
-        "actions": [(_run_phase, [name, phase, freshness])],
-        "file_dep": [str(project.slices.path(name, phase).relative_to(project.root))],
-        "task_dep": [_safe(task) for task in before],
-        "uptodate": [freshness],
-        "io": {"capture": False},
-        "doc": phase.DESCRIPTION,
-    }
-
-
-def _verb_task(project: Project, name: str, verb: Verb) -> dict[str, Any]:
-    return {
-        "basename": f"{verb.NAME}:{_safe(name)}",
-        "actions": [(_run_verb, [project, name, verb])],
-        "task_dep": [task_name(PHASES[-1], _safe(name))] if verb.BUILDS else [],
-        "params": list(verb.OPTIONS),
-        "pos_arg": "words" if verb.WORDS else None,
-        "io": {"capture": False},
-        "doc": verb.DESCRIPTION,
-    }
-
-
 class HabitatFailed(TaskFailed):
-    """A task's failure, with the error that a person is to read."""
+    """A task's failure, with the error to show."""
 
     def __init__(self, error: HabitatError) -> None:
         super().__init__(str(error))
@@ -194,10 +164,10 @@ class HabitatFailed(TaskFailed):
 
 
 class Freshness(UptodateCalculator):
-    """Return whether a phase is up to date; its repr is the reason why not, which is what `doit info` prints.
+    """The check whether a phase is up to date. Its repr, which `doit info` prints, is the reason to run.
 
-    doit shows whatever an uptodate check raises as a traceback, so an error is kept for the task's
-    action, which can fail with it.
+    doit shows an exception of such a check as a traceback. So `error` holds it until the task's action,
+    `build_phase`, raises it.
     """
 
     def __init__(self, project: Project, name: str, phase: Phase) -> None:
@@ -218,8 +188,7 @@ class Freshness(UptodateCalculator):
         try:
             assessment = self.project.assess(self.habitat)
             if self.phase.NAME in assessment.stale:
-                # Here, since what is up to date has no reason to run, and needs nothing that finds one.
-                from phases.core.report import plan
+                from phases.core.report import plan  # here: a phase that is up to date has no reason
 
                 self.reason = plan.reason(self.project, self.habitat, self.phase)
             if not self.reason and values.get("hash") != assessment.hashes[self.phase.NAME]:
@@ -229,16 +198,16 @@ class Freshness(UptodateCalculator):
         return not self.reason
 
     def _adopt(self, task: Any, digest: str) -> None:
-        """The engine has what no stamp tells of (a fresh clone, a killed run): record it."""
+        """Write the stamp of a snapshot that has none, as in a fresh clone or after a killed run."""
         self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
         inventory, phases = self.project.inventory, self.project.phases(self.habitat)
         own = inventory.tagged(image_names.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}
         before = last_snapshot(phases, self.phase)
-        rests_on = inventory.tagged(image_names.snapshot_tag(self.habitat, before)) if before else None
+        parent = inventory.tagged(image_names.snapshot_tag(self.habitat, before)) if before else None
         task.values = {
             "hash": digest,
-            "parent": labels.get(image_names.LABEL_PARENT) or (rests_on.id if rests_on else ""),
+            "parent": labels.get(image_names.LABEL_PARENT) or (parent.id if parent else ""),
             "seconds": image_names.seconds(labels),
         }
         self._dependencies.save_success(task)
@@ -247,16 +216,18 @@ class Freshness(UptodateCalculator):
         return self.reason or "up to date"
 
 
-def _run_phase(name: str, phase: Phase, freshness: Freshness) -> dict[str, object] | HabitatFailed:
+def build_phase(freshness: Freshness) -> dict[str, object] | HabitatFailed:
+    """Build a phase. The action of PHASE:HABITAT, which returns the values of its stamp."""
     try:
         if freshness.error:
             raise freshness.error
-        return current_builder().build(name, phase).values()
+        return current_builder().build(freshness.habitat, freshness.phase).values()
     except HabitatError as error:
         return HabitatFailed(error)
 
 
-def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
+def run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool | HabitatFailed:
+    """Run a verb. The action of VERB:HABITAT, to which doit passes the values of the verb's options."""
     if _builders:
         _builders[0].release_idle()  # a verb can take hours, or may wait for a lock itself
     try:
@@ -267,12 +238,8 @@ def _run_verb(project: Project, name: str, verb: Verb, **options: Any) -> bool |
 
 
 def description(project: Project, name: str) -> str:
-    """A habitat in one line for `doit list`: what it is, or what is wrong with it."""
+    """Return a habitat's line in `doit list`: its description, or its error."""
     try:
         return printable(project.habitat(name).description)
     except HabitatError as error:
         return f"broken: {error}"
-
-
-def phase_named(kind: str) -> Phase | None:
-    return named(kind) if kind in NAMES else None

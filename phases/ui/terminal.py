@@ -1,4 +1,4 @@
-"""The person's terminal, as the habitat's command gets it."""
+"""The terminal of doit, as a command in the habitat uses it."""
 
 from __future__ import annotations
 
@@ -21,20 +21,21 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Exec, Piped
     from phases.core.masking import Mask
 
-# Seconds that what may be the beginning of a secret waits for the rest: a prompt must not wait for long.
-_HELD = 0.05
+# Seconds to hold back output that may be the beginning of a secret. A prompt must appear soon.
+_HOLD_SECONDS = 0.05
 
 
 class LocalTerminal:
-    """The terminal that doit was started from, or the pipes in its place."""
+    """The terminal, or the pipes, that doit was started with."""
 
     @property
     def interactive(self) -> bool:
-        """Not for habitats started side by side (-n): one terminal can be handed to one command; not where
-        a program reads along, to whom what a command paints tells nothing.
+        """Whether a command can get the terminal.
+
+        Not with `doit -n`, which runs several commands at once, and not with JSON lines on standard output.
         """
-        in_turn = threading.current_thread() is threading.main_thread() and not is_taken()
-        return in_turn and os.isatty(0) and os.isatty(1)
+        is_only_user = threading.current_thread() is threading.main_thread() and not is_taken()
+        return is_only_user and os.isatty(0) and os.isatty(1)
 
     @property
     def size(self) -> tuple[int, int]:
@@ -43,7 +44,7 @@ class LocalTerminal:
 
     def write(self, data: bytes, is_err: bool) -> None:
         if is_taken():
-            return  # the program is told of it as of all else
+            return  # the program gets it as events
         stream = sys.__stderr__ if is_err else sys.__stdout__
         assert stream
         with guarded():
@@ -52,20 +53,23 @@ class LocalTerminal:
 
     @property
     def piped(self) -> bool:
-        """A pipe or a file; /dev/null is neither."""
+        """Whether standard input is a pipe or a file. /dev/null is neither."""
         if sys.__stdin__ is None:
             return False
         mode = os.fstat(0).st_mode
         return stat.S_ISFIFO(mode) or stat.S_ISREG(mode) or stat.S_ISSOCK(mode)
 
     def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
-        """Also signals: the first of each goes to the command, another ends the run."""
+        """Connect standard input and output to a command until it ends.
+
+        The first signal of a kind goes to the command, the second ends the run.
+        """
         waiting, more = b"", sys.__stdin__ is not None
         if not more:
             process.end_input()
         with _passing_signals(process):
             while True:
-                # Nothing more is read than it takes: what is put in may have no end.
+                # Read no more than the command has taken: the input may be endless.
                 sources = [process.fileno(), 0] if more and not waiting else [process.fileno()]
                 ready, free, _ = select.select(sources, [process.fileno()] if waiting else [], [])
                 if free:
@@ -83,11 +87,11 @@ class LocalTerminal:
                         show(data, is_err)
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
-        """Pass every key on as it is typed, Ctrl-C among them, and every size the window takes."""
+        """Connect the terminal to a command until it ends: each key, Ctrl-C too, and each size of the window."""
         with _raw(0), self._resizing(process):
             inputs: list[int] = [process.fileno(), 0]
             while True:
-                ready, _, _ = select.select(inputs, [], [], _HELD if mask.holds else None)
+                ready, _, _ = select.select(inputs, [], [], _HOLD_SECONDS if mask.holds else None)
                 if not ready:
                     _write_all(1, mask.flush())
                 if process.fileno() in ready:
@@ -116,7 +120,7 @@ class LocalTerminal:
 
 
 def _read(fd: int) -> bytes:
-    """What there is to read, b"" at the end, as of a terminal that is gone."""
+    """Return the available input, b"" at its end or if the terminal has gone."""
     try:
         return os.read(fd, 65536)
     except OSError:
@@ -125,14 +129,14 @@ def _read(fd: int) -> bytes:
 
 @contextmanager
 def _passing_signals(process: Piped) -> Iterator[None]:
-    if threading.current_thread() is not threading.main_thread():  # Python tells no other of signals
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals there only
         yield
         return
 
     def pass_on(number: int, _frame: object) -> None:
         signal.signal(number, before[signal.Signals(number)])
         name = signal.Signals(number).name.removeprefix("SIG")
-        # In a thread, since a signal may have interrupted anything, a request to the engine too.
+        # In a thread, since the signal may have interrupted a request to the engine.
         threading.Thread(target=process.send_signal, args=(name,), daemon=True).start()
 
     before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}

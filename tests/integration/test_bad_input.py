@@ -544,7 +544,7 @@ def test_required_paths_missing_are_all_named_in_one_error(workshop: tuple[Repai
     ended = bench.fails_in(
         "verify",
         "CONFIG:9: 2 required paths are missing: /missing/one, /workspace/two: "
-        "make them in setup, files or repos, or take them off the list",
+        "add them in setup, files or repos, or take them off the list",
     )
     assert "test" not in ended.ran
     bench.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")

@@ -276,8 +276,8 @@ def test_jsonl_broken_config_and_usage_errors_are_events(project: Project, name:
     assert (error["kind"], error["where"], error["habitat"]) == ("config", f"habitats/{name}/config.yaml:2", name)
     for args, said in (
         (["start:nosuch"], "there is no task 'start:nosuch': "),
-        (["--bogus"], "option --bogus not recognized: `doit help run` shows what it knows"),
-        ([f"start:{name}", "--frce"], "option --frce not recognized: `doit help VERB:NAME` shows what it knows"),
+        (["--bogus"], "option --bogus not recognized: `doit help run` lists the options"),
+        ([f"start:{name}", "--frce"], "option --frce not recognized: `doit help VERB:NAME` lists the options"),
     ):
         run = recorded(project, *args)
         (error,) = run.told("error")

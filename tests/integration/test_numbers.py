@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import DEBIAN, ROOT, Project, clear, fresh_name
 
-from phases import p02_users
+from phases.protocol import shell_script
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class AccountsContainer:
         self.before = self.run(SHOW)[1]
 
     def number(self, user: str, uid: int, gid: int) -> tuple[int, list[str]]:
-        return self.run(p02_users._NUMBER, user, str(uid), str(gid))
+        return self.run(shell_script("set_uid.sh"), user, str(uid), str(gid))
 
     def changed(self) -> list[str]:
         """The rows that are otherwise than they were."""

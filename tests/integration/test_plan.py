@@ -200,8 +200,8 @@ def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: 
     assert done.code == 1
     assert done.out.splitlines() == [
         name,
-        "  base  nothing of it was ever built",
-        "⇒ build base … final, for how long isn't known yet",
+        "  base  it was never built",
+        "⇒ build base … final, how long it takes isn't known yet",
     ]
     assert list((project.root / ".stamps").iterdir()) == []
     assert snapshots(name) == {}

@@ -116,5 +116,6 @@ def test_pull_from_silent_registry_ends_on_signal(project: Project, name: str) -
             ended = running.end(10)
     assert ended.code == 128 + signal.SIGINT
     assert (
-        ended.out.splitlines()[-1] == f"stopped in base:{name}: what was built is kept, the next run goes on from there"
+        ended.out.splitlines()[-1]
+        == f"stopped in base:{name}: finished phases are kept, the next run continues from there"
     )

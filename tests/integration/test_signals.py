@@ -107,7 +107,7 @@ def assert_stopped(done: CommandResult, code: int) -> str:
     assert "❌" not in done
     (line,) = [line for line in done.out.splitlines() if line.startswith("stopped")]
     assert done.out.rstrip().splitlines()[-1] == line
-    assert line.endswith(": what was built is kept, the next run goes on from there")
+    assert line.endswith(": finished phases are kept, the next run continues from there")
     return line.partition(":")[0] if " in " not in line else line.removeprefix("stopped in ").rpartition(": ")[0]
 
 
@@ -178,7 +178,7 @@ def test_second_ctrl_c_skips_cleanup(street: SlowBuildProject) -> None:
         out, _ = run.communicate(timeout=SOON)
     assert run.returncode == 130
     assert "Traceback" not in out
-    assert out.splitlines()[-1] == "stopped at once: what is left of the build is removed by the next run"
+    assert out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
     assert street.doit(f"final:{name}").code == 0
     street.assert_nothing_is_left()
 
@@ -189,7 +189,7 @@ def test_cleanup_that_hangs_is_ended_after_timeout(street: SlowBuildProject) -> 
     done = street.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
     assert done.code == 143, done.out
     assert "Traceback" not in done
-    assert done.out.splitlines()[-1] == "stopped at once: what is left of the build is removed by the next run"
+    assert done.out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
     assert street.doit(f"final:{name}").code == 0
     street.assert_nothing_is_left()
 

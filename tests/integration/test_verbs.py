@@ -130,7 +130,7 @@ def test_start_new_option_keeps_old_container(flat: BuiltHabitat) -> None:
 def test_start_detach_with_cmd_option_is_refused(flat: BuiltHabitat) -> None:
     done = flat.doit("start", "--detach", "--cmd", "true")
     assert done.code == 1
-    assert "--detach runs nothing, so --cmd has no place" in lines(done)[-1]
+    assert "--detach runs no command, but --cmd gives one" in lines(done)[-1]
     assert flat.containers() == []
 
 
@@ -281,7 +281,7 @@ def test_exec_habitat_not_built_is_error(project: Project, name: str, busybox: s
 
 def test_empty_task_argument_is_one_line_error(project: Project) -> None:
     done = project.doit("")
-    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows them all"])
+    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows all tasks"])
 
 
 # shell
@@ -411,7 +411,7 @@ def test_stop_without_running_container_is_no_error(flat: BuiltHabitat) -> None:
 def test_unknown_option_is_one_line_error(flat: BuiltHabitat) -> None:
     done = flat.doit("stop", "--frce")
     assert done.code == 3
-    assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` shows what it knows"]
+    assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` lists the options"]
 
 
 # destroy

@@ -202,5 +202,5 @@ print(sorted(unwanted & set(sys.modules)), "engine" in vars(dodo.PROJECT))
     assert run(code) == "[] False"
 
 
-def test_dodo_py_stays_below_30_lines() -> None:
-    assert len((ROOT / "dodo.py").read_text().splitlines()) < 30
+def test_dodo_py_stays_below_65_lines() -> None:
+    assert len((ROOT / "dodo.py").read_text().splitlines()) < 65

@@ -118,7 +118,7 @@ entry: {command: run it}
         'RUN ["/dev/scripts/put", "/dev/notes", "~/notes", "dev:staff", "0600", "0755"]',
         'RUN ["/bin/sh", "-e", "-c", "--", "echo one", "sh"]',
         'RUN ["/dev/scripts/run", "-C", "/w/p", "--", "make"]',
-        'RUN ["/dev/scripts/require", "dev", "make them in setup, files or repos, or take them off the list", "/w/M"]',
+        'RUN ["/dev/scripts/require", "dev", "add them in setup, files or repos, or take them off the list", "/w/M"]',
         "FROM habitat AS test",
         'RUN ["/bin/sh", "-e", "-c", "--", "exec \\"$1\\"", "sh", "/habitat/local/t.sh"]',
         "FROM habitat AS final",

@@ -41,8 +41,7 @@ from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
 from phases.protocol import Copy
 from phases.registry import habitat_phases, named
-from phases.ui.console import Screen
-from phases.ui.styled import joined
+from phases.ui.screen import Screen, joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -28,10 +28,11 @@ from unit_helpers import write
 from phases.core import errors, events
 from phases.core.errors import CommandFailed, ConfigError, HabitatError
 from phases.core.origin import Origin
-from phases.ui import journal, jsonl, records
-from phases.ui.journal import Journal
+from phases.ui import jsonl
+from phases.ui.jsonl import records, writer
+from phases.ui.jsonl.reporter import JsonlReporter, OutputDecoder
+from phases.ui.jsonl.writer import JsonlWriter
 from phases.ui.output import OutputLost
-from phases.ui.recorder import Printed, Recorder
 from phases.ui.tasks import HabitatFailed
 
 if TYPE_CHECKING:
@@ -45,12 +46,12 @@ def notice(text: str) -> records.Notice:
     return records.Notice(text=text, warning=False)
 
 
-class JournalFile:
-    """A journal in a file, and the lines in it."""
+class JsonlFile:
+    """A file that a JsonlWriter writes, and its lines."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self.journal = Journal(os.open(path, os.O_WRONLY | os.O_CREAT))
+        self.writer = JsonlWriter(os.open(path, os.O_WRONLY | os.O_CREAT))
 
     @property
     def lines(self) -> list[dict[str, Any]]:
@@ -61,8 +62,8 @@ class JournalFile:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> JournalFile:
-    return JournalFile(tmp_path / "lines")
+def written(tmp_path: Path) -> JsonlFile:
+    return JsonlFile(tmp_path / "lines")
 
 
 # The schema
@@ -99,10 +100,10 @@ def test_jsonl_docs_page_lists_every_event_and_valid_samples() -> None:
 
 def test_every_error_class_has_failure_kind() -> None:
     own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HabitatError)]
-    vague = [kind for kind in own if not set(kind.__mro__) & {*journal._KINDS} - {HabitatError}]
+    vague = [kind for kind in own if not set(kind.__mro__) & {*writer._KINDS} - {HabitatError}]
     assert vague == [HabitatError]
-    assert set(journal._KINDS.values()) <= set(get_args(records.Kind))
-    assert journal.told(KeyError("x"))["kind"] == "program"
+    assert set(writer._KINDS.values()) <= set(get_args(records.Kind))
+    assert writer.error_fields(KeyError("x"))["kind"] == "program"
 
 
 # Lines
@@ -111,38 +112,38 @@ def test_every_error_class_has_failure_kind() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
 )
-def test_jsonl_any_text_is_one_line_without_control_bytes(written: JournalFile, text: str) -> None:
-    written.journal.write(notice(text))
+def test_jsonl_any_text_is_one_line_without_control_bytes(written: JsonlFile, text: str) -> None:
+    written.writer.write(notice(text))
     line = written._path.read_bytes().splitlines()[1]
     assert not any(byte < 0x20 for byte in line)
     assert written.lines[1]["text"] == text
 
 
-def test_jsonl_lone_surrogate_is_replaced_by_question_mark(written: JournalFile) -> None:
-    written.journal.write(notice("name\udcff"))
+def test_jsonl_lone_surrogate_is_replaced_by_question_mark(written: JsonlFile) -> None:
+    written.writer.write(notice("name\udcff"))
     assert written.lines[1]["text"] == "name?"
 
 
-def test_jsonl_omits_fields_that_do_not_apply(written: JournalFile) -> None:
-    written.journal.write(notice("x"))
-    written.journal.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
+def test_jsonl_omits_fields_that_do_not_apply(written: JsonlFile) -> None:
+    written.writer.write(notice("x"))
+    written.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
     line = json.loads(written._path.read_bytes().splitlines()[1])
     assert set(line) == {"event", "time", "text", "warning"}
     assert b'"before": null' in written._path.read_bytes()
     assert b'"after"' not in written._path.read_bytes()
 
 
-def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JournalFile) -> None:
+def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JsonlFile) -> None:
     def tell(number: int) -> None:
         for _ in range(100):
-            written.journal.write(notice(f"{number}" * 1000))
+            written.writer.write(notice(f"{number}" * 1000))
 
     threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    written.journal.end(0)
+    written.writer.end(0)
     tell(9)
     found = written.lines
     assert len(found) == 802
@@ -164,7 +165,7 @@ def signal_once_full(pipe: int) -> None:
 def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
-    told = Journal(sink)
+    told = JsonlWriter(sink)
 
     def stop(*_: object) -> None:
         raise Alarm
@@ -196,7 +197,7 @@ def test_jsonl_signal_during_write_keeps_line_complete() -> None:
 
 def test_jsonl_closed_reader_raises_output_lost_once() -> None:
     source, sink = os.pipe()
-    told = Journal(sink)
+    told = JsonlWriter(sink)
     os.close(source)
     with pytest.raises(OutputLost):
         told.write(notice("x"))
@@ -206,16 +207,16 @@ def test_jsonl_closed_reader_raises_output_lost_once() -> None:
 
 @given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
 def test_jsonl_output_in_any_chunks_can_be_reassembled(chunks: list[bytes]) -> None:
-    printed = Printed()
-    told = [*(printed.feed(chunk) for chunk in chunks), printed.feed(b"", final=True)]
+    decoder = OutputDecoder()
+    told = [*(decoder.feed(chunk) for chunk in chunks), decoder.feed(b"", final=True)]
     whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in told)
     assert whole == b"".join(chunks)
 
 
 def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
     text = "ä😀 done\n".encode()
-    printed = Printed()
-    told = [printed.feed(text[i : i + 1]) for i in range(len(text))]
+    decoder = OutputDecoder()
+    told = [decoder.feed(text[i : i + 1]) for i in range(len(text))]
     assert "".join(part.get("text", "") for part in told).encode() == text
     assert not any("base64" in part for part in told)
 
@@ -226,12 +227,12 @@ def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
 class RecordedRun(ScriptedRun):
     """A run as in the tests of the transcript, and its records."""
 
-    def reporting(self) -> Recorder:
+    def reporting(self) -> JsonlReporter:
         engine = FakeEngine()
         engine.add_image("debian")
         self.project._connect = lambda: engine
-        self.written = JournalFile(self.project.root / "lines")
-        return Recorder(self.written.journal, {})
+        self.written = JsonlFile(self.project.root / "lines")
+        return JsonlReporter(self.written.writer, {})
 
     def told(self, *kinds: str) -> list[dict[str, Any]]:
         return [line for line in self.written.lines if line["event"] in kinds]
@@ -335,12 +336,12 @@ def test_jsonl_reporter_leaves_console_output_unchanged(tmp_path: Path, capsys: 
     "words", ["-r jsonl", "-rjsonl x", "--reporter jsonl", "--reporter=jsonl", "--bogus -r jsonl x"]
 )
 def test_jsonl_option_is_recognised_in_any_spelling(words: str) -> None:
-    assert jsonl.asked_for(words.split())
+    assert jsonl.is_requested(words.split())
 
 
 @pytest.mark.parametrize("words", ["", "jsonl", "-r json", "-r jsonlines", "exec:x"])
 def test_jsonl_option_absent_is_not_recognised(words: str) -> None:
-    assert not jsonl.asked_for(words.split())
+    assert not jsonl.is_requested(words.split())
 
 
 def test_jsonl_modules_are_loaded_only_on_request() -> None:
@@ -348,7 +349,7 @@ def test_jsonl_modules_are_loaded_only_on_request() -> None:
 import sys
 from phases.ui import jsonl, reporter, terminal
 from phases.ui.commands import run
-print([name for name in ("phases.ui.records", "phases.ui.journal", "phases.ui.recorder") if name in sys.modules])
+print([name for name in sys.modules if name.startswith("phases.ui.jsonl.")])
 """
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
@@ -356,4 +357,4 @@ print([name for name in ("phases.ui.records", "phases.ui.journal", "phases.ui.re
 
 def test_jsonl_record_decodes_to_its_type() -> None:
     line = b'{"event": "phase_started", "time": "2026-01-31T12:00:00.000Z", "habitat": "h", "phase": "base", "new": 1}'
-    assert msgspec.json.decode(line, type=records.PhaseStarted) == records.PhaseStarted(habitat="h", phase="base")
+    assert msgspec.json.decode(line, type=events.PhaseStarted) == events.PhaseStarted(habitat="h", phase="base")

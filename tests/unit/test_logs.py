@@ -71,7 +71,10 @@ def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
         ({"follow": True}, "demo: there is no habitat-demo: doit start:demo makes it"),
-        ({"follow": True, "phase": "setup"}, "demo: --follow is for the container's output, --phase for the build's: "),
+        (
+            {"follow": True, "phase": "setup"},
+            "demo: --follow shows the output of the container, --phase that of the build",
+        ),
     ],
 )
 def test_logs_unknown_phase_or_missing_container_is_error(

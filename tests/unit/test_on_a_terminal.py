@@ -19,9 +19,8 @@ from test_reporter import ScriptedRun
 from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError
 from phases.core.origin import Origin
-from phases.ui import echo, output
-from phases.ui.console import Screen, is_plain, wrapped
-from phases.ui.styled import joined, styled
+from phases.ui import output
+from phases.ui.screen import Screen, is_plain, joined, restore_echo, styled, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +106,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((COLUMNS, 24)))
     monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp())
     yield slave
-    echo.back()
+    restore_echo()
     os.close(slave)
     os.close(master)
 

@@ -19,7 +19,7 @@ from phases.core.engine.protocol import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
 from phases.core.files import atomic, phase_log
 from phases.core.files.phase_log import PhaseLog
-from phases.ui.recorder import Recorder
+from phases.ui.jsonl.reporter import JsonlReporter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -150,5 +150,5 @@ def test_line_splitter_in_any_chunks_gives_same_lines(data: bytes, size: int) ->
 
 def test_output_block_event_becomes_one_record_per_line() -> None:
     block = events.OutputBlock("demo", "setup", ("one", "two"), "stderr")
-    told = [record.text for record in Recorder._recorded(None, block)]  # type: ignore[arg-type,attr-defined]
+    told = [record.text for record in JsonlReporter._records(None, block)]  # type: ignore[arg-type,attr-defined]
     assert told == ["one", "two"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from conftest import ROOT
 from unit_helpers import load, write
 
 from phases import (
@@ -22,7 +23,17 @@ from phases import (
     p11_test,
     p12_final,
 )
-from phases.protocol import Copy, Entry, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, Step
+from phases.protocol import (
+    Copy,
+    Entry,
+    FromDockerfile,
+    FromImage,
+    RequirePaths,
+    Run,
+    SetImageConfig,
+    Step,
+    shell_script,
+)
 from phases.registry import PHASES, last_snapshot, mounts_volumes, phases_of
 
 if TYPE_CHECKING:
@@ -128,7 +139,7 @@ def test_users_phase_creates_user_unless_root(tmp_path: Path, user: str, created
     assert p02_users.slice(habitat) == {"user": user or "root"}
     steps = p02_users.plan(habitat)
     assert env_of(steps) == {"USER": user}
-    assert [(run.user, run.args, run.what) for run in runs(steps)] == (
+    assert [(run.user, run.args, run.title) for run in runs(steps)] == (
         [("root", (user,), f"create user {user}")] if created else []
     )
 
@@ -139,7 +150,7 @@ def test_users_phase_slice_has_uid_and_gid_of_host(tmp_path: Path, monkeypatch: 
     habitat = load(tmp_path, f"{BASE}uid: host\n")
     assert p02_users.slice(habitat) == {"user": "agent", "uid": 1234, "gid": 20}
     *_, run = runs(p02_users.plan(habitat))
-    assert (run.args, run.what) == (("agent", "1234", "20"), "make agent number 1234:20")
+    assert (run.args, run.title) == (("agent", "1234", "20"), "make agent number 1234:20")
     assert p02_users.slice(load(tmp_path, f"{BASE}uid: 1234\n")) == {"user": "agent", "uid": 1234, "gid": 1234}
 
 
@@ -283,7 +294,7 @@ def test_setup_phase_runs_commands_in_order(tmp_path: Path) -> None:
         ]
     }
     steps = runs(p07_setup.plan(habitat))
-    assert [(run.user, run.script, run.what) for run in steps] == [
+    assert [(run.user, run.script, run.title) for run in steps] == [
         ("root", "apt update", "setup command 1 of 3"),
         ("agent", "a", "setup command 2 of 3"),
         ("agent", "b", "setup command 3 of 3"),
@@ -328,7 +339,7 @@ def test_repos_phase_clones_each_repository(tmp_path: Path) -> None:
     ]
     steps = list(p08_repos.plan(habitat))
     assert entries(steps) == [("/workspace/a", "dir", "agent", 0o755), ("/b", "dir", "ada", 0o755)]
-    assert [(run.user, run.args, run.workdir, run.what) for run in runs(steps)] == [
+    assert [(run.user, run.args, run.workdir, run.title) for run in runs(steps)] == [
         (
             "agent",
             ("https://example.org/a", "/workspace/a", "main", "", "1", ""),
@@ -386,7 +397,7 @@ def test_test_phase_copies_files_next_to_tests(tmp_path: Path) -> None:
         (f"{local}/a.sh", "file", "agent", 0o755),
     ]
     (run,) = runs(steps)
-    assert (run.user, run.script, run.args, run.what) == (
+    assert (run.user, run.script, run.args, run.title) == (
         "agent",
         'exec "$1"',
         (f"{local}/a.sh",),
@@ -508,3 +519,11 @@ def test_copied_file_content_changes_hash_of_its_phase_only(tmp_path: Path, path
     (tmp_path / path).write_text("another byte")
     after = rich(tmp_path)
     assert [phase.NAME for phase in PHASES[1:] if phase.slice(after) != before[phase.NAME]] == [BYTES[path]]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "phases" / "scripts").glob("*.sh")), ids=lambda path: path.name)
+def test_shell_script_is_the_file_below_its_header(path: Path) -> None:
+    header, program = path.read_text().split("\n\n", 1)
+    assert header.startswith("#!/bin/sh -e\n")
+    assert all(line.startswith("#") for line in header.splitlines())
+    assert shell_script(path.name) == f"\n{program}"

@@ -245,14 +245,14 @@ def test_plan_dockerfile_change_is_described(town: FullProject) -> None:
     write(town.root, "habitats/demo/Dockerfile", "FROM base:1\n")
     assert town.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
     assert town.said("base") == [
-        "what the Dockerfile is built from: added",
+        "the build context of the Dockerfile: added",
         "base_image: removed (base:1)",
     ]
     town.build()
     write(town.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
     write(town.root, "habitats/demo/motd", "welcome\n")
     assert town.said("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
-    assert town.said("base") == ["what the Dockerfile is built from: changed"]
+    assert town.said("base") == ["the build context of the Dockerfile: changed"]
 
 
 def test_plan_without_change_has_no_reasons(town: FullProject) -> None:

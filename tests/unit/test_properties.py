@@ -28,7 +28,7 @@ from phases.core.files.ignore import DEFAULT_IGNORE, dockerignore, habignore
 from phases.core.model import OWN_PHASE
 from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
-from phases.ui.tasks import _safe
+from phases.ui.tasks import quoted
 
 FEW = settings(
     derandomize=True, max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow], database=None
@@ -257,7 +257,7 @@ def test_printable_any_text_has_no_control_characters_and_is_stable(text: str) -
 @given(st.lists(st.binary(min_size=1, max_size=8).map(os.fsdecode) | HOSTILE, unique=True, max_size=6))
 def test_task_names_of_any_folders_are_unique_and_printable(names: list[str]) -> None:
     assume(not any("/" in name or not name for name in names))
-    safe = [_safe(name) for name in names]
+    safe = [quoted(name) for name in names]
     assert len(set(safe)) == len(set(names))
     assert all(name.isprintable() and not set(name) & set("=*") for name in safe)
 

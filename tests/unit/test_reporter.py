@@ -18,9 +18,9 @@ from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable
 from phases.core.origin import Origin
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
-from phases.ui.console import Screen
 from phases.ui.durations import duration
 from phases.ui.reporter import HabitatReporter, percent
+from phases.ui.screen import Screen
 from phases.ui.tasks import HabitatFailed
 
 if TYPE_CHECKING:
@@ -244,7 +244,7 @@ def test_reporter_program_fault_prints_traceback_and_says_so(tmp_path: Path) -> 
     script.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
     lines = script.transcript().splitlines()
     assert "base:demo: Traceback …" in lines
-    assert lines[-1].startswith("This is a fault of the program, not yours")
+    assert lines[-1].startswith("This is a bug of the program")
 
 
 def test_reporter_prints_output_marked_for_display_only(tmp_path: Path) -> None:

@@ -354,7 +354,7 @@ def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path)
 
 
 def test_start_detach_with_cmd_option_is_refused(site: DemoProject) -> None:
-    with pytest.raises(StartError, match="demo: --detach runs nothing, so --cmd has no place: leave one of them out"):
+    with pytest.raises(StartError, match="demo: --detach runs no command, but --cmd gives one: use one of them"):
         start_verb.run(site.run_anew(), "demo", detach=True, cmd="true")
     assert site.engine.containers() == []
 

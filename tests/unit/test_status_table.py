@@ -237,7 +237,7 @@ def test_status_table_without_engine_shows_unknown_states() -> None:
 
 def test_status_table_without_habitats_suggests_first_step() -> None:
     (line,) = shown(overview())
-    assert "copy habitats/hello" in line
+    assert "doit new NAME" in line
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from fake_engine import FakeEngine
 
-from phases import p02_users
 from phases.core import events
 from phases.core.build.builder import Builder
 from phases.core.cache.stamps import task_name
@@ -23,6 +22,7 @@ from phases.core.errors import HabitatError
 from phases.core.origin import Origin
 from phases.core.project import Project
 from phases.core.runtime.container import ensure_running, final_image
+from phases.protocol import shell_script
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load(root: Path, text: str | None = None, name: str = "demo") -> Habitat:
 
 def make_user(command: Command) -> tuple[int, str] | None:
     """For FakeEngine.on_execute: what phase 2's script does."""
-    if command.script != p02_users._CREATE:
+    if command.script != shell_script("create_user.sh"):
         return None
     (name,) = command.args
     files = command.container.files

@@ -59,7 +59,7 @@ class CommandRunner:
             del rows[:-SHOWN_OUTPUT]
             self._output.lines(lines, show=work.habitat.debug, stream=stream)
 
-        self._output.write(f"$ {step.what} (as {step.user})")
+        self._output.write(f"$ {step.title} (as {step.user})")
         out, err = work.masked(partial(on_lines, stream="stdout")), work.masked(partial(on_lines, stream="stderr"))
         env, secret = step.env | variables(work.secrets), work.secrets
         if step.known_hosts:
@@ -80,14 +80,14 @@ class CommandRunner:
             )
         except PhaseTimeout as error:
             raise PhaseTimeout(
-                f"{step.what} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
+                f"{step.title} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
                 where=step.origin,
                 remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self._work.shown_log}",
                 output=[*typed(step.script, step.args), *rows],
             ) from error
         except Conflict as error:
             raise StepError(
-                f"the build container had ended before {step.what}",
+                f"the build container had ended before {step.title}",
                 where=step.origin,
                 remedy=f"see what an earlier command does to its main process; log: {work.shown_log}",
             ) from error
@@ -103,7 +103,7 @@ class CommandRunner:
 
     def _cut_off(self, step: Run, rows: list[str]) -> StepError:
         return StepError(
-            f"the build container was stopped or removed while {step.what} ran",
+            f"the build container was stopped or removed while {step.title} ran",
             where=step.origin,
             remedy=f"run the same again, unless the command itself did that; log: {self._work.shown_log}",
             output=[*typed(step.script, step.args), *rows],
@@ -117,7 +117,7 @@ class CommandRunner:
         remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed)
         remedy = remedy or "fix it, then run the same command"
         return CommandFailed(
-            f"{step.what} ended with exit code {code}" + (f" ({said})" if said else ""),
+            f"{step.title} ended with exit code {code}" + (f" ({said})" if said else ""),
             where=step.origin,
             remedy=f"{remedy}; log: {self._work.shown_log}",
             output=[*typed(step.script, step.args), *rows],

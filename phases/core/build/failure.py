@@ -159,7 +159,7 @@ def describe(
     return replace(
         failure,
         user=step.user,
-        what=step.what,
+        what=step.title,
         env=step.env | (ssh_agent.ENV if step.known_hosts else {}),
         script=step.script,
         args=step.args,

@@ -141,7 +141,7 @@ class StepWriter:
         self._out.run_script("put", source, root.dest, root.owner, *modes, flags=flags, dests=[root.dest])
 
     def _run(self, step: Run) -> None:
-        self._out.lines.append(comment(printable(f"{step.origin}: {step.what}")))
+        self._out.lines.append(comment(printable(f"{step.origin}: {step.title}")))
         self._out.set_user(step.user)
         if not step.workdir:
             self._out.write_workdir()

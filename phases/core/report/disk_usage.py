@@ -1,8 +1,8 @@
-"""What images take on the engine's disk, where they share layers.
+"""How much of the engine's disk the layers of images use.
 
-The engine's own account (`/system/df`) measures its build cache and every container as well, which
-takes it seconds. The list of images has all that is needed: an image made from another one adds the
-difference of their sizes. Only where the engine doesn't know of a parent is it asked for layers.
+The engine's own report (`/system/df`) takes seconds, since it measures the build cache and every container too.
+The list of images is enough: an image adds to its parent the difference of their sizes. Only the layers of an
+image without a known parent need another request.
 """
 
 from __future__ import annotations
@@ -25,14 +25,19 @@ _REPOSITORY = image_names.repository("")
 
 
 class Disk:
-    """The images of an engine as they were when this was made: two queries, and one for each of those
-    at the bottom that somebody asks for. listed: what `Engine.images` gives.
+    """The images of an engine at the time of creation.
+
+    Makes one request, and later one for each image without a parent whose layers are needed.
+
+    Args:
+        engine: The engine.
+        listed: The result of `Engine.images`.
     """
 
     def __init__(self, engine: Engine, listed: Iterable[Image]) -> None:
         self._engine = engine
         self._stored = {image.id: image for image in engine.stored()}
-        # What went between the two lists is nobody's.
+        # Without images that were removed between the two requests.
         self._listed = {image.id: image for image in listed if image.id in self._stored}
         self._layers: dict[str, tuple[str, ...]] = {}
         self._sizes: dict[str, int] = {}
@@ -41,8 +46,13 @@ class Disk:
         return self._stored[image].created if image in self._stored else None
 
     def owners(self, also: Iterable[str] = ()) -> dict[str, set[str]]:
-        """Layer to the habitats that have it, NOBODY among them where other images do. also: ids of
-        images to be looked at, beside those that are at the bottom or on top of a habitat's.
+        """Find out which habitats use a layer.
+
+        Args:
+            also: Ids of images to include. Images of habitats, those below and those above them are included anyway.
+
+        Returns:
+            Each layer with the habitats that use it, and NOBODY if images of no habitat do.
         """
         images = {image.id: _owners(image) for image in self._listed.values()}
         reached = {below for image, of in images.items() if of != {NOBODY} for below in self._lineage(image)}
@@ -54,11 +64,11 @@ class Disk:
         return owners
 
     def size(self, layers: Iterable[str]) -> int:
-        """Bytes of layers that `owners` has named."""
+        """Return the bytes of layers that `owners` returned."""
         return sum(self._sizes[layer] for layer in layers)
 
     def _layers_of(self, image: str) -> tuple[str, ...]:
-        """All layers of an image."""
+        """Return all layers of an image, and remember their sizes."""
         below: tuple[str, ...] = ()
         for step in reversed(self._lineage(image)):
             if step not in self._layers:
@@ -72,27 +82,28 @@ class Disk:
         if is_lowest:
             try:
                 return {layer.id: layer.size for layer in self._engine.layers(image)}
-            except NotFound:  # somebody builds, or cleans, meanwhile
+            except NotFound:  # another run has removed it
                 return {}
         return {image: max(0, self._stored[image].size - self._stored[self._parent(image)].size)}
 
     def _lineage(self, image: str) -> list[str]:
-        """An image and those it was made from, as far as the engine has them."""
-        found = [image]
-        while (parent := self._parent(found[-1])) in self._stored and parent not in found:
-            found.append(parent)
-        return found
+        """Return an image, its parent and so on, as far as the engine has them."""
+        images = [image]
+        while (parent := self._parent(images[-1])) in self._stored and parent not in images:
+            images.append(parent)
+        return images
 
     def _parent(self, image: str) -> str:
-        """What the engine made it from, "" where it doesn't know: that is then asked for all its layers."""
+        """Return the id of an image's parent, "" if the engine doesn't know it."""
         return self._stored[image].parent
 
 
 def _owners(image: Image) -> set[str]:
-    """The habitats whose image it is, NOBODY where it is none's. What a person has made from a snapshot has its
-    labels, but a tag of his own.
+    """Return the habitats that an image belongs to, NOBODY for none.
+
+    Tags decide, not labels: an image that a person made from a snapshot has the snapshot's labels.
     """
     if not image.tags:
         return {image.labels.get(image_names.LABEL_NAME, NOBODY)}
-    ours = {tag.removeprefix(_REPOSITORY).rpartition(":")[0] for tag in image.tags if tag.startswith(_REPOSITORY)}
-    return ours or {NOBODY}
+    names = {tag.removeprefix(_REPOSITORY).rpartition(":")[0] for tag in image.tags if tag.startswith(_REPOSITORY)}
+    return names or {NOBODY}

@@ -1,4 +1,4 @@
-"""How the habitats are: their phases, containers, sizes and bases. Looks, and touches nothing."""
+"""The state of habitats: their phases, containers, sizes and base images. Changes nothing."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.protocol import Phase
 
-#: new: never built; unknown: of a habitat whose config is broken, or where no engine answers.
+#: new: never built. unknown: the config is broken, or no engine answers.
 State: TypeAlias = Literal["cached", "stale", "failed", "new", "unknown"]
 
-# Bytes of a Dockerfile that are looked at.
+# Bytes of a Dockerfile that are read.
 _LONGEST = 1_000_000
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
@@ -34,7 +34,7 @@ _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IG
 
 @dataclass(frozen=True)
 class PhaseState:
-    """reason: why it would run; "" where it would not, or only because one before it does."""
+    """The state of a phase. `reason` is why it would run; "" if it only runs because a phase before it does."""
 
     id: int
     name: str
@@ -44,7 +44,14 @@ class PhaseState:
 
 @dataclass(frozen=True)
 class ContainerState:
-    """since: when it was started, or ended where it doesn't run; pids: of the doit runs that are in it."""
+    """The state of a habitat's container.
+
+    Args:
+        name: Its name.
+        running: It runs.
+        since: When it was started; if it doesn't run, when it ended.
+        pids: The processes of doit that use it.
+    """
 
     name: str
     running: bool
@@ -54,8 +61,13 @@ class ContainerState:
 
 @dataclass(frozen=True)
 class Base:
-    """The image that a habitat rests on. reference: as the config, or the Dockerfile's FROM, has it, ""
-    where that isn't known; id: "" where the engine doesn't have it.
+    """The base image of a habitat.
+
+    Args:
+        reference: As in the config, or in FROM of the Dockerfile; "" if that isn't known.
+        dockerfile: The habitat has a Dockerfile.
+        id: Its id, "" if the engine doesn't have it.
+        created: When it was built.
     """
 
     reference: str
@@ -66,9 +78,17 @@ class Base:
 
 @dataclass(frozen=True)
 class HabitatState:
-    """error: what is wrong with its config, "" where nothing is; container: None where there is none;
-    set_aside: names of its other containers; bytes: what removing all its images would free, None where
-    the engine didn't tell.
+    """The state of a habitat.
+
+    Args:
+        name: The habitat.
+        description: As in its config.
+        error: The error in its config, "" for none.
+        phases: The state of each phase.
+        base: Its base image, None if the config is broken.
+        container: Its container, None for none.
+        set_aside: Names of its other containers.
+        bytes: What removing all its images would free, None if no engine answers.
     """
 
     name: str
@@ -82,14 +102,19 @@ class HabitatState:
 
     @property
     def first(self) -> PhaseState | None:
-        """The phase that a build would begin with."""
+        """The phase with which a build would begin, None if all are up to date."""
         return next((phase for phase in self.phases if phase.state in ("stale", "failed", "new")), None)
 
 
 @dataclass(frozen=True)
 class Overview:
-    """error: why the engine doesn't answer, "" where it does; bytes: what the images of these habitats
-    take, with those they rest on, each layer once.
+    """The state of habitats.
+
+    Args:
+        engine: The engine's address, "" if it doesn't answer.
+        error: Why the engine doesn't answer, "" if it does.
+        bytes: The size of the habitats' images and of those below them, each layer counted once.
+        habitats: The state of each.
     """
 
     engine: str
@@ -99,15 +124,19 @@ class Overview:
 
 
 def overview(project: Project, names: Sequence[str]) -> Overview:
-    """Raises EngineError where the engine answers, but with an error."""
+    """Return the state of the named habitats.
+
+    Raises:
+        EngineError: The engine answers with an error. If it doesn't answer, the result says so.
+    """
     try:
         return _Survey(project).overview(names)
     except EngineUnreachable as error:
-        states = [_unreached(project, name) for name in names]
+        states = [_without_engine(project, name) for name in names]
         return Overview("", str(error), None, states)
 
 
-def _unreached(project: Project, name: str) -> HabitatState:
+def _without_engine(project: Project, name: str) -> HabitatState:
     description, error = _described(project, name)
     base = None if error else _base(project, name)
     return HabitatState(printable(name), description, error, _unknown(project, name), base, None, (), None)
@@ -118,7 +147,7 @@ def _unknown(project: Project, name: str) -> list[PhaseState]:
 
 
 def _described(project: Project, name: str) -> tuple[str, str]:
-    """What a habitat is, and what is wrong with it."""
+    """Return a habitat's description and its error."""
     try:
         return printable(project.habitat(name).description), ""
     except HabitatError as error:
@@ -126,7 +155,11 @@ def _described(project: Project, name: str) -> tuple[str, str]:
 
 
 class _Survey:
-    """What was asked of the engine once for all habitats. Raises EngineUnreachable when none answers."""
+    """The state of habitats on an engine, with few requests for all of them.
+
+    Raises:
+        EngineUnreachable: The engine doesn't answer. Raised from any method.
+    """
 
     def __init__(self, project: Project) -> None:
         self._project = project
@@ -156,34 +189,34 @@ class _Survey:
                 raise
             except HabitatError as broken:
                 error = str(broken)
-        found = self._containers.get(name, ())
-        own = next((container for container in found if container.name == container_name(name)), None)
-        aside = sorted(printable(container.name) for container in found if container is not own)
+        containers = self._containers.get(name, ())
+        own = next((container for container in containers if container.name == container_name(name)), None)
+        aside = sorted(printable(container.name) for container in containers if container is not own)
         return HabitatState(printable(name), description, error, phases, base, self._container(name, own), aside, size)
 
     def _container(self, name: str, listed: Container | None) -> ContainerState | None:
-        found = self._project.engine.container(listed.id) if listed else None
-        if found is None:
+        container = self._project.engine.container(listed.id) if listed else None
+        if container is None:
             return None
-        pids = self._project.presence(name).pids(found.id) if found.running else ()
-        return ContainerState(found.name, found.running, found.since, pids)
+        pids = self._project.presence(name).pids(container.id) if container.running else ()
+        return ContainerState(container.name, container.running, container.since, pids)
 
     def _base(self, name: str) -> Base | None:
         try:
             base = _base(self._project, name)
         except HabitatError:
-            return None  # which is told of the habitat
+            return None  # the habitat's state has the error
         try:
             image = self._project.inventory.id_of(base.reference) or "" if base.reference else ""
         except EngineUnreachable:
             raise
-        except EngineError:  # it is no name of an image
+        except EngineError:  # the reference is not a valid name
             image = ""
         return replace(base, id=image, created=self._disk.created(image))
 
 
 def _base(project: Project, name: str) -> Base:
-    """As far as the config tells."""
+    """Return a base image as far as the config says."""
     habitat = project.habitat(name)
     if habitat.has_dockerfile:
         return Base(printable(_from(project.root / "habitats" / name / "Dockerfile")), dockerfile=True)
@@ -191,7 +224,7 @@ def _base(project: Project, name: str) -> Base:
 
 
 def _from(dockerfile: Path) -> str:
-    """The image that what a Dockerfile makes rests on, "" where a variable or nothing says."""
+    """Return the image that the last stage of a Dockerfile starts from, "" if a variable names it or none does."""
     try:
         text = (safe_open.read(dockerfile, _LONGEST) or b"").decode(errors="replace")
     except OSError:
@@ -199,7 +232,7 @@ def _from(dockerfile: Path) -> str:
     stages: dict[str, str] = {}
     image = ""
     for image, stage in _FROM.findall(text):
-        image = stages.get(image.lower(), image)  # noqa: PLW2901 (what a stage rests on, not its name)
+        image = stages.get(image.lower(), image)  # noqa: PLW2901 (the base of the stage instead of its name)
         stages[stage.lower()] = image
     return "" if "$" in image or image == "scratch" else image
 
@@ -214,7 +247,7 @@ def _phases(project: Project, name: str) -> list[PhaseState]:
 
 
 def _state(project: Project, name: str, phase: Phase) -> State:
-    """Of one that would run."""
+    """Return the state of a phase that would run."""
     failed = project.inventory.tagged(image_names.failed_tag(name, phase))
     if failed and failed.labels.get(image_names.LABEL_RESULT) == image_names.FAILED:
         return "failed"

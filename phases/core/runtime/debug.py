@@ -57,8 +57,8 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
         text = f"{phase.NAME} is up to date by now: this is how it failed before"
         project.bus.emit(events.Notice(name, text, warning=True))
     with _entered(project, habitat, phase, image, failure) as visit:
-        for line in _briefing(project, visit, phase, failure):
-            project.bus.emit(events.Line(name, *line))
+        for line, heading in _briefing(project, visit, phase, failure):
+            project.bus.emit(events.Line(name, line, heading=heading))
         code = visit.run(SHELL, how)
     # A build that succeeded meanwhile could only take its tag away.
     project.engine.remove_image(image.id)
@@ -119,7 +119,7 @@ def _lent_agent(
     """The host's SSH agent, and the host keys to trust, where the failed command had them."""
     had_it = ssh_agent.ENV.items() <= failure.env.items()
     lenders = [step for step in phase.plan(habitat) if isinstance(step, Run) and step.known_hosts] if had_it else []
-    lender = next((step for step in lenders if step.what == failure.what), next(iter(lenders), None))
+    lender = next((step for step in lenders if step.title == failure.what), next(iter(lenders), None))
     if lender is None or lender.known_hosts is None:
         yield (), ()
         return

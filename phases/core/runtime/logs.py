@@ -79,7 +79,7 @@ def _show_container(project: Project, name: str, container: Container, *, follow
     """Raises StartError where the container is given a secret meanwhile that this host doesn't have."""
 
     def on_line(text: str, *, heading: bool = False) -> None:
-        project.bus.emit(events.Line(name, text, heading, source=container.name))
+        project.bus.emit(events.Line(name, text, source=container.name, heading=heading))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
     witness = project.output_check(name, container)

@@ -1,1 +1,1 @@
-"""doit's own commands, where a habitat needs them to know more than doit does."""
+"""doit's commands, those that know habitats: some are new, some replace doit's own."""

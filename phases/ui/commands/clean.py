@@ -1,4 +1,4 @@
-"""`doit clean [TASK…]`: take back what was built."""
+"""`doit clean [TASK…]`: remove what was built."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ if TYPE_CHECKING:
 
 
 class Clean(Printing, cmd_clean.Clean):
-    """Without a task: every snapshot, stamp, slice and log of every habitat, and its caches that nobody
-    uses, but no container that a person started. With PHASE:HABITAT: that phase's snapshot, stamp, slice
-    and log, and those of all that rest on it; the whole habitat's with --clean-dep.
+    """Removes snapshots, stamps, slices and logs.
+
+    Without a task those of every habitat, and the unused caches, but no container that a person started. With
+    PHASE:HABITAT those of the phase and the phases behind it; with --clean-dep those of the whole habitat.
     """
 
-    doc_purpose = (
-        "remove what was built: snapshots, stamps, slices, logs and caches; no container that a person started"
-    )
+    doc_purpose = "remove snapshots, stamps, slices, logs and unused caches, but no container that a person started"
 
     def _execute(
         self,
@@ -37,7 +36,7 @@ class Clean(Printing, cmd_clean.Clean):
         cleanforget: bool,
         pos_args: list[str] | None = None,
     ) -> int:
-        del cleanforget  # the stamps go anyway
+        del cleanforget  # stamps are always removed
         try:
             if pos_args and not cleanall:
                 firsts = _first_phases(selection.expand(pos_args, self.task_list))
@@ -52,7 +51,7 @@ class Clean(Printing, cmd_clean.Clean):
     def _clean_from(self, name: str, phase: Phase, *, dryrun: bool) -> None:
         project = current_project()
         count = clean.count(project, name, phase) if dryrun else clean.clean_from(project, name, phase)
-        self._tell(name, count, f", from {phase.NAME} on", dryrun=dryrun)
+        self._print(name, count, f", from {phase.NAME} on", dryrun=dryrun)
 
     def _clean_all(self, *, dryrun: bool) -> None:
         project = current_project()
@@ -62,24 +61,24 @@ class Clean(Printing, cmd_clean.Clean):
             kept = clean.containers_of(project, name)
             count = clean.count(project, name, None) if dryrun else clean.clean_all(project, name)
             if count:
-                self._tell(name, count, "", dryrun=dryrun)
+                self._print(name, count, "", dryrun=dryrun)
             if kept:
                 self.outstream.write(
                     f"{name}: kept {', '.join(kept)}, which a person started; "
-                    f"when you need nothing of it: docker rm -f {' '.join(kept)} && doit clean\n"
+                    f"if you don't need it: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
         prune = clean.count_caches if dryrun else clean.clean_caches
         if count := prune(project, caches):
             verb = "would remove" if dryrun else "removed"
             self.outstream.write(f"{verb} {count} cache{'' if count == 1 else 's'}\n")
 
-    def _tell(self, name: str, count: int, which: str, *, dryrun: bool) -> None:
+    def _print(self, name: str, count: int, scope: str, *, dryrun: bool) -> None:
         verb = "would remove" if dryrun else "removed"
-        self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}{which}\n")
+        self.outstream.write(f"{name}: {verb} {count} image{'' if count == 1 else 's'}{scope}\n")
 
 
 def _first_phases(tasks: Iterable[str]) -> dict[str, Phase]:
-    """Of each habitat the first phase that is named: what is behind it goes with it."""
+    """Return the first of the named phases of each habitat: cleaning it removes those behind it."""
     firsts: dict[str, Phase] = {}
     for task in tasks:
         kind, name = parse_task(task)

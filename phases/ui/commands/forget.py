@@ -1,4 +1,4 @@
-"""`doit forget [TASK…]`: build phases again, whatever the labels say."""
+"""`doit forget [TASK…]`: have phases built again, even if nothing has changed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from phases.ui.tasks import current_project, parse_task, phase_named
 
 
 class Forget(Printing, cmd_forget.Forget):
-    """Leaves a forgotten stamp for each named phase; without a name, for every phase of every habitat.
+    """Marks the stamp of each named phase as forgotten; without a name, of every phase of every habitat.
 
-    What comes after a forgotten phase is built again anyway, so only the named ones are marked.
+    Later phases are built again anyway, so they need no mark.
     """
 
-    doc_purpose = "have phases built again, whatever their labels say"
+    doc_purpose = "have phases built again in the next run, even if nothing has changed"
 
     def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> int:
         del forget_sub, forget_disable_default

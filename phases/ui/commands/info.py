@@ -1,4 +1,4 @@
-"""`doit info TASK`: whether a phase is up to date, and why not."""
+"""`doit info TASK`: show whether a phase is up to date, and why not."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from phases.ui.tasks import Freshness
 
 
-def _instead(check: Freshness) -> str:
-    """What is done where nothing has to be built for it."""
+def _shared(check: Freshness) -> str:
+    """Return which habitat's snapshot the phase would take over instead of running, "" if none's."""
     from phases.core.build.shared_builds import SharedSnapshots  # here: few commands need it
 
-    found = None if check.error else SharedSnapshots(check.project).shareable(check.habitat).get(check.phase.NAME)
-    return f"; {found.habitat} has what it would build, which is taken over" if found else ""
+    shared = None if check.error else SharedSnapshots(check.project).shareable(check.habitat).get(check.phase.NAME)
+    return f"; the snapshot of {shared.habitat} is taken over instead" if shared else ""
 
 
 class Info(Printing, cmd_info.Info):
-    """doit's `info`, with our reasons as plain lines. Exit code 1 when the task would run."""
+    """doit's `info`, with a line for each reason. Exit code 1 if the task would run."""
 
-    doc_purpose = "say whether a phase is up to date, and why not"
+    doc_purpose = "show whether a phase is up to date, and why not"
 
     def _execute(self, pos_args: list[str], hide_status: bool = False) -> int:
         selection.check(pos_args, self.task_list)
@@ -32,9 +32,9 @@ class Info(Printing, cmd_info.Info):
 
     @staticmethod
     def get_reasons(reasons: dict[str, Any]) -> str:
-        ours = [f" * {check!r}{_instead(check)}" for check, _, _ in reasons.pop("uptodate_false", [])]
+        ours = [f" * {check!r}{_shared(check)}" for check, _, _ in reasons.pop("uptodate_false", [])]
         if ours:
-            # The slice is rewritten when the hash changes, so doit would only say the same again.
+            # The file_dep is the slice, which is rewritten when its hash changes: the same reason in other words.
             reasons.pop("changed_file_dep", None)
         theirs = cmd_info.Info.get_reasons(
             {**dict.fromkeys(("has_no_dependencies", "uptodate_false", "checker_changed")), **reasons}

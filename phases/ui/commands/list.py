@@ -1,4 +1,4 @@
-"""`doit list`: what can be built and started, in the order of a life; what else, in a line below."""
+"""`doit list`: list phases and habitats in the order of a build, and the other verbs on one line."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from phases.ui.verbs.registry import NAMES
 
 
 class List(Printing, cmd_list.List):
-    """doit's `list`, with each habitat's description or error, and a status for groups."""
+    """doit's `list`, with the description or error of each habitat, and a status for groups."""
 
-    doc_purpose = "show phases and habitats, in the order of a life"
+    doc_purpose = "list phases and habitats, in the order of a build"
 
     _status = False
 
@@ -33,14 +33,14 @@ class List(Printing, cmd_list.List):
         return code
 
     def _list_all(self, include_subtasks: bool) -> list[Any]:
-        """Of the verbs start alone, unless all are asked for; the others have no status."""
+        """Leave out all verbs but start, unless --all asks for them. With --status too: they have none."""
         tasks: list[Any] = super()._list_all(include_subtasks)
         kinds = {task.name: parse_task(task.name)[0] for task in tasks}
         if include_subtasks and not self._status:
             return tasks
         return [task for task in tasks if kinds[task.name] == start.NAME or not is_verb(kinds[task.name])]
 
-    # doit finds out from its signature which options `_execute` takes.
+    # doit passes the options that are in the signature of `_execute`.
     _execute.__signature__ = inspect.signature(cmd_list.List._execute)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _print_task(self, template: str, task: Any, status: bool, list_deps: bool, tasks: dict[str, Any]) -> None:
@@ -48,11 +48,11 @@ class List(Printing, cmd_list.List):
         if kind == start.NAME:
             task.doc = description(current_project(), name)
         if task.doc:
-            # What is too long for a terminal goes on below where it begins; there is no other place for {doc}.
+            # A long description is wrapped on a terminal, and indented as far as the template puts {doc}.
             before = template.partition("{doc}")[0].format(name=task.name, status=" ")
             task.doc = output.fitted(before + task.doc, 1, " " * len(before))[len(before) :]
         if status and (task.has_subtask or is_verb(kind)):
-            # A group, or a start, is what it rests on.
+            # A group, and start, are up to date if all that they depend on is.
             states = {self.dep_manager.get_status(tasks[dep], tasks).status for dep in task.task_dep}
             letter = "U" if states <= {"up-to-date"} else "R"
             self.outstream.write(template.format(name=task.name, doc=task.doc, status=letter))

@@ -16,7 +16,7 @@ from phases.ui.tasks import current_project
 class New(Printing, DoitCmdBase):
     """Writes a config.yaml with comments that explain it; builds nothing, and needs no engine."""
 
-    doc_purpose = "make a new habitat: habitats/NAME/config.yaml, with comments that explain it"
+    doc_purpose = "create habitats/NAME/config.yaml, with comments that explain it"
     doc_usage = "NAME [--base IMAGE] [--repo URL]…"
     doc_description = ""
     cmd_options = (

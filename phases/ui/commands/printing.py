@@ -1,4 +1,4 @@
-"""What all commands but `run` have in common: they print to stdout, which may be gone."""
+"""The base of all commands but `run`: they print to standard output, which may be closed or full."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 def refused(error: CmdParseError, help_command: str) -> InvalidCommand:
-    """Of an option that it doesn't know doit lists the inside of all that it does."""
+    """Return a short error for an unknown option. doit's own prints the internals of all that it knows."""
     cause = error.__context__
-    said = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
-    return InvalidCommand(f"{said}: `{help_command}` shows what it knows")
+    problem = cause if isinstance(cause, GetoptError) else str(error).rstrip(".")
+    return InvalidCommand(f"{problem}: `{help_command}` lists the options")
 
 
 class Printing(DoitCmdBase):
-    """A command whose lost output is one line, or none, and a failure."""
+    """A command that ends with one line, or none, and exit code 1 if its output can't be written."""
 
     def parse_execute(self, in_args: list[str]) -> int:
         try:
@@ -39,7 +39,7 @@ class Printing(DoitCmdBase):
             self.outstream = sys.stdout
             return int(super(Printing, self).execute(params, args) or 0)
 
-        listen(_tell)
+        listen(_print_notice)
         try:
             return output.printing(command)
         except KeyboardInterrupt:
@@ -48,7 +48,7 @@ class Printing(DoitCmdBase):
             return 130
 
 
-def _tell(event: Event) -> None:
-    """What a person should read while nothing else is printed: for whom, or for what, this waits."""
+def _print_notice(event: Event) -> None:
+    """Print notices, such as what the command waits for."""
     if isinstance(event, Notice):
         output.tell(event.text)

@@ -1,4 +1,4 @@
-"""`doit TASK…`: run tasks, and end in order when told to stop."""
+"""`doit TASK…`: run tasks. A signal ends the run and removes its build containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
-from phases.ui import echo, jsonl, output
+from phases.ui import jsonl, output, screen
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
-# Seconds that cleaning up may take. A container whose init doesn't listen takes ten to stop.
+# Seconds that cleaning up may take. A container whose init ignores signals takes ten to stop.
 _PATIENCE = 30
 
 
 class Interrupted(KeyboardInterrupt):
-    """A signal asked to stop. number: which."""
+    """The signal `number` asked to stop."""
 
     def __init__(self, number: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Ending(Struct):
-    """What ended a run before its time: a signal, while it was `at` these tasks, or a fault."""
+    """What ended a run early: a signal, while the tasks `at` ran, or a failure outside of a task."""
 
     signal: int = 0
     at: list[str] = field(default_factory=list)
@@ -50,10 +50,10 @@ class Ending(Struct):
 
 
 class Run(cmd_run.Run):
-    """doit's `run`, with one line for what a person or the world did, and no build container left.
+    """doit's `run`, with one line for each failure, and no build container left.
 
-    Exit code: 0, or that of the command that a verb ran; 1 when a task failed, or what was printed was
-    lost; 2 when others had to wait for it in vain; 3 when there was no such task; 128 + n when signal n ended it.
+    Exit code: 0, or that of the command that a verb ran; 1 if a task failed, or output could not be written;
+    2 if tasks that depend on a failed one did not run; 3 if there is no such task; 128 + n if signal n ended it.
     """
 
     doc_purpose = "build and start habitats"
@@ -63,12 +63,12 @@ class Run(cmd_run.Run):
         self._ending = Ending()
 
     def parse_execute(self, in_args: list[str]) -> int:
-        connect.prefetch_images()  # while the configs are read
+        connect.prefetch_images()  # the engine answers while the configs are read
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
             refusal = refused(error, "doit help run")
-            if jsonl.asked_for(in_args) and sys.stdout is not None:
+            if jsonl.is_requested(in_args) and sys.stdout is not None:
                 return self._recorded({"outfile": None}, partial(_refuse, refusal))
             raise refusal from error
 
@@ -80,23 +80,23 @@ class Run(cmd_run.Run):
 
     def _execute(self, **options: Any) -> int:
         if options["always"]:
-            current_project().shares = False  # what is asked for is that it runs
+            current_project().shares = False  # --always-execute means that every phase runs
         return int(super()._execute(**options))
 
-    # doit finds out from its signature which options `_execute` takes.
+    # doit passes the options that are in the signature of `_execute`.
     _execute.__signature__ = inspect.signature(cmd_run.Run._execute)  # type: ignore[attr-defined]  # noqa: SLF001
 
     def _recorded(self, params: Any, run: Callable[[], int]) -> int:
-        """Run, and write down for a program what happens."""
-        from phases.ui.journal import error, opened
+        """Run, and write the events as JSON lines."""
+        from phases.ui.jsonl.writer import error_record, open_writer
 
         try:
-            with opened(params["outfile"]) as journal:
-                params["outfile"] = journal  # which doit hands to its reporter
+            with open_writer(params["outfile"]) as writer:
+                params["outfile"] = writer  # doit passes it to its reporter
                 code = run()
                 if self._ending.fault:
-                    journal.write(error(self._ending.fault))
-                journal.end(code, self._ending.signal, self._ending.at)
+                    writer.write(error_record(self._ending.fault))
+                writer.end(code, self._ending.signal, self._ending.at)
         except OutputLost as lost:
             return output.lost(str(lost))
         return code
@@ -111,9 +111,9 @@ class Run(cmd_run.Run):
             self._ending.signal = stop.number
             return self._stopped(stop.number, was_building=all(map(builds, self.sel_tasks or ())))
         except OutputLost as error:
-            self._ending.fault = HabitatError(f"what is for people can't be written: {error or 'nobody reads it'}")
-            _end_at_the_next()
-            with suppress(HabitatError):  # the line that tells of the output is enough
+            self._ending.fault = HabitatError(f"the transcript can't be written: {error or 'nobody reads it'}")
+            _end_at_once_from_now()
+            with suppress(HabitatError):  # one error is enough: that of the output
                 close_run()
             return output.lost(str(error))
         except HabitatError as error:
@@ -121,7 +121,7 @@ class Run(cmd_run.Run):
             output.tell(f"ERROR: {error}")
             return 1
         except CmdParseError as error:  # of a task's options
-            raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` shows what it knows") from error
+            raise InvalidCommand(f"{error.__context__}: `doit help VERB:NAME` lists the options") from error
         except InvalidCommand as error:
             if error.not_found is not None:
                 selection.check([error.not_found], self.task_list)
@@ -129,12 +129,12 @@ class Run(cmd_run.Run):
         return code
 
     def _stopped(self, number: int, *, was_building: bool) -> int:
-        """Clean up, and say where the run was."""
+        """Clean up, and print which tasks ran."""
         try:
             self._ending.at = close_run()
-            outcome = "what was built is kept, the next run goes on from there"
+            outcome = "finished phases are kept, the next run continues from there"
         except HabitatError as error:
-            outcome = f"what is left of the build is removed by the next run ({error})"
+            outcome = f"the next run removes what is left of the build ({error})"
         place = f" in {', '.join(self._ending.at)}" if self._ending.at else ""
         silence = unanswered()
         output.tell(f"\nstopped{place}: {silence or outcome}" if was_building or silence else "\nstopped")
@@ -147,15 +147,14 @@ def _refuse(error: InvalidCommand) -> int:
 
 @contextmanager
 def _signals() -> Iterator[None]:
-    """SIGINT, SIGTERM and SIGHUP as one exception, so that containers are removed on the way out.
+    """Raise Interrupted on SIGINT, SIGTERM and SIGHUP, so that containers are removed on the way out.
 
-    Whoever sends another doesn't want to wait for that. So the first one leaves no way back to the
-    handlers from before. And whoever sends no other, as a service manager, is not to wait for ever: the
-    exception may come at a bad moment for whatever code is running, as between a lock and its release.
+    A second signal ends the process at once: the person doesn't want to wait for that. So does the alarm, since
+    the exception may leave the code that it interrupts in a bad state, such as a lock that is never released.
     """
 
     def stop(number: int, _frame: object) -> None:
-        _end_at_the_next()
+        _end_at_once_from_now()
         current_project().hurry()
         signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
         signal.alarm(_PATIENCE)
@@ -167,13 +166,13 @@ def _signals() -> Iterator[None]:
         signal.signal(number, handler)
 
 
-def _end_at_the_next() -> None:
-    """But a terminal that goes hangs up twice, itself and by its shell, and nobody has lost patience then."""
+def _end_at_once_from_now() -> None:
+    """Let the next signal end the process. Not SIGHUP: a terminal that closes sends it twice, once by its shell."""
     for number in _NUMBERS:
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else _end_at_once)
 
 
 def _end_at_once(number: int, _frame: object) -> None:
-    echo.abandon()
-    output.tell("\nstopped at once: what is left of the build is removed by the next run")
+    screen.abandon_live_lines()
+    output.tell("\nstopped at once: the next run removes what is left of the build")
     os._exit(128 + number)

@@ -1,4 +1,4 @@
-"""The tasks that a command line names."""
+"""The tasks that are named on the command line."""
 
 from __future__ import annotations
 
@@ -15,24 +15,32 @@ if TYPE_CHECKING:
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
-    """Raises InvalidCommand for the first name, wildcards apart, that is no task."""
+    """Check that names without a wildcard are tasks.
+
+    Raises:
+        InvalidCommand: There is no such task. Tells the first.
+    """
     known = {task.name for task in task_list}
     for name in names:
         if name not in known and "*" not in name:
             near = did_you_mean(name, known)
-            remedy = near if near.startswith("did") else "`doit list --all` shows them all"
+            remedy = near if near.startswith("did") else "`doit list --all` shows all tasks"
             shown = printable(name if len(name) < 100 else f"{name[:100]}…")
             raise InvalidCommand(f"there is no task '{shown}': {remedy}")
 
 
 def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:
-    """The named tasks, wildcards and groups resolved, each once. Raises InvalidCommand."""
+    """Return the named tasks, with wildcards and groups resolved, each once.
+
+    Raises:
+        InvalidCommand: There is no such task.
+    """
     names = list(names)
     check(names, task_list)
     tasks = {task.name: task for task in task_list}
-    found: dict[str, None] = {}
+    selected: dict[str, None] = {}  # a set that keeps the order
     for pattern in names:
         for name in fnmatch.filter(tasks, pattern) if "*" in pattern else [pattern]:
-            found[name] = None
-            found.update((task.name, None) for task in subtasks_iter(tasks, tasks[name]))
-    return list(found)
+            selected[name] = None
+            selected.update((task.name, None) for task in subtasks_iter(tasks, tasks[name]))
+    return list(selected)

@@ -1,4 +1,4 @@
-"""`doit status [NAME…]`: how the habitats are."""
+"""`doit status [NAME…]`: show the state of habitats."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 
 class Status(Printing):
-    """A table for people, or one JSON document; both say the same. Exit code 1 where no engine answers."""
+    """Prints a table, or a JSON document with the same content. Exit code 1 if no engine answers."""
 
-    doc_purpose = "show how the habitats are: phases, container, size, age of the base image"
+    doc_purpose = "show the state of habitats: phases, container, size, age of the base image"
     doc_usage = "[NAME …]"
     cmd_options = (
         {
@@ -35,25 +35,28 @@ class Status(Printing):
     def _execute(self, pos_args: list[str], json: bool) -> int:
         project = current_project()
         try:
-            found = status.overview(project, _selected(pos_args, project.names))
+            overview = status.overview(project, _selected(pos_args, project.names))
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1
         if json:
-            self.outstream.write(_json(found))
+            self.outstream.write(_json(overview))
         else:
-            # Here, so that JSON doesn't load rich.
-            from phases.ui import status_table
+            from phases.ui import status_table  # here: it loads rich
 
-            status_table.show(found, self.outstream)
+            status_table.show(overview, self.outstream)
         self.outstream.flush()
-        if found.error:
-            output.tell(f"ERROR: {found.error}")
-        return 1 if found.error else 0
+        if overview.error:
+            output.tell(f"ERROR: {overview.error}")
+        return 1 if overview.error else 0
 
 
 def _selected(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
-    """The named habitats, wildcards resolved, all where none is named. Raises InvalidCommand."""
+    """Return the named habitats, with wildcards resolved; all if none is named.
+
+    Raises:
+        InvalidCommand: There is no such habitat.
+    """
     patterns = list(patterns)
     for pattern in patterns:
         if not fnmatch.filter(names, pattern):
@@ -62,7 +65,7 @@ def _selected(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
     return [name for name in names if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _json(found: status.Overview) -> str:
+def _json(overview: status.Overview) -> str:
     import msgspec
 
-    return msgspec.json.format(msgspec.json.encode(found), indent=2).decode() + "\n"
+    return msgspec.json.format(msgspec.json.encode(overview), indent=2).decode() + "\n"

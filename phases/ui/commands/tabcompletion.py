@@ -1,4 +1,4 @@
-"""`doit tabcompletion`: a script for bash or zsh, which completes this project's tasks."""
+"""`doit tabcompletion`: print a script for bash or zsh that completes this project's tasks."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
 
-#: What doit has for other projects: about its own database, and the system calls of a build.
-_FOREIGN = ("dumpdb", "reset-dep", "strace")
+#: doit's commands that are of no use here: they concern its database, which this project doesn't use, or strace.
+_UNUSED = ("dumpdb", "reset-dep", "strace")
 
-# A word, and what it does.
+# A word to complete, and its help.
 Row = tuple[str, str]
 
 
 class TabCompletion(cmd_completion.TabCompletion):
-    """doit's own asks doit at each key for the tasks, knows groups and no task of a verb, and takes the last line
-    of `doit list` for tasks. This one has what doesn't change in the script, and finds the habitats by their folders.
+    """Prints a script that contains commands, phases, verbs and options, and finds habitats by their folders.
+
+    doit's own script runs `doit list` at each key, doesn't complete verbs, and takes every line of the list for a task.
     """
 
     doc_purpose = "print a script for bash or zsh that completes commands, tasks and options"
@@ -42,7 +43,7 @@ class TabCompletion(cmd_completion.TabCompletion):
     def _lists(self) -> Iterator[tuple[str, list[Row]]]:
         yield "phases", [(phase.NAME, phase.DESCRIPTION) for phase in PHASES]
         yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
-        names = sorted(set(self.cmds) - set(_FOREIGN))
+        names = sorted(set(self.cmds) - set(_UNUSED))
         yield "commands", [(name, self.cmds[name].doc_purpose) for name in names]
         for verb in VERBS:
             yield f"options of {verb.NAME}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]
@@ -57,7 +58,7 @@ def script(shell: str, lists: Iterable[tuple[str, list[Row]]]) -> str:
         *(["#compdef doit"] if shell == "zsh" else []),
         f"# {shell} completion of doit for habitats, made by `doit tabcompletion --shell {shell}`.",
         "",
-        "# A word a line, and behind a tab what it does.",
+        "# Prints words to complete, one on each line, with a tab and its help behind it.",
         "_doit_known() {",
         '    case "$1" in',
         *(line for name, rows in lists if rows for line in _case(name, rows)),
@@ -70,7 +71,7 @@ def script(shell: str, lists: Iterable[tuple[str, list[Row]]]) -> str:
 
 def _case(name: str, rows: Iterable[Row]) -> Iterator[str]:
     yield f"    {shlex.quote(name)})"
-    for word, what in rows:
-        first = " ".join(what.replace("%(default)s", "").split("\n")[0].split())
+    for word, text in rows:
+        first = " ".join(text.replace("%(default)s", "").split("\n")[0].split())
         yield f"        printf '%s\\t%s\\n' {word} {shlex.quote(first)}"
     yield "        ;;"

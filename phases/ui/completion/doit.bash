@@ -1,4 +1,4 @@
-# A habitat is a folder below habitats/, so nothing has to be asked, and a broken config is in nobody's way.
+# Each folder below habitats/ is a habitat. Looking there is fast, and works with a broken config too.
 _doit_habitats() {
     local path
     for path in habitats/*/; do
@@ -13,12 +13,12 @@ _doit() {
     read -ra given <<<"${line%"$current"}"
     for word in "${given[@]:1}"; do
         case $word in
-        --) COMPREPLY=(); compopt -o default 2>/dev/null; return ;;  # what follows is a command of the habitat's
+        --) COMPREPLY=(); compopt -o default 2>/dev/null; return ;;  # a command for the habitat follows
         -*) ;;
         *) [[ $subject == run ]] && subject=${word%%:*} ;;
         esac
     done
-    # bash replaces only what follows the last sign that it takes for the end of a word.
+    # bash replaces only what follows the last character of COMP_WORDBREAKS.
     [[ $COMP_WORDBREAKS == *:* && $current == *:* ]] && stem=${current%"${current##*:}"}
     local IFS=$'\n'
     COMPREPLY=()

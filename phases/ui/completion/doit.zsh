@@ -1,10 +1,10 @@
 _doit() {
-    # A habitat is a folder below habitats/, so nothing has to be asked, and a broken config is in nobody's way.
+    # Each folder below habitats/ is a habitat. Looking there is fast, and works with a broken config too.
     local -a habitats=(habitats/*(N/:t)) commands kinds phases options
     local word subject=run
     for word in ${words[2,CURRENT-1]}; do
         case $word in
-        --) _default; return ;; # what follows is a command of the habitat's
+        --) _default; return ;; # a command for the habitat follows
         -*) ;;
         *) [[ $subject == run ]] && subject=${word%%:*} ;;
         esac
@@ -27,7 +27,7 @@ _doit() {
     fi
 }
 
-# What a list is called, what one of it is, options of compadd, and words with a tab before what they do.
+# Arguments: tag, title, options of compadd, and words, each with a tab and its help behind it.
 _doit_describe() {
     local tag=$1 title=$2
     shift 2

@@ -1,1 +1,1 @@
-"""What can be done with a habitat: each a task VERB:HABITAT, and a module here."""
+"""The verbs: each is a module here, and a task VERB:HABITAT of every habitat."""

@@ -1,4 +1,4 @@
-"""`doit debug:NAME`: a shell where the last phase failed, in a container that is thrown away."""
+"""`doit debug:NAME`: open a shell where the last build failed, in a temporary container."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "debug"
-DESCRIPTION = "Open a shell where the last phase failed, to find out why"
+DESCRIPTION = "Open a shell where the last build failed, in a temporary container"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = ()
 WORDS = False

@@ -1,4 +1,4 @@
-"""`doit destroy:NAME`: remove the habitat's containers, with the work that is in them, and what persists."""
+"""`doit destroy:NAME`: remove the habitat's containers, with the work in them, and its persistent volumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "destroy"
-DESCRIPTION = "Remove its containers, and what persists, after a question"
+DESCRIPTION = "Remove its containers and persistent volumes, after asking"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     YES,
@@ -21,7 +21,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "keep-volumes",
         "type": bool,
         "default": False,
-        "help": "but not what persists (entry.persist)",
+        "help": "keep the volumes of entry.persist",
     },
 )
 WORDS = False
@@ -36,9 +36,9 @@ def run(project: Project, name: str, *, yes: bool = False, keep_volumes: bool = 
 
 
 def _ask(name: str, question: str) -> bool:
-    from phases.ui.question import asked
+    from phases.ui.question import ask
 
-    answer = asked(question)
+    answer = ask(question)
     if answer is None:
         raise StartError(
             "nothing was removed, there is no terminal to ask on",

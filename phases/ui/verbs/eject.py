@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "eject"
-DESCRIPTION = "Write it as a Dockerfile that docker alone builds the same image of"
+DESCRIPTION = "Write a Dockerfile that builds the same image without this program"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -33,7 +33,6 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> None:
-    # Imported here, since few runs need it.
     from phases.core.eject.command import eject
 
     ejected = eject(project, name, to, volumes=volumes)

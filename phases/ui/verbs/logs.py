@@ -1,4 +1,4 @@
-"""`doit logs:NAME`: what building and running the habitat printed."""
+"""`doit logs:NAME`: show the output of the build and of the container."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "logs"
-DESCRIPTION = "Show what its phases and its container's main process printed"
+DESCRIPTION = "Show the output of the build and of the container"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -18,14 +18,14 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "phase",
         "type": str,
         "default": "",
-        "help": "only of that phase",
+        "help": "show only this phase",
     },
     {
         "name": "follow",
         "long": "follow",
         "type": bool,
         "default": False,
-        "help": "only of the container, and on until it stops",
+        "help": "show only the container, until it stops",
     },
 )
 WORDS = False
@@ -37,9 +37,9 @@ def run(project: Project, name: str, *, phase: str = "", follow: bool = False) -
 
     if phase and follow:
         raise StartError(
-            "--follow is for the container's output, --phase for the build's",
+            "--follow shows the output of the container, --phase that of the build",
             where=name,
-            remedy="leave one of them out",
+            remedy="use one of them",
         )
     if follow:
         logs.follow(project, name)

@@ -1,4 +1,4 @@
-"""`doit migrate:NAME`: a Dockerfile, or a config.yaml of an older kind, as a config.yaml of today."""
+"""`doit migrate:NAME`: convert a Dockerfile, or a config.yaml with old keys, to a config.yaml of today."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from phases.core.migrate.command import Migration
     from phases.core.migrate.result import ReportRow
     from phases.core.project import Project
-    from phases.ui.console import Screen
+    from phases.ui.screen import Screen
 
 NAME = "migrate"
-DESCRIPTION = "Turn its Dockerfile, or an older config.yaml, into a config.yaml"
+DESCRIPTION = "Convert its Dockerfile, or an old config.yaml, to a config.yaml"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -48,10 +48,10 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str] = (), remove: bool = False) -> None:
-    # Here, so that making tasks loads neither rich nor what reads and writes the two kinds of files.
+    # Here, so that making the tasks loads none of it.
     from phases.core.migrate import command
-    from phases.ui.console import Screen
     from phases.ui.output import Output
+    from phases.ui.screen import Screen
 
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
     if remove:
@@ -60,15 +60,15 @@ def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str
         removed = command.remove(project, name)
         screen.plain(f"{name}: removed {' and '.join(removed)}" if removed else f"{name}: nothing to remove")
         return
-    found = command.migrate(project, name, dict(map(_pair, arg)))
-    if found is None:
+    migration = command.migrate(project, name, dict(map(_pair, arg)))
+    if migration is None:
         screen.plain(f"{name}: nothing to migrate")
         return
     if dry_run:
-        _show_files(screen, found)
+        _show_files(screen, migration)
     else:
-        command.write(project, found)
-    for part in _report(found, written=not dry_run, wrap=screen.live):
+        command.write(project, migration)
+    for part in _report(migration, written=not dry_run, wrap=screen.live):
         screen.line(part)
 
 
@@ -79,20 +79,20 @@ def _pair(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _show_files(screen: Screen, found: Migration) -> None:
-    for title, text in (("config.yaml", found.config), ("Dockerfile.rest", found.rest)):
+def _show_files(screen: Screen, migration: Migration) -> None:
+    for title, text in (("config.yaml", migration.config), ("Dockerfile.rest", migration.rest)):
         if text:
-            screen.plain(f"# habitats/{found.name}/{title}", style="bold")
+            screen.plain(f"# habitats/{migration.name}/{title}", style="bold")
             for line in text.splitlines():
                 screen.plain(line)
             screen.plain("")
 
 
-def _report(found: Migration, *, written: bool, wrap: bool) -> Iterator[RenderableType]:
+def _report(migration: Migration, *, written: bool, wrap: bool) -> Iterator[RenderableType]:
     from rich.text import Text
 
-    yield Text(found.name, style="bold")
-    for title, rows in (("config.yaml", found.legacy_rows), ("Dockerfile", found.rows)):
+    yield Text(migration.name, style="bold")
+    for title, rows in (("config.yaml", migration.legacy_rows), ("Dockerfile", migration.rows)):
         carried = [row for row in rows if row.place]
         lost = [row for row in rows if not row.place]
         if carried:
@@ -101,9 +101,9 @@ def _report(found: Migration, *, written: bool, wrap: bool) -> Iterator[Renderab
         if lost:
             yield Text(f"  {title}, not converted", style="bold")
             yield _table(lost, wrap=wrap)
-    for warning in found.warnings:
+    for warning in migration.warnings:
         yield Text(f"  ⚠ {warning}", style="yellow")
-    first, *others = _outcome(found, written=written)
+    first, *others = _outcome(migration, written=written)
     yield Text(f"⇒ {first}", style="bold")
     yield from (Text(f"  {line}") for line in others)
 
@@ -127,7 +127,7 @@ def _table(rows: Sequence[ReportRow], *, wrap: bool) -> RenderableType:
     return Padding(grid, (0, 0, 0, 4))
 
 
-# Signs of an instruction that its row in the report shows.
+# Characters of an instruction that the table shows.
 _SHOWN = 48
 
 
@@ -141,17 +141,18 @@ def _where(row: ReportRow) -> str:
     return f"→ {row.place}" + (f" ({row.why})" if row.why else "")
 
 
-def _outcome(found: Migration, *, written: bool) -> Iterator[str]:
-    names = " and ".join(["config.yaml", *(["Dockerfile.rest"] if found.rest else [])])
+def _outcome(migration: Migration, *, written: bool) -> Iterator[str]:
+    names = " and ".join(["config.yaml", *(["Dockerfile.rest"] if migration.rest else [])])
     if not written:
-        yield f"wrote nothing: doit migrate:{found.name} writes {names}"
+        yield f"wrote nothing: doit migrate:{migration.name} writes {names}"
         return
-    yield f"wrote {names}: doit start:{found.name} builds it"
-    if found.old_config is not None:
+    yield f"wrote {names}: doit start:{migration.name} builds it"
+    if migration.old_config is not None:
         yield "the old config.yaml is now config.yaml.before-migration"
-    if _is_left(found):
-        yield f"doit migrate:{found.name} --remove removes the Dockerfile, once the habitat is built"
+    if _leaves_dockerfile(migration):
+        yield f"doit migrate:{migration.name} --remove removes the Dockerfile, once the habitat is built"
 
 
-def _is_left(found: Migration) -> bool:
-    return bool(found.rows) and not any(row.place == "Dockerfile" for row in found.rows)
+def _leaves_dockerfile(migration: Migration) -> bool:
+    """Return whether a Dockerfile remains that the new config doesn't use."""
+    return bool(migration.rows) and not any(row.place == "Dockerfile" for row in migration.rows)

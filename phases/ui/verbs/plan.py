@@ -1,4 +1,4 @@
-"""`doit plan:NAME`: what a build would run, and why. Nothing is touched."""
+"""`doit plan:NAME`: show what a build would run, and why. Changes nothing."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "plan"
-DESCRIPTION = "Say what a build would run, and why"
+DESCRIPTION = "Show what a build would run, and why"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
-    {"name": "all", "long": "all", "type": bool, "default": False, "help": "show every change, however many there are"},
+    {"name": "all", "long": "all", "type": bool, "default": False, "help": "show all changes, not only 12 per phase"},
 )
 WORDS = False
 PIPES = False
 
-# Changes of a phase that are shown unless all are asked for.
+# Changes of a phase that are shown without --all.
 _SHOWN = 12
 
 
 def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the option's name)
-    """Exit code 1 where there is something to do."""
-    # Here, so that making tasks loads none of it.
+    """Print the plan. Returns exit code 1 if a build would run a phase."""
+    # Here, so that making the tasks loads none of it.
     from phases.core import events
     from phases.core.report import plan as report_plan
-    from phases.ui.console import Screen
     from phases.ui.output import Output
+    from phases.ui.screen import Screen
 
-    found = report_plan.plan(project, name)
-    project.bus.emit(events.Planned(name, found))
+    plan = report_plan.plan(project, name)
+    project.bus.emit(events.Planned(name, plan))
     screen = Screen(cast("IO[str]", Output(sys.stdout)))
-    screen.line(_shown(found, everything=all, wrap=screen.live))
-    return 1 if found.reasons else 0
+    screen.line(_shown(plan, everything=all, wrap=screen.live))
+    return 1 if plan.reasons else 0
 
 
 def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
@@ -54,7 +54,7 @@ def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
 
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
-    """For a terminal: what is too wide goes on below where it begins."""
+    """Return a table for a terminal, in which long reasons are wrapped."""
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -62,40 +62,40 @@ def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="cyan")
     grid.add_column(overflow="fold")
-    for phase, why in rows:
-        grid.add_row(phase, Text(why))
+    for phase, reason in rows:
+        grid.add_row(phase, Text(reason))
     return Padding(grid, (0, 0, 0, 2))
 
 
 def _whole(rows: Sequence[tuple[str, str]]) -> RenderableType:
-    """For a pipe: a change, a line."""
+    """Return a table for a pipe, in which each reason is one line."""
     from rich.text import Text
 
     width = max(len(phase) for phase, _ in rows)
-    return Text("\n".join(f"  {phase:<{width}}  {why}" for phase, why in rows))
+    return Text("\n".join(f"  {phase:<{width}}  {reason}" for phase, reason in rows))
 
 
 def _rows(plan: Plan, most: int | None) -> list[tuple[str, str]]:
-    """Phase and why it runs, the phase only beside the first of its reasons."""
+    """Return each phase and its reasons, one in a row. Only the first row of a phase names it."""
     if plan.is_new:
-        return [(next(iter(plan.reasons)), "nothing of it was ever built")]
+        return [(next(iter(plan.reasons)), "it was never built")]
     rows: list[tuple[str, str]] = []
-    for phase, found in plan.reasons.items():
-        why = list(found[:most])
-        if len(found) > len(why):
-            why.append(f"… and {len(found) - len(why)} more (--all)")
-        rows += [("" if number else phase, text) for number, text in enumerate(why)]
+    for phase, reasons in plan.reasons.items():
+        shown = list(reasons[:most])
+        if len(reasons) > len(shown):
+            shown.append(f"… and {len(reasons) - len(shown)} more (--all)")
+        rows += [("" if number else phase, text) for number, text in enumerate(shown)]
     return rows
 
 
 def _outcome(plan: Plan) -> str:
-    """`⇒ take over base … setup from other, rebuild repos … final, about 1m 20s`."""
+    """Return a line such as `⇒ take over base … setup from other, rebuild repos … final, about 1m 20s`."""
     taken = [
         f"take over {_span(list(phases))} from {owner}"
         for owner, phases in groupby(plan.shared, lambda phase: plan.shared[phase])
     ]
     phases = [phase for phase in plan.reasons if phase not in plan.shared]
-    built = [f"{'build' if plan.is_new else 'rebuild'} {_span(phases)}, {_how_long(phases, plan)}"] if phases else []
+    built = [f"{'build' if plan.is_new else 'rebuild'} {_span(phases)}, {_duration(phases, plan)}"] if phases else []
     return f"⇒ {', '.join([*taken, *built])}"
 
 
@@ -103,11 +103,11 @@ def _span(phases: Sequence[str]) -> str:
     return phases[0] if len(phases) == 1 else f"{phases[0]} … {phases[-1]}"
 
 
-def _how_long(phases: Sequence[str], plan: Plan) -> str:
+def _duration(phases: Sequence[str], plan: Plan) -> str:
     from phases.ui.durations import duration
 
     if not plan.seconds:
-        return "for how long isn't known yet"
+        return "how long it takes isn't known yet"
     known = duration(sum(plan.seconds.values()))
     unknown = len(phases) - len(plan.seconds)
     return f"at least {known} (not known of {unknown} of {len(phases)} phases)" if unknown else f"about {known}"

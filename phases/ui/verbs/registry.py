@@ -1,4 +1,4 @@
-"""The verbs, in the order of a day."""
+"""All verbs, in the order in which a person uses them."""
 
 from __future__ import annotations
 

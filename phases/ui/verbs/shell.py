@@ -1,4 +1,4 @@
-"""`doit shell:NAME`: a shell in the habitat, or in a throwaway container of any of its snapshots."""
+"""`doit shell:NAME`: open a shell in the habitat, or in a temporary container of one of its snapshots."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "shell"
-DESCRIPTION = "Open a shell in the habitat, or look around in a snapshot"
+DESCRIPTION = "Open a shell in the habitat, or in one of its snapshots"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -16,7 +16,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "at",
         "type": str,
         "default": "",
-        "help": "in a throwaway container of that phase's snapshot",
+        "help": "open it in a temporary container of this phase's snapshot",
     },
 )
 WORDS = False

@@ -1,4 +1,4 @@
-"""`doit start:NAME`: build what has changed, start the container, run its command."""
+"""`doit start:NAME`: build what has changed, start the container and run the habitat's command."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "detach",
         "type": bool,
         "default": False,
-        "help": "bring it up, run nothing in it, and leave it up",
+        "help": "only start the container, and leave it running",
     },
     {
         "name": "cmd",
         "long": "cmd",
         "type": str,
         "default": "",
-        "help": "a shell's command to run instead of entry.command",
+        "help": "run this shell command instead of entry.command",
     },
     {
         "name": "new",
         "long": "new",
         "type": bool,
         "default": False,
-        "help": "in a new container; the old one is kept under another name",
+        "help": "make a new container; the old one is kept under another name",
     },
 )
 WORDS = False
@@ -45,9 +45,9 @@ def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new
 
     if detach and cmd:
         raise StartError(
-            "--detach runs nothing, so --cmd has no place",
+            "--detach runs no command, but --cmd gives one",
             where=name,
-            remedy=f"leave one of them out, or go on with doit exec:{name} -- COMMAND",
+            remedy=f"use one of them, or --detach and then doit exec:{name} -- COMMAND",
         )
     if detach:
         session.start_detached(project, name, fresh=new)

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "stop"
-DESCRIPTION = "Stop the habitat's container, which is kept"
+DESCRIPTION = "Stop the habitat's container, and keep it"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
@@ -16,7 +16,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "force",
         "type": bool,
         "default": False,
-        "help": "also under whoever is in it",
+        "help": "stop it even if a session uses it",
     },
 )
 WORDS = False

@@ -1,4 +1,4 @@
-"""`doit trust:NAME`: show what the config would run, or open, on this machine, and agree to it."""
+"""`doit trust:NAME`: show what the config runs or opens on this machine, and ask for agreement."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "trust"
-DESCRIPTION = "Show what its config runs on this machine, and agree to it"
+DESCRIPTION = "Show what its config runs or opens on this machine, and agree to it"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (YES,)
 WORDS = False

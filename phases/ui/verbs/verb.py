@@ -1,4 +1,4 @@
-"""What a verb is."""
+"""The protocol of a verb."""
 
 from __future__ import annotations
 
@@ -8,32 +8,49 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-#: The option of a verb that asks before it does something.
-YES: dict[str, Any] = {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "without a question"}
+#: The option of verbs that ask a question.
+YES: dict[str, Any] = {"name": "yes", "long": "yes", "type": bool, "default": False, "help": "don't ask"}
 
 
 class Verb(Protocol):
-    """Something to do with a habitat: a module with these seven, which becomes a task for each habitat.
-
-    NAME: as in the task; DESCRIPTION: what a person reads of it; BUILDS: whether what has changed is
-    built first; OPTIONS: as doit wants them for `params`; WORDS: whether it takes what stands behind it;
-    PIPES: whether its output is a command's own, so that what we say goes to stderr.
-    """
+    """Something to do with a habitat: a module with these names."""
 
     @property
-    def NAME(self) -> str: ...  # noqa: N802
+    def NAME(self) -> str:  # noqa: N802
+        """Its name in tasks: VERB of VERB:HABITAT."""
+
     @property
-    def DESCRIPTION(self) -> str: ...  # noqa: N802
+    def DESCRIPTION(self) -> str:  # noqa: N802
+        """What it does, as `doit list --all` and `doit help` show it."""
+
     @property
-    def BUILDS(self) -> bool: ...  # noqa: N802
+    def BUILDS(self) -> bool:  # noqa: N802
+        """Whether all phases are built first."""
+
     @property
-    def OPTIONS(self) -> Sequence[dict[str, Any]]: ...  # noqa: N802
+    def OPTIONS(self) -> Sequence[dict[str, Any]]:  # noqa: N802
+        """Its options, in doit's form for `params`."""
+
     @property
-    def WORDS(self) -> bool: ...  # noqa: N802
+    def WORDS(self) -> bool:  # noqa: N802
+        """Whether the words behind the task on the command line belong to it."""
+
     @property
-    def PIPES(self) -> bool: ...  # noqa: N802
+    def PIPES(self) -> bool:  # noqa: N802
+        """Whether standard output belongs to a command in the habitat; our own lines then go to stderr."""
+
     @property
     def run(self) -> Callable[..., int | None]:
-        """Called with the project, a habitat's name, and by their names what OPTIONS says and `words`.
-        Returns the exit code that doit is to have; raises HabitatError.
+        """The function that does it.
+
+        Args:
+            project: The project.
+            name: The habitat's name.
+            **options: The values of OPTIONS by their names, and `words`.
+
+        Returns:
+            doit's exit code, None for 0.
+
+        Raises:
+            HabitatError: It failed.
         """
