@@ -23,7 +23,7 @@ from phases.core.config import dockerfile, loader
 from phases.core.engine.background import ContainerCreator
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, NotFound, SourceChanged
 from phases.core.files.digest_cache import Digests
-from phases.core.files.locks import FileLock, Presence
+from phases.core.files.locks import FileLock
 from phases.core.files.tree import Sources
 from phases.core.secrets.store import SecretStore
 from phases.protocol import slug
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine, Image
     from phases.core.model import Habitat
+    from phases.core.runtime.presence import Presence
     from phases.core.trust import Ask, Trust
     from phases.protocol import Phase
 
@@ -545,7 +546,9 @@ class Project:
             self._assessed.pop(name, None)
 
     def presence(self, name: str) -> Presence:
-        """For one start of the habitat."""
+        """Return the record of a session in the habitat's container."""
+        from phases.core.runtime.presence import Presence
+
         return Presence(state_dir(self.root, name))
 
     def from_on(self, name: str, first: Phase) -> tuple[Phase, ...]:

@@ -351,7 +351,7 @@ def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="the init command ended"):
         detach(site)
     site.engine.start("habitat-demo")
-    assert site.project.presence("demo").visitors(container(site).id) == []
+    assert site.project.presence("demo").sessions(container(site).id) == []
 
 
 def test_detached_and_a_command_exclude_each_other(site: Site) -> None:

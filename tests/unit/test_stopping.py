@@ -11,9 +11,9 @@ from unit_helpers import Site, bring_up
 
 from phases.core import events
 from phases.core.errors import Conflict
-from phases.core.files.locks import Presence
 from phases.core.project import Project
 from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -113,21 +113,21 @@ def test_two_in_it_are_both_named_and_one_that_was_killed_is_not(tmp_path: Path)
     (tmp_path / f"starts.{'c' * 12}").open("a").write("pid 4194305 since 10:00:00\n")
     two.join("c" * 64)
     with asking.alone():
-        assert [line.split()[1] for line in asking.visitors("c" * 64)] == [str(os.getpid())] * 2
+        assert [line.split()[1] for line in asking.sessions("c" * 64)] == [str(os.getpid())] * 2
 
 
 def test_who_was_killed_keeps_nothing_up(tmp_path: Path) -> None:
     (tmp_path / f"starts.{'c' * 12}").write_text(f"pid {os.getpid()} since 10:00:00\n")
     asking = Presence(tmp_path)
     with asking.alone():
-        assert asking.visitors("c" * 64) == []
+        assert asking.sessions("c" * 64) == []
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_what_is_to_stay_up_does_until_it_was_stopped(tmp_path: Path, restarted: bool) -> None:
     one, two = Presence(tmp_path), Presence(tmp_path)
     one.join("c" * 64, was_started=True)
-    one.stay()
+    one.keep_running()
     with one.leaving() as left:
         assert left == (True, True)
     two.join("c" * 64, was_started=restarted)

@@ -58,8 +58,8 @@ def leave(project: Project, name: str, user: str, visit: str, container: str) ->
             return
         presence.join(found.id)
     with presence.leaving() as left:
-        if not left.stays:
-            session.leave(project, name, found, own=0, last=left.alone)
+        if not left.keep_running:
+            session.leave(project, name, found, own=0, last=left.is_last)
     project.locks.settle()
 
 

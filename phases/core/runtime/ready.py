@@ -16,8 +16,8 @@ from phases.core.masking import Mask
 from phases.core.secrets.fingerprints import OutputCheck
 
 if TYPE_CHECKING:
-    from phases.core.files.locks import Presence
     from phases.core.model import EntryPoint, Ready
+    from phases.core.runtime.presence import Presence
     from phases.core.runtime.session import Session
 
 # Seconds between two looks whether the container still runs.

@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from phases.core.engine.locks import EngineLock
-    from phases.core.files.locks import Presence
     from phases.core.model import Habitat
     from phases.core.port import Port
     from phases.core.project import Project
     from phases.core.runtime.attach import Runner, Terminal
+    from phases.core.runtime.presence import Presence
     from phases.core.secrets.store import Value
 
 
@@ -118,7 +118,7 @@ class Session(Struct):
     def stay(self) -> None:
         """Have the container stay up when nobody is in it any more."""
         if self.presence:
-            self.presence.stay()
+            self.presence.keep_running()
 
     def ended(self) -> HabitatError | None:
         return _ended(self.project, self.habitat, self.container, self.secrets)
@@ -204,8 +204,8 @@ def open_session(project: Project, name: str, bring_up: BringUp, *, guest: bool 
     def leave_it() -> None:
         with presence.leaving() as left:
             _give_up(visit)
-            if not left.stays:
-                leave(project, name, visit.container, own=visit.own, last=left.alone)
+            if not left.keep_running:
+                leave(project, name, visit.container, own=visit.own, last=left.is_last)
         guard.left()
 
     def come_again() -> None:

@@ -12,8 +12,8 @@ from phases.core.runtime.container import own_container
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
-    from phases.core.files.locks import Presence
     from phases.core.project import Project
+    from phases.core.runtime.presence import Presence
 
 
 def stop(project: Project, name: str, *, force: bool = False) -> None:
@@ -42,8 +42,8 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
 
 def who_is_in(project: Project, presence: Presence, container: Container) -> str:
     """Who is in a running container, "" when nobody is. To be asked while `presence.alone`."""
-    if visitors := presence.visitors(container.id):
-        return f"doit with {', '.join(visitors)}"
+    if sessions := presence.sessions(container.id):
+        return f"doit with {', '.join(sessions)}"
     # Who came by `docker exec` is in none of our files.
     count = project.engine.running_execs(container.id)
     return f"{count} command{'s' if count > 1 else ''} of somebody else" if count else ""
