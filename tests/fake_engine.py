@@ -485,7 +485,7 @@ class FakeEngine:
         found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
-        if command.script == leftovers._WATCH:
+        if command.script == leftovers._WATCH.text:
             _, said, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
@@ -527,20 +527,20 @@ class FakeEngine:
     @staticmethod
     def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         container, argv = command.container, command.argv
-        if command.script == store._RECEIVE:
+        if command.script == store._RECEIVE.text:
             path, owner, size = command.args
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
             return 0
-        if command.script == store._WITHDRAW:
+        if command.script == store._WITHDRAW.text:
             folder, *names = command.args
             container.memory = {
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
-        if command.script == persistent_volumes._COLLECT:
+        if command.script == persistent_volumes._COLLECT.text:
             return _collect(container.files, _uid(command) or 0, *command.args, output=output)
-        if command.script == persistent_volumes._GIVE:
+        if command.script == persistent_volumes._SET_OWNER.text:
             uid, gid, *folders = command.args
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))

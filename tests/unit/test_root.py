@@ -70,9 +70,9 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
-        store._RECEIVE: "receive a secret",
-        store._WITHDRAW: "withdraw secrets",
-        persistent_volumes._GIVE: "give volumes to USER",
+        store._RECEIVE.text: "receive a secret",
+        store._WITHDRAW.text: "withdraw secrets",
+        persistent_volumes._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]

@@ -112,7 +112,7 @@ def test_a_later_layers_secret_takes_the_place_of_an_earlier_one(tmp_path: Path)
 def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
     site = Site(tmp_path, SETUP)
     site.build()
-    given = [c for c in site.engine.commands if c.script == store._RECEIVE]
+    given = [c for c in site.engine.commands if c.script == store._RECEIVE.text]
     assert [(c.args, c.stdin, c.user) for c in given] == [
         (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
@@ -124,7 +124,7 @@ def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
 def test_only_containers_of_its_phases_have_a_place_for_it(tmp_path: Path) -> None:
     site = Site(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     site.build()
-    assert not [c for c in site.engine.commands if c.script == store._RECEIVE]
+    assert not [c for c in site.engine.commands if c.script == store._RECEIVE.text]
 
 
 def test_it_is_nowhere_but_in_the_container(tmp_path: Path) -> None:

@@ -10,43 +10,15 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from phases.core.files.shell_program import ShellProgram
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 # For a main process: what it notes of /dev before anything else is there.
 NOTE = "(cd /dev && echo * shm/* shm/.[!.]* mqueue/* >.at-first)"
 
-# $0: what to say; $@: a command. Its exit code, output and input are the command's own, and so is its environment: no
-# variable is set before it runs, as it may be one of its own. What this shell itself would say of a command that was
-# killed goes nowhere, and a signal to its whole group ends the command alone.
-#
-# Settled is a container that holds no more than what is committed of it: no process but its main one, what that
-# waits for, and this; and nothing in what the kernel keeps in memory for it. What was just ended may have yet to be
-# reaped, so it is looked at for some milliseconds, with something between that lets others run. Who may not see the
-# processes of others, or into a folder, can't tell.
-_WATCH = """
-trap : HUP INT QUIT PIPE ALRM TERM USR1 USR2
-exec 3>&2 2>/dev/null
-("$@") 2>&3 3>&-
-code=$?
-[ "$code" = 0 ] || exit "$code"
-tries=50
-while set -- /proc/[0-9]*; [ $# -gt 3 ]; do
-    tries=$((tries - 1))
-    [ "$tries" -gt 0 ] || exit 0
-    (:)
-done
-[ -e /proc/1 ] && cd /dev || exit 0
-for folder in . shm mqueue; do
-    [ ! -e "$folder" ] || [ -r "$folder" ] || exit 0
-done
-for kind in /proc/sysvipc/*; do
-    { read -r _ && ! read -r _; } <"$kind" || exit 0
-done
-read -r before <.at-first && [ "$(echo * shm/* shm/.[!.]* mqueue/*)" = "$before" ] || exit 0
-printf '\\000%s' "$0" >&3
-exit 0
-"""
+_WATCH = ShellProgram(__file__, "leftovers.sh")
 
 
 class LeftoverProbe:
@@ -60,7 +32,7 @@ class LeftoverProbe:
         self._held = b""
 
     def argv(self, command: Sequence[str]) -> tuple[str, ...]:
-        return ("/bin/sh", "-c", _WATCH, self._said, *command)
+        return ("/bin/sh", "-c", _WATCH.text, self._said, *command)
 
     def feed(self, data: bytes, is_err: bool) -> None:
         """What comes of it. Of stderr that is held back which may be the beginning of what is said at its end."""

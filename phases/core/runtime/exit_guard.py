@@ -15,23 +15,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.files.shell_program import ShellProgram
+
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
 
 #: In the environment of each command of a visit, and of what that starts: which visit it is of.
 VARIABLE = "HABITAT_VISIT"
 
-# Reads `in [ID]` when the visit goes to a container, and `left` when there is nothing more to do.
-_WATCH = """
-entered=
-while read -r word id; do
-    case $word in
-    in) entered=yes at=$id ;;
-    left) exit 0 ;;
-    esac
-done
-[ "$entered" ] && exec "$@" "$at" </dev/null
-"""
+_GUARD = ShellProgram(__file__, "guard.sh")
 
 _PROGRAM = "phases.ui.aftermath"
 
@@ -55,7 +47,7 @@ class Guard:
         reading, self._writing = os.pipe()
         with os.fdopen(reading, "rb") as watched, suppress(OSError):
             self._process = subprocess.Popen(
-                ("/bin/sh", "-c", _WATCH, "habitat-guard", *_argv(root, name, user, self.visit)),
+                ("/bin/sh", "-c", _GUARD.text, "habitat-guard", *_argv(root, name, user, self.visit)),
                 cwd=_CHECKOUT,
                 stdin=watched,
                 stdout=subprocess.DEVNULL,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.cache.stamps import state_dir
 from phases.core.errors import EngineError
+from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime import session
 from phases.core.runtime.container import own_container
 from phases.core.runtime.exit_guard import VARIABLE
@@ -16,23 +17,7 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
     from phases.core.project import Project
 
-# Sends the signals $2… to the processes that have $1 in their environment, and says how many there are. A shell reads a
-# file that has bytes of 0 as if they weren't there. Nothing but the shell's own commands: the image may have no others.
-_SIGNAL = """
-sign=$1 count=0
-shift
-for folder in /proc/[0-9]*; do
-    found=
-    while IFS= read -r line || [ -n "$line" ]; do
-        case $line in *"$sign"*) found=yes ;; esac
-        line=
-    done <"$folder/environ"
-    [ -n "$found" ] || continue
-    count=$((count + 1))
-    for signal; do kill -s "$signal" "${folder#/proc/}"; done
-done 2>/dev/null
-exit $((count > 100 ? 100 : count))
-"""
+_SIGNAL = ShellProgram(__file__, "signal_session.sh")
 
 # Seconds that what is told to end has for that, and the rounds in which what is left is killed.
 _GRACE, _ROUNDS = 1.0, 10
@@ -83,5 +68,5 @@ def _end_commands(project: Project, container: Container, user: str, visit: str)
 
 
 def _signal(project: Project, container: Container, user: str, visit: str, *signals: str) -> int:
-    argv = ("/bin/sh", "-c", _SIGNAL, "sh", f"{VARIABLE}={visit}", *signals)
+    argv = ("/bin/sh", "-c", _SIGNAL.text, "sh", f"{VARIABLE}={visit}", *signals)
     return project.engine.exec(container.id, argv, user=user, workdir="/")

@@ -27,6 +27,7 @@ from phases.core.container.init_process import IDLE, made_anew
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import Restrictions, VolumeMount
 from phases.core.errors import Conflict, EngineError, LinkInTheWay, StartError
+from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -42,44 +43,13 @@ if TYPE_CHECKING:
 #: On a volume the path as the config has it; on a container all of them, and where they are.
 LABEL_PERSIST = "habitat.persist"
 
-# $1, $2: uid and gid; then folders. Who owns a folder owned what is to be given: it is told last, so that
-# a start that was killed is done again.
-_GIVE = """
-uid=$1 gid=$2
-shift 2
-for folder; do
-    owner=$(stat -c '%u %g' "$folder")
-    [ "$owner" != "$uid $gid" ] || continue
-    find "$folder" -xdev -mindepth 1 -user "${owner% *}" -exec chown -h "$uid" {} +
-    find "$folder" -xdev -mindepth 1 -group "${owner#* }" -exec chgrp -h "$gid" {} +
-    chown "$uid:$gid" "$folder"
-done
-"""
+_SET_OWNER = ShellProgram(__file__, "set_owner.sh")
 
 
 # Others may read a file of that mode.
 _READABLE = 0o004
 
-# As USER: keep the file that a program has put where the link was. $1: the path; $2: where its content is kept; $3: the
-# path as the config has it. The link comes last: until then the file is where it was. Prints what is in the way.
-_COLLECT = """
-no() { echo "$1"; exit 1; }
-if [ -L "$1" ]; then
-    [ "$(readlink "$1")" != "$2" ] || exit 0
-    no "it is a link, which is not followed"
-fi
-[ ! -d "$1" ] || no "it is a folder, which $3/ would keep"
-if [ -f "$1" ]; then
-    [ -O "$1" ] || no "it belongs to another user"
-    cp -p "$1" "$2.new"
-    mv -f "$2.new" "$2"
-elif [ -e "$1" ]; then no "it is no file"
-elif [ ! -f "$2" ]; then exit 0
-fi
-rm -f "$1.kept"
-ln -s "$2" "$1.kept"
-mv -f "$1.kept" "$1"
-"""
+_COLLECT = ShellProgram(__file__, "collect_replaced_file.sh")
 
 # Seconds for that: USER can hold up what runs as USER.
 _PATIENCE = 20
@@ -291,7 +261,9 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
     )
     try:
         engine.start(helper)
-        code, why = root_environment.run(engine, helper, _GIVE, *map(str, owner), *(place.mount for place in others))
+        code, why = root_environment.run(
+            engine, helper, _SET_OWNER.text, *map(str, owner), *(place.mount for place in others)
+        )
     finally:
         engine.remove(helper)
     if code:
@@ -327,7 +299,7 @@ def collect_replaced_files(project: Project, habitat: str, container: Container)
 
 def _collect_as_user(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
     """Returns what is in the way."""
-    argv = ("/bin/sh", "-e", "-c", "--", _COLLECT, "sh", place.at, place.kept, place.path)
+    argv = ("/bin/sh", "-e", "-c", "--", _COLLECT.text, "sh", place.at, place.kept, place.path)
     user = ":".join(map(str, owner))
     code, printed = timed_exec.run(engine, container.id, argv, user=user, env=root_environment.OWN, seconds=_PATIENCE)
     if code is None:

@@ -18,6 +18,7 @@ from phases.core.container import root_environment
 from phases.core.engine.protocol import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.core.files import safe_open
+from phases.core.files.shell_program import ShellProgram
 from phases.protocol import SECRETS_FOLDER
 
 if TYPE_CHECKING:
@@ -34,30 +35,10 @@ _LARGEST = 1 << 20
 # Bytes of one variable with its name that Linux gives a program, the closing NUL apart.
 _ARGUMENT = 131_071
 
-# $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image, or be a
-# folder of the host: the mount that counts is the last one there, since a volume at /var/run/secrets
-# lies over the tmpfs where /var/run leads to /run. What an earlier user was given is replaced whole,
-# so that nobody reads half of it.
-_RECEIVE = """
-kind=
-while read -r _ place found _; do [ "$place" != "${1%/*}" ] || kind=$found; done </proc/self/mounts
-[ "$kind" = tmpfs ] || { echo "${1%/*} is no tmpfs" >&2; exit 1; }
-umask 077
-head -c "$3" >"$1.$$"
-chown "$2" "$1.$$"
-chmod 0400 "$1.$$"
-mv -f "$1.$$" "$1"
-"""
+_RECEIVE = ShellProgram(__file__, "receive.sh")
 
 
-# $@: names. What else was given is of an earlier start.
-_WITHDRAW = """
-cd "$1" 2>/dev/null || exit 0
-shift
-for file in *; do
-    case " $* " in *" $file "*) ;; *) rm -f -- "$file" ;; esac
-done
-"""
+_WITHDRAW = ShellProgram(__file__, "withdraw.sh")
 
 
 class Value(Struct, frozen=True):
@@ -165,7 +146,7 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
     """Put values into the tmpfs of a running container, for `owner` (a name or a number) alone."""
     for value in values:
         size = str(len(value.data))
-        code, why = root_environment.run(engine, container, _RECEIVE, value.path, owner, size, stdin=value.data)
+        code, why = root_environment.run(engine, container, _RECEIVE.text, value.path, owner, size, stdin=value.data)
         if code:
             raise EngineError(
                 f"secret {value.name} could not be given to the container ({why})",
@@ -176,7 +157,7 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
 def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
     """Take all but `keep` out of the tmpfs of a running container."""
     names = [value.name for value in keep]
-    root_environment.run(engine, container, _WITHDRAW, SECRETS_FOLDER, *names)
+    root_environment.run(engine, container, _WITHDRAW.text, SECRETS_FOLDER, *names)
 
 
 def variables(values: Iterable[Value]) -> dict[str, str]:
