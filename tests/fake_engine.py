@@ -399,7 +399,7 @@ class FakeEngine:
         found = self._container(container)
         found.published = self._publish(found)
         found.running, found.since = True, datetime.now(UTC)
-        if found.command == init_process.WATCHED:
+        if found.command == init_process.IDLE_FOR_PROBE:
             return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
@@ -495,7 +495,7 @@ class FakeEngine:
         except Sleeping:
             found.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and found.command == init_process.WATCHED and not found.left_running:
+        if said and not code and found.command == init_process.IDLE_FOR_PROBE and not found.left_running:
             output(b"\0" + said.encode(), True)
         return code
 

@@ -10,7 +10,7 @@ from fake_files import Node
 from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core.container import root_environment
-from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_command, for_container
+from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_container, for_root_command
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import persistent_volumes, session, stop
@@ -146,7 +146,7 @@ def test_setup_root_keeps_what_user_cannot_write() -> None:
         "HOME": "/home/agent",
         "DATABASE": "/workspace/db",
     }
-    assert for_command(env, places) == {
+    assert for_root_command(env, places) == {
         "PATH": "/opt/bin:/usr/local/cuda/bin:/workspacer/bin",
         "LD_LIBRARY_PATH": "/usr/local/cuda/lib64",
         "LD_PRELOAD": "",
@@ -167,7 +167,7 @@ def test_container_environment_blanks_what_loads_code_and_keeps_the_rest() -> No
 
 @pytest.mark.parametrize("label", ["", "{", "[]", "null", '"x"', "{}"])
 def test_environment_label_that_says_nothing_gives_nothing_back(label: str) -> None:
-    assert root_environment.given_back({root_environment.LABEL_ENVIRONMENT: label}) == {}
+    assert root_environment.environment_of_label({root_environment.LABEL_ENVIRONMENT: label}) == {}
 
 
 def test_system_tools_belong_to_root_with_every_folder_above_them(tmp_path: Path) -> None:

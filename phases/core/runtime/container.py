@@ -136,7 +136,7 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
                 labels={
                     **marks(habitat.name),
                     LABEL_RESTRICTIONS: _held(habitat),
-                    LABEL_ENVIRONMENT: root_environment.label_of(env),
+                    LABEL_ENVIRONMENT: root_environment.label_for(env),
                     **fingerprints.label(habitat),
                     **labels,
                 },
@@ -204,7 +204,7 @@ def _start(project: Project, habitat: Habitat, container: Container, which: str 
         raise _refused(project, habitat, error) from error
     except EngineError as error:
         image = ", ".join(filter(None, (image_index.final_tag(habitat.name), which)))
-        if told := shell_errors.trouble(project.engine, container.id, habitat, image, error):
+        if told := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise told from error
         if project.engine.container(container.id) is None:
             raise _OthersTurn from error

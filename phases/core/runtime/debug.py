@@ -104,7 +104,7 @@ def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, fai
         env = dict(failure.env)
         if failure.script:
             _put_again(project, container, failure)
-            own_env = root_environment.of_user(container.labels, habitat, user) | env
+            own_env = root_environment.for_user(container.labels, habitat, user) | env
             path = own_env.get("PATH") or DEFAULT_PATH
             env["PATH"] = f"{_FOLDER}:{path}"
         started(project, habitat, container)

@@ -23,7 +23,7 @@ from phases.core import events
 from phases.core.cache import image_index
 from phases.core.config import mount_rules, persist
 from phases.core.container import root_environment, safe_paths, timed_exec
-from phases.core.container.init_process import IDLE, made_anew
+from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import Restrictions, VolumeMount
 from phases.core.errors import Conflict, EngineError, LinkInTheWay, StartError
@@ -187,7 +187,7 @@ class _Image:
 
     def _place(self, habitat: str, kept: Persisted) -> Place:
         path = kept.path.rstrip("/")
-        at = self.points.at(path, last=kept.is_folder)
+        at = self.points.resolve(path, last=kept.is_folder)
         found = self._engine.stat(self._container, at)
         if found and not found.link and found.is_dir != kept.is_folder:
             is_now, write = ("a folder", f"{path}/") if found.is_dir else ("a file", path)
@@ -197,7 +197,7 @@ class _Image:
     def _content(self, place: Place) -> tuple[bytes, int] | None:
         """Of a file that USER may read, with its mode; a link that USER can have made is not followed."""
         try:
-            at = self.points.at(place.path)
+            at = self.points.resolve(place.path)
         except LinkInTheWay:
             return None
         found = self._engine.path_info(self._container, at, content=True)
@@ -254,7 +254,7 @@ def _give(project: Project, habitat: str, image_id: str, image: _Image, containe
     config = engine.image_config(image_id)
     env = root_environment.for_container(config.env if config else {})
     restrictions = Restrictions(privileges=False, network=False)
-    helper = made_anew(
+    helper = replace_container(
         engine,
         name,
         lambda name: engine.create(image_id, name, IDLE, env=env, mounts=mounts, restrictions=restrictions),
@@ -310,7 +310,7 @@ def _collect_as_user(engine: Engine, container: Container, place: Place, owner: 
 def _collect_stopped(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
     """The same in a container that doesn't run, where nothing moves. Returns what is in the way."""
     try:
-        at = safe_paths.of(engine, container.id).resolve(place.at, last=False)
+        at = safe_paths.paths_in(engine, container.id).resolve(place.at, last=False)
     except LinkInTheWay as error:
         return error.message
     if mount := next((bind.dest for bind in container.binds if mount_rules.within(at, bind.dest)), ""):

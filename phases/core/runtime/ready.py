@@ -113,12 +113,12 @@ def _try(visit: Session, command: str, until: float) -> _Tried:
     visit.own = 1  # if it is cut off here, it still runs in the container
     try:
         process.end_input()
-        if timed_exec.ended(process, feed, until - time.monotonic()):
+        if timed_exec.wait_for_end(process, feed, until - time.monotonic()):
             code: int | None = process.exit_code()
             visit.own = 0
         else:
             code = None
-            visit.own = 0 if timed_exec.ended_once_killed(process, feed) else 1
+            visit.own = 0 if timed_exec.kill_and_wait(process, feed) else 1
     except BaseException:
         process.send_signal("KILL")
         raise

@@ -14,7 +14,7 @@ from phases.core import events
 from phases.core.build.ownership import container_name
 from phases.core.cache import image_index, mounts
 from phases.core.container import root_environment, shell_errors
-from phases.core.container.init_process import ended_under
+from phases.core.container.init_process import container_ended
 from phases.core.engine.protocol import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, NotFound, StartError
 from phases.core.masking import Mask
@@ -84,7 +84,7 @@ class Session(Struct):
             code = self._handed_over(argv, how)
         emit(events.CommandEnded(name, code, time.monotonic() - started))
         self.own = 0
-        if ended_under(self.project.engine, self.container.id, code) and (ended := self.ended()):
+        if container_ended(self.project.engine, self.container.id, code) and (ended := self.ended()):
             raise ended
         return code
 
@@ -100,7 +100,7 @@ class Session(Struct):
     @property
     def env(self) -> dict[str, str]:
         """What a command finds in its environment, beside the container's, which is made for root."""
-        own = root_environment.of_user(self.container.labels, self.habitat, self.user)
+        own = root_environment.for_user(self.container.labels, self.habitat, self.user)
         sign = {VARIABLE: self.guard.visit} if self.guard else {}
         return {**own, **self.more_env, **variables(self.secrets), **sign}
 
@@ -352,8 +352,8 @@ def _broken_shell(project: Project, habitat: Habitat, container: Container) -> H
     """None also where an init was started by the shell: what that has printed is its own."""
     engine, image = project.engine, image_index.final_tag(habitat.name)
     with suppress(NotFound, Conflict):  # gone, or going
-        if not habitat.entry.init_command and (why := shell_errors.logged(engine.logs(container.id, 20))):
-            return shell_errors.broken(engine, container.id, habitat, image, why)
+        if not habitat.entry.init_command and (why := shell_errors.reason_in_log(engine.logs(container.id, 20))):
+            return shell_errors.shell_error(engine, container.id, habitat, image, why)
     return None
 
 

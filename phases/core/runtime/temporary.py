@@ -86,7 +86,7 @@ def passing(
             project.scratch.passing_name(_PURPOSE, name),
             IDLE,
             env=root_environment.for_container(env),
-            labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
+            labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
             hostname=f"{name[:40]}-{called}",
             restrictions=restrictions,
@@ -101,7 +101,7 @@ def passing(
         yield container
     except EngineError as error:
         told = _removed(project, name, container)
-        told = told or shell_errors.trouble(
+        told = told or shell_errors.from_engine_error(
             project.engine, container.id, habitat, next(iter(image.tags), image.id), error
         )
         raise told or error from error
