@@ -56,8 +56,8 @@ def is_withheld(site: Site, show: Callable[..., None] = logs.show) -> bool:
         return False
     (told,) = site.notices()
     assert told == (
-        "what habitat-demo printed is not shown: it was given a secret that has changed since, or that is not known "
-        "here; docker logs habitat-demo shows all of it, secrets too"
+        "the output of habitat-demo is not shown: it may contain a secret that has changed since, or that is unknown "
+        "here; docker logs habitat-demo shows it with all secrets"
     )
     return True
 
@@ -235,7 +235,7 @@ def test_error_about_an_init_that_ended_withholds_what_it_said_with_an_older_sec
     with pytest.raises(StartError) as caught:
         session.start_detached(site.run_anew(), "demo")
     assert "s3cret" not in str(caught.value.output)
-    assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
+    assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
 def test_error_about_a_habitat_that_is_not_ready_withholds_what_the_try_said(
@@ -252,7 +252,7 @@ def test_error_about_a_habitat_that_is_not_ready_withholds_what_the_try_said(
         session.start_detached(site.run_anew(), "demo")
     said = [event.said for event in site.seen if isinstance(event, events.Waiting)]
     assert "s3cret" not in str((*caught.value.output, *said))
-    assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
+    assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
 def test_output_that_is_followed_ends_where_an_unknown_secret_is_given(
@@ -272,7 +272,7 @@ def test_output_that_is_followed_ends_where_an_unknown_secret_is_given(
     other.engine = site.engine
     other.run_anew()
     monkeypatch.setattr(site.engine, "output", output)
-    with pytest.raises(StartError, match="what habitat-demo printed is not shown"):
+    with pytest.raises(StartError, match="the output of habitat-demo is not shown"):
         logs.follow(project, "demo")
     lines = [event.text for event in site.seen if isinstance(event, events.Line)]
     assert lines == ["── habitat-demo (running)", "first"]

@@ -63,19 +63,28 @@ def test_a_value_comes_from_the_host(tmp_path: Path, source: str, data: bytes) -
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("env: ABSENT_HERE", "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or say `optional: true`"),
-        ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or mend the path; or"),
-        ("file: /", "secret T: can't be read (Is a directory): see that it is a file, and yours to read"),
-        ("command: exit 3", "secret T: its command ended with exit code 3: see what it says: exit 3; or say"),
-        ("command: 'true'", "secret T: is empty: see where it comes from"),
-        ("file: /dev/zero", "secret T: can't be read (Not a regular file): see that it is a file, and yours to read"),
-        ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: see where it comes from"),
+        (
+            "env: ABSENT_HERE",
+            "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or write `optional: true`",
+        ),
+        ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or fix the path; or"),
+        ("file: /", "secret T: can't be read (Is a directory): check that it is a file and that you may read it"),
+        (
+            "command: exit 3",
+            "secret T: its command ended with exit code 3: run it and fix what it reports: exit 3; or write",
+        ),
+        ("command: 'true'", "secret T: is empty: check its source"),
+        (
+            "file: /dev/zero",
+            "secret T: can't be read (Not a regular file): check that it is a file and that you may read it",
+        ),
+        ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: check its source"),
         (
             "command: 'yes | head -c 131080', variable: V",
-            "secret T: is larger than 128 KB, which is too much for a variable: see where it comes from",
+            "secret T: is larger than 128 KB, which is too much for a variable: check its source",
         ),
-        ("command: 'printf \"\\\\377\"', variable: V", "secret T: is not UTF-8 text, as a variable must be: see where"),
-        ("command: 'printf \"\\\\0\"', variable: V", "secret T: has a NUL byte in it: see where it comes from"),
+        ("command: 'printf \"\\\\377\"', variable: V", "secret T: is not UTF-8 text, as a variable must be: check"),
+        ("command: 'printf \"\\\\0\"', variable: V", "secret T: contains a NUL byte: check its source"),
     ],
 )
 def test_what_this_host_does_not_have_is_told_in_one_line(tmp_path: Path, source: str, why: str) -> None:
@@ -344,7 +353,7 @@ def test_a_place_without_room_for_a_socket_is_told(tmp_path: Path, monkeypatch: 
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with pytest.raises(SecretError, match=r"there can be no socket in .*/absent \(No such file or directory\)"):
+        with pytest.raises(SecretError, match=r"can't make a socket in .*/absent \(No such file or directory\)"):
             AgentRelay(tmp_path / "absent", SOMEWHERE)
 
 

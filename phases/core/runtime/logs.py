@@ -92,7 +92,7 @@ def _show_container(project: Project, name: str, container: Container, *, follow
 
     def on_output(data: bytes) -> None:
         nonlocal splitter
-        if witness.looked_again():
+        if witness.refresh():
             mask = witness.mask()
             splitter.close()
             if mask is None:
