@@ -15,9 +15,9 @@ from phases.ui.tasks import open_project
 
 
 def main() -> None:
-    root, name, user, visit, container = sys.argv[1:]
+    root, name, user, session_id, container = sys.argv[1:]
     with suppress(HabitatError):  # the next start does what can't be done now
-        killed_session.leave(open_project(Path(root)), name, user, visit, container)
+        killed_session.clean_up(open_project(Path(root)), name, user, session_id, container)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from phases.core.errors import StateError
 from phases.core.files import processes
 from phases.core.files.processes import Process
 from phases.core.runtime import stop as runtime_stop
-from phases.core.runtime.exec import as_it_is
+from phases.core.runtime.exec import find_or_start
 from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 from phases.registry import named
@@ -34,7 +34,7 @@ def clean(site: Site) -> None:
 
 
 def start(site: Site) -> None:
-    with open_session(site.run_anew(), "demo", as_it_is):
+    with open_session(site.run_anew(), "demo", find_or_start):
         pass
 
 

@@ -13,7 +13,8 @@ from phases.core.container import root_environment
 from phases.core.container.root_environment import ROOT_PATH, SYSTEM_PATH, for_container, for_root_command
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
-from phases.core.runtime import persistent_volumes, session, stop
+from phases.core.runtime import persistent_create, stop
+from phases.core.runtime import start as runtime_start
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
     demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
     demo.build()
     for _ in range(2):
-        session.start_detached(demo.run_anew(), "demo")
+        runtime_start.start_detached(demo.run_anew(), "demo")
     stop.stop(demo.run_anew(), "demo", force=True)
     assert len(demo.engine.called("start")) == 4, (
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
@@ -72,7 +73,7 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
     names = {
         store._RECEIVE.text: "receive a secret",
         store._WITHDRAW.text: "withdraw secrets",
-        persistent_volumes._SET_OWNER.text: "give volumes to USER",
+        persistent_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
@@ -103,7 +104,7 @@ def test_main_process_of_every_container_has_a_clean_environment(
 
     monkeypatch.setattr(demo.engine, "create", watched)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert made[-1][0] == "habitat-demo"
     for name, env, command in made:
         assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
@@ -117,7 +118,7 @@ def test_user_finds_the_images_whole_environment_in_build_and_habitat(
 ) -> None:
     demo = site(tmp_path, monkeypatch)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     config = demo.engine.image_config("habitat-demo:final")
     assert config
     assert {name: config.env[name] for name in HOSTILE} == HOSTILE
@@ -289,7 +290,7 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     if moved:
         demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
         nodes = demo.engine.files("habitat-demo").nodes
@@ -297,9 +298,9 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
     before = len(demo.engine.called("start"))
     if moved:
         with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
-            session.start(demo.run_anew(), "demo", FakeTerminal())
+            runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     else:
-        session.start(demo.run_anew(), "demo", FakeTerminal())
+        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert len(demo.engine.called("start")) - before == (not moved)
 
 

@@ -76,8 +76,8 @@ def test_somebody_in_it_is_named_and_keeps_it_up(site: Site) -> None:
             stop(site)
         assert container(site).running
         told = str(caught.value)
-    assert told.startswith(f"habitat-demo goes on: in it is doit with pid {os.getpid()} since ")
-    assert told.endswith(": doit stop:demo --force stops it all the same")
+    assert told.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
+    assert told.endswith(": doit stop:demo --force stops it anyway")
 
 
 def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
@@ -85,21 +85,21 @@ def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
         pass
     site.engine.start("habitat-demo")
     site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
-    with pytest.raises(Conflict, match="in it is 1 command of somebody else: doit stop:demo --force"):
+    with pytest.raises(Conflict, match="it is in use by 1 other command: doit stop:demo --force"):
         stop(site)
     assert container(site).running
 
 
 def test_force_stops_it_under_whoever_is_in_it_and_says_so(site: Site) -> None:
     with visit(site):
-        assert stop(site, force=True).startswith("habitat-demo is stopped; in it was doit with pid")
+        assert stop(site, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
         assert not container(site).running
 
 
 def test_a_container_of_somebody_else_is_left_alone(site: Site) -> None:
     site.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
     site.engine.start("habitat-demo")
-    with pytest.raises(Conflict, match="taken by a container of somebody else"):
+    with pytest.raises(Conflict, match="taken by another container"):
         stop(site, force=True)
     assert container(site).running
 

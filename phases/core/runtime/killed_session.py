@@ -1,4 +1,4 @@
-"""What is done for a visit that was killed: its commands end, and it leaves the habitat's container."""
+"""Cleans up after a session that was killed: ends its commands, and stops its container if no session is left."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from phases.core.cache.stamps import state_dir
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.runtime import session
 from phases.core.runtime.container import own_container
 from phases.core.runtime.exit_guard import VARIABLE
+from phases.core.runtime.leave import stop_if_unused
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
@@ -19,54 +19,64 @@ if TYPE_CHECKING:
 
 _SIGNAL = ShellProgram(__file__, "signal_session.sh")
 
-# Seconds that what is told to end has for that, and the rounds in which what is left is killed.
-_GRACE, _ROUNDS = 1.0, 10
+# Seconds that commands have to end after SIGTERM, and how often those that remain are killed.
+_GRACE, _KILL_TRIES = 1.0, 10
 
-# Seconds in which the engine has to notice that a command has ended.
-_NOTICE = 2.0
+# Seconds that the engine may take to notice the end of a command.
+_NOTICE_TIMEOUT = 2.0
 
 
-def leave(project: Project, name: str, user: str, visit: str, container: str) -> None:
-    """Leave the habitat as the killed visit would have. user: who ran its commands; container: the id of the one that
-    it was in, "" where it was killed before it knew. Raises HabitatError.
+def clean_up(project: Project, name: str, user: str, session_id: str, container_id: str) -> None:
+    """Leave the habitat as the killed session would have.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        user: The user who ran the session's commands.
+        session_id: The id of the session.
+        container_id: The id of its container, "" if it was killed before it knew that.
+
+    Raises:
+        HabitatError: The engine can't be reached, or refuses.
     """
     if not state_dir(project.root, name).is_dir():
-        return  # the project is gone
-    found = _container(project, name, container)
-    if not found:
+        return  # the project was removed
+    container = _running_container(project, name, container_id)
+    if not container:
         return
-    _end_commands(project, found, user, visit)
+    _end_commands(project, container, user, session_id)
     presence = project.presence(name)
     with presence.alone():
-        found = _container(project, name, container)
-        if not found:
+        container = _running_container(project, name, container_id)
+        if not container:
             return
-        presence.join(found.id)
-    with presence.leaving() as left:
-        if not left.keep_running:
-            session.leave(project, name, found, own=0, last=left.is_last)
+        presence.join(container.id)
+    with presence.leaving() as end:
+        if not end.keep_running:
+            stop_if_unused(project, name, container, own_execs=0, is_last=end.is_last)
     project.locks.settle()
 
 
-def _container(project: Project, name: str, container: str) -> Container | None:
-    found = project.engine.container(container) if container else own_container(project, name)
-    return found if found and found.running else None
+def _running_container(project: Project, name: str, container_id: str) -> Container | None:
+    container = project.engine.container(container_id) if container_id else own_container(project, name)
+    return container if container and container.running else None
 
 
-def _end_commands(project: Project, container: Container, user: str, visit: str) -> None:
-    """End what goes on although nobody listens to it. As the user whose it is: root is not to act on what USER made."""
+def _end_commands(project: Project, container: Container, user: str, session_id: str) -> None:
+    """End the session's commands, as the user who ran them: root must not act on files that USER made."""
     with suppress(EngineError):  # the container, or its shell, may be gone
-        if not _signal(project, container, user, visit, "HUP", "TERM"):
+        if not _signal(project, container, user, session_id, "HUP", "TERM"):
             return
         time.sleep(_GRACE)
-        for _ in range(_ROUNDS):
-            if not _signal(project, container, user, visit, "KILL"):
+        for _ in range(_KILL_TRIES):
+            if not _signal(project, container, user, session_id, "KILL"):
                 break
-        until = time.monotonic() + _NOTICE
+        until = time.monotonic() + _NOTICE_TIMEOUT
         while project.engine.running_execs(container.id) and time.monotonic() < until:
             time.sleep(0.05)
 
 
-def _signal(project: Project, container: Container, user: str, visit: str, *signals: str) -> int:
-    argv = ("/bin/sh", "-c", _SIGNAL.text, "sh", f"{VARIABLE}={visit}", *signals)
+def _signal(project: Project, container: Container, user: str, session_id: str, *signals: str) -> int:
+    """Send signals to the session's processes. Returns how many there are."""
+    argv = ("/bin/sh", "-c", _SIGNAL.text, "sh", f"{VARIABLE}={session_id}", *signals)
     return project.engine.exec(container.id, argv, user=user, workdir="/")

@@ -1,4 +1,4 @@
-"""Stops a habitat's container, unless somebody is in it."""
+"""Stops a habitat's container unless it is in use."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict
-from phases.core.runtime import persistent_volumes
 from phases.core.runtime.container import own_container
+from phases.core.runtime.persistent_collect import collect_replaced_files
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
@@ -17,8 +17,15 @@ if TYPE_CHECKING:
 
 
 def stop(project: Project, name: str, *, force: bool = False) -> None:
-    """Stop the habitat's container; no error where it doesn't run. force: also under whoever is in it.
-    Raises Conflict when somebody is, else.
+    """Stop the habitat's container. It is no error if the container doesn't run.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        force: Whether to stop it even if it is in use.
+
+    Raises:
+        Conflict: The container is in use.
     """
     presence = project.presence(name)
     with presence.alone():
@@ -26,24 +33,24 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
         if container is None or not container.running:
             text = f"{container_name(name)} isn't running"
         else:
-            there = who_is_in(project, presence, container)
-            if there and not force:
+            users = describe_users(project, presence, container)
+            if users and not force:
                 raise Conflict(
-                    f"{container.name} goes on: in it is {there}",
-                    remedy=f"doit stop:{name} --force stops it all the same",
+                    f"{container.name} stays running: it is in use by {users}",
+                    remedy=f"doit stop:{name} --force stops it anyway",
                 )
-            persistent_volumes.collect_replaced_files(project, name, container)
+            collect_replaced_files(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
-            text = f"{container.name} is stopped" + (f"; in it was {there}" if there else "")
+            text = f"{container.name} is stopped" + (f"; it was in use by {users}" if users else "")
     project.bus.emit(events.Notice(name, text))
 
 
-def who_is_in(project: Project, presence: Presence, container: Container) -> str:
-    """Who is in a running container, "" when nobody is. To be asked while `presence.alone`."""
+def describe_users(project: Project, presence: Presence, container: Container) -> str:
+    """Describe who uses a running container, "" for nobody. Call it while `presence.alone`."""
     if sessions := presence.sessions(container.id):
         return f"doit with {', '.join(sessions)}"
-    # Who came by `docker exec` is in none of our files.
+    # Commands of `docker exec` have no session.
     count = project.engine.running_execs(container.id)
-    return f"{count} command{'s' if count > 1 else ''} of somebody else" if count else ""
+    return f"{count} other command{'s' if count > 1 else ''}" if count else ""
