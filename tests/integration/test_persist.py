@@ -111,7 +111,7 @@ def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> 
 KILLED = """\
 import os, signal, sys
 from phases.core.engine.client import DockerEngine
-DockerEngine.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+DockerEngine.put_archive = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from doit.__main__ import main
 main()
 """
