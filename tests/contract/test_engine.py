@@ -23,7 +23,7 @@ from fake_engine import FakeEngine
 from far_engine import FarEngine
 from podman_engine import PodmanEngine
 
-from phases.core.container.init_process import WATCHED
+from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.engine import select
 from phases.core.engine.client import DockerEngine
@@ -1017,7 +1017,7 @@ def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: t
 def test_of_a_command_that_is_watched_it_is_known_whether_it_left_the_container_settled(
     lab: Lab, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
-    container = lab.container(command=WATCHED)
+    container = lab.container(command=IDLE_FOR_PROBE)
     lab.engine.start(container)
     assert lab.watch(container, script) == expected
 

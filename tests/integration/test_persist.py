@@ -103,7 +103,7 @@ def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> 
         running.end()
     docker("container", "stop", "--time", "0", home.container)
     done = home.doit("start", "--new")
-    assert "was made by an earlier start: kept as" in done
+    assert "was created by an earlier start: kept as" in done
     assert done.out.splitlines()[-2:] == ["renamedimage", "image"]
 
 
@@ -111,7 +111,7 @@ def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> 
 KILLED = """\
 import os, signal, sys
 from phases.core.engine.client import DockerEngine
-DockerEngine.put = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+DockerEngine.put_archive = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from doit.__main__ import main
 main()
 """

@@ -225,7 +225,7 @@ def test_the_init_runs_as_root_and_gets_its_time(house: House) -> None:
     ended = house.start()
     assert ended.code == 0, ended.out
     assert lines(ended)[-3:] == ["root 1", "booted", "agent"]
-    assert "giving its init 1.5s" in ended
+    assert "waiting 1.5s (entry.startup_delay)" in ended
     again = house.start()
     assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
 
@@ -242,7 +242,7 @@ def test_an_init_that_ends_is_told_with_what_it_said(house: House, delay: int) -
     assert "ran" not in lines(ended)
     assert lines(ended)[-1] == (
         f"❌ {house.name}: the init command ended: echo cannot boot; exit 3: "
-        f"it has to go on running; see docker logs {house.container}"
+        f"it must not end; see docker logs {house.container}"
     )
 
 
@@ -287,7 +287,7 @@ def test_a_start_after_a_change_is_not_kept_up_by_who_is_in_the_old_container(ho
         house.entry("  command: echo changed\n")
         second = house.project.doit(house.task)
         assert second.code == 0, second.out
-        assert "where somebody is at work" in second
+        assert "which is still in use" in second
         assert house.state() == "exited"
         (aside,) = [word for word in second.out.split() if word.startswith(f"{house.container}-2")]
         docker("exec", aside.rstrip(","), "touch", "/tmp/go")
@@ -304,7 +304,7 @@ def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -
         second = house.start()
         assert second.code == 0, second.out
         assert "done" in lines(second)
-        assert lines(second)[-1] == f"• {house.container} goes on: somebody else is in it"
+        assert lines(second)[-1] == f"• {house.container} stays running: another session is using it"
         assert house.state() == "running"
         assert house.inside("touch", "/tmp/go").code == 0
         first = running.end()
@@ -320,7 +320,7 @@ def test_a_start_that_still_waits_for_the_init_keeps_its_container(house: House)
     with Running(house.project, house.task) as first:
         first.wait_for("up\n")
         with Running(house.project, house.task) as second:
-            second.wait_for("giving its init 2s\n")
+            second.wait_for("waiting 2s (entry.startup_delay)\n")
             assert house.inside("touch", "/tmp/go").code == 0
             assert first.end().code == 0
             ended = second.end()
@@ -390,7 +390,7 @@ def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: 
     for _ in range(2):
         started = house.start()
         assert started.code == 0, started.out
-        told = f"⚠ /var/run/docker.sock lets whatever runs in {house.name} be root on this machine"
+        told = f"⚠ /var/run/docker.sock gives every process in {house.name} root access to this machine"
         assert told in lines(started)
         assert lines(started)[-1] == "there"
 

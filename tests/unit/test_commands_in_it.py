@@ -14,7 +14,7 @@ from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime.attach import SHELL
 from phases.core.runtime.session import open_session
-from phases.core.runtime.temporary import thrown_away
+from phases.core.runtime.temporary import open_temporary_session
 from phases.protocol import slug
 from phases.registry import named
 
@@ -96,19 +96,19 @@ def test_what_was_built_of_another_config_is_used_and_told(site: Site) -> None:
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     assert execute(site, "true")[0] == 0
     assert site.notices() == [
-        "demo was built from another config than there is now: doit final:demo builds it anew",
+        "demo was built from an older config: doit final:demo rebuilds it",
     ]
 
 
 def test_no_command_is_told(site: Site) -> None:
-    with pytest.raises(HabitatError, match="demo: there is no command to run: write it like doit exec:demo -- ls -l"):
+    with pytest.raises(HabitatError, match="demo: no command is given: write it like doit exec:demo -- ls -l"):
         execute(site)
 
 
 def test_what_runs_is_ready_and_what_is_brought_up_has_its_delay(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1}\n")
     execute(site, "true")
-    assert site.notices() == ["giving its init 0.1s"]
+    assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
     site.engine.start("habitat-demo")
     execute(site, "true")
     assert site.notices() == []
@@ -166,7 +166,7 @@ def test_with_neither_there_is_no_shell_and_no_container(site: Site, at: str) ->
     with pytest.raises(StartError) as caught:
         shell(site, piped=False, at=at)
     assert str(caught.value) == (
-        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs one without"
+        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs a command without one"
     )
     assert not site.engine.called("exec_piped", "exec_tty")
     assert site.engine.containers() == []
@@ -206,14 +206,14 @@ def test_a_snapshot_is_looked_at_by_whom_and_where_it_has(
 
 def test_a_phase_without_a_snapshot_shows_the_one_it_looks_at(site: Site) -> None:
     shell(site, at="test")
-    assert site.notices() == ["test leaves no snapshot: this is that of tools"]
+    assert site.notices() == ["test makes no snapshot: this is the one of tools"]
 
 
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        ("setup", "demo: there is no snapshot of setup: doit setup:demo makes one"),
-        ("verify", "demo: there is no snapshot of tools: doit tools:demo makes one"),
+        ("setup", "demo: there is no snapshot of setup: doit setup:demo builds it"),
+        ("verify", "demo: there is no snapshot of tools: doit tools:demo builds it"),
         ("dockerfile", "demo: there is no phase 'dockerfile': known here: "),
         ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
     ],
@@ -232,7 +232,7 @@ def test_an_old_snapshot_is_told_to_be_one(site: Site) -> None:
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     shell(site, at="setup")
     (notice,) = site.notices()
-    assert notice.startswith("setup is what was built before (")
+    assert notice.startswith("the snapshot of setup is out of date (")
     shell(site, at="files")
     assert site.notices() == []
 
@@ -246,7 +246,7 @@ def test_a_throwaway_container_goes_whatever_happens(site: Site, method: str) ->
 
 
 def test_what_a_killed_shell_has_left_goes_with_the_next_and_one_at_work_stays(site: Site) -> None:
-    with thrown_away(site.run_anew(), "demo", "setup"):
+    with open_temporary_session(site.run_anew(), "demo", "setup"):
         (own,) = shell_containers(site)
         site.engine.create("base:1", own.replace(str(os.getpid()), "4194305"), ("x",))
         site.engine.rename(own, f"{own.rpartition('_')[0]}_1")  # a process that is alive

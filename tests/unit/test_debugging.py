@@ -329,7 +329,7 @@ def test_a_failure_that_cannot_be_kept_takes_the_older_one_away(tmp_path: Path, 
     site.engine.failures["commit"] = error
     fails(site)
     assert kept(site) == []
-    with pytest.raises(StartError, match="nothing is kept of a phase that failed"):
+    with pytest.raises(StartError, match="there is no failed phase to debug"):
         debug(site)
 
 
@@ -402,12 +402,12 @@ def test_it_tells_first_what_failed_what_it_said_and_how_to_go_on(tmp_path: Path
     assert rest == [
         "setup command 1 of 1 ended with exit code 3",
         "    $ echo one; exit 3",
-        "── it said last (.stamps/demo/7-setup.log)",
+        "── the end of its output (.stamps/demo/7-setup.log)",
         "    one",
         "── a shell there, as root in /workspace",
         "    again            runs the failed command again",
-        "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is mended",
+        "    exit             ends the shell and discards all changes",
+        "    doit start:demo  continues the build, once the cause is fixed",
     ]
 
 
@@ -421,7 +421,7 @@ def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_pat
     assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(site)
-    assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
+    assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(site)
 
 
 def test_log_cut_behind_where_the_command_began_is_told_to_its_end(
@@ -447,8 +447,8 @@ def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) ->
     assert said(site)[1:] == [
         "1 required path is missing: /nowhere",
         "── a shell there, as agent in /workspace",
-        "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is mended",
+        "    exit             ends the shell and discards all changes",
+        "    doit start:demo  continues the build, once the cause is fixed",
     ]
 
 
@@ -456,7 +456,7 @@ def test_who_is_not_there_is_root(tmp_path: Path) -> None:
     site, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
     debug(site)
     assert command(site).user == "root"
-    assert "    there is no user 'bob' in it" in said(site)
+    assert "    the image has no user 'bob'" in said(site)
 
 
 def test_what_has_succeeded_since_is_told_to_have(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_what_has_succeeded_since_is_told_to_have(tmp_path: Path) -> None:
     fails(site)
     config(site, "base_image: base:1\n")
     debug(site)
-    assert site.notices() == ["setup is up to date by now: this is how it failed before"]
+    assert site.notices() == ["setup is up to date now: this is an earlier failure"]
 
 
 def test_where_nothing_failed_that_is_one_line(tmp_path: Path) -> None:
@@ -474,8 +474,8 @@ def test_where_nothing_failed_that_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StartError) as caught:
         debug(site)
     assert str(caught.value) == (
-        "demo: nothing is kept of a phase that failed: doit start:demo builds it, "
-        "doit shell:demo --at PHASE looks around in what is built"
+        "demo: there is no failed phase to debug: doit start:demo builds it, "
+        "doit shell:demo --at PHASE opens a shell in a snapshot"
     )
 
 

@@ -9,7 +9,8 @@ from unit_helpers import Site
 
 from phases.core import events
 from phases.core.errors import HabitatError, StartError, StateError
-from phases.core.runtime import logs, session
+from phases.core.runtime import logs
+from phases.core.runtime import start as runtime_start
 from phases.registry import named
 from phases.ui.verbs import logs as verb
 
@@ -37,7 +38,7 @@ def shown(site: Site, **options: object) -> list[str]:
 
 
 def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_containers(site: Site) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     site.project.log_path("demo", named("tools")).write_text("from tools\n")
     told = shown(site)
     assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
@@ -53,14 +54,14 @@ def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_contai
 
 
 def test_one_phase_alone(site: Site) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     heading, _, *printed = shown(site, phase="setup")
     assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
-    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): nothing"]
+    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): empty"]
 
 
 def test_the_container_alone_and_on(site: Site) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
     assert site.engine.called("output")[-1][2] == "True"
 
@@ -70,7 +71,7 @@ def test_the_container_alone_and_on(site: Site) -> None:
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
-        ({"follow": True}, "demo: there is no habitat-demo: doit start:demo makes it"),
+        ({"follow": True}, "demo: there is no container habitat-demo: doit start:demo creates it"),
         ({"follow": True, "phase": "setup"}, "demo: --follow is for the container's output, --phase for the build's: "),
     ],
 )
@@ -83,12 +84,10 @@ def test_what_there_is_not_is_told(site: Site, options: dict[str, object], told:
 def test_where_nothing_was_built_that_is_told(tmp_path: Path) -> None:
     site = Site(tmp_path)
     assert shown(site) == []
-    assert site.notices() == ["nothing is logged of demo yet: doit start:demo builds and starts it"]
+    assert site.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
     with pytest.raises(StartError) as caught:
         shown(site, phase="setup")
-    assert str(caught.value) == (
-        "demo: there is no log of setup: it was not built here; doit setup:demo builds up to it"
-    )
+    assert str(caught.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
 
 
 def test_the_logs_of_a_habitat_whose_config_is_broken_by_now_are_shown(site: Site) -> None:
@@ -110,6 +109,6 @@ def test_a_secret_that_the_main_process_printed_is_stars(tmp_path: Path) -> None
     secrets = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
     site = Site(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
     site.build()
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert "has ***" in shown(site, follow=True)
     assert "has ***" in shown(site)

@@ -11,7 +11,7 @@ from phases.core.engine.protocol import PortRefused
 from phases.core.errors import ConfigError, StartError
 from phases.core.port import Port
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session
+from phases.core.runtime import start as runtime_start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,7 @@ def made(root: Path, ports: str = PORTS) -> Site:
 
 
 def start(site: Site) -> int:
-    return session.start(site.run_anew(), "demo", FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", FakeTerminal())
 
 
 def told(site: Site) -> list[str]:
@@ -122,9 +122,11 @@ def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> 
 def test_a_detached_start_tells_it_in_its_line_and_who_enters_then_is_told_nothing(tmp_path: Path) -> None:
     site = made(tmp_path, "80, 81")
     for _ in range(2):
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
         (notice,) = site.notices()
-        assert notice.startswith("habitat-demo is up at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo gets")
+        assert notice.startswith(
+            "habitat-demo is running at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo opens"
+        )
     start(site)
     assert site.notices() == []
 
@@ -146,7 +148,7 @@ def test_other_ports_are_another_container_and_the_same_image(tmp_path: Path) ->
     after = site.engine.container("habitat-demo")
     assert after
     assert (after.id != before.id, after.image) == (True, before.image)
-    assert site.notices()[0].startswith("habitat-demo was made with another config: kept as habitat-demo-")
+    assert site.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
 
 
 def test_a_container_from_before_there_were_ports_is_used_again(tmp_path: Path) -> None:
@@ -205,7 +207,7 @@ def test_a_port_that_a_program_has_is_told_and_the_old_container_stays(tmp_path:
     site = made(tmp_path, "80")
     start(site)
     site.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
-    assert refused(site) == f"{TAKEN}a program of the host: stop that{ANOTHER}"
+    assert refused(site) == f"{TAKEN}a program on this machine: stop that program{ANOTHER}"
     assert site.engine.container("habitat-demo")
 
 
@@ -223,5 +225,5 @@ def test_a_port_that_the_host_does_not_give_is_told_with_its_reason(tmp_path: Pa
     site.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
     assert refused(site) == (
         "habitats/demo/config.yaml:4: port 10.9.9.9:80 can't be published (cannot assign requested address): "
-        "see that it is an address of the host, and a port you may use"
+        "check that it is an address of this machine and a port that you may use"
     )

@@ -13,7 +13,8 @@ from unit_helpers import FakeTerminal, Site, load
 from phases.core import events
 from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session, stop
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,11 +58,11 @@ def answer(site: Site, *answers: tuple[int, str] | Callable[[Command], tuple[int
 
 
 def start(site: Site, terminal: FakeTerminal | None = None) -> int:
-    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def detach(site: Site) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
 
 
 def refused(site: Site) -> StartError:
@@ -124,7 +125,7 @@ def test_what_is_never_ready_is_told_with_its_last_words_and_stopped(tmp_path: P
     error = refused(site)
     assert sum(slept) == pytest.approx(5)
     assert str(error) == (
-        "habitats/demo/config.yaml:3: demo is not ready after 5s: the last try ended with exit code 7: "
+        "habitats/demo/config.yaml:3: demo is not ready after 5s: the last check ended with exit code 7: "
         "see doit logs:demo, or raise entry.ready.timeout"
     )
     assert error.output == (*map(str, range(11, 30)), "has ***")
@@ -152,7 +153,7 @@ def test_a_try_that_hangs_is_ended_at_the_timeout(tmp_path: Path, monkeypatch: p
 
     answer(site, hang)
     error = refused(site)
-    assert error.message == "demo is not ready after 1s: the last try had to be ended"
+    assert error.message == "demo is not ready after 1s: the last check was killed"
     assert [process.signals for process in processes(site)] == [["KILL"]]
     assert not is_running(site)
 
@@ -172,7 +173,7 @@ def test_a_try_that_had_hardly_any_time_is_not_told_as_one_that_hangs(
 
     answer(site, refuse, hang)
     error = refused(site)
-    assert (error.message.rpartition(": ")[2], error.output) == ("the last try ended with exit code 7", ("refused",))
+    assert (error.message.rpartition(": ")[2], error.output) == ("the last check ended with exit code 7", ("refused",))
 
 
 def test_an_init_that_ends_meanwhile_is_told_at_once(tmp_path: Path, slept: list[float]) -> None:
@@ -244,7 +245,7 @@ def test_the_startup_delay_comes_before_the_first_try(tmp_path: Path, slept: lis
     answer(site, look)
     start(site)
     assert at == [pytest.approx(3)]
-    assert site.notices() == ["giving its init 3s", "ready after 0.0s"]
+    assert site.notices() == ["waiting 3s (entry.startup_delay)", "ready after 0.0s"]
 
 
 # In a config

@@ -10,10 +10,11 @@ from fake_files import Node
 from unit_helpers import FakeTerminal, Site, make_user, write
 
 from phases.core.container import root_environment
-from phases.core.container.root_environment import ROOT_PATH, for_command, for_container
+from phases.core.container.root_environment import ROOT_PATH, for_container, for_root_command
 from phases.core.engine.protocol import SYSTEM_PATH, Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
-from phases.core.runtime import persistent_volumes, session, stop
+from phases.core.runtime import persistent_create, stop
+from phases.core.runtime import start as runtime_start
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -64,15 +65,15 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
     demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
     demo.build()
     for _ in range(2):
-        session.start_detached(demo.run_anew(), "demo")
+        runtime_start.start_detached(demo.run_anew(), "demo")
     stop.stop(demo.run_anew(), "demo", force=True)
     assert len(demo.engine.called("start")) == 4, (
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
-        store._RECEIVE: "receive a secret",
-        store._WITHDRAW: "withdraw secrets",
-        persistent_volumes._GIVE: "give volumes to USER",
+        store._RECEIVE.text: "receive a secret",
+        store._WITHDRAW.text: "withdraw secrets",
+        persistent_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
@@ -103,7 +104,7 @@ def test_main_process_of_every_container_has_a_clean_environment(
 
     monkeypatch.setattr(demo.engine, "create", watched)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert made[-1][0] == "habitat-demo"
     for name, env, command in made:
         assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
@@ -117,7 +118,7 @@ def test_user_finds_the_images_whole_environment_in_build_and_habitat(
 ) -> None:
     demo = site(tmp_path, monkeypatch)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     config = demo.engine.image_config("habitat-demo:final")
     assert config
     assert {name: config.env[name] for name in HOSTILE} == HOSTILE
@@ -146,7 +147,7 @@ def test_setup_root_keeps_what_user_cannot_write() -> None:
         "HOME": "/home/agent",
         "DATABASE": "/workspace/db",
     }
-    assert for_command(env, places) == {
+    assert for_root_command(env, places) == {
         "PATH": "/opt/bin:/usr/local/cuda/bin:/workspacer/bin",
         "LD_LIBRARY_PATH": "/usr/local/cuda/lib64",
         "LD_PRELOAD": "",
@@ -167,7 +168,7 @@ def test_container_environment_blanks_what_loads_code_and_keeps_the_rest() -> No
 
 @pytest.mark.parametrize("label", ["", "{", "[]", "null", '"x"', "{}"])
 def test_environment_label_that_says_nothing_gives_nothing_back(label: str) -> None:
-    assert root_environment.given_back({root_environment.LABEL_ENVIRONMENT: label}) == {}
+    assert root_environment.environment_of_label({root_environment.LABEL_ENVIRONMENT: label}) == {}
 
 
 def test_system_tools_belong_to_root_with_every_folder_above_them(tmp_path: Path) -> None:
@@ -289,7 +290,7 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     if moved:
         demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
         nodes = demo.engine.files("habitat-demo").nodes
@@ -297,9 +298,9 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
     before = len(demo.engine.called("start"))
     if moved:
         with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
-            session.start(demo.run_anew(), "demo", FakeTerminal())
+            runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     else:
-        session.start(demo.run_anew(), "demo", FakeTerminal())
+        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert len(demo.engine.called("start")) - before == (not moved)
 
 

@@ -17,9 +17,11 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import attach, clean, session, stop
+from phases.core.runtime import attach, clean, stop
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 from phases.ui.verbs import start as start_verb
 
@@ -43,7 +45,7 @@ def made(root: Path, text: str) -> Site:
 
 
 def start(site: Site, terminal: FakeTerminal | None = None) -> int:
-    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def container(site: Site) -> Container:
@@ -121,8 +123,8 @@ def test_a_container_of_an_older_image_is_kept_under_another_name(site: Site) ->
     assert container(site).id != old
     (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     assert site.notices()[0] == (
-        f"habitat-demo was made from an older image: kept as {aside.name}; "
-        f"when you need nothing of it: docker rm {aside.name}"
+        f"habitat-demo was created from an older image: kept as {aside.name}; "
+        f"to remove it when you no longer need it: docker rm {aside.name}"
     )
 
 
@@ -142,8 +144,8 @@ def test_a_name_taken_by_somebody_else_is_told(site: Site) -> None:
     with pytest.raises(Conflict) as caught:
         start(site)
     assert str(caught.value) == (
-        "the container name habitat-demo is taken by a container of somebody else: "
-        "rename that one: docker rename habitat-demo OTHER"
+        "the container name habitat-demo is taken by another container: "
+        "rename that container: docker rename habitat-demo OTHER"
     )
     assert len(site.engine.containers()) == 1
 
@@ -154,7 +156,7 @@ def test_it_goes_on_while_somebody_else_is_in_it(site: Site) -> None:
     process = site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     start(site)
     assert container(site).running
-    assert site.notices() == ["habitat-demo goes on: somebody else is in it"]
+    assert site.notices() == ["habitat-demo stays running: another session is using it"]
     process.write(b"exit 0\n")
     process.close()
     start(site)
@@ -225,14 +227,14 @@ def test_an_init_that_ends_is_told_with_what_it_printed(tmp_path: Path) -> None:
         start(site)
     assert caught.value.output == ("no database",)
     assert str(caught.value) == (
-        "demo: the init command ended: echo no database; exit 1: it has to go on running; see docker logs habitat-demo"
+        "demo: the init command ended: echo no database; exit 1: it must not end; see docker logs habitat-demo"
     )
 
 
 def test_the_command_waits_for_the_init(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
     start(site)
-    assert site.notices() == ["giving its init 0.1s"]
+    assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
 
 
 def test_a_container_that_cannot_start_is_told(site: Site) -> None:
@@ -240,7 +242,7 @@ def test_a_container_that_cannot_start_is_told(site: Site) -> None:
     with pytest.raises(StartError) as caught:
         start(site)
     assert str(caught.value) == (
-        "demo: container habitat-demo can't be started (port is taken): see what it says is missing or taken"
+        "demo: container habitat-demo can't be started (port is taken): fix what the engine reports"
     )
 
 
@@ -257,27 +259,27 @@ def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
 
 def test_another_command_is_run_as_the_configs_would_be(site: Site) -> None:
     terminal = FakeTerminal()
-    assert session.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
+    assert runtime_start.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
     assert terminal.printed == [(b"other\n", False)]
 
 
 def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
     start(site)
     old = container(site).id
-    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     assert container(site).id != old
     (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     (notice,) = site.notices()
-    assert notice.startswith(f"habitat-demo was made by an earlier start: kept as {aside.name}; ")
+    assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
 
 
 def test_where_there_is_no_old_container_a_new_one_is_one(site: Site) -> None:
-    assert session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
+    assert runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
     assert site.notices() == []
 
 
 def detach(site: Site, *, fresh: bool = False) -> None:
-    session.start_detached(site.run_anew(), "demo", fresh=fresh)
+    runtime_start.start_detached(site.run_anew(), "demo", fresh=fresh)
 
 
 def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -> None:
@@ -285,7 +287,7 @@ def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -
     assert container(site).running
     assert not any("echo hello" in command.script for command in site.engine.commands)
     assert site.notices() == [
-        "habitat-demo is up: doit shell:demo gets you in, doit stop:demo stops it",
+        "habitat-demo is running: doit shell:demo opens a shell in it, doit stop:demo stops it",
     ]
 
 
@@ -312,7 +314,7 @@ def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -
 
 def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
     with open_session(site.run_anew(), "demo", bring_up):
-        session.start_detached(Project(site.root, lambda: site.engine), "demo")
+        runtime_start.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 
 
@@ -341,7 +343,7 @@ def test_a_detached_start_has_secrets_and_waits_for_the_init(tmp_path: Path) -> 
         "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
     )
     detach(site)
-    assert site.notices()[0] == "giving its init 0.1s"
+    assert site.notices()[0] == "waiting 0.1s (entry.startup_delay)"
     assert site.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
 
 
@@ -350,7 +352,7 @@ def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
     with pytest.raises(StartError, match="the init command ended"):
         detach(site)
     site.engine.start("habitat-demo")
-    assert site.project.presence("demo").visitors(container(site).id) == []
+    assert Presence(site.project.state_folder("demo")).sessions(container(site).id) == []
 
 
 def test_detached_and_a_command_exclude_each_other(site: Site) -> None:
@@ -384,7 +386,7 @@ def test_other_limits_are_another_container_and_the_same_image(site: Site) -> No
     start(site)
     assert container(site).id != before.id
     assert container(site).image == before.image
-    assert any("was made with another config: kept as habitat-demo-" in text for text in site.notices())
+    assert any("was created with another config: kept as habitat-demo-" in text for text in site.notices())
 
 
 @pytest.mark.parametrize(
@@ -486,7 +488,7 @@ def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: P
     )
     for _ in range(2):
         start(site)
-        assert site.notices()[0] == (f"{engine_socket} lets whatever runs in demo be root on this machine")
+        assert site.notices()[0] == (f"{engine_socket} gives every process in demo root access to this machine")
 
 
 # Secrets
@@ -539,8 +541,8 @@ def test_a_secret_that_the_host_has_no_more_is_taken_back_by_the_next_start(
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
     site = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
     monkeypatch.delenv("GOES")
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/U"]

@@ -14,6 +14,7 @@ from phases.core.cache import freshness, image_names
 from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
+from phases.core.runtime.presence import Presence
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -182,15 +183,15 @@ def test_somebody_elses_container_of_that_name_is_not_the_habitats(site: Site) -
 def test_who_is_in_it_is_told_by_process_and_nobody_has_to_wait(site: Site) -> None:
     made = container(site, "habitat-demo")
     site.engine.start(made)
-    visit = site.project.presence("demo")
-    with visit.alone():
-        visit.join(made)
+    session = Presence(site.project.state_folder("demo"))
+    with session.alone():
+        session.join(made)
         (site.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
         found = demo(site).container
     assert found is not None
     assert found.pids == [os.getpid()]
-    with visit.leaving() as left:
-        assert left.alone
+    with session.leaving() as left:
+        assert left.is_last
 
 
 # Bases

@@ -17,8 +17,9 @@ from phases.core.files import processes
 from phases.core.files.processes import Process
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import ready, session
-from phases.core.runtime.exec import as_it_is
+from phases.core.runtime import ready
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.exec import find_or_start
 from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def pair(root: Path, persist: str = "[]") -> tuple[Site, Site]:
 
 def start(site: Site, **how: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert session.start(site.run_anew(), "demo", terminal, **how) == 0
+    assert runtime_start.start(site.run_anew(), "demo", terminal, **how) == 0
     return terminal.printed
 
 
@@ -72,7 +73,7 @@ def test_start_container_made_by_another_user_meanwhile_is_joined(
     users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
-    with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", find_or_start):
         made = one.engine.container("habitat-demo")
         assert made
         one.engine.rename(made.id, "elsewhere")  # it isn't there yet when the other looks
@@ -104,8 +105,8 @@ def test_start_container_taken_away_again_and_again_is_told_in_one_line(
     with pytest.raises(Conflict) as caught:
         start(one)
     assert str(caught.value) == (
-        "demo: somebody else makes, renames or removes container habitat-demo again and again: "
-        "see who does (docker ps --all), then start it again"
+        "demo: another run keeps changing the container habitat-demo: "
+        "see docker ps --all, then run the same command again"
     )
 
 
@@ -170,7 +171,7 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
     def begin() -> None:
         begun.append(one.engine.exec_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
 
-    with open_session(one.run_anew(), "demo", as_it_is):
+    with open_session(one.run_anew(), "demo", find_or_start):
         once(one, monkeypatch, "exec_piped", begin)
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -183,13 +184,13 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
 def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_path: Path) -> None:
     """He waits until it is ready, say: nothing of his runs in it."""
     one, two = pair(tmp_path)
-    first = open_session(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", find_or_start)
     first.__enter__()
-    with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", find_or_start):
         first.__exit__(None, None, None)
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
-    assert one.notices()[-1] == "habitat-demo goes on: somebody else is in it"
+    assert one.notices()[-1] == "habitat-demo stays running: another session is using it"
 
 
 def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,8 +201,8 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
     two.engine = one.engine
     two.run_anew()
     two.build()
-    with open_session(one.run_anew(), "demo", as_it_is):
-        with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(one.run_anew(), "demo", find_or_start):
+        with open_session(two.run_anew(), "demo", find_or_start):
             pass
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -211,7 +212,7 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
 def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
-        visits = [open_session(site.run_anew(), "demo", as_it_is) for site in sites]
+        visits = [open_session(site.run_anew(), "demo", find_or_start) for site in sites]
         for visit in visits:
             visit.__enter__()
         threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
@@ -234,7 +235,7 @@ def test_start_while_another_user_stops_it_waits_and_brings_it_up(
         time.sleep(0.5)
         stop(container, grace)
 
-    first = open_session(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", find_or_start)
     first.__enter__()
     monkeypatch.setattr(one.engine, "stop", slowly)
     leaving = threading.Thread(target=first.__exit__, args=(None, None, None))
