@@ -107,7 +107,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @dataclass
-class Ended:
+class CommandResult:
     """A command that ended. out: stdout and stderr together, as a person sees them."""
 
     code: int
@@ -145,7 +145,7 @@ class Project:
         self.write(f"habitats/{name}/config.yaml", config)
         return name
 
-    def run(self, *argv: str, env: dict[str, str] | None = None, timeout: float = 300) -> Ended:
+    def run(self, *argv: str, env: dict[str, str] | None = None, timeout: float = 300) -> CommandResult:
         done = subprocess.run(
             argv,
             cwd=self.root,
@@ -157,9 +157,9 @@ class Project:
             timeout=timeout,
             check=False,
         )
-        return Ended(done.returncode, done.stdout)
+        return CommandResult(done.returncode, done.stdout)
 
-    def doit(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> Ended:
+    def doit(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> CommandResult:
         """`doit ARGS`, as a person runs it, without a terminal."""
         return self.run(sys.executable, "-m", "doit", *args, env=env, timeout=timeout)
 
@@ -313,7 +313,7 @@ def wait_until(true: Callable[[], object], seconds: float = 60) -> None:
         time.sleep(0.02)
 
 
-class Running:
+class RunningDoit:
     """A `doit ARGS` that goes on while the test looks at it. lines: what it has said so far."""
 
     def __init__(self, project: Project, *args: str, env: dict[str, str] | None = None) -> None:
@@ -357,11 +357,11 @@ class Running:
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(seconds)
 
-    def end(self, seconds: float = 60) -> Ended:
+    def end(self, seconds: float = 60) -> CommandResult:
         """Wait for its end."""
         code = self.process.wait(seconds)
         self._reader.join(seconds)
-        return Ended(code, self.out)
+        return CommandResult(code, self.out)
 
 
 def put_programs(root: Path, *names: str) -> None:

@@ -73,10 +73,10 @@ def arm(project: Project) -> None:
     if patience := os.environ.get("PATIENCE"):
         run._PATIENCE = int(patience)
     if where := os.environ.get("CRASH"):
-        _Trap(project, *where.split(":")).set()
+        _CrashPoint(project, *where.split(":")).set()
 
 
-class _Trap:
+class _CrashPoint:
     def __init__(self, project: Project, phase: str, point: str) -> None:
         self.project = project
         self.phase = phase
@@ -119,13 +119,13 @@ class _Trap:
         Path.replace = replacing  # type: ignore[assignment, method-assign]
         self.project.bus.emit = emitting  # type: ignore[method-assign]
         Stamps.write = writing  # type: ignore[assignment, method-assign]
-        select.connect = lambda: _Engine(connect(), self)  # type: ignore[assignment, return-value]
+        select.connect = lambda: _CrashingEngine(connect(), self)  # type: ignore[assignment, return-value]
 
 
-class _Engine:
+class _CrashingEngine:
     """The real engine, with a trap in it."""
 
-    def __init__(self, engine: client.DockerEngine, trap: _Trap) -> None:
+    def __init__(self, engine: client.DockerEngine, trap: _CrashPoint) -> None:
         self._engine = engine
         self._trap = trap
 
@@ -149,7 +149,7 @@ class _Engine:
         return self._engine.stat(container, path)
 
     def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
-        half = _Half(archive, self._trap) if self._inside("put_archive") else archive
+        half = _TruncatedArchive(archive, self._trap) if self._inside("put_archive") else archive
         self._engine.put_archive(container, folder, half)  # type: ignore[arg-type]
 
     def exec(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
@@ -225,10 +225,10 @@ def _tags(reference: str, phase: str) -> tuple[str, str]:
     return snapshot_tag(habitat, named(phase)), failed_tag(habitat, named(phase))
 
 
-class _Half:
+class _TruncatedArchive:
     """An archive of which the engine gets half."""
 
-    def __init__(self, archive: IO[bytes], trap: _Trap) -> None:
+    def __init__(self, archive: IO[bytes], trap: _CrashPoint) -> None:
         self._archive = archive
         self._trap = trap
         self._half = Path(f"/proc/self/fd/{archive.fileno()}").stat().st_size // 2

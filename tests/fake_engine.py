@@ -22,8 +22,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from fake_files import Files, Mounted, Node
-from fake_shell import Shell, Sleeping
+from fake_files import Files, MountedNodes, Node
+from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
 from phases.core.container import init_process, leftovers
@@ -94,7 +94,7 @@ class FakeContainer:
     paused: bool = False
     left_running: bool = False  # something that a command has begun goes on
     log: list[str] = field(default_factory=list)
-    execs: list[FakeExec | FakePiped] = field(default_factory=list)
+    execs: list[FakeExec | FakePipedExec] = field(default_factory=list)
     since: datetime = field(default_factory=lambda: datetime.now(UTC))
     volumes: tuple[str, ...] = ()
     log_bytes: int = 0
@@ -354,7 +354,7 @@ class FakeEngine:
                 raise EngineError(f"bind source path does not exist: {bind.source}")
         named = [mount for mount in mounts if isinstance(mount, VolumeMount)]
         files = found.files.copy()
-        files.nodes = Mounted(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
+        files.nodes = MountedNodes(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
         container = FakeContainer(
             id=self._new_id(),
             name=name,
@@ -406,7 +406,7 @@ class FakeEngine:
         try:
             self._shell(command, lambda data, _: found.log.extend(data.decode().splitlines()), patience=0)
             found.running, found.since = False, datetime.now(UTC)
-        except Sleeping:
+        except SleepTooLong:
             pass
 
     def _publish(self, container: FakeContainer) -> tuple[Port, ...]:
@@ -493,7 +493,7 @@ class FakeEngine:
         output = on_output or (lambda *_: None)
         try:
             code = self._run(command, output, patience=timeout)
-        except Sleeping:
+        except SleepTooLong:
             found.running = False
             raise PhaseTimeout("timed out") from None
         if said and not code and found.command == init_process.IDLE_FOR_PROBE and not found.left_running:
@@ -517,7 +517,7 @@ class FakeEngine:
         if not _known(command) or folder is None or folder.kind != "dir":
             return 126
         if patience is not None and patience <= 0:
-            raise Sleeping
+            raise SleepTooLong
         if self.on_execute and (answer := self.on_execute(command)) is not None:
             code, said = answer
             if said:
@@ -594,7 +594,7 @@ class FakeEngine:
             self.commands.append(command)
             return self._run(command, output, patience=None)
 
-        process = FakePiped(run)
+        process = FakePipedExec(run)
         found.execs.append(process)
         return process
 
@@ -725,7 +725,7 @@ class FakeExec:
         os.close(self._reader)
 
 
-class FakePiped:
+class FakePipedExec:
     """A command that runs once it has all of its input, or a signal ended it. signals: what it was sent."""
 
     def __init__(self, run: Callable[[bytes, Callable[[bytes, bool], None]], int]) -> None:
@@ -750,7 +750,7 @@ class FakePiped:
 
     def end_input(self) -> None:
         """One that sleeps for good goes on until a signal ends it."""
-        with contextlib.suppress(Sleeping):
+        with contextlib.suppress(SleepTooLong):
             self._end(self._run(self._stdin, lambda data, is_err: self._printed.append((data, is_err))))
 
     def send_signal(self, name: str) -> None:

@@ -21,7 +21,7 @@ class Node:
     target: str = ""
 
 
-class Mounted(MutableMapping[str, Node]):
+class MountedNodes(MutableMapping[str, Node]):
     """Nodes of a container's own, and those of volumes, by where they are mounted, in the place of some."""
 
     def __init__(self, own: dict[str, Node], volumes: Mapping[str, MutableMapping[str, Node]]) -> None:
@@ -64,7 +64,7 @@ class Files:
     @property
     def own(self) -> MutableMapping[str, Node]:
         """Without what is on volumes."""
-        return self.nodes.own if isinstance(self.nodes, Mounted) else self.nodes
+        return self.nodes.own if isinstance(self.nodes, MountedNodes) else self.nodes
 
     def copy(self) -> Files:
         return Files(dict(self.own))

@@ -23,7 +23,7 @@ class Exit(Exception):
         self.code = code
 
 
-class Sleeping(Exception):
+class SleepTooLong(Exception):
     """The script sleeps longer than it may, or for good."""
 
 
@@ -44,7 +44,7 @@ class Shell:
     memory: Mapping[str, bytes] = field(default_factory=dict)
 
     def run(self, script: str, *, errexit: bool) -> int:
-        """Raises Sleeping."""
+        """Raises SleepTooLong."""
         code = 0
         try:
             for line in re.split(r"\n|;|&&", script):
@@ -126,8 +126,8 @@ class Shell:
     def _sleep(self, seconds: float) -> None:
         if self.patience is None:
             if seconds == float("inf"):
-                raise Sleeping
+                raise SleepTooLong
             return
         self.patience -= seconds
         if self.patience < 0:
-            raise Sleeping
+            raise SleepTooLong

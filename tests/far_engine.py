@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _ADDRESSES = ipaddress.ip_network("198.18.0.0/15")
 
 
-class FarEngine(PrivateEngine):
+class TlsEngine(PrivateEngine):
     """folder: an empty one. It lets nobody in who doesn't have the certificate in there."""
 
     def __init__(self, folder: Path) -> None:

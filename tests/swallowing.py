@@ -18,7 +18,7 @@ from phases.core.secrets import ssh_agent
 _VERSION = re.compile(r"(?<= )/v[0-9.]+(?=/)")
 
 
-class Swallowing:
+class RequestDroppingRelay:
     """Use it in a `with`. host: as DOCKER_HOST says it; pattern: of the beginning of the requests that are lost, as
     `POST /commit`.
     """

@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
-from far_engine import FarEngine
+from far_engine import TlsEngine
 from podman_engine import PodmanEngine
 
 from phases.core.container.init_process import IDLE_FOR_PROBE
@@ -48,7 +48,7 @@ ABSENT = f"{PREFIX}-nobody"
 
 
 @dataclass
-class Lab:
+class EngineUnderTest:
     """An engine with a base image, and names that are nobody else's; what it makes is taken away."""
 
     engine: Engine
@@ -141,8 +141,8 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEngine]:
-    with FarEngine(tmp_path_factory.mktemp("far")) as far:
+def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
+    with TlsEngine(tmp_path_factory.mktemp("far")) as far:
         far.import_image(busybox)
         yield far
 
@@ -155,16 +155,16 @@ def podman(busybox: str) -> Iterator[PodmanEngine]:
 
 
 @pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.engine) for name in ("real", "far", "podman"))])
-def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Lab]:
+def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineUnderTest]:
     if request.param == "real":
-        lab = Lab(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
+        lab = EngineUnderTest(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
     elif request.param != "fake":
         for name, value in request.getfixturevalue(request.param).env.items():
             monkeypatch.setenv(name, value)
-        lab = Lab(select.connect(), request.getfixturevalue("busybox"))
+        lab = EngineUnderTest(select.connect(), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
-        lab = Lab(fake, "busybox:1")
+        lab = EngineUnderTest(fake, "busybox:1")
         fake.add_image("busybox:1")
     yield lab
     lab.clear()
@@ -202,11 +202,11 @@ def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
 # Images
 
 
-def test_the_platform_is_an_operating_system_and_a_processor(lab: Lab) -> None:
+def test_platform_is_operating_system_and_architecture(lab: EngineUnderTest) -> None:
     assert re.fullmatch(r"linux/[a-z0-9]+", lab.engine.platform())
 
 
-def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
+def test_image_is_listed_with_tags_and_labels(lab: EngineUnderTest) -> None:
     made = lab.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
     lab.engine.tag(made, lab.tag("two"))
     (found,) = [image for image in lab.engine.images() if image.id == made]
@@ -217,7 +217,7 @@ def test_an_image_is_listed_with_its_tags_and_labels(lab: Lab) -> None:
     }
 
 
-def test_a_label_holds_any_sign_and_thirty_thousand_of_them(lab: Lab) -> None:
+def test_image_label_keeps_special_characters_and_30000_bytes(lab: EngineUnderTest) -> None:
     """Quoted as an instruction wants it."""
     value = "a \"b\" 'c' $HOME ${x} \\n \\" + "\\" * 30_000
     quoted = "".join(f"\\{sign}" if sign in '\\$"' else sign for sign in value)
@@ -226,12 +226,12 @@ def test_a_label_holds_any_sign_and_thirty_thousand_of_them(lab: Lab) -> None:
     assert found.labels["habtest.signs"] == value
 
 
-def test_the_config_of_an_absent_image_is_none(lab: Lab) -> None:
+def test_image_config_of_absent_image_is_none(lab: EngineUnderTest) -> None:
     assert lab.engine.image_config(lab.tag("absent")) is None
     assert lab.engine.image_config("sha256:" + "0" * 64) is None
 
 
-def test_an_image_is_found_by_tag_and_by_id(lab: Lab) -> None:
+def test_image_config_by_tag_and_by_id_is_equal(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     by_tag, by_id = lab.engine.image_config(lab.tag("one")), lab.engine.image_config(made)
     assert by_tag is not None
@@ -239,7 +239,7 @@ def test_an_image_is_found_by_tag_and_by_id(lab: Lab) -> None:
     assert by_tag == by_id
 
 
-def test_a_tag_moves_and_the_image_it_left_stays_without_one(lab: Lab) -> None:
+def test_tag_moved_leaves_old_image_untagged(lab: EngineUnderTest) -> None:
     first, second = lab.image("first"), lab.image("second")
     lab.engine.tag(second, lab.tag("first"))
     tags = {image.id: sorted(image.tags) for image in lab.engine.images()}
@@ -247,12 +247,12 @@ def test_a_tag_moves_and_the_image_it_left_stays_without_one(lab: Lab) -> None:
     assert tags[first] == []
 
 
-def test_tagging_an_absent_image_is_not_found(lab: Lab) -> None:
+def test_tag_of_absent_image_raises_not_found(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.tag("sha256:" + "0" * 64, lab.tag("one"))
 
 
-def test_the_last_tag_takes_the_image_with_it(lab: Lab) -> None:
+def test_untag_of_last_tag_removes_image(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     lab.engine.tag(made, lab.tag("two"))
     lab.engine.untag(lab.tag("one"))
@@ -261,13 +261,13 @@ def test_the_last_tag_takes_the_image_with_it(lab: Lab) -> None:
     assert made not in lab.ids()
 
 
-def test_taking_an_absent_tag_away_is_no_error(lab: Lab) -> None:
+def test_untag_of_absent_tag_is_no_error(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     lab.engine.untag(lab.tag("absent"))
     assert made in lab.ids()
 
 
-def test_a_stopped_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
+def test_untag_keeps_image_of_stopped_container(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
     lab.engine.untag(lab.tag("one"))
@@ -275,7 +275,7 @@ def test_a_stopped_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
     assert lab.engine.image_config(made) is not None
 
 
-def test_a_running_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
+def test_untag_keeps_image_of_running_container(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     container = lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
     lab.engine.start(container)
@@ -284,7 +284,7 @@ def test_a_running_container_keeps_its_image_but_not_the_tag(lab: Lab) -> None:
     assert lab.engine.image_config(made) is not None
 
 
-def test_an_image_that_another_was_made_from_outlives_its_tag(lab: Lab) -> None:
+def test_untag_keeps_image_that_is_parent_of_another(lab: EngineUnderTest) -> None:
     lower = lab.image("lower")
     container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
     upper = lab.commit(container)
@@ -297,7 +297,7 @@ def test_an_image_that_another_was_made_from_outlives_its_tag(lab: Lab) -> None:
     assert lab.engine.image_config(lower) is None, "it goes with the last that rests on it"
 
 
-def test_an_image_in_use_is_not_removed(lab: Lab) -> None:
+def test_remove_image_used_by_container_returns_false(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     container = lab.engine.create(made, f"{lab.names}-user", IDLE)
     lab.engine.untag(lab.tag("one"))
@@ -307,13 +307,13 @@ def test_an_image_in_use_is_not_removed(lab: Lab) -> None:
     assert lab.engine.image_config(made) is None
 
 
-def test_an_image_with_a_tag_is_not_removed_by_its_id(lab: Lab) -> None:
+def test_remove_image_with_tag_returns_false(lab: EngineUnderTest) -> None:
     made = lab.image("one")
     assert lab.engine.remove_image(made) is False
     assert lab.engine.image_config(lab.tag("one")) is not None
 
 
-def test_the_comment_of_a_commit_is_its_own(lab: Lab) -> None:
+def test_commit_comment_is_not_inherited_by_child_image(lab: EngineUnderTest) -> None:
     """Unlike a label, which what is made from the image inherits."""
     first = lab.engine.commit(lab.container(), [], "a comment")
     config = lab.engine.image_config(first)
@@ -326,7 +326,7 @@ def test_the_comment_of_a_commit_is_its_own(lab: Lab) -> None:
     assert second.comment == ""
 
 
-def test_an_image_that_another_was_made_from_is_not_removed(lab: Lab) -> None:
+def test_remove_image_that_is_parent_returns_false(lab: EngineUnderTest) -> None:
     lower = lab.image("lower")
     container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
     lab.commit(container)
@@ -335,11 +335,11 @@ def test_an_image_that_another_was_made_from_is_not_removed(lab: Lab) -> None:
     assert lab.engine.remove_image(lower) is False
 
 
-def test_removing_an_absent_image_is_no_error(lab: Lab) -> None:
+def test_remove_image_absent_is_no_error(lab: EngineUnderTest) -> None:
     assert lab.engine.remove_image("sha256:" + "0" * 64) is True
 
 
-def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
+def test_pull_of_unknown_image_raises_engine_error(lab: EngineUnderTest) -> None:
     with pytest.raises(EngineError):
         lab.engine.pull("localhost:1/habtest/absent:1", lambda *_: None)
 
@@ -347,12 +347,12 @@ def test_pulling_what_no_registry_has_is_an_engine_error(lab: Lab) -> None:
 # What they take
 
 
-def stored(lab: Lab, image: str) -> ImageSize:
+def stored(lab: EngineUnderTest, image: str) -> ImageSize:
     (found,) = [found for found in lab.engine.stored() if found.id == image]
     return found
 
 
-def grown(lab: Lab, image: str, suffix: str, size: int) -> str:
+def grown(lab: EngineUnderTest, image: str, suffix: str, size: int) -> str:
     """An image made from another, with a file more under its own tag. Returns its id."""
     container = lab.engine.create(image, f"{lab.names}-{suffix}", IDLE)
     lab.engine.put_archive(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
@@ -362,7 +362,7 @@ def grown(lab: Lab, image: str, suffix: str, size: int) -> str:
     return made
 
 
-def test_an_image_takes_what_the_one_it_was_made_from_takes_and_its_own(lab: Lab) -> None:
+def test_image_size_is_parent_size_plus_own_layer(lab: EngineUnderTest) -> None:
     lower = grown(lab, lab.base, "lower", 3000)
     upper = grown(lab, lower, "upper", 5000)
     assert stored(lab, upper).parent == lower
@@ -375,7 +375,7 @@ def test_an_image_takes_what_the_one_it_was_made_from_takes_and_its_own(lab: Lab
     assert abs((datetime.now(UTC) - created).total_seconds()) < 60
 
 
-def test_an_image_shares_the_layers_of_what_it_was_made_from_and_of_nothing_else(lab: Lab) -> None:
+def test_image_layers_begin_with_those_of_parent(lab: EngineUnderTest) -> None:
     lower = grown(lab, lab.base, "lower", 3000)
     one, other = grown(lab, lower, "one", 5000), grown(lab, lower, "other", 6000)
     shared = lab.engine.layers(lower)
@@ -388,14 +388,14 @@ def test_an_image_shares_the_layers_of_what_it_was_made_from_and_of_nothing_else
     assert lab.is_size(stored(lab, one).size, sum(layer.size for layer in lab.engine.layers(one)))
 
 
-def test_what_a_dockerfile_makes_shares_the_layers_of_its_base(lab: Lab) -> None:
+def test_image_layers_of_dockerfile_begin_with_those_of_base(lab: EngineUnderTest) -> None:
     with context(f"FROM {lab.base}\nCOPY greeting /greeting\n", greeting="x" * 4000) as tar:
         made = lab.engine.build(tar, lab.tag(), lambda _: None)
     own = [layer for layer in lab.engine.layers(made) if layer not in lab.engine.layers(lab.base)]
     assert lab.is_size(sum(layer.size for layer in own), 4000)
 
 
-def test_the_layers_of_an_absent_image_are_not_found(lab: Lab) -> None:
+def test_image_layers_of_absent_image_raise_not_found(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.layers("sha256:" + "0" * 64)
 
@@ -403,7 +403,7 @@ def test_the_layers_of_an_absent_image_are_not_found(lab: Lab) -> None:
 # Building a Dockerfile
 
 
-def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
+def test_build_dockerfile_creates_image(lab: EngineUnderTest) -> None:
     lines: list[str] = []
     with context(f"FROM {lab.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
         made = lab.engine.build(tar, lab.tag(), lines.append)
@@ -416,14 +416,14 @@ def test_a_dockerfile_becomes_an_image(lab: Lab) -> None:
     assert lab.engine.read_file(container, "/greeting") == b"hello"
 
 
-def test_a_file_that_would_fill_our_memory_is_refused(lab: Lab) -> None:
+def test_read_file_larger_than_limit_is_refused(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
     with pytest.raises(EngineError, match="reading '/etc/passwd': it is larger than 16 MB"):
         lab.engine.read_file(container, "/etc/passwd")
 
 
-def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
+def test_build_failing_dockerfile_raises_engine_error(lab: EngineUnderTest) -> None:
     with context(f"FROM {lab.base}\nRUN exit 3\n") as tar, pytest.raises(EngineError):
         lab.engine.build(tar, lab.tag(), lambda _: None)
 
@@ -431,7 +431,7 @@ def test_a_dockerfile_that_fails_is_an_engine_error(lab: Lab) -> None:
 # Containers
 
 
-def test_a_container_is_made_started_stopped_and_removed(lab: Lab) -> None:
+def test_container_is_created_started_stopped_and_removed(lab: EngineUnderTest) -> None:
     states = []
 
     def look() -> None:
@@ -452,7 +452,7 @@ def test_a_container_is_made_started_stopped_and_removed(lab: Lab) -> None:
     assert states == [None, False, True, False, True, None]
 
 
-def test_a_container_tells_since_when_it_is_as_it_is(lab: Lab) -> None:
+def test_container_since_time_changes_with_its_state(lab: EngineUnderTest) -> None:
     def since() -> datetime:
         found = lab.engine.container(f"{lab.names}-c")
         assert found is not None
@@ -468,7 +468,7 @@ def test_a_container_tells_since_when_it_is_as_it_is(lab: Lab) -> None:
     assert times == sorted(set(times))
 
 
-def test_a_container_tells_its_image_labels_and_command(lab: Lab) -> None:
+def test_container_has_image_labels_and_command(lab: EngineUnderTest) -> None:
     made = lab.image("one", 'LABEL habtest.of="image"')
     lab.engine.create(lab.tag("one"), f"{lab.names}-c", IDLE, labels={"habtest.own": "yes"})
     found = lab.engine.container(f"{lab.names}-c")
@@ -477,7 +477,7 @@ def test_a_container_tells_its_image_labels_and_command(lab: Lab) -> None:
     assert (found.labels["habtest.own"], found.labels["habtest.of"]) == ("yes", "image")
 
 
-def test_label_of_a_container_replaces_its_images_and_goes_into_a_commit(lab: Lab) -> None:
+def test_container_label_overrides_image_label_and_is_committed(lab: EngineUnderTest) -> None:
     made = lab.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
     config = lab.engine.image_config(made)
     assert config is not None
@@ -492,23 +492,23 @@ def test_label_of_a_container_replaces_its_images_and_goes_into_a_commit(lab: La
     assert (names | {"habtest.kept": "yes"}).items() <= after.labels.items()
 
 
-def test_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
+def test_create_with_taken_name_raises_conflict(lab: EngineUnderTest) -> None:
     lab.container()
     with pytest.raises(Conflict):
         lab.container()
 
 
-def test_a_container_of_an_absent_image_is_not_found(lab: Lab) -> None:
+def test_create_from_absent_image_raises_not_found(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE)
 
 
-def test_a_volume_that_is_not_on_the_host_is_an_engine_error(lab: Lab, tmp_path: Path) -> None:
+def test_create_with_missing_bind_source_raises_engine_error(lab: EngineUnderTest, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
         lab.container(mounts=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
 
 
-def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path: Path) -> None:
+def test_bind_mount_is_visible_in_container_and_not_committed(lab: EngineUnderTest, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("from the host")
     container = lab.container(mounts=[Bind(str(tmp_path), "/data", readonly=True)])
     lab.engine.start(container)
@@ -518,7 +518,7 @@ def test_a_volume_is_seen_in_the_container_and_not_committed(lab: Lab, tmp_path:
     assert lab.engine.read_file(other, "/data/note") is None
 
 
-def published(lab: Lab, suffix: str = "c") -> tuple[Port, ...]:
+def published(lab: EngineUnderTest, suffix: str = "c") -> tuple[Port, ...]:
     found = lab.engine.container(f"{lab.names}-{suffix}")
     assert found
     (listed,) = [one for one in lab.engine.containers(name_prefix=lab.names) if one.id == found.id]
@@ -526,7 +526,7 @@ def published(lab: Lab, suffix: str = "c") -> tuple[Port, ...]:
     return found.ports
 
 
-def test_ports_are_published_while_a_container_runs(lab: Lab) -> None:
+def test_ports_are_published_while_container_runs(lab: EngineUnderTest) -> None:
     ports = [Port(80, "tcp"), Port(81, "tcp", "::1"), Port(53, "udp", "0.0.0.0"), Port(53, "tcp")]
     container = lab.container(ports=ports)
     assert published(lab) == ()
@@ -547,7 +547,7 @@ def test_ports_are_published_while_a_container_runs(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
-def test_a_port_that_another_container_has_is_refused(lab: Lab, ip: str) -> None:
+def test_port_used_by_other_container_raises_port_refused(lab: EngineUnderTest, ip: str) -> None:
     lab.engine.start(lab.container("holder", ports=[Port(80, "tcp", ip)]))
     (taken,) = published(lab, "holder")
     second = lab.container("second", ports=[Port(1, "tcp", ip), replace(taken, inside=81)])
@@ -561,13 +561,13 @@ def test_a_port_that_another_container_has_is_refused(lab: Lab, ip: str) -> None
     assert len(published(lab, "second")) == 2
 
 
-def test_what_an_image_exposes_is_not_published(lab: Lab) -> None:
+def test_port_exposed_by_image_is_not_published(lab: EngineUnderTest) -> None:
     image = lab.image("exposed", "EXPOSE 80", "EXPOSE 53/udp")
     lab.engine.start(lab.engine.create(image, f"{lab.names}-c", IDLE, ports=[Port(81)]))
     assert [port.inside for port in published(lab)] == [81]
 
 
-def test_a_container_is_renamed(lab: Lab) -> None:
+def test_rename_changes_container_name(lab: EngineUnderTest) -> None:
     container = lab.container("old")
     lab.engine.rename(container, f"{lab.names}-new")
     assert lab.engine.container(f"{lab.names}-old") is None
@@ -576,7 +576,7 @@ def test_a_container_is_renamed(lab: Lab) -> None:
     assert found.id == container
 
 
-def test_renaming_to_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
+def test_rename_to_taken_name_raises_conflict(lab: EngineUnderTest) -> None:
     lab.container("one")
     with pytest.raises(Conflict):
         lab.engine.rename(lab.container("two"), f"{lab.names}-one")
@@ -593,14 +593,16 @@ def test_renaming_to_a_name_that_is_taken_is_a_conflict(lab: Lab) -> None:
         ("habtest.absent", "", []),
     ],
 )
-def test_containers_are_chosen_by_label_and_name(lab: Lab, label: str, prefix: str, expected: list[str]) -> None:
+def test_containers_are_filtered_by_label_and_name_prefix(
+    lab: EngineUnderTest, label: str, prefix: str, expected: list[str]
+) -> None:
     for suffix, labels in (("a", {"habtest.x": "1"}), ("b", {"habtest.x": "2"}), ("c", {})):
         lab.container(suffix, labels=labels)
     found = lab.engine.containers(label=label, name_prefix=f"{lab.names}-{prefix}")
     assert sorted(container.name for container in found) == [f"{lab.names}-{suffix}" for suffix in expected]
 
 
-def test_stopping_and_removing_what_is_not_there_is_no_error(lab: Lab) -> None:
+def test_stop_and_remove_of_absent_container_are_no_error(lab: EngineUnderTest) -> None:
     lab.engine.stop(ABSENT)
     lab.engine.remove(ABSENT)
     assert lab.engine.container(ABSENT) is None
@@ -622,7 +624,7 @@ CALLS: dict[str, Callable[[Engine], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_other_calls_on_what_is_not_there_are_not_found(lab: Lab, call: str) -> None:
+def test_other_calls_on_absent_container_raise_not_found(lab: EngineUnderTest, call: str) -> None:
     with pytest.raises(NotFound):
         CALLS[call](lab.engine)
 
@@ -630,15 +632,15 @@ def test_other_calls_on_what_is_not_there_are_not_found(lab: Lab, call: str) -> 
 # Volumes
 
 
-def volume(lab: Lab, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeMount:
+def volume(lab: EngineUnderTest, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeMount:
     return VolumeMount(f"{lab.names}-{suffix}", dest, {"habtest.of": lab.names, "habtest.which": suffix}, **wishes)
 
 
-def volumes(lab: Lab) -> list[str]:
+def volumes(lab: EngineUnderTest) -> list[str]:
     return [found.name.removeprefix(f"{lab.names}-") for found in lab.engine.volumes(label=f"habtest.of={lab.names}")]
 
 
-def test_volume_made_by_itself_is_listed_at_once_with_its_labels(lab: Lab) -> None:
+def test_volume_created_alone_is_listed_immediately_with_labels(lab: EngineUnderTest) -> None:
     """What locks rest on: who looks after it was made sees it, and who looks after it was removed doesn't."""
     labels = {"habtest.of": lab.names, "habtest.words": "build a: ünd 'b'"}
     made = lab.engine.create_volume(f"{lab.names}-v", labels)
@@ -650,7 +652,7 @@ def test_volume_made_by_itself_is_listed_at_once_with_its_labels(lab: Lab) -> No
     assert volumes(lab) == []
 
 
-def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) -> None:
+def test_volume_survives_its_container_and_is_found_by_label(lab: EngineUnderTest) -> None:
     first = lab.container("1", mounts=[volume(lab, "b")])
     lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
     lab.engine.remove(first)
@@ -673,7 +675,7 @@ def test_a_volume_outlives_its_container_and_is_found_by_its_labels(lab: Lab) ->
     assert lab.execute(again, "cat /elsewhere/file") == (0, "mine", "")
 
 
-def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
+def test_volume_content_is_in_no_image_and_no_change_list(lab: EngineUnderTest) -> None:
     container = lab.container(mounts=[volume(lab, "v")])
     lab.engine.put_archive(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
     assert "/kept/file" not in [change.path for change in lab.engine.changes(container)]
@@ -682,14 +684,14 @@ def test_a_volume_is_in_no_image_and_no_change(lab: Lab) -> None:
     assert (lab.engine.read_file(other, "/own"), lab.engine.read_file(other, "/kept/file")) == (b"x", None)
 
 
-def test_a_container_that_cannot_be_made_leaves_no_volume(lab: Lab) -> None:
+def test_create_failure_leaves_no_volume(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE, mounts=[volume(lab, "v")])
     assert volumes(lab) == []
     assert lab.engine.containers(name_prefix=lab.names) == []
 
 
-def test_an_archive_for_a_container_that_never_ran_arrives_in_its_volumes(lab: Lab) -> None:
+def test_put_archive_before_first_start_reaches_volumes(lab: EngineUnderTest) -> None:
     first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
     members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
     lab.engine.put_archive(first, "/", archive(*members))
@@ -700,7 +702,7 @@ def test_an_archive_for_a_container_that_never_ran_arrives_in_its_volumes(lab: L
 
 
 @pytest.mark.parametrize("copies", [True, False])
-def test_an_empty_volume_gets_what_the_image_has_if_it_is_to(lab: Lab, copies: bool) -> None:
+def test_volume_empty_receives_image_files_if_requested(lab: EngineUnderTest, copies: bool) -> None:
     container = lab.container("image")
     lab.engine.put_archive(container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8)))
     image = lab.commit(container)
@@ -708,7 +710,7 @@ def test_an_empty_volume_gets_what_the_image_has_if_it_is_to(lab: Lab, copies: b
     assert lab.engine.read_file(made, "/kept/file") == (b"image's" if copies else None)
 
 
-def test_a_volume_that_has_something_keeps_that(lab: Lab) -> None:
+def test_volume_with_files_keeps_them(lab: EngineUnderTest) -> None:
     first = lab.container("1", mounts=[volume(lab, "v")])
     lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
     second = lab.container("2")
@@ -717,7 +719,7 @@ def test_a_volume_that_has_something_keeps_that(lab: Lab) -> None:
     assert (lab.engine.read_file(made, "/kept/file"), lab.engine.read_file(made, "/kept/other")) == (b"mine", None)
 
 
-def test_a_volume_that_a_container_has_is_not_removed(lab: Lab) -> None:
+def test_remove_volume_used_by_container_raises_conflict(lab: EngineUnderTest) -> None:
     container = lab.container(mounts=[volume(lab, "v")])
     with pytest.raises(Conflict):
         lab.engine.remove_volume(f"{lab.names}-v")
@@ -731,7 +733,7 @@ def test_a_volume_that_a_container_has_is_not_removed(lab: Lab) -> None:
 # Committing
 
 
-def test_changes_of_a_commit_are_the_image_config(lab: Lab) -> None:
+def test_commit_changes_set_image_config(lab: EngineUnderTest) -> None:
     container = lab.container()
     changes = ('ENTRYPOINT ["/init", "a b"]', 'CMD ["/bin/sh", "-c", "echo \\"hi\\""]', "USER nobody", "WORKDIR /a b")
     config = lab.engine.image_config(lab.commit(container, *changes))
@@ -750,8 +752,8 @@ def test_changes_of_a_commit_are_the_image_config(lab: Lab) -> None:
         ((), (), IDLE),
     ],
 )
-def test_where_a_commit_names_no_command_the_containers_stays(
-    lab: Lab, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
+def test_commit_without_command_change_keeps_command_of_container(
+    lab: EngineUnderTest, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
     made = lab.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
     container = lab.engine.create(made, f"{lab.names}-c", IDLE)
@@ -760,13 +762,13 @@ def test_where_a_commit_names_no_command_the_containers_stays(
     assert (config.entrypoint, config.command) == (entrypoint, command)
 
 
-def test_escaped_dollars_of_a_change_stay_dollars(lab: Lab) -> None:
+def test_commit_change_with_escaped_dollar_keeps_dollar(lab: EngineUnderTest) -> None:
     config = lab.engine.image_config(lab.commit(lab.container(), "WORKDIR /a\\$HOME\\\\b"))
     assert config is not None
     assert config.workdir == "/a$HOME\\b"
 
 
-def test_environment_given_at_create_is_in_the_committed_image(lab: Lab) -> None:
+def test_create_environment_is_in_committed_image(lab: EngineUnderTest) -> None:
     first = lab.image("one", "ENV KEPT=1", "ENV CHANGED=old")
     container = lab.engine.create(first, f"{lab.names}-c", IDLE, env={"CHANGED": "new $HOME = x", "ADDED": "2"})
     config = lab.engine.image_config(lab.commit(container))
@@ -778,7 +780,7 @@ def test_environment_given_at_create_is_in_the_committed_image(lab: Lab) -> None
     }
 
 
-def test_a_commit_is_a_snapshot_of_the_files(lab: Lab) -> None:
+def test_commit_contains_files_at_that_moment(lab: EngineUnderTest) -> None:
     container = lab.started()
     lab.execute(container, "echo one >/note")
     made = lab.commit(container)
@@ -791,7 +793,7 @@ def test_a_commit_is_a_snapshot_of_the_files(lab: Lab) -> None:
 # Files
 
 
-def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
+def test_put_archive_keeps_mode_and_content(lab: EngineUnderTest) -> None:
     container = lab.started()
     members = (("box/", b"", 0o1777, 1234, 1235), ("box/tool", b"#!/bin/sh\n", 0o4750, 1234, 0))
     lab.engine.put_archive(container, "/", archive(*members))
@@ -802,7 +804,7 @@ def test_files_arrive_with_owner_and_mode(lab: Lab) -> None:
     assert lab.engine.read_file(container, "/box/tool") == b"#!/bin/sh\n"
 
 
-def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) -> None:
+def test_stat_edition_changes_with_file_content(lab: EngineUnderTest) -> None:
     container = lab.started()
 
     def edition(path: str = "/note") -> str:
@@ -823,7 +825,7 @@ def test_a_file_has_another_edition_with_each_change_of_its_content(lab: Lab) ->
     assert edition("/bin") == "", "a folder has none"
 
 
-def test_owners_are_kept(lab: Lab) -> None:
+def test_put_archive_keeps_owner(lab: EngineUnderTest) -> None:
     container = lab.started()
     lab.engine.put_archive(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
     if isinstance(lab.engine, FakeEngine):
@@ -834,13 +836,13 @@ def test_owners_are_kept(lab: Lab) -> None:
         assert lab.execute(container, "stat -c %u:%g /mine") == (0, "1234:1235\n", "")
 
 
-def test_files_go_into_a_container_that_is_not_started(lab: Lab) -> None:
+def test_put_archive_into_container_not_started_works(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
     assert lab.engine.read_file(container, "/etc/note") == b"x"
 
 
-def test_a_folder_that_is_there_takes_the_new_mode_and_keeps_its_content(lab: Lab) -> None:
+def test_put_archive_over_folder_sets_mode_and_keeps_content(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
     lab.engine.put_archive(container, "/", archive(("box/", b"", 0o700, 0, 0)))
@@ -848,7 +850,7 @@ def test_a_folder_that_is_there_takes_the_new_mode_and_keeps_its_content(lab: La
     assert lab.engine.read_file(container, "/box/kept") == b"x"
 
 
-def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way_round(lab: Lab) -> None:
+def test_put_archive_never_replaces_folder_by_file_or_file_by_folder(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
     for name in ("box", "box/kept/"):
@@ -859,7 +861,7 @@ def test_a_file_never_takes_the_place_of_a_folder_nor_the_other_way_round(lab: L
     assert lab.engine.read_file(container, "/box/kept") == b"x"
 
 
-def test_what_is_unpacked_stays_in_its_folder(lab: Lab) -> None:
+def test_put_archive_member_cannot_leave_its_folder(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
     for name in ("../out/escaped", "../../../../escaped", "inner/../../out/escaped"):
@@ -870,7 +872,7 @@ def test_what_is_unpacked_stays_in_its_folder(lab: Lab) -> None:
     assert [lab.engine.stat(container, path) for path in ("/out/escaped", "/escaped")] == [None, None]
 
 
-def test_what_is_put_through_a_link_stays_in_the_container(lab: Lab, tmp_path: Path) -> None:
+def test_put_archive_through_link_stays_in_container(lab: EngineUnderTest, tmp_path: Path) -> None:
     """tmp_path is on the host as well, where nothing of it may arrive."""
     container = lab.container()
     links = {"absolute": str(tmp_path), "upwards": "../" * 40 + str(tmp_path)[1:]}
@@ -882,12 +884,12 @@ def test_what_is_put_through_a_link_stays_in_the_container(lab: Lab, tmp_path: P
     assert list(tmp_path.iterdir()) == []
 
 
-def test_putting_into_a_folder_that_is_not_there_is_not_found(lab: Lab) -> None:
+def test_put_archive_into_missing_folder_raises_not_found(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.put_archive(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
 
 
-def test_reading_follows_links(lab: Lab) -> None:
+def test_read_file_follows_links(lab: EngineUnderTest) -> None:
     container = lab.container()
     members = (("d/", b"", 0o755, 0, 0), ("d/real", b"x", 0o644, 0, 0))
     links = {"absolute": "/d/real", "relative": "d/real", "twice": "relative", "folder": "d"}
@@ -896,7 +898,7 @@ def test_reading_follows_links(lab: Lab) -> None:
         assert lab.engine.read_file(container, path) == b"x", path
 
 
-def test_a_path_with_the_signs_of_a_pattern_leads_to_itself(lab: Lab) -> None:
+def test_read_file_path_with_pattern_characters_is_literal(lab: EngineUnderTest) -> None:
     container = lab.container()
     names = ("a[1]", "a1", "b?", "bb", "c\\d", "c\\\\d", "é ü")
     lab.engine.put_archive(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
@@ -908,20 +910,20 @@ def test_a_path_with_the_signs_of_a_pattern_leads_to_itself(lab: Lab) -> None:
     assert [lab.engine.read_file(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
 
 
-def test_what_is_no_file_reads_as_none(lab: Lab) -> None:
+def test_read_file_of_folder_or_missing_path_is_none(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
     for path in ("/absent", "/absent/below", "/d", "/dangling"):
         assert lab.engine.read_file(container, path) is None, path
 
 
-def test_links_in_a_circle_read_as_none(lab: Lab) -> None:
+def test_read_file_of_circular_link_is_none(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(container, "/", archive(links={"a": "/b", "b": "/a"}))
     assert lab.engine.read_file(container, "/a") is None
 
 
-def test_a_link_tells_where_it_leads(lab: Lab) -> None:
+def test_stat_of_link_names_its_target(lab: EngineUnderTest) -> None:
     container = lab.container()
     links = {"d/relative": "real", "dangling": "/absent", "chain": "d/relative"}
     lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links))
@@ -933,7 +935,7 @@ def test_a_link_tells_where_it_leads(lab: Lab) -> None:
     assert leads == {"/d/relative": "/d/real", "/dangling": "/absent", "/chain": "/d/real", "/d/real": ""}
 
 
-def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> None:
+def test_path_info_has_kind_owner_mode_and_content(lab: EngineUnderTest) -> None:
     container = lab.container()
     members = (("d/", b"", 0o1755, 7, 8), ("d/f", b"text", 0o640, 1234, 1235))
     lab.engine.put_archive(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
@@ -948,7 +950,7 @@ def test_path_info_of_each_kind_has_owner_mode_and_what_is_in_it(lab: Lab) -> No
     assert lab.engine.path_info(container, "/d/f/below") is None
 
 
-def test_path_info_of_the_root_and_of_a_link_in_a_volume_follows_nothing(lab: Lab) -> None:
+def test_path_info_of_root_and_of_link_in_volume_follows_no_link(lab: EngineUnderTest) -> None:
     container = lab.container(mounts=[volume(lab, "v")])
     lab.engine.put_archive(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
     lab.engine.start(container)  # in one that doesn't run, Podman follows it, below the volume's own root
@@ -959,7 +961,7 @@ def test_path_info_of_the_root_and_of_a_link_in_a_volume_follows_nothing(lab: La
     assert (link.kind, link.target, link.content) == ("link", "/etc/passwd", b"")
 
 
-def test_path_info_of_a_large_folder_comes_without_what_is_in_it(lab: Lab) -> None:
+def test_path_info_of_large_folder_omits_content(lab: EngineUnderTest) -> None:
     container = lab.container()
     lab.engine.put_archive(
         container, "/", archive(("d/", b"", 0o700, 5, 6), ("d/big", b"x" * (LARGEST_FILE + 1), 0o600, 5, 6))
@@ -970,7 +972,7 @@ def test_path_info_of_a_large_folder_comes_without_what_is_in_it(lab: Lab) -> No
         lab.engine.path_info(container, "/d/big", content=True)
 
 
-def test_a_paused_container_takes_files_and_goes_on_afterwards(lab: Lab) -> None:
+def test_pause_allows_put_archive_and_unpause_resumes(lab: EngineUnderTest) -> None:
     container = lab.started()
     lab.engine.pause(container)
     lab.engine.pause(container)
@@ -980,7 +982,7 @@ def test_a_paused_container_takes_files_and_goes_on_afterwards(lab: Lab) -> None
     assert lab.execute(container, "cat /note") == (0, "x", "")
 
 
-def test_an_absent_path_has_no_stat(lab: Lab) -> None:
+def test_stat_of_absent_path_is_none(lab: EngineUnderTest) -> None:
     container = lab.container()
     for path in ("/absent", "/absent/below", "/etc/passwd/below"):
         assert lab.engine.stat(container, path) is None, path
@@ -1001,7 +1003,9 @@ def test_an_absent_path_has_no_stat(lab: Lab) -> None:
         ("habtest-absent", (127, "", None)),
     ],
 )
-def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: tuple[int, str, str | None]) -> None:
+def test_exec_returns_exit_code_and_output(
+    lab: EngineUnderTest, script: str, expected: tuple[int, str, str | None]
+) -> None:
     code, out, err = lab.execute(lab.started(), script)
     assert (code, out) == expected[:2]
     assert err == expected[2] if expected[2] is not None else err
@@ -1014,19 +1018,19 @@ def test_a_command_gives_exit_code_and_output(lab: Lab, script: str, expected: t
         ("echo out; echo err >&2; exit 3", (3, b"out\n", b"err\n", False)),
     ],
 )
-def test_of_a_command_that_is_watched_it_is_known_whether_it_left_the_container_settled(
-    lab: Lab, script: str, expected: tuple[int, bytes, bytes, bool]
+def test_exec_with_leftover_probe_reports_settled_state(
+    lab: EngineUnderTest, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
     container = lab.container(command=IDLE_FOR_PROBE)
     lab.engine.start(container)
     assert lab.watch(container, script) == expected
 
 
-def test_a_container_that_nothing_was_noted_of_at_first_is_never_settled(lab: Lab) -> None:
+def test_exec_with_leftover_probe_in_unwatched_container_is_unsettled(lab: EngineUnderTest) -> None:
     assert lab.watch(lab.started(), "echo out") == (0, b"out\n", b"", False)
 
 
-def test_a_command_runs_as_root_unless_told_otherwise(lab: Lab) -> None:
+def test_exec_runs_as_root_by_default(lab: EngineUnderTest) -> None:
     container = lab.started()
     passwd = b"root:x:0:0:root:/root:/bin/sh\nada:x:1234:1234::/:/bin/sh\n"
     lab.engine.put_archive(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
@@ -1036,14 +1040,14 @@ def test_a_command_runs_as_root_unless_told_otherwise(lab: Lab) -> None:
     assert lab.execute(container, "id -un", user="root") == (0, "root\n", "")
 
 
-def test_a_command_has_workdir_and_environment(lab: Lab) -> None:
+def test_exec_has_workdir_and_environment(lab: EngineUnderTest) -> None:
     container = lab.container(env={"FROM_CREATE": "1"})
     lab.engine.start(container)
     found = lab.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
     assert found == (0, "/etc\n1 2\n", "")
 
 
-def test_the_environment_of_a_command_is_not_committed(lab: Lab) -> None:
+def test_exec_environment_is_not_committed(lab: EngineUnderTest) -> None:
     container = lab.started()
     lab.execute(container, "true", env={"SECRET": "x"})
     config = lab.engine.image_config(lab.commit(container))
@@ -1051,7 +1055,7 @@ def test_the_environment_of_a_command_is_not_committed(lab: Lab) -> None:
     assert "SECRET" not in config.env
 
 
-def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
+def test_exec_confided_variable_is_found_by_command(lab: EngineUnderTest) -> None:
     """What it is told to be is in the file as well, which may end with newlines."""
     container = lab.started()
     value = 'it\'s $HOME \\ "x"\n  two  '
@@ -1061,7 +1065,7 @@ def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
     if isinstance(lab.engine, FakeEngine):  # it knows few commands
         return
     assert lab.execute(container, 'printf %s "$GIVEN,$PLAIN,$#"', env=env) == (0, f"{value},other,0", "")
-    pipe = Pipe(lab, container, "/bin/sh", "-c", 'cat; printf %s "$GIVEN"; exit 3', env=env)
+    pipe = PipedCommand(lab, container, "/bin/sh", "-c", 'cat; printf %s "$GIVEN"; exit 3', env=env)
     pipe.give(b"in:")
     pipe.process.end_input()
     assert pipe.end() == (3, f"in:{value}".encode(), b"")
@@ -1070,29 +1074,29 @@ def test_a_command_finds_a_variable_that_no_engine_may_keep(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "ask", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": ("/no/such/program",)}], ids=str
 )
-def test_a_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, ask: dict[str, Any]) -> None:
+def test_exec_that_cannot_begin_returns_126_or_127(lab: EngineUnderTest, ask: dict[str, Any]) -> None:
     container = lab.started()
     assert lab.engine.exec(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
 
 
-def test_a_command_in_a_container_that_does_not_run_is_a_conflict(lab: Lab) -> None:
+def test_exec_in_stopped_container_raises_conflict(lab: EngineUnderTest) -> None:
     container = lab.container()
     with pytest.raises(Conflict):
         lab.engine.exec(container, ("/bin/sh", "-c", "true"))
 
 
-def test_a_command_past_its_timeout_ends_with_its_container(lab: Lab) -> None:
+def test_exec_past_timeout_ends_container(lab: EngineUnderTest) -> None:
     container = lab.started()
     with pytest.raises(PhaseTimeout):
         lab.engine.exec(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
     assert lab.has_ended("c")
 
 
-def test_a_command_within_its_timeout_ends_as_it_would(lab: Lab) -> None:
+def test_exec_within_timeout_returns_exit_code(lab: EngineUnderTest) -> None:
     assert lab.execute(lab.started(), "exit 5", timeout=60) == (5, "", "")
 
 
-def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exec_may_be_silent_longer_than_answer_timeout(lab: EngineUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
     if isinstance(lab.engine, DockerEngine):
         monkeypatch.setattr(lab.engine._http, "timeout", ResponseTimeout(1))
     said: list[bytes] = []
@@ -1101,7 +1105,7 @@ def test_a_command_may_be_silent_for_longer_than_an_answer_may_take(lab: Lab, mo
     assert b"".join(said) == b"done\n"
 
 
-def test_a_command_leaves_no_connection_open(lab: Lab) -> None:
+def test_exec_leaves_no_connection_open(lab: EngineUnderTest) -> None:
     container = lab.started()
     gc.collect()
     with warnings.catch_warnings(record=True) as caught:
@@ -1112,7 +1116,7 @@ def test_a_command_leaves_no_connection_open(lab: Lab) -> None:
 
 
 @contextmanager
-def terminal(lab: Lab, container: str) -> Iterator[Exec]:
+def terminal(lab: EngineUnderTest, container: str) -> Iterator[Exec]:
     process = lab.engine.exec_tty(
         container, ("/bin/sh",), user="root", workdir="/etc", env={"TERM": "dumb"}, size=(24, 80)
     )
@@ -1122,7 +1126,7 @@ def terminal(lab: Lab, container: str) -> Iterator[Exec]:
         process.close()
 
 
-def test_a_terminal_is_a_stream_until_its_command_ends(lab: Lab) -> None:
+def test_exec_tty_streams_until_command_ends(lab: EngineUnderTest) -> None:
     container = lab.started()
     with terminal(lab, container) as process:
         process.resize(24, 80)
@@ -1134,10 +1138,10 @@ def test_a_terminal_is_a_stream_until_its_command_ends(lab: Lab) -> None:
         assert process.exit_code() == 7
 
 
-class Pipe:
-    """A command with an input, as `Lab.execute` shows one without."""
+class PipedCommand:
+    """A command with an input, as `EngineUnderTest.execute` shows one without."""
 
-    def __init__(self, lab: Lab, container: str, *argv: str, **how: object) -> None:
+    def __init__(self, lab: EngineUnderTest, container: str, *argv: str, **how: object) -> None:
         wishes: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, **how}
         self.process = lab.engine.exec_piped(container, argv, **wishes)
 
@@ -1155,40 +1159,40 @@ class Pipe:
         return self.process.exit_code(), parts[False], parts[True]
 
 
-def test_container_with_a_limit_for_its_log_tells_what_it_printed(lab: Lab) -> None:
+def test_logs_of_container_with_log_limit_are_readable(lab: EngineUnderTest) -> None:
     container = lab.container(command=("/bin/sh", "-c", "echo one; sleep 600"), log_bytes=1_000_000)
     lab.engine.start(container)
     wait_until(lambda: lab.engine.logs(container, 5))
     assert lab.engine.logs(container, 5) == ["one"]
 
 
-def test_input_is_streamed_until_it_ends_and_output_comes_apart(lab: Lab) -> None:
-    pipe = Pipe(lab, lab.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
+def test_exec_piped_streams_input_and_separates_outputs(lab: EngineUnderTest) -> None:
+    pipe = PipedCommand(lab, lab.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
     pipe.give(b"seven lines\n!")
     pipe.process.end_input()
     assert pipe.end() == (3, b"seven lines\n!", b"err\n")
 
 
 @pytest.mark.parametrize("argv", [("/bin/sh", "-c", "echo 12; echo x >&2"), ("echo", "12")])
-def test_the_first_line_of_a_piped_command_is_its_own(lab: Lab, argv: tuple[str, ...]) -> None:
-    pipe = Pipe(lab, lab.started(), *argv)
+def test_exec_piped_keeps_first_output_line(lab: EngineUnderTest, argv: tuple[str, ...]) -> None:
+    pipe = PipedCommand(lab, lab.started(), *argv)
     pipe.process.end_input()
     assert pipe.end()[:2] == (0, b"12\n")
 
 
 @pytest.mark.parametrize("how", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
-def test_a_piped_command_that_cannot_begin_fails_as_in_a_shell(lab: Lab, how: dict[str, str]) -> None:
+def test_exec_piped_that_cannot_begin_returns_126_or_127(lab: EngineUnderTest, how: dict[str, str]) -> None:
     argv = how.get("argv", "true")
-    pipe = Pipe(lab, lab.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
+    pipe = PipedCommand(lab, lab.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
     pipe.process.end_input()
     code, out, err = pipe.end()
     assert code in (126, 127)
     assert not (out + err).strip().isdigit()
 
 
-def test_a_signal_reaches_a_piped_command(lab: Lab) -> None:
+def test_exec_piped_passes_signal_to_command(lab: EngineUnderTest) -> None:
     container = lab.started()
-    pipe = Pipe(lab, container, "/bin/sh", "-c", "sleep 600")
+    pipe = PipedCommand(lab, container, "/bin/sh", "-c", "sleep 600")
     until = time.monotonic() + 10
     while not lab.engine.running_execs(container) and time.monotonic() < until:
         time.sleep(0.1)
@@ -1199,7 +1203,7 @@ def test_a_signal_reaches_a_piped_command(lab: Lab) -> None:
     assert lab.engine.running_execs(container) == 0
 
 
-def test_commands_that_run_are_counted(lab: Lab) -> None:
+def test_running_execs_counts_commands(lab: EngineUnderTest) -> None:
     container = lab.started()
     assert lab.engine.running_execs(container) == 0
     with terminal(lab, container) as one, terminal(lab, container) as two:
@@ -1211,7 +1215,7 @@ def test_commands_that_run_are_counted(lab: Lab) -> None:
             assert lab.engine.running_execs(container) == left
 
 
-def test_what_is_otherwise_than_in_the_image_is_told(lab: Lab) -> None:
+def test_changes_list_paths_that_differ_from_image(lab: EngineUnderTest) -> None:
     container = lab.started()
     assert lab.engine.changes(container) == []
     lab.engine.put_archive(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
@@ -1224,7 +1228,7 @@ def test_what_is_otherwise_than_in_the_image_is_told(lab: Lab) -> None:
     }
 
 
-def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:
+def test_logs_return_last_lines_of_main_process(lab: EngineUnderTest) -> None:
     container = lab.container(command=("/bin/sh", "-c", "echo one; echo two; echo three; sleep 600"))
     lab.engine.start(container)
     lab.execute(container, "echo not-mine")
@@ -1232,7 +1236,7 @@ def test_the_last_lines_of_the_main_process_are_read(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("follow", [False, True])
-def test_all_that_the_main_process_printed_is_read_until_its_end(lab: Lab, follow: bool) -> None:
+def test_output_returns_everything_main_process_printed(lab: EngineUnderTest, follow: bool) -> None:
     nap = 1 if follow and not isinstance(lab.engine, FakeEngine) else 0
     container = lab.container(command=("/bin/sh", "-c", f"echo one; echo two >&2; sleep {nap}; echo three"))
     lab.engine.start(container)
@@ -1242,7 +1246,7 @@ def test_all_that_the_main_process_printed_is_read_until_its_end(lab: Lab, follo
     assert sorted(b"".join(seen).split()) == [b"one", b"three", b"two"]
 
 
-def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:
+def test_container_with_ended_main_process_is_not_running(lab: EngineUnderTest) -> None:
     container = lab.container(command=("/bin/sh", "-c", "echo done"))
     lab.engine.start(container)
     assert lab.has_ended("c")
@@ -1256,7 +1260,7 @@ def test_a_container_whose_main_process_ended_does_not_run(lab: Lab) -> None:
 @pytest.mark.parametrize(
     "host", ["unix:///nowhere/docker.sock", "tcp://127.0.0.1:1", "nonsense://x", "ssh://nobody@127.0.0.1:1"]
 )
-def test_an_engine_that_does_not_answer_is_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_connect_to_engine_not_answering_raises_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     with pytest.raises(EngineUnreachable) as caught:
         select.connect()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BUSYBOX, PREFIX, Ended, Project, clear, docker, fresh_name, import_image, snapshots
+from conftest import BUSYBOX, PREFIX, CommandResult, Project, clear, docker, fresh_name, import_image, snapshots
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Broken:
+class BrokenConfig:
     """A config.yaml, and the line that says what is wrong with it, from the place in the file on."""
 
     config: str | bytes
@@ -28,14 +28,14 @@ class Broken:
 
 
 BROKEN = {
-    "unknown-key": Broken(
+    "unknown-key": BrokenConfig(
         """
         description: nearly
         base_imge: debian
         """,
         ":2: unknown key 'base_imge': did you mean 'base_image'?",
     ),
-    "unknown-key-within": Broken(
+    "unknown-key-within": BrokenConfig(
         """
         base_image: debian
         files:
@@ -46,7 +46,7 @@ BROKEN = {
         """,
         ":6: files[1]: unknown key 'dst': did you mean 'dest'?",
     ),
-    "no-key-like-it": Broken(
+    "no-key-like-it": BrokenConfig(
         """
         base_image: debian
         entry:
@@ -55,7 +55,7 @@ BROKEN = {
         ":3: entry: unknown key 'xyzzy': "
         "known here: command, init_command, limits, network, persist, ports, ready, startup_delay",
     ),
-    "missing-key": Broken(
+    "missing-key": BrokenConfig(
         """
         base_image: debian
         repos:
@@ -63,14 +63,14 @@ BROKEN = {
         """,
         ":3: repos[0]: 'url' is missing: add it",
     ),
-    "text-for-list": Broken(
+    "text-for-list": BrokenConfig(
         """
         base_image: debian
         env: USER=me
         """,
         ":2: env is a value here but a list in phases/system/config.yaml:5: write a list, as there",
     ),
-    "text-for-number": Broken(
+    "text-for-number": BrokenConfig(
         """
         base_image: debian
         repos:
@@ -80,14 +80,14 @@ BROKEN = {
         """,
         ":5: repos[0].depth: must be a whole number, is text: write a number",
     ),
-    "list-for-text": Broken(
+    "list-for-text": BrokenConfig(
         """
         base_image:
           - debian
         """,
         ":1: base_image: must be text, is a list: write one value",
     ),
-    "duplicate-key": Broken(
+    "duplicate-key": BrokenConfig(
         """
         base_image: debian
         env: []
@@ -96,7 +96,7 @@ BROKEN = {
         """,
         ":4: key 'env' is given twice (first on line 2): keep one of them",
     ),
-    "not-yaml": Broken(
+    "not-yaml": BrokenConfig(
         """
         base_image: debian
         env: [A=1, B=2
@@ -104,11 +104,11 @@ BROKEN = {
         """,
         ":3:6: is not YAML: did not find expected ',' or ']': mend the line",
     ),
-    "tab": Broken(
+    "tab": BrokenConfig(
         "base_image: debian\nentry:\n\tcommand: x\n",
         ":3:1: is not YAML: found character that cannot start any token: mend the line",
     ),
-    "block-not-indented": Broken(
+    "block-not-indented": BrokenConfig(
         """
         base_image: debian
         setup:
@@ -118,11 +118,11 @@ BROKEN = {
         """,
         ":5: the text under `- |` is not indented: indent each of its lines further than the dash",
     ),
-    "a-list": Broken(
+    "a-list": BrokenConfig(
         "- base_image: debian\n", ":1: must be a mapping of keys to values, is a list: see docs/config.md"
     ),
-    "not-utf8": Broken(b"base_image: debian\ndescription: caf\xe9\n", ": is not UTF-8 text: save it as UTF-8"),
-    "unknown-variable": Broken(
+    "not-utf8": BrokenConfig(b"base_image: debian\ndescription: caf\xe9\n", ": is not UTF-8 text: save it as UTF-8"),
+    "unknown-variable": BrokenConfig(
         """
         base_image: debian
         verify-fs:
@@ -132,7 +132,7 @@ BROKEN = {
         """,
         ":5: ${WORKDR} is not set in env: did you mean 'WORKDIR'?",
     ),
-    "lone-dollar": Broken(
+    "lone-dollar": BrokenConfig(
         """
         base_image: debian
         entry:
@@ -140,7 +140,7 @@ BROKEN = {
         """,
         ":3: a lone $ in 'echo $': write $$ for a dollar sign",
     ),
-    "cycle": Broken(
+    "cycle": BrokenConfig(
         """
         base_image: debian
         env:
@@ -150,7 +150,7 @@ BROKEN = {
         """,
         ":5: env: A → B → C → A is a cycle: set one of them without the other",
     ),
-    "no-assignment": Broken(
+    "no-assignment": BrokenConfig(
         """
         base_image: debian
         env:
@@ -158,7 +158,7 @@ BROKEN = {
         """,
         ":3: env: 'USER me' is not NAME=value: write it as NAME=value",
     ),
-    "no-user-name": Broken(
+    "no-user-name": BrokenConfig(
         """
         base_image: debian
         env:
@@ -166,7 +166,7 @@ BROKEN = {
         """,
         ":3: USER: 'me and you' is no user name: mend it",
     ),
-    "relative-workdir": Broken(
+    "relative-workdir": BrokenConfig(
         """
         base_image: debian
         env:
@@ -174,7 +174,7 @@ BROKEN = {
         """,
         ":3: WORKDIR: 'workspace' is not absolute: start it with a slash",
     ),
-    "no-host-file": Broken(
+    "no-host-file": BrokenConfig(
         """
         base_image: debian
         files:
@@ -184,7 +184,7 @@ BROKEN = {
         ":4: files: there is neither habitats/no-host-file/missing.txt nor missing.txt on the host:"
         " add it, or mend the path",
     ),
-    "no-host-volume": Broken(
+    "no-host-volume": BrokenConfig(
         """
         base_image: debian
         volumes:
@@ -193,7 +193,7 @@ BROKEN = {
         """,
         ":3: volumes: there is no /nowhere/at/all on the host: add it, or mend the path",
     ),
-    "no-test": Broken(
+    "no-test": BrokenConfig(
         """
         base_image: debian
         tests:
@@ -202,7 +202,7 @@ BROKEN = {
         ":3: tests: there is neither habitats/no-test/tests/missing.sh nor tests/missing.sh on the host:"
         " add it, or mend the path",
     ),
-    "mode-in-letters": Broken(
+    "mode-in-letters": BrokenConfig(
         """
         base_image: debian
         files:
@@ -212,7 +212,7 @@ BROKEN = {
         """,
         ":5: mode 'rwxr-xr-x' is not octal: write it like 0644",
     ),
-    "branch-and-ref": Broken(
+    "branch-and-ref": BrokenConfig(
         """
         base_image: debian
         repos:
@@ -223,7 +223,7 @@ BROKEN = {
         """,
         ":3: has both branch and ref: keep the one you mean",
     ),
-    "no-such-phase": Broken(
+    "no-such-phase": BrokenConfig(
         """
         base_image: debian
         timeouts:
@@ -231,7 +231,7 @@ BROKEN = {
         """,
         ":3: timeouts: there is no phase 'setups': did you mean 'setup'?",
     ),
-    "no-duration": Broken(
+    "no-duration": BrokenConfig(
         """
         base_image: debian
         timeouts:
@@ -239,14 +239,14 @@ BROKEN = {
         """,
         ":3: timeouts: 'soon' is no duration: write it like 90s, 30m or 1h 30m",
     ),
-    "other-name": Broken(
+    "other-name": BrokenConfig(
         """
         base_image: debian
         name: another
         """,
         ":2: name is 'another' but its folder is 'other-name': give both one name, or leave the key out",
     ),
-    "no-base": Broken(
+    "no-base": BrokenConfig(
         "description: of nothing\n",
         ":1: there is no base_image and no Dockerfile: add `base_image: debian:bookworm-slim`, or a Dockerfile"
         " beside it",
@@ -255,15 +255,15 @@ BROKEN = {
 
 
 @dataclass(frozen=True)
-class Told:
+class BrokenHabitatsOutput:
     """What a project of broken habitats says of them. listed: by `doit list`; run: by `doit`."""
 
-    listed: Ended
-    run: Ended
+    listed: CommandResult
+    run: CommandResult
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOutput:
     """All broken habitats in one project: one that is broken stops no other."""
     project = Project(tmp_path_factory.mktemp("broken"))
     for name, broken in BROKEN.items():
@@ -272,24 +272,24 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Told:
         else:
             project.habitat(name, broken.config.lstrip("\n"))
     nowhere = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
-    return Told(project.doit("list", env=nowhere), project.doit(env=nowhere))
+    return BrokenHabitatsOutput(project.doit("list", env=nowhere), project.doit(env=nowhere))
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_a_broken_config_is_one_line_with_place_and_remedy(told: Told, name: str) -> None:
+def test_broken_config_is_one_line_with_place_and_remedy(told: BrokenHabitatsOutput, name: str) -> None:
     line = f"habitats/{name}/config.yaml{BROKEN[name].line}"
     assert re.findall(rf"^start:{name} +broken: (.*)$", told.listed.out, re.MULTILINE) == [line]
     assert re.findall(rf"^{name} +│ ❌ base:{name}: (.*)$", told.run.out, re.MULTILINE) == [line]
 
 
-def test_broken_configs_are_told_and_nothing_else(told: Told) -> None:
+def test_broken_configs_together_print_one_line_each(told: BrokenHabitatsOutput) -> None:
     assert told.listed.code == 0
     assert told.run.code != 0
     assert told.run.out.count("❌") == len(BROKEN), told.run.out
     assert told.run.out.splitlines()[-1].startswith(f"0 of {len(BROKEN)} ready; failed: a-list, ")
 
 
-def test_a_broken_habitat_alone_is_one_line_and_a_failure(project: Project) -> None:
+def test_broken_habitat_alone_is_one_line_and_fails(project: Project) -> None:
     project.habitat("alone", "description: of nothing\n")
     for task in ("final:alone", "start:alone", "base:alone"):
         ended = project.doit(task)
@@ -300,13 +300,13 @@ def test_a_broken_habitat_alone_is_one_line_and_a_failure(project: Project) -> N
         )
 
 
-def test_a_volume_below_a_home_is_refused(project: Project) -> None:
+def test_volume_destination_below_home_is_refused(project: Project) -> None:
     """Whose home is not said; it must not become a folder that is called ~."""
     project.habitat("homely", "base_image: debian\nvolumes:\n  - source: dodo.py\n    dest: ~/dodo.py\n")
     assert "broken: habitats/homely/config.yaml:4: " in project.doit("list")
 
 
-def test_a_folder_that_is_no_image_name_is_told(project: Project) -> None:
+def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> None:
     project.habitat("Discourse_", "base_image: debian\n")
     line = (
         "habitats/Discourse_: 'Discourse_' is not a valid image name: "
@@ -317,7 +317,7 @@ def test_a_folder_that_is_no_image_name_is_told(project: Project) -> None:
     assert (ended.code, ended.out) == (2, f"❌ base:Discourse_: {line}\n")
 
 
-def test_layers_that_disagree_name_both_places(project: Project) -> None:
+def test_config_layers_of_different_types_error_names_both_places(project: Project) -> None:
     project.write("shared/config.yaml", "env: []\nsetup:\n  root: [true]\n")
     project.habitat("layered", "base_image: debian\nsetup:\n  - commands: [true]\n")
     line = (
@@ -329,20 +329,20 @@ def test_layers_that_disagree_name_both_places(project: Project) -> None:
     assert (ended.code, ended.out) == (2, f"❌ base:layered: {line}\n")
 
 
-def test_a_fault_of_the_shared_layer_is_told_of_its_own_file(project: Project) -> None:
+def test_shared_config_error_names_shared_file(project: Project) -> None:
     project.write("shared/config.yaml", "env:\n  - A=$B\n  - B=$A\n")
     project.habitat("one", "base_image: debian\n")
     assert "❌ base:one: shared/config.yaml:3: env: A → B → A is a cycle" in project.doit("final:one")
 
 
-def test_an_unknown_task_is_one_line_with_its_neighbour(project: Project) -> None:
+def test_unknown_task_error_suggests_nearest_name(project: Project) -> None:
     project.habitat("discourse", "base_image: debian\n")
     ended = project.doit("final:discurse")
     assert ended.code == 3
     assert ended.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
 
 
-def test_an_engine_that_does_not_run_is_one_line(project: Project) -> None:
+def test_engine_not_running_is_one_line_error(project: Project) -> None:
     project.habitat("fine", "base_image: debian\n")
     for task in ("final:fine", "start:fine"):
         ended = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
@@ -358,7 +358,7 @@ def test_an_engine_that_does_not_run_is_one_line(project: Project) -> None:
 
 
 @dataclass
-class Workshop:
+class RepairableHabitat:
     """A project with one habitat, built to the end, that tests spoil and mend again.
 
     Each failing run gets as far as its phase, so the run after the mending begins there.
@@ -370,10 +370,10 @@ class Workshop:
     def config(self, text: str) -> None:
         self.project.habitat(self.name, text)
 
-    def build(self, *, timeout: float = 120) -> Ended:
+    def build(self, *, timeout: float = 120) -> CommandResult:
         return self.project.doit(f"final:{self.name}", timeout=timeout)
 
-    def fails_in(self, phase: str, *parts: str) -> Ended:
+    def fails_in(self, phase: str, *parts: str) -> CommandResult:
         """A build that fails in `phase`, in one line with these parts; nothing of before is lost."""
         before = snapshots(self.name)
         ended = self.build()
@@ -403,9 +403,9 @@ class Workshop:
 @pytest.fixture(scope="module")
 def workshop(
     engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Workshop, str]]:
+) -> Iterator[tuple[RepairableHabitat, str]]:
     project = Project(tmp_path_factory.mktemp("workshop"))
-    bench = Workshop(project, fresh_name())
+    bench = RepairableHabitat(project, fresh_name())
     repository = project.root / "git" / "app"
     repository.mkdir(parents=True)
     identity = ("-c", "user.name=t", "-c", "user.email=t@t")
@@ -419,7 +419,7 @@ def workshop(
 
 
 @pytest.mark.engine
-def test_a_failing_command_shows_its_output_and_where_all_of_it_is(workshop: tuple[Workshop, str]) -> None:
+def test_failed_command_shows_its_output_and_log_path(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     script = "setup:\n  root:\n    - 'true'\n    - |\n      echo told; echo warned >&2\n      sh -c 'exit {}'\n"
     bench.config(base + script.format(7))
@@ -441,7 +441,7 @@ def test_a_failing_command_shows_its_output_and_where_all_of_it_is(workshop: tup
 
 
 @pytest.mark.engine
-def test_a_block_stops_at_its_first_failing_line(workshop: tuple[Workshop, str]) -> None:
+def test_failed_command_block_stops_at_first_failing_line(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     bench.config(base + "setup:\n  user:\n    - |\n      echo before\n      ls /missing\n      echo after\n")
     ended = bench.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
@@ -452,7 +452,7 @@ def test_a_block_stops_at_its_first_failing_line(workshop: tuple[Workshop, str])
 
 
 @pytest.mark.engine
-def test_a_command_that_takes_too_long_is_stopped(workshop: tuple[Workshop, str]) -> None:
+def test_command_over_timeout_is_stopped(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     slow = "setup:\n  user:\n    - echo begun; sleep {}\ntimeouts: {{setup: 2s}}\n"
     bench.config(base + slow.format(100))
@@ -468,7 +468,7 @@ def test_a_command_that_takes_too_long_is_stopped(workshop: tuple[Workshop, str]
 
 
 @pytest.mark.engine
-def test_an_unknown_user_of_setup_is_told(workshop: tuple[Workshop, str]) -> None:
+def test_setup_user_missing_in_image_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     bench.config(base + "setup:\n  nobody-here:\n    - 'true'\n")
     bench.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in an earlier phase")
@@ -477,7 +477,7 @@ def test_an_unknown_user_of_setup_is_told(workshop: tuple[Workshop, str]) -> Non
 
 
 @pytest.mark.engine
-def test_an_unknown_owner_of_a_file_is_told(workshop: tuple[Workshop, str]) -> None:
+def test_file_owner_missing_in_image_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     file = "files:\n  - source: dodo.py\n    dest: /dodo.py\n    owner: {}\n"
     bench.config(base + file.format("stranger"))
@@ -504,9 +504,7 @@ UNCLONABLE = {
 
 @pytest.mark.engine
 @pytest.mark.parametrize("why", UNCLONABLE)
-def test_a_repository_that_cannot_be_cloned_is_told_with_what_git_said(
-    workshop: tuple[Workshop, str], why: str
-) -> None:
+def test_repository_not_cloneable_error_shows_git_message(workshop: tuple[RepairableHabitat, str], why: str) -> None:
     bench, base = workshop
     url, at, said = UNCLONABLE[why]
     bench.config(base + CLONE + url)
@@ -520,7 +518,7 @@ def test_a_repository_that_cannot_be_cloned_is_told_with_what_git_said(
 
 
 @pytest.mark.engine
-def test_once_a_repository_can_be_cloned_the_build_goes_on_there(workshop: tuple[Workshop, str]) -> None:
+def test_repository_fixed_after_failure_build_continues_with_repos(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     bench.config(base + CLONE + "file:///srv/git/app\n    ref: gone")
     bench.fails_in("repos", "CONFIG:7: ")
@@ -529,7 +527,7 @@ def test_once_a_repository_can_be_cloned_the_build_goes_on_there(workshop: tuple
 
 
 @pytest.mark.engine
-def test_the_setup_of_a_repository_fails_at_its_own_line(workshop: tuple[Workshop, str]) -> None:
+def test_repository_setup_failure_error_names_its_line(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     repo = "repos:\n  - path: app\n    url: file:///srv/git/app\n    setup:\n      - pwd\n      - exit {}\n"
     bench.config(base + repo.format(3))
@@ -539,7 +537,7 @@ def test_the_setup_of_a_repository_fails_at_its_own_line(workshop: tuple[Worksho
 
 
 @pytest.mark.engine
-def test_all_missing_paths_are_named_at_once(workshop: tuple[Workshop, str]) -> None:
+def test_required_paths_missing_are_all_named_in_one_error(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     required = "verify-fs:\n  required_files:\n    - /etc/passwd\n    - /missing/one\n    - two\n"
     bench.config(base + required)
@@ -554,7 +552,7 @@ def test_all_missing_paths_are_named_at_once(workshop: tuple[Workshop, str]) -> 
 
 
 @pytest.mark.engine
-def test_a_failing_test_is_named_with_its_output(workshop: tuple[Workshop, str]) -> None:
+def test_failed_test_error_shows_name_and_output(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     place = f"habitats/{bench.name}/tests"
     bench.project.write(f"{place}/good.sh", "#!/bin/sh\necho fine\n", 0o755)
@@ -570,7 +568,7 @@ def test_a_failing_test_is_named_with_its_output(workshop: tuple[Workshop, str])
 
 
 @pytest.mark.engine
-def test_a_volume_whose_source_vanishes_is_told(workshop: tuple[Workshop, str]) -> None:
+def test_volume_source_removed_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     data = bench.project.write("data/file", "x").parent
     bench.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - rm -rf /data/* && exit 1\n")
@@ -585,7 +583,7 @@ def test_a_volume_whose_source_vanishes_is_told(workshop: tuple[Workshop, str]) 
 
 
 @pytest.mark.engine
-def test_a_taken_container_name_is_told_and_the_container_left_alone(workshop: tuple[Workshop, str]) -> None:
+def test_container_name_taken_is_error_and_container_is_kept(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     bench.config(base + "entry:\n  command: echo ran\n")
     taken = docker("container", "create", "--name", f"habitat-{bench.name}", BUSYBOX, "true")
@@ -604,8 +602,8 @@ def test_a_taken_container_name_is_told_and_the_container_left_alone(workshop: t
 
 
 @pytest.mark.engine
-def test_a_base_image_that_cannot_be_pulled_is_told(project: Project, busybox: str, name: str) -> None:
-    bench = Workshop(project, name)
+def test_base_image_not_pullable_is_error(project: Project, busybox: str, name: str) -> None:
+    bench = RepairableHabitat(project, name)
     # A registry on this machine that nobody runs.
     bench.config("description: x\nbase_image: 127.0.0.1:9/nobody/nothing:1\n")
     bench.fails_in(
@@ -619,8 +617,8 @@ def test_a_base_image_that_cannot_be_pulled_is_told(project: Project, busybox: s
 
 
 @pytest.mark.engine
-def test_a_base_image_without_a_shell_is_told(project: Project, engine: DockerEngine, name: str) -> None:
-    bench = Workshop(project, name)
+def test_base_image_without_shell_is_error(project: Project, engine: DockerEngine, name: str) -> None:
+    bench = RepairableHabitat(project, name)
     root = project.root / "image"
     root.mkdir()
     (root / "one").write_text("one file")
@@ -637,8 +635,8 @@ def test_a_base_image_without_a_shell_is_told(project: Project, engine: DockerEn
 
 
 @pytest.mark.engine
-def test_an_image_without_git_is_told(project: Project, busybox: str, name: str) -> None:
-    bench = Workshop(project, name)
+def test_image_without_git_is_error_with_remedy(project: Project, busybox: str, name: str) -> None:
+    bench = RepairableHabitat(project, name)
     bench.config(f"base_image: {busybox}\nrepos:\n  - url: file:///x\n    path: x\n")
     bench.fails_in(
         "repos",
@@ -654,7 +652,7 @@ def test_an_image_without_git_is_told(project: Project, busybox: str, name: str)
 
 
 @pytest.mark.engine
-def test_an_unknown_variable_of_the_base_image_is_told(workshop: tuple[Workshop, str]) -> None:
+def test_env_reference_to_unset_variable_is_error_with_suggestion(workshop: tuple[RepairableHabitat, str]) -> None:
     bench, base = workshop
     bench.config(base + "env:\n  - A=1\n  - B=$ORIGINE\n")
     bench.fails_in("env", "CONFIG:8: ${ORIGINE} is set neither in env nor by the base image: did you mean 'ORIGIN'?")
@@ -663,8 +661,8 @@ def test_an_unknown_variable_of_the_base_image_is_told(workshop: tuple[Workshop,
 
 
 @pytest.mark.engine
-def test_a_dockerfile_that_fails_is_told_with_its_output(project: Project, busybox: str, name: str) -> None:
-    bench = Workshop(project, name)
+def test_dockerfile_failure_shows_its_output(project: Project, busybox: str, name: str) -> None:
+    bench = RepairableHabitat(project, name)
     bench.config("description: from a Dockerfile\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far && exit 9\n")
     ended = bench.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")

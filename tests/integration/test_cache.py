@@ -22,7 +22,7 @@ from conftest import (
     PREFIX,
     ROOT,
     Project,
-    Running,
+    RunningDoit,
     build_containers,
     clear,
     docker,
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -62,7 +62,7 @@ FILES = {
 }
 
 
-class Subject:
+class FullHabitat:
     """A habitat with something in every section of its config."""
 
     def __init__(self, root: Path, name: str, base: str) -> None:
@@ -147,11 +147,11 @@ class Subject:
     def task(self, phase: str) -> str:
         return f"{phase}:{self.name}"
 
-    def run(self, goal: str = "final") -> Ended:
+    def run(self, goal: str = "final") -> CommandResult:
         self.done = ""
         return self.project.doit(self.task(goal))
 
-    def build(self, goal: str = "final") -> Ended:
+    def build(self, goal: str = "final") -> CommandResult:
         done = self.run(goal)
         assert done.code == 0, done.out
         self.done = goal
@@ -188,7 +188,7 @@ class Subject:
                 docker("image", "rm", elsewhere)
 
     @contextmanager
-    def building_setup(self, goal: str) -> Iterator[Running]:
+    def building_setup(self, goal: str) -> Iterator[RunningDoit]:
         """A run that is at a setup command which lasts until gate/closed is gone."""
         word = self.word()
         self.config["setup"]["root"] = [f"echo {word}; while [ -e /gate/closed ]; do sleep 0.05; done"]
@@ -196,7 +196,7 @@ class Subject:
         self.project.write("gate/closed")
         log = self.project.root / ".stamps" / self.name / "7-setup.log"
         self.done = ""
-        with Running(self.project, self.task(goal)) as running:
+        with RunningDoit(self.project, self.task(goal)) as running:
             wait_until(lambda: log.exists() and word in log.read_text().splitlines())
             yield running
 
@@ -222,89 +222,89 @@ class Subject:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHabitat]:
     name = fresh_name()
     base = f"{PREFIX}-base-{name[-8:]}:1"
     engine.tag(git_image, base)
-    yield Subject(tmp_path_factory.mktemp("subject"), name, base)
+    yield FullHabitat(tmp_path_factory.mktemp("subject"), name, base)
     clear(engine, name)
     engine.untag(base)
 
 
 @pytest.fixture
-def subject(built: Subject) -> Subject:
+def subject(built: FullHabitat) -> FullHabitat:
     """The habitat, up to date."""
     built.bring_to("final")
     return built
 
 
-def test_nothing_runs_twice(subject: Subject) -> None:
+def test_build_without_change_runs_nothing(subject: FullHabitat) -> None:
     subject.assert_builds_nothing()
 
 
 # The table
 
 
-def env(subject: Subject) -> None:
+def env(subject: FullHabitat) -> None:
     subject.config["env"][-1] = f"COLOUR={subject.word()}"
 
 
-def user(subject: Subject) -> None:
+def user(subject: FullHabitat) -> None:
     subject.config["env"][0] = f"USER={subject.word()}"
 
 
-def workdir(subject: Subject) -> None:
+def workdir(subject: FullHabitat) -> None:
     subject.config["env"][1] = f"WORKDIR=/{subject.word()}"
     subject.config["verify-fs"]["required_files"] = ["app/README.md"]
 
 
-def own_path(subject: Subject) -> None:
+def own_path(subject: FullHabitat) -> None:
     subject.config["env"][2] = f"LOCAL_PATH=/opt/{subject.word()}"
 
 
-def copied_file(subject: Subject) -> None:
+def copied_file(subject: FullHabitat) -> None:
     subject.flip("payload/a.txt")
 
 
-def executable_bit(subject: Subject) -> None:
+def executable_bit(subject: FullHabitat) -> None:
     file = subject.path("payload/run.sh")
     file.chmod(file.stat().st_mode ^ 0o111)
 
 
-def own_folder(subject: Subject) -> None:
+def own_folder(subject: FullHabitat) -> None:
     subject.flip("HABITAT/notes.md")
 
 
-def shared_folder(subject: Subject) -> None:
+def shared_folder(subject: FullHabitat) -> None:
     subject.flip("shared/banner")
 
 
-def setup(subject: Subject) -> None:
+def setup(subject: FullHabitat) -> None:
     subject.config["setup"]["root"] = [f"echo {subject.word()} >/etc/mark"]
 
 
-def repos(subject: Subject) -> None:
+def repos(subject: FullHabitat) -> None:
     repo = subject.config["repos"][0]
     repo["branch"] = "dev" if repo["branch"] == "main" else "main"
 
 
-def tools(subject: Subject) -> None:
+def tools(subject: FullHabitat) -> None:
     subject.flip("HABITAT/tools/bin/greet")
 
 
-def required_path(subject: Subject) -> None:
+def required_path(subject: FullHabitat) -> None:
     subject.config["verify-fs"]["required_files"].append("/etc/passwd")
 
 
-def script_of_a_test(subject: Subject) -> None:
+def script_of_a_test(subject: FullHabitat) -> None:
     subject.flip("HABITAT/tests/passes.sh")
 
 
-def command(subject: Subject) -> None:
+def command(subject: FullHabitat) -> None:
     subject.config["entry"]["command"] = f"echo {subject.word()}"
 
 
-def base_image(subject: Subject) -> None:
+def base_image(subject: FullHabitat) -> None:
     """Move its tag to an image that differs in nothing but its id, as a pull may do."""
     container = docker("container", "create", subject.base)
     docker("container", "commit", "--message", subject.word(), container, subject.base)
@@ -332,8 +332,8 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
-def test_a_change_is_built_in_the_first_phase_that_depends_on_it(
-    built: Subject, change: Callable[[Subject], None], first: str
+def test_change_runs_first_dependent_phase(
+    built: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
     built.bring_to(first)
     change(built)
@@ -342,8 +342,8 @@ def test_a_change_is_built_in_the_first_phase_that_depends_on_it(
 
 
 @pytest.mark.parametrize(("change", "first"), [(repos, "repos"), (env, "env")])
-def test_a_change_builds_all_phases_after_the_first_that_depends_on_it(
-    subject: Subject, change: Callable[[Subject], None], first: str
+def test_change_runs_all_phases_after_first_dependent_one(
+    subject: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
     change(subject)
     subject.save()
@@ -351,17 +351,17 @@ def test_a_change_builds_all_phases_after_the_first_that_depends_on_it(
     assert list(subject.images()) == list(TAGS)
 
 
-def description(subject: Subject) -> None:
+def description(subject: FullHabitat) -> None:
     subject.config["description"] = f"described as {subject.word()}"
     subject.save()
 
 
-def comments(subject: Subject) -> None:
+def comments(subject: FullHabitat) -> None:
     text = yaml.safe_dump(subject.config, sort_keys=False)
     subject.save_text(f"# {subject.word()}\n" + text.replace("\nsetup:", "\n# and here\nsetup: # and there"))
 
 
-def order_of_keys(subject: Subject) -> None:
+def order_of_keys(subject: FullHabitat) -> None:
     def reverse(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: reverse(value[key]) for key in reversed(value)}
@@ -370,41 +370,41 @@ def order_of_keys(subject: Subject) -> None:
     subject.save_text(yaml.safe_dump(reverse(subject.config), sort_keys=False))
 
 
-def whitespace(subject: Subject) -> None:
+def whitespace(subject: FullHabitat) -> None:
     text = yaml.safe_dump(subject.config, sort_keys=False, indent=8)
     subject.save_text(text.replace("\n", "\n\n").replace(": ", ":   "))
 
 
-def debug_and_timeouts(subject: Subject) -> None:
+def debug_and_timeouts(subject: FullHabitat) -> None:
     subject.config |= {"debug": True, "timeouts": {"setup": "5m"}}
     subject.save()
 
 
-def times_of_files(subject: Subject) -> None:
+def times_of_files(subject: FullHabitat) -> None:
     for path in [subject.project.root, *subject.project.root.rglob("*")]:
         if ".stamps" not in path.parts:
             os.utime(path)
 
 
-def modes_that_an_umask_gives(subject: Subject) -> None:
+def modes_that_an_umask_gives(subject: FullHabitat) -> None:
     for top in ("payload", "shared", f"habitats/{subject.name}"):
         for path in (subject.project.root / top).rglob("*"):
             path.chmod(path.stat().st_mode & 0o700)
 
 
-def secret_that_is_never_copied(subject: Subject) -> None:
+def secret_that_is_never_copied(subject: FullHabitat) -> None:
     subject.project.write(subject.place("HABITAT/.env"), subject.word())
 
 
-def commit_upstream(subject: Subject) -> None:
+def commit_upstream(subject: FullHabitat) -> None:
     subject.commit_upstream()
 
 
-def stamps_folder(subject: Subject) -> None:
+def stamps_folder(subject: FullHabitat) -> None:
     shutil.rmtree(subject.project.root / ".stamps")
 
 
-def slices(subject: Subject) -> None:
+def slices(subject: FullHabitat) -> None:
     for path in (subject.project.root / ".stamps" / subject.name).glob("*.json"):
         path.write_text("{}")
 
@@ -425,7 +425,9 @@ NOTHING = [
 
 
 @pytest.mark.parametrize("change", NOTHING, ids=[change.__name__ for change in NOTHING])
-def test_a_change_that_no_phase_depends_on_builds_nothing(subject: Subject, change: Callable[[Subject], None]) -> None:
+def test_change_without_dependent_phase_runs_nothing(
+    subject: FullHabitat, change: Callable[[FullHabitat], None]
+) -> None:
     change(subject)
     subject.assert_builds_nothing()
 
@@ -440,21 +442,21 @@ def test_a_change_that_no_phase_depends_on_builds_nothing(subject: Subject, chan
         (("final",), "final"),
     ],
 )
-def test_a_deleted_snapshot_with_nothing_valid_after_it_is_built_again(
-    subject: Subject, gone: tuple[str, ...], first: str
+def test_snapshot_removed_without_valid_successor_is_rebuilt(
+    subject: FullHabitat, gone: tuple[str, ...], first: str
 ) -> None:
     subject.prune(*gone)
     subject.assert_builds_from(first)
     subject.assert_builds_nothing()
 
 
-def test_pruned_snapshots_before_a_valid_one_are_not_missed(subject: Subject) -> None:
+def test_snapshots_removed_before_valid_one_are_not_rebuilt(subject: FullHabitat) -> None:
     with subject.pruned(*(phase for phase in TAGS if phase != "final")):
         subject.assert_builds_nothing()
         assert list(subject.images()) == ["final"]
 
 
-def test_a_change_after_a_pruned_snapshot_builds_on_the_nearest_that_is_valid(subject: Subject) -> None:
+def test_change_after_removed_snapshot_builds_on_nearest_valid_one(subject: FullHabitat) -> None:
     before = subject.images()
     with subject.pruned("env", "workdir", "files"):
         repos(subject)
@@ -463,7 +465,7 @@ def test_a_change_after_a_pruned_snapshot_builds_on_the_nearest_that_is_valid(su
     assert subject.images()["setup"] == before["setup"]
 
 
-def test_a_change_right_after_a_pruned_snapshot_fills_the_gap(subject: Subject) -> None:
+def test_change_directly_after_removed_snapshot_rebuilds_that_snapshot(subject: FullHabitat) -> None:
     subject.prune("setup")
     repos(subject)
     subject.save()
@@ -472,7 +474,7 @@ def test_a_change_right_after_a_pruned_snapshot_fills_the_gap(subject: Subject) 
     assert subject.images()["files"] == before["files"]
 
 
-def test_without_final_and_stamps_what_leaves_no_image_is_done_again(subject: Subject) -> None:
+def test_final_and_stamps_removed_runs_verify_and_test_again(subject: FullHabitat) -> None:
     subject.prune("final")
     shutil.rmtree(subject.project.root / ".stamps")
     subject.assert_builds_from("verify")
@@ -481,7 +483,7 @@ def test_without_final_and_stamps_what_leaves_no_image_is_done_again(subject: Su
 # Elsewhere, interrupted, forgotten, taken back
 
 
-def test_a_fresh_copy_of_the_project_elsewhere_builds_nothing(subject: Subject, tmp_path: Path) -> None:
+def test_copied_project_builds_nothing(subject: FullHabitat, tmp_path: Path) -> None:
     shutil.copytree(subject.project.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".stamps"))
     before = snapshots(subject.name)
     done = Project(tmp_path).doit(subject.task("final"))
@@ -496,14 +498,14 @@ def test_a_fresh_copy_of_the_project_elsewhere_builds_nothing(subject: Subject, 
     assert slices_below(tmp_path) == slices_below(subject.project.root)
 
 
-def test_slices_hold_no_path_of_this_machine(subject: Subject) -> None:
+def test_slices_contain_no_host_path(subject: FullHabitat) -> None:
     for path in (subject.project.root / ".stamps" / subject.name).glob("*.json"):
         text = path.read_text()
         assert str(subject.project.root) not in text, path.name
         assert str(ROOT) not in text, path.name
 
 
-def test_a_killed_run_goes_on_from_the_phase_without_snapshot(subject: Subject) -> None:
+def test_killed_run_next_run_continues_with_unfinished_phase(subject: FullHabitat) -> None:
     own_path(subject)
     with subject.building_setup("final") as running:
         running.process.send_signal(signal.SIGKILL)
@@ -515,21 +517,21 @@ def test_a_killed_run_goes_on_from_the_phase_without_snapshot(subject: Subject) 
     assert untagged(subject.name) == []
 
 
-def test_a_forgotten_phase_and_all_after_it_are_built_once(subject: Subject) -> None:
+def test_forgotten_phase_and_later_ones_run_once(subject: FullHabitat) -> None:
     forgotten = subject.project.doit("forget", subject.task("setup"))
     assert forgotten.code == 0, forgotten.out
     subject.assert_builds_from("setup")
     subject.assert_builds_nothing()
 
 
-def test_a_phase_can_be_forgotten_where_there_is_no_stamp(subject: Subject) -> None:
+def test_forgotten_phase_without_stamp_runs(subject: FullHabitat) -> None:
     shutil.rmtree(subject.project.root / ".stamps")
     assert subject.project.doit("forget", subject.task("tools")).code == 0
     subject.assert_builds_from("tools")
     subject.assert_builds_nothing()
 
 
-def test_a_forgotten_phase_stays_forgotten_until_it_was_built(subject: Subject) -> None:
+def test_forgotten_phase_stays_forgotten_until_built(subject: FullHabitat) -> None:
     assert subject.project.doit("forget", subject.task("verify")).code == 0
     good = deepcopy(subject.config)
     subject.config["verify-fs"]["required_files"] = ["/nowhere"]
@@ -540,7 +542,7 @@ def test_a_forgotten_phase_stays_forgotten_until_it_was_built(subject: Subject) 
     subject.assert_builds_from("verify")
 
 
-def test_a_change_that_failed_and_was_taken_back_builds_nothing(subject: Subject) -> None:
+def test_failed_change_taken_back_runs_nothing(subject: FullHabitat) -> None:
     good = deepcopy(subject.config)
     subject.config["setup"]["root"] = ["exit 1"]
     subject.save()
@@ -550,7 +552,7 @@ def test_a_change_that_failed_and_was_taken_back_builds_nothing(subject: Subject
     subject.assert_builds_nothing()
 
 
-def test_going_back_to_an_earlier_config_gives_what_that_config_says(subject: Subject) -> None:
+def test_earlier_config_restored_builds_its_image(subject: FullHabitat) -> None:
     earlier = deepcopy(subject.config)
     command(subject)
     subject.save()
@@ -562,7 +564,7 @@ def test_going_back_to_an_earlier_config_gives_what_that_config_says(subject: Su
     assert final["Config"]["Cmd"][-1] == earlier["entry"]["command"]
 
 
-def test_an_edit_while_a_phase_runs_is_built_by_the_next_run(subject: Subject) -> None:
+def test_config_edited_during_build_is_built_by_next_run(subject: FullHabitat) -> None:
     with subject.building_setup("setup") as running:
         setup(subject)
         subject.save()
@@ -571,7 +573,7 @@ def test_an_edit_while_a_phase_runs_is_built_by_the_next_run(subject: Subject) -
     subject.assert_builds_from("setup", goal="setup")
 
 
-def test_a_failure_before_them_takes_no_verdict_away(project: Project, busybox: str, name: str) -> None:
+def test_failure_in_earlier_phase_keeps_results_of_verify_and_test(project: Project, busybox: str, name: str) -> None:
     """verify and test leave no image: what they said of the tools snapshot holds while that does."""
     config = f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo COMMAND}}\n"
     project.habitat(name, config)

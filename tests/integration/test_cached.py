@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, untagged, wait_until
+from conftest import PREFIX, Project, RunningDoit, clear, docker, fresh_name, left_containers, untagged, wait_until
 
 from phases.core.build.cache_volumes import LABEL_CACHES
 
@@ -24,7 +24,7 @@ GATE = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
 
 
 @dataclass
-class Yard:
+class CacheProject:
     """A project whose habitats have caches that no other has. word: in the names of their volumes."""
 
     project: Project
@@ -72,8 +72,8 @@ setup:
 
 
 @pytest.fixture
-def yard(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Yard]:
-    yard = Yard(Project(tmp_path), busybox)
+def yard(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CacheProject]:
+    yard = CacheProject(Project(tmp_path), busybox)
     yield yard
     for name in yard.names:
         clear(engine, name)
@@ -81,7 +81,7 @@ def yard(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Yard]:
         engine.remove_volume(volume)
 
 
-def test_a_setup_that_is_built_again_finds_what_it_had_downloaded(yard: Yard) -> None:
+def test_cache_of_rebuilt_setup_contains_earlier_download(yard: CacheProject) -> None:
     place = f"~/.cache/{yard.word}"
     name = yard.habitat(f"echo one >{place}/file")
     yard.build(name)
@@ -98,13 +98,13 @@ def test_a_setup_that_is_built_again_finds_what_it_had_downloaded(yard: Yard) ->
     assert untagged(name) == left_containers(name) == []
 
 
-def test_another_habitat_has_the_same(yard: Yard) -> None:
+def test_cache_is_shared_with_other_habitat(yard: CacheProject) -> None:
     yard.build(yard.habitat(f"echo one >~/.cache/{yard.word}/file"))
     assert "one\n" in yard.build(yard.habitat(f"cat ~/.cache/{yard.word}/file"))
     assert len(yard.volumes()) == 2
 
 
-def test_what_the_image_has_there_is_seen_at_first_and_stays_in_it(yard: Yard, engine: DockerEngine) -> None:
+def test_cache_starts_with_files_of_image_which_stay_in_image(yard: CacheProject, engine: DockerEngine) -> None:
     base = f"{PREFIX}-{uuid.uuid4().hex[:8]}:1"
     place = f"/var/cache/{yard.word}"
     made = docker("container", "create", yard.image, "sh", "-c", f"mkdir -p {place}/partial; chmod 2775 {place}")
@@ -121,24 +121,24 @@ def test_what_the_image_has_there_is_seen_at_first_and_stays_in_it(yard: Yard, e
         engine.untag(base)
 
 
-def test_of_a_locked_cache_another_habitats_build_waits(yard: Yard) -> None:
+def test_locked_cache_build_of_other_habitat_waits(yard: CacheProject) -> None:
     yard.gate.touch()
     first = yard.habitat(f"{GATE}; echo done >>/var/cache/{yard.word}/x || true", sharing="locked")
     second = yard.habitat("true", sharing="locked")
-    with Running(yard.project, f"setup:{first}") as one:
+    with RunningDoit(yard.project, f"setup:{first}") as one:
         yard.wait_in_setup(first)
-        with Running(yard.project, f"setup:{second}") as other:
+        with RunningDoit(yard.project, f"setup:{second}") as other:
             other.wait_for(f"waiting for another run that uses the cache /var/cache/{yard.word} (pid ")
             yard.gate.unlink()
             assert (one.end().code, other.end().code) == (0, 0)
 
 
-def test_who_waits_for_a_cache_stops_at_once(yard: Yard) -> None:
+def test_locked_cache_waiting_run_stops_at_once_on_signal(yard: CacheProject) -> None:
     yard.gate.touch()
     first, second = yard.habitat(GATE, sharing="locked"), yard.habitat("true", sharing="locked")
-    with Running(yard.project, f"setup:{first}") as one:
+    with RunningDoit(yard.project, f"setup:{first}") as one:
         yard.wait_in_setup(first)
-        with Running(yard.project, f"setup:{second}") as other:
+        with RunningDoit(yard.project, f"setup:{second}") as other:
             other.wait_for("waiting for another run")
             other.process.terminate()
             assert other.end(5).code == 143
@@ -147,15 +147,15 @@ def test_who_waits_for_a_cache_stops_at_once(yard: Yard) -> None:
     assert left_containers(second) == []
 
 
-def test_a_killed_run_holds_no_cache(yard: Yard) -> None:
+def test_locked_cache_of_killed_run_is_released_after_its_command(yard: CacheProject) -> None:
     """Nor does what it has left running, once that is at its end."""
     yard.gate.touch()
     first, second = yard.habitat(GATE, sharing="locked"), yard.habitat("true", sharing="locked")
-    with Running(yard.project, f"setup:{first}") as one:
+    with RunningDoit(yard.project, f"setup:{first}") as one:
         yard.wait_in_setup(first)
         one.process.kill()
         one.end()
-    with Running(yard.project, f"setup:{second}") as other:
+    with RunningDoit(yard.project, f"setup:{second}") as other:
         other.wait_for(f"waiting for container habitat_build_{first}_")
         yard.gate.unlink()
         assert other.end().code == 0
@@ -163,7 +163,7 @@ def test_a_killed_run_holds_no_cache(yard: Yard) -> None:
     assert left_containers(first) == untagged(first) == []
 
 
-def test_debug_sees_what_the_failed_command_saw(yard: Yard) -> None:
+def test_debug_shell_finds_cache_of_failed_command(yard: CacheProject) -> None:
     name = yard.habitat(f"echo one >~/.cache/{yard.word}/file; exit 3")
     assert yard.project.doit(f"setup:{name}").code != 0
     typed = f"echo 'cat ~/.cache/{yard.word}/file' | {sys.executable} -m doit debug:{name}"
@@ -171,7 +171,7 @@ def test_debug_sees_what_the_failed_command_saw(yard: Yard) -> None:
     assert "one\n" in done.out
 
 
-def test_clean_takes_what_nobody_uses_and_only_when_it_takes_all(yard: Yard) -> None:
+def test_clean_removes_unused_caches_only_when_cleaning_all(yard: CacheProject) -> None:
     name = yard.habitat("true")
     yard.build(name)
     both = yard.volumes()

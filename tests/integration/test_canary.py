@@ -13,7 +13,7 @@ import pytest
 from conftest import (
     DEBIAN,
     Project,
-    Running,
+    RunningDoit,
     build_containers,
     clear,
     docker,
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -76,7 +76,7 @@ DOCKERFILE = """
 """
 
 
-class Nest:
+class CanaryHabitat:
     """A project with one habitat that is given the canary in every way."""
 
     def __init__(self, root: Path, base: str, more: str = "true", command: str = "true") -> None:
@@ -93,7 +93,7 @@ class Nest:
         self.project.write(f"{folder}/private/key", KEY)
         self.own[1].write_text(OTHER)
 
-    def doit(self, *args: str) -> Ended:
+    def doit(self, *args: str) -> CommandResult:
         done = self.project.doit(*args, env={"CANARY": CANARY})
         left_containers(self.name)  # what is about to go can't be searched
         return done
@@ -156,13 +156,13 @@ def clean_stream(stream: IO[bytes]) -> bool:
 
 
 @pytest.fixture
-def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Nest]:
-    nest = Nest(tmp_path, busybox)
+def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryHabitat]:
+    nest = CanaryHabitat(tmp_path, busybox)
     yield nest
     clear(engine, nest.name)
 
 
-def test_the_search_finds_what_is_there(nest: Nest) -> None:
+def test_canary_search_finds_planted_value(nest: CanaryHabitat) -> None:
     """Or the tests below would prove nothing."""
     nest.project.write(f"habitats/{nest.name}/leak", CANARY)
     done = nest.doit(f"files:{nest.name}")
@@ -174,7 +174,7 @@ def test_the_search_finds_what_is_there(nest: Nest) -> None:
     assert layers > 5
 
 
-def test_after_success_the_canary_is_nowhere(nest: Nest, summary: list[str]) -> None:
+def test_canary_after_success_is_nowhere(nest: CanaryHabitat, summary: list[str]) -> None:
     done = nest.doit(f"start:{nest.name}")
     assert done.code == 0, done.out
     assert done.out.splitlines()[-5:-1] != []
@@ -193,7 +193,7 @@ def test_after_success_the_canary_is_nowhere(nest: Nest, summary: list[str]) -> 
     summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
 
 
-def test_a_changed_secret_builds_nothing_again(nest: Nest) -> None:
+def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
     assert nest.doit(f"final:{nest.name}").code == 0
     before = snapshots(nest.name)
     (nest.own[0]).write_text("another key\n")
@@ -204,10 +204,10 @@ def test_a_changed_secret_builds_nothing_again(nest: Nest) -> None:
     assert "another-value" not in again
 
 
-def test_after_a_failure_the_canary_is_nowhere(
+def test_canary_after_failure_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str]
 ) -> None:
-    nest = Nest(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
+    nest = CanaryHabitat(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
     try:
         done = nest.doit(f"start:{nest.name}")
         assert done.code != 0
@@ -221,14 +221,14 @@ def test_after_a_failure_the_canary_is_nowhere(
         clear(engine, nest.name)
 
 
-def test_after_a_kill_the_canary_is_nowhere(
+def test_canary_after_kill_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither in what the killed run leaves behind, nor after the next one."""
     monkeypatch.setenv("CANARY", CANARY)
-    nest = Nest(tmp_path, busybox, more="echo in the middle; sleep 100")
+    nest = CanaryHabitat(tmp_path, busybox, more="echo in the middle; sleep 100")
     try:
-        with Running(nest.project, f"final:{nest.name}") as running:
+        with RunningDoit(nest.project, f"final:{nest.name}") as running:
             log = nest.project.root / ".stamps" / nest.name / "7-setup.log"
             wait_for_text(log, "in the middle")
             running.process.kill()
@@ -256,7 +256,7 @@ def wait_for_text(path: Path, text: str) -> None:
     wait_until(lambda: path.exists() and text in path.read_text())
 
 
-def test_the_running_habitat_reads_it_as_its_user_alone(nest: Nest) -> None:
+def test_secret_in_running_habitat_is_readable_by_user_only(nest: CanaryHabitat) -> None:
     config = CONFIG.format(
         name=nest.name,
         more="true",
@@ -269,7 +269,7 @@ def test_the_running_habitat_reads_it_as_its_user_alone(nest: Nest) -> None:
     assert "no place to write" in done
 
 
-def test_a_volume_that_lies_over_the_tmpfs_gets_no_secret(engine: DockerEngine, tmp_path: Path) -> None:
+def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerEngine, tmp_path: Path) -> None:
     """/var/run leads to /run in most images."""
     mounts = (Tmpfs(SECRETS_FOLDER), Bind(str(tmp_path), "/var/run/secrets", readonly=False))
     container = engine.create(DEBIAN, f"habitat_build_{fresh_name()}", IDLE, mounts=mounts)
@@ -282,7 +282,7 @@ def test_a_volume_that_lies_over_the_tmpfs_gets_no_secret(engine: DockerEngine, 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_buildkit_a_dockerfiles_secret_is_refused(nest: Nest) -> None:
+def test_dockerfile_secret_without_buildkit_is_refused(nest: CanaryHabitat) -> None:
     done = nest.project.doit(f"final:{nest.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
     assert done.code != 0
     assert "a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it" in done

@@ -92,7 +92,7 @@ def _verify(script: Path, image: str, *options: str) -> None:
 
 
 @pytest.mark.parametrize("case", sorted(folder.name for folder in CASES.iterdir() if folder.is_dir()))
-def test_what_was_built_is_as_its_case_says(
+def test_case_habitat_passes_its_verify_script(
     case: str, project: Project, name: str, request: pytest.FixtureRequest
 ) -> None:
     folder = CASES / case

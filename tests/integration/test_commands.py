@@ -8,7 +8,7 @@ import signal
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, clear, docker, fresh_name, left_containers, snapshots, wait_until
+from conftest import Project, RunningDoit, clear, docker, fresh_name, left_containers, snapshots, wait_until
 
 from phases.registry import PHASES
 from phases.ui.verbs.registry import NAMES as VERBS
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -48,7 +48,7 @@ CONFIG = """
 WAIT = "while [ -e /gate/closed ]; do sleep 0.05; done"
 
 
-class Town:
+class TwoHabitats:
     """A project with two habitats."""
 
     def __init__(self, root: Path, base: str) -> None:
@@ -85,9 +85,11 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Town, Ended]]:
+def built(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[TwoHabitats, CommandResult]]:
     """The town, and the run that built it."""
-    town = Town(tmp_path_factory.mktemp("town"), busybox)
+    town = TwoHabitats(tmp_path_factory.mktemp("town"), busybox)
     done = town.project.doit("-n", "2")
     yield town, done
     for name in town.names:
@@ -95,7 +97,7 @@ def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def town(built: tuple[Town, Ended]) -> Iterator[Town]:
+def town(built: tuple[TwoHabitats, CommandResult]) -> Iterator[TwoHabitats]:
     """The town, both habitats up to date."""
     done = built[0].project.doit()
     assert done.code == 0, done.out
@@ -109,7 +111,7 @@ def containers(name: str) -> list[str]:
     return sorted(rows.split())
 
 
-def statuses(done: Ended) -> dict[str, str]:
+def statuses(done: CommandResult) -> dict[str, str]:
     """Task to letter, from `doit list --status`."""
     return {row.split()[1]: row.split()[0] for row in done.out.splitlines()}
 
@@ -117,7 +119,7 @@ def statuses(done: Ended) -> dict[str, str]:
 # Building several
 
 
-def test_a_bare_doit_builds_every_habitat_and_starts_none(built: tuple[Town, Ended]) -> None:
+def test_bare_doit_builds_every_habitat_and_starts_none(built: tuple[TwoHabitats, CommandResult]) -> None:
     town, done = built
     assert done.code == 0, done.out
     for name in town.names:
@@ -132,7 +134,7 @@ def test_a_bare_doit_builds_every_habitat_and_starts_none(built: tuple[Town, End
     ]
 
 
-def test_lines_of_two_habitats_name_theirs(built: tuple[Town, Ended]) -> None:
+def test_output_of_two_habitats_names_habitat_in_each_line(built: tuple[TwoHabitats, CommandResult]) -> None:
     town, done = built
     rows = [line for line in done.out.splitlines() if line.strip()]
     assert all(row.startswith(tuple(f"{name} │ " for name in town.names)) for row in rows), done.out
@@ -141,7 +143,7 @@ def test_lines_of_two_habitats_name_theirs(built: tuple[Town, Ended]) -> None:
         assert [row.split()[2] for row in own if "✅" in row and row.startswith("[")] == NAMES
 
 
-def test_percentages_only_grow_and_end_at_100(built: tuple[Town, Ended]) -> None:
+def test_output_percentages_grow_to_100(built: tuple[TwoHabitats, CommandResult]) -> None:
     town, done = built
     for name in town.names:
         values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", done.out, re.MULTILINE)]
@@ -150,7 +152,7 @@ def test_percentages_only_grow_and_end_at_100(built: tuple[Town, Ended]) -> None
         assert values[-1] == 100
 
 
-def test_a_pipe_gets_no_escape_sequences(built: tuple[Town, Ended]) -> None:
+def test_output_in_pipe_has_no_escape_sequences(built: tuple[TwoHabitats, CommandResult]) -> None:
     town, done = built
     assert "\x1b" not in done.out
     assert "\r" not in done.out
@@ -161,7 +163,7 @@ def test_a_pipe_gets_no_escape_sequences(built: tuple[Town, Ended]) -> None:
 # list
 
 
-def test_list_shows_the_life_of_a_habitat_in_order_without_an_engine(project: Project) -> None:
+def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, f"description: |\n  this is\n  {name}\nbase_image: nothing:1")
     done = project.doit("list", env=NOWHERE)
@@ -177,7 +179,7 @@ def test_list_shows_the_life_of_a_habitat_in_order_without_an_engine(project: Pr
     ]
 
 
-def test_list_shows_every_verb_of_every_habitat_when_all_are_asked_for(project: Project) -> None:
+def test_list_all_shows_every_command_of_every_habitat(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, "base_image: nothing:1")
     done = project.doit("list", "--all", env=NOWHERE)
@@ -187,14 +189,14 @@ def test_list_shows_every_verb_of_every_habitat_when_all_are_asked_for(project: 
     assert "shows every task" not in done
 
 
-def test_list_shows_phase_0_where_a_habitat_has_a_dockerfile(project: Project) -> None:
+def test_list_with_dockerfile_habitat_shows_dockerfile_phase(project: Project) -> None:
     project.write("habitats/old/Dockerfile", "FROM nothing:1\n")
     done = project.doit("list", env=NOWHERE)
     assert done.code == 0, done.out
     assert done.out.split()[0] == "dockerfile"
 
 
-def test_list_tells_what_is_up_to_date(project: Project, busybox: str, name: str) -> None:
+def test_list_status_shows_up_to_date_phases(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     tasks = [*NAMES, *(f"{phase}:{name}" for phase in NAMES), f"start:{name}"]
     assert statuses(project.doit("list", "--all", "--status")) == dict.fromkeys(tasks, "R")
@@ -203,21 +205,21 @@ def test_list_tells_what_is_up_to_date(project: Project, busybox: str, name: str
     assert statuses(project.doit("list", "--all", "--status")) == {task: "U" if task in done else "R" for task in tasks}
 
 
-def test_list_says_that_all_is_up_to_date_after_a_build(town: Town) -> None:
+def test_list_status_after_build_shows_all_up_to_date(town: TwoHabitats) -> None:
     assert set(statuses(town.project.doit("list", "--all", "--status")).values()) == {"U"}
 
 
 # info
 
 
-def test_info_tells_why_a_phase_runs(project: Project, busybox: str, name: str) -> None:
+def test_info_shows_reason_why_phase_runs(project: Project, busybox: str, name: str) -> None:
     def config(user: str) -> None:
         project.habitat(name, f"base_image: {busybox}\nenv: [USER={user}]")
 
-    def info(phase: str) -> Ended:
+    def info(phase: str) -> CommandResult:
         return project.doit("info", f"{phase}:{name}")
 
-    def reasons(done: Ended) -> list[str]:
+    def reasons(done: CommandResult) -> list[str]:
         return [row[3:] for row in done.out.splitlines() if row.startswith(" * ")]
 
     config("root")
@@ -252,7 +254,7 @@ def test_info_tells_why_a_phase_runs(project: Project, busybox: str, name: str) 
     assert "gone" in reasons(done)[0]
 
 
-def test_info_names_no_reason_of_doits_own(town: Town) -> None:
+def test_info_shows_no_internal_reason_of_doit(town: TwoHabitats) -> None:
     town.save(town.first, setup="touch /other")
     done = town.project.doit("info", f"setup:{town.first}")
     assert done.code == 1
@@ -263,7 +265,7 @@ def test_info_names_no_reason_of_doits_own(town: Town) -> None:
 # forget
 
 
-def test_forget_without_a_name_is_about_every_phase_of_every_habitat(
+def test_forget_without_name_applies_to_all_phases_and_habitats(
     project: Project, busybox: str, name: str, engine: DockerEngine
 ) -> None:
     other = fresh_name()
@@ -290,7 +292,7 @@ def test_forget_without_a_name_is_about_every_phase_of_every_habitat(
 @pytest.mark.parametrize(
     "argv", [("setpu:hello",), *((command, "setpu:hello") for command in ("info", "forget", "clean", "list"))]
 )
-def test_an_unknown_task_is_answered_with_the_nearest(project: Project, argv: tuple[str, ...]) -> None:
+def test_unknown_task_error_suggests_nearest_name(project: Project, argv: tuple[str, ...]) -> None:
     project.habitat("hello", "base_image: nothing:1")
     done = project.doit(*argv, env=NOWHERE)
     assert done.code == 3
@@ -300,7 +302,7 @@ def test_an_unknown_task_is_answered_with_the_nearest(project: Project, argv: tu
 # A broken habitat
 
 
-def test_a_broken_habitat_stops_no_other(town: Town) -> None:
+def test_broken_habitat_does_not_stop_other_habitats(town: TwoHabitats) -> None:
     broken = town.project.habitat("broken", "base_image: x\nfils: []")
     try:
         error = "habitats/broken/config.yaml:2: unknown key 'fils': did you mean 'files'?"
@@ -325,10 +327,10 @@ def test_a_broken_habitat_stops_no_other(town: Town) -> None:
 # Output
 
 
-def test_lines_arrive_as_they_happen(town: Town) -> None:
+def test_output_lines_appear_immediately(town: TwoHabitats) -> None:
     town.save(town.first, setup=f"echo gate three; {WAIT}; echo behind the gate", more="    debug: true\n")
     gate = town.close_gate()
-    with Running(town.project, f"setup:{town.first}") as running:
+    with RunningDoit(town.project, f"setup:{town.first}") as running:
         running.wait_for("    gate three\n")
         assert "behind" not in running.out
         assert "[66%] Running setup commands...\n" in running.out
@@ -342,10 +344,10 @@ def test_lines_arrive_as_they_happen(town: Town) -> None:
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_a_signal_ends_a_build_in_order(town: Town, number: signal.Signals, code: int) -> None:
+def test_signal_stops_build_and_removes_container(town: TwoHabitats, number: signal.Signals, code: int) -> None:
     town.save(town.first, setup=f"echo gate {number}; {WAIT}")
     town.close_gate()
-    with Running(town.project, f"final:{town.first}") as running:
+    with RunningDoit(town.project, f"final:{town.first}") as running:
         town.wait_in_setup(f"gate {number}", town.first)
         running.process.send_signal(number)
         done = running.end(10)
@@ -356,11 +358,11 @@ def test_a_signal_ends_a_build_in_order(town: Town, number: signal.Signals, code
     assert left_containers(town.first) == []
 
 
-def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
+def test_signal_stops_parallel_builds_and_removes_containers(town: TwoHabitats) -> None:
     for name in town.names:
         town.save(name, setup=f"echo gate four; {WAIT}")
     town.close_gate()
-    with Running(town.project, "-n", "2") as running:
+    with RunningDoit(town.project, "-n", "2") as running:
         town.wait_in_setup("gate four", *town.names)
         running.process.send_signal(signal.SIGINT)
         done = running.end(20)
@@ -375,7 +377,7 @@ def test_a_signal_ends_builds_side_by_side_in_order(town: Town) -> None:
 # Stamps that are not as they should be
 
 
-def test_a_file_in_the_place_of_the_stamps_folder_is_named(project: Project, busybox: str, name: str) -> None:
+def test_stamps_folder_replaced_by_file_is_named_in_error(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}")
     (project.root / ".stamps").rmdir()
     project.write(".stamps", "in the way")
@@ -391,7 +393,7 @@ def test_a_file_in_the_place_of_the_stamps_folder_is_named(project: Project, bus
 
 
 @pytest.mark.parametrize("content", ["", "[]", "\x00\xff"])
-def test_a_stamp_that_cannot_be_read_is_told_and_the_labels_decide(town: Town, content: str) -> None:
+def test_stamp_unreadable_gives_warning_and_builds_nothing(town: TwoHabitats, content: str) -> None:
     folder = town.project.root / ".stamps" / town.first
     (folder / "7-setup.stamp").write_bytes(content.encode("latin-1"))
     done = town.project.doit(f"final:{town.first}")
@@ -405,7 +407,7 @@ def test_a_stamp_that_cannot_be_read_is_told_and_the_labels_decide(town: Town, c
 
 
 @pytest.mark.parametrize("values", ["text", {"hash": 7}])
-def test_a_stamp_of_another_shape_is_no_crash(town: Town, values: object) -> None:
+def test_stamp_of_other_shape_does_not_crash(town: TwoHabitats, values: object) -> None:
     """What was verified says the stamp alone as long as final is not there."""
     path = town.project.root / ".stamps" / town.first / "11-test.stamp"
     path.write_text(json.dumps({"_values_:": values, "deps:": []}))
@@ -421,7 +423,7 @@ def test_a_stamp_of_another_shape_is_no_crash(town: Town, values: object) -> Non
 # clean. These take the town down; the fixture builds it again for each.
 
 
-def test_clean_of_a_phase_takes_its_snapshot_and_those_after_it(town: Town) -> None:
+def test_clean_of_phase_removes_its_and_later_snapshots(town: TwoHabitats) -> None:
     other = snapshots(town.names[1])
     done = town.project.doit("clean", f"setup:{town.first}")
     assert done.code == 0, done.out
@@ -434,7 +436,7 @@ def test_clean_of_a_phase_takes_its_snapshot_and_those_after_it(town: Town) -> N
     assert town.project.doit(f"final:{town.first}").ran == AFTER_FILES
 
 
-def test_clean_without_an_engine_is_one_line_and_no_success(project: Project) -> None:
+def test_clean_without_engine_is_one_line_error(project: Project) -> None:
     project.habitat("hello", "base_image: nothing:1")
     for argv in (("clean",), ("clean", "setup:hello")):
         done = project.doit(*argv, env=NOWHERE)
@@ -443,7 +445,7 @@ def test_clean_without_an_engine_is_one_line_and_no_success(project: Project) ->
         assert done.code != 0
 
 
-def test_clean_that_is_only_tried_removes_nothing(town: Town) -> None:
+def test_clean_dry_run_removes_nothing(town: TwoHabitats) -> None:
     before = [snapshots(name) for name in town.names]
     files = sorted((town.project.root / ".stamps").rglob("*"))
     for argv in (("clean", "--dry-run"), ("clean", "--dry-run", f"setup:{town.first}")):
@@ -453,21 +455,21 @@ def test_clean_that_is_only_tried_removes_nothing(town: Town) -> None:
 
 
 @pytest.mark.parametrize("task", ["", "setup"])
-def test_clean_does_not_pull_the_rug_from_under_a_run(town: Town, task: str) -> None:
+def test_clean_during_build_lets_build_succeed(town: TwoHabitats, task: str) -> None:
     """It may wait for the other run, or say that there is one."""
     word = f"gate clean {task}"
     town.save(town.first, setup=f"echo {word}; {WAIT}")
     gate = town.close_gate()
-    with Running(town.project, f"setup:{town.first}") as build:
+    with RunningDoit(town.project, f"setup:{town.first}") as build:
         town.wait_in_setup(word.strip(), town.first)
-        with Running(town.project, "clean", *([f"{task}:{town.first}"] if task else [])) as clean:
+        with RunningDoit(town.project, "clean", *([f"{task}:{town.first}"] if task else [])) as clean:
             clean.settle()
             gate.unlink()
             assert build.end().code == 0, build.out
             assert "Traceback" not in clean.end()
 
 
-def test_clean_takes_all_that_was_built_and_no_container_that_a_person_started(town: Town) -> None:
+def test_clean_removes_all_built_images_and_no_started_container(town: TwoHabitats) -> None:
     started = town.project.doit(f"start:{town.first}")
     assert started.code == 0, started.out
     assert "hello" in started

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from conftest import (
     Project,
-    Running,
+    RunningDoit,
     clear,
     docker,
     fresh_name,
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -56,7 +56,7 @@ CONFIG = """
 WAIT = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
 
 
-class Yard:
+class ProjectWithHabitats:
     """A project, with as many habitats as a test wants."""
 
     def __init__(self, root: Path, base: str, names: list[str]) -> None:
@@ -78,10 +78,10 @@ class Yard:
         log = self.state(name) / "7-setup.log"
         wait_until(lambda: log.exists() and "at the gate\n" in log.read_text())
 
-    def running(self, *argvs: tuple[str, ...]) -> list[Ended]:
+    def running(self, *argvs: tuple[str, ...]) -> list[CommandResult]:
         """All at once, to their ends."""
         with ExitStack() as stack:
-            runs = [stack.enter_context(Running(self.project, *argv)) for argv in argvs]
+            runs = [stack.enter_context(RunningDoit(self.project, *argv)) for argv in argvs]
             return [run.end(240) for run in runs]
 
 
@@ -95,11 +95,11 @@ def names(engine: DockerEngine) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def yard(tmp_path: Path, busybox: str, names: list[str]) -> Yard:
-    return Yard(tmp_path, busybox, names)
+def yard(tmp_path: Path, busybox: str, names: list[str]) -> ProjectWithHabitats:
+    return ProjectWithHabitats(tmp_path, busybox, names)
 
 
-def check_records(yard: Yard, name: str, until: str = "final") -> None:
+def check_records(yard: ProjectWithHabitats, name: str, until: str = "final") -> None:
     """All that is recorded of a habitat is whole, and true of what is on the engine."""
     slugs = SLUGS[: NAMES.index(until) + 1]
     state = yard.state(name)
@@ -126,7 +126,7 @@ def check_chain(name: str, hashes: dict[str, str]) -> None:
         before = found[part]
 
 
-def ran(ended: list[Ended]) -> dict[str, Counter[str]]:
+def ran(ended: list[CommandResult]) -> dict[str, Counter[str]]:
     """How often each phase ran, by habitat; "" where a run builds one."""
     counts: dict[str, Counter[str]] = {}
     for done in ended:
@@ -136,7 +136,7 @@ def ran(ended: list[Ended]) -> dict[str, Counter[str]]:
     return counts
 
 
-def check_all_well(ended: list[Ended]) -> None:
+def check_all_well(ended: list[CommandResult]) -> None:
     for done in ended:
         assert done.code == 0, done.out
         assert "Traceback" not in done
@@ -145,12 +145,12 @@ def check_all_well(ended: list[Ended]) -> None:
 # Two runs
 
 
-def test_a_second_run_of_the_same_habitat_waits_and_finds_it_built(yard: Yard) -> None:
+def test_second_run_of_same_habitat_waits_and_builds_nothing(yard: ProjectWithHabitats) -> None:
     name = yard.habitat(WAIT)
     yard.gate.touch()
-    with Running(yard.project, f"final:{name}") as one:
+    with RunningDoit(yard.project, f"final:{name}") as one:
         yard.wait_in_setup(name)
-        with Running(yard.project, f"final:{name}") as two:
+        with RunningDoit(yard.project, f"final:{name}") as two:
             two.wait_for("waiting for another run")
             said = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
             assert re.search(said, two.out)
@@ -163,12 +163,12 @@ def test_a_second_run_of_the_same_habitat_waits_and_finds_it_built(yard: Yard) -
     check_records(yard, name)
 
 
-def test_a_second_run_builds_what_the_first_left_undone(yard: Yard) -> None:
+def test_second_run_builds_phases_left_by_first(yard: ProjectWithHabitats) -> None:
     name = yard.habitat(WAIT)
     yard.gate.touch()
-    with Running(yard.project, f"repos:{name}") as one:
+    with RunningDoit(yard.project, f"repos:{name}") as one:
         yard.wait_in_setup(name)
-        with Running(yard.project, f"final:{name}") as two:
+        with RunningDoit(yard.project, f"final:{name}") as two:
             two.wait_for("waiting for another run")
             yard.gate.unlink()
             first, second = one.end(), two.end()
@@ -178,10 +178,10 @@ def test_a_second_run_builds_what_the_first_left_undone(yard: Yard) -> None:
     check_records(yard, name)
 
 
-def test_two_runs_of_different_habitats_go_on_side_by_side(yard: Yard) -> None:
+def test_runs_of_different_habitats_build_in_parallel(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat(WAIT), yard.habitat(WAIT)]
     yard.gate.touch()
-    with Running(yard.project, f"final:{names[0]}") as one, Running(yard.project, f"final:{names[1]}") as two:
+    with RunningDoit(yard.project, f"final:{names[0]}") as one, RunningDoit(yard.project, f"final:{names[1]}") as two:
         for name in names:  # both are in it before either may go on
             yard.wait_in_setup(name)
         yard.gate.unlink()
@@ -194,12 +194,12 @@ def test_two_runs_of_different_habitats_go_on_side_by_side(yard: Yard) -> None:
         check_records(yard, name)
 
 
-def test_a_run_that_was_killed_stops_nobody(yard: Yard) -> None:
+def test_killed_run_releases_waiting_run(yard: ProjectWithHabitats) -> None:
     name = yard.habitat(WAIT)
     yard.gate.touch()
-    with Running(yard.project, f"final:{name}") as killed:
+    with RunningDoit(yard.project, f"final:{name}") as killed:
         yard.wait_in_setup(name)
-        with Running(yard.project, f"final:{name}") as waiting:
+        with RunningDoit(yard.project, f"final:{name}") as waiting:
             waiting.wait_for("waiting for another run")
             killed.process.kill()
             yard.gate.unlink()
@@ -214,7 +214,7 @@ def test_a_run_that_was_killed_stops_nobody(yard: Yard) -> None:
 # One run, several habitats
 
 
-def test_four_habitats_are_built_by_one_run(yard: Yard) -> None:
+def test_four_habitats_are_built_by_one_run(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat() for _ in range(4)]
     done = yard.project.doit("-n", "4", "-P", "thread")
     check_all_well([done])
@@ -223,7 +223,7 @@ def test_four_habitats_are_built_by_one_run(yard: Yard) -> None:
         check_records(yard, name)
 
 
-def test_one_of_four_that_fails_stops_no_other(yard: Yard) -> None:
+def test_one_failing_habitat_of_four_does_not_stop_others(yard: ProjectWithHabitats) -> None:
     bad, *good = (yard.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
     done = yard.project.doit("-n", "4", "-P", "thread")
     assert done.code == 2
@@ -239,7 +239,7 @@ def test_one_of_four_that_fails_stops_no_other(yard: Yard) -> None:
 # Many runs
 
 
-def test_twenty_starts_at_once_build_once_and_share_a_container(yard: Yard) -> None:
+def test_twenty_parallel_starts_build_once_and_share_container(yard: ProjectWithHabitats) -> None:
     name = yard.habitat()
     ended = yard.running(*[(f"start:{name}",)] * 20)
     check_all_well(ended)
@@ -252,7 +252,7 @@ def test_twenty_starts_at_once_build_once_and_share_a_container(yard: Yard) -> N
     assert list(yard.state(name).glob("starts.*")) == []
 
 
-def test_twenty_runs_over_ten_habitats_lose_no_stamp(yard: Yard) -> None:
+def test_twenty_parallel_runs_of_ten_habitats_lose_no_stamp(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat() for _ in range(10)]
     dice = random.Random(20)  # the same orders each time
     argvs = [tuple(f"workdir:{name}" for name in dice.sample(names, len(names))) for _ in range(20)]
@@ -267,19 +267,19 @@ def test_twenty_runs_over_ten_habitats_lose_no_stamp(yard: Yard) -> None:
 
 
 @pytest.fixture
-def clones(tmp_path: Path, busybox: str, names: list[str]) -> list[Yard]:
+def clones(tmp_path: Path, busybox: str, names: list[str]) -> list[ProjectWithHabitats]:
     folders = [tmp_path / word for word in ("one", "two")]
     for folder in folders:
         folder.mkdir()
-    return [Yard(folder, busybox, names) for folder in folders]
+    return [ProjectWithHabitats(folder, busybox, names) for folder in folders]
 
 
-def both(clones: list[Yard], name: str) -> list[Ended]:
-    with Running(clones[0].project, f"final:{name}") as one, Running(clones[1].project, f"final:{name}") as two:
+def both(clones: list[ProjectWithHabitats], name: str) -> list[CommandResult]:
+    with RunningDoit(clones[0].project, f"final:{name}") as one, RunningDoit(clones[1].project, f"final:{name}") as two:
         return [one.end(), two.end()]
 
 
-def test_two_clones_of_one_config_build_it_once(clones: list[Yard]) -> None:
+def test_two_clones_of_same_config_build_once(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
     for yard in clones:
         yard.habitat(name=name)
@@ -290,7 +290,7 @@ def test_two_clones_of_one_config_build_it_once(clones: list[Yard]) -> None:
         check_records(yard, name)
 
 
-def test_two_clones_of_different_configs_take_turns(clones: list[Yard]) -> None:
+def test_two_clones_of_different_configs_take_turns(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
     for number, yard in enumerate(clones):
         yard.habitat(f"echo {number} >/who", name=name)

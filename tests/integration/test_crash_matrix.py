@@ -38,7 +38,7 @@ from phases.registry import NAMES, PHASES, named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -72,7 +72,7 @@ is() { [ "$2" = "$3" ] || { echo "$1: '$2' is not '$3'"; exit 1; }; }
 """
 
 
-class Subject:
+class MarkedHabitat:
     """A habitat of which every phase leaves a mark that carries its own value."""
 
     def __init__(self, root: Path, base: str, *, dockerfile: bool) -> None:
@@ -168,7 +168,7 @@ class Subject:
         lines = [f'is {phase} {check}\n[ "$1" != {phase} ] || exit 0' for phase, check in checks.items()]
         return "\n".join([IS, *lines, f"sleep 0.2\n: {value['test']}\n"])
 
-    def run(self, task: str = "final", crash: str = "", **more: str) -> Ended:
+    def run(self, task: str = "final", crash: str = "", **more: str) -> CommandResult:
         env = {"PYTHONPATH": str(Path(__file__).parent.parent), "CRASH": crash, **more}
         return self.project.doit(f"{task}:{self.name}", env=env, timeout=60)
 
@@ -185,7 +185,7 @@ class Subject:
         tag = f"habitat-{self.name}:0-dockerfile-build".encode()
         return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
 
-    def assert_nothing_is_left(self, ended: Ended) -> None:
+    def assert_nothing_is_left(self, ended: CommandResult) -> None:
         assert "waiting" not in ended
         assert left_containers(self.name) == []
         assert untagged(self.name) == []
@@ -236,13 +236,13 @@ def _read(path: Path) -> bytes:
 @pytest.fixture(scope="module")
 def subjects(
     engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[dict[bool, Subject]]:
+) -> Iterator[dict[bool, MarkedHabitat]]:
     """By whether they have a Dockerfile."""
     base = f"{PREFIX}-crash-{os.getpid()}:1"
     engine.tag(git_image, base)
     found = {
-        True: Subject(tmp_path_factory.mktemp("crash"), git_image, dockerfile=True),
-        False: Subject(tmp_path_factory.mktemp("crash-base"), base, dockerfile=False),
+        True: MarkedHabitat(tmp_path_factory.mktemp("crash"), git_image, dockerfile=True),
+        False: MarkedHabitat(tmp_path_factory.mktemp("crash-base"), base, dockerfile=False),
     }
     yield found
     for subject in found.values():
@@ -253,8 +253,8 @@ def subjects(
 @pytest.mark.parametrize(
     ("phase", "point"), CELLS, ids=[f"{phase}-{point}".replace(" ", "_") for phase, point in CELLS]
 )
-def test_a_killed_run_costs_no_more_than_what_it_had_not_finished(
-    subjects: dict[bool, Subject], phase: str, point: str
+def test_killed_run_next_run_repeats_only_unfinished_phases(
+    subjects: dict[bool, MarkedHabitat], phase: str, point: str
 ) -> None:
     subject = subjects[phase != "base"]
     subject.bring_up(phase)
@@ -281,8 +281,8 @@ def test_a_killed_run_costs_no_more_than_what_it_had_not_finished(
 @pytest.mark.parametrize(
     ("point", "kept"), [("before the commit", []), ("committed", []), ("tagged", ["7-setup-failed"])]
 )
-def test_a_run_killed_while_it_keeps_what_failed_costs_the_next_one_nothing(
-    subjects: dict[bool, Subject], point: str, kept: list[str]
+def test_run_killed_while_keeping_failed_phase_next_run_leaves_nothing(
+    subjects: dict[bool, MarkedHabitat], point: str, kept: list[str]
 ) -> None:
     subject = subjects[True]
     subject.bring_up("setup")
@@ -302,7 +302,7 @@ def test_a_run_killed_while_it_keeps_what_failed_costs_the_next_one_nothing(
     subject.done = "setup"
 
 
-def test_a_run_killed_while_the_engines_api_builds_leaves_nothing_either(subjects: dict[bool, Subject]) -> None:
+def test_run_killed_during_api_dockerfile_build_leaves_nothing(subjects: dict[bool, MarkedHabitat]) -> None:
     """Where there is no docker command. The engine ends the build when nobody listens any more."""
     subject = subjects[True]
     subject.turn("dockerfile")
@@ -319,7 +319,7 @@ def test_a_run_killed_while_the_engines_api_builds_leaves_nothing_either(subject
 
 
 @pytest.mark.parametrize("point", START_POINTS)
-def test_a_killed_start_is_taken_up_by_the_next(subjects: dict[bool, Subject], point: str) -> None:
+def test_killed_start_is_continued_by_next_start(subjects: dict[bool, MarkedHabitat], point: str) -> None:
     subject = subjects[True]
     subject.bring_up("final")
     assert subject.run().code == 0

@@ -39,7 +39,7 @@ CONFIG = """
 """
 
 
-class Wreck:
+class FailingHabitat:
     """A project with a habitat whose setup fails."""
 
     def __init__(self, project: Project, base: str) -> None:
@@ -64,8 +64,8 @@ class Wreck:
 
 
 @pytest.fixture(scope="module")
-def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wreck]:
-    wreck = Wreck(Project(tmp_path_factory.mktemp("wreck")), busybox)
+def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingHabitat]:
+    wreck = FailingHabitat(Project(tmp_path_factory.mktemp("wreck")), busybox)
     done = wreck.project.doit(f"setup:{wreck.name}")
     assert done.code == 1, done.out
     assert done.out.splitlines()[-1].endswith(f"; doit debug:{wreck.name} opens a shell there")
@@ -73,7 +73,7 @@ def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
     clear(engine, wreck.name)
 
 
-def test_the_failed_command_runs_again_as_it_did_in_the_build(wreck: Wreck) -> None:
+def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> None:
     assert list(failed(wreck.name)) == ["7-setup-failed"]
     script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
     code, out, err = wreck.debug(script)
@@ -99,7 +99,7 @@ def test_the_failed_command_runs_again_as_it_did_in_the_build(wreck: Wreck) -> N
     assert wreck.containers() == []
 
 
-def test_nothing_of_an_earlier_shell_is_in_the_next_and_one_that_is_ended_leaves_nothing(wreck: Wreck) -> None:
+def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: FailingHabitat) -> None:
     with Terminal(wreck.project, f"debug:{wreck.name}") as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("ls ~/mended; again; echo then $?\r")
@@ -112,7 +112,7 @@ def test_nothing_of_an_earlier_shell_is_in_the_next_and_one_that_is_ended_leaves
     assert list(failed(wreck.name)) == ["7-setup-failed"]
 
 
-def test_it_is_no_snapshot_and_goes_with_the_next_success(wreck: Wreck) -> None:
+def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: FailingHabitat) -> None:
     assert "7-setup" not in snapshots(wreck.name)
     again = wreck.project.doit(f"setup:{wreck.name}")
     assert (again.code, again.ran) == (1, [])
@@ -127,7 +127,7 @@ def test_it_is_no_snapshot_and_goes_with_the_next_success(wreck: Wreck) -> None:
     assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE opens a shell in a snapshot\n")
 
 
-def test_a_test_that_failed_is_entered_too_with_bash_where_there_is_one(project: Project, name: str) -> None:
+def test_debug_of_failed_test_opens_bash_if_present(project: Project, name: str) -> None:
     project.habitat(name, f"base_image: {DEBIAN}\nenv: [USER=ada]\ntests: [tests/builds.sh]\n")
     project.write(f"habitats/{name}/tests/builds.sh", '#!/bin/sh\necho "no $0"; exit 4\n', 0o755)
     assert project.doit(f"test:{name}").code == 1

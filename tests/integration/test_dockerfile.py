@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, clear, docker, fresh_name, inspect, snapshots, untagged, wait_until
+from conftest import Project, RunningDoit, clear, docker, fresh_name, inspect, snapshots, untagged, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ NO_COMMAND = {"PATH": "/nowhere"}
 NAP = 100_000 + os.getpid()
 
 
-class Legacy:
+class DockerfileHabitat:
     """A habitat with a Dockerfile and no base_image."""
 
     def __init__(self, project: Project, name: str, base: str) -> None:
@@ -49,14 +49,14 @@ class Legacy:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Legacy]:
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerfileHabitat]:
     name = fresh_name()
-    yield Legacy(Project(tmp_path_factory.mktemp("legacy")), name, busybox)
+    yield DockerfileHabitat(Project(tmp_path_factory.mktemp("legacy")), name, busybox)
     clear(engine, name)
 
 
 @pytest.fixture
-def legacy(built: Legacy) -> Legacy:
+def legacy(built: DockerfileHabitat) -> DockerfileHabitat:
     """The habitat, built."""
     done = built.project.doit(f"final:{built.name}")
     assert done.code == 0, done.out
@@ -64,12 +64,12 @@ def legacy(built: Legacy) -> Legacy:
 
 
 @pytest.fixture
-def fresh(project: Project, busybox: str, name: str) -> Legacy:
+def fresh(project: Project, busybox: str, name: str) -> DockerfileHabitat:
     """The habitat, not built."""
-    return Legacy(project, name, busybox)
+    return DockerfileHabitat(project, name, busybox)
 
 
-def test_the_dockerfile_is_the_base_of_the_habitat(built: Legacy, busybox: str) -> None:
+def test_dockerfile_image_becomes_base_of_habitat(built: DockerfileHabitat, busybox: str) -> None:
     done = built.project.doit(f"final:{built.name}")
     assert done.code == 0, done.out
     assert done.ran[:3] == ["dockerfile", "base", "users"]
@@ -83,21 +83,23 @@ def test_the_dockerfile_is_the_base_of_the_habitat(built: Legacy, busybox: str) 
     assert docker("run", "--rm", f"habitat-{built.name}:final", "cat", "/etc/motd") == "welcome"
 
 
-def test_what_dockerignore_names_is_not_in_the_habitat(legacy: Legacy) -> None:
+def test_dockerignored_files_are_not_in_habitat(legacy: DockerfileHabitat) -> None:
     found = docker("run", "--rm", f"habitat-{legacy.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
     assert found == ["motd"]
 
 
-def change_of_an_ignored_file(legacy: Legacy) -> None:
+def change_of_an_ignored_file(legacy: DockerfileHabitat) -> None:
     legacy.write("notes.md", "other notes\n")
 
 
-def new_description(legacy: Legacy) -> None:
+def new_description(legacy: DockerfileHabitat) -> None:
     legacy.project.habitat(legacy.name, "description: begins with a Dockerfile still")
 
 
 @pytest.mark.parametrize("change", [change_of_an_ignored_file, new_description], ids=lambda change: change.__name__)
-def test_what_the_dockerfile_does_not_see_builds_nothing(legacy: Legacy, change: Callable[[Legacy], None]) -> None:
+def test_change_outside_build_context_builds_nothing(
+    legacy: DockerfileHabitat, change: Callable[[DockerfileHabitat], None]
+) -> None:
     before = snapshots(legacy.name)
     change(legacy)
     done = legacy.project.doit(f"final:{legacy.name}")
@@ -106,7 +108,7 @@ def test_what_the_dockerfile_does_not_see_builds_nothing(legacy: Legacy, change:
     assert snapshots(legacy.name) == before
 
 
-def test_a_byte_changed_in_its_context_builds_the_dockerfile_again(legacy: Legacy) -> None:
+def test_build_context_change_rebuilds_dockerfile(legacy: DockerfileHabitat) -> None:
     before = snapshots(legacy.name)
     legacy.write("motd", "Welcome\n")
     done = legacy.project.doit(f"base:{legacy.name}")
@@ -120,7 +122,7 @@ def test_a_byte_changed_in_its_context_builds_the_dockerfile_again(legacy: Legac
 
 
 @pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
-def test_a_failing_dockerfile_is_named(fresh: Legacy, busybox: str, env: dict[str, str]) -> None:
+def test_dockerfile_failure_error_names_dockerfile(fresh: DockerfileHabitat, busybox: str, env: dict[str, str]) -> None:
     fresh.write("Dockerfile", f"FROM {busybox}\nRUN echo about to fail && exit 7\n")
     done = fresh.project.doit(f"final:{fresh.name}", env=env)
     assert done.code not in (0, 3)
@@ -139,7 +141,7 @@ def test_a_failing_dockerfile_is_named(fresh: Legacy, busybox: str, env: dict[st
 
 
 @pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
-def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) -> None:
+def test_dockerfile_syntax_error_names_dockerfile(fresh: DockerfileHabitat, env: dict[str, str]) -> None:
     fresh.write("Dockerfile", "FORM busybox\n")
     done = fresh.project.doit(f"final:{fresh.name}", env=env)
     assert done.code not in (0, 3)
@@ -152,12 +154,12 @@ def test_a_dockerfile_that_is_none_is_named(fresh: Legacy, env: dict[str, str]) 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
-def test_a_build_ends_with_the_run_that_wanted_it(
+def test_dockerfile_build_ends_when_its_run_ends(
     project: Project, busybox: str, name: str, way: dict[str, str], number: signal.Signals
 ) -> None:
     project.habitat(name, "env: [USER=root]\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep {NAP}\n")
-    with Running(project, f"dockerfile:{name}", env=way) as running:
+    with RunningDoit(project, f"dockerfile:{name}", env=way) as running:
         running.wait_for(f"begun by {name}\n")
         wait_until(sleepers)
         running.process.send_signal(number)
@@ -176,7 +178,7 @@ def sleepers() -> list[bytes]:
     return [argv for argv in found if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 
-def test_a_dockerfile_is_built_where_there_is_no_docker_command(fresh: Legacy) -> None:
+def test_dockerfile_is_built_without_docker_command(fresh: DockerfileHabitat) -> None:
     done = fresh.project.doit(f"base:{fresh.name}", env=NO_COMMAND)
     assert done.code == 0, done.out
     assert done.ran == ["dockerfile", "base"]
@@ -186,14 +188,14 @@ def test_a_dockerfile_is_built_where_there_is_no_docker_command(fresh: Legacy) -
     assert untagged(fresh.name) == []
 
 
-def test_a_dockerfile_alone_makes_a_habitat(fresh: Legacy) -> None:
+def test_dockerfile_without_config_makes_habitat(fresh: DockerfileHabitat) -> None:
     (fresh.project.root / "habitats" / fresh.name / "config.yaml").unlink()
     done = fresh.project.doit(f"base:{fresh.name}")
     assert done.code == 0, done.out
     assert docker("run", "--rm", f"habitat-{fresh.name}:1-base") == "welcome"
 
 
-def test_a_habitat_that_leaves_its_dockerfile_begins_with_the_base_image(fresh: Legacy, busybox: str) -> None:
+def test_dockerfile_removed_habitat_starts_from_base_image(fresh: DockerfileHabitat, busybox: str) -> None:
     assert fresh.project.doit(f"base:{fresh.name}").code == 0
     (fresh.project.root / "habitats" / fresh.name / "Dockerfile").unlink()
     fresh.project.habitat(fresh.name, f"base_image: {busybox}")

@@ -20,7 +20,7 @@ from phases.core.engine import buildkit_cli
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from conftest import Ended, Project
+    from conftest import CommandResult, Project
 
     from phases.core.engine.client import DockerEngine
 
@@ -39,14 +39,14 @@ CANARY = "canary-5f1c9a7e"
 
 
 @pytest.fixture
-def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator[Callable[..., Ended]]:
+def build_ejected(project: Project, name: str, engine: DockerEngine) -> Iterator[Callable[..., CommandResult]]:
     """Eject the habitat, and build it in the words of its README."""
 
     def take_away() -> None:
         for tag in (f"{name}:latest", f"{name}-dockerfile:latest"):
             engine.untag(tag)
 
-    def build(*options: str, env: dict[str, str] | None = None) -> Ended:
+    def build(*options: str, env: dict[str, str] | None = None) -> CommandResult:
         take_away()  # without its tag, which the next one gets, it would be nobody's
         ejected = project.doit(f"eject:{name}", *options)
         assert ejected.code == 0, ejected.out
@@ -73,8 +73,8 @@ def _built(project: Project, name: str) -> str:
 
 
 @pytest.mark.parametrize("case", WALK)
-def test_docker_alone_builds_the_same_of_an_ejected_habitat(
-    case: str, project: Project, name: str, build_ejected: Callable[..., Ended], request: pytest.FixtureRequest
+def test_ejected_habitat_built_by_docker_equals_original(
+    case: str, project: Project, name: str, build_ejected: Callable[..., CommandResult], request: pytest.FixtureRequest
 ) -> None:
     folder = CASES / case
     declared = "".join(path.read_text() for path in folder.iterdir() if path.name in ("config.yaml", "Dockerfile"))
@@ -87,8 +87,8 @@ def test_docker_alone_builds_the_same_of_an_ejected_habitat(
     assert differences(_built(project, name), name, ignoring=TOLD.get(case, ())) == []
 
 
-def test_a_dockerfile_of_the_habitats_own_comes_first(
-    project: Project, name: str, busybox: str, build_ejected: Callable[..., Ended]
+def test_ejected_own_dockerfile_becomes_first_stage(
+    project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
 ) -> None:
     project.habitat(name, "env: [USER=root, 'PATH=/own:$PATH']\n")
     project.write(f"habitats/{name}/files/note", "note\n", 0o755)
@@ -113,8 +113,8 @@ def test_a_dockerfile_of_the_habitats_own_comes_first(
     assert differences(_built(project, name), name, ports=True) == []
 
 
-def test_caches_are_the_builders_and_their_places_are_in_the_image(
-    project: Project, name: str, busybox: str, engine: DockerEngine, build_ejected: Callable[..., Ended]
+def test_ejected_caches_are_builder_caches_with_folders_in_image(
+    project: Project, name: str, busybox: str, engine: DockerEngine, build_ejected: Callable[..., CommandResult]
 ) -> None:
     def habitat(script: str) -> None:
         project.habitat(
@@ -156,8 +156,8 @@ def test_caches_are_the_builders_and_their_places_are_in_the_image(
             engine.remove_volume(volume)
 
 
-def test_secrets_are_flags_of_the_build_and_in_no_layer(
-    project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., Ended]
+def test_ejected_secrets_are_build_flags_and_in_no_layer(
+    project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., CommandResult]
 ) -> None:
     project.habitat(
         name,

@@ -14,7 +14,7 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, fresh_name, wait_until
+from conftest import CommandResult, Project, RunningDoit, fresh_name, wait_until
 from private_engine import PrivateEngine
 
 from phases.registry import PHASES
@@ -44,7 +44,7 @@ CONFIG = """
 WAIT = "echo at the gate; while [ -e /gate/closed ]; do sleep 0.05; done"
 
 
-class Plant:
+class HabitatOnPrivateEngine:
     """A project with one habitat, on an engine that may break."""
 
     def __init__(self, root: Path, engine: PrivateEngine, base: str) -> None:
@@ -81,11 +81,11 @@ class Plant:
     def close_gate(self) -> Path:
         return self.project.write("gate/closed")
 
-    def doit(self, *args: str) -> Ended:
+    def doit(self, *args: str) -> CommandResult:
         return self.project.doit(*(args or (f"final:{self.name}",)), env=self.engine.env)
 
-    def running(self, *args: str) -> Running:
-        return Running(self.project, *(args or (f"final:{self.name}",)), env=self.engine.env)
+    def running(self, *args: str) -> RunningDoit:
+        return RunningDoit(self.project, *(args or (f"final:{self.name}",)), env=self.engine.env)
 
     # What there is
 
@@ -145,7 +145,7 @@ class Plant:
                 assert labels["habitat.parent"] == found[parent]
 
 
-def told(done: Ended) -> str:
+def told(done: CommandResult) -> str:
     """The one line of a run that failed."""
     assert done.code in (1, 2), done.out  # 2: others waited for it in vain
     assert "Traceback" not in done
@@ -154,7 +154,7 @@ def told(done: Ended) -> str:
     return lines[0]
 
 
-def check_recovers(plant: Plant, phase: str) -> None:
+def check_recovers(plant: HabitatOnPrivateEngine, phase: str) -> None:
     """Nothing is recorded of the `phase` that failed; the next run does it and those after it, and all
     is as if nothing had been.
     """
@@ -182,12 +182,12 @@ def private(base: str) -> Iterator[PrivateEngine]:
 
 
 @pytest.fixture(scope="module")
-def built(private: PrivateEngine, base: str, tmp_path_factory: pytest.TempPathFactory) -> Plant:
-    return Plant(tmp_path_factory.mktemp("plant"), private, base)
+def built(private: PrivateEngine, base: str, tmp_path_factory: pytest.TempPathFactory) -> HabitatOnPrivateEngine:
+    return HabitatOnPrivateEngine(tmp_path_factory.mktemp("plant"), private, base)
 
 
 @pytest.fixture
-def plant(built: Plant) -> Plant:
+def plant(built: HabitatOnPrivateEngine) -> HabitatOnPrivateEngine:
     """The habitat up to date, on an engine that runs."""
     if not built.engine.runs:
         built.engine.start()
@@ -201,8 +201,8 @@ ENDS = [PrivateEngine.kill, PrivateEngine.terminate]
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_engine_that_ends_in_a_command_is_told_and_the_step_is_done_again(
-    plant: Plant, end: Callable[[PrivateEngine], None]
+def test_engine_ended_during_command_is_error_and_phase_runs_again(
+    plant: HabitatOnPrivateEngine, end: Callable[[PrivateEngine], None]
 ) -> None:
     plant.save(setup=f"{WAIT}; echo {end.__name__}")
     gate = plant.close_gate()
@@ -218,7 +218,7 @@ def test_an_engine_that_ends_in_a_command_is_told_and_the_step_is_done_again(
     check_recovers(plant, "setup")
 
 
-def test_an_engine_that_is_killed_in_an_upload_is_told_and_nothing_of_it_stays(plant: Plant) -> None:
+def test_engine_killed_during_upload_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
     plant.write("big", 200)
     with plant.running() as running:
         wait_until(lambda: any(plant.engine.data.glob("overlay2/*/diff/**/big*")))
@@ -230,7 +230,7 @@ def test_an_engine_that_is_killed_in_an_upload_is_told_and_nothing_of_it_stays(p
     check_recovers(plant, "files")
 
 
-def test_an_engine_that_is_killed_in_a_commit_is_told_and_the_phase_is_done_again(plant: Plant) -> None:
+def test_engine_killed_during_commit_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
     # What goes on makes the commit stop it, which can be seen from here.
     plant.save(setup="sleep 1000 >/dev/null 2>&1 & dd if=/dev/urandom of=/big bs=1M count=200")
     with plant.running() as running:
@@ -244,12 +244,12 @@ def test_an_engine_that_is_killed_in_a_commit_is_told_and_the_phase_is_done_agai
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_an_engine_that_ends_in_a_docker_build_is_told(
+def test_engine_ended_during_dockerfile_build_is_error_and_build_runs_again(
     base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
 ) -> None:
     with PrivateEngine(bridge=True) as engine:
         engine.import_image(base)
-        plant = Plant(tmp_path, engine, base)
+        plant = HabitatOnPrivateEngine(tmp_path, engine, base)
         dockerfile = f"habitats/{plant.name}/Dockerfile"
         plant.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
         with plant.running() as running:
@@ -293,7 +293,7 @@ HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
     [(None, None), (False, None), (True, b"220 mail.example.org ESMTP\r\n"), (True, HTTP), (True, b""), (True, None)],
     ids=["no socket", "nobody listens", "no HTTP", "no engine", "hangs up", "never answers"],
 )
-def test_what_is_no_engine_is_told_with_its_address(
+def test_address_without_engine_is_one_line_error_with_address(
     project: Project, listens: bool | None, reply: bytes | None
 ) -> None:
     project.habitat("hello", "base_image: nothing:1")
@@ -317,11 +317,11 @@ def test_what_is_no_engine_is_told_with_its_address(
 
 
 @pytest.fixture(scope="module")
-def full(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plant]:
+def full(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HabitatOnPrivateEngine]:
     """A habitat that is up to date, on an engine with a small disk of its own."""
     with PrivateEngine(size="120m") as engine:
         engine.import_image(base)
-        plant = Plant(tmp_path_factory.mktemp("full"), engine, base)
+        plant = HabitatOnPrivateEngine(tmp_path_factory.mktemp("full"), engine, base)
         plant.begin()
         yield plant
 
@@ -336,11 +336,11 @@ def fill(disk: Path, left: int = 0) -> Path:
     return filler
 
 
-def write_in_setup(plant: Plant) -> None:
+def write_in_setup(plant: HabitatOnPrivateEngine) -> None:
     plant.save(setup="dd if=/dev/urandom of=/big bs=1M count=14")
 
 
-def write_in_files(plant: Plant) -> None:
+def write_in_files(plant: HabitatOnPrivateEngine) -> None:
     plant.write("big", 14)
 
 
@@ -353,8 +353,8 @@ def write_in_files(plant: Plant) -> None:
     ],
     ids=["command", "upload", "commit"],
 )
-def test_a_full_disk_of_the_engine_is_told_with_what_to_do(
-    full: Plant, write: Callable[[Plant], None], phase: str, left: int, what: str
+def test_engine_disk_full_error_names_remedy_and_phase_runs_again(
+    full: HabitatOnPrivateEngine, write: Callable[[HabitatOnPrivateEngine], None], phase: str, left: int, what: str
 ) -> None:
     full.begin()
     write(full)
@@ -377,8 +377,8 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_a_full_disk_of_our_own_is_told_and_the_next_run_goes_on(plant: Plant, tmp_path: Path) -> None:
-    fresh = Plant(tmp_path, plant.engine, plant.base)
+def test_host_disk_full_is_error_and_next_run_continues(plant: HabitatOnPrivateEngine, tmp_path: Path) -> None:
+    fresh = HabitatOnPrivateEngine(tmp_path, plant.engine, plant.base)
     stamps = tmp_path / ".stamps"
     full = "can't be written (No space left on device): make room on the disk"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
@@ -402,8 +402,8 @@ def test_a_full_disk_of_our_own_is_told_and_the_next_run_goes_on(plant: Plant, t
         assert [path.name for path in fresh.state.glob(".*")] == [], "nothing half-written stays"
 
 
-def test_a_full_disk_of_our_own_ends_builds_side_by_side(plant: Plant, tmp_path: Path) -> None:
-    fresh = Plant(tmp_path, plant.engine, plant.base)
+def test_host_disk_full_stops_parallel_builds_with_errors(plant: HabitatOnPrivateEngine, tmp_path: Path) -> None:
+    fresh = HabitatOnPrivateEngine(tmp_path, plant.engine, plant.base)
     beside = fresh.project.habitat(fresh_name(), f"base_image: {plant.base}\nsetup: {{root: [touch /made]}}")
     stamps = tmp_path / ".stamps"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
@@ -421,7 +421,7 @@ def test_a_full_disk_of_our_own_ends_builds_side_by_side(plant: Plant, tmp_path:
         assert fresh.leftovers() == []
 
 
-def test_a_disk_of_our_own_that_can_only_be_read_is_told(plant: Plant) -> None:
+def test_host_disk_read_only_is_error(plant: HabitatOnPrivateEngine) -> None:
     folder = plant.project.root / ".stamps"
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
@@ -438,7 +438,7 @@ def test_a_disk_of_our_own_that_can_only_be_read_is_told(plant: Plant) -> None:
 
 
 @pytest.mark.parametrize("how", [("rm", "--force"), ("kill",)])
-def test_a_build_container_that_ends_in_a_command_is_told(plant: Plant, how: tuple[str, ...]) -> None:
+def test_build_container_ended_during_command_is_error(plant: HabitatOnPrivateEngine, how: tuple[str, ...]) -> None:
     plant.save(setup=f"{WAIT}; echo {how[0]}")
     gate = plant.close_gate()
     with plant.running() as running:
@@ -457,7 +457,7 @@ def test_a_build_container_that_ends_in_a_command_is_told(plant: Plant, how: tup
     check_recovers(plant, "setup")
 
 
-def test_the_snapshot_before_may_go_while_a_step_runs(plant: Plant) -> None:
+def test_parent_snapshot_removed_during_command_build_succeeds(plant: HabitatOnPrivateEngine) -> None:
     plant.save(setup=f"{WAIT}; echo its snapshot goes")
     gate = plant.close_gate()
     with plant.running() as running:
@@ -472,7 +472,7 @@ def test_the_snapshot_before_may_go_while_a_step_runs(plant: Plant) -> None:
     assert plant.doit().ran == []
 
 
-def test_a_snapshot_that_goes_before_the_next_phase_is_told_and_built_again(plant: Plant) -> None:
+def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(plant: HabitatOnPrivateEngine) -> None:
     plant.project.write(f"habitats/{plant.name}/wait.sh", f"#!/bin/sh\n{WAIT}\n", mode=0o755)
     plant.save(more="    tests: [wait.sh]\n")
     gate = plant.close_gate()
@@ -490,7 +490,7 @@ def test_a_snapshot_that_goes_before_the_next_phase_is_told_and_built_again(plan
     assert plant.leftovers() == []
 
 
-def test_a_final_image_that_is_gone_is_built_again_by_a_start(plant: Plant) -> None:
+def test_final_image_removed_start_rebuilds_final(plant: HabitatOnPrivateEngine) -> None:
     plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:final", f"habitat-{plant.name}:12-final")
     done = plant.doit(f"start:{plant.name}")
     assert done.code == 0, done.out
@@ -499,7 +499,7 @@ def test_a_final_image_that_is_gone_is_built_again_by_a_start(plant: Plant) -> N
     plant.engine.docker("rm", f"habitat-{plant.name}")
 
 
-def test_a_base_image_that_goes_in_a_build_is_missed_only_when_it_is_needed(plant: Plant) -> None:
+def test_base_image_removed_during_build_fails_only_when_needed_again(plant: HabitatOnPrivateEngine) -> None:
     plant.save(setup=f"{WAIT}; echo its base goes")
     gate = plant.close_gate()
     with plant.running() as running:
@@ -522,7 +522,9 @@ def test_a_base_image_that_goes_in_a_build_is_missed_only_when_it_is_needed(plan
 @pytest.mark.parametrize(
     ("how", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
 )
-def test_a_container_that_ends_under_a_start_is_told(plant: Plant, how: tuple[str, ...], told_as: str) -> None:
+def test_container_ended_during_start_is_error(
+    plant: HabitatOnPrivateEngine, how: tuple[str, ...], told_as: str
+) -> None:
     plant.save(command=WAIT)
     plant.close_gate()
     with plant.running(f"start:{plant.name}") as running:

@@ -45,7 +45,7 @@ def parsed(out: bytes) -> list[Event]:
 
 
 @dataclass
-class Recorded:
+class JsonlRun:
     """A `doit -r jsonl ARGS` that ended. people: what was on stderr."""
 
     code: int
@@ -67,22 +67,22 @@ class Recorded:
         return b"".join(base64.b64decode(e["base64"]) if "base64" in e else e["text"].encode() for e in parts)
 
 
-def recorded(project: Project, *args: str, put: bytes = b"") -> Recorded:
+def recorded(project: Project, *args: str, put: bytes = b"") -> JsonlRun:
     argv = (sys.executable, "-m", "doit", "-r", "jsonl", *args)
     done = subprocess.run(argv, cwd=project.root, input=put, capture_output=True, timeout=120, check=False)
-    return Recorded(done.returncode, done.stdout, done.stderr.decode())
+    return JsonlRun(done.returncode, done.stdout, done.stderr.decode())
 
 
 @dataclass
-class Built:
+class BuiltHabitat:
     """A project with a habitat that is built once. first: what that told."""
 
     project: Project
     name: str
     config: str
-    first: Recorded
+    first: JsonlRun
 
-    def doit(self, verb: str, *args: str, put: bytes = b"") -> Recorded:
+    def doit(self, verb: str, *args: str, put: bytes = b"") -> JsonlRun:
         return recorded(self.project, f"{verb}:{self.name}", *args, put=put)
 
 
@@ -101,16 +101,16 @@ entry:
 
 
 @pytest.fixture(scope="module")
-def site(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def site(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
     project, name = Project(tmp_path_factory.mktemp("read")), fresh_name()
     config = CONFIG.format(image=busybox)
     project.habitat(name, config)
-    yield Built(project, name, config, recorded(project, f"final:{name}"))
+    yield BuiltHabitat(project, name, config, recorded(project, f"final:{name}"))
     clear(engine, name)
 
 
 @pytest.fixture
-def built(site: Built) -> Iterator[Built]:
+def built(site: BuiltHabitat) -> Iterator[BuiltHabitat]:
     """The habitat as it was built."""
     yield site
     site.project.habitat(site.name, site.config)
@@ -119,7 +119,7 @@ def built(site: Built) -> Iterator[Built]:
 # Builds
 
 
-def test_a_build_can_be_followed_from_its_events_alone(site: Built) -> None:
+def test_jsonl_build_can_be_followed_from_events_alone(site: BuiltHabitat) -> None:
     run = site.first
     assert run.code == 0, run.people
     (selected,) = run.told("habitat_selected")
@@ -142,18 +142,18 @@ def test_a_build_can_be_followed_from_its_events_alone(site: Built) -> None:
     assert run.events[-1]["counts"]["phases_finished"] == len(PHASES)
 
 
-def test_people_read_on_stderr_what_they_ever_do(site: Built) -> None:
+def test_jsonl_run_prints_usual_transcript_on_stderr(site: BuiltHabitat) -> None:
     assert f"✅ {site.name} ready in " in site.first.people
     assert "s3cret-word" not in site.first.people + site.first.out.decode()
 
 
-def test_what_is_up_to_date_is_told_as_that(built: Built) -> None:
+def test_jsonl_cached_run_reports_phases_up_to_date(built: BuiltHabitat) -> None:
     run = built.doit("final")
     assert [event["event"] for event in run.events[2:-2]] == ["phase_up_to_date"] * len(PHASES)
     assert run.events[-1]["counts"]["phases_up_to_date"] == len(PHASES)
 
 
-def test_a_plan_and_the_build_tell_the_same_difference_as_data(built: Built) -> None:
+def test_jsonl_plan_and_build_report_same_reasons(built: BuiltHabitat) -> None:
     built.project.habitat(built.name, built.config.replace("COLOUR=red", "COLOUR=green"))
     planned = built.doit("plan")
     assert planned.code == 1
@@ -166,7 +166,7 @@ def test_a_plan_and_the_build_tell_the_same_difference_as_data(built: Built) -> 
     assert [(phase["phase"], phase["reasons"]) for phase in build["phases"]] == [("env", [reason])]
 
 
-def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(built: Built) -> None:
+def test_jsonl_failed_phase_has_details_and_later_tasks_are_skipped(built: BuiltHabitat) -> None:
     built.project.habitat(built.name, built.config.replace("echo err >&2", "echo bad >&2; exit 4"))
     run = built.doit("start")
     assert run.code == 2
@@ -181,7 +181,7 @@ def test_a_failed_phase_is_told_with_all_that_helps_and_the_rest_is_skipped(buil
     assert [event["task"] for event in run.told("task_skipped")][-1] == f"start:{built.name}"
 
 
-def test_the_last_line_of_a_run_that_a_signal_ended_says_so(built: Built) -> None:
+def test_jsonl_run_ended_by_signal_reports_signal_in_last_line(built: BuiltHabitat) -> None:
     built.project.habitat(built.name, built.config.replace("echo err >&2", "echo going on >&2; sleep 60"))
     out = built.project.root / "events"
     argv = (sys.executable, "-m", "doit", "-r", "jsonl", f"start:{built.name}")
@@ -196,9 +196,7 @@ def test_the_last_line_of_a_run_that_a_signal_ended_says_so(built: Built) -> Non
     assert f"stopped in setup:{built.name}: " in people.decode()
 
 
-def test_habitats_side_by_side_never_write_into_each_others_lines(
-    engine: DockerEngine, busybox: str, tmp_path: Path
-) -> None:
+def test_jsonl_parallel_habitats_write_whole_lines(engine: DockerEngine, busybox: str, tmp_path: Path) -> None:
     project, names = Project(tmp_path), [fresh_name() for _ in range(3)]
     for name in names:
         config = f"base_image: {busybox}\nenv:\n  - USER=root\nsetup: {{root: ['seq 1000 1999']}}\n"
@@ -217,7 +215,7 @@ def test_habitats_side_by_side_never_write_into_each_others_lines(
 # Being in it
 
 
-def test_a_start_is_told_until_its_command_has_ended(built: Built) -> None:
+def test_jsonl_start_is_reported_until_command_ends(built: BuiltHabitat) -> None:
     run = built.doit("start", put=b"not for it")
     assert run.code == 1
     told = [event["event"] for event in run.events if event["event"] != "command_output"]
@@ -236,7 +234,7 @@ def test_a_start_is_told_until_its_command_has_ended(built: Built) -> None:
     assert "hä" not in run.people
 
 
-def test_exec_tells_its_output_byte_for_byte_and_ends_with_its_exit_code(built: Built) -> None:
+def test_jsonl_exec_output_is_byte_exact_and_exit_code_is_returned(built: BuiltHabitat) -> None:
     put = bytes(range(256)) * 1000 + "ä😀\n".encode() * 1000
     run = built.doit("exec", "--", "sh", "-c", "cat; echo err >&2; exit 7", put=put)
     assert (run.code, run.printed("stdout"), run.printed("stderr")) == (7, put, b"err\n")
@@ -245,7 +243,7 @@ def test_exec_tells_its_output_byte_for_byte_and_ends_with_its_exit_code(built: 
     assert run.people == ""
 
 
-def test_on_a_terminal_the_command_gets_none(built: Built) -> None:
+def test_jsonl_exec_on_terminal_runs_without_tty(built: BuiltHabitat) -> None:
     with Terminal(
         built.project, "-r", "jsonl", f"exec:{built.name}", "--", "sh", "-c", "test -t 1 || echo no tty"
     ) as it:
@@ -255,7 +253,7 @@ def test_on_a_terminal_the_command_gets_none(built: Built) -> None:
     assert json.loads(lines[-1])["event"] == "run_ended"
 
 
-def test_a_detached_container_is_told_of_with_its_logs_and_its_stop(built: Built) -> None:
+def test_jsonl_detached_container_logs_and_stop_are_reported(built: BuiltHabitat) -> None:
     up = built.doit("start", "--detach")
     (container,) = up.told("container_up")
     assert container["id"] == docker("container", "inspect", "--format", "{{.Id}}", f"habitat-{built.name}")
@@ -271,7 +269,7 @@ def test_a_detached_container_is_told_of_with_its_logs_and_its_stop(built: Built
 # Whatever happens
 
 
-def test_a_broken_config_and_usage_errors_are_events(project: Project, name: str) -> None:
+def test_jsonl_broken_config_and_usage_errors_are_events(project: Project, name: str) -> None:
     project.habitat(name, "base_image: b\nnonsense: 1\n")
     broken = recorded(project, f"final:{name}")
     (error,) = broken.told("error")
@@ -287,7 +285,7 @@ def test_a_broken_config_and_usage_errors_are_events(project: Project, name: str
         assert run.people.startswith(f"ERROR: {said}")
 
 
-def test_a_reader_that_goes_away_ends_the_run_and_a_full_disk_is_told(project: Project, name: str) -> None:
+def test_jsonl_closed_reader_or_full_disk_ends_run_with_error(project: Project, name: str) -> None:
     project.habitat(name, "base_image: b\n")
     argv = f"{sys.executable} -m doit -r jsonl plan:{name}"
     gone = project.run("bash", "-c", f"{argv} | true; echo ${{PIPESTATUS[0]}}")
@@ -298,7 +296,7 @@ def test_a_reader_that_goes_away_ends_the_run_and_a_full_disk_is_told(project: P
     assert (closed.code, closed.out) == (1, "ERROR: the output can't be written: it is closed\n")
 
 
-def test_events_can_go_to_a_file_beside_a_run_for_people(built: Built) -> None:
+def test_jsonl_output_option_writes_events_to_file(built: BuiltHabitat) -> None:
     done = built.project.doit("-r", "jsonl", "-o", "run.jsonl", f"exec:{built.name}", "--", "echo", "hello")
     assert (done.code, done.out) == (0, "hello\n")
     events = parsed((built.project.root / "run.jsonl").read_bytes())

@@ -13,8 +13,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Running, failed, fresh_name, left_containers, wait_until
-from far_engine import FarEngine
+from conftest import RunningDoit, failed, fresh_name, left_containers, wait_until
+from far_engine import TlsEngine
 from relay import Relay
 
 if TYPE_CHECKING:
@@ -27,13 +27,13 @@ pytestmark = pytest.mark.engine
 
 
 @pytest.fixture(scope="module")
-def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FarEngine]:
-    with FarEngine(tmp_path_factory.mktemp("far")) as far:
+def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
+    with TlsEngine(tmp_path_factory.mktemp("far")) as far:
         far.import_image(busybox)
         yield far
 
 
-def test_a_habitat_is_built_there_and_lived_in(far: FarEngine, project: Project, busybox: str) -> None:
+def test_tls_engine_builds_starts_and_execs_habitat(far: TlsEngine, project: Project, busybox: str) -> None:
     name = project.habitat(
         fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo built >/made]}}\n"
     )
@@ -56,7 +56,9 @@ def test_a_habitat_is_built_there_and_lived_in(far: FarEngine, project: Project,
     assert project.doit(f"destroy:{name}", "--yes", env=far.env).code == 0
 
 
-def test_a_docker_context_leads_there(far: FarEngine, project: Project, busybox: str, tmp_path: Path) -> None:
+def test_tls_engine_is_reached_through_docker_context(
+    far: TlsEngine, project: Project, busybox: str, tmp_path: Path
+) -> None:
     config, name = tmp_path / "docker", hashlib.sha256(b"far").hexdigest()
     endpoint = {"Host": far.env["DOCKER_HOST"], "SkipTLSVerify": False}
     meta = config / "contexts/meta" / name / "meta.json"
@@ -80,8 +82,8 @@ def test_a_docker_context_leads_there(far: FarEngine, project: Project, busybox:
 
 
 @pytest.mark.parametrize(("whose", "why"), [("theirs", "certificate verify failed"), ("ours", "bad certificate")])
-def test_a_certificate_that_is_not_trusted_is_told_with_whose(
-    far: FarEngine, project: Project, tmp_path: Path, whose: str, why: str
+def test_tls_certificate_not_trusted_is_error(
+    far: TlsEngine, project: Project, tmp_path: Path, whose: str, why: str
 ) -> None:
     other = tmp_path / "other"
     shutil.copytree(far.env["DOCKER_CERT_PATH"], other)
@@ -111,11 +113,11 @@ def lost(what: str) -> str:
     return f"{what}: the connection to the engine was lost: do the same again"
 
 
-def test_a_build_that_loses_its_engine_blames_no_command(
+def test_engine_connection_lost_during_build_is_not_blamed_on_command(
     relay: Relay, project: Project, busybox: str, name: str
 ) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo begun; sleep 60]}}\n")
-    with Running(project, f"setup:{name}", env={"DOCKER_HOST": relay.host}) as running:
+    with RunningDoit(project, f"setup:{name}", env={"DOCKER_HOST": relay.host}) as running:
         log = project.root / f".stamps/{name}/7-setup.log"
         wait_until(lambda: log.exists() and "\nbegun\n" in log.read_text())
         relay.cut()
@@ -136,14 +138,14 @@ def test_a_build_that_loses_its_engine_blames_no_command(
         (("logs", "--follow"), "reading the container's output"),
     ],
 )
-def test_what_is_listened_to_and_lost_is_told(
+def test_engine_connection_lost_during_exec_or_logs_is_error(
     relay: Relay, project: Project, busybox: str, name: str, words: tuple[str, ...], what: str
 ) -> None:
     entry = "entry: {init_command: echo begun; exec sleep 600}\n"
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\n{entry}")
     assert project.doit(f"start:{name}", "--detach").code == 0
     verb, *rest = words
-    with Running(project, f"{verb}:{name}", *rest, env={"DOCKER_HOST": relay.host}) as running:
+    with RunningDoit(project, f"{verb}:{name}", *rest, env={"DOCKER_HOST": relay.host}) as running:
         running.wait_for("begun")
         relay.cut()
         ended = running.end(30)

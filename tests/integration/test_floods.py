@@ -25,7 +25,7 @@ FLOODS = ["yes", "yes $(head -c 5000 /dev/zero | tr '\\\\0' x)"]
 
 
 @pytest.mark.parametrize("command", FLOODS, ids=["lines", "bytes"])
-def test_setup_command_that_prints_without_end_leaves_a_log_of_head_and_tail(
+def test_setup_output_flood_leaves_log_with_head_and_tail(
     project: Project, name: str, busybox: str, command: str
 ) -> None:
     config = f"base_image: {busybox}\nsetup: {{root: [{json.dumps(command)}]}}\ntimeouts: {{setup: 6s}}\n"
@@ -42,7 +42,7 @@ def test_setup_command_that_prints_without_end_leaves_a_log_of_head_and_tail(
     assert f"── {said.decode()} bytes are left out here ──" in shown
 
 
-def test_flood_that_ends_takes_little_longer_than_its_command(project: Project, name: str, busybox: str) -> None:
+def test_setup_output_of_20_mb_takes_seconds(project: Project, name: str, busybox: str) -> None:
     """Twenty megabytes of short lines took 35 seconds once, of which the command needs a part of one."""
     project.habitat(name, f"base_image: {busybox}\nsetup: {{root: ['yes | head -c 20000000']}}\n")
     done = project.doit(f"setup:{name}")
@@ -51,7 +51,7 @@ def test_flood_that_ends_takes_little_longer_than_its_command(project: Project, 
     assert float(found[1]) < 12
 
 
-def test_engine_keeps_a_part_of_what_a_main_process_prints(project: Project, name: str, busybox: str) -> None:
+def test_container_log_of_engine_is_limited(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nentry: {{command: 'true'}}\n")
     assert project.doit(f"start:{name}").code == 0
     kept = json.loads(docker("inspect", "--format", "{{json .HostConfig.LogConfig}}", f"habitat-{name}"))
@@ -69,9 +69,7 @@ def syslog() -> Iterator[str]:
         yield f"unixgram://{folder}/log"
 
 
-def test_engine_whose_logs_know_no_limit_starts_a_habitat_without_one(
-    tmp_path: Path, busybox: str, syslog: str
-) -> None:
+def test_engine_without_log_limit_starts_habitat_without_limit(tmp_path: Path, busybox: str, syslog: str) -> None:
     with PrivateEngine(options=("--log-driver", "syslog", "--log-opt", f"syslog-address={syslog}")) as private:
         project = Project(tmp_path)
         docker("save", "--output", str(tmp_path / "image.tar"), busybox)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, clear, docker, fresh_name
+from conftest import CommandResult, Project, clear, docker, fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -36,7 +36,7 @@ true
 
 
 @dataclass
-class Attacked:
+class AttackedHabitat:
     """A project with one habitat, which has a writable volume, a secret and paths that persist."""
 
     project: Project
@@ -64,7 +64,7 @@ entry:
 """,
         )
 
-    def doit(self, *args: str) -> Ended:
+    def doit(self, *args: str) -> CommandResult:
         return self.project.doit(*args, env={"ATTACKED_TOKEN": "s3cret-word"})
 
     def agent(self, script: str) -> str:
@@ -81,18 +81,18 @@ entry:
 
 
 @pytest.fixture
-def attacked(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Attacked]:
+def attacked(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[AttackedHabitat]:
     project, name = Project(tmp_path), fresh_name()
     data = tmp_path / "habitats" / name / "data"
     data.mkdir(parents=True)
     data.chmod(0o777)
-    attacked = Attacked(project, name, busybox, data)
+    attacked = AttackedHabitat(project, name, busybox, data)
     attacked.configure()
     yield attacked
     clear(engine, name)
 
 
-def test_programs_that_user_plants_on_its_path_are_never_run_by_root(attacked: Attacked) -> None:
+def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked: AttackedHabitat) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     attacked.agent(PLANT)
     planted = attacked.agent("ls /workspace/bin")
@@ -108,7 +108,7 @@ def test_programs_that_user_plants_on_its_path_are_never_run_by_root(attacked: A
     assert attacked.marks() == []
 
 
-def test_main_process_and_docker_exec_find_a_clean_environment(attacked: Attacked) -> None:
+def test_main_process_and_docker_exec_have_clean_environment(attacked: AttackedHabitat) -> None:
     attacked.configure(entry="  init_command: while true; do sleep 1; done")
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     attacked.agent(PLANT)
@@ -121,7 +121,7 @@ def test_main_process_and_docker_exec_find_a_clean_environment(attacked: Attacke
     assert attacked.marks() == []
 
 
-def test_system_tools_can_be_neither_written_nor_replaced_by_user(attacked: Attacked) -> None:
+def test_system_tools_cannot_be_changed_by_user(attacked: AttackedHabitat) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     for attack in (
         "echo x >/habitat/system/tools/bin/habitat-info",
@@ -135,7 +135,7 @@ def test_system_tools_can_be_neither_written_nor_replaced_by_user(attacked: Atta
 
 
 @pytest.mark.parametrize("goes_by", ["exec", "stop", "a kill"])
-def test_link_in_the_place_of_a_persisted_file_gives_nothing_of_roots(attacked: Attacked, goes_by: str) -> None:
+def test_link_replacing_persisted_file_exposes_no_root_file(attacked: AttackedHabitat, goes_by: str) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     attacked.root("echo roots-own-words >/etc/shadow; chmod 600 /etc/shadow")
     secret = attacked.data / "host-secret"
@@ -171,8 +171,8 @@ def test_link_in_the_place_of_a_persisted_file_gives_nothing_of_roots(attacked: 
         ("rm -rf /habitat/local/tests; ln -s /etc /habitat/local/tests", "test", "tests: [tests/t.sh]"),
     ],
 )
-def test_link_that_a_setup_command_makes_is_not_written_through(
-    attacked: Attacked, command: str, phase: str, more: str
+def test_link_created_by_setup_command_is_not_written_through(
+    attacked: AttackedHabitat, command: str, phase: str, more: str
 ) -> None:
     attacked.project.write(f"habitats/{attacked.name}/tools/bin/passwd", "from tools", 0o755)
     attacked.project.write(f"habitats/{attacked.name}/tests/t.sh", "true", 0o755)
@@ -184,7 +184,7 @@ def test_link_that_a_setup_command_makes_is_not_written_through(
     assert f"{phase}:{attacked.name}" in line
 
 
-def test_persisted_folder_is_not_mounted_through_a_link_of_users(attacked: Attacked) -> None:
+def test_persisted_folder_replaced_by_link_is_not_mounted(attacked: AttackedHabitat) -> None:
     attacked.configure("setup: {user: ['ln -s /etc ~/kept']}")
     rows = (attacked.project.root / "habitats" / attacked.name / "config.yaml").read_text().splitlines()
     line = next(number for number, row in enumerate(rows, start=1) if "persist:" in row)
@@ -193,7 +193,7 @@ def test_persisted_folder_is_not_mounted_through_a_link_of_users(attacked: Attac
     assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
 
 
-def test_command_of_a_build_is_confined(attacked: Attacked) -> None:
+def test_build_command_has_configured_restrictions(attacked: AttackedHabitat) -> None:
     script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
     attacked.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
     done = attacked.doit(f"setup:{attacked.name}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from conftest import PREFIX, Ended, Project, clear, fresh_name, inspect, snapshots
+from conftest import PREFIX, CommandResult, Project, clear, fresh_name, inspect, snapshots
 from hostile import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
 
 from phases.core.errors import printable
@@ -46,7 +46,7 @@ def file_names(place: str) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], Ended]:
+def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], CommandResult]:
     """Every value that is refused, each in a habitat of its own, and what one run says of them all."""
     project = Project(tmp_path_factory.mktemp("refused"))
     places: dict[str, str] = {}
@@ -61,7 +61,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], E
 
 
 @pytest.mark.engine
-def test_each_refused_value_is_one_line_with_its_place(refused: tuple[dict[str, str], Ended]) -> None:
+def test_refused_values_are_one_line_each_with_place(refused: tuple[dict[str, str], CommandResult]) -> None:
     places, ended = refused
     assert ended.code != 0
     assert "Traceback" not in ended.out
@@ -76,7 +76,7 @@ def test_each_refused_value_is_one_line_with_its_place(refused: tuple[dict[str, 
 
 
 @pytest.mark.engine
-def test_of_what_is_refused_no_image_is_made(refused: tuple[dict[str, str], Ended], engine: DockerEngine) -> None:
+def test_refused_values_create_no_image(refused: tuple[dict[str, str], CommandResult], engine: DockerEngine) -> None:
     assert [tag for image in engine.images() for tag in image.tags if f"{PREFIX}-refused" in tag] == []
 
 
@@ -124,7 +124,7 @@ cat /tmp/wrong
 """
 
 
-class House:
+class HostileHabitat:
     """A habitat that takes every value that is taken anywhere, all at once."""
 
     def __init__(self, project: Project, name: str, image: str) -> None:
@@ -241,8 +241,8 @@ def make_repository(folder: Path, branch: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    made = House(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
+def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileHabitat]:
+    made = HostileHabitat(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
     made.fill()
     made.write()
     yield made
@@ -250,13 +250,13 @@ def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def built(house: House) -> Ended:
+def built(house: HostileHabitat) -> CommandResult:
     """The run that built it."""
     return house.project.doit(f"final:{house.name}")
 
 
 @pytest.mark.engine
-def test_every_value_that_is_taken_arrives_byte_for_byte(house: House, built: Ended) -> None:
+def test_accepted_values_arrive_byte_for_byte(house: HostileHabitat, built: CommandResult) -> None:
     assert built.code == 0, built.out
     assert built.ran[-1] == "final"
     assert inspect(f"habitat-{house.name}:final")["Config"]["WorkingDir"] == WORKDIR
@@ -273,7 +273,7 @@ def test_every_value_that_is_taken_arrives_byte_for_byte(house: House, built: En
 
 
 @pytest.mark.engine
-def test_what_is_odd_is_up_to_date_and_starts(house: House, built: Ended) -> None:
+def test_habitat_with_odd_values_is_cached_and_starts(house: HostileHabitat, built: CommandResult) -> None:
     assert built.code == 0, built.out
     assert house.project.doit(f"final:{house.name}").ran == []
     started = house.project.doit(f"start:{house.name}")
@@ -285,7 +285,7 @@ def test_what_is_odd_is_up_to_date_and_starts(house: House, built: Ended) -> Non
 
 
 @pytest.mark.engine
-def test_a_users_name_is_no_pattern(project: Project, busybox: str, name: str) -> None:
+def test_user_name_with_dot_is_not_used_as_pattern(project: Project, busybox: str, name: str) -> None:
     """a.b is not axb, whose home is another's, and the group a.b is not axb either."""
     lines = "echo axb:x:77:77::/wrong:/bin/sh >>/etc/passwd; echo axb:x:77: >>/etc/group"
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN {lines}\n")
@@ -312,7 +312,7 @@ def test_ten_thousand_files_are_copied_in_seconds(project: Project, busybox: str
 
 
 @pytest.mark.engine
-def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: str, name: str) -> None:
+def test_longest_accepted_texts_build_and_start(project: Project, busybox: str, name: str) -> None:
     big = "BIG=".ljust(131_071, "x")
     script = "[ ${#BIG} = 131067 ] && echo made >/made #".ljust(131_071, "x")
     command = "[ ${#BIG} = 131067 ] && cat /made #".ljust(64_900, "x")
@@ -329,7 +329,7 @@ def test_the_longest_texts_that_are_taken_have_room(project: Project, busybox: s
 
 
 @pytest.mark.engine
-def test_the_longest_name_names_images_and_a_container(project: Project, engine: DockerEngine, busybox: str) -> None:
+def test_longest_habitat_name_builds_and_starts(project: Project, engine: DockerEngine, busybox: str) -> None:
     name = fresh_name().ljust(200, "x")
     try:
         project.habitat(name, f"base_image: {busybox}\nentry: {{command: echo started}}\n")
@@ -343,7 +343,7 @@ DEEP = "/".join(["d" * 100] * 30)
 
 
 @pytest.mark.engine
-def test_links_and_copies_through_them_stay_in_the_container(project: Project, busybox: str, name: str) -> None:
+def test_copied_links_never_reach_outside_container(project: Project, busybox: str, name: str) -> None:
     """A link that leads out of its folder, by `..` or from the root, is copied; what a later copy would write through
     it is refused, and reaches nothing.
     """
@@ -388,7 +388,7 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_a_list_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Project) -> None:
+def test_list_of_odd_habitats_contains_no_terminal_control(odd: Project) -> None:
     for args in (("list",), ("list", "--all"), ("list", "--all", "--status")):
         ended = odd.doit(*args, env=NOWHERE)
         assert ended.code == 0, ended.out
@@ -398,7 +398,7 @@ def test_a_list_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Projec
     assert any("sound2" in line and r"\x1b[2J\x1b]0;owned\x07\u202ex\x9b2J" in line for line in lines)
 
 
-def test_a_run_of_anything_is_lines_that_do_nothing_to_the_terminal(odd: Project) -> None:
+def test_run_of_odd_habitats_contains_no_terminal_control(odd: Project) -> None:
     ended = odd.doit(env=NOWHERE)
     assert ended.code != 0
     assert [line for line in ended.out.split("\n") if line != printable(line)] == []
@@ -433,7 +433,7 @@ COMMANDS = ["list", "info", "forget", "clean"]
         *((command, what) for command in COMMANDS for what in ("spaces", "an escape")),
     ],
 )
-def test_a_task_of_any_name_is_refused_in_one_line(odd: Project, command: str, what: str) -> None:
+def test_odd_task_name_is_refused_in_one_line(odd: Project, command: str, what: str) -> None:
     ended = odd.doit(command, ODD_TASKS[what], env=NOWHERE)
     assert ended.code != 0
     (line,) = ended.out.splitlines()
@@ -444,7 +444,7 @@ def test_a_task_of_any_name_is_refused_in_one_line(odd: Project, command: str, w
 
 
 @pytest.mark.parametrize("what", NO_TEXT)
-def test_a_config_that_is_no_file_is_told_at_once(project: Project, what: str) -> None:
+def test_config_that_is_no_regular_file_is_error(project: Project, what: str) -> None:
     (project.root / "habitats/demo").mkdir()
     NO_TEXT[what](project.root / "habitats/demo/config.yaml")
     ended = project.doit("final:demo", env=NOWHERE, timeout=20)
@@ -455,5 +455,5 @@ def test_a_config_that_is_no_file_is_told_at_once(project: Project, what: str) -
 
 
 @pytest.mark.engine
-def test_nothing_odd_was_left_in_place_of_a_snapshot(house: House) -> None:
+def test_hostile_build_creates_only_expected_tags(house: HostileHabitat) -> None:
     assert {tag for tag in snapshots(house.name) if not re.fullmatch(r"final|\d+-[a-z]+", tag)} == set()

@@ -40,9 +40,7 @@ def names(engine: DockerEngine) -> Iterator[list[str]]:
         clear(engine, name)
 
 
-def test_final_tag_moved_by_the_command_of_a_secret_built_image_runs(
-    project: Project, names: list[str], busybox: str
-) -> None:
+def test_final_tag_moved_by_secret_command_runs_built_image(project: Project, names: list[str], busybox: str) -> None:
     name = names[0]
     steal = f"docker tag {busybox} habitat-{name}:final && docker tag {busybox} habitat-{name}:12-final && echo x"
     secrets = f"secrets: [{{name: T, command: '{steal}', start: true}}]\n"
@@ -54,7 +52,7 @@ def test_final_tag_moved_by_the_command_of_a_secret_built_image_runs(
     assert inspect(f"habitat-{name}:final")["Id"] == inspect(busybox)["Id"], "the tag was moved meanwhile"
 
 
-def test_file_changed_during_the_build_by_a_command_no_snapshot(
+def test_source_changed_during_build_by_command_fails_without_snapshot(
     project: Project, names: list[str], busybox: str
 ) -> None:
     name = names[0]
@@ -92,7 +90,7 @@ def runs(container: str) -> bool:
     return docker("container", "inspect", "--format", "{{.State.Running}}", container) == "true"
 
 
-def test_containers_of_a_committed_image_are_left_alone(
+def test_commands_leave_container_of_committed_image_alone(
     project: Project, names: list[str], committed: tuple[str, str]
 ) -> None:
     name, other = names
@@ -120,7 +118,7 @@ def test_containers_of_a_committed_image_are_left_alone(
         docker("rename", f"habitat-{name}", db)
 
 
-def test_habitat_on_a_commit_of_its_own_container_is_started_and_destroyed(
+def test_habitat_on_commit_of_own_container_starts_and_is_destroyed(
     project: Project, names: list[str], committed: tuple[str, str]
 ) -> None:
     name, (image, _) = names[0], committed
@@ -135,9 +133,7 @@ def test_habitat_on_a_commit_of_its_own_container_is_started_and_destroyed(
 
 
 @pytest.mark.parametrize("kind", ["base image", "Dockerfile"])
-def test_labels_of_a_base_that_are_ours_count_for_nothing(
-    project: Project, names: list[str], busybox: str, kind: str
-) -> None:
+def test_program_labels_of_base_image_are_ignored(project: Project, names: list[str], busybox: str, kind: str) -> None:
     base = f"habtest-forged-{names[0]}:1"
     lines = [f"LABEL {name}='{value}'" for name, value in FORGED.items()]
     project.write("base/Dockerfile", "\n".join([f"FROM {busybox}", *lines]) + "\n")

@@ -57,7 +57,7 @@ def _root(root: Path) -> Path:
     return root
 
 
-def test_equal_images_have_no_difference(pair: Callable[..., list[str]]) -> None:
+def test_comparison_of_equal_images_is_empty(pair: Callable[..., list[str]]) -> None:
     def only_dates(root: Path) -> None:
         os.utime(root / "srv" / "x", (1, 1))
         (root / "etc" / "shadow").write_text("dev:!:20000:0:99999:7:::\n")
@@ -67,7 +67,7 @@ def test_equal_images_have_no_difference(pair: Callable[..., list[str]]) -> None
     assert pair(only_dates) == []
 
 
-def test_each_difference_of_the_filesystem_is_told(pair: Callable[..., list[str]]) -> None:
+def test_comparison_reports_each_filesystem_difference(pair: Callable[..., list[str]]) -> None:
     def change(root: Path) -> None:
         (root / "srv" / "again").unlink()
         (root / "srv" / "x").chmod(0o644)
@@ -90,7 +90,7 @@ def test_each_difference_of_the_filesystem_is_told(pair: Callable[..., list[str]
     ]
 
 
-def test_another_content_is_told_and_what_is_to_be_ignored_is_not(pair: Callable[..., list[str]]) -> None:
+def test_comparison_reports_content_and_omits_ignored_paths(pair: Callable[..., list[str]]) -> None:
     def change(root: Path) -> None:
         (root / "srv" / "x").write_text("y")
 
@@ -99,11 +99,11 @@ def test_another_content_is_told_and_what_is_to_be_ignored_is_not(pair: Callable
     assert again.startswith("/srv/x: digest 2d71")
 
 
-def test_paths_may_be_left_out(pair: Callable[..., list[str]]) -> None:
+def test_comparison_omits_paths_matching_ignored_pattern(pair: Callable[..., list[str]]) -> None:
     assert pair(lambda root: (root / "srv" / "new").mkdir(), ignoring=["/srv/n*"]) == []
 
 
-def test_each_difference_of_the_config_is_told(pair: Callable[..., list[str]]) -> None:
+def test_comparison_reports_each_config_difference(pair: Callable[..., list[str]]) -> None:
     config = ("ENV A=2", "USER root", "WORKDIR /", 'ENTRYPOINT ["/bin/y"]', "LABEL a=b", "EXPOSE 80")
     assert pair(config=config) == [
         "env A: '1' ≠ '2'",
@@ -114,6 +114,6 @@ def test_each_difference_of_the_config_is_told(pair: Callable[..., list[str]]) -
     ]
 
 
-def test_labels_and_ports_are_told_where_asked_for(pair: Callable[..., list[str]]) -> None:
+def test_comparison_reports_labels_and_ports_on_request(pair: Callable[..., list[str]]) -> None:
     found = pair(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
     assert found == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, Project, Running, docker, failed, import_image, left_containers, untagged, wait_until
-from swallowing import Swallowing
+from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
+from swallowing import RequestDroppingRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,12 +43,12 @@ def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.startswith("habitats-")]
 
 
-def test_a_killed_dockerfile_build_leaves_no_temporary_file(
+def test_killed_dockerfile_build_leaves_no_temporary_file(
     project: Project, busybox: str, name: str, temporary: Path
 ) -> None:
     project.habitat(name, "env: [USER=root]\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo begun by {name}; exec sleep 30\n")
-    with Running(project, f"dockerfile:{name}", env={"TMPDIR": str(temporary)}) as running:
+    with RunningDoit(project, f"dockerfile:{name}", env={"TMPDIR": str(temporary)}) as running:
         running.wait_for(f"begun by {name}\n")
         assert left_in(temporary) == []
         running.process.send_signal(signal.SIGKILL)
@@ -57,7 +57,7 @@ def test_a_killed_dockerfile_build_leaves_no_temporary_file(
     assert [path.name for path in (project.root / ".stamps" / name).iterdir() if path.name.startswith(".")] == []
 
 
-def test_a_killed_debug_with_an_agent_leaves_nothing_that_the_next_does_not_remove(
+def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
     project: Project, git_image: str, name: str, temporary: Path, tmp_path: Path
 ) -> None:
     project.habitat(
@@ -97,9 +97,7 @@ def test_a_killed_debug_with_an_agent_leaves_nothing_that_the_next_does_not_remo
 @pytest.mark.parametrize(
     "text", ["ä漢" * 25_000, '\\"$' * 40_000, secrets.token_hex(64_000)], ids=["wide", "quoted", "random"]
 )
-def test_a_failure_of_a_long_script_is_kept_and_is_the_one_that_debug_shows(
-    project: Project, busybox: str, name: str, text: str
-) -> None:
+def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox: str, name: str, text: str) -> None:
     config = {"base_image": busybox, "env": ["USER=root", "SYSTEM_PATH=", "SHARED_PATH=", "HABITAT_PATH="]}
     project.habitat(name, json.dumps({**config, "setup": {"root": ["echo the older; exit 9"]}}))
     assert project.doit(f"setup:{name}").code == 1
@@ -154,7 +152,7 @@ DODO_PY = (ROOT / "dodo.py").read_text()
 
 
 @pytest.mark.parametrize(("request_", "verb", "told"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
-def test_an_engine_that_does_not_answer_is_told_and_ctrl_c_ends_the_run_soon(
+def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     project: Project, busybox: str, name: str, request_: str, verb: str, told: str
 ) -> None:
     project.write(f"habitats/{name}/note", "note")
@@ -166,7 +164,7 @@ def test_an_engine_that_does_not_answer_is_told_and_ctrl_c_ends_the_run_soon(
     if verb != "final":
         assert project.doit(f"final:{name}").code == 0
     task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
-    with Swallowing(request_) as way, Running(project, *task, env={"DOCKER_HOST": way.host}) as running:
+    with RequestDroppingRelay(request_) as way, RunningDoit(project, *task, env={"DOCKER_HOST": way.host}) as running:
         wait_until(way.swallowed.is_set)
         lost = time.monotonic()
         running.wait_for("still waiting for the engine")
@@ -235,10 +233,8 @@ VISITS = {
 
 
 @pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
-def test_a_killed_visit_leaves_its_container_as_one_that_ended_does(
-    project: Project, home: str, argv: tuple[str, ...]
-) -> None:
-    with Running(project, *(word.format(home) for word in argv)) as running:
+def test_killed_session_container_is_stopped_by_guard(project: Project, home: str, argv: tuple[str, ...]) -> None:
+    with RunningDoit(project, *(word.format(home) for word in argv)) as running:
         running.wait_for("begun")
         assert guards(home)
         running.process.kill()
@@ -249,9 +245,9 @@ def test_a_killed_visit_leaves_its_container_as_one_that_ended_does(
     assert done.out == "again\n"
 
 
-def test_a_killed_visit_ends_its_own_commands_and_no_one_elses(project: Project, home: str) -> None:
+def test_killed_session_ends_only_its_own_commands(project: Project, home: str) -> None:
     other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
-    with Running(project, *other) as staying, Running(project, f"start:{home}") as running:
+    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{home}") as running:
         staying.wait_for("begun")
         running.wait_for("begun")
         running.process.kill()
@@ -263,10 +259,10 @@ def test_a_killed_visit_ends_its_own_commands_and_no_one_elses(project: Project,
     wait_until(lambda: not is_up(home), seconds=5)
 
 
-def test_a_visit_killed_in_a_detached_habitat_leaves_that_up(project: Project, home: str) -> None:
+def test_killed_session_leaves_detached_container_running(project: Project, home: str) -> None:
     assert project.doit(f"start:{home}", "--detach").code == 0
     assert guards(home) == []
-    with Running(project, f"start:{home}") as running:
+    with RunningDoit(project, f"start:{home}") as running:
         running.wait_for("begun")
         running.process.kill()
     wait_until(lambda: not sleeps(home, 1234), seconds=20)
@@ -276,8 +272,8 @@ def test_a_visit_killed_in_a_detached_habitat_leaves_that_up(project: Project, h
 
 
 @pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
-def test_a_start_after_a_kill_works_while_the_guard_is_at_it(project: Project, home: str, pause: float) -> None:
-    with Running(project, f"start:{home}") as running:
+def test_start_during_guard_of_killed_session_works(project: Project, home: str, pause: float) -> None:
+    with RunningDoit(project, f"start:{home}") as running:
         running.wait_for("begun")
         running.process.kill()
         running.end()
@@ -289,11 +285,11 @@ def test_a_start_after_a_kill_works_while_the_guard_is_at_it(project: Project, h
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
-def test_a_visit_that_ends_leaves_no_guard_and_no_open_pipe(
+def test_ended_session_leaves_no_guard_and_no_open_pipe(
     project: Project, home: str, number: signal.Signals | None
 ) -> None:
     argv = ("--cmd", "echo begun") if number is None else ()
-    with Running(project, f"start:{home}", *argv) as running:
+    with RunningDoit(project, f"start:{home}", *argv) as running:
         running.wait_for("begun")
         if number:
             running.process.send_signal(number)
@@ -361,7 +357,7 @@ def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_
 
 @pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
 @pytest.mark.parametrize("user", ["root", "ada"])
-def test_a_shell_that_cannot_run_is_blamed_by_a_build(
+def test_build_with_broken_shell_error_names_shell(
     project: Project, name: str, broken: str, why: str, user: str
 ) -> None:
     project.habitat(name, f"base_image: {broken}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
@@ -375,7 +371,7 @@ def test_a_shell_that_cannot_run_is_blamed_by_a_build(
 
 
 @pytest.mark.parametrize("broken", [another_processor], indirect=True)
-def test_an_image_for_another_processor_is_told_with_both(project: Project, name: str, broken: str) -> None:
+def test_build_with_image_of_other_architecture_error_names_both(project: Project, name: str, broken: str) -> None:
     """As far as what it says of itself goes."""
     with subprocess.Popen(("docker", "save", broken), stdout=subprocess.PIPE) as saved:
         assert saved.stdout
@@ -418,7 +414,7 @@ def shell_gone(project: Project, busybox: str, name: str) -> str:
 
 
 @pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
-def test_a_shell_that_cannot_run_is_blamed_by_who_starts_it(
+def test_start_and_exec_with_broken_shell_error_names_shell(
     project: Project, shell_gone: str, argv: tuple[str, ...]
 ) -> None:
     if argv == ("shell",):

@@ -44,7 +44,7 @@ _OWN_CONFIG = re.compile(
 )
 
 
-class Case(NamedTuple):
+class MigratedHabitat(NamedTuple):
     """A migrated habitat, built. image: what `docker build` made of its Dockerfile."""
 
     project: Project
@@ -64,7 +64,7 @@ class Case(NamedTuple):
 @pytest.fixture(scope="module", params=sorted(folder.name for folder in CASES.iterdir()))
 def case(
     request: pytest.FixtureRequest, engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Case]:
+) -> Iterator[MigratedHabitat]:
     name = fresh_name()
     project = Project(tmp_path_factory.mktemp("migrated"))
     folder = project.root / "habitats" / name
@@ -78,7 +78,7 @@ def case(
         assert report.code == 0, report.out
         done = project.doit(f"final:{name}")
         assert done.code == 0, done.out + (folder / "config.yaml").read_text()
-        yield Case(project, name, image, report.out)
+        yield MigratedHabitat(project, name, image, report.out)
     finally:
         clear(engine, name)
         engine.untag(image)
@@ -99,7 +99,7 @@ def build(folder: Path, image: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_the_habitat_is_what_the_dockerfile_builds(case: Case) -> None:
+def test_migrated_habitat_equals_dockerfile_image(case: MigratedHabitat) -> None:
     """Users, variables, files with owners and modes; but for what a habitat has besides."""
     workdir = inspect(f"habitat-{case.name}:final")["Config"]["WorkingDir"]
     owner = re.compile(rf"{re.escape(workdir)}: [ug]id ")  # phase workdir gives it to USER
@@ -107,7 +107,7 @@ def test_the_habitat_is_what_the_dockerfile_builds(case: Case) -> None:
     assert [row for row in found if not _OWN_CONFIG.match(row) and not owner.match(row)] == [], case.config
 
 
-def test_its_command_is_that_of_the_image(case: Case) -> None:
+def test_migrated_habitat_runs_command_of_image(case: MigratedHabitat) -> None:
     expected = docker("run", "--rm", case.image)
     assert expected
     done = case.project.doit(f"start:{case.name}")
@@ -115,7 +115,7 @@ def test_its_command_is_that_of_the_image(case: Case) -> None:
     assert done.out.strip().splitlines()[-len(expected.splitlines()) :] == expected.splitlines()
 
 
-def test_each_line_of_it_is_told(case: Case) -> None:
+def test_migrate_report_lists_every_dockerfile_line(case: MigratedHabitat) -> None:
     rows = (case.folder / "Dockerfile").read_text().splitlines()
     begins = re.compile(r"(FROM|ARG|ENV|LABEL|COPY|RUN|USER|WORKDIR|SHELL|EXPOSE|ENTRYPOINT|CMD) ")
     lines = [number for number, row in enumerate(rows, start=1) if begins.match(row)]
@@ -123,7 +123,7 @@ def test_each_line_of_it_is_told(case: Case) -> None:
     assert "Traceback" not in case.report
 
 
-def test_a_second_run_changes_nothing_and_the_dockerfile_can_go(case: Case) -> None:
+def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: MigratedHabitat) -> None:
     before = {path.name: path.read_bytes() for path in case.folder.iterdir() if path.is_file()}
     again = case.project.doit(f"migrate:{case.name}")
     assert (again.code, again.out) == (0, f"{case.name}: nothing to migrate\n")
@@ -133,7 +133,7 @@ def test_a_second_run_changes_nothing_and_the_dockerfile_can_go(case: Case) -> N
     assert case.project.doit(f"plan:{case.name}").out == f"{case.name}: nothing to do\n"
 
 
-def test_a_dockerfile_that_is_needed_stays(project: Project, busybox: str, name: str) -> None:
+def test_migrate_remove_keeps_dockerfile_still_needed(project: Project, busybox: str, name: str) -> None:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
     refused = project.doit(f"migrate:{name}", "--remove")
     assert refused.code == 1
@@ -145,7 +145,7 @@ def test_a_dockerfile_that_is_needed_stays(project: Project, busybox: str, name:
     assert (project.root / f"habitats/{name}/Dockerfile").exists()
 
 
-def test_a_broken_dockerfile_and_an_unknown_arg_are_one_line_and_nothing_is_written(
+def test_migrate_invalid_dockerfile_or_arg_is_one_line_error_and_writes_nothing(
     project: Project, busybox: str, name: str
 ) -> None:
     file = project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\nFORM x\n")

@@ -30,7 +30,7 @@ def second(engine: object, name: str) -> Iterator[str]:
     clear(engine, other)  # type: ignore[arg-type]
 
 
-def test_folder_that_an_agent_made_a_link_is_mounted_in_no_habitat(
+def test_volume_source_replaced_by_agent_with_link_is_not_mounted(
     project: Project, busybox: str, name: str, second: str
 ) -> None:
     project.write("data/sub/note", "mine")
@@ -48,7 +48,7 @@ def test_folder_that_an_agent_made_a_link_is_mounted_in_no_habitat(
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{second}") == ""
 
 
-def test_volume_in_a_writable_one_is_never_built_or_started(project: Project, busybox: str, name: str) -> None:
+def test_volume_inside_writable_volume_is_refused(project: Project, busybox: str, name: str) -> None:
     project.write("data/sub/note", "mine")
     rows = "volumes:\n  - {source: data, dest: /data}\n  - {source: data/sub, dest: /sub}\n"
     project.habitat(name, BASE.format(busybox) + rows)
@@ -58,7 +58,7 @@ def test_volume_in_a_writable_one_is_never_built_or_started(project: Project, bu
     assert docker("image", "ls", "--quiet", f"habitat-{name}") == ""
 
 
-def test_volume_over_workdir_has_nothing_of_the_build_in_it(project: Project, busybox: str, name: str) -> None:
+def test_volume_over_workdir_contains_no_build_files(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
     project.write(f"habitats/{name}/tools/bin/tool", "#!/bin/sh\necho tool\n", 0o755)
@@ -70,7 +70,7 @@ def test_volume_over_workdir_has_nothing_of_the_build_in_it(project: Project, bu
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
 
 
-def test_files_for_a_place_in_a_volume_are_refused_with_both_lines(project: Project, busybox: str, name: str) -> None:
+def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
     more = "volumes:\n  - {source: src, dest: /workspace}\nfiles:\n  - {source: note, dest: note}\n"
@@ -100,7 +100,7 @@ SECRET = "secrets:\n  - {{name: T, command: echo {0} >>ran; echo s3cret-word, ph
 SETUP = "setup: {root: [test -s /run/secrets/T]}\n"
 
 
-def test_new_command_of_a_config_is_not_run_without_a_terminal(
+def test_untrusted_secret_command_without_terminal_is_not_run(
     project: Project, busybox: str, name: str, strange: Path
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
@@ -131,7 +131,7 @@ def test_new_command_of_a_config_is_not_run_without_a_terminal(
 
 
 @pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("\x04", False)])
-def test_new_command_of_a_config_is_asked_about_once_on_a_terminal(
+def test_untrusted_secret_command_on_terminal_is_asked_about_once(
     project: Project, busybox: str, name: str, strange: Path, answer: str, goes: bool
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
@@ -147,9 +147,7 @@ def test_new_command_of_a_config_is_asked_about_once_on_a_terminal(
         assert project.doit(f"start:{name}", "--cmd", "true").code == 0
 
 
-def test_new_volume_that_gives_root_is_not_mounted_without_a_word(
-    project: Project, busybox: str, name: str, strange: Path
-) -> None:
+def test_untrusted_volume_giving_root_is_not_mounted(project: Project, busybox: str, name: str, strange: Path) -> None:
     assert name.startswith(PREFIX)
     row = "volumes:\n  - {source: /opt, dest: /v, readonly: false, gives_root_on_the_host: true}\n"
     project.habitat(name, BASE.format(busybox) + row)
@@ -161,7 +159,7 @@ def test_new_volume_that_gives_root_is_not_mounted_without_a_word(
     assert project.doit(f"start:{name}", "--detach").code == 0
 
 
-def test_config_is_listed_planned_and_ejected_without_a_word(
+def test_untrusted_config_can_be_listed_planned_and_ejected(
     project: Project, busybox: str, name: str, strange: Path
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)

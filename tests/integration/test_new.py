@@ -50,9 +50,7 @@ def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.T
 
 
 @pytest.mark.engine
-def test_a_new_habitat_with_a_repository_is_built_at_the_first_try(
-    project: Project, name: str, like_alpine: str
-) -> None:
+def test_new_habitat_with_repository_builds_at_first_try(project: Project, name: str, like_alpine: str) -> None:
     made = project.doit("new", name, "--repo", "file:///project", "--base", like_alpine)
     assert (made.code, made.out.splitlines()) == (
         0,
@@ -66,7 +64,7 @@ def test_a_new_habitat_with_a_repository_is_built_at_the_first_try(
     assert done.out.splitlines()[-2:] == ["Read me.", "## main...origin/main"]
 
 
-def test_it_asks_no_engine_and_minds_no_habitat_that_is_broken(project: Project) -> None:
+def test_new_habitat_needs_no_engine_and_ignores_broken_habitats(project: Project) -> None:
     project.habitat("broken", "env: [")
     (project.root / "habitats" / "A = b%").mkdir()
     made = project.doit("new", "fresh", env=NOWHERE)
@@ -76,7 +74,7 @@ def test_it_asks_no_engine_and_minds_no_habitat_that_is_broken(project: Project)
     )
 
 
-def test_options_stand_before_or_behind_the_name_and_a_url_may_hold_what_doit_takes_for_a_variable(
+def test_new_habitat_options_work_before_and_after_name(
     project: Project,
 ) -> None:
     url = "https://example.org/a.git?x=y"
@@ -118,14 +116,14 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_is_wrong_is_one_line_and_makes_nothing(project: Project, args: tuple[str, ...], line: str) -> None:
+def test_new_habitat_invalid_arguments_are_one_line_error(project: Project, args: tuple[str, ...], line: str) -> None:
     project.habitat("there", "base_image: debian")
     done = project.doit("new", *args)
     assert (done.code, done.out.rstrip("\n")) == (3, f"ERROR: {line}")
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["there"]
 
 
-def test_of_runs_at_once_one_makes_it_and_the_others_are_told(project: Project) -> None:
+def test_new_habitat_by_parallel_runs_is_created_once(project: Project) -> None:
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
     (winner,) = (index for index, done in enumerate(ended) if done.code == 0)
@@ -135,7 +133,7 @@ def test_of_runs_at_once_one_makes_it_and_the_others_are_told(project: Project) 
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["x"]
 
 
-def test_lost_output_is_told_and_the_habitat_is_there(project: Project) -> None:
+def test_new_habitat_with_lost_output_is_error_and_still_created(project: Project) -> None:
     done = project.run("sh", "-c", f"{shlex.quote(sys.executable)} -m doit new x >/dev/full")
     assert (done.code, done.out) == (1, "ERROR: the output can't be written: No space left on device\n")
     assert (project.root / "habitats" / "x" / "config.yaml").is_file()

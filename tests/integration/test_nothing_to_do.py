@@ -67,7 +67,7 @@ def overheard(place: Path) -> Iterator[list[bytes]]:
         listener.close()
 
 
-def test_one_query_and_nothing_heavy_is_all_that_it_takes(
+def test_cached_run_makes_one_engine_request_and_loads_no_heavy_module(
     project: Project, engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     name = project.habitat(fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\n")

@@ -42,7 +42,7 @@ for file in /etc/passwd /home/*/in/file /home/*/link /home/*/roots; do stat -c '
 """
 
 
-class House:
+class AccountsContainer:
     """A container in which accounts are made anew for each test."""
 
     def __init__(self, engine: DockerEngine, image: str) -> None:
@@ -70,20 +70,20 @@ class House:
 
 
 @pytest.fixture(scope="module", params=["busybox", DEBIAN])
-def built(request: pytest.FixtureRequest, engine: DockerEngine) -> Iterator[House]:
+def built(request: pytest.FixtureRequest, engine: DockerEngine) -> Iterator[AccountsContainer]:
     image = request.getfixturevalue("busybox") if request.param == "busybox" else request.param
-    house = House(engine, image)
+    house = AccountsContainer(engine, image)
     yield house
     engine.remove(house.id)
 
 
 @pytest.fixture
-def house(built: House) -> House:
+def house(built: AccountsContainer) -> AccountsContainer:
     built.furnish()
     return built
 
 
-def test_a_user_that_is_there_gets_the_number_and_its_home(house: House) -> None:
+def test_user_uid_change_moves_its_home(house: AccountsContainer) -> None:
     assert house.number("dev", 1500, 1501) == (0, [])
     assert house.changed() == [
         "dev:x:1500:1501:a:/home/dev:/bin/sh",
@@ -93,7 +93,7 @@ def test_a_user_that_is_there_gets_the_number_and_its_home(house: House) -> None
     ]
 
 
-def test_a_group_of_its_own_goes_with_it(house: House) -> None:
+def test_user_uid_change_moves_its_own_group(house: AccountsContainer) -> None:
     assert house.number("node", 1500, 1500) == (0, [])
     assert house.changed() == [
         "node:x:1500:1500:Node:/home/node:/bin/sh",
@@ -103,7 +103,7 @@ def test_a_group_of_its_own_goes_with_it(house: House) -> None:
     ]
 
 
-def test_who_has_the_number_gets_a_free_one_and_its_group_is_used(house: House) -> None:
+def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(house: AccountsContainer) -> None:
     assert house.number("dev", 1000, 1000) == (0, ["node, which had the number 1000, gets 1003"])
     assert house.changed() == [
         "node:x:1003:1000:Node:/home/node:/bin/sh",
@@ -115,17 +115,17 @@ def test_who_has_the_number_gets_a_free_one_and_its_group_is_used(house: House) 
     ]
 
 
-def test_a_number_that_it_has_already_changes_nothing(house: House) -> None:
+def test_user_uid_already_set_changes_nothing(house: AccountsContainer) -> None:
     assert house.number("node", 1000, 1000) == (0, [])
     assert house.changed() == []
 
 
-def test_the_number_of_a_system_account_is_refused_and_changes_nothing(house: House) -> None:
+def test_user_uid_of_system_account_is_refused(house: AccountsContainer) -> None:
     assert house.number("dev", 2, 2) == (3, ["2 is the number of bin in the image"])
     assert house.changed() == []
 
 
-def test_twice_is_as_once(house: House) -> None:
+def test_user_uid_change_repeated_changes_nothing(house: AccountsContainer) -> None:
     house.number("dev", 1000, 1700)
     once = house.run(SHOW)
     assert house.number("dev", 1000, 1700) == (0, [])
@@ -163,9 +163,7 @@ def as_person(project: Project, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_files_of_a_volume_belong_to_the_person_on_both_sides(
-    person: Project, engine: DockerEngine, busybox: str
-) -> None:
+def test_volume_files_belong_to_person_on_both_sides(person: Project, engine: DockerEngine, busybox: str) -> None:
     name = fresh_name()
     person.write("data/mine", "of the host\n", 0o600)
     command = "cat /data/mine && id -u && echo of the habitat >/data/theirs && echo more >>/data/mine"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name
+from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ ODD = """/srv/it's $(touch pwned) "a"/"""
 
 
 @dataclass
-class Home:
+class PersistingHabitat:
     """A project with one habitat in which much persists."""
 
     project: Project
@@ -59,7 +59,7 @@ entry:
 """,
         )
 
-    def doit(self, verb: str, *args: str) -> Ended:
+    def doit(self, verb: str, *args: str) -> CommandResult:
         return self.project.doit(f"{verb}:{self.name}", *args)
 
     def run(self, script: str, *args: str) -> str:
@@ -78,8 +78,8 @@ entry:
 
 
 @pytest.fixture(scope="module")
-def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    home = Home(Project(tmp_path_factory.mktemp("home")), fresh_name(), busybox, engine)
+def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PersistingHabitat]:
+    home = PersistingHabitat(Project(tmp_path_factory.mktemp("home")), fresh_name(), busybox, engine)
     home.configure()
     final = home.doit("final")
     assert final.code == 0, final.out
@@ -88,16 +88,16 @@ def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_an_earlier_test(home: Home) -> None:
+def _nothing_of_an_earlier_test(home: PersistingHabitat) -> None:
     for container in home.containers():
         home.engine.remove(container)
     for volume in home.volumes():
         docker("volume", "rm", volume)
 
 
-def test_a_killed_start_loses_nothing_that_a_program_has_renamed(home: Home) -> None:
+def test_persisted_file_renamed_by_program_survives_killed_start(home: PersistingHabitat) -> None:
     script = f"set -- ~/.state.json renamed; {REPLACE}; echo done; while :; do sleep 1; done"
-    with Running(home.project, f"start:{home.name}", "--cmd", script) as running:
+    with RunningDoit(home.project, f"start:{home.name}", "--cmd", script) as running:
         running.wait_for("done\n")
         running.process.kill()
         running.end()
@@ -117,7 +117,7 @@ main()
 """
 
 
-def test_a_start_that_is_killed_while_its_container_is_filled_is_taken_up(home: Home) -> None:
+def test_start_killed_while_container_is_filled_is_continued_by_next_start(home: PersistingHabitat) -> None:
     home.project.write("killed.py", KILLED)
     killed = home.project.run(sys.executable, "killed.py", f"start:{home.name}")
     assert killed.code == -9, killed.out
@@ -128,7 +128,7 @@ def test_a_start_that_is_killed_while_its_container_is_filled_is_taken_up(home: 
     assert home.containers() == [home.container]
 
 
-def test_what_persists_outlives_containers_and_images_and_goes_by_destroy_alone(home: Home) -> None:
+def test_persisted_paths_survive_containers_and_images_until_destroy(home: PersistingHabitat) -> None:
     # By way of a link, by a rename, where there was nothing, and in folders; all of it is USER's.
     files = '~/.cache/note /var/lib/thing/note /var/lib/single ~/.local/share/deep/x ~/.history "$3/x"'
     write = f'for file in {files}; do echo mine >"$file"; done; touch ~/.local/own; {REPLACE}'

@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, NamedTuple
 import pytest
 import test_cache
 from conftest import PREFIX, Project, clear, fresh_name, left_containers, snapshots
-from test_cache import NAMES, Subject
+from test_cache import NAMES, FullHabitat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
 
-class Said(NamedTuple):
+class PrintedPlan(NamedTuple):
     """A plan as it was printed. runs: the phases that would; why: phase to reasons."""
 
     code: int
@@ -35,7 +35,7 @@ class Said(NamedTuple):
     out: str
 
 
-def plan(subject: Subject) -> Said:
+def plan(subject: FullHabitat) -> PrintedPlan:
     done = subject.project.doit(f"plan:{subject.name}")
     why: dict[str, list[str]] = {}
     for row in done.out.splitlines():
@@ -45,10 +45,10 @@ def plan(subject: Subject) -> Said:
                 why[phase] = [text]
             else:
                 why[phase].append(row.strip())
-    return Said(done.code, runs(done), why, done.out)
+    return PrintedPlan(done.code, runs(done), why, done.out)
 
 
-def runs(done: Ended) -> list[str]:
+def runs(done: CommandResult) -> list[str]:
     """The phases that the last line of a plan names."""
     found = re.search(r"^⇒ (?:re)?build (\w+)(?: … (\w+))?, ", done.out, re.MULTILINE)
     if not found:
@@ -57,7 +57,7 @@ def runs(done: Ended) -> list[str]:
     return NAMES[NAMES.index(first) : NAMES.index(last) + 1]
 
 
-def state(subject: Subject) -> tuple[object, ...]:
+def state(subject: FullHabitat) -> tuple[object, ...]:
     """All that a plan could have touched."""
     folder = subject.project.root / ".stamps"
     files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
@@ -65,17 +65,17 @@ def state(subject: Subject) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Subject]:
+def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHabitat]:
     name = fresh_name()
     base = f"{PREFIX}-base-{name[-8:]}:1"
     engine.tag(git_image, base)
-    yield Subject(tmp_path_factory.mktemp("subject"), name, base)
+    yield FullHabitat(tmp_path_factory.mktemp("subject"), name, base)
     clear(engine, name)
     engine.untag(base)
 
 
 @pytest.fixture
-def subject(built: Subject) -> Subject:
+def subject(built: FullHabitat) -> FullHabitat:
     """The habitat, up to date."""
     built.bring_to("final")
     return built
@@ -103,11 +103,11 @@ SAID = {
 }
 
 
-def volume(subject: Subject) -> None:
+def volume(subject: FullHabitat) -> None:
     subject.config["volumes"][1]["readonly"] = False
 
 
-def init_command(subject: Subject) -> None:
+def init_command(subject: FullHabitat) -> None:
     subject.config["entry"]["init_command"] = f"sleep 1 # {subject.word()}"
 
 
@@ -115,7 +115,9 @@ TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
 
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
-def test_what_a_plan_says_is_what_runs(subject: Subject, change: Callable[[Subject], None], first: str) -> None:
+def test_plan_names_exactly_the_phases_that_build_runs(
+    subject: FullHabitat, change: Callable[[FullHabitat], None], first: str
+) -> None:
     change(subject)
     subject.save()
     before = state(subject)
@@ -135,13 +137,15 @@ def test_what_a_plan_says_is_what_runs(subject: Subject, change: Callable[[Subje
 
 
 @pytest.mark.parametrize("change", test_cache.NOTHING, ids=[change.__name__ for change in test_cache.NOTHING])
-def test_what_no_phase_depends_on_is_nothing_to_do(subject: Subject, change: Callable[[Subject], None]) -> None:
+def test_plan_of_change_without_dependent_phase_is_nothing_to_do(
+    subject: FullHabitat, change: Callable[[FullHabitat], None]
+) -> None:
     change(subject)
     assert plan(subject).out == f"{subject.name}: nothing to do\n"
     subject.assert_builds_nothing()
 
 
-def test_a_change_is_told_though_the_stamps_were_lost_before_the_last_run(subject: Subject) -> None:
+def test_plan_after_lost_stamps_and_cached_run_describes_change(subject: FullHabitat) -> None:
     """A run that finds all up to date keeps what it was built from."""
     shutil.rmtree(subject.project.root / ".stamps")
     subject.assert_builds_nothing()
@@ -152,7 +156,7 @@ def test_a_change_is_told_though_the_stamps_were_lost_before_the_last_run(subjec
     subject.build()
 
 
-def test_a_dockerfile_and_its_context_are_told(project: Project, busybox: str, name: str) -> None:
+def test_plan_dockerfile_context_change_is_described(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, "env: [USER=root]")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nCOPY motd /etc/motd\n")
     project.write(f"habitats/{name}/motd", "welcome\n")
@@ -165,7 +169,7 @@ def test_a_dockerfile_and_its_context_are_told(project: Project, busybox: str, n
     assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
 
 
-def test_a_pruned_and_a_forgotten_phase_are_told(subject: Subject) -> None:
+def test_plan_removed_snapshot_and_forgotten_phase_are_described(subject: FullHabitat) -> None:
     subject.prune("repos", "tools", "final")
     said = plan(subject)
     assert said.why == {"repos": [f"image habitat-{subject.name}:8-repos is gone"]}
@@ -176,7 +180,7 @@ def test_a_pruned_and_a_forgotten_phase_are_told(subject: Subject) -> None:
     assert subject.build().ran == said.runs
 
 
-def test_a_change_in_another_clone_is_told_by_its_phase(subject: Subject, tmp_path: Path) -> None:
+def test_plan_in_other_clone_names_changed_phase(subject: FullHabitat, tmp_path: Path) -> None:
     """It has the images in common, and nothing that says what they were built from."""
     other = Project(tmp_path)
     for path, text in test_cache.FILES.items():
@@ -190,7 +194,7 @@ def test_a_change_in_another_clone_is_told_by_its_phase(subject: Subject, tmp_pa
     assert list((tmp_path / ".stamps").iterdir()) == []
 
 
-def test_a_habitat_that_was_never_built_is_planned_without_a_trace(project: Project, busybox: str, name: str) -> None:
+def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     done = project.doit(f"plan:{name}")
     assert done.code == 1
@@ -203,9 +207,7 @@ def test_a_habitat_that_was_never_built_is_planned_without_a_trace(project: Proj
     assert snapshots(name) == {}
 
 
-def test_several_habitats_are_planned_at_once_and_a_broken_one_says_so(
-    project: Project, busybox: str, name: str
-) -> None:
+def test_plan_of_several_habitats_shows_error_of_broken_one(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     project.habitat(f"{name}-broken", "base_imag: x\n")
     for argv in (("plan:*",), (f"plan:{name}", f"plan:{name}-broken")):
@@ -217,14 +219,14 @@ def test_several_habitats_are_planned_at_once_and_a_broken_one_says_so(
         assert "failed" not in done
 
 
-def test_a_broken_config_alone_fails(project: Project, name: str) -> None:
+def test_plan_of_broken_config_alone_fails(project: Project, name: str) -> None:
     project.habitat(name, "base_imag: x\n")
     done = project.doit(f"plan:{name}")
     assert done.code != 0
     assert len(done.out.splitlines()) == 1
 
 
-def test_many_changes_are_shown_where_all_are_asked_for(subject: Subject) -> None:
+def test_plan_all_option_shows_every_change(subject: FullHabitat) -> None:
     for number in range(30):
         subject.project.write(f"shared/many-{number:02}", "x")
     try:
@@ -236,7 +238,7 @@ def test_many_changes_are_shown_where_all_are_asked_for(subject: Subject) -> Non
     assert many.out.count(": added") == 30
 
 
-def test_a_terminal_gets_colours_and_no_line_wider_than_itself(subject: Subject) -> None:
+def test_plan_on_terminal_is_coloured_and_fits_width(subject: FullHabitat) -> None:
     subject.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
     subject.config["env"][-1] = "COLOUR=green and more"
     subject.save()
@@ -250,7 +252,7 @@ def test_a_terminal_gets_colours_and_no_line_wider_than_itself(subject: Subject)
     assert rows[1].startswith("  env    env.COLOUR: ")
 
 
-def on_terminal(subject: Subject, *argv: str, columns: int) -> str:
+def on_terminal(subject: FullHabitat, *argv: str, columns: int) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-m", "doit", *argv),

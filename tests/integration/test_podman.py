@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import DEBIAN, ROOT, Ended, Project, Running, fresh_name, wait_until
+from conftest import DEBIAN, ROOT, CommandResult, Project, RunningDoit, fresh_name, wait_until
 from podman_engine import PodmanEngine
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ BARE = "env: [USER=ada, WORKDIR=/work, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=
 
 
 @dataclass
-class Town:
+class PodmanProject:
     """A project whose engine is a Podman."""
 
     podman: PodmanEngine
@@ -39,7 +39,7 @@ class Town:
         """A habitat's name, made up unless there is one."""
         return self.project.habitat(name or fresh_name(), f"base_image: {self.base}\n{BARE}\n{text}")
 
-    def doit(self, *args: str, **env: str) -> Ended:
+    def doit(self, *args: str, **env: str) -> CommandResult:
         return self.project.doit(*args, env={"HABITATS_SHARING": "on", **self.podman.env, **env})
 
     def built(self, text: str = "") -> str:
@@ -78,14 +78,14 @@ def podman(busybox: str) -> Iterator[PodmanEngine]:
 
 
 @pytest.fixture(scope="module")
-def town(podman: PodmanEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Town:
+def town(podman: PodmanEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> PodmanProject:
     """The habitats of all tests are of one project, and share what they have in common: that saves most builds."""
-    return Town(podman, Project(tmp_path_factory.mktemp("town")), busybox)
+    return PodmanProject(podman, Project(tmp_path_factory.mktemp("town")), busybox)
 
 
-def test_hello_is_built_greets_and_is_found_built_the_second_time(podman: PodmanEngine, project: Project) -> None:
+def test_podman_hello_builds_starts_and_is_cached_second_time(podman: PodmanEngine, project: Project) -> None:
     podman.import_image(DEBIAN)
-    town = Town(podman, project, DEBIAN)
+    town = PodmanProject(podman, project, DEBIAN)
     name = fresh_name()
     shutil.copytree(ROOT / "habitats/hello", town.project.root / "habitats" / name)
     config = town.project.root / "habitats" / name / "config.yaml"
@@ -102,7 +102,7 @@ def test_hello_is_built_greets_and_is_found_built_the_second_time(podman: Podman
     assert town.images(name) == {}
 
 
-def test_a_changed_line_is_planned_and_runs_its_phase_and_those_behind_it(town: Town) -> None:
+def test_podman_config_change_runs_its_phase_and_later_ones(town: PodmanProject) -> None:
     name = town.built("setup: {root: [echo one >/made]}")
     before = town.images(name)
     town.habitat("setup: {root: [echo two >/made]}", name)
@@ -122,14 +122,14 @@ def test_a_changed_line_is_planned_and_runs_its_phase_and_those_behind_it(town: 
     assert town.doit(f"exec:{name}", "--", "cat", "/made").out == "two\n"
 
 
-def test_a_forgotten_phase_runs_again(town: Town) -> None:
+def test_podman_forgotten_phase_runs_again(town: PodmanProject) -> None:
     name = town.built()
     assert town.doit("forget", f"setup:{name}").code == 0
     assert town.doit(f"setup:{name}").ran == ["setup"]
     assert town.doit(f"setup:{name}").ran == []
 
 
-def test_a_workdir_with_any_signs_is_where_commands_run(town: Town) -> None:
+def test_podman_workdir_with_special_characters_is_used_by_commands(town: PodmanProject) -> None:
     workdir = """/a 'b' "c"/$HOME \\ [z]? é"""
     quoted = workdir.replace("'", "''").replace("$", "$$")
     name = town.habitat()
@@ -140,7 +140,7 @@ def test_a_workdir_with_any_signs_is_where_commands_run(town: Town) -> None:
     assert workdir in done.out.splitlines()
 
 
-def test_a_failed_phase_is_entered_and_its_command_runs_again(town: Town) -> None:
+def test_podman_debug_reruns_failed_command(town: PodmanProject) -> None:
     name = town.habitat("setup:\n  user: ['echo half >~/half; cat ~/mended; echo whole']\n")
     failed = town.doit(f"final:{name}")
     assert failed.code == 2
@@ -154,7 +154,7 @@ def test_a_failed_phase_is_entered_and_its_command_runs_again(town: Town) -> Non
     assert town.containers(name) == []
 
 
-def test_exec_passes_bytes_and_the_exit_code_on(town: Town) -> None:
+def test_podman_exec_passes_bytes_and_exit_code(town: PodmanProject) -> None:
     name = town.built()
     big = bytes(range(256)) * 20_000
     assert town.pipe(f"exec:{name}", "--", "cat", given=big) == (0, big, b"")
@@ -173,7 +173,7 @@ def test_exec_passes_bytes_and_the_exit_code_on(town: Town) -> None:
 REPLACE = 'echo new >"$1.tmp"; mv "$1.tmp" "$1"'
 
 
-def test_what_persists_outlives_containers_and_goes_by_destroy_alone(town: Town) -> None:
+def test_podman_persisted_paths_survive_containers_until_destroy(town: PodmanProject) -> None:
     config = """
 setup:
   user: [echo image >~/.state, mkdir ~/.cache && echo image >~/.cache/note]
@@ -196,7 +196,7 @@ entry:
     assert (town.volumes(name), town.containers(name)) == ([], [])
 
 
-def test_a_secret_is_read_in_its_phase_and_at_a_start_and_stored_nowhere(town: Town) -> None:
+def test_podman_secret_is_delivered_to_phase_and_start_and_stored_nowhere(town: PodmanProject) -> None:
     config = """
 secrets:
   - {name: T, env: HABTEST_CANARY, phases: [setup], start: true, variable: T}
@@ -225,7 +225,7 @@ def _files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
 
 
-def test_status_tells_phases_container_and_size(town: Town) -> None:
+def test_podman_status_shows_phases_container_and_size(town: PodmanProject) -> None:
     name = town.built()
     assert town.doit(f"start:{name}", "--detach").code == 0
     told = json.loads(town.doit("status", "--json", name).out)
@@ -236,7 +236,7 @@ def test_status_tells_phases_container_and_size(town: Town) -> None:
     assert "stopped" in town.doit("status", name)
 
 
-def test_two_habitats_share_what_would_be_the_same(town: Town) -> None:
+def test_podman_habitats_share_equal_phases(town: PodmanProject) -> None:
     one = town.built("setup: {root: [echo same >/made]}")
     two = town.habitat("setup: {root: [echo same >/made]}")
     done = town.doit(f"final:{two}")
@@ -249,10 +249,10 @@ def test_two_habitats_share_what_would_be_the_same(town: Town) -> None:
     assert (again.code, again.ran) == (0, [])
 
 
-def test_ctrl_c_leaves_no_build_container(town: Town) -> None:
+def test_podman_ctrl_c_leaves_no_build_container(town: PodmanProject) -> None:
     name = town.habitat("setup: {root: [echo begun; sleep 60]}")
     log = town.project.root / f".stamps/{name}/7-setup.log"
-    with Running(town.project, f"final:{name}", env=town.podman.env) as running:
+    with RunningDoit(town.project, f"final:{name}", env=town.podman.env) as running:
         wait_until(lambda: log.exists() and "\nbegun\n" in log.read_text())
         assert town.containers(name) != []
         running.process.send_signal(signal.SIGINT)
@@ -262,7 +262,7 @@ def test_ctrl_c_leaves_no_build_container(town: Town) -> None:
     assert town.doit(f"setup:{name}").ran == ["setup"]
 
 
-def test_a_dockerfile_is_built_without_buildkit_and_gets_no_secret(town: Town) -> None:
+def test_podman_dockerfile_builds_without_buildkit_and_refuses_secrets(town: PodmanProject) -> None:
     name = fresh_name()
     town.project.write(f"habitats/{name}/Dockerfile", f"FROM {town.base}\nCOPY note /note\nRUN echo built >/made\n")
     town.project.write(f"habitats/{name}/note", "from the context\n")
@@ -276,17 +276,17 @@ def test_a_dockerfile_is_built_without_buildkit_and_gets_no_secret(town: Town) -
     assert "Podman's API gives no secrets to a Dockerfile" in refused.out.splitlines()[-1]
 
 
-def test_a_container_is_confined_and_publishes_its_ports(town: Town) -> None:
+def test_podman_container_has_configured_restrictions(town: PodmanProject) -> None:
     name = town.built("entry: {network: none, limits: {pids: 77, memory: 128m}}")
     show = "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; grep NoNewPrivs /proc/1/status"
     shown = town.doit(f"exec:{name}", "--", "sh", "-c", f"{show}; ls /sys/class/net")
     assert shown.out.split() == ["77", "NoNewPrivs:", "1", "lo"]
 
 
-def test_clean_leaves_nothing_and_destroy_takes_the_container(
+def test_podman_clean_removes_images_and_destroy_removes_container(
     podman: PodmanEngine, project: Project, busybox: str
 ) -> None:
-    town = Town(podman, project, busybox)
+    town = PodmanProject(podman, project, busybox)
     name = town.built("setup: {root: [echo a >/a]}")
     assert town.doit(f"start:{name}", "--cmd", "true").code == 0
     town.habitat("setup: {root: [echo b >/a]}", name)

@@ -139,7 +139,7 @@ def by_https(project: Project, name: str, image: str, certificate: Path, url: st
     )
 
 
-def test_a_token_opens_its_repository_and_stays_nowhere(
+def test_https_token_clones_repository_and_is_stored_nowhere(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
 ) -> None:
     with serving(address, certificate, shelf) as host:
@@ -157,7 +157,7 @@ def test_a_token_opens_its_repository_and_stays_nowhere(
     assert TOKEN not in done
 
 
-def test_user_and_token_may_hold_any_sign(
+def test_https_user_and_token_with_special_characters_are_sent_exactly(
     project: Project,
     name: str,
     git_image: str,
@@ -177,7 +177,7 @@ def test_user_and_token_may_hold_any_sign(
     assert set(host.heard) == {f"me@corp.org:{token}"}
 
 
-def test_gits_own_traces_show_no_token(
+def test_https_token_is_hidden_in_git_traces(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
 ) -> None:
     with serving(address, certificate, shelf) as host:
@@ -194,7 +194,7 @@ def test_gits_own_traces_show_no_token(
         assert hits(project, name, form, tmp_path) == []
 
 
-def test_another_token_clones_nothing_again(
+def test_https_token_change_clones_nothing_again(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:
     with serving(address, certificate, shelf) as host:
@@ -204,7 +204,7 @@ def test_another_token_clones_nothing_again(
         assert (again.code, again.ran) == (0, [])
 
 
-def test_a_wrong_token_is_one_line(
+def test_https_wrong_token_is_one_line_error(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:
     with serving(address, certificate, shelf) as host:
@@ -216,7 +216,7 @@ def test_a_wrong_token_is_one_line(
     assert "check url, branch and ref" in done
 
 
-def test_a_token_is_not_told_to_another_host(
+def test_https_token_is_not_sent_after_redirect_to_other_host(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:
     with (
@@ -331,7 +331,7 @@ def no_agent(project: Project, name: str) -> None:
 
 
 @pytest.mark.usefixtures("no_agent")
-def test_the_agent_opens_a_repository_and_is_lent_to_that_phase_alone(
+def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str, tmp_path: Path
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")
@@ -347,7 +347,7 @@ def test_the_agent_opens_a_repository_and_is_lent_to_that_phase_alone(
 
 
 @pytest.mark.usefixtures("no_agent")
-def test_a_host_whose_key_is_another_is_not_spoken_to(
+def test_ssh_host_with_other_key_is_refused(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_unknown")
@@ -357,7 +357,7 @@ def test_a_host_whose_key_is_another_is_not_spoken_to(
 
 
 @pytest.mark.usefixtures("no_agent")
-def test_a_host_that_nobody_knows_is_not_spoken_to(
+def test_ssh_host_without_known_key_is_refused(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
 ) -> None:
     (keys / "known_nobody").write_text("")
@@ -368,7 +368,7 @@ def test_a_host_that_nobody_knows_is_not_spoken_to(
 
 
 @pytest.mark.usefixtures("no_agent")
-def test_where_a_clone_failed_a_shell_has_the_agent_as_the_build_had(
+def test_debug_of_failed_ssh_clone_has_agent(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
 ) -> None:
     (keys / "known_late").write_text("")
@@ -395,7 +395,7 @@ def test_where_a_clone_failed_a_shell_has_the_agent_as_the_build_had(
         ({"SSH_AUTH_SOCK": "/absent"}, "ssh_agent: no SSH agent runs on the host: start one and add your key"),
     ],
 )
-def test_without_an_agent_that_is_one_line(
+def test_ssh_agent_missing_is_one_line_error(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, env: dict[str, str], why: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")

@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Project, Running, build_containers, import_image, inspect, snapshots
+from conftest import Project, RunningDoit, build_containers, import_image, inspect, snapshots
 from registry import Registry
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def log(project: Project, name: str, phase: str) -> list[str]:
 
 
 @pytest.mark.parametrize("by", ["tag", "digest"])
-def test_a_base_that_the_engine_does_not_have_is_pulled_once(
+def test_base_image_absent_from_engine_is_pulled_once(
     registry: Registry, image: dict[str, str], project: Project, name: str, by: str
 ) -> None:
     project.habitat(name, f"base_image: {image[by]}\nenv: [USER=root]\nverify-fs: {{required_files: [/whose]}}\n")
@@ -61,7 +61,7 @@ def test_a_base_that_the_engine_does_not_have_is_pulled_once(
     assert log(project, name, "1-base") == []
 
 
-def test_who_is_not_logged_in_is_told_how_and_goes_on_then(
+def test_pull_without_login_error_names_docker_login(
     registry: Registry, image: dict[str, str], project: Project, name: str
 ) -> None:
     project.habitat(name, f"description: x\nbase_image: {image['tag']}\nenv: [USER=root]\n")
@@ -77,7 +77,7 @@ def test_who_is_not_logged_in_is_told_how_and_goes_on_then(
 
 
 @pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
-def test_a_dockerfile_begins_with_what_only_a_registry_has(
+def test_dockerfile_base_is_pulled_with_credentials(
     registry: Registry, image: dict[str, str], project: Project, name: str, way: dict[str, str]
 ) -> None:
     project.habitat(name, "env: [USER=root]\n")
@@ -91,7 +91,7 @@ def test_a_dockerfile_begins_with_what_only_a_registry_has(
     assert "MADE=yes" in inspect(f"habitat-{name}:0-dockerfile")["Config"]["Env"]
 
 
-def test_a_pull_that_breaks_off_is_told_in_one_line(
+def test_pull_broken_off_is_one_line_error(
     registry: Registry, image: dict[str, str], project: Project, name: str
 ) -> None:
     registry.lose_layers()
@@ -105,11 +105,11 @@ def test_a_pull_that_breaks_off_is_told_in_one_line(
     assert snapshots(name) == {}
 
 
-def test_a_signal_ends_a_pull_that_waits_for_its_registry(project: Project, name: str) -> None:
+def test_pull_from_silent_registry_ends_on_signal(project: Project, name: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         host, port = silent.getsockname()
         project.habitat(name, f"base_image: {host}:{port}/team/base:1\n")
-        with Running(project, f"base:{name}") as running:
+        with RunningDoit(project, f"base:{name}") as running:
             running.wait_for("Setting the base image")
             silent.accept()
             running.process.send_signal(signal.SIGINT)

@@ -11,7 +11,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name, gateway, wait_until
+from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_name, gateway, wait_until
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ while :; do sleep 1000 & wait $!; done
 PROBE = "wget -q -O - localhost:3000/"
 
 
-class House:
+class BuiltHabitat:
     """A project with a habitat that is built once; what its entry says is no part of that."""
 
     def __init__(self, project: Project, image: str) -> None:
@@ -57,7 +57,7 @@ class House:
         )
         self.project.habitat(self.name, base + text)
 
-    def doit(self, verb: str, *args: str) -> Ended:
+    def doit(self, verb: str, *args: str) -> CommandResult:
         return self.project.doit(f"{verb}:{self.name}", *args)
 
     def state(self) -> str:
@@ -65,8 +65,8 @@ class House:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    house = House(Project(tmp_path_factory.mktemp("ready")), busybox)
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
+    house = BuiltHabitat(Project(tmp_path_factory.mktemp("ready")), busybox)
     house.project.write("serve", SERVE)
     house.entry("")
     built = house.doit("final")
@@ -76,12 +76,12 @@ def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def house(built: House) -> House:
+def house(built: BuiltHabitat) -> BuiltHabitat:
     built.project.run("docker", "container", "rm", "--force", built.container)
     return built
 
 
-def last(ended: Ended) -> str:
+def last(ended: CommandResult) -> str:
     return ended.out.splitlines()[-1]
 
 
@@ -91,7 +91,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def test_a_start_goes_on_once_the_habitat_answers_and_is_reached_from_this_machine_alone(house: House) -> None:
+def test_start_waits_until_ready_and_publishes_port_on_localhost_only(house: BuiltHabitat) -> None:
     house.entry(f"  ready: {PROBE}; grep s3cret /run/secrets/T && {PROBE}\n  ports: [0:3000]\n")
     started = house.doit("start", "--detach")
     assert started.code == 0, started.out
@@ -113,13 +113,13 @@ def test_a_start_goes_on_once_the_habitat_answers_and_is_reached_from_this_machi
         urllib.request.urlopen(told[1], timeout=5)
 
 
-def test_an_open_udp_port_is_reached_at_every_address(house: House) -> None:
+def test_udp_port_published_on_all_addresses_is_reachable(house: BuiltHabitat) -> None:
     port = free_port()
     house.entry(f"  ports: ['0.0.0.0:{port}:53/udp']\n")
     # Nobody listens there, and the kernel counts what came all the same.
     counted = "grep ^Udp: /proc/net/snmp | tail -n 1 | cut -d ' ' -f 3"
     command = f'until [ "$({counted})" -gt 0 ]; do sleep 0.2; done; echo arrived'
-    with Running(house.project, f"start:{house.name}", "--cmd", command) as running:
+    with RunningDoit(house.project, f"start:{house.name}", "--cmd", command) as running:
         running.wait_for(f"port 53: udp://0.0.0.0:{port}, also from other machines\n")
         with closing(socket.socket(type=socket.SOCK_DGRAM)) as sender:
             sender.sendto(b"ping", (gateway(), port))
@@ -127,7 +127,7 @@ def test_an_open_udp_port_is_reached_at_every_address(house: House) -> None:
     assert last(ended) == "arrived", ended.out
 
 
-def test_what_is_never_ready_is_told_with_its_last_words_and_is_stopped(house: House) -> None:
+def test_ready_timeout_is_error_with_last_output_and_stops_container(house: BuiltHabitat) -> None:
     house.entry("  ready: {command: 'cat /run/secrets/T; echo not yet >&2; exec sleep 1000', timeout: 2s}\n")
     began = time.monotonic()
     ended = house.doit("start", "--detach")
@@ -143,7 +143,7 @@ def test_what_is_never_ready_is_told_with_its_last_words_and_is_stopped(house: H
     assert "booting" in house.doit("logs")
 
 
-def test_a_try_that_hangs_is_ended_also_where_somebody_else_keeps_the_container_up(house: House) -> None:
+def test_ready_attempt_that_hangs_is_killed_in_detached_container(house: BuiltHabitat) -> None:
     house.entry("")
     assert house.doit("start", "--detach").code == 0
     house.entry("  ready: {command: sleep 777, timeout: 1s}\n")
@@ -155,12 +155,12 @@ def test_a_try_that_hangs_is_ended_also_where_somebody_else_keeps_the_container_
 
 
 @pytest.mark.parametrize("how", ["it ends", "it is stopped"])
-def test_a_container_that_ends_meanwhile_is_told_at_once(house: House, how: str) -> None:
+def test_container_ended_during_ready_wait_fails_at_once(house: BuiltHabitat, how: str) -> None:
     house.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if how == "it ends" else ""))
     if how == "it ends":
         config = house.project.root / f"habitats/{house.name}/config.yaml"
         config.write_text(config.read_text().replace("  init_command: /sbin/serve\n", "", 1))
-    with Running(house.project, f"start:{house.name}") as running:
+    with RunningDoit(house.project, f"start:{house.name}") as running:
         running.wait_for("waiting until it is ready")
         if how == "it is stopped":
             assert "in use by doit with pid" in house.doit("stop")
@@ -171,7 +171,7 @@ def test_a_container_that_ends_meanwhile_is_told_at_once(house: House, how: str)
     assert told in last(ended), ended.out
 
 
-def test_ctrl_c_while_it_is_waited_for_ends_at_once_and_stops_it(house: House) -> None:
+def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(house: BuiltHabitat) -> None:
     house.entry("  ready: {command: 'echo refused; exit 1', timeout: 5m}\n")
     with Terminal(house.project, f"start:{house.name}") as terminal:
         terminal.wait_for("waiting until it is ready")
@@ -186,7 +186,7 @@ def test_ctrl_c_while_it_is_waited_for_ends_at_once_and_stops_it(house: House) -
     assert house.state() == "exited"
 
 
-def test_a_port_that_is_taken_is_told_with_who_has_it_and_leaves_nothing(house: House, busybox: str) -> None:
+def test_port_in_use_error_names_owner_and_leaves_no_container(house: BuiltHabitat, busybox: str) -> None:
     with closing(socket.socket()) as program:
         program.bind(("127.0.0.1", 0))
         program.listen()
@@ -206,7 +206,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it_and_leaves_nothing(house: 
     wait_until(lambda: house.doit("start").code == 0, seconds=10)
 
 
-def test_an_address_that_is_not_this_machines_is_told(house: House) -> None:
+def test_port_on_foreign_address_is_error(house: BuiltHabitat) -> None:
     house.entry("  ports: ['198.51.100.1:8080:80']\n")
     assert last(house.doit("start")) == (
         f"❌ habitats/{house.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "

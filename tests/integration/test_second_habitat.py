@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT, Running, clear, fresh_name, snapshots, untagged, wait_until
+from conftest import ROOT, RunningDoit, clear, fresh_name, snapshots, untagged, wait_until
 from crashing import DODO
 from image_comparison import differences
 
@@ -39,7 +39,7 @@ entry: {{command: sh}}
 """
 
 
-class Street:
+class SharingProject:
     """Habitats of one project whose configs differ from repos on. seen: a folder that their builds write to."""
 
     def __init__(self, project: Project, image: str) -> None:
@@ -72,14 +72,14 @@ class Street:
 
 
 @pytest.fixture
-def street(project: Project, engine: DockerEngine, git_image: str) -> Iterator[Street]:
-    street = Street(project, git_image)
+def street(project: Project, engine: DockerEngine, git_image: str) -> Iterator[SharingProject]:
+    street = SharingProject(project, git_image)
     yield street
     for name in street.names:
         clear(engine, name)
 
 
-def test_a_habitat_that_differs_from_repos_on_builds_no_more_than_that(street: Street) -> None:
+def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: SharingProject) -> None:
     one, two, alone = (street.habitat(repository) for repository in ("one", "two", "two"))
     assert street.project.doit(f"final:{one}", env=SHARING).code == 0
     assert street.ran() == ["setup", "repos"]
@@ -104,7 +104,7 @@ def test_a_habitat_that_differs_from_repos_on_builds_no_more_than_that(street: S
     assert found == []
 
 
-def test_what_is_cleaned_of_one_stays_of_the_other(street: Street) -> None:
+def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("two")
     for name in (one, two):
         assert street.project.doit(f"final:{name}", env=SHARING).code == 0
@@ -121,13 +121,13 @@ def test_what_is_cleaned_of_one_stays_of_the_other(street: Street) -> None:
     assert untagged(one) == untagged(two) == []
 
 
-def test_who_says_always_wants_it_run(street: Street) -> None:
+def test_sharing_always_option_builds_everything(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("one")
     assert street.project.doit(f"users:{one}", env=SHARING).code == 0
     assert street.project.doit("-a", f"users:{two}", env=SHARING).ran == ["base", "users"]
 
 
-def test_programs_are_told(street: Street) -> None:
+def test_sharing_is_reported_in_jsonl_events(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("two")
     assert street.project.doit(f"users:{one}", env=SHARING).code == 0
     done = street.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
@@ -142,7 +142,7 @@ def test_programs_are_told(street: Street) -> None:
     assert rows[-1]["counts"]["phases_finished"] == 1
 
 
-def test_a_run_that_is_killed_while_it_takes_over_costs_nothing(street: Street) -> None:
+def test_sharing_run_killed_at_any_point_repeats_nothing(street: SharingProject) -> None:
     street.project.write("dodo.py", DODO)
     one, two = street.habitat("one"), street.habitat("two")
     path = {"PYTHONPATH": str(ROOT / "tests"), **SHARING}
@@ -159,7 +159,7 @@ def test_a_run_that_is_killed_while_it_takes_over_costs_nothing(street: Street) 
 
 
 @pytest.mark.parametrize("in_one_run", [True, False])
-def test_built_at_once_each_phase_is_built_once(street: Street, in_one_run: bool) -> None:
+def test_sharing_parallel_builds_build_each_phase_once(street: SharingProject, in_one_run: bool) -> None:
     names = [street.habitat(repository) for repository in ("one", "two", "two")]
     tasks = [f"final:{name}" for name in names]
     if in_one_run:
@@ -167,7 +167,7 @@ def test_built_at_once_each_phase_is_built_once(street: Street, in_one_run: bool
         assert done.code == 0, done.out
     else:
         with ExitStack() as stack:
-            runs = [stack.enter_context(Running(street.project, task, env=SHARING)) for task in tasks]
+            runs = [stack.enter_context(RunningDoit(street.project, task, env=SHARING)) for task in tasks]
             for run in runs:
                 done = run.end()
                 assert done.code == 0, done.out
@@ -178,7 +178,7 @@ def test_built_at_once_each_phase_is_built_once(street: Street, in_one_run: bool
     assert sorted(street.ran()) == ["repos", "repos", "setup"]
 
 
-def test_a_killed_run_holds_up_nobody_who_wants_the_same(street: Street) -> None:
+def test_sharing_killed_run_does_not_block_other_run(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("two")
     gate = street.project.write("seen/closed")
     for name in (one, two):
@@ -187,8 +187,8 @@ def test_a_killed_run_holds_up_nobody_who_wants_the_same(street: Street) -> None
         slow = "while [ -e /seen/closed ]; do sleep 0.05; done; echo setup"
         street.project.write(path, text.replace("echo setup", slow))
     with (
-        Running(street.project, f"setup:{one}", env=SHARING) as first,
-        Running(street.project, f"setup:{two}", env=SHARING) as second,
+        RunningDoit(street.project, f"setup:{one}", env=SHARING) as first,
+        RunningDoit(street.project, f"setup:{two}", env=SHARING) as second,
     ):
         ahead, behind = first, second
         wait_until(lambda: "waiting for another run that builds the same setup" in first.out + second.out)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import PREFIX, Project, Running, clear, docker, fresh_name, left_containers, wait_until
+from conftest import PREFIX, Project, RunningDoit, clear, docker, fresh_name, left_containers, wait_until
 
 from phases.core.engine import lock_volumes
 
@@ -63,7 +63,7 @@ locks.close()
 """
 
 
-class Users:
+class TwoClones:
     """Clones of a project in folders of their own, with one habitat of the same name."""
 
     def __init__(self, root: Path, base: str, count: int = 2) -> None:
@@ -92,8 +92,8 @@ class Users:
 
 
 @pytest.fixture
-def users(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[Users]:
-    users = Users(tmp_path, busybox)
+def users(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[TwoClones]:
+    users = TwoClones(tmp_path, busybox)
     yield users
     clear(engine, users.name)
 
@@ -103,7 +103,7 @@ def locks_of(engine: DockerEngine, *words: str) -> list[str]:
     return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
 
 
-def test_engine_lock_many_processes_some_killed_never_two_inside(engine: DockerEngine, tmp_path: Path) -> None:
+def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine: DockerEngine, tmp_path: Path) -> None:
     key = f"{PREFIX} {uuid.uuid4().hex}"
     argv = (sys.executable, "-c", CONTENDER, key, str(tmp_path / "inside"))
     with ExitStack() as stack:
@@ -120,15 +120,15 @@ def test_engine_lock_many_processes_some_killed_never_two_inside(engine: DockerE
     assert (locks_of(engine, key), list(tmp_path.iterdir())) == ([], [])
 
 
-def test_build_two_clones_with_other_addresses_and_temporary_folders_take_turns(users: Users, tmp_path: Path) -> None:
+def test_build_in_two_clones_with_other_engine_address_takes_turns(users: TwoClones, tmp_path: Path) -> None:
     """`unset DOCKER_HOST` and its default spelled out are one engine."""
     users.write(setup=WAIT)
     users.gate.touch()
     one, two = users.clones
     first = {"DOCKER_HOST": "unix:///var/run/docker.sock", "TMPDIR": str(users.gate.parent)}
-    with Running(one, f"final:{users.name}", env=first) as building:
+    with RunningDoit(one, f"final:{users.name}", env=first) as building:
         users.wait_in_setup()
-        with Running(two, f"final:{users.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
+        with RunningDoit(two, f"final:{users.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
             waiting.wait_for(f"waiting for another run that builds {users.name} (pid {building.process.pid} on ")
             users.gate.unlink()
             ended = [building.end(), waiting.end()]
@@ -136,7 +136,7 @@ def test_build_two_clones_with_other_addresses_and_temporary_folders_take_turns(
     assert ended[1].ran == []
 
 
-def test_cache_locked_two_spellings_of_the_address_take_turns(users: Users, engine: DockerEngine) -> None:
+def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(users: TwoClones, engine: DockerEngine) -> None:
     word = f"{PREFIX}{uuid.uuid4().hex[:8]}"
     other = fresh_name()
     one, two = users.clones
@@ -145,9 +145,9 @@ def test_cache_locked_two_spellings_of_the_address_take_turns(users: Users, engi
     two.habitat(other, CONFIG.format(base=users.base, setup="touch /b", command="x", persist="[]", more=more))
     users.gate.touch()
     try:
-        with Running(one, f"setup:{users.name}", env={"DOCKER_HOST": "unix:///var/run/docker.sock"}) as building:
+        with RunningDoit(one, f"setup:{users.name}", env={"DOCKER_HOST": "unix:///var/run/docker.sock"}) as building:
             users.wait_in_setup()
-            with Running(two, f"setup:{other}") as waiting:
+            with RunningDoit(two, f"setup:{other}") as waiting:
                 waiting.wait_for(f"waiting for another run that uses the cache /var/cache/{word} (pid ")
                 users.gate.unlink()
                 assert (building.end().code, waiting.end().code) == (0, 0)
@@ -158,7 +158,9 @@ def test_cache_locked_two_spellings_of_the_address_take_turns(users: Users, engi
                 engine.remove_volume(volume.name)
 
 
-def test_build_in_two_namespaces_at_one_path_take_turns(users: Users, engine: DockerEngine, tmp_path: Path) -> None:
+def test_build_in_two_namespaces_at_same_path_takes_turns(
+    users: TwoClones, engine: DockerEngine, tmp_path: Path
+) -> None:
     """As two jobs of a CI system, each in a container, with the project at the same path: their build containers have
     the same names.
     """
@@ -192,12 +194,12 @@ def test_build_in_two_namespaces_at_one_path_take_turns(users: Users, engine: Do
     assert locks_of(engine, users.name) == []
 
 
-def test_build_lock_volume_pruned_meanwhile_builds_to_its_end(users: Users, engine: DockerEngine) -> None:
+def test_build_lock_volume_pruned_meanwhile_build_succeeds(users: TwoClones, engine: DockerEngine) -> None:
     """`docker volume prune` takes it: no container has it."""
     users.write(setup=WAIT)
     users.gate.touch()
     one, two = users.clones
-    with Running(one, f"final:{users.name}") as building:
+    with RunningDoit(one, f"final:{users.name}") as building:
         users.wait_in_setup()
         for name in locks_of(engine, f"build {users.name}"):
             engine.remove_volume(name)
@@ -207,16 +209,16 @@ def test_build_lock_volume_pruned_meanwhile_builds_to_its_end(users: Users, engi
     assert two.doit(f"final:{users.name}").ran == []
 
 
-def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: Users, engine: DockerEngine) -> None:
+def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: TwoClones, engine: DockerEngine) -> None:
     users.write(setup=WAIT)
     users.gate.touch()
     one, two = users.clones
     two.habitat(users.name, CONFIG.format(base=users.base, setup="sleep 4", command="x", persist="[]", more=""))
-    with Running(one, f"final:{users.name}") as building:
+    with RunningDoit(one, f"final:{users.name}") as building:
         users.wait_in_setup()
         for name in locks_of(engine, f"build {users.name}"):
             engine.remove_volume(name)
-        with Running(two, f"final:{users.name}") as other:
+        with RunningDoit(two, f"final:{users.name}") as other:
             other.wait_for("setup runs")
             users.gate.unlink()
             ended = [building.end(), other.end()]
@@ -226,11 +228,11 @@ def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: Users, e
     assert two.doit(f"final:{users.name}").ran == []
 
 
-def test_build_killed_leaves_no_lock_to_the_next_run(users: Users, engine: DockerEngine) -> None:
+def test_build_killed_leaves_no_lock_for_next_run(users: TwoClones, engine: DockerEngine) -> None:
     users.write(setup=WAIT)
     users.gate.touch()
     one, two = users.clones
-    with Running(one, f"final:{users.name}", env={"HABITATS_SHARING": "on"}) as building:
+    with RunningDoit(one, f"final:{users.name}", env={"HABITATS_SHARING": "on"}) as building:
         users.wait_in_setup()
         building.process.kill()
         building.end()
@@ -244,14 +246,14 @@ def test_build_killed_leaves_no_lock_to_the_next_run(users: Users, engine: Docke
 
 
 @pytest.mark.parametrize("persist", ["[]", "[/root/kept/, /root/file]"])
-def test_start_two_clones_at_once_share_one_container(users: Users, persist: str) -> None:
+def test_start_in_two_clones_at_once_shares_one_container(users: TwoClones, persist: str) -> None:
     """Ten times, each time with no container to begin with."""
     users.write(persist=persist, command="sleep 0.1; echo hello")
     assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
     for _ in range(10):
         users.clones[0].run("docker", "rm", "--force", users.container)
         with ExitStack() as stack:
-            runs = [stack.enter_context(Running(clone, f"start:{users.name}")) for clone in users.clones]
+            runs = [stack.enter_context(RunningDoit(clone, f"start:{users.name}")) for clone in users.clones]
             ended = [run.end() for run in runs]
         for done in ended:
             assert done.code == 0, done.out
@@ -261,20 +263,20 @@ def test_start_two_clones_at_once_share_one_container(users: Users, persist: str
         assert names.splitlines() == [f"{users.container} exited"]
 
 
-def test_start_while_another_clone_leaves_runs_its_command(users: Users) -> None:
+def test_start_while_other_clone_leaves_runs_its_command(users: TwoClones) -> None:
     """One that is found running may be stopped before the command has begun."""
     users.write(command="echo hello")
     one, two = users.clones
     assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
     assert one.doit(f"start:{users.name}").code == 0
     for _ in range(10):
-        with Running(one, f"start:{users.name}") as first, Running(two, f"start:{users.name}") as second:
+        with RunningDoit(one, f"start:{users.name}") as first, RunningDoit(two, f"start:{users.name}") as second:
             for done in (first.end(), second.end()):
                 assert done.code == 0, done.out
                 assert "hello" in done.out.splitlines(), done.out
 
 
-def test_throwaway_container_of_another_namespace_is_left_alone(users: Users, engine: DockerEngine) -> None:
+def test_temporary_container_of_other_namespace_is_kept(users: TwoClones, engine: DockerEngine) -> None:
     """Whose number means nothing here, or another process."""
     users.write()
     clone = users.clones[0]

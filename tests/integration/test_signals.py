@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import (
     Project,
-    Running,
+    RunningDoit,
     build_containers,
     clear,
     docker,
@@ -28,7 +28,7 @@ from crashing import CLOSING, DODO, MARK
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from conftest import Ended
+    from conftest import CommandResult
 
     from phases.core.engine.client import DockerEngine
 
@@ -61,7 +61,7 @@ POINTS = [
 ]
 
 
-class Street:
+class SlowBuildProject:
     """A project with a habitat that has a Dockerfile, and whose setup lasts."""
 
     def __init__(self, root: Path, base: str) -> None:
@@ -80,7 +80,7 @@ class Street:
     def env(self, **more: str) -> dict[str, str]:
         return {"PYTHONPATH": str(Path(__file__).parent.parent), **more}
 
-    def doit(self, *argv: str, **env: str) -> Ended:
+    def doit(self, *argv: str, **env: str) -> CommandResult:
         return self.project.doit(*argv, env=self.env(**env), timeout=60)
 
     def assert_nothing_is_left(self) -> None:
@@ -93,14 +93,14 @@ class Street:
 
 
 @pytest.fixture
-def street(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Street]:
-    street = Street(tmp_path, busybox)
+def street(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[SlowBuildProject]:
+    street = SlowBuildProject(tmp_path, busybox)
     yield street
     for name in street.names:
         clear(engine, name)
 
 
-def assert_stopped(done: Ended, code: int) -> str:
+def assert_stopped(done: CommandResult, code: int) -> str:
     """It ended in order. Returns the tasks it was in."""
     assert done.code == code, done.out
     assert "Traceback" not in done
@@ -112,7 +112,9 @@ def assert_stopped(done: Ended, code: int) -> str:
 
 
 @pytest.mark.parametrize(("where", "number", "first"), POINTS)
-def test_a_signal_leaves_nothing_behind_wherever_it_comes(street: Street, where: str, number: str, first: str) -> None:
+def test_signal_at_any_point_of_build_leaves_nothing(
+    street: SlowBuildProject, where: str, number: str, first: str
+) -> None:
     name = street.build_house()
     done = street.doit(f"final:{name}", CRASH=where, SIGNAL=number)
     took = time.time() - float((street.project.root / MARK).read_text())
@@ -126,13 +128,13 @@ def test_a_signal_leaves_nothing_behind_wherever_it_comes(street: Street, where:
     assert untagged(name) == []
 
 
-def test_who_waits_for_another_runs_lock_stops_at_once(street: Street) -> None:
+def test_signal_stops_run_waiting_for_lock_at_once(street: SlowBuildProject) -> None:
     name = street.build_house(seconds=5)
     street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
-    with Running(street.project, f"final:{name}") as builder:
+    with RunningDoit(street.project, f"final:{name}") as builder:
         builder.wait_for("Running setup commands")
         for number, code in CODES.items():
-            with Running(street.project, f"final:{name}") as waiting:
+            with RunningDoit(street.project, f"final:{name}") as waiting:
                 waiting.wait_for("waiting for another run")
                 waiting.process.send_signal(signal.Signals[number])
                 assert_stopped(waiting.end(SOON), code)
@@ -141,12 +143,10 @@ def test_who_waits_for_another_runs_lock_stops_at_once(street: Street) -> None:
 
 
 @pytest.mark.parametrize(("seconds", "number"), [(0.0, "SIGINT"), (0.3, "SIGTERM"), (0.7, "SIGHUP"), (1.2, "SIGINT")])
-def test_a_signal_ends_four_builds_side_by_side_whatever_each_is_at(
-    street: Street, number: str, seconds: float
-) -> None:
+def test_signal_stops_four_parallel_builds(street: SlowBuildProject, number: str, seconds: float) -> None:
     names = [street.build_house() for _ in range(4)]
     street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
-    with Running(street.project, "-n", "4") as running:
+    with RunningDoit(street.project, "-n", "4") as running:
         running.wait_for("✅ dockerfile")
         time.sleep(seconds)
         running.process.send_signal(signal.Signals[number])
@@ -163,7 +163,7 @@ def test_a_signal_ends_four_builds_side_by_side_whatever_each_is_at(
     street.assert_nothing_is_left()
 
 
-def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(street: Street) -> None:
+def test_second_ctrl_c_skips_cleanup(street: SlowBuildProject) -> None:
     name = street.build_house()
     with subprocess.Popen(
         (sys.executable, "-m", "doit", f"final:{name}"),
@@ -183,7 +183,7 @@ def test_a_second_ctrl_c_does_not_wait_for_the_clean_up(street: Street) -> None:
     street.assert_nothing_is_left()
 
 
-def test_a_clean_up_that_does_not_end_is_ended(street: Street) -> None:
+def test_cleanup_that_hangs_is_ended_after_timeout(street: SlowBuildProject) -> None:
     """Nobody sends SIGTERM twice."""
     name = street.build_house()
     done = street.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
@@ -194,13 +194,13 @@ def test_a_clean_up_that_does_not_end_is_ended(street: Street) -> None:
     street.assert_nothing_is_left()
 
 
-def test_a_terminal_that_goes_leaves_no_container_running(street: Street) -> None:
+def test_closed_terminal_leaves_no_container_running(street: SlowBuildProject) -> None:
     """It hangs up more than once: on its own, and by the shell in it that ends."""
     name = fresh_name()
     street.names.append(name)
     street.project.habitat(name, f"base_image: {street.base}\n")
     assert street.doit(f"final:{name}").code == 0
-    with Running(street.project, f"start:{name}", "--cmd", "echo in there; sleep 100", env=street.env()) as running:
+    with RunningDoit(street.project, f"start:{name}", "--cmd", "echo in there; sleep 100", env=street.env()) as running:
         running.wait_for("in there")
         for _ in range(3):
             running.process.send_signal(signal.SIGHUP)
@@ -211,7 +211,7 @@ def test_a_terminal_that_goes_leaves_no_container_running(street: Street) -> Non
 
 
 @pytest.mark.parametrize("point", ["create in flight", "made", "started"])
-def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_running(street: Street, point: str) -> None:
+def test_signal_during_container_start_leaves_none_running(street: SlowBuildProject, point: str) -> None:
     name = street.build_house()
     assert street.doit(f"final:{name}").code == 0
     done = street.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
@@ -225,7 +225,7 @@ def test_a_start_told_to_stop_while_it_brings_its_container_up_leaves_none_runni
 # Output that is lost
 
 
-def shell(street: Street, command: str) -> Ended:
+def shell(street: SlowBuildProject, command: str) -> CommandResult:
     """A command line of a person's, its exit code that of doit."""
     program = f"{sys.executable} -m doit"
     script = f"set -o pipefail; {command.replace('doit', program)}"
@@ -236,7 +236,7 @@ def shell(street: Street, command: str) -> Ended:
 @pytest.mark.parametrize(
     ("to", "told"), [(">/dev/full", ["ERROR"]), (">&-", ["ERROR"]), ("| true", []), (">/dev/full 2>&-", [])]
 )
-def test_lost_output_is_one_line_at_most_and_a_failure(street: Street, argv: str, to: str, told: list[str]) -> None:
+def test_lost_output_is_one_line_error_and_fails(street: SlowBuildProject, argv: str, to: str, told: list[str]) -> None:
     street.project.habitat("house", "base_image: nowhere:1")
     done = street.project.run(
         "bash",
@@ -249,7 +249,7 @@ def test_lost_output_is_one_line_at_most_and_a_failure(street: Street, argv: str
 
 
 @pytest.mark.parametrize("how", ["", "-n 2"])
-def test_a_build_ends_in_order_when_its_reader_has_enough(street: Street, how: str) -> None:
+def test_build_with_closed_pipe_ends_and_leaves_nothing(street: SlowBuildProject, how: str) -> None:
     name = street.build_house()
     done = shell(street, f"doit {how} final:{name} | head -n 4")
     assert done.code == 1
@@ -260,7 +260,7 @@ def test_a_build_ends_in_order_when_its_reader_has_enough(street: Street, how: s
     assert untagged(name) == []
 
 
-def test_a_started_command_ends_when_its_reader_has_enough(street: Street) -> None:
+def test_start_with_closed_pipe_ends_and_stops_container(street: SlowBuildProject) -> None:
     name = street.build_house()
     street.project.habitat(
         name, CONFIG.format(seconds=0) + "    entry: {command: 'while echo word; do sleep 0.1; done'}\n"

@@ -50,18 +50,18 @@ CONFIG = """
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Built]:
+def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
     """A habitat that was built once, for tests that only look."""
     project = Project(tmp_path_factory.mktemp("built"))
     name = project.habitat(fresh_name(), CONFIG.format(base=git_image))
     project.write(f"habitats/{name}/tests/leaves-a-mark.sh", "#!/bin/sh\ntouch /tmp/mark\n", mode=0o755)
     done = project.doit(f"final:{name}")
     assert done.code == 0, done.out
-    yield Built(project, name, git_image)
+    yield BuiltHabitat(project, name, git_image)
     clear(engine, name)
 
 
-class Built:
+class BuiltHabitat:
     def __init__(self, project: Project, name: str, base: str) -> None:
         self.project = project
         self.name = name
@@ -73,7 +73,7 @@ class Built:
         return labels
 
 
-def test_a_build_leaves_one_image_for_each_phase_that_keeps_something_and_nothing_else(built: Built) -> None:
+def test_build_creates_one_image_per_snapshot_phase_and_nothing_else(built: BuiltHabitat) -> None:
     assert sorted(built.images) == sorted([*SNAPSHOTS, "final"])
     assert built.images["final"]["Id"] == built.images["12-final"]["Id"]
     assert len({image["Id"] for image in built.images.values()}) == len(SNAPSHOTS)
@@ -82,7 +82,7 @@ def test_a_build_leaves_one_image_for_each_phase_that_keeps_something_and_nothin
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS)
-def test_hash_labels_are_the_sha256_of_the_slices_up_to_the_phase(built: Built, tag: str) -> None:
+def test_hash_labels_equal_sha256_of_slices(built: BuiltHabitat, tag: str) -> None:
     folder = built.project.root / ".stamps" / built.name
     expected = {
         f"{slug.partition('-')[2]}.hash": hashlib.sha256((folder / f"{slug}.json").read_bytes()).hexdigest()
@@ -91,7 +91,7 @@ def test_hash_labels_are_the_sha256_of_the_slices_up_to_the_phase(built: Built, 
     assert {key: value for key, value in built.labels(tag).items() if key.endswith(".hash")} == expected
 
 
-def test_a_label_can_be_checked_with_two_shell_commands(built: Built) -> None:
+def test_hash_label_can_be_checked_with_sha256sum(built: BuiltHabitat) -> None:
     slice_file = f".stamps/{built.name}/8-repos.json"
     label = docker(
         "image", "inspect", "--format", '{{index .Config.Labels "repos.hash"}}', f"habitat-{built.name}:8-repos"
@@ -100,7 +100,7 @@ def test_a_label_can_be_checked_with_two_shell_commands(built: Built) -> None:
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS)
-def test_labels_say_whose_the_snapshot_is_and_how_it_was_made(built: Built, tag: str) -> None:
+def test_labels_name_habitat_phase_and_duration(built: BuiltHabitat, tag: str) -> None:
     labels = built.labels(tag)
     assert labels["habitat.name"] == built.name
     assert labels["habitat.phase"] == tag.partition("-")[2]
@@ -110,14 +110,14 @@ def test_labels_say_whose_the_snapshot_is_and_how_it_was_made(built: Built, tag:
     assert labels["maker"] == "tests", "the base image's own labels stay"
 
 
-def test_each_snapshot_names_the_one_before_as_its_parent(built: Built) -> None:
+def test_parent_label_names_previous_snapshot(built: BuiltHabitat) -> None:
     parent = inspect(built.base)["Id"]
     for tag in SNAPSHOTS:
         assert built.labels(tag)["habitat.parent"] == parent
         parent = built.images[tag]["Id"]
 
 
-def test_each_snapshot_rests_on_the_base_with_one_layer_for_each_container(built: Built) -> None:
+def test_snapshot_layers_extend_base_image_with_one_layer_per_container(built: BuiltHabitat) -> None:
     """Phases that went on in one container have a layer in common; what is in it is little, or it had not."""
     base = inspect(built.base)
     before = base["RootFS"]["Layers"]
@@ -130,7 +130,7 @@ def test_each_snapshot_rests_on_the_base_with_one_layer_for_each_container(built
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS[:-1])
-def test_snapshots_before_the_last_keep_how_the_base_image_runs(built: Built, tag: str) -> None:
+def test_snapshots_before_final_keep_entrypoint_and_command_of_base(built: BuiltHabitat, tag: str) -> None:
     config = built.images[tag]["Config"]
     assert config["Entrypoint"] == ["/bin/env"]
     assert config["Cmd"] == ["true"]
@@ -138,7 +138,7 @@ def test_snapshots_before_the_last_keep_how_the_base_image_runs(built: Built, ta
     assert config["WorkingDir"] == ("/tmp" if SNAPSHOTS.index(tag) < SNAPSHOTS.index("4-workdir") else "/workspace")
 
 
-def test_final_runs_the_habitats_command_as_its_user_in_its_workdir(built: Built) -> None:
+def test_final_image_runs_command_as_user_in_workdir(built: BuiltHabitat) -> None:
     config = built.images["final"]["Config"]
     assert (config["Cmd"][0], config["Cmd"][-1]) == ("/bin/sh", "cat /etc/made")
     assert config["User"] == "agent"
@@ -147,7 +147,7 @@ def test_final_runs_the_habitats_command_as_its_user_in_its_workdir(built: Built
     assert docker("run", "--rm", f"habitat-{built.name}:final") == "made"
 
 
-def test_final_has_the_environment_of_the_base_image_and_the_config_and_no_more(built: Built) -> None:
+def test_final_image_environment_is_base_plus_config(built: BuiltHabitat) -> None:
     entries = dict(entry.split("=", 1) for entry in built.images["final"]["Config"]["Env"])
     assert entries.pop("ORIGIN") == "image"
     assert entries.pop("COLOUR") == "green and blue"
@@ -163,7 +163,7 @@ def test_final_has_the_environment_of_the_base_image_and_the_config_and_no_more(
     assert docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-lc", "echo $COLOUR") == "green and blue"
 
 
-def test_nothing_of_the_build_container_is_baked_into_an_image(built: Built) -> None:
+def test_images_contain_no_config_of_build_container(built: BuiltHabitat) -> None:
     for tag in SNAPSHOTS:
         config = built.images[tag]["Config"]
         ours = {key for key in config["Labels"] if not key.endswith(".hash")}
@@ -180,11 +180,11 @@ def test_nothing_of_the_build_container_is_baked_into_an_image(built: Built) -> 
         assert not config["Volumes"]
 
 
-def test_what_a_test_writes_never_reaches_the_final_image(built: Built) -> None:
+def test_files_written_by_tests_are_not_in_final_image(built: BuiltHabitat) -> None:
     docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-c", "[ ! -e /tmp/mark ]")
 
 
-def test_the_snapshot_of_an_image_with_a_user_of_its_own_keeps_that_user(
+def test_base_image_user_is_kept_in_first_snapshots(
     project: Project, engine: DockerEngine, git_image: str, name: str
 ) -> None:
     base = f"{PREFIX}-{name}-base:1"
@@ -201,7 +201,7 @@ def test_the_snapshot_of_an_image_with_a_user_of_its_own_keeps_that_user(
         engine.untag(base)
 
 
-def test_a_replaced_image_is_removed(project: Project, busybox: str, name: str) -> None:
+def test_replaced_image_is_removed(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=green]")
     assert project.doit(f"workdir:{name}").code == 0
     before = snapshots(name)
@@ -215,7 +215,7 @@ def test_a_replaced_image_is_removed(project: Project, busybox: str, name: str) 
     assert before["4-workdir"] not in there
 
 
-def test_a_replaced_image_that_a_container_uses_stays_for_it(project: Project, busybox: str, name: str) -> None:
+def test_replaced_image_used_by_container_is_kept(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=green]")
     assert project.doit(f"env:{name}").code == 0
     container = docker("container", "create", "--name", f"habitat-{name}-work", f"habitat-{name}:3-env", "env")
@@ -225,7 +225,7 @@ def test_a_replaced_image_that_a_container_uses_stays_for_it(project: Project, b
     assert "COLOUR=green" in docker("container", "start", "--attach", container).splitlines()
 
 
-def test_a_failed_setup_is_never_tagged(project: Project, busybox: str, name: str) -> None:
+def test_failed_setup_is_not_tagged(project: Project, busybox: str, name: str) -> None:
     config = f"""
         base_image: {busybox}
         env: [USER=root]
@@ -242,9 +242,7 @@ def test_a_failed_setup_is_never_tagged(project: Project, busybox: str, name: st
     assert left_containers(name) == []
 
 
-def test_later_snapshots_are_gone_at_once_when_an_earlier_phase_was_built_again(
-    project: Project, busybox: str, name: str
-) -> None:
+def test_rebuilt_phase_untags_later_snapshots_immediately(project: Project, busybox: str, name: str) -> None:
     config = "base_image: {}\nenv: [USER=root, COLOUR={}]\nsetup:\n  root:\n    - {}"
     project.habitat(name, config.format(busybox, "green", "touch /done"))
     assert project.doit(f"repos:{name}").code == 0

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name
+from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_name
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ while :; do sleep 1000 & wait $!; done
 
 
 @dataclass
-class House:
+class BuiltHabitat:
     """A project with a habitat that is built once; its command is whatever `script` says."""
 
     project: Project
@@ -55,19 +55,19 @@ class House:
         """What the habitat's command does from now on; the folder is a volume."""
         self.project.write("house/run", text)
 
-    def start(self) -> Ended:
+    def start(self) -> CommandResult:
         return self.project.doit(self.task)
 
     def state(self, what: str = ".State.Status", container: str = "") -> str:
         return docker("container", "inspect", "--format", f"{{{{{what}}}}}", container or self.container)
 
-    def inside(self, *argv: str) -> Ended:
+    def inside(self, *argv: str) -> CommandResult:
         """Run something as root in the container, beside its command."""
         return self.project.run("docker", "exec", "--user", "0", self.container, *argv)
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
     project = Project(tmp_path_factory.mktemp("house"))
     base = f"""\
 base_image: {busybox}
@@ -85,7 +85,7 @@ volumes:
   - source: open
     dest: /open
 """
-    house = House(project, fresh_name(), base)
+    house = BuiltHabitat(project, fresh_name(), base)
     project.write("boot", BOOT)
     project.write("open/file", "of the host\n").parent.chmod(0o777)
     house.script("")
@@ -97,23 +97,23 @@ volumes:
 
 
 @pytest.fixture
-def house(built: House) -> House:
+def house(built: BuiltHabitat) -> BuiltHabitat:
     """The habitat with its usual command, and no container of an earlier test."""
     built.entry()
     built.project.run("docker", "container", "rm", "--force", built.container)
     return built
 
 
-def lines(ended: Ended) -> list[str]:
+def lines(ended: CommandResult) -> list[str]:
     return ended.out.splitlines()
 
 
 # Without a terminal
 
 
-def test_output_comes_as_it_is_printed(house: House) -> None:
+def test_start_output_appears_immediately(house: BuiltHabitat) -> None:
     house.script("echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo second; echo third >&2\n")
-    with Running(house.project, house.task) as running:
+    with RunningDoit(house.project, house.task) as running:
         running.wait_for("first\n")
         assert running.process.poll() is None
         assert house.inside("touch", "/tmp/go").code == 0
@@ -123,7 +123,7 @@ def test_output_comes_as_it_is_printed(house: House) -> None:
     assert sorted(lines(ended)[-2:]) == ["second", "third"]
 
 
-def test_output_and_errors_keep_apart(house: House) -> None:
+def test_start_keeps_stdout_and_stderr_apart(house: BuiltHabitat) -> None:
     house.script("echo out; echo err >&2\n")
     done = subprocess.run(
         (sys.executable, "-m", "doit", house.task),
@@ -137,7 +137,7 @@ def test_output_and_errors_keep_apart(house: House) -> None:
     assert done.stderr == "err\n"
 
 
-def test_the_command_runs_as_user_in_workdir_of_a_plain_container(house: House) -> None:
+def test_start_runs_command_as_user_in_workdir_of_container(house: BuiltHabitat) -> None:
     house.script(
         """
         id -un
@@ -152,7 +152,7 @@ def test_the_command_runs_as_user_in_workdir_of_a_plain_container(house: House) 
         echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done
         """
     )
-    with Running(house.project, house.task) as running:
+    with RunningDoit(house.project, house.task) as running:
         running.wait_for("up\n")
         as_root = house.inside("sh", "-c", "touch /house/x || touch /sys/x || mount -t tmpfs none /mnt || echo tame")
         assert house.state(".HostConfig.Privileged") == "false"
@@ -178,7 +178,7 @@ def test_the_command_runs_as_user_in_workdir_of_a_plain_container(house: House) 
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("no-such-program", 127)])
-def test_an_exit_code_is_told_and_fails_the_task(house: House, script: str, code: int) -> None:
+def test_start_nonzero_exit_code_is_shown_and_fails_task(house: BuiltHabitat, script: str, code: int) -> None:
     house.script(f"echo running\n{script}\n")
     ended = house.start()
     assert ended.code == 1
@@ -189,7 +189,7 @@ def test_an_exit_code_is_told_and_fails_the_task(house: House, script: str, code
     assert house.state() == "exited"
 
 
-def test_the_container_is_stopped_and_used_again(house: House) -> None:
+def test_start_container_is_stopped_and_reused(house: BuiltHabitat) -> None:
     house.script("echo run >>~/runs; cat ~/runs\n")
     first = house.start()
     assert (first.code, lines(first)[-1:]) == (0, ["run"])
@@ -201,7 +201,7 @@ def test_the_container_is_stopped_and_used_again(house: House) -> None:
     assert house.state() == "exited"
 
 
-def test_a_container_of_an_older_image_is_kept_with_its_files(house: House) -> None:
+def test_start_with_newer_image_keeps_old_container_with_files(house: BuiltHabitat) -> None:
     house.script("echo work >>~/work; wc -l <~/work\n")
     assert house.start().code == 0
     old = house.state(".Id")
@@ -220,7 +220,7 @@ def test_a_container_of_an_older_image_is_kept_with_its_files(house: House) -> N
     docker("container", "rm", told[1])
 
 
-def test_the_init_runs_as_root_and_gets_its_time(house: House) -> None:
+def test_init_command_runs_as_root_before_command(house: BuiltHabitat) -> None:
     house.entry("  init_command: /sbin/boot\n  startup_delay: 1.5\n  command: cat /boot.log; id -un\n")
     ended = house.start()
     assert ended.code == 0, ended.out
@@ -231,7 +231,7 @@ def test_the_init_runs_as_root_and_gets_its_time(house: House) -> None:
 
 
 @pytest.mark.parametrize("delay", [0, 60])
-def test_an_init_that_ends_is_told_with_what_it_said(house: House, delay: int) -> None:
+def test_init_command_that_ends_is_error_with_its_output(house: BuiltHabitat, delay: int) -> None:
     house.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
     began = time.monotonic()
     ended = house.start()
@@ -246,7 +246,7 @@ def test_an_init_that_ends_is_told_with_what_it_said(house: House, delay: int) -
     )
 
 
-def test_an_init_that_does_not_exist_is_told(house: House) -> None:
+def test_init_command_missing_is_error(house: BuiltHabitat) -> None:
     house.entry("  init_command: /sbin/missing\n  command: echo ran\n")
     ended = house.start()
     assert ended.code == 1
@@ -258,7 +258,7 @@ def test_an_init_that_does_not_exist_is_told(house: House) -> None:
     assert "taken" not in last, last
 
 
-def test_orphans_are_reaped_without_an_init(house: House) -> None:
+def test_orphaned_processes_are_reaped_without_init_command(house: BuiltHabitat) -> None:
     house.script(
         """
         for i in 1 2 3; do sh -c 'sleep 0.1 & exit 0'; done
@@ -270,7 +270,7 @@ def test_orphans_are_reaped_without_an_init(house: House) -> None:
     assert (ended.code, lines(ended)[-1]) == (0, "no zombies"), ended.out
 
 
-def test_without_a_command_and_a_terminal_there_is_nothing_to_run(house: House) -> None:
+def test_start_without_command_and_terminal_gives_notice(house: BuiltHabitat) -> None:
     house.entry("")
     ended = house.start()
     assert ended.code == 0, ended.out
@@ -278,11 +278,11 @@ def test_without_a_command_and_a_terminal_there_is_nothing_to_run(house: House) 
     assert house.state() == "exited"
 
 
-def test_a_start_after_a_change_is_not_kept_up_by_who_is_in_the_old_container(house: House) -> None:
+def test_start_after_change_ignores_session_in_old_container(house: BuiltHabitat) -> None:
     house.script(
         "[ -e /tmp/was ] || { touch /tmp/was; echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; }; echo done\n"
     )
-    with Running(house.project, house.task) as first:
+    with RunningDoit(house.project, house.task) as first:
         first.wait_for("up\n")
         house.entry("  command: echo changed\n")
         second = house.project.doit(house.task)
@@ -295,11 +295,11 @@ def test_a_start_after_a_change_is_not_kept_up_by_who_is_in_the_old_container(ho
     assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",")) == "exited"
 
 
-def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -> None:
+def test_start_ending_first_of_two_leaves_container_running(house: BuiltHabitat) -> None:
     house.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
-    with Running(house.project, house.task) as running:
+    with RunningDoit(house.project, house.task) as running:
         running.wait_for("up\n")
         second = house.start()
         assert second.code == 0, second.out
@@ -312,14 +312,14 @@ def test_the_first_of_two_starts_to_end_leaves_the_other_running(house: House) -
     assert house.state() == "exited"
 
 
-def test_a_start_that_still_waits_for_the_init_keeps_its_container(house: House) -> None:
+def test_start_waiting_for_init_keeps_container_running(house: BuiltHabitat) -> None:
     house.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
     house.entry("  init_command: /sbin/boot\n  startup_delay: 2\n  command: . /house/run\n")
-    with Running(house.project, house.task) as first:
+    with RunningDoit(house.project, house.task) as first:
         first.wait_for("up\n")
-        with Running(house.project, house.task) as second:
+        with RunningDoit(house.project, house.task) as second:
             second.wait_for("waiting 2s (entry.startup_delay)\n")
             assert house.inside("touch", "/tmp/go").code == 0
             assert first.end().code == 0
@@ -330,9 +330,9 @@ def test_a_start_that_still_waits_for_the_init_keeps_its_container(house: House)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_the_container_too(house: House, number: signal.Signals) -> None:
+def test_start_ended_by_signal_stops_container(house: BuiltHabitat, number: signal.Signals) -> None:
     house.script("trap '' INT; echo up; sleep 1000\n")
-    with Running(house.project, house.task) as running:
+    with RunningDoit(house.project, house.task) as running:
         running.wait_for("up\n")
         running.process.send_signal(number)
         ended = running.end()
@@ -347,7 +347,7 @@ def test_a_signal_stops_the_container_too(house: House, number: signal.Signals) 
 RUN = "  command: . /house/run\n"
 
 
-def test_a_running_habitat_can_gain_no_privileges_and_has_the_limits_of_its_config(house: House) -> None:
+def test_container_has_configured_restrictions(house: BuiltHabitat) -> None:
     house.entry(RUN + "  network: none\n  limits: {memory: 64m, cpus: 0.5, pids: 30}\n")
     house.script("grep NoNewPrivs /proc/self/status; ls /sys/class/net\n")
     started = house.start()
@@ -362,13 +362,13 @@ def test_a_running_habitat_can_gain_no_privileges_and_has_the_limits_of_its_conf
     assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
 
 
-def test_without_a_word_it_is_on_the_bridge_and_cannot_fill_the_process_table(house: House) -> None:
+def test_container_without_settings_uses_bridge_and_process_limit(house: BuiltHabitat) -> None:
     assert house.start().code == 0
     assert house.state("range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end") == "bridge"
     assert house.state(".HostConfig.PidsLimit") == "4096"
 
 
-def test_what_runs_away_stays_in_the_habitat(house: House) -> None:
+def test_process_limit_stops_fork_bomb(house: BuiltHabitat) -> None:
     house.entry(RUN + "  limits: {pids: 20}\n")
     house.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i + 1)); done; echo all of them\n")
     started = house.start()
@@ -376,7 +376,7 @@ def test_what_runs_away_stays_in_the_habitat(house: House) -> None:
     assert "can't fork" in started
 
 
-def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: House) -> None:
+def test_engine_socket_volume_is_refused_or_warned_about_each_time(house: BuiltHabitat) -> None:
     socket = "volumes:\n  - {source: /var/run/docker.sock, dest: /docker.sock, optional: true"
     base = house.base.replace("volumes:", socket + "}")
     house.project.habitat(house.name, base + f"entry:\n{RUN}")
@@ -398,7 +398,7 @@ def test_the_engines_socket_is_refused_and_who_insists_is_told_each_time(house: 
 # With a terminal
 
 
-def test_the_command_has_the_terminal(house: House) -> None:
+def test_start_on_terminal_gives_command_the_terminal(house: BuiltHabitat) -> None:
     house.script(
         r"""
         test -t 0 && test -t 1 && test -t 2 && echo "a terminal"
@@ -420,7 +420,7 @@ def test_the_command_has_the_terminal(house: House) -> None:
     assert house.state() == "exited"
 
 
-def test_the_command_sees_the_window_and_its_new_size(house: House) -> None:
+def test_start_on_terminal_passes_window_size_changes(house: BuiltHabitat) -> None:
     house.script(
         """
         i=0
@@ -437,7 +437,7 @@ def test_the_command_sees_the_window_and_its_new_size(house: House) -> None:
         assert terminal.end() == 0, terminal.shown
 
 
-def test_ctrl_c_goes_to_the_command(house: House) -> None:
+def test_start_on_terminal_passes_ctrl_c_to_command(house: BuiltHabitat) -> None:
     house.script("trap 'echo caught; c=1' INT; echo up; until [ $c ]; do sleep 0.1; done; echo after; exit 5\n")
     with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("up\n")
@@ -452,7 +452,7 @@ def test_ctrl_c_goes_to_the_command(house: House) -> None:
     assert house.state() == "exited"
 
 
-def test_without_a_command_a_terminal_gets_a_shell(house: House) -> None:
+def test_start_without_command_on_terminal_opens_shell(house: BuiltHabitat) -> None:
     house.entry("")
     with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("/work $ ")
@@ -464,7 +464,7 @@ def test_without_a_command_a_terminal_gets_a_shell(house: House) -> None:
         assert terminal.now == terminal.before
 
 
-def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: House) -> None:
+def test_start_on_terminal_of_short_command_shows_all_output(house: BuiltHabitat) -> None:
     house.script("seq 1 5000; exit 3\n")
     with Terminal(house.project, house.task) as terminal:
         assert terminal.end() == 1
@@ -473,7 +473,7 @@ def test_a_command_that_ends_at_once_gives_all_its_output_and_its_code(house: Ho
         assert "goes on" not in terminal.shown
 
 
-def test_a_secret_that_is_no_more_is_taken_back_from_a_habitat_that_runs(house: House) -> None:
+def test_secret_removed_from_host_is_removed_from_running_habitat(house: BuiltHabitat) -> None:
     own = house.project.write("own-secret", "s3cret-word")
     house.entry(RUN + "secrets:\n  - {name: T, file: own-secret, start: true, optional: true}\n")
     assert house.project.doit(house.task, "--detach").code == 0
@@ -486,7 +486,7 @@ def test_a_secret_that_is_no_more_is_taken_back_from_a_habitat_that_runs(house: 
     house.project.doit(f"stop:{house.name}")
 
 
-def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: House) -> None:
+def test_secrets_on_terminal_are_masked_without_delaying_output(house: BuiltHabitat) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
     house.entry(RUN + secret)
     house.script('printf "|%s|\\n" "$T"; printf "s3cret? "; read -r line; cat /run/secrets/T; echo " $line"\n')
@@ -499,7 +499,7 @@ def test_secrets_are_stars_on_the_screen_and_nothing_else_waits_for_them(house: 
     assert "s3cret-word" not in terminal.shown
 
 
-def test_a_terminal_is_given_back_when_told_to_end(house: House) -> None:
+def test_start_on_terminal_ended_by_signal_restores_terminal(house: BuiltHabitat) -> None:
     house.script("echo up; sleep 1000\n")
     with Terminal(house.project, house.task) as terminal:
         terminal.wait_for("up\n")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from conftest import Project, Running, clear, docker, fresh_name
+from conftest import Project, RunningDoit, clear, docker, fresh_name
 from conftest import snapshots as images_of
 from terminal import Terminal
 
@@ -30,7 +30,7 @@ NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 
 @dataclass
-class Town:
+class ThreeHabitats:
     """A project with a habitat that is up, one that changed and failed, and one that is broken."""
 
     project: Project
@@ -46,8 +46,8 @@ class Town:
 
 
 @pytest.fixture(scope="module")
-def town(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    town = Town(Project(tmp_path_factory.mktemp("town")), f"{fresh_name()}-a", f"{fresh_name()}-b")
+def town(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeHabitats]:
+    town = ThreeHabitats(Project(tmp_path_factory.mktemp("town")), f"{fresh_name()}-a", f"{fresh_name()}-b")
     for name in (town.up, town.changed):
         setup = "setup:\n  root: [head -c 300000 /dev/urandom >/etc/data]\n"
         town.project.habitat(name, f"base_image: {busybox}\n{setup}")
@@ -61,7 +61,7 @@ def town(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFa
     clear(engine, town.changed)
 
 
-def fail(town: Town, busybox: str) -> None:
+def fail(town: ThreeHabitats, busybox: str) -> None:
     """As a failure leaves it: the container of the phase as an image."""
     town.project.habitat(town.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
     assert town.project.doit(f"setup:{town.changed}").code == 1
@@ -76,7 +76,7 @@ def states(habitat: dict[str, Any]) -> str:
     return "".join(phase["state"][0] for phase in habitat["phases"])
 
 
-def test_the_document_says_how_each_habitat_is(town: Town, busybox: str, engine: DockerEngine) -> None:
+def test_status_json_describes_each_habitat(town: ThreeHabitats, busybox: str, engine: DockerEngine) -> None:
     told = town.told()
     assert (told["engine"], told["error"]) == (engine.address, "")
     up, changed, broken = (told["habitats"][name] for name in (town.up, town.changed, town.broken))
@@ -97,7 +97,7 @@ def test_the_document_says_how_each_habitat_is(town: Town, busybox: str, engine:
     assert (changed["container"], broken["container"], broken["base"]) == (None, None, None)
 
 
-def test_sizes_are_those_of_the_engine(town: Town, busybox: str) -> None:
+def test_status_sizes_equal_those_of_engine(town: ThreeHabitats, busybox: str) -> None:
     def size(image: str) -> int:
         return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
@@ -112,7 +112,7 @@ def test_sizes_are_those_of_the_engine(town: Town, busybox: str) -> None:
     assert told["bytes"] == size(busybox) + sum(own.values())
 
 
-def test_who_is_in_a_habitat_is_told(town: Town) -> None:
+def test_status_shows_pids_of_sessions(town: ThreeHabitats) -> None:
     with subprocess.Popen(
         (sys.executable, "-m", "doit", f"exec:{town.up}", "--", "sh", "-c", "echo in; cat"),
         cwd=town.project.root,
@@ -128,7 +128,7 @@ def test_who_is_in_a_habitat_is_told(town: Town) -> None:
     assert visit.returncode == 0
 
 
-def test_nothing_is_touched(town: Town) -> None:
+def test_status_changes_nothing(town: ThreeHabitats) -> None:
     def everything() -> object:
         files = {
             path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes())
@@ -145,7 +145,7 @@ def test_nothing_is_touched(town: Town) -> None:
     assert everything() == before
 
 
-def test_a_terminal_gets_colour_and_a_pipe_none(town: Town) -> None:
+def test_status_is_coloured_on_terminal_and_plain_in_pipe(town: ThreeHabitats) -> None:
     with Terminal(town.project, "status", town.up, columns=80) as terminal:
         assert terminal.end() == 0
         assert "\x1b[32m✓\x1b[0m" in terminal.shown
@@ -156,16 +156,16 @@ def test_a_terminal_gets_colour_and_a_pipe_none(town: Town) -> None:
     assert row.endswith(f"setup: it failed: doit debug:{town.changed} opens a shell there")
 
 
-def test_an_unknown_name_is_one_line_with_a_suggestion(town: Town) -> None:
+def test_status_unknown_name_is_one_line_error_with_suggestion(town: ThreeHabitats) -> None:
     done = town.project.doit("status", "brokn")
     assert (done.code, done.out) == (3, "ERROR: there is no habitat 'brokn': did you mean 'broken'?\n")
 
 
-def test_names_may_have_wildcards(town: Town) -> None:
+def test_status_names_accept_wildcards(town: ThreeHabitats) -> None:
     assert set(town.told(f"{town.up[:-2]}*", "bro*")["habitats"]) == {town.up, town.broken}
 
 
-def test_without_an_engine_the_habitats_are_listed_and_a_line_says_so(town: Town) -> None:
+def test_status_without_engine_lists_habitats_and_one_error(town: ThreeHabitats) -> None:
     done = town.project.doit("status", env=NOWHERE)
     assert done.code == 1
     assert done.out.count("no Docker engine answers at unix:///nowhere/docker.sock") == 1
@@ -173,12 +173,12 @@ def test_without_an_engine_the_habitats_are_listed_and_a_line_says_so(town: Town
     assert {states(habitat) for habitat in town.told(env=NOWHERE)["habitats"].values()} == {"u" * 12}
 
 
-def test_ctrl_c_while_an_engine_is_silent_is_one_line(project: Project, busybox: str) -> None:
+def test_status_with_silent_engine_ends_on_ctrl_c(project: Project, busybox: str) -> None:
     project.habitat("one", f"base_image: {busybox}\n")
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(60)
         host = f"tcp://127.0.0.1:{silent.getsockname()[1]}"
-        with Running(project, "status", env={"DOCKER_HOST": host}) as waiting:
+        with RunningDoit(project, "status", env={"DOCKER_HOST": host}) as waiting:
             connection, _ = silent.accept()
             with connection:
                 waiting.process.send_signal(signal.SIGINT)

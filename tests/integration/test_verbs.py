@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import Ended, Project, Running, clear, docker, fresh_name, wait_until
+from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_name, wait_until
 from terminal import Terminal
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ WAIT = "while [ ! -e /tmp/go ]; do sleep 0.1; done"
 
 
 @dataclass
-class Flat:
+class BuiltHabitat:
     """A project with a habitat that is built once; nothing in these tests changes its image."""
 
     project: Project
@@ -36,7 +36,7 @@ class Flat:
     def task(self, verb: str) -> str:
         return f"{verb}:{self.name}"
 
-    def doit(self, verb: str, *args: str, env: dict[str, str] | None = None) -> Ended:
+    def doit(self, verb: str, *args: str, env: dict[str, str] | None = None) -> CommandResult:
         return self.project.doit(self.task(verb), *args, env=env)
 
     def state(self, what: str = ".State.Status", container: str = "") -> str:
@@ -53,8 +53,8 @@ class Flat:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Flat]:
-    flat = Flat(Project(tmp_path_factory.mktemp("flat")), fresh_name())
+def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
+    flat = BuiltHabitat(Project(tmp_path_factory.mktemp("flat")), fresh_name())
     flat.project.habitat(
         flat.name,
         f"""
@@ -77,21 +77,21 @@ def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
 
 
 @pytest.fixture
-def flat(built: Flat, engine: DockerEngine) -> Flat:
+def flat(built: BuiltHabitat, engine: DockerEngine) -> BuiltHabitat:
     """The habitat without a container of an earlier test."""
     for container in built.containers():
         engine.remove(container)
     return built
 
 
-def lines(ended: Ended) -> list[str]:
+def lines(ended: CommandResult) -> list[str]:
     return ended.out.splitlines()
 
 
 # Ways to start
 
 
-def test_a_detached_start_returns_and_the_container_stays_up_until_it_is_stopped(flat: Flat) -> None:
+def test_detached_start_keeps_container_running_until_stop(flat: BuiltHabitat) -> None:
     done = flat.doit("start", "--detach")
     assert done.code == 0, done.out
     assert lines(done)[-1] == (
@@ -107,7 +107,7 @@ def test_a_detached_start_returns_and_the_container_stays_up_until_it_is_stopped
     assert (stopped.code, flat.state()) == (0, "exited")
 
 
-def test_a_start_runs_another_command_when_it_is_told_one(flat: Flat) -> None:
+def test_start_cmd_option_runs_that_command(flat: BuiltHabitat) -> None:
     done = flat.doit("start", "--cmd", "echo $((6 * 7)) for $(id -un); exit 3")
     assert done.code == 1
     assert lines(done)[-2:] == [
@@ -116,7 +116,7 @@ def test_a_start_runs_another_command_when_it_is_told_one(flat: Flat) -> None:
     ]
 
 
-def test_a_start_in_a_new_container_keeps_the_old_one(flat: Flat) -> None:
+def test_start_new_option_keeps_old_container(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work").code == 0
     old = flat.state(".Id")
     done = flat.doit("start", "--new", "--cmd", "ls ~/work 2>/dev/null || echo fresh")
@@ -127,7 +127,7 @@ def test_a_start_in_a_new_container_keeps_the_old_one(flat: Flat) -> None:
     assert f"• {flat.container} was created by an earlier start: kept as {aside}; " in done
 
 
-def test_detached_with_a_command_is_refused_before_anything_runs(flat: Flat) -> None:
+def test_start_detach_with_cmd_option_is_refused(flat: BuiltHabitat) -> None:
     done = flat.doit("start", "--detach", "--cmd", "true")
     assert done.code == 1
     assert "--detach runs nothing, so --cmd has no place" in lines(done)[-1]
@@ -137,46 +137,46 @@ def test_detached_with_a_command_is_refused_before_anything_runs(flat: Flat) -> 
 # exec
 
 
-def piped(flat: Flat, verb: str, *args: str, put: bytes = b"") -> tuple[int, bytes, bytes]:
+def piped(flat: BuiltHabitat, verb: str, *args: str, put: bytes = b"") -> tuple[int, bytes, bytes]:
     """Exit code and the two outputs of a `doit` that is put something in."""
     argv = (sys.executable, "-m", "doit", flat.task(verb), *args)
     done = subprocess.run(argv, cwd=flat.project.root, input=put, capture_output=True, timeout=60, check=False)
     return done.returncode, done.stdout, done.stderr
 
 
-def test_a_commands_exit_code_and_outputs_are_doits(flat: Flat) -> None:
+def test_exec_returns_exit_code_and_outputs_of_command(flat: BuiltHabitat) -> None:
     script = "id -un; pwd; cat; echo err >&2; exit 7"
     assert piped(flat, "exec", "--", "sh", "-c", script, put=b"put in\n") == (7, b"agent\n/work\nput in\n", b"err\n")
     assert flat.state() == "exited"
 
 
-def test_each_argument_arrives_as_it_is(flat: Flat) -> None:
+def test_exec_arguments_arrive_unchanged(flat: BuiltHabitat) -> None:
     words = ("a=b", "", "*", "x  y", "--", "-z", "$HOME", "`id`", "'", '"', "\\", "\n", "ü☃", "exec:x", "--help")
     told = "".join(f"<{word}>" for word in words).encode()
     assert piped(flat, "exec", "--", "printf", "<%s>", *words) == (0, told, b"")
 
 
 @pytest.mark.parametrize("args", [(), ("--at", "users")])
-def test_secrets_reach_a_shell_as_its_user_alone_and_are_stars(flat: Flat, args: tuple[str, ...]) -> None:
+def test_secrets_in_shell_are_readable_by_user_only_and_masked(flat: BuiltHabitat, args: tuple[str, ...]) -> None:
     script = b'cat /run/secrets/T; printf " %s " "$T"; stat -c "%U %a" /run/secrets/T; cat /run/secrets/T >&2\n'
     assert piped(flat, "shell", *args, put=script) == (0, b"*** *** agent 400\n", b"***")
 
 
-def test_secrets_reach_a_command_and_are_stars(flat: Flat) -> None:
+def test_secrets_in_exec_output_are_masked(flat: BuiltHabitat) -> None:
     assert piped(flat, "exec", "--", "cat", "/run/secrets/T") == (0, b"***", b"")
     assert piped(flat, "exec", "--", "sh", "-c", "echo ${#T} $T >&2") == (0, b"", b"11 ***\n")
 
 
-def test_large_and_binary_data_goes_through_whole(flat: Flat) -> None:
+def test_exec_large_binary_data_arrives_completely(flat: BuiltHabitat) -> None:
     data = bytes(range(256)) * 20000
     assert piped(flat, "exec", "--", "cat", put=data) == (0, data, b"")
 
 
-def test_what_nobody_reads_holds_nothing_up(flat: Flat) -> None:
+def test_exec_unread_input_does_not_block(flat: BuiltHabitat) -> None:
     assert piped(flat, "exec", "--", "true", put=b"x" * 10_000_000) == (0, b"", b"")
 
 
-def test_input_arrives_before_its_end(flat: Flat) -> None:
+def test_exec_input_arrives_before_its_end(flat: BuiltHabitat) -> None:
     argv = (sys.executable, "-m", "doit", flat.task("exec"), "--", "sh", "-c", "read -r x; echo got $x; cat")
     with subprocess.Popen(argv, cwd=flat.project.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin
@@ -188,8 +188,8 @@ def test_input_arrives_before_its_end(flat: Flat) -> None:
         assert process.wait(20) == 0
 
 
-def test_what_we_say_is_not_in_the_commands_output(flat: Flat) -> None:
-    with Running(flat.project, flat.task("start")) as running:
+def test_exec_messages_of_program_are_not_in_stdout(flat: BuiltHabitat) -> None:
+    with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
         code, out, err = piped(flat, "exec", "--", "touch", "/tmp/go")
         assert (code, out) == (0, b"")
@@ -203,9 +203,9 @@ def test_what_we_say_is_not_in_the_commands_output(flat: Flat) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_reaches_the_command_which_may_end_in_order(flat: Flat, number: signal.Signals) -> None:
+def test_exec_signal_is_passed_to_command(flat: BuiltHabitat, number: signal.Signals) -> None:
     script = "trap 'echo caught; exit 5' INT TERM; echo up; while :; do sleep 0.1; done"
-    with Running(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
+    with RunningDoit(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
         running.wait_for("up\n")
         running.process.send_signal(number)
         ended = running.end()
@@ -215,9 +215,9 @@ def test_a_signal_reaches_the_command_which_may_end_in_order(flat: Flat, number:
     assert flat.state() == "exited"
 
 
-def test_a_second_signal_ends_a_command_that_does_not_care(flat: Flat) -> None:
+def test_exec_second_signal_ends_command_that_ignores_first(flat: BuiltHabitat) -> None:
     script = "trap 'echo no' INT; echo up; while :; do sleep 0.1; done"
-    with Running(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
+    with RunningDoit(flat.project, flat.task("exec"), "--", "sh", "-c", script) as running:
         running.wait_for("up\n")
         running.process.send_signal(signal.SIGINT)
         running.wait_for("no\n")
@@ -228,7 +228,7 @@ def test_a_second_signal_ends_a_command_that_does_not_care(flat: Flat) -> None:
     assert flat.state() == "exited"
 
 
-def test_a_command_that_nobody_listens_to_any_more_ends(flat: Flat) -> None:
+def test_exec_command_ends_when_reader_closes_pipe(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--detach").code == 0
     argv = (sys.executable, "-m", "doit", flat.task("exec"), "--", "yes", "forever")
     with subprocess.Popen(argv, cwd=flat.project.root, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE) as process:
@@ -243,7 +243,7 @@ def test_a_command_that_nobody_listens_to_any_more_ends(flat: Flat) -> None:
     assert flat.state() == "running"
 
 
-def test_a_command_has_the_terminal_and_ctrl_c_goes_to_it(flat: Flat) -> None:
+def test_exec_on_terminal_passes_ctrl_c_to_command(flat: BuiltHabitat) -> None:
     script = """
         trap 'echo caught; c=1' INT
         test -t 0 && test -t 1 && echo a terminal
@@ -259,11 +259,11 @@ def test_a_command_has_the_terminal_and_ctrl_c_goes_to_it(flat: Flat) -> None:
         assert terminal.now == terminal.before
 
 
-def test_a_command_joins_who_is_there_and_only_the_last_stops_it(flat: Flat) -> None:
-    with Running(flat.project, flat.task("start")) as running:
+def test_exec_joins_running_container_and_last_session_stops_container(flat: BuiltHabitat) -> None:
+    with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
         container = flat.state(".Id")
-        with Running(flat.project, flat.task("exec"), "--", "sh", "-c", "echo in; sleep 3; echo out") as joined:
+        with RunningDoit(flat.project, flat.task("exec"), "--", "sh", "-c", "echo in; sleep 3; echo out") as joined:
             joined.wait_for("in\n")
             docker("exec", flat.container, "touch", "/tmp/go")
             assert running.end().code == 0
@@ -273,13 +273,13 @@ def test_a_command_joins_who_is_there_and_only_the_last_stops_it(flat: Flat) -> 
     assert (flat.state(), flat.state(".Id")) == ("exited", container)
 
 
-def test_a_command_in_what_is_not_built_is_told(project: Project, name: str, busybox: str) -> None:
+def test_exec_habitat_not_built_is_error(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\n")
     done = project.doit(f"exec:{name}", "--", "true")
     assert (done.code, lines(done)) == (1, [f"❌ {name}: it isn't built yet: doit start:{name} builds and starts it"])
 
 
-def test_an_empty_argument_is_no_fault_of_the_program(project: Project) -> None:
+def test_empty_task_argument_is_one_line_error(project: Project) -> None:
     done = project.doit("")
     assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows them all"])
 
@@ -287,12 +287,12 @@ def test_an_empty_argument_is_no_fault_of_the_program(project: Project) -> None:
 # shell
 
 
-def test_a_shell_reads_commands_from_a_pipe_and_its_code_is_doits(flat: Flat) -> None:
+def test_shell_reads_commands_from_pipe_and_returns_exit_code(flat: BuiltHabitat) -> None:
     assert piped(flat, "shell", put=b"id -un; pwd; echo err >&2\nexit 5\n") == (5, b"agent\n/work\n", b"err\n")
     assert flat.state() == "exited"
 
 
-def test_without_a_terminal_or_a_pipe_a_shell_is_refused(flat: Flat) -> None:
+def test_shell_without_terminal_or_pipe_is_refused(flat: BuiltHabitat) -> None:
     done = flat.doit("shell")
     told = "a shell needs a terminal, or commands from a pipe"
     remedy = f"doit exec:{flat.name} -- COMMAND runs a command without one"
@@ -300,7 +300,7 @@ def test_without_a_terminal_or_a_pipe_a_shell_is_refused(flat: Flat) -> None:
     assert flat.containers() == []
 
 
-def test_a_shell_has_the_terminal_and_the_container_stops_with_it(flat: Flat) -> None:
+def test_shell_on_terminal_stops_container_at_end(flat: BuiltHabitat) -> None:
     with Terminal(flat.project, flat.task("shell")) as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("echo $((6 * 7)) in $PWD; exit 4\r")
@@ -310,14 +310,14 @@ def test_a_shell_has_the_terminal_and_the_container_stops_with_it(flat: Flat) ->
     assert flat.state() == "exited"
 
 
-def test_a_shell_at_a_phase_sees_that_snapshot_and_leaves_nothing(flat: Flat) -> None:
+def test_shell_in_snapshot_runs_as_phase_user_and_leaves_nothing(flat: BuiltHabitat) -> None:
     script = b"id -un; pwd; touch /tmp/mine; test -d /work && echo with it; exit 6\n"
     assert piped(flat, "shell", "--at", "users", put=script) == (6, b"agent\n/\n", b"")
     assert piped(flat, "shell", "--at", "workdir", put=script)[:2] == (6, b"agent\n/work\nwith it\n")
     assert flat.containers() == []
 
 
-def test_a_shell_at_a_phase_that_is_told_to_end_leaves_nothing(flat: Flat) -> None:
+def test_shell_in_snapshot_ended_by_signal_leaves_nothing(flat: BuiltHabitat) -> None:
     with Terminal(flat.project, flat.task("shell"), "--at", "base") as terminal:
         terminal.wait_for("/ # ")
         assert len(flat.containers()) == 1
@@ -326,7 +326,7 @@ def test_a_shell_at_a_phase_that_is_told_to_end_leaves_nothing(flat: Flat) -> No
     assert flat.containers() == []
 
 
-def test_a_shell_at_what_is_not_built_is_told(project: Project, name: str, busybox: str) -> None:
+def test_shell_in_missing_snapshot_is_error(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\n")
     argv = (sys.executable, "-m", "doit", f"shell:{name}", "--at", "setup")
     done = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
@@ -337,7 +337,7 @@ def test_a_shell_at_what_is_not_built_is_told(project: Project, name: str, busyb
 # logs
 
 
-def test_logs_show_what_phases_and_the_container_printed_and_nothing_acts_on_the_terminal(flat: Flat) -> None:
+def test_logs_show_phase_and_container_output_without_terminal_control(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--detach").code == 0
     docker("exec", flat.container, "sh", "-c", "printf 'from main \\033[2J\\n' >/proc/1/fd/1")
     done = flat.doit("logs")
@@ -352,9 +352,9 @@ def test_logs_show_what_phases_and_the_container_printed_and_nothing_acts_on_the
     assert lines(flat.doit("logs", "--phase", "setup")) == lines(done)[-5:-2]
 
 
-def test_following_ends_with_a_signal_and_speaks_of_no_build(flat: Flat) -> None:
+def test_logs_follow_ends_on_signal(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--detach").code == 0
-    with Running(flat.project, flat.task("logs"), "--follow") as following:
+    with RunningDoit(flat.project, flat.task("logs"), "--follow") as following:
         following.wait_for("(running)\n")
         following.process.send_signal(signal.SIGINT)
         ended = following.end()
@@ -362,9 +362,9 @@ def test_following_ends_with_a_signal_and_speaks_of_no_build(flat: Flat) -> None
     assert flat.state() == "running"
 
 
-def test_logs_are_followed_until_the_container_stops(flat: Flat) -> None:
+def test_logs_follow_ends_when_container_stops(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--detach").code == 0
-    with Running(flat.project, flat.task("logs"), "--follow") as following:
+    with RunningDoit(flat.project, flat.task("logs"), "--follow") as following:
         following.wait_for("(running)\n")
         docker("exec", flat.container, "sh", "-c", "echo word >/proc/1/fd/1")
         following.wait_for("word\n")
@@ -376,8 +376,8 @@ def test_logs_are_followed_until_the_container_stops(flat: Flat) -> None:
 # stop
 
 
-def test_stop_leaves_alone_whom_it_would_interrupt_unless_it_is_forced(flat: Flat) -> None:
-    with Running(flat.project, flat.task("start")) as running:
+def test_stop_refuses_container_with_session_unless_forced(flat: BuiltHabitat) -> None:
+    with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
         refused = flat.doit("stop")
         assert refused.code == 1
@@ -398,10 +398,10 @@ def test_stop_leaves_alone_whom_it_would_interrupt_unless_it_is_forced(flat: Fla
     assert "Traceback" not in ended
 
 
-def test_stop_needs_nothing_to_be_running_nor_built(flat: Flat) -> None:
+def test_stop_without_running_container_is_no_error(flat: BuiltHabitat) -> None:
     never = flat.doit("stop")
     assert (never.code, lines(never)) == (0, [f"• {flat.container} isn't running"])
-    with Running(flat.project, flat.task("start")) as running:
+    with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
         docker("exec", flat.container, "touch", "/tmp/go")
         assert running.end().code == 0
@@ -412,7 +412,7 @@ def test_stop_needs_nothing_to_be_running_nor_built(flat: Flat) -> None:
     assert flat.doit("stop").out == never.out
 
 
-def test_an_option_that_there_is_not_is_one_line(flat: Flat) -> None:
+def test_unknown_option_is_one_line_error(flat: BuiltHabitat) -> None:
     done = flat.doit("stop", "--frce")
     assert done.code == 3
     assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` shows what it knows"]
@@ -421,7 +421,7 @@ def test_an_option_that_there_is_not_is_one_line(flat: Flat) -> None:
 # destroy
 
 
-def test_destroy_removes_the_containers_of_the_habitat_and_keeps_all_else(flat: Flat) -> None:
+def test_destroy_removes_containers_of_habitat_only(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work; touch /tmp/passing").code == 0
     assert flat.doit("start", "--new", "--detach").code == 0
     (aside,) = [name for name in flat.containers() if name != flat.container]
@@ -443,7 +443,7 @@ def test_destroy_removes_the_containers_of_the_habitat_and_keeps_all_else(flat: 
 
 
 @pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("no\r", False), ("\x04", False)])
-def test_destroy_asks_and_takes_nothing_but_a_yes_for_one(flat: Flat, answer: str, goes: bool) -> None:
+def test_destroy_on_terminal_removes_only_after_yes(flat: BuiltHabitat, answer: str, goes: bool) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work").code == 0
     with Terminal(flat.project, flat.task("destroy")) as terminal:
         terminal.wait_for("Remove the container, with all changes in it? [y/N] ")

@@ -38,7 +38,7 @@ def engine_at(place: Path) -> DockerEngine:
     return DockerEngine(client_at(place))
 
 
-def test_a_request_is_a_connection(tmp_path: Path) -> None:
+def test_api_request_is_one_http_1_0_connection(tmp_path: Path) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", LISTED) as asked:
         assert engine.images() == IMAGES
@@ -62,7 +62,7 @@ def test_api_version_is_the_newest_that_both_sides_know(newest: str, version: st
     assert negotiate(newest) == version
 
 
-def test_what_a_name_holds_is_no_part_of_the_request(tmp_path: Path) -> None:
+def test_api_request_escapes_special_characters_in_container_name(tmp_path: Path) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", b"HTTP/1.0 204 No Content\r\n\r\n") as asked:
         engine.start("a?b=c HTTP/1.0\r\nX: y")
@@ -83,7 +83,7 @@ def test_what_a_name_holds_is_no_part_of_the_request(tmp_path: Path) -> None:
         http(b"[" * (2 << 20)).replace(b"\r\n\r\n", b"\r\n"),
     ],
 )
-def test_an_answer_that_is_none_is_told_as_an_engine_that_is_gone(tmp_path: Path, answer: bytes) -> None:
+def test_api_malformed_answer_raises_engine_unreachable(tmp_path: Path, answer: bytes) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
         engine.images()
@@ -100,14 +100,16 @@ def test_an_answer_that_is_none_is_told_as_an_engine_that_is_gone(tmp_path: Path
         (b"HTTP/1.0 503\r\n\r\n", EngineError, "the engine says 503"),
     ],
 )
-def test_a_refusal_is_told_with_its_reason(tmp_path: Path, answer: bytes, kind: type[EngineError], reason: str) -> None:
+def test_api_error_answer_raises_error_with_engine_reason(
+    tmp_path: Path, answer: bytes, kind: type[EngineError], reason: str
+) -> None:
     engine = engine_at(tmp_path / "s")
     with answering(tmp_path / "s", answer), pytest.raises(kind) as caught:
         engine.images()
     assert caught.value.message == f"listing images: {reason}"
 
 
-def test_an_engine_that_says_nothing_is_waited_for_so_long(tmp_path: Path) -> None:
+def test_api_silent_engine_raises_unreachable_after_timeout(tmp_path: Path) -> None:
     """And no longer, as far as its answer goes; a command may be silent as long as it likes."""
     there = threading.Event()
     engine = DockerEngine(client_at(tmp_path / "s", timeout=0.1))
@@ -117,7 +119,7 @@ def test_an_engine_that_says_nothing_is_waited_for_so_long(tmp_path: Path) -> No
         there.set()
 
 
-def test_a_body_that_the_engine_does_not_read_to_its_end_is_refused_with_its_reason(tmp_path: Path) -> None:
+def test_api_upload_refused_before_end_of_body_raises_refusal(tmp_path: Path) -> None:
     """More than fits into a socket, so that whoever sends it is still at it."""
     engine = engine_at(tmp_path / "s")
     said = b'{"message": "no"}'
@@ -126,7 +128,7 @@ def test_a_body_that_the_engine_does_not_read_to_its_end_is_refused_with_its_rea
         engine.put_archive("c", "/", io.BytesIO(bytes(50_000_000)))
 
 
-def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
+def test_api_long_answer_is_read_completely(tmp_path: Path) -> None:
     rows = [{"Id": f"sha256:{number}"} for number in range(20_000)]
     body = json.dumps(rows).encode()
     engine = engine_at(tmp_path / "s")
@@ -135,7 +137,7 @@ def test_a_long_answer_is_read_whole(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", range(1, 30))
-def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer(tmp_path: Path, cut: int) -> None:
+def test_api_upgraded_connection_keeps_output_sent_with_response_head(tmp_path: Path, cut: int) -> None:
     """However the head is cut into pieces."""
     printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
@@ -147,7 +149,7 @@ def test_what_a_command_prints_at_once_is_not_lost_behind_the_head_of_the_answer
     assert b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" in asked[0]
 
 
-def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:
+def test_api_reset_connection_returns_received_bytes_then_end() -> None:
     ours, engines = socket.socketpair()
     with ours:
         with engines:
@@ -157,7 +159,7 @@ def test_a_connection_that_is_reset_is_at_its_end_once_all_is_read() -> None:
         assert receive(ours) == b""
 
 
-def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
+def test_api_host_with_base_path_prefixes_request_path(tmp_path: Path) -> None:
     way = Route("a test", partial(connect_unix, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
     with answering(tmp_path / "s", LISTED) as asked:
         assert DockerEngine(HttpClient(way)).images() == IMAGES
@@ -165,7 +167,7 @@ def test_a_way_may_lead_below_a_path_of_a_host(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
-def test_a_pull_that_an_engine_has_no_end_for_is_told(tmp_path: Path, said: bytes) -> None:
+def test_pull_answer_without_end_raises_engine_unreachable(tmp_path: Path, said: bytes) -> None:
     """It ends where the answer does, of which nothing tells whether it is whole."""
     engine = engine_at(tmp_path / "s")
     steps: list[str] = []
@@ -176,7 +178,7 @@ def test_a_pull_that_an_engine_has_no_end_for_is_told(tmp_path: Path, said: byte
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
-def test_what_a_pull_comes_to_is_told_however_it_is_cut(tmp_path: Path, cut: int) -> None:
+def test_pull_answer_in_any_pieces_reports_progress_and_error(tmp_path: Path, cut: int) -> None:
     rows = b'{"status": "Pulling", "id": "abc", "progressDetail": {"current": 5, "total": 9}}\r\n'
     rows += b'{"error": "no room \xc3\xbc"}\r\n'
     engine = engine_at(tmp_path / "s")
@@ -186,7 +188,7 @@ def test_what_a_pull_comes_to_is_told_however_it_is_cut(tmp_path: Path, cut: int
     assert (caught.value.message, steps) == ("pulling base:1: no room ü", [("abc", "Pulling", 5, 9)])
 
 
-def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: Path) -> None:
+def test_pull_credentials_are_sent_only_to_their_registry(tmp_path: Path, config: Path) -> None:
     config.write_text(json.dumps({"auths": {"far.example.org": {"auth": base64.b64encode(b"ada:secret").decode()}}}))
     engine = engine_at(tmp_path / "s")
     for host, is_told in (("far.example.org", True), ("other.example.org", False)):
@@ -211,7 +213,7 @@ def test_who_pulls_is_told_to_the_registry_and_no_other(tmp_path: Path, config: 
         ("{", ""),
     ],
 )
-def test_where_nobody_can_tell_who_asks_it_is_asked_as_nobody_and_a_refusal_says_why(
+def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
     config: Path,
@@ -244,12 +246,12 @@ def test_where_nobody_can_tell_who_asks_it_is_asked_as_nobody_and_a_refusal_says
     "head",
     ["HTTP/1.1 \xb2 OK\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: abc\r\n\r\n{"],
 )
-def test_numbers_that_are_none_are_no_fault_of_the_program(tmp_path: Path, head: str) -> None:
+def test_api_malformed_numbers_in_answer_raise_engine_unreachable(tmp_path: Path, head: str) -> None:
     with answering(tmp_path / "s", head.encode("latin-1")), pytest.raises(EngineUnreachable):
         engine_at(tmp_path / "s").container("x")
 
 
-def test_a_connection_that_is_not_handed_over_is_told(tmp_path: Path) -> None:
+def test_api_exec_without_upgraded_connection_raises_error(tmp_path: Path) -> None:
     """As by a proxy, behind which a command would wait for its input for ever."""
     made = http(b'{"Id": "1"}')
     with answering(tmp_path / "s", made), answering(tmp_path / "t", b"HTTP/1.1 200 OK\r\n\r\n"):
@@ -261,7 +263,7 @@ def test_a_connection_that_is_not_handed_over_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("page", [b"<html>\n<title>502</title>", b"x" * 900])
-def test_a_page_is_no_reason(tmp_path: Path, page: bytes) -> None:
+def test_api_html_error_page_is_replaced_by_status_code(tmp_path: Path, page: bytes) -> None:
     with answering(tmp_path / "s", http(page, "502 Bad Gateway")), pytest.raises(EngineError) as caught:
         engine_at(tmp_path / "s").images()
     assert caught.value.message == "listing images: the engine says 502"
@@ -275,7 +277,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("said", REFUSALS)
-def test_container_whose_log_limit_is_refused_is_made_without_one(
+def test_container_create_log_limit_refused_retries_without_limit(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
 ) -> None:
     asked: list[dict[str, Any]] = []
@@ -293,7 +295,7 @@ def test_container_whose_log_limit_is_refused_is_made_without_one(
     assert limited == free
 
 
-def test_container_that_is_refused_for_another_reason_is_asked_for_once(
+def test_container_create_refused_for_other_reason_is_not_retried(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     asked = []

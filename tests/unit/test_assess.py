@@ -26,7 +26,7 @@ AFTER = {name: NAMES[index:] for index, name in enumerate(NAMES)}
 
 
 @dataclass
-class Built:
+class BuiltHabitat:
     """A habitat that was built whole on a fake engine, to be spoilt."""
 
     root: Path
@@ -77,69 +77,69 @@ class Built:
         return assess("demo", ALL, self.hashes, Inventory(self.engine.images, self.engine.image_config), self.stamps)
 
 
-def nothing(_: Built) -> None:
+def nothing(_: BuiltHabitat) -> None:
     pass
 
 
-def no_stamps(built: Built) -> None:
+def no_stamps(built: BuiltHabitat) -> None:
     for name in NAMES:
         built.drop(name)
 
 
-def final_elsewhere(built: Built) -> None:
+def final_elsewhere(built: BuiltHabitat) -> None:
     built.engine.tag(built.ids["tools"], final_tag("demo"))
 
 
-def no_final_tag(built: Built) -> None:
+def no_final_tag(built: BuiltHabitat) -> None:
     built.engine.untag(final_tag("demo"))
 
 
-def rebuilt_by_somebody(built: Built) -> None:
+def rebuilt_by_somebody(built: BuiltHabitat) -> None:
     """setup has the right labels, but repos was made from another one."""
     built.relabel("setup", "habitat.created", "now")
     built.prune("final")
 
 
-def unfinished(built: Built) -> None:
+def unfinished(built: BuiltHabitat) -> None:
     built.prune("final")
 
 
-def untested(built: Built) -> None:
+def untested(built: BuiltHabitat) -> None:
     built.prune("final")
     built.drop("test")
 
 
-def unverified(built: Built) -> None:
+def unverified(built: BuiltHabitat) -> None:
     built.prune("final")
     built.drop("verify")
 
 
-def judged_elsewhere(built: Built) -> None:
+def judged_elsewhere(built: BuiltHabitat) -> None:
     built.prune("final")
     built.stamp("test", "sha256:other")
 
 
-def verify_changed(built: Built) -> None:
+def verify_changed(built: BuiltHabitat) -> None:
     built.prune("final")
     built.change("verify")
 
 
-def begun_and_forgotten(built: Built) -> None:
+def begun_and_forgotten(built: BuiltHabitat) -> None:
     built.prune("repos", "tools", "final")
     built.forget("setup")
 
 
-def everything_gone(built: Built) -> None:
+def everything_gone(built: BuiltHabitat) -> None:
     built.prune(*built.ids)
 
 
-def never_built(built: Built) -> None:
+def never_built(built: BuiltHabitat) -> None:
     built.prune(*built.ids)
     no_stamps(built)
 
 
 #: How the built habitat is spoilt, and the phases that have to run.
-CASES: dict[str, tuple[Callable[[Built], None], list[str]]] = {
+CASES: dict[str, tuple[Callable[[BuiltHabitat], None], list[str]]] = {
     "nothing changed": (nothing, []),
     "no stamps at all": (no_stamps, []),
     "the first pruned": (lambda b: b.prune("base"), []),
@@ -171,9 +171,9 @@ CASES: dict[str, tuple[Callable[[Built], None], list[str]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_has_to_run(tmp_path: Path, case: str) -> None:
+def test_assess_changed_state_lists_stale_phases(tmp_path: Path, case: str) -> None:
     spoil, expected = CASES[case]
-    built = Built(tmp_path)
+    built = BuiltHabitat(tmp_path)
     spoil(built)
     assert list(built.assess().stale) == expected
 
@@ -208,14 +208,14 @@ def test_what_has_to_run(tmp_path: Path, case: str) -> None:
         ),
     ],
 )
-def test_a_reason_is_told(tmp_path: Path, case: str, phase: str, reason: str) -> None:
-    built = Built(tmp_path)
+def test_assess_stale_phase_has_reason(tmp_path: Path, case: str, phase: str, reason: str) -> None:
+    built = BuiltHabitat(tmp_path)
     CASES[case][0](built)
     assert built.assess().stale[phase] == reason
 
 
-def test_one_query_for_all(tmp_path: Path) -> None:
-    built = Built(tmp_path)
+def test_assess_repeated_lists_images_once(tmp_path: Path) -> None:
+    built = BuiltHabitat(tmp_path)
     built.engine.calls.clear()
     inventory = Inventory(built.engine.images, built.engine.image_config)
     for _ in range(3):
@@ -223,7 +223,7 @@ def test_one_query_for_all(tmp_path: Path) -> None:
     assert built.engine.calls == [("images",)]
 
 
-def test_with_a_dockerfile_its_phase_comes_first(tmp_path: Path) -> None:
+def test_assess_habitat_with_dockerfile_includes_dockerfile_phase_first(tmp_path: Path) -> None:
     hashes = {phase.NAME: "0" * 64 for phase in PHASES}
     engine = FakeEngine()
     inventory = Inventory(engine.images, engine.image_config)
@@ -243,13 +243,13 @@ def test_with_a_dockerfile_its_phase_comes_first(tmp_path: Path) -> None:
         ("debian:12", "debian:13", False),
     ],
 )
-def test_an_image_is_found_however_it_is_written(reference: str, listed: str, known: bool) -> None:
+def test_inventory_finds_image_by_any_spelling_of_reference(reference: str, listed: str, known: bool) -> None:
     engine = FakeEngine()
     image = engine.add_image(listed)
     assert Inventory(engine.images, engine.image_config).id_of(reference) == (image if known else None)
 
 
-def test_the_images_are_listed_once_for_all_who_say_that_they_may_be_others() -> None:
+def test_inventory_refresh_during_listing_lists_images_again() -> None:
     """But not before they say so: a list that was on its way then may be too old."""
     lists: list[int] = []
     during: list[Callable[[], None]] = []

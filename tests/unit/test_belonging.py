@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.engine.protocol import Container, VolumeMount
@@ -28,14 +28,14 @@ CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path, CONFIG)
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path, CONFIG)
     site.build()
     runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     return site
 
 
-def commit(site: Site) -> str:
+def commit(site: DemoProject) -> str:
     """What `docker commit habitat-demo mine:1` makes, as a person does. Returns its id."""
     found = site.engine.container("habitat-demo")
     assert found is not None
@@ -44,7 +44,7 @@ def commit(site: Site) -> str:
     return image
 
 
-def run(site: Site, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
+def run(site: DemoProject, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
     """What `docker run` makes. Returns its id."""
     made = site.engine.create(image, name, ("sleep", "inf"), labels=labels)
     site.engine.start(made)
@@ -55,7 +55,7 @@ def yes(_: str) -> bool:
     return True
 
 
-def is_up(site: Site, container: str) -> bool:
+def is_up(site: DemoProject, container: str) -> bool:
     found = site.engine.container(container)
     return found is not None and found.running
 
@@ -80,7 +80,7 @@ NAMES = ["db", "habitat-demo", "habitat-demo-20260101-101010", "habitat-demo-202
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("verb", VERBS)
-def test_container_of_a_committed_image_is_left_alone(site: Site, verb: str, name: str) -> None:
+def test_commands_leave_container_of_committed_image_alone(site: DemoProject, verb: str, name: str) -> None:
     commit(site)
     site.engine.remove("habitat-demo")
     other = run(site, name)
@@ -91,7 +91,7 @@ def test_container_of_a_committed_image_is_left_alone(site: Site, verb: str, nam
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "exec", "logs"])
-def test_own_name_taken_by_a_container_of_a_committed_image_is_told(site: Site, verb: str) -> None:
+def test_commands_own_name_taken_by_committed_container_raise_conflict(site: DemoProject, verb: str) -> None:
     commit(site)
     site.engine.remove("habitat-demo")
     run(site, "habitat-demo")
@@ -100,7 +100,7 @@ def test_own_name_taken_by_a_container_of_a_committed_image_is_told(site: Site, 
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_status_and_clean_do_not_take_a_container_of_a_committed_image_for_the_habitats(site: Site, name: str) -> None:
+def test_status_and_clean_ignore_container_of_committed_image(site: DemoProject, name: str) -> None:
     commit(site)
     site.engine.remove("habitat-demo")
     run(site, name)
@@ -109,7 +109,7 @@ def test_status_and_clean_do_not_take_a_container_of_a_committed_image_for_the_h
     assert clean.containers_of(site.project, "demo") == []
 
 
-def test_clean_names_the_own_containers_and_those_that_a_person_made_of_a_snapshot(site: Site) -> None:
+def test_clean_lists_own_container_and_containers_of_snapshots_only(site: DemoProject) -> None:
     commit(site)
     run(site, "db")
     run(site, "look", "habitat-demo:6-files")
@@ -117,7 +117,7 @@ def test_clean_names_the_own_containers_and_those_that_a_person_made_of_a_snapsh
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_build_container_of_a_habitat_based_on_a_committed_image_is_left_alone(site: Site, verb: str) -> None:
+def test_commands_leave_build_container_of_habitat_on_committed_image_alone(site: DemoProject, verb: str) -> None:
     commit(site)
     write(site.root, "habitats/other/config.yaml", "base_image: mine:1\n")
     build = run(site, site.project.scratch.prefix("build", "other") + "base")
@@ -126,7 +126,7 @@ def test_build_container_of_a_habitat_based_on_a_committed_image_is_left_alone(s
 
 
 @pytest.mark.parametrize("is_tagged", [True, False])
-def test_habitat_based_on_a_commit_of_its_own_container_has_its_own_again(site: Site, is_tagged: bool) -> None:
+def test_habitat_based_on_commit_of_own_container_destroys_its_containers(site: DemoProject, is_tagged: bool) -> None:
     image = commit(site)
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("base:1", "mine:1" if is_tagged else image))
     site.build()
@@ -140,13 +140,13 @@ def test_habitat_based_on_a_commit_of_its_own_container_has_its_own_again(site: 
     assert site.engine.containers() == []
 
 
-def test_container_that_a_person_has_renamed_stays(site: Site) -> None:
+def test_destroy_keeps_container_renamed_by_person(site: DemoProject) -> None:
     site.engine.rename("habitat-demo", "thesis")
     destroy(site.run_anew(), "demo", yes)
     assert site.engine.container("thesis") is not None
 
 
-def test_containers_of_earlier_versions_are_the_habitats(site: Site) -> None:
+def test_destroy_removes_containers_of_earlier_versions(site: DemoProject) -> None:
     site.engine.remove("habitat-demo")
     for name in ("habitat-demo", "habitat-demo-20260101-101010"):
         run(site, name, "habitat-demo:final", {LABEL_RUN: "demo"})
@@ -154,7 +154,7 @@ def test_containers_of_earlier_versions_are_the_habitats(site: Site) -> None:
     assert site.engine.containers() == []
 
 
-def test_own_container_whose_image_is_an_intermediate_one_by_now_is_known(site: Site) -> None:
+def test_destroy_removes_own_container_of_untagged_parent_image(site: DemoProject) -> None:
     """The list of images leaves out what has no tag, but children."""
     commit(site)
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("'true'", "'false'"))
@@ -166,7 +166,7 @@ def test_own_container_whose_image_is_an_intermediate_one_by_now_is_known(site: 
     assert site.engine.containers() == []
 
 
-def test_each_container_has_a_nonce_of_its_own(site: Site) -> None:
+def test_every_started_container_has_its_own_nonce(site: DemoProject) -> None:
     runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     nonces = {container.labels[LABEL_NONCE] for container in site.engine.containers()}
     assert len(nonces) == 2
@@ -196,14 +196,14 @@ RUN = {LABEL_RUN: "a"}
         ("habitat-", {LABEL_RUN: "", LABEL_NONCE: "1"}, {}, False),
     ],
 )
-def test_own_container_has_the_name_and_a_nonce_that_its_image_has_not(
+def test_is_own_requires_habitat_name_and_nonce_that_differs_from_image(
     name: str, labels: dict[str, str], inherited: dict[str, str], own: bool
 ) -> None:
     assert is_own(Container("id", name, "image", True, labels), inherited) is own
 
 
-def test_volume_that_is_a_copy_with_the_same_labels_stays(tmp_path: Path) -> None:
-    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
+def test_destroy_keeps_volume_copied_with_same_labels(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
     site.build()
     start(site.run_anew())
     labels = {"habitat.name": "demo", LABEL_PERSIST: "/srv/"}

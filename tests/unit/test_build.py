@@ -49,7 +49,7 @@ BASE = "base:1"
 
 
 @dataclass
-class Bench:
+class PhaseUnderTest:
     """A habitat's phase at work on a fake engine that has a base image with the user ada."""
 
     root: Path
@@ -120,8 +120,8 @@ def base_with_ada() -> Files:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> PhaseUnderTest:
+    return PhaseUnderTest(tmp_path)
 
 
 def run(script: str, user: str = "root", **wishes: object) -> Run:
@@ -144,7 +144,7 @@ def env(**values: str) -> SetImageConfig:
 # What is read
 
 
-def test_a_file_is_read_again_once_a_command_has_written_it(bench: Bench) -> None:
+def test_passwd_file_changed_by_command_is_read_again(bench: PhaseUnderTest) -> None:
     def add_eve(command: Command) -> tuple[int, str] | None:
         if command.script == "adduser eve":
             command.container.files.write("/etc/passwd", "ada:x:7:8::/home/ada:/bin/sh\neve:x:5:5::/e:/bin/sh\n")
@@ -157,13 +157,13 @@ def test_a_file_is_read_again_once_a_command_has_written_it(bench: Bench) -> Non
     assert [call[2] for call in bench.engine.called("read_file")] == ["/etc/passwd", "/etc/passwd"]
 
 
-def test_reading_sends_nothing_that_is_put(bench: Bench) -> None:
+def test_reading_passwd_leaves_unrelated_pending_files_unsent(bench: PhaseUnderTest) -> None:
     """Unless it is that which is read."""
     bench.run_phase(env(A="1"), Copy((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
     assert len(bench.engine.called("put_archive")) == 1
 
 
-def test_what_was_copied_is_read_as_it_is_now(bench: Bench, tmp_path: Path) -> None:
+def test_copied_passwd_sets_owner_of_later_files(bench: PhaseUnderTest, tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("eve:x:5:6::/e:/bin/sh\n")
     copied = Entry("/etc/passwd", "file", "ada", 0o644, SOMEWHERE, source=tmp_path / "passwd")
     node = bench.files(Copy((copied,)), Copy((file("/of-eve", "eve"),))).find("/of-eve")
@@ -174,7 +174,7 @@ def test_what_was_copied_is_read_as_it_is_now(bench: Bench, tmp_path: Path) -> N
 # What the image carries
 
 
-def test_an_intermediate_image_keeps_what_the_base_says(bench: Bench) -> None:
+def test_intermediate_image_keeps_config_of_base_image(bench: PhaseUnderTest) -> None:
     config = bench.engine.image_config(bench.run_phase(run("true")))
     assert config is not None
     assert (config.entrypoint, config.command) == (("/init",), ("serve",))
@@ -186,8 +186,8 @@ def test_an_intermediate_image_keeps_what_the_base_says(bench: Bench) -> None:
     ("entrypoint", "command", "kept"),
     [((), (), ((), ("/bin/sh",))), (("/init",), (), (("/init",), ())), ((), ("serve",), ((), ("serve",)))],
 )
-def test_what_idles_in_the_build_container_is_in_no_image(
-    bench: Bench, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
+def test_build_container_init_command_is_in_no_image(
+    bench: PhaseUnderTest, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
 ) -> None:
     bench.engine.add_image("other:1", base_with_ada(), entrypoint=entrypoint, command=command)
     config = bench.engine.image_config(bench.run_phase(run("true"), parent="other:1"))
@@ -195,13 +195,13 @@ def test_what_idles_in_the_build_container_is_in_no_image(
     assert (config.entrypoint, config.command) == kept
 
 
-def test_labels_are_of_the_parent_and_the_time_it_took(bench: Bench) -> None:
+def test_image_labels_name_parent_and_duration(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("true"))
     (image,) = [image for image in bench.engine.images() if image.id != bench.base]
     assert image.labels == {"of": BASE, "took": "0"}
 
 
-def test_no_label_goes_on_the_container(bench: Bench) -> None:
+def test_build_container_has_no_labels(bench: PhaseUnderTest) -> None:
     labels: list[dict[str, str]] = []
 
     def look(command: Command) -> None:
@@ -212,7 +212,7 @@ def test_no_label_goes_on_the_container(bench: Bench) -> None:
     assert labels == [{}]
 
 
-def test_environment_is_baked_and_written_for_login_shells(bench: Bench) -> None:
+def test_env_variables_are_in_image_config_and_login_profile(bench: PhaseUnderTest) -> None:
     made = bench.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
     config = bench.engine.image_config(made)
     assert config is not None
@@ -226,7 +226,7 @@ def test_environment_is_baked_and_written_for_login_shells(bench: Bench) -> None
     ]
 
 
-def test_environment_of_later_phases_joins_that_of_earlier_ones(bench: Bench) -> None:
+def test_env_of_later_phase_extends_env_of_earlier_phase(bench: PhaseUnderTest) -> None:
     first = bench.run_phase(env(A="1"))
     second = bench.run_phase(env(B="${A}2"), parent=first)
     config = bench.engine.image_config(second)
@@ -235,12 +235,12 @@ def test_environment_of_later_phases_joins_that_of_earlier_ones(bench: Bench) ->
     assert bench.engine.files(second).nodes[PROFILE].content == b"export A=1\nexport B=12\n"
 
 
-def test_a_variable_that_neither_env_nor_the_image_sets_is_an_error(bench: Bench) -> None:
+def test_env_reference_to_unset_variable_is_error_with_suggestion(bench: PhaseUnderTest) -> None:
     error = bench.fails(env(A="${KEPTT}"))
     assert str(error) == f"{SOMEWHERE}: ${{KEPTT}} is set neither in env nor by the base image: did you mean 'KEPT'?"
 
 
-def test_configure_sets_what_it_names(bench: Bench) -> None:
+def test_set_image_config_sets_user_workdir_entrypoint_and_command(bench: PhaseUnderTest) -> None:
     made = bench.run_phase(
         SetImageConfig(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
     )
@@ -253,14 +253,14 @@ def test_configure_sets_what_it_names(bench: Bench) -> None:
 # The container
 
 
-def test_a_container_is_started_only_to_run_something(bench: Bench) -> None:
+def test_build_container_is_started_only_for_commands(bench: PhaseUnderTest) -> None:
     bench.run_phase(Copy((file("/x"),)))
     assert bench.engine.called("start") == []
     bench.run_phase(run("true"))
     assert len(bench.engine.called("start")) == 1
 
 
-def test_the_container_is_left_to_the_next_phase_alone(bench: Bench) -> None:
+def test_build_container_of_finished_phase_is_kept_for_next_phase(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("true"))
     parked = bench.work.parking.take()
     assert parked
@@ -268,7 +268,7 @@ def test_the_container_is_left_to_the_next_phase_alone(bench: Bench) -> None:
     assert bench.work.parking.take() is None
 
 
-def test_of_the_containers_that_are_to_go_one_at_most_is_still_there(bench: Bench) -> None:
+def test_replaced_build_containers_at_most_one_remains_until_end(bench: PhaseUnderTest) -> None:
     """It goes once there is another, or the habitat is through."""
     for _ in range(3):
         with pytest.raises(CommandFailed):
@@ -279,8 +279,8 @@ def test_of_the_containers_that_are_to_go_one_at_most_is_still_there(bench: Benc
     assert bench.engine.containers() == []
 
 
-def test_a_container_with_secrets_in_it_goes_at_once(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="test")
+def test_build_container_with_secrets_is_removed_after_its_phase(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="test")
     bench.work = replace(bench.work, secrets=(Value("TOKEN", b"abc"),))
     bench.run_phase(run("true"))
     bench.work.remover.wait()
@@ -288,7 +288,7 @@ def test_a_container_with_secrets_in_it_goes_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_who_does_not_wait_for_a_removal_waits_until_it_is_sure(fails: bool) -> None:
+def test_remover_wait_until_gone_false_returns_after_request_is_sent(fails: bool) -> None:
     """A run that is through ends while the engine is at it."""
     sure, done, complaints = threading.Event(), threading.Event(), list[HabitatError]()
 
@@ -312,13 +312,13 @@ def test_who_does_not_wait_for_a_removal_waits_until_it_is_sure(fails: bool) -> 
     done.set()
 
 
-def test_a_container_that_cannot_be_removed_hides_no_error(bench: Bench) -> None:
+def test_container_removal_failure_does_not_hide_command_error(bench: PhaseUnderTest) -> None:
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
     with pytest.raises(CommandFailed, match="the command ended with exit code 3"):
         bench.run_phase(run("exit 3"))
 
 
-def test_a_container_that_cannot_be_removed_is_told_of(bench: Bench) -> None:
+def test_container_removal_failure_is_reported(bench: PhaseUnderTest) -> None:
     error = EngineError("device is busy")
     bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (3, "")
     with pytest.raises(CommandFailed):
@@ -327,13 +327,15 @@ def test_a_container_that_cannot_be_removed_is_told_of(bench: Bench) -> None:
     assert bench.complaints == [error]
 
 
-def test_one_left_by_a_killed_run_is_replaced(bench: Bench) -> None:
+def test_build_container_left_by_killed_run_is_replaced(bench: PhaseUnderTest) -> None:
     left = bench.engine.create(BASE, "build", IDLE)
     bench.run_phase(run("true"))
     assert left not in {container.id for container in bench.engine.containers()}
 
 
-def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_container_of_killed_run_created_late_is_replaced(
+    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Its request was still on its way when this run looked whether it left one."""
     create, late = bench.engine.create, ["between remove and create", "and again"]
 
@@ -349,7 +351,9 @@ def test_a_killed_runs_container_that_arrives_late_is_replaced(bench: Bench, mon
     assert len(bench.engine.containers()) == 1
 
 
-def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_container_name_taken_repeatedly_is_error_with_remedy(
+    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(init_process, "_PAUSE", 0)
     bench.engine.failures["create"] = Conflict("creating container build: the name is already in use")
     error = bench.fails(run("true"))
@@ -357,22 +361,22 @@ def test_a_container_name_that_stays_taken_is_told(bench: Bench, monkeypatch: py
     assert error.remedy
 
 
-def test_a_phase_without_a_snapshot_commits_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="test")
+def test_phase_without_snapshot_commits_nothing(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="test")
     assert bench.run_phase(run("touch /tmp/x")) == ""
     assert bench.engine.called("commit") == []
     bench.end()
     assert bench.engine.containers() == []
 
 
-def test_volumes_are_mounted_meanwhile(tmp_path: Path) -> None:
+def test_build_container_mounts_host_volumes(tmp_path: Path) -> None:
     write(tmp_path, "data/note", "from the host")
-    bench = Bench(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
+    bench = PhaseUnderTest(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
     bench.run_phase(run("cat /data/note"))
     assert bench.log[-1] == "from the host"
 
 
-def test_a_container_that_cannot_start_is_told_with_its_phase(bench: Bench) -> None:
+def test_build_container_that_cannot_start_error_names_phase(bench: PhaseUnderTest) -> None:
     bench.engine.failures["start"] = EngineError("no such runtime")
     error = bench.fails(run("true"))
     assert str(error) == (
@@ -380,7 +384,7 @@ def test_a_container_that_cannot_start_is_told_with_its_phase(bench: Bench) -> N
     )
 
 
-def test_a_parent_that_is_gone_is_told(bench: Bench) -> None:
+def test_parent_image_removed_error_says_to_run_again(bench: PhaseUnderTest) -> None:
     with pytest.raises(EngineError, match="the snapshot that it starts from is gone: run the same command again"):
         bench.run_phase(run("true"), parent="gone:1")
 
@@ -388,19 +392,19 @@ def test_a_parent_that_is_gone_is_told(bench: Bench) -> None:
 # Commands
 
 
-def test_a_script_runs_with_errexit_as_its_user_in_its_place(bench: Bench) -> None:
+def test_command_runs_with_errexit_as_its_user_in_its_workdir(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
     (command,) = bench.engine.commands
     assert command.argv == ("/bin/sh", "-e", "-c", "--", "pwd", "sh", "a b", "c")
     assert (command.user, command.workdir, command.env) == ("ada", "/tmp", {"X": "1"})
 
 
-def test_a_script_without_a_place_runs_where_the_image_says(bench: Bench) -> None:
+def test_command_without_workdir_runs_in_workdir_of_image(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("true"), SetImageConfig(workdir="/etc"), run("true"))
     assert [command.workdir for command in bench.engine.commands] == ["/home/ada", "/etc"]
 
 
-def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
+def test_command_output_is_written_to_log_and_output_events(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
     assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
     assert [(event.line, event.stream, event.show) for event in bench.seen if isinstance(event, events.Output)] == [
@@ -410,7 +414,7 @@ def test_output_goes_to_the_log_and_as_events(bench: Bench) -> None:
     ]
 
 
-def test_flood_is_one_event_for_each_block_and_all_of_it_in_the_log(bench: Bench) -> None:
+def test_output_flood_is_one_event_per_block_and_complete_in_log(bench: PhaseUnderTest) -> None:
     bench.engine.on_execute = lambda _: (0, "y\n" * 5000)
     bench.run_phase(run("yes"))
     assert [len(event.lines) for event in bench.seen if isinstance(event, events.OutputBlock)] == [5000]
@@ -418,32 +422,32 @@ def test_flood_is_one_event_for_each_block_and_all_of_it_in_the_log(bench: Bench
     assert bench.log == ["$ the command (as root)", *["y"] * 5000]
 
 
-def test_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, config="debug: true\n")
+def test_output_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, config="debug: true\n")
     bench.engine.on_execute = lambda _: (0, "y\n" * 500)
     bench.run_phase(run("yes"))
     assert bench.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
 
 
-def test_debug_shows_output_as_it_comes(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, config="debug: true\n")
+def test_output_with_debug_is_shown_immediately(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, config="debug: true\n")
     bench.run_phase(run("echo one"))
     assert bench.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
 
 
-def test_a_log_is_of_the_last_run(bench: Bench) -> None:
+def test_phase_log_contains_only_last_run(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("echo one"))
     bench.run_phase(run("echo two"))
     assert bench.log == ["$ the command (as root)", "two"]
 
 
-def test_output_that_is_no_text_does_not_stop_a_build(bench: Bench) -> None:
+def test_output_with_invalid_utf8_is_logged_with_replacement_character(bench: PhaseUnderTest) -> None:
     bench.engine.on_execute = lambda _: (0, b"caf\xe9\n")
     bench.run_phase(run("x"))
     assert bench.log[-1] == "caf\N{REPLACEMENT CHARACTER}"
 
 
-def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None:
+def test_failed_command_error_shows_exit_code_log_and_output(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("echo one\nexit 3\necho never"), run("echo later"))
     assert isinstance(error, CommandFailed)
     assert error.exit_code == 3
@@ -457,7 +461,9 @@ def test_a_command_that_fails_is_told_with_what_it_printed(bench: Bench) -> None
 
 
 @pytest.mark.parametrize("removed", [True, False])
-def test_a_container_that_ends_under_a_command_is_told_as_that(bench: Bench, removed: bool) -> None:
+def test_build_container_ended_during_command_is_not_reported_as_command_failure(
+    bench: PhaseUnderTest, removed: bool
+) -> None:
     def end(command: Command) -> tuple[int, str]:
         bench.engine.remove(command.container.id) if removed else bench.engine.stop(command.container.id)
         return 137, "so far\n"
@@ -472,18 +478,20 @@ def test_a_container_that_ends_under_a_command_is_told_as_that(bench: Bench, rem
     assert error.output == ("$ sleep 9", "so far")
 
 
-def test_a_command_that_was_killed_alone_ended_with_its_exit_code(bench: Bench) -> None:
+def test_command_exit_code_137_with_running_container_is_command_failure(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("exit 137"))
     assert isinstance(error, CommandFailed)
     assert error.exit_code == 137
 
 
-def test_a_command_that_found_no_room_tells_whose_disk_is_full(bench: Bench) -> None:
+def test_command_failing_without_disk_space_remedy_names_engine_disk(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("echo cp: write error: No space left on device >&2; exit 1"))
     assert error.remedy.startswith("the engine's disk is full: make room there (docker system df)")
 
 
-def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phase_log_write_failure_stops_phase_with_remedy(
+    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
@@ -493,19 +501,19 @@ def test_a_log_that_cannot_be_written_stops_the_phase(bench: Bench, monkeypatch:
     assert str(error).endswith("can't be written (No space left on device): make room on the disk")
 
 
-def test_our_own_scripts_are_not_shown(bench: Bench) -> None:
+def test_failed_internal_script_error_hides_its_text(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("echo $1; exit 1", args=("a",)))
     assert error.output == ("a",)
 
 
-def test_an_exit_code_with_a_remedy_tells_it(bench: Bench) -> None:
+def test_failed_command_with_known_exit_code_shows_remedy(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("echo no git >&2; exit 127", args=("a",), remedies={127: "install git"}))
     assert str(error) == (
         f"{SOMEWHERE}: the command ended with exit code 127 (no git): install git; log: .stamps/demo/7-setup.log"
     )
 
 
-def test_of_much_output_the_end_is_told_and_all_is_logged(bench: Bench) -> None:
+def test_failed_command_with_long_output_shows_its_end_and_logs_all(bench: PhaseUnderTest) -> None:
     lines = [f"line {number}" for number in range(200)]
     bench.engine.on_execute = lambda _: (1, "\n".join(lines))
     error = bench.fails(run("x", args=("a",)))
@@ -513,7 +521,7 @@ def test_of_much_output_the_end_is_told_and_all_is_logged(bench: Bench) -> None:
     assert bench.log[1:] == lines
 
 
-def test_a_user_that_is_not_there_is_told_before_anything_runs(bench: Bench) -> None:
+def test_command_of_missing_user_is_refused_before_any_command_runs(bench: PhaseUnderTest) -> None:
     error = bench.fails(run("true", user="bob"))
     assert isinstance(error, StepError)
     assert str(error) == (
@@ -522,7 +530,7 @@ def test_a_user_that_is_not_there_is_told_before_anything_runs(bench: Bench) -> 
     assert bench.engine.commands == []
 
 
-def test_a_user_that_a_command_made_is_known_to_the_next(bench: Bench) -> None:
+def test_user_created_by_command_is_known_to_later_steps(bench: PhaseUnderTest) -> None:
     def add_user(command: Command) -> tuple[int, str] | None:
         if command.script == "adduser bob":
             command.container.files.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nbob:x:5:5::/home/bob:/bin/sh\n")
@@ -534,8 +542,8 @@ def test_a_user_that_a_command_made_is_known_to_the_next(bench: Bench) -> None:
     assert (files.nodes["/tmp/x"].uid, files.nodes["/tmp/y"].uid) == (5, 5)
 
 
-def test_a_phase_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, config="timeouts: {setup: 90s}\n")
+def test_phase_timeout_stops_command_and_error_names_setting(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
     error = bench.fails(run("echo working; sleep 100"))
     assert isinstance(error, PhaseTimeout)
     assert str(error) == (
@@ -545,13 +553,13 @@ def test_a_phase_that_takes_too_long_is_stopped(tmp_path: Path) -> None:
     assert error.output == ("$ echo working; sleep 100", "working")
 
 
-def test_a_timeout_is_of_its_phase_alone(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, config="timeouts: {repos: 1s}\n")
+def test_phase_timeout_does_not_apply_to_other_phases(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, config="timeouts: {repos: 1s}\n")
     assert bench.run_phase(run("sleep 100"))
 
 
-def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(tmp_path, config="timeouts: {setup: 90s}\n")
+def test_phase_timeout_covers_all_its_commands_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
     now = [0.0]
     monkeypatch.setattr("phases.core.build.executor.time.monotonic", lambda: now[0])
 
@@ -567,7 +575,7 @@ def test_the_time_of_a_phase_is_shared_by_its_commands(tmp_path: Path, monkeypat
 # Files
 
 
-def test_files_have_content_owner_and_mode(bench: Bench) -> None:
+def test_copied_files_have_content_owner_and_mode(bench: PhaseUnderTest) -> None:
     source = write(bench.root, "source", "from the host")
     files = bench.files(
         Copy(
@@ -597,7 +605,7 @@ def test_files_have_content_owner_and_mode(bench: Bench) -> None:
         ("/~/x", "ada", "/~/x"),
     ],
 )
-def test_a_tilde_is_the_owners_home(bench: Bench, dest: str, owner: str, place: str) -> None:
+def test_copy_destination_tilde_is_home_of_owner(bench: PhaseUnderTest, dest: str, owner: str, place: str) -> None:
     assert place in bench.files(Copy((file(dest, owner),))).nodes
 
 
@@ -610,13 +618,13 @@ def test_a_tilde_is_the_owners_home(bench: Bench, dest: str, owner: str, place: 
         (file("~/x", "12"), "user '12' has no home: write the whole path"),
     ],
 )
-def test_an_owner_that_will_not_do_is_told(bench: Bench, entry: Entry, said: str) -> None:
+def test_copy_with_unknown_owner_or_group_is_config_error(bench: PhaseUnderTest, entry: Entry, said: str) -> None:
     error = bench.fails(Copy((entry,)))
     assert isinstance(error, ConfigError)
     assert str(error) == f"{SOMEWHERE}: {said}"
 
 
-def test_missing_parents_belong_to_whom_the_entry_belongs_to(bench: Bench) -> None:
+def test_copy_missing_parent_folders_belong_to_owner_below_home(bench: PhaseUnderTest) -> None:
     nodes = bench.files(Copy((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
     for path in ("/home/ada/a", "/home/ada/a/b"):
         assert nodes[path] == Node("dir", 0o755, 7, 8), path
@@ -624,19 +632,19 @@ def test_missing_parents_belong_to_whom_the_entry_belongs_to(bench: Bench) -> No
     assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8), "it was there"
 
 
-def test_a_folder_that_is_there_keeps_owner_and_mode(bench: Bench) -> None:
+def test_copied_folder_that_exists_keeps_owner_and_mode(bench: PhaseUnderTest) -> None:
     nodes = bench.files(Copy((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777)
     assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8)
     assert nodes["/new"] == Node("dir", 0o755, 7, 8)
 
 
-def test_a_folder_that_is_asked_for_changes_owner_but_not_mode(bench: Bench) -> None:
+def test_configured_folder_that_exists_changes_owner_but_keeps_mode(bench: PhaseUnderTest) -> None:
     nodes = bench.files(Copy((folder("/tmp", "ada", SOMEWHERE),))).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777, 7, 8)
 
 
-def test_a_folder_that_is_a_link_stays_one(bench: Bench) -> None:
+def test_copied_folder_over_link_keeps_link(bench: PhaseUnderTest) -> None:
     bench.engine.files(BASE).add("/lib", Node("link", 0o777, target="/usr/lib"))
     bench.engine.files(BASE).add("/usr/lib", Node("dir"))
     nodes = bench.files(Copy((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
@@ -644,32 +652,32 @@ def test_a_folder_that_is_a_link_stays_one(bench: Bench) -> None:
     assert "/usr/lib/x" in nodes
 
 
-def test_a_file_replaces_a_file(bench: Bench) -> None:
+def test_copied_file_replaces_existing_file(bench: PhaseUnderTest) -> None:
     nodes = bench.files(Copy((file("/x", content=b"one"),)), Copy((file("/x", content=b"two"),))).nodes
     assert nodes["/x"].content == b"two"
 
 
-def test_a_file_is_never_put_over_a_folder(bench: Bench) -> None:
+def test_copied_file_over_folder_is_refused(bench: PhaseUnderTest) -> None:
     """`{source: motd, dest: /etc/}` must not take /etc away."""
     error = bench.fails(Copy((file("/etc"),)))
     assert "/etc" in str(error)
 
 
-def test_a_copy_that_the_engine_refuses_is_told_with_its_phase(bench: Bench) -> None:
+def test_copy_refused_by_engine_error_names_phase(bench: PhaseUnderTest) -> None:
     bench.engine.failures["put_archive"] = EngineError("no space left on device")
     assert str(bench.fails(Copy((file("/x"),)))) == (
         "demo: setup: no space left on device: run the same again; log: .stamps/demo/7-setup.log"
     )
 
 
-def test_a_folder_that_was_put_before_keeps_its_owner_and_mode(bench: Bench) -> None:
+def test_folder_copied_twice_keeps_first_owner_and_mode(bench: PhaseUnderTest) -> None:
     secret = Entry("/opt/s", "dir", "root", 0o700, SOMEWHERE)
     again = Entry("/opt/s", "dir", "ada", 0o755, SOMEWHERE)
     node = bench.files(Copy((secret,)), Copy((again,))).nodes["/opt/s"]
     assert (node.uid, node.mode) == (0, 0o700)
 
 
-def test_a_link_that_was_put_before_is_followed(bench: Bench) -> None:
+def test_copy_below_link_copied_before_follows_link(bench: PhaseUnderTest) -> None:
     real = Entry("/opt/real", "dir", "root", 0o755, SOMEWHERE)
     link = Entry("/opt/cur", "link", "root", 0o777, SOMEWHERE, target="real")
     file = Entry("/opt/cur/f", "file", "root", 0o644, SOMEWHERE, content=b"x")
@@ -680,7 +688,7 @@ def test_a_link_that_was_put_before_is_followed(bench: Bench) -> None:
 # What must be there
 
 
-def test_all_missing_paths_are_named_at_once(bench: Bench) -> None:
+def test_required_paths_missing_are_all_named_in_one_error(bench: PhaseUnderTest) -> None:
     paths = (("/etc/passwd", SOMEWHERE), ("/one", SOMEWHERE), ("/two", SOMEWHERE))
     error = bench.fails(RequirePaths(paths, hint="make them"))
     assert isinstance(error, PathsMissing)
@@ -694,7 +702,7 @@ def test_all_missing_paths_are_named_at_once(bench: Bench) -> None:
     ("path", "exists"),
     [("/good", True), ("/chain", True), ("/dangling", False), ("/circle", False), ("/folder", True), ("/tmp", True)],
 )
-def test_a_link_is_there_when_what_it_leads_to_is(bench: Bench, path: str, exists: bool) -> None:
+def test_required_path_that_is_link_exists_if_its_target_exists(bench: PhaseUnderTest, path: str, exists: bool) -> None:
     links = {"/good": "etc/passwd", "/chain": "/good", "/dangling": "/no", "/circle": "/elcric", "/elcric": "/circle"}
     for name, target in {**links, "/folder": "/tmp"}.items():
         bench.engine.files(BASE).add(name, Node("link", 0o777, target=target))
@@ -708,16 +716,16 @@ def test_a_link_is_there_when_what_it_leads_to_is(bench: Bench, path: str, exist
 # Where a build begins
 
 
-def test_a_base_that_is_there_is_not_pulled(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="base")
+def test_base_image_present_is_not_pulled(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="base")
     made = bench.run_phase(FromImage(BASE, SOMEWHERE), parent="")
     assert bench.engine.called("pull") == []
     (image,) = [image for image in bench.engine.images() if image.id == made]
     assert image.labels["of"] == bench.base
 
 
-def test_a_base_that_is_not_there_is_pulled(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="base")
+def test_base_image_absent_is_pulled_with_progress_events(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="base")
     other = FakeEngine()
     other._made = 1000
     bench.engine.registry["far:1"] = other._images[other.add_image("far:1", base_with_ada())]
@@ -730,8 +738,8 @@ def test_a_base_that_is_not_there_is_pulled(tmp_path: Path) -> None:
     assert bench.log == ["abc123 Pull complete"]
 
 
-def test_a_base_that_no_registry_has_is_told_with_its_line(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="base")
+def test_base_image_in_no_registry_error_names_config_line(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="base")
     with pytest.raises(EngineError) as caught:
         bench.run_phase(FromImage("no:1", SOMEWHERE), parent="")
     assert str(caught.value) == (
@@ -750,8 +758,10 @@ def test_a_base_that_no_registry_has_is_told_with_its_line(tmp_path: Path) -> No
         ("10.0.0.1:5000/base@sha256:1", "docker login 10.0.0.1:5000"),
     ],
 )
-def test_a_registry_that_gives_nothing_to_strangers_wants_a_login(tmp_path: Path, reference: str, login: str) -> None:
-    bench = Bench(tmp_path, phase="base")
+def test_base_image_access_denied_remedy_names_docker_login_of_registry(
+    tmp_path: Path, reference: str, login: str
+) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="base")
     bench.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
     with pytest.raises(EngineError) as caught:
         bench.run_phase(FromImage(reference, SOMEWHERE), parent="")
@@ -767,43 +777,45 @@ def test_a_registry_that_gives_nothing_to_strangers_wants_a_login(tmp_path: Path
         ("/bin/sh: /root/setup: Permission denied", False),
     ],
 )
-def test_a_dockerfile_whose_registry_refuses_is_told_apart(tmp_path: Path, line: str, is_refusal: bool) -> None:
-    bench = Bench(tmp_path, phase="dockerfile")
+def test_dockerfile_base_access_denied_remedy_names_docker_login(tmp_path: Path, line: str, is_refusal: bool) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
     with pytest.raises(StepError) as caught:  # the fake shows its lines
         bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent="")
     assert ("docker login to the registry" in caught.value.remedy) is is_refusal
 
 
-def from_dockerfile(bench: Bench, text: str) -> FromDockerfile:
+def from_dockerfile(bench: PhaseUnderTest, text: str) -> FromDockerfile:
     write(bench.root, "habitats/demo/Dockerfile", text)
     write(bench.root, "habitats/demo/note", "hello")
     return FromDockerfile(load(bench.root).context)
 
 
-def test_a_pull_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="base")
+def test_base_image_pull_without_disk_space_remedy_names_engine_disk(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="base")
     bench.engine.failures["pull"] = EngineError("pulling far:1: write /layer: no space left on device")
     with pytest.raises(EngineError) as caught:
         bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
     assert caught.value.remedy.startswith("the engine's disk is full: ")
 
 
-def test_a_dockerfile_that_found_no_room_tells_whose_disk_is_full(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="dockerfile")
+def test_dockerfile_build_without_disk_space_remedy_names_engine_disk(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
     text = f"FROM {BASE}\nRUN echo No space left on device; exit 1\n"  # the fake shows its lines
     with pytest.raises(StepError) as caught:
         bench.run_phase(from_dockerfile(bench, text), parent="")
     assert caught.value.remedy.startswith("the engine's disk is full: ")
 
 
-def test_a_temporary_file_that_cannot_grow_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_temporary_file_write_failure_error_says_make_room(
+    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", partial(Path.open, Path("/dev/full"), "w+b"))
     failed = bench.fails(Copy((file("/x", content=bytes(1 << 20)),)))
     assert str(failed) == f"{tempfile.gettempdir()}: can't be written (No space left on device): make room on the disk"
 
 
-def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="dockerfile")
+def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
     made = bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent="")
     assert bench.engine.files(made).nodes["/note"].content == b"hello"
     config = bench.engine.image_config(made)
@@ -813,8 +825,8 @@ def test_a_dockerfile_is_built_from_its_context(tmp_path: Path) -> None:
     assert [(event.line, event.show) for event in shown][:2] == [(f"FROM {BASE}", True), ("COPY note /note", True)]
 
 
-def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
-    bench = Bench(tmp_path, phase="dockerfile")
+def test_dockerfile_build_failure_error_names_dockerfile(tmp_path: Path) -> None:
+    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
     with pytest.raises(StepError) as caught:
         bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
     assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: fix it")
@@ -822,7 +834,7 @@ def test_a_dockerfile_that_fails_is_told_with_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["²", "9" * 5000])
-def test_a_users_number_that_is_none_is_no_user(number: str) -> None:
+def test_passwd_row_with_invalid_uid_is_no_user(number: str) -> None:
     """A command of the image may have written its passwd."""
     accounts = UserDatabase(lambda _: f"ada:x:{number}:7::/home/ada:/bin/sh\n".encode())
     with pytest.raises(ConfigError, match="there is no user 'ada' in the image"):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fake_files import Node
 from msgspec.structs import replace
-from unit_helpers import FakeTerminal, Site, make_user, write
+from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core import json_types
 from phases.core.build import cache_volumes
@@ -34,9 +34,9 @@ SETUP = "setup:\n  root: [touch /var/cache/pkg/a, touch /done]\n"
 DEBIAN = 'NAME="Debian"\nID=debian\nVERSION_ID="12"\n'
 
 
-def habitat(root: Path, *rows: str, more: str = SETUP, files: Mapping[str, str] | None = None) -> Site:
+def habitat(root: Path, *rows: str, more: str = SETUP, files: Mapping[str, str] | None = None) -> DemoProject:
     """A habitat with caches. files: of its base image, root's."""
-    site = Site(root, config(*rows, more=more))
+    site = DemoProject(root, config(*rows, more=more))
     for path, text in {"/etc/os-release": DEBIAN, **(files or {})}.items():
         site.engine.files("base:1").write(path, text)
     site.engine.files("base:1").add(HOME, Node("dir", 0o755, 1000, 1000))
@@ -47,23 +47,23 @@ def config(*rows: str, more: str = SETUP) -> str:
     return BASE + "caches:\n" + "".join(f"  - {row}\n" for row in rows) + more
 
 
-def volumes(site: Site) -> list[str]:
+def volumes(site: DemoProject) -> list[str]:
     return [volume.name for volume in site.engine.volumes(label=cache_volumes.LABEL_CACHES)]
 
 
-def content(site: Site) -> list[set[str]]:
+def content(site: DemoProject) -> list[set[str]]:
     """What is in each volume."""
     return [set(nodes) - {"/"} for _, (_, nodes) in sorted(site.engine._volumes.items())]
 
 
-def made_for(site: Site) -> list[str]:
+def made_for(site: DemoProject) -> list[str]:
     return [call[2].rpartition("_")[2] for call in site.engine.called("create")]
 
 
 # What is where
 
 
-def test_what_a_command_writes_there_is_in_the_volume_and_in_no_image(tmp_path: Path) -> None:
+def test_cache_files_written_by_command_are_in_volume_and_in_no_image(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
     assert content(site) == [{"/a"}]
@@ -72,7 +72,7 @@ def test_what_a_command_writes_there_is_in_the_volume_and_in_no_image(tmp_path: 
     assert files.find("/var/cache/pkg/a") is None
 
 
-def test_a_phase_that_is_built_again_finds_what_the_last_one_left(tmp_path: Path) -> None:
+def test_cache_of_rebuilt_phase_contains_files_of_last_build(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
     write(
@@ -81,7 +81,7 @@ def test_a_phase_that_is_built_again_finds_what_the_last_one_left(tmp_path: Path
     assert "setup" in site.build()
 
 
-def test_at_first_it_has_what_the_image_has_there(tmp_path: Path) -> None:
+def test_cache_new_volume_starts_with_files_of_image(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", files={"/var/cache/pkg/partial/x": "1"})
     site.build()
     assert content(site) == [{"/partial", "/partial/x", "/a"}]
@@ -96,7 +96,7 @@ def test_at_first_it_has_what_the_image_has_there(tmp_path: Path) -> None:
         ("/srv/a/b", ["/srv", "/srv/a", "/srv/a/b"], 0),
     ],
 )
-def test_a_place_that_is_missing_is_the_users_where_he_may_make_files(
+def test_cache_missing_folder_is_created_with_owner_of_parent(
     tmp_path: Path, path: str, owned: list[str], owner: int
 ) -> None:
     """In the image as well: an engine would make it root's."""
@@ -110,7 +110,7 @@ def test_a_place_that_is_missing_is_the_users_where_he_may_make_files(
     assert inside["/"].uid == owner
 
 
-def test_a_place_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
+def test_cache_existing_folder_keeps_owner_and_mode_without_commit(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.engine.files("base:1").add("/var/cache/pkg", Node("dir", 0o2770, 7, 8))
     site.build()
@@ -119,7 +119,7 @@ def test_a_place_that_is_there_stays_as_it_is(tmp_path: Path) -> None:
     assert len(site.engine.called("commit")) == len([phase for phase in PHASES[1:] if phase.SNAPSHOT])
 
 
-def test_they_are_there_for_setup_repos_and_tools_and_for_nobody_else(tmp_path: Path) -> None:
+def test_cache_is_mounted_only_for_setup_repos_and_tools(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", more=SETUP + "tests: [tests/t.sh]\nentry: {command: 'true'}\n")
     write(tmp_path, "habitats/demo/tests/t.sh", "true\n")
     seen: list[tuple[str, bool]] = []
@@ -135,14 +135,14 @@ def test_they_are_there_for_setup_repos_and_tools_and_for_nobody_else(tmp_path: 
     assert {'exec "$1"', "true"} <= {script for script, has in seen if not has}
 
 
-def test_phases_that_have_them_go_on_in_one_container(tmp_path: Path) -> None:
+def test_cache_phases_share_one_build_container(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
     site.build()
     assert made_for(site) == ["base", "setup", "final"]
     assert site.engine.containers() == []
 
 
-def test_who_looks_at_the_image_first_is_gone_afterwards(tmp_path: Path) -> None:
+def test_cache_probe_container_and_draft_image_are_removed_after_build(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm")
     site.build(until="files")
     site.engine.calls.clear()
@@ -153,7 +153,7 @@ def test_who_looks_at_the_image_first_is_gone_afterwards(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("is_one_run", [False, True])
-def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
+def test_cache_draft_image_of_killed_run_is_removed_by_next_build(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_one_run: bool
 ) -> None:
     """The places are made in a container of their own, or, in one run, in that of the phase before."""
@@ -179,7 +179,7 @@ def test_what_a_killed_run_has_made_for_the_places_is_taken_away(
     assert [image for image in site.engine.images() if not image.tags] == []
 
 
-def test_a_user_with_another_number_has_another_cache_in_his_home_alone(tmp_path: Path) -> None:
+def test_cache_in_home_of_user_with_other_uid_is_another_volume(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm", "/srv/cache", more="setup: {root: [touch /done]}\n")
     site.build()
     before = volumes(site)
@@ -199,7 +199,7 @@ def test_a_user_with_another_number_has_another_cache_in_his_home_alone(tmp_path
 
 
 @pytest.mark.parametrize(("file", "platform"), [(DEBIAN.replace("12", "13"), "linux/amd64"), (DEBIAN, "linux/arm64")])
-def test_another_distribution_or_platform_has_another_cache(tmp_path: Path, file: str, platform: str) -> None:
+def test_cache_of_other_distribution_or_platform_is_another_volume(tmp_path: Path, file: str, platform: str) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
     before = volumes(site)
@@ -211,7 +211,7 @@ def test_another_distribution_or_platform_has_another_cache(tmp_path: Path, file
     assert len(set(volumes(site)) - set(before)) == 1
 
 
-def test_habitats_of_any_project_have_one_cache_where_it_is_for_the_same(tmp_path: Path) -> None:
+def test_cache_is_shared_by_habitats_of_two_projects(tmp_path: Path) -> None:
     one, other = habitat(tmp_path / "one", "/var/cache/pkg"), habitat(tmp_path / "other", "/var/cache/pkg")
     one.build()
     other.engine._volumes = one.engine._volumes
@@ -219,14 +219,14 @@ def test_habitats_of_any_project_have_one_cache_where_it_is_for_the_same(tmp_pat
     assert len(volumes(one)) == 1
 
 
-def test_the_label_says_what_it_is_for(tmp_path: Path) -> None:
+def test_cache_volume_label_describes_path_user_platform_and_distribution(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm")
     site.build()
     (volume,) = site.engine.volumes()
     assert volume.labels == {cache_volumes.LABEL_CACHES: "~/.npm of 1000:1000, linux/amd64, debian 12"}
 
 
-def test_an_image_that_does_not_say_what_it_is_has_caches_too(tmp_path: Path) -> None:
+def test_cache_of_image_without_os_release_is_created(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", files={"/etc/os-release": ""})
     site.build()
     assert site.engine.volumes()[0].labels[cache_volumes.LABEL_CACHES].endswith("no distribution")
@@ -248,7 +248,7 @@ def test_an_image_that_does_not_say_what_it_is_has_caches_too(tmp_path: Path) ->
         ),
     ],
 )
-def test_what_only_the_image_shows_to_be_wrong_is_told_with_its_line(
+def test_cache_path_invalid_in_image_error_names_config_line(
     tmp_path: Path, rows: list[str], files: dict[str, str], message: str
 ) -> None:
     site = habitat(tmp_path, *rows, files=files)
@@ -261,12 +261,12 @@ def test_what_only_the_image_shows_to_be_wrong_is_told_with_its_line(
 # Hashes
 
 
-def digests(site: Site) -> dict[str, str]:
+def digests(site: DemoProject) -> dict[str, str]:
     loaded = site.run_anew().habitat("demo")
     return {phase.NAME: json_types.digest(phase.slice(loaded)) for phase in PHASES[1:]}
 
 
-def test_the_paths_count_from_setup_on_and_nothing_else_of_them(tmp_path: Path) -> None:
+def test_cache_paths_change_setup_digest_only_and_sharing_mode_changes_none(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm", "/srv/x")
     before = digests(site)
     write(tmp_path, "habitats/demo/config.yaml", config("{path: /srv/x, sharing: locked}", "~/.npm"))
@@ -275,8 +275,8 @@ def test_the_paths_count_from_setup_on_and_nothing_else_of_them(tmp_path: Path) 
     assert [name for name, digest in digests(site).items() if digest != before[name]] == ["setup"]
 
 
-def test_without_a_cache_nothing_is_asked_or_made_that_was_not_before(tmp_path: Path) -> None:
-    site = Site(tmp_path, BASE + "setup: {root: [touch /done]}\n")
+def test_build_without_caches_makes_no_extra_container_or_file(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, BASE + "setup: {root: [touch /done]}\n")
     site.build()
     assert made_for(site) == ["base"]
     assert site.project.slices.today(site.project.habitat("demo"), named("setup")).keys() == {"commands"}
@@ -286,7 +286,7 @@ def test_without_a_cache_nothing_is_asked_or_made_that_was_not_before(tmp_path: 
 # Turns
 
 
-def locked(site: Site) -> cache_volumes.CacheMount:
+def locked(site: DemoProject) -> cache_volumes.CacheMount:
     return cache_volumes.CacheMount("/x", "/x", f"v-{site.engine.address}", "x", locked=True)
 
 
@@ -302,8 +302,8 @@ def wait_until(seen: list[str]) -> None:
         time.sleep(0.01)
 
 
-def test_of_a_locked_one_a_second_build_waits_and_says_for_whom(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_locked_cache_second_build_waits_and_names_holder(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     told: list[str] = []
     order: list[str] = []
 
@@ -320,8 +320,8 @@ def test_of_a_locked_one_a_second_build_waits_and_says_for_whom(tmp_path: Path) 
     assert told[0].startswith("waiting for another run that uses the cache /x (pid ")
 
 
-def test_those_that_are_shared_are_used_by_many_and_wait_for_who_wants_one_alone(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_shared_cache_is_used_by_several_runs_and_waits_for_exclusive_use(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     shared = replace(locked(site), locked=False)
     told: list[str] = []
     with (
@@ -336,8 +336,8 @@ def test_those_that_are_shared_are_used_by_many_and_wait_for_who_wants_one_alone
     assert len(told) == 1
 
 
-def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_cache_locks_taken_in_different_order_do_not_deadlock(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     both = [replace(locked(site), volume=f"{name}-{site.engine.address}") for name in "ab"]
     done: list[int] = []
 
@@ -352,9 +352,9 @@ def test_runs_that_want_the_same_in_any_order_never_wait_for_each_other(tmp_path
     assert len(done) == 100
 
 
-def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_cache_waits_for_command_left_by_killed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lock ended with it, its command in the container didn't."""
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     cache = locked(site)
     left = site.engine.create("base:1", "habitat_build_other_setup", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
@@ -369,8 +369,8 @@ def test_what_a_killed_run_has_begun_is_waited_for(tmp_path: Path, monkeypatch: 
     assert line.endswith("docker rm -f habitat_build_other_setup ends it")
 
 
-def test_who_waits_stops_when_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(tmp_path)
+def test_locked_cache_wait_stops_on_shutdown_and_releases_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = DemoProject(tmp_path)
     cache = locked(site)
     left = site.engine.create("base:1", "guest", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
@@ -385,7 +385,7 @@ def test_who_waits_stops_when_told_to(tmp_path: Path, monkeypatch: pytest.Monkey
         pass
 
 
-def test_a_build_that_fails_keeps_no_turn(tmp_path: Path) -> None:
+def test_locked_cache_failed_build_releases_lock(tmp_path: Path) -> None:
     site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more="setup: {root: ['false']}\n")
     for _ in range(2):
         with pytest.raises(HabitatError):
@@ -394,7 +394,9 @@ def test_a_build_that_fails_keeps_no_turn(tmp_path: Path) -> None:
     assert site.engine.containers() == []
 
 
-def test_waiting_counts_for_no_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_locked_cache_waiting_time_does_not_count_for_phase_timeout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more=SETUP + "timeouts: {setup: 1s}\n")
     site.build(until="files")
     wait = cache_volumes.held
@@ -410,7 +412,7 @@ def test_waiting_counts_for_no_timeout(tmp_path: Path, monkeypatch: pytest.Monke
 # When a phase fails
 
 
-def test_debug_has_what_the_failed_phase_had(tmp_path: Path) -> None:
+def test_debug_container_has_caches_of_failed_phase(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", more="setup: {root: [touch /var/cache/pkg/a, 'false']}\n")
     with pytest.raises(HabitatError):
         site.build()
@@ -424,14 +426,14 @@ def test_debug_has_what_the_failed_phase_had(tmp_path: Path) -> None:
 # Clean
 
 
-def clean(site: Site) -> int:
+def clean(site: DemoProject) -> int:
     project = site.run_anew()
     names = build_clean.caches_of(project, "demo")
     build_clean.clean_all(project, "demo")
     return build_clean.clean_caches(project, names)
 
 
-def test_clean_takes_the_caches_of_the_projects_habitats(tmp_path: Path) -> None:
+def test_clean_all_removes_caches_of_project_habitats_only(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
     site.engine.create(
         "base:1",
@@ -447,7 +449,7 @@ def test_clean_takes_the_caches_of_the_projects_habitats(tmp_path: Path) -> None
     assert clean(site) == 0
 
 
-def test_clean_keeps_a_cache_that_somebody_uses(tmp_path: Path) -> None:
+def test_clean_all_keeps_cache_used_by_container(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
     site.build()
     site.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volumes(site)[0], "/x")])
@@ -455,14 +457,14 @@ def test_clean_keeps_a_cache_that_somebody_uses(tmp_path: Path) -> None:
     assert len(volumes(site)) == 1
 
 
-def test_cleaning_a_phase_keeps_all_caches(tmp_path: Path) -> None:
+def test_clean_of_one_phase_keeps_all_caches(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
     build_clean.clean_from(site.run_anew(), "demo", named("setup"))
     assert len(volumes(site)) == 1
 
 
-def test_a_cache_that_is_gone_is_made_anew(tmp_path: Path) -> None:
+def test_cache_volume_removed_is_created_again(tmp_path: Path) -> None:
     site = habitat(tmp_path, "~/.npm")
     site.build()
     (name,) = volumes(site)

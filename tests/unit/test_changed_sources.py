@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, load, make_user, write
+from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core import events
 from phases.core.eject import command as eject_command
@@ -83,16 +83,16 @@ def gone(file: Path) -> None:
 CHANGES = [same_size_and_time, grown, shrunk, replaced, a_link, a_fifo, a_folder, gone]
 
 
-def site_with(root: Path, config: str = CONFIG, *more: str) -> Site:
+def site_with(root: Path, config: str = CONFIG, *more: str) -> DemoProject:
     for path in (*{path for _, path, _ in COPIED}, *more):
         file = write(root, f"habitats/demo/{path}", "one")
         os.utime(file, (OLD, OLD))
-    site = Site(root, config)
+    site = DemoProject(root, config)
     site.engine.on_execute = lambda command: (0, "") if command.script == 'exec "$1"' else make_user(command)
     return site
 
 
-def build(site: Site, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
+def build(site: DemoProject, meanwhile: Callable[[], object] = lambda: None) -> list[str]:
     """Build all that is stale. meanwhile: is called once, when the first phase starts, and so all slices are made."""
     project = site.run_anew()
     todo = [meanwhile]
@@ -110,7 +110,7 @@ def build(site: Site, meanwhile: Callable[[], object] = lambda: None) -> list[st
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("phase", "path", "place"), COPIED)
-def test_source_changed_after_its_hash_no_snapshot(
+def test_source_changed_after_hash_fails_phase_without_snapshot(
     tmp_path: Path, phase: str, path: str, place: str, change: Callable[[Path], None]
 ) -> None:
     site = site_with(tmp_path)
@@ -130,12 +130,12 @@ def test_source_changed_after_its_hash_no_snapshot(
 
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("path", ["Dockerfile", "copied"])
-def test_build_context_changed_after_its_hash_no_snapshot(
+def test_build_context_changed_after_hash_fails_build_without_snapshot(
     tmp_path: Path, path: str, change: Callable[[Path], None]
 ) -> None:
     write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nCOPY copied /copied\n")
     write(tmp_path, "habitats/demo/copied", "one")
-    site = Site(tmp_path, "{}\n")
+    site = DemoProject(tmp_path, "{}\n")
     project = site.run_anew()
     project.assess("demo")
     change(tmp_path / "habitats/demo" / path)
@@ -147,7 +147,7 @@ def test_build_context_changed_after_its_hash_no_snapshot(
 
 
 @pytest.mark.parametrize(("phase", "path"), [("files", "data/new"), ("files", "new"), ("tools", "tools/new")])
-def test_file_that_appears_after_the_hashes_is_of_the_next_build(tmp_path: Path, phase: str, path: str) -> None:
+def test_source_created_after_hash_is_copied_by_next_build(tmp_path: Path, phase: str, path: str) -> None:
     site = site_with(tmp_path)
     build(site, lambda: write(tmp_path, f"habitats/demo/{path}", "new"))
     names = {place.rpartition("/")[2] for place in site.engine.files("habitat-demo:final").nodes}
@@ -157,7 +157,7 @@ def test_file_that_appears_after_the_hashes_is_of_the_next_build(tmp_path: Path,
     assert "new" in {place.rpartition("/")[2] for place in site.engine.files("habitat-demo:final").nodes}
 
 
-def test_mode_that_changes_after_the_hash_is_of_the_next_build(tmp_path: Path) -> None:
+def test_source_mode_changed_after_hash_is_applied_by_next_build(tmp_path: Path) -> None:
     site = site_with(tmp_path)
     file = tmp_path / "habitats/demo/single"
     build(site, lambda: file.chmod(0o755))
@@ -166,7 +166,7 @@ def test_mode_that_changes_after_the_hash_is_of_the_next_build(tmp_path: Path) -
     assert site.engine.files("habitat-demo:final").nodes["/srv/single"].mode == 0o755
 
 
-def test_slice_and_plan_of_a_run_tell_of_the_same_items(tmp_path: Path) -> None:
+def test_sources_read_twice_in_one_run_return_same_tree(tmp_path: Path) -> None:
     site = site_with(tmp_path)
     habitat = site.project.habitat("demo")
     for copy in habitat.files:
@@ -178,11 +178,11 @@ def test_slice_and_plan_of_a_run_tell_of_the_same_items(tmp_path: Path) -> None:
     assert site.project.habitat("demo").sources is habitat.sources, "also once the base image is known"
 
 
-def test_wrong_memory_of_digests_is_found_when_the_file_is_copied_and_then_forgotten(tmp_path: Path) -> None:
+def test_digest_cache_wrong_entry_fails_copy_and_is_corrected(tmp_path: Path) -> None:
     """Times don't tell of every write: a page that is dirty already is written through a mapping without them."""
     file = write(tmp_path, "habitats/demo/mapped", "two")
     os.utime(file, (OLD, OLD))
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     remembered = [*digest_cache.state(file.stat()), hashlib.sha256(b"one").hexdigest()]
     write(tmp_path, ".stamps/demo/digests", json.dumps({str(file): remembered}))
     with pytest.raises(SourceChanged, match="mapped: changed since it was read"):
@@ -206,7 +206,7 @@ def once(*actions: Callable[[], object]) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_link_put_in_place_while_a_tree_is_read_is_not_followed(tmp_path: Path, what: str) -> None:
+def test_tree_entry_replaced_by_link_while_read_is_not_followed(tmp_path: Path, what: str) -> None:
     """Between the look at an entry and its reading, an agent who may write there makes it a link to a secret."""
     secret = write(tmp_path, "host/secret", "s3cret")
     top = write(tmp_path, "tree/folder/secret", "harmless").parent.parent
@@ -230,7 +230,7 @@ def test_link_put_in_place_while_a_tree_is_read_is_not_followed(tmp_path: Path, 
     assert not [item for item in found if item.path == "folder/secret" and what == "folder"]
 
 
-def test_tree_that_changes_with_each_look_is_told(tmp_path: Path) -> None:
+def test_tree_file_replaced_at_every_read_raises_source_changed(tmp_path: Path) -> None:
     file = write(tmp_path, "tree/file", "x")
 
     def ignore(path: str) -> bool:
@@ -244,7 +244,9 @@ def test_tree_that_changes_with_each_look_is_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_archive_of_another_content_than_expected_is_refused(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_archive_file_with_unexpected_digest_raises_source_changed(
+    tmp_path: Path, change: Callable[[Path], None]
+) -> None:
     file = write(tmp_path, "file", "one")
     item = tree.Item("file", "file", 0o644, file).read()
     with Archive() as archive:
@@ -254,7 +256,7 @@ def test_archive_of_another_content_than_expected_is_refused(tmp_path: Path, cha
         archive.add("/file", "file", 0o644, source=file, sha256=item.sha256)
 
 
-def test_what_a_phase_expects_of_files_is_no_part_of_its_surroundings(tmp_path: Path) -> None:
+def test_environment_digest_ignores_content_of_copied_files(tmp_path: Path) -> None:
     """Snapshots that were built by earlier versions are shared all the same."""
     from phases.core.cache import sharing
 
@@ -266,7 +268,7 @@ def test_what_a_phase_expects_of_files_is_no_part_of_its_surroundings(tmp_path: 
     assert sharing.environment_digest(tmp_path, named("files").plan(load(tmp_path)), (), ()) == before
 
 
-def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path) -> None:
+def test_failed_phase_of_changed_source_keeps_no_debug_image(tmp_path: Path) -> None:
     site = site_with(tmp_path)
     with pytest.raises(HabitatError) as caught:
         build(site, lambda: same_size_and_time(tmp_path / "habitats/demo/single"))
@@ -275,9 +277,11 @@ def test_failed_phase_of_a_changed_source_leaves_nothing_to_debug(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", ["plain", "odd\nname"])  # the latter is ejected in an archive
-def test_file_changed_while_it_is_ejected_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_eject_source_changed_meanwhile_fails_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     file = write(tmp_path, f"habitats/demo/data/{name}", "one")
-    site = Site(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
+    site = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: data, dest: /srv/data}]\n")
     check = output_dir.check
 
     def meanwhile(*arguments: object) -> None:

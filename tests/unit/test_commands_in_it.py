@@ -6,8 +6,8 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_engine import FakePiped
-from unit_helpers import FakeTerminal, Site, bring_up, write
+from fake_engine import FakePipedExec
+from unit_helpers import DemoProject, FakeTerminal, bring_up, write
 
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
@@ -27,54 +27,54 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> DemoProject:
     return made(tmp_path)
 
 
-def made(root: Path, text: str = "") -> Site:
-    site = Site(root, f"base_image: base:1\n{text}")
+def made(root: Path, text: str = "") -> DemoProject:
+    site = DemoProject(root, f"base_image: base:1\n{text}")
     site.build()
     return site
 
 
-def container(site: Site) -> Container:
+def container(site: DemoProject) -> Container:
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found
 
 
 def execute(
-    site: Site, *argv: str, typed: bytes = b"", interactive: bool = False
+    site: DemoProject, *argv: str, typed: bytes = b"", interactive: bool = False
 ) -> tuple[int, list[tuple[bytes, bool]]]:
     terminal = FakeTerminal(typed=typed, interactive=interactive)
     return runtime_exec.execute(site.run_anew(), "demo", argv, terminal), terminal.printed
 
 
-def test_a_command_runs_as_the_user_in_the_workdir_of_a_container_that_is_stopped_again(site: Site) -> None:
+def test_exec_runs_as_user_in_workdir_and_container_stops_afterwards(site: DemoProject) -> None:
     assert execute(site, "echo", "a=b", "") == (0, [(b"a=b \n", False)])
     command = site.engine.commands[-1]
     assert (command.argv, command.user, command.workdir) == (("echo", "a=b", ""), "agent", "/workspace")
     assert not container(site).running
 
 
-def test_its_exit_code_and_its_two_outputs_are_the_commands(site: Site) -> None:
+def test_exec_returns_exit_code_and_separate_outputs(site: DemoProject) -> None:
     script = "echo out; echo err >&2; exit 7"
     assert execute(site, "/bin/sh", "-c", script) == (7, [(b"out\n", False), (b"err\n", True)])
 
 
-def test_it_gets_what_is_put_in(site: Site) -> None:
+def test_exec_passes_stdin_to_command(site: DemoProject) -> None:
     assert execute(site, "/bin/sh", "-c", "head -c 11", typed=b"line by line and more") == (
         0,
         [(b"line by lin", False)],
     )
 
 
-def test_with_a_terminal_it_has_it(site: Site) -> None:
+def test_exec_with_terminal_runs_in_tty(site: DemoProject) -> None:
     assert execute(site, "/bin/sh", typed=b"exit 4\n", interactive=True)[0] == 4
     assert site.engine.called("exec_tty")
 
 
-def test_what_runs_already_is_used_also_when_it_is_of_an_older_image_and_goes_on(site: Site) -> None:
+def test_exec_joins_running_container_of_older_image_which_keeps_running(site: DemoProject) -> None:
     with open_session(site.run_anew(), "demo", bring_up):
         before = container(site)
         write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
@@ -84,15 +84,15 @@ def test_what_runs_already_is_used_also_when_it_is_of_an_older_image_and_goes_on
     assert not container(site).running
 
 
-def test_what_is_not_built_is_told_with_what_builds_it(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_exec_habitat_not_built_is_error_with_command_to_build(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     with pytest.raises(StartError) as caught:
         execute(site, "true")
     assert str(caught.value) == "demo: it isn't built yet: doit start:demo builds and starts it"
     assert site.engine.called("create") == []
 
 
-def test_what_was_built_of_another_config_is_used_and_told(site: Site) -> None:
+def test_exec_habitat_of_changed_config_runs_and_warns(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     assert execute(site, "true")[0] == 0
     assert site.notices() == [
@@ -100,12 +100,12 @@ def test_what_was_built_of_another_config_is_used_and_told(site: Site) -> None:
     ]
 
 
-def test_no_command_is_told(site: Site) -> None:
+def test_exec_without_command_is_error_with_example(site: DemoProject) -> None:
     with pytest.raises(HabitatError, match="demo: no command is given: write it like doit exec:demo -- ls -l"):
         execute(site)
 
 
-def test_what_runs_is_ready_and_what_is_brought_up_has_its_delay(tmp_path: Path) -> None:
+def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1}\n")
     execute(site, "true")
     assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
@@ -114,13 +114,15 @@ def test_what_runs_is_ready_and_what_is_brought_up_has_its_delay(tmp_path: Path)
     assert site.notices() == []
 
 
-def test_secrets_of_a_start_reach_it_and_are_stars(tmp_path: Path) -> None:
+def test_exec_finds_start_secrets_and_masks_them_in_output(tmp_path: Path) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     assert execute(site, "cat", "/run/secrets/T") == (0, [(b"***", False)])
     assert site.engine.commands[-1].env["T"] == "s3cret-word"
 
 
-def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_exec_output_write_fails_kills_command_and_stops_container(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     class Lost(KeyboardInterrupt):
         pass
 
@@ -131,7 +133,7 @@ def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch
     with pytest.raises(Lost):
         execute(site, "echo", "x")
     (process,) = site.engine._container("habitat-demo").execs
-    assert isinstance(process, FakePiped)
+    assert isinstance(process, FakePipedExec)
     assert process.signals == ["KILL"]
     assert not container(site).running
 
@@ -139,30 +141,30 @@ def test_a_command_whose_output_reaches_nobody_is_killed(site: Site, monkeypatch
 # shell
 
 
-def shell(site: Site, typed: bytes = b"", *, interactive: bool = False, piped: bool = True, at: str = "") -> int:
+def shell(site: DemoProject, typed: bytes = b"", *, interactive: bool = False, piped: bool = True, at: str = "") -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
     return runtime_exec.shell(site.run_anew(), "demo", terminal, at=at)
 
 
-def shell_containers(site: Site) -> list[str]:
+def shell_containers(site: DemoProject) -> list[str]:
     return [found.name for found in site.engine.containers(name_prefix="habitat_shell_")]
 
 
-def test_a_shell_is_the_users_in_the_workdir_and_its_exit_code_is_told(site: Site) -> None:
+def test_shell_runs_as_user_in_workdir_and_returns_exit_code(site: DemoProject) -> None:
     assert shell(site, b"exit 9\n", interactive=True) == 9
     command = site.engine.commands[-1]
     assert (command.argv, command.user, command.workdir) == (SHELL, "agent", "/workspace")
     assert not container(site).running
 
 
-def test_without_a_terminal_a_shell_reads_what_is_put_in(site: Site) -> None:
+def test_shell_without_terminal_reads_commands_from_stdin(site: DemoProject) -> None:
     shell(site, b"echo hello\n")
     command = site.engine.commands[-1]
     assert (command.argv, command.stdin) == (SHELL, b"echo hello\n")
 
 
 @pytest.mark.parametrize("at", ["", "setup"])
-def test_with_neither_there_is_no_shell_and_no_container(site: Site, at: str) -> None:
+def test_shell_without_terminal_or_pipe_is_error_without_container(site: DemoProject, at: str) -> None:
     with pytest.raises(StartError) as caught:
         shell(site, piped=False, at=at)
     assert str(caught.value) == (
@@ -183,7 +185,7 @@ def test_with_neither_there_is_no_shell_and_no_container(site: Site, at: str) ->
         ("final", "agent", "/workspace", True),
     ],
 )
-def test_a_snapshot_is_looked_at_by_whom_and_where_it_has(
+def test_shell_in_snapshot_has_user_workdir_and_volumes_of_phase(
     tmp_path: Path, at: str, user: str, workdir: str, has_volume: bool
 ) -> None:
     write(tmp_path, "habitats/demo/data/note", "x")
@@ -204,7 +206,7 @@ def test_a_snapshot_is_looked_at_by_whom_and_where_it_has(
     assert site.engine.containers() == []
 
 
-def test_a_phase_without_a_snapshot_shows_the_one_it_looks_at(site: Site) -> None:
+def test_shell_in_phase_without_snapshot_uses_earlier_snapshot_and_says_so(site: DemoProject) -> None:
     shell(site, at="test")
     assert site.notices() == ["test makes no snapshot: this is the one of tools"]
 
@@ -218,8 +220,8 @@ def test_a_phase_without_a_snapshot_shows_the_one_it_looks_at(site: Site) -> Non
         ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
     ],
 )
-def test_what_is_not_there_is_told_and_not_built(tmp_path: Path, at: str, told: str) -> None:
-    site = Site(tmp_path)
+def test_shell_in_missing_snapshot_is_error_and_builds_nothing(tmp_path: Path, at: str, told: str) -> None:
+    site = DemoProject(tmp_path)
     site.build(until="users")
     with pytest.raises(StartError) as caught:
         shell(site, at=at)
@@ -228,7 +230,7 @@ def test_what_is_not_there_is_told_and_not_built(tmp_path: Path, at: str, told: 
     assert "habitat-demo:7-setup" not in site.engine.tags()
 
 
-def test_an_old_snapshot_is_told_to_be_one(site: Site) -> None:
+def test_shell_in_outdated_snapshot_warns(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     shell(site, at="setup")
     (notice,) = site.notices()
@@ -238,14 +240,14 @@ def test_an_old_snapshot_is_told_to_be_one(site: Site) -> None:
 
 
 @pytest.mark.parametrize("method", ["start", "exec_piped"])
-def test_a_throwaway_container_goes_whatever_happens(site: Site, method: str) -> None:
+def test_shell_container_is_removed_after_engine_error(site: DemoProject, method: str) -> None:
     site.engine.failures[method] = EngineError("no")
     with pytest.raises(EngineError):
         shell(site, at="setup")
     assert shell_containers(site) == []
 
 
-def test_what_a_killed_shell_has_left_goes_with_the_next_and_one_at_work_stays(site: Site) -> None:
+def test_shell_container_of_killed_run_is_removed_and_of_live_run_kept(site: DemoProject) -> None:
     with open_temporary_session(site.run_anew(), "demo", "setup"):
         (own,) = shell_containers(site)
         site.engine.create("base:1", own.replace(str(os.getpid()), "4194305"), ("x",))
@@ -256,7 +258,7 @@ def test_what_a_killed_shell_has_left_goes_with_the_next_and_one_at_work_stays(s
         assert shell_containers(site) == [f"{own.rpartition('_')[0]}_1"]
 
 
-def test_secrets_of_a_start_reach_a_shell_in_a_snapshot(tmp_path: Path) -> None:
+def test_shell_in_snapshot_finds_start_secrets(tmp_path: Path) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     shell(site, at="base")
     given = site.engine.commands[-2]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Plain, Tree
 
 
-def test_the_sample_of_the_plan_loads_with_every_key(tmp_path: Path) -> None:
+def test_config_plan_sample_loads_with_every_key(tmp_path: Path) -> None:
     write(tmp_path, "shared/gitconfig", "[user]\n")
     write(tmp_path, "habitats/discourse/tests/test-discourse-setup.sh", "true\n")
     sample = (Path(__file__).parent / "plan_sample.yaml").read_text()
@@ -79,7 +79,7 @@ def test_the_sample_of_the_plan_loads_with_every_key(tmp_path: Path) -> None:
     ],
     ids=["lists", "mappings", "scalars", "keys", "over nothing", "under nothing", "nested", "empty text", "no file"],
 )
-def test_layers_coalesce(tmp_path: Path, under: str, over: str, expected: Plain) -> None:
+def test_config_layers_are_coalesced(tmp_path: Path, under: str, over: str, expected: Plain) -> None:
     assert coalesce(tree(tmp_path, "under", under), tree(tmp_path, "over", over), "").plain() == expected
 
 
@@ -92,7 +92,7 @@ LOADERS = [yaml.SafeLoader, *([yaml.CSafeLoader] if hasattr(yaml, "CSafeLoader")
 
 @pytest.mark.parametrize("loader", LOADERS, ids=[loader.__name__ for loader in LOADERS])
 @pytest.mark.parametrize("nothing", ["", " ~", " null", " # - commented out"])
-def test_a_key_with_nothing_is_as_if_not_written(
+def test_config_key_with_empty_value_equals_absent_key(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: object, nothing: str
 ) -> None:
     monkeypatch.setattr(yaml_tree, "_Loader", loader)
@@ -116,12 +116,12 @@ def test_a_key_with_nothing_is_as_if_not_written(
 
 
 @pytest.mark.parametrize("loader", LOADERS, ids=[loader.__name__ for loader in LOADERS])
-def test_a_quoted_nothing_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: object) -> None:
+def test_config_quoted_null_is_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loader: object) -> None:
     monkeypatch.setattr(yaml_tree, "_Loader", loader)
     assert load(tmp_path, "base_image: debian\ndescription: 'null'\n").description == "null"
 
 
-def test_every_value_knows_its_layer_and_line_after_coalescing(tmp_path: Path) -> None:
+def test_config_value_keeps_layer_and_line_after_coalescing(tmp_path: Path) -> None:
     under = tree(tmp_path, "under", "a:\n  - one\n  - two\nb:\n  x: 1\n  y: 2\nc: 1\n")
     over = tree(tmp_path, "over", "\n\na:\n  - three\nb:\n  y: 3\nd: 4\n")
     both = coalesce(under, over, "")
@@ -142,7 +142,7 @@ def test_every_value_knows_its_layer_and_line_after_coalescing(tmp_path: Path) -
     assert {path: origin.layer for path, origin in places.items()}["a", 2] == "over"
 
 
-def test_the_three_layers_of_a_habitat_are_system_shared_local(tmp_path: Path) -> None:
+def test_config_layers_are_system_shared_and_local(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "env:\n  - A=shared\n  - B=shared\nbase_image: alpine\n")
     habitat = load(tmp_path, "base_image: debian\nenv:\n  - B=local\n")
     assert habitat.base_image == "debian"
@@ -153,12 +153,12 @@ def test_the_three_layers_of_a_habitat_are_system_shared_local(tmp_path: Path) -
     assert habitat.base_origin == Origin("local", "habitats/demo/config.yaml", 1)
 
 
-def test_moved_habitat_path_moves_what_the_system_layer_derives_from_it(tmp_path: Path) -> None:
+def test_config_changed_habitat_path_changes_derived_paths(tmp_path: Path) -> None:
     habitat = load(tmp_path, "base_image: debian\nenv:\n  - HABITAT_PATH=/srv/habitat\n")
     assert habitat.paths["LOCAL_PATH"] == "/srv/habitat/local"
 
 
-def test_values_are_the_text_a_person_typed(tmp_path: Path) -> None:
+def test_config_scalars_keep_text_as_typed(tmp_path: Path) -> None:
     text = """\
         base_image: debian
         description: >
@@ -192,7 +192,7 @@ def test_values_are_the_text_a_person_typed(tmp_path: Path) -> None:
     ],
     ids=["map", "list", "nothing"],
 )
-def test_setup_commands_come_in_order(tmp_path: Path, setup: str, expected: list[tuple[str, str]]) -> None:
+def test_config_setup_commands_keep_their_order(tmp_path: Path, setup: str, expected: list[tuple[str, str]]) -> None:
     habitat = load(tmp_path, f"base_image: debian\nsetup: {setup}\n")
     assert [(command.user, command.script) for command in habitat.setup] == expected
 
@@ -214,12 +214,12 @@ def test_setup_commands_come_in_order(tmp_path: Path, setup: str, expected: list
         ("$$x", "/workspace/$x"),
     ],
 )
-def test_a_path_in_the_habitat_is_absolute_or_below_the_workdir(tmp_path: Path, written: str, meant: str) -> None:
+def test_config_habitat_path_is_absolute_or_below_workdir(tmp_path: Path, written: str, meant: str) -> None:
     habitat = load(tmp_path, f"base_image: debian\nfiles:\n  - source: .\n    dest: {written}\n")
     assert habitat.files[0].dest == meant
 
 
-def test_a_path_on_the_host_is_found_beside_its_config_then_in_the_project(tmp_path: Path) -> None:
+def test_config_host_path_is_searched_beside_config_then_in_project(tmp_path: Path) -> None:
     for place in ("habitats/demo/both", "both", "only", "shared/both"):
         write(tmp_path, place)
     entry = "  - {{source: {0}, dest: /{0}}}\n".format
@@ -229,19 +229,19 @@ def test_a_path_on_the_host_is_found_beside_its_config_then_in_the_project(tmp_p
     assert found == ["shared/both", "habitats/demo/both", "only"]
 
 
-def test_a_tilde_on_the_host_is_the_persons_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_config_host_path_tilde_is_home_of_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     write(tmp_path, "home/.gitconfig")
     habitat = load(tmp_path, "base_image: debian\nfiles:\n  - {source: ~/.gitconfig, dest: ~/.gitconfig}\n")
     assert habitat.files[0].source == tmp_path / "home/.gitconfig"
 
 
-def test_an_optional_volume_may_be_absent(tmp_path: Path) -> None:
+def test_config_optional_volume_may_be_absent(tmp_path: Path) -> None:
     text = "base_image: debian\nvolumes:\n  - {source: nope, dest: /x, optional: true}\n"
     assert [volume.present for volume in load(tmp_path, text).volumes] == [False]
 
 
-def test_a_test_of_the_project_has_a_place_too(tmp_path: Path) -> None:
+def test_config_test_of_project_is_copied_to_local_tests(tmp_path: Path) -> None:
     write(tmp_path, "common/check.sh")
     habitat = load(tmp_path, "base_image: debian\ntests:\n  - common/check.sh\n")
     assert habitat.tests[0].dest == "/habitat/local/tests/check.sh"
@@ -251,17 +251,17 @@ def test_a_test_of_the_project_has_a_place_too(tmp_path: Path) -> None:
     ("text", "seconds"),
     [("90", 90), ("90s", 90), ("30m", 1800), ("1h 30m", 5400), ("1h30m15s", 5415), (" 2h ", 7200)],
 )
-def test_durations(text: str, seconds: float) -> None:
+def test_duration_valid_text_returns_seconds(text: str, seconds: float) -> None:
     assert duration(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", " ", "0", "0m", "1.5h", "3d", "m", "-1", "1m 2h", "٣"])
-def test_no_durations(text: str) -> None:
+def test_duration_invalid_text_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError):
         duration(text)
 
 
-def test_habitats_are_the_folders_by_name(tmp_path: Path) -> None:
+def test_habitat_names_are_folder_names_in_order(tmp_path: Path) -> None:
     for name in ("b", "a", ".hidden"):
         (tmp_path / "habitats" / name).mkdir(parents=True)
     write(tmp_path, "habitats/README.md")
@@ -269,7 +269,7 @@ def test_habitats_are_the_folders_by_name(tmp_path: Path) -> None:
     assert habitat_names(tmp_path / "nowhere") == []
 
 
-def test_a_dockerfile_stands_in_for_a_base_image(tmp_path: Path) -> None:
+def test_config_dockerfile_replaces_base_image(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/Dockerfile", "FROM debian\n")
     habitat = load(tmp_path)
     assert habitat.has_dockerfile

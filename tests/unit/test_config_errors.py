@@ -345,12 +345,12 @@ def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
 
 
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
-def test_a_bad_config_is_one_line(tmp_path: Path, text: str, expected: str) -> None:
+def test_config_error_is_one_line_with_place_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
     assert refused(tmp_path, f"base_image: debian\n{text}\n") == FILE + expected
 
 
 @pytest.mark.parametrize("delay", ["-3", "nan", "inf"])
-def test_a_delay_is_a_number_of_seconds_one_can_wait(tmp_path: Path, delay: str) -> None:
+def test_config_startup_delay_negative_or_infinite_is_refused(tmp_path: Path, delay: str) -> None:
     said = refused(tmp_path, f"base_image: debian\nentry:\n  startup_delay: {delay}\n")
     assert said.startswith(f"{FILE}:3: ")
 
@@ -370,80 +370,80 @@ setup:
     [PLAN_SETUP, "setup:\n  root:\n    - |\n    echo one\n", "setup:\n  root:\n    - |\n    a\n\nrepos: []\n"],
     ids=["of plan.md", "of one line", "before another key"],
 )
-def test_a_block_that_is_not_indented_is_named(tmp_path: Path, block: str) -> None:
+def test_config_block_text_not_indented_error_has_remedy(tmp_path: Path, block: str) -> None:
     said = refused(tmp_path, f"base_image: debian\n{block}")
     assert re.match(rf"{FILE}:[5678]\b", said), said
     assert said.endswith(": the text under `- |` is not indented: indent each of its lines further than the dash"), said
 
 
-def test_an_unmended_sample_of_the_plan_is_told_what_to_mend(tmp_path: Path) -> None:
+def test_config_plan_sample_not_indented_error_has_remedy(tmp_path: Path) -> None:
     sample = (Path(__file__).parent / "plan_sample.yaml").read_text()
     said = refused(tmp_path, re.sub(r"^      (?=npm|apt|mkdir)", "    ", sample, flags=re.MULTILINE), "discourse")
     assert "the text under `- |` is not indented" in said
 
 
 @pytest.mark.parametrize("text", ["- a\n", "hello\n"], ids=["list", "text"])
-def test_a_config_is_a_mapping(tmp_path: Path, text: str) -> None:
+def test_config_not_a_mapping_is_refused(tmp_path: Path, text: str) -> None:
     assert "habitats/demo/config.yaml:1: must be a mapping of keys to values, is a " in refused(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["", "description: x\n", "base_image:\n", "~\n"])
-def test_a_habitat_needs_a_base(tmp_path: Path, text: str) -> None:
+def test_config_without_base_image_and_dockerfile_is_refused(tmp_path: Path, text: str) -> None:
     assert refused(tmp_path, text) == (
         f"{FILE}:1: there is no base_image and no Dockerfile: "
         "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it"
     )
 
 
-def test_text_is_utf8(tmp_path: Path) -> None:
+def test_config_not_utf8_is_refused(tmp_path: Path) -> None:
     write(tmp_path, FILE).write_bytes(b"description: caf\xe9\n")
     assert refused(tmp_path) == f"{FILE}: is not UTF-8 text: save it as UTF-8"
 
 
-def test_a_config_is_no_data_file(tmp_path: Path) -> None:
+def test_config_larger_than_1_mb_is_refused(tmp_path: Path) -> None:
     write(tmp_path, FILE).write_text("# " + "x" * 1_000_000 + "\n")
     assert refused(tmp_path) == f"{FILE}: is larger than 1,000,000 bytes: put data into files, not config"
 
 
-def test_a_config_nested_without_end_is_refused(tmp_path: Path) -> None:
+def test_config_nested_too_deeply_is_refused(tmp_path: Path) -> None:
     said = refused(tmp_path, "base_image: debian\nenv: " + "[" * 5000 + "]" * 5000 + "\n")
     assert said.startswith(FILE)
     assert "\n" not in said
 
 
-def test_a_folder_for_a_config_is_refused(tmp_path: Path) -> None:
+def test_config_that_is_a_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / FILE).mkdir(parents=True)
     assert refused(tmp_path) == f"{FILE}: can't be read (Is a directory): check that it is a file"
 
 
 @pytest.mark.parametrize("name", ["Discourse", "a b", "a__-b", "-a", "a-", "ä", "a.b..c"])
-def test_a_folder_that_can_name_no_image_is_refused(tmp_path: Path, name: str) -> None:
+def test_habitat_folder_name_invalid_for_image_is_refused(tmp_path: Path, name: str) -> None:
     assert refused(tmp_path, "base_image: debian\n", name) == (
         f"habitats/{name}: '{name}' is not a valid image name: "
         "rename the folder: lower-case letters and digits, with single . _ or - between them"
     )
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
+def test_habitat_folder_without_config_and_dockerfile_is_refused(tmp_path: Path) -> None:
     (tmp_path / "habitats" / "demo").mkdir(parents=True)
     assert refused(tmp_path) == ("habitats/demo: has neither config.yaml nor Dockerfile: add one, or remove the folder")
 
 
-def test_layers_that_disagree_name_both_places(tmp_path: Path) -> None:
+def test_config_layers_of_different_types_error_names_both_places(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "setup:\n  - commands: [a]\n")
     assert refused(tmp_path, "base_image: debian\nsetup:\n  root: [b]\n") == (
         f"{FILE}:2: setup is a mapping here but a list in shared/config.yaml:1: write a list, as there"
     )
 
 
-def test_an_error_of_another_layer_names_that_file(tmp_path: Path) -> None:
+def test_config_error_in_shared_layer_names_its_file(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "env:\n  - A=1\nfiles:\n  - source: nope\n    dest: /x\n")
     assert refused(tmp_path, "base_image: debian\n") == (
         "shared/config.yaml:4: files: there is neither shared/nope nor nope on the host: add it, or mend the path"
     )
 
 
-def test_an_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
+def test_config_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
     """The second element of a coalesced list is the first of its file."""
     write(tmp_path, "shared/config.yaml", "verify-fs:\n  required_files:\n    - /a\n")
     text = "base_image: debian\n\n\nverify-fs:\n  required_files:\n    - $NOPE\n"
@@ -451,7 +451,7 @@ def test_an_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [case[1] for case in CASES], ids=[case[0] for case in CASES])
-def test_every_error_says_what_to_do(tmp_path: Path, text: str) -> None:
+def test_config_error_always_has_remedy(tmp_path: Path, text: str) -> None:
     with pytest.raises(HabitatError) as caught:
         load(tmp_path, f"base_image: debian\n{text}\n")
     assert caught.value.remedy

@@ -6,7 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, load, write
+from unit_helpers import DemoProject, load, write
 
 from phases.core import url_credentials
 from phases.core.build import failure
@@ -100,7 +100,7 @@ PLAIN = [
 
 
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
-def test_url_with_a_credential_is_refused_and_not_repeated(tmp_path: Path, url: str, secret: str) -> None:
+def test_url_with_credential_is_refused_and_credential_hidden(tmp_path: Path, url: str, secret: str) -> None:
     config = f"base_image: base:1\nrepos:\n  - {{url: '{url.replace('$', '$$')}', path: x}}\n"
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, config)
@@ -114,13 +114,13 @@ def test_url_with_a_credential_is_refused_and_not_repeated(tmp_path: Path, url: 
 
 
 @pytest.mark.parametrize("url", PLAIN)
-def test_url_with_an_ordinary_user_name_is_taken_and_shown_whole(url: str) -> None:
+def test_url_with_plain_user_name_is_accepted_and_shown_completely(url: str) -> None:
     git_refs.check_url(url)
     assert url_credentials.hidden(url) == url
 
 
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
-def test_credential_in_any_text_is_hidden_with_all_around_it_kept(url: str, secret: str) -> None:
+def test_credential_url_in_text_is_hidden_and_other_text_kept(url: str, secret: str) -> None:
     shown = url_credentials.hidden(f"git clone {url} && cat a@b:c")
     assert secret not in shown
     assert shown.startswith("git clone ")
@@ -148,21 +148,21 @@ def test_credential_in_any_text_is_hidden_with_all_around_it_kept(url: str, secr
         "base_image: base:1\nenv: [USER=https://me:s3cret@h/x]",
     ],
 )
-def test_error_about_a_value_with_a_credential_does_not_repeat_it(tmp_path: Path, config: str) -> None:
+def test_config_error_about_value_with_credential_hides_credential(tmp_path: Path, config: str) -> None:
     with pytest.raises(HabitatError) as caught:
         load(tmp_path, config)
     assert "s3cret" not in str(caught.value) + repr(caught.value)
 
 
-def test_new_habitat_with_a_credential_in_its_base_image_does_not_repeat_it(tmp_path: Path) -> None:
+def test_new_habitat_error_about_base_image_hides_credential(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         create.create(tmp_path, "new", "https://me:s3cret@registry/x", [])
     assert "s3cret" not in str(caught.value)
 
 
-def test_plan_of_a_changed_credential_shows_neither_value(tmp_path: Path) -> None:
+def test_plan_of_changed_credential_shows_neither_value(tmp_path: Path) -> None:
     config = "base_image: base:1\nenv: ['HTTP_PROXY=http://me:s3cret@proxy:3128']\nsetup: {root: ['true https://me:s3cret@h/']}\n"
-    site = Site(tmp_path, config)
+    site = DemoProject(tmp_path, config)
     site.build()
     write(site.root, "habitats/demo/config.yaml", config.replace("s3cret", "an0ther"))
     told = plan.plan(site.run_anew(), "demo")
@@ -171,17 +171,17 @@ def test_plan_of_a_changed_credential_shows_neither_value(tmp_path: Path) -> Non
     assert not any("s3cret" in line or "an0ther" in line for line in lines)
 
 
-def test_difference_beside_a_credential_is_told_without_it() -> None:
+def test_difference_next_to_credential_hides_credential() -> None:
     change = diff.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
     assert diff.describe(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
 
 
-def test_failed_script_with_a_credential_is_shown_without_it() -> None:
+def test_failed_script_is_shown_without_credential() -> None:
     assert failure.typed("git clone https://me:s3cret@h/r\n", ()) == ["$ git clone https://me:***@h/r"]
 
 
 @pytest.mark.parametrize("text", ["a:" * 100_000, "a.b-" * 50_000, "?a" * 50_000, "https://" * 20_000, "a@" * 50_000])
-def test_text_of_any_kind_is_looked_through_in_no_time(text: str) -> None:
+def test_credential_search_in_long_text_takes_under_two_seconds(text: str) -> None:
     began = time.monotonic()
     url_credentials.hidden(text)
     url_credentials.in_url(text[:4096])

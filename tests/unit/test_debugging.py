@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 from msgspec.structs import asdict, replace
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.build import failure as build_failure
 from phases.core.build.container import instruction_word
@@ -44,45 +44,45 @@ FAILING = "base_image: base:1\nsetup: {root: ['echo one; exit 3']}\n"
 TAG = "habitat-demo:7-setup-failed"
 
 
-def failing(root: Path, text: str = FAILING, until: str = "final") -> tuple[Site, HabitatError]:
-    site = Site(root, text)
+def failing(root: Path, text: str = FAILING, until: str = "final") -> tuple[DemoProject, HabitatError]:
+    site = DemoProject(root, text)
     return site, fails(site, until)
 
 
-def fails(site: Site, until: str = "final") -> HabitatError:
+def fails(site: DemoProject, until: str = "final") -> HabitatError:
     with pytest.raises(HabitatError) as caught:
         site.build(until)
     return caught.value
 
 
-def config(site: Site, text: str) -> None:
+def config(site: DemoProject, text: str) -> None:
     write(site.root, "habitats/demo/config.yaml", text)
 
 
-def kept(site: Site) -> list[str]:
+def kept(site: DemoProject) -> list[str]:
     return [tag for tag in site.engine.tags() if tag.endswith("-failed")]
 
 
-def labels(site: Site, tag: str = TAG) -> dict[str, str]:
+def labels(site: DemoProject, tag: str = TAG) -> dict[str, str]:
     return site.engine._image(tag).labels
 
 
-def told(site: Site, tag: str = TAG) -> Failure:
+def told(site: DemoProject, tag: str = TAG) -> Failure:
     found = build_failure.told_by(labels(site, tag))
     assert found
     return found
 
 
-def debug(site: Site, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
+def debug(site: DemoProject, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
     return runtime_debug.debug(site.run_anew(), "demo", terminal)
 
 
-def said(site: Site) -> list[str]:
+def said(site: DemoProject) -> list[str]:
     return [event.text for event in site.seen if isinstance(event, Line)]
 
 
-def command(site: Site) -> Command:
+def command(site: DemoProject) -> Command:
     """The shell's."""
     return site.engine.commands[-1]
 
@@ -90,7 +90,7 @@ def command(site: Site) -> Command:
 # What is kept
 
 
-def test_a_failed_phase_is_kept_as_it_was_and_its_message_says_how_to_enter_it(tmp_path: Path) -> None:
+def test_failed_phase_is_kept_as_image_and_error_names_doit_debug(tmp_path: Path) -> None:
     site, error = failing(tmp_path, "base_image: base:1\nsetup: {root: ['echo x >/half; exit 3']}\n")
     assert site.engine.files(TAG).find("/half")
     assert str(error) == (
@@ -100,7 +100,7 @@ def test_a_failed_phase_is_kept_as_it_was_and_its_message_says_how_to_enter_it(t
     assert site.engine.containers() == []
 
 
-def test_its_labels_say_what_it_is_and_what_failed(tmp_path: Path) -> None:
+def test_failed_image_labels_describe_habitat_phase_and_failure(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     found = labels(site)
     assert {key: found[key] for key in found if key in ("habitat.name", "habitat.phase", "habitat.result")} == {
@@ -116,7 +116,7 @@ def test_its_labels_say_what_it_is_and_what_failed(tmp_path: Path) -> None:
     assert (failure.where, failure.what) == ("habitats/demo/config.yaml:2", "setup command 1 of 1")
 
 
-def test_it_is_never_a_snapshot_also_under_a_snapshots_tag(tmp_path: Path) -> None:
+def test_failed_image_tagged_as_snapshot_does_not_count_as_snapshot(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     site.engine.tag(TAG, "habitat-demo:7-setup")
     assert "setup" in site.run_anew().assess("demo").stale
@@ -131,7 +131,7 @@ def test_it_is_never_a_snapshot_also_under_a_snapshots_tag(tmp_path: Path) -> No
         ("setup: [{run_as: nobody-here, commands: [x]}]", "7-setup-failed"),
     ],
 )
-def test_whatever_a_phase_fails_of_it_is_kept(tmp_path: Path, text: str, tag: str) -> None:
+def test_failed_phase_of_any_failure_kind_is_kept_and_can_be_entered(tmp_path: Path, text: str, tag: str) -> None:
     write(tmp_path, "habitats/demo/tests/t.sh")
     site, error = failing(tmp_path, f"base_image: base:1\n{text}\n")
     assert kept(site) == [f"habitat-demo:{tag}"]
@@ -139,8 +139,8 @@ def test_whatever_a_phase_fails_of_it_is_kept(tmp_path: Path, text: str, tag: st
     assert debug(site, interactive=True) == 0
 
 
-def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_failed_phase_with_refused_upload_is_kept(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build("habitat")
     site.engine.failures["put_archive"] = EngineError("copying into /: no")
     assert str(fails(site)) == (
@@ -153,29 +153,29 @@ def test_so_it_is_where_the_engine_refuses_what_is_put_in(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "error", [StateError("our disk is full"), SecretError("no keys"), NotFound("gone"), Conflict("going")]
 )
-def test_of_what_no_shell_in_there_helps_against_nothing_is_kept(tmp_path: Path, error: HabitatError) -> None:
-    site = Site(tmp_path, FAILING)
+def test_failed_phase_with_host_or_engine_error_is_not_kept(tmp_path: Path, error: HabitatError) -> None:
+    site = DemoProject(tmp_path, FAILING)
     site.build("files")
     site.engine.failures["commit" if isinstance(error, EngineError) else "exec"] = error
     assert "debug" not in str(fails(site))
     assert (kept(site), site.notices()) == ([], [])
 
 
-def test_where_there_can_be_no_container_there_is_nothing_to_keep(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_failed_phase_without_container_creation_is_not_kept(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build("habitat")
     site.engine.failures["create"] = EngineError("no")
     assert "debug" not in str(fails(site))
     assert (kept(site), site.notices()) == ([], [])
 
 
-def test_where_there_was_no_container_nothing_is_said_of_one(tmp_path: Path) -> None:
+def test_failed_base_image_pull_keeps_nothing_and_error_omits_debug(tmp_path: Path) -> None:
     site, error = failing(tmp_path, "base_image: absent:1\n")
     assert kept(site) == []
     assert "debug" not in str(error)
 
 
-def test_one_of_a_habitat_is_kept_the_last(tmp_path: Path) -> None:
+def test_failed_image_of_habitat_is_replaced_by_next_failure(tmp_path: Path) -> None:
     site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
     config(site, FAILING)
     fails(site)
@@ -188,7 +188,7 @@ def test_one_of_a_habitat_is_kept_the_last(tmp_path: Path) -> None:
     assert site.engine.image_config(first) is None
 
 
-def test_the_next_phase_that_succeeds_takes_it_away_with_all_it_rested_on(tmp_path: Path) -> None:
+def test_successful_phase_removes_failed_image_and_its_parents(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     config(site, "base_image: base:1\n")
     assert site.build()[0] == "setup"
@@ -197,7 +197,7 @@ def test_the_next_phase_that_succeeds_takes_it_away_with_all_it_rested_on(tmp_pa
 
 
 @pytest.mark.parametrize(("first", "goes"), [("files", True), ("setup", True), ("repos", False)])
-def test_cleaning_from_its_phase_or_an_earlier_one_takes_it(tmp_path: Path, first: str, goes: bool) -> None:
+def test_clean_from_phase_removes_failed_image_of_that_or_later_phase(tmp_path: Path, first: str, goes: bool) -> None:
     site, _ = failing(tmp_path)
     project = site.run_anew()
     counted = clean.count(project, "demo", named(first))
@@ -205,13 +205,13 @@ def test_cleaning_from_its_phase_or_an_earlier_one_takes_it(tmp_path: Path, firs
     assert (kept(site) == []) is goes
 
 
-def test_cleaning_all_takes_it(tmp_path: Path) -> None:
+def test_clean_all_removes_failed_image(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     assert clean.clean_all(site.run_anew(), "demo") == 7
     assert site.engine.tags() == {"base:1": site.base}
 
 
-def test_what_a_killed_run_had_not_tagged_yet_is_swept(tmp_path: Path) -> None:
+def test_failed_image_not_tagged_by_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     image = site.engine._tags.pop(TAG)
     fails(site)
@@ -219,8 +219,8 @@ def test_what_a_killed_run_had_not_tagged_yet_is_swept(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", ["commit", "tag"])
-def test_where_it_cannot_be_kept_the_first_error_is_told(tmp_path: Path, method: str) -> None:
-    site = Site(tmp_path, FAILING)
+def test_failed_image_commit_error_leaves_original_error_and_gives_notice(tmp_path: Path, method: str) -> None:
+    site = DemoProject(tmp_path, FAILING)
     site.build("files")
     site.engine.failures[method] = EngineError("no space left on device")
     error = fails(site)
@@ -230,8 +230,8 @@ def test_where_it_cannot_be_kept_the_first_error_is_told(tmp_path: Path, method:
     assert site.engine.containers() == []
 
 
-def test_an_engine_that_is_gone_is_not_asked_to_keep_anything(tmp_path: Path) -> None:
-    site = Site(tmp_path, FAILING)
+def test_failed_phase_with_unreachable_engine_commits_nothing(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, FAILING)
     site.build("files")
     commits = site.engine.called("commit")
     site.engine.failures["exec"] = EngineUnreachable("gone")
@@ -240,8 +240,8 @@ def test_an_engine_that_is_gone_is_not_asked_to_keep_anything(tmp_path: Path) ->
     assert site.notices() == []
 
 
-def test_a_run_that_is_told_to_stop_keeps_nothing_of_what_that_made_fail(tmp_path: Path) -> None:
-    site = Site(tmp_path, FAILING)
+def test_failed_phase_during_shutdown_is_not_kept(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, FAILING)
     site.build("files")
     project = site.run_anew()
 
@@ -265,7 +265,7 @@ def test_a_run_that_is_told_to_stop_keeps_nothing_of_what_that_made_fail(tmp_pat
     ["echo \"it's\" '$HOME' $(id) \\ \\n `x`\n# é 🙂 \x00\x1b[2J\n", "x" * 200_000, "é" * 60_000, '"' * 31_000, ""],
     ids=["signs", "long", "wide", "quotes", "empty"],
 )
-def test_what_failed_is_told_byte_for_byte(script: str) -> None:
+def test_failure_labels_round_trip_keeps_every_byte(script: str) -> None:
     failure = Failure(
         "m", "w", 1.5, "u", "/", "what", {"A": "$B"}, script, ["1", ""], 7, [{"at": "/x", "locked": True}]
     )
@@ -275,26 +275,26 @@ def test_what_failed_is_told_byte_for_byte(script: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"message": 1}'])
-def test_labels_of_another_program_tell_of_nothing(text: str) -> None:
+def test_failure_labels_malformed_are_ignored(text: str) -> None:
     assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": text}) is None
     assert build_failure.told_by({}) is None
 
 
-def test_a_failure_kept_by_an_older_version_is_read() -> None:
+def test_failure_labels_of_older_version_are_read() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", script="x" * 70_000, args=[], caches=[])
     text = json.dumps(asdict(failure))
     labels = {f"{build_failure.LABEL_FAILURE}.{part}": text[part * 30_000 : (part + 1) * 30_000] for part in range(3)}
     assert build_failure.told_by(labels) == failure
 
 
-def test_labels_of_the_base_image_are_no_part_of_a_failure() -> None:
+def test_failure_labels_of_base_image_are_ignored() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", args=[], caches=[])
     base = {f"{build_failure.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
     assert build_failure.told_by(base | failure.labels()) == failure
     assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
 
 
-def test_labels_that_unpack_to_more_than_a_failure_are_none() -> None:
+def test_failure_labels_with_decompression_bomb_are_ignored() -> None:
     bomb = b64encode(zlib.compress(b" " * (100 << 20))).decode()
     assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": bomb}) is None
 
@@ -311,7 +311,7 @@ def test_labels_that_unpack_to_more_than_a_failure_are_none() -> None:
     ],
     ids=["message", "script", "environment", "arguments", "place", "caches"],
 )
-def test_a_failure_that_is_too_long_is_shortened_and_says_so(more: dict[str, Any]) -> None:
+def test_failure_labels_too_long_are_shortened_with_notice(more: dict[str, Any]) -> None:
     failure = replace(Failure("it failed", "w", 1.5, "u", "/", code=3), **more)
     labels = failure.labels()
     assert sum(len(quote(instruction_word(label))) for label in labels.values()) < 800_000
@@ -323,7 +323,7 @@ def test_a_failure_that_is_too_long_is_shortened_and_says_so(more: dict[str, Any
 
 
 @pytest.mark.parametrize("error", [EngineError("committing the snapshot: 431"), NotFound("gone")])
-def test_a_failure_that_cannot_be_kept_takes_the_older_one_away(tmp_path: Path, error: EngineError) -> None:
+def test_failed_image_commit_error_removes_older_failed_image(tmp_path: Path, error: EngineError) -> None:
     site, _ = failing(tmp_path)
     config(site, "base_image: base:1\nsetup: {root: ['echo two; exit 4']}\n")
     site.engine.failures["commit"] = error
@@ -336,7 +336,7 @@ def test_a_failure_that_cannot_be_kept_takes_the_older_one_away(tmp_path: Path, 
 # debug
 
 
-def test_the_shell_is_where_the_command_failed(tmp_path: Path) -> None:
+def test_debug_shell_runs_as_user_in_workdir_of_failed_command(tmp_path: Path) -> None:
     site, _ = failing(
         tmp_path,
         "base_image: base:1\nenv: [HOME=/h]\nsetup: [{run_as: agent, commands: ['exit 3']}]\nentry: {network: none}\n",
@@ -350,13 +350,13 @@ def test_the_shell_is_where_the_command_failed(tmp_path: Path) -> None:
     assert site.engine.containers() == []
 
 
-def test_without_a_terminal_it_reads_what_is_put_in(tmp_path: Path) -> None:
+def test_debug_without_terminal_reads_commands_from_stdin(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     debug(site, b"echo hello\n")
     assert command(site).stdin == b"echo hello\n"
 
 
-def test_again_is_the_command_as_the_build_ran_it(tmp_path: Path) -> None:
+def test_debug_again_script_runs_failed_command_as_build_did(tmp_path: Path) -> None:
     script = "echo \"it's\" '$HOME'\nexit 3\n"
     site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
     seen: list[str] = []
@@ -377,7 +377,7 @@ def test_again_is_the_command_as_the_build_ran_it(tmp_path: Path) -> None:
     assert command(site).env["PATH"].endswith(":/bin")
 
 
-def test_volumes_and_secrets_are_there_as_in_the_build(tmp_path: Path) -> None:
+def test_debug_container_has_volumes_and_secrets_of_phase(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/note")
     text = (
         FAILING + "volumes: [{source: data, dest: /data}]\n"
@@ -393,7 +393,7 @@ def test_volumes_and_secrets_are_there_as_in_the_build(tmp_path: Path) -> None:
     assert found.env["T"] == "s3cret-word"
 
 
-def test_it_tells_first_what_failed_what_it_said_and_how_to_go_on(tmp_path: Path) -> None:
+def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     debug(site)
     first, *rest = said(site)
@@ -411,7 +411,7 @@ def test_it_tells_first_what_failed_what_it_said_and_how_to_go_on(tmp_path: Path
     ]
 
 
-def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_path: Path) -> None:
+def test_debug_long_script_is_shortened_and_missing_log_is_omitted(tmp_path: Path) -> None:
     lines = "".join(f"echo line {number}\n" for number in range(30))
     site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
     debug(site)
@@ -424,7 +424,7 @@ def test_what_is_long_is_shown_in_part_and_a_log_that_is_gone_not_at_all(tmp_pat
     assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(site)
 
 
-def test_log_cut_behind_where_the_command_began_is_told_to_its_end(
+def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(phase_log, "HEAD", 60)
@@ -441,7 +441,7 @@ def test_log_cut_behind_where_the_command_began_is_told_to_its_end(
     assert [event.text for event in site.seen if isinstance(event, Line) and "left out" in event.text] == shown
 
 
-def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) -> None:
+def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
     site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
     debug(site)
     assert said(site)[1:] == [
@@ -452,15 +452,15 @@ def test_of_what_ran_no_command_there_is_nothing_to_run_again(tmp_path: Path) ->
     ]
 
 
-def test_who_is_not_there_is_root(tmp_path: Path) -> None:
+def test_debug_with_missing_user_runs_as_root_and_says_so(tmp_path: Path) -> None:
     site, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
     debug(site)
     assert command(site).user == "root"
     assert "    the image has no user 'bob'" in said(site)
 
 
-def test_what_has_succeeded_since_is_told_to_have(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_debug_phase_up_to_date_again_gives_notice(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build()
     config(site, FAILING)
     fails(site)
@@ -469,8 +469,8 @@ def test_what_has_succeeded_since_is_told_to_have(tmp_path: Path) -> None:
     assert site.notices() == ["setup is up to date now: this is an earlier failure"]
 
 
-def test_where_nothing_failed_that_is_one_line(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_debug_without_failed_image_is_error_with_next_commands(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     with pytest.raises(StartError) as caught:
         debug(site)
     assert str(caught.value) == (
@@ -479,7 +479,7 @@ def test_where_nothing_failed_that_is_one_line(tmp_path: Path) -> None:
     )
 
 
-def test_with_nothing_to_read_there_is_no_shell_and_no_container(tmp_path: Path) -> None:
+def test_debug_without_terminal_or_pipe_is_error_without_container(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     before = site.engine.called("create")
     with pytest.raises(StartError, match="a shell needs a terminal, or commands from a pipe"):
@@ -488,7 +488,7 @@ def test_with_nothing_to_read_there_is_no_shell_and_no_container(tmp_path: Path)
 
 
 @pytest.mark.parametrize("method", ["put_archive", "start", "exec_piped"])
-def test_its_container_goes_whatever_happens(tmp_path: Path, method: str) -> None:
+def test_debug_container_is_removed_after_engine_error(tmp_path: Path, method: str) -> None:
     site, _ = failing(tmp_path)
     site.engine.failures[method] = EngineError("no")
     with pytest.raises(EngineError):
@@ -497,7 +497,7 @@ def test_its_container_goes_whatever_happens(tmp_path: Path, method: str) -> Non
     assert kept(site) == [TAG]
 
 
-def test_what_a_build_withdrew_meanwhile_goes_at_the_end(tmp_path: Path) -> None:
+def test_debug_image_untagged_meanwhile_is_removed_at_end(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     image = site.engine.tags()[TAG]
 

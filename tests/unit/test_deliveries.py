@@ -7,7 +7,7 @@ import stat
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core import events
 from phases.core.errors import StartError, StateError
@@ -32,26 +32,26 @@ entry: {init_command: 'echo from init has s3cret-word; sleep 600', command: 'tru
 
 
 @pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Site:
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoProject:
     monkeypatch.setenv("TOKEN", "s3cret-word")
     monkeypatch.setenv("OTHER", "0ther-word")
-    site = Site(tmp_path, CONFIG + SECRETS)
+    site = DemoProject(tmp_path, CONFIG + SECRETS)
     site.build()
     runtime_start.start_detached(site.run_anew(), "demo")
     return site
 
 
-def printed(site: Site, show: Callable[..., None] = logs.show) -> list[str]:
+def printed(site: DemoProject, show: Callable[..., None] = logs.show) -> list[str]:
     """What is told of the container."""
     show(site.run_anew(), "demo")
     return [event.text for event in site.seen if isinstance(event, events.Line) and event.source == "habitat-demo"][1:]
 
 
-def records(site: Site) -> list[Path]:
+def records(site: DemoProject) -> list[Path]:
     return sorted((site.root / ".stamps/demo").glob("delivered.*"))
 
 
-def is_withheld(site: Site, show: Callable[..., None] = logs.show) -> bool:
+def is_withheld(site: DemoProject, show: Callable[..., None] = logs.show) -> bool:
     if printed(site, show):
         return False
     (told,) = site.notices()
@@ -63,35 +63,37 @@ def is_withheld(site: Site, show: Callable[..., None] = logs.show) -> bool:
 
 
 @pytest.mark.parametrize("show", [logs.show, logs.follow])
-def test_output_with_a_secret_that_is_the_same_is_masked(site: Site, show: Callable[..., None]) -> None:
+def test_output_with_unchanged_secret_is_masked(site: DemoProject, show: Callable[..., None]) -> None:
     assert printed(site, show) == ["from init has ***"]
 
 
 @pytest.mark.parametrize("show", [logs.show, logs.follow])
-def test_output_with_a_secret_that_has_changed_since_is_withheld(
-    site: Site, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]
+def test_output_with_changed_secret_is_withheld(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]
 ) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")
     assert is_withheld(site, show)
 
 
 @pytest.mark.parametrize("name", ["TOKEN", "OTHER"])
-def test_output_with_a_secret_that_is_unset_is_withheld(site: Site, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+def test_output_with_unset_secret_is_withheld(site: DemoProject, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     assert is_withheld(site)
 
 
-def test_output_with_a_secret_that_the_config_names_no_more_is_withheld(site: Site) -> None:
+def test_output_with_secret_removed_from_config_is_withheld(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", CONFIG)
     assert is_withheld(site)
 
 
-def test_output_with_a_secret_of_a_config_that_is_broken_by_now_is_withheld(site: Site) -> None:
+def test_output_with_secret_and_broken_config_is_withheld(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", "setup: [")
     assert is_withheld(site)
 
 
-def test_output_with_a_secret_of_an_earlier_visit_is_withheld(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_with_secret_value_of_earlier_session_is_withheld(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")
     assert runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal()) == 0
     assert is_withheld(site)
@@ -99,15 +101,15 @@ def test_output_with_a_secret_of_an_earlier_visit_is_withheld(site: Site, monkey
     assert is_withheld(site), "then the one that it was given in between isn't known"
 
 
-def test_output_is_shown_again_once_the_secret_is_what_it_was(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_output_with_secret_restored_to_old_value_is_shown(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOKEN")
     assert is_withheld(site)
     monkeypatch.setenv("TOKEN", "s3cret-word")
     assert printed(site) == ["from init has ***"]
 
 
-def test_output_of_a_container_that_was_stopped_is_withheld_as_well(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_output_of_stopped_container_with_unset_secret_is_withheld(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop.stop(site.run_anew(), "demo", force=True)
     assert printed(site) == ["from init has ***"]
@@ -117,7 +119,7 @@ def test_output_of_a_container_that_was_stopped_is_withheld_as_well(
     assert is_withheld(site), "another start forgets nothing"
 
 
-def test_output_of_a_container_without_a_record_is_withheld(site: Site) -> None:
+def test_output_of_container_without_record_is_withheld(site: DemoProject) -> None:
     """Another clone of the project made it, or .stamps was removed."""
     shutil.rmtree(site.root / ".stamps")
     assert is_withheld(site)
@@ -126,7 +128,7 @@ def test_output_of_a_container_without_a_record_is_withheld(site: Site) -> None:
     assert is_withheld(site), "a record that begins later can't know what was before"
 
 
-def test_output_of_a_container_of_an_earlier_version_is_withheld_where_there_are_secrets(site: Site) -> None:
+def test_output_of_earlier_version_with_secrets_in_config_is_withheld(site: DemoProject) -> None:
     shutil.rmtree(site.root / ".stamps")
     for container in site.engine._containers.values():
         container.labels.pop(fingerprints.LABEL_SECRETS, None)
@@ -140,7 +142,7 @@ def test_output_of_a_container_of_an_earlier_version_is_withheld_where_there_are
 @pytest.mark.parametrize(
     "text", ["", "x", "key 00 whole\n", "{}\n{}", "key {k} whole", "key {k} whole\n00", "key {k} part\n"]
 )
-def test_record_that_is_damaged_shows_nothing(site: Site, text: str) -> None:
+def test_output_with_damaged_record_is_withheld(site: DemoProject, text: str) -> None:
     (record,) = records(site)
     record.write_text(text.replace("{k}", "0" * 64))
     assert is_withheld(site)
@@ -148,7 +150,7 @@ def test_record_that_is_damaged_shows_nothing(site: Site, text: str) -> None:
     assert is_withheld(site)
 
 
-def test_record_that_is_cut_off_anywhere_shows_nothing(site: Site) -> None:
+def test_output_with_record_cut_at_any_byte_is_withheld(site: DemoProject) -> None:
     (record,) = records(site)
     whole = record.read_bytes()
     lines = [0, *(place + 1 for place, byte in enumerate(whole) if byte == 10)]
@@ -158,7 +160,7 @@ def test_record_that_is_cut_off_anywhere_shows_nothing(site: Site) -> None:
             assert is_withheld(site)
 
 
-def test_record_tells_no_secret_and_is_ours_alone(site: Site) -> None:
+def test_record_has_mode_0600_own_key_and_no_secret_value(site: DemoProject) -> None:
     (record,) = records(site)
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert b"s3cret" not in record.read_bytes()
@@ -168,9 +170,7 @@ def test_record_tells_no_secret_and_is_ours_alone(site: Site) -> None:
     assert not {*first} & {*other.read_text().splitlines()}, "each has a key of its own"
 
 
-def test_record_that_cannot_be_written_keeps_the_secret_from_the_container(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_record_write_failure_keeps_secret_out_of_container(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")
 
     def full(*_: object) -> int:
@@ -183,8 +183,8 @@ def test_record_that_cannot_be_written_keeps_the_secret_from_the_container(
     assert (b"an0ther" in str(container.memory).encode()) is False
 
 
-def test_habitat_without_secrets_has_no_record_and_shows_its_output(tmp_path: Path) -> None:
-    site = Site(tmp_path, CONFIG)
+def test_output_of_habitat_without_secrets_is_shown_and_has_no_record(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, CONFIG)
     site.build()
     runtime_start.start_detached(site.run_anew(), "demo")
     assert not records(site)
@@ -193,11 +193,9 @@ def test_habitat_without_secrets_has_no_record_and_shows_its_output(tmp_path: Pa
     assert printed(site) == ["from init has s3cret-word"]
 
 
-def test_secret_that_comes_later_is_noted_for_a_container_that_had_none(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_output_with_secret_added_to_config_later_is_masked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "s3cret-word")
-    site = Site(tmp_path, CONFIG)
+    site = DemoProject(tmp_path, CONFIG)
     site.build()
     runtime_start.start_detached(site.run_anew(), "demo")
     write(site.root, "habitats/demo/config.yaml", CONFIG + SECRETS)
@@ -207,7 +205,7 @@ def test_secret_that_comes_later_is_noted_for_a_container_that_had_none(
     assert is_withheld(site)
 
 
-def test_record_goes_with_its_container_and_not_before(site: Site) -> None:
+def test_record_is_removed_together_with_its_container(site: DemoProject) -> None:
     (record,) = records(site)
     clean.clean_all(site.run_anew(), "demo")
     assert records(site) == [record]
@@ -216,17 +214,19 @@ def test_record_goes_with_its_container_and_not_before(site: Site) -> None:
 
 
 @pytest.mark.parametrize("take_away", [clean.clean_all, lambda project, name: destroy.destroy(project, name, bool)])
-def test_record_of_a_container_that_was_removed_by_hand_is_swept(site: Site, take_away: Callable[..., object]) -> None:
+def test_record_of_container_removed_by_hand_is_removed_by_clean_and_destroy(
+    site: DemoProject, take_away: Callable[..., object]
+) -> None:
     site.engine.remove("habitat-demo")
     take_away(site.run_anew(), "demo")
     assert records(site) == []
 
 
-def test_error_about_an_init_that_ended_withholds_what_it_said_with_an_older_secret(
+def test_start_error_of_ended_init_withholds_output_with_older_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", "s3cret-word")
-    site = Site(tmp_path, CONFIG.replace("sleep 600", "exit 1") + SECRETS)
+    site = DemoProject(tmp_path, CONFIG.replace("sleep 600", "exit 1") + SECRETS)
     site.build()
     with pytest.raises(StartError) as caught:
         runtime_start.start_detached(site.run_anew(), "demo")
@@ -238,8 +238,8 @@ def test_error_about_an_init_that_ended_withholds_what_it_said_with_an_older_sec
     assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
-def test_error_about_a_habitat_that_is_not_ready_withholds_what_the_try_said(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The command that tries may read what the main process has written down."""
     ready = "ready: {command: 'echo boot.log has s3cret-word; exit 1', timeout: 1s, interval: 1s}, init_command"
@@ -255,8 +255,8 @@ def test_error_about_a_habitat_that_is_not_ready_withholds_what_the_try_said(
     assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
-def test_output_that_is_followed_ends_where_an_unknown_secret_is_given(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_output_with_follow_ends_when_unknown_secret_is_delivered(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = site.run_anew()
 
@@ -264,11 +264,11 @@ def test_output_that_is_followed_ends_where_an_unknown_secret_is_given(
         assert follow
         on_output(b"first\n")
         monkeypatch.setenv("TOKEN", "an0ther")
-        runtime_exec.execute(Site.run_anew(other), "demo", ["true"], FakeTerminal())
+        runtime_exec.execute(DemoProject.run_anew(other), "demo", ["true"], FakeTerminal())
         monkeypatch.setenv("TOKEN", "s3cret-word")
         on_output(b"then an0ther\n")
 
-    other = Site(site.root, CONFIG + SECRETS)
+    other = DemoProject(site.root, CONFIG + SECRETS)
     other.engine = site.engine
     other.run_anew()
     monkeypatch.setattr(site.engine, "output", output)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_files import Node
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core import events
 from phases.core.engine.protocol import Bind, Change, Container
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
     site.build()
     return site
 
 
-def start(site: Site, *, fresh: bool = False) -> str:
+def start(site: DemoProject, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
     runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
     found = site.engine.container("habitat-demo")
@@ -34,15 +34,15 @@ def start(site: Site, *, fresh: bool = False) -> str:
     return found.id
 
 
-def told(site: Site) -> list[str]:
+def told(site: DemoProject) -> list[str]:
     return [event.text for event in site.seen if isinstance(event, events.Line)]
 
 
-def names(site: Site) -> list[str]:
+def names(site: DemoProject) -> list[str]:
     return sorted(container.name for container in site.engine.containers())
 
 
-def test_each_container_is_shown_with_what_changed_in_it_and_removed(site: Site) -> None:
+def test_destroy_shows_changes_of_each_container_and_removes_all(site: DemoProject) -> None:
     old = start(site)
     new = start(site, fresh=True)
     site.engine.files(old).write("/work/thesis", "years")
@@ -66,14 +66,14 @@ def test_each_container_is_shown_with_what_changed_in_it_and_removed(site: Site)
     assert site.project.assess("demo").stale == {}
 
 
-def test_a_no_removes_nothing(site: Site) -> None:
+def test_destroy_answered_no_removes_nothing(site: DemoProject) -> None:
     start(site)
     assert not destroy(site.run_anew(), "demo", lambda _: False)
     assert names(site) == ["habitat-demo"]
     assert site.notices() == ["nothing was removed"]
 
 
-def test_containers_of_others_are_neither_shown_nor_removed(site: Site) -> None:
+def test_destroy_ignores_containers_of_others(site: DemoProject) -> None:
     start(site)
     site.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image
     site.engine.create("base:1", "habitat-demo2", ("x",), labels={"habitat.run": "demo2"})
@@ -82,7 +82,7 @@ def test_containers_of_others_are_neither_shown_nor_removed(site: Site) -> None:
     assert names(site) == ["habitat-demo-20260101-000000", "habitat-demo2"]
 
 
-def test_without_containers_nothing_is_asked(site: Site) -> None:
+def test_destroy_without_containers_asks_nothing(site: DemoProject) -> None:
     def refuse(_: str) -> bool:
         raise AssertionError
 
@@ -90,7 +90,7 @@ def test_without_containers_nothing_is_asked(site: Site) -> None:
     assert site.notices() == ["demo has no containers"]
 
 
-def test_somebody_in_it_is_named(site: Site) -> None:
+def test_destroy_question_names_commands_of_others_in_container(site: DemoProject) -> None:
     start(site)
     site.engine.start("habitat-demo")
     site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
@@ -99,20 +99,20 @@ def test_somebody_in_it_is_named(site: Site) -> None:
     assert line.startswith("habitat-demo (running, in use by 1 other command): ")
 
 
-def test_a_detached_container_that_was_destroyed_is_forgotten(site: Site) -> None:
+def test_destroy_removes_start_record_of_detached_container(site: DemoProject) -> None:
     runtime_start.start_detached(site.run_anew(), "demo")
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert list((site.root / ".stamps/demo").glob("starts.*")) == []
 
 
-def test_a_broken_config_keeps_nobody_from_it(site: Site) -> None:
+def test_destroy_with_broken_config_removes_containers(site: DemoProject) -> None:
     start(site)
     write(site.root, "habitats/demo/config.yaml", "setup: [")
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert names(site) == []
 
 
-def test_without_a_terminal_a_yes_is_needed(site: Site) -> None:
+def test_destroy_without_terminal_requires_yes_option(site: DemoProject) -> None:
     start(site)
     with pytest.raises(StartError) as caught:
         verb.run(site.run_anew(), "demo")
@@ -124,7 +124,9 @@ def test_without_a_terminal_a_yes_is_needed(site: Site) -> None:
     assert names(site) == []
 
 
-def test_changes_that_the_engine_cannot_tell_are_told_as_that(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_destroy_shows_reason_when_engine_cannot_list_changes(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(_: str) -> list[Change]:
         raise EngineError("driver says no")
 
@@ -134,7 +136,7 @@ def test_changes_that_the_engine_cannot_tell_are_told_as_that(site: Site, monkey
     assert told(site) == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
 
 
-def test_a_long_list_is_cut_and_the_count_is_not(site: Site) -> None:
+def test_destroy_shortens_long_list_of_changes_but_shows_count(site: DemoProject) -> None:
     start(site)
     for number in range(10):
         site.engine.files("habitat-demo").add(f"/work/{number}", Node("file"))
@@ -142,7 +144,7 @@ def test_a_long_list_is_cut_and_the_count_is_not(site: Site) -> None:
     assert told(site) == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
 
 
-def test_work_is_what_somebody_may_miss() -> None:
+def test_destroy_changes_omit_mounts_temporary_files_and_parent_folders() -> None:
     container = Container("id", "c", "image", running=False, binds=(Bind("/host", "/data/in", readonly=False),))
     changes = [
         Change("/data", "added"),
@@ -160,7 +162,7 @@ def test_work_is_what_somebody_may_miss() -> None:
     assert [change.path for change in work(changes, container)] == ["/data/input", "/home/a", "/running", "/var/gone"]
 
 
-def test_images_that_only_the_containers_used_go_with_them(site: Site) -> None:
+def test_destroy_removes_untagged_images_used_only_by_its_containers(site: DemoProject) -> None:
     """A build replaces them, and can't remove what a container uses."""
     start(site)
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")

@@ -51,7 +51,7 @@ def words(before: Any, after: Any, kind: Any = "value") -> str:
         ({"a": "x"}, {"a": ["x"]}, [(("a",), "x", ["x"])]),
     ],
 )
-def test_what_differs(before: Any, after: Any, expected: list[Any]) -> None:
+def test_diff_of_two_slices_lists_changed_values(before: Any, after: Any, expected: list[Any]) -> None:
     assert found(before, after) == expected
 
 
@@ -63,7 +63,7 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-def test_something_differs_just_where_two_slices_do(before: Any, after: Any) -> None:
+def test_diff_is_empty_exactly_when_slices_are_equal(before: Any, after: Any) -> None:
     """Sections without anything in them apart, which are as good as none."""
     assert found(before, before) == []
     if found(before, after) == []:
@@ -101,16 +101,16 @@ def emptied(value: Any) -> Any:
         ("echo \x1b[31m", "echo", r"echo \x1b[31m → echo"),
     ],
 )
-def test_a_value_is_told(before: Any, after: Any, text: str) -> None:
+def test_diff_value_change_is_described(before: Any, after: Any, text: str) -> None:
     assert words(before, after) == text
 
 
-def test_long_values_are_shown_from_where_they_differ() -> None:
+def test_diff_long_values_are_shown_from_first_difference() -> None:
     text = words(f"https://example.org/{'a' * 50}/one/{'b' * 50}", f"https://example.org/{'a' * 50}/two/{'b' * 50}")
     assert text == f"…aaaaa/one/{'b' * 20}… → …aaaaa/two/{'b' * 20}…"
 
 
-def test_a_long_value_that_goes_on_shows_its_end() -> None:
+def test_diff_long_value_with_appended_text_shows_its_end() -> None:
     assert words("x" * 40, "x" * 40 + "end") == "…xxxxxx → …xxxxxxend"
 
 
@@ -128,9 +128,9 @@ def test_a_long_value_that_goes_on_shows_its_end() -> None:
         (ONE, OTHER, "changed"),
     ],
 )
-def test_a_file_is_told(before: Any, after: Any, text: str) -> None:
+def test_diff_file_change_is_described(before: Any, after: Any, text: str) -> None:
     assert words(before, after, "file") == text
 
 
-def test_an_image_is_told_by_the_beginnings_of_its_ids() -> None:
+def test_diff_image_change_shows_beginnings_of_ids() -> None:
     assert words(f"sha256:{ONE}", f"sha256:{OTHER}", "image") == "moved from 111111111111… to 222222222222…"

@@ -9,7 +9,7 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, write
+from unit_helpers import DemoProject, write
 
 from phases.core.files import digest_cache, safe_open
 from phases.core.files.digest_cache import Digests, state
@@ -46,7 +46,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_file_that_stayed_as_it_was_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_digest_cache_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path, "a", "one")
     first = Digests(tmp_path / "digests")
     assert first.sha256(file, state(file.stat())) == sha256("one")
@@ -58,7 +58,7 @@ def test_a_file_that_stayed_as_it_was_is_read_once(tmp_path: Path, monkeypatch: 
 
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("change", ["other content", "other content of that size, with the old time", "another file"])
-def test_one_that_did_not_is_read_again(tmp_path: Path, change: str) -> None:
+def test_digest_cache_changed_file_is_read_again(tmp_path: Path, change: str) -> None:
     file = write(tmp_path, "a", "one")
     os.utime(file, (OLD, OLD))
     first = Digests(tmp_path / "digests")
@@ -75,7 +75,7 @@ def test_one_that_did_not_is_read_again(tmp_path: Path, change: str) -> None:
     assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256(file.read_text())
 
 
-def test_what_was_written_just_now_is_not_remembered(tmp_path: Path) -> None:
+def test_digest_cache_file_just_written_is_not_remembered(tmp_path: Path) -> None:
     """It may be written to again in the same tick of the clock."""
     file = write(tmp_path, "a", "one")
     first = Digests(tmp_path / "digests")
@@ -85,7 +85,7 @@ def test_what_was_written_just_now_is_not_remembered(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("at_once")
-def test_what_nobody_asks_for_any_more_is_forgotten(tmp_path: Path) -> None:
+def test_digest_cache_unused_entries_are_removed(tmp_path: Path) -> None:
     both = [write(tmp_path, name, name) for name in ("a", "b")]
     for wanted in (both, both[:1]):
         memory = Digests(tmp_path / "digests")
@@ -96,19 +96,17 @@ def test_what_nobody_asks_for_any_more_is_forgotten(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"a": 1}', '{"a": []}', '{"a": [1, 2]}', "\x00"])
-def test_a_memory_that_is_wrong_is_none(tmp_path: Path, text: str) -> None:
+def test_digest_cache_malformed_file_is_ignored(tmp_path: Path, text: str) -> None:
     write(tmp_path, "digests", text)
     file = write(tmp_path, "a", "one")
     assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256("one")
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_habitat_reads_its_files_once_and_looks_at_those_that_moved(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_assess_second_run_reads_only_touched_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         write(tmp_path, f"habitats/demo/{name}", name)
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     before = site.project.assess("demo").hashes
     seen = reads(monkeypatch)
     assert site.run_anew().assess("demo").hashes == before
@@ -121,16 +119,16 @@ def test_a_habitat_reads_its_files_once_and_looks_at_those_that_moved(
 
 
 @pytest.mark.usefixtures("at_once")
-def test_a_look_writes_nothing(tmp_path: Path) -> None:
+def test_look_writes_no_digest_cache(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/one", "one")
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     site.project.look("demo")
     assert not (tmp_path / ".stamps").exists()
 
 
-def test_nothing_of_it_is_in_a_slice(tmp_path: Path) -> None:
+def test_slice_contains_nothing_of_digest_cache(tmp_path: Path) -> None:
     file = write(tmp_path, "habitats/demo/one", "one")
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     slice_file = site.project.slices.path("demo", named("files"))
     site.project.assess("demo")
     before = slice_file.read_bytes()

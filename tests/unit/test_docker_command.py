@@ -65,7 +65,7 @@ def on_path(monkeypatch: pytest.MonkeyPatch, *folders: Path) -> None:
         ("dev", False, False),
     ],
 )
-def test_a_docker_builds_with_buildkit_if_it_can(
+def test_docker_command_with_supporting_version_uses_buildkit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str, buildx: bool, buildkit: bool
 ) -> None:
     program = docker(tmp_path / "bin", version, buildx=buildx)
@@ -73,26 +73,30 @@ def test_a_docker_builds_with_buildkit_if_it_can(
     assert buildkit_cli.find() == DockerCommand(program, buildkit=buildkit)
 
 
-def test_without_a_docker_there_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_command_absent_from_path_returns_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     on_path(monkeypatch, tmp_path / "empty")
     assert buildkit_cli.find() is None
 
 
-def test_one_that_can_is_preferred_to_one_that_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_command_with_buildkit_is_preferred_to_earlier_without(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     docker(tmp_path / "first", "28.2.2")
     able = docker(tmp_path / "second", "20.10.24")
     on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
     assert buildkit_cli.find() == DockerCommand(able, buildkit=True)
 
 
-def test_of_several_that_cannot_the_first_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_command_none_with_buildkit_first_on_path_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = docker(tmp_path / "first", "28.2.2")
     docker(tmp_path / "second", "24.0.0")
     on_path(monkeypatch, tmp_path / "first", tmp_path / "second")
     assert buildkit_cli.find() == DockerCommand(first, buildkit=False)
 
 
-def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_command_that_cannot_run_is_skipped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broken link, a script of another machine: the next one is asked."""
     write(tmp_path / "broken", "docker", "#!/nowhere/sh\n", 0o755)
     able = docker(tmp_path / "able", "28.2.2", buildx=True)
@@ -101,7 +105,7 @@ def test_one_that_cannot_be_run_stops_nothing(tmp_path: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("buildkit", [True, False])
-def test_a_build_gives_its_output_and_leaves_no_file(
+def test_docker_build_passes_output_and_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: bool
 ) -> None:
     temporary = tmp_path / "tmp"
@@ -121,7 +125,7 @@ def test_a_build_gives_its_output_and_leaves_no_file(
     assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
 
 
-def test_a_build_that_fails_is_an_engine_error(tmp_path: Path) -> None:
+def test_docker_build_failure_raises_engine_error(tmp_path: Path) -> None:
     program = docker(tmp_path, build="exit 7")
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
@@ -143,7 +147,7 @@ with Path(sys.argv[2]).open("rb") as tar:
     ["exec sleep 60", "trap '' TERM; exec sleep 60", "sleep 60 & echo $! >pid.new; mv pid.new pid; wait"],
     ids=["at once", "unwillingly", "with what it has started"],
 )
-def test_a_build_does_not_outlive_the_run_that_was_stopped(tmp_path: Path, build: str, number: signal.Signals) -> None:
+def test_docker_build_ends_when_its_run_is_killed(tmp_path: Path, build: str, number: signal.Signals) -> None:
     """As a client that waits for its engine to have ended the build, and one that has a plugin do the work."""
     if "pid" not in build:
         build = f"echo $$ >pid.new; mv pid.new pid; {build}"
@@ -173,7 +177,9 @@ def is_running(process: int) -> bool:
     return done.stdout.strip()[:1] not in ("", "Z")
 
 
-def test_a_build_that_is_cut_off_gives_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_docker_build_without_image_raises_error_and_ignores_old_tag(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A client that lost its engine may call that a success; what has the tag from before is not the image."""
     program = str(write(tmp_path, "bin/docker", "#!/bin/sh\n", 0o755))
     monkeypatch.setattr(buildkit_cli, "find", lambda: DockerCommand(program, buildkit=True))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, load, write
+from unit_helpers import DemoProject, load, write
 
 from phases.core.config import dockerfile
 from phases.core.errors import HabitatError
@@ -35,7 +35,7 @@ def folder(tmp_path: Path) -> Path:
         ("# dockerfile: false\nbase_image: base:1\n", "Dockerfile"),
     ],
 )
-def test_the_key_says_which_file_is_built(folder: Path, text: str, built: str) -> None:
+def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: str) -> None:
     habitat = load(folder.parents[1], text)
     assert habitat.dockerfile == built
     assert habitat.has_dockerfile is bool(built)
@@ -55,19 +55,19 @@ def test_the_key_says_which_file_is_built(folder: Path, text: str, built: str) -
         ("dockerfile: [a]\n", "dockerfile: must be text, is a list: write one value"),
     ],
 )
-def test_what_is_no_file_is_refused_with_its_line(folder: Path, text: str, expected: str) -> None:
+def test_dockerfile_key_invalid_file_is_refused_with_line(folder: Path, text: str, expected: str) -> None:
     with pytest.raises(HabitatError) as error:
         load(folder.parents[1], text)
     assert str(error.value).startswith(f"{FILE}: {expected}")
 
 
-def test_it_is_a_habitats_own(folder: Path) -> None:
+def test_dockerfile_key_in_shared_config_is_refused(folder: Path) -> None:
     write(folder.parents[1], "shared/config.yaml", "dockerfile: false\n")
     with pytest.raises(HabitatError, match=r"^shared/config.yaml:1: dockerfile: is a habitat's own: write it into"):
         load(folder.parents[1], "base_image: base:1\n")
 
 
-def test_a_dockerfile_that_is_not_built_still_keeps_out_what_it_ignored(folder: Path) -> None:
+def test_dockerfile_key_false_still_applies_dockerignore(folder: Path) -> None:
     write(folder.parents[1], "habitats/demo/.dockerignore", "notes\n")
     write(folder.parents[1], "habitats/demo/notes")
     write(folder.parents[1], "habitats/demo/kept")
@@ -75,8 +75,8 @@ def test_a_dockerfile_that_is_not_built_still_keeps_out_what_it_ignored(folder: 
     assert {item.path for item in habitat.layer_tree(habitat.layer("local"))} == {"", "kept", "Dockerfile.rest"}
 
 
-def test_a_file_of_another_name_is_built_and_begins_the_habitat(tmp_path: Path) -> None:
-    site = Site(tmp_path, "dockerfile: other\nenv: [USER=root]\n")
+def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, "dockerfile: other\nenv: [USER=root]\n")
     write(tmp_path, "habitats/demo/other", "FROM base:1\n")
     assert site.build("base") == ["dockerfile", "base"]
     assert site.build("base") == []
@@ -87,8 +87,8 @@ def test_a_file_of_another_name_is_built_and_begins_the_habitat(tmp_path: Path) 
 @pytest.mark.parametrize(
     "line", ["dockerfile: F", '"dockerfile" : F', "? dockerfile\n: F", '"docker\\x66ile": F', "{dockerfile: F}"]
 )
-def test_key_in_any_spelling_makes_the_phase_and_the_task(tmp_path: Path, line: str) -> None:
+def test_dockerfile_key_in_any_yaml_spelling_enables_phase(tmp_path: Path, line: str) -> None:
     write(tmp_path, "habitats/demo/F", "FROM base:1\n")
-    site = Site(tmp_path, f"{line}\n")
+    site = DemoProject(tmp_path, f"{line}\n")
     assert site.project.habitat("demo").has_dockerfile
     assert site.project.phases("demo")[0].NAME == "dockerfile"

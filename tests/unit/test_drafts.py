@@ -42,7 +42,7 @@ def names(folder: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder"])
-def test_draft_of_a_live_process_is_kept_and_of_a_killed_one_swept(tmp_path: Path, kind: str) -> None:
+def test_draft_of_live_process_is_kept_and_of_killed_process_removed(tmp_path: Path, kind: str) -> None:
     with begun(tmp_path / "x", kind) as process:
         atomic.sweep(tmp_path, "x")
         assert len(names(tmp_path)) == 1
@@ -52,7 +52,7 @@ def test_draft_of_a_live_process_is_kept_and_of_a_killed_one_swept(tmp_path: Pat
     assert names(tmp_path) == []
 
 
-def test_draft_of_another_process_namespace_is_kept(tmp_path: Path) -> None:
+def test_draft_of_process_in_other_namespace_is_kept(tmp_path: Path) -> None:
     """Its number is nobody's here, or somebody else's."""
     with begun(tmp_path / "x", "file", "unshare", "--user", "--pid", "--fork") as process:
         atomic.sweep_state(tmp_path)
@@ -60,20 +60,20 @@ def test_draft_of_another_process_namespace_is_kept(tmp_path: Path) -> None:
         process.communicate("\n")
 
 
-def test_draft_of_an_earlier_version_named_after_its_process_is_swept(tmp_path: Path) -> None:
+def test_draft_of_earlier_version_named_by_pid_is_removed(tmp_path: Path) -> None:
     (tmp_path / f".3-env.json.{os.getpid()}").write_text("half")
     atomic.sweep_state(tmp_path)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", [".x.old", ".x", "x.1", ".y.1", ".x.y.1"])
-def test_sweep_of_one_draft_leaves_what_is_called_otherwise(tmp_path: Path, name: str) -> None:
+def test_sweep_of_one_draft_keeps_files_with_other_names(tmp_path: Path, name: str) -> None:
     (tmp_path / name).write_text("mine")
     atomic.sweep(tmp_path, "x")
     assert names(tmp_path) == [name]
 
 
-def test_sweep_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
+def test_sweep_follows_no_link_and_ignores_named_pipe(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("mine")
     folder = tmp_path / "state"
@@ -85,7 +85,7 @@ def test_sweep_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
     assert precious.read_text() == "mine"
 
 
-def test_write_in_two_namespaces_at_once_never_mixes(tmp_path: Path) -> None:
+def test_write_from_several_threads_never_mixes_contents(tmp_path: Path) -> None:
     """Two processes may have the same number."""
     place = tmp_path / "x"
     whole = [bytes([number]) * 200_000 for number in range(4)]
@@ -103,7 +103,7 @@ def test_write_in_two_namespaces_at_once_never_mixes(tmp_path: Path) -> None:
     assert names(tmp_path) == ["x"]
 
 
-def test_write_while_sweeps_go_on_is_never_lost(tmp_path: Path) -> None:
+def test_write_during_sweeps_is_never_lost(tmp_path: Path) -> None:
     over = threading.Event()
 
     def sweep() -> None:
@@ -121,7 +121,7 @@ def test_write_while_sweeps_go_on_is_never_lost(tmp_path: Path) -> None:
         thread.join()
 
 
-def test_draft_on_a_file_system_without_locks_is_written_and_never_swept(
+def test_draft_on_file_system_without_locks_is_written_and_never_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:

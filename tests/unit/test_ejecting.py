@@ -9,7 +9,7 @@ import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import SOMEWHERE, Site, load, write
+from unit_helpers import SOMEWHERE, DemoProject, load, write
 
 from phases.core.eject import own_dockerfile, quoting, writer
 from phases.core.eject.command import eject
@@ -68,7 +68,7 @@ def read(word: str, env: dict[str, str]) -> str:
 
 
 @pytest.mark.parametrize("value", AWKWARD)
-def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value: str) -> None:
+def test_ejected_value_is_parsed_by_docker_as_in_config(tmp_path: Path, value: str) -> None:
     command = value[:50_000]
     quoted = json.dumps(command.replace("$", "$$"))
     text = dockerfile(tmp_path, f"env: [{json.dumps('X=' + value.replace('$', '$$'))}]\nentry: {{command: {quoted}}}\n")
@@ -81,7 +81,7 @@ def test_a_value_is_read_by_the_builder_as_it_was_written(tmp_path: Path, value:
 
 
 @pytest.mark.parametrize("script", [value for value in AWKWARD if value.strip()])
-def test_a_script_is_run_as_it_was_written(tmp_path: Path, script: str) -> None:
+def test_ejected_script_is_run_as_in_config(tmp_path: Path, script: str) -> None:
     """In the line, or from a file that our script runs."""
     habitat = load(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
     made = writer.write_dockerfile(habitat)
@@ -95,7 +95,7 @@ def test_a_script_is_run_as_it_was_written(tmp_path: Path, script: str) -> None:
         assert (argv, file.content.decode()) == (["/dev/scripts/run", "-f", "/dev/7-setup-1.sh", "--"], script)
 
 
-def test_every_step_of_every_phase_has_its_instruction(tmp_path: Path) -> None:
+def test_ejected_dockerfile_has_instruction_for_every_step(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/notes", "n")
     write(tmp_path, "habitats/demo/t.sh", "t", 0o755)
     text = dockerfile(
@@ -131,7 +131,7 @@ entry: {command: run it}
     assert rows.index('RUN ["/dev/scripts/own", "dev", "/w"]') < rows.index("WORKDIR /w")
 
 
-def test_a_secret_is_a_mount_and_a_flag(tmp_path: Path) -> None:
+def test_ejected_secret_becomes_mount_and_build_flag(tmp_path: Path) -> None:
     habitat = load(
         tmp_path,
         """
@@ -153,7 +153,7 @@ setup: {user: [echo two]}
     assert "leave out the flag of one that you don't have: key." in text
 
 
-def test_a_cache_is_a_mount_of_what_setup_repos_and_tools_run(tmp_path: Path) -> None:
+def test_ejected_cache_becomes_mount_for_setup_repos_and_tools(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/t.sh", "t", 0o755)
     text = dockerfile(
         tmp_path,
@@ -179,7 +179,7 @@ tests: [t.sh]
     assert "FROM habitat-caches AS test" in rows
 
 
-def test_each_file_of_host_keys_is_a_secret_of_its_own(tmp_path: Path) -> None:
+def test_ejected_known_hosts_files_become_separate_secrets(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write(tmp_path, f"habitats/demo/{name}", "e.org ssh-ed25519 AAAA\n")
     habitat = load(
@@ -200,7 +200,7 @@ repos:
     assert "--ssh default" in text
 
 
-def test_what_a_dockerfile_cannot_say_is_a_flag_of_run(tmp_path: Path) -> None:
+def test_ejected_runtime_settings_become_docker_run_flags(tmp_path: Path) -> None:
     write(tmp_path, "data/x")
     habitat = load(
         tmp_path,
@@ -223,7 +223,7 @@ timeouts: {setup: 5m}
     assert "timeouts" in text
 
 
-def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_path: Path) -> None:
+def test_ejected_readme_lists_ports_persist_and_ready(tmp_path: Path) -> None:
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
     text = readme(habitat, writer.write_dockerfile(habitat), has_volumes=False)
@@ -231,13 +231,13 @@ def test_so_are_ports_and_what_persists_and_how_to_know_that_it_is_ready(tmp_pat
         assert told in text
 
 
-def test_a_volume_that_no_dockerfile_can_name_is_refused_with_its_line(tmp_path: Path) -> None:
+def test_ejected_volume_path_not_expressible_is_refused_with_line(tmp_path: Path) -> None:
     folder = write(tmp_path, "data/x").parent
     with pytest.raises(ConfigError, match=r"config.yaml:2: no Dockerfile can express"):
         dockerfile(tmp_path, f'volumes: [{{source: {folder}, dest: "/a\'b"}}]\nsetup: {{root: [ls]}}\n')
 
 
-def test_modes_that_differ_are_put_one_by_one() -> None:
+def test_ejected_tree_with_mixed_modes_is_copied_in_parts() -> None:
     def entry(dest: str, mode: int, kind: str = "file") -> Entry:
         return Entry(dest, kind, "dev", mode, SOMEWHERE)  # type: ignore[arg-type]
 
@@ -254,7 +254,7 @@ def test_modes_that_differ_are_put_one_by_one() -> None:
 
 
 @pytest.mark.parametrize(("name", "shown"), [("a.b-c", "a.b-c"), ("a,b", "file"), ("a b", "file"), ("-rf", "file")])
-def test_a_file_is_mounted_by_its_name_or_by_one_that_a_mount_can_say(tmp_path: Path, name: str, shown: str) -> None:
+def test_ejected_file_with_awkward_name_is_mounted_under_plain_name(tmp_path: Path, name: str, shown: str) -> None:
     write(tmp_path, f"habitats/demo/{name}", "n")
     text = dockerfile(tmp_path, f"files: [{{source: './{name}', dest: '/etc/{name}'}}]\n")
     assert f"--mount=from=context,source=files/6-files-2/{shown},target=/dev/{shown} " in text
@@ -270,7 +270,7 @@ def merged(root: Path, text: str) -> list[str] | None:
     return own_dockerfile.stages(load(root, "description: d\n"), writer.CONTEXT_STAGE)
 
 
-def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
+def test_ejected_own_dockerfile_becomes_first_stages(tmp_path: Path) -> None:
     found = merged(
         tmp_path,
         "# head\nARG V=1\n# why\nFROM a:$V AS tools\nCOPY --chown=1 x y /z/\nFROM b\n"
@@ -293,7 +293,7 @@ def test_an_own_dockerfile_becomes_the_first_stages(tmp_path: Path) -> None:
     assert found[:4] == ["# head", "ARG V=1", "", "FROM scratch AS context"]
 
 
-def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Path) -> None:
+def test_ejected_own_dockerfile_keeps_name_of_its_last_stage(tmp_path: Path) -> None:
     found = merged(tmp_path, "FROM a as last\n")
     assert found
     assert found[-3:] == ["FROM a as last", "", "FROM last AS dockerfile"]
@@ -315,7 +315,7 @@ def test_an_own_dockerfile_that_names_its_last_stage_keeps_the_name(tmp_path: Pa
         "FROM a\nCOPY \\\n x /\n",
     ],
 )
-def test_one_that_would_not_be_the_same_is_built_by_itself(tmp_path: Path, text: str) -> None:
+def test_ejected_own_dockerfile_not_mergeable_is_built_separately(tmp_path: Path, text: str) -> None:
     assert merged(tmp_path, text) is None
     habitat = load(tmp_path)
     made = writer.write_dockerfile(habitat)
@@ -327,22 +327,22 @@ def test_one_that_would_not_be_the_same_is_built_by_itself(tmp_path: Path, text:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path, "base_image: base:1\nsetup: {root: [echo one]}\n")
+def site(tmp_path: Path) -> DemoProject:
+    return DemoProject(tmp_path, "base_image: base:1\nsetup: {root: [echo one]}\n")
 
 
 def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_it_says_on_which_base_it_was_built_and_asks_for_nothing_to_be_built(site: Site) -> None:
+def test_eject_names_base_image_id_and_builds_nothing(site: DemoProject) -> None:
     assert eject(site.project, "demo").folder == "ejected/demo"
     assert f"# built on {site.base}\n" in (site.root / "ejected/demo/Dockerfile").read_text()
     assert [image.id for image in site.engine.images()] == [site.base]
     assert not site.engine.containers()
 
 
-def test_ejecting_again_replaces_what_it_wrote(site: Site) -> None:
+def test_eject_again_replaces_its_own_output(site: DemoProject) -> None:
     eject(site.project, "demo")
     before = contents(site.root / "ejected/demo")
     eject(site.run_anew(), "demo")
@@ -353,7 +353,7 @@ def test_ejecting_again_replaces_what_it_wrote(site: Site) -> None:
     assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
 
 
-def test_what_was_changed_since_is_not_replaced(site: Site) -> None:
+def test_eject_output_changed_by_person_is_not_replaced(site: DemoProject) -> None:
     eject(site.project, "demo")
     file = site.root / "ejected/demo/Dockerfile"
     file.write_text("mine\n")
@@ -363,7 +363,7 @@ def test_what_was_changed_since_is_not_replaced(site: Site) -> None:
 
 
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_what_was_not_ejected_is_not_replaced(site: Site, kind: str) -> None:
+def test_eject_output_path_not_ejected_before_is_not_replaced(site: DemoProject, kind: str) -> None:
     place = site.root / "place"
     write(site.root, "other/mine", "mine")
     if kind == "folder":
@@ -378,13 +378,13 @@ def test_what_was_not_ejected_is_not_replaced(site: Site, kind: str) -> None:
     assert place.is_symlink() or kind == "file" or contents(place) == {"mine": "mine"}
 
 
-def test_an_empty_folder_is_filled(site: Site) -> None:
+def test_eject_fills_empty_output_folder(site: DemoProject) -> None:
     (site.root / "place").mkdir()
     eject(site.project, "demo", "place")
     assert (site.root / "place/Dockerfile").exists()
 
 
-def test_what_a_killed_run_left_is_removed(site: Site) -> None:
+def test_eject_removes_draft_of_killed_run(site: DemoProject) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
     write(site.root, f"ejected/.demo.ejecting.{ended.pid}/half", "half")
@@ -392,7 +392,7 @@ def test_what_a_killed_run_left_is_removed(site: Site) -> None:
     assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
 
 
-def test_a_disk_that_refuses_leaves_what_was_there(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eject_write_failure_keeps_previous_output(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     eject(site.project, "demo")
     before = contents(site.root / "ejected/demo")
 

@@ -77,7 +77,7 @@ def gone() -> Process:
 # Never two holders
 
 
-class Baton:
+class RequestOrder:
     """Lets one request through at a time, in an order of who makes it; all that come behind that, at will."""
 
     def __init__(self, order: str) -> None:
@@ -93,10 +93,10 @@ class Baton:
             return result
 
 
-class Gated:
+class ContenderEngine:
     """The engine as one contender has it."""
 
-    def __init__(self, engine: FakeEngine, who: str, baton: Baton) -> None:
+    def __init__(self, engine: FakeEngine, who: str, baton: RequestOrder) -> None:
         self._engine = engine
         self._who = who
         self._baton = baton
@@ -114,12 +114,12 @@ class Gated:
 
 
 @pytest.mark.parametrize("alone", ["abc", "ab", "a"])
-def test_engine_lock_requests_in_any_order_never_two_holders(alone: str) -> None:
+def test_engine_lock_requests_in_any_order_never_give_two_holders(alone: str) -> None:
     """Each makes its volume and looks: all 90 orders of three who do so at once. alone: who wants to be."""
     winners = set()
     for order in sorted(set(itertools.permutations("aabbcc"))):
-        engine, baton = FakeEngine(), Baton("".join(order))
-        locks = {who: locks_on(Gated(engine, who, baton)).lock(KEY, exclusive=who in alone) for who in "abc"}
+        engine, baton = FakeEngine(), RequestOrder("".join(order))
+        locks = {who: locks_on(ContenderEngine(engine, who, baton)).lock(KEY, exclusive=who in alone) for who in "abc"}
         threads = [threading.Thread(target=lock._attempt) for lock in locks.values()]
         for thread in threads:
             thread.start()
@@ -160,7 +160,7 @@ def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
     assert names(engine) == []
 
 
-def test_engine_lock_held_second_waits_and_is_told_for_whom(engine: FakeEngine) -> None:
+def test_engine_lock_held_second_waits_and_sees_name_of_holder(engine: FakeEngine) -> None:
     first, told = held(engine), list[str]()
     threading.Timer(0.3, first.release).start()
     second = locks_on(engine).lock(KEY)
@@ -169,7 +169,7 @@ def test_engine_lock_held_second_waits_and_is_told_for_whom(engine: FakeEngine) 
     assert who.startswith(f"pid {os.getpid()} on {os.uname().nodename} since ")
 
 
-def test_engine_lock_run_told_to_stop_stops_waiting_and_leaves_no_volume(engine: FakeEngine) -> None:
+def test_engine_lock_wait_during_shutdown_stops_and_leaves_no_volume(engine: FakeEngine) -> None:
     first, locks = held(engine), locks_on(engine)
     threading.Timer(0.2, locks.maker.close).start()
     with pytest.raises(Stopped):
@@ -179,7 +179,7 @@ def test_engine_lock_run_told_to_stop_stops_waiting_and_leaves_no_volume(engine:
     until(lambda: not names(engine))
 
 
-def test_engine_locks_closed_lets_go_of_all(engine: FakeEngine) -> None:
+def test_engine_locks_close_releases_all_locks(engine: FakeEngine) -> None:
     """As when a signal comes while threads are at work that never come to their ends."""
     locks = locks_on(engine)
     for key in ("a", "b"):
@@ -188,7 +188,7 @@ def test_engine_locks_closed_lets_go_of_all(engine: FakeEngine) -> None:
     assert engine.volumes() == []
 
 
-def test_engine_lock_refused_by_the_engine_is_not_held(engine: FakeEngine) -> None:
+def test_engine_lock_volume_refused_by_engine_is_not_held(engine: FakeEngine) -> None:
     engine.failures["create_volume"] = EngineError("no space")
     lock = locks_on(engine).lock(KEY)
     with pytest.raises(EngineError):
@@ -196,7 +196,7 @@ def test_engine_lock_refused_by_the_engine_is_not_held(engine: FakeEngine) -> No
     assert not lock.is_held
 
 
-def test_engine_lock_removal_that_fails_once_is_done_again(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_lock_failed_removal_is_retried(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_locks, "_RETRY_AFTER", 0.05)
     lock = held(engine)
     engine.failures["remove_volume"] = EngineError("busy")
@@ -209,21 +209,21 @@ def test_engine_lock_removal_that_fails_once_is_done_again(engine: FakeEngine, m
 # The dead
 
 
-def test_engine_lock_of_a_killed_process_is_taken_over_at_once(engine: FakeEngine) -> None:
+def test_engine_lock_of_killed_process_is_taken_over_at_once(engine: FakeEngine) -> None:
     left = forged(engine, gone())
     lock = held(engine)
     assert left not in names(engine)
     assert lock.check() is False
 
 
-def test_engine_lock_of_a_process_whose_number_another_has_is_taken_over(engine: FakeEngine) -> None:
+def test_engine_lock_of_reused_pid_is_taken_over(engine: FakeEngine) -> None:
     now = processes.current()
     left = forged(engine, Process(now.machine, now.pid, "1"))
     held(engine)
     assert left not in names(engine)
 
 
-def test_engine_lock_of_a_process_that_nobody_has_waited_for_is_taken_over(engine: FakeEngine) -> None:
+def test_engine_lock_of_zombie_process_is_taken_over(engine: FakeEngine) -> None:
     """It has ended, but its parent has not asked how: its number is still taken."""
     script = "from phases.core.files import processes; print(processes.current(), flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
@@ -237,14 +237,14 @@ def test_engine_lock_of_a_process_that_nobody_has_waited_for_is_taken_over(engin
         held(engine)
 
 
-def test_engine_locks_of_killed_processes_are_swept_whatever_they_are_of(engine: FakeEngine) -> None:
+def test_engine_lock_acquire_removes_all_locks_of_killed_processes(engine: FakeEngine) -> None:
     forged(engine, gone(), key="turn 123")
     forged(engine, processes.current(), key="turn 456")
     held(engine)
     assert (names(engine, "turn 123"), len(names(engine, "turn 456"))) == ([], 1)
 
 
-def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine) -> None:
+def test_engine_lock_acquire_keeps_volume_of_person(engine: FakeEngine) -> None:
     labels = lock_volumes.labels(KEY, "x", exclusive=True) | {"habitat.lock.machine": "", "habitat.lock.process": ""}
     engine.create_volume("precious", labels)
     held(engine)
@@ -252,7 +252,7 @@ def test_engine_lock_volume_of_a_persons_own_is_never_removed(engine: FakeEngine
 
 
 @pytest.mark.parametrize("process", [Process("elsewhere", os.getpid(), "5"), None])
-def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
+def test_engine_lock_of_remote_holder_without_heartbeat_is_taken_over_after_delay(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, process: Process | None
 ) -> None:
     monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
@@ -264,7 +264,7 @@ def test_engine_lock_without_heartbeat_elsewhere_is_taken_over_after_a_while(
     assert left not in names(engine)
 
 
-def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
+def test_engine_lock_of_remote_holder_with_heartbeat_is_never_taken_over(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
@@ -279,7 +279,7 @@ def test_engine_lock_with_heartbeat_elsewhere_is_never_taken_over(
     assert time.monotonic() - began > 1.9
 
 
-def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_lock_observer_after_own_suspension_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the engine was: then nobody could show a heartbeat."""
     claim = lock_volumes.Contender(KEY, "o", exclusive=True, who="", process=None, names=frozenset("a"), made="")
     now = [0.0]
@@ -294,7 +294,7 @@ def test_engine_lock_observer_that_was_suspended_itself_takes_nothing_over(monke
     assert watch.is_dead(claim)
 
 
-def test_engine_lock_of_a_machine_that_is_gone_is_swept_after_an_hour(
+def test_engine_lock_of_vanished_machine_is_removed_after_an_hour(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     far = Process("elsewhere", 1, "")
@@ -310,9 +310,7 @@ def test_engine_lock_of_a_machine_that_is_gone_is_swept_after_an_hour(
 # Holders
 
 
-def test_engine_lock_heartbeat_changes_its_volume_and_one_is_always_there(
-    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_engine_lock_heartbeat_replaces_volume_without_gap(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.02)
     lock = held(engine)
     seen: set[str] = set()
@@ -334,7 +332,7 @@ def remove_all(engine: FakeEngine) -> None:
         engine.remove_volume(volume.name)
 
 
-def test_engine_lock_pruned_is_there_again_once_it_is_checked(engine: FakeEngine) -> None:
+def test_engine_lock_volume_pruned_check_recreates_volume(engine: FakeEngine) -> None:
     lock = held(engine)
     assert lock.check() is False
     remove_all(engine)
@@ -343,7 +341,7 @@ def test_engine_lock_pruned_is_there_again_once_it_is_checked(engine: FakeEngine
     assert len(names(engine)) == 1
 
 
-def test_engine_lock_pruned_is_there_again_with_the_next_heartbeat(
+def test_engine_lock_volume_pruned_heartbeat_recreates_volume(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.05)
@@ -353,7 +351,7 @@ def test_engine_lock_pruned_is_there_again_with_the_next_heartbeat(
     assert lock.check() is True
 
 
-def test_engine_lock_pruned_and_taken_tells_its_holder(engine: FakeEngine) -> None:
+def test_engine_lock_pruned_and_taken_by_another_run_check_raises_error(engine: FakeEngine) -> None:
     lock = held(engine)
     remove_all(engine)
     other = held(engine)
@@ -366,7 +364,7 @@ def test_engine_lock_pruned_and_taken_tells_its_holder(engine: FakeEngine) -> No
     until(lambda: len(names(engine)) == 1)
 
 
-def test_engine_lock_pruned_with_a_contender_that_gives_way_stays_its_holders(engine: FakeEngine) -> None:
+def test_engine_lock_pruned_with_withdrawing_contender_stays_held(engine: FakeEngine) -> None:
     lock = held(engine)
     remove_all(engine)
     contender = forged(engine, processes.current())
@@ -374,7 +372,7 @@ def test_engine_lock_pruned_with_a_contender_that_gives_way_stays_its_holders(en
     assert lock.check() is True
 
 
-def test_engine_lock_of_a_holder_that_stood_still_and_was_taken_for_dead_is_lost(
+def test_engine_lock_taken_over_while_holder_was_suspended_check_raises_error(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where the one who has taken it over is through by now."""
@@ -387,7 +385,7 @@ def test_engine_lock_of_a_holder_that_stood_still_and_was_taken_for_dead_is_lost
     assert names(engine) == []
 
 
-def test_engine_lock_of_a_holder_that_stood_still_and_was_not_taken_over_is_kept(
+def test_engine_lock_not_taken_over_while_holder_was_suspended_stays_held(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lock = held(engine)
@@ -396,9 +394,7 @@ def test_engine_lock_of_a_holder_that_stood_still_and_was_not_taken_over_is_kept
     assert lock.check() is False
 
 
-def test_engine_lock_while_the_engine_refuses_heartbeats_is_kept(
-    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_engine_lock_with_refused_heartbeats_stays_held(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine_locks, "_HEARTBEAT", 0.02)
     monkeypatch.setattr(engine_locks, "_RETRY_AFTER", 0.02)
     lock = held(engine)

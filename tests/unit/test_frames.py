@@ -11,7 +11,7 @@ from phases.core.engine.exec import FrameDecoder, PidReader
 
 
 @given(st.lists(st.tuples(st.binary(min_size=1, max_size=20), st.booleans())), st.integers(1, 30))
-def test_however_frames_are_cut_each_output_is_whole(chunks: list[tuple[bytes, bool]], size: int) -> None:
+def test_frames_in_any_chunks_keep_stdout_and_stderr_complete(chunks: list[tuple[bytes, bool]], size: int) -> None:
     data = b"".join(struct.pack(">BxxxL", 1 + is_err, len(chunk)) + chunk for chunk, is_err in chunks)
     frames = FrameDecoder()
     found = [part for at in range(0, len(data), size) for part in frames.feed(data[at : at + size])]
@@ -21,13 +21,13 @@ def test_however_frames_are_cut_each_output_is_whole(chunks: list[tuple[bytes, b
 
 
 @given(st.integers(0, 10**6), st.binary(max_size=20), st.integers(1, 30))
-def test_however_output_is_cut_the_number_before_it_is_kept_from_it(number: int, rest: bytes, size: int) -> None:
+def test_first_line_number_in_any_chunks_is_separated_from_output(number: int, rest: bytes, size: int) -> None:
     data = f"{number}\n".encode() + rest
     first = PidReader()
     assert b"".join(first.feed(data[at : at + size]) for at in range(0, len(data), size)) == rest
     assert first.pid == number
 
 
-def test_where_there_is_no_number_nothing_is_kept() -> None:
+def test_first_line_without_number_passes_output_through() -> None:
     first = PidReader()
     assert (first.feed(b"OCI runtime: "), first.feed(b"7\n"), first.pid) == (b"OCI runtime: ", b"7\n", 0)

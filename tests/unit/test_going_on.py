@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import Site, make_user, write
+from unit_helpers import DemoProject, make_user, write
 
 from phases.core.container import leftovers
 from phases.core.errors import HabitatError
@@ -30,10 +30,10 @@ CONFIG = """
 """
 
 
-def habitat(root: Path, more: str = "") -> Site:
+def habitat(root: Path, more: str = "") -> DemoProject:
     write(root, "habitats/demo/notes", "n")
     write(root, "habitats/demo/tests/t.sh", "touch /tested\n")
-    site = Site(root, CONFIG + more)
+    site = DemoProject(root, CONFIG + more)
     site.engine.on_execute = answer
     return site
 
@@ -46,25 +46,25 @@ def answer(command: Command) -> tuple[int, str] | None:
     return make_user(command)
 
 
-def made_for(site: Site) -> list[str]:
+def made_for(site: DemoProject) -> list[str]:
     """The phases that a container was made for."""
     return [call[2].rpartition("_")[2] for call in site.engine.called("create")]
 
 
-def one_by_one(site: Site) -> None:
+def one_by_one(site: DemoProject) -> None:
     """Each phase in a run of its own, so that each has a container of its own."""
     for phase in PHASES[1:]:
         site.build(until=phase.NAME)
 
 
-def test_one_container_serves_up_to_the_tests_and_final_has_another(tmp_path: Path) -> None:
+def test_build_uses_one_container_until_tests_and_another_for_final(tmp_path: Path) -> None:
     site = habitat(tmp_path)
     site.build()
     assert made_for(site) == ["base", "final"]
     assert site.engine.containers() == []
 
 
-def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> None:
+def test_build_from_scratch_makes_expected_number_of_engine_requests(tmp_path: Path) -> None:
     """Counted, since seconds lie. Each costs the engine tens of milliseconds; put and get are calls of its file API."""
     site = habitat(tmp_path)
     site.build()
@@ -79,7 +79,7 @@ def test_what_a_build_with_nothing_there_asks_of_the_engine(tmp_path: Path) -> N
     }
 
 
-def test_what_was_read_of_an_image_is_known_in_another_run(tmp_path: Path) -> None:
+def test_image_files_read_once_are_known_in_next_run(tmp_path: Path) -> None:
     """Whatever became of the file that says so."""
     site = habitat(tmp_path)
     site.build()
@@ -102,7 +102,7 @@ def test_what_was_read_of_an_image_is_known_in_another_run(tmp_path: Path) -> No
     assert "/etc/passwd" not in read_for("c")
 
 
-def test_the_snapshots_are_those_of_a_container_for_each_phase(tmp_path: Path) -> None:
+def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path) -> None:
     """Labels, environment, user, command and every file."""
     at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")
     at_once.build()
@@ -120,7 +120,7 @@ def test_the_snapshots_are_those_of_a_container_for_each_phase(tmp_path: Path) -
         }, tag
 
 
-def test_a_command_sees_the_environment_that_its_phase_has(tmp_path: Path) -> None:
+def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path) -> None:
     site = habitat(tmp_path)
     seen: dict[str, dict[str, str]] = {}
 
@@ -143,14 +143,14 @@ def test_a_command_sees_the_environment_that_its_phase_has(tmp_path: Path) -> No
         ("volumes: [{source: /data, dest: /data}]", ["base", "files", "final"]),
     ],
 )
-def test_other_mounts_are_another_container(tmp_path: Path, more: str, own: list[str]) -> None:
+def test_phase_with_other_mounts_has_its_own_container(tmp_path: Path, more: str, own: list[str]) -> None:
     (tmp_path / "data").mkdir()
     site = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path}/data,')}\n")
     site.build()
     assert made_for(site) == own
 
 
-def test_what_a_command_leaves_running_is_not_taken_along(tmp_path: Path) -> None:
+def test_phase_after_process_left_running_has_its_own_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
 
     def leave_something(command: Command) -> Any:
@@ -163,7 +163,7 @@ def test_what_a_command_leaves_running_is_not_taken_along(tmp_path: Path) -> Non
     assert made_for(site) == ["base", "repos", "final"]
 
 
-def test_a_test_is_run_with_nobody_beside_it(tmp_path: Path) -> None:
+def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     site = habitat(tmp_path)
     site.build()
@@ -171,7 +171,7 @@ def test_a_test_is_run_with_nobody_beside_it(tmp_path: Path) -> None:
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 
-def test_what_has_become_large_is_left_for_a_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_phase_after_large_image_has_its_own_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = habitat(tmp_path)
     look = site.engine.image_config
     large = {f"habitat-demo:{named(name).ID}-{name}" for name in NAMES[NAMES.index("setup") :]}
@@ -186,7 +186,7 @@ def test_what_has_become_large_is_left_for_a_new_one(tmp_path: Path, monkeypatch
     assert made_for(site) == ["base", "repos", "final"]
 
 
-def test_an_image_with_volumes_of_its_own_has_a_container_for_each_phase(tmp_path: Path) -> None:
+def test_image_with_own_volumes_has_one_container_per_phase(tmp_path: Path) -> None:
     """What is written there is in no commit."""
     site = habitat(tmp_path)
     site.engine.add_image("base:1", command=("serve",), volumes=("/var/lib/data",))
@@ -198,7 +198,7 @@ PHASES_WITH_CONTAINER = [phase.NAME for phase in PHASES[1:]]
 
 
 @pytest.mark.parametrize("value", ["two\nlines", "x" * 70_000])
-def test_a_value_that_a_commit_cannot_be_told_is_made_with_the_container(tmp_path: Path, value: str) -> None:
+def test_env_value_not_committable_is_set_by_new_container(tmp_path: Path, value: str) -> None:
     site = habitat(tmp_path)
     text = (tmp_path / "habitats/demo/config.yaml").read_text()
     escaped = value.replace("\n", "\\n")
@@ -210,7 +210,7 @@ def test_a_value_that_a_commit_cannot_be_told_is_made_with_the_container(tmp_pat
     assert found.env["A"] == value
 
 
-def test_a_phase_that_fails_leaves_no_container(tmp_path: Path) -> None:
+def test_failed_phase_leaves_no_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
 
     def fail(command: Command) -> Any:
@@ -222,13 +222,13 @@ def test_a_phase_that_fails_leaves_no_container(tmp_path: Path) -> None:
     assert site.engine.containers() == []
 
 
-def test_a_run_that_ends_early_takes_its_container_away(tmp_path: Path) -> None:
+def test_build_until_earlier_phase_leaves_no_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
     site.build(until="env")
     assert site.engine.containers() == []
 
 
-def test_who_lets_others_build_leaves_them_no_container(tmp_path: Path) -> None:
+def test_release_removes_shared_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
     site.run_anew()
     site.builder.build("demo", named("base"))

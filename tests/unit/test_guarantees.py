@@ -16,11 +16,11 @@ NAMED = [
 
 
 @pytest.mark.parametrize(("file", "name"), NAMED)
-def test_a_promise_is_held_by_a_test(file: str, name: str) -> None:
+def test_guarantee_names_existing_test(file: str, name: str) -> None:
     (path,) = (ROOT / "tests").rglob(file)
     assert f"def {name}(" in path.read_text(encoding="utf-8")
 
 
-def test_every_test_that_is_named_is_looked_for() -> None:
+def test_guarantees_parser_finds_every_test_name() -> None:
     assert len(NAMED) == len(re.findall(r"`test_\w+`", TEXT))
     assert len(NAMED) > 30

@@ -31,7 +31,7 @@ from hostile import (
     scripts,
     yaml_file,
 )
-from unit_helpers import Site, load, write
+from unit_helpers import DemoProject, load, write
 
 from phases.core import json_types
 from phases.core.errors import ConfigError, StateError, printable
@@ -85,7 +85,7 @@ def plain_scripts(roots: dict[str, Path]) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.taken], ids=str)
-def test_a_value_that_is_taken_is_data_of_the_plan(
+def test_config_hostile_value_accepted_arrives_literally_in_plan(
     roots: dict[str, Path], plain_scripts: dict[str, list[str]], case: Case
 ) -> None:
     habitat = loaded(roots[case.place.name], case)
@@ -96,7 +96,7 @@ def test_a_value_that_is_taken_is_data_of_the_plan(
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.taken], ids=str)
-def test_a_value_that_is_not_taken_is_refused_in_one_line(roots: dict[str, Path], case: Case) -> None:
+def test_config_hostile_value_refused_is_one_line_with_place(roots: dict[str, Path], case: Case) -> None:
     with pytest.raises(ConfigError) as caught:
         loaded(roots[case.place.name], case)
     assert re.search(r"config\.yaml:\d+", told(caught.value))
@@ -121,7 +121,7 @@ def _no_hang() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", YAML)
-def test_a_config_is_taken_or_refused_whatever_is_in_it(tmp_path: Path, kind: str) -> None:
+def test_config_hostile_yaml_is_accepted_or_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml").write_bytes(yaml_file(kind))
     if YAML[kind][1]:
         assert load(tmp_path).base_image == "debian"
@@ -134,7 +134,7 @@ def test_a_config_is_taken_or_refused_whatever_is_in_it(tmp_path: Path, kind: st
 
 
 @pytest.mark.parametrize("kind", ENCODINGS)
-def test_a_config_is_taken_or_refused_however_it_is_encoded(tmp_path: Path, kind: str) -> None:
+def test_config_in_any_encoding_is_accepted_or_refused_in_one_line(tmp_path: Path, kind: str) -> None:
     data, taken = ENCODINGS[kind]
     write(tmp_path, "habitats/demo/config.yaml").write_bytes(data)
     if taken:
@@ -147,7 +147,7 @@ def test_a_config_is_taken_or_refused_however_it_is_encoded(tmp_path: Path, kind
         note("encodings", "refused")
 
 
-def test_what_looks_like_something_else_to_yaml_is_text(tmp_path: Path) -> None:
+def test_config_value_resembling_other_yaml_type_stays_text(tmp_path: Path) -> None:
     looks = ["0755", "0o17", "0x1F", "1_000", "1.10", "1e3", "2026-11-24", "yes", "off", "=", "1" * 99]
     text = "".join(f"  - A={look}\n" for look in looks) + "".join(f"  - B{n}={look}\n" for n, look in enumerate(looks))
     branches = "".join(f"  - {{url: u, path: /p{n}, branch: {look}}}\n" for n, look in enumerate(looks))
@@ -156,7 +156,7 @@ def test_what_looks_like_something_else_to_yaml_is_text(tmp_path: Path) -> None:
     assert [repo.branch for repo in habitat.repos] == looks
 
 
-def test_a_config_of_50_mb_is_refused_without_reading_all_of_it(tmp_path: Path) -> None:
+def test_config_of_50_mb_is_refused_without_reading_whole_file(tmp_path: Path) -> None:
     config = write(tmp_path, "habitats/demo/config.yaml")
     with config.open("wb") as file:
         file.truncate(50_000_000)
@@ -206,7 +206,7 @@ COPIED = {(path, "5 GB") for path in BYTES} | {("habitats/demo/Dockerfile", "wha
 
 
 @pytest.mark.parametrize(("path", "what"), sorted({(path, what) for path in READ for what in NO_TEXT} - COPIED))
-def test_what_is_no_file_is_refused_where_one_is_expected(tmp_path: Path, path: str, what: str) -> None:
+def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, path: str, what: str) -> None:
     text = READ[path]
     if path != "habitats/demo/check.sh":
         write(tmp_path, "habitats/demo/check.sh", "true\n")
@@ -235,7 +235,7 @@ PATTERNS = ["!", "a\\", "\\", "!\\", "[z-a]", "[[:alpha:]]"]
 
 @pytest.mark.parametrize("file", [".habignore", ".dockerignore"])
 @pytest.mark.parametrize("pattern", PATTERNS)
-def test_a_pattern_that_is_none_is_refused_with_its_line(tmp_path: Path, file: str, pattern: str) -> None:
+def test_ignore_file_invalid_pattern_is_refused_with_line(tmp_path: Path, file: str, pattern: str) -> None:
     write(tmp_path, file, f"# a comment\n{pattern}\n")
     with pytest.raises(ConfigError) as caught:
         habignore([tmp_path]) if file == ".habignore" else dockerignore(tmp_path)
@@ -246,7 +246,7 @@ def test_a_pattern_that_is_none_is_refused_with_its_line(tmp_path: Path, file: s
 @pytest.mark.parametrize(
     "name", ["a\u2028b", "a\x85b", "a\x0bb", "a\x1cb", "#a", "!a", "a ", "\ufeffa", "*", "[a]", "(?"]
 )
-def test_a_pattern_can_name_any_file(tmp_path: Path, name: str) -> None:
+def test_ignore_file_escaped_pattern_matches_any_file_name(tmp_path: Path, name: str) -> None:
     escaped = "".join(f"\\{sign}" if sign in "#!*[ " else sign for sign in name)
     write(tmp_path, ".habignore").write_text(f"\n{escaped}\r\n")
     ignore = habignore([tmp_path])
@@ -258,7 +258,7 @@ def test_a_pattern_can_name_any_file(tmp_path: Path, name: str) -> None:
 # Copied trees
 
 
-def test_every_name_and_target_arrives_in_the_archive_byte_for_byte(tmp_path: Path) -> None:
+def test_archive_keeps_every_file_name_and_link_target_byte_for_byte(tmp_path: Path) -> None:
     top = write(tmp_path, "tree/.keep").parent
     expected: dict[bytes, bytes] = {b".keep": b""}
     for number, name in enumerate(FILE_NAMES):
@@ -285,7 +285,7 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
     return file.read() if file else os.fsencode(member.linkname)
 
 
-def test_a_slice_tells_all_names_apart(tmp_path: Path) -> None:
+def test_slice_distinguishes_all_file_names(tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
     found = tree.identity(tree.walk(tmp_path, habignore([])))
@@ -294,7 +294,7 @@ def test_a_slice_tells_all_names_apart(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["a FIFO", "a socket"])
-def test_what_cannot_be_copied_is_refused_by_name(tmp_path: Path, what: str) -> None:
+def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     NO_TEXT[what](tmp_path / "habitats/demo/odd")
     with pytest.raises(ConfigError) as caught:
@@ -306,7 +306,7 @@ def test_what_cannot_be_copied_is_refused_by_name(tmp_path: Path, what: str) -> 
 
 
 @pytest.mark.parametrize("what", ["a device", "a link to nothing", "a link to itself", "what can't be read"])
-def test_links_in_a_copied_folder_are_copied_and_not_followed(tmp_path: Path, what: str) -> None:
+def test_copied_folder_links_are_copied_and_not_followed(tmp_path: Path, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     link = tmp_path / "habitats/demo/odd"
     NO_TEXT[what](link)
@@ -316,7 +316,7 @@ def test_links_in_a_copied_folder_are_copied_and_not_followed(tmp_path: Path, wh
     note("in a copied folder", "literal")
 
 
-def test_hard_links_and_special_bits_are_plain_files(tmp_path: Path) -> None:
+def test_copied_hard_links_and_special_mode_bits_become_plain_files(tmp_path: Path) -> None:
     one = write(tmp_path, "tree/one", "x")
     one.chmod(0o6755)
     (tmp_path / "tree/two").hardlink_to(one)
@@ -340,19 +340,19 @@ def dig(folder: Path, name: str, depth: int) -> None:
         Path("file").touch()
 
 
-def test_a_tree_deeper_than_python_recurses_is_copied(abyss: Path) -> None:
+def test_copied_tree_deeper_than_recursion_limit_is_copied(abyss: Path) -> None:
     dig(abyss, "d", 1500)
     items = list(tree.walk(abyss, habignore([])))
     assert items[-1].path == "d/" * 1500 + "file"
 
 
-def test_a_tree_deeper_than_a_path_can_name_is_refused(abyss: Path) -> None:
+def test_copied_tree_deeper_than_path_limit_is_refused(abyss: Path) -> None:
     dig(abyss, "d" * 250, 20)
     with pytest.raises(ConfigError, match=r"can't be read \(File name too long\): check that"):
         list(tree.walk(abyss, habignore([])))
 
 
-def test_a_file_that_vanishes_while_a_folder_is_read_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_copied_file_vanished_while_folder_is_read_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phases.core.files.tree.os.listdir", lambda _: ["gone"])
     with pytest.raises(ConfigError, match=r"gone: can't be read \(No such file or directory\): check that"):
         list(tree.walk(tmp_path, habignore([])))
@@ -373,9 +373,7 @@ def becomes_a_folder(file: Path) -> None:
 
 
 @pytest.mark.parametrize("change", [vanishes, becomes_a_fifo, becomes_a_folder])
-def test_a_file_that_is_another_thing_by_the_time_it_is_copied_is_told(
-    tmp_path: Path, change: Callable[[Path], None]
-) -> None:
+def test_copied_file_of_changed_kind_is_error(tmp_path: Path, change: Callable[[Path], None]) -> None:
     file = write(tmp_path, "file", "x")
     change(file)
     with Archive() as archive, pytest.raises(ConfigError) as caught:
@@ -386,7 +384,7 @@ def test_a_file_that_is_another_thing_by_the_time_it_is_copied_is_told(
 
 
 @pytest.mark.parametrize(("size", "what"), [(0, "can't be read"), (200_000, "grew while it was copied")])
-def test_a_file_that_changes_its_size_while_it_is_copied_is_told(
+def test_copied_file_of_changed_size_is_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, what: str
 ) -> None:
     file = write(tmp_path, "file", "x" * 100_000)
@@ -403,7 +401,7 @@ def test_a_file_that_changes_its_size_while_it_is_copied_is_told(
     assert str(caught.value).endswith(": run the same command again")
 
 
-def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> None:
+def test_copying_ten_thousand_files_takes_seconds(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     for folder in range(100):
         top = tmp_path / f"habitats/demo/data/{folder}"
@@ -422,7 +420,7 @@ def test_ten_thousand_files_are_read_and_packed_in_seconds(tmp_path: Path) -> No
     assert time.process_time() - started < 10
 
 
-def test_a_huge_file_that_is_left_out_is_not_read(tmp_path: Path) -> None:
+def test_copying_folder_with_ignored_huge_file_does_not_read_file(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     write(tmp_path, "habitats/demo/.habignore", "huge\n")
     NO_TEXT["5 GB"](tmp_path / "habitats/demo/huge")
@@ -438,7 +436,7 @@ STATE = ["1-base.stamp", "1-base.json", "1-base.log", "lock", "2-users.log", "2-
 
 @pytest.mark.parametrize("what", [*NO_TEXT, "a link to a file"])
 @pytest.mark.parametrize("file", STATE)
-def test_state_that_is_no_file_is_replaced_or_told_and_nothing_is_written_elsewhere(
+def test_state_file_of_other_kind_is_replaced_or_error_and_link_target_is_kept(
     tmp_path: Path, file: str, what: str
 ) -> None:
     precious = write(tmp_path, "precious", "mine")
@@ -448,7 +446,7 @@ def test_state_that_is_no_file_is_replaced_or_told_and_nothing_is_written_elsewh
         place.symlink_to(precious)
     else:
         NO_TEXT[what](place)
-    site = Site(tmp_path, "base_image: base:1\nenv: [USER=root]\n")
+    site = DemoProject(tmp_path, "base_image: base:1\nenv: [USER=root]\n")
     try:
         assert "users" in site.build("users")
         note("state", "literal")
@@ -462,32 +460,32 @@ def test_state_that_is_no_file_is_replaced_or_told_and_nothing_is_written_elsewh
 
 @pytest.mark.parametrize("what", [kind for kind in NO_TEXT if kind != "a folder"])
 @pytest.mark.parametrize("folder", [".stamps", ".stamps/demo"])
-def test_a_state_folder_that_is_none_is_told(tmp_path: Path, folder: str, what: str) -> None:
+def test_state_folder_of_other_kind_is_error(tmp_path: Path, folder: str, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml")
     (tmp_path / folder).parent.mkdir(exist_ok=True)
     NO_TEXT[what](tmp_path / folder)
     with pytest.raises(StateError) as caught:
-        Site(tmp_path).build("users")
+        DemoProject(tmp_path).build("users")
     assert re.fullmatch(r"\.stamps/demo/\S+: can't be written \(.+\): move what is in its place .*", str(caught.value))
     note("state", "refused")
 
 
-def test_a_name_that_no_image_can_have_for_its_length_is_refused(tmp_path: Path) -> None:
+def test_habitat_name_too_long_for_image_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, "base_image: debian\n", "x" * 200).name == "x" * 200
     with pytest.raises(ConfigError, match="is not a valid image name: rename the folder"):
         load(tmp_path, "base_image: debian\n", "x" * 201)
 
 
 @pytest.mark.parametrize("other", ["/data", "/data/", "//data", "/x/../data", "../data"])
-def test_two_volumes_at_one_place_are_refused(tmp_path: Path, other: str) -> None:
+def test_volumes_with_equal_destination_are_refused(tmp_path: Path, other: str) -> None:
     rows = f"  - {{source: ., dest: /data}}\n  - {{source: ., dest: {other}}}\n"
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: debian\nvolumes:\n{rows}")
     assert told(caught.value).startswith("habitats/demo/config.yaml:4: ")
 
 
-def test_a_stamp_cut_off_anywhere_counts_as_absent(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_stamp_cut_at_any_byte_counts_as_absent(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build("base")
     path = tmp_path / ".stamps/demo/1-base.stamp"
     whole = path.read_bytes()
@@ -499,8 +497,8 @@ def test_a_stamp_cut_off_anywhere_counts_as_absent(tmp_path: Path) -> None:
     assert site.project.stamps.read("base:demo") == json.loads(whole)
 
 
-def test_a_slice_cut_off_anywhere_is_written_anew(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_slice_cut_at_any_byte_is_written_again(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build("users")
     path = tmp_path / ".stamps/demo/2-users.json"
     whole = path.read_bytes()
@@ -511,7 +509,7 @@ def test_a_slice_cut_off_anywhere_is_written_anew(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff\xfe\0", b"\x1b[2J" * 100_000, b"pid 1 since\n" * 99], ids=ascii)
-def test_a_lock_that_holds_anything_is_a_lock(tmp_path: Path, data: bytes) -> None:
+def test_lock_file_with_any_content_can_be_locked(tmp_path: Path, data: bytes) -> None:
     path = write(tmp_path, "lock")
     path.write_bytes(data)
     waited: list[str] = []
@@ -526,7 +524,7 @@ def test_a_lock_that_holds_anything_is_a_lock(tmp_path: Path, data: bytes) -> No
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_nothing_that_is_told_acts_on_the_terminal(kind: str) -> None:
+def test_printed_messages_contain_no_terminal_control(kind: str) -> None:
     value = KINDS[kind]
     error = ConfigError(f"{value} is odd", where=value, remedy=f"mend {value}")
     assert "\n" not in str(error)
@@ -539,13 +537,13 @@ def test_nothing_that_is_told_acts_on_the_terminal(kind: str) -> None:
     note("messages", "literal")
 
 
-def test_colours_of_a_commands_output_are_left_out() -> None:
+def test_printed_command_output_omits_colour_codes() -> None:
     shown = io.StringIO()
     Screen(shown).plain("\x1b[1;31mred\x1b[0m and \x1b[2Jmore")
     assert shown.getvalue() == "red and \\x1b[2Jmore\n"
 
 
-def test_a_long_message_still_says_what_to_do() -> None:
+def test_error_message_too_long_keeps_place_and_remedy() -> None:
     said = str(ConfigError("x" * 100_000, where="there", remedy="mend it"))
     assert len(said) < 2100
     assert said.startswith("there: xxx")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.cache.image_names import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
@@ -24,13 +24,13 @@ FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
     site.build()
     return site
 
 
-def take_tags(site: Site) -> str:
+def take_tags(site: DemoProject) -> str:
     """Another image gets the tags of final, as another clone or user of the engine may do. Returns its id."""
     other = site.engine.add_image(labels={"habitat.name": "demo", "habitat.phase": "final"})
     for tag in FINAL:
@@ -49,15 +49,15 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
     monkeypatch.setattr(project.vault, "values", meanwhile)
 
 
-def image_of_container(site: Site) -> str:
+def image_of_container(site: DemoProject) -> str:
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found.image
 
 
 @pytest.mark.parametrize("how", ["start", "detached", "exec"])
-def test_final_tag_moved_while_secrets_are_fetched_built_image_runs(
-    site: Site, monkeypatch: pytest.MonkeyPatch, how: str
+def test_final_tag_moved_during_secret_fetch_runs_built_image(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     built, project = site.engine.tags()[FINAL[0]], site.run_anew()
     project.assess("demo")
@@ -72,8 +72,8 @@ def test_final_tag_moved_while_secrets_are_fetched_built_image_runs(
     assert image_of_container(site) == built
 
 
-def test_final_tag_moved_after_the_build_built_image_runs(tmp_path: Path) -> None:
-    site = Site(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
     project = site.project
     for phase in project.phases("demo"):
         site._ran(phase)
@@ -84,8 +84,8 @@ def test_final_tag_moved_after_the_build_built_image_runs(tmp_path: Path) -> Non
     assert image_of_container(site) == built
 
 
-def test_built_image_removed_while_secrets_are_fetched_is_told_in_one_line(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_built_image_removed_during_secret_fetch_is_one_line_error(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     built, project = site.engine.tags()[FINAL[0]], site.run_anew()
 
@@ -103,7 +103,7 @@ def test_built_image_removed_while_secrets_are_fetched_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("how", ["changed config", "another's image"])
-def test_start_of_a_stale_final_is_refused_in_one_line(site: Site, how: str) -> None:
+def test_start_single_with_stale_final_image_is_refused(site: DemoProject, how: str) -> None:
     if how == "changed config":
         write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'false'}\n")
     else:
@@ -115,7 +115,7 @@ def test_start_of_a_stale_final_is_refused_in_one_line(site: Site, how: str) -> 
     assert site.engine.containers() == []
 
 
-def test_exec_in_an_image_that_no_build_made_is_refused(site: Site) -> None:
+def test_exec_in_image_not_created_by_build_is_refused(site: DemoProject) -> None:
     for tag in FINAL:
         site.engine.tag("base:1", tag)
     with pytest.raises(StartError) as caught:
@@ -126,7 +126,7 @@ def test_exec_in_an_image_that_no_build_made_is_refused(site: Site) -> None:
     assert site.engine.containers() == []
 
 
-def test_parent_tag_moved_after_the_assessment_assessed_image_is_built_on(site: Site) -> None:
+def test_parent_tag_moved_after_assessment_builds_on_assessed_image(site: DemoProject) -> None:
     project, built = site.run_anew(), site.engine.tags()["habitat-demo:1-base"]
     project.assess("demo")
     site.engine.tag(site.engine.add_image(), "habitat-demo:1-base")
@@ -135,10 +135,10 @@ def test_parent_tag_moved_after_the_assessment_assessed_image_is_built_on(site: 
 
 
 @pytest.mark.parametrize("when", ["after it was looked at", "while it is worked on"])
-def test_base_image_moved_during_its_phase_no_snapshot(
+def test_base_image_moved_during_its_phase_fails_without_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     other = site.engine.add_image()
     method = "image_config" if when == "after it was looked at" else "create"
     call = getattr(site.engine, method)

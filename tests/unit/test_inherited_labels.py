@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import FakeTerminal, Site, write
+from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core import events
 from phases.core.build import failure
@@ -49,7 +49,7 @@ CONFIG = "base_image: base:1\nsetup: {user: [echo one]}\nentry: {command: 'true'
 
 
 @pytest.fixture(params=["base image", "Dockerfile"])
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
+def site(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
     """A habitat, and another of the same config, on an image with labels that are ours."""
     is_base = request.param == "base image"
     for name in ("demo", "twin"):
@@ -60,17 +60,17 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> Site:
             ]
             lines = [line.replace('{"', '{\\"') for line in plain]
             write(tmp_path, f"habitats/{name}/Dockerfile", "\n".join(["FROM base:1", *lines]) + "\n")
-    made = Site(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
+    made = DemoProject(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
     if is_base:
         made.engine._image("base:1").labels |= FORGED | THEIRS
     return made
 
 
-def ours(site: Site, tag: str) -> dict[str, str]:
+def ours(site: DemoProject, tag: str) -> dict[str, str]:
     return cleared_labels(site.engine._image(tag).labels)
 
 
-def test_snapshot_of_a_base_with_our_labels_has_those_of_its_own_phase_alone(site: Site) -> None:
+def test_snapshot_on_base_with_program_labels_has_only_its_own_labels(site: DemoProject) -> None:
     site.build()
     names = {phase.NAME for phase in site.project.phases("demo")}
     said = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
@@ -84,7 +84,7 @@ def test_snapshot_of_a_base_with_our_labels_has_those_of_its_own_phase_alone(sit
     assert site.build() == []
 
 
-def test_snapshots_on_a_base_that_says_fail_are_shared(site: Site) -> None:
+def test_snapshots_on_base_with_failure_label_are_shared(site: DemoProject) -> None:
     site.build()
     project = Project(site.root, lambda: site.engine, shares=True)
     builder = Builder(project)
@@ -97,7 +97,7 @@ def test_snapshots_on_a_base_that_says_fail_are_shared(site: Site) -> None:
     assert shared == [phase.NAME for phase in phases]
 
 
-def test_plan_status_and_start_on_a_base_with_our_labels_are_as_on_any_other(site: Site) -> None:
+def test_plan_status_and_start_on_base_with_program_labels_work_normally(site: DemoProject) -> None:
     assert plan.plan(site.run_anew(), "demo").is_new
     site.build()
     assert plan.plan(site.run_anew(), "demo").why == {}
@@ -111,7 +111,7 @@ def test_plan_status_and_start_on_a_base_with_our_labels_are_as_on_any_other(sit
     assert persistent_volumes.persistence_of(found).entries == ()
 
 
-def test_failure_on_a_base_that_tells_of_one_is_told_as_it_was(site: Site) -> None:
+def test_failure_on_base_with_failure_labels_keeps_own_failure(site: DemoProject) -> None:
     make_user = site.engine.on_execute
     assert make_user is not None
 
@@ -129,7 +129,7 @@ def test_failure_on_a_base_that_tells_of_one_is_told_as_it_was(site: Site) -> No
     assert debug._last_failure(site.run_anew(), "demo")[2] == told
 
 
-def test_build_container_says_nothing_of_its_image_in_our_labels(site: Site) -> None:
+def test_build_container_on_base_with_program_labels_has_empty_labels(site: DemoProject) -> None:
     seen: list[dict[str, str]] = []
     make_user = site.engine.on_execute
     assert make_user is not None

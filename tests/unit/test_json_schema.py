@@ -109,12 +109,12 @@ def check(root: Path, text: str | bytes, *, structure: bool = True) -> None:
 # The file
 
 
-def test_the_published_schema_is_the_models() -> None:
+def test_schema_in_docs_equals_schema_of_model() -> None:
     text = (ROOT / "docs" / "config.schema.json").read_text(encoding="utf-8")
     assert text == published(NAMES), "run .venv/bin/python script/schemas"
 
 
-def test_it_is_a_schema() -> None:
+def test_schema_is_valid_json_schema() -> None:
     Draft202012Validator.check_schema(json.loads(published(NAMES)))
 
 
@@ -128,7 +128,7 @@ def keys(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
         yield from keys(value, f"{path}.{key}")
 
 
-def test_every_key_is_described() -> None:
+def test_schema_describes_every_key() -> None:
     free = re.compile(r"\.(setup|timeouts)\.\w+")
     found = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
     assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(found)
@@ -143,17 +143,17 @@ EXAMPLES = sorted(path for path in ROOT.glob("*/**/config.yaml") if not path.is_
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: str(path.relative_to(ROOT)))
-def test_an_editor_finds_nothing_wrong_with_what_is_there(path: Path) -> None:
+def test_schema_accepts_example_configs(path: Path) -> None:
     assert refusals(path.read_bytes()) == []
 
 
-def test_an_editor_finds_nothing_wrong_with_the_readmes_sample_and_the_plans() -> None:
+def test_schema_accepts_samples_of_readme_and_plan() -> None:
     assert refusals(sample()) == []
     assert refusals((ROOT / "tests" / "unit" / "plan_sample.yaml").read_bytes()) == []
 
 
 @pytest.mark.parametrize("urls", [(), ("https://example.org/a.git", "git@example.org:b")])
-def test_an_editor_finds_nothing_wrong_with_a_new_config(urls: tuple[str, ...]) -> None:
+def test_schema_accepts_new_habitat_config(urls: tuple[str, ...]) -> None:
     assert refusals(template.text("debian", clones(urls, "--repo"))) == []
 
 
@@ -162,7 +162,7 @@ def test_an_editor_finds_nothing_wrong_with_a_new_config(urls: tuple[str, ...]) 
     [path for path in EXAMPLES if "tests" not in path.relative_to(ROOT).parts],
     ids=lambda path: path.parent.name,
 )
-def test_each_example_leads_editors_to_the_schema(path: Path) -> None:
+def test_example_config_first_line_refers_to_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
     found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
     assert found
@@ -223,24 +223,24 @@ STRUCTURAL = [
 
 
 @pytest.mark.parametrize("text", VALID)
-def test_what_the_loader_takes_an_editor_takes(tmp_path: Path, text: str) -> None:
+def test_schema_accepts_valid_configs(tmp_path: Path, text: str) -> None:
     outcome = Outcome(tmp_path, text)
     assert (outcome.by_schema, outcome.by_model) == (False, False), refusals(text)
 
 
 @pytest.mark.parametrize("text", STRUCTURAL)
-def test_what_is_wrong_with_the_structure_is_refused_by_both(tmp_path: Path, text: str) -> None:
+def test_schema_and_model_refuse_structural_errors(tmp_path: Path, text: str) -> None:
     outcome = Outcome(tmp_path, f"base_image: debian\n{text}\n")
     assert (outcome.by_schema, outcome.by_model, outcome.by_loader) == (True, True, True)
 
 
 @pytest.mark.parametrize("text", [case[1] for case in ERRORS], ids=[case[0] for case in ERRORS])
-def test_of_known_errors_an_editor_tells_those_of_the_structure(tmp_path: Path, text: str) -> None:
+def test_schema_refuses_structural_errors_among_known_errors(tmp_path: Path, text: str) -> None:
     check(tmp_path, f"base_image: debian\n{text}\n")
 
 
 @pytest.mark.parametrize("place", [place.name for place in PLACES])
-def test_a_hostile_value_that_is_taken_is_taken_by_an_editor(tmp_path: Path, place: str) -> None:
+def test_schema_accepts_hostile_values_that_loader_accepts(tmp_path: Path, place: str) -> None:
     offered = [case for case in HOSTILE if case.place.name == place]
     assert offered
     for case in offered:
@@ -253,7 +253,7 @@ def test_a_hostile_value_that_is_taken_is_taken_by_an_editor(tmp_path: Path, pla
 
 # What is large is refused before anybody looks at its structure.
 @pytest.mark.parametrize("kind", [kind for kind in YAML if len(yaml_file(kind)) < 20_000])
-def test_odd_yaml_that_is_taken_is_taken_by_an_editor(tmp_path: Path, kind: str) -> None:
+def test_schema_accepts_odd_yaml_that_loader_accepts(tmp_path: Path, kind: str) -> None:
     check(tmp_path, yaml_file(kind))
 
 
@@ -274,7 +274,7 @@ VALUES = st.recursive(
 
 @settings(max_examples=150, deadline=None)
 @given(document=st.dictionaries(st.sampled_from([*SCHEMA["properties"], "Env"]), VALUES, max_size=5))
-def test_no_document_is_refused_by_an_editor_alone_nor_wrong_in_structure_without_its_word(
+def test_schema_agrees_with_model_for_any_document(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, Any]
 ) -> None:
     check(tmp_path_factory.mktemp("any"), yaml.safe_dump(document))

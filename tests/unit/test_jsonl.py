@@ -22,7 +22,7 @@ from fake_engine import FakeEngine
 from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
-from test_reporter import Script
+from test_reporter import ScriptedRun
 from unit_helpers import write
 
 from phases.core import errors, events
@@ -45,7 +45,7 @@ def notice(text: str) -> records.Notice:
     return records.Notice(text=text, warning=False)
 
 
-class Written:
+class JournalFile:
     """A journal in a file, and the lines in it."""
 
     def __init__(self, path: Path) -> None:
@@ -61,18 +61,18 @@ class Written:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> Written:
-    return Written(tmp_path / "lines")
+def written(tmp_path: Path) -> JournalFile:
+    return JournalFile(tmp_path / "lines")
 
 
 # The schema
 
 
-def test_the_schema_in_docs_is_that_of_the_records() -> None:
+def test_jsonl_schema_in_docs_equals_schema_of_records() -> None:
     assert records.schema() == IN_DOCS, "script/schemas writes it"
 
 
-def test_the_schema_is_one_and_refuses_what_is_no_event() -> None:
+def test_jsonl_schema_is_valid_and_refuses_malformed_events() -> None:
     Draft202012Validator.check_schema(IN_DOCS)
     when = "2026-01-31T12:00:00.000Z"
     assert SCHEMA.is_valid({"event": "phase_started", "time": when, "habitat": "h", "phase": "base"})
@@ -81,7 +81,7 @@ def test_the_schema_is_one_and_refuses_what_is_no_event() -> None:
     assert not SCHEMA.is_valid({"event": "phase_begun", "time": when, "habitat": "h", "phase": "base"})
 
 
-def test_the_page_tells_of_each_event_and_its_samples_are_events() -> None:
+def test_jsonl_docs_page_lists_every_event_and_valid_samples() -> None:
     whole = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     page = whole.split("## The events\n", 1)[1].split("\n`kind` is one of", 1)[0]
     names = [IN_DOCS["$defs"][record.__name__]["properties"]["event"]["enum"][0] for record in records.RECORDS]
@@ -97,7 +97,7 @@ def test_the_page_tells_of_each_event_and_its_samples_are_events() -> None:
     assert {"run_started", "phase_failed", "run_ended"} <= {sample["event"] for sample in samples}
 
 
-def test_every_failure_has_a_kind() -> None:
+def test_every_error_class_has_failure_kind() -> None:
     own = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, HabitatError)]
     vague = [kind for kind in own if not set(kind.__mro__) & {*journal._KINDS} - {HabitatError}]
     assert vague == [HabitatError]
@@ -111,19 +111,19 @@ def test_every_failure_has_a_kind() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
 )
-def test_whatever_is_told_is_one_line_that_acts_on_nothing(written: Written, text: str) -> None:
+def test_jsonl_any_text_is_one_line_without_control_bytes(written: JournalFile, text: str) -> None:
     written.journal.write(notice(text))
     line = written._path.read_bytes().splitlines()[1]
     assert not any(byte < 0x20 for byte in line)
     assert written.lines[1]["text"] == text
 
 
-def test_half_a_sign_is_told_as_none(written: Written) -> None:
+def test_jsonl_lone_surrogate_is_replaced_by_question_mark(written: JournalFile) -> None:
     written.journal.write(notice("name\udcff"))
     assert written.lines[1]["text"] == "name?"
 
 
-def test_what_does_not_apply_is_left_out(written: Written) -> None:
+def test_jsonl_omits_fields_that_do_not_apply(written: JournalFile) -> None:
     written.journal.write(notice("x"))
     written.journal.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
     line = json.loads(written._path.read_bytes().splitlines()[1])
@@ -132,7 +132,7 @@ def test_what_does_not_apply_is_left_out(written: Written) -> None:
     assert b'"after"' not in written._path.read_bytes()
 
 
-def test_lines_of_many_threads_are_whole_and_nothing_follows_the_end(written: Written) -> None:
+def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JournalFile) -> None:
     def tell(number: int) -> None:
         for _ in range(100):
             written.journal.write(notice(f"{number}" * 1000))
@@ -161,7 +161,7 @@ def signal_once_full(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGALRM)
 
 
-def test_a_signal_in_the_middle_of_a_line_costs_none_of_it() -> None:
+def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
     told = Journal(sink)
@@ -194,7 +194,7 @@ def test_a_signal_in_the_middle_of_a_line_costs_none_of_it() -> None:
     assert (ended["exit_code"], ended["signal"], ended["at"]) == (130, "SIGINT", ["setup:demo"])
 
 
-def test_who_reads_no_more_is_told_once() -> None:
+def test_jsonl_closed_reader_raises_output_lost_once() -> None:
     source, sink = os.pipe()
     told = Journal(sink)
     os.close(source)
@@ -205,14 +205,14 @@ def test_who_reads_no_more_is_told_once() -> None:
 
 
 @given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
-def test_however_output_is_cut_it_can_be_put_together(chunks: list[bytes]) -> None:
+def test_jsonl_output_in_any_chunks_can_be_reassembled(chunks: list[bytes]) -> None:
     printed = Printed()
     told = [*(printed.feed(chunk) for chunk in chunks), printed.feed(b"", final=True)]
     whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in told)
     assert whole == b"".join(chunks)
 
 
-def test_text_is_text_wherever_it_is_cut() -> None:
+def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
     text = "ä😀 done\n".encode()
     printed = Printed()
     told = [printed.feed(text[i : i + 1]) for i in range(len(text))]
@@ -223,22 +223,22 @@ def test_text_is_text_wherever_it_is_cut() -> None:
 # What is told
 
 
-class Record(Script):
+class RecordedRun(ScriptedRun):
     """A run as in the tests of the transcript, and its records."""
 
     def reporting(self) -> Recorder:
         engine = FakeEngine()
         engine.add_image("debian")
         self.project._connect = lambda: engine
-        self.written = Written(self.project.root / "lines")
+        self.written = JournalFile(self.project.root / "lines")
         return Recorder(self.written.journal, {})
 
     def told(self, *kinds: str) -> list[dict[str, Any]]:
         return [line for line in self.written.lines if line["event"] in kinds]
 
 
-def test_a_failed_phase_is_told_field_by_field(tmp_path: Path) -> None:
-    record = Record(tmp_path, "demo", goal="setup")
+def test_jsonl_failed_phase_has_all_fields(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo", goal="setup")
     log = write(tmp_path, ".stamps/demo/7-setup.log", "all of it").relative_to(tmp_path)
     error = CommandFailed(
         "setup command 1 of 1 ended with exit code 3",
@@ -266,8 +266,8 @@ def test_a_failed_phase_is_told_field_by_field(tmp_path: Path) -> None:
     }
 
 
-def test_a_phase_that_could_not_begin_is_an_error_and_what_needs_it_is_skipped(tmp_path: Path) -> None:
-    record = Record(tmp_path, "demo")
+def test_jsonl_phase_that_cannot_begin_is_error_and_dependent_is_skipped(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo")
     record.fails("demo", "base", ConfigError("unknown key", where="habitats/demo/config.yaml:1"), started=False)
     unmet = type("UnmetDependency", (), {"message": "base:demo"})()
     record.reporter.add_failure(record.tasks["users:demo"], unmet)
@@ -276,24 +276,24 @@ def test_a_phase_that_could_not_begin_is_an_error_and_what_needs_it_is_skipped(t
     assert (skipped["task"], skipped["phase"], skipped["reason"]) == ("users:demo", "users", "it needs base:demo")
 
 
-def test_a_fault_of_the_program_is_an_error_with_all_of_it(tmp_path: Path) -> None:
-    record = Record(tmp_path, "demo")
+def test_jsonl_program_fault_is_error_with_traceback(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo")
     task = record.begins("demo", "base")
     record.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
     (error,) = record.told("error")
     assert (error["kind"], error["message"]) == ("program", "Traceback …\nKeyError: 'x'\n")
 
 
-def test_a_verb_that_fails_is_an_error_of_its_task(tmp_path: Path) -> None:
-    record = Record(tmp_path, "demo")
+def test_jsonl_failed_command_is_error_of_its_task(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo")
     failed = HabitatFailed(errors.StartError("no", where="demo", remedy="do"))
     record.reporter.add_failure(SimpleNamespace(name="start:demo"), failed)
     (error,) = record.told("error")
     assert (error["task"], error["habitat"], error["text"]) == ("start:demo", "demo", "demo: no: do")
 
 
-def test_events_of_the_engines_side_are_told_as_they_come(tmp_path: Path) -> None:
-    record = Record(tmp_path, "demo")
+def test_jsonl_engine_events_are_written_as_they_come(tmp_path: Path) -> None:
+    record = RecordedRun(tmp_path, "demo")
     emit = record.project.bus.emit
     emit(events.Pulled("demo", "debian", "abc", "Downloading", 5, 10))
     emit(events.Output("demo", "setup", "for the log", show=False, stream="stderr"))
@@ -320,10 +320,10 @@ def test_events_of_the_engines_side_are_told_as_they_come(tmp_path: Path) -> Non
     ]
 
 
-def test_people_are_told_the_same_as_ever(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    as_ever = Script(tmp_path, "demo", goal="base")
+def test_jsonl_reporter_leaves_console_output_unchanged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    as_ever = ScriptedRun(tmp_path, "demo", goal="base")
     as_ever.runs("demo", "base", reason="r")
-    with_records = Record(tmp_path, "demo", goal="base")
+    with_records = RecordedRun(tmp_path, "demo", goal="base")
     with_records.runs("demo", "base", reason="r")
     assert capsys.readouterr().out == as_ever.transcript()
 
@@ -334,16 +334,16 @@ def test_people_are_told_the_same_as_ever(tmp_path: Path, capsys: pytest.Capture
 @pytest.mark.parametrize(
     "words", ["-r jsonl", "-rjsonl x", "--reporter jsonl", "--reporter=jsonl", "--bogus -r jsonl x"]
 )
-def test_a_command_line_that_cannot_be_read_may_ask_for_it(words: str) -> None:
+def test_jsonl_option_is_recognised_in_any_spelling(words: str) -> None:
     assert jsonl.asked_for(words.split())
 
 
 @pytest.mark.parametrize("words", ["", "jsonl", "-r json", "-r jsonlines", "exec:x"])
-def test_and_may_not(words: str) -> None:
+def test_jsonl_option_absent_is_not_recognised(words: str) -> None:
     assert not jsonl.asked_for(words.split())
 
 
-def test_what_it_takes_is_loaded_only_where_it_is_asked_for() -> None:
+def test_jsonl_modules_are_loaded_only_on_request() -> None:
     code = """
 import sys
 from phases.ui import jsonl, reporter, terminal
@@ -354,6 +354,6 @@ print([name for name in ("phases.ui.records", "phases.ui.journal", "phases.ui.re
     assert done.stdout == "[]\n"
 
 
-def test_a_record_can_be_read_back_by_its_type() -> None:
+def test_jsonl_record_decodes_to_its_type() -> None:
     line = b'{"event": "phase_started", "time": "2026-01-31T12:00:00.000Z", "habitat": "h", "phase": "base", "new": 1}'
     assert msgspec.json.decode(line, type=records.PhaseStarted) == records.PhaseStarted(habitat="h", phase="base")

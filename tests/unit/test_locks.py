@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site
+from unit_helpers import DemoProject
 
 from phases.core.errors import StateError
 from phases.core.files import processes
@@ -25,29 +25,29 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def build(site: Site) -> None:
+def build(site: DemoProject) -> None:
     site.build("base")
 
 
-def clean(site: Site) -> None:
+def clean(site: DemoProject) -> None:
     build_clean.clean_from(site.run_anew(), "demo", named("base"))
 
 
-def start(site: Site) -> None:
+def start(site: DemoProject) -> None:
     with open_session(site.run_anew(), "demo", find_or_start):
         pass
 
 
-def stop(site: Site) -> None:
+def stop(site: DemoProject) -> None:
     runtime_stop.stop(site.run_anew(), "demo")
 
 
 @pytest.mark.parametrize(("act", "file"), [(build, "lock"), (clean, "lock"), (start, "starts"), (stop, "starts")])
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS])
-def test_file_system_without_flock_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[Site], None], file: str, number: int
+def test_file_lock_unsupported_by_file_system_is_one_line_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[DemoProject], None], file: str, number: int
 ) -> None:
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     site.build("base" if act is build else "final")
     if act is build:
         (tmp_path / "habitats/demo/config.yaml").write_text("base_image: base:1\nenv: [A=2]\n")
@@ -66,7 +66,7 @@ def test_file_system_without_flock_is_told_in_one_line(
     assert site.engine.volumes() == []
 
 
-def test_presence_of_a_process_with_anothers_number_is_not_told(tmp_path: Path) -> None:
+def test_presence_ignores_killed_process_with_reused_pid(tmp_path: Path) -> None:
     """One that was killed, whose number somebody else has by now; and one of another machine, which isn't here."""
     now = processes.current()
     gone, far = Process(now.machine, now.pid, "1"), Process("elsewhere", now.pid, now.began)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site
+from unit_helpers import DemoProject
 
 from phases.core import events
 from phases.core.errors import HabitatError, StartError, StateError
@@ -26,18 +26,18 @@ entry: {init_command: 'echo from init; sleep 600', command: 'echo hello'}
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path, CONFIG)
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path, CONFIG)
     site.build()
     return site
 
 
-def shown(site: Site, **options: object) -> list[str]:
+def shown(site: DemoProject, **options: object) -> list[str]:
     verb.run(site.run_anew(), "demo", **options)  # type: ignore[arg-type]
     return [event.text for event in site.seen if isinstance(event, events.Line)]
 
 
-def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_containers(site: Site) -> None:
+def test_logs_show_phases_with_output_then_container(site: DemoProject) -> None:
     runtime_start.start_detached(site.run_anew(), "demo")
     site.project.log_path("demo", named("tools")).write_text("from tools\n")
     told = shown(site)
@@ -53,14 +53,14 @@ def test_logs_are_those_of_the_phases_that_printed_something_and_then_the_contai
     ]
 
 
-def test_one_phase_alone(site: Site) -> None:
+def test_logs_of_one_phase_show_only_that_phase(site: DemoProject) -> None:
     runtime_start.start_detached(site.run_anew(), "demo")
     heading, _, *printed = shown(site, phase="setup")
     assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
     assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): empty"]
 
 
-def test_the_container_alone_and_on(site: Site) -> None:
+def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
     runtime_start.start_detached(site.run_anew(), "demo")
     assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
     assert site.engine.called("output")[-1][2] == "True"
@@ -75,14 +75,16 @@ def test_the_container_alone_and_on(site: Site) -> None:
         ({"follow": True, "phase": "setup"}, "demo: --follow is for the container's output, --phase for the build's: "),
     ],
 )
-def test_what_there_is_not_is_told(site: Site, options: dict[str, object], told: str) -> None:
+def test_logs_unknown_phase_or_missing_container_is_error(
+    site: DemoProject, options: dict[str, object], told: str
+) -> None:
     with pytest.raises(StartError) as caught:
         shown(site, **options)
     assert str(caught.value).startswith(told)
 
 
-def test_where_nothing_was_built_that_is_told(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_logs_of_habitat_never_built_give_notice(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     assert shown(site) == []
     assert site.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
     with pytest.raises(StartError) as caught:
@@ -90,14 +92,14 @@ def test_where_nothing_was_built_that_is_told(tmp_path: Path) -> None:
     assert str(caught.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
 
 
-def test_the_logs_of_a_habitat_whose_config_is_broken_by_now_are_shown(site: Site) -> None:
+def test_logs_of_habitat_with_broken_config_are_shown(site: DemoProject) -> None:
     (site.root / "habitats/demo/config.yaml").write_text("setup: [")
     assert "from setup" in shown(site)
     with pytest.raises(HabitatError):
         site.project.habitat("demo")
 
 
-def test_a_log_that_is_no_file_is_told(site: Site) -> None:
+def test_logs_unreadable_log_file_is_error(site: DemoProject) -> None:
     path = site.root / ".stamps/demo/7-setup.log"
     path.unlink()
     path.mkdir()
@@ -105,9 +107,9 @@ def test_a_log_that_is_no_file_is_told(site: Site) -> None:
         logs.show_phase(site.run_anew(), "demo", "setup")
 
 
-def test_a_secret_that_the_main_process_printed_is_stars(tmp_path: Path) -> None:
+def test_logs_mask_secret_printed_by_main_process(tmp_path: Path) -> None:
     secrets = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
-    site = Site(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
+    site = DemoProject(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
     site.build()
     runtime_start.start_detached(site.run_anew(), "demo")
     assert "has ***" in shown(site, follow=True)

@@ -43,12 +43,12 @@ def through(mask: Mask, *chunks: bytes) -> bytes:
         (b"tok-4f9", b"tok-4f9"),
     ],
 )
-def test_a_secret_and_its_encodings_are_hidden(said: bytes, shown: bytes) -> None:
+def test_mask_hides_secret_and_its_encodings(said: bytes, shown: bytes) -> None:
     assert through(Mask([SECRET]), said) == shown
 
 
 @pytest.mark.parametrize("user", ["", "a:", "me:", "x-access-token:"])
-def test_base64_hides_it_wherever_it_begins(user: str) -> None:
+def test_mask_hides_base64_of_secret_at_any_offset(user: str) -> None:
     secret = b"a-rather-long-token-0123456789"
     shown = through(Mask([secret]), base64.b64encode(user.encode() + secret))
     assert b"***" in shown
@@ -57,7 +57,7 @@ def test_base64_hides_it_wherever_it_begins(user: str) -> None:
 
 @pytest.mark.parametrize("width", [64, 76])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
-def test_base64_that_is_printed_in_lines_is_hidden_however_it_is_cut(width: int, end: bytes) -> None:
+def test_mask_hides_wrapped_base64_in_any_chunks(width: int, end: bytes) -> None:
     """As `base64` prints all that is longer than 57 bytes, which some tokens are."""
     secret = b"pat_" + bytes(range(48, 123)) + b"0123456789"
     printed = base64.b64encode(b"me:" + secret)
@@ -80,7 +80,7 @@ def test_base64_that_is_printed_in_lines_is_hidden_however_it_is_cut(width: int,
         json.dumps('p(a)/s s"\\é', ensure_ascii=False)[1:-1],
     ],
 )
-def test_it_is_hidden_in_every_usual_quoting(form: str) -> None:
+def test_mask_hides_secret_in_url_and_json_quoting(form: str) -> None:
     assert through(Mask(['p(a)/s s"\\é'.encode()]), b"<" + form.encode() + b">") == b"<***>"
 
 
@@ -120,7 +120,7 @@ SHELLS = [
 @pytest.mark.parametrize("secret", AWKWARD)
 @pytest.mark.parametrize(("shell", "script"), SHELLS)
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
-def test_secret_that_a_shell_quotes_is_hidden(secret: str, shell: str, script: str, locale: str) -> None:
+def test_mask_hides_secret_quoted_by_shell(secret: str, shell: str, script: str, locale: str) -> None:
     env = {"PATH": os.environ["PATH"], "LC_ALL": locale}
     done = subprocess.run([shell, "-c", script, shell, secret], env=env, capture_output=True, check=True)
     said = done.stdout + done.stderr
@@ -159,25 +159,25 @@ CODE = [
 
 @pytest.mark.parametrize("secret", AWKWARD)
 @pytest.mark.parametrize("quoted", CODE)
-def test_secret_that_a_program_quotes_is_hidden(secret: str, quoted: Callable[[str], str]) -> None:
+def test_mask_hides_secret_quoted_by_program(secret: str, quoted: Callable[[str], str]) -> None:
     """Without its quotes and what stands around it, nothing of the text is left."""
     shown = through(Mask([secret.encode()]), b"<" + quoted(secret).encode() + b">")
     assert b"***" in shown
     assert not re.search(rb"\w{5}", shown.replace(b"***", b"")), shown
 
 
-def test_hex_that_is_printed_in_lines_is_hidden() -> None:
+def test_mask_hides_wrapped_hex_of_secret() -> None:
     secret = b"a-rather-long-token-0123456789-that-takes-two-lines"
     said = subprocess.run(["xxd", "-p"], input=secret, capture_output=True, check=True).stdout
     assert said.count(b"\n") == 2
     assert through(Mask([secret]), said) == b"***\n"
 
 
-def test_hex_of_what_is_too_short_is_any_number() -> None:
+def test_mask_shows_hex_of_very_short_secret() -> None:
     assert through(Mask([b"ab"]), b"6162") == b"6162"
 
 
-def test_what_is_not_promised_is_named_in_the_docs() -> None:
+def test_mask_limits_are_documented() -> None:
     """Each of these passes, and docs/running.md says so; who closes one takes it off there."""
     secret = b"tok-4f9a-rather-long"
     twice = base64.b64encode(base64.b64encode(secret))
@@ -189,26 +189,26 @@ def test_what_is_not_promised_is_named_in_the_docs() -> None:
         assert words in text
 
 
-def test_base64_for_urls_is_hidden() -> None:
+def test_mask_hides_urlsafe_base64() -> None:
     secret = b"~~~???>>>"
     assert through(Mask([secret]), base64.urlsafe_b64encode(secret)) == b"***"
 
 
-def test_a_terminals_ends_of_lines_hide_nothing_of_it() -> None:
+def test_mask_hides_secret_with_terminal_line_ends() -> None:
     assert through(Mask([b"abc\ndef\n"]), b"abc\r\ndef\r\n") == b"***\r\n"
 
 
-def test_each_line_of_a_secret_is_hidden_but_for_what_tells_nothing() -> None:
+def test_mask_hides_each_line_of_secret_except_trivial_ones() -> None:
     key = b"-----BEGIN KEY-----\nabcdefgh\n}\n"
     assert through(Mask([key]), b"1: abcdefgh\n2: }\n") == b"1: ***\n2: }\n"
     assert through(Mask([key]), key) == b"***\n"
 
 
-def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
+def test_mask_hides_longer_of_overlapping_secrets_completely() -> None:
     assert through(Mask([b"tok", b"tok123"]), b"a tok", b"123 tok b") == b"a *** *** b"
 
 
-def test_what_may_become_a_secret_waits_and_anything_else_does_not() -> None:
+def test_mask_holds_back_only_possible_beginning_of_secret() -> None:
     mask = Mask([SECRET])
     assert mask.feed(b"$ tok") == b"$ "
     assert mask.holds
@@ -217,21 +217,21 @@ def test_what_may_become_a_secret_waits_and_anything_else_does_not() -> None:
     assert not mask.holds
 
 
-def test_a_line_does_not_wait_because_it_ends_as_base64_of_a_secret_begins() -> None:
+def test_mask_does_not_hold_back_complete_line_for_base64() -> None:
     secret = b"i-am-a-token-0123456789"
     begin = base64.b64encode(secret)[:3]
     assert Mask([secret]).feed(b"here " + begin + b"\n") == b"here " + begin + b"\n"
 
 
-def test_a_screen_keeps_its_width() -> None:
+def test_mask_keep_width_hides_secret_with_same_length() -> None:
     assert through(Mask([SECRET], keep_width=True), b"|" + SECRET + b"|") == b"|" + b"*" * len(SECRET) + b"|"
 
 
-def test_a_secret_in_a_longer_one_that_is_cut_shows_nothing_of_that() -> None:
+def test_mask_hides_long_secret_in_pieces_that_contains_short_secret() -> None:
     assert through(Mask([b"k", b"a-token-9f31"]), b"a-tok", b"en-9f31") == b"***"
 
 
-def test_without_secrets_everything_passes() -> None:
+def test_mask_without_secrets_passes_everything() -> None:
     assert Mask([]).feed(b"anything") == b"anything"
     assert Mask([b"\n"]).text("anything") == "anything"
 
@@ -245,7 +245,7 @@ SIGNS = st.lists(st.sampled_from(b"ab+%= \n\r\0\xff'\"\\&"), max_size=12).map(by
     parts=st.lists(SIGNS, max_size=8),
     cuts=st.lists(st.integers(0, 200), max_size=6),
 )
-def test_no_way_to_cut_a_stream_shows_a_secret(secrets: list[bytes], parts: list[bytes], cuts: list[int]) -> None:
+def test_mask_in_any_chunks_shows_no_secret(secrets: list[bytes], parts: list[bytes], cuts: list[int]) -> None:
     stream = b"".join(part + secret for part in (parts or [b""]) for secret in secrets)
     edges = [0, *sorted(min(cut, len(stream)) for cut in cuts), len(stream)]
     chunks = [stream[a:b] for a, b in pairwise(edges)]
@@ -257,7 +257,7 @@ def test_no_way_to_cut_a_stream_shows_a_secret(secrets: list[bytes], parts: list
             assert bare not in whole.replace(b"***", b"\0") or b"\0" in bare
 
 
-def test_a_line_that_is_cut_for_its_length_shows_none() -> None:
+def test_mask_of_line_split_for_length_shows_no_secret() -> None:
     lines: list[str] = []
     splitter = LineSplitter(lines.append, Mask([SECRET]))
     for size in range(65536 - 12, 65536):

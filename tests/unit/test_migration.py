@@ -9,7 +9,7 @@ import pytest
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from unit_helpers import Site, load, write
+from unit_helpers import DemoProject, load, write
 
 from phases.core.errors import HabitatError
 from phases.core.migrate import command as migrate_command
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> DemoProject:
     """A habitat `demo` that has a Dockerfile alone; `base:1` has the users root and others of its own."""
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     (tmp_path / "habitats/demo/config.yaml").unlink()
     return site
 
 
-def migrated(site: Site, text: str, config: str | None = None, **given: str) -> Migration:
+def migrated(site: DemoProject, text: str, config: str | None = None, **given: str) -> Migration:
     write(site.root, "habitats/demo/Dockerfile", text)
     if config is not None:
         write(site.root, "habitats/demo/config.yaml", config)
@@ -45,7 +45,7 @@ def config_of(found: Migration) -> dict[str, Any]:
     return config
 
 
-def carried(site: Site, lines: str, **given: str) -> dict[str, Any]:
+def carried(site: DemoProject, lines: str, **given: str) -> dict[str, Any]:
     """What the lines behind `FROM base:1` become, but for what every habitat gets."""
     config = config_of(migrated(site, f"FROM base:1\n{lines}\n", **given))
     config["env"] = [
@@ -114,7 +114,7 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), TABLE.values(), ids=TABLE)
-def test_an_instruction_becomes_a_key(site: Site, lines: str, expected: dict[str, Any]) -> None:
+def test_migrate_instruction_becomes_config_key(site: DemoProject, lines: str, expected: dict[str, Any]) -> None:
     needs_none = {"entry": {"command": "exec serve"}} if "CMD" not in lines and "ENTRY" not in lines else {}
     assert carried(site, lines) == {**needs_none, **expected}
 
@@ -139,7 +139,7 @@ COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
 
 
 @pytest.fixture
-def files(site: Site) -> Site:
+def files(site: DemoProject) -> DemoProject:
     for name in ("a", "b", "d/e", "$c"):
         write(site.root, f"habitats/demo/{name}", name)
     write(site.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
@@ -148,19 +148,19 @@ def files(site: Site) -> Site:
 
 
 @pytest.mark.parametrize(("lines", "expected"), COPIES.values(), ids=COPIES)
-def test_what_is_copied_before_anything_runs_is_in_files(
-    files: Site, lines: str, expected: list[dict[str, str]]
+def test_migrate_copy_before_first_run_becomes_files(
+    files: DemoProject, lines: str, expected: list[dict[str, str]]
 ) -> None:
     assert carried(files, lines)["files"] == expected
 
 
-def test_what_dockerignore_leaves_out_is_not_copied_with_its_folder(files: Site) -> None:
+def test_migrate_copy_of_folder_omits_dockerignored_files(files: DemoProject) -> None:
     write(files.root, "habitats/demo/.dockerignore", "d/*.md\n")
     write(files.root, "habitats/demo/d/notes.md")
     assert carried(files, "COPY d /x")["files"] == [{"source": "d/e", "dest": "/x/e", "owner": "root"}]
 
 
-def test_what_is_copied_after_a_run_is_copied_at_its_place(files: Site) -> None:
+def test_migrate_copy_after_run_becomes_setup_command(files: DemoProject) -> None:
     found = carried(files, "RUN a\nCOPY --chown=5 a /x/\nRUN b")
     assert "files" not in found
     assert found["setup"]["root"][1].splitlines() == [
@@ -225,7 +225,9 @@ STAYS = {
 
 
 @pytest.mark.parametrize(("text", "why"), STAYS.values(), ids=STAYS)
-def test_what_no_config_says_stays_a_dockerfile_with_all_before_it(site: Site, text: str, why: str) -> None:
+def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
+    site: DemoProject, text: str, why: str
+) -> None:
     found = migrated(site, text)
     config = config_of(found)
     assert why in [row.why for row in found.rows]
@@ -237,7 +239,7 @@ def test_what_no_config_says_stays_a_dockerfile_with_all_before_it(site: Site, t
     assert "y" not in kept[len(rest) - 1].split()
 
 
-def test_every_line_is_told_whatever_becomes_of_it(site: Site) -> None:
+def test_migrate_report_lists_every_line_with_key_or_reason(site: DemoProject) -> None:
     text = "ARG A=1\nFROM base:1\nLABEL a=b\nMAINTAINER m\nSTOPSIGNAL INT\nVOLUME /v\nONBUILD RUN x\nEXPOSE 80\n"
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
     found = migrated(site, text)
@@ -251,13 +253,13 @@ def test_every_line_is_told_whatever_becomes_of_it(site: Site) -> None:
     )
 
 
-def test_comments_go_where_their_instructions_go(site: Site) -> None:
+def test_migrate_comments_stay_with_their_instructions(site: DemoProject) -> None:
     found = migrated(site, "FROM base:1\n# The first.\n# It matters.\nRUN a\n# Read by b.\nENV A=1\n").config
     assert "    # The first.\n    # It matters.\n    - |\n      unset A\n      a\n" in found
     assert "  # Read by b.\n  - A=1\n" in found
 
 
-def test_a_given_argument_is_what_is_built_with(site: Site) -> None:
+def test_migrate_build_argument_is_used_as_value(site: DemoProject) -> None:
     text = "ARG TAG=0\nFROM base:$TAG\nARG A\nRUN --mount=type=bind a\nRUN b\n"
     found = migrated(site, text, TAG="1", A='x "y" $z')
     assert found.rest.splitlines()[1:4] == ['ARG TAG="1"', "FROM base:$TAG", 'ARG A="x \\"y\\" \\$z"']
@@ -267,7 +269,7 @@ def test_a_given_argument_is_what_is_built_with(site: Site) -> None:
 # A config that is there
 
 
-def test_a_config_keeps_its_say_and_its_text(site: Site) -> None:
+def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject) -> None:
     text = """\
         # Mine.
         description: kept   # as it is
@@ -290,21 +292,21 @@ def test_a_config_keeps_its_say_and_its_text(site: Site) -> None:
         assert comment in found.config
 
 
-def test_what_a_config_copies_still_comes_after_what_the_dockerfile_ran(site: Site) -> None:
+def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(site: DemoProject) -> None:
     write(site.root, "habitats/demo/x")
     found = migrated(site, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
     assert "the config's files and volumes come after it" in [row.why for row in found.rows]
     assert "setup" not in config_of(found)
 
 
-def test_users_who_take_turns_stay_where_the_shared_setup_is_a_mapping(site: Site) -> None:
+def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(site: DemoProject) -> None:
     write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
     found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
     assert "setup" not in config_of(found)
     assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in found.rows]
 
 
-def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
+def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) -> None:
     text = """\
         base_image: base:1
         # What to work on.
@@ -340,7 +342,7 @@ def test_keys_of_before_are_renamed_with_their_comments(site: Site) -> None:
     assert migrate_command.migrate(site.run_anew(), "demo", {}) is None
 
 
-def test_what_was_there_is_kept_and_goes_into_no_image(site: Site) -> None:
+def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(site: DemoProject) -> None:
     found = migrated(site, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
     migrate_command.write(site.project, found)
     folder = site.root / "habitats/demo"
@@ -351,7 +353,7 @@ def test_what_was_there_is_kept_and_goes_into_no_image(site: Site) -> None:
     assert habitat.context[1].source == folder / "Dockerfile.rest"
 
 
-def test_a_base_that_can_not_be_had_is_one_line(site: Site) -> None:
+def test_migrate_base_image_not_pullable_is_one_line_error(site: DemoProject) -> None:
     with pytest.raises(HabitatError, match=r"^habitats/demo/Dockerfile:1: nowhere:1 can't be pulled \("):
         migrated(site, "FROM nowhere:1\n")
 
@@ -385,7 +387,7 @@ def _shell(*argv: str) -> tuple[int, bytes]:
 
 @settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(_PARTS, st.booleans())
-def test_whatever_a_run_says_does_in_setup_what_it_did(parts: list[str], tight: bool) -> None:
+def test_migrate_run_instruction_behaves_equally_in_setup(parts: list[str], tight: bool) -> None:
     text = f"FROM base:1\nRUN {('' if tight else ' ').join(parts)}\n"
     try:
         instruction = dockerfile.parse(text, "Dockerfile").stages[0].instructions[0]

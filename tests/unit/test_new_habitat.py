@@ -57,13 +57,13 @@ def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPat
 # What is made
 
 
-def test_a_new_habitat_is_its_base_image_and_the_defaults(tmp_path: Path) -> None:
+def test_new_habitat_has_base_image_and_defaults(tmp_path: Path) -> None:
     habitat = make(tmp_path)
     assert (habitat.base_image, habitat.user, habitat.repos, habitat.setup) == (BASE, "agent", (), ())
     assert habitat.description == f"A habitat on {BASE}"
 
 
-def test_repositories_are_cloned_below_workdir_with_git_and_the_agent_for_ssh(tmp_path: Path) -> None:
+def test_new_habitat_with_repositories_clones_them_and_installs_git(tmp_path: Path) -> None:
     habitat = make(tmp_path, HTTPS, SSH, base="alpine:3.20")
     assert [(repo.url, repo.path, bool(repo.known_hosts)) for repo in habitat.repos] == [
         (HTTPS, "/workspace/project", False),
@@ -76,7 +76,7 @@ def test_repositories_are_cloned_below_workdir_with_git_and_the_agent_for_ssh(tm
         assert re.search(rf"command -v {manager}; then .*\bgit openssh-clients?$", install.script, re.MULTILINE)
 
 
-def test_each_repository_has_a_folder_of_its_own(tmp_path: Path) -> None:
+def test_new_habitat_gives_each_repository_its_own_folder(tmp_path: Path) -> None:
     habitat = make(tmp_path, HTTPS, "https://example.org/me/project", "https://example.org/habitat")
     assert [repo.path.removeprefix("/workspace/") for repo in habitat.repos] == ["project", "project-2", "habitat-2"]
 
@@ -92,7 +92,7 @@ def test_each_repository_has_a_folder_of_its_own(tmp_path: Path) -> None:
         ("file:///srv/git/b", "b"),
     ],
 )
-def test_a_folder_is_called_as_git_would_call_it(url: str, folder: str) -> None:
+def test_new_habitat_repository_folder_is_named_as_by_git(url: str, folder: str) -> None:
     assert [clone.folder for clone in clones([url], "--repo")] == [folder]
 
 
@@ -104,7 +104,7 @@ def uncommented(text: str) -> str:
 
 
 @pytest.mark.parametrize("urls", [(), (HTTPS,), (SSH, HTTPS)], ids=["no repository", "one", "two"])
-def test_all_that_is_commented_out_is_ready_to_be_used(tmp_path: Path, urls: tuple[str, ...]) -> None:
+def test_new_habitat_commented_lines_are_valid_when_uncommented(tmp_path: Path, urls: tuple[str, ...]) -> None:
     make(tmp_path, *urls)
     file = config(tmp_path)
     file.write_text(uncommented(file.read_text()))
@@ -119,7 +119,7 @@ def test_all_that_is_commented_out_is_ready_to_be_used(tmp_path: Path, urls: tup
 
 
 @pytest.mark.parametrize("urls", [(), (HTTPS,)])
-def test_it_is_short_enough_to_be_read(tmp_path: Path, urls: tuple[str, ...]) -> None:
+def test_new_habitat_config_is_short(tmp_path: Path, urls: tuple[str, ...]) -> None:
     make(tmp_path, *urls)
     rows = config(tmp_path).read_text().splitlines()
     assert len(rows) <= 80
@@ -148,13 +148,13 @@ def literal(root: Path, url: str) -> bool:
 
 
 @pytest.mark.parametrize("url", [*KINDS.values(), *URLS], ids=ascii)
-def test_a_hostile_url_is_taken_literally_or_refused(tmp_path: Path, url: str) -> None:
+def test_new_habitat_hostile_url_is_literal_or_refused(tmp_path: Path, url: str) -> None:
     taken = literal(tmp_path, url)
     assert not taken or url in URLS or ":" in url
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_hostile_name_of_a_repository_is_taken_literally_or_refused(tmp_path: Path, kind: str) -> None:
+def test_new_habitat_hostile_repository_name_is_literal_or_refused(tmp_path: Path, kind: str) -> None:
     taken = literal(tmp_path, f"https://example.org/{KINDS[kind]}")
     assert (
         taken
@@ -165,12 +165,14 @@ def test_a_hostile_name_of_a_repository_is_taken_literally_or_refused(tmp_path: 
 
 @settings(max_examples=200, deadline=None)
 @given(end=st.text(min_size=1, max_size=20))
-def test_no_url_is_written_as_another(tmp_path_factory: pytest.TempPathFactory, end: str) -> None:
+def test_new_habitat_any_url_is_written_unchanged_or_refused(
+    tmp_path_factory: pytest.TempPathFactory, end: str
+) -> None:
     literal(tmp_path_factory.mktemp("any"), f"https://example.org/{end}")
 
 
 @pytest.mark.parametrize("image", [*KINDS.values(), *IMAGES], ids=lambda image: ascii(image)[:40])
-def test_a_hostile_image_is_taken_literally_or_refused_as_the_loader_does(tmp_path: Path, image: str) -> None:
+def test_new_habitat_hostile_image_is_literal_or_refused_as_by_loader(tmp_path: Path, image: str) -> None:
     (place,) = (place for place in PLACES if place.name == "base_image")
     taken = place.more.get(image, image in {KINDS[kind] for kind in KINDS.keys() - place.refused})
     if taken and image:
@@ -185,7 +187,7 @@ def test_a_hostile_image_is_taken_literally_or_refused_as_the_loader_does(tmp_pa
 @pytest.mark.parametrize(
     "name", [*KINDS.values(), "a.b-c_d", "Demo", "x" * 200, "x" * 201], ids=lambda n: ascii(n)[:40]
 )
-def test_a_name_is_refused_where_the_loader_would(tmp_path: Path, name: str) -> None:
+def test_new_habitat_name_refused_by_loader_is_refused(tmp_path: Path, name: str) -> None:
     try:
         loader.load(tmp_path, name, NAMES)
     except (ConfigError, ValueError, OSError) as error:
@@ -202,7 +204,7 @@ def test_a_name_is_refused_where_the_loader_would(tmp_path: Path, name: str) -> 
 
 
 @pytest.mark.parametrize("file", ["config.yaml", "Dockerfile", "notes.md"])
-def test_what_is_there_is_not_overwritten(tmp_path: Path, file: str) -> None:
+def test_new_habitat_existing_folder_is_not_overwritten(tmp_path: Path, file: str) -> None:
     path = write(tmp_path, f"habitats/demo/{file}", "mine")
     with pytest.raises(ConfigError) as caught:
         make(tmp_path)
@@ -212,7 +214,7 @@ def test_what_is_there_is_not_overwritten(tmp_path: Path, file: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["/nowhere", "/"])
-def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
+def test_new_habitat_link_in_its_place_is_not_followed(tmp_path: Path, target: str) -> None:
     (tmp_path / "habitats").mkdir()
     (tmp_path / "habitats" / "demo").symlink_to(target)
     with pytest.raises(ConfigError, match="already exists"):
@@ -220,12 +222,14 @@ def test_a_link_is_not_followed(tmp_path: Path, target: str) -> None:
     assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]
 
 
-def test_an_empty_folder_is_no_habitat_yet(tmp_path: Path) -> None:
+def test_new_habitat_in_empty_folder_is_created(tmp_path: Path) -> None:
     (tmp_path / "habitats" / "demo").mkdir(parents=True)
     assert make(tmp_path).name == "demo"
 
 
-def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_habitat_created_meanwhile_by_another_run_is_not_overwritten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another run makes the habitat after this one has looked."""
     monkeypatch.setattr(atomic, "sweep", lambda parent, name: write(parent / name, "config.yaml", "theirs"))
     with pytest.raises(ConfigError, match="already exists"):
@@ -238,7 +242,7 @@ def test_who_comes_second_doesnt_overwrite(tmp_path: Path, monkeypatch: pytest.M
     ("number", "remedy"),
     [(errno.ENOSPC, "make room on the disk"), (errno.EACCES, "make it writable for you")],
 )
-def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
+def test_new_habitat_write_failure_is_error_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, remedy: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -251,7 +255,7 @@ def test_a_disk_that_takes_nothing_is_told_and_nothing_is_left(
     assert list((tmp_path / "habitats").iterdir()) == []
 
 
-def test_a_file_in_the_place_of_habitats_is_told(tmp_path: Path) -> None:
+def test_new_habitat_with_file_named_habitats_is_error(tmp_path: Path) -> None:
     write(tmp_path, "habitats", "mine")
     with pytest.raises(StateError, match="move what is in its place out of the way"):
         make(tmp_path)
@@ -266,7 +270,7 @@ create.create(Path(sys.argv[1]), "demo", "debian", [])
 """
 
 
-def test_a_kill_leaves_no_habitat_and_the_next_takes_away_what_was_begun(tmp_path: Path) -> None:
+def test_new_habitat_killed_leaves_no_habitat_and_next_run_removes_draft(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
     assert done.returncode == -9
     (left,) = (tmp_path / "habitats").iterdir()

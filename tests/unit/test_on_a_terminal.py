@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
-from test_reporter import Script
+from test_reporter import ScriptedRun
 
 from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError
@@ -40,22 +40,22 @@ LONG = CommandFailed(
 
 
 @given(st.text("ab/ 漢", max_size=80), st.integers(8, 40), st.integers(0, 6))
-def test_no_word_is_torn_or_lost_and_no_line_is_wider_than_it_must_be(text: str, width: int, indent: int) -> None:
+def test_wrapped_text_keeps_words_whole_and_lines_within_width(text: str, width: int, indent: int) -> None:
     lines = [line.plain for line in wrapped(styled(text), width, indent)]
     assert " ".join(lines).split() == text.split()
     for line in lines:
         assert cell_len(line) <= width or len(line.split()) == 1
 
 
-def on_a_terminal(root: Path, *habitats: str) -> Script:
+def on_a_terminal(root: Path, *habitats: str) -> ScriptedRun:
     """The transcript of a run that is shown in a window of COLUMNS."""
-    script = Script(root, *habitats)
+    script = ScriptedRun(root, *habitats)
     with patch.dict(os.environ, WINDOW):
         script.reporter.screen = Screen(script.out)
     return script
 
 
-def test_a_failure_that_is_too_long_has_what_to_do_in_lines_of_its_own(tmp_path: Path) -> None:
+def test_long_failure_on_terminal_shows_remedies_on_own_lines(tmp_path: Path) -> None:
     script = on_a_terminal(tmp_path, "hello")
     script.fails("hello", "setup", LONG, started=False)
     assert script.transcript().splitlines() == [
@@ -67,13 +67,13 @@ def test_a_failure_that_is_too_long_has_what_to_do_in_lines_of_its_own(tmp_path:
     ]
 
 
-def test_one_that_fits_is_one_line(tmp_path: Path) -> None:
+def test_short_failure_on_terminal_is_one_line(tmp_path: Path) -> None:
     script = on_a_terminal(tmp_path, "hello")
     script.fails("hello", "setup", HabitatError("it is broken", remedy="mend it"), started=False)
     assert script.transcript() == "❌ setup:hello: it is broken: mend it\n"
 
 
-def test_side_by_side_each_line_names_its_habitat(tmp_path: Path) -> None:
+def test_failures_of_parallel_habitats_begin_each_line_with_name(tmp_path: Path) -> None:
     script = on_a_terminal(tmp_path, "a", "bb")
     script.fails("a", "setup", LONG, started=False)
     lines = script.transcript().split("\n\n")[0].splitlines()
@@ -81,16 +81,16 @@ def test_side_by_side_each_line_names_its_habitat(tmp_path: Path) -> None:
     assert all(line.startswith("a  │ ") and cell_len(line) <= COLUMNS for line in lines)
 
 
-def test_the_name_of_a_habitat_is_dim_and_its_line_is_as_bright_as_any(tmp_path: Path) -> None:
+def test_habitat_name_on_terminal_is_dim_and_message_is_not(tmp_path: Path) -> None:
     colours = {**WINDOW, "TERM": "xterm-256color"}
     with patch.dict(os.environ, colours):
-        script = Script(tmp_path, "a", "bb")
+        script = ScriptedRun(tmp_path, "a", "bb")
         script.reporter.screen = Screen(script.out)
     script.project.bus.emit(events.Notice("a", "a notice"))
     assert "\x1b[2ma  │ \x1b[0m• a notice" in script.out.getvalue()
 
 
-def test_the_lines_of_an_error_are_the_one_line_in_parts() -> None:
+def test_error_lines_joined_equal_its_one_line_text() -> None:
     problem, *remedies = LONG.lines()
     assert f"{problem}: {'; '.join(remedies)}" == str(LONG)
     assert HabitatError("it is broken").lines() == ["it is broken"]
@@ -112,9 +112,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     os.close(master)
 
 
-def test_what_is_typed_at_a_live_line_is_not_shown_and_the_terminal_is_as_it_was_after(
-    terminal: int, tmp_path: Path
-) -> None:
+def test_live_line_disables_echo_and_restores_terminal_at_end(terminal: int, tmp_path: Path) -> None:
     before: list[Any] = termios.tcgetattr(terminal)
     screen = on_a_terminal(tmp_path, "hello").reporter.screen
     screen.begin("hello", "hello: running setup commands")
@@ -126,7 +124,7 @@ def test_what_is_typed_at_a_live_line_is_not_shown_and_the_terminal_is_as_it_was
     assert termios.tcgetattr(terminal) == before
 
 
-def test_in_the_background_the_terminal_is_left_alone(
+def test_live_line_in_background_process_leaves_terminal_unchanged(
     terminal: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
@@ -139,7 +137,7 @@ def test_in_the_background_the_terminal_is_left_alone(
 
 
 @pytest.mark.usefixtures("terminal")
-def test_a_line_on_stderr_breaks_between_words_on_a_terminal() -> None:
+def test_stderr_line_on_terminal_breaks_between_words() -> None:
     text = f"\nERROR: /{'path/' * 20}config.yaml: is broken in a way that takes some words to be told: mend it"
     lines = output.fitted(text, 2, "  ").split("\n")
     assert lines[0] == ""
@@ -147,7 +145,7 @@ def test_a_line_on_stderr_breaks_between_words_on_a_terminal() -> None:
     assert " ".join(lines).split() == text.split()
 
 
-def test_in_a_pipe_it_is_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stderr_line_in_pipe_is_unchanged(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "isatty", lambda _: False)
     assert output.fitted("word " * 100, 2) == "word " * 100
 
@@ -156,7 +154,7 @@ def test_in_a_pipe_it_is_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.sampled_from(["", "bold red"])), max_size=4), st.text(max_size=20))
-def test_a_pipe_gets_what_rich_would_write_into_it(parts: list[tuple[str, str]], prefix: str) -> None:
+def test_plain_output_in_pipe_equals_output_of_rich(parts: list[tuple[str, str]], prefix: str) -> None:
     written = []
     for asked in ({}, {"FORCE_COLOR": ""}):  # which is rich's to understand: there is no terminal
         out = io.StringIO()
@@ -172,7 +170,7 @@ def test_a_pipe_gets_what_rich_would_write_into_it(parts: list[tuple[str, str]],
 @pytest.mark.parametrize("force", [None, "", "1"])
 @pytest.mark.parametrize("compatible", [None, "0", "1"])
 @pytest.mark.parametrize("interactive", [None, "0", "1"])
-def test_rich_is_left_out_only_where_it_would_see_no_terminal(
+def test_plain_output_is_used_only_where_rich_finds_no_terminal(
     force: str | None, compatible: str | None, interactive: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = {"FORCE_COLOR": force, "TTY_COMPATIBLE": compatible, "TTY_INTERACTIVE": interactive}
@@ -180,7 +178,7 @@ def test_rich_is_left_out_only_where_it_would_see_no_terminal(
         monkeypatch.delenv(name, raising=False)
         if value is not None:
             monkeypatch.setenv(name, value)
-    for stream in (io.StringIO(), FakeTerminal()):
+    for stream in (io.StringIO(), TerminalStream()):
         console = Console(file=stream)
         assert not is_plain(stream) or (console.is_terminal, console.is_interactive, console.color_system) == (
             False,
@@ -190,6 +188,6 @@ def test_rich_is_left_out_only_where_it_would_see_no_terminal(
     assert is_plain(io.StringIO()) or any(value is not None for value in asked.values())
 
 
-class FakeTerminal(io.StringIO):
+class TerminalStream(io.StringIO):
     def isatty(self) -> bool:
         return True

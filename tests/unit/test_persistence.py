@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_files import Node
-from unit_helpers import FakeTerminal, Site, bring_up, make_user, write
+from unit_helpers import DemoProject, FakeTerminal, bring_up, make_user, write
 
 from phases.core import events
 from phases.core.engine.protocol import VolumeMount
@@ -32,9 +32,9 @@ def config(*paths: str, more: str = "") -> str:
     return BASE + more + "  persist:\n" + "".join(f"    - {path}\n" for path in paths)
 
 
-def made(root: Path, *paths: str, image: dict[str, str] | None = None) -> Site:
+def made(root: Path, *paths: str, image: dict[str, str] | None = None) -> DemoProject:
     """A habitat with paths that persist, built. image: what its own files are, root's."""
-    site = Site(root, config(*paths))
+    site = DemoProject(root, config(*paths))
     site.engine.files("base:1").add(HOME, Node("dir", 0o755, 1000, 1000))
     for path, text in (image or {}).items():
         site.engine.files("base:1").write(path, text)
@@ -42,7 +42,7 @@ def made(root: Path, *paths: str, image: dict[str, str] | None = None) -> Site:
     return site
 
 
-def start(site: Site, during: dict[str, str] | None = None, *, fresh: bool = False) -> str:
+def start(site: DemoProject, during: dict[str, str] | None = None, *, fresh: bool = False) -> str:
     """Start it; `during` is what its command puts into files, in the place of what was there. Returns the
     container's id.
     """
@@ -61,18 +61,18 @@ def start(site: Site, during: dict[str, str] | None = None, *, fresh: bool = Fal
     return found.id
 
 
-def text(site: Site, path: str) -> str:
+def text(site: DemoProject, path: str) -> str:
     node = site.engine.files("habitat-demo").find(path)
     assert node, path
     return node.content.decode()
 
 
-def owners(site: Site, *paths: str) -> list[tuple[int, int]]:
+def owners(site: DemoProject, *paths: str) -> list[tuple[int, int]]:
     nodes = site.engine.files("habitat-demo").nodes
     return [(nodes[path].uid, nodes[path].gid) for path in paths]
 
 
-def rebuilt(site: Site, *paths: str, command: str = "true") -> Site:
+def rebuilt(site: DemoProject, *paths: str, command: str = "true") -> DemoProject:
     write(site.root, "habitats/demo/config.yaml", config(*paths).replace("'true'", f"'true' # {command}"))
     write(site.root, "habitats/demo/note", command)
     site.build()
@@ -87,28 +87,28 @@ def refusing(asked: list[str]) -> Callable[[str], bool]:
     return refuse
 
 
-def told(site: Site) -> list[str]:
+def told(site: DemoProject) -> list[str]:
     return [event.text for event in site.seen if isinstance(event, events.Line)]
 
 
 # Folders
 
 
-def test_a_folder_has_at_first_what_the_image_has_and_is_the_users(tmp_path: Path) -> None:
+def test_persisted_folder_starts_with_image_files_owned_by_user(tmp_path: Path) -> None:
     site = made(tmp_path, "/var/lib/thing/", image={"/var/lib/thing/data": "image's"})
     start(site)
     assert text(site, "/var/lib/thing/data") == "image's"
     assert owners(site, "/var/lib/thing", "/var/lib/thing/data") == [(1000, 1000)] * 2
 
 
-def test_what_is_in_a_folder_outlives_a_rebuild(tmp_path: Path) -> None:
+def test_persisted_folder_keeps_changes_after_rebuild(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
     old = start(site, {f"{HOME}/.cache/x": "mine", f"{HOME}/.cache/y": "new"})
     assert start(rebuilt(site, "~/.cache/", command="other")) != old
     assert (text(site, f"{HOME}/.cache/x"), text(site, f"{HOME}/.cache/y")) == ("mine", "new")
 
 
-def test_an_emptied_folder_stays_empty(tmp_path: Path) -> None:
+def test_persisted_folder_emptied_by_user_stays_empty(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
     start(site)
     del site.engine.files("habitat-demo").nodes[f"{HOME}/.cache/x"]
@@ -116,7 +116,7 @@ def test_an_emptied_folder_stays_empty(tmp_path: Path) -> None:
     assert site.engine.files("habitat-demo").find(f"{HOME}/.cache/x") is None
 
 
-def test_folders_on_the_way_are_the_users_in_the_home_and_roots_elsewhere(tmp_path: Path) -> None:
+def test_persisted_path_parents_belong_to_user_in_home_and_root_elsewhere(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.local/share/thing/", "/srv/a/b/", "~/.config/x.json")
     start(site)
     in_home = owners(site, f"{HOME}/.local", f"{HOME}/.local/share", f"{HOME}/.config")
@@ -127,7 +127,7 @@ def test_folders_on_the_way_are_the_users_in_the_home_and_roots_elsewhere(tmp_pa
 # Files
 
 
-def test_a_file_has_at_first_what_the_image_has_and_outlives_a_rebuild(tmp_path: Path) -> None:
+def test_persisted_file_starts_with_image_file_and_keeps_changes_after_rebuild(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(site)
     assert text(site, JSON) == "image's"
@@ -136,7 +136,7 @@ def test_a_file_has_at_first_what_the_image_has_and_outlives_a_rebuild(tmp_path:
     assert text(site, JSON) == "mine"
 
 
-def test_a_file_that_a_program_has_replaced_is_kept_when_it_is_left(tmp_path: Path) -> None:
+def test_persisted_file_replaced_by_rename_is_kept(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(site, {JSON: "renamed"})
     assert site.engine.files("habitat-demo").nodes[JSON] == Node("link", 0o777, 1000, 1000, target=KEPT)
@@ -147,7 +147,7 @@ def test_a_file_that_a_program_has_replaced_is_kept_when_it_is_left(tmp_path: Pa
     assert site.engine.files("habitat-demo").nodes[KEPT].mode == 0o644
 
 
-def test_a_file_that_neither_has_is_kept_once_it_is_there(tmp_path: Path) -> None:
+def test_persisted_file_absent_from_image_is_kept_once_created(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json")
     start(site)
     assert site.engine.files("habitat-demo").find(JSON, last=False) is None  # a program may make what it likes
@@ -156,7 +156,7 @@ def test_a_file_that_neither_has_is_kept_once_it_is_there(tmp_path: Path) -> Non
     assert text(site, JSON) == "new"
 
 
-def test_a_file_where_the_user_may_make_none_can_be_written_through_its_link(tmp_path: Path) -> None:
+def test_persisted_file_in_root_owned_folder_is_writable_through_link(tmp_path: Path) -> None:
     site = made(tmp_path, "/var/lib/thing.db")
     start(site)
     link = site.engine.files("habitat-demo").nodes["/var/lib/thing.db"]
@@ -165,7 +165,7 @@ def test_a_file_where_the_user_may_make_none_can_be_written_through_its_link(tmp
 
 
 @pytest.mark.parametrize("then", ["the next start", "another image", "a new container", "stop", "destroy"])
-def test_a_replaced_file_of_a_killed_start_is_kept_by_what_comes_next(tmp_path: Path, then: str) -> None:
+def test_persisted_file_replaced_in_killed_start_is_kept_by_next_command(tmp_path: Path, then: str) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(site)
     site.engine.files("habitat-demo").nodes[JSON] = Node("file", 0o600, 1000, 1000, b"renamed")
@@ -181,7 +181,7 @@ def test_a_replaced_file_of_a_killed_start_is_kept_by_what_comes_next(tmp_path: 
     assert site.engine.files("habitat-demo").nodes[JSON].kind == "link"
 
 
-def test_a_folder_in_the_place_of_a_file_is_told_and_left_alone(tmp_path: Path) -> None:
+def test_persisted_file_replaced_by_folder_gives_notice_and_is_kept(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json")
     start(site)
     site.engine.files("habitat-demo").add(f"{JSON}/x", Node("file"))
@@ -192,7 +192,7 @@ def test_a_folder_in_the_place_of_a_file_is_told_and_left_alone(tmp_path: Path) 
     assert site.engine.files("habitat-demo").find(f"{JSON}/x")
 
 
-def test_a_link_that_was_removed_is_back_at_the_next_start(tmp_path: Path) -> None:
+def test_persisted_file_link_removed_is_restored_by_next_start(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(site)
     del site.engine.files("habitat-demo").nodes[JSON]
@@ -203,7 +203,7 @@ def test_a_link_that_was_removed_is_back_at_the_next_start(tmp_path: Path) -> No
 # Containers
 
 
-def test_another_list_is_another_container_with_the_same_volumes(tmp_path: Path) -> None:
+def test_persist_list_changed_gives_new_container_with_same_volumes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", "~/.state.json")
     first = start(site, {f"{HOME}/.cache/x": "mine", JSON: "mine"})
     write(site.root, "habitats/demo/config.yaml", config("~/.state.json", "~/.cache/"))
@@ -220,7 +220,7 @@ def test_another_list_is_another_container_with_the_same_volumes(tmp_path: Path)
     assert text(site, JSON) == "mine"
 
 
-def test_a_container_of_an_image_that_was_committed_from_one_has_no_volumes_of_it(tmp_path: Path) -> None:
+def test_persist_volumes_are_absent_from_container_of_committed_image(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json")
     start(site)
     committed = site.engine.commit("habitat-demo", ())
@@ -232,14 +232,14 @@ def test_a_container_of_an_image_that_was_committed_from_one_has_no_volumes_of_i
     assert start(site) == first
 
 
-def test_no_build_and_no_throwaway_container_has_the_volumes(tmp_path: Path) -> None:
+def test_persist_volumes_are_created_by_no_build(tmp_path: Path) -> None:
     made(tmp_path, "~/.cache/").run_anew()
-    site = Site(tmp_path, config("~/.cache/"))
+    site = DemoProject(tmp_path, config("~/.cache/"))
     site.build()
     assert site.engine.volumes() == []
 
 
-def test_a_start_that_fails_while_a_container_is_filled_leaves_none_behind(tmp_path: Path) -> None:
+def test_start_failure_while_container_is_filled_leaves_no_container(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
     for method in ("put_archive", "rename"):
         site.engine.failures = {method: EngineError("no")}
@@ -251,7 +251,7 @@ def test_a_start_that_fails_while_a_container_is_filled_leaves_none_behind(tmp_p
     assert text(site, JSON) == "image's"
 
 
-def test_what_a_start_that_was_killed_has_left_is_removed_by_the_next(tmp_path: Path) -> None:
+def test_start_draft_container_of_killed_run_is_removed_by_next_start(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.state.json")
     draft = f"{site.project.scratch.prefix('start', 'demo')}draft"
     site.engine.create("habitat-demo:final", draft, ("x",), labels={"habitat.run": "demo"})
@@ -259,7 +259,7 @@ def test_what_a_start_that_was_killed_has_left_is_removed_by_the_next(tmp_path: 
     assert [container.name for container in site.engine.containers()] == ["habitat-demo"]
 
 
-def test_files_are_given_to_a_user_whose_number_has_changed_and_to_nobody_twice(tmp_path: Path) -> None:
+def test_persisted_files_of_old_uid_are_given_to_new_uid_only(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site, {f"{HOME}/.cache/x": "mine"})
     nodes = site.engine.files("habitat-demo").nodes
@@ -274,7 +274,7 @@ def test_files_are_given_to_a_user_whose_number_has_changed_and_to_nobody_twice(
     ]
 
 
-def test_container_whose_files_cannot_be_given_is_not_made(tmp_path: Path) -> None:
+def test_start_without_stat_in_image_fails_and_leaves_no_container(tmp_path: Path) -> None:
     site = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     site.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
     with pytest.raises(HabitatError) as caught:
@@ -304,7 +304,7 @@ HOLDS_HOME = (
         ),
     ],
 )
-def test_what_only_the_image_knows_is_refused_with_the_line(
+def test_persist_path_wrong_for_image_is_refused_with_line(
     tmp_path: Path, path: str, image: dict[str, str], said: str
 ) -> None:
     site = made(tmp_path, path, image=image)
@@ -315,7 +315,7 @@ def test_what_only_the_image_knows_is_refused_with_the_line(
     assert site.engine.volumes() == []
 
 
-def test_two_names_of_one_place_are_found_where_the_home_is_known(tmp_path: Path) -> None:
+def test_persist_paths_equal_after_home_expansion_are_refused(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", f"{HOME}/.cache/pip/")
     with pytest.raises(HabitatError) as caught:
         start(site)
@@ -325,7 +325,7 @@ def test_two_names_of_one_place_are_found_where_the_home_is_known(tmp_path: Path
 # Volumes
 
 
-def test_the_names_of_volumes_are_readable_and_nobody_elses() -> None:
+def test_persist_volume_names_are_unique_readable_and_short() -> None:
     names = [
         volume_name(habitat, path)
         for habitat in ("demo", "demo-state", "x" * 200)
@@ -336,7 +336,7 @@ def test_the_names_of_volumes_are_readable_and_nobody_elses() -> None:
     assert names[0].startswith("habitat-demo-state-json-")
 
 
-def test_destroy_shows_what_persists_and_removes_it_after_a_yes(tmp_path: Path) -> None:
+def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", "~/.state.json")
     start(site)
     write(site.root, "habitats/demo/config.yaml", config("~/.cache/"))  # what left the config is found by its label
@@ -355,7 +355,7 @@ def test_destroy_shows_what_persists_and_removes_it_after_a_yes(tmp_path: Path) 
     assert site.notices() == ["removed habitat-demo, 2 persistent volumes; its snapshots are kept"]
 
 
-def test_destroy_finds_what_persists_without_a_container(tmp_path: Path) -> None:
+def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)
     site.engine.remove("habitat-demo")
@@ -364,7 +364,7 @@ def test_destroy_finds_what_persists_without_a_container(tmp_path: Path) -> None
     assert asked == ["Remove 1 persistent volume?"]
 
 
-def test_destroy_leaves_the_volumes_of_another_habitat_and_those_of_others(tmp_path: Path) -> None:
+def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)
     mounts = [
@@ -376,7 +376,7 @@ def test_destroy_leaves_the_volumes_of_another_habitat_and_those_of_others(tmp_p
     assert [volume.name for volume in site.engine.volumes()] == ["foreign", "other"]
 
 
-def test_a_volume_that_another_container_has_stays_and_is_told(tmp_path: Path) -> None:
+def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)
     (volume,) = site.engine.volumes()
@@ -386,15 +386,15 @@ def test_a_volume_that_another_container_has_stays_and_is_told(tmp_path: Path) -
     assert site.engine.volumes() == [volume]
 
 
-def test_clean_keeps_what_persists(tmp_path: Path) -> None:
+def test_clean_keeps_persist_volumes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)
     clean.clean_all(site.run_anew(), "demo")
     assert len(site.engine.volumes()) == 1
 
 
-def test_a_habitat_where_nothing_persists_asks_nothing_more_of_the_engine(tmp_path: Path) -> None:
-    site = Site(tmp_path, BASE)
+def test_start_without_persist_makes_no_extra_engine_requests(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, BASE)
     site.build()
     site.engine.calls.clear()
     bring_up(site.run_anew(), site.project.habitat("demo"))

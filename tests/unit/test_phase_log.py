@@ -43,7 +43,7 @@ def left_out(data: bytes) -> tuple[bytes, int, bytes]:
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("length", [0, 1, 7, 63, 150])
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
-def test_log_of_a_flood_has_head_and_tail_in_whole_lines(tmp_path: Path, length: int, at_once: int) -> None:
+def test_phase_log_of_flood_keeps_whole_lines_of_head_and_tail(tmp_path: Path, length: int, at_once: int) -> None:
     path = tmp_path / "log"
     lines = [f"{number} {'x' * length}" for number in range(3000)]
     printed = "".join(f"{line}\n" for line in lines).encode()
@@ -61,13 +61,13 @@ def test_log_of_a_flood_has_head_and_tail_in_whole_lines(tmp_path: Path, length:
 
 
 @pytest.mark.usefixtures("small")
-def test_log_of_a_small_output_is_whole(tmp_path: Path) -> None:
+def test_phase_log_of_small_output_is_complete(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         log.write("x" * (HEAD + 2 * TAIL - 1))
     assert (tmp_path / "log").read_bytes() == b"x" * (HEAD + 2 * TAIL - 1) + b"\n"
 
 
-def test_log_of_a_run_killed_at_any_moment_is_whole_as_far_as_it_goes(tmp_path: Path) -> None:
+def test_phase_log_of_run_killed_at_any_moment_has_whole_lines(tmp_path: Path) -> None:
     """Many kills, most of them while the log is cut: that is what the process does most."""
     script = f"""
 import sys
@@ -107,7 +107,7 @@ with phase_log.PhaseLog(Path(sys.argv[1])) as log:
 
 
 @pytest.mark.usefixtures("small")
-def test_log_on_a_disk_that_is_full_when_it_is_cut_is_told_and_stays(
+def test_phase_log_disk_full_while_shortened_is_error_and_log_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -122,7 +122,7 @@ def test_log_on_a_disk_that_is_full_when_it_is_cut_is_told_and_stays(
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
-def test_flood_takes_no_more_memory_than_a_few_blocks(tmp_path: Path) -> None:
+def test_phase_log_of_flood_uses_bounded_memory(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         splitter = BlockSplitter(lambda lines: log.write(*lines))
         chunk = b"y\n" * 16384
@@ -138,7 +138,7 @@ def test_flood_takes_no_more_memory_than_a_few_blocks(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("data", [b"a\nb", b"a\r\nb\r", b"\n\n", b"a\r\rb\n", b"\xe2\x94\n\x80", b"", b"a\n\rb\r\n"])
 @pytest.mark.parametrize("size", [1, 2, 3, 100])
-def test_lines_are_the_same_however_they_are_cut(data: bytes, size: int) -> None:
+def test_line_splitter_in_any_chunks_gives_same_lines(data: bytes, size: int) -> None:
     lines: list[str] = []
     splitter = LineSplitter(lines.append)
     for start in range(0, len(data), size):
@@ -148,7 +148,7 @@ def test_lines_are_the_same_however_they_are_cut(data: bytes, size: int) -> None
     assert lines == [line.decode(errors="replace") for line in text.removesuffix(b"\n").split(b"\n") if text]
 
 
-def test_block_of_lines_is_a_record_for_each_line() -> None:
+def test_output_block_event_becomes_one_record_per_line() -> None:
     block = events.OutputBlock("demo", "setup", ("one", "two"), "stderr")
     told = [record.text for record in Recorder._recorded(None, block)]  # type: ignore[arg-type,attr-defined]
     assert told == ["one", "two"]

@@ -49,7 +49,7 @@ def env_of(steps: list[Step]) -> dict[str, str]:
     }
 
 
-def test_the_phases_are_those_of_the_plan() -> None:
+def test_phase_registry_lists_all_phases_in_order() -> None:
     assert [(phase.ID, phase.NAME) for phase in PHASES] == [
         (0, "dockerfile"),
         (1, "base"),
@@ -68,7 +68,7 @@ def test_the_phases_are_those_of_the_plan() -> None:
     assert [phase.NAME for phase in PHASES if not phase.SNAPSHOT] == ["verify", "test"]
 
 
-def test_the_dockerfile_phase_is_only_of_habitats_that_have_one() -> None:
+def test_dockerfile_phase_belongs_only_to_habitats_with_dockerfile() -> None:
     assert phases_of(has_dockerfile=True) == PHASES
     assert phases_of(has_dockerfile=False) == PHASES[1:]
 
@@ -77,15 +77,15 @@ def test_the_dockerfile_phase_is_only_of_habitats_that_have_one() -> None:
     ("phase", "before"),
     [(0, None), (1, 0), (2, 1), (10, 9), (11, 9), (12, 9)],
 )
-def test_a_phase_starts_from_the_nearest_snapshot(phase: int, before: int | None) -> None:
+def test_phase_starts_from_nearest_earlier_snapshot(phase: int, before: int | None) -> None:
     assert last_snapshot(PHASES, PHASES[phase]) is (None if before is None else PHASES[before])
 
 
-def test_volumes_are_mounted_from_the_files_phase_on() -> None:
+def test_volumes_are_mounted_from_files_phase_on() -> None:
     assert [phase.ID for phase in PHASES if mounts_volumes(phase)] == [6, 7, 8, 9, 10, 11, 12]
 
 
-def test_dockerfile(tmp_path: Path) -> None:
+def test_dockerfile_phase_slice_and_plan_contain_build_context(tmp_path: Path) -> None:
     for path in ("Dockerfile", "copied", ".dockerignore"):
         write(tmp_path, f"habitats/demo/{path}")
     habitat = load(tmp_path, "description: not the Dockerfile's\n")
@@ -102,7 +102,7 @@ def test_dockerfile(tmp_path: Path) -> None:
     assert [item.path for item in step.context] == ["", ".dockerignore", "Dockerfile", "copied"]
 
 
-def test_base_of_an_image(tmp_path: Path) -> None:
+def test_base_phase_of_image_checks_image_and_shell(tmp_path: Path) -> None:
     habitat = load(tmp_path, BASE)
     assert p01_base.slice(habitat) == {"image": "debian", "id": None}
     first, second = p01_base.plan(habitat)
@@ -111,7 +111,7 @@ def test_base_of_an_image(tmp_path: Path) -> None:
     assert [path for path, _ in second.paths] == ["/bin/sh"]
 
 
-def test_base_of_a_dockerfile(tmp_path: Path) -> None:
+def test_base_phase_of_dockerfile_depends_on_dockerfile(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/Dockerfile", "FROM debian\n")
     habitat = load(tmp_path)
     before = p01_base.slice(habitat)
@@ -123,7 +123,7 @@ def test_base_of_a_dockerfile(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("user", "created"), [("ada", True), ("root", False), ("", False)])
-def test_users(tmp_path: Path, user: str, created: bool) -> None:
+def test_users_phase_creates_user_unless_root(tmp_path: Path, user: str, created: bool) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - USER={user}\n")
     assert p02_users.slice(habitat) == {"user": user or "root"}
     steps = p02_users.plan(habitat)
@@ -133,9 +133,7 @@ def test_users(tmp_path: Path, user: str, created: bool) -> None:
     )
 
 
-def test_numbers_of_the_user_are_in_the_slice_as_what_they_come_to(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_users_phase_slice_has_uid_and_gid_of_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.getuid", lambda: 1234)
     monkeypatch.setattr("os.getgid", lambda: 20)
     habitat = load(tmp_path, f"{BASE}uid: host\n")
@@ -156,7 +154,7 @@ def test_numbers_of_the_user_are_in_the_slice_as_what_they_come_to(
         ({"SUDO_UID": "1234"}, None),
     ],
 )
-def test_root_is_whoever_used_sudo_or_leaves_the_user_its_own_number(
+def test_users_phase_run_as_root_takes_uid_of_sudo_or_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sudo: dict[str, str], numbers: tuple[int, int] | None
 ) -> None:
     monkeypatch.setattr("os.getuid", lambda: 0)
@@ -170,14 +168,14 @@ def test_root_is_whoever_used_sudo_or_leaves_the_user_its_own_number(
         assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}
 
 
-def test_env_holds_what_no_other_phase_sets(tmp_path: Path) -> None:
+def test_env_phase_contains_variables_no_other_phase_sets(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - PATH=/x:$PATH\n  - A=$WORKDIR\n  - B=$$5\n")
     expected = {"PATH": "/x:${PATH}", "A": "/workspace", "B": "$$5"}
     assert p03_env.slice(habitat) == {"env": expected}
     assert env_of(p03_env.plan(habitat)) == expected
 
 
-def test_workdir(tmp_path: Path) -> None:
+def test_workdir_phase_creates_folder_and_sets_variable(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - WORKDIR=/srv\n")
     assert p04_workdir.slice(habitat) == {"workdir": "/srv"}
     steps = p04_workdir.plan(habitat)
@@ -186,12 +184,12 @@ def test_workdir(tmp_path: Path) -> None:
     assert entries(steps) == [("/srv", "dir", "agent", 0o755)]
 
 
-def test_a_workdir_at_the_root_is_nobodys(tmp_path: Path) -> None:
+def test_workdir_phase_with_root_folder_copies_nothing(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - WORKDIR=/\n")
     assert entries(p04_workdir.plan(habitat)) == []
 
 
-def test_habitat_folders(tmp_path: Path) -> None:
+def test_habitat_phase_creates_folders_with_owners(tmp_path: Path) -> None:
     habitat = load(tmp_path, BASE)
     folders = {
         "HABITAT_PATH": "/habitat",
@@ -206,12 +204,12 @@ def test_habitat_folders(tmp_path: Path) -> None:
     assert entries(steps) == [(path, "dir", owners[name], 0o755) for name, path in folders.items()]
 
 
-def test_habitat_folder_that_is_the_workdir_belongs_to_user(tmp_path: Path) -> None:
+def test_habitat_phase_folder_equal_to_workdir_belongs_to_user(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - HABITAT_PATH=$WORKDIR\n  - SYSTEM_PATH=$LOCAL_PATH\n")
     assert set(p05_habitat.slice(habitat)["owners"].values()) == {"agent"}
 
 
-def test_what_is_in_a_volume_is_not_copied(tmp_path: Path) -> None:
+def test_files_phase_omits_volume_folders(tmp_path: Path) -> None:
     """Else an agent that writes to its volume would have its own image built again."""
     write(tmp_path, "habitats/demo/data/log")
     write(tmp_path, "habitats/demo/note")
@@ -222,7 +220,7 @@ def test_what_is_in_a_volume_is_not_copied(tmp_path: Path) -> None:
     assert p06_files.slice(load(tmp_path, BASE + "volumes:\n  - {source: ./data, dest: /data}\n")) == before
 
 
-def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
+def test_files_phase_copies_layers_then_entries(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/note")
     write(tmp_path, "habitats/demo/run", mode=0o755)
     write(tmp_path, "shared/common")
@@ -260,13 +258,13 @@ def test_files_are_the_layers_and_then_the_entries(tmp_path: Path) -> None:
     }
 
 
-def test_a_layer_without_a_folder_in_the_habitat_is_not_copied(tmp_path: Path) -> None:
+def test_files_phase_layer_without_path_is_not_copied(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}env:\n  - SYSTEM_PATH=\n  - SHARED_PATH=\n  - LOCAL_PATH=\n")
     assert p06_files.plan(habitat) == []
     assert p06_files.slice(habitat)["layers"] == {}
 
 
-def test_volumes_count_by_how_they_are_written(tmp_path: Path) -> None:
+def test_files_phase_slice_has_volume_settings_without_content(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/file", "one")
     text = f"{BASE}volumes:\n  - {{source: ./data, dest: /data, readonly: true}}\n"
     before = p06_files.slice(load(tmp_path, f"{text}env:\n  - LOCAL_PATH=\n"))
@@ -275,7 +273,7 @@ def test_volumes_count_by_how_they_are_written(tmp_path: Path) -> None:
     assert p06_files.slice(load(tmp_path)) == before
 
 
-def test_setup(tmp_path: Path) -> None:
+def test_setup_phase_runs_commands_in_order(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}setup:\n  root:\n    - apt update\n  user: [a, b]\n")
     assert p07_setup.slice(habitat) == {
         "commands": [
@@ -293,7 +291,7 @@ def test_setup(tmp_path: Path) -> None:
     assert steps[0].origin.line == 4
 
 
-def test_setup_scripts_are_the_shells_business(tmp_path: Path) -> None:
+def test_setup_phase_leaves_shell_variables_unexpanded(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}setup:\n  root:\n    - echo $HOME $$ ${{X:-y}}\n")
     assert habitat.setup[0].script == "echo $HOME $$ ${X:-y}"
 
@@ -306,7 +304,7 @@ REPOS = """\
 """
 
 
-def test_repos(tmp_path: Path) -> None:
+def test_repos_phase_clones_each_repository(tmp_path: Path) -> None:
     habitat = load(tmp_path, REPOS)
     assert p08_repos.slice(habitat)["repos"] == [
         {
@@ -342,7 +340,7 @@ def test_repos(tmp_path: Path) -> None:
     ]
 
 
-def test_tools_of_each_layer_come_onto_the_path_the_nearest_first(tmp_path: Path) -> None:
+def test_tools_phase_puts_nearest_layer_first_on_path(tmp_path: Path) -> None:
     write(tmp_path, "shared/tools/bin/s", mode=0o755)
     write(tmp_path, "habitats/demo/tools/bin/l", mode=0o755)
     write(tmp_path, "habitats/demo/tools/install-tools.sh", mode=0o755)
@@ -363,7 +361,7 @@ def test_tools_of_each_layer_come_onto_the_path_the_nearest_first(tmp_path: Path
     )
 
 
-def test_verify(tmp_path: Path) -> None:
+def test_verify_phase_requires_configured_paths(tmp_path: Path) -> None:
     habitat = load(tmp_path, f"{BASE}verify-fs:\n  required_files:\n    - $WORKDIR/x\n    - y\n    - /z\n")
     assert p10_verify.slice(habitat) == {"required": ["/workspace/x", "/workspace/y", "/z"]}
     (step,) = p10_verify.plan(habitat)
@@ -371,11 +369,11 @@ def test_verify(tmp_path: Path) -> None:
     assert [(path, origin.line) for path, origin in step.paths] == [("/workspace/x", 4), ("/workspace/y", 5), ("/z", 6)]
 
 
-def test_nothing_required_is_nothing_to_do(tmp_path: Path) -> None:
+def test_verify_phase_without_required_files_does_nothing(tmp_path: Path) -> None:
     assert p10_verify.plan(load(tmp_path, BASE)) == []
 
 
-def test_tests_bring_their_neighbours(tmp_path: Path) -> None:
+def test_test_phase_copies_files_next_to_tests(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/tests/a.sh")
     write(tmp_path, "habitats/demo/tests/helper")
     habitat = load(tmp_path, f"{BASE}tests:\n  - tests/a.sh\n")
@@ -400,7 +398,7 @@ def test_tests_bring_their_neighbours(tmp_path: Path) -> None:
     }
 
 
-def test_no_tests_are_nothing_to_do(tmp_path: Path) -> None:
+def test_test_phase_without_tests_does_nothing(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/tests/helper")
     habitat = load(tmp_path, BASE)
     assert p11_test.plan(habitat) == []
@@ -411,7 +409,7 @@ def test_no_tests_are_nothing_to_do(tmp_path: Path) -> None:
     ("entry", "command"),
     [("{command: run it}", ("/bin/sh", "-c", "--", "run it")), ("{}", ("/bin/sh",))],
 )
-def test_final(tmp_path: Path, entry: str, command: tuple[str, ...]) -> None:
+def test_final_phase_sets_command_and_writes_release_file(tmp_path: Path, entry: str, command: tuple[str, ...]) -> None:
     habitat = load(tmp_path, f"{BASE}entry: {entry}\n")
     put, configure = p12_final.plan(habitat)
     assert isinstance(put, Copy)
@@ -493,7 +491,7 @@ def rich(root: Path, text: str = RICH) -> Habitat:
 
 
 @pytest.mark.parametrize("edit", EDITS)
-def test_a_key_changes_the_hash_of_its_phase_and_of_none_before(tmp_path: Path, edit: str) -> None:
+def test_config_key_changes_hash_of_its_phase_and_no_earlier_one(tmp_path: Path, edit: str) -> None:
     old, new, first = EDITS[edit]
     assert old in RICH
     before = rich(tmp_path)
@@ -504,7 +502,7 @@ def test_a_key_changes_the_hash_of_its_phase_and_of_none_before(tmp_path: Path, 
 
 
 @pytest.mark.parametrize("path", BYTES)
-def test_a_byte_changes_the_hash_of_the_phase_that_copies_it_alone(tmp_path: Path, path: str) -> None:
+def test_copied_file_content_changes_hash_of_its_phase_only(tmp_path: Path, path: str) -> None:
     habitat = rich(tmp_path)
     before = {phase.NAME: phase.slice(habitat) for phase in PHASES[1:]}
     (tmp_path / path).write_text("another byte")

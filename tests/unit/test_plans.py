@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from unit_helpers import Site, make_user, write
+from unit_helpers import DemoProject, make_user, write
 
 from phases.core.cache.image_names import final_tag, snapshot_tag
 from phases.core.cache.stamps import task_name
@@ -38,7 +38,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-class Town(Site):
+class FullProject(DemoProject):
     """A site with something in every section. config: as it will be saved."""
 
     def __init__(self, root: Path) -> None:
@@ -68,51 +68,51 @@ class Town(Site):
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Town:
+def town(tmp_path: Path) -> FullProject:
     """Built whole."""
-    town = Town(tmp_path)
+    town = FullProject(tmp_path)
     assert town.build() == list(NAMES[1:])
     return town
 
 
-def number(town: Town) -> None:
+def number(town: FullProject) -> None:
     town.config["uid"] = 1234
 
 
-def colour(town: Town) -> None:
+def colour(town: FullProject) -> None:
     town.config["env"][-1] = "COLOUR=green"
 
 
-def user(town: Town) -> None:
+def user(town: FullProject) -> None:
     town.config["env"][0] = "USER=other"
 
 
-def workdir(town: Town) -> None:
+def workdir(town: FullProject) -> None:
     town.config["env"][1] = "WORKDIR=/place"
 
 
-def own_path(town: Town) -> None:
+def own_path(town: FullProject) -> None:
     town.config["env"][2] = "LOCAL_PATH=/opt/other"
 
 
-def moved_base(town: Town) -> None:
+def moved_base(town: FullProject) -> None:
     town.engine.tag(town.engine.add_image("moved:1", command=("other",)), "base:1")
 
 
-def another_base(town: Town) -> None:
+def another_base(town: FullProject) -> None:
     town.engine.add_image("base:2")
     town.config["base_image"] = "base:2"
 
 
-def second_command(town: Town) -> None:
+def second_command(town: FullProject) -> None:
     town.config["setup"]["user"][1] = "make\nmake test\n"
 
 
-def first_command(town: Town) -> None:
+def first_command(town: FullProject) -> None:
     town.config["setup"]["root"].insert(0, "echo zero")
 
 
-def runs_as_another(town: Town) -> None:
+def runs_as_another(town: FullProject) -> None:
     town.config["setup"] = [
         {"run_as": "root", "commands": ["echo one"]},
         {"run_as": "user", "commands": ["echo mine"]},
@@ -120,72 +120,72 @@ def runs_as_another(town: Town) -> None:
     ]
 
 
-def no_secret(town: Town) -> None:
+def no_secret(town: FullProject) -> None:
     town.config["secrets"] = []
 
 
-def secret_as_variable(town: Town) -> None:
+def secret_as_variable(town: FullProject) -> None:
     town.config["secrets"][0]["variable"] = "TOKEN"
 
 
-def branch(town: Town) -> None:
+def branch(town: FullProject) -> None:
     town.config["repos"][0]["branch"] = "stable"
 
 
-def cache(town: Town) -> None:
+def cache(town: FullProject) -> None:
     town.config["caches"] = ["~/.npm"]
 
 
-def setup_of_a_repo(town: Town) -> None:
+def setup_of_a_repo(town: FullProject) -> None:
     town.config["repos"][0]["setup"].append("make all")
 
 
-def another_repo(town: Town) -> None:
+def another_repo(town: FullProject) -> None:
     town.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
 
 
-def no_repo(town: Town) -> None:
+def no_repo(town: FullProject) -> None:
     town.config["repos"] = []
 
 
-def writes(path: str, text: str = "other\n", mode: int = 0o644) -> Callable[[Town], None]:
-    def change(town: Town) -> None:
+def writes(path: str, text: str = "other\n", mode: int = 0o644) -> Callable[[FullProject], None]:
+    def change(town: FullProject) -> None:
         write(town.root, path, text, mode)
 
     return change
 
 
-def folder_added(town: Town) -> None:
+def folder_added(town: FullProject) -> None:
     for name in ("d/e/f", "d-x", "d/g"):
         write(town.root, f"shared/{name}")
 
 
-def file_removed(town: Town) -> None:
+def file_removed(town: FullProject) -> None:
     (town.root / "shared/banner").unlink()
 
 
-def readonly(town: Town) -> None:
+def readonly(town: FullProject) -> None:
     town.config["volumes"][0]["readonly"] = True
 
 
-def mode_of_a_copy(town: Town) -> None:
+def mode_of_a_copy(town: FullProject) -> None:
     town.config["files"][0]["mode"] = "0600"
 
 
-def required(town: Town) -> None:
+def required(town: FullProject) -> None:
     town.config["verify-fs"]["required_files"].append("/etc/passwd")
 
 
-def no_tests(town: Town) -> None:
+def no_tests(town: FullProject) -> None:
     town.config["tests"] = []
 
 
-def entry(town: Town) -> None:
+def entry(town: FullProject) -> None:
     town.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
 
 
 #: What a person changes, the phase it is about, and what is said of it.
-CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
+CHANGES: list[tuple[Callable[[FullProject], None], str, list[str]]] = [
     (moved_base, "base", ["base image base:1: moved from BEFORE… to AFTER…"]),
     (another_base, "base", ["base_image: base:1 → base:2"]),
     (user, "users", ["env.USER: dev → other"]),
@@ -224,8 +224,8 @@ CHANGES: list[tuple[Callable[[Town], None], str, list[str]]] = [
 
 
 @pytest.mark.parametrize(("change", "phase", "expected"), CHANGES)
-def test_a_change_is_told_as_a_person_wrote_it(
-    town: Town, change: Callable[[Town], None], phase: str, expected: list[str]
+def test_plan_config_change_is_described_for_its_phase(
+    town: FullProject, change: Callable[[FullProject], None], phase: str, expected: list[str]
 ) -> None:
     before = town.base
     change(town)
@@ -237,11 +237,11 @@ def test_a_change_is_told_as_a_person_wrote_it(
 
 
 @pytest.mark.parametrize("phase", PHASES[1:], ids=NAMES[1:])
-def test_every_phase_has_a_change_in_the_table(phase: Any) -> None:
+def test_plan_change_table_covers_every_phase(phase: Any) -> None:
     assert phase.NAME in {name for _, name, _ in CHANGES}
 
 
-def test_a_change_of_the_dockerfile_is_told(town: Town) -> None:
+def test_plan_dockerfile_change_is_described(town: FullProject) -> None:
     write(town.root, "habitats/demo/Dockerfile", "FROM base:1\n")
     assert town.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
     assert town.said("base") == [
@@ -255,11 +255,11 @@ def test_a_change_of_the_dockerfile_is_told(town: Town) -> None:
     assert town.said("base") == ["what the Dockerfile is built from: changed"]
 
 
-def test_nothing_changed_is_nothing_to_do(town: Town) -> None:
+def test_plan_without_change_has_no_reasons(town: FullProject) -> None:
     assert town.plan().reasons == {}
 
 
-def test_what_follows_from_an_earlier_phase_is_told_there_only(town: Town) -> None:
+def test_plan_change_with_consequences_is_described_at_its_own_phase(town: FullProject) -> None:
     own_path(town)
     town.save()
     assert {phase: why for phase, why in town.plan().reasons.items() if why} == {
@@ -271,15 +271,15 @@ def test_what_follows_from_an_earlier_phase_is_told_there_only(town: Town) -> No
 # Reasons that are no change
 
 
-def test_never_built(tmp_path: Path) -> None:
-    plan = Town(tmp_path).plan()
+def test_plan_of_habitat_never_built_lists_all_phases(tmp_path: Path) -> None:
+    plan = FullProject(tmp_path).plan()
     assert plan.is_new
     assert list(plan.reasons) == list(NAMES[1:])
     assert plan.reasons["base"] == ["image habitat-demo:1-base is not there yet"]
     assert plan.seconds == {}
 
 
-def test_an_image_that_is_gone(town: Town) -> None:
+def test_plan_image_removed_names_missing_image(town: FullProject) -> None:
     for tag in (snapshot_tag("demo", named("final")), final_tag("demo")):
         town.engine.untag(tag)
     plan = town.plan()
@@ -287,13 +287,13 @@ def test_an_image_that_is_gone(town: Town) -> None:
     assert not plan.is_new
 
 
-def test_forgotten_comes_before_what_was_changed_besides(town: Town) -> None:
+def test_plan_forgotten_phase_lists_forget_before_config_change(town: FullProject) -> None:
     town.project.stamps.forget(task_name(named("repos"), "demo"))
     branch(town)
     assert town.said("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
 
 
-def test_made_from_another_parent(town: Town) -> None:
+def test_plan_snapshot_with_other_parent_is_explained(town: FullProject) -> None:
     """Somebody built a snapshot anew, and not what rests on it."""
     for name in ("tools", "final"):
         town.engine.untag(snapshot_tag("demo", named(name)))
@@ -304,20 +304,20 @@ def test_made_from_another_parent(town: Town) -> None:
     assert town.said("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
 
 
-def test_what_another_clone_built_is_another_config(town: Town) -> None:
+def test_plan_without_stored_slices_says_config_differs(town: FullProject) -> None:
     """It has the images, and not the slices they were built from."""
     shutil.rmtree(town.root / ".stamps")
     branch(town)
     assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_a_kept_slice_of_another_build_is_not_believed(town: Town) -> None:
+def test_plan_stored_slice_of_other_build_is_ignored(town: FullProject) -> None:
     write(town.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
     branch(town)
     assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_a_kept_slice_that_cannot_be_read_is_none(town: Town) -> None:
+def test_plan_stored_slice_unreadable_is_ignored(town: FullProject) -> None:
     kept = town.root / ".stamps/demo/8-repos.built"
     kept.unlink()
     kept.mkdir()
@@ -325,7 +325,7 @@ def test_a_kept_slice_that_cannot_be_read_is_none(town: Town) -> None:
     assert town.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_a_change_is_still_told_after_it_failed(town: Town) -> None:
+def test_plan_after_failed_build_still_describes_change(town: FullProject) -> None:
     """The stamp is gone then, and the snapshot and its slice are not."""
     second_command(town)
     town.save()
@@ -339,7 +339,7 @@ def test_a_change_is_still_told_after_it_failed(town: Town) -> None:
 # What it leads to
 
 
-def test_the_time_it_takes_is_that_of_the_last_build(town: Town) -> None:
+def test_plan_durations_come_from_stamp_or_snapshot_label(town: FullProject) -> None:
     """A stamp tells it, and where there is none the snapshot's label."""
     for name, taken in (("tools", 2), ("verify", 0.5), ("test", 0)):
         record = town.project.stamps.read(task_name(named(name), "demo"))
@@ -355,7 +355,7 @@ def test_the_time_it_takes_is_that_of_the_last_build(town: Town) -> None:
 
 
 @pytest.mark.parametrize("taken", ["soon", None, [], "nan", "inf", 1e999])
-def test_a_time_that_is_none_is_not_known(town: Town, taken: object) -> None:
+def test_plan_duration_malformed_is_unknown(town: FullProject, taken: object) -> None:
     record = town.project.stamps.read(task_name(named("test"), "demo"))
     record["_values_:"]["seconds"] = taken
     town.project.stamps.write(task_name(named("test"), "demo"), record)
@@ -364,7 +364,7 @@ def test_a_time_that_is_none_is_not_known(town: Town, taken: object) -> None:
     assert "test" not in town.plan().seconds
 
 
-def test_a_plan_touches_nothing(town: Town) -> None:
+def test_plan_changes_no_file_and_only_lists_images(town: FullProject) -> None:
     branch(town)
     colour(town)
     town.save()
@@ -375,13 +375,13 @@ def test_a_plan_touches_nothing(town: Town) -> None:
     assert (town.engine.calls, town.engine.tags()) == ([("images",)], tags)
 
 
-def test_a_plan_of_what_was_never_built_makes_no_file(tmp_path: Path) -> None:
-    town = Town(tmp_path)
+def test_plan_of_habitat_never_built_creates_no_file(tmp_path: Path) -> None:
+    town = FullProject(tmp_path)
     town.plan()
     assert not (tmp_path / ".stamps").exists()
 
 
-def test_the_reason_a_phase_is_built_for_is_the_first_of_the_plan(town: Town) -> None:
+def test_plan_reason_of_phase_is_first_reason_of_its_plan(town: FullProject) -> None:
     colour(town)
     branch(town)
     town.save()

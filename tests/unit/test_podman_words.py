@@ -30,19 +30,19 @@ def read_by_podman(change: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("value", VALUES)
 @pytest.mark.parametrize("instruction", ["LABEL", "ENV"])
-def test_podman_change_with_any_value_is_read_as_it_was_meant(instruction: str, value: str) -> None:
+def test_podman_change_label_or_env_keeps_any_value(instruction: str, value: str) -> None:
     change = _podman_change(f"{instruction} some.name={instruction_word(value)}")
     assert read_by_podman(change) == ("some.name", value)
 
 
 @pytest.mark.parametrize("value", ["/", "/a b ", "/it's", '/"q"', "/$HOME", "/back\\slash"])
-def test_podman_change_of_the_workdir_keeps_each_sign_of_it(value: str) -> None:
+def test_podman_change_workdir_keeps_special_characters(value: str) -> None:
     name, read = read_by_podman(_podman_change(f"WORKDIR {instruction_word(value)}"))
     assert (name, read) == ("WORKDIR", f"{value}/.")
 
 
 @pytest.mark.parametrize("change", ['CMD ["a \\"b\\" $x"]', "ENTRYPOINT []", "EXPOSE 80", 'VOLUME ["/a"]'])
-def test_podman_change_without_words_for_a_shell_stays_as_it_is(change: str) -> None:
+def test_podman_change_without_shell_words_is_unchanged(change: str) -> None:
     assert _podman_change(change) == change
 
 
@@ -56,7 +56,7 @@ def test_podman_change_without_words_for_a_shell_stays_as_it_is(change: str) -> 
         ("quay.io/localhost/x:1", "quay.io/localhost/x:1"),
     ],
 )
-def test_podman_tag_is_listed_as_docker_does(tag: str, plain: str) -> None:
+def test_podman_image_tag_is_shortened_as_by_docker(tag: str, plain: str) -> None:
     assert _docker_tag(tag) == plain
 
 
@@ -72,13 +72,13 @@ def test_podman_tag_is_listed_as_docker_does(tag: str, plain: str) -> None:
         (400, "layer not known", EngineError),
     ],
 )
-def test_podman_refusal_is_of_the_kind_that_docker_gives(status: int, reason: str, kind: type[EngineError]) -> None:
+def test_podman_error_maps_to_error_class_of_docker(status: int, reason: str, kind: type[EngineError]) -> None:
     error = podman_refusal("doing so", status, reason)
     assert type(error) is kind
     assert error.message == f"doing so: {reason}"
 
 
-def test_podman_path_with_a_star_is_refused_and_other_signs_are_hidden() -> None:
+def test_podman_path_with_star_is_refused_and_other_pattern_signs_escaped() -> None:
     assert _escape_pattern("/a[1]?\\b") == "/a\\[1\\]\\?\\\\b"
     with pytest.raises(EngineError, match="a path with a \\* in it"):
         _escape_pattern("/a*")
@@ -108,14 +108,14 @@ def split(archive: io.BytesIO, folder: str, *mounts: str) -> dict[str, dict[str,
     return found
 
 
-def test_archive_without_a_member_in_a_mount_is_passed_on_itself() -> None:
+def test_archive_without_mounted_members_is_passed_unchanged() -> None:
     archive = tar("etc/note", "datax/no")
     with split_by_mount(archive, "/", ["/data"]) as parts:
         assert parts == [("/", archive)]
         assert archive.tell() == 0
 
 
-def test_archive_members_go_to_the_innermost_mount_they_are_in() -> None:
+def test_archive_members_go_to_innermost_mount() -> None:
     archive = tar("own", "data/", "data/one", "data/in/two", "/abs/six", "data/../ten")
     assert split(archive, "/", "/data", "/data/in", "/abs") == {
         "/": {"own": b"own", "data/../ten": b"ten"},
@@ -125,5 +125,5 @@ def test_archive_members_go_to_the_innermost_mount_they_are_in() -> None:
     }
 
 
-def test_archive_for_a_folder_above_a_mount_is_split_there() -> None:
+def test_archive_for_folder_above_mount_is_split_at_mount() -> None:
     assert split(tar("a/one", "b/two"), "/srv", "/srv/b") == {"/srv": {"a/one": b"one"}, "/srv/b": {"two": b"two"}}

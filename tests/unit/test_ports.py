@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import FakeTerminal, Site, load, write
+from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.engine.protocol import PortRefused
 from phases.core.errors import ConfigError, StartError
@@ -31,9 +31,7 @@ if TYPE_CHECKING:
         ("$WEB:3000", Port(3000, "tcp", "127.0.0.1", 8000)),
     ],
 )
-def test_a_port_is_published_on_this_machine_alone_unless_it_says_otherwise(
-    tmp_path: Path, text: str, expected: Port
-) -> None:
+def test_port_without_address_is_published_on_localhost(tmp_path: Path, text: str, expected: Port) -> None:
     (port,) = load(tmp_path, f"base_image: b\nenv: [WEB=8000]\nentry:\n  ports:\n    - {text}\n").entry.ports
     assert port == expected
     assert port.origin
@@ -59,18 +57,18 @@ def test_a_port_is_published_on_this_machine_alone_unless_it_says_otherwise(
         ("0.0.0.0:80:81", "ports: 0.0.0.0:80 is already published (habitats/demo/config.yaml:4): "),
     ],
 )
-def test_what_is_no_port_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+def test_port_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: b\nentry:\n  ports:\n    - 80\n    - {text}\n")
     assert str(caught.value).startswith(f"habitats/demo/config.yaml:5: {why}")
 
 
 @pytest.mark.parametrize("text", ["80/udp", "'[::1]:80:80'", "127.0.0.2:80:80", "81:80", "0:80"])
-def test_the_same_number_elsewhere_is_another_port(tmp_path: Path, text: str) -> None:
+def test_port_number_with_other_protocol_or_address_is_separate_port(tmp_path: Path, text: str) -> None:
     assert len(load(tmp_path, f"base_image: b\nentry:\n  ports: [80, {text}]\n").entry.ports) == 2
 
 
-def test_without_a_network_there_are_no_ports(tmp_path: Path) -> None:
+def test_ports_without_network_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, "base_image: b\nentry:\n  network: none\n  ports: [80]\n")
     assert str(caught.value) == (
@@ -88,17 +86,17 @@ def config(ports: str, command: str = "'true'") -> str:
     return f"base_image: base:1\nentry:\n  command: {command}\n  ports: [{ports}]\n"
 
 
-def made(root: Path, ports: str = PORTS) -> Site:
-    site = Site(root, config(ports))
+def made(root: Path, ports: str = PORTS) -> DemoProject:
+    site = DemoProject(root, config(ports))
     site.build()
     return site
 
 
-def start(site: Site) -> int:
+def start(site: DemoProject) -> int:
     return runtime_start.start(site.run_anew(), "demo", FakeTerminal())
 
 
-def told(site: Site) -> list[str]:
+def told(site: DemoProject) -> list[str]:
     return [text.rpartition(":")[0] if "3000: http://127" in text else text for text in site.notices()]
 
 
@@ -106,7 +104,7 @@ URLS = ["port 53: udp://0.0.0.0:53, also from other machines", "port 3000: http:
 URLS += ["port 3000: http://[::1]:8081"]
 
 
-def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> None:
+def test_start_prints_url_of_each_port(tmp_path: Path) -> None:
     site = made(tmp_path)
     start(site)
     assert told(site) == URLS
@@ -119,7 +117,7 @@ def test_who_brings_it_up_is_told_where_each_port_is_reached(tmp_path: Path) -> 
     assert int(number) >= 32768
 
 
-def test_a_detached_start_tells_it_in_its_line_and_who_enters_then_is_told_nothing(tmp_path: Path) -> None:
+def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:
     site = made(tmp_path, "80, 81")
     for _ in range(2):
         runtime_start.start_detached(site.run_anew(), "demo")
@@ -131,7 +129,7 @@ def test_a_detached_start_tells_it_in_its_line_and_who_enters_then_is_told_nothi
     assert site.notices() == []
 
 
-def test_other_ports_are_another_container_and_the_same_image(tmp_path: Path) -> None:
+def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
     site = made(tmp_path, "80, 81")
     start(site)
     before = site.engine.container("habitat-demo")
@@ -151,14 +149,14 @@ def test_other_ports_are_another_container_and_the_same_image(tmp_path: Path) ->
     assert site.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
 
 
-def test_a_container_from_before_there_were_ports_is_used_again(tmp_path: Path) -> None:
+def test_container_label_without_ports_equals_label_of_earlier_versions(tmp_path: Path) -> None:
     site = made(tmp_path, "")
     start(site)
     held = site.engine._container("habitat-demo").labels["habitat.confinement"]
     assert held == "privileges=0 network=1 memory=0 cpus=0 pids=4096"
 
 
-def test_a_throwaway_shell_publishes_nothing(tmp_path: Path) -> None:
+def test_shell_in_snapshot_publishes_no_ports(tmp_path: Path) -> None:
     site = made(tmp_path)
     ports: list[tuple[Port, ...]] = []
     site.engine.on_execute = lambda command: ports.append(command.container.ports)
@@ -168,7 +166,7 @@ def test_a_throwaway_shell_publishes_nothing(tmp_path: Path) -> None:
     assert site.notices() == []
 
 
-def refused(site: Site) -> str:
+def refused(site: DemoProject) -> str:
     with pytest.raises(StartError) as caught:
         start(site)
     return str(caught.value)
@@ -191,7 +189,7 @@ ANOTHER = ", or write 0:80 for one that is free"
         ("web", {}, "0.0.0.0", "the container web: docker stop web frees it"),
     ],
 )
-def test_a_port_that_is_taken_is_told_with_who_has_it(
+def test_port_in_use_error_names_container_using_port(
     tmp_path: Path, holder: str, labels: dict[str, str], ip: str, expected: str
 ) -> None:
     site = made(tmp_path, "80")
@@ -203,7 +201,7 @@ def test_a_port_that_is_taken_is_told_with_who_has_it(
     assert start(site) == 0
 
 
-def test_a_port_that_a_program_has_is_told_and_the_old_container_stays(tmp_path: Path) -> None:
+def test_port_in_use_by_program_is_error_and_old_container_stays(tmp_path: Path) -> None:
     site = made(tmp_path, "80")
     start(site)
     site.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
@@ -212,14 +210,14 @@ def test_a_port_that_a_program_has_is_told_and_the_old_container_stays(tmp_path:
 
 
 @pytest.mark.parametrize("text", ['"[::1]:{}:80/udp"', "0.0.0.0:{}:80", "{}:80"])
-def test_the_free_port_that_is_offered_is_one_at_the_same_address(tmp_path: Path, text: str) -> None:
+def test_port_in_use_error_offers_free_port_at_same_address(tmp_path: Path, text: str) -> None:
     site = made(tmp_path, text.format(8080))
     (port,) = load(tmp_path).entry.ports
     site.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
     assert refused(site).endswith(f", or write {text.format(0)} for one that is free")
 
 
-def test_a_port_that_the_host_does_not_give_is_told_with_its_reason(tmp_path: Path) -> None:
+def test_port_refused_by_host_error_gives_reason(tmp_path: Path) -> None:
     site = made(tmp_path, "10.9.9.9:80:80")
     port = Port(80, "tcp", "10.9.9.9", 80)
     site.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)

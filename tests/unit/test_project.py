@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import Site, make_user, write
+from unit_helpers import DemoProject, make_user, write
 
 from phases.core import events
 from phases.core.build.builder import Builder
@@ -39,28 +39,28 @@ WITH_SETUP = "base_image: base:1\nsetup:\n  root: [{0}]\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    return Site(tmp_path)
+def site(tmp_path: Path) -> DemoProject:
+    return DemoProject(tmp_path)
 
 
-def labels(site: Site, tag: str) -> dict[str, str]:
+def labels(site: DemoProject, tag: str) -> dict[str, str]:
     (image,) = [image for image in site.engine.images() if tag in image.tags]
     return dict(image.labels)
 
 
-def test_every_phase_runs_once(site: Site) -> None:
+def test_build_runs_every_phase_once(site: DemoProject) -> None:
     assert site.build() == PHASES
     assert site.build() == []
 
 
-def test_each_snapshot_has_its_tag_and_final_has_two(site: Site) -> None:
+def test_build_tags_each_snapshot_and_final_twice(site: DemoProject) -> None:
     site.build()
     tags = site.engine.tags()
     assert sorted(tags) == sorted([*TAGS, "habitat-demo:final", "base:1"])
     assert tags["habitat-demo:final"] == tags["habitat-demo:12-final"]
 
 
-def test_a_snapshot_is_labelled_with_its_hashes_and_its_origin(site: Site) -> None:
+def test_snapshot_labels_contain_hashes_parent_and_duration(site: DemoProject) -> None:
     site.build()
     found = labels(site, "habitat-demo:3-env")
     assert {key for key in found if key.endswith(".hash")} == {"base.hash", "users.hash", "env.hash"}
@@ -73,20 +73,20 @@ def test_a_snapshot_is_labelled_with_its_hashes_and_its_origin(site: Site) -> No
     assert time.strptime(found["habitat.created"], "%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_final_is_labelled_with_the_hashes_of_all_phases(site: Site) -> None:
+def test_final_labels_contain_hashes_of_all_phases(site: DemoProject) -> None:
     site.build()
     found = labels(site, "habitat-demo:final")
     assert {key for key in found if key.endswith(".hash")} == {f"{name}.hash" for name in PHASES}
 
 
-def test_the_base_snapshot_was_made_from_the_base(site: Site) -> None:
+def test_base_snapshot_label_names_base_image_as_parent(site: DemoProject) -> None:
     site.build()
     assert labels(site, "habitat-demo:1-base")["habitat.parent"] == site.base
 
 
 @pytest.mark.parametrize("reference", ["base:1", "far/base@sha256:" + "0" * 64])
-def test_the_first_build_pulls_the_base_and_is_valid_at_once(tmp_path: Path, reference: str) -> None:
-    site = Site(tmp_path, f"base_image: {reference}\n")
+def test_first_build_pulls_base_image_and_is_cached_afterwards(tmp_path: Path, reference: str) -> None:
+    site = DemoProject(tmp_path, f"base_image: {reference}\n")
     site.engine.registry[reference] = site.engine._images[site.base]
     site.engine.untag("base:1")
     assert site.build() == PHASES
@@ -94,14 +94,14 @@ def test_the_first_build_pulls_the_base_and_is_valid_at_once(tmp_path: Path, ref
     assert site.build() == []
 
 
-def test_a_base_that_moved_is_built_on_again(site: Site) -> None:
+def test_base_image_moved_rebuilds_all_phases(site: DemoProject) -> None:
     site.build()
     site.engine.add_image("base:1")
     assert site.build() == PHASES
 
 
-def test_the_image_runs_the_command_as_the_user(tmp_path: Path) -> None:
-    site = Site(tmp_path, "base_image: base:1\nenv: [A=1]\nentry: {command: run it}\n")
+def test_final_image_runs_command_as_user_in_workdir(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, "base_image: base:1\nenv: [A=1]\nentry: {command: run it}\n")
     site.build()
     config = site.engine.image_config("habitat-demo:final")
     assert config is not None
@@ -123,13 +123,13 @@ def test_the_image_runs_the_command_as_the_user(tmp_path: Path) -> None:
         ("base_image: base:1\ndescription: x\n", None),
     ],
 )
-def test_a_change_runs_the_phase_it_concerns_and_all_after(site: Site, change: str, first: str | None) -> None:
+def test_config_change_runs_its_phase_and_later_ones(site: DemoProject, change: str, first: str | None) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", change)
     assert site.build() == (PHASES[PHASES.index(first) :] if first else [])
 
 
-def test_a_rebuilt_phase_takes_later_tags_away_before_it_gets_its_own(site: Site) -> None:
+def test_rebuilt_phase_untags_later_snapshots_before_own_tag(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
     site.engine.calls.clear()
@@ -145,7 +145,7 @@ def test_a_rebuilt_phase_takes_later_tags_away_before_it_gets_its_own(site: Site
     assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:7-setup") + 1], "base:1"}
 
 
-def test_stamps_of_later_phases_go_before_their_tags(site: Site) -> None:
+def test_rebuilt_phase_removes_stamps_of_later_phases(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
     site.build(until="setup")
@@ -153,7 +153,7 @@ def test_stamps_of_later_phases_go_before_their_tags(site: Site) -> None:
     assert stamped == PHASES[: PHASES.index("setup") + 1]
 
 
-def test_the_replaced_image_goes(site: Site) -> None:
+def test_rebuilt_phase_removes_replaced_image(site: DemoProject) -> None:
     site.build()
     old = site.engine.tags()["habitat-demo:7-setup"]
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
@@ -162,7 +162,7 @@ def test_the_replaced_image_goes(site: Site) -> None:
     assert all(image.tags for image in site.engine.images())
 
 
-def test_a_replaced_image_that_a_container_uses_stays(site: Site) -> None:
+def test_replaced_image_used_by_container_is_kept(site: DemoProject) -> None:
     site.build()
     site.engine.create("habitat-demo:final", "somebody", ("x",))
     old = site.engine.tags()["habitat-demo:final"]
@@ -172,8 +172,8 @@ def test_a_replaced_image_that_a_container_uses_stays(site: Site) -> None:
     assert site.engine.tags()["habitat-demo:final"] != old
 
 
-def test_a_failed_phase_keeps_what_was_built(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_failed_phase_keeps_earlier_snapshots(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     site.build()
     before = site.engine.tags()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("exit 3"))
@@ -186,17 +186,17 @@ def test_a_failed_phase_keeps_what_was_built(tmp_path: Path) -> None:
     assert site.build() == []
 
 
-def test_a_failed_phase_is_the_first_to_run_again(tmp_path: Path) -> None:
-    site = Site(tmp_path, WITH_SETUP.format("exit 3"))
+def test_failed_phase_runs_first_in_next_build(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, WITH_SETUP.format("exit 3"))
     with pytest.raises(CommandFailed):
         site.build()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("true"))
     assert site.build() == PHASES[PHASES.index("setup") :]
 
 
-def test_what_tests_write_is_not_in_final(tmp_path: Path) -> None:
+def test_test_phase_changes_are_not_in_final_image(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/tests/t.sh")
-    site = Site(tmp_path, "base_image: base:1\ntests: [tests/t.sh]\n")
+    site = DemoProject(tmp_path, "base_image: base:1\ntests: [tests/t.sh]\n")
 
     def execute(command: Command) -> tuple[int, str] | None:
         if command.script == 'exec "$1"':
@@ -211,7 +211,7 @@ def test_what_tests_write_is_not_in_final(tmp_path: Path) -> None:
     assert "/habitat/local/tests/t.sh" not in site.engine.files("habitat-demo:final").nodes
 
 
-def test_pruned_snapshots_are_not_built_again(site: Site) -> None:
+def test_pruned_intermediate_snapshots_are_not_rebuilt(site: DemoProject) -> None:
     site.build()
     for tag in TAGS[2:-1]:
         site.engine.untag(tag)
@@ -219,29 +219,29 @@ def test_pruned_snapshots_are_not_built_again(site: Site) -> None:
     assert site.build() == []
 
 
-def test_without_stamps_labels_decide(site: Site) -> None:
+def test_missing_stamps_with_matching_labels_build_nothing(site: DemoProject) -> None:
     site.build()
     for path in (site.root / ".stamps/demo").glob("*.stamp"):
         path.unlink()
     assert site.build() == []
 
 
-def test_a_forgotten_phase_runs_though_its_labels_match(site: Site) -> None:
+def test_forgotten_phase_runs_despite_matching_labels(site: DemoProject) -> None:
     site.build()
     site.project.stamps.forget("setup:demo")
     assert site.build() == PHASES[PHASES.index("setup") :]
     assert site.build() == []
 
 
-def test_an_up_to_date_run_asks_the_engine_once(site: Site) -> None:
+def test_up_to_date_run_makes_one_engine_request(site: DemoProject) -> None:
     site.build()
     site.engine.calls.clear()
     assert site.build() == []
     assert site.engine.calls == [("images",)]
 
 
-def test_a_dockerfile_is_built_and_built_on(tmp_path: Path) -> None:
-    site = Site(tmp_path, "description: x\n")
+def test_dockerfile_image_is_built_and_used_as_parent(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, "description: x\n")
     write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nUSER root\n")
     assert site.build() == ["dockerfile", *PHASES]
     found = labels(site, "habitat-demo:1-base")
@@ -251,7 +251,7 @@ def test_a_dockerfile_is_built_and_built_on(tmp_path: Path) -> None:
     assert site.build() == ["dockerfile", *PHASES]
 
 
-def test_events_frame_each_phase(site: Site) -> None:
+def test_phase_events_frame_each_phase(site: DemoProject) -> None:
     site.build(until="verify")
     framed = [event for event in site.seen if isinstance(event, events.PhaseStarted | events.PhaseFinished)]
     base, users = (site.project.inventory.id_of(f"habitat-demo:{tag}") or "" for tag in ("1-base", "2-users"))
@@ -267,7 +267,7 @@ def test_events_frame_each_phase(site: Site) -> None:
     assert framed[-1].snapshot == ""
 
 
-def test_a_broken_habitat_stops_no_other(site: Site) -> None:
+def test_broken_habitat_does_not_stop_other_habitats(site: DemoProject) -> None:
     write(site.root, "habitats/broken/config.yaml", "nonsense: 1\n")
     project = site.run_anew()
     assert project.names == ["broken", "demo"]
@@ -277,7 +277,7 @@ def test_a_broken_habitat_stops_no_other(site: Site) -> None:
     assert site.build() == PHASES
 
 
-def test_nothing_is_asked_of_an_engine_before_it_is_needed(site: Site) -> None:
+def test_project_contacts_engine_only_when_needed(site: DemoProject) -> None:
     def refuse() -> None:
         raise EngineUnreachable("nobody there")
 
@@ -303,7 +303,7 @@ sys.stdin.readline()
 """
 
 
-class Holder:
+class LockHolderProcess:
     """Another process that holds the build lock of demo."""
 
     def __init__(self, root: Path) -> None:
@@ -322,7 +322,7 @@ class Holder:
         self.process.communicate("\n" if not killed else None)
 
 
-def waiting(site: Site) -> list[str]:
+def waiting(site: DemoProject) -> list[str]:
     until = time.monotonic() + 10
     while not site.notices() and time.monotonic() < until:
         time.sleep(0.01)
@@ -330,8 +330,8 @@ def waiting(site: Site) -> list[str]:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_second_run_waits_for_the_first(site: Site, killed: bool) -> None:
-    holder = Holder(site.root)
+def test_second_run_waits_for_build_lock_of_first(site: DemoProject, killed: bool) -> None:
+    holder = LockHolderProcess(site.root)
     done: list[list[str]] = []
     second = threading.Thread(target=lambda: done.append(site.build(until="users")))
     second.start()
@@ -343,11 +343,11 @@ def test_a_second_run_waits_for_the_first(site: Site, killed: bool) -> None:
     assert done == [["base", "users"]]
 
 
-def test_what_another_run_built_meanwhile_is_not_built_again(site: Site) -> None:
+def test_phase_built_by_other_run_during_wait_is_not_rebuilt(site: DemoProject) -> None:
     site.build()
     tags = site.engine.tags()
     site.engine.untag("habitat-demo:final")
-    holder = Holder(site.root)
+    holder = LockHolderProcess(site.root)
     done: list[list[str]] = []
     second = threading.Thread(target=lambda: done.append(site.build()))
     second.start()
@@ -361,7 +361,7 @@ def test_what_another_run_built_meanwhile_is_not_built_again(site: Site) -> None
     assert site.notices()[-1] == "final was built by another run"
 
 
-def test_a_lock_is_free_once_it_was_released(tmp_path: Path) -> None:
+def test_file_lock_released_is_free(tmp_path: Path) -> None:
     path = tmp_path / "state" / "lock"
     told: list[str] = []
     for _ in range(2):
@@ -371,7 +371,7 @@ def test_a_lock_is_free_once_it_was_released(tmp_path: Path) -> None:
     assert told == []
 
 
-def test_what_a_killed_run_left_is_swept(site: Site) -> None:
+def test_build_removes_container_and_images_of_killed_run(site: DemoProject) -> None:
     site.build(until="users")
     build_container = site.project.scratch.build_name("demo", named("users"))
     site.engine.create("habitat-demo:2-users", build_container, ("x",))
@@ -387,7 +387,7 @@ def test_what_a_killed_run_left_is_swept(site: Site) -> None:
     assert site.engine.image_config(persons) is not None
 
 
-def test_a_tag_of_a_persons_own_keeps_a_replaced_image(site: Site) -> None:
+def test_replaced_image_with_tag_of_person_is_kept(site: DemoProject) -> None:
     site.build()
     site.engine.tag("habitat-demo:final", "mine:1")
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: other}\n")
@@ -395,7 +395,7 @@ def test_a_tag_of_a_persons_own_keeps_a_replaced_image(site: Site) -> None:
     assert site.engine.image_config("mine:1") is not None
 
 
-def test_nothing_is_built_on_what_the_config_does_not_say(site: Site) -> None:
+def test_single_phase_with_stale_parent_is_refused(site: DemoProject) -> None:
     """Another run built in between, or doit was told to run one task alone: the labels would lie."""
     site.build()
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("echo other"))
@@ -407,7 +407,7 @@ def test_nothing_is_built_on_what_the_config_does_not_say(site: Site) -> None:
     assert site.engine.images() == before
 
 
-def test_who_waits_for_a_lock_holds_no_other(site: Site) -> None:
+def test_build_lock_of_one_habitat_is_released_before_waiting_for_another(site: DemoProject) -> None:
     """Two runs that build the same two habitats, each in its own order, would wait for ever."""
     write(site.root, "habitats/second/config.yaml", "base_image: base:1\n")
     site.run_anew()
@@ -421,7 +421,7 @@ def test_who_waits_for_a_lock_holds_no_other(site: Site) -> None:
     assert [event for event in waited if isinstance(event, events.Notice)] == []
 
 
-def test_a_build_keeps_its_lock_while_another_begins_beside_it(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_lock_is_kept_while_parallel_build_begins(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """With -n: the second one begins when the first has its lock but hasn't begun its phase."""
     write(site.root, "habitats/second/config.yaml", "base_image: base:1\n")
     project = site.run_anew()
@@ -448,7 +448,7 @@ def is_locked(path: Path) -> bool:
         return False
 
 
-def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> None:
+def test_run_stopped_during_wait_keeps_container_of_other_run(site: DemoProject) -> None:
     project = site.run_anew()
     lock = FileLock(site.root / ".stamps/demo/lock")
     lock.acquire(lambda _: None)
@@ -474,13 +474,13 @@ def test_who_stops_waiting_leaves_the_other_runs_container_alone(site: Site) -> 
     assert site.engine.container(theirs) is not None
 
 
-def test_a_base_image_that_was_removed_has_not_moved(site: Site) -> None:
+def test_base_image_removed_does_not_rebuild(site: DemoProject) -> None:
     site.build()
     site.engine.untag("base:1")
     assert site.build() == []
 
 
-def test_what_a_dockerfile_left_goes_with_the_first_phase(site: Site) -> None:
+def test_dockerfile_removed_its_image_goes_with_next_build(site: DemoProject) -> None:
     write(site.root, "habitats/demo/Dockerfile", "FROM base:1\n")
     site.build()
     (site.root / "habitats/demo/Dockerfile").unlink()
@@ -488,22 +488,24 @@ def test_what_a_dockerfile_left_goes_with_the_first_phase(site: Site) -> None:
     assert not any(tag.endswith("0-dockerfile") for image in site.engine.images() for tag in image.tags)
 
 
-def test_two_clones_have_build_containers_of_their_own(tmp_path: Path) -> None:
-    one, two = (Site(tmp_path / name).project.scratch.build_name("demo", named("users")) for name in ("one", "two"))
+def test_two_clones_use_different_build_container_names(tmp_path: Path) -> None:
+    one, two = (
+        DemoProject(tmp_path / name).project.scratch.build_name("demo", named("users")) for name in ("one", "two")
+    )
     assert one != two
 
 
 @pytest.fixture
-def rivals(tmp_path: Path) -> tuple[Site, Site]:
+def rivals(tmp_path: Path) -> tuple[DemoProject, DemoProject]:
     """Two clones of a project on one engine."""
-    one, two = Site(tmp_path / "one"), Site(tmp_path / "two")
+    one, two = DemoProject(tmp_path / "one"), DemoProject(tmp_path / "two")
     two.engine = one.engine
     two.run_anew()
     return one, two
 
 
 @pytest.mark.parametrize("method", ["create", "commit", "tag"])
-def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method: str) -> None:
+def test_two_clones_take_turns_and_build_once(rivals: tuple[DemoProject, DemoProject], method: str) -> None:
     """The second comes while the first is in its first phase."""
     one, two = rivals
     begun = threading.Event()
@@ -525,7 +527,7 @@ def test_two_clones_take_turns_and_build_once(rivals: tuple[Site, Site], method:
     assert one.engine.volumes() == []
 
 
-def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Site) -> None:
+def test_interrupted_build_leaves_no_container_and_names_its_phase(site: DemoProject) -> None:
     site.build(until="files")
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
 
@@ -544,7 +546,7 @@ def test_an_interrupted_build_leaves_no_container_and_says_where_it_was(site: Si
     lock.release()
 
 
-def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(site: Site) -> None:
+def test_interrupted_build_with_failing_removal_releases_lock(site: DemoProject) -> None:
     site.build(until="files")
     write(site.root, "habitats/demo/config.yaml", WITH_SETUP.format("sleep 1"))
 
@@ -562,9 +564,7 @@ def test_an_interrupted_build_ends_also_where_the_engine_clears_nothing_away(sit
     lock.release()
 
 
-def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
-    site: Site, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_container_requested_when_run_is_stopped_is_removed(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     """With -n: the signal comes to the main thread, the request is another's."""
     site.build(until="base")
     site.run_anew()
@@ -593,7 +593,7 @@ def test_a_container_on_its_way_when_the_run_is_stopped_is_taken_away(
     assert site.engine.containers() == []
 
 
-def test_a_run_killed_between_the_two_tags_of_final_costs_no_image(site: Site) -> None:
+def test_run_killed_between_final_tags_leaves_no_untagged_image(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: new}\n")
     tag = site.engine.tag
@@ -611,13 +611,13 @@ def test_a_run_killed_between_the_two_tags_of_final_costs_no_image(site: Site) -
     assert [image for image in site.engine.images() if not image.tags] == []
 
 
-def test_a_run_that_was_stopped_tells_no_more(site: Site) -> None:
+def test_stopped_run_emits_no_events(site: DemoProject) -> None:
     site.builder.close()
     site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
     assert site.seen == []
 
 
-def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
+def test_stopped_run_starts_no_phase(site: DemoProject) -> None:
     site.builder.close()
     with pytest.raises(Stopped):
         site.builder.build("demo", named("base"))
@@ -625,7 +625,7 @@ def test_a_run_that_was_stopped_begins_no_phase(site: Site) -> None:
 
 
 @pytest.mark.parametrize("next_step", ["a build", "a clean of all", "a clean of a phase"])
-def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site, next_step: str) -> None:
+def test_next_run_or_clean_removes_leftovers_of_killed_run(site: DemoProject, next_step: str) -> None:
     site.build(until="users")
     project = site.run_anew()
     site.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
@@ -649,7 +649,7 @@ def test_what_a_killed_run_left_goes_with_the_next_that_has_the_lock(site: Site,
 
 
 @pytest.mark.parametrize("line", ["", "RUN false\n"])
-def test_a_dockerfiles_image_has_a_tag_of_its_own_no_longer_than_its_phase_runs(site: Site, line: str) -> None:
+def test_dockerfile_build_tag_is_removed_after_its_phase(site: DemoProject, line: str) -> None:
     write(site.root, "habitats/demo/Dockerfile", f"FROM base:1\n{line}")
     if line:
         with pytest.raises(HabitatError):
@@ -661,7 +661,7 @@ def test_a_dockerfiles_image_has_a_tag_of_its_own_no_longer_than_its_phase_runs(
 
 
 @pytest.mark.parametrize("method", ["commit", "tag", "untag", "create", "put_archive"])
-def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, method: str) -> None:
+def test_engine_error_in_phase_reruns_only_from_that_phase(site: DemoProject, method: str) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nenv: [A=1]\n")
     site.engine.failures[method] = EngineError("out of order")
@@ -675,7 +675,7 @@ def test_an_engine_that_fails_midway_costs_no_more_than_the_phase(site: Site, me
 # Cleaning
 
 
-def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
+def test_clean_all_removes_only_images_of_habitat(site: DemoProject) -> None:
     site.build()
     count = clean.clean_all(site.run_anew(), "demo")
     assert count == len(SNAPSHOTS)
@@ -684,14 +684,14 @@ def test_clean_removes_all_of_a_habitat_and_nothing_else(site: Site) -> None:
     assert site.build() == PHASES
 
 
-def test_clean_from_a_phase_keeps_those_before(site: Site) -> None:
+def test_clean_from_phase_keeps_earlier_phases(site: DemoProject) -> None:
     site.build()
     assert clean.clean_from(site.run_anew(), "demo", named("repos")) == 3
     assert set(site.engine.tags()) == {*TAGS[: TAGS.index("habitat-demo:8-repos")], "base:1"}
     assert site.build() == PHASES[PHASES.index("repos") :]
 
 
-def test_clean_keeps_what_a_container_uses(site: Site) -> None:
+def test_clean_all_keeps_image_used_by_container(site: DemoProject) -> None:
     site.build()
     final = site.engine.tags()["habitat-demo:final"]
     site.engine.create("habitat-demo:final", "mine", ("x",))
@@ -702,7 +702,7 @@ def test_clean_keeps_what_a_container_uses(site: Site) -> None:
     assert site.engine.image_config(final) is not None
 
 
-def test_what_is_left_of_a_habitat_whose_folder_is_gone_is_cleanable(site: Site) -> None:
+def test_cleanable_includes_habitat_with_deleted_folder(site: DemoProject) -> None:
     site.build(until="base")
     (site.root / "habitats/demo/config.yaml").unlink()
     (site.root / "habitats/demo").rmdir()

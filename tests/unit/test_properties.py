@@ -108,20 +108,20 @@ def loads_or_is_refused(text: str) -> None:
 
 @FEW
 @given(YAMLISH)
-def test_text_like_yaml_loads_or_is_refused_in_one_line(text: str) -> None:
+def test_config_of_text_like_yaml_loads_or_is_refused_in_one_line(text: str) -> None:
     loads_or_is_refused(f"base_image: debian\n{text}")
 
 
 @FEW
 @given(st.text(max_size=60))
-def test_any_text_loads_or_is_refused_in_one_line(text: str) -> None:
+def test_config_of_any_text_loads_or_is_refused_in_one_line(text: str) -> None:
     assume(not any(0xD800 <= ord(char) < 0xDC80 or 0xDCFF < ord(char) <= 0xDFFF for char in text))
     loads_or_is_refused(text)
 
 
 @FEW
 @given(st.binary(max_size=60))
-def test_any_bytes_load_or_are_refused(data: bytes) -> None:
+def test_config_of_any_bytes_loads_or_is_refused(data: bytes) -> None:
     loads_or_is_refused(data.decode(errors="surrogateescape"))
 
 
@@ -159,7 +159,7 @@ KEYS = st.sampled_from(
 
 @FEW
 @given(st.dictionaries(KEYS, VALUES, max_size=4))
-def test_any_value_of_any_key_loads_or_is_refused(config: dict[str, Any]) -> None:
+def test_config_with_any_value_loads_or_is_refused(config: dict[str, Any]) -> None:
     loads_or_is_refused(yaml.safe_dump({"base_image": "debian", **config}))
 
 
@@ -168,7 +168,7 @@ TEMPLATES = st.text(alphabet="$${}AB_1 /:=ä\n", max_size=12)
 
 @FEW
 @given(TEMPLATES)
-def test_expanding_gives_text_or_is_refused(text: str) -> None:
+def test_expand_any_text_gives_text_or_is_refused(text: str) -> None:
     try:
         found = expand(text, lambda name: f"<{name}>", SOMEWHERE)
     except HabitatError as error:
@@ -179,7 +179,7 @@ def test_expanding_gives_text_or_is_refused(text: str) -> None:
 
 @FEW
 @given(st.lists(st.tuples(st.sampled_from("ABC"), TEMPLATES).map("=".join) | st.text(max_size=6), max_size=5))
-def test_any_env_resolves_or_is_refused(entries: list[str]) -> None:
+def test_env_any_entries_resolve_or_are_refused(entries: list[str]) -> None:
     try:
         env = Env((text, SOMEWHERE) for text in entries)
         values = {
@@ -192,7 +192,7 @@ def test_any_env_resolves_or_is_refused(entries: list[str]) -> None:
 
 @FEW
 @given(st.text(alphabet="$ab{}\\'\" ", max_size=10))
-def test_a_value_without_variables_arrives_as_it_was_meant(text: str) -> None:
+def test_env_value_without_variables_arrives_literally(text: str) -> None:
     env = Env([(f"A={text.replace('$', '$$')}", SOMEWHERE)])
     assert env.get("A") == text
     assert in_image(env.values["A"], {}, SOMEWHERE) == text
@@ -200,7 +200,7 @@ def test_a_value_without_variables_arrives_as_it_was_meant(text: str) -> None:
 
 @FEW
 @given(st.text(max_size=20).map(lambda text: text.replace("$", "")))
-def test_a_value_without_a_dollar_is_never_changed(text: str) -> None:
+def test_env_value_without_dollar_is_unchanged(text: str) -> None:
     env = Env([("A=1", SOMEWHERE), (f"B={text}", SOMEWHERE)])
     assert expand(text, lambda name: f"<{name}>", SOMEWHERE) == text
     assert (env.expand(text, SOMEWHERE), env.values["B"], env.get("B")) == (text, text, text)
@@ -209,7 +209,7 @@ def test_a_value_without_a_dollar_is_never_changed(text: str) -> None:
 
 @FEW
 @given(st.lists(st.tuples(st.sampled_from("ABC"), TEMPLATES).map("=".join), max_size=5))
-def test_what_is_resolved_resolves_to_itself(entries: list[str]) -> None:
+def test_env_resolved_values_resolve_to_themselves(entries: list[str]) -> None:
     try:
         env = Env((text, SOMEWHERE) for text in entries)
     except HabitatError:
@@ -229,7 +229,7 @@ LITERAL = [place for place in PLACES if not place.on_host and place.name not in 
 
 @settings(FEW, max_examples=250)
 @given(place=st.sampled_from(LITERAL), value=HOSTILE)
-def test_any_text_at_any_place_is_taken_literally_or_refused(root: Path, place: Place, value: str) -> None:
+def test_config_any_text_at_any_place_is_literal_or_refused(root: Path, place: Place, value: str) -> None:
     write(root, "habitats/demo/note", "x")
     try:
         habitat = load(root, Case(place, "any", value, taken=True).config())
@@ -246,7 +246,7 @@ def test_any_text_at_any_place_is_taken_literally_or_refused(root: Path, place: 
 
 @FEW
 @given(st.text())
-def test_what_is_printable_stays_so_and_nothing_else_is_left(text: str) -> None:
+def test_printable_any_text_has_no_control_characters_and_is_stable(text: str) -> None:
     shown = printable(text)
     assert printable(shown) == shown
     assert not any(unicodedata.category(sign) in ("Cc", "Cs") for sign in shown)
@@ -255,7 +255,7 @@ def test_what_is_printable_stays_so_and_nothing_else_is_left(text: str) -> None:
 
 @FEW
 @given(st.lists(st.binary(min_size=1, max_size=8).map(os.fsdecode) | HOSTILE, unique=True, max_size=6))
-def test_any_folder_has_a_task_of_its_own_that_can_be_printed(names: list[str]) -> None:
+def test_task_names_of_any_folders_are_unique_and_printable(names: list[str]) -> None:
     assume(not any("/" in name or not name for name in names))
     safe = [_safe(name) for name in names]
     assert len(set(safe)) == len(set(names))
@@ -264,7 +264,7 @@ def test_any_folder_has_a_task_of_its_own_that_can_be_printed(names: list[str]) 
 
 @FEW
 @given(st.binary(max_size=30) | HOSTILE.map(lambda text: text.encode()))
-def test_any_ignore_file_decides_or_is_refused(data: bytes) -> None:
+def test_ignore_file_of_any_bytes_works_or_is_refused(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for file in (".habignore", ".dockerignore"):
             (Path(folder) / file).write_bytes(data)
@@ -278,7 +278,7 @@ def test_any_ignore_file_decides_or_is_refused(data: bytes) -> None:
 
 @FEW
 @given(st.binary(max_size=40) | VALUES.map(lambda value: json.dumps(value).encode()))
-def test_any_stamp_is_read(data: bytes) -> None:
+def test_stamp_of_any_bytes_can_be_read(data: bytes) -> None:
     with tempfile.TemporaryDirectory() as folder:
         write(Path(folder), ".stamps/demo/1-base.stamp").write_bytes(data)
         stamps = Stamps(Path(folder))
@@ -288,7 +288,7 @@ def test_any_stamp_is_read(data: bytes) -> None:
 
 @FEW
 @given(HOSTILE | st.sampled_from(["", "9h", "1h 30m", "90", "0", "9999999999h"]))
-def test_any_duration_is_seconds_or_none(text: str) -> None:
+def test_duration_of_any_text_is_seconds_or_refused(text: str) -> None:
     try:
         seconds = units.duration(text)
     except ValueError:
@@ -363,9 +363,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @FEW
 @given(config=CONFIGS, seed=st.integers(0, 99))
-def test_equal_configs_have_equal_hashes_however_they_are_written(
-    root: Path, config: dict[str, Any], seed: int
-) -> None:
+def test_hashes_of_equal_configs_are_equal_in_any_spelling(root: Path, config: dict[str, Any], seed: int) -> None:
     whole = {"base_image": "debian", **config}
     block = yaml.safe_dump(whole, default_flow_style=False, sort_keys=False)
     flow = yaml.safe_dump(shuffled(whole, random.Random(seed)), default_flow_style=True, sort_keys=False, width=30)
@@ -387,7 +385,7 @@ def split(value: Any, rng: random.Random) -> tuple[Any, Any]:
 
 @FEW
 @given(config=CONFIGS, seed=st.integers(0, 99), style=st.sampled_from([None, '"', "'"]))
-def test_equal_configs_have_equal_hashes_in_whichever_layer_they_stand(
+def test_hashes_of_equal_configs_are_equal_in_any_layer(
     root: Path, config: dict[str, Any], seed: int, style: str | None
 ) -> None:
     write(root, "shared/note", "x")
@@ -403,7 +401,7 @@ def test_equal_configs_have_equal_hashes_in_whichever_layer_they_stand(
 
 @FEW
 @given(CONFIGS)
-def test_slices_and_plans_are_the_same_each_time(root: Path, config: dict[str, Any]) -> None:
+def test_slices_and_plans_are_deterministic(root: Path, config: dict[str, Any]) -> None:
     """Nothing but the config is in them, and no engine is asked."""
     text = yaml.safe_dump({"base_image": "debian", **config})
     one, other = load(root, text), load(root, text)
@@ -416,7 +414,7 @@ def test_slices_and_plans_are_the_same_each_time(root: Path, config: dict[str, A
 
 @FEW
 @given(before=CONFIGS, after=CONFIGS, key=st.sampled_from(list(OWNER)))
-def test_a_key_changes_no_hash_before_its_own_phase(
+def test_config_key_changes_no_hash_before_its_phase(
     root: Path, before: dict[str, Any], after: dict[str, Any], key: str
 ) -> None:
     """The two configs differ in `key` alone."""
@@ -434,13 +432,13 @@ LEAVES = st.none() | st.booleans() | st.integers() | st.text(max_size=8)
 
 @FEW
 @given(st.recursive(LEAVES, lambda v: st.lists(v) | st.dictionaries(st.text(max_size=4), v), max_leaves=8))
-def test_canonical_form_depends_on_the_value_alone(value: Any) -> None:
+def test_canonical_json_depends_only_on_value(value: Any) -> None:
     assert json_types.canonical(value) == json_types.canonical(shuffled(value, random.Random(1)))
 
 
 @FEW
 @given(YAMLISH)
-def test_every_value_of_a_tree_has_a_line_of_its_file(text: str) -> None:
+def test_yaml_tree_every_value_has_line_of_its_file(text: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = write(Path(folder), "x.yaml")
         path.write_text(text)
@@ -470,7 +468,7 @@ _NAMES = st.text(alphabet="ab._-* Ä", min_size=1, max_size=5).filter(lambda nam
     st.lists(_NAMES | st.sampled_from(["x.pem", "config.yaml", "tests", ".git", "build"]), min_size=1, max_size=3),
     st.booleans(),
 )
-def test_plain_patterns_mean_what_git_takes_them_for(patterns: list[str], parts: list[str], is_folder: bool) -> None:
+def test_ignore_patterns_plain_match_like_git(patterns: list[str], parts: list[str], is_folder: bool) -> None:
     try:
         git = pathspec.GitIgnoreSpec.from_lines(patterns)
     except ValueError:
@@ -481,6 +479,6 @@ def test_plain_patterns_mean_what_git_takes_them_for(patterns: list[str], parts:
     assert ignore._gitignore(patterns)(path) == git.match_file(path)
 
 
-def test_our_own_patterns_need_no_library() -> None:
+def test_ignore_patterns_of_program_need_no_pathspec() -> None:
     lines = [*DEFAULT_IGNORE, *OWN_PHASE]
     assert all(ignore._PLAIN.fullmatch(line) for line in lines)

@@ -52,7 +52,7 @@ def refused() -> str:
 
 
 @pytest.mark.parametrize("chosen_in", ["the environment", "docker's config"])
-def test_a_context_that_is_chosen_is_where_the_engine_is(
+def test_connect_uses_docker_context_of_environment_or_config(
     monkeypatch: pytest.MonkeyPatch, config: Path, chosen_in: str
 ) -> None:
     context(config, "far", leading_to("far", "tcp://127.0.0.1:1"))
@@ -64,7 +64,7 @@ def test_a_context_that_is_chosen_is_where_the_engine_is(
 
 
 @pytest.mark.parametrize("name", ['""', "null", '"default"'])
-def test_a_context_without_a_name_is_the_default(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
+def test_connect_context_default_uses_default_socket(monkeypatch: pytest.MonkeyPatch, config: Path, name: str) -> None:
     (config / "config.json").write_text(f'{{"currentContext": {name}}}')
     asked: list[str] = []
 
@@ -77,7 +77,7 @@ def test_a_context_without_a_name_is_the_default(monkeypatch: pytest.MonkeyPatch
     assert asked == ["/var/run/docker.sock"]
 
 
-def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+def test_connect_context_missing_is_error(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
     shown = "`docker context ls` lists the contexts"
     monkeypatch.setenv("DOCKER_CONTEXT", "gone")
     assert refused() == f"there is no docker context gone: {shown}"
@@ -87,7 +87,7 @@ def test_a_context_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch, co
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '{"Name": "odd", "Endpoints": {}}', "[]"])
-def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPatch, config: Path, text: str) -> None:
+def test_connect_context_malformed_is_one_line_error(monkeypatch: pytest.MonkeyPatch, config: Path, text: str) -> None:
     context(config, "odd", text)
     monkeypatch.setenv("DOCKER_CONTEXT", "odd")
     told = refused()
@@ -106,12 +106,12 @@ def test_a_context_that_makes_no_sense_is_one_line(monkeypatch: pytest.MonkeyPat
         ("tcp://a..b:1", "tcp://a..b:1 leads to no engine ("),
     ],
 )
-def test_an_address_that_leads_to_none_is_told(monkeypatch: pytest.MonkeyPatch, host: str, told: str) -> None:
+def test_connect_unreachable_address_error_names_address(monkeypatch: pytest.MonkeyPatch, host: str, told: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     assert refused().startswith(told)
 
 
-def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+def test_connect_missing_certificates_is_error(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
@@ -120,7 +120,7 @@ def test_certificates_that_are_not_there_are_told(monkeypatch: pytest.MonkeyPatc
     assert refused() == f"tcp://127.0.0.1:1 leads to no engine ({why}): {remedy}"
 
 
-def test_certificates_alone_want_no_tls(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+def test_connect_certificates_without_tls_verify_use_plain_tcp(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
     """As docker sees it; without the wish for one that is verified, anybody could be the engine."""
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
     monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
@@ -128,7 +128,9 @@ def test_certificates_alone_want_no_tls(monkeypatch: pytest.MonkeyPatch, config:
 
 
 @pytest.mark.parametrize("chosen_by", ["DOCKER_HOST", "DOCKER_CONTEXT"])
-def test_one_that_is_behind_ssh_wants_a_tunnel(monkeypatch: pytest.MonkeyPatch, config: Path, chosen_by: str) -> None:
+def test_connect_ssh_address_error_suggests_tunnel(
+    monkeypatch: pytest.MonkeyPatch, config: Path, chosen_by: str
+) -> None:
     far = "ssh://me@far.example.org"
     context(config, "far", leading_to("far", far))
     monkeypatch.setenv(chosen_by, far if chosen_by == "DOCKER_HOST" else "far")
@@ -139,7 +141,7 @@ def test_one_that_is_behind_ssh_wants_a_tunnel(monkeypatch: pytest.MonkeyPatch, 
 
 
 @pytest.mark.parametrize("module", [engine_connect, docker_config], ids=["by a glance", "by a context"])
-def test_a_socket_that_is_closed_to_one_is_told_apart(
+def test_connect_socket_without_permission_is_distinct_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: Path, module: ModuleType
 ) -> None:
     place = f"unix://{tmp_path}/s"
@@ -178,7 +180,7 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 @pytest.mark.parametrize("host", ["tcp://127.0.0.1:1", "ssh://nobody@127.0.0.1", "npipe:////./pipe/docker", "x"])
-def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+def test_connect_other_schemes_use_docker_package(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
     asked = place_asked(monkeypatch)
     engine_connect.prefetch_images()
@@ -188,7 +190,9 @@ def test_another_way_to_the_engine_is_left_to_the_docker_package(monkeypatch: py
 
 
 @pytest.mark.parametrize("told_by", ["the environment", "the config", "a config that can't be read"])
-def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, told_by: str) -> None:
+def test_connect_docker_context_uses_docker_package(
+    monkeypatch: pytest.MonkeyPatch, config: Path, told_by: str
+) -> None:
     asked = place_asked(monkeypatch)
     if told_by == "the environment":
         monkeypatch.setenv("DOCKER_CONTEXT", "colima")
@@ -202,7 +206,7 @@ def test_so_is_a_docker_context(monkeypatch: pytest.MonkeyPatch, config: Path, t
     assert asked == ["the docker package"]
 
 
-def test_without_any_of_it_the_default_socket_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connect_without_settings_uses_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = place_asked(monkeypatch)
     engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable) as caught:
@@ -218,7 +222,7 @@ def connected() -> DockerEngine:
     return DockerEngine(*engine_connect.connect())
 
 
-def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ask_ahead_image_list_is_used_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Once: who asks again hears what is true then."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", LISTED) as asked:
@@ -230,7 +234,7 @@ def test_the_images_may_be_asked_for_ahead(monkeypatch: pytest.MonkeyPatch, tmp_
         engine.images()
 
 
-def test_an_answer_ahead_that_is_none_is_asked_for_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ask_ahead_malformed_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", b"nonsense"):
         engine_connect.prefetch_images()
@@ -283,7 +287,7 @@ def test_api_version_of_an_engine_that_answered_is_in_later_paths(
         (b"HTTP/1.1 200 OK\r\n\r\n\x1b[31mred", "{place} is not a Docker engine (it answered 200)"),
     ],
 )
-def test_who_answers_as_no_engine_does_is_none(
+def test_connect_to_other_server_is_error_quoting_its_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes, message: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
@@ -292,7 +296,7 @@ def test_who_answers_as_no_engine_does_is_none(
     assert caught.value.message == message.format(place=f"unix://{tmp_path}/s")
 
 
-def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_ask_ahead_without_engine_fails_at_connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
     engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable) as caught:
@@ -300,7 +304,7 @@ def test_where_nobody_answers_ahead_whoever_connects_is_told(monkeypatch: pytest
     assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"
 
 
-def test_none_of_it_loads_the_docker_package(tmp_path: Path) -> None:
+def test_connect_to_unix_socket_loads_no_docker_package(tmp_path: Path) -> None:
     script = (
         "import sys; from phases.core.engine import connect, select; "
         "connect.prefetch_images(); select.connect().images(); "

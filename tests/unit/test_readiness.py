@@ -7,8 +7,8 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
-from fake_shell import Sleeping
-from unit_helpers import FakeTerminal, Site, load
+from fake_shell import SleepTooLong
+from unit_helpers import DemoProject, FakeTerminal, load
 
 from phases.core import events
 from phases.core.errors import ConfigError, StartError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from fake_engine import Command, FakePiped
+    from fake_engine import Command, FakePipedExec
 
 PROBE = "probe localhost"
 
@@ -36,13 +36,13 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return slept
 
 
-def made(root: Path, text: str = READY) -> Site:
-    site = Site(root, f"base_image: base:1\n{text}")
+def made(root: Path, text: str = READY) -> DemoProject:
+    site = DemoProject(root, f"base_image: base:1\n{text}")
     site.build()
     return site
 
 
-def answer(site: Site, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
+def answer(site: DemoProject, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
     """What the tries end with, the last one also each after it. Returns them, as they are made."""
     tries: list[Command] = []
 
@@ -57,31 +57,31 @@ def answer(site: Site, *answers: tuple[int, str] | Callable[[Command], tuple[int
     return tries
 
 
-def start(site: Site, terminal: FakeTerminal | None = None) -> int:
+def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
     return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
-def detach(site: Site) -> None:
+def detach(site: DemoProject) -> None:
     runtime_start.start_detached(site.run_anew(), "demo")
 
 
-def refused(site: Site) -> StartError:
+def refused(site: DemoProject) -> StartError:
     with pytest.raises(StartError) as caught:
         start(site)
     return caught.value
 
 
-def is_running(site: Site) -> bool:
+def is_running(site: DemoProject) -> bool:
     found = site.engine.container("habitat-demo")
     assert found
     return found.running
 
 
-def processes(site: Site) -> list[FakePiped]:
+def processes(site: DemoProject) -> list[FakePipedExec]:
     return site.engine._container("habitat-demo").execs  # type: ignore[return-value]
 
 
-def test_the_command_of_the_habitat_waits_until_it_is_ready(tmp_path: Path, slept: list[float]) -> None:
+def test_start_waits_until_ready_command_succeeds(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path)
     tries = answer(site, (7, "refused\n"), (7, "refused\n"), (0, ""))
     terminal = FakeTerminal()
@@ -93,7 +93,7 @@ def test_the_command_of_the_habitat_waits_until_it_is_ready(tmp_path: Path, slep
     assert site.notices() == ["ready after 2.0s"]
 
 
-def test_who_waits_is_told_that_it_begins_what_was_said_and_that_it_is_over(tmp_path: Path) -> None:
+def test_ready_wait_emits_begin_output_and_end_events(tmp_path: Path) -> None:
     site = made(tmp_path)
     answer(site, (7, "one\ntwo\n"), (7, ""), (0, "three\n"))
     start(site)
@@ -102,14 +102,14 @@ def test_who_waits_is_told_that_it_begins_what_was_said_and_that_it_is_over(tmp_
     assert told == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
 
 
-def test_a_long_command_is_told_on_one_short_line(tmp_path: Path) -> None:
+def test_ready_command_long_is_shown_on_one_short_line(tmp_path: Path) -> None:
     site = made(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
     start(site)
     (waiting,) = [event for event in site.seen if isinstance(event, events.Waiting)]
     assert waiting.command == f"true : {'x' * 53}…"
 
 
-def test_it_sees_the_secrets_of_a_start(tmp_path: Path) -> None:
+def test_ready_command_finds_start_secrets(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
     site = made(tmp_path, secret + READY)
     tries = answer(site, (0, ""))
@@ -119,7 +119,7 @@ def test_it_sees_the_secrets_of_a_start(tmp_path: Path) -> None:
     assert given[-1] == "/run/secrets/T", "before the try"
 
 
-def test_what_is_never_ready_is_told_with_its_last_words_and_stopped(tmp_path: Path, slept: list[float]) -> None:
+def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
     answer(site, (1, "old\n"), (7, "".join(f"{i}\n" for i in range(30)) + "has s3cret-word"))
     error = refused(site)
@@ -133,7 +133,7 @@ def test_what_is_never_ready_is_told_with_its_last_words_and_stopped(tmp_path: P
     assert not any(command.script == "echo hello" for command in site.engine.commands)
 
 
-def test_a_detached_start_that_is_not_ready_leaves_nothing_up(tmp_path: Path) -> None:
+def test_detached_start_not_ready_stops_container(tmp_path: Path) -> None:
     site = made(tmp_path)
     answer(site, (1, ""))
     with pytest.raises(StartError, match="is not ready after 5s"):
@@ -144,12 +144,12 @@ def test_a_detached_start_that_is_not_ready_leaves_nothing_up(tmp_path: Path) ->
     assert not is_running(site), "nothing says that it is to stay"
 
 
-def test_a_try_that_hangs_is_ended_at_the_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ready_attempt_that_hangs_is_killed_at_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     site = made(tmp_path, READY.replace("5s", "1s"))
 
     def hang(_: Command) -> tuple[int, str]:
-        raise Sleeping
+        raise SleepTooLong
 
     answer(site, hang)
     error = refused(site)
@@ -158,9 +158,7 @@ def test_a_try_that_hangs_is_ended_at_the_timeout(tmp_path: Path, monkeypatch: p
     assert not is_running(site)
 
 
-def test_a_try_that_had_hardly_any_time_is_not_told_as_one_that_hangs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     site = made(tmp_path, READY.replace("5s", "2s"))
 
@@ -169,14 +167,14 @@ def test_a_try_that_had_hardly_any_time_is_not_told_as_one_that_hangs(
         return 7, "refused"
 
     def hang(_: Command) -> tuple[int, str]:
-        raise Sleeping
+        raise SleepTooLong
 
     answer(site, refuse, hang)
     error = refused(site)
     assert (error.message.rpartition(": ")[2], error.output) == ("the last check ended with exit code 7", ("refused",))
 
 
-def test_an_init_that_ends_meanwhile_is_told_at_once(tmp_path: Path, slept: list[float]) -> None:
+def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
 
     def end(command: Command) -> tuple[int, str]:
@@ -190,7 +188,7 @@ def test_an_init_that_ends_meanwhile_is_told_at_once(tmp_path: Path, slept: list
     assert slept == []
 
 
-def test_an_interrupt_ends_the_try_and_leaves_what_any_interrupted_start_leaves(tmp_path: Path) -> None:
+def test_ready_wait_interrupted_kills_attempt_and_stops_container(tmp_path: Path) -> None:
     site = made(tmp_path)
 
     def interrupt(_: Command) -> tuple[int, str]:
@@ -204,7 +202,7 @@ def test_an_interrupt_ends_the_try_and_leaves_what_any_interrupted_start_leaves(
     assert events.Waited("demo") in site.seen
 
 
-def test_who_enters_what_was_found_ready_does_not_wait(tmp_path: Path, slept: list[float]) -> None:
+def test_session_in_ready_container_does_not_wait(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     tries = answer(site, (0, ""))
     detach(site)
@@ -222,7 +220,7 @@ def test_who_enters_what_was_found_ready_does_not_wait(tmp_path: Path, slept: li
     assert len(tries) == 2, "it was brought up anew"
 
 
-def test_what_runs_and_was_not_found_ready_is_waited_for_by_whoever_enters(tmp_path: Path, slept: list[float]) -> None:
+def test_session_in_container_not_known_ready_waits(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     answer(site, (0, ""))
     start(site)
@@ -234,7 +232,7 @@ def test_what_runs_and_was_not_found_ready_is_waited_for_by_whoever_enters(tmp_p
     assert sum(slept) == pytest.approx(1), "and not for the startup_delay"
 
 
-def test_the_startup_delay_comes_before_the_first_try(tmp_path: Path, slept: list[float]) -> None:
+def test_ready_wait_begins_after_startup_delay(tmp_path: Path, slept: list[float]) -> None:
     site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     at: list[float] = []
 
@@ -259,14 +257,16 @@ def test_the_startup_delay_comes_before_the_first_try(tmp_path: Path, slept: lis
         ("ready: {command: '$$A $A', interval: 2s, timeout: 5m}", ("$A 1", 2, 300)),
     ],
 )
-def test_it_is_written_short_or_long(tmp_path: Path, text: str, expected: tuple[str, float, float]) -> None:
+def test_ready_setting_accepts_short_and_long_form(
+    tmp_path: Path, text: str, expected: tuple[str, float, float]
+) -> None:
     ready = load(tmp_path, f"base_image: b\nenv: [A=1]\nentry:\n  {text}\n").entry.ready
     assert ready
     assert (ready.command, ready.interval, ready.timeout, ready.origin.line) == (*expected, 4)
 
 
 @pytest.mark.parametrize("text", ["ready: ''", "ready:", "ready: {command: ''}"])
-def test_nothing_takes_back_what_a_layer_below_asks(tmp_path: Path, text: str) -> None:
+def test_ready_setting_empty_overrides_lower_layer(tmp_path: Path, text: str) -> None:
     (tmp_path / "shared").mkdir()
     below = "ready: {command: a}" if "{" in text else "ready: a"
     (tmp_path / "shared/config.yaml").write_text(f"entry: {{{below}}}\n")
@@ -284,7 +284,7 @@ def test_nothing_takes_back_what_a_layer_below_asks(tmp_path: Path, text: str) -
         ("ready: {command: a, timeout: soon}", "ready.timeout: 'soon' is not a duration: write it like 2s, 90s or 5m"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_its_line(tmp_path: Path, text: str, why: str) -> None:
+def test_ready_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: b\nentry:\n  {text}\n")
     assert str(caught.value) == f"habitats/demo/config.yaml:3: {why}"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from phases.core.errors import HabitatError
 
 
-class Script:
+class ScriptedRun:
     """A run as doit and the engine's side tell it, and its transcript. Time stands still."""
 
     def __init__(self, root: Path, *habitats: str, goal: str = "final") -> None:
@@ -93,8 +93,8 @@ def _time_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("phases.ui.reporter.time.monotonic", lambda: 0.0)
 
 
-def test_a_build_from_a_snapshot_reads_like_the_plan(tmp_path: Path) -> None:
-    script = Script(tmp_path, "discourse")
+def test_reporter_partial_build_prints_full_transcript(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "discourse")
     script.cached("discourse", "base", "users", "env", "workdir")
     script.runs("discourse", "habitat", 0.1, "there is no image habitat-discourse:5-habitat")
     script.runs("discourse", "files", 0.5)
@@ -135,8 +135,8 @@ def test_a_build_from_a_snapshot_reads_like_the_plan(tmp_path: Path) -> None:
     )
 
 
-def test_what_is_taken_over_is_one_line_for_each_habitat_that_has_it(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo", goal="repos")
+def test_reporter_shared_snapshots_print_one_line_per_source_habitat(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="repos")
     script.takes_over("demo", "a", "base", "users", "env", "workdir", "habitat")
     script.takes_over("demo", "b", "files")
     script.runs("demo", "setup", 3)
@@ -158,14 +158,14 @@ def test_what_is_taken_over_is_one_line_for_each_habitat_that_has_it(tmp_path: P
     )
 
 
-def test_a_run_with_nothing_to_do_is_one_line(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo")
+def test_reporter_cached_run_prints_one_line(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo")
     script.cached("demo", *(phase.NAME for phase in PHASES[1:]))
     assert script.transcript() == "✅ demo ready in 0.0s (phases 1-12 from cache)\n"
 
 
-def test_a_run_up_to_a_phase_says_so(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo", goal="users")
+def test_reporter_run_up_to_phase_says_so(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="users")
     script.cached("demo", "base")
     script.runs("demo", "users", reason="it was forgotten (doit forget)")
     assert (
@@ -185,8 +185,8 @@ def test_a_run_up_to_a_phase_says_so(tmp_path: Path) -> None:
     )
 
 
-def test_several_habitats_are_told_apart(tmp_path: Path) -> None:
-    script = Script(tmp_path, "a", "long-name", goal="base")
+def test_reporter_several_habitats_prefix_each_line_with_name(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "a", "long-name", goal="base")
     script.runs("a", "base", reason="r")
     script.cached("long-name", "base")
     assert (
@@ -203,8 +203,8 @@ long-name │ ✅ long-name built up to base in 0.0s (phase 1 from cache)
     )
 
 
-def test_a_failure_shows_the_output_and_then_one_line(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo", goal="setup")
+def test_reporter_failed_phase_prints_output_then_one_line(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="setup")
     script.cached("demo", "base", "users", "env", "workdir", "habitat", "files")
     error = CommandFailed(
         "setup command 1 of 1 ended with exit code 3",
@@ -223,23 +223,23 @@ def test_a_failure_shows_the_output_and_then_one_line(tmp_path: Path) -> None:
     ]
 
 
-def test_a_broken_config_is_one_line(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo")
+def test_reporter_broken_config_prints_one_line(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo")
     write(tmp_path, "habitats/demo/config.yaml", "nonsense: 1\n")
     error = ConfigError("unknown key 'nonsense'", where="habitats/demo/config.yaml:1", remedy="known here: …")
     script.fails("demo", "base", error, started=False)
     assert script.transcript() == ("❌ base:demo: habitats/demo/config.yaml:1: unknown key 'nonsense': known here: …\n")
 
 
-def test_one_reason_for_many_habitats_is_told_once(tmp_path: Path) -> None:
-    script = Script(tmp_path, "a", "b")
+def test_reporter_same_error_of_several_habitats_is_printed_once(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "a", "b")
     for name in ("a", "b"):
         script.fails(name, "base", EngineUnreachable("no Docker engine answers"), started=False)
     assert script.transcript().count("no Docker engine answers") == 1
 
 
-def test_a_fault_of_the_program_is_not_blamed_on_the_person(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo")
+def test_reporter_program_fault_prints_traceback_and_says_so(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo")
     task = script.begins("demo", "base")
     script.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
     lines = script.transcript().splitlines()
@@ -247,8 +247,8 @@ def test_a_fault_of_the_program_is_not_blamed_on_the_person(tmp_path: Path) -> N
     assert lines[-1].startswith("This is a fault of the program, not yours")
 
 
-def test_output_is_shown_where_it_shall_be(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo", goal="base")
+def test_reporter_prints_output_marked_for_display_only(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="base")
     script.begins("demo", "base")
     before = len(script.transcript())
     emit = script.project.bus.emit
@@ -271,8 +271,8 @@ def test_output_is_shown_where_it_shall_be(tmp_path: Path) -> None:
     )
 
 
-def test_in_a_pipe_a_wait_is_told_when_it_begins_and_when_it_ends(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo", goal="base")
+def test_reporter_wait_in_pipe_prints_begin_and_end(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="base")
     waiting = events.Waiting("demo", "curl localhost", 90)
     emit = script.project.bus.emit
     emit(waiting)
@@ -283,8 +283,8 @@ def test_in_a_pipe_a_wait_is_told_when_it_begins_and_when_it_ends(tmp_path: Path
     assert script.transcript() == ("• waiting until it is ready, 1m 30s at most: curl localhost\n• ready after 3.0s\n")
 
 
-def test_on_a_terminal_a_wait_is_one_line_that_goes_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = Script(tmp_path, "demo", goal="base")
+def test_reporter_wait_on_terminal_is_one_live_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = ScriptedRun(tmp_path, "demo", goal="base")
     lines: list[tuple[str, ...]] = []
     monkeypatch.setattr(script.reporter.screen, "live", True)
     for method in ("begin", "note", "end"):
@@ -301,10 +301,10 @@ def test_on_a_terminal_a_wait_is_one_line_that_goes_away(tmp_path: Path, monkeyp
     assert script.transcript() == ""
 
 
-def test_no_line_is_cut_or_coloured_in_a_pipe(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reporter_in_pipe_neither_cuts_nor_colours_lines(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "20")
     monkeypatch.setenv("TERM", "xterm-256color")
-    script = Script(tmp_path, "demo", goal="base")
+    script = ScriptedRun(tmp_path, "demo", goal="base")
     script.runs("demo", "base", reason="x" * 300)
     transcript = script.transcript()
     assert "x" * 300 in transcript
@@ -312,8 +312,8 @@ def test_no_line_is_cut_or_coloured_in_a_pipe(tmp_path: Path, monkeypatch: pytes
     assert "\r" not in transcript
 
 
-def test_percentages_only_grow_to_a_hundred(tmp_path: Path) -> None:
-    script = Script(tmp_path, "demo")
+def test_reporter_percentages_grow_to_100(tmp_path: Path) -> None:
+    script = ScriptedRun(tmp_path, "demo")
     for phase in PHASES[1:]:
         script.runs("demo", phase.NAME)
     shown = [int(number) for number in re.findall(r"^\[(\d+)%\]", script.transcript(), flags=re.MULTILINE)]
@@ -323,7 +323,7 @@ def test_percentages_only_grow_to_a_hundred(tmp_path: Path) -> None:
     assert [percent(phase) for phase in PHASES] == [8, 16, 25, 33, 41, 50, 58, 66, 75, 83, 91, 95, 100]
 
 
-def test_a_stream_that_knows_no_signs_stops_nothing(tmp_path: Path) -> None:
+def test_screen_on_ascii_stream_replaces_unknown_characters(tmp_path: Path) -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="ascii")
     Screen(stream).plain("✅ done")
@@ -347,5 +347,5 @@ def test_a_stream_that_knows_no_signs_stops_nothing(tmp_path: Path) -> None:
         (90000, "25h 00m"),
     ],
 )
-def test_durations_read_like_a_persons(seconds: float, text: str) -> None:
+def test_duration_is_printed_in_readable_units(seconds: float, text: str) -> None:
     assert duration(seconds) == text

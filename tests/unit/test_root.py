@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_files import Node
-from unit_helpers import FakeTerminal, Site, make_user, write
+from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core.container import root_environment
 from phases.core.container.root_environment import ROOT_PATH, for_container, for_root_command
@@ -44,23 +44,25 @@ CONFIG = (
 )
 
 
-def site(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> Site:
+def site(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> DemoProject:
     monkeypatch.setenv("TOKEN", "s3cret")
-    return Site(root, text)
+    return DemoProject(root, text)
 
 
 def found_env(command: Command) -> Mapping[str, str]:
     return {**command.container.env, **command.env}
 
 
-def roots_commands(site: Site) -> list[Command]:
+def roots_commands(site: DemoProject) -> list[Command]:
     return [command for command in site.engine.commands if command.user in ("0", "root")]
 
 
 # What root runs
 
 
-def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """All of them, with the program that each begins with and what it finds in its environment."""
     demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
     demo.build()
@@ -90,9 +92,7 @@ def test_root_execs_of_a_build_a_start_and_a_stop_are_these(tmp_path: Path, monk
         assert {env.get(name, "") for name in HOSTILE} == {""}, command.script
 
 
-def test_main_process_of_every_container_has_a_clean_environment(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = site(tmp_path, monkeypatch)
     made: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
     create = demo.engine.create
@@ -113,7 +113,7 @@ def test_main_process_of_every_container_has_a_clean_environment(
         assert f"PATH={SYSTEM_PATH};" in command[-1], "whatever an engine makes of the environment"
 
 
-def test_user_finds_the_images_whole_environment_in_build_and_habitat(
+def test_user_commands_in_build_and_habitat_have_whole_image_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = site(tmp_path, monkeypatch)
@@ -133,7 +133,7 @@ def test_user_finds_the_images_whole_environment_in_build_and_habitat(
         assert env["PATH"] == wanted
 
 
-def test_setup_root_keeps_what_user_cannot_write() -> None:
+def test_root_command_environment_omits_paths_writable_by_user() -> None:
     places = ["/home/agent", "/workspace", "/data"]
     env = {
         "PATH": "/data/bin:/opt/bin:.::bin:~/bin:/tmp/x:/workspace:/usr/local/cuda/bin:/workspacer/bin:"
@@ -160,19 +160,19 @@ def test_setup_root_keeps_what_user_cannot_write() -> None:
     }
 
 
-def test_container_environment_blanks_what_loads_code_and_keeps_the_rest() -> None:
+def test_container_environment_blanks_only_variables_that_load_code() -> None:
     env = {"PATH": "/x:/bin", "LD_AUDIT": "a", "BASH_FUNC_ls%%": "() { id; }", "SHELLOPTS": "xtrace", "EDITOR": "vi"}
     assert for_container(env) == {"PATH": ROOT_PATH, "LD_AUDIT": "", "BASH_FUNC_ls%%": "", "SHELLOPTS": ""}
     assert for_container({"EDITOR": "vi"}) == {}
 
 
 @pytest.mark.parametrize("label", ["", "{", "[]", "null", '"x"', "{}"])
-def test_environment_label_that_says_nothing_gives_nothing_back(label: str) -> None:
+def test_environment_label_malformed_restores_nothing(label: str) -> None:
     assert root_environment.environment_of_label({root_environment.LABEL_ENVIRONMENT: label}) == {}
 
 
-def test_system_tools_belong_to_root_with_every_folder_above_them(tmp_path: Path) -> None:
-    demo = Site(tmp_path)
+def test_system_tools_and_parent_folders_belong_to_root(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path)
     demo.build()
     nodes = demo.engine.files("habitat-demo:final").nodes
     path = "/habitat/system/tools/bin/habitat-info"
@@ -200,13 +200,13 @@ LINKS = [
 
 @pytest.mark.parametrize(("phase", "link", "path", "config"), LINKS)
 @pytest.mark.parametrize("target", ["/usr", "/mnt", "../etc"])
-def test_build_write_through_a_link_of_users_is_refused(
+def test_build_copy_through_link_created_by_user_is_refused(
     tmp_path: Path, phase: str, link: str, path: str, config: str, target: str
 ) -> None:
     for file in ("habitats/demo/tools/bin/t", "shared/tools/t", "habitats/demo/tests/t.sh", "habitats/demo/note"):
         write(tmp_path, file)
     write(tmp_path, "habitats/demo/folder/f")
-    demo = Site(tmp_path, f"base_image: base:1\n{config}\n")
+    demo = DemoProject(tmp_path, f"base_image: base:1\n{config}\n")
     before = {"files": "habitat", "repos": "setup", "tools": "repos", "test": "tools"}[phase]
     (tmp_path / "habitats/demo/config.yaml").write_text(
         "base_image: base:1\n" if phase == "repos" else f"base_image: base:1\n{config}\n"
@@ -234,11 +234,11 @@ def test_build_write_through_a_link_of_users_is_refused(
     ("uid", "holder", "mode", "refused"),
     [(0, 0, 0o755, False), (1000, 0, 0o755, True), (0, 1000, 0o755, True), (0, 0, 0o1777, True)],
 )
-def test_link_is_followed_where_only_root_can_have_put_it(
+def test_build_copy_follows_link_only_if_changeable_by_root_alone(
     tmp_path: Path, uid: int, holder: int, mode: int, refused: bool
 ) -> None:
     write(tmp_path, "habitats/demo/note", "text")
-    demo = Site(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /srv/link/note}]\n")
+    demo = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /srv/link/note}]\n")
     base = demo.engine.files("base:1")
     base.add("/srv", Node("dir", mode, holder, holder))
     base.add("/data", Node("dir"))
@@ -251,20 +251,20 @@ def test_link_is_followed_where_only_root_can_have_put_it(
         assert demo.engine.files("habitat-demo:final").nodes["/data/note"].content == b"text"
 
 
-def test_links_in_a_circle_are_refused(tmp_path: Path) -> None:
+def test_build_copy_through_circular_links_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/note")
-    demo = Site(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /a/note}]\n")
+    demo = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /a/note}]\n")
     demo.engine.files("base:1").add("/a", Node("link", target="/b"))
     demo.engine.files("base:1").add("/b", Node("link", target="/a"))
     with pytest.raises(LinkInTheWay):
         demo.build()
 
 
-def test_copy_below_a_volume_is_refused_with_both_places(tmp_path: Path) -> None:
+def test_build_copy_into_volume_is_refused_with_both_places(tmp_path: Path) -> None:
     """The config knows no home; the build does."""
     (tmp_path / "habitats/demo/data").mkdir(parents=True)
     write(tmp_path, "habitats/demo/note")
-    demo = Site(
+    demo = DemoProject(
         tmp_path,
         "base_image: base:1\nfiles:\n  - {source: note, dest: ~/data/note}\n"
         "volumes:\n  - {source: ./data, dest: /home/agent/data}\n",
@@ -281,11 +281,9 @@ def test_copy_below_a_volume_is_refused_with_both_places(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("dest", "moved"), [("/workspace/a/b/cron.d", "/workspace/a"), ("/data", ""), ("/srv/x/y", "/srv/x")]
 )
-def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
-    tmp_path: Path, dest: str, moved: str
-) -> None:
+def test_stopped_container_with_moved_mount_point_is_not_started(tmp_path: Path, dest: str, moved: str) -> None:
     (tmp_path / "habitats/demo/data").mkdir(parents=True)
-    demo = Site(
+    demo = DemoProject(
         tmp_path,
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
@@ -304,11 +302,11 @@ def test_stopped_container_is_not_started_where_user_moved_the_place_of_a_mount(
     assert len(demo.engine.called("start")) - before == (not moved)
 
 
-def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_path: Path) -> None:
+def test_background_processes_are_paused_while_files_are_copied(tmp_path: Path) -> None:
     """Else it could put a link in the way between the look and the write."""
     write(tmp_path, "habitats/demo/tests/a.sh", "true")
     write(tmp_path, "habitats/demo/tests/b.sh", "true")
-    demo = Site(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
+    demo = DemoProject(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
     demo.engine.on_execute = lambda command: make_user(command) or ((0, "") if command.args else None)
     demo.build()
     order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put_archive", "unpause", "exec")]
@@ -319,8 +317,8 @@ def test_what_a_command_has_left_running_stands_still_while_files_are_put(tmp_pa
 # What confines a build
 
 
-def test_every_container_of_a_build_is_confined_as_the_config_says(tmp_path: Path) -> None:
-    demo = Site(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
+def test_build_containers_have_configured_restrictions(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
     seen: dict[str, Restrictions] = {}
     start = demo.engine.start
 
@@ -335,15 +333,15 @@ def test_every_container_of_a_build_is_confined_as_the_config_says(tmp_path: Pat
     assert set(seen.values()) == {Restrictions(privileges=False, memory=1 << 30, cpus=1.5, pids=4096)}
 
 
-def test_build_may_gain_privileges_where_the_config_says_so(tmp_path: Path) -> None:
-    demo = Site(tmp_path, "base_image: base:1\nbuild: {new_privileges: true, limits: {pids: 0}}\n")
+def test_build_new_privileges_setting_is_applied(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, "base_image: base:1\nbuild: {new_privileges: true, limits: {pids: 0}}\n")
     demo.build(until="users")
     habitat = demo.project.habitat("demo")
     assert (habitat.build.new_privileges, habitat.build.limits.pids) == (True, 0)
 
 
-def test_limits_of_a_build_change_no_hash(tmp_path: Path) -> None:
-    demo = Site(tmp_path)
+def test_build_limits_change_no_hash(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path)
     demo.build()
     write(
         tmp_path, "habitats/demo/config.yaml", "base_image: base:1\nbuild: {new_privileges: true, limits: {cpus: 1}}\n"
@@ -351,8 +349,8 @@ def test_limits_of_a_build_change_no_hash(tmp_path: Path) -> None:
     assert demo.build() == []
 
 
-def test_command_that_sudo_refuses_is_told_with_the_key(tmp_path: Path) -> None:
-    demo = Site(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
+def test_sudo_refused_by_no_new_privileges_error_names_config_key(tmp_path: Path) -> None:
+    demo = DemoProject(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
     said = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
     demo.engine.on_execute = lambda command: (1, said) if command.script.startswith("sudo") else make_user(command)
     with pytest.raises(HabitatError, match="new_privileges: true"):

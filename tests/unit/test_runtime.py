@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import FakeTerminal, Site, bring_up, load, write
+from unit_helpers import DemoProject, FakeTerminal, bring_up, load, write
 
 from phases.core import events
 from phases.core.container.init_process import IDLE
@@ -34,27 +34,27 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> DemoProject:
     return made(tmp_path, "entry: {command: echo hello}\n")
 
 
-def made(root: Path, text: str) -> Site:
-    site = Site(root, f"base_image: base:1\n{text}")
+def made(root: Path, text: str) -> DemoProject:
+    site = DemoProject(root, f"base_image: base:1\n{text}")
     site.build()
     return site
 
 
-def start(site: Site, terminal: FakeTerminal | None = None) -> int:
+def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
     return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
-def container(site: Site) -> Container:
+def container(site: DemoProject) -> Container:
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found
 
 
-def test_the_command_runs_as_the_user_in_the_workdir(site: Site) -> None:
+def test_start_runs_command_as_user_in_workdir(site: DemoProject) -> None:
     terminal = FakeTerminal()
     assert start(site, terminal) == 0
     assert terminal.printed == [(b"hello\n", False)]
@@ -66,7 +66,7 @@ def test_the_command_runs_as_the_user_in_the_workdir(site: Site) -> None:
     )
 
 
-def test_a_start_is_told_from_the_container_to_its_stop(tmp_path: Path) -> None:
+def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> None:
     site = made(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
@@ -87,11 +87,11 @@ def test_a_start_is_told_from_the_container_to_its_stop(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("code", [0, 1, 42])
-def test_the_exit_code_is_the_commands(tmp_path: Path, code: int) -> None:
+def test_start_returns_exit_code_of_command(tmp_path: Path, code: int) -> None:
     assert start(made(tmp_path, f"entry: {{command: exit {code}}}\n")) == code
 
 
-def test_the_container_is_made_from_final_and_marked(site: Site) -> None:
+def test_start_container_is_created_from_final_image_with_label(site: DemoProject) -> None:
     start(site)
     found = container(site)
     assert found.image == site.engine.tags()["habitat-demo:final"]
@@ -99,12 +99,12 @@ def test_the_container_is_made_from_final_and_marked(site: Site) -> None:
     assert found.command == IDLE
 
 
-def test_the_container_is_stopped_and_kept(site: Site) -> None:
+def test_start_container_is_stopped_and_kept_afterwards(site: DemoProject) -> None:
     start(site)
     assert not container(site).running
 
 
-def test_the_same_container_is_used_while_the_image_is_the_same(site: Site) -> None:
+def test_start_again_with_same_image_reuses_container(site: DemoProject) -> None:
     start(site)
     first = container(site).id
     start(site)
@@ -112,7 +112,7 @@ def test_the_same_container_is_used_while_the_image_is_the_same(site: Site) -> N
     assert len(site.engine.called("rename")) == 0
 
 
-def test_a_container_of_an_older_image_is_kept_under_another_name(site: Site) -> None:
+def test_start_with_newer_image_keeps_old_container_under_other_name(site: DemoProject) -> None:
     start(site)
     old = container(site).id
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo bye}\n")
@@ -128,8 +128,8 @@ def test_a_container_of_an_older_image_is_kept_under_another_name(site: Site) ->
     )
 
 
-def test_two_containers_set_aside_in_one_second_have_names_of_their_own(
-    site: Site, monkeypatch: pytest.MonkeyPatch
+def test_start_containers_set_aside_in_same_second_have_different_names(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("phases.core.runtime.container.time.strftime", lambda *_: "20260101-000000")
     for word in ("one", "two", "three"):
@@ -139,7 +139,7 @@ def test_two_containers_set_aside_in_one_second_have_names_of_their_own(
     assert len(site.engine.containers(name_prefix="habitat-demo")) == 3
 
 
-def test_a_name_taken_by_somebody_else_is_told(site: Site) -> None:
+def test_start_with_container_name_of_others_raises_conflict(site: DemoProject) -> None:
     site.engine.create("base:1", "habitat-demo", ("x",))
     with pytest.raises(Conflict) as caught:
         start(site)
@@ -150,7 +150,7 @@ def test_a_name_taken_by_somebody_else_is_told(site: Site) -> None:
     assert len(site.engine.containers()) == 1
 
 
-def test_it_goes_on_while_somebody_else_is_in_it(site: Site) -> None:
+def test_start_container_keeps_running_while_used_by_others(site: DemoProject) -> None:
     start(site)
     site.engine.start("habitat-demo")
     process = site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
@@ -163,7 +163,7 @@ def test_it_goes_on_while_somebody_else_is_in_it(site: Site) -> None:
     assert not container(site).running
 
 
-def test_it_stops_also_when_the_command_could_not_run(site: Site) -> None:
+def test_start_container_is_stopped_after_command_cannot_run(site: DemoProject) -> None:
     site.engine.failures["exec"] = EngineError("no")
     with pytest.raises(EngineError):
         start(site)
@@ -177,7 +177,7 @@ def test_it_stops_also_when_the_command_could_not_run(site: Site) -> None:
         ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
     ],
 )
-def test_a_container_that_ends_under_its_command_is_told_as_that(site: Site, method: str, told: str) -> None:
+def test_start_container_ended_during_command_is_error(site: DemoProject, method: str, told: str) -> None:
     def end(command: Command) -> tuple[int, str]:
         getattr(site.engine, method)(command.container.id)
         return 137, ""
@@ -188,7 +188,7 @@ def test_a_container_that_ends_under_its_command_is_told_as_that(site: Site, met
     assert str(caught.value) == f"demo: {told}"
 
 
-def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_with_terminal_opens_shell_with_term_variable(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
     site.build()
@@ -198,7 +198,7 @@ def test_with_a_terminal_it_is_handed_over(site: Site, monkeypatch: pytest.Monke
     assert (command.argv, command.user, command.env["TERM"]) == (attach.SHELL, "agent", "xterm")
 
 
-def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) -> None:
+def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None:
     site = made(tmp_path, "")
     assert start(site) == 0
     assert site.notices() == ["there is no entry.command and no terminal: nothing to run"]
@@ -216,12 +216,12 @@ def test_without_command_and_terminal_there_is_nothing_to_run(tmp_path: Path) ->
         ("sleep 600\n", ("sleep", "600")),
     ],
 )
-def test_the_init_command_is_the_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
+def test_init_command_becomes_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
     site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
     assert runtime_container._main_process(site.project.habitat("demo")) == process
 
 
-def test_an_init_that_ends_is_told_with_what_it_printed(tmp_path: Path) -> None:
+def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {init_command: 'echo no database; exit 1', command: 'true'}\n")
     with pytest.raises(StartError) as caught:
         start(site)
@@ -231,13 +231,13 @@ def test_an_init_that_ends_is_told_with_what_it_printed(tmp_path: Path) -> None:
     )
 
 
-def test_the_command_waits_for_the_init(tmp_path: Path) -> None:
+def test_start_waits_startup_delay_before_command(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
     start(site)
     assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
 
 
-def test_a_container_that_cannot_start_is_told(site: Site) -> None:
+def test_start_container_that_cannot_start_is_error_with_reason(site: DemoProject) -> None:
     site.engine.failures["start"] = EngineError("port is taken")
     with pytest.raises(StartError) as caught:
         start(site)
@@ -246,7 +246,7 @@ def test_a_container_that_cannot_start_is_told(site: Site) -> None:
     )
 
 
-def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
+def test_start_container_mounts_volumes(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/note", "from the host")
     text = "volumes: [{source: data, dest: /data}]\nentry: {command: cat /data/note}\n"
     terminal = FakeTerminal()
@@ -257,13 +257,13 @@ def test_volumes_are_there_while_it_runs(tmp_path: Path) -> None:
 # Other ways to start
 
 
-def test_another_command_is_run_as_the_configs_would_be(site: Site) -> None:
+def test_start_cmd_option_runs_that_command(site: DemoProject) -> None:
     terminal = FakeTerminal()
     assert runtime_start.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
     assert terminal.printed == [(b"other\n", False)]
 
 
-def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
+def test_start_new_option_keeps_old_container_under_other_name(site: DemoProject) -> None:
     start(site)
     old = container(site).id
     runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
@@ -273,16 +273,16 @@ def test_a_new_container_is_made_and_the_old_one_kept(site: Site) -> None:
     assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
 
 
-def test_where_there_is_no_old_container_a_new_one_is_one(site: Site) -> None:
+def test_start_new_option_without_old_container_gives_no_notice(site: DemoProject) -> None:
     assert runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
     assert site.notices() == []
 
 
-def detach(site: Site, *, fresh: bool = False) -> None:
+def detach(site: DemoProject, *, fresh: bool = False) -> None:
     runtime_start.start_detached(site.run_anew(), "demo", fresh=fresh)
 
 
-def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -> None:
+def test_detached_start_runs_no_command_and_leaves_container_running(site: DemoProject) -> None:
     detach(site)
     assert container(site).running
     assert not any("echo hello" in command.script for command in site.engine.commands)
@@ -291,7 +291,7 @@ def test_a_detached_start_runs_nothing_and_leaves_the_container_up(site: Site) -
     ]
 
 
-def test_what_is_detached_outlives_whoever_visits_it_until_it_is_stopped(site: Site) -> None:
+def test_detached_container_keeps_running_after_sessions_until_stop(site: DemoProject) -> None:
     detach(site)
     for _ in range(2):
         assert start(site) == 0
@@ -305,20 +305,20 @@ def test_what_is_detached_outlives_whoever_visits_it_until_it_is_stopped(site: S
     assert not container(site).running, "a later start is a start as any other"
 
 
-def test_what_was_detached_and_stopped_by_other_means_is_no_longer(site: Site) -> None:
+def test_detached_container_stopped_by_other_means_is_no_longer_detached(site: DemoProject) -> None:
     detach(site)
     site.engine.stop("habitat-demo")
     start(site)
     assert not container(site).running
 
 
-def test_a_detached_start_in_somebodys_container_leaves_it_up_for_good(site: Site) -> None:
+def test_detached_start_in_container_of_session_keeps_container_running(site: DemoProject) -> None:
     with open_session(site.run_anew(), "demo", bring_up):
         runtime_start.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 
 
-def test_a_detached_container_of_an_older_image_is_stopped_when_it_is_set_aside(site: Site) -> None:
+def test_detached_container_set_aside_is_stopped(site: DemoProject) -> None:
     detach(site)
     old = container(site).id
     detach(site, fresh=True)
@@ -329,7 +329,7 @@ def test_a_detached_container_of_an_older_image_is_stopped_when_it_is_set_aside(
     assert container(site).running
 
 
-def test_cleaning_leaves_a_detached_container_up_and_known_as_one(site: Site) -> None:
+def test_detached_container_is_still_detached_after_clean(site: DemoProject) -> None:
     detach(site)
     clean.clean_all(site.run_anew(), "demo")
     site.build()
@@ -337,7 +337,7 @@ def test_cleaning_leaves_a_detached_container_up_and_known_as_one(site: Site) ->
     assert container(site).running
 
 
-def test_a_detached_start_has_secrets_and_waits_for_the_init(tmp_path: Path) -> None:
+def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> None:
     site = made(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
@@ -347,7 +347,7 @@ def test_a_detached_start_has_secrets_and_waits_for_the_init(tmp_path: Path) -> 
     assert site.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
 
 
-def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
+def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {init_command: 'exit 1'}\n")
     with pytest.raises(StartError, match="the init command ended"):
         detach(site)
@@ -355,7 +355,7 @@ def test_an_init_that_ends_leaves_nothing_up(tmp_path: Path) -> None:
     assert Presence(site.project.state_folder("demo")).sessions(container(site).id) == []
 
 
-def test_detached_and_a_command_exclude_each_other(site: Site) -> None:
+def test_start_detach_with_cmd_option_is_refused(site: DemoProject) -> None:
     with pytest.raises(StartError, match="demo: --detach runs nothing, so --cmd has no place: leave one of them out"):
         start_verb.run(site.run_anew(), "demo", detach=True, cmd="true")
     assert site.engine.containers() == []
@@ -364,7 +364,7 @@ def test_detached_and_a_command_exclude_each_other(site: Site) -> None:
 # What holds it in
 
 
-def test_a_container_gains_no_privileges_and_has_the_network_and_the_limits_of_the_config(tmp_path: Path) -> None:
+def test_container_has_configured_network_limits_and_no_privileges(tmp_path: Path) -> None:
     text = "entry: {command: 'true', network: none, limits: {memory: 1.5g, cpus: 2.5, pids: 64}}\n"
     site = made(tmp_path, text)
     start(site)
@@ -372,13 +372,13 @@ def test_a_container_gains_no_privileges_and_has_the_network_and_the_limits_of_t
     assert held == Restrictions(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
 
 
-def test_without_a_word_it_has_a_network_and_the_system_layers_limit(site: Site) -> None:
+def test_container_without_settings_has_network_and_default_limits(site: DemoProject) -> None:
     start(site)
     held = site.engine._container("habitat-demo").restrictions
     assert held == Restrictions(privileges=False, network=True, pids=4096)
 
 
-def test_other_limits_are_another_container_and_the_same_image(site: Site) -> None:
+def test_limits_changed_give_new_container_of_same_image(site: DemoProject) -> None:
     start(site)
     before = container(site)
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo hello, network: none}\n")
@@ -392,22 +392,22 @@ def test_other_limits_are_another_container_and_the_same_image(site: Site) -> No
 @pytest.mark.parametrize(
     ("limits", "why"),
     [
-        ("memory: much", "'much' is no size: write it like 512m or 4g"),
-        ("memory: 1k", "memory is too little to run in: give it 6m"),
-        ("memory: -1g", "'-1g' is no size"),
+        ("memory: much", "'much' is not a size: write it like 512m or 4g"),
+        ("memory: 1k", "memory is less than the 6m that an engine accepts: write 6m or more"),
+        ("memory: -1g", "'-1g' is not a size"),
         ("cpus: -1", "cpus is -1: write it like 1.5"),
         ("cpus: nan", "cpus is nan: write it like 1.5"),
         ("pids: -1", "pids is -1: write it like 4096"),
         ("swap: 1g", "entry.limits: unknown key 'swap': known here: cpus, memory, pids"),
     ],
 )
-def test_limits_that_make_no_sense_are_refused(tmp_path: Path, limits: str, why: str) -> None:
+def test_limits_malformed_are_refused_with_line(tmp_path: Path, limits: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: b\nentry:\n  limits:\n    {limits}\n")
     assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
 
 
-def test_a_network_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+def test_network_other_than_bridge_or_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"config.yaml:2: network is 'host': write bridge or none"):
         load(tmp_path, "base_image: b\nentry: {network: host}\n")
 
@@ -425,7 +425,7 @@ def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         yield path
 
 
-def test_the_engines_socket_is_not_mounted_by_the_way(tmp_path: Path, engine_socket: Path) -> None:
+def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Path, engine_socket: Path) -> None:
     (tmp_path / "link").symlink_to(engine_socket.parent)
     for source in (engine_socket, engine_socket.parent, Path("/"), tmp_path / "link"):
         with pytest.raises(ConfigError) as caught:
@@ -437,7 +437,7 @@ def test_the_engines_socket_is_not_mounted_by_the_way(tmp_path: Path, engine_soc
 
 
 @pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
-def test_what_root_runs_is_not_mounted_to_be_written_to_by_the_way(tmp_path: Path, source: str) -> None:
+def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_path: Path, source: str) -> None:
     text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
     with pytest.raises(ConfigError, match="to be written to: whoever has that can be root on this machine: mount less"):
         load(tmp_path, f"{text}}}\n")
@@ -447,20 +447,20 @@ def test_what_root_runs_is_not_mounted_to_be_written_to_by_the_way(tmp_path: Pat
 
 
 @pytest.mark.parametrize("source", ["/dev/shm", "/var/tmp"])
-def test_what_anybody_may_have_is_mounted_without_a_word(tmp_path: Path, source: str) -> None:
+def test_volume_of_world_writable_folder_is_accepted(tmp_path: Path, source: str) -> None:
     found = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
     assert [volume.gives_root for volume in found.volumes if volume.present] == [False]
 
 
 @pytest.mark.parametrize("name", ["docker.sock", "podman.sock", "containerd.sock"])
-def test_a_socket_with_an_engines_name_is_one_wherever_it_is(tmp_path: Path, name: str) -> None:
+def test_volume_of_socket_with_engine_name_is_refused(tmp_path: Path, name: str) -> None:
     with tempfile.TemporaryDirectory() as folder, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/{name}")
         with pytest.raises(ConfigError, match="gives_root_on_the_host"):
             load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {folder}/{name}, dest: /v}}\n")
 
 
-def test_a_hard_link_to_the_engines_socket_is_the_socket(tmp_path: Path, engine_socket: Path) -> None:
+def test_volume_of_hard_link_to_engine_socket_is_refused(tmp_path: Path, engine_socket: Path) -> None:
     other = engine_socket.parent / "other"
     other.mkdir()
     (other / "plain").hardlink_to(engine_socket)
@@ -468,7 +468,7 @@ def test_a_hard_link_to_the_engines_socket_is_the_socket(tmp_path: Path, engine_
         load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {other}/plain, dest: /v}}\n")
 
 
-def test_the_engine_of_every_docker_context_is_known(
+def test_volume_of_socket_of_any_docker_context_is_refused(
     tmp_path: Path, engine_socket: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("DOCKER_HOST")
@@ -480,7 +480,7 @@ def test_the_engine_of_every_docker_context_is_known(
         load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {engine_socket.parent}, dest: /v}}\n")
 
 
-def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
+def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
     site = made(
         tmp_path,
         f"volumes: [{{source: {engine_socket}, dest: /engine.sock, gives_root_on_the_host: true}}]\n"
@@ -494,12 +494,12 @@ def test_who_asks_for_it_is_told_at_every_start(tmp_path: Path, engine_socket: P
 # Secrets
 
 
-def with_secret(root: Path, command: str) -> Site:
+def with_secret(root: Path, command: str) -> DemoProject:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]"
     return made(root, f"{secret}\nentry: {{command: {command!r}}}\n")
 
 
-def test_a_secret_is_given_to_the_user_at_every_start_and_masked(tmp_path: Path) -> None:
+def test_secret_is_delivered_at_every_start_and_masked(tmp_path: Path) -> None:
     site = with_secret(tmp_path, "cat /run/secrets/T")
     for _ in range(2):
         terminal = FakeTerminal()
@@ -511,7 +511,7 @@ def test_a_secret_is_given_to_the_user_at_every_start_and_masked(tmp_path: Path)
     assert site.engine._container("habitat-demo").memory == {}, "gone with the stop"
 
 
-def test_a_secret_of_builds_is_not_given_to_the_running_habitat(tmp_path: Path) -> None:
+def test_secret_of_build_phase_is_not_delivered_at_start(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret, phases: [setup], variable: T}]"
     site = made(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
     start(site)
@@ -519,7 +519,7 @@ def test_a_secret_of_builds_is_not_given_to_the_running_habitat(tmp_path: Path) 
     assert not any(command.stdin for command in site.engine.commands)
 
 
-def test_what_an_init_printed_is_masked_too(tmp_path: Path) -> None:
+def test_init_output_in_error_is_masked(tmp_path: Path) -> None:
     """Root's main process can read what only USER was given."""
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]"
     site = made(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
@@ -528,15 +528,13 @@ def test_what_an_init_printed_is_masked_too(tmp_path: Path) -> None:
     assert caught.value.output == ("has ***",)
 
 
-def test_a_screen_shows_stars(tmp_path: Path) -> None:
+def test_terminal_output_is_masked_with_same_width(tmp_path: Path) -> None:
     terminal = FakeTerminal(interactive=True)
     assert start(with_secret(tmp_path, "echo s3cret-word"), terminal) == 0
     assert terminal.printed[0] == (b"*" * 11 + b"\n", False)
 
 
-def test_a_secret_that_the_host_has_no_more_is_taken_back_by_the_next_start(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_secret_removed_from_host_is_removed_by_next_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Or it would be there for a command that it isn't masked for."""
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"

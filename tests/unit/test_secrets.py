@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from fake_engine import FakeEngine
-from unit_helpers import SOMEWHERE, Site, load, write
+from unit_helpers import SOMEWHERE, DemoProject, load, write
 
 from phases import p07_setup, p08_repos
 from phases.core.errors import ConfigError, SecretError
@@ -55,7 +55,7 @@ def values(root: Path, text: str) -> dict[str, bytes]:
         ("command: cat token", b"of the root"),
     ],
 )
-def test_a_value_comes_from_the_host(tmp_path: Path, source: str, data: bytes) -> None:
+def test_secret_value_is_read_from_env_file_or_command(tmp_path: Path, source: str, data: bytes) -> None:
     write(tmp_path, "habitats/demo/token", "from a file\n")
     write(tmp_path, "token", "of the root\n")
     assert values(tmp_path, f"name: T, {source}, start: true") == {"T": data}
@@ -88,18 +88,18 @@ def test_a_value_comes_from_the_host(tmp_path: Path, source: str, data: bytes) -
         ("command: 'printf \"\\\\0\"', variable: V", "secret T: contains a NUL byte: check its source"),
     ],
 )
-def test_what_this_host_does_not_have_is_told_in_one_line(tmp_path: Path, source: str, why: str) -> None:
+def test_secret_missing_on_host_is_one_line_error(tmp_path: Path, source: str, why: str) -> None:
     with pytest.raises(SecretError) as caught:
         values(tmp_path, f"name: T, {source}, start: true")
     assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
 
 
 @pytest.mark.parametrize("source", ["env: ABSENT_HERE", "file: /absent/here", "command: exit 1"])
-def test_an_optional_one_is_left_out(tmp_path: Path, source: str) -> None:
+def test_secret_optional_and_missing_is_omitted(tmp_path: Path, source: str) -> None:
     assert values(tmp_path, f"name: T, {source}, start: true, optional: true") == {}
 
 
-def test_a_value_is_fetched_once(tmp_path: Path) -> None:
+def test_secret_value_is_fetched_once(tmp_path: Path) -> None:
     habitat = load(
         tmp_path,
         "base_image: b\nsecrets: [{name: T, command: echo asked >> log; echo x, phases: [setup], start: true}]",
@@ -110,7 +110,7 @@ def test_a_value_is_fetched_once(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text() == "asked\n"
 
 
-def test_a_later_layers_secret_takes_the_place_of_an_earlier_one(tmp_path: Path) -> None:
+def test_secret_of_later_layer_replaces_earlier_one(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, env: A, start: true}, {name: U, env: A, start: true}]")
     habitat = load(tmp_path, "base_image: b\nsecrets: [{name: T, env: B, phases: [setup]}]")
     assert [(s.name, s.env, s.start) for s in habitat.secrets] == [("T", "B", False), ("U", "A", True)]
@@ -119,8 +119,8 @@ def test_a_later_layers_secret_takes_the_place_of_an_earlier_one(tmp_path: Path)
 # Who sees them
 
 
-def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
-    site = Site(tmp_path, SETUP)
+def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SETUP)
     site.build()
     given = [c for c in site.engine.commands if c.script == store._RECEIVE.text]
     assert [(c.args, c.stdin, c.user) for c in given] == [
@@ -131,14 +131,14 @@ def test_a_phase_sees_its_own_as_file_and_variable(tmp_path: Path) -> None:
     assert own == [{"MY_TOKEN": CANARY}] * 2
 
 
-def test_only_containers_of_its_phases_have_a_place_for_it(tmp_path: Path) -> None:
-    site = Site(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
+def test_secret_of_other_phase_is_not_delivered(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     site.build()
     assert not [c for c in site.engine.commands if c.script == store._RECEIVE.text]
 
 
-def test_it_is_nowhere_but_in_the_container(tmp_path: Path) -> None:
-    site = Site(tmp_path, SETUP)
+def test_secret_is_in_no_log_stamp_event_or_image(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SETUP)
     site.build()
     written = [path for path in (tmp_path / ".stamps").rglob("*") if path.is_file()]
     assert len(written) > 20
@@ -154,18 +154,18 @@ def test_it_is_nowhere_but_in_the_container(tmp_path: Path) -> None:
         assert CANARY not in repr((image.config, image.labels))
 
 
-def test_a_failing_command_shows_none(tmp_path: Path) -> None:
-    site = Site(tmp_path, SETUP.replace("[echo $MY_TOKEN]", '["echo $MY_TOKEN; false"]'))
+def test_secret_in_output_of_failed_command_is_masked(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SETUP.replace("[echo $MY_TOKEN]", '["echo $MY_TOKEN; false"]'))
     with pytest.raises(Exception, match="setup command 2") as caught:
         site.build()
     assert "***" in caught.value.output  # type: ignore[attr-defined]
     assert CANARY not in repr(vars(caught.value))
 
 
-def test_another_value_builds_nothing_again_and_another_name_does(
+def test_secret_value_change_rebuilds_nothing_and_variable_change_rebuilds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = Site(tmp_path, SETUP)
+    site = DemoProject(tmp_path, SETUP)
     site.build()
     monkeypatch.setenv("TOKEN", "another")
     assert site.build() == []
@@ -175,28 +175,28 @@ def test_another_value_builds_nothing_again_and_another_name_does(
     assert site.build()[0] == "setup"
 
 
-def test_what_is_cached_asks_for_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = Site(tmp_path, SETUP)
+def test_secret_of_cached_phase_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = DemoProject(tmp_path, SETUP)
     site.build()
     monkeypatch.delenv("TOKEN")
     assert site.build() == []
 
 
-def test_without_it_the_phase_fails_before_it_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_secret_missing_fails_phase_before_phase_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOKEN")
-    site = Site(tmp_path, SETUP)
+    site = DemoProject(tmp_path, SETUP)
     with pytest.raises(SecretError, match="the environment has no TOKEN"):
         site.build()
     assert site.build("files") == []
 
 
-def test_habitats_without_secrets_have_the_slices_they_had(tmp_path: Path) -> None:
+def test_secret_free_habitat_has_slices_without_secrets(tmp_path: Path) -> None:
     habitat = load(tmp_path, "base_image: b\nsetup: {root: [a]}")
     assert p07_setup.slice(habitat) == {"commands": [{"script": "a", "user": "root"}]}
 
 
 @pytest.mark.parametrize("phase", ["dockerfile", "setup", "repos", "tools", "test"])
-def test_a_secret_belongs_to_the_slices_of_its_phases(tmp_path: Path, phase: str) -> None:
+def test_secret_is_in_slices_of_its_phases_only(tmp_path: Path, phase: str) -> None:
     habitat = load(tmp_path, f"base_image: b\nsecrets: [{{name: T, env: A, phases: [{phase}]}}]")
     write(tmp_path, "habitats/demo/Dockerfile", "FROM b")
     having = [p.NAME for p in PHASES if "secrets" in p.slice(habitat)]
@@ -204,7 +204,7 @@ def test_a_secret_belongs_to_the_slices_of_its_phases(tmp_path: Path, phase: str
 
 
 @pytest.mark.parametrize("place", ["habitats/demo/private/token", "shared/token", "habitats/demo/tools/token"])
-def test_a_file_that_holds_a_secret_is_never_copied(tmp_path: Path, place: str) -> None:
+def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> None:
     write(tmp_path, place, CANARY)
     write(tmp_path, "habitats/demo/Dockerfile", "FROM b")
     relative = place.removeprefix("habitats/demo/")
@@ -224,7 +224,7 @@ def test_a_file_that_holds_a_secret_is_never_copied(tmp_path: Path, place: str) 
     assert (tmp_path / place).exists()
 
 
-def test_a_file_of_a_secret_that_a_later_layer_replaces_is_not_copied_either(tmp_path: Path) -> None:
+def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> None:
     write(tmp_path, "shared/token", CANARY)
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")
     text = "base_image: b\nsecrets: [{name: T, env: TOKEN, phases: [setup]}]\n"
@@ -255,13 +255,13 @@ def test_a_file_of_a_secret_that_a_later_layer_replaces_is_not_copied_either(tmp
         ("name: T, envv: A, start: true", "secrets[0]: unknown key 'envv': did you mean 'env'?"),
     ],
 )
-def test_what_makes_no_sense_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_secret_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: b\nsecrets:\n  - {{{text}}}\n")
     assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
 
 
-def test_a_secrets_file_is_not_taken_for_files(tmp_path: Path) -> None:
+def test_secret_file_in_files_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/token", CANARY)
     with pytest.raises(ConfigError, match="files: token holds a secret, and would be in the image"):
         load(
@@ -288,7 +288,7 @@ REPO = "secrets: [{name: T, env: A, phases: [repos]}, {name: U, env: A, start: t
         ),
     ],
 )
-def test_access_that_cannot_work_is_refused(tmp_path: Path, text: str, why: str) -> None:
+def test_repository_access_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"base_image: b\n{REPO % text}")
     assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
@@ -302,7 +302,7 @@ def test_access_that_cannot_work_is_refused(tmp_path: Path, text: str, why: str)
         ("https://me%40corp.org@h.org/x", "https://h.org", "me@corp.org"),
     ],
 )
-def test_a_token_is_for_the_urls_host_alone(tmp_path: Path, url: str, host: str, user: str) -> None:
+def test_repository_token_is_sent_only_to_host_of_url(tmp_path: Path, url: str, host: str, user: str) -> None:
     habitat = load(tmp_path, f"base_image: b\n{REPO % f'url: {url!r}, token: T'}")
     clone = next(step for step in p08_repos.plan(habitat) if getattr(step, "args", ()))
     assert clone.args[-1] == host  # type: ignore[union-attr]
@@ -310,14 +310,14 @@ def test_a_token_is_for_the_urls_host_alone(tmp_path: Path, url: str, host: str,
     assert clone.env["GIT_TOKEN"] == "/run/secrets/T"  # type: ignore[union-attr]
 
 
-def test_how_a_repository_is_reached_is_in_no_slice(tmp_path: Path) -> None:
+def test_repository_access_settings_are_in_no_slice(tmp_path: Path) -> None:
     write(tmp_path, "k")
     plain = load(tmp_path, f"base_image: b\n{REPO % 'url: git@h:x'}")
     lent = load(tmp_path, f"base_image: b\n{REPO % 'url: git@h:x, ssh_agent: true, known_hosts: k'}")
     assert p08_repos.slice(plain) == p08_repos.slice(lent)
 
 
-def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssh_agent_relay_forwards_through_private_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         agent.listen()
@@ -337,7 +337,7 @@ def test_the_agent_is_lent_through_a_socket_of_ours(tmp_path: Path, monkeypatch:
     assert not place.parent.parent.exists()
 
 
-def test_the_socket_may_be_deep_and_what_a_killed_run_left_in_its_place_goes(
+def test_ssh_agent_relay_in_deep_folder_replaces_socket_of_killed_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     deep = tmp_path / ("d" * 100)
@@ -350,7 +350,7 @@ def test_the_socket_may_be_deep_and_what_a_killed_run_left_in_its_place_goes(
     assert list(deep.iterdir()) == []
 
 
-def test_a_place_without_room_for_a_socket_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssh_agent_relay_without_socket_folder_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
@@ -358,8 +358,8 @@ def test_a_place_without_room_for_a_socket_is_told(tmp_path: Path, monkeypatch: 
             AgentRelay(tmp_path / "absent", SOMEWHERE)
 
 
-def test_the_next_run_removes_the_socket_of_a_killed_one(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_ssh_agent_socket_of_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     write(tmp_path, ".stamps/demo/ssh-agent/lent/socket")
     site.build("base")
     assert not (tmp_path / ".stamps/demo/ssh-agent").exists()
@@ -375,7 +375,7 @@ def test_the_next_run_removes_the_socket_of_a_killed_one(tmp_path: Path) -> None
         ("large", "larger than 10 MB"),
     ],
 )
-def test_host_keys_that_are_no_file_are_refused_at_once(tmp_path: Path, place: str, why: str) -> None:
+def test_known_hosts_that_is_no_regular_file_is_refused(tmp_path: Path, place: str, why: str) -> None:
     os.mkfifo(tmp_path / "pipe")
     with (tmp_path / "large").open("wb") as file:
         file.truncate(1 << 40)
@@ -383,19 +383,19 @@ def test_host_keys_that_are_no_file_are_refused_at_once(tmp_path: Path, place: s
         known_hosts(tmp_path / place, SOMEWHERE)
 
 
-def test_without_an_agent_that_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssh_agent_missing_on_host_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
     with pytest.raises(SecretError, match="no SSH agent runs on the host: start one and add your key"):
         AgentRelay(tmp_path, SOMEWHERE)
 
 
-def test_secrets_can_be_for_every_phase_that_runs_commands_of_a_person() -> None:
+def test_secret_phases_exist_in_registry() -> None:
     from phases.core.config.names import SECRET_PHASES
 
     assert set(SECRET_PHASES) <= set(NAMES)
 
 
-def test_a_value_that_cannot_be_given_is_an_error(tmp_path: Path) -> None:
+def test_secret_delivery_failure_is_error(tmp_path: Path) -> None:
     engine = FakeEngine()
     image = engine.add_image("base:1")
     container = engine.create(image, "c", ("/bin/sh", "-c", "sleep 9"))

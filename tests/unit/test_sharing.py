@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from unit_helpers import Site, make_user, write
+from unit_helpers import DemoProject, make_user, write
 
 from phases.core import events
 from phases.core.build.builder import Builder
@@ -41,7 +41,7 @@ CONFIG: dict[str, Any] = {
 }
 
 
-class Pair(Site):
+class TwinHabitats(DemoProject):
     """Two habitats, `demo` and `twin`, of configs that agree until a test changes one's."""
 
     def __init__(self, root: Path) -> None:
@@ -83,15 +83,15 @@ class Pair(Site):
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> Pair:
-    return Pair(tmp_path)
+def pair(tmp_path: Path) -> TwinHabitats:
+    return TwinHabitats(tmp_path)
 
 
-def other_repo(pair: Pair) -> None:
+def other_repo(pair: TwinHabitats) -> None:
     pair.configs["twin"]["repos"][0]["url"] = "https://example.org/b.git"
 
 
-def test_what_agrees_is_taken_over_and_the_rest_is_built(pair: Pair) -> None:
+def test_sharing_equal_phases_are_taken_and_others_built(pair: TwinHabitats) -> None:
     pair.built("demo")
     other_repo(pair)
     before = len(pair.engine.commands)
@@ -105,14 +105,14 @@ def test_what_agrees_is_taken_over_and_the_rest_is_built(pair: Pair) -> None:
     assert pair.built("demo") == ([], []), "the other still is"
 
 
-def test_final_says_whose_it_is_and_so_is_built(pair: Pair) -> None:
+def test_sharing_takes_no_final_phase(pair: TwinHabitats) -> None:
     pair.built("demo")
     assert pair.built("twin") == (["verify", "test", "final"], PHASES[: PHASES.index("verify")])
     release = pair.engine.files("habitat-twin:final").nodes["/etc/habitat-release"].content
     assert b"HABITAT=twin" in release
 
 
-def test_a_change_that_another_has_made_already_is_taken_over(pair: Pair) -> None:
+def test_sharing_change_built_by_other_habitat_is_taken(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin")
     for name in pair.names:
@@ -121,7 +121,7 @@ def test_a_change_that_another_has_made_already_is_taken_over(pair: Pair) -> Non
     assert pair.built("demo") == (["verify", "test", "final"], ["setup", "repos", "tools"])
 
 
-def test_the_way_that_goes_on_longest_is_taken(pair: Pair) -> None:
+def test_sharing_takes_longest_chain_of_snapshots(pair: TwinHabitats) -> None:
     """Both were built by themselves, so each has a base of its own."""
     pair.shares = False
     pair.configs["twin"]["env"][1] = "COLOUR=blue"
@@ -136,7 +136,7 @@ def test_the_way_that_goes_on_longest_is_taken(pair: Pair) -> None:
     assert pair.image("fourth", "base") == pair.image("demo", "base")
 
 
-def test_a_stamp_says_how_long_it_took_where_it_was_built(pair: Pair) -> None:
+def test_sharing_stamp_has_duration_of_original_build(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin")
     (image,) = (image for image in pair.engine.images() if "habitat-twin:7-setup" in image.tags)
@@ -147,25 +147,25 @@ def test_a_stamp_says_how_long_it_took_where_it_was_built(pair: Pair) -> None:
 # What isn't the same
 
 
-def own_volume(pair: Pair) -> None:
+def own_volume(pair: TwinHabitats) -> None:
     for name in pair.names:
         (pair.root / "habitats" / name / "data").mkdir()
         pair.configs[name]["volumes"] = [{"source": "data", "dest": "/data"}]
 
 
-def own_secret(pair: Pair) -> None:
+def own_secret(pair: TwinHabitats) -> None:
     for name in pair.names:
         secret = {"name": "TOKEN", "command": f"echo {name}", "phases": ["setup"]}
         pair.configs[name]["secrets"] = [secret]
 
 
-def own_token(pair: Pair) -> None:
+def own_token(pair: TwinHabitats) -> None:
     for name, token in zip(pair.names, ("ONE", "TWO"), strict=True):
         secrets = [{"name": secret, "command": "echo x", "phases": ["repos"]} for secret in ("ONE", "TWO")]
         pair.configs[name] |= {"secrets": secrets, "repos": [{**CONFIG["repos"][0], "token": token}]}
 
 
-def other_order(pair: Pair) -> None:
+def other_order(pair: TwinHabitats) -> None:
     pair.configs["demo"]["env"] += ["SIZE=1"]
     pair.configs["twin"]["env"] = ["USER=dev", "SIZE=1", "COLOUR=red"]
 
@@ -174,8 +174,8 @@ def other_order(pair: Pair) -> None:
     ("change", "first"),
     [(own_volume, "files"), (own_secret, "setup"), (own_token, "repos"), (other_order, "env")],
 )
-def test_what_no_slice_says_but_a_phase_meets_is_not_shared(
-    pair: Pair, change: Callable[[Pair], None], first: str
+def test_sharing_phase_with_other_mount_secret_or_plan_is_built(
+    pair: TwinHabitats, change: Callable[[TwinHabitats], None], first: str
 ) -> None:
     change(pair)
     pair.built("demo")
@@ -185,7 +185,7 @@ def test_what_no_slice_says_but_a_phase_meets_is_not_shared(
     assert pair.built("twin") == (PHASES[begin:], PHASES[:begin])
 
 
-def test_one_folder_of_the_host_is_the_same_for_both(pair: Pair) -> None:
+def test_sharing_same_host_volume_is_taken(pair: TwinHabitats) -> None:
     (pair.root / "data").mkdir()
     for name in pair.names:
         pair.configs[name]["volumes"] = [{"source": str(pair.root / "data"), "dest": "/data"}]
@@ -193,7 +193,7 @@ def test_one_folder_of_the_host_is_the_same_for_both(pair: Pair) -> None:
     assert pair.built("twin")[1] == PHASES[: PHASES.index("verify")]
 
 
-def test_one_secret_is_the_same_for_both_and_is_not_asked_for(pair: Pair) -> None:
+def test_sharing_phase_with_same_secret_is_taken_without_fetching_secret(pair: TwinHabitats) -> None:
     asked = pair.root / "asked"
     for name in pair.names:
         secret = {"name": "TOKEN", "command": f"echo >>{asked}; echo x", "phases": ["setup"]}
@@ -203,7 +203,7 @@ def test_one_secret_is_the_same_for_both_and_is_not_asked_for(pair: Pair) -> Non
     assert asked.read_text() == "\n"
 
 
-def test_a_failure_is_not_taken_over(pair: Pair) -> None:
+def test_sharing_failed_phase_is_built(pair: TwinHabitats) -> None:
     def fail(command: Command) -> tuple[int, str]:
         return make_user(command) or (1 if command.script == "echo one" else 0, "")
 
@@ -217,14 +217,14 @@ def test_a_failure_is_not_taken_over(pair: Pair) -> None:
     assert (ran, shared) == (["setup"], UP_TO_SETUP[:-1])
 
 
-def test_what_an_earlier_version_built_is_not_taken_over(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_snapshot_of_earlier_version_is_not_taken(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_names, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
     pair.built("demo")
     monkeypatch.undo()
     assert pair.built("twin") == (PHASES, [])
 
 
-def test_what_a_person_made_of_a_snapshot_is_not_taken_over(pair: Pair) -> None:
+def test_sharing_image_committed_by_person_is_not_taken(pair: TwinHabitats) -> None:
     pair.built("demo")
     made = pair.engine.create("habitat-demo:1-base", "mine", ("true",))
     pair.engine.tag(pair.engine.commit(made, []), "mine:1")
@@ -233,7 +233,7 @@ def test_what_a_person_made_of_a_snapshot_is_not_taken_over(pair: Pair) -> None:
     assert pair.built("twin") == (PHASES, [])
 
 
-def test_it_is_off_where_that_is_said(pair: Pair) -> None:
+def test_sharing_disabled_builds_everything(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.shares = False
     assert pair.built("twin") == (PHASES, [])
@@ -242,7 +242,7 @@ def test_it_is_off_where_that_is_said(pair: Pair) -> None:
 # Whoever wants it built
 
 
-def test_what_was_forgotten_is_built(pair: Pair) -> None:
+def test_sharing_forgotten_phase_is_built(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin")
     pair.project.stamps.forget("setup:twin")
@@ -252,13 +252,13 @@ def test_what_was_forgotten_is_built(pair: Pair) -> None:
     assert pair.built("demo") == ([], [])
 
 
-def test_what_was_forgotten_before_it_was_ever_built_is_built(pair: Pair) -> None:
+def test_sharing_phase_forgotten_before_first_build_is_built(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.project.stamps.forget("env:twin")
     assert pair.built("twin") == (PHASES[2:], PHASES[:2])
 
 
-def test_of_two_that_agree_the_later_is_taken(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_of_two_equal_snapshots_newest_is_taken(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
     pair.built("twin")
     pair.project.stamps.forget("setup:twin")
@@ -273,7 +273,7 @@ def test_of_two_that_agree_the_later_is_taken(pair: Pair, monkeypatch: pytest.Mo
 # What goes when
 
 
-def test_what_one_cleans_the_other_keeps(pair: Pair) -> None:
+def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(pair: TwinHabitats) -> None:
     pair.built("demo")
     other_repo(pair)
     pair.built("twin")
@@ -288,7 +288,7 @@ def test_what_one_cleans_the_other_keeps(pair: Pair) -> None:
     assert [image.id for image in pair.engine.images()] == [pair.base]
 
 
-def test_who_had_it_first_is_named_as_long_as_he_has_it(pair: Pair) -> None:
+def test_sharing_names_first_owner_until_its_snapshot_is_removed(pair: TwinHabitats) -> None:
     pair.built("twin")
     pair.built("demo")
     pair.configs["third"] = pair.configs["demo"]
@@ -300,7 +300,7 @@ def test_who_had_it_first_is_named_as_long_as_he_has_it(pair: Pair) -> None:
     assert pair.shared[0].shared_with == "demo"
 
 
-def test_what_goes_meanwhile_is_built(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_source_image_removed_phase_is_built(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has the lock of the habitat that has it."""
     pair.built("demo")
     tag = pair.engine.tag
@@ -316,7 +316,7 @@ def test_what_goes_meanwhile_is_built(pair: Pair, monkeypatch: pytest.MonkeyPatc
     assert pair.built("twin", "setup") == (["setup"], UP_TO_SETUP[:-1])
 
 
-def test_a_kill_between_tag_and_stamp_costs_nothing(pair: Pair) -> None:
+def test_sharing_kill_between_tag_and_stamp_rebuilds_nothing(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin", "setup")
     for path in (pair.root / ".stamps/twin").glob("*.stamp"):
@@ -324,7 +324,7 @@ def test_a_kill_between_tag_and_stamp_costs_nothing(pair: Pair) -> None:
     assert pair.built("twin", "setup") == ([], [])
 
 
-def test_the_container_of_a_build_on_it_is_not_the_other_habitats(pair: Pair) -> None:
+def test_sharing_build_container_belongs_to_its_habitat_only(pair: TwinHabitats) -> None:
     """It inherits the label that says whose image it was made from."""
     pair.built("demo")
     pair.built("twin")
@@ -337,7 +337,7 @@ def test_the_container_of_a_build_on_it_is_not_the_other_habitats(pair: Pair) ->
 # What is said before, and of it
 
 
-def test_a_plan_says_what_is_taken_over(pair: Pair) -> None:
+def test_sharing_plan_lists_snapshots_to_be_taken(pair: TwinHabitats) -> None:
     pair.built("demo")
     other_repo(pair)
     pair.save()
@@ -348,13 +348,13 @@ def test_a_plan_says_what_is_taken_over(pair: Pair) -> None:
     assert not (pair.root / ".stamps/twin").exists()
 
 
-def test_a_phase_that_was_taken_over_has_a_log_that_says_so(pair: Pair) -> None:
+def test_sharing_log_of_taken_phase_names_source_habitat(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin")
     assert (pair.root / ".stamps/twin/7-setup.log").read_text() == "nothing was run: the snapshot is that of demo\n"
 
 
-def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sharing_search_is_skipped_when_all_is_up_to_date(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     pair.built("demo")
     monkeypatch.setattr(SharedSnapshots, "environment_digest_of", None)
     assert report_plan.plan(pair.run_anew(), "demo").shared == {}
@@ -363,10 +363,10 @@ def test_nothing_is_looked_for_where_all_is_up_to_date(pair: Pair, monkeypatch: 
 # At once
 
 
-class Gate:
+class BlockedSetup:
     """A setup that goes on when it is let; `at` is how many are in it, or were."""
 
-    def __init__(self, pair: Pair) -> None:
+    def __init__(self, pair: TwinHabitats) -> None:
         self.opened = threading.Event()
         self.at = 0
         self.code = 0
@@ -380,10 +380,10 @@ class Gate:
         return self.code, ""
 
 
-class Beside:
+class ParallelRun:
     """A run of its own, in a thread, as another process is: it shares the engine and the disk."""
 
-    def __init__(self, pair: Pair, name: str) -> None:
+    def __init__(self, pair: TwinHabitats, name: str) -> None:
         self.project = Project(pair.root, lambda: pair.engine, shares=True)
         self.builder = Builder(self.project)
         self.seen: list[events.Event] = []
@@ -416,15 +416,15 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def told(run: Beside) -> list[str]:
+def told(run: ParallelRun) -> list[str]:
     return [event.text for event in run.seen if isinstance(event, events.Notice)]
 
 
-def test_who_wants_what_another_is_building_waits_and_takes_it_over(pair: Pair) -> None:
-    gate = Gate(pair)
-    first = Beside(pair, "demo")
+def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(pair: TwinHabitats) -> None:
+    gate = BlockedSetup(pair)
+    first = ParallelRun(pair, "demo")
     until(lambda: gate.at)
-    second = Beside(pair, "twin")
+    second = ParallelRun(pair, "twin")
     until(lambda: told(second))
     (text,) = told(second)
     assert re.fullmatch(r"waiting for another run that builds the same setup \(pid \d+ on \S+ since [\d:]+\)", text)
@@ -436,12 +436,12 @@ def test_who_wants_what_another_is_building_waits_and_takes_it_over(pair: Pair) 
     assert pair.image("twin", "setup") == pair.image("demo", "setup")
 
 
-def test_where_he_fails_it_is_built(pair: Pair) -> None:
-    gate = Gate(pair)
+def test_sharing_other_run_fails_phase_is_built(pair: TwinHabitats) -> None:
+    gate = BlockedSetup(pair)
     gate.code = 1
-    first = Beside(pair, "demo")
+    first = ParallelRun(pair, "demo")
     until(lambda: gate.at)
-    second = Beside(pair, "twin")
+    second = ParallelRun(pair, "twin")
     until(lambda: told(second))
     gate.opened.set()
     first.end()
@@ -451,8 +451,8 @@ def test_where_he_fails_it_is_built(pair: Pair) -> None:
     assert gate.at == 2
 
 
-def test_many_at_once_build_each_phase_once(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = Gate(pair)
+def test_sharing_many_parallel_runs_build_each_phase_once(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = BlockedSetup(pair)
     gate.opened.set()
     commit = pair.engine.commit
 
@@ -464,7 +464,7 @@ def test_many_at_once_build_each_phase_once(pair: Pair, monkeypatch: pytest.Monk
     for name in ("third", "fourth"):
         pair.configs[name] = pair.configs["demo"]
     pair.save()
-    runs = [Beside(pair, name) for name in pair.configs]
+    runs = [ParallelRun(pair, name) for name in pair.configs]
     for run in runs:
         run.end()
         assert run.error is None
@@ -472,11 +472,11 @@ def test_many_at_once_build_each_phase_once(pair: Pair, monkeypatch: pytest.Monk
     assert sorted(phase for run in runs for phase in run.of(events.PhaseStarted)) == sorted(UP_TO_SETUP)
 
 
-def test_who_is_told_to_stop_waits_no_longer(pair: Pair) -> None:
-    gate = Gate(pair)
-    first = Beside(pair, "demo")
+def test_sharing_wait_stops_on_shutdown(pair: TwinHabitats) -> None:
+    gate = BlockedSetup(pair)
+    first = ParallelRun(pair, "demo")
     until(lambda: gate.at)
-    second = Beside(pair, "twin")
+    second = ParallelRun(pair, "twin")
     until(lambda: told(second))
     assert second.builder.close() == ["setup:twin"]
     second.end()
@@ -485,13 +485,13 @@ def test_who_is_told_to_stop_waits_no_longer(pair: Pair) -> None:
     first.end()
 
 
-def test_others_build_side_by_side(pair: Pair) -> None:
-    gate = Gate(pair)
-    first = Beside(pair, "demo")
+def test_sharing_different_phases_are_built_in_parallel(pair: TwinHabitats) -> None:
+    gate = BlockedSetup(pair)
+    first = ParallelRun(pair, "demo")
     until(lambda: gate.at)
     pair.configs["twin"]["setup"]["root"] = ["echo two"]
     pair.save()
-    second = Beside(pair, "twin")
+    second = ParallelRun(pair, "twin")
     second.end()
     assert second.error is None
     gate.opened.set()

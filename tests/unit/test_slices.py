@@ -35,11 +35,11 @@ def hashes(habitat: Habitat) -> dict[str, str]:
         ({"a": "\udcff"}, b'{"a":"\\udcff"}'),
     ],
 )
-def test_a_slice_is_canonical(value: object, expected: bytes) -> None:
+def test_slice_is_canonical_json(value: object, expected: bytes) -> None:
     assert json_types.canonical(value) == expected
 
 
-def test_sha256sum_prints_the_hash(tmp_path: Path) -> None:
+def test_slice_hash_equals_sha256sum_of_file(tmp_path: Path) -> None:
     value = {"commands": [{"script": "echo ä", "user": "root"}]}
     path = tmp_path / "7-setup.json"
     atomic.write_if_changed(path, json_types.canonical(value))
@@ -47,7 +47,7 @@ def test_sha256sum_prints_the_hash(tmp_path: Path) -> None:
     assert printed.split()[0] == json_types.digest(value)
 
 
-def test_an_unchanged_slice_is_not_written_again(tmp_path: Path) -> None:
+def test_slice_unchanged_is_not_written_again(tmp_path: Path) -> None:
     path = tmp_path / "x" / "slice.json"
     atomic.write_if_changed(path, b"one")
     before = path.stat()
@@ -97,11 +97,11 @@ SAME = {
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_what_means_nothing_to_a_build_changes_no_hash(tmp_path: Path, case: str) -> None:
+def test_slice_ignores_meaningless_config_differences(tmp_path: Path, case: str) -> None:
     assert hashes(load(tmp_path, SAME[case])) == hashes(load(tmp_path / "other", PLAIN))
 
 
-def test_two_clones_have_the_same_hashes(tmp_path: Path) -> None:
+def test_slice_hashes_of_two_clones_are_equal(tmp_path: Path) -> None:
     found = []
     for clone in ("one", "somewhere/else"):
         root = tmp_path / clone
@@ -114,7 +114,7 @@ def test_two_clones_have_the_same_hashes(tmp_path: Path) -> None:
     assert found[0] == found[1]
 
 
-def test_a_slice_holds_no_content_and_no_host_path(tmp_path: Path) -> None:
+def test_slice_contains_no_file_content_and_no_host_path(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/secret", "hunter2")
     habitat = load(tmp_path, PLAIN + "files:\n  - {source: secret, dest: /a}\n")
     text = json.dumps([phase.slice(habitat) for phase in habitat_phases(habitat)])
@@ -122,7 +122,7 @@ def test_a_slice_holds_no_content_and_no_host_path(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
 
 
-def test_what_could_not_be_written_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_slice_write_failure_keeps_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / ".stamps/demo/3-env.json"
     atomic.write_if_changed(path, b"before")
 

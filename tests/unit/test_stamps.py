@@ -42,7 +42,7 @@ def state(stamps: Stamps) -> str:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else value,
 )
-def test_a_stamp_is_absent_present_or_forgotten(stamps: Stamps, doings: list[str], expected: str) -> None:
+def test_stamp_is_absent_present_or_forgotten(stamps: Stamps, doings: list[str], expected: str) -> None:
     does = {
         "write": lambda: stamps.write(TASK, RECORD),
         "forget": lambda: stamps.forget(TASK),
@@ -63,16 +63,16 @@ def test_a_stamp_is_absent_present_or_forgotten(stamps: Stamps, doings: list[str
         ("nothing:demo", None),
     ],
 )
-def test_a_stamp_has_its_place(tmp_path: Path, task: str, path: str | None) -> None:
+def test_stamp_path_is_derived_from_task_name(tmp_path: Path, task: str, path: str | None) -> None:
     assert stamp_path(tmp_path, task) == (tmp_path / path if path else None)
 
 
-def test_a_record_comes_back_as_it_was(stamps: Stamps) -> None:
+def test_stamp_record_round_trips(stamps: Stamps) -> None:
     stamps.write(TASK, RECORD)
     assert stamps.read(TASK) == RECORD
 
 
-def test_no_reader_ever_sees_half_a_stamp(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stamp_write_replaces_file_atomically(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
     stamps.write(TASK, RECORD)
     place = stamp_path(stamps.root, TASK)
     assert place is not None
@@ -86,14 +86,14 @@ def test_no_reader_ever_sees_half_a_stamp(stamps: Stamps, monkeypatch: pytest.Mo
     assert seen == [({"new": 1}, RECORD)], "the new one is whole before the old one goes"
 
 
-def test_nothing_is_left_beside_a_stamp(stamps: Stamps) -> None:
+def test_stamp_write_leaves_no_other_file(stamps: Stamps) -> None:
     for number in range(3):
         stamps.write(TASK, {"number": number})
     assert [path.name for path in (stamps.root / ".stamps/demo").iterdir()] == ["7-setup.stamp"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'"x"', b"NaN"])
-def test_a_damaged_stamp_counts_as_absent_and_is_told(tmp_path: Path, content: bytes) -> None:
+def test_stamp_malformed_counts_as_absent_with_warning(tmp_path: Path, content: bytes) -> None:
     told: list[str] = []
     stamps = Stamps(tmp_path, told.append)
     path = tmp_path / ".stamps/demo/7-setup.stamp"
@@ -107,14 +107,14 @@ def test_a_damaged_stamp_counts_as_absent_and_is_told(tmp_path: Path, content: b
     assert stamps.read(TASK) == RECORD
 
 
-def test_stamps_that_cannot_be_written_are_an_error_of_the_state(tmp_path: Path) -> None:
+def test_stamp_write_failure_is_state_error(tmp_path: Path) -> None:
     (tmp_path / ".stamps").write_text("a file")
     with pytest.raises(StateError) as caught:
         Stamps(tmp_path).write(TASK, RECORD)
     assert caught.value.remedy == "move what is in its place out of the way"
 
 
-class TestAsDoitsDatabase:
+class TestStampBackend:
     """What doit calls, and when."""
 
     @pytest.fixture
@@ -127,23 +127,23 @@ class TestAsDoitsDatabase:
                 backend.set(TASK, key, value)
         backend.set(TASK, "deps:", RECORD["deps:"])
 
-    def test_a_success_is_on_disk_before_the_run_ends(self, backend: StampBackend) -> None:
+    def test_stamp_backend_success_is_on_disk_immediately(self, backend: StampBackend) -> None:
         self.succeed(backend)
         assert backend.stamps.read(TASK) == RECORD
 
-    def test_a_dependency_that_did_not_change_stays_in_the_record(self, backend: StampBackend) -> None:
+    def test_stamp_backend_unchanged_dependency_stays_in_record(self, backend: StampBackend) -> None:
         """doit sets the state of a file only when it has another time than before."""
         self.succeed(backend)
         backend.set(TASK, "_values_:", {"hash": "def"})
         backend.set(TASK, "deps:", ["x"])
         assert backend.stamps.read(TASK) == {"_values_:": {"hash": "def"}, "x": RECORD["x"], "deps:": ["x"]}
 
-    def test_half_a_success_is_not_on_disk(self, backend: StampBackend) -> None:
+    def test_stamp_backend_partial_success_is_not_on_disk(self, backend: StampBackend) -> None:
         backend.set(TASK, "_values_:", {"hash": "abc"})
         assert state(backend.stamps) == "absent"
         assert backend.get(TASK, "_values_:") == {"hash": "abc"}
 
-    def test_what_was_recorded_is_read_by_the_next_run(self, backend: StampBackend) -> None:
+    def test_stamp_backend_record_is_read_by_next_run(self, backend: StampBackend) -> None:
         self.succeed(backend)
         other = StampBackend(backend.name, object())
         assert other.get(TASK, "_values_:") == {"hash": "abc"}
@@ -151,7 +151,7 @@ class TestAsDoitsDatabase:
         assert other.in_(TASK)
         assert not other.in_("base:demo")
 
-    def test_a_task_that_failed_or_waited_in_vain_keeps_its_stamp(self, backend: StampBackend) -> None:
+    def test_stamp_backend_failed_task_keeps_its_stamp(self, backend: StampBackend) -> None:
         """doit removes both; only the build knows which of them ran."""
         self.succeed(backend)
         backend.set(TASK, "_values_:", {})
@@ -159,29 +159,29 @@ class TestAsDoitsDatabase:
         backend.dump()
         assert backend.stamps.read(TASK) == RECORD
 
-    def test_a_failure_does_not_undo_a_forget(self, backend: StampBackend) -> None:
+    def test_stamp_backend_failure_keeps_forgotten_state(self, backend: StampBackend) -> None:
         backend.stamps.forget(TASK)
         backend.remove(TASK)
         backend.dump()
         assert state(backend.stamps) == "forgotten"
 
-    def test_a_success_ends_a_forget(self, backend: StampBackend) -> None:
+    def test_stamp_backend_success_ends_forgotten_state(self, backend: StampBackend) -> None:
         backend.stamps.forget(TASK)
         self.succeed(backend)
         assert state(backend.stamps) == "present"
 
-    def test_an_ignore_mark_joins_the_stamp(self, backend: StampBackend) -> None:
+    def test_stamp_backend_ignore_mark_is_added_to_stamp(self, backend: StampBackend) -> None:
         self.succeed(backend)
         backend.set(TASK, "ignore:", "1")
         backend.dump()
         assert StampBackend(backend.name, object()).stamps.read(TASK) == {**RECORD, "ignore:": "1"}
 
-    def test_an_ignore_mark_stands_without_a_stamp(self, backend: StampBackend) -> None:
+    def test_stamp_backend_ignore_mark_without_stamp_is_stored(self, backend: StampBackend) -> None:
         backend.set(TASK, "ignore:", "1")
         backend.dump()
         assert StampBackend(backend.name, object()).get(TASK, "ignore:") == "1"
 
-    def test_other_tasks_leave_no_stamp(self, backend: StampBackend) -> None:
+    def test_stamp_backend_task_without_stamp_writes_no_file(self, backend: StampBackend) -> None:
         backend.set("start:demo", "deps:", [])
         backend.dump()
         assert not Path(backend.name).exists()
@@ -200,7 +200,7 @@ def reads_of_files(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return reads
 
 
-def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stamp_is_read_once_until_changed(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(digest_cache, "_SETTLED", -1)  # as if it were long since it was written
     reads = reads_of_files(monkeypatch)
     Stamps(stamps.root).write(TASK, RECORD)
@@ -214,7 +214,7 @@ def test_a_stamp_is_read_once_until_somebody_writes_to_it(stamps: Stamps, monkey
     assert state(stamps) == "absent"
 
 
-def test_a_stamp_that_was_written_just_now_is_read_again(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stamp_just_written_is_read_again(stamps: Stamps, monkeypatch: pytest.MonkeyPatch) -> None:
     """A second write may bear the same time."""
     reads = reads_of_files(monkeypatch)
     stamps.write(TASK, RECORD)

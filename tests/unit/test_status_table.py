@@ -126,7 +126,7 @@ def row(lines: Sequence[str], name: str) -> str:
     return next(line for line in lines if line.split()[:1] == [name])
 
 
-def test_the_sample_of_the_readme_is_what_is_drawn() -> None:
+def test_status_table_equals_readme_sample() -> None:
     lines = shown(Overview("unix:///x", "", 2_600_000_000, SAMPLE), 80)
     page = (ROOT / "docs" / "daily-work.md").read_text(encoding="utf-8")
     drawn = page.split("$ doit status\n", 1)[1].split("\n```", 1)[0]
@@ -134,14 +134,14 @@ def test_the_sample_of_the_readme_is_what_is_drawn() -> None:
 
 
 @pytest.mark.parametrize("kind", [Overview, HabitatState, PhaseState, Base, ContainerState])
-def test_the_docs_name_each_key_of_the_document(kind: type[Any]) -> None:
+def test_status_docs_name_every_json_key(kind: type[Any]) -> None:
     page = (ROOT / "docs" / "events.md").read_text(encoding="utf-8")
     keys = page.split("| key | is |\n", 1)[1].split("\n\n", 1)[0]
     assert [field.name for field in fields(kind) if not re.search(rf"`\W*{field.name}\W*`", keys)] == []
 
 
 @pytest.mark.parametrize("width", [80, 100, 120, 140, 200])
-def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(width: int) -> None:
+def test_status_table_fits_terminal_without_cutting_text(width: int) -> None:
     lines = shown(overview(*TOWN), width)
     assert max(map(cell_len, lines)) <= width
     text = "\n".join(lines)
@@ -154,7 +154,7 @@ def test_no_line_is_wider_than_the_terminal_and_nothing_is_cut(width: int) -> No
 
 
 @pytest.mark.parametrize("width", [80, 120, 140, 200, None])
-def test_each_sign_stands_below_its_phase(width: int | None) -> None:
+def test_status_table_signs_are_aligned_with_phase_headings(width: int | None) -> None:
     lines = shown(overview(*TOWN), width)
     names = [str(phase.ID) if width in {80, 120} else phase.NAME for phase in PHASES]
     rule = next(number for number, line in enumerate(lines) if line.startswith("─"))
@@ -171,14 +171,14 @@ def found(line: str, word: str) -> int:
     return match.start() if match else -1
 
 
-def test_at_80_columns_the_age_of_the_base_is_left_and_at_140_its_name() -> None:
+def test_status_table_omits_base_details_on_narrow_terminal() -> None:
     calm = [one for one in TOWN if not one.set_aside]
     assert row(shown(overview(*calm), 80), "api").split()[-1] == "3w"
     assert "debian:bookworm-slim, 3w old" in row(shown(overview(*TOWN), 140), "api")
     assert "of the Dockerfile" in row(shown(overview(*TOWN), 140), "docker")
 
 
-def test_in_a_pipe_all_of_a_habitat_is_on_its_line_without_colour() -> None:
+def test_status_table_in_pipe_has_one_plain_line_per_habitat() -> None:
     lines = shown(overview(*TOWN))
     assert "\x1b" not in "".join(lines)
     assert row(lines, "broken").endswith(ERROR)
@@ -187,13 +187,13 @@ def test_in_a_pipe_all_of_a_habitat_is_on_its_line_without_colour() -> None:
     assert sum(line.split()[:1] == ["claude"] for line in lines) == 1
 
 
-def test_without_unicode_the_signs_still_differ() -> None:
+def test_status_table_in_ascii_uses_distinct_signs() -> None:
     lines = shown(overview(*TOWN), encoding="ascii")
     assert re.findall("[+~]", row(lines, "claude")) == list("++++++~~~~~~")
     assert lines[-1] == "+ cached   ~ would run again   x failed   . never built"
 
 
-def test_colour_says_nothing_that_signs_and_words_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_table_without_colour_has_same_text(monkeypatch: pytest.MonkeyPatch) -> None:
     coloured = shown(overview(*TOWN), 120, colours="truecolor")
     assert "\x1b[32m✓" in "".join(coloured)
     monkeypatch.setenv("NO_COLOR", "1")
@@ -204,7 +204,7 @@ def test_colour_says_nothing_that_signs_and_words_do_not(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_a_name_of_sixty_signs_goes_on_below_and_a_wide_one_stays_aligned(width: int) -> None:
+def test_status_table_long_and_wide_names_stay_aligned(width: int) -> None:
     long = "a-name-that-somebody-thought-about-for-long-and-made-so-too-x"
     lines = shown(overview(habitat(long), habitat("日本語"), habitat("b")), width)
     assert max(map(cell_len, lines)) <= width
@@ -214,7 +214,7 @@ def test_a_name_of_sixty_signs_goes_on_below_and_a_wide_one_stays_aligned(width:
     assert cell_len(wide[: wide.index("✓")]) == cell_len(narrow[: narrow.index("✓")])
 
 
-def test_a_hundred_habitats_are_a_hundred_rows_and_one_is_no_table_of_sums() -> None:
+def test_status_table_of_hundred_habitats_has_hundred_rows() -> None:
     many = shown(overview(*(habitat(f"h{number:03}") for number in range(100))), 80)
     assert [line.split()[0] for line in many if line.startswith("h0")] == [f"h{number:03}" for number in range(100)]
     assert "100 habitats" in "\n".join(many)
@@ -223,11 +223,11 @@ def test_a_hundred_habitats_are_a_hundred_rows_and_one_is_no_table_of_sums() -> 
     assert "3.0 GB" not in "\n".join(alone)
 
 
-def test_a_habitat_that_was_never_built_needs_no_reason() -> None:
+def test_status_table_habitat_never_built_shows_no_reason() -> None:
     assert "nothing there" not in "\n".join(shown(overview(*TOWN), 140))
 
 
-def test_without_an_engine_what_is_not_known_is_not_shown() -> None:
+def test_status_table_without_engine_shows_unknown_states() -> None:
     bare = habitat("api", "?" * 12, bytes=None, base=Base("base:1", dockerfile=False))
     lines = shown(Overview("", "no engine", None, (bare, habitat("other", "?" * 12, bytes=None))), 80)
     assert row(lines, "api").split() == ["api", *"?" * 12, "base:1"]
@@ -235,7 +235,7 @@ def test_without_an_engine_what_is_not_known_is_not_shown() -> None:
     assert lines[-1].endswith("? not known")
 
 
-def test_where_there_are_no_habitats_a_line_says_how_to_begin() -> None:
+def test_status_table_without_habitats_suggests_first_step() -> None:
     (line,) = shown(overview())
     assert "copy habitats/hello" in line
 
@@ -255,5 +255,5 @@ def test_where_there_are_no_habitats_a_line_says_how_to_begin() -> None:
         ({"days": 800}, "2y"),
     ],
 )
-def test_an_age_is_in_peoples_words(ago: dict[str, int], told: str) -> None:
+def test_status_age_is_in_readable_units(ago: dict[str, int], told: str) -> None:
     assert age(NOW - timedelta(**ago), NOW) == told

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, make_user, write
+from unit_helpers import DemoProject, make_user, write
 
 from phases.core.build.ownership import LABEL_RUN
 from phases.core.cache import freshness, image_names
@@ -27,66 +27,66 @@ CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path, CONFIG)
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path, CONFIG)
     site.engine.on_execute = lambda command: make_user(command) or (0, "")
     return site
 
 
-def look(site: Site, *names: str) -> Overview:
+def look(site: DemoProject, *names: str) -> Overview:
     project = site.run_anew()
     return status.overview(project, names or project.names)
 
 
-def demo(site: Site) -> HabitatState:
+def demo(site: DemoProject) -> HabitatState:
     (found,) = look(site, "demo").habitats
     return found
 
 
-def states(site: Site) -> str:
+def states(site: DemoProject) -> str:
     """The initial of each phase's state, in order."""
     return "".join(phase.state[0] for phase in demo(site).phases)
 
 
-def container(site: Site, name: str, *, habitat: str = "demo") -> str:
+def container(site: DemoProject, name: str, *, habitat: str = "demo") -> str:
     return site.engine.create("base:1", name, ("/bin/sh", "-c", "sleep 600"), labels={LABEL_RUN: habitat})
 
 
 # Phases
 
 
-def test_what_was_never_built_is_new(site: Site) -> None:
+def test_status_habitat_never_built_is_new(site: DemoProject) -> None:
     assert states(site) == "n" * 12
     assert demo(site).first == status.PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
 
 
-def test_what_was_built_is_cached_and_gives_no_reason(site: Site) -> None:
+def test_status_built_habitat_is_cached_without_reasons(site: DemoProject) -> None:
     site.build()
     assert states(site) == "c" * 12
     assert [phase.reason for phase in demo(site).phases] == [""] * 12
     assert demo(site).first is None
 
 
-def test_a_change_is_stale_from_its_phase_on_and_the_first_says_why(site: Site) -> None:
+def test_status_config_change_is_stale_from_its_phase_with_first_reason(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
     assert states(site) == "c" * 6 + "s" * 6
     assert [phase.reason for phase in demo(site).phases if phase.reason] == ["setup.root[0]: echo one → echo two"]
 
 
-def test_a_build_that_ended_in_the_middle_leaves_new_phases_behind_cached_ones(site: Site) -> None:
+def test_status_partial_build_has_new_phases_after_cached_ones(site: DemoProject) -> None:
     site.build("workdir")
     assert states(site) == "cccc" + "n" * 8
 
 
-def test_what_was_built_once_is_stale_and_not_new_when_its_image_is_gone(site: Site) -> None:
+def test_status_phase_built_once_with_missing_image_is_stale(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
     site.build("setup")
     assert states(site) == "c" * 7 + "s" * 5, "the images behind setup went when it was built again"
 
 
-def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
+def test_status_failed_phase_is_failed_until_cached(site: DemoProject) -> None:
     site.build("files")
     site.engine.add_image(
         image_names.failed_tag("demo", named("setup")), labels={image_names.LABEL_RESULT: image_names.FAILED}
@@ -97,12 +97,12 @@ def test_a_phase_that_failed_is_told_until_it_is_cached(site: Site) -> None:
     assert states(site) == "c" * 12
 
 
-def test_an_image_with_the_tag_of_a_failure_that_is_none_says_nothing(site: Site) -> None:
+def test_status_image_with_failed_tag_but_no_label_is_ignored(site: DemoProject) -> None:
     site.engine.add_image(image_names.failed_tag("demo", named("setup")))
     assert states(site) == "n" * 12
 
 
-def test_what_was_forgotten_is_stale(site: Site) -> None:
+def test_status_forgotten_phase_is_stale(site: DemoProject) -> None:
     site.build()
     site.project.stamps.forget("setup:demo")
     assert states(site) == "c" * 6 + "s" * 6
@@ -112,7 +112,7 @@ def test_what_was_forgotten_is_stale(site: Site) -> None:
 # What is broken
 
 
-def test_a_broken_config_is_its_habitats_error_and_nobody_elses(site: Site) -> None:
+def test_status_broken_config_is_error_of_its_habitat_only(site: DemoProject) -> None:
     site.build()
     write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
     container(site, "habitat-broken", habitat="broken")
@@ -123,7 +123,7 @@ def test_a_broken_config_is_its_habitats_error_and_nobody_elses(site: Site) -> N
     assert (sound.error, sound.first) == ("", None)
 
 
-def test_a_base_image_that_the_engine_refuses_is_the_habitats_error(site: Site) -> None:
+def test_status_base_image_refused_by_engine_is_error_of_habitat(site: DemoProject) -> None:
     def refuse(reference: str) -> None:
         raise EngineError(f"invalid reference {reference}")
 
@@ -133,7 +133,7 @@ def test_a_base_image_that_the_engine_refuses_is_the_habitats_error(site: Site) 
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])
-def test_without_an_engine_the_configs_are_told_and_one_error(site: Site, when: str) -> None:
+def test_status_without_engine_has_one_error_and_unknown_states(site: DemoProject, when: str) -> None:
     write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
     if when == "later":
         site.engine.failures["images"] = EngineUnreachable("the engine stopped answering")
@@ -151,7 +151,7 @@ def test_without_an_engine_the_configs_are_told_and_one_error(site: Site, when: 
 # Containers
 
 
-def test_a_container_runs_since_or_is_stopped_since(site: Site) -> None:
+def test_status_container_has_state_and_since_time(site: DemoProject) -> None:
     assert demo(site).container is None
     made = container(site, "habitat-demo")
     site.engine.start(made)
@@ -168,19 +168,19 @@ def test_a_container_runs_since_or_is_stopped_since(site: Site) -> None:
     assert stopped.since > up.since
 
 
-def test_containers_that_were_set_aside_are_named(site: Site) -> None:
+def test_status_lists_containers_set_aside(site: DemoProject) -> None:
     for name in ("habitat-demo-20260102-030405", "habitat-demo", "habitat-demo-20250102-030405"):
         container(site, name)
     container(site, "habitat-other", habitat="other")
     assert list(demo(site).set_aside) == ["habitat-demo-20250102-030405", "habitat-demo-20260102-030405"]
 
 
-def test_somebody_elses_container_of_that_name_is_not_the_habitats(site: Site) -> None:
+def test_status_ignores_container_of_others_with_same_name(site: DemoProject) -> None:
     site.engine.create("base:1", "habitat-demo", ("true",))
     assert demo(site).container is None
 
 
-def test_who_is_in_it_is_told_by_process_and_nobody_has_to_wait(site: Site) -> None:
+def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
     made = container(site, "habitat-demo")
     site.engine.start(made)
     session = Presence(site.project.state_folder("demo"))
@@ -197,7 +197,7 @@ def test_who_is_in_it_is_told_by_process_and_nobody_has_to_wait(site: Site) -> N
 # Bases
 
 
-def test_the_base_is_told_with_its_age(site: Site) -> None:
+def test_status_base_image_has_id_and_creation_time(site: DemoProject) -> None:
     made = datetime(2026, 1, 2, tzinfo=UTC)
     site.engine._images[site.base].created = made
     assert demo(site).base == status.Base("base:1", dockerfile=False, id=site.base, created=made)
@@ -215,7 +215,7 @@ def test_the_base_is_told_with_its_age(site: Site) -> None:
         ("FROM ba\x1b[2Jse:1\n", "ba\\x1b[2Jse:1"),
     ],
 )
-def test_what_a_dockerfile_rests_on_is_the_base(site: Site, dockerfile: str, expected: str) -> None:
+def test_status_base_of_dockerfile_is_image_under_last_stage(site: DemoProject, dockerfile: str, expected: str) -> None:
     write(site.root, "habitats/demo/Dockerfile", dockerfile)
     write(site.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
     found = demo(site)
@@ -226,7 +226,7 @@ def test_what_a_dockerfile_rests_on_is_the_base(site: Site, dockerfile: str, exp
 # Sizes
 
 
-def sized(site: Site, name: str, size: int, rest: str = "") -> None:
+def sized(site: DemoProject, name: str, size: int, rest: str = "") -> None:
     """A habitat that is built, with a file of its own."""
     write(site.root, f"habitats/{name}/payload", "x" * size)
     write(site.root, f"habitats/{name}/config.yaml", f"{rest or 'base_image: base:1'}\n")
@@ -237,7 +237,7 @@ def sized(site: Site, name: str, size: int, rest: str = "") -> None:
     site.builder.close()
 
 
-def test_a_habitat_takes_what_removing_it_would_free(site: Site) -> None:
+def test_status_size_is_disk_space_freed_by_removal(site: DemoProject) -> None:
     sized(site, "demo", 4_000_000)
     sized(site, "other", 7_000_000)
     found = look(site)
@@ -251,7 +251,7 @@ def test_a_habitat_takes_what_removing_it_would_free(site: Site) -> None:
     assert look(site, "demo").bytes == sizes["demo"] + base
 
 
-def test_what_two_share_is_of_neither_and_counted_once(site: Site) -> None:
+def test_status_size_of_shared_layers_counts_once_in_total_only(site: DemoProject) -> None:
     sized(site, "demo", 4_000_000)
     alone = look(site).bytes
     write(site.root, "habitats/other/config.yaml", "base_image: base:1\n")
@@ -265,14 +265,14 @@ def test_what_two_share_is_of_neither_and_counted_once(site: Site) -> None:
     assert (demo(site).bytes or 0) < 10_000, "all but final is the other's as well"
 
 
-def test_what_a_person_made_of_a_snapshot_keeps_its_layers(site: Site) -> None:
+def test_status_size_excludes_layers_used_by_image_of_person(site: DemoProject) -> None:
     sized(site, "demo", 4_000_000)
     made = site.engine.create("habitat-demo:7-setup", "mine", ("true",))
     site.engine.tag(site.engine.commit(made, []), "mine:1")
     assert (demo(site).bytes or 0) < 10_000, "all that is above setup is no 4 MB"
 
 
-def test_what_a_failure_left_is_the_habitats(site: Site) -> None:
+def test_status_size_includes_failed_image(site: DemoProject) -> None:
     sized(site, "demo", 10)
     before = demo(site).bytes or 0
     made = site.engine.create("habitat-demo:6-files", "building", ("true",))
@@ -281,14 +281,14 @@ def test_what_a_failure_left_is_the_habitats(site: Site) -> None:
     assert (demo(site).bytes or 0) - before == 50_000
 
 
-def test_a_snapshot_whose_tag_is_gone_is_counted_below_the_next(site: Site) -> None:
+def test_status_size_of_untagged_snapshot_counts_for_next_snapshot(site: DemoProject) -> None:
     sized(site, "demo", 4_000_000)
     before = demo(site).bytes
     site.engine.untag("habitat-demo:6-files")
     assert demo(site).bytes == before
 
 
-def test_dockerfiles_on_one_base_share_it(site: Site) -> None:
+def test_status_size_of_common_dockerfile_base_counts_once(site: DemoProject) -> None:
     for name in ("demo", "other"):
         write(site.root, f"habitats/{name}/Dockerfile", "FROM base:1\nRUN true\n")
         sized(site, name, 4_000_000, "description: of a Dockerfile")
@@ -297,7 +297,7 @@ def test_dockerfiles_on_one_base_share_it(site: Site) -> None:
     assert found.bytes == sum(habitat.bytes or 0 for habitat in found.habitats) + base
 
 
-def test_an_engine_that_tells_no_parents_gives_the_same_sizes(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_status_size_without_parent_ids_is_equal(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     sized(site, "demo", 4_000_000)
     before = look(site)
     told = site.engine.stored
@@ -306,7 +306,9 @@ def test_an_engine_that_tells_no_parents_gives_the_same_sizes(site: Site, monkey
 
 
 @pytest.mark.parametrize("gone", ["habitat-demo:12-final", "base:1"])
-def test_an_image_that_goes_while_one_looks_is_no_error(site: Site, monkeypatch: pytest.MonkeyPatch, gone: str) -> None:
+def test_status_image_removed_during_query_is_no_error(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch, gone: str
+) -> None:
     """Somebody builds meanwhile."""
     sized(site, "demo", 4_000_000)
     image = site.engine.tags()[gone]
@@ -325,7 +327,7 @@ def test_an_image_that_goes_while_one_looks_is_no_error(site: Site, monkeypatch:
 # What it asks
 
 
-def test_it_asks_the_same_of_an_engine_however_many_phases_and_habitats_there_are(site: Site) -> None:
+def test_status_engine_requests_do_not_grow_with_habitats(site: DemoProject) -> None:
     for name in ("demo", "two", "three", "four"):
         sized(site, name, 10)
     site.engine.calls.clear()
@@ -333,7 +335,7 @@ def test_it_asks_the_same_of_an_engine_however_many_phases_and_habitats_there_ar
     assert sorted(site.engine.calls) == [("images",), ("layers", site.base), ("stored",)]
 
 
-def test_it_changes_nothing(site: Site) -> None:
+def test_status_changes_nothing(site: DemoProject) -> None:
     def everything() -> object:
         files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in site.root.rglob("*")}
         return files, site.engine.tags(), site.engine.images(), site.engine.containers()

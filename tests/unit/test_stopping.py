@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import Site, bring_up
+from unit_helpers import DemoProject, bring_up
 
 from phases.core import events
 from phases.core.errors import Conflict
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
-    site = Site(tmp_path)
+def site(tmp_path: Path) -> DemoProject:
+    site = DemoProject(tmp_path)
     site.build()
     return site
 
 
-def container(site: Site) -> Container:
+def container(site: DemoProject) -> Container:
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found
 
 
-def stop(site: Site, *, force: bool = False) -> str:
+def stop(site: DemoProject, *, force: bool = False) -> str:
     """What stopping it says."""
     said: list[events.Event] = []
     project = Project(site.root, lambda: site.engine)
@@ -49,20 +49,20 @@ def stop(site: Site, *, force: bool = False) -> str:
 
 
 @contextmanager
-def visit(site: Site) -> Iterator[None]:
+def visit(site: DemoProject) -> Iterator[None]:
     """Somebody is in it, who has no command in it yet."""
     with open_session(site.run_anew(), "demo", bring_up):
         yield
 
 
-def test_what_does_not_run_is_no_error(site: Site) -> None:
+def test_stop_container_not_running_is_no_error(site: DemoProject) -> None:
     assert stop(site) == "habitat-demo isn't running"
     with visit(site):
         pass
     assert stop(site) == "habitat-demo isn't running"
 
 
-def test_a_container_with_nobody_in_it_is_stopped_and_kept(site: Site) -> None:
+def test_stop_unused_container_is_stopped_and_kept(site: DemoProject) -> None:
     with visit(site):
         pass
     site.engine.start("habitat-demo")
@@ -70,7 +70,7 @@ def test_a_container_with_nobody_in_it_is_stopped_and_kept(site: Site) -> None:
     assert not container(site).running
 
 
-def test_somebody_in_it_is_named_and_keeps_it_up(site: Site) -> None:
+def test_stop_container_with_session_is_refused_and_names_pid(site: DemoProject) -> None:
     with visit(site):
         with pytest.raises(Conflict) as caught:
             stop(site)
@@ -80,7 +80,7 @@ def test_somebody_in_it_is_named_and_keeps_it_up(site: Site) -> None:
     assert told.endswith(": doit stop:demo --force stops it anyway")
 
 
-def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
+def test_stop_container_with_foreign_command_is_refused(site: DemoProject) -> None:
     with visit(site):
         pass
     site.engine.start("habitat-demo")
@@ -90,13 +90,13 @@ def test_a_command_of_somebody_else_keeps_it_up(site: Site) -> None:
     assert container(site).running
 
 
-def test_force_stops_it_under_whoever_is_in_it_and_says_so(site: Site) -> None:
+def test_stop_force_stops_container_and_names_session(site: DemoProject) -> None:
     with visit(site):
         assert stop(site, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
         assert not container(site).running
 
 
-def test_a_container_of_somebody_else_is_left_alone(site: Site) -> None:
+def test_stop_container_of_others_is_left_running(site: DemoProject) -> None:
     site.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
     site.engine.start("habitat-demo")
     with pytest.raises(Conflict, match="taken by another container"):
@@ -107,7 +107,7 @@ def test_a_container_of_somebody_else_is_left_alone(site: Site) -> None:
 # Who is in it
 
 
-def test_two_in_it_are_both_named_and_one_that_was_killed_is_not(tmp_path: Path) -> None:
+def test_presence_lists_live_sessions_without_killed_ones(tmp_path: Path) -> None:
     one, two, asking = (Presence(tmp_path) for _ in range(3))
     one.join("c" * 64)
     (tmp_path / f"starts.{'c' * 12}").open("a").write("pid 4194305 since 10:00:00\n")
@@ -116,7 +116,7 @@ def test_two_in_it_are_both_named_and_one_that_was_killed_is_not(tmp_path: Path)
         assert [line.split()[1] for line in asking.sessions("c" * 64)] == [str(os.getpid())] * 2
 
 
-def test_who_was_killed_keeps_nothing_up(tmp_path: Path) -> None:
+def test_presence_ignores_killed_session(tmp_path: Path) -> None:
     (tmp_path / f"starts.{'c' * 12}").write_text(f"pid {os.getpid()} since 10:00:00\n")
     asking = Presence(tmp_path)
     with asking.alone():
@@ -124,7 +124,7 @@ def test_who_was_killed_keeps_nothing_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_what_is_to_stay_up_does_until_it_was_stopped(tmp_path: Path, restarted: bool) -> None:
+def test_presence_stay_keeps_container_up_until_restart(tmp_path: Path, restarted: bool) -> None:
     one, two = Presence(tmp_path), Presence(tmp_path)
     one.join("c" * 64, was_started=True)
     one.keep_running()

@@ -71,20 +71,22 @@ def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
         ("doit exec:web -- st", [""]),
     ],
 )
-def test_a_tab_completes(scripts: dict[str, Path], project: Path, line: str, offered: list[str]) -> None:
+def test_tab_completes_commands_habitats_and_options(
+    scripts: dict[str, Path], project: Path, line: str, offered: list[str]
+) -> None:
     assert tab(scripts["bash"], project, line) == offered
 
 
-def test_where_a_colon_ends_no_word_the_whole_word_is_given(scripts: dict[str, Path], project: Path) -> None:
+def test_tab_without_colon_word_break_completes_whole_word(scripts: dict[str, Path], project: Path) -> None:
     assert tab(scripts["bash"], project, "doit start:web-", breaks=" \t\n=") == ["start:web-two "]
 
 
-def test_where_there_are_no_habitats_none_is_offered(scripts: dict[str, Path], tmp_path: Path) -> None:
+def test_tab_without_habitats_offers_none(scripts: dict[str, Path], tmp_path: Path) -> None:
     assert tab(scripts["bash"], tmp_path, "doit start:") == [""]
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_every_phase_and_verb_is_known_with_its_options(scripts: dict[str, Path], shell: str) -> None:
+def test_tab_script_knows_all_phases_commands_and_options(scripts: dict[str, Path], shell: str) -> None:
     def known(what: str) -> list[str]:
         command = ["bash", "-c", f'eval "$(sed "/^}}/q" "$1")"; _doit_known "{what}"', "bash", str(scripts[shell])]
         rows = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()

@@ -78,7 +78,7 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def test_one_side_is_closed_and_the_other_goes_on(certificate: Path) -> None:
+def test_tls_half_closed_connection_can_still_be_read(certificate: Path) -> None:
     def serve(line: ssl.SSLSocket) -> None:
         line.sendall(b"told " + digest(to_its_end(line)).encode())
 
@@ -88,7 +88,7 @@ def test_one_side_is_closed_and_the_other_goes_on(certificate: Path) -> None:
         assert to_its_end(ours) == b"told " + digest(BIG).encode()
 
 
-def test_much_goes_both_ways_at_once(certificate: Path) -> None:
+def test_tls_large_data_in_both_directions_arrives(certificate: Path) -> None:
     def echo(line: ssl.SSLSocket) -> None:
         while piece := line.recv(65536):
             line.sendall(piece)
@@ -106,14 +106,14 @@ def test_much_goes_both_ways_at_once(certificate: Path) -> None:
         assert digest(said) == digest(BIG)
 
 
-def test_it_may_be_peeked_into_and_waited_for(certificate: Path) -> None:
+def test_tls_connection_supports_peek_and_select(certificate: Path) -> None:
     with serving(certificate, lambda line: line.sendall(b"hello")) as ours:
         assert select.select([ours], [], [], 20)[0] == [ours]
         assert ours.recv(2, socket.MSG_PEEK) == b"he"
         assert to_its_end(ours) == b"hello"
 
 
-def test_who_does_not_read_is_not_sent_more_and_nobody_spins_meanwhile(certificate: Path) -> None:
+def test_tls_slow_reader_gets_all_data_without_busy_waiting(certificate: Path) -> None:
     with serving(certificate, lambda line: line.sendall(BIG)) as ours:
         time.sleep(0.2)
         began = time.process_time()
@@ -123,7 +123,7 @@ def test_who_does_not_read_is_not_sent_more_and_nobody_spins_meanwhile(certifica
 
 
 @pytest.mark.parametrize("sends", [b"", BIG], ids=["says nothing", "says much"])
-def test_it_ends_with_the_plain_one_whatever_the_other_side_is_at(certificate: Path, sends: bytes) -> None:
+def test_tls_close_ends_both_sides(certificate: Path, sends: bytes) -> None:
     """`serving` waits for the end of both."""
 
     def serve(line: ssl.SSLSocket) -> None:
@@ -134,7 +134,7 @@ def test_it_ends_with_the_plain_one_whatever_the_other_side_is_at(certificate: P
         ours.sendall(b"hello")
 
 
-def test_who_is_not_the_one_that_was_meant_is_not_trusted(certificate: Path) -> None:
+def test_tls_wrong_host_name_is_refused(certificate: Path) -> None:
     with (
         pytest.raises(ssl.SSLCertVerificationError, match=r"example\.org"),
         serving(certificate, lambda line: line.recv(1), "example.org"),
@@ -142,7 +142,7 @@ def test_who_is_not_the_one_that_was_meant_is_not_trusted(certificate: Path) -> 
         pass
 
 
-def test_who_hangs_up_at_once_is_an_error(certificate: Path) -> None:
+def test_tls_peer_closing_at_once_is_error(certificate: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         line = socket.create_connection(server.getsockname(), 20)
         server.accept()[0].close()

@@ -35,14 +35,14 @@ def fill(root: Path, *names: str) -> Path:
     ("mode", "kept"),
     [(0o600, 0o644), (0o664, 0o644), (0o644, 0o644), (0o700, 0o755), (0o775, 0o755), (0o444, 0o644), (0o4755, 0o755)],
 )
-def test_modes_are_those_git_knows(tmp_path: Path, mode: int, kept: int) -> None:
+def test_tree_file_modes_are_reduced_to_those_of_git(tmp_path: Path, mode: int, kept: int) -> None:
     file = write(tmp_path, "file", mode=mode)
     assert [item.mode for item in tree.walk(file, NOTHING)] == [kept]
     (tmp_path / "folder").mkdir(0o700)
     assert [item.mode for item in tree.walk(tmp_path / "folder", NOTHING)] == [0o755]
 
 
-def test_a_tree_is_its_root_and_all_below_by_name(tmp_path: Path) -> None:
+def test_tree_lists_root_and_all_entries_by_name(tmp_path: Path) -> None:
     fill(tmp_path, "b/c", "b/a", "a", "B")
     assert [(item.path, item.kind) for item in tree.walk(tmp_path, NOTHING)] == [
         ("", "dir"),
@@ -54,7 +54,7 @@ def test_a_tree_is_its_root_and_all_below_by_name(tmp_path: Path) -> None:
     ]
 
 
-def test_links_below_the_root_stay_links(tmp_path: Path) -> None:
+def test_tree_links_below_root_stay_links(tmp_path: Path) -> None:
     fill(tmp_path, "real/file")
     (tmp_path / "relative").symlink_to("real/file")
     (tmp_path / "dangling").symlink_to("/nowhere")
@@ -63,20 +63,20 @@ def test_links_below_the_root_stay_links(tmp_path: Path) -> None:
     assert found == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
 
 
-def test_a_root_that_is_a_link_is_followed(tmp_path: Path) -> None:
+def test_tree_root_that_is_link_is_followed(tmp_path: Path) -> None:
     fill(tmp_path, "real/file")
     (tmp_path / "link").symlink_to("real")
     assert paths(tmp_path / "link") == ["file"]
 
 
-def test_special_files_are_refused(tmp_path: Path) -> None:
+def test_tree_special_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     with pytest.raises(ConfigError) as caught:
         paths(tmp_path)
     assert str(caught.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
 
 
-def test_special_files_can_be_left_out(tmp_path: Path) -> None:
+def test_tree_special_file_in_habignore_is_omitted(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
     write(tmp_path, ".habignore", "fifo\n")
     assert paths(tmp_path, habignore([tmp_path])) == [".habignore"]
@@ -98,13 +98,13 @@ FILES = ("a.pem", "id_key", ".env", ".git/config", "sub/b.pem", "sub/.env", "kee
         ("*\n!keep.txt\n", ["keep.txt"]),
     ],
 )
-def test_habignore_is_gitignore_over_a_list_of_secrets(tmp_path: Path, lines: str, kept: list[str]) -> None:
+def test_habignore_extends_default_secret_patterns(tmp_path: Path, lines: str, kept: list[str]) -> None:
     fill(tmp_path / "tree", *FILES)
     write(tmp_path, "rules/.habignore", lines)
     assert paths(tmp_path / "tree", habignore([tmp_path / "rules"])) == kept
 
 
-def test_a_later_habignore_overrules(tmp_path: Path) -> None:
+def test_habignore_of_later_layer_overrides_earlier(tmp_path: Path) -> None:
     fill(tmp_path / "tree", "a", "b")
     write(tmp_path, "one/.habignore", "a\nb\n")
     write(tmp_path, "two/.habignore", "!b\n")
@@ -112,7 +112,7 @@ def test_a_later_habignore_overrules(tmp_path: Path) -> None:
     assert paths(tmp_path / "tree", ignore) == ["b"]
 
 
-def test_a_habignore_that_is_no_text_is_an_error(tmp_path: Path) -> None:
+def test_habignore_not_utf8_is_error(tmp_path: Path) -> None:
     (tmp_path / ".habignore").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
         habignore([tmp_path])
@@ -152,7 +152,7 @@ CONTEXT = ("Dockerfile", "README.md", "a.txt", "sub/a.txt", "sub/deep/a.txt", "s
         ("[a-b].txt\n", ["a.txt"]),
     ],
 )
-def test_dockerignore_leaves_out_what_docker_leaves_out(tmp_path: Path, lines: str, left_out: list[str]) -> None:
+def test_dockerignore_omits_same_files_as_docker(tmp_path: Path, lines: str, left_out: list[str]) -> None:
     fill(tmp_path, *CONTEXT)
     write(tmp_path, ".dockerignore", lines)
     sent = paths(tmp_path, dockerignore(tmp_path))
@@ -164,7 +164,7 @@ def identity(root: Path) -> dict[str, str]:
     return tree.identity(tree.walk(root, NOTHING))
 
 
-def test_an_identity_is_blind_to_times_and_places(tmp_path: Path) -> None:
+def test_tree_identity_ignores_times_and_location(tmp_path: Path) -> None:
     for clone in ("one", "two/deeper"):
         write(tmp_path, f"{clone}/sub/file", "x", 0o600 if clone == "one" else 0o664)
         (tmp_path / clone / "link").symlink_to("sub/file")
@@ -201,7 +201,7 @@ def became_a_folder(root: Path) -> None:
 @pytest.mark.parametrize(
     "change", [changed_content, renamed, made_executable, pointed_elsewhere, added_a_folder, became_a_folder]
 )
-def test_an_identity_sees_what_is_copied(tmp_path: Path, change: object) -> None:
+def test_tree_identity_changes_with_copied_content(tmp_path: Path, change: object) -> None:
     write(tmp_path, "file", "x")
     (tmp_path / "link").symlink_to("file")
     before = identity(tmp_path)
@@ -210,7 +210,7 @@ def test_an_identity_sees_what_is_copied(tmp_path: Path, change: object) -> None
     assert identity(tmp_path) != before
 
 
-def test_a_layer_is_copied_without_what_has_a_phase_of_its_own(tmp_path: Path) -> None:
+def test_layer_tree_omits_files_of_other_phases(tmp_path: Path) -> None:
     own = ("Dockerfile", "config.yaml", "tests/t", "tools/bin/t", ".habignore", ".dockerignore", "out", "key.pem")
     fill(tmp_path / "habitats/demo", *own, "sub/config.yaml", "sub/tests/t", "kept")
     write(tmp_path, "habitats/demo/.habignore", "out\n")
@@ -221,7 +221,7 @@ def test_a_layer_is_copied_without_what_has_a_phase_of_its_own(tmp_path: Path) -
     assert copied == ["kept", "sub/config.yaml", "sub/tests/t"]
 
 
-def test_a_named_file_is_copied_even_if_it_would_be_left_out(tmp_path: Path) -> None:
+def test_files_entry_naming_ignored_file_copies_file(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/key.pem")
     habitat = load(tmp_path, "base_image: debian\nfiles:\n  - {source: key.pem, dest: /k}\n")
     assert [item.kind for item in habitat.tree(habitat.files[0])] == ["file"]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from unit_helpers import FakeTerminal, Site, load, write
+from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core import events, trust
 from phases.core.build.builder import Builder
@@ -54,7 +54,7 @@ def record(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 class Person:
     """Somebody in front of a terminal, who answers every question alike. None: there is nobody."""
 
-    def __init__(self, site: Site, answer: bool | None) -> None:
+    def __init__(self, site: DemoProject, answer: bool | None) -> None:
         self.site = site
         self.answer = answer
         self.questions: list[str] = []
@@ -93,8 +93,8 @@ class Person:
 BEFORE = ("base", "users", "env", "workdir", "habitat", "files")
 
 
-def test_secret_command_of_an_unknown_config_without_a_terminal_is_not_run(tmp_path: Path) -> None:
-    person = Person(Site(tmp_path, SECRET), None)
+def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_path: Path) -> None:
+    person = Person(DemoProject(tmp_path, SECRET), None)
     person.build(*BEFORE)
     with pytest.raises(Untrusted) as caught:
         person.build("setup")
@@ -106,8 +106,8 @@ def test_secret_command_of_an_unknown_config_without_a_terminal_is_not_run(tmp_p
     assert not (tmp_path / "ran").exists()
 
 
-def test_secret_command_that_a_person_refuses_is_not_run(tmp_path: Path, record: Path) -> None:
-    person = Person(Site(tmp_path, SECRET), answer=False)
+def test_untrusted_secret_command_answered_no_is_not_run_or_recorded(tmp_path: Path, record: Path) -> None:
+    person = Person(DemoProject(tmp_path, SECRET), answer=False)
     person.build(*BEFORE)
     with pytest.raises(Untrusted, match="demo: nothing was run or mounted: check it"):
         person.build("setup")
@@ -118,8 +118,8 @@ def test_secret_command_that_a_person_refuses_is_not_run(tmp_path: Path, record:
     assert not record.exists()
 
 
-def test_secret_command_that_was_agreed_to_is_asked_about_once_until_it_changes(tmp_path: Path) -> None:
-    site = Site(tmp_path, SECRET)
+def test_trusted_secret_command_is_asked_about_again_only_after_change(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SECRET)
     person = Person(site, answer=True)
     person.build()
     assert person.questions == ["Let demo do that on this machine?"]
@@ -137,16 +137,16 @@ def test_secret_command_that_was_agreed_to_is_asked_about_once_until_it_changes(
         stranger.build()
 
 
-def test_agreement_to_more_than_is_left_is_enough(tmp_path: Path) -> None:
+def test_trust_in_more_requests_covers_fewer(tmp_path: Path) -> None:
     more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
-    site = Site(tmp_path, more)
+    site = DemoProject(tmp_path, more)
     Person(site, answer=True).build()
     write(tmp_path, "habitats/demo/config.yaml", SECRET)
     Person(site, None).build()
 
 
-def test_agreement_shows_only_what_is_new(tmp_path: Path) -> None:
-    site = Site(tmp_path, SECRET)
+def test_trust_question_shows_only_new_requests(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SECRET)
     Person(site, answer=True).build()
     more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
     write(tmp_path, "habitats/demo/config.yaml", more)
@@ -158,16 +158,16 @@ def test_agreement_shows_only_what_is_new(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "more", ["", "secrets: [{name: T, env: PATH, phases: [setup]}]\n", "volumes: [{source: ./d, dest: /d}]\n"]
 )
-def test_config_that_asks_nothing_of_the_host_needs_no_record(tmp_path: Path, record: Path, more: str) -> None:
+def test_trust_config_without_host_access_needs_no_record(tmp_path: Path, record: Path, more: str) -> None:
     write(tmp_path, "habitats/demo/d/x")
-    person = Person(Site(tmp_path, f"base_image: base:1\n{more}setup: {{root: [echo x]}}\n"), None)
+    person = Person(DemoProject(tmp_path, f"base_image: base:1\n{more}setup: {{root: [echo x]}}\n"), None)
     person.build()
     assert person.questions == []
     assert not record.parent.exists()
 
 
-def test_volume_that_gives_root_is_mounted_only_with_the_persons_word(tmp_path: Path) -> None:
-    site = Site(tmp_path, MOUNT)
+def test_untrusted_volume_giving_root_is_refused_at_build_and_start(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, MOUNT)
     stranger = Person(site, None)
     stranger.build(*BEFORE[:-1])
     made = len(site.engine.called("create"))
@@ -187,8 +187,8 @@ def test_volume_that_gives_root_is_mounted_only_with_the_persons_word(tmp_path: 
     assert len(site.engine.called("create")) == made
 
 
-def test_secret_command_of_a_start_is_not_run_without_the_persons_word(tmp_path: Path) -> None:
-    site = Site(tmp_path, SECRET.replace("phases: [setup]", "start: true"))
+def test_untrusted_secret_command_of_start_is_not_run(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path, SECRET.replace("phases: [setup]", "start: true"))
     stranger = Person(site, None)
     stranger.build()
     with pytest.raises(Untrusted):
@@ -197,10 +197,10 @@ def test_secret_command_of_a_start_is_not_run_without_the_persons_word(tmp_path:
     assert runtime_start.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
 
 
-def test_secret_command_of_the_shared_layer_is_asked_about_for_each_habitat(tmp_path: Path) -> None:
+def test_trust_in_shared_secret_command_is_asked_for_each_habitat(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, command: echo x, start: true}]\n")
     write(tmp_path, "habitats/other/config.yaml", "base_image: base:1\n")
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     person = Person(site, answer=True)
     project = person.project
     for name in ("demo", "other", "demo"):
@@ -208,17 +208,17 @@ def test_secret_command_of_the_shared_layer_is_asked_about_for_each_habitat(tmp_
     assert person.questions == ["Let demo do that on this machine?", "Let other do that on this machine?"]
 
 
-def test_config_of_another_project_is_another(tmp_path: Path) -> None:
-    Person(Site(tmp_path / "a", SECRET), answer=True).build()
+def test_trust_in_one_project_does_not_cover_another(tmp_path: Path) -> None:
+    Person(DemoProject(tmp_path / "a", SECRET), answer=True).build()
     with pytest.raises(Untrusted):
-        Person(Site(tmp_path / "b", SECRET), None).build()
+        Person(DemoProject(tmp_path / "b", SECRET), None).build()
     (tmp_path / "link").symlink_to("a")
-    Person(Site(tmp_path / "link", SECRET), None).build()
+    Person(DemoProject(tmp_path / "link", SECRET), None).build()
 
 
-def test_everything_is_trusted_where_the_environment_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_environment_variable_all_skips_questions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HABITATS_TRUST", "all")
-    person = Person(Site(tmp_path, SECRET), None)
+    person = Person(DemoProject(tmp_path, SECRET), None)
     person.build()
     assert person.questions == []
     monkeypatch.setenv("HABITATS_TRUST", "1")
@@ -226,7 +226,7 @@ def test_everything_is_trusted_where_the_environment_says_so(tmp_path: Path, mon
         person.need()
 
 
-def test_command_that_hides_something_is_shown_with_it(tmp_path: Path) -> None:
+def test_trust_question_shows_control_characters_escaped(tmp_path: Path) -> None:
     habitat = load(tmp_path, 'base_image: b\nsecrets: [{name: T, command: "a\\n\\e[8mrm\\u202e", start: true}]\n')
     assert requests_of(habitat)[0].does == r"runs `a\n\x1b[8mrm\u202e` on this machine, for the secret T"
 
@@ -234,9 +234,9 @@ def test_command_that_hides_something_is_shown_with_it(tmp_path: Path) -> None:
 # The verb
 
 
-def test_trust_verb_shows_all_and_records_it(tmp_path: Path) -> None:
+def test_trust_command_shows_all_requests_and_records_answer(tmp_path: Path) -> None:
     both = SECRET.replace("setup: {", "volumes:\n  - {source: /opt, dest: /v, gives_root_on_the_host: true}\nsetup: {")
-    site = Site(tmp_path, both)
+    site = DemoProject(tmp_path, both)
     shown = [
         "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T",
         "habitats/demo/config.yaml:5: demo mounts /opt at /v (writable), which gives root on this machine",
@@ -253,8 +253,8 @@ def test_trust_verb_shows_all_and_records_it(tmp_path: Path) -> None:
     assert (tmp_path / "ran").exists()
 
 
-def test_trust_verb_without_a_terminal_records_nothing_but_with_yes(tmp_path: Path) -> None:
-    person = Person(Site(tmp_path, SECRET), None)
+def test_trust_command_without_terminal_requires_yes_option(tmp_path: Path) -> None:
+    person = Person(DemoProject(tmp_path, SECRET), None)
     with pytest.raises(
         Untrusted, match="demo: nothing was recorded: there is no terminal to ask on: doit trust:demo --yes"
     ):
@@ -264,8 +264,8 @@ def test_trust_verb_without_a_terminal_records_nothing_but_with_yes(tmp_path: Pa
     person.build()
 
 
-def test_trust_verb_of_a_config_that_asks_nothing_says_so(tmp_path: Path, record: Path) -> None:
-    site = Site(tmp_path)
+def test_trust_command_without_requests_says_so(tmp_path: Path, record: Path) -> None:
+    site = DemoProject(tmp_path)
     assert verb.run(Person(site, None).project, "demo") == 0
     assert site.notices() == ["demo asks nothing of this machine"]
     assert not record.exists()
@@ -274,8 +274,8 @@ def test_trust_verb_of_a_config_that_asks_nothing_says_so(tmp_path: Path, record
 # The record
 
 
-def test_record_is_the_persons_alone(tmp_path: Path, record: Path) -> None:
-    Person(Site(tmp_path, SECRET), answer=True).build()
+def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
+    Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert record.stat().st_mode & 0o777 == 0o600
     assert record.parent.stat().st_mode & 0o777 == 0o700
     assert list(json.loads(record.read_text())) == [str(tmp_path)]
@@ -285,8 +285,8 @@ def test_record_is_the_persons_alone(tmp_path: Path, record: Path) -> None:
 @pytest.mark.parametrize(
     "how", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
 )
-def test_record_that_somebody_else_could_write_is_not_believed(tmp_path: Path, record: Path, how: str) -> None:
-    site = Site(tmp_path, SECRET)
+def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path, how: str) -> None:
+    site = DemoProject(tmp_path, SECRET)
     Person(site, answer=True).build()
     place = record.parent if "folder" in how else record
     if "of another" in how:
@@ -302,11 +302,11 @@ def test_record_that_somebody_else_could_write_is_not_believed(tmp_path: Path, r
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"b": 1}}', "null", "\x00"])
-def test_record_that_is_none_is_told_in_one_line(tmp_path: Path, record: Path, text: str) -> None:
+def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, text: str) -> None:
     record.parent.mkdir(mode=0o700)
     record.write_text(text)
     with pytest.raises(StateError) as caught:
-        Person(Site(tmp_path, SECRET), answer=True).build()
+        Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert (
         str(caught.value)
         == f"{record}: is not what doit has written: remove it: what was agreed to is asked about again"
@@ -314,7 +314,7 @@ def test_record_that_is_none_is_told_in_one_line(tmp_path: Path, record: Path, t
     assert record.read_text() == text
 
 
-def test_record_of_many_runs_at_once_loses_nothing(record: Path) -> None:
+def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
     code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
     code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
@@ -323,9 +323,9 @@ def test_record_of_many_runs_at_once_loses_nothing(record: Path) -> None:
     assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
 
 
-def test_habitats_side_by_side_ask_one_after_the_other(tmp_path: Path) -> None:
+def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> None:
     write(tmp_path, "habitats/other/config.yaml", SECRET)
-    site = Site(tmp_path, SECRET)
+    site = DemoProject(tmp_path, SECRET)
     asking = threading.Lock()
 
     def ask(question: str, show: Callable[[], None]) -> bool:
@@ -344,7 +344,7 @@ def test_habitats_side_by_side_ask_one_after_the_other(tmp_path: Path) -> None:
     assert {name: project.trust.new(project.habitat(name)) for name in names} == {"demo": (), "other": ()}
 
 
-def test_record_is_in_the_home_where_nothing_else_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trust_record_path_defaults_to_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
     for said in ("", "not/absolute"):
         monkeypatch.setenv("XDG_DATA_HOME", said)

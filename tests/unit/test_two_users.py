@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from unit_helpers import FakeTerminal, Site
+from unit_helpers import DemoProject, FakeTerminal
 
 from phases.core import events
 from phases.core.engine import lock_volumes
@@ -30,14 +30,16 @@ CONFIG = "base_image: base:1\nentry: {{command: echo hello, persist: {persist}}}
 
 
 @pytest.fixture(params=["[]", "[/root/kept/, /root/file]"], ids=["plain", "persist"])
-def users(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Site, Site]:
+def users(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[DemoProject, DemoProject]:
     monkeypatch.setattr(runtime_container, "_PAUSE", 0.01)
     return pair(tmp_path, request.param)
 
 
-def pair(root: Path, persist: str = "[]") -> tuple[Site, Site]:
+def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
     config = CONFIG.format(persist=persist)
-    one, two = Site(root / "one", config), Site(root / "two", config)
+    one, two = DemoProject(root / "one", config), DemoProject(root / "two", config)
     one.build()
     two.engine = one.engine
     two.run_anew()
@@ -45,13 +47,15 @@ def pair(root: Path, persist: str = "[]") -> tuple[Site, Site]:
     return one, two
 
 
-def start(site: Site, **how: Any) -> list[tuple[bytes, bool]]:
+def start(site: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
     assert runtime_start.start(site.run_anew(), "demo", terminal, **how) == 0
     return terminal.printed
 
 
-def once(site: Site, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = "") -> None:
+def once(
+    site: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = ""
+) -> None:
     """Before the first call of the engine's `method` about `when`, somebody does something."""
     plain = getattr(site.engine, method)
     done: list[bool] = []
@@ -65,12 +69,12 @@ def once(site: Site, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable
     monkeypatch.setattr(site.engine, method, call)
 
 
-def named_ours(site: Site) -> list[str]:
+def named_ours(site: DemoProject) -> list[str]:
     return sorted(container.name for container in site.engine.containers())
 
 
-def test_start_container_made_by_another_user_meanwhile_is_joined(
-    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+def test_start_container_created_meanwhile_by_other_user_is_joined(
+    users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
     with open_session(two.run_anew(), "demo", find_or_start):
@@ -86,7 +90,9 @@ def test_start_container_made_by_another_user_meanwhile_is_joined(
         assert found.id == made.id
 
 
-def test_start_new_of_two_users_at_once_makes_one(users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_new_by_two_users_at_once_makes_one_container(
+    users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And the one that was made is not set aside at once by who came second."""
     one, two = users
     start(one)
@@ -96,9 +102,7 @@ def test_start_new_of_two_users_at_once_makes_one(users: tuple[Site, Site], monk
     assert [text for text in one.notices() if "kept as" in text] == []
 
 
-def test_start_container_taken_away_again_and_again_is_told_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_container_removed_repeatedly_is_one_line_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(runtime_container, "_PAUSE", 0)
     one, _ = pair(tmp_path)
     one.engine.failures["create"] = Conflict("the name is already in use")
@@ -111,8 +115,8 @@ def test_start_container_taken_away_again_and_again_is_told_in_one_line(
 
 
 @pytest.mark.parametrize("method", ["exec", "container"])
-def test_start_container_stopped_by_another_user_before_the_command_is_brought_up_once_more(
-    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch, method: str
+def test_start_container_stopped_by_other_user_before_command_is_restarted(
+    users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     """He has left it: nobody was in it, as far as he could see."""
     one, two = users
@@ -125,8 +129,8 @@ def test_start_container_stopped_by_another_user_before_the_command_is_brought_u
     assert ups[-1].was_running is False
 
 
-def test_exec_container_stopped_by_another_user_before_the_command_is_brought_up_once_more(
-    users: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch
+def test_exec_container_stopped_by_other_user_before_command_is_restarted(
+    users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
     start(one)
@@ -137,9 +141,7 @@ def test_exec_container_stopped_by_another_user_before_the_command_is_brought_up
     assert terminal.printed == [(b"hello\n", False)]
 
 
-def test_start_container_stopped_twice_before_the_command_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_container_stopped_twice_before_command_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one, _ = pair(tmp_path)
 
     def refuse(*_: Any, **__: Any) -> int:
@@ -151,9 +153,9 @@ def test_start_container_stopped_twice_before_the_command_is_told(
         start(one)
 
 
-def test_start_init_that_ends_is_not_run_once_more(tmp_path: Path) -> None:
+def test_start_with_ended_init_is_not_repeated(tmp_path: Path) -> None:
     """One's own container, which nobody else has stopped."""
-    site = Site(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
+    site = DemoProject(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
     site.build()
     with pytest.raises(StartError, match="the init command ended"):
         start(site)
@@ -161,7 +163,7 @@ def test_start_init_that_ends_is_not_run_once_more(tmp_path: Path) -> None:
     assert len(site.engine.called("start")) == 2, "the build's, and this one"
 
 
-def test_leaving_while_another_users_command_begins_stops_nothing(
+def test_session_end_during_command_of_other_user_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While what persists is taken in."""
@@ -181,7 +183,7 @@ def test_leaving_while_another_users_command_begins_stops_nothing(
 # Who is in it, and who stops it
 
 
-def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_path: Path) -> None:
+def test_session_end_while_other_user_is_idle_stops_nothing(tmp_path: Path) -> None:
     """He waits until it is ready, say: nothing of his runs in it."""
     one, two = pair(tmp_path)
     first = open_session(one.run_anew(), "demo", find_or_start)
@@ -193,10 +195,12 @@ def test_leaving_while_another_user_has_no_command_in_it_yet_stops_nothing(tmp_p
     assert one.notices()[-1] == "habitat-demo stays running: another session is using it"
 
 
-def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_end_of_joined_user_keeps_container_for_waiting_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(ready, "wait", lambda *_, **__: None)
     config = "base_image: base:1\nentry: {command: echo hello, startup_delay: 5}\n"
-    one, two = Site(tmp_path / "one", config), Site(tmp_path / "two", config)
+    one, two = DemoProject(tmp_path / "one", config), DemoProject(tmp_path / "two", config)
     one.build()
     two.engine = one.engine
     two.run_anew()
@@ -209,7 +213,7 @@ def test_leaving_by_who_joined_leaves_who_waits_for_its_init(tmp_path: Path, mon
     assert one.engine.volumes(label=lock_volumes.LABEL_LOCK) == []
 
 
-def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:
+def test_session_ends_of_many_users_at_once_stop_container(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
         visits = [open_session(site.run_anew(), "demo", find_or_start) for site in sites]
@@ -223,9 +227,7 @@ def test_leaving_by_many_users_at_once_stops_it(tmp_path: Path) -> None:
         assert not sites[0].engine.container("habitat-demo").running  # type: ignore[union-attr]
 
 
-def test_start_while_another_user_stops_it_waits_and_brings_it_up(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An engine lets commands begin in a container until it has ended, and then kills them."""
     one, two = pair(tmp_path)
     stop, stopping = one.engine.stop, threading.Event()
@@ -250,7 +252,7 @@ def test_start_while_another_user_stops_it_waits_and_brings_it_up(
 # Throwaway containers
 
 
-def left_by(site: Site, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
+def left_by(site: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
     name = site.project.scratch.prefix("shell", "demo") + process
     made = site.engine._container(site.engine.create("base:1", name, ("x",)))
     made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
@@ -259,8 +261,8 @@ def left_by(site: Site, process: str, *, running: bool = False, minutes: float =
     return name
 
 
-def test_throwaway_container_of_a_killed_run_is_removed(tmp_path: Path) -> None:
-    site = Site(tmp_path)
+def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
+    site = DemoProject(tmp_path)
     now = processes.current()
     left_by(site, str(Process(now.machine, now.pid, "1")), running=True)
     mine = left_by(site, str(now), running=True)
@@ -279,10 +281,10 @@ def test_throwaway_container_of_a_killed_run_is_removed(tmp_path: Path) -> None:
         ({"minutes": 999, "running": True, "execs": 1}, True),
     ],
 )
-def test_throwaway_container_of_another_machine_goes_once_it_is_old_and_nothing_runs_in_it(
+def test_temporary_container_of_other_machine_is_removed_when_old_and_idle(
     tmp_path: Path, process: str, state: dict[str, Any], stays: bool
 ) -> None:
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     name = left_by(site, process, **state)
     site.project.scratch.sweep("shell", "demo")
     assert named_ours(site) == ([name] if stays else [])

@@ -33,7 +33,7 @@ def env(*entries: str) -> Env:
         (["A=1", "B=${A}BC $A.x"], {"A": "1", "B": "1BC 1.x"}),
     ],
 )
-def test_definitions_resolve(entries: list[str], expected: dict[str, str]) -> None:
+def test_env_definitions_resolve_references(entries: list[str], expected: dict[str, str]) -> None:
     assert env(*entries).values == expected
 
 
@@ -46,15 +46,15 @@ def test_definitions_resolve(entries: list[str], expected: dict[str, str]) -> No
         ("${HOME}", "/root"),
     ],
 )
-def test_a_value_is_finished_with_the_image(template: str, expected: str) -> None:
+def test_env_value_is_completed_with_image_environment(template: str, expected: str) -> None:
     assert in_image(template, {"PATH": "/image/bin", "HOME": "/root"}, SOMEWHERE) == expected
 
 
-def test_an_image_without_a_path_has_the_engines_default() -> None:
+def test_env_path_of_image_without_path_is_engine_default() -> None:
     assert in_image("/x:${PATH}", {}, SOMEWHERE) == f"/x:{DEFAULT_PATH}"
 
 
-def test_a_variable_nobody_sets_is_an_error() -> None:
+def test_env_reference_to_unset_variable_is_error() -> None:
     with pytest.raises(ConfigError) as caught:
         in_image("${HOEM}", {"HOME": "/root"}, SOMEWHERE)
     assert str(caught.value) == (
@@ -66,28 +66,28 @@ def test_a_variable_nobody_sets_is_an_error() -> None:
     ("entries", "name", "expected"),
     [(["A=$$5"], "A", "$5"), (["A=x", "B=$A$$A"], "B", "x$A"), ([], "A", "")],
 )
-def test_plain_values(entries: list[str], name: str, expected: str) -> None:
+def test_env_get_expands_references_and_escaped_dollars(entries: list[str], name: str, expected: str) -> None:
     assert env(*entries).get(name) == expected
 
 
-def test_other_sections_see_the_last_definitions() -> None:
+def test_env_expand_uses_last_definitions() -> None:
     found = env("A=1", "B=$A/x", "A=2").expand("$B $$A ${A}", SOMEWHERE)
     assert found == "2/x $A 2"
 
 
 @pytest.mark.parametrize("entries", [["A=$A$B", "B=$A"], ["A=$B", "B=$C", "C=$A"], ["A=1", "B=$A", "A=$B"]])
-def test_a_cycle_is_an_error(entries: list[str]) -> None:
+def test_env_cycle_is_error(entries: list[str]) -> None:
     with pytest.raises(ConfigError, match="is a cycle"):
         env(*entries)
 
 
 @pytest.mark.parametrize("text", ["$", "a$", "$5", "${", "${A", "${A-b}", "$ä", "${}", "a$$$"])
-def test_a_dollar_that_names_nothing_is_an_error(text: str) -> None:
+def test_env_lone_dollar_sign_is_error(text: str) -> None:
     with pytest.raises(ConfigError, match="a lone "):
         expand(text, lambda name: name, SOMEWHERE)
 
 
 @pytest.mark.parametrize("text", ["A", "=x", "1A=x", "A B=x", "Ä=x", "", "-A=1"])
-def test_an_entry_is_an_assignment(text: str) -> None:
+def test_env_entry_without_assignment_is_error(text: str) -> None:
     with pytest.raises(ConfigError, match="is not NAME=value"):
         env(text)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_engine import FakeEngine
-from unit_helpers import FakeTerminal, Site, load, write
+from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.config import host_paths, own_places
 from phases.core.config.host_paths import MountTable
@@ -94,7 +94,7 @@ ROOTS = [
 
 
 @pytest.mark.parametrize("source", [source for source in ROOTS if Path(source).exists()])
-def test_volume_of_roots_place_writable_is_refused(tmp_path: Path, source: str) -> None:
+def test_volume_of_system_folder_writable_is_refused(tmp_path: Path, source: str) -> None:
     text = refused(tmp_path, source)
     assert text.startswith(f"habitats/demo/config.yaml:3: volumes: {source} holds ")
     assert "whoever has that can be root on this machine" in text
@@ -103,18 +103,18 @@ def test_volume_of_roots_place_writable_is_refused(tmp_path: Path, source: str) 
 
 
 @pytest.mark.parametrize("source", ["/usr/share", "/root", "/home", "/opt", "/etc", "/proc"])
-def test_volume_of_roots_place_readonly_is_taken(tmp_path: Path, source: str) -> None:
+def test_volume_of_system_folder_readonly_is_accepted(tmp_path: Path, source: str) -> None:
     assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
-def test_volume_of_roots_place_writable_by_a_person_is_refused(town: Path) -> None:
+def test_volume_of_system_folder_writable_for_ordinary_user_is_refused(town: Path) -> None:
     give(town / "home")
     with person(town / "home"):
         for source in ("/", "/usr/share", "/opt", town, town / "other", town / "other/data", "/root"):
             assert "holds " in refused(town / "home/project", str(source))
 
 
-def test_volume_of_own_data_is_taken_for_root_and_for_a_person(town: Path) -> None:
+def test_volume_of_own_data_is_accepted_for_root_and_ordinary_user(town: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as passing:
         for uid in (0, PERSON):
             if uid:
@@ -125,7 +125,7 @@ def test_volume_of_own_data_is_taken_for_root_and_for_a_person(town: Path) -> No
             assert [volume.gives_root for volume in found.volumes] == [False] * 4
 
 
-def test_volume_of_a_persons_folder_elsewhere_is_taken_and_of_one_closed_to_him_is_refused(town: Path) -> None:
+def test_volume_of_folder_elsewhere_is_accepted_only_for_its_owner(town: Path) -> None:
     for folder in ("home", "mine"):
         (town / folder).mkdir(exist_ok=True)
         give(town / folder)
@@ -141,7 +141,7 @@ def test_volume_of_a_persons_folder_elsewhere_is_taken_and_of_one_closed_to_him_
 @pytest.mark.parametrize(
     "source", ["'~'", "~/", "~/.ssh", "~/.bashrc", "~/.local/bin", "~/bin", "~/bin/tool", "~/x/../.ssh"]
 )
-def test_volume_of_what_a_home_runs_or_reads_is_refused(town: Path, source: str, *, as_person: bool) -> None:
+def test_volume_of_executable_or_config_in_home_is_refused(town: Path, source: str, *, as_person: bool) -> None:
     for path in (".local/bin/x", "bin/tool", "x/y", ".bashrc"):
         write(town / "home", path)
     if as_person:
@@ -150,7 +150,7 @@ def test_volume_of_what_a_home_runs_or_reads_is_refused(town: Path, source: str,
         assert "gives_root_on_the_host" in refused(town / "home/project", source)
 
 
-def test_volume_of_another_accounts_home_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_volume_of_home_of_other_account_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*pwd.getpwall()]
     home = tmp_path / "elsewhere"
     write(home, "src/.git/config")
@@ -175,7 +175,7 @@ FOLDERS = re.compile(r"habitats(/demo|/other)?|\.|.*/(tools|bin|tests|hooks)|\.(
 
 
 @pytest.mark.parametrize("path", CONFIG)
-def test_volume_of_what_a_project_runs_or_reads_is_refused(tmp_path: Path, path: str) -> None:
+def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -> None:
     for given in CONFIG:
         if given not in ("habitats/demo/Dockerfile", "."):
             write(tmp_path, f"{given}/x" if FOLDERS.fullmatch(given) else given)
@@ -192,7 +192,7 @@ def test_volume_of_what_a_project_runs_or_reads_is_refused(tmp_path: Path, path:
 @pytest.mark.parametrize(
     "path", ["data", "../../data", "../other/data", "../../data/deep", "../../shared/data", "note"]
 )
-def test_volume_of_a_projects_data_is_taken(tmp_path: Path, path: str) -> None:
+def test_volume_of_project_data_is_accepted(tmp_path: Path, path: str) -> None:
     for file in ("habitats/demo/data/x", "habitats/other/data/x", "data/deep/x", "shared/data/x", "habitats/demo/note"):
         write(tmp_path, file)
     assert not volumes(tmp_path, f"./{path}").volumes[0].gives_root
@@ -201,13 +201,11 @@ def test_volume_of_a_projects_data_is_taken(tmp_path: Path, path: str) -> None:
 @pytest.mark.parametrize(
     "path", [".", "phases", "phases/core", "habitats", "habitats/hello", "shared", ".git", "script"]
 )
-def test_volume_of_the_program_is_refused(tmp_path: Path, path: str) -> None:
+def test_volume_of_program_folder_is_refused(tmp_path: Path, path: str) -> None:
     assert "gives_root_on_the_host" in refused(tmp_path, str(own_places.CHECKOUT / path))
 
 
-def test_volume_of_python_or_of_a_folder_with_commands_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_volume_of_python_or_path_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "tree/commands/x")
     monkeypatch.setenv("PATH", f"{tmp_path}/tree/commands:{os.environ['PATH']}")
     monkeypatch.setattr(sys, "prefix", str(tmp_path / "tree/python"))
@@ -217,7 +215,7 @@ def test_volume_of_python_or_of_a_folder_with_commands_is_refused(
         assert "gives_root_on_the_host" in refused(project, str(tmp_path / path))
 
 
-def test_volume_of_a_file_with_a_second_name_writable_is_refused(tmp_path: Path) -> None:
+def test_volume_of_file_with_hard_link_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "data/x")
     write(tmp_path, "dodo.py").unlink()
     (tmp_path / "dodo.py").hardlink_to(file)
@@ -225,19 +223,19 @@ def test_volume_of_a_file_with_a_second_name_writable_is_refused(tmp_path: Path)
     assert not volumes(tmp_path, "../../data/x, readonly: true").volumes[0].gives_root
 
 
-def test_volume_of_a_device_is_refused_wherever_it_is(tmp_path: Path) -> None:
+def test_volume_of_device_is_refused(tmp_path: Path) -> None:
     os.mknod(tmp_path / "disk", 0o60600, os.makedev(7, 0))
     assert "the device" in refused(tmp_path, str(tmp_path / "disk"))
 
 
-def test_volume_of_a_socket_of_the_machine_is_refused_readonly_too(tmp_path: Path) -> None:
+def test_volume_of_system_socket_is_refused_even_readonly(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/run") as folder, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/private")
         for source in (folder, f"{folder}/private", "/run"):
             assert "socket" in refused(tmp_path, f"{source}, readonly: true")
 
 
-def test_volume_of_a_bind_mount_is_what_is_mounted_there(town: Path) -> None:
+def test_volume_of_bind_mount_is_checked_as_its_source(town: Path) -> None:
     spelled = town / "spelled"
     spelled.mkdir()
     config = town / "home/project/habitats"
@@ -255,7 +253,7 @@ def test_volume_of_a_bind_mount_is_what_is_mounted_there(town: Path) -> None:
             subprocess.run(("umount", str(spelled)), check=True)
 
 
-def test_mount_table_has_each_path_of_a_folder(tmp_path: Path) -> None:
+def test_mount_table_lists_every_path_of_folder(tmp_path: Path) -> None:
     for name in ("a b/in", "c"):
         (tmp_path / name).mkdir(parents=True)
     subprocess.run(("mount", "--bind", str(tmp_path / "a b"), str(tmp_path / "c")), check=True)
@@ -270,7 +268,7 @@ def test_mount_table_has_each_path_of_a_folder(tmp_path: Path) -> None:
 # Links
 
 
-def test_volume_whose_source_an_agent_made_a_link_is_refused(tmp_path: Path) -> None:
+def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "data/sub/x")
     row = "../../data/sub, readonly: true"
     assert volumes(tmp_path, row).volumes[0].source == tmp_path / "data/sub"
@@ -284,7 +282,7 @@ def test_volume_whose_source_an_agent_made_a_link_is_refused(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("target", ["/etc", "../away", "deep/../../away"])
 @pytest.mark.parametrize("below", ["", "/x"])
-def test_volume_below_a_link_in_a_persons_folder_is_refused(tmp_path: Path, target: str, below: str) -> None:
+def test_volume_below_link_in_writable_folder_is_refused(tmp_path: Path, target: str, below: str) -> None:
     for path in ("away/x/y", "data/deep/y"):
         write(tmp_path, path)
     (tmp_path / "data/link").symlink_to(target)
@@ -293,9 +291,7 @@ def test_volume_below_a_link_in_a_persons_folder_is_refused(tmp_path: Path, targ
         assert f"{tmp_path}/data/link is a link to {target}" in refused(tmp_path, f"{source}, readonly: true")
 
 
-def test_volume_in_a_home_or_project_that_is_reached_by_a_link_is_taken(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_volume_in_home_or_project_reached_by_link_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "real/project/data/x")
     write(tmp_path, "real/home/notes/x")
     (tmp_path / "link").symlink_to("real")
@@ -304,12 +300,12 @@ def test_volume_in_a_home_or_project_that_is_reached_by_a_link_is_taken(
     assert [volume.source for volume in found] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
 
 
-def test_volume_over_a_link_of_the_systems_is_taken(tmp_path: Path) -> None:
+def test_volume_through_system_link_is_accepted(tmp_path: Path) -> None:
     assert Path("/bin").is_symlink()
     assert volumes(tmp_path, "/bin, readonly: true").volumes[0].source == Path("/usr/bin")
 
 
-def test_links_that_never_end_are_told(tmp_path: Path) -> None:
+def test_host_path_with_endless_links_is_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="more than 40 links"):
@@ -320,7 +316,7 @@ def test_links_that_never_end_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("order", [1, -1])
-def test_volume_in_a_writable_one_is_refused(tmp_path: Path, order: int) -> None:
+def test_volume_inside_writable_volume_is_refused(tmp_path: Path, order: int) -> None:
     write(tmp_path, "data/sub/x")
     rows = ["../../data", "../../data/sub, readonly: true"][::order]
     at, line = {1: (3, 4), -1: (4, 3)}[order]
@@ -330,12 +326,12 @@ def test_volume_in_a_writable_one_is_refused(tmp_path: Path, order: int) -> None
     )
 
 
-def test_volume_in_a_readonly_one_and_one_folder_twice_are_taken(tmp_path: Path) -> None:
+def test_volume_inside_readonly_volume_is_accepted(tmp_path: Path) -> None:
     write(tmp_path, "data/sub/x")
     assert volumes(tmp_path, "../../data, readonly: true", "../../data/sub", "../../data/sub, readonly: true")
 
 
-def test_volume_in_a_writable_one_by_a_bind_mount_is_refused(town: Path) -> None:
+def test_volume_inside_writable_volume_through_bind_mount_is_refused(town: Path) -> None:
     spelled = town / "home/spelled"
     spelled.mkdir()
     (town / "home/notes/sub").mkdir()
@@ -349,7 +345,7 @@ def test_volume_in_a_writable_one_by_a_bind_mount_is_refused(town: Path) -> None
 # Looked at, then used
 
 
-class Swapped(FakeEngine):
+class SwappingEngine(FakeEngine):
     """Has somebody put a link to /etc in the place of `source` when the engine is told to do `what`."""
 
     source: Path
@@ -370,13 +366,13 @@ class Swapped(FakeEngine):
         super().start(container)
 
 
-class SwappedSite(Site):
-    engine: Swapped
+class SwappingProject(DemoProject):
+    engine: SwappingEngine
 
     def __init__(self, root: Path) -> None:
         write(root, "data/sub/x")
         super().__init__(root, BASE + "volumes: [{source: ../../data/sub, dest: /v}]\nsetup: {root: [echo x]}\n")
-        self.engine.__class__ = Swapped
+        self.engine.__class__ = SwappingEngine
         self.engine.source = root / "data/sub"
 
 
@@ -385,7 +381,7 @@ CHANGED = "volumes: ../../data/sub is not what it was when this run began: somet
 
 @pytest.mark.parametrize("what", ["before", "create", "start"])
 def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, what: str) -> None:
-    site = SwappedSite(tmp_path)
+    site = SwappingProject(tmp_path)
     site.build()
     project = site.run_anew()
     project.habitat("demo")
@@ -400,8 +396,8 @@ def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, w
     assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
 
 
-def test_volume_swapped_before_an_old_container_is_started_again_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappedSite(tmp_path)
+def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappingProject(tmp_path)
     site.build()
     project = site.run_anew()
     runtime_start.start(project, "demo", FakeTerminal(), command="true")
@@ -414,8 +410,8 @@ def test_volume_swapped_before_an_old_container_is_started_again_is_not_mounted(
 
 
 @pytest.mark.parametrize("what", ["before", "create", "start"])
-def test_volume_swapped_while_it_is_built_fails_the_phase(tmp_path: Path, what: str) -> None:
-    site = SwappedSite(tmp_path)
+def test_volume_swapped_during_build_fails_phase(tmp_path: Path, what: str) -> None:
+    site = SwappingProject(tmp_path)
     site.build("workdir")
     project = site.run_anew()
     project.habitat("demo")
@@ -429,8 +425,8 @@ def test_volume_swapped_while_it_is_built_fails_the_phase(tmp_path: Path, what: 
     assert not [command for command in site.engine.commands if command.script == "echo x"]
 
 
-def test_volume_swapped_before_a_throwaway_container_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappedSite(tmp_path)
+def test_volume_swapped_before_temporary_container_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappingProject(tmp_path)
     site.build()
     project = site.run_anew()
     project.habitat("demo")
@@ -439,8 +435,8 @@ def test_volume_swapped_before_a_throwaway_container_is_not_mounted(tmp_path: Pa
         pass
 
 
-def test_volume_replaced_by_another_folder_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappedSite(tmp_path)
+def test_volume_replaced_by_other_folder_is_not_mounted(tmp_path: Path) -> None:
+    site = SwappingProject(tmp_path)
     site.build()
     project = site.run_anew()
     project.habitat("demo")
@@ -477,7 +473,7 @@ PLACES = {
 
 
 @pytest.mark.parametrize("case", WRITTEN)
-def test_what_the_build_would_write_through_a_volume_is_refused_with_both_places(tmp_path: Path, case: str) -> None:
+def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path: Path, case: str) -> None:
     for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x"):
         write(tmp_path, f"habitats/demo/{path}")
     more, what = WRITTEN[case]
@@ -500,13 +496,13 @@ def test_what_the_build_would_write_through_a_volume_is_refused_with_both_places
         "repos: [{url: u, path: /other}]\n",
     ],
 )
-def test_volume_beside_what_is_built_is_taken(tmp_path: Path, more: str) -> None:
+def test_volume_next_to_path_written_by_build_is_accepted(tmp_path: Path, more: str) -> None:
     for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x", "empty/x"):
         write(tmp_path, f"habitats/demo/{path}")
     assert volumes(tmp_path, "/dev/shm, dest: /data", more=more)
 
 
-def test_volume_over_workdir_of_the_default_is_taken(tmp_path: Path) -> None:
+def test_volume_over_default_workdir_is_accepted(tmp_path: Path) -> None:
     assert volumes(tmp_path, "/dev/shm, dest: /workspace").workdir == "/workspace"
 
 
@@ -522,7 +518,7 @@ def test_volume_over_workdir_of_the_default_is_taken(tmp_path: Path) -> None:
         "repos: [{url: 'ssh://u/x', path: r, ssh_agent: true, known_hosts: ../../data/x}]\n",
     ],
 )
-def test_what_is_read_in_a_writable_volume_is_refused(tmp_path: Path, more: str) -> None:
+def test_volume_writable_over_config_source_file_is_refused(tmp_path: Path, more: str) -> None:
     write(tmp_path, "data/x")
     text = refused(tmp_path, "../../data", more=more)
     assert "is in the volume ../../data (habitats/demo/config.yaml:4), where the habitat could put a link" in text

@@ -34,7 +34,7 @@ def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes
 
 
 @given(st.lists(st.tuples(st.binary(max_size=8), st.booleans()), max_size=8), PARTS, st.booleans())
-def test_nothing_that_is_printed_is_lost_or_changed(
+def test_leftover_probe_passes_command_output_unchanged(
     chunks: list[tuple[bytes, bool]], more: list[bytes], says: bool
 ) -> None:
     chunks += [(part, True) for part in more]
@@ -44,7 +44,7 @@ def test_nothing_that_is_printed_is_lost_or_changed(
     assert settled == says
 
 
-def test_what_is_said_before_the_end_is_somebody_elses() -> None:
+def test_leftover_probe_ignores_its_marker_before_end() -> None:
     got: list[bytes] = []
     watch = LeftoverProbe(lambda data, _: got.append(data))
     said = b"\0" + watch.argv(())[3].encode()
@@ -54,6 +54,6 @@ def test_what_is_said_before_the_end_is_somebody_elses() -> None:
     assert b"".join(got) == said + b"more"
 
 
-def test_no_two_say_the_same() -> None:
+def test_leftover_probe_markers_are_unique() -> None:
     one, other = LeftoverProbe(lambda *_: None), LeftoverProbe(lambda *_: None)
     assert one.argv(("true",)) != other.argv(("true",))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from unit_helpers import Site, load, make_user, write
+from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core.files import tree as files_tree
 from phases.core.files.ignore import CREDENTIALS, habignore
@@ -54,7 +54,7 @@ ORDINARY = ["id_rsa.pub", "key", "env", "x.env", "monkey", "npmrc", "keys/readme
 
 @pytest.mark.parametrize("path", HOLDERS)
 @pytest.mark.parametrize("folder", ["", "sub/deep/"])
-def test_file_called_as_one_of_credentials_is_not_copied(tmp_path: Path, path: str, folder: str) -> None:
+def test_credential_file_in_copied_folder_is_not_copied(tmp_path: Path, path: str, folder: str) -> None:
     for place in ("", "tools/", "tests/"):
         write(tmp_path, f"habitats/demo/{place}{folder}{path}")
     write(tmp_path, f"extra/{folder}{path}")
@@ -68,26 +68,26 @@ def test_file_called_as_one_of_credentials_is_not_copied(tmp_path: Path, path: s
 
 
 @pytest.mark.parametrize("path", ORDINARY)
-def test_file_of_another_name_is_copied(tmp_path: Path, path: str) -> None:
+def test_credential_file_lookalike_is_copied(tmp_path: Path, path: str) -> None:
     write(tmp_path, path)
     assert [item.path for item in files_tree.walk(tmp_path, habignore([])) if item.kind == "file"] == [path]
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path) -> DemoProject:
     for path in (".npmrc", "sub/.env.local", ".ssh/id_work", "mine.key", "tools/bin/x", "tools/.netrc", "tests/t"):
         write(tmp_path, f"habitats/demo/{path}", "#!/bin/sh\n", 0o755)
     for path in ("tests/.pgpass", ".git/config", ".habignore"):
         write(tmp_path, f"habitats/demo/{path}", "mine.key\n" if path == ".habignore" else "")
     write(tmp_path, "extra/.aws/config")
-    site = Site(tmp_path, CONFIG)
+    site = DemoProject(tmp_path, CONFIG)
     site.engine.on_execute = lambda command: (
         make_user(command) or ((0, "") if command.argv[-1].endswith("/t") else None)
     )
     return site
 
 
-def test_build_tells_once_what_it_did_not_copy_and_how_to(site: Site) -> None:
+def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(site: DemoProject) -> None:
     told: list[str] = []
     for phase in ("files", "tools", "final"):
         site.build(phase)
@@ -105,7 +105,7 @@ def test_build_tells_once_what_it_did_not_copy_and_how_to(site: Site) -> None:
     assert site.notices() == []
 
 
-def test_rule_of_a_person_copies_it_and_nothing_is_told(site: Site) -> None:
+def test_credential_file_with_rule_in_habignore_is_copied_without_notice(site: DemoProject) -> None:
     rules = "!.npmrc\n!.ssh\n!.env.*\n!*.key\n!.aws\n!.netrc\n!.pgpass\n"
     write(site.root, "habitats/demo/.habignore", rules)
     site.build()
@@ -117,33 +117,33 @@ def test_rule_of_a_person_copies_it_and_nothing_is_told(site: Site) -> None:
     assert len(copied) == 5
 
 
-def test_many_are_counted(tmp_path: Path) -> None:
+def test_credential_files_in_large_number_are_counted(tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path, f"habitats/demo/{number:02}.key")
-    site = Site(tmp_path)
+    site = DemoProject(tmp_path)
     site.build("files")
     (told,) = site.notices()
     assert "habitats/demo/04.key and 15 more; `!00.key`" in told
 
 
-def test_socket_in_a_folder_of_keys_is_no_error(tmp_path: Path) -> None:
+def test_credential_folder_with_socket_is_no_error(tmp_path: Path) -> None:
     import socket
 
     write(tmp_path, "habitats/demo/.gnupg/x")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "habitats/demo/.gnupg/S.gpg-agent"))
-        site = Site(tmp_path)
+        site = DemoProject(tmp_path)
         assert site.build("files")[-1] == "files"
 
 
-def test_file_that_holds_a_secret_is_not_told_of(tmp_path: Path) -> None:
+def test_credential_file_that_is_configured_secret_gives_no_notice(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/the.key", "s3cret")
-    site = Site(tmp_path, "base_image: base:1\nsecrets: [{name: T, file: the.key, start: true}]\n")
+    site = DemoProject(tmp_path, "base_image: base:1\nsecrets: [{name: T, file: the.key, start: true}]\n")
     site.build("files")
     assert site.notices() == []
 
 
-def test_list_of_credentials_needs_no_library() -> None:
+def test_credential_patterns_need_no_pathspec() -> None:
     script = (
         "import sys; from phases.core.files.ignore import habignore; ignore = habignore([]).also('/x');"
         "assert ignore('a/.npmrc') and ignore('.env.local') and not ignore('x.y');"
@@ -152,6 +152,6 @@ def test_list_of_credentials_needs_no_library() -> None:
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
 
 
-def test_every_name_is_in_the_docs() -> None:
+def test_credential_patterns_are_listed_in_docs() -> None:
     text = (ROOT / "docs/config.md").read_text()
     assert not [name for name in CREDENTIALS if f"`{name}`" not in text]

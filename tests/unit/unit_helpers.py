@@ -67,7 +67,7 @@ def make_user(command: Command) -> tuple[int, str] | None:
     return 0, ""
 
 
-class Site:
+class DemoProject:
     """A project on a fake engine that has `base:1`, with one habitat `demo`."""
 
     def __init__(self, root: Path, text: str = "base_image: base:1\n") -> None:
