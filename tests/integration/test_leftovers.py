@@ -160,7 +160,7 @@ def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     silence = 10
     if (request_, verb) not in WAITED_FOR_IN_FULL:
         silence = 2
-        project.write("dodo.py", f"from phases.core.engine import patience\npatience.SILENCE = 2\n{DODO_PY}")
+        project.write("dodo.py", f"from phases.core.engine import timeouts\ntimeouts.SILENCE = 2\n{DODO_PY}")
     if verb != "final":
         assert project.doit(f"final:{name}").code == 0
     task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
