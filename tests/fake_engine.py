@@ -49,7 +49,7 @@ from phases.core.engine.protocol import (
 )
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
-from phases.core.runtime import persistent_volumes
+from phases.core.runtime import persistent_create, persistent_volumes
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -400,7 +400,7 @@ class FakeEngine:
         found = self._container(container)
         found.published = self._publish(found)
         found.running, found.since = True, datetime.now(UTC)
-        if found.command == init_process.WATCHED:
+        if found.command == init_process.IDLE_FOR_PROBE:
             return
         command = Command(found, found.command, "root", found.workdir, {})
         try:
@@ -486,7 +486,7 @@ class FakeEngine:
         found = self._awake(container)
         command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
         said = ""
-        if command.script == leftovers._WATCH:
+        if command.script == leftovers._WATCH.text:
             _, said, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
@@ -496,7 +496,7 @@ class FakeEngine:
         except SleepTooLong:
             found.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and found.command == init_process.WATCHED and not found.left_running:
+        if said and not code and found.command == init_process.IDLE_FOR_PROBE and not found.left_running:
             output(b"\0" + said.encode(), True)
         return code
 
@@ -528,20 +528,20 @@ class FakeEngine:
     @staticmethod
     def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         container, argv = command.container, command.argv
-        if command.script == store._RECEIVE:
+        if command.script == store._RECEIVE.text:
             path, owner, size = command.args
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
             return 0
-        if command.script == store._WITHDRAW:
+        if command.script == store._WITHDRAW.text:
             folder, *names = command.args
             container.memory = {
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
-        if command.script == persistent_volumes._COLLECT:
+        if command.script == persistent_volumes._COLLECT.text:
             return _collect(container.files, _uid(command) or 0, *command.args, output=output)
-        if command.script == persistent_volumes._GIVE:
+        if command.script == persistent_create._SET_OWNER.text:
             uid, gid, *folders = command.args
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))

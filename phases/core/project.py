@@ -19,7 +19,6 @@ from phases.core.config import dockerfile, loader
 from phases.core.engine.background import ContainerCreator
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError, SourceChanged
 from phases.core.files.digest_cache import Digests
-from phases.core.files.locks import Presence
 from phases.core.files.tree import Sources
 from phases.core.secrets.store import SecretStore
 from phases.protocol import slug
@@ -286,10 +285,6 @@ class Project:
                 remedy="run the same command again",
             )
         return image
-
-    def presence(self, name: str) -> Presence:
-        """For one start of the habitat."""
-        return Presence(state_dir(self.root, name))
 
     def from_on(self, name: str, first: Phase) -> tuple[Phase, ...]:
         """Return a phase and those that rest on it.

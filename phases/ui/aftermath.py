@@ -10,14 +10,14 @@ from contextlib import suppress
 from pathlib import Path
 
 from phases.core.errors import HabitatError
-from phases.core.runtime import killed_session
+from phases.core.runtime import exit_guard
 from phases.ui.tasks import open_project
 
 
 def main() -> None:
-    root, name, user, visit, container = sys.argv[1:]
+    root, name, user, session_id, container = sys.argv[1:]
     with suppress(HabitatError):  # the next start cleans up what this could not
-        killed_session.leave(open_project(Path(root)), name, user, visit, container)
+        exit_guard.clean_up(open_project(Path(root)), name, user, session_id, container)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from fake_engine import FakeEngine
 from far_engine import TlsEngine
 from podman_engine import PodmanEngine
 
-from phases.core.container.init_process import WATCHED
+from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.engine import select
 from phases.core.engine.client import DockerEngine
@@ -1021,7 +1021,7 @@ def test_exec_returns_exit_code_and_output(
 def test_exec_with_leftover_probe_reports_settled_state(
     lab: EngineUnderTest, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
-    container = lab.container(command=WATCHED)
+    container = lab.container(command=IDLE_FOR_PROBE)
     lab.engine.start(container)
     assert lab.watch(container, script) == expected
 

@@ -590,8 +590,8 @@ def test_container_name_taken_is_error_and_container_is_kept(workshop: tuple[Rep
     started = bench.project.doit(f"start:{bench.name}")
     assert started.code != 0
     assert started.out.splitlines()[-1] == (
-        f"❌ the container name habitat-{bench.name} is taken by a container of somebody else: "
-        f"rename that one: docker rename habitat-{bench.name} OTHER"
+        f"❌ the container name habitat-{bench.name} is taken by another container: "
+        f"rename that container: docker rename habitat-{bench.name} OTHER"
     )
     assert "Traceback" not in started.out
     assert docker("container", "inspect", "--format", "{{.Id}} {{.State.Status}}", taken) == f"{taken} created"

@@ -89,12 +89,12 @@ def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> 
     assert told == [
         "setup command 1 of 1 ended with exit code 1",
         *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
-        f"── it said last (.stamps/{wreck.name}/7-setup.log)",
+        f"── the end of its output (.stamps/{wreck.name}/7-setup.log)",
         *[f"    {line}" for line in ran],
         "── a shell there, as ada in /work",
         f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",
-        f"    {'exit':<{len(wreck.name) + 11}}  leaves, and throws away what was changed in there",
-        f"    doit start:{wreck.name}  goes on with the build, once that is fixed",
+        f"    {'exit':<{len(wreck.name) + 11}}  ends the shell and discards all changes",
+        f"    doit start:{wreck.name}  continues the build, once the cause is fixed",
     ]
     assert wreck.containers() == []
 
@@ -122,9 +122,9 @@ def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: Faili
     assert (done.code, done.ran) == (0, ["setup"]), done.out
     assert failed(wreck.name) == {}
     assert untagged(wreck.name) == []
-    told = f"❌ {wreck.name}: nothing is kept of a phase that failed: doit start:{wreck.name} builds it, "
+    told = f"❌ {wreck.name}: there is no failed phase to debug: doit start:{wreck.name} builds it, "
     code, out, err = wreck.debug(b"")
-    assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE looks around in what is built\n")
+    assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE opens a shell in a snapshot\n")
 
 
 def test_debug_of_failed_test_opens_bash_if_present(project: Project, name: str) -> None:

@@ -111,7 +111,7 @@ def test_commands_leave_container_of_committed_image_alone(
         for task in (f"start:{name}", f"stop:{name}", f"logs:{name}"):
             done = project.doit(task)
             assert done.code == 1
-            assert f"the container name habitat-{name} is taken by a container of somebody else" in done
+            assert f"the container name habitat-{name} is taken by another container" in done
         assert project.doit(f"destroy:{name}", "--yes").code == 0
         assert runs(f"habitat-{name}")
     finally:

@@ -103,7 +103,7 @@ def test_persisted_file_renamed_by_program_survives_killed_start(home: Persistin
         running.end()
     docker("container", "stop", "--time", "0", home.container)
     done = home.doit("start", "--new")
-    assert "was made by an earlier start: kept as" in done
+    assert "was created by an earlier start: kept as" in done
     assert done.out.splitlines()[-2:] == ["renamedimage", "image"]
 
 

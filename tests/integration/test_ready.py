@@ -97,7 +97,7 @@ def test_start_waits_until_ready_and_publishes_port_on_localhost_only(house: Bui
     assert started.code == 0, started.out
     assert started.out.count("waiting until it is ready, 1m 00s at most: ") == 1
     assert re.search(r"^• ready after [1-9]", started.out, re.MULTILINE)
-    told = re.search(r"is up at (http://127\.0\.0\.1:(\d+)): ", last(started))
+    told = re.search(r"is running at (http://127\.0\.0\.1:(\d+)): ", last(started))
     assert told, started.out
     with urllib.request.urlopen(told[1], timeout=5) as answer:
         assert answer.read() == b"hello from within\n"
@@ -136,7 +136,7 @@ def test_ready_timeout_is_error_with_last_output_and_stops_container(house: Buil
     assert "    not yet" in ended.out.splitlines()
     assert "s3cret" not in ended
     assert last(ended) == (
-        f"❌ habitats/{house.name}/config.yaml:7: {house.name} is not ready after 2s: the last try had to be ended: "
+        f"❌ habitats/{house.name}/config.yaml:7: {house.name} is not ready after 2s: the last check was killed: "
         f"see doit logs:{house.name}, or raise entry.ready.timeout"
     )
     assert house.state() == "exited"
@@ -163,7 +163,7 @@ def test_container_ended_during_ready_wait_fails_at_once(house: BuiltHabitat, ho
     with RunningDoit(house.project, f"start:{house.name}") as running:
         running.wait_for("waiting until it is ready")
         if how == "it is stopped":
-            assert "in it is doit with pid" in house.doit("stop")
+            assert "in use by doit with pid" in house.doit("stop")
             assert house.doit("stop", "--force").code == 0
         ended = running.end(15)
     assert ended.code == 1
@@ -196,7 +196,7 @@ def test_port_in_use_error_names_owner_and_leaves_no_container(house: BuiltHabit
         assert refused.code == 1
         taken = f"❌ habitats/{house.name}/config.yaml:7: port 127.0.0.1:{port} is taken by "
         another = f", or write 0:{port} for one that is free"
-        assert last(refused) == f"{taken}a program of the host: stop that{another}"
+        assert last(refused) == f"{taken}a program on this machine: stop that program{another}"
     holder = f"{house.container}-holder"
     docker("run", "--detach", "--name", holder, "--publish", f"127.0.0.1:{port}:80", busybox, "sleep", "1000")
     refused = house.doit("start")
@@ -210,5 +210,5 @@ def test_port_on_foreign_address_is_error(house: BuiltHabitat) -> None:
     house.entry("  ports: ['198.51.100.1:8080:80']\n")
     assert last(house.doit("start")) == (
         f"❌ habitats/{house.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "
-        "address): see that it is an address of the host, and a port you may use"
+        "address): check that it is an address of this machine and a port that you may use"
     )

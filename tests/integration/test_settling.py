@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import DEBIAN, PREFIX
 
-from phases.core.container.init_process import WATCHED
+from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["busybox", "dash", "bash"])
 def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str) -> Iterator[str]:
     image = busybox if request.param == "busybox" else DEBIAN
-    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", WATCHED)
+    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", IDLE_FOR_PROBE)
     try:
         engine.start(made)
         if request.param == "bash":

@@ -225,7 +225,7 @@ def test_init_command_runs_as_root_before_command(house: BuiltHabitat) -> None:
     ended = house.start()
     assert ended.code == 0, ended.out
     assert lines(ended)[-3:] == ["root 1", "booted", "agent"]
-    assert "giving its init 1.5s" in ended
+    assert "waiting 1.5s (entry.startup_delay)" in ended
     again = house.start()
     assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
 
@@ -242,7 +242,7 @@ def test_init_command_that_ends_is_error_with_its_output(house: BuiltHabitat, de
     assert "ran" not in lines(ended)
     assert lines(ended)[-1] == (
         f"❌ {house.name}: the init command ended: echo cannot boot; exit 3: "
-        f"it has to go on running; see docker logs {house.container}"
+        f"it must not end; see docker logs {house.container}"
     )
 
 
@@ -287,7 +287,7 @@ def test_start_after_change_ignores_session_in_old_container(house: BuiltHabitat
         house.entry("  command: echo changed\n")
         second = house.project.doit(house.task)
         assert second.code == 0, second.out
-        assert "where somebody is at work" in second
+        assert "which is still in use" in second
         assert house.state() == "exited"
         (aside,) = [word for word in second.out.split() if word.startswith(f"{house.container}-2")]
         docker("exec", aside.rstrip(","), "touch", "/tmp/go")
@@ -304,7 +304,7 @@ def test_start_ending_first_of_two_leaves_container_running(house: BuiltHabitat)
         second = house.start()
         assert second.code == 0, second.out
         assert "done" in lines(second)
-        assert lines(second)[-1] == f"• {house.container} goes on: somebody else is in it"
+        assert lines(second)[-1] == f"• {house.container} stays running: another session is using it"
         assert house.state() == "running"
         assert house.inside("touch", "/tmp/go").code == 0
         first = running.end()
@@ -320,7 +320,7 @@ def test_start_waiting_for_init_keeps_container_running(house: BuiltHabitat) -> 
     with RunningDoit(house.project, house.task) as first:
         first.wait_for("up\n")
         with RunningDoit(house.project, house.task) as second:
-            second.wait_for("giving its init 2s\n")
+            second.wait_for("waiting 2s (entry.startup_delay)\n")
             assert house.inside("touch", "/tmp/go").code == 0
             assert first.end().code == 0
             ended = second.end()
@@ -390,7 +390,7 @@ def test_engine_socket_volume_is_refused_or_warned_about_each_time(house: BuiltH
     for _ in range(2):
         started = house.start()
         assert started.code == 0, started.out
-        told = f"⚠ /var/run/docker.sock lets whatever runs in {house.name} be root on this machine"
+        told = f"⚠ /var/run/docker.sock gives every process in {house.name} root access to this machine"
         assert told in lines(started)
         assert lines(started)[-1] == "there"
 

@@ -95,7 +95,7 @@ def test_detached_start_keeps_container_running_until_stop(flat: BuiltHabitat) -
     done = flat.doit("start", "--detach")
     assert done.code == 0, done.out
     assert lines(done)[-1] == (
-        f"• {flat.container} is up: doit shell:{flat.name} gets you in, doit stop:{flat.name} stops it"
+        f"• {flat.container} is running: doit shell:{flat.name} opens a shell in it, doit stop:{flat.name} stops it"
     )
     assert flat.state() == "running"
     container = flat.state(".Id")
@@ -124,7 +124,7 @@ def test_start_new_option_keeps_old_container(flat: BuiltHabitat) -> None:
     assert lines(done)[-1] == "fresh"
     (aside,) = [name for name in flat.containers() if name != flat.container]
     assert flat.state(".Id", aside) == old
-    assert f"• {flat.container} was made by an earlier start: kept as {aside}; " in done
+    assert f"• {flat.container} was created by an earlier start: kept as {aside}; " in done
 
 
 def test_start_detach_with_cmd_option_is_refused(flat: BuiltHabitat) -> None:
@@ -194,11 +194,11 @@ def test_exec_messages_of_program_are_not_in_stdout(flat: BuiltHabitat) -> None:
         code, out, err = piped(flat, "exec", "--", "touch", "/tmp/go")
         assert (code, out) == (0, b"")
         assert running.end().code == 0
-    assert err in (b"", f"• {flat.container} goes on: somebody else is in it\n".encode())
+    assert err in (b"", f"• {flat.container} stays running: another session is using it\n".encode())
     code, out, err = piped(flat, "exec")
     assert (code, out) == (1, b"")
     assert err.decode().splitlines() == [
-        f"❌ {flat.name}: there is no command to run: write it like doit exec:{flat.name} -- ls -l"
+        f"❌ {flat.name}: no command is given: write it like doit exec:{flat.name} -- ls -l"
     ]
 
 
@@ -295,7 +295,7 @@ def test_shell_reads_commands_from_pipe_and_returns_exit_code(flat: BuiltHabitat
 def test_shell_without_terminal_or_pipe_is_refused(flat: BuiltHabitat) -> None:
     done = flat.doit("shell")
     told = "a shell needs a terminal, or commands from a pipe"
-    remedy = f"doit exec:{flat.name} -- COMMAND runs one without"
+    remedy = f"doit exec:{flat.name} -- COMMAND runs a command without one"
     assert (done.code, lines(done)) == (1, [f"❌ {flat.name}: {told}: {remedy}"])
     assert flat.containers() == []
 
@@ -331,7 +331,7 @@ def test_shell_in_missing_snapshot_is_error(project: Project, name: str, busybox
     argv = (sys.executable, "-m", "doit", f"shell:{name}", "--at", "setup")
     done = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
     assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} makes one\n"
+    assert done.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} builds it\n"
 
 
 # logs
@@ -382,12 +382,16 @@ def test_stop_refuses_container_with_session_unless_forced(flat: BuiltHabitat) -
         refused = flat.doit("stop")
         assert refused.code == 1
         (told,) = lines(refused)
-        assert told.startswith(f"❌ {flat.container} goes on: in it is doit with pid {running.process.pid} since ")
-        assert told.endswith(f": doit {flat.task('stop')} --force stops it all the same")
+        assert told.startswith(
+            f"❌ {flat.container} stays running: it is in use by doit with pid {running.process.pid} since "
+        )
+        assert told.endswith(f": doit {flat.task('stop')} --force stops it anyway")
         assert flat.state() == "running"
         forced = flat.doit("stop", "--force")
         assert (forced.code, len(lines(forced))) == (0, 1), forced.out
-        assert forced.out.startswith(f"• {flat.container} is stopped; in it was doit with pid {running.process.pid}")
+        assert forced.out.startswith(
+            f"• {flat.container} is stopped; it was in use by doit with pid {running.process.pid}"
+        )
         ended = running.end()
     assert ended.code == 1
     assert f"container {flat.container} was stopped" in ended
@@ -442,7 +446,7 @@ def test_destroy_removes_containers_of_habitat_only(flat: BuiltHabitat) -> None:
 def test_destroy_on_terminal_removes_only_after_yes(flat: BuiltHabitat, answer: str, goes: bool) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work").code == 0
     with Terminal(flat.project, flat.task("destroy")) as terminal:
-        terminal.wait_for("Remove it, with all that was done in it? [y/N] ")
+        terminal.wait_for("Remove the container, with all changes in it? [y/N] ")
         terminal.type(answer)
         assert terminal.end() == (0 if goes else 1), terminal.shown
         assert ("nothing was removed" in terminal.shown) is not goes

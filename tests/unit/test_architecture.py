@@ -48,12 +48,12 @@ MAY_IMPORT = {
     "runtime": f"{BASICS} phases config events engine container secrets cache project build",
     "migrate": f"{BASICS} phases config events engine container cache project build",
     "eject": f"{BASICS} phases config secrets project build",
-    "report": f"{BASICS} phases events engine cache project build",
+    "report": f"{BASICS} phases events engine cache project build runtime",
     "ui": f"{BASICS} phases events engine cache scaffold project build runtime migrate eject report",
 }
 
 MOST_MODULES = 16
-MORE_MODULES = {"phases/ui": 18, "phases/core/config": 23, "phases/core/migrate": 17}
+MORE_MODULES = {"phases/ui": 18, "phases/core/config": 23, "phases/core/migrate": 17, "phases/core/runtime": 17}
 
 
 def package(module: str) -> str:

@@ -12,8 +12,9 @@ from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.engine.protocol import Container, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.report import status
-from phases.core.runtime import clean, logs, session, stop
+from phases.core.runtime import clean, logs, stop
 from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistent_volumes import LABEL_PERSIST, volume_name
 
@@ -30,7 +31,7 @@ CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
 def site(tmp_path: Path) -> DemoProject:
     site = DemoProject(tmp_path, CONFIG)
     site.build()
-    session.start(site.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     return site
 
 
@@ -60,7 +61,7 @@ def is_up(site: DemoProject, container: str) -> bool:
 
 
 def start(project: Project) -> object:
-    return session.start(project, "demo", FakeTerminal())
+    return runtime_start.start(project, "demo", FakeTerminal())
 
 
 VERBS: dict[str, Callable[[Project], object]] = {
@@ -94,7 +95,7 @@ def test_commands_own_name_taken_by_committed_container_raise_conflict(site: Dem
     commit(site)
     site.engine.remove("habitat-demo")
     run(site, "habitat-demo")
-    with pytest.raises(Conflict, match="the container name habitat-demo is taken by a container of somebody else"):
+    with pytest.raises(Conflict, match="the container name habitat-demo is taken by another container"):
         VERBS[verb](site.run_anew())
 
 
@@ -166,7 +167,7 @@ def test_destroy_removes_own_container_of_untagged_parent_image(site: DemoProjec
 
 
 def test_every_started_container_has_its_own_nonce(site: DemoProject) -> None:
-    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     nonces = {container.labels[LABEL_NONCE] for container in site.engine.containers()}
     assert len(nonces) == 2
 

@@ -22,7 +22,7 @@ from phases.core.build.container_reuse import ContainerPool
 from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
 from phases.core.build.executor import PROFILE, run_phase
 from phases.core.container import init_process
-from phases.core.container.init_process import WATCHED as IDLE
+from phases.core.container.init_process import IDLE_FOR_PROBE as IDLE
 from phases.core.container.users import UserDatabase
 from phases.core.engine.background import BackgroundRemover
 from phases.core.engine.protocol import Bind

@@ -16,7 +16,8 @@ from phases.core.build import cache_volumes
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import HabitatError, Stopped
 from phases.core.runtime import clean as build_clean
-from phases.core.runtime import debug, session
+from phases.core.runtime import debug
+from phases.core.runtime import start as runtime_start
 from phases.registry import PHASES, named
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def test_cache_is_mounted_only_for_setup_repos_and_tools(tmp_path: Path) -> None
 
     site.engine.on_execute = look
     site.build()
-    session.start(site.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     assert {script for script, has in seen if has} == {"touch /var/cache/pkg/a", "touch /done"}
     assert {'exec "$1"', "true"} <= {script for script, has in seen if not has}
 

@@ -14,7 +14,7 @@ from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime.attach import SHELL
 from phases.core.runtime.session import open_session
-from phases.core.runtime.temporary import thrown_away
+from phases.core.runtime.temporary import open_temporary_session
 from phases.protocol import slug
 from phases.registry import named
 
@@ -96,19 +96,19 @@ def test_exec_habitat_of_changed_config_runs_and_warns(site: DemoProject) -> Non
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     assert execute(site, "true")[0] == 0
     assert site.notices() == [
-        "demo was built from another config than there is now: doit final:demo builds it anew",
+        "demo was built from an older config: doit final:demo rebuilds it",
     ]
 
 
 def test_exec_without_command_is_error_with_example(site: DemoProject) -> None:
-    with pytest.raises(HabitatError, match="demo: there is no command to run: write it like doit exec:demo -- ls -l"):
+    with pytest.raises(HabitatError, match="demo: no command is given: write it like doit exec:demo -- ls -l"):
         execute(site)
 
 
 def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1}\n")
     execute(site, "true")
-    assert site.notices() == ["giving its init 0.1s"]
+    assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
     site.engine.start("habitat-demo")
     execute(site, "true")
     assert site.notices() == []
@@ -168,7 +168,7 @@ def test_shell_without_terminal_or_pipe_is_error_without_container(site: DemoPro
     with pytest.raises(StartError) as caught:
         shell(site, piped=False, at=at)
     assert str(caught.value) == (
-        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs one without"
+        "demo: a shell needs a terminal, or commands from a pipe: doit exec:demo -- COMMAND runs a command without one"
     )
     assert not site.engine.called("exec_piped", "exec_tty")
     assert site.engine.containers() == []
@@ -208,14 +208,14 @@ def test_shell_in_snapshot_has_user_workdir_and_volumes_of_phase(
 
 def test_shell_in_phase_without_snapshot_uses_earlier_snapshot_and_says_so(site: DemoProject) -> None:
     shell(site, at="test")
-    assert site.notices() == ["test leaves no snapshot: this is that of tools"]
+    assert site.notices() == ["test makes no snapshot: this is the one of tools"]
 
 
 @pytest.mark.parametrize(
     ("at", "told"),
     [
-        ("setup", "demo: there is no snapshot of setup: doit setup:demo makes one"),
-        ("verify", "demo: there is no snapshot of tools: doit tools:demo makes one"),
+        ("setup", "demo: there is no snapshot of setup: doit setup:demo builds it"),
+        ("verify", "demo: there is no snapshot of tools: doit tools:demo builds it"),
         ("dockerfile", "demo: there is no phase 'dockerfile': known here: "),
         ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
     ],
@@ -234,7 +234,7 @@ def test_shell_in_outdated_snapshot_warns(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
     shell(site, at="setup")
     (notice,) = site.notices()
-    assert notice.startswith("setup is what was built before (")
+    assert notice.startswith("the snapshot of setup is out of date (")
     shell(site, at="files")
     assert site.notices() == []
 
@@ -248,7 +248,7 @@ def test_shell_container_is_removed_after_engine_error(site: DemoProject, method
 
 
 def test_shell_container_of_killed_run_is_removed_and_of_live_run_kept(site: DemoProject) -> None:
-    with thrown_away(site.run_anew(), "demo", "setup"):
+    with open_temporary_session(site.run_anew(), "demo", "setup"):
         (own,) = shell_containers(site)
         site.engine.create("base:1", own.replace(str(os.getpid()), "4194305"), ("x",))
         site.engine.rename(own, f"{own.rpartition('_')[0]}_1")  # a process that is alive

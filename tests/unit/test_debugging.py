@@ -329,7 +329,7 @@ def test_failed_image_commit_error_removes_older_failed_image(tmp_path: Path, er
     site.engine.failures["commit"] = error
     fails(site)
     assert kept(site) == []
-    with pytest.raises(StartError, match="nothing is kept of a phase that failed"):
+    with pytest.raises(StartError, match="there is no failed phase to debug"):
         debug(site)
 
 
@@ -402,12 +402,12 @@ def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None
     assert rest == [
         "setup command 1 of 1 ended with exit code 3",
         "    $ echo one; exit 3",
-        "── it said last (.stamps/demo/7-setup.log)",
+        "── the end of its output (.stamps/demo/7-setup.log)",
         "    one",
         "── a shell there, as root in /workspace",
         "    again            runs the failed command again",
-        "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is fixed",
+        "    exit             ends the shell and discards all changes",
+        "    doit start:demo  continues the build, once the cause is fixed",
     ]
 
 
@@ -421,7 +421,7 @@ def test_debug_long_script_is_shortened_and_missing_log_is_omitted(tmp_path: Pat
     assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(site)
-    assert "── it said last (.stamps/demo/7-setup.log)" not in said(site)
+    assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(site)
 
 
 def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
@@ -447,8 +447,8 @@ def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
     assert said(site)[1:] == [
         "1 required path is missing: /nowhere",
         "── a shell there, as agent in /workspace",
-        "    exit             leaves, and throws away what was changed in there",
-        "    doit start:demo  goes on with the build, once that is fixed",
+        "    exit             ends the shell and discards all changes",
+        "    doit start:demo  continues the build, once the cause is fixed",
     ]
 
 
@@ -456,7 +456,7 @@ def test_debug_with_missing_user_runs_as_root_and_says_so(tmp_path: Path) -> Non
     site, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
     debug(site)
     assert command(site).user == "root"
-    assert "    there is no user 'bob' in it" in said(site)
+    assert "    the image has no user 'bob'" in said(site)
 
 
 def test_debug_phase_up_to_date_again_gives_notice(tmp_path: Path) -> None:
@@ -466,7 +466,7 @@ def test_debug_phase_up_to_date_again_gives_notice(tmp_path: Path) -> None:
     fails(site)
     config(site, "base_image: base:1\n")
     debug(site)
-    assert site.notices() == ["setup is up to date by now: this is how it failed before"]
+    assert site.notices() == ["setup is up to date now: this is an earlier failure"]
 
 
 def test_debug_without_failed_image_is_error_with_next_commands(tmp_path: Path) -> None:
@@ -474,8 +474,8 @@ def test_debug_without_failed_image_is_error_with_next_commands(tmp_path: Path) 
     with pytest.raises(StartError) as caught:
         debug(site)
     assert str(caught.value) == (
-        "demo: nothing is kept of a phase that failed: doit start:demo builds it, "
-        "doit shell:demo --at PHASE looks around in what is built"
+        "demo: there is no failed phase to debug: doit start:demo builds it, "
+        "doit shell:demo --at PHASE opens a shell in a snapshot"
     )
 
 

@@ -11,8 +11,9 @@ from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core import events
 from phases.core.errors import StartError, StateError
-from phases.core.runtime import clean, destroy, logs, session, stop
+from phases.core.runtime import clean, destroy, logs, stop
 from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import start as runtime_start
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> DemoProject:
     monkeypatch.setenv("OTHER", "0ther-word")
     site = DemoProject(tmp_path, CONFIG + SECRETS)
     site.build()
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     return site
 
 
@@ -55,8 +56,8 @@ def is_withheld(site: DemoProject, show: Callable[..., None] = logs.show) -> boo
         return False
     (told,) = site.notices()
     assert told == (
-        "what habitat-demo printed is not shown: it was given a secret that has changed since, or that is not known "
-        "here; docker logs habitat-demo shows all of it, secrets too"
+        "the output of habitat-demo is not shown: it may contain a secret that has changed since, or that is unknown "
+        "here; docker logs habitat-demo shows it with all secrets"
     )
     return True
 
@@ -114,7 +115,7 @@ def test_output_of_stopped_container_with_unset_secret_is_withheld(
     assert printed(site) == ["from init has ***"]
     monkeypatch.delenv("TOKEN")
     assert is_withheld(site)
-    session.start(site.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     assert is_withheld(site), "another start forgets nothing"
 
 
@@ -164,7 +165,7 @@ def test_record_has_mode_0600_own_key_and_no_secret_value(site: DemoProject) -> 
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
     assert b"s3cret" not in record.read_bytes()
     first = record.read_text().splitlines()
-    session.start_detached(site.run_anew(), "demo", fresh=True)
+    runtime_start.start_detached(site.run_anew(), "demo", fresh=True)
     _, other = sorted(records(site), key=lambda path: path != record)
     assert not {*first} & {*other.read_text().splitlines()}, "each has a key of its own"
 
@@ -185,7 +186,7 @@ def test_record_write_failure_keeps_secret_out_of_container(site: DemoProject, m
 def test_output_of_habitat_without_secrets_is_shown_and_has_no_record(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, CONFIG)
     site.build()
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert not records(site)
     assert printed(site) == ["from init has s3cret-word"]
     write(site.root, "habitats/demo/config.yaml", "setup: [")
@@ -196,7 +197,7 @@ def test_output_with_secret_added_to_config_later_is_masked(tmp_path: Path, monk
     monkeypatch.setenv("TOKEN", "s3cret-word")
     site = DemoProject(tmp_path, CONFIG)
     site.build()
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     write(site.root, "habitats/demo/config.yaml", CONFIG + SECRETS)
     runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
     assert printed(site) == ["from init has ***"]
@@ -228,13 +229,13 @@ def test_start_error_of_ended_init_withholds_output_with_older_secret(
     site = DemoProject(tmp_path, CONFIG.replace("sleep 600", "exit 1") + SECRETS)
     site.build()
     with pytest.raises(StartError) as caught:
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
     assert caught.value.output == ("from init has ***",)
     monkeypatch.setenv("TOKEN", "an0ther")
     with pytest.raises(StartError) as caught:
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
     assert "s3cret" not in str(caught.value.output)
-    assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
+    assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
 def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
@@ -244,14 +245,14 @@ def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
     ready = "ready: {command: 'echo boot.log has s3cret-word; exit 1', timeout: 1s, interval: 1s}, init_command"
     write(site.root, "habitats/demo/config.yaml", CONFIG.replace("init_command", ready) + SECRETS)
     with pytest.raises(StartError) as caught:
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
     assert caught.value.output == ("boot.log has ***",)
     monkeypatch.setenv("TOKEN", "an0ther")
     with pytest.raises(StartError) as caught:
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
     said = [event.said for event in site.seen if isinstance(event, events.Waiting)]
     assert "s3cret" not in str((*caught.value.output, *said))
-    assert caught.value.output[0].startswith("what habitat-demo printed is not shown: ")
+    assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
 def test_output_with_follow_ends_when_unknown_secret_is_delivered(
@@ -271,7 +272,7 @@ def test_output_with_follow_ends_when_unknown_secret_is_delivered(
     other.engine = site.engine
     other.run_anew()
     monkeypatch.setattr(site.engine, "output", output)
-    with pytest.raises(StartError, match="what habitat-demo printed is not shown"):
+    with pytest.raises(StartError, match="the output of habitat-demo is not shown"):
         logs.follow(project, "demo")
     lines = [event.text for event in site.seen if isinstance(event, events.Line)]
     assert lines == ["── habitat-demo (running)", "first"]

@@ -11,7 +11,7 @@ from unit_helpers import DemoProject, FakeTerminal, write
 from phases.core import events
 from phases.core.engine.protocol import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
-from phases.core.runtime import session
+from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy, work
 from phases.ui.verbs import destroy as verb
 
@@ -28,7 +28,7 @@ def site(tmp_path: Path) -> DemoProject:
 
 def start(site: DemoProject, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
-    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
     found = site.engine.container("habitat-demo")
     assert found is not None
     return found.id
@@ -60,7 +60,7 @@ def test_destroy_shows_changes_of_each_container_and_removes_all(site: DemoProje
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"{aside} (stopped): 1 added, 1 changed, 1 deleted: /etc/group, /etc/passwd, /work/thesis",
     ]
-    assert asked == ["Remove these 2, with all that was done in them?"]
+    assert asked == ["Remove these 2 containers, with all changes in them?"]
     assert [site.engine.container(gone) for gone in (old, new)] == [None, None]
     assert "habitat-demo:final" in site.engine.tags()
     assert site.project.assess("demo").stale == {}
@@ -96,11 +96,11 @@ def test_destroy_question_names_commands_of_others_in_container(site: DemoProjec
     site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     destroy(site.run_anew(), "demo", lambda _: False)
     (line,) = told(site)
-    assert line.startswith("habitat-demo (running, in it is 1 command of somebody else): ")
+    assert line.startswith("habitat-demo (running, in use by 1 other command): ")
 
 
 def test_destroy_removes_start_record_of_detached_container(site: DemoProject) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert list((site.root / ".stamps/demo").glob("starts.*")) == []
 
@@ -133,7 +133,7 @@ def test_destroy_shows_reason_when_engine_cannot_list_changes(
     start(site)
     monkeypatch.setattr(site.engine, "changes", fail)
     destroy(site.run_anew(), "demo", lambda _: False)
-    assert told(site) == ["habitat-demo (stopped): what changed can't be told (driver says no)"]
+    assert told(site) == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
 
 
 def test_destroy_shortens_long_list_of_changes_but_shows_count(site: DemoProject) -> None:

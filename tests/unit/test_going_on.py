@@ -167,7 +167,7 @@ def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     site = habitat(tmp_path)
     site.build()
-    watched = [leftovers._WATCH in call for call in site.engine.called("exec")]
+    watched = [leftovers._WATCH.text in call for call in site.engine.called("exec")]
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 

@@ -10,7 +10,7 @@ from unit_helpers import DemoProject, FakeTerminal, write
 from phases.core.cache.image_names import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session
+from phases.core.runtime import start as runtime_start
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def test_final_tag_moved_during_secret_fetch_runs_built_image(
     while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(site))
     match how:
         case "start":
-            session.start(project, "demo", FakeTerminal())
+            runtime_start.start(project, "demo", FakeTerminal())
         case "detached":
-            session.start_detached(project, "demo")
+            runtime_start.start_detached(project, "demo")
         case _:
             runtime_exec.execute(project, "demo", ["true"], FakeTerminal())
     assert image_of_container(site) == built
@@ -80,7 +80,7 @@ def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
     built = site.engine.tags()[FINAL[0]]
     take_tags(site)
     project.inventory.refresh()
-    session.start(project, "demo", FakeTerminal())
+    runtime_start.start(project, "demo", FakeTerminal())
     assert image_of_container(site) == built
 
 
@@ -95,9 +95,9 @@ def test_built_image_removed_during_secret_fetch_is_one_line_error(
 
     while_secrets_are_fetched(monkeypatch, project, remove)
     with pytest.raises(StartError) as caught:
-        session.start(project, "demo", FakeTerminal())
+        runtime_start.start(project, "demo", FakeTerminal())
     assert str(caught.value) == (
-        f"demo: the image {built[7:19]} that was built is gone: another run has replaced it: run the same command again"
+        f"demo: the image {built[7:19]} was replaced by another run: run the same command again"
     )
     assert site.engine.containers() == []
 
@@ -109,8 +109,8 @@ def test_start_single_with_stale_final_image_is_refused(site: DemoProject, how: 
     else:
         take_tags(site)
     with pytest.raises(StartError) as caught:
-        session.start(site.run_anew(), "demo", FakeTerminal())
-    assert str(caught.value).startswith("demo: habitat-demo:final is not what the config says (")
+        runtime_start.start(site.run_anew(), "demo", FakeTerminal())
+    assert str(caught.value).startswith("demo: habitat-demo:final is out of date (")
     assert str(caught.value).endswith("): run the same command again, without --single")
     assert site.engine.containers() == []
 
@@ -121,7 +121,7 @@ def test_exec_in_image_not_created_by_build_is_refused(site: DemoProject) -> Non
     with pytest.raises(StartError) as caught:
         runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
     assert str(caught.value) == (
-        "demo: habitat-demo:final is an image that no build of demo made: doit final:demo puts its own there"
+        "demo: habitat-demo:final is an image that was not built for demo: doit final:demo builds it and moves the tag"
     )
     assert site.engine.containers() == []
 

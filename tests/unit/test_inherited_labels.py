@@ -15,7 +15,8 @@ from phases.core.cache.image_names import cleared_labels
 from phases.core.errors import HabitatError
 from phases.core.project import Project
 from phases.core.report import plan, status
-from phases.core.runtime import debug, persistent_volumes, session
+from phases.core.runtime import debug, persistent_volumes
+from phases.core.runtime import start as runtime_start
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -100,14 +101,14 @@ def test_plan_status_and_start_on_base_with_program_labels_work_normally(site: D
     assert plan.plan(site.run_anew(), "demo").is_new
     site.build()
     assert plan.plan(site.run_anew(), "demo").why == {}
-    session.start(site.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     (state,) = status.overview(site.run_anew(), ["demo"]).habitats
     assert {phase.state for phase in state.phases} == {"cached"}
     assert state.container is not None
     assert list(state.set_aside) == []
     found = site.engine.container("habitat-demo")
     assert found is not None
-    assert persistent_volumes.of(found).places == ()
+    assert persistent_volumes.persistence_of(found).entries == ()
 
 
 def test_failure_on_base_with_failure_labels_keeps_own_failure(site: DemoProject) -> None:
@@ -125,7 +126,7 @@ def test_failure_on_base_with_failure_labels_keeps_own_failure(site: DemoProject
     assert told is not None
     assert told.code == 3
     assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()
-    assert debug._last(site.run_anew(), "demo")[2] == told
+    assert debug._last_failure(site.run_anew(), "demo")[2] == told
 
 
 def test_build_container_on_base_with_program_labels_has_empty_labels(site: DemoProject) -> None:

@@ -12,11 +12,11 @@ from unit_helpers import DemoProject
 
 from phases.core.errors import StateError
 from phases.core.files import processes
-from phases.core.files.locks import Presence
 from phases.core.files.processes import Process
 from phases.core.runtime import clean as build_clean
 from phases.core.runtime import stop as runtime_stop
-from phases.core.runtime.exec import as_it_is
+from phases.core.runtime.exec import find_or_start
+from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 from phases.registry import named
 
@@ -34,7 +34,7 @@ def clean(site: DemoProject) -> None:
 
 
 def start(site: DemoProject) -> None:
-    with open_session(site.run_anew(), "demo", as_it_is):
+    with open_session(site.run_anew(), "demo", find_or_start):
         pass
 
 
@@ -77,7 +77,7 @@ def test_presence_ignores_killed_process_with_reused_pid(tmp_path: Path) -> None
     path.write_text("".join(rows) + path.read_text())
     assert watching.pids("0123456789abcdef") == [now.pid]
     with watching.alone():
-        found = watching.visitors("0123456789abcdef")
+        found = watching.sessions("0123456789abcdef")
     assert [row.rpartition(" ")[0] for row in found] == [f"pid {now.pid} since"] * 2
     assert "pid 0 since 00:00:00" not in found
     assert found[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"

@@ -9,7 +9,8 @@ from unit_helpers import DemoProject
 
 from phases.core import events
 from phases.core.errors import HabitatError, StartError, StateError
-from phases.core.runtime import logs, session
+from phases.core.runtime import logs
+from phases.core.runtime import start as runtime_start
 from phases.registry import named
 from phases.ui.verbs import logs as verb
 
@@ -37,7 +38,7 @@ def shown(site: DemoProject, **options: object) -> list[str]:
 
 
 def test_logs_show_phases_with_output_then_container(site: DemoProject) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     site.project.log_path("demo", named("tools")).write_text("from tools\n")
     told = shown(site)
     assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
@@ -53,14 +54,14 @@ def test_logs_show_phases_with_output_then_container(site: DemoProject) -> None:
 
 
 def test_logs_of_one_phase_show_only_that_phase(site: DemoProject) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     heading, _, *printed = shown(site, phase="setup")
     assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
-    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): nothing"]
+    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): empty"]
 
 
 def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
     assert site.engine.called("output")[-1][2] == "True"
 
@@ -70,7 +71,7 @@ def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
-        ({"follow": True}, "demo: there is no habitat-demo: doit start:demo makes it"),
+        ({"follow": True}, "demo: there is no container habitat-demo: doit start:demo creates it"),
         (
             {"follow": True, "phase": "setup"},
             "demo: --follow shows the output of the container, --phase that of the build",
@@ -88,12 +89,10 @@ def test_logs_unknown_phase_or_missing_container_is_error(
 def test_logs_of_habitat_never_built_give_notice(tmp_path: Path) -> None:
     site = DemoProject(tmp_path)
     assert shown(site) == []
-    assert site.notices() == ["nothing is logged of demo yet: doit start:demo builds and starts it"]
+    assert site.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
     with pytest.raises(StartError) as caught:
         shown(site, phase="setup")
-    assert str(caught.value) == (
-        "demo: there is no log of setup: it was not built here; doit setup:demo builds up to it"
-    )
+    assert str(caught.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
 
 
 def test_logs_of_habitat_with_broken_config_are_shown(site: DemoProject) -> None:
@@ -115,6 +114,6 @@ def test_logs_mask_secret_printed_by_main_process(tmp_path: Path) -> None:
     secrets = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
     site = DemoProject(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
     site.build()
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert "has ***" in shown(site, follow=True)
     assert "has ***" in shown(site)

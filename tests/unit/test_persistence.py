@@ -11,7 +11,8 @@ from unit_helpers import DemoProject, FakeTerminal, bring_up, make_user, write
 from phases.core import events
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import EngineError, HabitatError
-from phases.core.runtime import clean, session, stop
+from phases.core.runtime import clean, stop
+from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
 from phases.core.runtime.persistent_volumes import volume_name
 
@@ -54,7 +55,7 @@ def start(site: DemoProject, during: dict[str, str] | None = None, *, fresh: boo
         return 0, ""
 
     site.engine.on_execute = on_execute
-    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
     found = site.engine.container("habitat-demo")
     assert found
     return found.id
@@ -277,10 +278,10 @@ def test_start_without_stat_in_image_fails_and_leaves_no_container(tmp_path: Pat
     site = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     site.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
     with pytest.raises(HabitatError) as caught:
-        session.start(site.run_anew(), "demo", FakeTerminal())
+        runtime_start.start(site.run_anew(), "demo", FakeTerminal())
     assert str(caught.value) == (
-        "demo: what persists could not be given to its user (sh: stat: not found): "
-        "see that the image has stat, find and chown"
+        "demo: the persistent volumes could not be given to USER (sh: stat: not found): "
+        "check that the image has stat, find and chown"
     )
     assert site.engine.containers() == []
 
@@ -341,7 +342,7 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     write(site.root, "habitats/demo/config.yaml", config("~/.cache/"))  # what left the config is found by its label
     asked: list[str] = []
     assert not destroy(site.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove it, with all that was done in it, and what persists in 2 volumes?"]
+    assert asked == ["Remove the container, with all changes in it, and 2 persistent volumes?"]
     names = [volume_name("demo", path) for path in ("~/.cache/", "~/.state.json")]
     assert told(site) == [
         "habitat-demo (stopped): nothing has changed in it since its image",
@@ -351,7 +352,7 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
     assert len(site.engine.volumes()) == 2
     assert destroy(site.run_anew(), "demo", lambda _: True)
     assert site.engine.volumes() == []
-    assert site.notices() == ["removed habitat-demo, what persists in 2 volumes; its snapshots are kept"]
+    assert site.notices() == ["removed habitat-demo, 2 persistent volumes; its snapshots are kept"]
 
 
 def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:
@@ -360,7 +361,7 @@ def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None
     site.engine.remove("habitat-demo")
     asked: list[str] = []
     destroy(site.run_anew(), "demo", refusing(asked))
-    assert asked == ["Remove what persists in 1 volume?"]
+    assert asked == ["Remove 1 persistent volume?"]
 
 
 def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) -> None:
@@ -381,7 +382,7 @@ def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) ->
     (volume,) = site.engine.volumes()
     site.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volume.name, "/x")])
     assert not destroy(site.run_anew(), "demo", lambda _: True)
-    assert site.notices()[0].startswith(f"volume {volume.name} stays: another container has it")
+    assert site.notices()[0].startswith(f"volume {volume.name} is kept: another container uses it")
     assert site.engine.volumes() == [volume]
 
 

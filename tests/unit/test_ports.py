@@ -11,7 +11,7 @@ from phases.core.engine.protocol import PortRefused
 from phases.core.errors import ConfigError, StartError
 from phases.core.port import Port
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session
+from phases.core.runtime import start as runtime_start
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -93,7 +93,7 @@ def made(root: Path, ports: str = PORTS) -> DemoProject:
 
 
 def start(site: DemoProject) -> int:
-    return session.start(site.run_anew(), "demo", FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", FakeTerminal())
 
 
 def told(site: DemoProject) -> list[str]:
@@ -120,9 +120,11 @@ def test_start_prints_url_of_each_port(tmp_path: Path) -> None:
 def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:
     site = made(tmp_path, "80, 81")
     for _ in range(2):
-        session.start_detached(site.run_anew(), "demo")
+        runtime_start.start_detached(site.run_anew(), "demo")
         (notice,) = site.notices()
-        assert notice.startswith("habitat-demo is up at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo gets")
+        assert notice.startswith(
+            "habitat-demo is running at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo opens"
+        )
     start(site)
     assert site.notices() == []
 
@@ -144,7 +146,7 @@ def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
     after = site.engine.container("habitat-demo")
     assert after
     assert (after.id != before.id, after.image) == (True, before.image)
-    assert site.notices()[0].startswith("habitat-demo was made with another config: kept as habitat-demo-")
+    assert site.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
 
 
 def test_container_label_without_ports_equals_label_of_earlier_versions(tmp_path: Path) -> None:
@@ -203,7 +205,7 @@ def test_port_in_use_by_program_is_error_and_old_container_stays(tmp_path: Path)
     site = made(tmp_path, "80")
     start(site)
     site.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
-    assert refused(site) == f"{TAKEN}a program of the host: stop that{ANOTHER}"
+    assert refused(site) == f"{TAKEN}a program on this machine: stop that program{ANOTHER}"
     assert site.engine.container("habitat-demo")
 
 
@@ -221,5 +223,5 @@ def test_port_refused_by_host_error_gives_reason(tmp_path: Path) -> None:
     site.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
     assert refused(site) == (
         "habitats/demo/config.yaml:4: port 10.9.9.9:80 can't be published (cannot assign requested address): "
-        "see that it is an address of the host, and a port you may use"
+        "check that it is an address of this machine and a port that you may use"
     )

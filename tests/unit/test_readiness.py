@@ -13,7 +13,8 @@ from unit_helpers import DemoProject, FakeTerminal, load
 from phases.core import events
 from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session, stop
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime import stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,11 +58,11 @@ def answer(site: DemoProject, *answers: tuple[int, str] | Callable[[Command], tu
 
 
 def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
-    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def detach(site: DemoProject) -> None:
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
 
 
 def refused(site: DemoProject) -> StartError:
@@ -124,7 +125,7 @@ def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: P
     error = refused(site)
     assert sum(slept) == pytest.approx(5)
     assert str(error) == (
-        "habitats/demo/config.yaml:3: demo is not ready after 5s: the last try ended with exit code 7: "
+        "habitats/demo/config.yaml:3: demo is not ready after 5s: the last check ended with exit code 7: "
         "see doit logs:demo, or raise entry.ready.timeout"
     )
     assert error.output == (*map(str, range(11, 30)), "has ***")
@@ -152,7 +153,7 @@ def test_ready_attempt_that_hangs_is_killed_at_timeout(tmp_path: Path, monkeypat
 
     answer(site, hang)
     error = refused(site)
-    assert error.message == "demo is not ready after 1s: the last try had to be ended"
+    assert error.message == "demo is not ready after 1s: the last check was killed"
     assert [process.signals for process in processes(site)] == [["KILL"]]
     assert not is_running(site)
 
@@ -170,7 +171,7 @@ def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, m
 
     answer(site, refuse, hang)
     error = refused(site)
-    assert (error.message.rpartition(": ")[2], error.output) == ("the last try ended with exit code 7", ("refused",))
+    assert (error.message.rpartition(": ")[2], error.output) == ("the last check ended with exit code 7", ("refused",))
 
 
 def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, slept: list[float]) -> None:
@@ -242,7 +243,7 @@ def test_ready_wait_begins_after_startup_delay(tmp_path: Path, slept: list[float
     answer(site, look)
     start(site)
     assert at == [pytest.approx(3)]
-    assert site.notices() == ["giving its init 3s", "ready after 0.0s"]
+    assert site.notices() == ["waiting 3s (entry.startup_delay)", "ready after 0.0s"]
 
 
 # In a config

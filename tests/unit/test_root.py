@@ -10,10 +10,11 @@ from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core.container import root_environment
-from phases.core.container.root_environment import ROOT_PATH, for_command, for_container
+from phases.core.container.root_environment import ROOT_PATH, for_container, for_root_command
 from phases.core.engine.protocol import SYSTEM_PATH, Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
-from phases.core.runtime import persistent_volumes, session, stop
+from phases.core.runtime import persistent_create, stop
+from phases.core.runtime import start as runtime_start
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -66,15 +67,15 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
     demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
     demo.build()
     for _ in range(2):
-        session.start_detached(demo.run_anew(), "demo")
+        runtime_start.start_detached(demo.run_anew(), "demo")
     stop.stop(demo.run_anew(), "demo", force=True)
     assert len(demo.engine.called("start")) == 4, (
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
-        store._RECEIVE: "receive a secret",
-        store._WITHDRAW: "withdraw secrets",
-        persistent_volumes._GIVE: "give volumes to USER",
+        store._RECEIVE.text: "receive a secret",
+        store._WITHDRAW.text: "withdraw secrets",
+        persistent_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
@@ -103,7 +104,7 @@ def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, m
 
     monkeypatch.setattr(demo.engine, "create", watched)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert made[-1][0] == "habitat-demo"
     for name, env, command in made:
         assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
@@ -117,7 +118,7 @@ def test_user_commands_in_build_and_habitat_have_whole_image_environment(
 ) -> None:
     demo = site(tmp_path, monkeypatch)
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     config = demo.engine.image_config("habitat-demo:final")
     assert config
     assert {name: config.env[name] for name in HOSTILE} == HOSTILE
@@ -146,7 +147,7 @@ def test_root_command_environment_omits_paths_writable_by_user() -> None:
         "HOME": "/home/agent",
         "DATABASE": "/workspace/db",
     }
-    assert for_command(env, places) == {
+    assert for_root_command(env, places) == {
         "PATH": "/opt/bin:/usr/local/cuda/bin:/workspacer/bin",
         "LD_LIBRARY_PATH": "/usr/local/cuda/lib64",
         "LD_PRELOAD": "",
@@ -167,7 +168,7 @@ def test_container_environment_blanks_only_variables_that_load_code() -> None:
 
 @pytest.mark.parametrize("label", ["", "{", "[]", "null", '"x"', "{}"])
 def test_environment_label_malformed_restores_nothing(label: str) -> None:
-    assert root_environment.given_back({root_environment.LABEL_ENVIRONMENT: label}) == {}
+    assert root_environment.environment_of_label({root_environment.LABEL_ENVIRONMENT: label}) == {}
 
 
 def test_system_tools_and_parent_folders_belong_to_root(tmp_path: Path) -> None:
@@ -287,7 +288,7 @@ def test_stopped_container_with_moved_mount_point_is_not_started(tmp_path: Path,
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
     demo.build()
-    session.start(demo.run_anew(), "demo", FakeTerminal())
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     if moved:
         demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
         nodes = demo.engine.files("habitat-demo").nodes
@@ -295,9 +296,9 @@ def test_stopped_container_with_moved_mount_point_is_not_started(tmp_path: Path,
     before = len(demo.engine.called("start"))
     if moved:
         with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
-            session.start(demo.run_anew(), "demo", FakeTerminal())
+            runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     else:
-        session.start(demo.run_anew(), "demo", FakeTerminal())
+        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert len(demo.engine.called("start")) - before == (not moved)
 
 

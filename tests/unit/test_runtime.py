@@ -17,9 +17,11 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import attach, clean, session, stop
+from phases.core.runtime import attach, clean, stop
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 from phases.ui.verbs import start as start_verb
 
@@ -43,7 +45,7 @@ def made(root: Path, text: str) -> DemoProject:
 
 
 def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
-    return session.start(site.run_anew(), "demo", terminal or FakeTerminal())
+    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
 
 
 def container(site: DemoProject) -> Container:
@@ -121,8 +123,8 @@ def test_start_with_newer_image_keeps_old_container_under_other_name(site: DemoP
     assert container(site).id != old
     (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     assert site.notices()[0] == (
-        f"habitat-demo was made from an older image: kept as {aside.name}; "
-        f"when you need nothing of it: docker rm {aside.name}"
+        f"habitat-demo was created from an older image: kept as {aside.name}; "
+        f"to remove it when you no longer need it: docker rm {aside.name}"
     )
 
 
@@ -142,8 +144,8 @@ def test_start_with_container_name_of_others_raises_conflict(site: DemoProject) 
     with pytest.raises(Conflict) as caught:
         start(site)
     assert str(caught.value) == (
-        "the container name habitat-demo is taken by a container of somebody else: "
-        "rename that one: docker rename habitat-demo OTHER"
+        "the container name habitat-demo is taken by another container: "
+        "rename that container: docker rename habitat-demo OTHER"
     )
     assert len(site.engine.containers()) == 1
 
@@ -154,7 +156,7 @@ def test_start_container_keeps_running_while_used_by_others(site: DemoProject) -
     process = site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     start(site)
     assert container(site).running
-    assert site.notices() == ["habitat-demo goes on: somebody else is in it"]
+    assert site.notices() == ["habitat-demo stays running: another session is using it"]
     process.write(b"exit 0\n")
     process.close()
     start(site)
@@ -225,14 +227,14 @@ def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None
         start(site)
     assert caught.value.output == ("no database",)
     assert str(caught.value) == (
-        "demo: the init command ended: echo no database; exit 1: it has to go on running; see docker logs habitat-demo"
+        "demo: the init command ended: echo no database; exit 1: it must not end; see docker logs habitat-demo"
     )
 
 
 def test_start_waits_startup_delay_before_command(tmp_path: Path) -> None:
     site = made(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
     start(site)
-    assert site.notices() == ["giving its init 0.1s"]
+    assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
 
 
 def test_start_container_that_cannot_start_is_error_with_reason(site: DemoProject) -> None:
@@ -240,7 +242,7 @@ def test_start_container_that_cannot_start_is_error_with_reason(site: DemoProjec
     with pytest.raises(StartError) as caught:
         start(site)
     assert str(caught.value) == (
-        "demo: container habitat-demo can't be started (port is taken): see what it says is missing or taken"
+        "demo: container habitat-demo can't be started (port is taken): fix what the engine reports"
     )
 
 
@@ -257,27 +259,27 @@ def test_start_container_mounts_volumes(tmp_path: Path) -> None:
 
 def test_start_cmd_option_runs_that_command(site: DemoProject) -> None:
     terminal = FakeTerminal()
-    assert session.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
+    assert runtime_start.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
     assert terminal.printed == [(b"other\n", False)]
 
 
 def test_start_new_option_keeps_old_container_under_other_name(site: DemoProject) -> None:
     start(site)
     old = container(site).id
-    session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
+    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
     assert container(site).id != old
     (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     (notice,) = site.notices()
-    assert notice.startswith(f"habitat-demo was made by an earlier start: kept as {aside.name}; ")
+    assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
 
 
 def test_start_new_option_without_old_container_gives_no_notice(site: DemoProject) -> None:
-    assert session.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
+    assert runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
     assert site.notices() == []
 
 
 def detach(site: DemoProject, *, fresh: bool = False) -> None:
-    session.start_detached(site.run_anew(), "demo", fresh=fresh)
+    runtime_start.start_detached(site.run_anew(), "demo", fresh=fresh)
 
 
 def test_detached_start_runs_no_command_and_leaves_container_running(site: DemoProject) -> None:
@@ -285,7 +287,7 @@ def test_detached_start_runs_no_command_and_leaves_container_running(site: DemoP
     assert container(site).running
     assert not any("echo hello" in command.script for command in site.engine.commands)
     assert site.notices() == [
-        "habitat-demo is up: doit shell:demo gets you in, doit stop:demo stops it",
+        "habitat-demo is running: doit shell:demo opens a shell in it, doit stop:demo stops it",
     ]
 
 
@@ -312,7 +314,7 @@ def test_detached_container_stopped_by_other_means_is_no_longer_detached(site: D
 
 def test_detached_start_in_container_of_session_keeps_container_running(site: DemoProject) -> None:
     with open_session(site.run_anew(), "demo", bring_up):
-        session.start_detached(Project(site.root, lambda: site.engine), "demo")
+        runtime_start.start_detached(Project(site.root, lambda: site.engine), "demo")
     assert container(site).running
 
 
@@ -341,7 +343,7 @@ def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> N
         "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
     )
     detach(site)
-    assert site.notices()[0] == "giving its init 0.1s"
+    assert site.notices()[0] == "waiting 0.1s (entry.startup_delay)"
     assert site.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
 
 
@@ -350,7 +352,7 @@ def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path)
     with pytest.raises(StartError, match="the init command ended"):
         detach(site)
     site.engine.start("habitat-demo")
-    assert site.project.presence("demo").visitors(container(site).id) == []
+    assert Presence(site.project.state_folder("demo")).sessions(container(site).id) == []
 
 
 def test_start_detach_with_cmd_option_is_refused(site: DemoProject) -> None:
@@ -384,7 +386,7 @@ def test_limits_changed_give_new_container_of_same_image(site: DemoProject) -> N
     start(site)
     assert container(site).id != before.id
     assert container(site).image == before.image
-    assert any("was made with another config: kept as habitat-demo-" in text for text in site.notices())
+    assert any("was created with another config: kept as habitat-demo-" in text for text in site.notices())
 
 
 @pytest.mark.parametrize(
@@ -486,7 +488,7 @@ def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: 
     )
     for _ in range(2):
         start(site)
-        assert site.notices()[0] == (f"{engine_socket} lets whatever runs in demo be root on this machine")
+        assert site.notices()[0] == (f"{engine_socket} gives every process in demo root access to this machine")
 
 
 # Secrets
@@ -537,8 +539,8 @@ def test_secret_removed_from_host_is_removed_by_next_start(tmp_path: Path, monke
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
     site = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
     monkeypatch.delenv("GOES")
-    session.start_detached(site.run_anew(), "demo")
+    runtime_start.start_detached(site.run_anew(), "demo")
     assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/U"]

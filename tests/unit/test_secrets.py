@@ -64,19 +64,28 @@ def test_secret_value_is_read_from_env_file_or_command(tmp_path: Path, source: s
 @pytest.mark.parametrize(
     ("source", "why"),
     [
-        ("env: ABSENT_HERE", "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or say `optional: true`"),
-        ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or mend the path; or"),
-        ("file: /", "secret T: can't be read (Is a directory): see that it is a file, and yours to read"),
-        ("command: exit 3", "secret T: its command ended with exit code 3: see what it says: exit 3; or say"),
-        ("command: 'true'", "secret T: is empty: see where it comes from"),
-        ("file: /dev/zero", "secret T: can't be read (Not a regular file): see that it is a file, and yours to read"),
-        ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: see where it comes from"),
+        (
+            "env: ABSENT_HERE",
+            "secret T: the environment has no ABSENT_HERE: set ABSENT_HERE; or write `optional: true`",
+        ),
+        ("file: /absent/here", "secret T: there is no /absent/here on the host: add it, or fix the path; or"),
+        ("file: /", "secret T: can't be read (Is a directory): check that it is a file and that you may read it"),
+        (
+            "command: exit 3",
+            "secret T: its command ended with exit code 3: run it and fix what it reports: exit 3; or write",
+        ),
+        ("command: 'true'", "secret T: is empty: check its source"),
+        (
+            "file: /dev/zero",
+            "secret T: can't be read (Not a regular file): check that it is a file and that you may read it",
+        ),
+        ("command: head -c 2000000 /dev/zero", "secret T: is larger than 1 MB: check its source"),
         (
             "command: 'yes | head -c 131080', variable: V",
-            "secret T: is larger than 128 KB, which is too much for a variable: see where it comes from",
+            "secret T: is larger than 128 KB, which is too much for a variable: check its source",
         ),
-        ("command: 'printf \"\\\\377\"', variable: V", "secret T: is not UTF-8 text, as a variable must be: see where"),
-        ("command: 'printf \"\\\\0\"', variable: V", "secret T: has a NUL byte in it: see where it comes from"),
+        ("command: 'printf \"\\\\377\"', variable: V", "secret T: is not UTF-8 text, as a variable must be: check"),
+        ("command: 'printf \"\\\\0\"', variable: V", "secret T: contains a NUL byte: check its source"),
     ],
 )
 def test_secret_missing_on_host_is_one_line_error(tmp_path: Path, source: str, why: str) -> None:
@@ -113,7 +122,7 @@ def test_secret_of_later_layer_replaces_earlier_one(tmp_path: Path) -> None:
 def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, SETUP)
     site.build()
-    given = [c for c in site.engine.commands if c.script == store._RECEIVE]
+    given = [c for c in site.engine.commands if c.script == store._RECEIVE.text]
     assert [(c.args, c.stdin, c.user) for c in given] == [
         (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
@@ -125,7 +134,7 @@ def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -
 def test_secret_of_other_phase_is_not_delivered(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     site.build()
-    assert not [c for c in site.engine.commands if c.script == store._RECEIVE]
+    assert not [c for c in site.engine.commands if c.script == store._RECEIVE.text]
 
 
 def test_secret_is_in_no_log_stamp_event_or_image(tmp_path: Path) -> None:
@@ -345,7 +354,7 @@ def test_ssh_agent_relay_without_socket_folder_is_error(tmp_path: Path, monkeypa
     with socket.socket(socket.AF_UNIX) as agent:
         agent.bind(str(tmp_path / "agent"))
         monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "agent"))
-        with pytest.raises(SecretError, match=r"there can be no socket in .*/absent \(No such file or directory\)"):
+        with pytest.raises(SecretError, match=r"can't make a socket in .*/absent \(No such file or directory\)"):
             AgentRelay(tmp_path / "absent", SOMEWHERE)
 
 

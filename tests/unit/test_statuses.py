@@ -14,6 +14,7 @@ from phases.core.cache import freshness, image_names
 from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
+from phases.core.runtime.presence import Presence
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -182,15 +183,15 @@ def test_status_ignores_container_of_others_with_same_name(site: DemoProject) ->
 def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
     made = container(site, "habitat-demo")
     site.engine.start(made)
-    visit = site.project.presence("demo")
-    with visit.alone():
-        visit.join(made)
+    session = Presence(site.project.state_folder("demo"))
+    with session.alone():
+        session.join(made)
         (site.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
         found = demo(site).container
     assert found is not None
     assert found.pids == [os.getpid()]
-    with visit.leaving() as left:
-        assert left.alone
+    with session.leaving() as left:
+        assert left.is_last
 
 
 # Bases

@@ -11,9 +11,9 @@ from unit_helpers import DemoProject, bring_up
 
 from phases.core import events
 from phases.core.errors import Conflict
-from phases.core.files.locks import Presence
 from phases.core.project import Project
 from phases.core.runtime import stop as runtime_stop
+from phases.core.runtime.presence import Presence
 from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -76,8 +76,8 @@ def test_stop_container_with_session_is_refused_and_names_pid(site: DemoProject)
             stop(site)
         assert container(site).running
         told = str(caught.value)
-    assert told.startswith(f"habitat-demo goes on: in it is doit with pid {os.getpid()} since ")
-    assert told.endswith(": doit stop:demo --force stops it all the same")
+    assert told.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
+    assert told.endswith(": doit stop:demo --force stops it anyway")
 
 
 def test_stop_container_with_foreign_command_is_refused(site: DemoProject) -> None:
@@ -85,21 +85,21 @@ def test_stop_container_with_foreign_command_is_refused(site: DemoProject) -> No
         pass
     site.engine.start("habitat-demo")
     site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
-    with pytest.raises(Conflict, match="in it is 1 command of somebody else: doit stop:demo --force"):
+    with pytest.raises(Conflict, match="it is in use by 1 other command: doit stop:demo --force"):
         stop(site)
     assert container(site).running
 
 
 def test_stop_force_stops_container_and_names_session(site: DemoProject) -> None:
     with visit(site):
-        assert stop(site, force=True).startswith("habitat-demo is stopped; in it was doit with pid")
+        assert stop(site, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
         assert not container(site).running
 
 
 def test_stop_container_of_others_is_left_running(site: DemoProject) -> None:
     site.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
     site.engine.start("habitat-demo")
-    with pytest.raises(Conflict, match="taken by a container of somebody else"):
+    with pytest.raises(Conflict, match="taken by another container"):
         stop(site, force=True)
     assert container(site).running
 
@@ -113,21 +113,21 @@ def test_presence_lists_live_sessions_without_killed_ones(tmp_path: Path) -> Non
     (tmp_path / f"starts.{'c' * 12}").open("a").write("pid 4194305 since 10:00:00\n")
     two.join("c" * 64)
     with asking.alone():
-        assert [line.split()[1] for line in asking.visitors("c" * 64)] == [str(os.getpid())] * 2
+        assert [line.split()[1] for line in asking.sessions("c" * 64)] == [str(os.getpid())] * 2
 
 
 def test_presence_ignores_killed_session(tmp_path: Path) -> None:
     (tmp_path / f"starts.{'c' * 12}").write_text(f"pid {os.getpid()} since 10:00:00\n")
     asking = Presence(tmp_path)
     with asking.alone():
-        assert asking.visitors("c" * 64) == []
+        assert asking.sessions("c" * 64) == []
 
 
 @pytest.mark.parametrize("restarted", [False, True])
 def test_presence_stay_keeps_container_up_until_restart(tmp_path: Path, restarted: bool) -> None:
     one, two = Presence(tmp_path), Presence(tmp_path)
     one.join("c" * 64, was_started=True)
-    one.stay()
+    one.keep_running()
     with one.leaving() as left:
         assert left == (True, True)
     two.join("c" * 64, was_started=restarted)

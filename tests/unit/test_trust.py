@@ -19,7 +19,8 @@ from phases.core.build.builder import Builder
 from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import session, temporary
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime import temporary
 from phases.core.trust import Record, requests_of
 from phases.ui.verbs import trust as verb
 
@@ -174,12 +175,12 @@ def test_untrusted_volume_giving_root_is_refused_at_build_and_start(tmp_path: Pa
         stranger.build("files")
     assert len(site.engine.called("create")) == made
     Person(site, answer=True).build()
-    session.start_detached(stranger.project, "demo")
+    runtime_start.start_detached(stranger.project, "demo")
     write(tmp_path, "habitats/demo/config.yaml", MOUNT.replace("dest: /v", "dest: /w"))
     made = len(site.engine.called("create"))
     for run in (
         lambda: runtime_exec.execute(stranger.project, "demo", ["true"], FakeTerminal()),
-        lambda: temporary.thrown_away(stranger.project, "demo", "setup").__enter__(),
+        lambda: temporary.open_temporary_session(stranger.project, "demo", "setup").__enter__(),
     ):
         with pytest.raises(Untrusted, match="mounts /opt at /w"):
             run()
@@ -191,9 +192,9 @@ def test_untrusted_secret_command_of_start_is_not_run(tmp_path: Path) -> None:
     stranger = Person(site, None)
     stranger.build()
     with pytest.raises(Untrusted):
-        session.start(stranger.project, "demo", FakeTerminal(), command="true")
+        runtime_start.start(stranger.project, "demo", FakeTerminal(), command="true")
     assert not (tmp_path / "ran").exists()
-    assert session.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
+    assert runtime_start.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
 
 
 def test_trust_in_shared_secret_command_is_asked_for_each_habitat(tmp_path: Path) -> None:

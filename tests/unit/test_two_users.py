@@ -17,8 +17,9 @@ from phases.core.files import processes
 from phases.core.files.processes import Process
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import ready, session
-from phases.core.runtime.exec import as_it_is
+from phases.core.runtime import ready
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.exec import find_or_start
 from phases.core.runtime.session import open_session
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
 
 def start(site: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert session.start(site.run_anew(), "demo", terminal, **how) == 0
+    assert runtime_start.start(site.run_anew(), "demo", terminal, **how) == 0
     return terminal.printed
 
 
@@ -76,7 +77,7 @@ def test_start_container_created_meanwhile_by_other_user_is_joined(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, two = users
-    with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", find_or_start):
         made = one.engine.container("habitat-demo")
         assert made
         one.engine.rename(made.id, "elsewhere")  # it isn't there yet when the other looks
@@ -108,8 +109,8 @@ def test_start_container_removed_repeatedly_is_one_line_error(tmp_path: Path, mo
     with pytest.raises(Conflict) as caught:
         start(one)
     assert str(caught.value) == (
-        "demo: somebody else makes, renames or removes container habitat-demo again and again: "
-        "see who does (docker ps --all), then start it again"
+        "demo: another run keeps changing the container habitat-demo: "
+        "see docker ps --all, then run the same command again"
     )
 
 
@@ -172,7 +173,7 @@ def test_session_end_during_command_of_other_user_stops_nothing(
     def begin() -> None:
         begun.append(one.engine.exec_piped("habitat-demo", ["cat"], user="root", workdir="/", env={}))
 
-    with open_session(one.run_anew(), "demo", as_it_is):
+    with open_session(one.run_anew(), "demo", find_or_start):
         once(one, monkeypatch, "exec_piped", begin)
     assert begun
     assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -185,13 +186,13 @@ def test_session_end_during_command_of_other_user_stops_nothing(
 def test_session_end_while_other_user_is_idle_stops_nothing(tmp_path: Path) -> None:
     """He waits until it is ready, say: nothing of his runs in it."""
     one, two = pair(tmp_path)
-    first = open_session(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", find_or_start)
     first.__enter__()
-    with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(two.run_anew(), "demo", find_or_start):
         first.__exit__(None, None, None)
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
-    assert one.notices()[-1] == "habitat-demo goes on: somebody else is in it"
+    assert one.notices()[-1] == "habitat-demo stays running: another session is using it"
 
 
 def test_session_end_of_joined_user_keeps_container_for_waiting_user(
@@ -204,8 +205,8 @@ def test_session_end_of_joined_user_keeps_container_for_waiting_user(
     two.engine = one.engine
     two.run_anew()
     two.build()
-    with open_session(one.run_anew(), "demo", as_it_is):
-        with open_session(two.run_anew(), "demo", as_it_is):
+    with open_session(one.run_anew(), "demo", find_or_start):
+        with open_session(two.run_anew(), "demo", find_or_start):
             pass
         assert one.engine.container("habitat-demo").running  # type: ignore[union-attr]
     assert not one.engine.container("habitat-demo").running  # type: ignore[union-attr]
@@ -215,7 +216,7 @@ def test_session_end_of_joined_user_keeps_container_for_waiting_user(
 def test_session_ends_of_many_users_at_once_stop_container(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
-        visits = [open_session(site.run_anew(), "demo", as_it_is) for site in sites]
+        visits = [open_session(site.run_anew(), "demo", find_or_start) for site in sites]
         for visit in visits:
             visit.__enter__()
         threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
@@ -236,7 +237,7 @@ def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monk
         time.sleep(0.5)
         stop(container, grace)
 
-    first = open_session(one.run_anew(), "demo", as_it_is)
+    first = open_session(one.run_anew(), "demo", find_or_start)
     first.__enter__()
     monkeypatch.setattr(one.engine, "stop", slowly)
     leaving = threading.Thread(target=first.__exit__, args=(None, None, None))

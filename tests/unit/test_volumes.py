@@ -23,7 +23,8 @@ from unit_helpers import DemoProject, FakeTerminal, load, write
 from phases.core.config import host_paths, own_places
 from phases.core.config.host_paths import MountTable
 from phases.core.errors import ConfigError
-from phases.core.runtime import session, temporary
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime import temporary
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -389,7 +390,7 @@ def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, w
     if what == "before":
         site.engine._swap(what)
     with pytest.raises(ConfigError, match=CHANGED):
-        session.start_detached(project, "demo")
+        runtime_start.start_detached(project, "demo")
     # What the engine has looked up when it was swapped is stopped again at once.
     assert len(site.engine.called("start")) - started == (what == "start")
     assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
@@ -399,12 +400,12 @@ def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Pat
     site = SwappingProject(tmp_path)
     site.build()
     project = site.run_anew()
-    session.start(project, "demo", FakeTerminal(), command="true")
+    runtime_start.start(project, "demo", FakeTerminal(), command="true")
     project = site.run_anew()
     project.habitat("demo")
     site.engine._swap("")
     with pytest.raises(ConfigError, match=CHANGED):
-        session.start(project, "demo", FakeTerminal(), command="true")
+        runtime_start.start(project, "demo", FakeTerminal(), command="true")
     assert len([one for one in site.engine.containers() if one.name == "habitat-demo"]) == 1
 
 
@@ -430,7 +431,7 @@ def test_volume_swapped_before_temporary_container_is_not_mounted(tmp_path: Path
     project = site.run_anew()
     project.habitat("demo")
     site.engine._swap("")
-    with pytest.raises(ConfigError, match=CHANGED), temporary.thrown_away(project, "demo", "setup"):
+    with pytest.raises(ConfigError, match=CHANGED), temporary.open_temporary_session(project, "demo", "setup"):
         pass
 
 
@@ -442,7 +443,7 @@ def test_volume_replaced_by_other_folder_is_not_mounted(tmp_path: Path) -> None:
     (tmp_path / "data/sub").rename(tmp_path / "data/old")
     write(tmp_path, "data/sub/x")
     with pytest.raises(ConfigError, match=CHANGED):
-        session.start_detached(project, "demo")
+        runtime_start.start_detached(project, "demo")
 
 
 # Nothing is written through a mount

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from phases.core.build.file_cache import FileCache
 from phases.core.cache.image_names import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
-from phases.core.container.init_process import IDLE, made_anew
+from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
@@ -100,7 +100,9 @@ def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple
 
 
 def _draft(work: PhaseContext, image: ImageConfig) -> str:
-    return made_anew(work.engine, work.draft_name, lambda name: work.engine.create(image.id, name, IDLE, env=image.env))
+    return replace_container(
+        work.engine, work.draft_name, lambda name: work.engine.create(image.id, name, IDLE, env=image.env)
+    )
 
 
 class _Image:
@@ -141,7 +143,7 @@ class _Image:
         return self._stats[path]
 
     def _mounted(self, cache: Cache, distribution: str) -> CacheMount:
-        at = self._points.at(cache.path)
+        at = self._points.resolve(cache.path)
         found = self._stat(at)
         if found and not found.is_dir and not found.link:
             raise ConfigError(

@@ -22,7 +22,7 @@ from phases.core.build.pending_files import PendingFiles
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.image_names import COMMENT, cleared_labels, snapshot_tag
 from phases.core.container import root_environment, safe_paths, shell_errors
-from phases.core.container.init_process import WATCHED, ended_under, made_anew
+from phases.core.container.init_process import IDLE_FOR_PROBE, container_ended, replace_container
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import SYSTEM_PATH, Bind, Restrictions, Stat, Tmpfs
@@ -158,14 +158,14 @@ class BuildContainer:
         return found.id
 
     def _make(self) -> str:
-        return made_anew(self._engine, self._work.container_name, self._create)
+        return replace_container(self._engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:
         self._check_binds()
         made = self._engine.create(
             self._image.id,
             name,
-            WATCHED,
+            IDLE_FOR_PROBE,
             env=self._env.of_container,
             labels=cleared_labels(self._image.labels),
             mounts=self._mounts,
@@ -327,13 +327,13 @@ class BuildContainer:
     def _env_of(self, user: str, *, is_own: bool) -> dict[str, str]:
         """Return the environment of a command beside the container's. is_own: it is a script of the program."""
         habitat = self._work.habitat
-        if not root_environment.is_not_user(habitat, user):
+        if not root_environment.is_root_beside_user(habitat, user):
             return self._env.missing
         if is_own:
             return dict(root_environment.OWN)
-        places = root_environment.places_of_user(habitat, UserDatabase(self.read).home(habitat.user))
+        places = root_environment.user_writable_folders(habitat, UserDatabase(self.read).home(habitat.user))
         places += [cache.dest for cache in self._caches]
-        return self._env.other_than_made(root_environment.for_command(self._env.all, places))
+        return self._env.other_than_made(root_environment.for_root_command(self._env.all, places))
 
     def _start(self) -> None:
         """Start the container, unless it runs already as that of the phase before."""
@@ -358,12 +358,16 @@ class BuildContainer:
         before = last_snapshot(habitat_phases(work.habitat), work.phase)
         # Up to setup no command of the habitat's own has run, which may have broken it.
         own = before and work.phase.ID > named("setup").ID
-        image = snapshot_tag(work.habitat.name, before) if own and before else shell_errors.beginning(work.habitat)
-        return shell_errors.trouble(self._engine, self._id, work.habitat, image, error)
+        image = (
+            snapshot_tag(work.habitat.name, before)
+            if own and before
+            else shell_errors.describe_base_image(work.habitat)
+        )
+        return shell_errors.from_engine_error(self._engine, self._id, work.habitat, image, error)
 
     def ended_under(self, code: int) -> bool:
         """Return whether a command ended with `code` because the container did."""
-        return ended_under(self._engine, self._id, code)
+        return container_ended(self._engine, self._id, code)
 
     def commit(self, changes: Sequence[str]) -> str:
         """Commit the container. Return the id of the image."""

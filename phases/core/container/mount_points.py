@@ -1,5 +1,7 @@
-"""What an image has where something is to be mounted. Whose the folders on the way are, an engine doesn't ask:
-those that it makes are root's. It follows every link; here one that USER can have made is refused.
+"""Resolves the mount points of a habitat in its image.
+
+The engine follows every link on the way to a mount point, and makes missing folders as root. Here, a link that USER may
+have made is refused, and missing folders get the right owner.
 """
 
 from __future__ import annotations
@@ -20,9 +22,21 @@ if TYPE_CHECKING:
 
 
 class MountPoints:
-    """As seen in a container of the image. read, stat, info: of a path there; paths: absolute or below ~, each with the
-    line that names it, one at least. owner: uid and gid of USER; home: his, "" where he has none and none is
-    wanted. Raises ConfigError.
+    """Mount points, as seen in a container of the image.
+
+    Attributes:
+        owner: uid and gid of USER.
+        home: USER's home, "" if there is none and no path needs it.
+
+    Args:
+        read: Returns the content of a file.
+        stat: Stats a path without following its last component.
+        info: The same with the owner.
+        habitat: The habitat.
+        paths: One mount point at least, absolute or below ~, each with its place in the config.
+
+    Raises:
+        ConfigError: USER, or a home that a path needs, is missing in the image.
     """
 
     def __init__(
@@ -36,25 +50,31 @@ class MountPoints:
         self._stat = stat
         self._paths = SafePaths(stat, info, set())
         self._origins = {path.rstrip("/"): origin for path, origin in paths}
-        accounts = UserDatabase(read)
-        self.owner = accounts.ids(habitat.user, paths[0][1])
-        self.home = self._home(accounts, habitat, paths)
-        own = [path for path in (self.home, habitat.workdir) if path.strip("/")]
-        self._users = tuple(self._paths.resolve(path).rstrip("/") + "/" for path in own)
+        users = UserDatabase(read)
+        self.owner = users.ids(habitat.user, paths[0][1])
+        self.home = self._home(users, habitat, paths)
+        folders = [path for path in (self.home, habitat.workdir) if path.strip("/")]
+        self._user_folders = tuple(self._paths.resolve(path).rstrip("/") + "/" for path in folders)
 
     @staticmethod
-    def _home(accounts: UserDatabase, habitat: Habitat, paths: Sequence[tuple[str, Origin]]) -> str:
+    def _home(users: UserDatabase, habitat: Habitat, paths: Sequence[tuple[str, Origin]]) -> str:
         origin = next((origin for path, origin in paths if path.startswith("~")), None)
         try:
-            return accounts.expand("~", habitat.user, origin or habitat.base_origin)
+            return users.expand("~", habitat.user, origin or habitat.base_origin)
         except ConfigError:
             if origin:
                 raise
             return ""
 
-    def at(self, path: str, *, last: bool = True) -> str:
-        """Where a path leads, without a link in it. last: a link in the place of the last component is followed, too.
-        Raises LinkInTheWay with the line of the path.
+    def resolve(self, path: str, *, last: bool = True) -> str:
+        """Return a mount point with all links resolved.
+
+        Args:
+            path: One of `paths`.
+            last: Whether to resolve a link in the last component, too.
+
+        Raises:
+            LinkInTheWay: USER may have made a link on the way. It names the place in the config.
         """
         try:
             return self._paths.resolve(self.home + path[1:] if path.startswith("~") else path, last=last)
@@ -63,15 +83,15 @@ class MountPoints:
             raise
 
     def is_users(self, path: str) -> bool:
-        """Return whether it is where USER may make files."""
-        return path.startswith(self._users)
+        """Return whether a path is in USER's home or in WORKDIR."""
+        return path.startswith(self._user_folders)
 
     def owner_of(self, path: str) -> tuple[int, int]:
-        """Whose a folder is that is missing."""
+        """Return uid and gid for a missing folder."""
         return self.owner if self.is_users(path) else (0, 0)
 
     def missing(self, folders: Iterable[str]) -> list[str]:
-        """Those that aren't there, with what is missing above them, the highest first."""
+        """Return those folders, and folders above them, that the image doesn't have. Parents come first."""
         missing: set[str] = set()
         for path in folders:
             folder = path

@@ -34,11 +34,11 @@ _LOADERS = (
     r"|JDK_JAVA_OPTIONS|CLASSPATH|OPENSSL_CONF|OPENSSL_MODULES|XDG_CONFIG_\w+|HOME|TMPDIR"
 )
 
-# What no command of root's has: they change how a shell reads its script.
+# Variables that change how a shell reads its script. No command of root's has them.
 _NEVER = r"IFS|ENV|BASH_\w.*|SHELLOPTS|BASHOPTS|PS4"
 
-# Places that anybody may write to.
-_ANYBODYS = ("/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock", "/run/ssh-agent", "/proc")  # noqa: S108 (names)
+# Folders that everybody can write to.
+_WORLD_WRITABLE = ("/tmp", "/var/tmp", "/dev/shm", "/run/user", "/run/lock", "/run/ssh-agent", "/proc")  # noqa: S108 (names)
 
 #: The environment of the program's own commands, whatever their container has.
 OWN: Mapping[str, str] = MappingProxyType(
@@ -60,55 +60,55 @@ def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, st
     return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
 
 
-def label_of(env: Mapping[str, str]) -> str:
+def label_for(env: Mapping[str, str]) -> str:
     """Return the value of LABEL_ENVIRONMENT for a container of an image with the environment `env`."""
     return json.dumps({name: env[name] for name in for_container(env)})
 
 
-def given_back(labels: Mapping[str, str]) -> dict[str, str]:
+def environment_of_label(labels: Mapping[str, str]) -> dict[str, str]:
     """Return the variables that USER's commands get back. A container of an older version has none."""
     try:
-        told = json.loads(labels.get(LABEL_ENVIRONMENT) or "{}")
+        variables = json.loads(labels.get(LABEL_ENVIRONMENT) or "{}")
     except ValueError:
         return {}
-    return {str(name): str(value) for name, value in told.items()} if isinstance(told, dict) else {}
+    return {str(name): str(value) for name, value in variables.items()} if isinstance(variables, dict) else {}
 
 
-def of_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
+def for_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
     """Return what a person's command gets beside the container's own environment. user: the user who runs it."""
-    found = given_back(labels)
-    return for_command(found, places_of_user(habitat)) if is_not_user(habitat, user) else found
+    env = environment_of_label(labels)
+    return for_root_command(env, user_writable_folders(habitat)) if is_root_beside_user(habitat, user) else env
 
 
-def is_not_user(habitat: Habitat, user: str) -> bool:
+def is_root_beside_user(habitat: Habitat, user: str) -> bool:
     """Return whether root runs a command in a habitat whose USER isn't root."""
     return user in ("root", "0") and habitat.user != "root"
 
 
-def places_of_user(habitat: Habitat, home: str = "") -> list[str]:
+def user_writable_folders(habitat: Habitat, home: str = "") -> list[str]:
     """List the folders in which USER can write. home: as the image has it, "" for /home/USER."""
-    own = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
-    mounted = [volume.dest for volume in habitat.volumes if not volume.readonly]
-    mounted += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
-    return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *own, *mounted) if path != "/"]
+    folders = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
+    folders += [volume.dest for volume in habitat.volumes if not volume.readonly]
+    folders += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
+    return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *folders) if path != "/"]
 
 
-def for_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
+def for_root_command(env: Mapping[str, str], places: Collection[str]) -> dict[str, str]:
     """Return `env` for a command of the config that root runs, without paths in `places`, where USER can write.
 
     PATH keeps its other folders. Another variable that loads code is emptied, since half of an option is wrong.
     """
-    found = dict(env)
+    cleaned = dict(env)
     for name, value in env.items():
         if name == "PATH":
-            found[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
+            cleaned[name] = ":".join(part for part in value.split(":") if not _is_users(part, places, relative=True))
         elif re.fullmatch(_NEVER, name):
-            found[name] = ""
+            cleaned[name] = ""
         elif re.fullmatch(_LOADERS, name):
             words = re.split(r"[:;,=\s]+", value)
             if any(_is_users(word, places, relative=name.endswith("PATH")) for word in words if word):
-                found[name] = ""
-    return found
+                cleaned[name] = ""
+    return cleaned
 
 
 def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
@@ -116,7 +116,7 @@ def _is_users(word: str, places: Collection[str], *, relative: bool) -> bool:
     if not word.startswith("/"):
         return relative or "/" in word or word.startswith("~")
     path = "/" + posixpath.normpath(word).lstrip("/")
-    return any(path == place or path.startswith(f"{place.rstrip('/')}/") for place in (*places, *_ANYBODYS))
+    return any(path == place or path.startswith(f"{place.rstrip('/')}/") for place in (*places, *_WORLD_WRITABLE))
 
 
 def run(engine: Engine, container: str, script: str, *args: str, stdin: bytes = b"") -> tuple[int, str]:

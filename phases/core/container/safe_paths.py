@@ -44,30 +44,30 @@ class SafePaths:
         Raises:
             LinkInTheWay: A link that is not root's, or that lies below a folder that somebody else can change.
         """
-        done, todo, links = "/", _parts(path), 0
+        resolved, todo, links = "/", _parts(path), 0
         while todo:
             part = todo.pop(0)
-            place = posixpath.normpath(posixpath.join(done, part))
-            if place in self._folders or place == "/":
-                done = place
+            current = posixpath.normpath(posixpath.join(resolved, part))
+            if current in self._folders or current == "/":
+                resolved = current
                 continue
             if not todo and not last:
-                return place
-            found = self._stat(place)
+                return current
+            found = self._stat(current)
             if found is None:
-                return posixpath.join(place, *todo)
+                return posixpath.join(current, *todo)
             if found.is_dir:
-                self._folders.add(place)
+                self._folders.add(current)
             if not found.link:
-                done = place
+                resolved = current
                 continue
             links += 1
-            target = self._target(place, path)
+            target = self._target(current, path)
             if links > _MOST_LINKS:
-                raise LinkInTheWay(path, place, target)
+                raise LinkInTheWay(path, current, target)
             todo = [*_parts(target), *todo]
-            done = "/" if target.startswith("/") else done
-        return done
+            resolved = "/" if target.startswith("/") else resolved
+        return resolved
 
     def _target(self, link: str, path: str) -> str:
         """Return where a link leads. Raises LinkInTheWay unless root owns it and all folders above it."""
@@ -92,7 +92,7 @@ def _above(path: str) -> Iterable[str]:
         yield path
 
 
-def of(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths:
+def paths_in(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths:
     """Return the paths of a container in which nothing runs. folders: as for SafePaths."""
     return SafePaths(
         lambda path: engine.stat(container, path), lambda path: engine.path_info(container, path), set(folders)
@@ -100,23 +100,23 @@ def of(engine: Engine, container: str, folders: Iterable[str] = ()) -> SafePaths
 
 
 def check_mounts(
-    engine: Engine, container: str, places: Iterable[str], *, last: bool, folders: Iterable[str] = ()
+    engine: Engine, container: str, mount_points: Iterable[str], *, last: bool, folders: Iterable[str] = ()
 ) -> None:
     """Check the mount points of a container before it starts, since the engine follows every link then.
 
     Args:
-        engine: The container's.
+        engine: The engine.
         container: Its id.
-        places: The mount points.
+        mount_points: The mount points.
         last: Whether a mount point itself may be a link. Nobody can replace one that was mounted.
         folders: Folders that USER can't have replaced, and that need no check.
 
     Raises:
         LinkInTheWay: A mount point is reached through a link that USER may have made.
     """
-    paths = of(engine, container, folders)
-    for place in places:
-        if any(place == system or place.startswith(f"{system}/") for system in _SYSTEM):
+    paths = paths_in(engine, container, folders)
+    for path in mount_points:
+        if any(path == system or path.startswith(f"{system}/") for system in _SYSTEM):
             continue
-        if last or posixpath.dirname(posixpath.dirname(place)) != "/":
-            paths.resolve(place, last=last)
+        if last or posixpath.dirname(posixpath.dirname(path)) != "/":
+            paths.resolve(path, last=last)

@@ -1,4 +1,7 @@
-"""The shell of an image: containers idle in it and run commands by it, so one that can't run is told of as such."""
+"""Errors about the shell of an image.
+
+Containers idle in /bin/sh, and commands run in it. So a shell that can't run gets an error of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import re
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from phases.core.container.init_process import ended_under
+from phases.core.container.init_process import container_ended
 from phases.core.errors import Conflict, EngineError, ShellError
 
 if TYPE_CHECKING:
@@ -14,65 +17,77 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.origin import Origin
 
-# How engines say that the program they were to start can't be: in a refusal, or, where the kernel said it, in the
-# container's log. What a dynamic loader, or a libc, says of the programs' libraries is there as well.
+# How engines report that they can't run a program: in the answer, or in the container's log if the kernel refused it.
+# The log also has what the dynamic loader, or libc, reports about shared libraries.
 _REFUSED = re.compile(r'exec: "/bin/sh": (?:stat /bin/sh: )?(?P<why>[\w ]+)')
 _LOGGED = re.compile(
     r"exec /bin/sh: (?P<kernel>.+)|(?:/bin/sh: )?(?P<loader>(?:error while loading|Error loading) shared librar.+)"
 )
 
-
-# The exit code of a command whose container may have ended, of which the engine tells a moment later.
+# The exit code of a command whose container may have ended. The engine reports the end of the container a moment later.
 _KILLED = 137
 
 
-def trouble(engine: Engine, container: str, habitat: Habitat, image: str, error: EngineError) -> ShellError | None:
-    """What to raise for `error`, met before any command ran in the container; None where it isn't about the shell.
+def from_engine_error(
+    engine: Engine, container: str, habitat: Habitat, image: str, error: EngineError
+) -> ShellError | None:
+    """Return the error to raise if the engine failed because the shell can't run, else None.
 
-    image: what the container was made from, as a person would call it.
+    Args:
+        engine: The engine.
+        container: The id of the container.
+        habitat: The habitat.
+        image: A description of the container's image for a person.
+        error: The engine's error, raised before any command ran in the container.
     """
-    why = _why(engine, container, error)
-    return broken(engine, container, habitat, image, why) if why else None
+    reason = _reason(engine, container, error)
+    return shell_error(engine, container, habitat, image, reason) if reason else None
 
 
-def broken(engine: Engine, container: str, habitat: Habitat, image: str, why: str) -> ShellError:
-    """The error of an image whose shell can't run, with the processor that it is for where that is another one's."""
-    wrong, remedy = "", "have one whose shell runs"
+def shell_error(engine: Engine, container: str, habitat: Habitat, image: str, reason: str) -> ShellError:
+    """Return the error for an image whose shell can't run. It names the platform of the image if that is wrong."""
+    wrong_platform, remedy = "", "use an image whose /bin/sh runs"
     with suppress(EngineError):
-        found, now = engine.container(container), engine.platform()
+        found, platform = engine.container(container), engine.platform()
         config = engine.image_config(found.image) if found else None
-        if config and config.platform and not _is_for(config.platform, now):
-            wrong, remedy = f"; it is for {config.platform}, and the engine is {now}", f"name an image for {now}"
-    return ShellError(f"/bin/sh of the image {image} can't run ({why}){wrong}", where=place(habitat), remedy=remedy)
+        if config and config.platform and not _runs_on(config.platform, platform):
+            wrong_platform = f"; it is for {config.platform}, and the engine is {platform}"
+            remedy = f"name an image for {platform}"
+    return ShellError(
+        f"/bin/sh of the image {image} can't run ({reason}){wrong_platform}",
+        where=base_image_origin(habitat),
+        remedy=remedy,
+    )
 
 
-def place(habitat: Habitat) -> Origin | str:
-    """Where the image is named that a habitat begins with."""
+def base_image_origin(habitat: Habitat) -> Origin | str:
+    """Return the place that names the base image of a habitat."""
     return f"habitats/{habitat.name}/{habitat.dockerfile}" if habitat.has_dockerfile else habitat.base_origin
 
 
-def beginning(habitat: Habitat) -> str:
-    """The image that a habitat begins with, as a person would call it."""
+def describe_base_image(habitat: Habitat) -> str:
+    """Return a description of the base image of a habitat, which completes "the image …"."""
     return f"that {habitat.dockerfile} makes" if habitat.has_dockerfile else habitat.base_image
 
 
-def _why(engine: Engine, container: str, error: EngineError) -> str:
+def _reason(engine: Engine, container: str, error: EngineError) -> str:
+    """Return why the shell can't run, "" if the error is about something else."""
     if refused := _REFUSED.search(error.message):
         return refused["why"]
     if not isinstance(error, Conflict):
         return ""
     with suppress(EngineError):
-        if ended_under(engine, container, _KILLED) and engine.container(container):
-            return logged(engine.logs(container, 5)) or "it ends at once"
+        if container_ended(engine, container, _KILLED) and engine.container(container):
+            return reason_in_log(engine.logs(container, 5)) or "it ends at once"
     return ""
 
 
-def logged(lines: list[str]) -> str:
-    """What a container's log says of a shell that couldn't run, "" where it doesn't."""
+def reason_in_log(lines: list[str]) -> str:
+    """Return why the shell can't run according to the container's log, "" if the log doesn't tell."""
     found = _LOGGED.search(lines[-1].strip()) if lines else None
     return found["kernel"] or found["loader"] if found else ""
 
 
-def _is_for(platform: str, engine: str) -> bool:
-    """Return whether programs for a platform, which may have a variant, are for the engine's."""
+def _runs_on(platform: str, engine: str) -> bool:
+    """Return whether programs for `platform`, which may have a variant, run on the engine's."""
     return platform.split("/")[:2] == engine.split("/")[:2]

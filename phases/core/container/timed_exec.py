@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 _SETTLING = 5
 
 
-def ended(process: Piped, on_output: Callable[[bytes, bool], None], seconds: float) -> bool:
+def wait_for_end(process: Piped, on_output: Callable[[bytes, bool], None], seconds: float) -> bool:
     """Read the output of a command until it ends. Returns whether it ended within `seconds`."""
     until = time.monotonic() + seconds
     while (left := until - time.monotonic()) > 0:
@@ -29,10 +29,10 @@ def ended(process: Piped, on_output: Callable[[bytes, bool], None], seconds: flo
     return False
 
 
-def ended_once_killed(process: Piped, on_output: Callable[[bytes, bool], None]) -> bool:
+def kill_and_wait(process: Piped, on_output: Callable[[bytes, bool], None]) -> bool:
     """Kill a command. Returns whether it ended."""
     process.send_signal("KILL")
-    return ended(process, on_output, _SETTLING)
+    return wait_for_end(process, on_output, _SETTLING)
 
 
 def run(
@@ -43,9 +43,9 @@ def run(
     process = engine.exec_piped(container, argv, user=user, workdir="/", env=env)
     try:
         process.end_input()
-        if ended(process, lambda data, _: printed.append(data), seconds):
+        if wait_for_end(process, lambda data, _: printed.append(data), seconds):
             return process.exit_code(), b"".join(printed).decode(errors="replace").strip()
-        ended_once_killed(process, lambda *_: None)
+        kill_and_wait(process, lambda *_: None)
         return None, ""
     finally:
         process.close()

@@ -1,4 +1,4 @@
-"""Users and groups of an image: who owns what is put into it, and where ~ is."""
+"""Users and groups of an image."""
 
 from __future__ import annotations
 
@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
     from phases.core.origin import Origin
 
-# Of a user or group: others wrote those files, and not every digit makes a number.
+# A uid or gid. The files are not the program's own, so a row may be malformed. `\d` matches other digits, too.
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
 NO_USER = "make it in an earlier phase, or name another"
 
 
 class UserDatabase:
-    """The users of an image. read: gives the content of its passwd and group files, when needed."""
+    """The users of an image.
+
+    Args:
+        read: Returns the content of a file of the image. Called for its passwd and group files when they are needed.
+    """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
         self._read = read
@@ -39,7 +43,15 @@ class UserDatabase:
         return name == "root" or name.isdigit() or name in self._users
 
     def ids(self, owner: str, origin: Origin) -> tuple[int, int]:
-        """uid and gid of NAME or NAME:GROUP; numbers stand for themselves. Raises ConfigError."""
+        """Return uid and gid of an owner.
+
+        Args:
+            owner: NAME or NAME:GROUP. Numbers stand for themselves.
+            origin: The place that names the owner, for the error.
+
+        Raises:
+            ConfigError: The image has no such user or group.
+        """
         name, _, group = owner.partition(":")
         if name not in self:
             raise ConfigError(f"there is no user '{name}' in the image", where=origin, remedy=NO_USER)
@@ -58,7 +70,7 @@ class UserDatabase:
         return int(name), int(name)
 
     def expand(self, dest: str, owner: str, origin: Origin) -> str:
-        """`dest` with ~ as the owner's home."""
+        """Return `dest` with the owner's home for ~. Raises ConfigError if the owner has none."""
         if not (dest == "~" or dest.startswith("~/")):
             return dest
         name = owner.partition(":")[0]
@@ -68,6 +80,6 @@ class UserDatabase:
         return home.rstrip("/") + dest[1:]
 
     def home(self, name: str) -> str:
-        """Of a user, "" for none."""
+        """Return the home of a user, "" if there is none."""
         home = self._users[name][5] if name in self._users else ""
         return home if home.startswith("/") else ""

@@ -13,6 +13,7 @@ from phases.core.errors import EngineError, EngineUnreachable, HabitatError, pri
 from phases.core.files import safe_open
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
+from phases.core.runtime.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -198,7 +199,7 @@ class _Survey:
         container = self._project.engine.container(listed.id) if listed else None
         if container is None:
             return None
-        pids = self._project.presence(name).pids(container.id) if container.running else ()
+        pids = Presence(self._project.state_folder(name)).pids(container.id) if container.running else ()
         return ContainerState(container.name, container.running, container.since, pids)
 
     def _base(self, name: str) -> Base | None:

@@ -1,4 +1,4 @@
-"""How a command in a habitat meets the person: with a terminal, with pipes, or with its output alone."""
+"""Connects a command in a habitat with the person: by a terminal, by pipes, or by its output only."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Exec, Piped
     from phases.core.runtime.session import Session
 
-#: The shell that a person would rather have.
+#: Runs bash if the image has it, else sh.
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
 
 
 class Terminal(Protocol):
-    """Where the person is."""
+    """The person's terminal, or the pipes in its place."""
 
     @property
     def size(self) -> tuple[int, int]:
@@ -31,47 +31,52 @@ class Terminal(Protocol):
         """Return whether there is a terminal to hand over."""
 
     def hand_over(self, process: Exec, mask: Mask) -> None:
-        """Connect the terminal to the command until it ends. mask: for what is shown."""
+        """Connect the terminal to the command until it ends. mask: hides secrets in the output."""
 
     @property
     def piped(self) -> bool:
-        """Return whether somebody has put something else in the place of the keyboard."""
+        """Return whether standard input is a pipe or a file."""
 
     def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
-        """Pass on what is put in to the command, and what it prints to `show`, until it ends."""
+        """Pass standard input to the command and its output to `show`, until it ends."""
 
     def write(self, data: bytes, is_err: bool) -> None:
-        """Pass on what a command printed."""
+        """Write output of a command."""
 
 
-#: Runs a command of a visit to its end, and returns its exit code.
+#: Runs a command of a session to its end, and returns its exit code.
 Runner: TypeAlias = "Callable[[Session, Sequence[str]], int]"
 
 
 def run_captured(terminal: Terminal) -> Runner:
-    """Passes on what the command prints; it gets no input."""
+    """Return a runner that shows the output of the command, which gets no input."""
 
-    def run(visit: Session, argv: Sequence[str]) -> int:
-        show = Masked(terminal, visit)
-        code = visit.project.engine.exec(
-            visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env, on_output=show.feed
+    def run(session: Session, argv: Sequence[str]) -> int:
+        output = MaskedOutput(terminal, session)
+        code = session.project.engine.exec(
+            session.container.id,
+            argv,
+            user=session.user,
+            workdir=session.workdir,
+            env=session.env,
+            on_output=output.feed,
         )
-        show.flush()
+        output.flush()
         return code
 
     return run
 
 
 def run_in_tty(terminal: Terminal) -> Runner:
-    """Hands the terminal over to the command."""
+    """Return a runner that hands the terminal over to the command."""
 
-    def run(visit: Session, argv: Sequence[str]) -> int:
-        env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | visit.env
-        process = visit.project.engine.exec_tty(
-            visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=env, size=terminal.size
+    def run(session: Session, argv: Sequence[str]) -> int:
+        env = {name: os.environ[name] for name in ("TERM", "COLORTERM") if name in os.environ} | session.env
+        process = session.project.engine.exec_tty(
+            session.container.id, argv, user=session.user, workdir=session.workdir, env=env, size=terminal.size
         )
         try:
-            terminal.hand_over(process, Mask((value.data for value in visit.secrets), keep_width=True))
+            terminal.hand_over(process, Mask((value.data for value in session.secrets), keep_width=True))
             return process.exit_code()
         finally:
             process.close()
@@ -80,25 +85,25 @@ def run_in_tty(terminal: Terminal) -> Runner:
 
 
 def run_piped(terminal: Terminal) -> Runner:
-    """Connects the command with standard input, output and error."""
+    """Return a runner that connects the command with standard input, output and error."""
 
-    def run(visit: Session, argv: Sequence[str]) -> int:
-        process = visit.project.engine.exec_piped(
-            visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
+    def run(session: Session, argv: Sequence[str]) -> int:
+        process = session.project.engine.exec_piped(
+            session.container.id, argv, user=session.user, workdir=session.workdir, env=session.env
         )
         try:
-            show = Masked(terminal, visit)
-            terminal.connect(process, show.feed)
-            show.flush()
+            output = MaskedOutput(terminal, session)
+            terminal.connect(process, output.feed)
+            output.flush()
             return process.exit_code()
-        except Conflict as error:  # it has not begun, but its input is read
-            raise visit.broken_shell() or StartError(
+        except Conflict as error:  # the command has not begun, but its input is consumed
+            raise session.shell_error() or StartError(
                 "the container was stopped before the command began",
-                where=visit.habitat.name,
-                remedy="run the same again",
+                where=session.habitat.name,
+                remedy="run the same command again",
             ) from error
         except BaseException:
-            # Nobody listens to it any more, and the container may go on without this visit.
+            # Nobody reads its output any more, and the container may run longer than this session.
             process.send_signal("KILL")
             raise
         finally:
@@ -107,26 +112,31 @@ def run_piped(terminal: Terminal) -> Runner:
     return run
 
 
-def run_shell(terminal: Terminal, name: str, otherwise: str) -> Runner:
-    """For a shell, which reads what it is to do. Raises StartError where there is nothing to read,
-    with what to do `otherwise`.
+def run_shell(terminal: Terminal, name: str, remedy: str) -> Runner:
+    """Return the runner for a shell, which reads commands.
+
+    Args:
+        terminal: Where the commands come from.
+        name: The name of the habitat.
+        remedy: What to do if there is nothing to read from.
+
+    Raises:
+        StartError: There is neither a terminal nor a pipe.
     """
     if terminal.interactive:
         return run_in_tty(terminal)
     if terminal.piped:
         return run_piped(terminal)
-    raise StartError("a shell needs a terminal, or commands from a pipe", where=name, remedy=otherwise)
+    raise StartError("a shell needs a terminal, or commands from a pipe", where=name, remedy=remedy)
 
 
-class Masked:
-    """Passes output on, to a terminal and to who listens, without the secrets in it, each of its two
-    streams for itself.
-    """
+class MaskedOutput:
+    """Shows the output of a session's command without secrets, each stream by itself."""
 
-    def __init__(self, terminal: Terminal, visit: Session) -> None:
+    def __init__(self, terminal: Terminal, session: Session) -> None:
         self._terminal = terminal
-        self._visit = visit
-        self._masks = {is_err: Mask(value.data for value in visit.secrets) for is_err in (False, True)}
+        self._session = session
+        self._masks = {is_err: Mask(value.data for value in session.secrets) for is_err in (False, True)}
 
     def feed(self, data: bytes, is_err: bool) -> None:
         self._show(self._masks[is_err].feed(data), is_err)
@@ -138,4 +148,4 @@ class Masked:
     def _show(self, data: bytes, is_err: bool) -> None:
         if data:
             self._terminal.write(data, is_err)
-            self._visit.project.bus.emit(events.CommandOutput(self._visit.habitat.name, data, is_err))
+            self._session.project.bus.emit(events.CommandOutput(self._session.habitat.name, data, is_err))

@@ -11,6 +11,7 @@ from phases.core.cache import image_names
 from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
+from phases.core.runtime.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
 from phases.registry import PHASES
@@ -69,7 +70,7 @@ def clean_all(project: Project, name: str) -> int:
         images = project.store.untag(name, PHASES)
         project.store.sweep(name)
         ours = ownership.containers(project, name)
-        project.presence(name).discard(container.id for container in ours if container.running)
+        Presence(project.state_folder(name)).discard(container.id for container in ours if container.running)
         _discard(
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
         )

@@ -1,4 +1,4 @@
-"""The container that a habitat runs in: found, made as it is to be now, or set aside."""
+"""Finds, creates or sets aside the container that a habitat runs in."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import re
 import shlex
 import time
 from contextlib import suppress
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
@@ -22,7 +21,9 @@ from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.protocol import PortRefused, Restrictions, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime import persistent_volumes
+from phases.core.runtime.container_errors import port_error
+from phases.core.runtime.persistent_volumes import collect_replaced_files, paths_of, persistence_of
+from phases.core.runtime.presence import Presence
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -32,36 +33,36 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.core.project import Project
 
-#: Says what holds it in, and which ports lead out: engines tell the same in different words.
+#: The label with a container's restrictions and ports. Engines report these in different ways.
 LABEL_RESTRICTIONS = "habitat.confinement"
 
-# How often the container is looked for again where somebody else is at it, and the seconds in between.
+# How often to try again if another run changes the container, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
 
-# What the engine keeps of what the main process prints, which may go on for months.
+# Bytes of the main process's output that the engine keeps.
 _LOG_BYTES = 32_000_000
 
-# Words that a shell would leave as they are; anything else needs one.
-_PLAIN = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
+# A command that needs no shell.
+_PLAIN_COMMAND = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
 def own_container(project: Project, name: str) -> Container | None:
-    """The habitat's container, None where there is none. Raises Conflict when its name is somebody else's."""
+    """Return the habitat's container, None if there is none. Raises Conflict if another container has its name."""
     found = project.engine.container(container_name(name))
     if found and owner(project, found) != name:
         raise Conflict(
-            f"the container name {found.name} is taken by a container of somebody else",
-            remedy=f"rename that one: docker rename {found.name} OTHER",
+            f"the container name {found.name} is taken by another container",
+            remedy=f"rename that container: docker rename {found.name} OTHER",
         )
     return found
 
 
 def final_image(project: Project, name: str) -> str:
-    """The id of the image that was built of today's config. Raises StartError where there is none."""
+    """Return the id of the image of the current config. Raises StartError if it isn't built."""
     assessment = project.assess(name)
     if not assessment.final:
         raise StartError(
-            f"{image_names.final_tag(name)} is not what the config says ({next(iter(assessment.stale.values()))})",
+            f"{image_names.final_tag(name)} is out of date ({next(iter(assessment.stale.values()))})",
             where=name,
             remedy="run the same command again, without --single",
         )
@@ -69,57 +70,65 @@ def final_image(project: Project, name: str) -> str:
 
 
 def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
-    """The habitat's container as it is to be now, running, and whether it was before. image: the id of the one that
-    it is to be made of, whatever has its tag by now; fresh: a new one.
+    """Return the habitat's running container, and whether it was running before.
 
-    Another user of the engine may be at it, from a clone of his own: then one joins what the other makes.
+    A container with another image or config is renamed and kept. If a run of another clone creates the container at the
+    same time, its container is used.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        image: The id of the image, since its tag may have moved.
+        fresh: Whether to create a new container in any case.
     """
     for _ in range(_TRIES):
-        with suppress(_OthersTurn):
-            return _brought_up(project, habitat, image, fresh=fresh)
-        fresh = False  # what he has made just now is
+        with suppress(_ContainerChanged):
+            return _find_or_create(project, habitat, image, fresh=fresh)
+        fresh = False  # the one that the other run has just created is fresh
         time.sleep(_PAUSE)
     raise Conflict(
-        f"somebody else makes, renames or removes container {container_name(habitat.name)} again and again",
+        f"another run keeps changing the container {container_name(habitat.name)}",
         where=habitat.name,
-        remedy="see who does (docker ps --all), then start it again",
+        remedy="see docker ps --all, then run the same command again",
     )
 
 
-class _OthersTurn(Exception):
-    """Somebody else has done something to the container between a look at it and what was to follow."""
+class _ContainerChanged(Exception):
+    """Another run has changed the container since it was inspected."""
 
 
-def _brought_up(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
+def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
-    as_now = (image, _main_process(habitat), set(mounts_of(habitat)), _held(habitat))
+    expected = (image, _main_process(habitat), set(mounts_of(habitat)), _restrictions_label(habitat))
     if found and (
-        (found.image, found.command, set(found.binds), found.labels.get(LABEL_RESTRICTIONS)) != as_now
-        or persistent_volumes.of(found).paths != persistent_volumes.paths_of(habitat)
+        (found.image, found.command, set(found.binds), found.labels.get(LABEL_RESTRICTIONS)) != expected
+        or persistence_of(found).paths != paths_of(habitat)
     ):
-        _keep(project, habitat, found, "from an older image" if found.image != image else "with another config")
+        _set_aside(project, habitat, found, "from an older image" if found.image != image else "with another config")
     elif found and fresh:
-        _keep(project, habitat, found, "by an earlier start")
+        _set_aside(project, habitat, found, "by an earlier start")
     elif found:
         if not found.running:
-            persistent_volumes.collect_replaced_files(project, habitat.name, found)  # where the last start was killed
-            _start(project, habitat, found, "as it is in its container: doit start with --new makes another")
+            collect_replaced_files(project, habitat.name, found)  # the last session may have been killed
+            _start(project, habitat, found, "as changed in its container: doit start --new creates another one")
         return found, found.running
     try:
-        found = _made(project, habitat, image)
+        found = _create(project, habitat, image)
     except Conflict as error:
-        raise _OthersTurn from error
+        raise _ContainerChanged from error
     try:
         _start(project, habitat, found)
     except HabitatError:
         now = project.engine.container(found.id)
-        if now and not now.running:  # nothing was done in it; or somebody else has started it by now
+        if now and not now.running:  # nothing was done in it
             project.engine.remove(found.id)
         raise
     return found, False
 
 
-def _made(project: Project, habitat: Habitat, image: str) -> Container:
+def _create(project: Project, habitat: Habitat, image: str) -> Container:
+    from phases.core.runtime.persistent_create import create_container
+
     engine = project.engine
     config = engine.image_config(image)
     env = config.env if config else {}
@@ -128,15 +137,15 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
         mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
         cache_mounts.check(habitat)
         try:
-            made = engine.create(
+            container = engine.create(
                 image,
                 name,
                 _main_process(habitat),
                 env=root_environment.for_container(env),
                 labels={
                     **marks(habitat.name),
-                    LABEL_RESTRICTIONS: _held(habitat),
-                    LABEL_ENVIRONMENT: root_environment.label_of(env),
+                    LABEL_RESTRICTIONS: _restrictions_label(habitat),
+                    LABEL_ENVIRONMENT: root_environment.label_for(env),
                     **fingerprints.label(habitat),
                     **labels,
                 },
@@ -148,21 +157,21 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
             )
         except NotFound as error:
             raise StartError(
-                f"the image {image[7:19]} that was built is gone: another run has replaced it",
+                f"the image {image[7:19]} was replaced by another run",
                 where=habitat.name,
                 remedy="run the same command again",
             ) from error
         try:
-            safe_paths.check_mounts(engine, made, (mount.dest for mount in mounts), last=True)
+            safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
         except HabitatError:
-            engine.remove(made)
+            engine.remove(container)
             raise
-        return made
+        return container
 
-    container = persistent_volumes.made(project, habitat, image, container_name(habitat.name), create)
+    container = create_container(project, habitat, image, container_name(habitat.name), create)
     found = project.engine.container(container)
     if found is None:
-        raise _OthersTurn
+        raise _ContainerChanged
     try:
         fingerprints.begin(project.state_folder(habitat.name), engine, habitat, container)
     except HabitatError:
@@ -172,93 +181,76 @@ def _made(project: Project, habitat: Habitat, image: str) -> Container:
 
 
 def restrictions(habitat: Habitat) -> Restrictions:
-    """What holds an agent in: no way to more privileges than USER's, and what the config says."""
+    """Return the restrictions: no way to more privileges than USER's, and what the config says."""
     entry = habitat.entry
     limits = asdict(entry.limits)
     return Restrictions(privileges=False, network=entry.network != "none", **limits)
 
 
-def _held(habitat: Habitat) -> str:
+def _restrictions_label(habitat: Habitat) -> str:
     limits = [f"{key}={value:g}" for key, value in asdict(restrictions(habitat)).items()]
     return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
 
 
 def _main_process(habitat: Habitat) -> tuple[str, ...]:
-    """The init command, or an init that idles. A plain command becomes the main process itself."""
+    """Return the init command, or one that idles. A command that needs no shell becomes the main process itself."""
     text = habitat.entry.init_command.strip()
     if not text:
         return IDLE
-    return tuple(shlex.split(text)) if _PLAIN.fullmatch(text) else ("/bin/sh", "-c", text)
+    return tuple(shlex.split(text)) if _PLAIN_COMMAND.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
-def _start(project: Project, habitat: Habitat, container: Container, which: str = "") -> None:
-    """which: says of the image what somebody may have done to it in the container."""
+def _start(project: Project, habitat: Habitat, container: Container, image_note: str = "") -> None:
+    """Start the container. image_note: added to the name of the image in an error about its shell."""
     dests = [bind.dest for bind in container.binds]
-    dests += [place.mount for place in persistent_volumes.of(container).places if place.is_folder]
+    dests += [folder.mount_point for folder in persistence_of(container).folders]
     home = f"/home/{habitat.user}"
     cache_mounts.check(habitat)
     try:
         safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
         project.engine.start(container.id)
     except PortRefused as error:
-        raise _refused(project, habitat, error) from error
+        raise port_error(project, habitat, error) from error
     except EngineError as error:
-        image = ", ".join(filter(None, (image_names.final_tag(habitat.name), which)))
-        if told := shell_errors.trouble(project.engine, container.id, habitat, image, error):
-            raise told from error
+        image = ", ".join(filter(None, (image_names.final_tag(habitat.name), image_note)))
+        if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
+            raise better from error
         if project.engine.container(container.id) is None:
-            raise _OthersTurn from error
+            raise _ContainerChanged from error
         init = habitat.entry.init_command
         raise StartError(
             f"container {container.name} can't be started ({error.message})",
             where=habitat.name,
-            remedy=f"see that the image has {init.split()[0]}" if init else "see what it says is missing or taken",
+            remedy=f"check that the image has {init.split()[0]}" if init else "fix what the engine reports",
         ) from error
     try:
-        cache_mounts.check(habitat)  # the engine has looked the paths up meanwhile
+        cache_mounts.check(habitat)  # a path may have been replaced while the engine mounted it
     except HabitatError:
         project.engine.stop(container.id)
         raise
 
 
-def _refused(project: Project, habitat: Habitat, error: PortRefused) -> StartError:
-    """What to say when the host doesn't give a port: who has it, as far as the engine knows."""
-    address = error.port.address
-    where = next((port.origin for port in habitat.entry.ports if port == error.port), None) or habitat.name
-    if not error.taken:
-        problem = f"port {address} can't be published ({error.message})"
-        return StartError(problem, where=where, remedy="see that it is an address of the host, and a port you may use")
-    running = (container for container in project.engine.containers() if container.running)
-    holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
-    other = owner(project, holder) if holder else ""
-    if other and holder and holder.name == container_name(other):
-        by, remedy = f" by {holder.name}", f"doit stop:{other} frees it"
-    elif holder:
-        by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
-    else:
-        by, remedy = " by a program of the host", "stop that"
-    another = f"or write {replace(error.port, host=0).written} for one that is free"
-    return StartError(f"port {address} is taken{by}", where=where, remedy=f"{remedy}, {another}")
+def _set_aside(project: Project, habitat: Habitat, old: Container, reason: str) -> None:
+    """Rename and keep an older container, since it may contain somebody's work.
 
-
-def _keep(project: Project, habitat: Habitat, old: Container, made: str) -> None:
-    """Set aside a container that was `made` otherwise than one would be now; somebody's work may be in it."""
+    reason: completes "was created …".
+    """
     stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    names = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
-    aside = next(name for name in names if not project.engine.container(name))
-    persistent_volumes.collect_replaced_files(project, habitat.name, old)
-    now = project.engine.container(old.name)
-    if now is None or now.id != old.id:
-        raise _OthersTurn
+    candidates = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
+    aside = next(name for name in candidates if not project.engine.container(name))
+    collect_replaced_files(project, habitat.name, old)
+    current = project.engine.container(old.name)
+    if current is None or current.id != old.id:
+        raise _ContainerChanged
     try:
         project.engine.rename(old.id, aside)
     except (Conflict, NotFound) as error:
-        raise _OthersTurn from error
-    project.presence(habitat.name).forget(old.id)
-    text = f"{old.name} was made {made}: kept as {aside}"
+        raise _ContainerChanged from error
+    Presence(project.state_folder(habitat.name)).forget(old.id)
+    text = f"{old.name} was created {reason}: kept as {aside}"
     if old.running and project.engine.running_execs(old.id):
-        text += ", where somebody is at work"
+        text += ", which is still in use"
     else:
         project.engine.stop(old.id)
-        text += f"; when you need nothing of it: docker rm {aside}"
+        text += f"; to remove it when you no longer need it: docker rm {aside}"
     project.bus.emit(events.Notice(habitat.name, text))

@@ -1,4 +1,4 @@
-"""A shell in what is left of a phase that failed, as the command had it that failed; nothing of it stays."""
+"""Opens a shell in the container of the phase that failed last, in the environment of the command that failed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from phases.core.files.tar import Archive
 from phases.core.files.temporary_folder import temporary_folder
 from phases.core.runtime.attach import SHELL, run_shell
 from phases.core.runtime.session import Session
-from phases.core.runtime.temporary import accounts, passing, started, where
+from phases.core.runtime.temporary import existing_folder, start_container, temporary_container, user_database
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.store import deliver
 from phases.core.variables import DEFAULT_PATH
@@ -37,102 +37,113 @@ if TYPE_CHECKING:
     from phases.core.runtime.attach import Terminal
     from phases.protocol import Phase
 
-#: What runs the failed command once more, and the folder it is in: one that no image has, so that what
-#: is written there is in the throwaway container, and on no volume.
+#: The command that runs the failed one again, and its folder. No image has that folder, so it is on no volume.
 AGAIN = "again"
 _FOLDER = "/.habitat-debug"
 
-# Lines of a command, and of what it printed, that are shown; both are in files.
-_SHOWN = 12
+# Lines of a command, and of its output, that are shown.
+_SHOWN_LINES = 12
 
 
 def debug(project: Project, name: str, terminal: Terminal) -> int:
-    """Tell of what failed last, and open a shell there; without a terminal it reads what is put in.
-    Returns its exit code. Raises HabitatError.
+    """Describe the last failure and open a shell in its container.
+
+    Without a terminal, the shell reads its commands from standard input.
+
+    Returns:
+        The exit code of the shell.
+
+    Raises:
+        HabitatError: No phase has failed, or the container can't be started.
     """
     habitat = project.habitat(name)
-    phase, image, failure = _last(project, name)
-    how = run_shell(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows what it printed")
+    phase, image, failure = _last_failure(project, name)
+    runner = run_shell(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows its output")
     if phase.NAME not in project.look(name).stale:
-        text = f"{phase.NAME} is up to date by now: this is how it failed before"
+        text = f"{phase.NAME} is up to date now: this is an earlier failure"
         project.bus.emit(events.Notice(name, text, warning=True))
-    with _entered(project, habitat, phase, image, failure) as visit:
-        for line, heading in _briefing(project, visit, phase, failure):
+    with _open_session(project, habitat, phase, image, failure) as session:
+        for line, heading in _describe(project, session, phase, failure):
             project.bus.emit(events.Line(name, line, heading=heading))
-        code = visit.run(SHELL, how)
-    # A build that succeeded meanwhile could only take its tag away.
+        code = session.run(SHELL, runner)
+    # A build that succeeded meanwhile could remove the tag of the image, but not the image.
     project.engine.remove_image(image.id)
     return code
 
 
-def _last(project: Project, name: str) -> tuple[Phase, Image, Failure]:
-    found = project.store.failed(name)
-    failure = build_failure.told_by(found[1].labels) if found else None
-    if found is None or failure is None:
-        remedy = f"doit start:{name} builds it, doit shell:{name} --at PHASE looks around in what is built"
-        raise StartError("nothing is kept of a phase that failed", where=name, remedy=remedy)
-    return *found, failure
+def _last_failure(project: Project, name: str) -> tuple[Phase, Image, Failure]:
+    failed = project.store.failed(name)
+    failure = build_failure.told_by(failed[1].labels) if failed else None
+    if failed is None or failure is None:
+        remedy = f"doit start:{name} builds it, doit shell:{name} --at PHASE opens a shell in a snapshot"
+        raise StartError("there is no failed phase to debug", where=name, remedy=remedy)
+    return *failed, failure
 
 
 # The container
 
 
 @contextmanager
-def _entered(project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure) -> Iterator[Session]:
+def _open_session(
+    project: Project, habitat: Habitat, phase: Phase, image: Image, failure: Failure
+) -> Iterator[Session]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
-    own = mounts_in(habitat, phase)
-    mounts.admit(project.need_trust, habitat, own)
-    mounted = [cache_volumes.CacheMount(**row) for row in failure.caches]
+    phase_mounts = mounts_in(habitat, phase)
+    mounts.admit(project.need_trust, habitat, phase_mounts)
+    caches = [cache_volumes.CacheMount(**row) for row in failure.caches]
 
-    def tell(text: str) -> None:
+    def on_wait(text: str) -> None:
         project.bus.emit(events.Notice(habitat.name, text))
 
     with (
-        cache_volumes.held(project.locks, mounted, tell),
-        _lent_agent(project, habitat, phase, failure) as (agent, host_keys),
-        passing(
+        cache_volumes.held(project.locks, caches, on_wait),
+        _ssh_agent(project, habitat, phase, failure) as (agent, host_keys),
+        temporary_container(
             project,
             habitat,
             image,
             f"{phase.NAME}-failed",
-            (*own, *(cache.mount for cache in mounted), *agent),
+            (*phase_mounts, *(cache.mount for cache in caches), *agent),
         ) as container,
     ):
-        user = failure.user if failure.user in accounts(project, container) else "root"
-        workdir = where(project, container, failure.workdir or "/")
+        user = failure.user if failure.user in user_database(project, container) else "root"
+        workdir = existing_folder(project, container, failure.workdir or "/")
         env = dict(failure.env)
         if failure.script:
-            _put_again(project, container, failure)
-            own_env = root_environment.of_user(container.labels, habitat, user) | env
-            path = own_env.get("PATH") or DEFAULT_PATH
+            _add_again_command(project, container, failure)
+            container_env = root_environment.for_user(container.labels, habitat, user) | env
+            path = container_env.get("PATH") or DEFAULT_PATH
             env["PATH"] = f"{_FOLDER}:{path}"
-        started(project, habitat, container)
+        start_container(project, habitat, container)
         deliver(project.engine, container.id, (*secrets, *host_keys), user)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
-        yield Session(project, habitat, container, secrets, user, workdir, more_env=env)
+        yield Session(project, habitat, container, secrets, user, workdir, extra_env=env)
 
 
 @contextmanager
-def _lent_agent(
+def _ssh_agent(
     project: Project, habitat: Habitat, phase: Phase, failure: Failure
 ) -> Iterator[tuple[tuple[Bind, ...], tuple[Value, ...]]]:
-    """The host's SSH agent, and the host keys to trust, where the failed command had them."""
-    had_it = ssh_agent.ENV.items() <= failure.env.items()
-    lenders = [step for step in phase.plan(habitat) if isinstance(step, Run) and step.known_hosts] if had_it else []
-    lender = next((step for step in lenders if step.title == failure.what), next(iter(lenders), None))
-    if lender is None or lender.known_hosts is None:
+    """Yield the mount of the host's SSH agent and the trusted host keys, if the failed command had them."""
+    had_agent = ssh_agent.ENV.items() <= failure.env.items()
+    steps = [step for step in phase.plan(habitat) if isinstance(step, Run) and step.known_hosts] if had_agent else []
+    step = next((step for step in steps if step.title == failure.what), next(iter(steps), None))
+    if step is None or step.known_hosts is None:
         yield (), ()
         return
     with temporary_folder(state_dir(project.root, habitat.name)) as folder:
-        relay = ssh_agent.AgentRelay(folder, lender.origin)
+        relay = ssh_agent.AgentRelay(folder, step.origin)
         try:
-            yield (relay.bind,), (ssh_agent.known_hosts(lender.known_hosts, lender.origin),)
+            yield (relay.bind,), (ssh_agent.known_hosts(step.known_hosts, step.origin),)
         finally:
             relay.close()
 
 
-def _put_again(project: Project, container: Container, failure: Failure) -> None:
-    """As a file, so that any shell there has it, and what that shell exports is there for it."""
+def _add_again_command(project: Project, container: Container, failure: Failure) -> None:
+    """Add the command that runs the failed one again.
+
+    It is a file, so that every shell finds it and its exported variables reach the command.
+    """
     command = shlex.join(build_failure.argv(failure.script, failure.args))
     folder = shlex.quote(failure.workdir or "/")
     text = f"#!/bin/sh\n# The command that failed, as the build ran it.\ncd {folder} && exec {command}\n"
@@ -142,54 +153,55 @@ def _put_again(project: Project, container: Container, failure: Failure) -> None
         project.engine.put_archive(container.id, "/", archive.finish())
 
 
-# What is told
+# The description
 
 
-def _briefing(project: Project, visit: Session, phase: Phase, failure: Failure) -> Iterator[tuple[str, bool]]:
-    """Lines, and whether each is a heading: what failed, what it said, how to go on."""
-    name = visit.habitat.name
+def _describe(project: Project, session: Session, phase: Phase, failure: Failure) -> Iterator[tuple[str, bool]]:
+    """Yield the lines to show, and whether each is a heading."""
+    name = session.habitat.name
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(failure.when))
     yield f"── {phase.NAME} failed at {when}: {failure.where}", True
     yield failure.message, False
-    for line in _first(build_failure.typed(failure.script, failure.args)):
+    for line in _shortened(build_failure.typed(failure.script, failure.args)):
         yield f"    {line}", False
-    if said := _said(project, name, phase, failure):
-        yield f"── it said last ({project.log_path(name, phase).relative_to(project.root)})", True
-        for line in said:
+    if output := _last_output(project, name, phase, failure):
+        yield f"── the end of its output ({project.log_path(name, phase).relative_to(project.root)})", True
+        for line in output:
             yield f"    {line}", False
-    yield f"── a shell there, as {visit.user} in {visit.workdir}", True
-    if visit.user != failure.user:
-        yield f"    there is no user '{failure.user}' in it", False
+    yield f"── a shell there, as {session.user} in {session.workdir}", True
+    if session.user != failure.user:
+        yield f"    the image has no user '{failure.user}'", False
     rows = [(AGAIN, "runs the failed command again")] if failure.script else []
     rows += [
-        ("exit", "leaves, and throws away what was changed in there"),
-        (f"doit start:{name}", "goes on with the build, once that is fixed"),
+        ("exit", "ends the shell and discards all changes"),
+        (f"doit start:{name}", "continues the build, once the cause is fixed"),
     ]
     width = max(len(word) for word, _ in rows)
-    for word, what in rows:
-        yield f"    {word:<{width}}  {what}", False
+    for word, effect in rows:
+        yield f"    {word:<{width}}  {effect}", False
 
 
-def _first(lines: list[str]) -> list[str]:
-    more = len(lines) - _SHOWN
-    return [*lines[:_SHOWN], f"… and {more} lines more"] if more > 0 else lines
+def _shortened(lines: list[str]) -> list[str]:
+    more = len(lines) - _SHOWN_LINES
+    return [*lines[:_SHOWN_LINES], f"… and {more} lines more"] if more > 0 else lines
 
 
-def _said(project: Project, name: str, phase: Phase, failure: Failure) -> list[str]:
-    """The last of what the failed command printed, as it was logged: without secrets. In a log that was cut, where it
-    begins may be left out.
+def _last_output(project: Project, name: str, phase: Phase, failure: Failure) -> list[str]:
+    """Return the last lines that the failed command printed, as the log has them: without secrets.
+
+    In a log that was cut, the line with which the command begins may be missing.
     """
     if not failure.what:
         return []
-    begun = f"$ {failure.what} (as {failure.user})\n".encode()
+    first_line = f"$ {failure.what} (as {failure.user})\n".encode()
     rows: deque[bytes] | None = None
     try:
         with safe_open.open_read(project.log_path(name, phase)) as file:
             for line in file:
-                if line == begun or (rows is None and phase_log.is_cut(line)):
-                    rows = deque(maxlen=_SHOWN)
+                if line == first_line or (rows is None and phase_log.is_cut(line)):
+                    rows = deque(maxlen=_SHOWN_LINES)
                 elif rows is not None:
                     rows.append(line)
     except OSError:
-        return []  # it was removed, and all else is known without it
+        return []  # the log was removed
     return [row.rstrip(b"\n").decode(errors="replace") for row in rows or ()]

@@ -1,4 +1,4 @@
-"""Removes the containers of a habitat, with the work that is in them, and what persists. Nothing else does."""
+"""Removes the containers of a habitat, with the work in them, and its persistent volumes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from phases.core.build import ownership
 from phases.core.build.lock import exclusive
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
-from phases.core.runtime import persistent_volumes
-from phases.core.runtime.stop import who_is_in
+from phases.core.runtime.persistent_volumes import LABEL_PERSIST, collect_replaced_files, persistence_of, volumes_of
+from phases.core.runtime.presence import Presence
+from phases.core.runtime.stop import describe_users
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -20,122 +21,137 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Change, Container, Volume
     from phases.core.project import Project
 
-# What programs leave there is no work.
-_PASSING = ("/run", "/tmp")  # noqa: S108 (a name, no file of ours)
+# Folders of temporary files.
+_TEMPORARY = ("/run", "/tmp")  # noqa: S108 (names in a container)
 
 _SHOWN_PATHS = 5
 
 
 def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep_volumes: bool = False) -> bool:
-    """Show what is in each container of the habitat, and what persists, and remove both if `confirm` says
-    yes to a question. keep_volumes: what persists stays. Returns whether there is nothing any more.
+    """List the habitat's containers and volumes with their changes, ask, and remove them.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        confirm: Asks the person a question and returns the answer.
+        keep_volumes: Whether to keep the persistent volumes.
+
+    Returns:
+        Whether nothing is left that was to be removed.
     """
-    found = _containers(project, name)
-    volumes = [] if keep_volumes else persistent_volumes.volumes_of(project.engine, name)
-    if not found and not volumes:
+    containers = _containers(project, name)
+    volumes = [] if keep_volumes else volumes_of(project.engine, name)
+    if not containers and not volumes:
         fingerprints.sweep(project.state_folder(name), project.engine)
         project.bus.emit(events.Notice(name, f"{name} has no containers"))
         return True
-    for container in found:
-        project.bus.emit(events.Line(name, _told(project, name, container)))
+    for container in containers:
+        project.bus.emit(events.Line(name, _describe_container(project, name, container)))
     for volume in volumes:
-        project.bus.emit(events.Line(name, _told_volume(volume)))
-    if not confirm(_question(len(found), len(volumes))):
+        project.bus.emit(events.Line(name, _describe_volume(volume)))
+    if not confirm(_question(len(containers), len(volumes))):
         project.bus.emit(events.Notice(name, "nothing was removed"))
         return False
-    presence = project.presence(name)
-    with presence.alone():
-        for container in found:
-            if keep_volumes:
-                persistent_volumes.collect_replaced_files(project, name, container)
-            project.engine.remove(container.id)
-            presence.forget(container.id)
+    _remove_containers(project, name, containers, keep_volumes=keep_volumes)
     fingerprints.sweep(project.state_folder(name), project.engine)
-    gone = [container.name for container in found]
-    left = _remove(project, name, volumes)
-    if len(left) < len(volumes):
-        gone.append(_persisting(len(volumes) - len(left)))
-    if gone:
-        kept = "its snapshots and what persists are kept" if keep_volumes else "its snapshots are kept"
-        project.bus.emit(events.Notice(name, f"removed {', '.join(gone)}; {kept}"))
-    _sweep(project, name)
-    return not left
+    removed = [container.name for container in containers]
+    remaining = _remove_volumes(project, name, volumes)
+    if len(remaining) < len(volumes):
+        removed.append(_count(len(volumes) - len(remaining)))
+    if removed:
+        kept = "its snapshots and persistent volumes are kept" if keep_volumes else "its snapshots are kept"
+        project.bus.emit(events.Notice(name, f"removed {', '.join(removed)}; {kept}"))
+    _sweep_images(project, name)
+    return not remaining
 
 
 def _question(containers: int, volumes: int) -> str:
-    them, in_them = ("it", "in it") if containers == 1 else (f"these {containers}", "in them")
+    which, where = ("the container", "it") if containers == 1 else (f"these {containers} containers", "them")
     if not volumes:
-        return f"Remove {them}, with all that was done {in_them}?"
-    persists = _persisting(volumes)
-    return f"Remove {them}, with all that was done {in_them}, and {persists}?" if containers else f"Remove {persists}?"
+        return f"Remove {which}, with all changes in {where}?"
+    counted = _count(volumes)
+    return f"Remove {which}, with all changes in {where}, and {counted}?" if containers else f"Remove {counted}?"
 
 
-def _persisting(volumes: int) -> str:
-    return f"what persists in {volumes} volume{'s' if volumes > 1 else ''}"
+def _count(volumes: int) -> str:
+    return f"{volumes} persistent volume{'s' if volumes > 1 else ''}"
 
 
-def _told_volume(volume: Volume) -> str:
+def _describe_volume(volume: Volume) -> str:
     since = f", since {volume.made[:10]}" if volume.made else ""
-    return f"{volume.labels[persistent_volumes.LABEL_PERSIST]}: volume {volume.name}{since}"
+    return f"{volume.labels[LABEL_PERSIST]}: volume {volume.name}{since}"
 
 
-def _remove(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volume]:
-    """Returns those that a container of somebody else's has."""
-    left = []
+def _remove_containers(project: Project, name: str, containers: Iterable[Container], *, keep_volumes: bool) -> None:
+    presence = Presence(project.state_folder(name))
+    with presence.alone():
+        for container in containers:
+            if keep_volumes:
+                collect_replaced_files(project, name, container)
+            project.engine.remove(container.id)
+            presence.forget(container.id)
+
+
+def _remove_volumes(project: Project, name: str, volumes: Iterable[Volume]) -> list[Volume]:
+    """Remove volumes. Returns those that stay, because another container uses them."""
+    remaining = []
     for volume in volumes:
         try:
             project.engine.remove_volume(volume.name)
         except Conflict as error:
-            left.append(volume)
-            text = f"volume {volume.name} stays: another container has it ({error.message})"
+            remaining.append(volume)
+            text = f"volume {volume.name} is kept: another container uses it ({error.message})"
             project.bus.emit(events.Notice(name, text, warning=True))
-    return left
+    return remaining
 
 
-def _sweep(project: Project, name: str) -> None:
-    """Images that a build has replaced were kept for the containers that used them."""
+def _sweep_images(project: Project, name: str) -> None:
+    """Remove images that a build has replaced. They were kept for the containers that used them."""
     if project.store.has_untagged(name):
         with exclusive(project, name):
             pass  # taking the lock removes them
 
 
 def _containers(project: Project, name: str) -> list[Container]:
-    """The current one and those that were set aside, the latest first."""
-    found = ownership.containers(project, name)
-    whole = [seen for container in found if (seen := project.engine.container(container.id))]
-    return sorted(whole, key=lambda container: (container.name == container_name(name), container.name), reverse=True)
+    """List the current container and then those that were set aside, the newest first."""
+    listed = ownership.containers(project, name)
+    containers = [container for row in listed if (container := project.engine.container(row.id))]
+    return sorted(
+        containers, key=lambda container: (container.name == container_name(name), container.name), reverse=True
+    )
 
 
-def _told(project: Project, name: str, container: Container) -> str:
+def _describe_container(project: Project, name: str, container: Container) -> str:
     state = "stopped"
     if container.running:
-        presence = project.presence(name)
+        presence = Presence(project.state_folder(name))
         with presence.alone():
-            who = who_is_in(project, presence, container)
-        state = f"running, in it is {who}" if who else "running"
+            users = describe_users(project, presence, container)
+        state = f"running, in use by {users}" if users else "running"
     try:
-        what = _summary(work(project.engine.changes(container.id), container))
+        changes = _summary(work(project.engine.changes(container.id), container))
     except NotFound:
-        what = "gone already"
+        changes = "it was removed meanwhile"
     except EngineError as error:
-        what = f"what changed can't be told ({error.message})"
-    return f"{container.name} ({state}): {what}"
+        changes = f"its changes can't be listed ({error.message})"
+    return f"{container.name} ({state}): {changes}"
 
 
 def work(changes: Iterable[Change], container: Container) -> list[Change]:
-    """Of what changed in a container that which somebody may miss: no folder that only holds what
-    changed, nothing on a volume, nothing that passes.
+    """Return the changes in a container that may be somebody's work.
+
+    Left out are folders that only contain changes, paths on volumes, and temporary files.
     """
     changes = list(changes)
-    holding = {posixpath.dirname(change.path) for change in changes}
-    places = persistent_volumes.of(container).places
-    elsewhere = (*_PASSING, *(bind.dest for bind in container.binds), *(place.mount for place in places))
-    elsewhere += tuple(place.at for place in places)
+    parents = {posixpath.dirname(change.path) for change in changes}
+    entries = persistence_of(container).entries
+    ignored = (*_TEMPORARY, *(bind.dest for bind in container.binds), *(entry.mount_point for entry in entries))
+    ignored += tuple(entry.resolved for entry in entries)
     return [
         change
         for change in changes
-        if change.path not in holding
-        and not any(change.path == place or change.path.startswith(f"{place}/") for place in elsewhere)
+        if change.path not in parents
+        and not any(change.path == path or change.path.startswith(f"{path}/") for path in ignored)
     ]
 
 

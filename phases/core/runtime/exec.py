@@ -1,4 +1,4 @@
-"""Commands in a habitat that runs already, or that is brought up for them."""
+"""Runs commands and shells in a habitat, which is started if it doesn't run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from phases.core.errors import StartError
 from phases.core.runtime.attach import SHELL, run_in_tty, run_piped, run_shell
 from phases.core.runtime.container import ensure_running, own_container
 from phases.core.runtime.session import open_session
-from phases.core.runtime.temporary import thrown_away
+from phases.core.runtime.temporary import open_temporary_session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,44 +22,60 @@ if TYPE_CHECKING:
 
 
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:
-    """Run a command as USER in WORKDIR, with a terminal or an input. Returns its exit code."""
+    """Run a command as USER in WORKDIR, with a terminal or with pipes. Returns its exit code."""
     if not argv:
-        raise StartError("there is no command to run", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
-    with open_session(project, name, as_it_is, guest=True) as visit:
-        return visit.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
+        raise StartError("no command is given", where=name, remedy=f"write it like doit exec:{name} -- ls -l")
+    with open_session(project, name, find_or_start, skip_delay_if_running=True) as session:
+        return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_piped(terminal))
 
 
 def shell(project: Project, name: str, terminal: Terminal, *, at: str = "") -> int:
-    """A shell as USER in WORKDIR; without a terminal it reads what is put in. at: a phase, of whose
-    snapshot a throwaway container is made. Returns its exit code.
+    """Run a shell as USER in WORKDIR. Without a terminal, it reads its commands from standard input.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        terminal: Where the input comes from and the output goes to.
+        at: The name of a phase: run the shell in a temporary container of its snapshot. "" for the habitat's own.
+
+    Returns:
+        The exit code of the shell.
     """
-    how = run_shell(terminal, name, f"doit exec:{name} -- COMMAND runs one without")
-    place = thrown_away(project, name, at) if at else open_session(project, name, as_it_is, guest=True)
-    with place as visit:
-        return visit.run(SHELL, how)
+    runner = run_shell(terminal, name, f"doit exec:{name} -- COMMAND runs a command without one")
+    if at:
+        opened = open_temporary_session(project, name, at)
+    else:
+        opened = open_session(project, name, find_or_start, skip_delay_if_running=True)
+    with opened as session:
+        return session.run(SHELL, runner)
 
 
-def as_it_is(project: Project, habitat: Habitat) -> tuple[Container, bool]:
-    """The habitat's container, of whatever image it is while it runs, and whether it did; nothing is built."""
+def find_or_start(project: Project, habitat: Habitat) -> tuple[Container, bool]:
+    """Return the habitat's running container, or start it without building anything.
+
+    A container that runs is used whatever its image is.
+
+    Returns:
+        The container, and whether it was running.
+    """
     found = own_container(project, habitat.name)
     if found and found.running:
         return found, True
-    return ensure_running(
-        project, habitat, image=project.assess(habitat.name).final or _built_before(project, habitat.name)
-    )
+    image = project.assess(habitat.name).final or _outdated_image(project, habitat.name)
+    return ensure_running(project, habitat, image=image)
 
 
-def _built_before(project: Project, name: str) -> str:
-    """The id of the image that was built of an earlier config. Raises StartError."""
+def _outdated_image(project: Project, name: str) -> str:
+    """Return the id of the image that was built from an earlier config. Raises StartError."""
     image = project.inventory.tagged(image_names.final_tag(name))
     if image is None:
         raise StartError("it isn't built yet", where=name, remedy=f"doit start:{name} builds and starts it")
     if (image.labels.get(image_names.LABEL_NAME), image.labels.get(image_names.LABEL_PHASE)) != (name, "final"):
         raise StartError(
-            f"{image_names.final_tag(name)} is an image that no build of {name} made",
+            f"{image_names.final_tag(name)} is an image that was not built for {name}",
             where=name,
-            remedy=f"doit final:{name} puts its own there",
+            remedy=f"doit final:{name} builds it and moves the tag",
         )
-    text = f"{name} was built from another config than there is now: doit final:{name} builds it anew"
+    text = f"{name} was built from an older config: doit final:{name} rebuilds it"
     project.bus.emit(events.Notice(name, text, warning=True))
     return image.id

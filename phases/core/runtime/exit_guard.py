@@ -1,9 +1,10 @@
-"""A guard beside a visit to a habitat: a shell that waits for the visit's end, and leaves for one that was killed.
+"""A guard process beside a session, which cleans up if the session is killed.
 
-SIGKILL lets nobody clean up. The visit holds one end of a pipe, and the guard the other: the kernel closes the pipe
-with the visit's process, however that ends. An end without a word has the guard become `phases.ui.aftermath`, which
-does what the visit would have done. The guard has a session of its own, so that no signal to the run's terminal or
-group reaches it, and it holds nothing that the run was given by its caller.
+SIGKILL leaves a process no time to clean up. The session holds one end of a pipe and the guard, a shell, the other. The
+kernel closes the pipe when the session's process ends, however it ends. If the session has not dismissed the guard by
+then, the guard becomes `phases.ui.aftermath`, which does what the session would have done (`clean_up`). The guard runs
+in a process session of its own, so that no signal to the run's terminal or process group reaches it, and it inherits no
+file from the run.
 """
 
 from __future__ import annotations
@@ -11,51 +12,60 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from phases.core.cache.stamps import state_dir
+from phases.core.errors import EngineError
+from phases.core.files.shell_program import ShellProgram
+from phases.core.runtime.container import own_container
+from phases.core.runtime.presence import Presence
+from phases.core.runtime.stop import stop_if_unused
+
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Container
+    from phases.core.project import Project
 
-#: In the environment of each command of a visit, and of what that starts: which visit it is of.
+#: The environment variable that holds the id of the session, in its commands and their children.
 VARIABLE = "HABITAT_VISIT"
 
-# Reads `in [ID]` when the visit goes to a container, and `left` when there is nothing more to do.
-_WATCH = """
-entered=
-while read -r word id; do
-    case $word in
-    in) entered=yes at=$id ;;
-    left) exit 0 ;;
-    esac
-done
-[ "$entered" ] && exec "$@" "$at" </dev/null
-"""
+_GUARD = ShellProgram(__file__, "guard.sh")
+_CLEAN_UP_MODULE = "phases.ui.aftermath"
 
-_PROGRAM = "phases.ui.aftermath"
-
-# Where that is found from.
+# The folder from which Python finds that module.
 _CHECKOUT = Path(__file__).resolve().parents[3]
 
 # Seconds that the guard may take to end.
-_ENDING = 1
+_END_TIMEOUT = 1
+
+_SIGNAL = ShellProgram(__file__, "signal_session.sh")
+
+# Seconds that commands have to end after SIGTERM, and how often those that remain are killed.
+_GRACE, _KILL_TRIES = 1.0, 10
+
+# Seconds that the engine may take to notice the end of a command.
+_NOTICE_TIMEOUT = 2.0
 
 
 class Guard:
-    """Of a visit to the habitat `name` of the project at `root`, whose commands `user` runs. To be ended by `left`.
+    """The guard of a session. If no process can be started, the session has no guard.
 
-    Where no process can be started any more, the visit has no guard.
+    Args:
+        root: The root of the project.
+        name: The name of the habitat.
+        user: The user who runs the session's commands.
     """
 
     def __init__(self, root: Path, name: str, user: str) -> None:
-        #: Of the visit, as the value of VARIABLE.
-        self.visit = os.urandom(16).hex()
+        #: The value of VARIABLE.
+        self.session_id = os.urandom(16).hex()
         self._process: subprocess.Popen[bytes] | None = None
         reading, self._writing = os.pipe()
         with os.fdopen(reading, "rb") as watched, suppress(OSError):
             self._process = subprocess.Popen(
-                ("/bin/sh", "-c", _WATCH, "habitat-guard", *_argv(root, name, user, self.visit)),
+                ("/bin/sh", "-c", _GUARD.text, "habitat-guard", *_clean_up_argv(root, name, user, self.session_id)),
                 cwd=_CHECKOUT,
                 stdin=watched,
                 stdout=subprocess.DEVNULL,
@@ -63,25 +73,81 @@ class Guard:
                 start_new_session=True,
             )
 
-    def entering(self, container: Container | None = None) -> None:
-        """From now on the habitat's container may run for this visit; it is that one, once this is known."""
-        self._say(f"in {container.id}" if container else "in")
+    def watch(self, container: Container | None = None) -> None:
+        """Clean up from now on if the session is killed. container: the session's, None while it is unknown."""
+        self._send(f"in {container.id}" if container else "in")
 
-    def left(self) -> None:
-        """Nothing is to be done after the visit."""
+    def dismiss(self) -> None:
+        """End the guard. There is nothing left to clean up."""
         if self._writing < 0:
             return
-        self._say("left")
+        self._send("left")
         os.close(self._writing)
         self._writing = -1
         if self._process:
             with suppress(subprocess.TimeoutExpired):
-                self._process.wait(_ENDING)
+                self._process.wait(_END_TIMEOUT)
 
-    def _say(self, line: str) -> None:
-        with suppress(OSError):  # somebody has ended it
+    def _send(self, line: str) -> None:
+        with suppress(OSError):  # the guard was killed
             os.write(self._writing, f"{line}\n".encode())
 
 
-def _argv(root: Path, name: str, user: str, visit: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", _PROGRAM, str(root.resolve()), name, user, visit)
+def _clean_up_argv(root: Path, name: str, user: str, session_id: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", _CLEAN_UP_MODULE, str(root.resolve()), name, user, session_id)
+
+
+def clean_up(project: Project, name: str, user: str, session_id: str, container_id: str) -> None:
+    """Leave the habitat as the killed session would have.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        user: The user who ran the session's commands.
+        session_id: The id of the session.
+        container_id: The id of its container, "" if it was killed before it knew that.
+
+    Raises:
+        HabitatError: The engine can't be reached, or refuses.
+    """
+    if not state_dir(project.root, name).is_dir():
+        return  # the project was removed
+    container = _running_container(project, name, container_id)
+    if not container:
+        return
+    _end_commands(project, container, user, session_id)
+    presence = Presence(project.state_folder(name))
+    with presence.alone():
+        container = _running_container(project, name, container_id)
+        if not container:
+            return
+        presence.join(container.id)
+    with presence.leaving() as end:
+        if not end.keep_running:
+            stop_if_unused(project, name, container, own_execs=0, is_last=end.is_last)
+    project.locks.wait_for_releases()
+
+
+def _running_container(project: Project, name: str, container_id: str) -> Container | None:
+    container = project.engine.container(container_id) if container_id else own_container(project, name)
+    return container if container and container.running else None
+
+
+def _end_commands(project: Project, container: Container, user: str, session_id: str) -> None:
+    """End the session's commands, as the user who ran them: root must not act on files that USER made."""
+    with suppress(EngineError):  # the container, or its shell, may be gone
+        if not _signal(project, container, user, session_id, "HUP", "TERM"):
+            return
+        time.sleep(_GRACE)
+        for _ in range(_KILL_TRIES):
+            if not _signal(project, container, user, session_id, "KILL"):
+                break
+        until = time.monotonic() + _NOTICE_TIMEOUT
+        while project.engine.running_execs(container.id) and time.monotonic() < until:
+            time.sleep(0.05)
+
+
+def _signal(project: Project, container: Container, user: str, session_id: str, *signals: str) -> int:
+    """Send signals to the session's processes. Returns how many there are."""
+    argv = ("/bin/sh", "-c", _SIGNAL.text, "sh", f"{VARIABLE}={session_id}", *signals)
+    return project.engine.exec(container.id, argv, user=user, workdir="/")

@@ -1,4 +1,4 @@
-"""What was logged of a habitat: each phase's output, and that of its container's main process."""
+"""Shows the logs of a habitat: of its phases, and of its container's main process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def show(project: Project, name: str) -> None:
-    """All that there is."""
+    """Show all logs."""
     phases = [phase for phase in project.phases(name) if _size(project, name, phase)]
     for phase in phases:
         _show_phase(project, name, phase)
@@ -26,13 +26,11 @@ def show(project: Project, name: str) -> None:
     if container:
         _show_container(project, name, container)
     elif not phases:
-        project.bus.emit(
-            events.Notice(name, f"nothing is logged of {name} yet: doit start:{name} builds and starts it")
-        )
+        project.bus.emit(events.Notice(name, f"{name} has no logs yet: doit start:{name} builds and starts it"))
 
 
 def show_phase(project: Project, name: str, phase_name: str) -> None:
-    """The log of one phase. Raises StartError where there is none."""
+    """Show the log of one phase. Raises StartError if there is none."""
     phases = {phase.NAME: phase for phase in project.phases(name)}
     if phase_name not in phases:
         raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=did_you_mean(phase_name, phases))
@@ -40,21 +38,23 @@ def show_phase(project: Project, name: str, phase_name: str) -> None:
         raise StartError(
             f"there is no log of {phase_name}",
             where=name,
-            remedy=f"it was not built here; doit {phase_name}:{name} builds up to it",
+            remedy=f"it was not built here; doit {phase_name}:{name} builds it",
         )
     _show_phase(project, name, phases[phase_name])
 
 
 def follow(project: Project, name: str) -> None:
-    """What the container's main process prints, until it ends. Raises StartError where there is none."""
+    """Show the output of the container's main process until it ends. Raises StartError if there is no container."""
     container = own_container(project, name)
     if container is None:
-        raise StartError(f"there is no {container_name(name)}", where=name, remedy=f"doit start:{name} makes it")
+        raise StartError(
+            f"there is no container {container_name(name)}", where=name, remedy=f"doit start:{name} creates it"
+        )
     _show_container(project, name, container, follow=True)
 
 
 def _size(project: Project, name: str, phase: Phase) -> int | None:
-    """How long the log of a phase is; None where there is none."""
+    """Return the size of a phase's log, None if there is none."""
     try:
         return project.log_path(name, phase).stat().st_size
     except FileNotFoundError:
@@ -63,7 +63,7 @@ def _size(project: Project, name: str, phase: Phase) -> int | None:
 
 def _show_phase(project: Project, name: str, phase: Phase) -> None:
     path = project.log_path(name, phase)
-    empty = "" if _size(project, name, phase) else ": nothing"
+    empty = "" if _size(project, name, phase) else ": empty"
     heading = f"── {phase.NAME} ({path.relative_to(project.root)}){empty}"
     project.bus.emit(events.Line(name, heading, heading=True, source=phase.NAME))
     try:
@@ -76,26 +76,30 @@ def _show_phase(project: Project, name: str, phase: Phase) -> None:
 
 
 def _show_container(project: Project, name: str, container: Container, *, follow: bool = False) -> None:
-    """Raises StartError where the container is given a secret meanwhile that this host doesn't have."""
+    """Show the log of a container.
+
+    Raises:
+        StartError: The container is given a secret meanwhile that this host doesn't have.
+    """
 
     def on_line(text: str, *, heading: bool = False) -> None:
         project.bus.emit(events.Line(name, text, source=container.name, heading=heading))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
-    witness = project.output_check(name, container)
-    mask = witness.mask()
+    output_check = project.output_check(name, container)
+    mask = output_check.mask()
     if mask is None:
-        project.bus.emit(events.Notice(name, witness.why_not))
+        project.bus.emit(events.Notice(name, output_check.why_not))
         return
     splitter = LineSplitter(on_line, mask)
 
     def on_output(data: bytes) -> None:
         nonlocal splitter
-        if witness.looked_again():
-            mask = witness.mask()
+        if output_check.refresh():
+            mask = output_check.mask()
             splitter.close()
             if mask is None:
-                raise StartError(witness.why_not, where=name)
+                raise StartError(output_check.why_not, where=name)
             splitter = LineSplitter(on_line, mask)
         splitter.feed(data)
 

@@ -1,12 +1,12 @@
-"""What outlives a habitat's containers: a named volume for each path of `entry.persist`.
+"""Persistent paths of a habitat: a named volume for each path of `entry.persist`.
 
-A folder is the volume itself. A single file is in a volume of its own, with a link at its path: what is
-mounted can't be replaced by renaming, and a folder above it would hold too much. A program that writes
-through the link has it kept at once; what one has put in the link's place is taken in when somebody
-leaves, and before the container is started, stopped, set aside or removed.
+A folder is the volume itself. A single file is in a volume of its own, with a link at its path: a mounted file can't be
+replaced by a rename, and a volume for the folder above would hold too much. A program that writes through the link
+writes to the volume. If a program replaces the link, its file is collected (`collect_replaced_files`) when a session
+ends, and before the container is started, stopped, set aside or removed.
 
-A container is filled before it has the habitat's name. So one that has it is whole, and what isn't a link
-in it was put there since.
+A container gets the habitat's name only after its volumes are filled (`persistent_create`). So in a container with that
+name, a file in the place of a link is newer than the link.
 """
 
 from __future__ import annotations
@@ -21,75 +21,33 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.cache import image_names
-from phases.core.config import mount_rules, persist
+from phases.core.config import mount_rules
 from phases.core.container import root_environment, safe_paths, timed_exec
-from phases.core.container.init_process import IDLE, made_anew
-from phases.core.container.mount_points import MountPoints
-from phases.core.engine.protocol import Restrictions, VolumeMount
-from phases.core.errors import Conflict, EngineError, LinkInTheWay, StartError
+from phases.core.errors import EngineError, LinkInTheWay
+from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from phases.core.engine.locks import EngineLock
     from phases.core.engine.protocol import Container, Engine, PathInfo, Volume
-    from phases.core.model import Habitat, Persisted
+    from phases.core.model import Habitat
     from phases.core.project import Project
 
-    #: Makes a container with a name, labels and mounts beside its own. Returns its id.
-    Create = Callable[[str, Mapping[str, str], Sequence[VolumeMount]], str]
-
-#: On a volume the path as the config has it; on a container all of them, and where they are.
+#: The label of a volume is its path as the config has it; that of a container lists all paths, and where they are.
 LABEL_PERSIST = "habitat.persist"
 
-# $1, $2: uid and gid; then folders. Who owns a folder owned what is to be given: it is told last, so that
-# a start that was killed is done again.
-_GIVE = """
-uid=$1 gid=$2
-shift 2
-for folder; do
-    owner=$(stat -c '%u %g' "$folder")
-    [ "$owner" != "$uid $gid" ] || continue
-    find "$folder" -xdev -mindepth 1 -user "${owner% *}" -exec chown -h "$uid" {} +
-    find "$folder" -xdev -mindepth 1 -group "${owner#* }" -exec chgrp -h "$gid" {} +
-    chown "$uid:$gid" "$folder"
-done
-"""
+_COLLECT = ShellProgram(__file__, "collect_replaced_file.sh")
+
+# Seconds for a file: USER can stop or hang whatever runs as USER.
+_TIMEOUT = 20
 
 
-# Others may read a file of that mode.
-_READABLE = 0o004
+class PersistentPath(Struct, frozen=True):
+    """A path of `entry.persist` in a container.
 
-# As USER: keep the file that a program has put where the link was. $1: the path; $2: where its content is kept; $3: the
-# path as the config has it. The link comes last: until then the file is where it was. Prints what is in the way.
-_COLLECT = """
-no() { echo "$1"; exit 1; }
-if [ -L "$1" ]; then
-    [ "$(readlink "$1")" != "$2" ] || exit 0
-    no "it is a link, which is not followed"
-fi
-[ ! -d "$1" ] || no "it is a folder, which $3/ would keep"
-if [ -f "$1" ]; then
-    [ -O "$1" ] || no "it belongs to another user"
-    cp -p "$1" "$2.new"
-    mv -f "$2.new" "$2"
-elif [ -e "$1" ]; then no "it is no file"
-elif [ ! -f "$2" ]; then exit 0
-fi
-rm -f "$1.kept"
-ln -s "$2" "$1.kept"
-mv -f "$1.kept" "$1"
-"""
-
-# Seconds for that: USER can hold up what runs as USER.
-_PATIENCE = 20
-
-
-class Place(Struct, frozen=True):
-    """path: as the config has it; at: where it leads in the container; volume: that keeps it."""
+    path: as the config has it. resolved: the path without links. volume: the name of its volume.
+    """
 
     path: str
-    at: str
+    resolved: str
     volume: str
 
     @property
@@ -97,276 +55,130 @@ class Place(Struct, frozen=True):
         return self.path.endswith("/")
 
     @property
-    def mount(self) -> str:
-        return self.at if self.is_folder else f"{mount_rules.OWN_FOLDER}/{self.volume}"
+    def mount_point(self) -> str:
+        return self.resolved if self.is_folder else f"{mount_rules.OWN_FOLDER}/{self.volume}"
 
     @property
-    def kept(self) -> str:
-        """What the link of a single file leads to."""
-        return f"{self.mount}/{posixpath.basename(self.at)}"
+    def file(self) -> str:
+        """The target of a single file's link, on the volume."""
+        return f"{self.mount_point}/{posixpath.basename(self.resolved)}"
 
 
 class Persistence(Struct, frozen=True):
-    """What persists of a container, as its label tells. owner: uid and gid of USER."""
+    """What the label of a container records. owner: uid and gid of USER."""
 
-    places: tuple[Place, ...] = ()
+    entries: tuple[PersistentPath, ...] = ()
     owner: tuple[int, int] = (0, 0)
 
     @property
     def paths(self) -> set[str]:
-        return {place.path for place in self.places}
+        return {entry.path for entry in self.entries}
 
     @property
-    def files(self) -> list[Place]:
-        return [place for place in self.places if not place.is_folder]
+    def folders(self) -> list[PersistentPath]:
+        return [entry for entry in self.entries if entry.is_folder]
+
+    @property
+    def files(self) -> list[PersistentPath]:
+        return [entry for entry in self.entries if not entry.is_folder]
+
+    @property
+    def label(self) -> str:
+        rows = [[entry.path, entry.resolved, entry.volume] for entry in self.entries]
+        return json.dumps({"owner": self.owner, "places": rows})
 
 
-def of(container: Container) -> Persistence:
-    found = json.loads(container.labels.get(LABEL_PERSIST) or '{"places":[],"owner":[0,0]}')
-    uid, gid = found["owner"]
-    return Persistence(tuple(Place(*row) for row in found["places"]), (uid, gid))
+def persistence_of(container: Container) -> Persistence:
+    """Return what persists of a container."""
+    label = json.loads(container.labels.get(LABEL_PERSIST) or '{"places":[],"owner":[0,0]}')
+    uid, gid = label["owner"]
+    return Persistence(tuple(PersistentPath(*row) for row in label["places"]), (uid, gid))
 
 
 def paths_of(habitat: Habitat) -> set[str]:
-    """As Persistence.paths, of a container that was made now."""
-    return {kept.path for kept in habitat.entry.persist}
+    """Return `Persistence.paths` for a new container of the habitat."""
+    return {persisted.path for persisted in habitat.entry.persist}
 
 
 def volume_name(habitat: str, path: str) -> str:
-    """Readable, and no other's: two paths, or two habitats whose names run on, differ in the digits."""
+    """Return the name of a path's volume, which is readable and unique: the digits tell equal words apart."""
     words = "-".join(re.findall(r"[a-z0-9]+", path.lower()))[:32].strip("-")
     digits = hashlib.sha256(f"{habitat}\0{path}".encode()).hexdigest()[:8]
     return "-".join(filter(None, ("habitat", habitat, words, digits)))
 
 
 def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
-    """All that persists of a habitat, also what its config doesn't name any more. A copy that a person made of a
-    volume may have its labels, but not its name.
+    """List the persistent volumes of a habitat, including those of paths that its config no longer names.
+
+    A person's copy of a volume may have its labels, but doesn't have its name.
     """
-    found = engine.volumes(label=f"{image_names.LABEL_NAME}={habitat}")
-    return [volume for volume in found if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
-
-
-# A container is made
-
-
-def made(project: Project, habitat: Habitat, image_id: str, name: str, create: Create) -> str:
-    """A container `name` of the image that has what persists. It isn't started. Returns its id. Raises Conflict where
-    somebody else has made one meanwhile.
-    """
-    if not habitat.entry.persist:
-        return create(name, {LABEL_PERSIST: ""}, ())  # an image that was committed from a container has its label
-    # Two who fill the same volumes at once could put the image's files over what a program has written by then.
-    lock = project.locks.lock(f"start {habitat.name}")
-    try:
-        lock.acquire(lambda who: _tell_of_another(project, habitat.name, who), report_after=1.0)
-        if project.engine.container(name):
-            raise Conflict(f"container {name} is there by now")
-        return _filled(project, habitat, image_id, name, create, lock)
-    finally:
-        lock.release()
-
-
-def _tell_of_another(project: Project, habitat: str, who: str) -> None:
-    project.bus.emit(events.Notice(habitat, f"waiting for another run that makes its container ({who})"))
-
-
-def _filled(project: Project, habitat: Habitat, image_id: str, name: str, create: Create, lock: EngineLock) -> str:
-    engine = project.engine
-    # Who is to be asked where ~ is, and what the image has, is a container; mounts are given to it at create.
-    draft = f"{project.scratch.prefix('start', habitat.name)}draft"
-    engine.remove(draft)  # of a start that was killed
-    bare = create(draft, {}, ())
-    try:
-        image = _Image(engine, bare, habitat)
-    finally:
-        engine.remove(bare)
-    container = create(draft, {LABEL_PERSIST: image.label()}, _mounts(engine, habitat.name, image.places))
-    try:
-        _fill(engine, container, image)
-        _give(project, habitat.name, image_id, image, container)
-        lock.check()
-        engine.rename(container, name)
-    except BaseException:
-        engine.remove(container)
-        raise
-    return container
-
-
-class _Image:
-    """What the habitat's image has at the places, seen in a container without volumes."""
-
-    def __init__(self, engine: Engine, container: str, habitat: Habitat) -> None:
-        self._engine = engine
-        self._container = container
-        self.points = MountPoints(
-            lambda path: engine.read_file(container, path) or b"",
-            lambda path: engine.stat(container, path),
-            lambda path: engine.path_info(container, path),
-            habitat,
-            [(kept.path, kept.origin) for kept in habitat.entry.persist],
-        )
-        persist.check(habitat, self.points.home)
-        self.places = [self._place(habitat.name, kept) for kept in habitat.entry.persist]
-        self.missing = self.points.missing(posixpath.dirname(place.at) for place in self.places)
-        self.contents = {place.path: self._content(place) for place in self.places if not place.is_folder}
-
-    def label(self) -> str:
-        places = [[place.path, place.at, place.volume] for place in self.places]
-        return json.dumps({"owner": self.points.owner, "places": places})
-
-    def _place(self, habitat: str, kept: Persisted) -> Place:
-        path = kept.path.rstrip("/")
-        at = self.points.at(path, last=kept.is_folder)
-        found = self._engine.stat(self._container, at)
-        if found and not found.link and found.is_dir != kept.is_folder:
-            is_now, write = ("a folder", f"{path}/") if found.is_dir else ("a file", path)
-            raise StartError(f"{path} is {is_now} in the image", where=kept.origin, remedy=f"write {write}")
-        return Place(kept.path, at, volume_name(habitat, kept.path))
-
-    def _content(self, place: Place) -> tuple[bytes, int] | None:
-        """Of a file that USER may read, with its mode; a link that USER can have made is not followed."""
-        try:
-            at = self.points.at(place.path)
-        except LinkInTheWay:
-            return None
-        found = self._engine.path_info(self._container, at, content=True)
-        if found is None or found.kind != "file" or not (found.uid == self.points.owner[0] or found.mode & _READABLE):
-            return None
-        return found.content, found.mode
-
-
-def _mounts(engine: Engine, habitat: str, places: Sequence[Place]) -> list[VolumeMount]:
-    """An emptied volume stays empty: only a new one gets what the image has."""
-    there = {volume.name for volume in volumes_of(engine, habitat)}
-    return [
-        VolumeMount(
-            place.volume,
-            place.mount,
-            {image_names.LABEL_NAME: habitat, LABEL_PERSIST: place.path},
-            copies=place.volume not in there,
-        )
-        for place in places
-    ]
-
-
-def _fill(engine: Engine, container: str, image: _Image) -> None:
-    """Folders on the way, and the files: a volume's own before the image's."""
-    from phases.core.files.tar import Archive
-
-    with Archive() as archive:
-        for folder in image.missing:
-            archive.add(folder, "dir", 0o755, image.points.owner_of(folder))
-        for place in image.places:
-            if place.is_folder:
-                continue
-            is_there = engine.stat(container, place.kept) is not None
-            if not is_there and (found := image.contents[place.path]):
-                archive.add(place.kept, "file", found[1], image.points.owner, content=found[0])
-                is_there = True
-            # A link to nothing would be in the way of a program that looks first; elsewhere it opens the way.
-            if is_there or not image.points.is_users(place.at):
-                archive.add(place.at, "link", 0o777, image.points.owner, target=place.kept)
-        engine.put_archive(container, "/", archive.finish())
-
-
-def _give(project: Project, habitat: str, image_id: str, image: _Image, container: str) -> None:
-    """Have USER own what persists. In a container of its own: no process of USER's is in there, and a link that one
-    elsewhere puts into a volume meanwhile leads to nothing that anybody misses.
-    """
-    engine, owner = project.engine, image.points.owner
-    infos = {place: engine.path_info(container, place.mount) for place in image.places}
-    others = [place for place, found in infos.items() if found and (found.uid, found.gid) != owner]
-    if not others:
-        return
-    mounts = [VolumeMount(place.volume, place.mount, copies=False) for place in others]
-    name = f"{project.scratch.prefix('start', habitat)}owner"
-    config = engine.image_config(image_id)
-    env = root_environment.for_container(config.env if config else {})
-    restrictions = Restrictions(privileges=False, network=False)
-    helper = made_anew(
-        engine,
-        name,
-        lambda name: engine.create(image_id, name, IDLE, env=env, mounts=mounts, restrictions=restrictions),
-    )
-    try:
-        engine.start(helper)
-        code, why = root_environment.run(engine, helper, _GIVE, *map(str, owner), *(place.mount for place in others))
-    finally:
-        engine.remove(helper)
-    if code:
-        raise StartError(
-            f"what persists could not be given to its user ({why})",
-            where=habitat,
-            remedy="see that the image has stat, find and chown",
-        )
-
-
-# A container is used
+    volumes = engine.volumes(label=f"{image_names.LABEL_NAME}={habitat}")
+    return [volume for volume in volumes if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
 
 
 def collect_replaced_files(project: Project, habitat: str, container: Container) -> None:
-    """Keep the files that a program has put where the links were, or where there was nothing yet.
+    """Move files that have replaced their links, or that are new, to their volumes, and warn of those that stay.
 
-    Nothing is read or written that USER could not read or write: USER does it in a container that runs.
+    In a container that runs, USER does it. So nothing is read or written that USER could not read or write.
     """
-    kept = of(container)
-    if not kept.files:
+    persistence = persistence_of(container)
+    if not persistence.files:
         return
-    now = project.engine.container(container.id)
-    collect = _collect_as_user if now and now.running else _collect_stopped
-    for place in kept.files:
+    current = project.engine.container(container.id)
+    collect = _collect_as_user if current and current.running else _collect_stopped
+    for entry in persistence.files:
         try:
-            problem = collect(project.engine, container, place, kept.owner)
+            problem = collect(project.engine, container, entry, persistence.owner)
         except EngineError as error:
             problem = error.message
         if problem:
-            text = f"{place.path} does not persist yet: {problem}; it is in {container.name}"
+            text = f"{entry.path} does not persist yet: {problem}; it is in {container.name}"
             project.bus.emit(events.Notice(habitat, text, warning=True))
 
 
-def _collect_as_user(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
-    """Returns what is in the way."""
-    argv = ("/bin/sh", "-e", "-c", "--", _COLLECT, "sh", place.at, place.kept, place.path)
+def _collect_as_user(engine: Engine, container: Container, entry: PersistentPath, owner: tuple[int, int]) -> str:
+    """Collect a file in a container that runs. Returns why it can't be, "" on success."""
+    argv = ("/bin/sh", "-e", "-c", "--", _COLLECT.text, "sh", entry.resolved, entry.file, entry.path)
     user = ":".join(map(str, owner))
-    code, printed = timed_exec.run(engine, container.id, argv, user=user, env=root_environment.OWN, seconds=_PATIENCE)
-    if code is None:
-        return f"nothing was done for {_PATIENCE}s"
-    return (printed or f"exit code {code}") if code else ""
+    env = root_environment.OWN
+    exit_code, output = timed_exec.run(engine, container.id, argv, user=user, env=env, seconds=_TIMEOUT)
+    if exit_code is None:
+        return f"collecting it took longer than {_TIMEOUT}s"
+    return (output or f"exit code {exit_code}") if exit_code else ""
 
 
-def _collect_stopped(engine: Engine, container: Container, place: Place, owner: tuple[int, int]) -> str:
-    """The same in a container that doesn't run, where nothing moves. Returns what is in the way."""
+def _collect_stopped(engine: Engine, container: Container, entry: PersistentPath, owner: tuple[int, int]) -> str:
+    """Collect a file in a container that doesn't run. Returns why it can't be, "" on success."""
     try:
-        at = safe_paths.of(engine, container.id).resolve(place.at, last=False)
+        path = safe_paths.paths_in(engine, container.id).resolve(entry.resolved, last=False)
     except LinkInTheWay as error:
         return error.message
-    if mount := next((bind.dest for bind in container.binds if mount_rules.within(at, bind.dest)), ""):
-        return f"it is in the volume {mount}"
-    seen = engine.stat(container.id, at)
-    if seen and seen.link == place.kept:
+    if volume := next((bind.dest for bind in container.binds if mount_rules.within(path, bind.dest)), ""):
+        return f"it is in the volume {volume}"
+    stat = engine.stat(container.id, path)
+    if stat and stat.link == entry.file:
         return ""
-    found = engine.path_info(container.id, at, content=True) if seen else None
-    if found and (flaw := _flaw(found, place, owner)):
-        return flaw
-    if found is None and engine.stat(container.id, place.kept) is None:
+    info = engine.path_info(container.id, path, content=True) if stat else None
+    if info and (refusal := _refusal(info, entry, owner)):
+        return refusal
+    if info is None and engine.stat(container.id, entry.file) is None:
         return ""
     from phases.core.files.tar import Archive
 
     with Archive() as archive:
-        if found:
-            archive.add(place.kept, "file", found.mode & 0o777, owner, content=found.content)
-        archive.add(at, "link", 0o777, owner, target=place.kept)
+        if info:
+            archive.add(entry.file, "file", info.mode & 0o777, owner, content=info.content)
+        archive.add(path, "link", 0o777, owner, target=entry.file)
         engine.put_archive(container.id, "/", archive.finish())
     return ""
 
 
-def _flaw(found: PathInfo, place: Place, owner: tuple[int, int]) -> str:
-    """Why what is in the place of the link is not kept; "" where it is USER's file."""
-    if found.kind == "link":
+def _refusal(info: PathInfo, entry: PersistentPath, owner: tuple[int, int]) -> str:
+    """Return why a path is not collected, "" for a file of USER. `collect_replaced_file.sh` has the same rules."""
+    if info.kind == "link":
         return "it is a link, which is not followed"
-    if found.kind == "dir":
-        return f"it is a folder, which {place.path}/ would keep"
-    if found.kind == "other":
+    if info.kind == "dir":
+        return f"it is a folder, which {entry.path}/ would keep"
+    if info.kind == "other":
         return "it is no file"
-    return "" if found.uid == owner[0] else "it belongs to another user"
+    return "" if info.uid == owner[0] else "it belongs to another user"

@@ -1,4 +1,4 @@
-"""Waiting until a habitat that came up is ready: its startup_delay first, then until entry.ready succeeds."""
+"""Waits until a started habitat is ready: for entry.startup_delay, then until entry.ready succeeds."""
 
 from __future__ import annotations
 
@@ -15,128 +15,139 @@ from phases.core.errors import StartError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
-    from phases.core.files.locks import Presence
     from phases.core.model import EntryPoint, Ready
+    from phases.core.runtime.presence import Presence
     from phases.core.runtime.session import Session
 
-# Seconds between two looks whether the container still runs.
-_GLANCE = 0.2
+# Seconds between two checks whether the container still runs.
+_POLL = 0.2
 
-# Signs of the command that tell a person which it is.
-_SHOWN = 60
+# Characters of the command that are shown.
+_COMMAND_LENGTH = 60
 
-# Lines of what a try printed that are told when there is no further one.
-_LINES = 20
+# Lines of the last check's output that an error shows.
+_OUTPUT_LINES = 20
 
-# Seconds that a try must have had, to be told of as one that hangs.
-_FAIR = 1
+# Seconds that a check must have had before it is reported as hanging.
+_MIN_SECONDS = 1
 
 
-def wait(visit: Session, presence: Presence, entry: EntryPoint, *, guest: bool) -> None:
-    """Come back when it is ready; whoever enters one that was found ready doesn't wait. guest: one that
-    runs already has had its startup_delay. Raises StartError, at once when its main process ends.
+def wait(session: Session, presence: Presence, entry: EntryPoint, *, skip_delay_if_running: bool) -> None:
+    """Wait until the habitat is ready. If an earlier session found it ready, don't wait.
+
+    Args:
+        session: The session.
+        presence: The record of the sessions in the container.
+        entry: The habitat's entry point.
+        skip_delay_if_running: Whether to skip startup_delay in a container that was running before.
+
+    Raises:
+        StartError: It isn't ready in time, or its main process has ended.
     """
-    was_ready = bool(entry.ready) and not visit.was_started and presence.was_ready
-    delay = 0 if was_ready or (guest and not visit.was_started) else entry.startup_delay
+    was_ready = bool(entry.ready) and not session.was_started and presence.was_ready
+    delay = 0 if was_ready or (skip_delay_if_running and not session.was_started) else entry.startup_delay
     if delay:
-        visit.project.bus.emit(events.Notice(visit.habitat.name, f"giving its init {delay:g}s"))
-    if delay or visit.habitat.entry.init_command:  # what idles doesn't end by itself
-        _pause(visit, delay)
+        session.project.bus.emit(events.Notice(session.habitat.name, f"waiting {delay:g}s (entry.startup_delay)"))
+    if delay or session.habitat.entry.init_command:  # without an init command, it doesn't end by itself
+        _sleep(session, delay)
     if entry.ready and not was_ready:
-        _until_ready(visit, entry.ready)
+        _until_ready(session, entry.ready)
         presence.note_ready()
 
 
-def _pause(visit: Session, seconds: float) -> None:
-    """Raises StartError as soon as the container has ended."""
+def _sleep(session: Session, seconds: float) -> None:
+    """Sleep, but raise StartError as soon as the container has ended."""
     until = time.monotonic() + seconds
     while True:
-        if ended := visit.ended():
-            raise ended
+        if error := session.end_error():
+            raise error
         left = until - time.monotonic()
         if left <= 0:
             return
-        time.sleep(min(left, _GLANCE))
+        time.sleep(min(left, _POLL))
 
 
-def _until_ready(visit: Session, ready: Ready) -> None:
-    name, emit = visit.habitat.name, visit.project.bus.emit
-    waiting = events.Waiting(name, _short(ready.command), ready.timeout)
-    began = time.monotonic()
-    until = began + ready.timeout
+def _until_ready(session: Session, ready: Ready) -> None:
+    name, emit = session.habitat.name, session.project.bus.emit
+    waiting = events.Waiting(name, _shortened(ready.command), ready.timeout)
+    started = time.monotonic()
+    until = started + ready.timeout
     emit(waiting)
-    last = None
+    reported = None
     try:
         while True:
             left = until - time.monotonic()
-            tried = _try(visit, ready.command, until)
-            if tried.code == 0:
+            result = _check(session, ready.command, until)
+            if result.exit_code == 0:
                 break
-            if last is None or tried.code is not None or left >= _FAIR:
-                last = tried
-            _pause(visit, max(0, min(ready.interval, until - time.monotonic())))
+            if reported is None or result.exit_code is not None or left >= _MIN_SECONDS:
+                reported = result
+            _sleep(session, max(0, min(ready.interval, until - time.monotonic())))
             if time.monotonic() >= until:
-                raise _not_ready(visit, ready, last)
-            if tried.said:
-                emit(replace(waiting, said=tried.said[-1]))
+                raise _not_ready(session, ready, reported)
+            if result.output:
+                emit(replace(waiting, said=result.output[-1]))
     finally:
         emit(events.Waited(name))
-    emit(events.Notice(name, f"ready after {time.monotonic() - began:.1f}s"))
+    emit(events.Notice(name, f"ready after {time.monotonic() - started:.1f}s"))
 
 
-def _short(command: str) -> str:
+def _shortened(command: str) -> str:
     text = " ".join(command.split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _COMMAND_LENGTH else f"{text[:_COMMAND_LENGTH]}…"
 
 
-class _Tried(NamedTuple):
-    """code: None when it had to be ended; said: the last lines that it printed, without secrets."""
+class _CheckResult(NamedTuple):
+    """The result of one check.
 
-    code: int | None
-    said: list[str]
+    exit_code: None if the check was killed at the time limit. output: its last lines, without secrets.
+    """
+
+    exit_code: int | None
+    output: list[str]
 
 
-def _try(visit: Session, command: str, until: float) -> _Tried:
-    """Run the command as entry.command is run."""
-    lines: deque[str] = deque(maxlen=_LINES)
-    secrets = [value.data for value in visit.secrets]
-    split = {is_err: LineSplitter(lines.append, Mask(secrets)) for is_err in (False, True)}
+def _check(session: Session, command: str, until: float) -> _CheckResult:
+    """Run the command of entry.ready like entry.command."""
+    lines: deque[str] = deque(maxlen=_OUTPUT_LINES)
+    secrets = [value.data for value in session.secrets]
+    splitters = {is_err: LineSplitter(lines.append, Mask(secrets)) for is_err in (False, True)}
     argv = ("/bin/sh", "-c", "--", command)
 
     def feed(data: bytes, is_err: bool) -> None:
-        split[is_err].feed(data)
+        splitters[is_err].feed(data)
 
-    process = visit.project.engine.exec_piped(
-        visit.container.id, argv, user=visit.user, workdir=visit.workdir, env=visit.env
+    process = session.project.engine.exec_piped(
+        session.container.id, argv, user=session.user, workdir=session.workdir, env=session.env
     )
-    visit.own = 1  # if it is cut off here, it still runs in the container
+    session.own_execs = 1  # if a signal interrupts this, the command still runs in the container
     try:
         process.end_input()
-        if timed_exec.ended(process, feed, until - time.monotonic()):
-            code: int | None = process.exit_code()
-            visit.own = 0
+        if timed_exec.wait_for_end(process, feed, until - time.monotonic()):
+            exit_code: int | None = process.exit_code()
+            session.own_execs = 0
         else:
-            code = None
-            visit.own = 0 if timed_exec.ended_once_killed(process, feed) else 1
+            exit_code = None
+            session.own_execs = 0 if timed_exec.kill_and_wait(process, feed) else 1
     except BaseException:
         process.send_signal("KILL")
         raise
     finally:
         process.close()
-    for splitter in split.values():
+    for splitter in splitters.values():
         splitter.close()
-    # It may have read what the main process has written down, with a secret of an earlier start.
-    witness = visit.project.output_check(visit.habitat.name, visit.container, visit.secrets)
-    return _Tried(code, list(lines) if witness.mask() or not lines else [witness.why_not])
+    # It may print what the main process has written, which may contain a secret of an earlier start.
+    output_check = session.project.output_check(session.habitat.name, session.container, session.secrets)
+    return _CheckResult(exit_code, list(lines) if output_check.mask() or not lines else [output_check.why_not])
 
 
-def _not_ready(visit: Session, ready: Ready, tried: _Tried) -> StartError:
-    """The container is stopped as after any start that fails: what was half ready is not to go on unseen."""
-    end = "had to be ended" if tried.code is None else f"ended with exit code {tried.code}"
-    name = visit.habitat.name
+def _not_ready(session: Session, ready: Ready, result: _CheckResult) -> StartError:
+    """Return the error. The container is stopped then, as after any start that fails."""
+    end = "was killed" if result.exit_code is None else f"ended with exit code {result.exit_code}"
+    name = session.habitat.name
     return StartError(
-        f"{name} is not ready after {ready.timeout:g}s: the last try {end}",
+        f"{name} is not ready after {ready.timeout:g}s: the last check {end}",
         where=ready.origin,
         remedy=f"see doit logs:{name}, or raise entry.ready.timeout",
-        output=tried.said,
+        output=result.output,
     )

@@ -1,4 +1,4 @@
-"""Stops a habitat's container, unless somebody is in it."""
+"""Stops a habitat's container: on request, or when its last session leaves."""
 
 from __future__ import annotations
 
@@ -6,44 +6,91 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build.ownership import container_name
-from phases.core.errors import Conflict
-from phases.core.runtime import persistent_volumes
+from phases.core.errors import Conflict, NotFound
 from phases.core.runtime.container import own_container
+from phases.core.runtime.persistent_volumes import collect_replaced_files, persistence_of
+from phases.core.runtime.presence import Presence
 
 if TYPE_CHECKING:
+    from phases.core.engine.locks import EngineLock
     from phases.core.engine.protocol import Container
-    from phases.core.files.locks import Presence
     from phases.core.project import Project
+
+# Seconds to wait for another clone's run that is about to enter or stop the container.
+_LOCK_TIMEOUT = 20
 
 
 def stop(project: Project, name: str, *, force: bool = False) -> None:
-    """Stop the habitat's container; no error where it doesn't run. force: also under whoever is in it.
-    Raises Conflict when somebody is, else.
+    """Stop the habitat's container. It is no error if the container doesn't run.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        force: Whether to stop it even if it is in use.
+
+    Raises:
+        Conflict: The container is in use.
     """
-    presence = project.presence(name)
+    presence = Presence(project.state_folder(name))
     with presence.alone():
         container = own_container(project, name)
         if container is None or not container.running:
             text = f"{container_name(name)} isn't running"
         else:
-            there = who_is_in(project, presence, container)
-            if there and not force:
+            users = describe_users(project, presence, container)
+            if users and not force:
                 raise Conflict(
-                    f"{container.name} goes on: in it is {there}",
-                    remedy=f"doit stop:{name} --force stops it all the same",
+                    f"{container.name} stays running: it is in use by {users}",
+                    remedy=f"doit stop:{name} --force stops it anyway",
                 )
-            persistent_volumes.collect_replaced_files(project, name, container)
+            collect_replaced_files(project, name, container)
             project.engine.stop(container.id)
             presence.forget(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
-            text = f"{container.name} is stopped" + (f"; in it was {there}" if there else "")
+            text = f"{container.name} is stopped" + (f"; it was in use by {users}" if users else "")
     project.bus.emit(events.Notice(name, text))
 
 
-def who_is_in(project: Project, presence: Presence, container: Container) -> str:
-    """Who is in a running container, "" when nobody is. To be asked while `presence.alone`."""
-    if visitors := presence.visitors(container.id):
-        return f"doit with {', '.join(visitors)}"
-    # Who came by `docker exec` is in none of our files.
+def describe_users(project: Project, presence: Presence, container: Container) -> str:
+    """Describe who uses a running container, "" for nobody. Call it while `presence.alone`."""
+    if sessions := presence.sessions(container.id):
+        return f"doit with {', '.join(sessions)}"
+    # Commands of `docker exec` have no session.
     count = project.engine.running_execs(container.id)
-    return f"{count} command{'s' if count > 1 else ''} of somebody else" if count else ""
+    return f"{count} other command{'s' if count > 1 else ''}" if count else ""
+
+
+def container_lock(project: Project, name: str, container: Container, *, alone: bool) -> EngineLock:
+    """Return the engine's lock on a container, since `Presence` sees the sessions of one clone only.
+
+    Sessions of all clones share it. A run that stops the container takes it `alone`.
+    """
+    return project.locks.lock(f"in {container.id[:12]} {name}", exclusive=alone)
+
+
+def stop_if_unused(project: Project, name: str, container: Container, *, own_execs: int, is_last: bool) -> None:
+    """Stop the habitat's container unless another session, or a command of somebody else, is in it.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        container: The container.
+        own_execs: How many commands of the leaving session may still run in it.
+        is_last: Whether no other session of this clone is in it.
+    """
+    engine = project.engine
+    if persistence_of(container).files and engine.container(container.id) is None:
+        return  # it was removed
+    collect_replaced_files(project, name, container)
+    lock = container_lock(project, name, container, alone=True)
+    try:
+        # While this holds the lock, no session of another clone enters, and commands of those inside are counted.
+        if is_last and lock.try_acquire(_LOCK_TIMEOUT) and engine.running_execs(container.id) <= own_execs:
+            engine.stop(container.id)
+            project.bus.emit(events.ContainerStopped(name, container.name))
+            return
+    except NotFound:
+        return  # it was removed
+    finally:
+        lock.release()
+    project.bus.emit(events.Notice(name, f"{container.name} stays running: another session is using it"))

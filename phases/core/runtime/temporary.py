@@ -1,4 +1,4 @@
-"""A container of any image of a habitat, to look around in; nothing of it stays."""
+"""Sessions in a temporary container of a habitat's snapshot. The container is removed at the end."""
 
 from __future__ import annotations
 
@@ -32,14 +32,23 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.protocol import Phase
 
-# Stands in the names of these containers.
+# Part of the names of these containers.
 _PURPOSE = "shell"
 
 
 @contextmanager
-def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Session]:
-    """Be in a container of a phase's snapshot, as USER where it has that user, in WORKDIR where it has
-    that folder. It is removed at the end. Raises HabitatError.
+def open_temporary_session(project: Project, name: str, phase_name: str) -> Iterator[Session]:
+    """Open a session in a container of a phase's snapshot.
+
+    It is a session of USER in WORKDIR, if the snapshot has them, else of root in /.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        phase_name: The name of the phase.
+
+    Raises:
+        HabitatError: There is no such phase, it has no snapshot, or the container can't be started.
     """
     habitat = project.habitat(name)
     phase = _phase(project, name, phase_name)
@@ -47,33 +56,40 @@ def thrown_away(project: Project, name: str, phase_name: str) -> Iterator[Sessio
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     mounts = mounts_in(habitat, phase)
     cache_mounts.admit(project.need_trust, habitat, mounts)
-    with passing(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
-        started(project, habitat, container)
-        users = accounts(project, container)
-        user, workdir = habitat.user if habitat.user in users else "root", where(project, container, habitat.workdir)
+    with temporary_container(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
+        start_container(project, habitat, container)
+        user = habitat.user if habitat.user in user_database(project, container) else "root"
+        workdir = existing_folder(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
         yield Session(project, habitat, container, secrets, user, workdir)
 
 
-def started(project: Project, habitat: Habitat, container: Container) -> None:
-    """Start a container that has volumes of the habitat."""
+def start_container(project: Project, habitat: Habitat, container: Container) -> None:
+    """Start a container that has mounts of the habitat."""
     cache_mounts.check(habitat)
     project.engine.start(container.id)
     cache_mounts.check(habitat)
 
 
 @contextmanager
-def passing(
+def temporary_container(
     project: Project,
     habitat: Habitat,
     image: Image,
-    called: str,
+    hostname_suffix: str,
     mounts: Sequence[Bind | VolumeMount],
     restrictions: Restrictions = UNCONFINED,
 ) -> Iterator[Container]:
-    """A container with a place for secrets, not started, that is removed at the end. called: what a prompt
-    is to show beside the habitat's name.
+    """Create a container with a folder for secrets, and remove it at the end. It isn't started.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        image: The image.
+        hostname_suffix: What the prompt shows after the habitat's name.
+        mounts: The mounts.
+        restrictions: What the container is not allowed to do.
     """
     name = habitat.name
     project.scratch.sweep(_PURPOSE, name)
@@ -81,34 +97,34 @@ def passing(
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
 
-    def make() -> Container:
-        made = project.engine.create(
+    def create() -> Container:
+        container_id = project.engine.create(
             image.id,
             project.scratch.passing_name(_PURPOSE, name),
             IDLE,
             env=root_environment.for_container(env),
-            labels={LABEL_ENVIRONMENT: root_environment.label_of(env)},
+            labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
             mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
-            hostname=f"{name[:40]}-{called}",
+            hostname=f"{name[:40]}-{hostname_suffix}",
             restrictions=restrictions,
         )
-        container = project.engine.container(made)
-        assert container, "a container just made is there"
+        container = project.engine.container(container_id)
+        assert container, "a container that was just created exists"
         project.open_ends[name] = lambda: project.engine.remove(container.id)
         return container
 
-    container = project.maker.make(make)
+    container = project.maker.make(create)
     try:
         yield container
     except EngineError as error:
-        told = _removed(project, name, container)
-        told = told or shell_errors.trouble(
-            project.engine, container.id, habitat, next(iter(image.tags), image.id), error
+        image_name = next(iter(image.tags), image.id)
+        better = _removed_error(project, name, container) or shell_errors.from_engine_error(
+            project.engine, container.id, habitat, image_name, error
         )
-        raise told or error from error
+        raise better or error from error
     finally:
         if remove := project.open_ends.pop(name, None):
-            # A signal ends the run as one, whatever is met on the way out.
+            # After a signal, an error on the way out must not replace the interrupt.
             project.attempt(name, remove) if isinstance(sys.exception(), KeyboardInterrupt) else remove()
 
 
@@ -120,33 +136,35 @@ def _phase(project: Project, name: str, phase_name: str) -> Phase:
 
 
 def _snapshot(project: Project, name: str, phase: Phase) -> Image:
-    """The image a phase has left; where it leaves none, the one that it looks at."""
-    kept = phase if phase.SNAPSHOT else last_snapshot(project.phases(name), phase)
-    assert kept, "the first phase leaves an image"
-    image = project.inventory.tagged(image_names.snapshot_tag(name, kept))
+    """Return the snapshot of a phase, or the one before it if the phase makes none."""
+    source = phase if phase.SNAPSHOT else last_snapshot(project.phases(name), phase)
+    assert source, "the first phase makes a snapshot"
+    image = project.inventory.tagged(image_names.snapshot_tag(name, source))
     if image is None:
-        task = task_name(kept, name)
-        raise StartError(f"there is no snapshot of {kept.NAME}", where=name, remedy=f"doit {task} makes one")
-    if why := project.assess(name).stale.get(kept.NAME):
-        text = f"{kept.NAME} is what was built before ({why})"
+        task = task_name(source, name)
+        raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=f"doit {task} builds it")
+    if reason := project.assess(name).stale.get(source.NAME):
+        text = f"the snapshot of {source.NAME} is out of date ({reason})"
         project.bus.emit(events.Notice(name, text, warning=True))
-    if kept is not phase:
-        project.bus.emit(events.Notice(name, f"{phase.NAME} leaves no snapshot: this is that of {kept.NAME}"))
+    if source is not phase:
+        text = f"{phase.NAME} makes no snapshot: this is the one of {source.NAME}"
+        project.bus.emit(events.Notice(name, text))
     return image
 
 
-def accounts(project: Project, container: Container) -> UserDatabase:
+def user_database(project: Project, container: Container) -> UserDatabase:
+    """Return the users of a container."""
     return UserDatabase(lambda path: project.engine.read_file(container.id, path) or b"")
 
 
-def where(project: Project, container: Container, folder: str) -> str:
-    """`folder`, or one that there is."""
-    found = project.engine.stat(container.id, folder)
-    return folder if found and (found.is_dir or found.link) else "/"
+def existing_folder(project: Project, container: Container, folder: str) -> str:
+    """Return `folder` if the container has it, else /."""
+    stat = project.engine.stat(container.id, folder)
+    return folder if stat and (stat.is_dir or stat.link) else "/"
 
 
-def _removed(project: Project, name: str, container: Container) -> HabitatError | None:
+def _removed_error(project: Project, name: str, container: Container) -> HabitatError | None:
     with contextlib.suppress(EngineError):
         if project.engine.container(container.id) is None:
-            return StartError("its container was removed", where=name, remedy="do the same again")
+            return StartError("its container was removed", where=name, remedy="run the same command again")
     return None

@@ -1,8 +1,8 @@
-"""Which secrets a container was given: a keyed digest of each value, kept as long as the container is.
+"""Records which secrets a container was given, as a keyed digest of each value.
 
-What its main process prints may hold any of them, also one that has changed since, or that nobody can fetch any more.
-So the output is shown only where today's values are known to be all. The digests tell no value; without the record, or
-with half of it, a container that was given secrets counts as one that was given others.
+The output of its main process may contain any of them, even one that has changed since then or can't be fetched any
+more. So the output is shown only if today's values cover the whole record. The digests reveal no value. If a container
+has secrets and its record is missing or cut, it counts as one that was given other secrets.
 """
 
 from __future__ import annotations
@@ -26,32 +26,35 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat, Secret, Value
     from phases.core.secrets.store import SecretStore
 
-#: On a container: whether its habitat had secrets for a start when it was made, "yes" or "no".
+#: The label of a container that says whether its habitat had secrets for a start when it was made, "yes" or "no".
 LABEL_SECRETS = "habitat.secrets"
 
 _FILES, _SHORT = "delivered.", 12
 
 # Bytes of a record: thousands of values.
-_LARGEST = 1_000_000
+_MAX_BYTES = 1_000_000
 
 _KEY = re.compile(r"key ([0-9a-f]{64}) (whole|part)")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Record(NamedTuple):
-    """What was given to a container. is_whole: since it was made, and by nobody else as far as is known."""
+    """The values that a container was given.
+
+    is_whole: the record begins when the container was made, and no other clone is known to have given it secrets.
+    """
 
     key: bytes
     is_whole: bool
     digests: frozenset[str]
 
     def covers(self, values: Iterable[bytes]) -> bool:
-        """Return whether all that was given is among `values`."""
+        """Return whether the record is whole and lists only `values`."""
         return self.is_whole and self.digests <= {_digest(self.key, value) for value in values}
 
 
 def label(habitat: Habitat) -> dict[str, str]:
-    """For a container that is made; also where there are none, since one of an image hands its own down."""
+    """Return the label for a new container. It is set without secrets, too, to replace an inherited label."""
     return {LABEL_SECRETS: "yes" if any(secret.start for secret in habitat.secrets) else "no"}
 
 
@@ -76,7 +79,7 @@ def note(folder: Path, container: Container, values: Iterable[Value]) -> None:
     path = _path(folder, container.id)
     found = _read(path)
     if found is None:
-        # Before this, somebody may have given it what nobody knows of here.
+        # Another clone may have given it other secrets before.
         _append(path, _first_line(is_whole=container.labels.get(LABEL_SECRETS) == "no"))
         found = _read(path)
     if found and found.key:
@@ -129,18 +132,18 @@ class OutputCheck:
         self._values = self._today(store) if values is None else list(values)
 
     def mask(self) -> Mask | None:
-        """For what it printed; None where that is not to be shown."""
+        """Return the mask for its output, None if the output must not be shown."""
         record = _read(self._path)
         values = [value.data for value in self._values or ()]
         if record:
             return Mask(values) if record.covers(values) else None
-        said = self._container.labels.get(LABEL_SECRETS)
-        # One that an earlier version of the program made says nothing; then the config has to be sound to be believed.
-        had_some = said == "yes" or bool(self._values) or (self._values is None and said is None)
-        return None if had_some else Mask(values)
+        label = self._container.labels.get(LABEL_SECRETS)
+        # A container of an earlier version has no label. Then the config decides, if it is valid.
+        had_secrets = label == "yes" or bool(self._values) or (self._values is None and label is None)
+        return None if had_secrets else Mask(values)
 
-    def looked_again(self) -> bool:
-        """Return whether the container was given a secret since the last look. If so, fetch today's values again."""
+    def refresh(self) -> bool:
+        """Fetch the values again if the record has changed since the last check. Returns whether it has."""
         before, self._state = self._state, self._look()
         if before == self._state:
             return False
@@ -149,19 +152,19 @@ class OutputCheck:
 
     @property
     def why_not(self) -> str:
-        """What to tell in the place of the output."""
+        """Return the message to show instead of the output."""
         name = self._container.name
         return (
-            f"what {name} printed is not shown: it was given a secret that has changed since, or that is not known "
-            f"here; docker logs {name} shows all of it, secrets too"
+            f"the output of {name} is not shown: it may contain a secret that has changed since, or that is unknown "
+            f"here; docker logs {name} shows it with all secrets"
         )
 
     def _look(self) -> tuple[int, int] | None:
         try:
-            found = self._path.stat()
+            stat = self._path.stat()
         except OSError:
             return None
-        return found.st_mtime_ns, found.st_size
+        return stat.st_mtime_ns, stat.st_size
 
     def _today(self, store: SecretStore) -> list[Value] | None:
         """Return the values that this host has today; None if the config is broken."""
@@ -187,16 +190,16 @@ def _first_line(*, is_whole: bool) -> str:
 
 
 def _read(path: Path) -> Record | None:
-    """None where there is none. One that can't be read, or was not written to its end, is not whole."""
+    """Return the record, None if there is none. A record that is cut or can't be read is not whole."""
     try:
-        data = safe_open.read(path, _LARGEST)
+        data = safe_open.read(path, _MAX_BYTES)
     except OSError:
         data = b""
     if data is None:
         return None
     first, *rows = data.decode(errors="replace").removesuffix("\n").split("\n")
     key = _KEY.fullmatch(first)
-    is_cut = len(data) > _LARGEST or not data.endswith(b"\n")
+    is_cut = len(data) > _MAX_BYTES or not data.endswith(b"\n")
     if not key or is_cut or not all(map(_DIGEST.fullmatch, rows)):
         return Record(b"", False, frozenset())
     return Record(bytes.fromhex(key[1]), key[2] == "whole", frozenset(rows))

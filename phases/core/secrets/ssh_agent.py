@@ -1,8 +1,8 @@
-"""The host's SSH agent, lent to a container for as long as a phase takes.
+"""Forwards the host's SSH agent to a container while a phase runs.
 
-The agent's own socket is for its user alone, and who that is in the container has another number.
-So a socket of ours stands between: anybody in the container can use it, and nobody else on the host
-gets to it. Keys stay in the agent.
+Only the agent's user can connect to its socket, and that user has another uid in the container. So the container gets
+a socket of this program. Every user in the container can connect to it, and no other user of the host can. Keys stay in
+the agent.
 """
 
 from __future__ import annotations
@@ -24,31 +24,36 @@ from phases.core.model import SECRETS_FOLDER, Value
 if TYPE_CHECKING:
     from phases.core.origin import Origin
 
-# What is left of it in an image is this folder, empty: an engine makes the place of a mount for good.
-_FOLDER = "/run/ssh-agent"
-_LENT, _SOCKET = "lent", "socket"
+# The folder in the container. An image keeps it, empty, since the engine makes a mount point for good.
+_CONTAINER_FOLDER = "/run/ssh-agent"
+_MOUNTED, _SOCKET = "lent", "socket"
 _KNOWN_HOSTS = ".known_hosts"
 
-# Below the folder of a habitat's state: what a killed run left there is found again.
-_PLACE = "ssh-agent"
+# In the folder of a habitat's state, so that the next run removes what a killed run left.
+_STATE_FOLDER = "ssh-agent"
 
-# Bytes of a file of host keys; the tmpfs has room for some of them.
-_LARGEST = 10 << 20
+# Bytes of a file of host keys. The tmpfs has space for several.
+_MAX_BYTES = 10 << 20
 
-# Keys of hosts are checked, and nobody is there to be asked.
+# Checks host keys, and never asks: nobody would answer.
 _SSH = f"ssh -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile={SECRETS_FOLDER}/{_KNOWN_HOSTS}"
 
-# Seconds that closing may take.
+# Seconds between two checks whether to stop, so that `close` takes this long at most.
 _POLL = 0.05
 
-#: For commands that may use the agent.
-ENV = {"SSH_AUTH_SOCK": f"{_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
+#: The environment of commands that may use the agent.
+ENV = {"SSH_AUTH_SOCK": f"{_CONTAINER_FOLDER}/{_SOCKET}", "GIT_SSH_COMMAND": _SSH}
 
 
 class AgentRelay:
-    """Lends the agent at SSH_AUTH_SOCK until `close`. Raises SecretError where there is none.
+    """Forwards connections to the agent at SSH_AUTH_SOCK until `close`.
 
-    folder: of the habitat's state, which nobody else is at meanwhile.
+    Args:
+        folder: The folder of the habitat's state. No other run may use it meanwhile.
+        origin: The place in the config, for errors.
+
+    Raises:
+        SecretError: No agent runs, or the socket can't be made.
     """
 
     def __init__(self, folder: Path, origin: Origin) -> None:
@@ -59,15 +64,15 @@ class AgentRelay:
         self._folder = folder
         sweep(folder)
         try:
-            self._server = _listen(folder / _PLACE, agent)
+            self._server = _listen(folder / _STATE_FOLDER, agent)
         except OSError as error:
             raise SecretError(
-                f"ssh_agent: there can be no socket in {folder} ({error.strerror or error})",
+                f"ssh_agent: can't make a socket in {folder} ({error.strerror or error})",
                 where=origin,
-                remedy="have the project on a disk that takes one",
+                remedy="move the project to a file system that supports sockets",
             ) from error
         threading.Thread(target=self._server.serve_forever, args=(_POLL,), daemon=True).start()
-        self.bind = Bind(str((folder / _PLACE / _LENT).resolve()), _FOLDER, readonly=True)
+        self.bind = Bind(str((folder / _STATE_FOLDER / _MOUNTED).resolve()), _CONTAINER_FOLDER, readonly=True)
 
     def close(self) -> None:
         self._server.shutdown()
@@ -76,40 +81,40 @@ class AgentRelay:
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a relay, which may have been killed, has in the folder of a habitat's state."""
-    shutil.rmtree(folder / _PLACE, ignore_errors=True)
+    """Remove the files of a relay, which may have been killed, from the folder of a habitat's state."""
+    shutil.rmtree(folder / _STATE_FOLDER, ignore_errors=True)
 
 
-def _listen(place: Path, agent: str) -> _Server:
-    """A relay's server. Nobody else on the host gets into `place`, whatever the umask says."""
-    lent = place / _LENT
-    place.mkdir(mode=0o700)
-    lent.mkdir()
-    lent.chmod(0o755)
-    # The path of a socket has room for 108 bytes.
-    descriptor = os.open(lent, os.O_PATH | os.O_DIRECTORY)
+def _listen(folder: Path, agent: str) -> _Server:
+    """Return the server of a relay. No other user can enter `folder`, whatever the umask is."""
+    mounted = folder / _MOUNTED
+    folder.mkdir(mode=0o700)
+    mounted.mkdir()
+    mounted.chmod(0o755)
+    # The path of a socket is 108 bytes at most, so it goes by way of /proc.
+    descriptor = os.open(mounted, os.O_PATH | os.O_DIRECTORY)
     try:
         server = _Server(f"/proc/self/fd/{descriptor}/{_SOCKET}", agent)
     finally:
         os.close(descriptor)
-    (lent / _SOCKET).chmod(0o666)
+    (mounted / _SOCKET).chmod(0o666)
     return server
 
 
 def known_hosts(path: Path, origin: Origin) -> Value:
-    """The host keys that are trusted, as a file beside the secrets. Raises SecretError."""
+    """Return the trusted host keys as a file beside the secrets. Raises SecretError if they can't be read."""
 
-    def unreadable(why: str) -> SecretError:
+    def unreadable(reason: str) -> SecretError:
         remedy = "write the host's key into it (ssh-keyscan HOST), or name another with known_hosts:"
-        return SecretError(f"ssh_agent: {path} can't be read ({why})", where=origin, remedy=remedy)
+        return SecretError(f"ssh_agent: {path} can't be read ({reason})", where=origin, remedy=remedy)
 
     try:
-        data = safe_open.read(path, _LARGEST)
+        data = safe_open.read(path, _MAX_BYTES)
     except OSError as error:
         raise unreadable(error.strerror or str(error)) from error
     if data is None:
         raise unreadable("No such file or directory")
-    if len(data) > _LARGEST:
+    if len(data) > _MAX_BYTES:
         raise unreadable("larger than 10 MB")
     return Value(_KNOWN_HOSTS, data)
 
@@ -123,7 +128,7 @@ class _Server(socketserver.ThreadingUnixStreamServer):
 
 
 class _Connection(socketserver.BaseRequestHandler):
-    """One connection to the relay, and one from it to the agent."""
+    """Connects a client of the relay to the agent."""
 
     server: _Server
 
@@ -137,7 +142,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def copy(source: socket.socket, target: socket.socket) -> None:
-    """All that comes from one to the other, and its end."""
+    """Copy all data from one socket to the other, then close the other for writing."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

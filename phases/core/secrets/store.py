@@ -1,7 +1,7 @@
-"""Secrets: fetched on the host when first needed, given to commands in a tmpfs, kept out of all else.
+"""Fetches secrets on the host and delivers them to containers.
 
-They are in memory here and there, and in no layer, image config, history, slice, stamp or log: a
-tmpfs is no part of a commit, and what commands print is masked before anybody sees it.
+A secret is in memory only: of this program, and of the container, in a tmpfs, which a commit leaves out. It is in no
+layer, image config, history, slice, stamp or log. Output of commands is masked before it is shown.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from phases.core.container import root_environment
 from phases.core.engine.protocol import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.core.files import safe_open
+from phases.core.files.shell_program import ShellProgram
 from phases.core.model import SECRETS_FOLDER, Value
 
 if TYPE_CHECKING:
@@ -26,42 +27,27 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine
     from phases.core.model import Secret
 
-# Seconds until a command that is to print a secret is given up.
-_PATIENCE = 60
-_LARGEST = 1 << 20
+# Seconds that a command may take to print a secret.
+_TIMEOUT = 60
 
-# Bytes of one variable with its name that Linux gives a program, the closing NUL apart.
-_ARGUMENT = 131_071
+# Bytes of a secret.
+_MAX_BYTES = 1 << 20
 
-# $1: path, $2: owner, $3: size. A file system other than the tmpfs could be part of an image, or be a
-# folder of the host: the mount that counts is the last one there, since a volume at /var/run/secrets
-# lies over the tmpfs where /var/run leads to /run. What an earlier user was given is replaced whole,
-# so that nobody reads half of it.
-_RECEIVE = """
-kind=
-while read -r _ place found _; do [ "$place" != "${1%/*}" ] || kind=$found; done </proc/self/mounts
-[ "$kind" = tmpfs ] || { echo "${1%/*} is no tmpfs" >&2; exit 1; }
-umask 077
-head -c "$3" >"$1.$$"
-chown "$2" "$1.$$"
-chmod 0400 "$1.$$"
-mv -f "$1.$$" "$1"
-"""
+# Bytes of a variable and its name that Linux passes to a program, without the NUL at the end.
+_MAX_VARIABLE_BYTES = 131_071
+
+_RECEIVE = ShellProgram(__file__, "receive.sh")
 
 
-# $@: names. What else was given is of an earlier start.
-_WITHDRAW = """
-cd "$1" 2>/dev/null || exit 0
-shift
-for file in *; do
-    case " $* " in *" $file "*) ;; *) rm -f -- "$file" ;; esac
-done
-"""
+_WITHDRAW = ShellProgram(__file__, "withdraw.sh")
 
 
 class SecretStore:
-    """Secrets of this host. root: where commands are run; agree: raises where the person has not agreed to those
-    of a habitat. Each is fetched once.
+    """The secrets of this host. Each is fetched once.
+
+    Args:
+        root: The folder in which commands run.
+        agree: Called with a habitat's name before a command of its runs. Raises if the person has not agreed.
     """
 
     def __init__(self, root: Path, agree: Callable[[str], None] = lambda _: None) -> None:
@@ -75,15 +61,19 @@ class SecretStore:
         return SecretStore(self._root)
 
     def values(self, secrets: Iterable[Secret]) -> tuple[Value, ...]:
-        """Those that this host has. Raises SecretError for one that it hasn't, unless that is optional."""
-        found = ((secret, self._value(secret)) for secret in secrets)
-        return tuple(Value(secret.name, data, secret.variable) for secret, data in found if data is not None)
+        """Return the values of secrets, without optional ones that are missing.
+
+        Raises:
+            SecretError: A secret that isn't optional is missing, or can't be used.
+        """
+        pairs = ((secret, self._value(secret)) for secret in secrets)
+        return tuple(Value(secret.name, data, secret.variable) for secret, data in pairs if data is not None)
 
     def _value(self, secret: Secret) -> bytes | None:
         if secret.command:
             self._agree(secret.habitat)
         secret = replace(secret, habitat="")  # another habitat may have the same one
-        with self._lock:  # habitats side by side are not to ask a person twice
+        with self._lock:  # two habitats built at once must not ask the person twice
             if secret not in self._values:
                 self._values[secret] = self._fetch(secret)
             return self._values[secret]
@@ -97,46 +87,48 @@ class SecretStore:
                 data = os.environb.get(secret.env.encode())
                 why, remedy = f"the environment has no {secret.env}", f"set {secret.env}"
             elif secret.file:
-                data = safe_open.read(secret.file, _LARGEST)
-                why, remedy = f"there is no {secret.file} on the host", "add it, or mend the path"
+                data = safe_open.read(secret.file, _MAX_BYTES)
+                why, remedy = f"there is no {secret.file} on the host", "add it, or fix the path"
             else:
-                data, why = self._ask(secret.command)
-                remedy = f"see what it says: {secret.command}"
+                data, why = self._run_command(secret.command)
+                remedy = f"run it and fix what it reports: {secret.command}"
         except OSError as error:
-            raise missing(f"can't be read ({error.strerror})", "see that it is a file, and yours to read") from error
+            raise missing(
+                f"can't be read ({error.strerror})", "check that it is a file and that you may read it"
+            ) from error
         if data is None:
             if secret.optional:
                 return None
-            raise missing(why, f"{remedy}; or say `optional: true`")
-        if flaw := _flaw(data, secret.variable):
-            raise missing(flaw, "see where it comes from")
+            raise missing(why, f"{remedy}; or write `optional: true`")
+        if problem := _problem(data, secret.variable):
+            raise missing(problem, "check its source")
         return data
 
-    def _ask(self, command: str) -> tuple[bytes | None, str]:
-        """What a command prints, or None and why it printed nothing."""
+    def _run_command(self, command: str) -> tuple[bytes | None, str]:
+        """Return the output of a command, or None and the reason why it failed."""
         argv = ("/bin/sh", "-c", command)
         try:
             done = subprocess.run(
-                argv, cwd=self._root, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE, check=False
+                argv, cwd=self._root, stdin=subprocess.DEVNULL, capture_output=True, timeout=_TIMEOUT, check=False
             )
         except subprocess.TimeoutExpired:
-            return None, f"its command took longer than {_PATIENCE}s"
+            return None, f"its command took longer than {_TIMEOUT}s"
         if done.returncode:
             return None, f"its command ended with exit code {done.returncode}"
         return done.stdout.removesuffix(b"\n"), ""
 
 
-def _flaw(data: bytes, variable: str) -> str:
-    """What is wrong with a value; variable: that is to hold it, as text."""
-    flaws = {
+def _problem(data: bytes, variable: str) -> str:
+    """Return what is wrong with a value, "" for nothing. variable: the name of its variable, "" for none."""
+    problems = {
         "is empty": not data,
-        "is larger than 1 MB": len(data) > _LARGEST,
-        "has a NUL byte in it": variable and b"\0" in data,
+        "is larger than 1 MB": len(data) > _MAX_BYTES,
+        "contains a NUL byte": variable and b"\0" in data,
         "is larger than 128 KB, which is too much for a variable": variable
-        and len(variable + "=") + len(data) > _ARGUMENT,
+        and len(variable + "=") + len(data) > _MAX_VARIABLE_BYTES,
         "is not UTF-8 text, as a variable must be": variable and not _is_text(data),
     }
-    return next((flaw for flaw, found in flaws.items() if found), "")
+    return next((problem for problem, applies in problems.items() if applies), "")
 
 
 def _is_text(data: bytes) -> bool:
@@ -148,23 +140,33 @@ def _is_text(data: bytes) -> bool:
 
 
 def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
-    """Put values into the tmpfs of a running container, for `owner` (a name or a number) alone."""
+    """Write values into the tmpfs of a running container.
+
+    Args:
+        engine: The engine.
+        container: The id of the container.
+        values: The values.
+        owner: The only user who can read them, a name or a number.
+
+    Raises:
+        EngineError: A value could not be written.
+    """
     for value in values:
         size = str(len(value.data))
-        code, why = root_environment.run(engine, container, _RECEIVE, value.path, owner, size, stdin=value.data)
+        code, output = root_environment.run(engine, container, _RECEIVE.text, value.path, owner, size, stdin=value.data)
         if code:
             raise EngineError(
-                f"secret {value.name} could not be given to the container ({why})",
-                remedy=f"see that no volume lies over {SECRETS_FOLDER}, and that the image's programs are whole",
+                f"secret {value.name} could not be given to the container ({output})",
+                remedy=f"check that no volume covers {SECRETS_FOLDER} and that the image's programs work",
             )
 
 
 def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
-    """Take all but `keep` out of the tmpfs of a running container."""
+    """Remove all values but `keep` from the tmpfs of a running container."""
     names = [value.name for value in keep]
-    root_environment.run(engine, container, _WITHDRAW, SECRETS_FOLDER, *names)
+    root_environment.run(engine, container, _WITHDRAW.text, SECRETS_FOLDER, *names)
 
 
 def variables(values: Iterable[Value]) -> dict[str, str]:
-    """The environment of a command that is to find secrets in it, too."""
+    """Return the environment variables that hold secrets."""
     return {value.variable: Confided(value.text, value.path) for value in values if value.variable}

@@ -40,7 +40,7 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
-    from phases.core.runtime import session
+    from phases.core.runtime import start as runtime_start
     from phases.ui.terminal import LocalTerminal
 
     if detach and cmd:
@@ -50,9 +50,9 @@ def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new
             remedy=f"use one of them, or --detach and then doit exec:{name} -- COMMAND",
         )
     if detach:
-        session.start_detached(project, name, fresh=new)
+        runtime_start.start_detached(project, name, fresh=new)
         return
-    if code := session.start(project, name, LocalTerminal(), command=cmd, fresh=new):
+    if code := runtime_start.start(project, name, LocalTerminal(), command=cmd, fresh=new):
         raise StartError(
             f"the command of {name} ended with exit code {code}", remedy=f"its container habitat-{name} is kept"
         )

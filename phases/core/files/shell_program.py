@@ -1,0 +1,26 @@
+"""Shell programs in .sh files beside the modules that run them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+
+
+class ShellProgram:
+    """A shell program, read when it is first needed.
+
+    Its file begins with a comment, which ends at the first blank line and isn't part of the program.
+
+    Args:
+        module: The `__file__` of the module that runs it.
+        name: The name of its file, in the folder of the module.
+    """
+
+    def __init__(self, module: str, name: str) -> None:
+        self._path = Path(module).with_name(name)
+
+    @cached_property
+    def text(self) -> str:
+        comment, program = self._path.read_text(encoding="utf-8").split("\n\n", 1)
+        assert all(line.startswith("#") for line in comment.splitlines()), self._path
+        return f"\n{program}"

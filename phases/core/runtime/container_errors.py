@@ -1,0 +1,89 @@
+"""Errors about a container that gets no port, or whose main process has ended."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from phases.core.build.ownership import container_name, owner
+from phases.core.cache import image_names
+from phases.core.container import shell_errors
+from phases.core.errors import Conflict, HabitatError, NotFound, StartError
+
+if TYPE_CHECKING:
+    from phases.core.engine.protocol import Container, PortRefused
+    from phases.core.model import Habitat, Value
+    from phases.core.project import Project
+    from phases.core.secrets.fingerprints import OutputCheck
+
+# Lines of the container's log that an error shows.
+_LOG_LINES = 20
+
+
+def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartError:
+    """Return the error, which names the container that has the port if there is one."""
+    address = error.port.address
+    where = next((port.origin for port in habitat.entry.ports if port == error.port), None) or habitat.name
+    if not error.taken:
+        problem = f"port {address} can't be published ({error.message})"
+        remedy = "check that it is an address of this machine and a port that you may use"
+        return StartError(problem, where=where, remedy=remedy)
+    running = (container for container in project.engine.containers() if container.running)
+    holder = next((one for one in running if any(port.meets(error.port) for port in one.ports)), None)
+    other_habitat = owner(project, holder) if holder else ""
+    if other_habitat and holder and holder.name == container_name(other_habitat):
+        by, remedy = f" by {holder.name}", f"doit stop:{other_habitat} frees it"
+    elif holder:
+        by, remedy = f" by the container {holder.name}", f"docker stop {holder.name} frees it"
+    else:
+        by, remedy = " by a program on this machine", "stop that program"
+    any_port = f"or write {replace(error.port, host=0).written} for one that is free"
+    return StartError(f"port {address} is taken{by}", where=where, remedy=f"{remedy}, {any_port}")
+
+
+def end_error(
+    project: Project, habitat: Habitat, container: Container, secrets: tuple[Value, ...]
+) -> HabitatError | None:
+    """Return the error if the container's main process has ended, None while it runs.
+
+    The process runs as root. So its output may contain secrets that only USER was given, and is checked for them.
+    """
+    current = project.engine.container(container.id)
+    if current and current.running:
+        return None
+    if error := shell_error(project, habitat, container):
+        return error
+    try:
+        log = "\n".join(project.engine.logs(container.id, _LOG_LINES))
+    except (NotFound, Conflict):  # it is removed, or is being removed
+        return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
+    init = habitat.entry.init_command
+    return StartError(
+        f"the init command ended: {init}" if init else f"container {container.name} was stopped",
+        where=habitat.name,
+        remedy=f"{'it must not end; ' if init else ''}see docker logs {container.name}",
+        output=_masked(project.output_check(habitat.name, container, secrets), log),
+    )
+
+
+def shell_error(project: Project, habitat: Habitat, container: Container) -> HabitatError | None:
+    """Return the error if the container ended because the shell of its image can't run.
+
+    A container with an init command has no such error: its log is the output of that command.
+    """
+    engine, image = project.engine, image_names.final_tag(habitat.name)
+    with suppress(NotFound, Conflict):  # it is removed, or is being removed
+        if not habitat.entry.init_command and (
+            reason := shell_errors.reason_in_log(engine.logs(container.id, _LOG_LINES))
+        ):
+            return shell_errors.shell_error(engine, container.id, habitat, image, reason)
+    return None
+
+
+def _masked(output_check: OutputCheck, log: str) -> list[str]:
+    """Return the lines of a log without secrets, or why they are not shown."""
+    mask = output_check.mask()
+    if not log:
+        return []
+    return mask.text(log).splitlines() if mask else [output_check.why_not]

@@ -1,0 +1,63 @@
+"""Starts a habitat: for its command, or detached."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+from phases.core import events
+from phases.core.build.ownership import container_name
+from phases.core.runtime.attach import SHELL, run_captured, run_in_tty
+from phases.core.runtime.container import ensure_running, final_image
+from phases.core.runtime.session import open_session
+
+if TYPE_CHECKING:
+    from phases.core.project import Project
+    from phases.core.runtime.attach import Terminal
+
+
+def start(
+    project: Project,
+    name: str,
+    terminal: Terminal,
+    *,
+    command: str = "",
+    fresh: bool = False,
+) -> int:
+    """Run a command in the habitat's container, and stop the container when the command ends.
+
+    The container is reused while its image and its config are the same. An older one is renamed and kept.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        terminal: Where the command's input comes from and its output goes to.
+        command: A shell command, "" for the habitat's own.
+        fresh: Whether to create a new container in any case.
+
+    Returns:
+        The command's exit code.
+
+    Raises:
+        HabitatError: The habitat can't be started.
+    """
+    bring_up = partial(ensure_running, image=final_image(project, name), fresh=fresh)
+    with open_session(project, name, bring_up) as session:
+        command = command or session.habitat.entry.command
+        if not command and not terminal.interactive:
+            project.bus.emit(events.Notice(name, "there is no entry.command and no terminal: nothing to run"))
+            return 0
+        argv = ("/bin/sh", "-c", "--", command) if command else SHELL
+        return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_captured(terminal))
+
+
+def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
+    """Start the habitat's container, with secrets and init, and leave it running. Raises HabitatError."""
+    bring_up = partial(ensure_running, image=final_image(project, name), fresh=fresh)
+    with open_session(project, name, bring_up) as session:
+        session.check_shell()  # no command follows that would fail
+        session.keep_running()
+        urls = ", ".join(port.url for port in session.ports)
+    at = f" at {urls}" if urls else ""
+    text = f"{container_name(name)} is running{at}: doit shell:{name} opens a shell in it, doit stop:{name} stops it"
+    project.bus.emit(events.Notice(name, text))

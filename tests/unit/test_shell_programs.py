@@ -1,0 +1,23 @@
+"""Shell programs in .sh files of the program."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+import phases
+from phases.core.files.shell_program import ShellProgram
+
+FOLDER = Path(phases.__file__).parent
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.sh")), ids=lambda path: path.name)
+def test_shell_program_parses_and_has_no_comment_of_its_file(path: Path) -> None:
+    text = ShellProgram(str(path), path.name).text
+    assert text.startswith("\n")
+    assert not [line for line in text.splitlines() if line.lstrip().startswith("#")]
+    done = subprocess.run(("/bin/sh", "-n"), input=text, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert path.read_text().startswith("#!/bin/sh\n# ")
