@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ChangeDescription, Run, SetImageConfig, dotted, own_env, shell_script
+from phases.core.files.shell_program import ShellProgram
+from phases.protocol import ChangeDescription, Run, SetImageConfig, dotted, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -16,6 +17,9 @@ NAME = "users"
 TITLE = "Creating users"
 DESCRIPTION = "Create the user, with home and shell"
 SNAPSHOT = True
+
+CREATE_USER = ShellProgram(__file__, "scripts/create_user.sh")
+SET_UID = ShellProgram(__file__, "scripts/set_uid.sh")
 
 _TAKEN = "set USER to that one, or write another number as uid"
 
@@ -35,10 +39,10 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
 def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = [SetImageConfig(env=own_env(habitat, "USER"))]
     if habitat.user != "root":
-        script, origin = shell_script("create_user.sh"), habitat.env.origin("USER")
+        script, origin = CREATE_USER.text, habitat.env.origin("USER")
         steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
     if numbers := habitat.numbers:
-        script, title = shell_script("set_uid.sh"), f"make {habitat.user} number {numbers.uid}:{numbers.gid}"
+        script, title = SET_UID.text, f"make {habitat.user} number {numbers.uid}:{numbers.gid}"
         args = (habitat.user, str(numbers.uid), str(numbers.gid))
         steps.append(Run("root", script, numbers.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
     return steps

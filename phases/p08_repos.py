@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
+from phases.core.files.shell_program import ShellProgram
 from phases.core.model import SECRETS_FOLDER
-from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice, shell_script
+from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -18,6 +19,8 @@ NAME = "repos"
 TITLE = "Cloning repositories"
 DESCRIPTION = "Clone repositories"
 SNAPSHOT = True
+
+_CLONE = ShellProgram(__file__, "scripts/clone.sh")
 
 _REMEDIES = {
     127: "install git in setup, or use a base image that has it",
@@ -60,7 +63,7 @@ def plan(habitat: Habitat) -> list[Step]:
             Copy((folder(repo.path, owner, repo.origin),)),
             Run(
                 user,
-                shell_script("clone.sh"),
+                _CLONE.text,
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
                 args=(repo.url, repo.path, repo.branch, repo.ref, depth, _host(repo)),

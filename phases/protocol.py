@@ -6,21 +6,18 @@ It never uses the engine, a stamp or another phase; `core.build` runs the steps.
 
 from __future__ import annotations
 
-from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from msgspec import Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from phases.core.files.tree import Item
     from phases.core.json_types import Json, Key
     from phases.core.model import Habitat
     from phases.core.origin import Origin
-
-_SCRIPTS = Path(__file__).resolve().parent / "scripts"
 
 
 class FromImage(Struct, frozen=True):
@@ -247,14 +244,3 @@ def copies(tree: Sequence[Item], dest: str, owner: str, origin: Origin, mode: in
         if mode and item.kind != "link":
             bits = mode | (mode & 0o444) >> 2 if item.kind == "dir" else mode
         yield Entry(place, item.kind, owner, bits, origin, source=item.source, target=item.target, sha256=item.sha256)
-
-
-@cache
-def shell_script(name: str) -> str:
-    """Return a program of phases/scripts, from its first empty line on.
-
-    The lines above are the shebang and comments. Environment digests include the text below, so a change there
-    keeps a habitat from sharing the snapshots that other habitats built before.
-    """
-    text = (_SCRIPTS / name).read_text(encoding="utf-8")
-    return text[text.index("\n\n") + 1 :]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import DEBIAN, ROOT, Project, clear, fresh_name
 
-from phases.protocol import shell_script
+from phases.p02_users import SET_UID
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ class AccountsContainer:
         self.before = self.run(SHOW)[1]
 
     def number(self, user: str, uid: int, gid: int) -> tuple[int, list[str]]:
-        return self.run(shell_script("set_uid.sh"), user, str(uid), str(gid))
+        return self.run(SET_UID.text, user, str(uid), str(gid))
 
     def changed(self) -> list[str]:
         """The rows that are otherwise than they were."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import ROOT
 from unit_helpers import load, write
 
 from phases import (
@@ -32,7 +31,6 @@ from phases.protocol import (
     Run,
     SetImageConfig,
     Step,
-    shell_script,
 )
 from phases.registry import PHASES, last_snapshot, mounts_volumes, phases_of
 
@@ -519,11 +517,3 @@ def test_copied_file_content_changes_hash_of_its_phase_only(tmp_path: Path, path
     (tmp_path / path).write_text("another byte")
     after = rich(tmp_path)
     assert [phase.NAME for phase in PHASES[1:] if phase.slice(after) != before[phase.NAME]] == [BYTES[path]]
-
-
-@pytest.mark.parametrize("path", sorted((ROOT / "phases" / "scripts").glob("*.sh")), ids=lambda path: path.name)
-def test_shell_script_is_the_file_below_its_header(path: Path) -> None:
-    header, program = path.read_text().split("\n\n", 1)
-    assert header.startswith("#!/bin/sh -e\n")
-    assert all(line.startswith("#") for line in header.splitlines())
-    assert shell_script(path.name) == f"\n{program}"

@@ -22,7 +22,7 @@ from phases.core.errors import HabitatError
 from phases.core.origin import Origin
 from phases.core.project import Project
 from phases.core.runtime.container import ensure_running, final_image
-from phases.protocol import shell_script
+from phases.p02_users import CREATE_USER
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def load(root: Path, text: str | None = None, name: str = "demo") -> Habitat:
 
 def make_user(command: Command) -> tuple[int, str] | None:
     """For FakeEngine.on_execute: what phase 2's script does."""
-    if command.script != shell_script("create_user.sh"):
+    if command.script != CREATE_USER.text:
         return None
     (name,) = command.args
     files = command.container.files

@@ -1,4 +1,8 @@
-"""Shell programs in .sh files beside the modules that run them."""
+"""Shell programs in .sh files beside the modules that run them.
+
+Environment digests include the text of those that a build runs: a change there keeps a habitat from sharing the
+snapshots that other habitats built before.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +17,11 @@ class ShellProgram:
 
     Args:
         module: The `__file__` of the module that runs it.
-        name: The name of its file, in the folder of the module.
+        name: Its file, relative to the folder of the module.
     """
 
     def __init__(self, module: str, name: str) -> None:
-        self._path = Path(module).with_name(name)
+        self._path = Path(module).parent / name
 
     @cached_property
     def text(self) -> str:

@@ -3,6 +3,8 @@
 # $1: the path of the link; $2: the file on the volume; $3: the path as the config has it.
 #
 # Prints why the file can't be kept, and fails then. The link is made last: until then the file is where it was.
+#
+# shellcheck disable=SC3067 # dash, bash and busybox have -O
 
 no() { echo "$1"; exit 1; }
 if [ -L "$1" ]; then
