@@ -16,7 +16,7 @@ from phases.core.errors import EngineError, EngineUnreachable, NotFound
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.http import Response
+    from phases.core.engine.transport import Response
 
 #: The header in which the archive API describes a path.
 STAT_HEADER = "x-docker-container-path-stat"

@@ -22,8 +22,9 @@ from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFoun
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.engine.http import HttpClient, Response
+    from phases.core.engine.http import HttpClient
     from phases.core.engine.protocol import Image, ImageConfig, ImageSize, Layer, OnLine, OnPull
+    from phases.core.engine.transport import Response
     from phases.core.model import Value
 
 _BUILDING = "building the Dockerfile"

@@ -34,7 +34,7 @@ class PodmanContainers(DockerContainers, DockerVolumes):
     ) -> None:
         for mount in mounts:
             # Podman would create a folder of root's there. With TLS the engine may have other files than this machine.
-            local = self._http.route.sends_directly
+            local = not self._http.route.tls
             if isinstance(mount, Bind) and local and not os.path.lexists(mount.source):
                 raise EngineError(f"creating container {name}: {mount.source} is not there")
         volumes = [mount for mount in mounts if isinstance(mount, VolumeMount)]
