@@ -181,7 +181,9 @@ for name in {names}:
     importlib.import_module(name)
 print([name for name in ("docker", "requests", "rich", "doit") if name in sys.modules])
 """
-    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith(("docker_config", "docker_py"))]
+    names = [
+        name for name in MODULES if name.startswith("phases.core") and not name.endswith(("docker_config", "docker_py"))
+    ]
     assert run(code.format(names=[*names, "phases.registry"])) == "[]"
 
 
