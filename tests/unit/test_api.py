@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.http import HttpClient, negotiate
 from phases.core.engine.transport import Route
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
@@ -222,7 +222,7 @@ def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     assert why in told
     assert "\n" not in told
     (tmp_path / "s").unlink()
-    monkeypatch.setattr("phases.core.engine.buildkit_cli.find", lambda: None)
+    monkeypatch.setattr("phases.core.engine.docker_api.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
         engine.build(io.BytesIO(b""), "made:1", lambda _: None)
     assert b"X-Registry-Config" not in asked[0]

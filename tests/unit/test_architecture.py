@@ -151,8 +151,8 @@ def test_docker_package_is_imported_only_by_its_adapter() -> None:
 
 def test_engine_client_is_imported_only_where_engines_are_selected() -> None:
     assert [name for name in MODULES if "phases.core.engine.select" in imports(name)] == ["phases.ui.tasks"]
-    users = [name for name in MODULES if "phases.core.engine.client" in imports(name)]
-    assert users == ["phases.core.engine.podman", "phases.core.engine.select"]
+    users = [name for name in MODULES if "phases.core.engine.docker_api.client" in imports(name)]
+    assert users == ["phases.core.engine.podman_api.client", "phases.core.engine.select"]
     users = [name for name in MODULES if "phases.core.engine.docker_config" in imports(name)]
     assert users == ["phases.core.engine.connect", "phases.core.engine.docker_api.images"]
 

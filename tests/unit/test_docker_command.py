@@ -13,9 +13,9 @@ import pytest
 from conftest import ROOT, wait_until
 from unit_helpers import write
 
-from phases.core.engine import buildkit_cli
-from phases.core.engine.buildkit_cli import DockerCommand
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api import buildkit_cli
+from phases.core.engine.docker_api.buildkit_cli import DockerCommand
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.http import HttpClient
 from phases.core.engine.transport import Route
 from phases.core.errors import EngineError
@@ -135,7 +135,7 @@ def test_docker_build_failure_raises_engine_error(tmp_path: Path) -> None:
 BUILD_AND_WAIT = """
 import sys
 from pathlib import Path
-from phases.core.engine.buildkit_cli import DockerCommand, build
+from phases.core.engine.docker_api.buildkit_cli import DockerCommand, build
 with Path(sys.argv[2]).open("rb") as tar:
     build(DockerCommand(sys.argv[1], buildkit=True), tar, "made:1", print)
 """

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import LISTED, http
 
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.http import HttpClient
 from phases.core.engine.transport import Route
 from phases.core.errors import EngineUnreachable

@@ -15,7 +15,7 @@ from unit_helpers import IMAGES, LISTED, answering, http
 
 from phases.core.engine import connect as engine_connect
 from phases.core.engine import docker_config, fast_path
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.errors import EngineUnreachable
 
 if TYPE_CHECKING:

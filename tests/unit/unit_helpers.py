@@ -18,7 +18,7 @@ from phases.core import events
 from phases.core.build.builder import Builder
 from phases.core.cache.stamps import task_name
 from phases.core.config import loader
-from phases.core.engine.protocol import Image
+from phases.core.engine.types import Image
 from phases.core.errors import HabitatError
 from phases.core.origin import Origin
 from phases.core.project import Project
@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.protocol import Container, Exec, Piped
+    from phases.core.engine.protocol import Exec, Piped
+    from phases.core.engine.types import Container
     from phases.core.masking import Mask
     from phases.core.model import Habitat
     from phases.protocol import Phase

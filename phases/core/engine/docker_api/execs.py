@@ -14,7 +14,7 @@ from phases.core.engine.docker_api import payloads
 from phases.core.engine.docker_api.api import connection_lost, path, stopped_answering
 from phases.core.engine.docker_api.containers import RETRIES, RETRY_PAUSE, DockerContainers
 from phases.core.engine.exec import PRINT_PID, FrameDecoder, PipedExec, TtyExec
-from phases.core.engine.protocol import SYSTEM_PATH
+from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import Conflict, EngineError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:

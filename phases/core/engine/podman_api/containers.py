@@ -14,13 +14,13 @@ from phases.core.engine.docker_api.api import path
 from phases.core.engine.docker_api.containers import DockerContainers
 from phases.core.engine.docker_api.volumes import DockerVolumes
 from phases.core.engine.podman_api.images import LIBPOD_VERSION, ON_IMAGE, image_id
-from phases.core.engine.protocol import Bind, PortRefused, Tmpfs, VolumeMount
+from phases.core.engine.types import Bind, PortRefused, Tmpfs, VolumeMount
 from phases.core.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from phases.core.engine.protocol import Change, Container
+    from phases.core.engine.types import Change, Container
 
 # The folders that Podman itself writes to when it starts a container.
 _CHANGED_BY_START = frozenset({"/etc", "/run"})

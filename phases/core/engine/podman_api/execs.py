@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from phases.core.engine.docker_api.execs import DockerExecs
-from phases.core.engine.protocol import Confided
+from phases.core.engine.types import Confided
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
