@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from bench.measure import command
 from phases.core.build import cache_volumes
-from phases.core.engine import buildkit_cli, select
+from phases.core.engine import select
+from phases.core.engine.docker_api import buildkit_cli
 from phases.core.errors import Conflict
 
 if TYPE_CHECKING:

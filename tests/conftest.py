@@ -27,7 +27,7 @@ from phases.core.engine import lock_volumes, select
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 ROOT = Path(__file__).resolve().parent.parent
 

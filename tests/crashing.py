@@ -18,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 from phases.core import events
 from phases.core.cache.image_names import failed_tag, snapshot_tag
 from phases.core.cache.stamps import Stamps
-from phases.core.engine import client, select
+from phases.core.engine import select
 from phases.protocol import slug
 from phases.registry import named
 from phases.ui.commands import run
@@ -26,6 +26,7 @@ from phases.ui.commands import run
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phases.core.engine.docker_api import client
     from phases.core.project import Project
 
 #: What a phase is inside of when it is killed at `inside`.

@@ -27,19 +27,18 @@ from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
 from phases.core.container import init_process, leftovers
-from phases.core.engine.protocol import (
+from phases.core.engine.timeouts import ResponseTimeout
+from phases.core.engine.types import (
     LARGEST_FILE,
     UNCONFINED,
     Bind,
     Change,
     Container,
-    Exec,
     Image,
     ImageConfig,
     ImageSize,
     Layer,
     PathInfo,
-    Piped,
     PortRefused,
     Restrictions,
     Stat,
@@ -47,7 +46,6 @@ from phases.core.engine.protocol import (
     Volume,
     VolumeMount,
 )
-from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime import persistent_create, persistent_volumes
 from phases.core.secrets import store
@@ -55,7 +53,8 @@ from phases.core.secrets import store
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.engine.protocol import OnLine, OnPull
+    from phases.core.engine.output import OnLine
+    from phases.core.engine.protocol import Exec, OnPull, Piped
     from phases.core.model import Value
     from phases.core.port import Port
 

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from phases.core.cache.freshness import Assessment
     from phases.core.engine.locks import EngineLocks
-    from phases.core.engine.protocol import Container, Engine
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container
     from phases.core.model import Habitat, Value
     from phases.core.secrets.fingerprints import OutputCheck
     from phases.core.trust import Ask, Trust

@@ -26,10 +26,10 @@ from podman_engine import PodmanEngine
 from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.engine import select
-from phases.core.engine.client import DockerEngine
-from phases.core.engine.podman import Podman
-from phases.core.engine.protocol import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, VolumeMount
+from phases.core.engine.docker_api.client import DockerEngine
+from phases.core.engine.podman_api.client import Podman
 from phases.core.engine.timeouts import ResponseTimeout
+from phases.core.engine.types import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, VolumeMount
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
 from phases.core.port import Port
 
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine.protocol import Engine, Exec, ImageSize
+    from phases.core.engine.protocol import Engine, Exec
+    from phases.core.engine.types import ImageSize
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.

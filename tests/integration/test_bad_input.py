@@ -13,7 +13,7 @@ from conftest import BUSYBOX, PREFIX, CommandResult, Project, clear, docker, fre
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 
 # Configs, which are read without an engine

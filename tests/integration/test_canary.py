@@ -25,7 +25,7 @@ from conftest import (
 )
 
 from phases.core.container.init_process import IDLE
-from phases.core.engine.protocol import Bind, Tmpfs
+from phases.core.engine.types import Bind, Tmpfs
 from phases.core.errors import EngineError
 from phases.core.model import SECRETS_FOLDER, Value
 from phases.core.secrets.store import deliver
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from conftest import CommandResult
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from conftest import Project
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

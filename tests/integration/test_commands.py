@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from conftest import CommandResult
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -14,7 +14,7 @@ from conftest import Project, RunningDoit, clear, docker, fresh_name, inspect, s
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

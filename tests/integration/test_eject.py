@@ -15,14 +15,14 @@ from conftest import BUSYBOX, docker
 from image_comparison import differences
 from test_cases import CASES, GIT, _lay_out, debian_git
 
-from phases.core.engine import buildkit_cli
+from phases.core.engine.docker_api import buildkit_cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from conftest import CommandResult, Project
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 

@@ -24,7 +24,7 @@ from swallowing import RequestDroppingRelay
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -17,12 +17,12 @@ import pytest
 from conftest import PREFIX, Project, clear, docker, fresh_name, inspect
 from image_comparison import differences
 
-from phases.core.engine import buildkit_cli
+from phases.core.engine.docker_api import buildkit_cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -12,7 +12,7 @@ from conftest import CommandResult, Project, RunningDoit, clear, docker, fresh_n
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 
@@ -110,7 +110,7 @@ def test_persisted_file_renamed_by_program_survives_killed_start(home: Persistin
 # A kill right before a request of the engine's.
 KILLED = """\
 import os, signal, sys
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 DockerEngine.put_archive = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 from doit.__main__ import main
 main()

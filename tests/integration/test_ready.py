@@ -17,7 +17,7 @@ from terminal import Terminal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

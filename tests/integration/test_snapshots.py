@@ -13,7 +13,7 @@ from conftest import PREFIX, Project, clear, docker, fresh_name, inspect, left_c
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

@@ -22,7 +22,7 @@ from phases.registry import named
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.client import DockerEngine
+    from phases.core.engine.docker_api.client import DockerEngine
 
 pytestmark = pytest.mark.engine
 

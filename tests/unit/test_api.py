@@ -5,17 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
-import socket
+import select
 import threading
 from contextlib import closing
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from unit_helpers import IMAGES, LISTED, ROWS, answering, http
 
-from phases.core.engine.client import DockerEngine
-from phases.core.engine.http import UPGRADE, HttpClient, Route, connect_unix, negotiate, receive
+from phases.core.engine.docker_api.client import DockerEngine
+from phases.core.engine.http import HttpClient, negotiate
+from phases.core.engine.transport import Route
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def config(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def client_at(place: Path, timeout: float = 20) -> HttpClient:
-    return HttpClient(Route("a test", partial(connect_unix, str(place))), timeout)
+    return HttpClient(Route("a test", str(place)), timeout)
 
 
 def engine_at(place: Path) -> DockerEngine:
@@ -67,7 +67,7 @@ def test_api_request_escapes_special_characters_in_container_name(tmp_path: Path
     with answering(tmp_path / "s", b"HTTP/1.0 204 No Content\r\n\r\n") as asked:
         engine.start("a?b=c HTTP/1.0\r\nX: y")
     assert asked[0].startswith(
-        b"POST /v1.41/containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.0\r\nHost: engine\r\n"
+        b"POST /v1.41/containers/a%3Fb%3Dc%20HTTP/1.0%0D%0AX:%20y/start HTTP/1.1\r\nHost: engine\r\n"
     )
 
 
@@ -141,29 +141,16 @@ def test_api_upgraded_connection_keeps_output_sent_with_response_head(tmp_path: 
     """However the head is cut into pieces."""
     printed = b"\x01\x00\x00\x00\x00\x00\x00\x05first"
     head = b"HTTP/1.1 101 UPGRADED\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
-    with answering(tmp_path / "s", head[:-cut], head[-cut:] + printed) as asked:
-        reply = client_at(tmp_path / "s").send("POST", "/exec/0/start", b"{}", headers=UPGRADE)
-        with closing(reply):
-            assert reply.status == 101
-            assert receive(reply.socket) == printed
-    assert b"\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n" in asked[0]
-
-
-def test_api_reset_connection_returns_received_bytes_then_end() -> None:
-    ours, engines = socket.socketpair()
-    with ours:
-        with engines:
-            engines.sendall(b"the last words")
-            ours.sendall(b"that nobody reads")
-        assert receive(ours) == b"the last words"
-        assert receive(ours) == b""
-
-
-def test_api_host_with_base_path_prefixes_request_path(tmp_path: Path) -> None:
-    way = Route("a test", partial(connect_unix, str(tmp_path / "s")), "engine.example.org:2375", "/docker")
-    with answering(tmp_path / "s", LISTED) as asked:
-        assert DockerEngine(HttpClient(way)).images() == IMAGES
-    assert asked == [b"GET /docker/v1.41/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
+    with (
+        answering(tmp_path / "s", head[:-cut], head[-cut:] + printed) as asked,
+        closing(client_at(tmp_path / "s").upgrade("/exec/0/start", b"{}", "running a command")) as response,
+    ):
+        assert response.status == 101
+        stream = response.connection
+        assert select.select([stream], [], [], 5)[0]
+        assert stream.receive() == printed
+        assert stream.receive() == b""
+    assert {b"Connection: Upgrade", b"Upgrade: tcp"} <= {*asked[0].split(b"\r\n")}
 
 
 @pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
@@ -196,7 +183,7 @@ def test_pull_credentials_are_sent_only_to_their_registry(tmp_path: Path, config
             engine.pull(f"{host}/base@sha256:1", lambda *_: None)
         (tmp_path / "s").unlink()
         assert asked[0].startswith(
-            f"POST /v1.41/images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.0\r\n".encode()
+            f"POST /v1.41/images/create?fromImage={host}%2Fbase&tag=sha256%3A1 HTTP/1.1\r\n".encode()
         )
         assert (b"\r\nX-Registry-Auth: " in asked[0]) is is_told
 
@@ -235,7 +222,7 @@ def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     assert why in told
     assert "\n" not in told
     (tmp_path / "s").unlink()
-    monkeypatch.setattr("phases.core.engine.buildkit_cli.find", lambda: None)
+    monkeypatch.setattr("phases.core.engine.docker_api.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
         engine.build(io.BytesIO(b""), "made:1", lambda _: None)
     assert b"X-Registry-Config" not in asked[0]
@@ -255,10 +242,10 @@ def test_api_exec_without_upgraded_connection_raises_error(tmp_path: Path) -> No
     """As by a proxy, behind which a command would wait for its input for ever."""
     made = http(b'{"Id": "1"}')
     with answering(tmp_path / "s", made), answering(tmp_path / "t", b"HTTP/1.1 200 OK\r\n\r\n"):
-        places = iter(("s", "t"))
-        way = Route("a test", lambda timeout: connect_unix(str(tmp_path / next(places)), timeout))
+        client = client_at(tmp_path / "s")
+        exec_id = DockerEngine(client)._create_exec("c", ("true",))
         with pytest.raises(EngineError) as caught:
-            DockerEngine(HttpClient(way)).exec("c", ("true",))
+            engine_at(tmp_path / "t")._attach(exec_id)
     assert caught.value.message == "running a command: a proxy before the engine does not pass HTTP upgrades on"
 
 

@@ -146,13 +146,13 @@ def test_the_core_imports_neither_rich_nor_doit(module: str) -> None:
 
 def test_docker_package_is_imported_only_by_its_adapter() -> None:
     users = [name for name in MODULES if any(used.split(".")[0] == "docker" for used in imports(name))]
-    assert users == ["phases.core.engine.docker_config"]
+    assert users == ["phases.core.engine.docker_config", "phases.core.engine.docker_py"]
 
 
 def test_engine_client_is_imported_only_where_engines_are_selected() -> None:
     assert [name for name in MODULES if "phases.core.engine.select" in imports(name)] == ["phases.ui.tasks"]
-    users = [name for name in MODULES if "phases.core.engine.client" in imports(name)]
-    assert users == ["phases.core.engine.podman", "phases.core.engine.select"]
+    users = [name for name in MODULES if "phases.core.engine.docker_api.client" in imports(name)]
+    assert users == ["phases.core.engine.podman_api.client", "phases.core.engine.select"]
     users = [name for name in MODULES if "phases.core.engine.docker_config" in imports(name)]
     assert users == ["phases.core.engine.connect", "phases.core.engine.docker_api.images"]
 
@@ -181,7 +181,9 @@ for name in {names}:
     importlib.import_module(name)
 print([name for name in ("docker", "requests", "rich", "doit") if name in sys.modules])
 """
-    names = [name for name in MODULES if name.startswith("phases.core") and not name.endswith("docker_config")]
+    names = [
+        name for name in MODULES if name.startswith("phases.core") and not name.endswith(("docker_config", "docker_py"))
+    ]
     assert run(code.format(names=[*names, "phases.registry"])) == "[]"
 
 

@@ -13,7 +13,7 @@ from phases.core.cache.freshness import Assessment, assess
 from phases.core.cache.image_index import Inventory
 from phases.core.cache.image_names import LABEL_PARENT, final_tag, hash_label, snapshot_tag
 from phases.core.cache.stamps import Stamps, task_name
-from phases.core.engine.protocol import Image
+from phases.core.engine.types import Image
 from phases.registry import PHASES, named, phases_of
 
 if TYPE_CHECKING:

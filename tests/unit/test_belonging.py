@@ -9,7 +9,7 @@ import pytest
 from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
-from phases.core.engine.protocol import Container, VolumeMount
+from phases.core.engine.types import Container, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.report import status
 from phases.core.runtime import clean, logs, stop

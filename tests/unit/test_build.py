@@ -25,7 +25,7 @@ from phases.core.container import init_process
 from phases.core.container.init_process import IDLE_FOR_PROBE as IDLE
 from phases.core.container.users import UserDatabase
 from phases.core.engine.background import BackgroundRemover
-from phases.core.engine.protocol import Bind
+from phases.core.engine.types import Bind
 from phases.core.errors import (
     CommandFailed,
     ConfigError,

@@ -13,7 +13,7 @@ from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core import json_types
 from phases.core.build import cache_volumes
-from phases.core.engine.protocol import VolumeMount
+from phases.core.engine.types import VolumeMount
 from phases.core.errors import HabitatError, Stopped
 from phases.core.runtime import clean as build_clean
 from phases.core.runtime import debug

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
 
 
 @pytest.fixture

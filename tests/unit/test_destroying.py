@@ -9,7 +9,7 @@ from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core import events
-from phases.core.engine.protocol import Bind, Change, Container
+from phases.core.engine.types import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy, work

@@ -7,17 +7,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT, wait_until
 from unit_helpers import write
 
-from phases.core.engine import buildkit_cli
-from phases.core.engine.buildkit_cli import DockerCommand
-from phases.core.engine.client import DockerEngine
-from phases.core.engine.http import HttpClient, Route, connect_unix
+from phases.core.engine.docker_api import buildkit_cli
+from phases.core.engine.docker_api.buildkit_cli import DockerCommand
+from phases.core.engine.docker_api.client import DockerEngine
+from phases.core.engine.http import HttpClient
+from phases.core.engine.transport import Route
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def test_docker_build_failure_raises_engine_error(tmp_path: Path) -> None:
 BUILD_AND_WAIT = """
 import sys
 from pathlib import Path
-from phases.core.engine.buildkit_cli import DockerCommand, build
+from phases.core.engine.docker_api.buildkit_cli import DockerCommand, build
 with Path(sys.argv[2]).open("rb") as tar:
     build(DockerCommand(sys.argv[1], buildkit=True), tar, "made:1", print)
 """
@@ -186,7 +186,7 @@ def test_docker_build_without_image_raises_error_and_ignores_old_tag(
     asked: list[tuple[str, str]] = []
     monkeypatch.setattr(DockerEngine, "untag", lambda _, tag: asked.append(("untag", tag)))
     monkeypatch.setattr(DockerEngine, "image_config", lambda _, tag: asked.append(("look", tag)))
-    engine = DockerEngine(HttpClient(Route("a test", partial(connect_unix, "/nowhere"))))
+    engine = DockerEngine(HttpClient(Route("a test", "/nowhere")))
     with write(tmp_path, "context.tar").open("rb") as tar, pytest.raises(EngineError, match="docker build gave no"):
         engine.build(tar, "made:1", lambda _: None)
     assert asked == [("untag", "made:1"), ("look", "made:1")]

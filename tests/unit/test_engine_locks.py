@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from phases.core.engine.locks import EngineLock
-    from phases.core.engine.protocol import Volume
+    from phases.core.engine.types import Volume
 
 KEY = "build demo"
 

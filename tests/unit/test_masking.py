@@ -19,7 +19,7 @@ from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.engine.protocol import LineSplitter
+from phases.core.engine.output import LineSplitter
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:

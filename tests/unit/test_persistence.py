@@ -9,7 +9,7 @@ from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, bring_up, make_user, write
 
 from phases.core import events
-from phases.core.engine.protocol import VolumeMount
+from phases.core.engine.types import VolumeMount
 from phases.core.errors import EngineError, HabitatError
 from phases.core.runtime import clean, stop
 from phases.core.runtime import start as runtime_start

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from phases.core import events
-from phases.core.engine.protocol import BlockSplitter, LineSplitter
+from phases.core.engine.output import BlockSplitter, LineSplitter
 from phases.core.errors import StateError
 from phases.core.files import atomic, phase_log
 from phases.core.files.phase_log import PhaseLog

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
-from phases.core.engine.protocol import PortRefused
+from phases.core.engine.types import PortRefused
 from phases.core.errors import ConfigError, StartError
 from phases.core.port import Port
 from phases.core.runtime import exec as runtime_exec

@@ -14,8 +14,8 @@ import pytest
 from unit_helpers import IMAGES, LISTED, answering, http
 
 from phases.core.engine import connect as engine_connect
-from phases.core.engine import docker_config
-from phases.core.engine.client import DockerEngine
+from phases.core.engine import docker_config, fast_path
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.errors import EngineUnreachable
 
 if TYPE_CHECKING:
@@ -68,11 +68,11 @@ def test_connect_context_default_uses_default_socket(monkeypatch: pytest.MonkeyP
     (config / "config.json").write_text(f'{{"currentContext": {name}}}')
     asked: list[str] = []
 
-    def connect(path: str, _: float) -> None:
+    def connect(path: str) -> None:
         asked.append(path)
         raise FileNotFoundError
 
-    monkeypatch.setattr(docker_config, "connect_unix", connect)
+    monkeypatch.setattr(fast_path, "connect_unix", connect)
     assert refused().startswith("no Docker engine answers at unix:///var/run/docker.sock: ")
     assert asked == ["/var/run/docker.sock"]
 
@@ -154,7 +154,7 @@ def test_connect_socket_without_permission_is_distinct_error(
     def closed(*_: object) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
-    monkeypatch.setattr(module, "connect_unix", closed)
+    monkeypatch.setattr(fast_path, "connect_unix", closed)
     remedy = "join the group that its socket belongs to, or set DOCKER_HOST"
     assert refused() == f"no Docker engine answers at {place} (permission denied): {remedy}"
 
@@ -166,7 +166,7 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sockets that are asked from now on, none of which anybody listens at; and the docker package."""
     asked: list[str] = []
 
-    def connect(path: str, _: float) -> None:
+    def connect(path: str) -> None:
         asked.append(path)
         raise OSError
 
@@ -174,7 +174,7 @@ def place_asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         asked.append("the docker package")
         raise EngineUnreachable("left to it")
 
-    monkeypatch.setattr(engine_connect, "connect_unix", connect)
+    monkeypatch.setattr(fast_path, "connect_unix", connect)
     monkeypatch.setattr(docker_config, "route", way)
     return asked
 

@@ -14,7 +14,7 @@ from unit_helpers import DemoProject, FakeTerminal, bring_up, load, write
 
 from phases.core import events
 from phases.core.container.init_process import IDLE
-from phases.core.engine.protocol import Restrictions
+from phases.core.engine.types import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
 from phases.core.runtime import attach, clean, stop
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
 
 
 @pytest.fixture

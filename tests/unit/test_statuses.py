@@ -20,7 +20,7 @@ from phases.registry import named
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from phases.core.engine.protocol import Layer
+    from phases.core.engine.types import Layer
     from phases.core.report.status import HabitatState, Overview
 
 CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from phases.core.cache.image_names import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
-from phases.core.engine.protocol import VolumeMount
+from phases.core.engine.types import VolumeMount
 from phases.core.errors import ConfigError, Conflict, NotFound, state_error
 from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from phases.core.build.context import PhaseContext
     from phases.core.engine.locks import EngineLocks
-    from phases.core.engine.protocol import Container, Engine, ImageConfig, Stat
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container, ImageConfig, Stat
     from phases.core.model import Cache
 
 #: On a volume what it is for.

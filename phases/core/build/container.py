@@ -25,7 +25,7 @@ from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE_FOR_PROBE, container_ended, replace_container
 from phases.core.container.leftovers import LeftoverProbe
 from phases.core.container.users import UserDatabase
-from phases.core.engine.protocol import SYSTEM_PATH, Bind, Restrictions, Stat, Tmpfs
+from phases.core.engine.types import SYSTEM_PATH, Bind, Restrictions, Stat, Tmpfs
 from phases.core.errors import EngineError, ShellError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.secrets import store
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.build.context import PhaseContext
-    from phases.core.engine.protocol import Engine, ImageConfig, VolumeMount
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import ImageConfig, VolumeMount
     from phases.core.model import Value
 
     #: Takes what a command prints, and whether that is of stderr.

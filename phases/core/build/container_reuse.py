@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from phases.core.build.file_cache import FolderCache
-    from phases.core.engine.protocol import Bind, Tmpfs, VolumeMount
+    from phases.core.engine.types import Bind, Tmpfs, VolumeMount
     from phases.core.project import Project
 
 

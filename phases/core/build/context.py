@@ -9,7 +9,7 @@ from msgspec import Struct, field
 from phases.core import events
 from phases.core.build.container_reuse import ContainerPool
 from phases.core.engine.background import BackgroundRemover, ContainerCreator
-from phases.core.engine.protocol import BlockSplitter
+from phases.core.engine.output import BlockSplitter
 from phases.core.masking import Mask
 from phases.protocol import slug
 
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from phases.core.build.file_cache import ImageContents
     from phases.core.engine.locks import EngineLocks
-    from phases.core.engine.protocol import Bind, Engine, OnLines
+    from phases.core.engine.output import OnLines
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Bind
     from phases.core.events import Event
     from phases.core.files.phase_log import PhaseLog
     from phases.core.model import Cache, Habitat, Value

@@ -23,7 +23,7 @@ from phases.core.build.container import BuildContainer, instruction_word
 from phases.core.build.context import PhaseContext, PhaseOutput
 from phases.core.cache import image_names
 from phases.core.container.users import UserDatabase
-from phases.core.engine.protocol import Image
+from phases.core.engine.types import Image
 from phases.core.errors import (
     EngineError,
     EngineUnreachable,
@@ -47,7 +47,7 @@ from phases.protocol import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from phases.core.engine.protocol import ImageConfig
+    from phases.core.engine.types import ImageConfig
     from phases.protocol import Step
 
     #: The labels of a snapshot, given the id of the image it was made from and the seconds it took.

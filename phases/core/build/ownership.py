@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
 
 #: The habitat whose container it is.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.build.file_cache import FileCache, FolderCache
 from phases.core.container.safe_paths import SafePaths
-from phases.core.engine.protocol import Stat
+from phases.core.engine.types import Stat
 from phases.core.errors import StepError
 from phases.core.files.tar import Archive
 

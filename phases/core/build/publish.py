@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from phases.core.build.lock import HeldLocks
     from phases.core.build.shared_builds import SharedSnapshots
-    from phases.core.engine.protocol import Image
+    from phases.core.engine.types import Image
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from phases.core.cache.image_index import Inventory
     from phases.core.cache.stamps import Stamps
-    from phases.core.engine.protocol import Image
+    from phases.core.engine.types import Image
     from phases.protocol import Phase
 
 #: The reason of rule 5.

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from phases.core.engine.protocol import Image, ImageConfig
+    from phases.core.engine.types import Image, ImageConfig
 
 
 class Inventory:

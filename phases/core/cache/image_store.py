@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from phases.core.cache.image_index import Inventory
-    from phases.core.engine.protocol import Engine, Image
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Image
     from phases.protocol import Phase
 
 

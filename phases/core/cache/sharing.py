@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.cache.freshness import Assessment
-    from phases.core.engine.protocol import Bind, Image
+    from phases.core.engine.types import Bind, Image
     from phases.core.json_types import Json
     from phases.core.model import Secret
     from phases.protocol import Entry, Phase, Step

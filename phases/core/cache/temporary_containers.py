@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container, Engine
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container
     from phases.protocol import Phase
 
 # The age at which an idle container is removed if its process belongs to another machine.

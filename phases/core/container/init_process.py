@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING
 
 from phases.core.container.leftovers import RECORD_DEV
-from phases.core.engine.protocol import SYSTEM_PATH
+from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import Conflict
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from phases.core.errors import ConfigError, LinkInTheWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from phases.core.engine.protocol import PathInfo, Stat
+    from phases.core.engine.types import PathInfo, Stat
     from phases.core.model import Habitat
     from phases.core.origin import Origin
 

@@ -12,7 +12,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from phases.core.engine.protocol import SYSTEM_PATH
+from phases.core.engine.types import SYSTEM_PATH
 from phases.protocol import ROOTS_PATHS
 
 if TYPE_CHECKING:

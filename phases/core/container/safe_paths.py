@@ -10,7 +10,8 @@ from phases.core.errors import LinkInTheWay
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phases.core.engine.protocol import Engine, PathInfo, Stat
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import PathInfo, Stat
 
 # As many links in a row as Linux follows.
 _MOST_LINKS = 40

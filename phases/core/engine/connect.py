@@ -7,12 +7,16 @@ from __future__ import annotations
 
 import os
 from contextlib import closing, suppress
-from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from phases.core.engine.docker_api.api import IMAGES_PATH, LISTING_IMAGES, is_from_engine
-from phases.core.engine.http import HttpClient, Response, Route, connect_unix, receive
+from phases.core.engine.http import HttpClient
+from phases.core.engine.transport import Route
 from phases.core.errors import EngineUnreachable
+
+if TYPE_CHECKING:
+    from phases.core.engine.fast_path import FastResponse
 
 _DEFAULT = "unix:///var/run/docker.sock"
 
@@ -26,7 +30,7 @@ _PREFETCH_TIMEOUT = 1
 _LONGEST_ANSWER = 100
 
 # The list of images that was requested in advance, until an engine is wanted.
-_prefetched: list[tuple[HttpClient, Response]] = []
+_prefetched: list[tuple[HttpClient, FastResponse]] = []
 
 
 def prefetch_images() -> None:
@@ -34,10 +38,10 @@ def prefetch_images() -> None:
     if not _prefetched and (route := _local_route()):
         with suppress(OSError):
             http = HttpClient(route)
-            _prefetched.append((http, http.send("GET", IMAGES_PATH, action=LISTING_IMAGES)))
+            _prefetched.append((http, http.send_fast("GET", IMAGES_PATH, action=LISTING_IMAGES)))
 
 
-def connect() -> tuple[HttpClient, Response | None]:
+def connect() -> tuple[HttpClient, FastResponse | None]:
     """Connect to the engine of DOCKER_HOST, else of the current docker context, else of the default socket.
 
     Returns:
@@ -67,9 +71,9 @@ def _ping(http: HttpClient) -> HttpClient:
             if is_from_engine(response):
                 http.recognize(response)
                 return http
-            body = " ".join(receive(response.socket).decode(errors="replace").split())
+            body = " ".join(next(response.chunks(), b"").decode(errors="replace").split())
     except OSError as error:
-        raise _no_engine_at(route.address, route.tls_errors[-1] if route.tls_errors else error) from error
+        raise _no_engine_at(route.address, error) from error
     answer = f"'{body}'" if 0 < len(body) < _LONGEST_ANSWER and body.isprintable() else response.status
     raise EngineUnreachable(
         f"{route.address} is not a Docker engine (it answered {answer})",
@@ -89,7 +93,7 @@ def _local_route() -> Route | None:
     """Return the route over a Unix socket of this machine, None where the environment names another."""
     path = socket_path()
     address = os.environ.get("DOCKER_HOST") or "the default socket"
-    return Route(address, partial(connect_unix, path)) if path else None
+    return Route(address, path) if path else None
 
 
 def socket_path() -> str:

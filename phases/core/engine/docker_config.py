@@ -6,11 +6,8 @@ It holds the docker context with its route and certificates, and the logins at r
 from __future__ import annotations
 
 import os
-import socket
 import ssl
 import warnings
-from collections import deque
-from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -19,8 +16,7 @@ from docker.context import ContextAPI
 from docker.context.config import get_current_context_name
 from docker.errors import DockerException, TLSParameterError
 
-from phases.core.engine import tls
-from phases.core.engine.http import Route, connect_unix
+from phases.core.engine.transport import Route
 from phases.core.errors import EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
@@ -80,16 +76,13 @@ def _context() -> Any:
 def _route(address: str, config: TLSConfig | None) -> Route:
     url = urlsplit(utils.parse_host(address, tls=bool(config)))
     if url.scheme == "http+unix":
-        return Route(address, partial(connect_unix, url.path))
+        return Route(address, url.path)
     if url.hostname is None or url.scheme not in ("http", "https"):
         raise ValueError("it is no URL of a host")
+    url.port  # noqa: B018 (a ValueError for a number that is no port)
     url.hostname.encode("idna")  # a UnicodeError, which is a ValueError, for a name that can't be resolved
-    server, root = (url.hostname, url.port or 80), url.path.rstrip("/")
-    if url.scheme == "http":
-        return Route(address, partial(_connect_tcp, server), url.netloc, root)
-    errors: deque[OSError] = deque(maxlen=1)
-    connect = partial(_connect_tls, server, _ssl_context(config), errors.append)
-    return Route(address, connect, url.netloc, root, sends_directly=False, tls_errors=errors)
+    context = _ssl_context(config) if url.scheme == "https" else None
+    return Route(address, url=url.geturl().rstrip("/"), tls=context)
 
 
 def _ssl_context(config: TLSConfig | None) -> ssl.SSLContext:
@@ -101,24 +94,6 @@ def _ssl_context(config: TLSConfig | None) -> ssl.SSLContext:
     if config and config.cert:
         context.load_cert_chain(*config.cert)
     return context
-
-
-def _connect_tcp(server: tuple[str, int], timeout: float) -> socket.socket:
-    connection = socket.create_connection(server, timeout)
-    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # a command may be silent for hours
-    return connection
-
-
-def _connect_tls(
-    server: tuple[str, int], context: ssl.SSLContext, on_error: Callable[[OSError], None], timeout: float
-) -> socket.socket:
-    connection = _connect_tcp(server, timeout)
-    try:
-        return tls.bridge(connection, context, server[0], on_error)
-    except BaseException:
-        connection.close()
-        raise
 
 
 # Logins at registries

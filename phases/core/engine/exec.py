@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import struct
 import time
 from typing import TYPE_CHECKING, Protocol
 
-from phases.core.engine.http import receive
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.engine.http import Response
+    from phases.core.engine.docker_py import DockerPyResponse
 
 #: What a piped command is started with. It prints its pid in the container, which differs from the one outside,
 #: so that a signal can be sent to it.
@@ -94,17 +92,14 @@ class ExecApi(Protocol):
 class _RunningExec:
     """A running command and its connection."""
 
-    def __init__(self, api: ExecApi, exec_id: str, response: Response) -> None:
+    def __init__(self, api: ExecApi, exec_id: str, response: DockerPyResponse) -> None:
         self._api = api
         self._id = exec_id
         self._response = response
-        self._socket = response.socket
+        self._stream = response.connection
 
     def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def _receive(self) -> bytes:
-        return receive(self._socket)
+        return self._stream.fileno()
 
     def exit_code(self) -> int:
         return self._api.exit_code(self._id)
@@ -117,11 +112,11 @@ class TtyExec(_RunningExec):
     """A command with a terminal of its own (see `protocol.Exec`)."""
 
     def read(self) -> bytes:
-        return self._receive()
+        return self._stream.receive()
 
     def write(self, data: bytes) -> None:
         with contextlib.suppress(OSError):
-            self._socket.sendall(data)
+            self._stream.send(data)
 
     def resize(self, rows: int, columns: int) -> None:
         with contextlib.suppress(EngineError):  # it may have ended a moment ago
@@ -131,7 +126,7 @@ class TtyExec(_RunningExec):
 class PipedExec(_RunningExec):
     """A command with an input and two outputs (see `protocol.Piped`)."""
 
-    def __init__(self, api: ExecApi, container: str, exec_id: str, response: Response, user: str) -> None:
+    def __init__(self, api: ExecApi, container: str, exec_id: str, response: DockerPyResponse, user: str) -> None:
         super().__init__(api, exec_id, response)
         self._container = container
         self._user = user
@@ -140,7 +135,7 @@ class PipedExec(_RunningExec):
         self._signals: list[str] = []  # the ids of commands that send a signal and may still run
 
     def read(self) -> list[tuple[bytes, bool]] | None:
-        data = self._receive()
+        data = self._stream.receive()
         if not data:
             return None
         chunks = self._decoder.feed(data)
@@ -148,15 +143,13 @@ class PipedExec(_RunningExec):
 
     def write(self, data: bytes) -> int:
         try:
-            return self._socket.send(data, socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return 0
+            return self._stream.send_some(data)
         except OSError:  # the command has ended, or has closed its input
             return len(data)
 
     def end_input(self) -> None:
         with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_WR)
+            self._stream.end_input()
 
     def send_signal(self, name: str) -> None:
         if pid := self._pid_reader.pid:

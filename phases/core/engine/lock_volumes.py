@@ -20,7 +20,7 @@ from phases.core.files.processes import Process
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from phases.core.engine.protocol import Volume
+    from phases.core.engine.types import Volume
 
 #: The label of a lock's volumes that names the lock.
 LABEL_LOCK = "habitat.lock"

@@ -1,260 +1,41 @@
 """The protocol of a Docker-compatible engine, as the program uses it.
 
-`client.DockerEngine`, `podman.Podman` and the fake engine of the unit tests implement it. One contract suite runs on
-all of them. Every method raises EngineError or a subclass, and nothing else.
+`docker_api.client.DockerEngine`, `podman_api.client.Podman` and the fake engine of the unit tests implement it. One
+contract suite runs on all of them. Every method raises EngineError or a subclass, and nothing else.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Protocol
 
-from msgspec import Struct, field
-
-from phases.core.errors import EngineError
+from phases.core.engine.types import UNCONFINED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from datetime import datetime
     from typing import IO
 
+    from phases.core.engine.output import OnLine
     from phases.core.engine.timeouts import ResponseTimeout
-    from phases.core.masking import Mask
+    from phases.core.engine.types import (
+        Bind,
+        Change,
+        Container,
+        Image,
+        ImageConfig,
+        ImageSize,
+        Layer,
+        PathInfo,
+        Restrictions,
+        Stat,
+        Tmpfs,
+        Volume,
+        VolumeMount,
+    )
     from phases.core.model import Value
     from phases.core.port import Port
 
-    #: Called with one line of output, without its newline.
-    OnLine = Callable[[str], None]
-    #: Called with lines of output, without their newlines.
-    OnLines = Callable[[list[str]], None]
     #: Called with a layer's id, what happens to it, and bytes done and in all (0 where unknown).
     OnPull = Callable[[str, str, int, int], None]
-
-#: The PATH of the program's own commands in a container: folders that belong to the image's distribution.
-SYSTEM_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
-
-
-class PortRefused(EngineError):
-    """The host does not publish a port of a container.
-
-    Args:
-        message: The host's reason.
-        port: The port as the container was to have it.
-        taken: Whether somebody else uses the port.
-    """
-
-    def __init__(self, message: str, port: Port, *, taken: bool) -> None:
-        super().__init__(message)
-        self.port = port
-        self.taken = taken
-
-
-class Image(Struct, frozen=True):
-    """An image in the list of images. tags: `repository:tag`, none for an untagged image."""
-
-    id: str
-    tags: tuple[str, ...]
-    labels: Mapping[str, str]
-
-
-class ImageSize(Struct, frozen=True):
-    """The size of an image.
-
-    Attributes:
-        id: Its id.
-        parent: The image that it was made from, "" where the engine doesn't know.
-        size: The bytes of all its layers.
-        created: When it was made, None where its maker hid that.
-    """
-
-    id: str
-    parent: str
-    size: int
-    created: datetime | None
-
-
-class Layer(Struct, frozen=True):
-    """A layer of an image. id: the same in two images that share it and all layers below it; size: bytes."""
-
-    id: str
-    size: int
-
-
-class ImageConfig(Struct, frozen=True):
-    """The config that an image hands down to its containers.
-
-    Attributes:
-        id: The image's id.
-        env: The environment, name to value.
-        entrypoint: The entrypoint.
-        command: The command.
-        user: The user of the command, "" for root.
-        workdir: The folder of the command.
-        comment: The comment of the commit that made it.
-        size: The bytes of all its layers.
-        volumes: Folders whose content a commit leaves out.
-        platform: The platform of its programs, like linux/amd64.
-        labels: The labels.
-    """
-
-    id: str
-    env: Mapping[str, str] = field(default_factory=dict)
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-    user: str = ""
-    workdir: str = ""
-    comment: str = ""
-    size: int = 0
-    volumes: tuple[str, ...] = ()
-    platform: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
-class Container(Struct, frozen=True):
-    """A container.
-
-    Attributes:
-        id: Its id.
-        name: Its name, without the slash.
-        image: The id of its image.
-        running: Whether it runs.
-        labels: Its labels.
-        command: Its command. The list of containers has none.
-        binds: Its bind mounts. The list of containers has none.
-        since: When it was started, or when it ended if it doesn't run. The list of containers has none.
-        ports: The ports that are published now.
-    """
-
-    id: str
-    name: str
-    image: str
-    running: bool
-    labels: Mapping[str, str] = field(default_factory=dict)
-    command: tuple[str, ...] = ()
-    binds: tuple[Bind, ...] = ()
-    since: datetime | None = None
-    ports: tuple[Port, ...] = ()
-
-
-class Bind(Struct, frozen=True):
-    """A bind mount of the host's file or folder `source` at `dest`. Both paths are absolute."""
-
-    source: str
-    dest: str
-    readonly: bool
-
-
-class Tmpfs(Struct, frozen=True):
-    """A folder in memory. It is lost when the container stops, and no commit has it."""
-
-    dest: str
-
-
-class Restrictions(Struct, frozen=True):
-    """The restrictions of a container. A limit of 0 is none.
-
-    Attributes:
-        privileges: Whether its programs may gain privileges, as sudo does.
-        network: Whether it has a network.
-        memory: The limit of its memory, in bytes.
-        cpus: The limit of its CPUs.
-        pids: The limit of its processes and threads.
-    """
-
-    privileges: bool = True
-    network: bool = True
-    memory: int = 0
-    cpus: float = 0
-    pids: int = 0
-
-
-UNCONFINED = Restrictions()
-
-
-class VolumeMount(Struct, frozen=True):
-    """A mount of a named volume.
-
-    Attributes:
-        volume: The name of the volume, which is created if it doesn't exist.
-        dest: The path in the container.
-        labels: The labels that a created volume gets.
-        copies: Whether an empty volume is filled with the files that the image has at `dest`.
-    """
-
-    volume: str
-    dest: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-    copies: bool = True
-
-
-class Volume(Struct, frozen=True):
-    """A named volume. made: the time of its creation, as the engine writes it."""
-
-    name: str
-    labels: Mapping[str, str]
-    made: str = ""
-
-
-#: The bytes that `read_file` reads at most: far more than any passwd has.
-LARGEST_FILE = 16 << 20
-
-
-class Stat(Struct, frozen=True):
-    """A path in a container.
-
-    Attributes:
-        is_dir: Whether it is a folder.
-        mode: The permission bits.
-        link: The target of a symbolic link, absolute.
-        edition: A text that changes with a file's content, "" where the engine doesn't know.
-    """
-
-    is_dir: bool
-    mode: int
-    link: str = ""
-    edition: str = ""
-
-
-class PathInfo(Struct, frozen=True):
-    """A path in a container, with its owner. A link at its end is not followed.
-
-    Attributes:
-        kind: The kind of file.
-        mode: The permission bits.
-        uid: The owner.
-        gid: The group.
-        target: The target of a link, as it is written.
-        content: The content of a file, if it was asked for.
-    """
-
-    kind: Literal["file", "dir", "link", "other"]
-    mode: int
-    uid: int
-    gid: int
-    target: str = ""
-    content: bytes = b""
-
-
-class Change(Struct, frozen=True):
-    """A path that differs between a container and its image. A folder is `changed` if its content is."""
-
-    path: str
-    kind: Literal["added", "changed", "deleted"]
-
-
-class Confided(str):
-    """A value of a command's environment that the engine must not store.
-
-    Attributes:
-        path: A file in the container that has the value too.
-    """
-
-    __slots__ = ("path",)
-    path: str
-
-    def __new__(cls, value: str, path: str) -> Self:
-        instance = super().__new__(cls, value)
-        instance.path = path
-        return instance
 
 
 class Exec(Protocol):
@@ -517,66 +298,3 @@ class Engine(Protocol):
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume. It is no error if it doesn't exist. Raise Conflict if a container has it."""
-
-
-# Bytes after which a line is cut: output that never ends a line is not for reading.
-_LONGEST_LINE = 65536
-
-
-class BlockSplitter:
-    """Splits a stream of bytes into lines. A carriage return ends a line too, because progress bars repeat a line.
-
-    A command may print a million lines a second, so `on_lines` gets all lines of a chunk at once, and no regular
-    expression looks for them.
-
-    Args:
-        on_lines: Gets the lines.
-        mask: Hides secrets before the stream is split.
-    """
-
-    def __init__(self, on_lines: OnLines, mask: Mask | None = None) -> None:
-        self._on_lines = on_lines
-        self._mask = mask
-        self._rest: list[bytes] = []
-        self._length = 0
-        self._ended_by_return = False
-
-    def feed(self, data: bytes) -> None:
-        self._cut(self._mask.feed(data) if self._mask else data)
-
-    def _cut(self, data: bytes) -> None:
-        if not data:
-            return
-        if data.startswith(b"\n") and self._ended_by_return:
-            data = data[1:]
-        self._ended_by_return = data.endswith(b"\r")
-        ended, end, rest = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").rpartition(b"\n")
-        if end:
-            self._rest.append(ended)
-            self._end()
-        self._rest.append(rest)
-        self._length += len(rest)
-        if self._length > _LONGEST_LINE:
-            self._end()
-
-    def _end(self) -> None:
-        lines = b"".join(self._rest).decode(errors="replace").split("\n")
-        self._rest, self._length = [], 0
-        self._on_lines(lines)
-
-    def close(self) -> None:
-        if self._mask:
-            self._cut(self._mask.flush())
-        if self._length:
-            self._end()
-
-
-class LineSplitter(BlockSplitter):
-    """Splits a stream of bytes into lines, and passes them on one by one."""
-
-    def __init__(self, on_line: OnLine, mask: Mask | None = None) -> None:
-        def each(lines: Sequence[str]) -> None:
-            for line in lines:
-                on_line(line)
-
-        super().__init__(each, mask)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from phases.core.engine import connect as engine_connect
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 
 
 def connect() -> DockerEngine:
@@ -14,7 +14,7 @@ def connect() -> DockerEngine:
     """
     http, prefetched = engine_connect.connect()
     if http.is_podman:
-        from phases.core.engine.podman import Podman
+        from phases.core.engine.podman_api.client import Podman
 
         return Podman(http, prefetched)
     return DockerEngine(http, prefetched)

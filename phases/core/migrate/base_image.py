@@ -9,7 +9,7 @@ from phases.core import events
 from phases.core.build.base_image import pull_remedy
 from phases.core.container.init_process import IDLE
 from phases.core.container.users import UserDatabase
-from phases.core.engine.protocol import ImageConfig
+from phases.core.engine.types import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 
 if TYPE_CHECKING:

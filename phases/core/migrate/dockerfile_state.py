@@ -12,7 +12,7 @@ from phases.core.variables import DEFAULT_PATH
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from phases.core.engine.protocol import ImageConfig
+    from phases.core.engine.types import ImageConfig
     from phases.core.migrate.dockerfile import Dockerfile, Instruction, Stage
 
 SHELL = ("/bin/sh", "-c")

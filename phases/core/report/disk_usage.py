@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from phases.core.engine.protocol import Engine, Image
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Image
 
 #: The owner of images that are no habitat's.
 NOBODY = ""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
     from phases.protocol import Phase
 

@@ -18,7 +18,7 @@ from phases.core.cache.mounts import mounts_of
 from phases.core.container import root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.protocol import PortRefused, Restrictions, Tmpfs
+from phases.core.engine.types import PortRefused, Restrictions, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container_errors import port_error
@@ -29,7 +29,7 @@ from phases.core.secrets import fingerprints
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.engine.protocol import Bind, Container, VolumeMount
+    from phases.core.engine.types import Bind, Container, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
 

@@ -12,7 +12,7 @@ from phases.core.container import shell_errors
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 
 if TYPE_CHECKING:
-    from phases.core.engine.protocol import Container, PortRefused
+    from phases.core.engine.types import Container, PortRefused
     from phases.core.model import Habitat, Value
     from phases.core.project import Project
     from phases.core.secrets.fingerprints import OutputCheck

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phases.core.build.failure import Failure
-    from phases.core.engine.protocol import Bind, Container, Image
+    from phases.core.engine.types import Bind, Container, Image
     from phases.core.model import Habitat, Value
     from phases.core.project import Project
     from phases.core.runtime.attach import Terminal

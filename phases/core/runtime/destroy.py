@@ -18,7 +18,7 @@ from phases.core.secrets import fingerprints
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from phases.core.engine.protocol import Change, Container, Volume
+    from phases.core.engine.types import Change, Container, Volume
     from phases.core.project import Project
 
 # Folders of temporary files.

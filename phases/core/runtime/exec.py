@@ -15,7 +15,7 @@ from phases.core.runtime.temporary import open_temporary_session
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.core.runtime.attach import Terminal

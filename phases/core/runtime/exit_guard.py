@@ -25,7 +25,7 @@ from phases.core.runtime.presence import Presence
 from phases.core.runtime.stop import stop_if_unused
 
 if TYPE_CHECKING:
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
 
 #: The environment variable that holds the id of the session, in its commands and their children.

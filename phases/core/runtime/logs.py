@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build.ownership import container_name
-from phases.core.engine.protocol import LineSplitter
+from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
 from phases.core.runtime.container import own_container
 
 if TYPE_CHECKING:
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
     from phases.protocol import Phase
 

@@ -11,7 +11,7 @@ from phases.core.config import persist
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
-from phases.core.engine.protocol import Restrictions, VolumeMount
+from phases.core.engine.types import Restrictions, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay, StartError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.persistent_volumes import (

@@ -27,7 +27,8 @@ from phases.core.errors import EngineError, LinkInTheWay
 from phases.core.files.shell_program import ShellProgram
 
 if TYPE_CHECKING:
-    from phases.core.engine.protocol import Container, Engine, PathInfo, Volume
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container, PathInfo, Volume
     from phases.core.model import Habitat
     from phases.core.project import Project
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from phases.core import events
 from phases.core.container import timed_exec
-from phases.core.engine.protocol import LineSplitter
+from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
 

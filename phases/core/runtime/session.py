@@ -14,7 +14,7 @@ from phases.core import events
 from phases.core.cache import mounts
 from phases.core.container import root_environment
 from phases.core.container.init_process import container_ended
-from phases.core.engine.protocol import Container
+from phases.core.engine.types import Container
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.masking import Mask
 from phases.core.runtime import container_errors, ready

@@ -13,7 +13,7 @@ from phases.core.runtime.presence import Presence
 
 if TYPE_CHECKING:
     from phases.core.engine.locks import EngineLock
-    from phases.core.engine.protocol import Container
+    from phases.core.engine.types import Container
     from phases.core.project import Project
 
 # Seconds to wait for another clone's run that is about to enter or stop the container.

@@ -16,7 +16,7 @@ from phases.core.container import root_environment, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
-from phases.core.engine.protocol import UNCONFINED, Tmpfs
+from phases.core.engine.types import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container import restrictions
@@ -27,7 +27,7 @@ from phases.registry import last_snapshot
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.engine.protocol import Bind, Container, Image, Restrictions, VolumeMount
+    from phases.core.engine.types import Bind, Container, Image, Restrictions, VolumeMount
     from phases.core.model import Habitat
     from phases.core.project import Project
     from phases.protocol import Phase

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container, Engine
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Container
     from phases.core.model import Habitat, Secret, Value
     from phases.core.secrets.store import SecretStore
 

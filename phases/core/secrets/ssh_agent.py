@@ -16,7 +16,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.engine.protocol import Bind
+from phases.core.engine.types import Bind
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
 from phases.core.model import SECRETS_FOLDER, Value

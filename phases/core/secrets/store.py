@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 
 from phases.core.container import root_environment
-from phases.core.engine.protocol import Confided
+from phases.core.engine.types import Confided
 from phases.core.errors import EngineError, SecretError
 from phases.core.files import safe_open
 from phases.core.files.shell_program import ShellProgram

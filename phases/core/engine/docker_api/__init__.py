@@ -1,1 +1,1 @@
-"""Docker's HTTP API, by subject. `engine.client` puts the parts together."""
+"""Docker's HTTP API, by subject. `client` puts the parts together."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from phases.core.engine.http import JSON, TAR
+from phases.core.engine.transport import JSON, TAR, Response
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from phases.core.engine.http import HttpClient, Response
+    from phases.core.engine.http import HttpClient
+
+R = TypeVar("R", bound=Response)
 
 #: The list of images, which is the one request of a run that has nothing to do.
 IMAGES_PATH = "/images/json"
@@ -62,10 +64,18 @@ class ApiClient:
         """
         is_tar = hasattr(body, "read")
         data = body if is_tar else b"" if body is None else json.dumps(body).encode()
-        try:
+
+        def send() -> Response:
             response = self._http.send(method, path, data, TAR if is_tar else JSON, action=action, **options)
-            if self._http.route.sends_directly:
-                on_sent()
+            on_sent()
+            return response
+
+        return self._accepted(action, send)
+
+    def _accepted(self, action: str, send: Callable[[], R]) -> R:
+        """Call `send`, which sends a request. Return the response, or raise EngineError if the engine refuses."""
+        try:
+            response = send()
             try:
                 if response.status < 400:
                     return response

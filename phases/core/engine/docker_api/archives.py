@@ -10,13 +10,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from phases.core.engine.docker_api import responses
 from phases.core.engine.docker_api.api import ApiClient, path, stopped_answering
-from phases.core.engine.protocol import LARGEST_FILE, PathInfo, Stat
+from phases.core.engine.types import LARGEST_FILE, PathInfo, Stat
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from phases.core.engine.http import Response
+    from phases.core.engine.transport import Response
 
 #: The header in which the archive API describes a path.
 STAT_HEADER = "x-docker-container-path-stat"

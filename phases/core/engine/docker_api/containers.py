@@ -10,17 +10,8 @@ from typing import TYPE_CHECKING, Any
 from phases.core.engine.docker_api import payloads, responses
 from phases.core.engine.docker_api.api import ApiClient, connection_lost, do_nothing, filters, path
 from phases.core.engine.exec import FrameDecoder
-from phases.core.engine.protocol import (
-    UNCONFINED,
-    Bind,
-    Change,
-    Container,
-    PortRefused,
-    Restrictions,
-    Tmpfs,
-    VolumeMount,
-)
-from phases.core.errors import Conflict, EngineError, NotFound
+from phases.core.engine.types import UNCONFINED, Bind, Change, Container, PortRefused, Restrictions, Tmpfs, VolumeMount
+from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -166,7 +157,11 @@ class DockerLogs(DockerContainers):
         return b"".join(chunks).decode(errors="replace").splitlines()
 
     def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
-        self._read_output(container, on_output, follow=follow)
+        try:
+            self._read_output(container, on_output, follow=follow)
+        except EngineUnreachable:
+            if not follow:
+                raise  # else the next request tells whether the engine or only the connection is gone
         for _ in range(RETRIES if follow else 0):
             if not self._container_is_running(container):
                 return

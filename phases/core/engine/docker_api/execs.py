@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from contextlib import closing
@@ -13,14 +14,13 @@ from phases.core.engine.docker_api import payloads
 from phases.core.engine.docker_api.api import connection_lost, path, stopped_answering
 from phases.core.engine.docker_api.containers import RETRIES, RETRY_PAUSE, DockerContainers
 from phases.core.engine.exec import PRINT_PID, FrameDecoder, PipedExec, TtyExec
-from phases.core.engine.http import UPGRADE, receive
-from phases.core.engine.protocol import SYSTEM_PATH
+from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import Conflict, EngineError, NotFound, PhaseTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from phases.core.engine.http import Response
+    from phases.core.engine.docker_py import DockerPyResponse
     from phases.core.engine.protocol import Exec, Piped
 
 # The engine sets the size of a terminal only once its command runs, which is too late for what that draws first.
@@ -61,7 +61,7 @@ class DockerExecs(DockerContainers):
         with self._killed_after(container, timeout) as expired, closing(response):
             try:
                 if stdin:
-                    response.socket.sendall(stdin)
+                    response.connection.send(stdin)
                 for data, is_err in _output(response):
                     if exec_id.encode() in data:  # a message of the engine: nobody else knows the id
                         raise _stopped_before_start()
@@ -98,7 +98,7 @@ class DockerExecs(DockerContainers):
 
     def _start_exec(
         self, container: str, argv: Sequence[str], *, tty: bool = False, **options: Any
-    ) -> tuple[str, Response]:
+    ) -> tuple[str, DockerPyResponse]:
         """Start a command, with options as of `_create_exec`. Return its id and the response with its streams."""
         exec_id = self._create_exec(container, argv, tty=tty, **options)
         return exec_id, self._attach(exec_id, tty=tty)
@@ -118,11 +118,11 @@ class DockerExecs(DockerContainers):
         body = payloads.command(argv, user, workdir, env or {}, stdin=stdin, tty=tty)
         return str(self._request(_RUNNING, "POST", path("/containers/{}/exec", container), body)["Id"])
 
-    def _attach(self, exec_id: str, *, tty: bool = False) -> Response:
+    def _attach(self, exec_id: str, *, tty: bool = False) -> DockerPyResponse:
         """Start a created command. Return the response, whose connection carries its streams."""
-        body = {"Tty": tty, "Detach": False}
+        url, body = path("/exec/{}/start", exec_id), json.dumps({"Tty": tty, "Detach": False}).encode()
         try:
-            response = self._send(_RUNNING, "POST", path("/exec/{}/start", exec_id), body, headers=UPGRADE)
+            response = self._accepted(_RUNNING, lambda: self._http.upgrade(url, body, _RUNNING))
         except NotFound as error:  # its container was stopped since it was created
             raise Conflict(error.message) from error
         if response.status != _SWITCHING_PROTOCOLS:
@@ -131,7 +131,6 @@ class DockerExecs(DockerContainers):
                 f"{_RUNNING}: a proxy before the engine does not pass HTTP upgrades on",
                 remedy="let the proxy pass them on, or set DOCKER_HOST to the engine itself",
             )
-        response.socket.settimeout(None)  # a command may be silent for hours
         return response
 
     def start_detached(self, container: str, argv: Sequence[str], user: str) -> str:
@@ -223,8 +222,8 @@ def _stopped_before_start() -> Conflict:
     return Conflict(f"{_RUNNING}: its container was stopped before that began")
 
 
-def _output(response: Response) -> Iterator[tuple[bytes, bool]]:
+def _output(response: DockerPyResponse) -> Iterator[tuple[bytes, bool]]:
     """Yield what a command prints, and whether that is of stderr."""
     decoder = FrameDecoder()
-    while chunk := receive(response.socket):
+    while chunk := response.connection.receive():
         yield from decoder.feed(chunk)

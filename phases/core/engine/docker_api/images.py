@@ -22,8 +22,11 @@ from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFoun
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from phases.core.engine.http import HttpClient, Response
-    from phases.core.engine.protocol import Image, ImageConfig, ImageSize, Layer, OnLine, OnPull
+    from phases.core.engine.http import HttpClient
+    from phases.core.engine.output import OnLine
+    from phases.core.engine.protocol import OnPull
+    from phases.core.engine.transport import Response
+    from phases.core.engine.types import Image, ImageConfig, ImageSize, Layer
     from phases.core.model import Value
 
 _BUILDING = "building the Dockerfile"
@@ -95,7 +98,7 @@ class DockerImages(ApiClient):
         self._request(action, "GET", "/_ping")  # the stream of an engine that stops looks like one that is complete
 
     def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-        from phases.core.engine import buildkit_cli
+        from phases.core.engine.docker_api import buildkit_cli
 
         command = buildkit_cli.find()
         if secrets and not (command and command.buildkit):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from phases.core.engine.protocol import Bind, Restrictions, Tmpfs, VolumeMount
+from phases.core.engine.types import Bind, Restrictions, Tmpfs, VolumeMount
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,7 +12,7 @@ from phases.core.errors import NotFound
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from phases.core.engine.protocol import Volume
+    from phases.core.engine.types import Volume
 
 
 class DockerVolumes(ApiClient):

@@ -1,1 +1,1 @@
-"""What Podman does differently from Docker behind the same API, by subject. `engine.podman` puts the parts together."""
+"""What Podman does differently from Docker behind the same API, by subject. `client` puts the parts together."""

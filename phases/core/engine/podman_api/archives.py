@@ -23,11 +23,11 @@ from phases.core.engine.docker_api.archives import (
 )
 from phases.core.engine.docker_api.containers import DockerContainers
 from phases.core.engine.podman_api.mount_archives import split_by_mount
-from phases.core.engine.protocol import LARGEST_FILE, PathInfo
+from phases.core.engine.types import LARGEST_FILE, PathInfo
 from phases.core.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
-    from phases.core.engine.protocol import Stat
+    from phases.core.engine.types import Stat
 
 
 class PodmanArchives(DockerContainers, DockerArchives):

@@ -14,13 +14,13 @@ from phases.core.engine.docker_api.api import path
 from phases.core.engine.docker_api.containers import DockerContainers
 from phases.core.engine.docker_api.volumes import DockerVolumes
 from phases.core.engine.podman_api.images import LIBPOD_VERSION, ON_IMAGE, image_id
-from phases.core.engine.protocol import Bind, PortRefused, Tmpfs, VolumeMount
+from phases.core.engine.types import Bind, PortRefused, Tmpfs, VolumeMount
 from phases.core.errors import EngineError, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from phases.core.engine.protocol import Change, Container
+    from phases.core.engine.types import Change, Container
 
 # The folders that Podman itself writes to when it starts a container.
 _CHANGED_BY_START = frozenset({"/etc", "/run"})
@@ -34,7 +34,7 @@ class PodmanContainers(DockerContainers, DockerVolumes):
     ) -> None:
         for mount in mounts:
             # Podman would create a folder of root's there. With TLS the engine may have other files than this machine.
-            local = self._http.route.sends_directly
+            local = not self._http.route.tls
             if isinstance(mount, Bind) and local and not os.path.lexists(mount.source):
                 raise EngineError(f"creating container {name}: {mount.source} is not there")
         volumes = [mount for mount in mounts if isinstance(mount, VolumeMount)]

@@ -7,13 +7,13 @@ from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any
 
 from phases.core.engine.docker_api.execs import DockerExecs
-from phases.core.engine.protocol import Confided
+from phases.core.engine.types import Confided
 from phases.core.errors import EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.engine.http import Response
+    from phases.core.engine.docker_py import DockerPyResponse
 
 # How Podman refuses a command of a user that the container doesn't have. In Docker such a command fails.
 _NO_USER = re.compile("unable to find (user|group)")
@@ -56,7 +56,7 @@ class PodmanExecs(DockerExecs):
 
     def _start_exec(
         self, container: str, argv: Sequence[str], *, tty: bool = False, **options: Any
-    ) -> tuple[str, Response]:
+    ) -> tuple[str, DockerPyResponse]:
         """Start a command. Podman refuses a user who doesn't exist, where Docker's command ends with 126."""
         try:
             return super()._start_exec(container, argv, tty=tty, **options)

@@ -14,7 +14,8 @@ from phases.core.errors import EngineError, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.engine.protocol import Image, ImageSize, OnLine
+    from phases.core.engine.output import OnLine
+    from phases.core.engine.types import Image, ImageSize
     from phases.core.model import Value
 
 #: The version of Podman's own API. Podman 5 answers this version as well.

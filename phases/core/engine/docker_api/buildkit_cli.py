@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from phases.core.engine.protocol import LineSplitter
+from phases.core.engine.output import LineSplitter
 from phases.core.errors import EngineError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from phases.core.engine.protocol import OnLine
+    from phases.core.engine.output import OnLine
     from phases.core.model import Value
 
 

@@ -6,7 +6,7 @@ Docker would do. Requests that Docker's API doesn't have go to Podman's own, wit
 
 from __future__ import annotations
 
-from phases.core.engine.client import DockerEngine
+from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.archives import PodmanArchives
 from phases.core.engine.podman_api.containers import PodmanContainers
 from phases.core.engine.podman_api.execs import PodmanExecs
