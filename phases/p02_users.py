@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files.shell_program import ShellProgram
-from phases.protocol import ChangeDescription, Run, SetImageConfig, dotted, own_env
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Run, SetImageConfig, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree
-from phases.protocol import ChangeDescription, Copy, copies, dotted, file_in
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Copy, copies, file_in
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files import tree as files_tree
-from phases.protocol import ChangeDescription, Copy, Run, copies, dotted, file_in, secrets_slice
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Copy, Run, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item

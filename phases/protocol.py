@@ -198,11 +198,6 @@ PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PAT
 ROOTS_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
 
 
-def dotted(*key: str | int) -> str:
-    """Return a key as a person finds it in config.yaml: `repos[0].branch`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
-
-
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
     """Return SetImageConfig.env of those variables that the habitat sets."""
     env = habitat.env

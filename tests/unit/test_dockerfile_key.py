@@ -48,9 +48,9 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("dockerfile: nowhere\n", "dockerfile: there is no file habitats/demo/nowhere: add it, or mend the name"),
-        ("dockerfile: ../Dockerfile\n", "dockerfile: '../Dockerfile' is no file name: write the name of a file"),
-        ("dockerfile: config.yaml\n", "dockerfile: 'config.yaml' is no file name: write the name of a file"),
+        ("dockerfile: nowhere\n", "dockerfile: there is no file habitats/demo/nowhere: add it, or fix the name"),
+        ("dockerfile: ../Dockerfile\n", "dockerfile: '../Dockerfile' is not a file name: write the name of a file"),
+        ("dockerfile: config.yaml\n", "dockerfile: 'config.yaml' is not a file name: write the name of a file"),
         ("dockerfile: false\n", "there is no base_image and no Dockerfile: add"),
         ("dockerfile: [a]\n", "dockerfile: must be text, is a list: write one value"),
     ],
@@ -63,7 +63,10 @@ def test_dockerfile_key_invalid_file_is_refused_with_line(folder: Path, text: st
 
 def test_dockerfile_key_in_shared_config_is_refused(folder: Path) -> None:
     write(folder.parents[1], "shared/config.yaml", "dockerfile: false\n")
-    with pytest.raises(HabitatError, match=r"^shared/config.yaml:1: dockerfile: is a habitat's own: write it into"):
+    with pytest.raises(
+        HabitatError,
+        match=r"^shared/config.yaml:1: dockerfile: is allowed only in a habitat's own config: write it into",
+    ):
         load(folder.parents[1], "base_image: base:1\n")
 
 

@@ -25,13 +25,15 @@ def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cach
     for i, entry in enumerate(entries):
         where: tuple[str | int, ...] = ("caches", i)
         if isinstance(entry, str):
-            yield Cache(scope.inside(entry, *where), scope.at(*where))
+            yield Cache(scope.habitat_path(entry, *where), scope.at(*where))
             continue
         sharing = entry.sharing or SHARINGS[0]
         if sharing not in SHARINGS:
             remedy = f"write {' or '.join(SHARINGS)}"
             raise ConfigError(f"caches: sharing is {sharing!r}", where=scope.at(*where, "sharing"), remedy=remedy)
-        yield Cache(scope.inside(entry.path, *where, "path"), scope.at(*where, "path"), locked=sharing == "locked")
+        yield Cache(
+            scope.habitat_path(entry.path, *where, "path"), scope.at(*where, "path"), locked=sharing == "locked"
+        )
 
 
 def check(habitat: Habitat, home: str = "") -> None:

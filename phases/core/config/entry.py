@@ -37,7 +37,7 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
 
 
 def _init(scope: Scope, text: str) -> str:
-    init = scope.argument(scope.text(text, "entry", "init_command"), "entry", "init_command")
+    init = scope.argument(scope.expand(text, "entry", "init_command"), "entry", "init_command")
     if init and not init.strip():
         where = scope.at("entry", "init_command")
         raise ConfigError("init_command is blank", where=where, remedy="write a command, or leave the key out")
@@ -45,7 +45,7 @@ def _init(scope: Scope, text: str) -> str:
 
 
 def _command(scope: Scope, text: str) -> str:
-    command = scope.text(text, "entry", "command")
+    command = scope.expand(text, "entry", "command")
     if len(json.dumps(command)) > _MAX_INSTRUCTION:
         where = scope.at("entry", "command")
         raise ConfigError(
@@ -69,7 +69,7 @@ def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
     long = entry if isinstance(entry, schema.Ready) else schema.Ready(command=entry)
     if long is entry:
         path = (*path, "command")
-    command = scope.argument(scope.text(long.command, *path), *path)
+    command = scope.argument(scope.expand(long.command, *path), *path)
     if not command:
         return None
     if not command.strip():

@@ -35,14 +35,14 @@ class Unfit(ValueError):
 def check_ref(word: str) -> None:
     """Check a branch, tag or commit, where "" means none. Raises Unfit."""
     if word and (_NO_REF.search(word) or len(word.encode()) > _LONGEST_REF):
-        raise Unfit(_quoted(word) + " is no {} for git", "fix it")
+        raise Unfit(_quoted(word) + " is not a {} for git", "fix it")
 
 
 def check_url(word: str) -> None:
     """Check a URL. Raises Unfit, without quoting a password or a token."""
     check_credentials(word)
     if not word or word.startswith("-") or _UNFIT.search(word) or len(word) > _LONGEST_URL:
-        raise Unfit(_quoted(word) + " is no {} for git", "fix it")
+        raise Unfit(_quoted(word) + " is not a {} for git", "fix it")
     if _HELPER.match(word):
         raise Unfit(_quoted(word) + " makes git run a program", "use https://, ssh:// or a path")
     if not (url := _URL.match(word)):

@@ -23,8 +23,8 @@ def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
     """Yield the paths, normalized but for a slash at the end, which marks a folder. Raises ConfigError."""
     for i, text in enumerate(texts):
         where = ("entry", "persist", i)
-        written = scope.text(text, *where)
-        path = scope.inside(text, *where)
+        written = scope.expand(text, *where)
+        path = scope.habitat_path(text, *where)
         is_folder = posixpath.basename(written) in ("", ".", "..")
         yield Persisted(path + "/" if is_folder and path != "/" else path, scope.at(*where))
 
