@@ -27,7 +27,7 @@ _TAKEN = "set USER to that one, or write another number as uid"
 
 def slice(habitat: Habitat) -> Json:
     """Include the uid and gid to which `uid:` resolves. `uid: host` gives another person another user."""
-    numbers = habitat.numbers
+    numbers = habitat.user_ids
     return {"user": habitat.user} | ({"uid": numbers.uid, "gid": numbers.gid} if numbers else {})
 
 
@@ -42,7 +42,7 @@ def plan(habitat: Habitat) -> list[Step]:
     if habitat.user != "root":
         script, origin = CREATE_USER.text, habitat.env.origin("USER")
         steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
-    if numbers := habitat.numbers:
+    if numbers := habitat.user_ids:
         script, title = SET_UID.text, f"make {habitat.user} number {numbers.uid}:{numbers.gid}"
         args = (habitat.user, str(numbers.uid), str(numbers.gid))
         steps.append(Run("root", script, numbers.origin, title, args=args, remedies={3: _TAKEN}, ends=True))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import subfolder_tree
 from phases.core.files import tree as files_tree
 from phases.protocol import Copy, Run, SetImageConfig, copies, file_in, secrets_slice
 
@@ -26,7 +27,7 @@ def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Ori
     return [
         (layer, f"{layer.dest}/tools", tree, habitat.env.origin(f"{layer.name.upper()}_PATH"))
         for layer in habitat.layers
-        if layer.dest and (tree := habitat.subtree(layer, "tools"))
+        if layer.dest and (tree := subfolder_tree(habitat, layer, "tools"))
     ]
 
 

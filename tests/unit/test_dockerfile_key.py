@@ -8,6 +8,7 @@ import pytest
 from unit_helpers import DemoProject, load, write
 
 from phases.core.config import dockerfile
+from phases.core.copied_files import dockerfile_context, layer_tree
 from phases.core.errors import HabitatError
 from phases.registry import habitat_phases
 
@@ -41,7 +42,7 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
     assert habitat.has_dockerfile is bool(built)
     assert dockerfile.lies_in(folder) is bool(built)
     assert ("dockerfile" in [phase.NAME for phase in habitat_phases(habitat)]) is bool(built)
-    in_context = [item.source.name for item in habitat.context if item.path == "Dockerfile"]
+    in_context = [item.source.name for item in dockerfile_context(habitat) if item.path == "Dockerfile"]
     assert in_context == [built or "Dockerfile"] if built else True
 
 
@@ -75,7 +76,11 @@ def test_dockerfile_key_false_still_applies_dockerignore(folder: Path) -> None:
     write(folder.parents[1], "habitats/demo/notes")
     write(folder.parents[1], "habitats/demo/kept")
     habitat = load(folder.parents[1], "dockerfile: false\nbase_image: base:1\n")
-    assert {item.path for item in habitat.layer_tree(habitat.layer("local"))} == {"", "kept", "Dockerfile.rest"}
+    assert {item.path for item in layer_tree(habitat, habitat.layer("local"))} == {
+        "",
+        "kept",
+        "Dockerfile.rest",
+    }
 
 
 def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_users_phase_run_as_root_takes_uid_of_sudo_or_none(
         monkeypatch.delenv(name, raising=False)
     for name, value in sudo.items():
         monkeypatch.setenv(name, value)
-    found = load(tmp_path, f"{BASE}uid: host\n").numbers
+    found = load(tmp_path, f"{BASE}uid: host\n").user_ids
     assert (found and (found.uid, found.gid)) == numbers
     if numbers is None:
         assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}

@@ -12,6 +12,7 @@ from fake_engine import FakeEngine
 from unit_helpers import SOMEWHERE, DemoProject, load, write
 
 from phases import p07_setup, p08_repos
+from phases.core.copied_files import dockerfile_context, file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError, SecretError
 from phases.core.files.tree import identity
 from phases.core.model import Value
@@ -217,9 +218,12 @@ def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> N
         if place.startswith("habitats")
         else f"secrets: [{{name: T, file: {place}, phases: [setup]}}]",
     )
-    trees = [habitat.context, *(habitat.layer_tree(layer) for layer in habitat.layers)]
-    trees += [habitat.subtree(layer, "tools") for layer in habitat.layers]
-    trees += [habitat.tree(copy) for copy in habitat.files]
+    trees = [
+        dockerfile_context(habitat),
+        *(layer_tree(habitat, layer) for layer in habitat.layers),
+    ]
+    trees += [subfolder_tree(habitat, layer, "tools") for layer in habitat.layers]
+    trees += [file_tree(habitat, copy) for copy in habitat.files]
     assert not [path for tree in trees for path in identity(tree) if path.endswith("token")]
     assert (tmp_path / place).exists()
 
@@ -229,7 +233,7 @@ def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> No
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")
     text = "base_image: b\nsecrets: [{name: T, env: TOKEN, phases: [setup]}]\n"
     habitat = load(tmp_path, text)
-    assert not [path for layer in habitat.layers for path in identity(habitat.layer_tree(layer)) if path == "token"]
+    assert not [path for layer in habitat.layers for path in identity(layer_tree(habitat, layer)) if path == "token"]
     with pytest.raises(ConfigError, match="files: shared/token is the file of a secret, and would be in the image"):
         load(tmp_path, f"{text}files: [{{source: shared/token, dest: /t}}]")
 

@@ -57,7 +57,7 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        numbers=uid.of_user(scope, config.uid),
+        user_ids=uid.of_user(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
         volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,

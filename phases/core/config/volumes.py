@@ -12,6 +12,7 @@ from phases.core.config import host_paths, privileged_mounts
 from phases.core.config.host_paths import MountTable
 from phases.core.config.mount_rules import in_home, within
 from phases.core.config.own_places import OwnPlaces
+from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER, Mount
 
@@ -181,7 +182,7 @@ def _written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Orig
         place = absolute(copy.dest, copy.owner)
         yield f"files: {copy.shown}", place, copy.origin
         if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
-            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(habitat.tree(copy), place))
+            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
     for repo in habitat.repos:
         yield f"repos: {repo.path}", absolute(repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
@@ -197,8 +198,8 @@ def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, 
     for layer in habitat.layers:
         if layer.dest and dest != layer.dest and within(dest, layer.dest):
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            trees = [("", habitat.layer_tree(layer))]
-            trees += [(f"/{name}", habitat.subtree(layer, name)) for name in ("tools", "tests")]
+            trees = [("", layer_tree(habitat, layer))]
+            trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
             for name, tree in trees:
                 yield from ((f"{layer.shown}{name}", path, origin) for path in _paths(tree, layer.dest + name))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
+from phases.core.copied_files import BEFORE_MIGRATION
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
 from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys, rest
@@ -14,7 +15,6 @@ from phases.core.migrate.converter import convert
 from phases.core.migrate.dockerfile_state import Interpreter
 from phases.core.migrate.habitat_folder import HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
-from phases.core.model import BEFORE_MIGRATION
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
