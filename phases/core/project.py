@@ -62,7 +62,7 @@ class Project:
         self.bus = events.Bus()
         self.stamps = Stamps(root, self.warn)
         self.slices = SliceStore(root)
-        self.vault = SecretStore(root, lambda name: self.trust.need(self.habitat(name)))
+        self.vault = SecretStore(root, lambda name: self.trust.require(self.habitat(name)))
         self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
@@ -114,7 +114,7 @@ class Project:
 
     def need_trust(self, habitat: Habitat) -> None:
         """Raise Untrusted if the person has not agreed to what the habitat does on this host."""
-        self.trust.need(habitat)
+        self.trust.require(habitat)
 
     @cached_property
     def inventory(self) -> Inventory:

@@ -49,10 +49,10 @@ def check(habitat: Habitat, home: str = "") -> None:
     """
     built = mount_rules.built_in(habitat, home)
 
-    def why(place: str) -> str:
+    def flaw_at(place: str) -> str:
         return flaw(place, built) or next((f"{use} ({at})" for use, at in _other_uses(habitat, place, home)), "")
 
-    mount_rules.check(habitat.caches, home, why, _WORDS)
+    mount_rules.check(habitat.caches, home, flaw_at, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:

@@ -54,13 +54,13 @@ class Words(NamedTuple):
     within: str
 
 
-def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], str], words: Words) -> None:
+def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str], str], words: Words) -> None:
     """Refuse the first path that overlaps an earlier one, or that can't be mounted.
 
     Args:
         paths: The paths, in order.
         home: As of `in_home`.
-        why: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. It ends with
+        flaw_at: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. It ends with
             an origin in parentheses if the reason is another line of the config.
         words: The words of the error.
 
@@ -72,7 +72,7 @@ def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], st
     for path in paths:
         place = in_home(path.path, home)
         taken = (f"{p.path} {words.is_one} ({p.origin})" for p in before if overlap(place, in_home(p.path, home)))
-        if reason := why(place) or next(taken, ""):
+        if reason := flaw_at(place) or next(taken, ""):
             remedy = "keep one of them" if "(" in reason else f"name {words.within} within it, or another"
             raise ConfigError(f"{words.key}: {path.path} can't {words.be}: {reason}", where=path.origin, remedy=remedy)
         before.append(path)

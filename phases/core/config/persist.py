@@ -42,8 +42,8 @@ def check(habitat: Habitat, home: str = "") -> None:
     """
     built = mount_rules.built_in(habitat, home)
 
-    def why(place: str) -> str:
+    def flaw_at(place: str) -> str:
         mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
         return mount_rules.flaw(place, built) or next(mounted, "")
 
-    mount_rules.check(habitat.entry.persist, home, why, _WORDS)
+    mount_rules.check(habitat.entry.persist, home, flaw_at, _WORDS)
