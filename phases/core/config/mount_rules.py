@@ -60,8 +60,8 @@ def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str]
     Args:
         paths: The paths, in order.
         home: As of `in_home`.
-        flaw_at: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. It ends with
-            an origin in parentheses if the reason is another line of the config.
+        flaw_at: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. The text
+            ends with an origin in parentheses if the reason is another line of the config.
         words: The words of the error.
 
     Raises:
