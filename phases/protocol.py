@@ -195,7 +195,7 @@ def slug(phase: Phase) -> str:
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
 #: Those whose folders belong to root, so that USER can't replace the files in them.
-ROOTS_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
+ROOT_OWNED_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:

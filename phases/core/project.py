@@ -144,7 +144,7 @@ class Project:
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases of a habitat, also if its config is broken. They stay the same for the whole run."""
         if name not in self._phases:
-            self._phases[name] = phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+            self._phases[name] = phases_of(has_dockerfile=dockerfile.exists_in(self.root / "habitats" / name))
         return self._phases[name]
 
     def habitat(self, name: str) -> Habitat:

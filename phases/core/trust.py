@@ -92,7 +92,7 @@ class Trust:
         self._root = root
         self._bus = bus
         self._ask = ask
-        self._record = Record(record_path())
+        self._record = AgreementFile(record_path())
         self._agreed: set[tuple[str, str]] = set()
         self._lock = threading.Lock()  # one question at a time, if habitats are built in parallel
 
@@ -199,7 +199,7 @@ def record_path() -> Path:
     return Path(data if data.startswith("/") else Path.home() / ".local" / "share") / "habitats" / "trust.json"
 
 
-class Record:
+class AgreementFile:
     """The file with the agreements, which several runs may read and write at once."""
 
     def __init__(self, path: Path) -> None:

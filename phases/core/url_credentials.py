@@ -50,7 +50,7 @@ _MAX_ENCODINGS = 4
 _STARS = "***"
 
 
-def in_url(word: str) -> str:
+def credential_in(word: str) -> str:
     """Return "a password" or "a token" if a URL contains one, else ""."""
     url = _AUTHORITY.search(word)
     if url and ":" in _decoded(url["user"]):
@@ -82,7 +82,7 @@ def is_token(user: str, *, by_ssh: bool = False) -> bool:
     return bool(_RUN.search(user) or (has_both and len(_CHANGE.findall(user)) >= _MIN_CHANGES))
 
 
-def hidden(text: str) -> str:
+def hide(text: str) -> str:
     """Return a text with stars in place of the credentials in its URLs."""
 
     def masked_user(url: re.Match[str]) -> str:

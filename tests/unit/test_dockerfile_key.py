@@ -40,7 +40,7 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
     habitat = load(folder.parents[1], text)
     assert habitat.dockerfile == built
     assert habitat.has_dockerfile is bool(built)
-    assert dockerfile.lies_in(folder) is bool(built)
+    assert dockerfile.exists_in(folder) is bool(built)
     assert ("dockerfile" in [phase.NAME for phase in habitat_phases(habitat)]) is bool(built)
     in_context = [item.source.name for item in dockerfile_context(habitat) if item.path == "Dockerfile"]
     assert in_context == [built or "Dockerfile"] if built else True

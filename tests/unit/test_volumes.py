@@ -259,8 +259,8 @@ def test_mount_table_lists_every_path_of_folder(tmp_path: Path) -> None:
     subprocess.run(("mount", "--bind", str(tmp_path / "a b"), str(tmp_path / "c")), check=True)
     try:
         table = MountTable()
-        assert table.spellings(tmp_path / "c/in") == [tmp_path / "c/in", tmp_path / "a b/in"]
-        assert table.spellings(tmp_path / "a b/in") == [tmp_path / "a b/in", tmp_path / "c/in"]
+        assert table.all_paths(tmp_path / "c/in") == [tmp_path / "c/in", tmp_path / "a b/in"]
+        assert table.all_paths(tmp_path / "a b/in") == [tmp_path / "a b/in", tmp_path / "c/in"]
     finally:
         subprocess.run(("umount", str(tmp_path / "c")), check=True)
 
@@ -309,7 +309,7 @@ def test_host_path_with_endless_links_is_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="more than 40 links"):
-        list(host_paths.way(tmp_path / "a"))
+        list(host_paths.walk_path(tmp_path / "a"))
 
 
 # One in another

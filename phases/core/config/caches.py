@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WORDS = Words("caches", "be a cache", "is a cache", "a folder")
 
 
-def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cache]:
+def caches(scope: Scope, entries: Iterable[str | schema.CacheConfig]) -> Iterator[Cache]:
     """Yield the caches of a config. Raises ConfigError."""
     for i, entry in enumerate(entries):
         where: tuple[str | int, ...] = ("caches", i)
@@ -56,7 +56,7 @@ def check(habitat: Habitat, home: str = "") -> None:
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
-    """Return why a cache can't be at `place`, as the end of a sentence; "" if it can.
+    """Return why `place` can't be a cache, as the end of a sentence; "" if it can.
 
     Args:
         place: A path in the habitat.

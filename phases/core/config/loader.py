@@ -48,11 +48,11 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     """
     folder = root / "habitats" / name
     shown = f"habitats/{name}"
-    if not names.names_a_habitat(name):
+    if not names.is_habitat_name(name):
         raise ConfigError(
             f"'{name}' is not a valid image name",
             where=shown,
-            remedy=f"rename the folder: {names.RULE}",
+            remedy=f"rename the folder: {names.HABITAT_NAME_RULE}",
         )
     dockerfile = folder / "Dockerfile"
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):

@@ -21,7 +21,7 @@ IMAGE = re.compile(
 _MAX_IMAGE = 480
 
 #: The rule for the name of a habitat, as a remedy.
-RULE = "lower-case letters and digits, with single . _ or - between them"
+HABITAT_NAME_RULE = "lower-case letters and digits, with single . _ or - between them"
 
 #: The name of a user. useradd refuses longer ones.
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
@@ -36,11 +36,11 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 
-def names_a_habitat(name: str) -> bool:
+def is_habitat_name(name: str) -> bool:
     """Return whether `name` can be the name of a habitat."""
     return len(name) <= _MAX_NAME and bool(re.fullmatch(_NAME, name))
 
 
-def names_an_image(text: str) -> bool:
+def is_image_name(text: str) -> bool:
     """Return whether `text` is a reference to an image."""
     return len(text) <= _MAX_IMAGE and bool(IMAGE.fullmatch(text))

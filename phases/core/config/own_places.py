@@ -130,7 +130,7 @@ class OwnPlaces:
         reasons: dict[Path, str] = {}
         for path, reason in places:
             reasons.setdefault(path, reason)
-        return [(path, reason) for place, reason in reasons.items() for path in self._table.spellings(place)]
+        return [(path, reason) for place, reason in reasons.items() for path in self._table.all_paths(place)]
 
     @cached_property
     def _python_folders(self) -> list[Path]:

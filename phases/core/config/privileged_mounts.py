@@ -59,7 +59,7 @@ def privilege(source: Path, own: OwnPlaces, table: MountTable, *, readonly: bool
         OSError: The source can't be looked at.
 
     """
-    places = table.spellings(source)
+    places = table.all_paths(source)
     if socket := next(filter(None, map(_engine_socket, places)), None):
         return f"the engine's socket {socket}"
     if socket := next(filter(None, (_program_socket(place, own) for place in places)), None):

@@ -92,13 +92,13 @@ def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
 def _dockerfile(scope: Scope, config: schema.Config) -> str:
     """Return the name of the file that phase 0 builds if it exists, "" for none. Raises ConfigError."""
     own, where = scope.layers[-1], scope.at("dockerfile")
-    name = dockerfile.named(config.dockerfile)
+    name = dockerfile.file_name(config.dockerfile)
     if not config.dockerfile:
         return name
     if where.layer != own.name:
         remedy = f"write it into {own.shown}/config.yaml"
         raise ConfigError("dockerfile: is allowed only in a habitat's own config", where=where, remedy=remedy)
-    if name and not dockerfile.is_name(name):
+    if name and not dockerfile.is_file_name(name):
         remedy = "write the name of a file in the habitat's folder, or false"
         raise ConfigError(f"dockerfile: {name!r} is not a file name", where=where, remedy=remedy)
     if name and not (own.folder / name).is_file():
@@ -116,7 +116,7 @@ def _check_base(scope: Scope, config: schema.Config, dockerfile_name: str) -> No
             where=Origin("local", f"{own.shown}/config.yaml", 1),
             remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
         )
-    if image and not names.names_an_image(image):
+    if image and not names.is_image_name(image):
         raise ConfigError(
             f"base_image: {image!r} is not the name of an image",
             where=scope.at("base_image"),

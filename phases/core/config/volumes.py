@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:
+def volumes(scope: Scope, entries: Iterable[schema.VolumeConfig]) -> Iterator[Mount]:
     """Yield the volumes as the config has them; `checked_on_host` then looks at their sources. Raises ConfigError."""
     earlier: dict[str, Origin] = {}
     for i, entry in enumerate(entries):
@@ -53,7 +53,7 @@ def _dest(scope: Scope, i: int, text: str) -> str:
     return dest
 
 
-def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.Volume]) -> tuple[Mount, ...]:
+def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.VolumeConfig]) -> tuple[Mount, ...]:
     """Check the sources of a habitat's volumes on this host.
 
     Args:
@@ -99,7 +99,7 @@ class _SourceCheck:
         try:
             real = volume.source.resolve()
             root = privileged_mounts.privilege(real, self._own, self._table, readonly=volume.readonly)
-            link = host_paths.suspect_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
+            link = host_paths.untrusted_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
         except (OSError, RuntimeError) as error:
             problem = f"volumes: {volume.shown} can't be read ({error})"
             raise ConfigError(problem, where=where, remedy="name a file or folder that you can read") from error
@@ -133,8 +133,8 @@ class _SourceCheck:
 
 def _is_below(inner: Path, outer: Path, table: MountTable) -> bool:
     """Return whether `inner` is strictly below `outer`, by any of their paths."""
-    above = table.spellings(outer)
-    return any(path != folder and path.is_relative_to(folder) for path in table.spellings(inner) for folder in above)
+    above = table.all_paths(outer)
+    return any(path != folder and path.is_relative_to(folder) for path in table.all_paths(inner) for folder in above)
 
 
 # Volumes and the other sections of the config
@@ -219,6 +219,6 @@ def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
 
 def _way(source: Path) -> set[Path]:
     try:
-        return {met.path for met in host_paths.way(Path.cwd() / source)}
+        return {entry.path for entry in host_paths.walk_path(Path.cwd() / source)}
     except OSError:  # not readable for this person; reading the source reports it
         return set()

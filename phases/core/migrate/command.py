@@ -171,7 +171,7 @@ def remove(project: Project, name: str) -> list[str]:
     value = str(files.document.get("dockerfile", ""))
     if not files.has_dockerfile:
         return []
-    if "dockerfile" not in files.document or dockerfile_key.named(value) == "Dockerfile":
+    if "dockerfile" not in files.document or dockerfile_key.file_name(value) == "Dockerfile":
         where = f"{files.shown}/Dockerfile"
         raise ConfigError("the habitat is built from it", where=where, remedy=f"doit migrate:{name} comes first")
     if stale := project.look(name).stale:
@@ -183,7 +183,7 @@ def remove(project: Project, name: str) -> list[str]:
         )
     removed = ["Dockerfile"]
     (files.folder / "Dockerfile").unlink()
-    if not dockerfile_key.named(value) and not (files.folder / ".dockerignore").exists():
+    if not dockerfile_key.file_name(value) and not (files.folder / ".dockerignore").exists():
         del files.document["dockerfile"]
         atomic.write_if_changed(files.folder / "config.yaml", config_text.dump(files.document).encode())
         removed.append("dockerfile: false")
