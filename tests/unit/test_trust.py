@@ -316,7 +316,7 @@ def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, 
 
 
 def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
-    code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
+    code = "import sys; from phases.core.trust import AgreementFile; from pathlib import Path\n"
     code += "for n in range(20): AgreementFile(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
