@@ -148,7 +148,7 @@ def test_users_phase_slice_has_uid_and_gid_of_host(tmp_path: Path, monkeypatch: 
     habitat = load(tmp_path, f"{BASE}uid: host\n")
     assert p02_users.slice(habitat) == {"user": "agent", "uid": 1234, "gid": 20}
     *_, run = runs(p02_users.plan(habitat))
-    assert (run.args, run.title) == (("agent", "1234", "20"), "make agent number 1234:20")
+    assert (run.args, run.title) == (("agent", "1234", "20"), "give agent the uid 1234 and the gid 20")
     assert p02_users.slice(load(tmp_path, f"{BASE}uid: 1234\n")) == {"user": "agent", "uid": 1234, "gid": 1234}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.config import mount_rules, schema
-from phases.core.config.mount_rules import Words, in_home, overlap, within
+from phases.core.config.mount_rules import ErrorWords, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-_WORDS = Words("caches", "be a cache", "is a cache", "a folder")
+_WORDS = ErrorWords("caches", "be a cache", "is a cache", "a folder")
 
 
 def caches(scope: Scope, entries: Iterable[str | schema.CacheConfig]) -> Iterator[Cache]:
@@ -47,7 +47,7 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such cache.
 
     """
-    built = mount_rules.built_in(habitat, home)
+    built = mount_rules.build_folders(habitat, home)
 
     def flaw_at(place: str) -> str:
         return flaw(place, built) or next((f"{use} ({at})" for use, at in _other_uses(habitat, place, home)), "")

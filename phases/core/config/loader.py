@@ -74,12 +74,12 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
             tree = yaml_tree.parse(text.encode(), layer=layer.name, shown=place)
         else:
             tree = yaml_tree.load(path, layer=layer.name, shown=place)
-        merged = tree if merged is None else coalesce(merged, tree, "")
+        merged = tree if merged is None else merge(merged, tree, "")
     assert merged is not None
     return resolve(root, name, layers, merged, tuple(phase_names))
 
 
-def coalesce(under: Tree, over: Tree, key: str) -> Tree:
+def merge(under: Tree, over: Tree, key: str) -> Tree:
     """Merge `over` into `under`, its value at `key`. Raises ConfigError if one is a list and the other is not."""
     if over.value is None:
         return under
@@ -88,7 +88,7 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
     if isinstance(under.value, dict) and isinstance(over.value, dict):
         both = dict(under.value)
         for name, tree in over.value.items():
-            both[name] = coalesce(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
+            both[name] = merge(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
         return yaml_tree.Tree(both, over.origin)
     if isinstance(under.value, list) and isinstance(over.value, list):
         return yaml_tree.Tree([*under.value, *over.value], over.origin)

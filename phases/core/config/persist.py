@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.config import mount_rules
-from phases.core.config.mount_rules import Words, overlap
+from phases.core.config.mount_rules import ErrorWords, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
 
 
-_WORDS = Words("entry.persist", "persist", "persists", "a file or folder")
+_WORDS = ErrorWords("entry.persist", "persist", "persists", "a file or folder")
 
 
 def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
@@ -40,7 +40,7 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such path.
 
     """
-    built = mount_rules.built_in(habitat, home)
+    built = mount_rules.build_folders(habitat, home)
 
     def flaw_at(place: str) -> str:
         mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
