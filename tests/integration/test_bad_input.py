@@ -221,7 +221,7 @@ BROKEN = {
             branch: main
             ref: v1
         """,
-        ":3: has both branch and ref: keep one of them",
+        ":3: repos[0] has both branch and ref: keep one of them",
     ),
     "no-such-phase": BrokenConfig(
         """

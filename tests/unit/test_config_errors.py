@@ -277,9 +277,9 @@ CASES = [
     (
         "branch and ref",
         "repos:\n  - {url: u, path: /p, branch: a, ref: b}",
-        ":3: has both branch and ref: keep one of them",
+        ":3: repos[0] has both branch and ref: keep one of them",
     ),
-    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: depth is -1: use 1 or more"),
+    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: repos[0].depth is -1: use 1 or more"),
     (
         "an option for a url",
         "repos:\n  - {url: --upload-pack=x, path: /p}",

@@ -82,9 +82,11 @@ def repos(scope: Scope, entries: Iterable[schema.RepoConfig], secrets: Iterable[
 def _repo(scope: Scope, i: int, entry: schema.RepoConfig, secrets: Iterable[Secret]) -> RepoClone:
     origin = scope.at("repos", i)
     if not 0 <= entry.depth < 2**31:
-        raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")
+        raise ConfigError(
+            f"repos[{i}].depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more"
+        )
     if entry.branch and entry.ref:
-        raise ConfigError("has both branch and ref", where=origin, remedy="keep one of them")
+        raise ConfigError(f"repos[{i}] has both branch and ref", where=origin, remedy="keep one of them")
     # Before variables are filled in: an error about a variable would quote a password with a `$`.
     _check(git_refs.check_credentials, entry.url, scope, i, "url")
     words = {key: scope.expand(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
