@@ -164,7 +164,7 @@ BROKEN = {
         env:
           - USER=me and you
         """,
-        ":3: USER: 'me and you' is not a user name: fix it",
+        ":3: USER: 'me and you' is not a user name: write a name such as dev",
     ),
     "relative-workdir": BrokenConfig(
         """
