@@ -66,15 +66,15 @@ def _delay(scope: Scope, seconds: float) -> float:
 def _ready(scope: Scope, entry: str | schema.ReadyConfig) -> Ready | None:
     """Return the readiness check, None for none. An empty command cancels one of an earlier layer."""
     path: tuple[str, ...] = ("entry", "ready")
-    long = entry if isinstance(entry, schema.ReadyConfig) else schema.ReadyConfig(command=entry)
-    if long is entry:
+    ready = entry if isinstance(entry, schema.ReadyConfig) else schema.ReadyConfig(command=entry)
+    if ready is entry:
         path = (*path, "command")
-    command = scope.argument(scope.expand(long.command, *path), *path)
+    command = scope.argument(scope.expand(ready.command, *path), *path)
     if not command:
         return None
     if not command.strip():
         raise ConfigError("ready is blank", where=scope.at(*path), remedy="write a command, or leave the key out")
-    interval, timeout = (_seconds(scope, long, key) for key in ("interval", "timeout"))
+    interval, timeout = (_seconds(scope, ready, key) for key in ("interval", "timeout"))
     return Ready(command, interval or 1, timeout or 60, scope.at(*path))
 
 

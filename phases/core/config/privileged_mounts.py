@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from phases.core.config.host_paths import MountTable
     from phases.core.config.own_places import OwnPlaces
 
-# The usual paths of engines' sockets, and their names elsewhere.
+# The usual paths of the sockets of engines, and the names of such sockets elsewhere.
 _ENGINE_SOCKETS = (
     "/run/docker.sock",
     "/run/containerd/containerd.sock",
@@ -56,7 +56,7 @@ def privilege(source: Path, own: OwnPlaces, table: MountTable, *, readonly: bool
         readonly: Whether the mount is.
 
     Raises:
-        OSError: The source can't be looked at.
+        OSError: The source can't be read.
 
     """
     places = table.all_paths(source)

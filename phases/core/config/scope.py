@@ -102,7 +102,7 @@ class Scope:
             An absolute path, or one below ~.
 
         Raises:
-            ConfigError: The text is no such path.
+            ConfigError: The text is not such a path.
 
         """
         origin = self.at(*key)
@@ -126,7 +126,7 @@ class Scope:
             must_exist: Refuse a path at which nothing is.
 
         Raises:
-            ConfigError: The text is no path, or nothing is there.
+            ConfigError: The text is not a path, or nothing is there.
 
         """
         origin = self.at(*key)
