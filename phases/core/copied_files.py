@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from phases.core.files.ignore import Ignore
     from phases.core.files.tree import Item
-    from phases.core.model import FileCopy, Habitat, Layer, TestScript
+    from phases.core.model import ConfigLayer, FileCopy, Habitat, TestScript
 
 #: What phase 6 leaves out of a layer's folder, since it is config or another phase uses it.
 NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
@@ -46,14 +46,14 @@ def dockerfile_context(habitat: Habitat) -> tuple[Item, ...]:
     return tuple(sorted((*others, *dockerfile), key=lambda item: item.path))
 
 
-def layer_tree(habitat: Habitat, layer: Layer) -> tuple[Item, ...]:
+def layer_tree(habitat: Habitat, layer: ConfigLayer) -> tuple[Item, ...]:
     """Return what phase 6 copies of a layer's folder."""
     if not layer.folder.is_dir():
         return ()
     return _tree(habitat, "layer", layer.folder, lambda: layer_ignore(habitat, layer, habitat.ignore))
 
 
-def layer_ignore(habitat: Habitat, layer: Layer, ignore: Ignore) -> Ignore:
+def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore:
     """Return the rules for what phase 6 leaves out of a layer's folder.
 
     Args:
@@ -72,7 +72,7 @@ def layer_ignore(habitat: Habitat, layer: Layer, ignore: Ignore) -> Ignore:
     return ignore
 
 
-def subfolder_tree(habitat: Habitat, layer: Layer, name: str) -> tuple[Item, ...]:
+def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Item, ...]:
     """Return the tree of `tools` or `tests` in a layer's folder, () if there is none."""
     folder = layer.folder / name
     if folder.is_dir():

@@ -28,7 +28,7 @@ NETWORKS = ("bridge", "none")
 SHARINGS = ("shared", "locked")
 
 
-class Layer(Struct, frozen=True):
+class ConfigLayer(Struct, frozen=True):
     """One of the three configs of a habitat.
 
     Attributes:
@@ -176,7 +176,7 @@ class TestScript(Struct, frozen=True):
     source: Path
     shown: str
     dest: str
-    layer: Layer
+    layer: ConfigLayer
     origin: Origin
 
 
@@ -262,7 +262,7 @@ class Habitat(Struct, frozen=True, dict=True):
     name: str
     folder: Path
     description: str
-    layers: tuple[Layer, ...]
+    layers: tuple[ConfigLayer, ...]
     base_image: str
     base_origin: Origin
     env: Env
@@ -316,11 +316,11 @@ class Habitat(Struct, frozen=True, dict=True):
         clutter = [name for name in DEFAULT_IGNORE if name not in CREDENTIALS]
         return habignore((layer.folder for layer in self.layers), clutter)
 
-    def layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> ConfigLayer:
         """Return the layer with a name."""
         return next(layer for layer in self.layers if layer.name == name)
 
-    def owner_of(self, layer: Layer) -> str:
+    def owner_of(self, layer: ConfigLayer) -> str:
         """Return who owns the copies of a layer's files; root owns the system's, so that USER can't replace them."""
         return "root" if layer.name == "system" else self.user
 

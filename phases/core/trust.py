@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat, Mount, Secret
     from phases.core.origin import Origin
 
-    #: Asks the person a question, after calling a function that shows what it is about. Returns the answer, None
-    #: without a terminal.
+    #: Calls a function that shows what a question is about, and asks it. Returns the answer, None without a terminal.
     Ask = Callable[[str, Callable[[], None]], bool | None]
 
     #: The digests of what the person agreed to, by project and habitat.
@@ -45,13 +44,7 @@ _MAX_BYTES = 16 << 20
 
 
 class TrustRequest(Struct, frozen=True):
-    """Something that a config does on the host.
-
-    Attributes:
-        does: A sentence about it whose subject, the habitat, is left out.
-        origin: Its line.
-        digest: Its digest in the record.
-    """
+    """Something that a config does on the host; `does` is a sentence about it without its subject, the habitat."""
 
     does: str
     origin: Origin
@@ -80,13 +73,7 @@ def _digest(*words: str) -> str:
 
 
 class Trust:
-    """What the person agreed to, for the habitats of one project.
-
-    Args:
-        root: The root of the project.
-        bus: Gets the events that show what is asked about.
-        ask: Asks the person.
-    """
+    """What the person agreed to, for the habitats of one project. `bus` gets what `ask` asks about."""
 
     def __init__(self, root: Path, bus: Bus, ask: Ask) -> None:
         self._root = root
@@ -116,7 +103,7 @@ class Trust:
 
         Args:
             habitat: The habitat.
-            ask: Ask the person; else take it that they agree.
+            ask: Ask the person, else assume a yes.
 
         Returns:
             Whether the person agrees.
@@ -186,11 +173,8 @@ def _remedy(habitat: Habitat) -> str:
 def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:
     first, more = missing[0], len(missing) - 1
     others = f" (and {more} more)" if more else ""
-    return Untrusted(
-        f"{habitat.name} {first.does}{others}, and you have not agreed to that",
-        where=first.origin,
-        remedy=_remedy(habitat),
-    )
+    problem = f"{habitat.name} {first.does}{others}, and you have not agreed to that"
+    return Untrusted(problem, where=first.origin, remedy=_remedy(habitat))
 
 
 def record_path() -> Path:

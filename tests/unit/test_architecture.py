@@ -54,7 +54,7 @@ MAY_IMPORT = {
 }
 
 MOST_MODULES = 16
-MORE_MODULES = {"phases/ui": 18, "phases/core/config": 24, "phases/core/migrate": 17, "phases/core/runtime": 17}
+MORE_MODULES = {"phases/ui": 18, "phases/core/config": 23, "phases/core/migrate": 17, "phases/core/runtime": 17}
 
 
 def package(module: str) -> str:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from phases.core import url_credentials
-
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
 _NOT_IN_URL = re.compile(r"[\x00-\x20\x7f]")
@@ -59,6 +57,8 @@ def check_url(word: str) -> None:
 
 def check_credentials(word: str) -> None:
     """Check that a URL, with variables filled in or not, holds no password and no token. Raises GitValueError."""
+    from phases.core import url_credentials  # imported late: most habitats have no URL, and its patterns take time
+
     if credential := url_credentials.credential_in(word):
         raise GitValueError(f"there is {credential} in the {{}}", _INSTEAD)
 

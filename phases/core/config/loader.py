@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
-from phases.core.model import Layer
+from phases.core.model import ConfigLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -52,14 +52,14 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     return resolve(root, name, layers, reduce(partial(merge, key=""), trees), tuple(phase_names))
 
 
-def _tree(layer: Layer, text: str | None) -> Tree:
+def _tree(layer: ConfigLayer, text: str | None) -> Tree:
     shown = f"{layer.shown}/config.yaml"
     if text is not None:
         return yaml_tree.parse(text.encode(), layer=layer.name, shown=shown)
     return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown)
 
 
-def _layers(root: Path, name: str) -> tuple[Layer, ...]:
+def _layers(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
     folder, shown = root / "habitats" / name, f"habitats/{name}"
     if not names.is_habitat_name(name):
@@ -71,9 +71,9 @@ def _layers(root: Path, name: str) -> tuple[Layer, ...]:
     if os.path.lexists(dockerfile) and not dockerfile.is_file():
         raise ConfigError("is not a file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
     layers = (
-        Layer("system", SYSTEM_FOLDER, "phases/system"),
-        Layer("shared", root / "shared", "shared"),
-        Layer("local", folder, shown),
+        ConfigLayer("system", SYSTEM_FOLDER, "phases/system"),
+        ConfigLayer("shared", root / "shared", "shared"),
+        ConfigLayer("local", folder, shown),
     )
     for layer in layers:
         if os.path.lexists(layer.folder) and not layer.folder.is_dir():

@@ -199,11 +199,12 @@ class OwnPlaces:
         home = next((home for home in self._homes.own if within(place, home)), None)
         temporary = next((folder for folder in self._temporary if within(place, folder)), None)
         if home:
-            reason = _reason_in_home(place.relative_to(home).parts[0])
+            name = place.relative_to(home).parts[0]
+            is_data = not name.startswith(".") and name not in ("bin", "Library")
+            reason = "" if is_data else "which your programs run, or read as config"
         elif temporary:
-            parts = place.relative_to(temporary).parts
-            is_hidden = bool(parts) and parts[0].startswith(".")
-            reason = "where programs of the session listen" if is_hidden else self._reason_not_writable(place)
+            is_hidden = any(part.startswith(".") for part in place.relative_to(temporary).parts[:1])
+            reason = "where programs of the session listen" if is_hidden else _reason_not_writable(place, self._uid)
         else:
             reason = self._reason_elsewhere(place)
         return f"{place}, {reason}" if reason else ""
@@ -215,13 +216,14 @@ class OwnPlaces:
         name = self._homes.owner(place)
         if name and (self._uid != owner or any(part.startswith(".") for part in place.parts)):
             return f"which is in the home of {name}"
-        return self._reason_not_writable(place)
+        return _reason_not_writable(place, self._uid)
 
-    def _reason_not_writable(self, place: Path) -> str:
-        if self._uid in (0, place.stat().st_uid):
-            return ""
-        can_write = os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-        return "" if can_write else "which you can't write to yourself"
+
+def _reason_not_writable(place: Path, uid: int) -> str:
+    if uid in (0, place.stat().st_uid):
+        return ""
+    can_write = os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return "" if can_write else "which you can't write to yourself"
 
 
 def _command_folders(root: Path) -> Iterator[Path]:
@@ -246,15 +248,8 @@ def _is_module(name: str, root: Path) -> bool:
     return name in sys.stdlib_module_names or PathFinder.find_spec(name, others) is not None
 
 
-def _reason_in_home(name: str) -> str:
-    """Return why an entry of the person's home is not data."""
-    is_data = not name.startswith(".") and name not in ("bin", "Library")
-    return "" if is_data else "which your programs run, or read as config"
-
-
 def _is_read_in_layer(name: str) -> bool:
-    lower = name.lower()
-    is_dockerfile = "dockerfile" in lower or "containerfile" in lower
+    is_dockerfile = any(word in name.lower() for word in ("dockerfile", "containerfile"))
     return name.startswith((".", "config.yaml")) or name in _IN_LAYER or is_dockerfile
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import caches, dockerfile, names, persist, sections, uid, units, volumes
+from phases.core.config import caches, dockerfile, names, persist, sections, units, volumes
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry import build, entry_point
 from phases.core.config.names import USER
 from phases.core.config.scope import Scope
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import Habitat
+from phases.core.model import Habitat, UserIds
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
+
+# The largest uid that engines accept.
+_MAX_UID = 2**31 - 1
 
 
-def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: Sequence[str]) -> Habitat:
+def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, phases: Sequence[str]) -> Habitat:
     """Resolve a merged config.
 
     Args:
@@ -46,18 +51,27 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
     _check_base(scope, config, dockerfile_name)
     _check_variables(scope)
     scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
+    habitat = _habitat(scope, name, config, dockerfile_name, phases)
+    persist.check(habitat)
+    caches.check(habitat)
+    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, config.volumes))
+    volumes.check(habitat)
+    return habitat
+
+
+def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
     all_secrets = config_secrets.of_all_layers(scope, config.secrets)
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
-    habitat = Habitat(
+    return Habitat(
         name=name,
-        folder=layers[-1].folder,
+        folder=scope.layers[-1].folder,
         description=" ".join(config.description.split()),
         layers=tuple(scope.layers),
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        user_ids=uid.of_user(scope, config.uid),
+        user_ids=_user_ids(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
         volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
@@ -73,11 +87,6 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         timeouts=_timeouts(scope, config.timeouts, phases),
         dockerfile=dockerfile_name,
     )
-    persist.check(habitat)
-    caches.check(habitat)
-    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, config.volumes))
-    volumes.check(habitat)
-    return habitat
 
 
 def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
@@ -160,3 +169,36 @@ def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> 
             remedy = "write it like 90s, 30m or 1h 30m"
             raise ConfigError(f"timeouts: {text!r} is not a duration", where=where, remedy=remedy) from None
     return result
+
+
+def _user_ids(scope: Scope, text: str) -> UserIds | None:
+    """Return the uid and gid for USER, so that files in a mounted folder have one owner on both sides.
+
+    Returns:
+        None if any will do, and for `host` if the person is root, since USER must not become root by accident.
+
+    Raises:
+        ConfigError: The key's value is wrong, or USER is root.
+
+    """
+    if not text:
+        return None
+    where = scope.at("uid")
+    if text == "host":
+        ids = _ids_of_person()
+    elif re.fullmatch(r"[1-9][0-9]{0,9}", text) and int(text) <= _MAX_UID:
+        ids = (int(text), int(text))
+    else:
+        raise ConfigError(f"uid is {text[:40]!r}", where=where, remedy=f"write host, or a number from 1 to {_MAX_UID}")
+    if ids and scope.user == "root":
+        raise ConfigError("uid needs a USER other than root", where=where, remedy="set another USER, or leave uid out")
+    return UserIds(*ids, where) if ids else None
+
+
+def _ids_of_person() -> tuple[int, int] | None:
+    """Return uid and gid of the person who runs this, with sudo too; None for root."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        texts = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
+        uid, gid = map(int, texts) if all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts) else (0, 0)
+    return (uid, gid or uid) if uid else None

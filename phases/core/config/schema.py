@@ -44,7 +44,7 @@ def _one_of(words: tuple[str, ...]) -> str:
     return f"^({'|'.join(words)})?$"
 
 
-class FileConfig(_Mapping, kw_only=True, frozen=True):
+class FileKeys(_Mapping, kw_only=True, frozen=True):
     """A file or folder of the host that is copied into the habitat."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
@@ -56,7 +56,7 @@ class FileConfig(_Mapping, kw_only=True, frozen=True):
     ] = ""
 
 
-class VolumeConfig(_Mapping, kw_only=True, frozen=True):
+class VolumeKeys(_Mapping, kw_only=True, frozen=True):
     """A file or folder of the host that is mounted while building, from phase 6 on, and while running."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
@@ -69,7 +69,7 @@ class VolumeConfig(_Mapping, kw_only=True, frozen=True):
     ] = False
 
 
-class SecretConfig(_Mapping, kw_only=True, frozen=True):
+class SecretKeys(_Mapping, kw_only=True, frozen=True):
     """A value that commands may read and no image contains. It comes from `env`, `file` or `command`."""
 
     name: Annotated[
@@ -89,7 +89,7 @@ class SecretConfig(_Mapping, kw_only=True, frozen=True):
     optional: Annotated[bool, _key("true: it is left out on a host that doesn't have it. Default: false.")] = False
 
 
-class CacheConfig(_Mapping, kw_only=True, frozen=True):
+class CacheKeys(_Mapping, kw_only=True, frozen=True):
     """A folder that is kept from build to build, outside the image."""
 
     path: Annotated[str, _key("Absolute, in USER's home (~/…), or relative to WORKDIR.")]
@@ -99,7 +99,7 @@ class CacheConfig(_Mapping, kw_only=True, frozen=True):
     ] = ""
 
 
-class CommandsConfig(_Mapping, kw_only=True, frozen=True):
+class CommandsKeys(_Mapping, kw_only=True, frozen=True):
     """Scripts for one user: an element of the list form of `setup:`."""
 
     run_as: Annotated[
@@ -108,10 +108,10 @@ class CommandsConfig(_Mapping, kw_only=True, frozen=True):
     commands: Annotated[list[str], _key("Scripts for `sh -e`, in order.")]
 
 
-Setup = dict[str, list[str]] | list[CommandsConfig]
+Setup = dict[str, list[str]] | list[CommandsKeys]
 
 
-class RepoConfig(_Mapping, kw_only=True, frozen=True):
+class RepoKeys(_Mapping, kw_only=True, frozen=True):
     """A git repository that is cloned into the habitat."""
 
     url: Annotated[str, _key("https://…, ssh://…, or another URL for git; without a password.")]
@@ -128,13 +128,13 @@ class RepoConfig(_Mapping, kw_only=True, frozen=True):
     setup: Annotated[list[str], _key("Scripts, run as the owner, in the repository.")] = []
 
 
-class VerifyFsConfig(_Mapping, kw_only=True, frozen=True):
+class VerifyFsKeys(_Mapping, kw_only=True, frozen=True):
     """Phase 10: paths that must exist in the habitat."""
 
     required_files: Annotated[list[str], _key("Files or folders, absolute or relative to WORKDIR.")] = []
 
 
-class LimitsConfig(_Mapping, kw_only=True, frozen=True):
+class LimitsKeys(_Mapping, kw_only=True, frozen=True):
     """The most that a running habitat, or a build, may use; 0 means no limit."""
 
     memory: Annotated[
@@ -144,7 +144,7 @@ class LimitsConfig(_Mapping, kw_only=True, frozen=True):
     pids: Annotated[int, _key("Processes and threads. Default: 4096.", minimum=0)] = 0
 
 
-class ReadyConfig(_Mapping, kw_only=True, frozen=True):
+class ReadyKeys(_Mapping, kw_only=True, frozen=True):
     """A command that is tried until it succeeds; then the habitat is ready."""
 
     command: Annotated[str, _key("Runs as USER in WORKDIR, with the secrets of a start.")]
@@ -152,7 +152,7 @@ class ReadyConfig(_Mapping, kw_only=True, frozen=True):
     timeout: Annotated[str, _key("Of all tries; then the start fails. Default: 60s.")] = ""
 
 
-class EntryConfig(_Mapping, kw_only=True, frozen=True):
+class EntryKeys(_Mapping, kw_only=True, frozen=True):
     """How the habitat runs after its build."""
 
     init_command: Annotated[str, _key("The main process, as root. Default: an init that waits and reaps.")] = ""
@@ -160,7 +160,7 @@ class EntryConfig(_Mapping, kw_only=True, frozen=True):
         float, _key("Seconds before the command runs, or `ready` is tried.", minimum=0, maximum=units.DAY)
     ] = 0
     ready: Annotated[
-        str | ReadyConfig, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
+        str | ReadyKeys, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
     ] = ""
     command: Annotated[
         str,
@@ -174,16 +174,16 @@ class EntryConfig(_Mapping, kw_only=True, frozen=True):
             "free one."
         ),
     ] = []
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsKeys = LimitsKeys()
     persist: Annotated[
         list[str], _key("Paths that outlive the container and its image; that of a folder ends with a slash.")
     ] = []
 
 
-class BuildConfig(_Mapping, kw_only=True, frozen=True):
+class BuildKeys(_Mapping, kw_only=True, frozen=True):
     """Confines the commands of a build, except those of a Dockerfile."""
 
-    limits: LimitsConfig = LimitsConfig()
+    limits: LimitsKeys = LimitsKeys()
     new_privileges: Annotated[
         bool, _key("true: commands may gain privileges, as sudo does. Default: false, as in a running habitat.")
     ] = False
@@ -208,24 +208,24 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
         _key("Phases 2 to 5: NAME=value, in order. $NAME is a variable's value, $$ is a dollar sign."),
     ] = []
     files: Annotated[
-        list[FileConfig], _key("Phase 6: files and folders of the host that are copied into the habitat.")
+        list[FileKeys], _key("Phase 6: files and folders of the host that are copied into the habitat.")
     ] = []
     volumes: Annotated[
-        list[VolumeConfig], _key("Files and folders of the host that are mounted from phase 6 on, and while running.")
+        list[VolumeKeys], _key("Files and folders of the host that are mounted from phase 6 on, and while running.")
     ] = []
-    secrets: Annotated[list[SecretConfig], _key("Values that commands may read and no image contains.")] = []
+    secrets: Annotated[list[SecretKeys], _key("Values that commands may read and no image contains.")] = []
     caches: Annotated[
-        list[str | CacheConfig], _key("Phases 7 to 9: folders that are kept from build to build, and are in no image.")
+        list[str | CacheKeys], _key("Phases 7 to 9: folders that are kept from build to build, and are in no image.")
     ] = []
     setup: Annotated[
         Setup,
         _key("Phase 7: scripts for `sh -e`: root's first, then USER's, then other users'; or a list, in its order."),
     ] = []
-    repos: Annotated[list[RepoConfig], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
-    verify_fs: VerifyFsConfig = VerifyFsConfig()
+    repos: Annotated[list[RepoKeys], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
+    verify_fs: VerifyFsKeys = VerifyFsKeys()
     tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")] = []
-    entry: EntryConfig = EntryConfig()
-    build: BuildConfig = BuildConfig()
+    entry: EntryKeys = EntryKeys()
+    build: BuildKeys = BuildKeys()
     debug: Annotated[bool, _key("true shows every command's output. Default: false, it goes to the log.")] = False
     timeouts: Annotated[
         dict[str, str], _key("The longest time for a phase, such as 90s, 30m or 1h 30m. Default: none.")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
     from phases.core.origin import Origin
 
 _OWNER = re.compile(rf"{USER.pattern}(:{USER.pattern})?")
@@ -53,7 +53,7 @@ class Scope:
         env: The `env:` section.
     """
 
-    def __init__(self, root: Path, layers: Sequence[Layer], tree: Tree, env: Sequence[str]) -> None:
+    def __init__(self, root: Path, layers: Sequence[ConfigLayer], tree: Tree, env: Sequence[str]) -> None:
         self.root = root
         self.layers = layers
         self._tree = tree

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
 
-def of_all_layers(scope: Scope, entries: Iterable[schema.SecretConfig]) -> tuple[Secret, ...]:
+def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys]) -> tuple[Secret, ...]:
     """Return every entry, also one that a later layer replaces. Raises ConfigError."""
     return tuple(_secret(scope, i, entry) for i, entry in enumerate(entries))
 
@@ -26,7 +26,7 @@ def latest(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
     return tuple({secret.name: secret for secret in secrets}.values())
 
 
-def _secret(scope: Scope, i: int, entry: schema.SecretConfig) -> Secret:
+def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
     _check(scope, i, entry)
     return Secret(
         name=entry.name,
@@ -42,7 +42,7 @@ def _secret(scope: Scope, i: int, entry: schema.SecretConfig) -> Secret:
     )
 
 
-def _check(scope: Scope, i: int, entry: schema.SecretConfig) -> None:
+def _check(scope: Scope, i: int, entry: schema.SecretKeys) -> None:
     def error(problem: str, remedy: str, *key: str) -> ConfigError:
         return ConfigError(f"secret {entry.name!r} {problem}", where=scope.at("secrets", i, *key), remedy=remedy)
 
@@ -61,7 +61,7 @@ def _check(scope: Scope, i: int, entry: schema.SecretConfig) -> None:
             raise error(f"has {name!r}, which is not a variable", "write its name, without a $", key)
 
 
-def token(scope: Scope, i: int, entry: schema.RepoConfig, url: str, secrets: Iterable[Secret]) -> str:
+def token(scope: Scope, i: int, entry: schema.RepoKeys, url: str, secrets: Iterable[Secret]) -> str:
     """Return the name of the secret with which a repository is cloned, "" for none.
 
     Args:
@@ -87,7 +87,7 @@ def token(scope: Scope, i: int, entry: schema.RepoConfig, url: str, secrets: Ite
     return entry.token
 
 
-def known_hosts(scope: Scope, i: int, entry: schema.RepoConfig) -> Path | None:
+def known_hosts(scope: Scope, i: int, entry: schema.RepoKeys) -> Path | None:
     """Return the file with the host keys to trust, None without the SSH agent. Raises ConfigError."""
     if not entry.ssh_agent:
         if entry.known_hosts:

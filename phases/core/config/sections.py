@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def files(scope: Scope, entries: Iterable[schema.FileConfig], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+def files(scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
     """Return the entries of `files:`. A file of `secret_files` is refused, since it would be in the image."""
     return tuple(_file(scope, i, entry, secret_files) for i, entry in enumerate(entries))
 
 
-def _file(scope: Scope, i: int, entry: schema.FileConfig, secret_files: Iterable[Path]) -> FileCopy:
+def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path]) -> FileCopy:
     if entry.mode and not schema.MODE.fullmatch(entry.mode):
         where = scope.at("files", i, "mode")
         raise ConfigError(f"mode {entry.mode!r} is not octal", where=where, remedy="write it like 0644")
@@ -74,12 +74,12 @@ def _commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> I
         yield Command(name, scope.argument(script, *key, i), scope.at(*key, i))
 
 
-def repos(scope: Scope, entries: Iterable[schema.RepoConfig], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
+def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
     """Return the entries of `repos:`, whose tokens are among `secrets`."""
     return tuple(_repo(scope, i, entry, secrets) for i, entry in enumerate(entries))
 
 
-def _repo(scope: Scope, i: int, entry: schema.RepoConfig, secrets: Iterable[Secret]) -> RepoClone:
+def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
     origin = scope.at("repos", i)
     if not 0 <= entry.depth < 2**31:
         raise ConfigError(

@@ -132,15 +132,15 @@ def _remedy(expected: str, actual: str, path: Key) -> str:
 def _known_keys(path: Key) -> tuple[str, ...]:
     """Return the keys that the schema has at `path`."""
     models: dict[str, type[msgspec.Struct]] = {
-        "files": schema.FileConfig,
-        "volumes": schema.VolumeConfig,
-        "secrets": schema.SecretConfig,
-        "caches": schema.CacheConfig,
-        "setup": schema.CommandsConfig,
-        "repos": schema.RepoConfig,
-        "verify-fs": schema.VerifyFsConfig,
-        "entry": schema.ReadyConfig if path[1:2] == ("ready",) else schema.EntryConfig,
-        "build": schema.BuildConfig,
+        "files": schema.FileKeys,
+        "volumes": schema.VolumeKeys,
+        "secrets": schema.SecretKeys,
+        "caches": schema.CacheKeys,
+        "setup": schema.CommandsKeys,
+        "repos": schema.RepoKeys,
+        "verify-fs": schema.VerifyFsKeys,
+        "entry": schema.ReadyKeys if path[1:2] == ("ready",) else schema.EntryKeys,
+        "build": schema.BuildKeys,
     }
-    model = schema.LimitsConfig if path[1:2] == ("limits",) else models[str(path[0])] if path else schema.Config
+    model = schema.LimitsKeys if path[1:2] == ("limits",) else models[str(path[0])] if path else schema.Config
     return model.__struct_encode_fields__

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def volumes(scope: Scope, entries: Iterable[schema.VolumeConfig]) -> Iterator[Mount]:
+def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Mount]:
     """Yield the volumes as the config has them; `checked_on_host` then looks at their sources. Raises ConfigError."""
     earlier: dict[str, Origin] = {}
     for i, entry in enumerate(entries):
@@ -53,7 +53,7 @@ def _dest(scope: Scope, i: int, text: str) -> str:
     return dest
 
 
-def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.VolumeConfig]) -> tuple[Mount, ...]:
+def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.VolumeKeys]) -> tuple[Mount, ...]:
     """Check the sources of a habitat's volumes on this host.
 
     Args:
