@@ -41,9 +41,9 @@ def plan(habitat: Habitat) -> list[Step]:
     steps: list[Step] = [SetImageConfig(env=own_env(habitat, "USER"))]
     if habitat.user != "root":
         script, origin = CREATE_USER.text, habitat.env.origin("USER")
-        steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), is_own=True))
+        steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
     if ids := habitat.user_ids:
         script, title = SET_UID.text, f"give {habitat.user} the uid {ids.uid} and the gid {ids.gid}"
         args = (habitat.user, str(ids.uid), str(ids.gid))
-        steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, is_own=True))
+        steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
     return steps

@@ -50,7 +50,7 @@ class Run(Struct, frozen=True):
         env: Variables for this script only.
         remedies: What to do about an exit code, for those with a known meaning.
         known_hosts: A known_hosts file of the host, which allows the script to use the host's SSH agent.
-        is_own: Whether it is a script of the program. The processes that it starts are killed when it has ended.
+        ends: Whether it is a script of the program. The processes that it starts are killed when it has ended.
     """
 
     user: str
@@ -62,7 +62,7 @@ class Run(Struct, frozen=True):
     env: dict[str, str] = field(default_factory=dict)
     remedies: dict[int, str] = field(default_factory=dict)
     known_hosts: Path | None = None
-    is_own: bool = False
+    ends: bool = False
 
 
 class Entry(Struct, frozen=True):

@@ -74,7 +74,7 @@ class CommandRunner:
                 workdir=self.folder,
                 env=env,
                 secret=secret,
-                ends=step.is_own,
+                ends=step.ends,
                 on_output=lambda data, is_err: (err if is_err else out).feed(data),
                 timeout=left,
             )
