@@ -1,4 +1,4 @@
-"""`script/bench [ROW…] [--runs N] [--json | --markdown]`: print the table."""
+"""Measure the rows and print the table: `script/bench [ROW…] [--runs N] [--json | --markdown]`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def main() -> int:
-    """Exit code 1 where a ratio is not reached, or a row could not be measured."""
+    """Print the table. Return 1 if a target is not reached, or a row could not be measured, else 0."""
     parser = argparse.ArgumentParser(prog="script/bench", description="Times ours beside the tools it replaces.")
     parser.add_argument(
         "rows", nargs="*", choices=[[], *ROWS, physical.NAME], help="all of them, unless some are named"
@@ -37,25 +37,28 @@ def main() -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="every figure, for machines")
     form.add_argument("--markdown", action="store_true", help="as docs/performance.md has it")
-    wanted = parser.parse_args()
-    rows = wanted.rows or [physical.NAME, *ROWS]
+    options = parser.parse_args()
+    rows = options.rows or [physical.NAME, *ROWS]
     with tempfile.TemporaryDirectory() as folder:
         site = Site(Path(folder))
         site.clear()
-        found = {name: sides for name in rows if (sides := _measured(name, site, wanted.runs))}
-    if wanted.json:
-        print(json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in found.items()}}))
-    elif wanted.markdown:
-        print(*_markdown(found, _machine(site), wanted.runs), sep="\n")
+        measured = {name: sides for name in rows if (sides := _measure(name, site, options.runs))}
+    if options.json:
+        print(
+            json.dumps({"machine": _machine(site), "rows": {name: _figures(name, s) for name, s in measured.items()}})
+        )
+    elif options.markdown:
+        print(*_markdown(measured, _machine(site), options.runs), sep="\n")
     else:
-        _show(found, _machine(site), wanted.runs)
-    reached = all(_reached(name, sides) or not ROWS[name].TARGETS for name, sides in found.items() if name in ROWS)
-    return 0 if reached and len(found) == len(rows) else 1
+        _show(measured, _machine(site), options.runs)
+    reached = all(_reached(name, sides) or not ROWS[name].TARGETS for name, sides in measured.items() if name in ROWS)
+    return 0 if reached and len(measured) == len(rows) else 1
 
 
-def _measured(name: str, site: Site, runs: int) -> list[Side]:
-    """The sides of a row with their figures. Empty where a side doesn't do its work, which loses no other row. What it
-    made on the engine is gone afterwards: with a thousand images more all that an engine does takes longer.
+def _measure(name: str, site: Site, runs: int) -> list[Side]:
+    """Measure a row and return its sides, none if a side fails; the other rows are measured all the same.
+
+    Everything that the row created on the engine is removed, since a thousand more images make an engine slower.
     """
     print(f"{name} …", file=sys.stderr, flush=True)
     row: Row | Any = ROWS.get(name, physical)
@@ -83,29 +86,29 @@ def _figures(name: str, sides: list[Side]) -> dict[str, Any]:
 _HEADINGS = ("work", "side", "median", "from … to", "ratio", "to reach", "")
 
 
-def _show(found: dict[str, list[Side]], machine: str, runs: int) -> None:
+def _show(measured: dict[str, list[Side]], machine: str, runs: int) -> None:
     table = Table(title=f"Medians of {runs} runs; {machine}", title_justify="left")
     for heading in _HEADINGS:
         table.add_column(heading, justify="left" if heading in ("work", "side", "") else "right")
-    for name, sides in found.items():
+    for name, sides in measured.items():
         for cells in _rows(name, sides):
             table.add_row(*cells)
         table.add_section()
     Console(width=None if sys.stdout.isatty() else 160).print(table)
 
 
-def _markdown(found: dict[str, list[Side]], machine: str, runs: int) -> Iterator[str]:
+def _markdown(measured: dict[str, list[Side]], machine: str, runs: int) -> Iterator[str]:
     yield f"Medians of {runs} runs; {machine}."
     yield ""
     yield f"| {' | '.join(_HEADINGS)} |"
     yield "|---|---|--:|--:|--:|--:|---|"
-    for name, sides in found.items():
+    for name, sides in measured.items():
         for cells in _rows(name, sides):
             yield f"| {' | '.join(cells)} |"
 
 
 def _rows(name: str, sides: list[Side]) -> Iterator[tuple[str, ...]]:
-    """The cells of a row for each of its sides; what is said of the whole row stands in the first."""
+    """Yield the cells of each side of a row; those of the whole row are in the line of the first side."""
     for number, side in enumerate(sides):
         of_row = _verdict(name, sides) if number == 0 and name in ROWS else ("", "", "")
         work = (ROWS[name].WORK if name in ROWS else physical.WORK) if number == 0 else ""
@@ -115,17 +118,17 @@ def _rows(name: str, sides: list[Side]) -> Iterator[tuple[str, ...]]:
 
 def _verdict(name: str, sides: list[Side]) -> tuple[str, str, str]:
     targets, reached = ROWS[name].TARGETS, _reached(name, sides)
-    said = "reached" if reached == len(targets) else "the first is" if reached else "not reached"
-    return f"{_ratio(sides):.2f}", ", then ".join(map(str, targets)), said if targets else ""
+    verdict = "reached" if reached == len(targets) else "the first is" if reached else "not reached"
+    return f"{_ratio(sides):.2f}", ", then ".join(map(str, targets)), verdict if targets else ""
 
 
 def _reached(name: str, sides: list[Side]) -> int:
-    """How many of a row's targets are."""
+    """Return how many of a row's targets are reached."""
     return sum(target.reached(*sides[:2]) for target in ROWS[name].TARGETS)
 
 
 def _shown(figure: float) -> str:
-    """Seconds, or bytes."""
+    """Return a figure with its unit: bytes if it is large, else seconds."""
     if figure >= 10_000:
         return f"{figure / 1e6:,.1f} MB"
     return f"{figure:.3f} s" if figure < 10 else f"{figure:.1f} s"

@@ -77,7 +77,7 @@ class Repository:
         self._git("update-server-info")
 
     def branch(self, name: str) -> None:
-        """A new branch, with a commit of its own."""
+        """Create a branch with one commit."""
         self._git("checkout", "--quiet", "-b", name)
         self._git(*_AUTHOR, "commit", "--quiet", "--allow-empty", f"--message={name}")
         self._git("update-server-info")

@@ -1,4 +1,4 @@
-"""Running commands, and the time they take."""
+"""Run commands and measure the time they take."""
 
 from __future__ import annotations
 
@@ -16,8 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Side:
-    """One way to do what a row is about. before: what is not measured; run: returns what is, in seconds
-    or bytes; figures: what it returned.
+    """One way to do the work of a row.
+
+    Attributes:
+        name: The name in the table.
+        run: Does the work, and returns its figure in seconds or bytes.
+        before: Prepares a run, without being measured.
+        figures: The figures of the runs so far.
     """
 
     name: str
@@ -30,12 +35,12 @@ class Side:
         return statistics.median(self.figures)
 
 
-# Seconds between two runs.
+# Seconds between two runs, in which the engine finishes the work of the run before.
 _PAUSE = 0.5
 
 
 class Target(NamedTuple):
-    """What ours is to come to: at most so many times theirs, or so many seconds."""
+    """The most that ours may take: a multiple of theirs, or seconds."""
 
     limit: float
     in_seconds: bool = False
@@ -48,9 +53,7 @@ class Target(NamedTuple):
 
 
 def take_turns(sides: Sequence[Side], runs: int) -> None:
-    """Measure each side `runs` times, after once that doesn't count. In between there is a pause, so that none pays
-    for what the one before has left to the engine to do.
-    """
+    """Measure each side `runs` times in turn, after a first run that doesn't count."""
     for number in range(runs + 1):
         for side in sides:
             side.before()
@@ -61,8 +64,8 @@ def take_turns(sides: Sequence[Side], runs: int) -> None:
 
 
 def command(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> None:
-    """Run a command that has to succeed. Raises RuntimeError with what it printed."""
-    done = subprocess.run(
+    """Run a command. Raises RuntimeError with its output if it fails."""
+    result = subprocess.run(
         argv,
         cwd=folder,
         env={**os.environ, **(env or {})},
@@ -71,19 +74,20 @@ def command(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = N
         stderr=subprocess.STDOUT,
         check=False,
     )
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(argv)} ended with {done.returncode}:\n{done.stdout.decode(errors='replace')}")
+    if result.returncode:
+        output = result.stdout.decode(errors="replace")
+        raise RuntimeError(f"{' '.join(argv)} ended with {result.returncode}:\n{output}")
 
 
 def seconds(argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> float:
-    """How long a command takes."""
+    """Run a command and return the seconds it takes."""
     started = time.perf_counter()
     command(argv, folder, env)
     return time.perf_counter() - started
 
 
 def seconds_until(word: str, argv: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> float:
-    """How long until a line of a command's output is `word`; the rest of it is waited for as well."""
+    """Run a command to its end and return the seconds until it prints the line `word`."""
     started = time.perf_counter()
     with subprocess.Popen(
         argv,
@@ -95,14 +99,14 @@ def seconds_until(word: str, argv: Sequence[str], folder: Path, env: Mapping[str
         text=True,
     ) as process:
         assert process.stdout
-        found = [time.perf_counter() for line in process.stdout if line.strip() == word]
-    if not found:
+        times = [time.perf_counter() for line in process.stdout if line.strip() == word]
+    if not times:
         raise RuntimeError(f"{' '.join(argv)} never printed {word}")
-    return found[0] - started
+    return times[0] - started
 
 
 def seconds_of_all(commands: Sequence[Sequence[str]], folder: Path, env: Mapping[str, str] | None = None) -> float:
-    """How long several commands take that are begun at once."""
+    """Run commands in parallel and return the seconds until all have ended."""
     started = time.perf_counter()
     running = [
         subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Where the sides work: a project of its own for ours, a folder each for the others, an engine for all."""
+"""The places in which the sides work: a project for ours, a folder for each of the others, one engine for all."""
 
 from __future__ import annotations
 
@@ -25,23 +25,31 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 
-#: Of all habitats, images and containers of a benchmark.
+#: The beginning of the names of all habitats, images and containers of a benchmark.
 PREFIX = "habbench"
 
 BASE = "debian:bookworm-slim"
 
-#: What a `docker build` is told, beside what it finds in its environment.
+#: The environment of `docker build`, beside that of the benchmark.
 BUILDKIT = {"DOCKER_BUILDKIT": "1"}
 
-#: What a habitat is told that builds all of its own, and one that may take over another's snapshots.
+#: The environment of a habitat that builds every phase, and of one that may use snapshots of other habitats.
 ALONE, SHARING = {"HABITATS_SHARING": "off"}, {"HABITATS_SHARING": "on"}
 
 
 class Site:
-    """In `folder`. Raises RuntimeError where a tool is missing that a side needs."""
+    """The project, folders and engine of a benchmark.
+
+    Args:
+        folder: An empty folder.
+
+    Raises:
+        RuntimeError: A tool is missing that a side needs.
+
+    """
 
     def __init__(self, folder: Path) -> None:
-        # The rows are about what a build costs: none is to be quicker since another one's habitat is alike.
+        # The rows measure builds, so no habitat may use the snapshots of another row.
         os.environ.update(ALONE)
         self.folder = folder
         self.project = folder / "project"
@@ -50,17 +58,17 @@ class Site:
         for name in ("dodo.py", "pyproject.toml"):
             shutil.copy(ROOT / name, self.project / name)
         self.engine = select.connect()
-        # Those that there are may be other habitats' as well.
+        # Volumes that exist already may belong to other habitats.
         self._caches = {volume.name for volume in self.engine.volumes(label=cache_volumes.LABEL_CACHES)}
-        found = buildkit_cli.find()
-        if not found or not found.buildkit:
+        cli = buildkit_cli.find()
+        if not cli or not cli.buildkit:
             raise RuntimeError("no docker command on the PATH builds with BuildKit: install docker-buildx")
-        self.docker = found.program
+        self.docker = cli.program
 
     # Ours
 
     def habitat(self, name: str, config: str, files: Mapping[str, str]) -> str:
-        """A habitat's folder. Returns its name."""
+        """Create a habitat and return its name."""
         name = f"{PREFIX}-{name}"
         write(self.project / "habitats" / name, {"config.yaml": config, **files})
         return name
@@ -69,25 +77,26 @@ class Site:
         return [str(Path(sys.executable).with_name("doit")), *words]
 
     def forget(self, name: str) -> None:
-        """Nothing of a habitat is built any more."""
+        """Remove everything that is built of a habitat."""
         subprocess.run(self.doit("clean", f"base:{name}"), cwd=self.project, check=True, capture_output=True)
 
-    # The others
+    # Other tools
 
     def context(self, name: str, dockerfile: str, files: Mapping[str, str] = MappingProxyType({})) -> Path:
-        """A folder with a Dockerfile and what it copies."""
-        folder = self.folder / "contexts" / f"{PREFIX}-{name}"  # which the devcontainer CLI names its image after
+        """Create a folder with a Dockerfile and the files that it copies, and return it."""
+        folder = self.folder / "contexts" / f"{PREFIX}-{name}"  # the devcontainer CLI uses this name for its image
         write(folder, {"Dockerfile": dockerfile, **files})
         return folder
 
     def build(self, name: str, folder: Path, *flags: str) -> list[str]:
-        """BuildKit's command, which needs the environment BUILDKIT. Its label tells whose an image is that has lost
-        its tag to the next.
+        """Return the command for a build with BuildKit, which needs the environment BUILDKIT.
+
+        Its label identifies an image whose tag has moved to a later one.
         """
         return [self.docker, "build", "--quiet", *flags, "--label", PREFIX, "--tag", f"{PREFIX}-{name}", str(folder)]
 
     def devcontainer(self) -> str | None:
-        """The devcontainer CLI, installed from npm; None where that can't be had."""
+        """Install the devcontainer CLI from npm and return its path, None if that fails."""
         program = self.folder / "npm" / "node_modules" / ".bin" / "devcontainer"
         if not program.exists():
             install = ["npm", "install", "--silent", "--prefix", str(self.folder / "npm"), "@devcontainers/cli"]
@@ -95,33 +104,33 @@ class Site:
                 subprocess.run(install, check=False, capture_output=True)
         return str(program) if program.exists() else None
 
-    # What both build on, and what becomes of it
+    # Images of both
 
     def image_with_git(self) -> str:
-        """BASE, and git in it."""
+        """Build an image of BASE with git, and return its name."""
         install = "apt-get update && apt-get install -y --no-install-recommends git"
         folder = self.context("git", f"FROM {BASE}\nRUN {install}\n")
         command(self.build("git", folder), folder, BUILDKIT)
         return f"{PREFIX}-git"
 
     def gateway(self) -> str:
-        """The address at which containers reach this machine."""
+        """Return the address at which containers reach this machine."""
         form = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
-        *told, subnet = self._ask("network", "inspect", "bridge", "--format", form).split()
-        # A daemon that has made the network itself tells only once it was started again: it is the first address.
-        return told[0] if told else str(ipaddress.ip_network(subnet)[1])
+        *gateways, subnet = self._ask("network", "inspect", "bridge", "--format", form).split()
+        # A daemon that created the network itself reports the gateway only after a restart. It is the first address.
+        return gateways[0] if gateways else str(ipaddress.ip_network(subnet)[1])
 
     def tags(self, repository: str) -> list[str]:
         return self._ask("image", "ls", "--format", "{{.Tag}}", repository).split()
 
     def layers_size(self, images: Iterable[str], base: str) -> int:
-        """The bytes of all layers of `images`, each counted once, but for those of `base`."""
+        """Return the bytes of all layers of `images`, each counted once, without those of `base`."""
         sizes = {layer: size for image in images for layer, size in self._layers(image)}
-        beneath = {layer for layer, _ in self._layers(base)}
-        return sum(size for layer, size in sizes.items() if layer not in beneath)
+        base_layers = {layer for layer, _ in self._layers(base)}
+        return sum(size for layer, size in sizes.items() if layer not in base_layers)
 
     def _layers(self, image: str) -> Iterator[tuple[str, int]]:
-        """Each layer, known by all that led to it, and its size."""
+        """Yield each layer, as a digest of all steps up to it, and its size."""
         form = "{{.CreatedAt}} {{.CreatedBy}}\t{{.Size}}"
         rows = self._ask("history", "--no-trunc", "--human=false", "--format", form, image).splitlines()
         lineage = hashlib.sha256()
@@ -133,10 +142,10 @@ class Site:
     def _ask(self, *words: str) -> str:
         return subprocess.run([self.docker, *words], check=True, capture_output=True, text=True).stdout.strip()
 
-    # The end
+    # Cleaning up
 
     def clear(self) -> None:
-        """Remove what the sides made on the engine, which has our prefix."""
+        """Remove everything with our prefix from the engine."""
         for container in self.engine.containers():
             theirs = f"/{PREFIX}-" in container.labels.get("devcontainer.local_folder", "")
             if theirs or container.name.startswith((f"habitat-{PREFIX}", f"habitat_build_{PREFIX}", PREFIX)):

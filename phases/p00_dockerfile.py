@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import dockerfile_context
 from phases.core.files import tree
 from phases.protocol import ChangeDescription, FromDockerfile, file_in, secrets_slice
 
@@ -23,7 +24,7 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"context": tree.identity(habitat.context), **secrets_slice(habitat, NAME)}
+    return {"context": tree.identity(dockerfile_context(habitat)), **secrets_slice(habitat, NAME)}
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
@@ -32,4 +33,4 @@ def describe_change(changed: SlicePath) -> ChangeDescription:
 
 
 def plan(habitat: Habitat) -> list[Step]:
-    return [FromDockerfile(habitat.context)]
+    return [FromDockerfile(dockerfile_context(habitat))]

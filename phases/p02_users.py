@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.files.shell_program import ShellProgram
-from phases.protocol import ChangeDescription, Run, SetImageConfig, dotted, own_env
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Run, SetImageConfig, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -21,13 +22,13 @@ SNAPSHOT = True
 CREATE_USER = ShellProgram(__file__, "scripts/create_user.sh")
 SET_UID = ShellProgram(__file__, "scripts/set_uid.sh")
 
-_TAKEN = "set USER to that one, or write another number as uid"
+_TAKEN = "set USER to that user, or write another number as uid"
 
 
 def slice(habitat: Habitat) -> Json:
     """Include the uid and gid to which `uid:` resolves. `uid: host` gives another person another user."""
-    numbers = habitat.numbers
-    return {"user": habitat.user} | ({"uid": numbers.uid, "gid": numbers.gid} if numbers else {})
+    ids = habitat.user_ids
+    return {"user": habitat.user} | ({"uid": ids.uid, "gid": ids.gid} if ids else {})
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
@@ -41,8 +42,8 @@ def plan(habitat: Habitat) -> list[Step]:
     if habitat.user != "root":
         script, origin = CREATE_USER.text, habitat.env.origin("USER")
         steps.append(Run("root", script, origin, f"create user {habitat.user}", args=(habitat.user,), ends=True))
-    if numbers := habitat.numbers:
-        script, title = SET_UID.text, f"make {habitat.user} number {numbers.uid}:{numbers.gid}"
-        args = (habitat.user, str(numbers.uid), str(numbers.gid))
-        steps.append(Run("root", script, numbers.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
+    if ids := habitat.user_ids:
+        script, title = SET_UID.text, f"give {habitat.user} the uid {ids.uid} and the gid {ids.gid}"
+        args = (habitat.user, str(ids.uid), str(ids.gid))
+        steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
     return steps

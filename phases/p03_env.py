@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import PHASE_VARIABLES, ChangeDescription, SetImageConfig, dotted, own_env
+from phases.core.json_types import dotted
+from phases.protocol import PHASE_VARIABLES, ChangeDescription, SetImageConfig, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

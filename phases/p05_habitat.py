@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ROOTS_PATHS, ChangeDescription, Copy, SetImageConfig, dotted, folder, own_env
+from phases.core.json_types import dotted
+from phases.protocol import ROOT_OWNED_PATHS, ChangeDescription, Copy, SetImageConfig, folder, own_env
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -23,10 +24,10 @@ def slice(habitat: Habitat) -> Json:
 
 
 def _owner(habitat: Habitat, name: str) -> str:
-    """Return who owns a folder: root for ROOTS_PATHS, unless the same folder is also one of USER's."""
+    """Return who owns a folder: root for ROOT_OWNED_PATHS, unless the same folder is also one of USER's."""
     path = habitat.paths[name]
-    others = [other for key, other in habitat.paths.items() if key not in ROOTS_PATHS]
-    return "root" if name in ROOTS_PATHS and path not in (habitat.workdir, *others) else habitat.user
+    others = [other for key, other in habitat.paths.items() if key not in ROOT_OWNED_PATHS]
+    return "root" if name in ROOT_OWNED_PATHS and path not in (habitat.workdir, *others) else habitat.user
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription | None:

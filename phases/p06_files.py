@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import file_tree, layer_tree
 from phases.core.files import tree
-from phases.protocol import ChangeDescription, Copy, copies, dotted, file_in
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Copy, copies, file_in
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json
@@ -27,7 +29,7 @@ def slice(habitat: Habitat) -> Json:
     return {
         "files": [
             {
-                "content": tree.identity(habitat.tree(copy)),
+                "content": tree.identity(file_tree(habitat, copy)),
                 "dest": copy.dest,
                 "mode": copy.mode,
                 "owner": habitat.user_named(copy.owner),
@@ -35,7 +37,7 @@ def slice(habitat: Habitat) -> Json:
             for copy in habitat.files
         ],
         "layers": {
-            layer.name: {"content": tree.identity(habitat.layer_tree(layer)), "dest": layer.dest}
+            layer.name: {"content": tree.identity(layer_tree(habitat, layer)), "dest": layer.dest}
             for layer in habitat.layers
             if layer.dest
         },
@@ -60,9 +62,9 @@ def plan(habitat: Habitat) -> list[Step]:
     for layer in habitat.layers:
         if layer.dest:
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            steps.append(Copy(tuple(copies(habitat.layer_tree(layer), layer.dest, habitat.owner_of(layer), origin))))
+            steps.append(Copy(tuple(copies(layer_tree(habitat, layer), layer.dest, habitat.owner_of(layer), origin))))
     for copy in habitat.files:
         owner = habitat.user_named(copy.owner)
-        entries = copies(habitat.tree(copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))
+        entries = copies(file_tree(habitat, copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))
         steps.append(Copy(tuple(entries)))
     return steps

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ChangeDescription, Run, dotted, secrets_slice
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Run, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 from phases.core.files.shell_program import ShellProgram
+from phases.core.json_types import dotted
 from phases.core.model import SECRETS_FOLDER
-from phases.protocol import ChangeDescription, Copy, Run, dotted, folder, secrets_slice
+from phases.protocol import ChangeDescription, Copy, Run, folder, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ChangeDescription, RequirePaths, dotted
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, RequirePaths
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import executable_script, subfolder_tree
 from phases.core.files import tree as files_tree
-from phases.protocol import ChangeDescription, Copy, Run, copies, dotted, file_in, secrets_slice
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Copy, Run, copies, file_in, secrets_slice
 
 if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.core.json_types import Json
-    from phases.core.model import Habitat, Layer
+    from phases.core.model import ConfigLayer, Habitat
     from phases.protocol import SlicePath, Step
 
 ID = 11
@@ -20,20 +22,22 @@ DESCRIPTION = "Run the habitat's tests"
 SNAPSHOT = False
 
 
-def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
+def _helpers(habitat: Habitat) -> list[tuple[ConfigLayer, tuple[Item, ...]]]:
     """Return tests/ of each layer that has a test to run, since a test may use other files there."""
     named = {test.layer.name for test in habitat.tests}
     return [
         (layer, tree)
         for layer in habitat.layers
-        if layer.name in named and layer.dest and (tree := habitat.subtree(layer, "tests"))
+        if layer.name in named and layer.dest and (tree := subfolder_tree(habitat, layer, "tests"))
     ]
 
 
 def slice(habitat: Habitat) -> Json:
     return {
         "helpers": {layer.name: files_tree.identity(tree) for layer, tree in _helpers(habitat)},
-        "tests": [{"content": habitat.script(test).identity(), "script": test.dest} for test in habitat.tests],
+        "tests": [
+            {"content": executable_script(habitat, test).identity(), "script": test.dest} for test in habitat.tests
+        ],
         **secrets_slice(habitat, NAME),
     }
 
@@ -61,7 +65,7 @@ def plan(habitat: Habitat) -> list[Step]:
     ]
     for test in habitat.tests:
         steps += [
-            Copy(tuple(copies((habitat.script(test),), test.dest, habitat.user, test.origin))),
+            Copy(tuple(copies((executable_script(habitat, test),), test.dest, habitat.user, test.origin))),
             Run(habitat.user, 'exec "$1"', test.origin, f"test {test.shown}", args=(test.dest,)),
         ]
     return steps

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.protocol import ChangeDescription, Copy, Entry, SetImageConfig, dotted
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, Copy, Entry, SetImageConfig
 
 if TYPE_CHECKING:
     from phases.core.json_types import Json

@@ -50,7 +50,7 @@ class Run(Struct, frozen=True):
         env: Variables for this script only.
         remedies: What to do about an exit code, for those with a known meaning.
         known_hosts: A known_hosts file of the host, which allows the script to use the host's SSH agent.
-        ends: The program's own script: processes that it starts are killed when it has ended.
+        ends: Whether it is a script of the program. The processes that it starts are killed when it has ended.
     """
 
     user: str
@@ -195,12 +195,7 @@ def slug(phase: Phase) -> str:
 PHASE_VARIABLES = ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
 
 #: Those whose folders belong to root, so that USER can't replace the files in them.
-ROOTS_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
-
-
-def dotted(*key: str | int) -> str:
-    """Return a key as a person finds it in config.yaml: `repos[0].branch`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")
+ROOT_OWNED_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:

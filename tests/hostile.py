@@ -299,7 +299,7 @@ PLACES = (
     Place(
         "uid",
         _key("uid"),
-        lambda habitat: str(habitat.numbers and habitat.numbers.uid),
+        lambda habitat: str(habitat.user_ids and habitat.user_ids.uid),
         ALL - {"nothing"},
         lambda value: value or "None",
         {"1234": True, "2147483647": True, "2147483648": False, "0": False, "\u0667": False, "1 ": False},

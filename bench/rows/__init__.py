@@ -14,17 +14,18 @@ if TYPE_CHECKING:
 
 
 class Row(Protocol):
-    """A module with these. WORK: what is done; TARGETS: to be reached one after the other, none for what is only
-    measured.
-    """
+    """A row of the table: a module with these names."""
 
     @property
-    def WORK(self) -> str: ...  # noqa: N802
+    def WORK(self) -> str:  # noqa: N802
+        """The work that the row measures."""
+
     @property
-    def TARGETS(self) -> Sequence[Target]: ...  # noqa: N802
+    def TARGETS(self) -> Sequence[Target]:  # noqa: N802
+        """The targets, to be reached one after the other; none if the row is only for information."""
 
     def sides(self, site: Site) -> list[Side]:
-        """Ours, the one it is compared with, and others; all that needs to be made once is made."""
+        """Prepare the sides and return them: ours, the one it is compared with, and others."""
 
 
 ROWS: dict[str, Row] = {

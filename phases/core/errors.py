@@ -58,7 +58,7 @@ def without_credentials(text: str) -> str:
     """Return `text` with stars in place of the passwords and tokens in its URLs."""
     from phases.core import url_credentials  # imported late: most runs have no error
 
-    return url_credentials.hidden(text)
+    return url_credentials.hide(text)
 
 
 class HabitatError(Exception):

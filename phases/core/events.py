@@ -120,8 +120,13 @@ class Line(JsonEvent, frozen=True):
 
 
 class Waiting(Struct, frozen=True):
-    """A habitat that came up isn't ready yet. command: tried for `seconds` at most; said: the last line
-    that a try printed, "" before the first has.
+    """A running habitat is not ready yet.
+
+    Attributes:
+        habitat: The habitat.
+        command: The command that is tried until it succeeds.
+        seconds: The longest time for all tries.
+        said: The last line that a try printed, "" for none.
     """
 
     habitat: str

@@ -1,4 +1,4 @@
-"""JSON values, and the one canonical form in which they are hashed."""
+"""JSON values, the keys in them, and the one canonical form in which they are hashed."""
 
 from __future__ import annotations
 
@@ -23,3 +23,8 @@ def canonical(value: Json) -> bytes:
 def digest(value: Json) -> str:
     """Return the sha256 of a value's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical(value)).hexdigest()
+
+
+def dotted(*key: str | int) -> str:
+    """Return a key as a person writes it: `repos[0].branch`."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in key).removeprefix(".")

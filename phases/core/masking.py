@@ -1,4 +1,4 @@
-"""Hides secrets in what commands print, before anybody sees it or it is written down."""
+"""Replace secrets by stars in the output of commands, before it is shown or written."""
 
 from __future__ import annotations
 
@@ -14,41 +14,47 @@ if TYPE_CHECKING:
 
 _STARS = b"***"
 
-# A line of a secret that is shorter tells nothing, and would make stars of half the output: `{`, say.
-_SHORTEST_LINE = 4
-_SHORTEST_BASE64 = 8
+# The least characters of a line of a secret, and of its base64. Masking a line such as `{` would hide half the output.
+_MIN_LINE = 4
+_MIN_BASE64 = 8
 
-# base64 is printed in lines of 76 signs, by some in shorter ones, and hex in lines of 60. An expression for more would
-# be slow.
-_SHORTEST_WRAP, _LONGEST_WRAPPED = 60, 4096
+# The least bytes of a secret for its hex: that of two bytes could be any number.
+_MIN_HEX = 4
+
+# base64 is printed in lines of 76 characters or fewer, hex in lines of 60. The pattern for a form over 4096 characters
+# has no line breaks, since it would be slow.
+_MIN_WRAP, _MAX_WRAPPED = 60, 4096
 _BREAK = b"(?:\r?\n)?"
 _BREAKS = b"\r\n"
 
-# Bytes that a form begins with, which are looked for first.
-_BEGIN = 6
+# The lines of a secret of which every line is also masked in its quoted forms. For a large file this would take long.
+_MAX_QUOTED_LINES = 200
 
-# Two bytes in hex are any number. A line of a large file is not looked for in all quotings, which would take long.
-_SHORTEST_HEX, _MOST_QUOTED_LINES = 4, 200
+# The bytes at the beginning of each form that are searched for first.
+_BEGINNING = 6
 
 
 class Mask:
-    """Replaces each of `secrets`, each of their lines, and their usual encodings.
+    """Replaces secrets, their lines, and their usual encodings by stars.
 
-    In a stream (`feed`, `flush`) a secret may come in pieces: what could be the beginning of one is
-    held back until it is known.
+    In a stream (`feed`, `flush`), a secret may come in several pieces. Bytes that may be the beginning of one are held
+    back until the following bytes are known.
+
+    Args:
+        secrets: The secrets.
+        keep_width: Write as many stars as the form has bytes, for a program that draws on the whole screen.
     """
 
     def __init__(self, secrets: Iterable[bytes], *, keep_width: bool = False) -> None:
-        """keep_width: as many stars as the secret has bytes, for a screen that is drawn on."""
-        found = list(secrets)
-        encoded = {form for secret in found for form in (*_in_base64(secret.strip()), *_in_hex(secret.strip()))}
-        self._wrapped = {form for form in encoded if len(form) <= _LONGEST_WRAPPED}
-        # In one order, or an expression would be compiled anew for each command.
-        forms = sorted(encoded.union(*map(_forms, found)), key=lambda form: (-len(form), form))
+        secrets = list(secrets)
+        encoded = {form for secret in secrets for form in (*_in_base64(secret.strip()), *_in_hex(secret.strip()))}
+        self._wrapped = {form for form in encoded if len(form) <= _MAX_WRAPPED}
+        # Always in the same order, so that re finds the compiled pattern in its cache.
+        forms = sorted(encoded.union(*map(_forms, secrets)), key=lambda form: (-len(form), form))
         self._pattern = re.compile(b"|".join(map(self._expression, forms))) if forms else None
-        self._begins = {form[:_BEGIN] for form in forms if form not in self._wrapped}
-        self._wrapped_begins = {form[:_BEGIN] for form in self._wrapped}
-        self._longest = max(map(self._most, forms), default=0)
+        self._beginnings = {form[:_BEGINNING] for form in forms if form not in self._wrapped}
+        self._wrapped_beginnings = {form[:_BEGINNING] for form in self._wrapped}
+        self._max_length = max(map(self._length, forms), default=0)
         self._by_first: dict[int, list[bytes]] = defaultdict(list)
         for form in forms:
             self._by_first[form[0]].append(form)
@@ -57,105 +63,114 @@ class Mask:
 
     @property
     def holds(self) -> bool:
-        """Return whether something waits for what comes after it."""
+        """Whether bytes are held back."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> bytes:
-        """What of the stream so far can be shown now."""
+        """Return the bytes of the stream that can be shown now, masked."""
         if not self._pattern:
             return data
         data = self._held + data
-        found = [one.span() for one in self._pattern.finditer(data)] if self._may_hold(data) else []
-        end = self._open_end(data, found)
+        spans = [match.span() for match in self._pattern.finditer(data)] if self._may_match(data) else []
+        end = self._incomplete_start(data, spans)
         self._held = data[end:]
-        return self._starred(data[:end]) if found else data[:end]
+        return self._masked(data[:end]) if spans else data[:end]
 
     def flush(self) -> bytes:
-        """What was held back, when nothing more is to come soon."""
+        """Return the bytes that are held back, masked, at the end of the stream or after a pause."""
         held, self._held = self._held, b""
-        return self._starred(held)
+        return self._masked(held)
 
     def text(self, line: str) -> str:
-        """A line, or a message, that came whole."""
+        """Return a whole line or message, masked."""
         if not self._pattern:
             return line
-        return self._starred(line.encode(errors="surrogateescape")).decode(errors="surrogateescape")
+        return self._masked(line.encode(errors="surrogateescape")).decode(errors="surrogateescape")
 
-    def _starred(self, data: bytes) -> bytes:
-        if not self._pattern or not self._may_hold(data):
+    def _masked(self, data: bytes) -> bytes:
+        if not self._pattern or not self._may_match(data):
             return data
-        return self._pattern.sub(lambda found: b"*" * len(found[0]) if self._keep_width else _STARS, data)
+        return self._pattern.sub(lambda match: b"*" * len(match[0]) if self._keep_width else _STARS, data)
 
-    def _may_hold(self, data: bytes) -> bool:
-        """Return whether `data` may hold a whole form. Looking for beginnings is ten times as fast as the regex."""
-        bare = data.translate(None, _BREAKS)
-        return any(begin in data for begin in self._begins) or any(begin in bare for begin in self._wrapped_begins)
+    def _may_match(self, data: bytes) -> bool:
+        """Return whether `data` may contain a whole form. This is ten times as fast as the pattern."""
+        unwrapped = data.translate(None, _BREAKS)
+        return any(beginning in data for beginning in self._beginnings) or any(
+            beginning in unwrapped for beginning in self._wrapped_beginnings
+        )
 
     def _expression(self, form: bytes) -> bytes:
         if form not in self._wrapped:
             return re.escape(form)
         return _BREAK.join(re.escape(form[i : i + 1]) for i in range(len(form)))
 
-    def _most(self, form: bytes) -> int:
-        """How many bytes a form takes, with all its line breaks."""
-        return len(form) + (2 * (len(form) // _SHORTEST_WRAP + 1) if form in self._wrapped else 0)
+    def _length(self, form: bytes) -> int:
+        """Return the most bytes of a form, with line breaks."""
+        return len(form) + (2 * (len(form) // _MIN_WRAP + 1) if form in self._wrapped else 0)
 
-    def _open_end(self, data: bytes, found: list[tuple[int, int]]) -> int:
-        """Where in `data` the first secret may begin that isn't whole yet. What is whole before that stays
-        as it is found; one secret may be a part of another. found: the secrets that are whole.
+    def _incomplete_start(self, data: bytes, spans: list[tuple[int, int]]) -> int:
+        """Return where the first form begins that may be incomplete, else the end of `data`.
+
+        A form that is complete before that place stays complete, also if it is a part of a longer one.
+
+        Args:
+            data: The bytes.
+            spans: The complete forms.
         """
-        begin, near = 0, len(data) - self._longest + 1
-        for last, following in [*found, (len(data) - 1, 0)]:
-            for start in range(max(begin, near), last + 1):
-                if self._may_become(data, start):
+        begin, earliest = 0, len(data) - self._max_length + 1
+        for last, following in [*spans, (len(data) - 1, 0)]:
+            for start in range(max(begin, earliest), last + 1):
+                if self._may_become_form(data, start):
                     return start
             begin = following
         return len(data)
 
-    def _may_become(self, data: bytes, start: int) -> bool:
-        """Return whether `data` ends, from `start` on, with the beginning of a secret."""
+    def _may_become_form(self, data: bytes, start: int) -> bool:
+        """Return whether `data` ends, from `start` on, with the beginning of a form."""
         forms = self._by_first.get(data[start])
         if not forms:
             return False
         end = data[start:]
-        bare = end.translate(None, _BREAKS)
-        if len(bare) < _SHORTEST_LINE:
-            bare = end  # or each line that ends as a secret begins would wait for the next
+        unwrapped = end.translate(None, _BREAKS)
+        if len(unwrapped) < _MIN_LINE:
+            unwrapped = end  # else each line that ends like the beginning of a secret would wait for the next one
         for form in forms:
-            met = bare if form in self._wrapped else end
-            if len(form) > len(met) and form.startswith(met):
+            beginning = unwrapped if form in self._wrapped else end
+            if len(form) > len(beginning) and form.startswith(beginning):
                 return True
         return False
 
 
 def _forms(secret: bytes) -> Iterator[bytes]:
-    """A secret as it may be met: as it is, line by line, from a terminal, and as `quotings` has it."""
+    """Yield the forms of a secret in output: as it is, from a terminal, in quotes, and line by line."""
     bare = secret.strip()
     if not bare:
         return
     yield re.sub(b"\r?\n", b"\r\n", bare)
-    yield from quoted_forms.of(bare)
-    lines = [line for row in bare.splitlines() if len(line := row.strip()) >= _SHORTEST_LINE]
+    yield from quoted_forms.all_forms(bare)
+    lines = [line for row in bare.splitlines() if len(line := row.strip()) >= _MIN_LINE]
     for line in lines:
         yield line
-        if len(lines) <= _MOST_QUOTED_LINES:
+        if len(lines) <= _MAX_QUOTED_LINES:
             yield from quoted_forms.in_a_shell(line)
 
 
 def _in_hex(secret: bytes) -> Iterator[bytes]:
-    """In small letters and in large ones, as `xxd -p` has it, which prints lines of 60."""
-    if len(secret) >= _SHORTEST_HEX:
+    """Yield the hex of a secret in lower and in upper case."""
+    if len(secret) >= _MIN_HEX:
         yield secret.hex().encode()
         yield secret.hex().upper().encode()
 
 
 def _in_base64(secret: bytes) -> Iterator[bytes]:
-    """What base64 makes of it wherever it begins, as `user:token` has it: the signs that are its alone.
-    In a URL two of the signs are others.
+    """Yield the base64 of a secret, also of one behind other bytes, such as `user:token`.
+
+    base64 encodes three bytes at a time, so this yields the characters that depend on the secret alone, for each of the
+    three places where it may begin. base64 for URLs has two other characters.
     """
     for before in range(3):
-        whole = secret[-before % 3 :]
-        whole = whole[: len(whole) // 3 * 3]
+        groups = secret[-before % 3 :]
+        groups = groups[: len(groups) // 3 * 3]
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            if len(form := encode(whole)) >= _SHORTEST_BASE64:
+            if len(form := encode(groups)) >= _MIN_BASE64:
                 yield form

@@ -1,49 +1,41 @@
-"""A habitat as its phases read it: everything resolved, nothing looked up on an engine."""
+"""A habitat as its phases get it: everything in its config resolved, without a question to the engine."""
 
 from __future__ import annotations
 
-import os
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
-from msgspec.structs import replace
 
-from phases.core.errors import ConfigError
 from phases.core.files import tree as files_tree
-from phases.core.files.ignore import CREDENTIALS, DEFAULT_IGNORE, dockerignore, habignore, is_one_of
+from phases.core.files.ignore import CREDENTIALS, DEFAULT_IGNORE, habignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from phases.core.files.ignore import Ignore
-    from phases.core.files.tree import Item
     from phases.core.origin import Origin
     from phases.core.port import Port
     from phases.core.variables import Env
 
-#: What a layer's folder holds for a phase of its own, and is therefore not copied in phase 6.
-OWN_PHASE = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
-
-#: What `doit migrate` keeps of a config.yaml that it has rewritten.
-BEFORE_MIGRATION = "config.yaml.before-migration"
-
 #: The tmpfs in a container in which each secret is a file. No image has it.
 SECRETS_FOLDER = "/run/secrets"
 
-#: What `entry.network` may be. A mapping is kept free for a list of hosts that may be reached.
+#: The values of `entry.network`. A mapping is reserved for a list of hosts that may be reached.
 NETWORKS = ("bridge", "none")
 
-#: What `sharing` of a cache may be, in the words of BuildKit; the first where none is said.
+#: The values of a cache's `sharing`, which are words of BuildKit; the first is the default.
 SHARINGS = ("shared", "locked")
 
 
-class Layer(Struct, frozen=True):
-    """One of the three configs that make a habitat.
+class ConfigLayer(Struct, frozen=True):
+    """One of the three configs of a habitat.
 
-    name: system, shared or local; folder: on the host; shown: the same for people, relative to the
-    project's root; dest: where the habitat has its copy, "" for nowhere.
+    Attributes:
+        name: "system", "shared" or "local".
+        folder: Its folder on the host.
+        shown: The folder as a person sees it, relative to the project's root.
+        dest: The folder in the habitat with its files, "" for none.
     """
 
     name: str
@@ -53,7 +45,16 @@ class Layer(Struct, frozen=True):
 
 
 class FileCopy(Struct, frozen=True):
-    """An element of `files:`. dest: absolute or below ~; owner: a name, "" for USER; mode: octal or ""."""
+    """An entry of `files:`.
+
+    Attributes:
+        source: The file or folder on the host.
+        shown: The source as the config has it.
+        dest: An absolute path, or one below ~.
+        owner: NAME or NAME:GROUP, "" for USER.
+        mode: In octal, "" for the default.
+        origin: Its line.
+    """
 
     source: Path
     shown: str
@@ -64,8 +65,17 @@ class FileCopy(Struct, frozen=True):
 
 
 class Mount(Struct, frozen=True):
-    """An element of `volumes:`. source: without a link in it; present: false for an optional one that this host
-    doesn't have; gives_root: whether one can become root on the host through it; pin: device and inode of the source.
+    """An entry of `volumes:`.
+
+    Attributes:
+        source: The file or folder on the host, without a link in its path.
+        shown: The source as the config has it.
+        dest: An absolute path.
+        readonly: Whether the habitat can't write to it.
+        present: Whether this host has the source, which may be optional.
+        origin: Its line.
+        gives_root: Whether a habitat can become root on the host through it.
+        pin: Device and inode of the source.
     """
 
     source: Path
@@ -79,11 +89,19 @@ class Mount(Struct, frozen=True):
 
 
 class Secret(Struct, frozen=True):
-    """An element of `secrets:`. Its value comes from `env`, `file` or `command`, whichever is not empty.
+    """An entry of `secrets:`. One of `env`, `file` and `command` is set.
 
-    phases: whose commands see it; start: whether the running habitat does; variable: the environment
-    variable that holds it as well, "" for none; optional: left out on a host that doesn't have it; habitat: whose
-    config names it.
+    Attributes:
+        name: The name of its file in SECRETS_FOLDER.
+        env: The variable of the host that holds it, or "".
+        file: The file of the host that holds it, or None.
+        command: The command of the host that prints it, or "".
+        phases: The phases whose commands see it.
+        start: Whether the running habitat sees it.
+        variable: The environment variable that holds it as well, "" for none.
+        optional: Whether a host may lack it.
+        origin: Its line.
+        habitat: The habitat whose config has it.
     """
 
     name: str
@@ -99,7 +117,7 @@ class Secret(Struct, frozen=True):
 
 
 class Value(Struct, frozen=True):
-    """A secret that this host has. data: the content of its file in the container."""
+    """The value of a secret on this host; `data` is the content of its file in the container."""
 
     name: str
     data: bytes
@@ -107,16 +125,17 @@ class Value(Struct, frozen=True):
 
     @property
     def path(self) -> str:
+        """The file in the container."""
         return f"{SECRETS_FOLDER}/{self.name}"
 
     @property
     def text(self) -> str:
-        """For an environment variable, which ends where the last line does."""
+        """The value of the environment variable: without newlines at its end."""
         return self.data.decode().rstrip("\n")
 
 
 class Command(Struct, frozen=True):
-    """A script of `setup:` for the shell of `user`, a name the habitat has or gets."""
+    """A script of `setup:`, for `sh -e` of `user`."""
 
     user: str
     script: str
@@ -124,9 +143,19 @@ class Command(Struct, frozen=True):
 
 
 class RepoClone(Struct, frozen=True):
-    """An element of `repos:`. depth: commits, 0 for all; setup: scripts run as owner in path; token:
-    the name of the secret that HTTPS asks for, "" for none; known_hosts: the host keys to trust where
-    the host's SSH agent is to be used, None where it isn't.
+    """An entry of `repos:`.
+
+    Attributes:
+        url: The URL for git, without a password.
+        path: An absolute path, or one below ~.
+        branch: A branch, "" for the default one or for `ref`.
+        ref: A tag or a commit, or "".
+        depth: The number of commits, 0 for all.
+        owner: NAME or NAME:GROUP, "" for USER.
+        setup: The scripts that run as the owner in `path`.
+        origin: Its line.
+        token: The name of the secret for HTTPS, "" for none.
+        known_hosts: The file with the host keys to trust, None if the repository doesn't use the host's SSH agent.
     """
 
     url: str
@@ -142,17 +171,17 @@ class RepoClone(Struct, frozen=True):
 
 
 class TestScript(Struct, frozen=True):
-    """An element of `tests:`. dest: where it is put in the throwaway container."""
+    """An entry of `tests:`, which phase 11 copies to `dest` and runs there."""
 
     source: Path
     shown: str
     dest: str
-    layer: Layer
+    layer: ConfigLayer
     origin: Origin
 
 
 class Limits(Struct, frozen=True):
-    """What a running habitat, or a build, may take. memory: bytes; pids: processes and threads; 0 is no limit."""
+    """The most that a running habitat, or a build, may use; 0 means no limit. `memory` is in bytes."""
 
     memory: int = 0
     cpus: float = 0
@@ -160,14 +189,14 @@ class Limits(Struct, frozen=True):
 
 
 class Build(Struct, frozen=True):
-    """What holds the commands of a build in. new_privileges: whether a program may gain some, as sudo does."""
+    """What confines the commands of a build; `new_privileges` lets them gain privileges, as sudo does."""
 
     limits: Limits = field(default_factory=Limits)
     new_privileges: bool = False
 
 
 class Ready(Struct, frozen=True):
-    """A command that succeeds once the habitat is ready: tried every `interval` seconds, `timeout` in all."""
+    """A command that succeeds when the habitat is ready, tried every `interval` seconds for `timeout` seconds."""
 
     command: str
     interval: float
@@ -176,7 +205,7 @@ class Ready(Struct, frozen=True):
 
 
 class UserIds(Struct, frozen=True):
-    """What `uid:` comes to."""
+    """The uid and gid that `uid:` gives to USER."""
 
     uid: int
     gid: int
@@ -184,7 +213,7 @@ class UserIds(Struct, frozen=True):
 
 
 class Cache(Struct, frozen=True):
-    """An element of `caches:`. path: absolute or below ~; locked: whether one build at a time uses it."""
+    """An entry of `caches:`: an absolute path, or one below ~. If `locked`, one build at a time uses it."""
 
     path: str
     origin: Origin
@@ -192,7 +221,7 @@ class Cache(Struct, frozen=True):
 
 
 class Persisted(Struct, frozen=True):
-    """An element of `entry.persist`. path: absolute or below ~; a folder's ends with a slash."""
+    """An entry of `entry.persist`: an absolute path, or one below ~. That of a folder ends with a slash."""
 
     path: str
     origin: Origin
@@ -203,7 +232,7 @@ class Persisted(Struct, frozen=True):
 
 
 class EntryPoint(Struct, frozen=True):
-    """How the habitat runs. startup_delay: seconds; network: one of NETWORKS."""
+    """How the habitat runs after its build; `startup_delay` is in seconds, `network` is one of NETWORKS."""
 
     init_command: str = ""
     startup_delay: float = 0
@@ -216,22 +245,28 @@ class EntryPoint(Struct, frozen=True):
 
 
 class Habitat(Struct, frozen=True, dict=True):
-    """One habitat, its three layers coalesced and validated.
+    """One habitat, from the merged and checked config of its three layers.
 
-    folder: habitats/NAME on the host; dockerfile: the file there that phase 0 builds, "" for none;
-    secret_files: that any layer names, also for a secret that a later one replaces; numbers: that USER is to
-    have, None for any; timeouts: phase name to seconds; base_id: the id of the base image on the engine, None
-    while it isn't there; sources: reads what is copied, each tree once.
+    Attributes that are not a key of the config, or not as the config has them:
+        folder: habitats/NAME on the host.
+        base_origin: The line of `base_image`.
+        user_ids: The uid and gid for USER, None if any will do.
+        secret_files: The files of all secrets, also of those that a later layer replaces.
+        required: The paths of `verify-fs`, each with its line.
+        timeouts: Seconds, by the name of the phase.
+        base_id: The id of the base image, None if the engine doesn't have it.
+        dockerfile: The name of the file in `folder` that phase 0 builds if it exists, "" for none.
+        sources: Reads what is copied, each tree once.
     """
 
     name: str
     folder: Path
     description: str
-    layers: tuple[Layer, ...]
+    layers: tuple[ConfigLayer, ...]
     base_image: str
     base_origin: Origin
     env: Env
-    numbers: UserIds | None = None
+    user_ids: UserIds | None = None
     files: tuple[FileCopy, ...] = ()
     volumes: tuple[Mount, ...] = ()
     secrets: tuple[Secret, ...] = ()
@@ -251,105 +286,48 @@ class Habitat(Struct, frozen=True, dict=True):
 
     @property
     def user(self) -> str:
+        """USER, by default root."""
         return self.env.get("USER") or "root"
-
-    def layer(self, name: str) -> Layer:
-        return next(layer for layer in self.layers if layer.name == name)
 
     @property
     def workdir(self) -> str:
+        """WORKDIR, by default /."""
         return self.env.get("WORKDIR") or "/"
 
     @property
     def paths(self) -> dict[str, str]:
-        """The habitat's own folders that are named in env, by the variable's name."""
+        """The habitat's own folders, by the variable that names each."""
         names = ("HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH")
         return {name: path for name in names if (path := self.env.get(name))}
 
     @property
     def has_dockerfile(self) -> bool:
+        """Whether phase 0 builds a Dockerfile."""
         return bool(self.dockerfile) and self.sources.has_file(self.folder / self.dockerfile)
-
-    def owner_of(self, layer: Layer) -> str:
-        """Who has a layer's copies. The system's are root's: USER can't replace the program's own tools."""
-        return "root" if layer.name == "system" else self.user
-
-    def user_named(self, name: str) -> str:
-        """The user a config means: `user` and nothing are USER."""
-        return self.user if name in ("", "user") else name
 
     @cached_property
     def ignore(self) -> Ignore:
-        """What .habignore of any layer, or the built-in list, leaves out of every copied folder."""
+        """The rules for what is left out of every copied folder: .habignore of each layer, and the built-in list."""
         return habignore(layer.folder for layer in self.layers)
 
     @cached_property
     def own_ignore(self) -> Ignore:
-        """The same without the names that tend to be those of secrets: what the person's rules alone leave out."""
+        """The same rules without the built-in names of credentials."""
         clutter = [name for name in DEFAULT_IGNORE if name not in CREDENTIALS]
         return habignore((layer.folder for layer in self.layers), clutter)
 
-    @cached_property
-    def context(self) -> tuple[Item, ...]:
-        """The build context of the Dockerfile, as .dockerignore leaves it.
+    def layer(self, name: str) -> ConfigLayer:
+        """Return the layer with a name."""
+        return next(layer for layer in self.layers if layer.name == name)
 
-        config.yaml is ours, not the Dockerfile's: a new description must not build the image again.
-        Whatever the file to be built is called, in its context it is the Dockerfile.
-        """
+    def owner_of(self, layer: ConfigLayer) -> str:
+        """Return who owns the copies of a layer's files; root owns the system's, so that USER can't replace them."""
+        return "root" if layer.name == "system" else self.user
 
-        def ignore() -> Ignore:
-            return dockerignore(self.folder, self.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
-
-        items = self._copied("context", self.folder, ignore)
-        if self.dockerfile == "Dockerfile":
-            return items
-        others = [item for item in items if item.path not in ("Dockerfile", self.dockerfile)]
-        built = [replace(item, path="Dockerfile") for item in items if item.path == self.dockerfile]
-        return tuple(sorted((*others, *built), key=lambda item: item.path))
-
-    def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
-        """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
-        if not layer.folder.is_dir():
-            return ()
-        return self._copied("layer", layer.folder, lambda: self.layer_ignore(layer, self.ignore))
-
-    def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
-        """What is left out of a layer's folder where `ignore` is of all that is copied."""
-        # What is in a volume belongs to whoever writes there, and is no part of any image.
-        mounted = is_one_of(layer.folder, (volume.source for volume in self.volumes))
-        ignore = ignore.also(*OWN_PHASE).also_if(mounted)
-        if layer.name == "local":
-            ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{self.dockerfile}"] if self.dockerfile else []))
-            # Also where the Dockerfile that it was written for is built no more.
-            if self.has_dockerfile or not self.dockerfile:
-                ignore = ignore.also_if(dockerignore(self.folder))
-        return ignore
-
-    def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
-        """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
-        folder = layer.folder / name
-        if folder.is_dir():
-            return self._copied("", folder, lambda: self.ignore)
-        if os.path.lexists(folder):
-            raise ConfigError("is no folder", where=f"{layer.shown}/{name}", remedy="make it one, or remove it")
-        return ()
-
-    def tree(self, copy: FileCopy) -> tuple[Item, ...]:
-        """What an element of `files:` copies; a named file is copied even if .habignore names it."""
-        return self._copied("", copy.source, lambda: self.ignore)
-
-    def script(self, test: TestScript) -> Item:
-        """A test's script, which can be executed whatever its mode is on the host."""
-        return replace(self._copied("", test.source, lambda: self.ignore)[0], kind="file", mode=0o755)
-
-    def _copied(self, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
-        """A tree that goes into an image, and so without the files that hold secrets."""
-
-        def left_out() -> Ignore:
-            return ignore().also_if(is_one_of(root, self.secret_files))
-
-        return self.sources.tree(purpose, root, left_out)
+    def user_named(self, name: str) -> str:
+        """Return the user for a name in the config, where "user" and "" mean USER."""
+        return self.user if name in ("", "user") else name
 
     def secrets_of(self, phase: str) -> tuple[Secret, ...]:
-        """What the commands of a phase may read."""
+        """Return the secrets that the commands of a phase may read."""
         return tuple(secret for secret in self.secrets if phase in secret.phases)

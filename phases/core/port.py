@@ -1,4 +1,4 @@
-"""A port of a habitat on the host: one type for the config, the engine and the person."""
+"""A port of a habitat that is published on the host."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from phases.core.origin import Origin
 
-#: Where only this machine reaches a port, and where whoever reaches the machine does, for each family of addresses.
+#: The address at which only this machine reaches a port.
 LOOPBACK = "127.0.0.1"
+
+# The addresses at which other machines reach it, in IPv4 and IPv6.
 _EVERYWHERE = {"0.0.0.0", "::"}  # noqa: S104 (nothing is bound here)
 
 
 @dataclass(frozen=True, order=True)
 class Port:
-    """`inside`, a port of a container, published at `host` of the address `ip`; host 0: one that the engine picks.
+    """A port of a container that is published on the host.
 
-    origin: where a config says so.
+    Attributes:
+        inside: The port in the container.
+        protocol: "tcp" or "udp".
+        ip: The address of the host.
+        host: The port on the host, 0 for one that the engine picks.
+        origin: Its line in a config.
     """
 
     inside: int
@@ -31,26 +38,28 @@ class Port:
 
     @property
     def written(self) -> str:
-        """As a person writes it in a config, where a bracket wants quotes."""
+        """The port as a person writes it in a config, where YAML needs quotes around a bracket."""
         place = self.host if self.ip == LOOPBACK else self.address
         text = f"{place}:{self.inside}" + (f"/{self.protocol}" if self.protocol != "tcp" else "")
         return f'"{text}"' if text.startswith("[") else text
 
     @property
     def address(self) -> str:
+        """The address and port of the host."""
         return f"[{self.ip}]:{self.host}" if ":" in self.ip else f"{self.ip}:{self.host}"
 
     @property
     def url(self) -> str:
+        """The URL for a browser; that of a UDP port has the scheme udp."""
         return f"{'http' if self.protocol == 'tcp' else self.protocol}://{self.address}"
 
     @property
     def is_open(self) -> bool:
-        """Return whether other machines reach it."""
+        """Whether other machines reach the port."""
         return self.ip in _EVERYWHERE
 
     def meets(self, other: Port) -> bool:
-        """Return whether the host can give only one of the two."""
+        """Return whether the host can publish only one of the two."""
         if not self.host or (self.host, self.protocol) != (other.host, other.protocol):
             return False
         one_family = (":" in self.ip) == (":" in other.ip)

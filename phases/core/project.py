@@ -63,7 +63,7 @@ class Project:
         self.bus = events.Bus()
         self.stamps = Stamps(root, self.warn)
         self.slices = SliceStore(root)
-        self.vault = SecretStore(root, lambda name: self.trust.need(self.habitat(name)))
+        self.vault = SecretStore(root, lambda name: self.trust.require(self.habitat(name)))
         self._ask = ask
         self._connect = connect
         self._loaded: dict[str, Habitat | HabitatError] = {}
@@ -115,7 +115,7 @@ class Project:
 
     def need_trust(self, habitat: Habitat) -> None:
         """Raise Untrusted if the person has not agreed to what the habitat does on this host."""
-        self.trust.need(habitat)
+        self.trust.require(habitat)
 
     @cached_property
     def inventory(self) -> Inventory:
@@ -145,7 +145,7 @@ class Project:
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases of a habitat, also if its config is broken. They stay the same for the whole run."""
         if name not in self._phases:
-            self._phases[name] = phases_of(has_dockerfile=dockerfile.lies_in(self.root / "habitats" / name))
+            self._phases[name] = phases_of(has_dockerfile=dockerfile.exists_in(self.root / "habitats" / name))
         return self._phases[name]
 
     def habitat(self, name: str) -> Habitat:

@@ -1,8 +1,8 @@
-"""The person's agreement to what a config does on the host: run a command, or mount what gives root.
+"""Ask the person to agree to what a config does on the host: run a command, or mount a path that gives root.
 
-The next start would run a command that anybody wrote into a config. So the program shows each command and each such
-mount, and asks once. It records the agreement outside the project, where no habitat can write, as a digest of the
-command or mount: a changed one is asked about again. A config without these needs no record.
+Without this, the next start would run any command that somebody wrote into a config. So the program shows each command
+and each such mount, and asks once. It records the agreement outside the project, where no habitat can write. The record
+has a digest of the command or mount, so a change means another question. A config without these needs no record.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat, Mount, Secret
     from phases.core.origin import Origin
 
-    #: Asks the person, who says yes or no; None where there is nobody to ask. Given what to show before.
+    #: Calls a function that shows what a question is about, and asks it. Returns the answer, None without a terminal.
     Ask = Callable[[str, Callable[[], None]], bool | None]
 
-    #: Project to habitat to the digests of what was agreed to.
+    #: The digests of what the person agreed to, by project and habitat.
     Records = dict[str, dict[str, list[str]]]
 
-#: Set to `all` in the environment, nobody is asked.
+#: The environment variable with which nobody is asked, if it is `all`.
 VARIABLE = "HABITATS_TRUST"
 
-# Bytes of the record: tens of thousands of habitats.
-_LARGEST = 16 << 20
+# The most bytes of the record, enough for tens of thousands of habitats.
+_MAX_BYTES = 16 << 20
 
 
 class TrustRequest(Struct, frozen=True):
-    """Something that a config asks of the host. does: a sentence about it, without its subject, the habitat."""
+    """Something that a config does on the host; `does` is a sentence about it without its subject, the habitat."""
 
     does: str
     origin: Origin
@@ -52,7 +52,7 @@ class TrustRequest(Struct, frozen=True):
 
 
 def requests_of(habitat: Habitat) -> tuple[TrustRequest, ...]:
-    """List what needs an agreement."""
+    """Return what the person has to agree to."""
     commands = [_command(secret) for secret in habitat.secrets if secret.command]
     return (*commands, *(_mount(volume) for volume in habitat.volumes if volume.present and volume.gives_root))
 
@@ -73,44 +73,59 @@ def _digest(*words: str) -> str:
 
 
 class Trust:
-    """The person's word on the habitats of the project at `root`. bus: shows what is asked about."""
+    """What the person agreed to, for the habitats of one project. `bus` gets what `ask` asks about."""
 
     def __init__(self, root: Path, bus: Bus, ask: Ask) -> None:
         self._root = root
         self._bus = bus
         self._ask = ask
-        self._record = Record(record_path())
-        self._known: set[tuple[str, str]] = set()
-        self._lock = threading.Lock()  # habitats side by side ask one after the other
+        self._record = AgreementFile(record_path())
+        self._agreed: set[tuple[str, str]] = set()
+        self._lock = threading.Lock()  # one question at a time, if habitats are built in parallel
 
-    def need(self, habitat: Habitat) -> None:
-        """Go on only with the person's word for all that the habitat asks of the host. Raises Untrusted."""
+    def require(self, habitat: Habitat) -> None:
+        """Ask the person about all of the habitat's requests that are not agreed to. Raises Untrusted without a yes."""
         if os.environ.get(VARIABLE) == "all":
             return
         with self._lock:
-            new = [wish for wish in self.new(habitat) if (habitat.name, wish.digest) not in self._known]
-            if not new:
+            missing = [one for one in self.missing(habitat) if (habitat.name, one.digest) not in self._agreed]
+            if not missing:
                 return
-            answer = self._asked(habitat, new)
+            answer = self._answer(habitat, missing)
             if answer is None:
-                raise _untrusted(habitat, new)
+                raise _untrusted(habitat, missing)
             if not answer:
                 raise Untrusted("nothing was run or mounted", where=habitat.name, remedy=_remedy(habitat))
             self._agree(habitat)
 
-    def settle(self, habitat: Habitat, *, ask: bool) -> bool:
-        """Show all that the habitat asks of the host, and record that the person agrees. Returns whether they do."""
-        found, new = requests_of(habitat), self.new(habitat)
-        if not found:
-            self._bus.emit(events.Notice(habitat.name, f"{habitat.name} asks nothing of this machine"))
+    def review(self, habitat: Habitat, *, ask: bool) -> bool:
+        """Show all of the habitat's requests, and record that the person agrees to them.
+
+        Args:
+            habitat: The habitat.
+            ask: Ask the person, else assume a yes.
+
+        Returns:
+            Whether the person agrees.
+
+        Raises:
+            Untrusted: There is no terminal to ask on.
+            StateError: The record can't be read or written.
+
+        """
+        requests, missing = requests_of(habitat), self.missing(habitat)
+        if not requests:
+            self._bus.emit(
+                events.Notice(habitat.name, f"{habitat.name} does nothing on this machine that you have to agree to")
+            )
             return True
-        self._show(habitat, found)
-        if not new:
+        self._show(habitat, requests)
+        if not missing:
             self._bus.emit(events.Notice(habitat.name, "you have agreed to all of this already"))
             return True
-        answer = self._asked(habitat, ()) if ask else True
+        answer = self._answer(habitat, ()) if ask else True
         if answer is None:
-            remedy = f"doit trust:{habitat.name} --yes agrees to it"
+            remedy = f"to agree to it, type doit trust:{habitat.name} --yes"
             raise Untrusted("nothing was recorded: there is no terminal to ask on", where=habitat.name, remedy=remedy)
         if answer:
             self._agree(habitat)
@@ -118,30 +133,32 @@ class Trust:
         self._bus.emit(events.Notice(habitat.name, text))
         return answer
 
-    def new(self, habitat: Habitat) -> tuple[TrustRequest, ...]:
-        """Return what nobody has agreed to yet. Raises StateError."""
-        found = requests_of(habitat)
-        agreed = self._record.read().get(self._key, {}).get(habitat.name, []) if found else []
-        return tuple(wish for wish in found if wish.digest not in agreed)
+    def missing(self, habitat: Habitat) -> tuple[TrustRequest, ...]:
+        """Return the requests without a recorded agreement. Raises StateError."""
+        requests = requests_of(habitat)
+        agreed = self._record.read().get(self._key, {}).get(habitat.name, []) if requests else []
+        return tuple(request for request in requests if request.digest not in agreed)
 
     @property
     def _key(self) -> str:
         return str(self._root.resolve())
 
     def _agree(self, habitat: Habitat) -> None:
-        digests = sorted({wish.digest for wish in requests_of(habitat)})
-        self._known.update((habitat.name, digest) for digest in digests)
+        digests = sorted({request.digest for request in requests_of(habitat)})
+        self._agreed.update((habitat.name, digest) for digest in digests)
         self._record.write(self._key, habitat.name, digests)
 
-    def _show(self, habitat: Habitat, shown: Sequence[TrustRequest]) -> None:
-        for wish in shown:
-            self._bus.emit(events.Line(habitat.name, f"{wish.origin}: {habitat.name} {wish.does}"))
+    def _show(self, habitat: Habitat, requests: Sequence[TrustRequest]) -> None:
+        for request in requests:
+            self._bus.emit(events.Line(habitat.name, f"{request.origin}: {habitat.name} {request.does}"))
 
-    def _asked(self, habitat: Habitat, shown: Sequence[TrustRequest]) -> bool | None:
+    def _answer(self, habitat: Habitat, requests: Sequence[TrustRequest]) -> bool | None:
+        """Show requests and return the person's answer, None without a terminal."""
+
         def show() -> None:
-            # What is drawn anew all the time would tear the question.
+            # Stops the live display, which would draw over the question.
             self._bus.emit(events.Handover(habitat.name, on=True))
-            self._show(habitat, shown)
+            self._show(habitat, requests)
 
         try:
             return self._ask(f"Let {habitat.name} do that on this machine?", show)
@@ -153,34 +170,31 @@ def _remedy(habitat: Habitat) -> str:
     return f"check it, then type doit trust:{habitat.name}"
 
 
-def _untrusted(habitat: Habitat, new: Sequence[TrustRequest]) -> Untrusted:
-    first, more = new[0], len(new) - 1
+def _untrusted(habitat: Habitat, missing: Sequence[TrustRequest]) -> Untrusted:
+    first, more = missing[0], len(missing) - 1
     others = f" (and {more} more)" if more else ""
-    return Untrusted(
-        f"{habitat.name} {first.does}{others}, and you have not agreed to that",
-        where=first.origin,
-        remedy=_remedy(habitat),
-    )
+    problem = f"{habitat.name} {first.does}{others}, and you have not agreed to that"
+    return Untrusted(problem, where=first.origin, remedy=_remedy(habitat))
 
 
 def record_path() -> Path:
-    """Return where agreements are recorded."""
+    """Return the path of the file in which agreements are recorded."""
     data = os.environ.get("XDG_DATA_HOME", "")
     return Path(data if data.startswith("/") else Path.home() / ".local" / "share") / "habitats" / "trust.json"
 
 
-class Record:
-    """The file at `path`, which several runs may read and write at once."""
+class AgreementFile:
+    """The file with the agreements, which several runs may read and write at once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def read(self) -> Records:
-        """Return what is recorded. Raises StateError for what somebody else could have written."""
+        """Return the agreements. Raises StateError for a file that another user could write."""
         try:
             if not self._check_folder():
                 return {}
-            data = safe_open.read(self._path, _LARGEST)
+            data = safe_open.read(self._path, _MAX_BYTES)
             if data is None:
                 return {}
             _check_own(self._path)
@@ -189,7 +203,7 @@ class Record:
         return self._parsed(data)
 
     def write(self, project: str, habitat: str, digests: list[str]) -> None:
-        """Record what was agreed to for one habitat, and leave the others as they are. Raises StateError."""
+        """Record the agreements for one habitat; those for others stay. Raises StateError."""
         try:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             with self._locked():
@@ -219,7 +233,7 @@ class Record:
             lock.release()
 
     def _check_folder(self) -> bool:
-        """Return whether there is a folder. Raises StateError where it is not this person's alone."""
+        """Return whether the folder exists. Raises StateError if another user can write to it."""
         try:
             _check_own(self._path.parent)
         except FileNotFoundError:
@@ -230,16 +244,16 @@ class Record:
         try:
             records = json.loads(data)
             return {
-                str(project): {str(habitat): [str(digest) for digest in digests] for habitat, digests in found.items()}
-                for project, found in records.items()
+                str(project): {str(name): [str(digest) for digest in digests] for name, digests in habitats.items()}
+                for project, habitats in records.items()
             }
         except (ValueError, AttributeError, TypeError) as error:
-            remedy = "remove it: what was agreed to is asked about again"
-            raise StateError("is not what doit has written", where=str(self._path), remedy=remedy) from error
+            remedy = "remove it: doit then asks again about what you agreed to"
+            raise StateError("was not written by doit", where=str(self._path), remedy=remedy) from error
 
 
 def _check_own(path: Path) -> None:
     info = path.lstat()
     if stat.S_ISLNK(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
         remedy = f"make it yours alone: chown $(id -u) {path}; chmod go-w {path}"
-        raise StateError("somebody else could write what you agree to", where=str(path), remedy=remedy)
+        raise StateError("another user could write your agreements", where=str(path), remedy=remedy)

@@ -1,9 +1,8 @@
-"""`$NAME` and `${NAME}` in config values.
+"""Fill in `$NAME` and `${NAME}` in the values of a config.
 
-The last definition of a name in `env:` holds everywhere, so a habitat's own WORKDIR moves the
-paths that the system layer derives from it. Within its own definition a name means the one before,
-and in the end the base image's: `PATH=/x:$PATH`. What only the image knows stays written as
-`${NAME}` until the image is there.
+The last definition of a name in `env:` counts everywhere, so a habitat's own WORKDIR moves the paths that the system
+layer derives from it. In its own definition, as in `PATH=/x:$PATH`, a name stands for its previous definition, and in
+the first one for the base image's value. Such a variable of the image stays `${NAME}` until the image is known.
 """
 
 from __future__ import annotations
@@ -21,59 +20,79 @@ if TYPE_CHECKING:
 
 _ENTRY = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)=(.*)", re.DOTALL)
 
-_LONE = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
+# A dollar sign that begins no variable.
+_LONE_DOLLAR = re.compile(r"\$(?![A-Za-z_]|\{[A-Za-z_][A-Za-z0-9_]*\})")
 
-# Docker's own default. An imported image has no PATH at all, and `/x:` would break every command.
+# Docker's default, for an image without PATH: with `/x:` alone, no command would be found.
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
-class _Shell(Template):
-    """`$NAME`, `${NAME}` and `$$`; names in capitals or not, ASCII."""
+class _Template(Template):
+    """A template with `$NAME`, `${NAME}` and `$$`, whose names are ASCII in upper or lower case."""
 
     flags = re.ASCII
     idpattern = "[A-Za-z_][A-Za-z0-9_]*"
 
 
-# Signs that the variables of one text can bring, and those of all of `env:` have: Linux gives a program
-# two million for both, environment and arguments.
-_LARGEST = 1_500_000
+# The most characters that variables may add to one text, and that all values of `env:` may have. Linux gives a program
+# two million for environment and arguments together.
+_MAX_LENGTH = 1_500_000
 
 
 class _Lookup(dict[str, str]):
-    """A mapping that asks a function, until it has told too much: variables of variables multiply."""
+    """A mapping that gets values from a function. It limits their length, which grows fast if variables are nested."""
 
-    def __init__(self, ask: Callable[[str], str], origin: Origin) -> None:
+    def __init__(self, value_of: Callable[[str], str], origin: Origin) -> None:
         super().__init__()
-        self.ask = ask
-        self.origin = origin
-        self.size = 0
+        self._value_of = value_of
+        self._origin = origin
+        self._length = 0
 
     def __missing__(self, name: str) -> str:
-        value = self.ask(name)
-        self.size += len(value)
-        if self.size > _LARGEST:
-            raise _too_large(self.origin)
+        value = self._value_of(name)
+        self._length += len(value)
+        if self._length > _MAX_LENGTH:
+            raise _too_long(self._origin)
         return value
 
 
-def _too_large(origin: Origin) -> ConfigError:
-    return ConfigError(f"variables grow beyond {_LARGEST:,} signs", where=origin, remedy="put what is long into a file")
+def _too_long(origin: Origin) -> ConfigError:
+    problem = f"variables add more than {_MAX_LENGTH:,} characters"
+    return ConfigError(problem, where=origin, remedy="move long values to a file")
 
 
-def expand(text: str, ask: Callable[[str], str], origin: Origin) -> str:
-    """Replace each variable in `text` by what `ask(name)` returns; `$$` is a dollar sign."""
+def expand(text: str, value_of: Callable[[str], str], origin: Origin) -> str:
+    """Return a text with its variables filled in, and with `$` for `$$`.
+
+    Args:
+        text: The text.
+        value_of: Returns the value for a name, or raises ConfigError.
+        origin: The line of the text.
+
+    Raises:
+        ConfigError: A `$` begins no variable, or the values are too long.
+
+    """
     try:
-        return _Shell(text).substitute(_Lookup(ask, origin))
+        return _Template(text).substitute(_Lookup(value_of, origin))
     except ValueError as error:
-        row = next(row for row in text.splitlines() if _LONE.search(row.replace("$$", "")))
+        row = next(row for row in text.splitlines() if _LONE_DOLLAR.search(row.replace("$$", "")))
         raise ConfigError(f"a lone $ in {row.strip()!r}", where=origin, remedy="write $$ for a dollar sign") from error
 
 
 class Env:
-    """The `env:` list of all layers, resolved as far as it can be without the image.
+    """The variables of `env:` in all layers, resolved as far as possible without the image.
 
-    values: name to value in order of first appearance, as templates: `${NAME}` is the image's own,
-    `$$` a dollar sign. Raises ConfigError for an entry that is no K=V and for a cycle.
+    Args:
+        entries: The entries in order, each with its line.
+
+    Attributes:
+        values: The values by name, in the order of their first definitions. Each is a template in which `${NAME}` is a
+            variable of the image, and `$$` is a dollar sign.
+
+    Raises:
+        ConfigError: An entry is not NAME=value, or definitions form a cycle.
+
     """
 
     def __init__(self, entries: Iterable[tuple[str, Origin]]) -> None:
@@ -83,33 +102,39 @@ class Env:
             if not match:
                 raise ConfigError(f"env: {text!r} is not NAME=value", where=origin, remedy="write it as NAME=value")
             self._definitions.setdefault(match[1], []).append((match[2], origin))
-        self._known: dict[tuple[str, int], str] = {}
+        self._resolved: dict[tuple[str, int], str] = {}
         self.values: dict[str, str] = {}
-        size = 0
-        for name, found in self._definitions.items():
+        length = 0
+        for name, definitions in self._definitions.items():
             try:
-                self.values[name] = self._value(name, len(found) - 1, ())
+                self.values[name] = self._value(name, len(definitions) - 1, ())
             except RecursionError:
-                problem = f"env: {name} is built of too many others, one on another"
-                raise ConfigError(problem, where=found[-1][1], remedy="set it at once") from None
-            size += len(self.values[name])
-            if size > _LARGEST:
-                raise _too_large(found[-1][1])
+                problem = f"env: {name} needs too many other variables, each of which needs another"
+                raise ConfigError(problem, where=definitions[-1][1], remedy="write its value without them") from None
+            length += len(self.values[name])
+            if length > _MAX_LENGTH:
+                raise _too_long(definitions[-1][1])
 
-    def _value(self, name: str, level: int, trail: tuple[str, ...]) -> str:
-        """A definition resolved, once: two uses of each of sixty would be more than there is time for."""
-        if level < 0:
+    def _value(self, name: str, index: int, trail: tuple[str, ...]) -> str:
+        """Return the value of a definition, which is resolved only once: nested uses multiply.
+
+        Args:
+            name: The variable.
+            index: The index of the definition, -1 for the image's value.
+            trail: The variables whose definitions need this one.
+        """
+        if index < 0:
             return f"${{{name}}}"
-        if (name, level) not in self._known:
-            self._known[name, level] = self._resolve(name, level, trail)
-        return self._known[name, level]
+        if (name, index) not in self._resolved:
+            self._resolved[name, index] = self._resolve(name, index, trail)
+        return self._resolved[name, index]
 
-    def _resolve(self, name: str, level: int, trail: tuple[str, ...]) -> str:
-        text, origin = self._definitions[name][level]
+    def _resolve(self, name: str, index: int, trail: tuple[str, ...]) -> str:
+        text, origin = self._definitions[name][index]
 
-        def ask(other: str) -> str:
+        def value_of(other: str) -> str:
             if other == name:
-                return self._value(name, level - 1, trail)
+                return self._value(name, index - 1, trail)
             if other in (*trail, name):
                 cycle = " → ".join((*trail, name, other))
                 raise ConfigError(f"env: {cycle} is a cycle", where=origin, remedy="set one of them without the other")
@@ -117,47 +142,58 @@ class Env:
                 return self._value(other, len(self._definitions[other]) - 1, (*trail, name))
             return f"${{{other}}}"
 
-        # What is asked for comes back as a template, and so must the text around it stay one.
-        return expand(text.replace("$$", "$$$$"), ask, origin)
+        # The values are templates, so the text around them must stay one too.
+        return expand(text.replace("$$", "$$$$"), value_of, origin)
 
     def origin(self, name: str) -> Origin:
-        """Where the definition of `name` stands that holds."""
+        """Return the line of the definition of `name` that counts."""
         return self._definitions[name][-1][1]
 
     def get(self, name: str, default: str = "") -> str:
-        """The value of `name` as plain text; raises ConfigError where only the image knows it."""
+        """Return the value of `name`, or `default`. Raises ConfigError if it needs a variable of the image."""
         if name not in self.values:
             return default
         return expand(self.values[name], _image_only(self.origin(name)), self.origin(name))
 
     def expand(self, text: str, origin: Origin) -> str:
-        """`text` from another section of the config, with the variables of `env:` in it."""
+        """Return a text of another section with its variables filled in.
 
-        def ask(name: str) -> str:
+        Args:
+            text: The text.
+            origin: Its line.
+
+        Raises:
+            ConfigError: A variable is not set, or it needs a variable of the image.
+
+        """
+
+        def value_of(name: str) -> str:
             if name not in self.values:
                 near = did_you_mean(name, self.values)
                 remedy = near if near.startswith("did") else f"set it there, or write $${name} to leave it to the shell"
                 raise ConfigError(f"${{{name}}} is not set in env", where=origin, remedy=remedy)
             return expand(self.values[name], _image_only(origin), origin)
 
-        return expand(text, ask, origin)
+        return expand(text, value_of, origin)
 
 
 def _image_only(origin: Origin) -> Callable[[str], str]:
-    def ask(name: str) -> str:
+    """Return a function for `expand` that refuses every variable."""
+
+    def refuse(name: str) -> str:
         raise ConfigError(
             f"${{{name}}} is known only in the image",
             where=origin,
             remedy=f"write $${name} to leave it to the shell there",
         )
 
-    return ask
+    return refuse
 
 
 def in_image(template: str, image_env: Mapping[str, str], origin: Origin) -> str:
-    """A value of Env.values, with the image's own variables filled in."""
+    """Return a value of `Env.values` with the image's variables filled in. Raises ConfigError for an unknown one."""
 
-    def ask(name: str) -> str:
+    def value_of(name: str) -> str:
         if name in image_env:
             return image_env[name]
         if name == "PATH":
@@ -168,4 +204,4 @@ def in_image(template: str, image_env: Mapping[str, str], origin: Origin) -> str
             remedy=did_you_mean(name, {*image_env, "PATH"}),
         )
 
-    return expand(template, ask, origin)
+    return expand(template, value_of, origin)

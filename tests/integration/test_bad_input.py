@@ -94,7 +94,7 @@ BROKEN = {
 
         env: []
         """,
-        ":4: key 'env' is given twice (first on line 2): keep one of them",
+        ":4: key 'env' appears twice (first on line 2): keep one of them",
     ),
     "not-yaml": BrokenConfig(
         """
@@ -102,11 +102,11 @@ BROKEN = {
         env: [A=1, B=2
         tests: []
         """,
-        ":3:6: is not YAML: did not find expected ',' or ']': mend the line",
+        ":3:6: is not YAML: did not find expected ',' or ']': fix the line",
     ),
     "tab": BrokenConfig(
         "base_image: debian\nentry:\n\tcommand: x\n",
-        ":3:1: is not YAML: found character that cannot start any token: mend the line",
+        ":3:1: is not YAML: found character that cannot start any token: fix the line",
     ),
     "block-not-indented": BrokenConfig(
         """
@@ -164,7 +164,7 @@ BROKEN = {
         env:
           - USER=me and you
         """,
-        ":3: USER: 'me and you' is no user name: fix it",
+        ":3: USER: 'me and you' is not a user name: write a name such as dev",
     ),
     "relative-workdir": BrokenConfig(
         """
@@ -182,7 +182,7 @@ BROKEN = {
             source: missing.txt
         """,
         ":4: files: there is neither habitats/no-host-file/missing.txt nor missing.txt on the host:"
-        " add it, or mend the path",
+        " add it, or fix the path",
     ),
     "no-host-volume": BrokenConfig(
         """
@@ -191,7 +191,7 @@ BROKEN = {
           - source: /nowhere/at/all
             dest: /a
         """,
-        ":3: volumes: there is no /nowhere/at/all on the host: add it, or mend the path",
+        ":3: volumes: there is no /nowhere/at/all on the host: add it, or fix the path",
     ),
     "no-test": BrokenConfig(
         """
@@ -200,7 +200,7 @@ BROKEN = {
           - tests/missing.sh
         """,
         ":3: tests: there is neither habitats/no-test/tests/missing.sh nor tests/missing.sh on the host:"
-        " add it, or mend the path",
+        " add it, or fix the path",
     ),
     "mode-in-letters": BrokenConfig(
         """
@@ -221,7 +221,7 @@ BROKEN = {
             branch: main
             ref: v1
         """,
-        ":3: has both branch and ref: keep the one you mean",
+        ":3: repos[0] has both branch and ref: keep one of them",
     ),
     "no-such-phase": BrokenConfig(
         """
@@ -237,7 +237,7 @@ BROKEN = {
         timeouts:
           setup: soon
         """,
-        ":3: timeouts: 'soon' is no duration: write it like 90s, 30m or 1h 30m",
+        ":3: timeouts: 'soon' is not a duration: write it like 90s, 30m or 1h 30m",
     ),
     "other-name": BrokenConfig(
         """

@@ -114,7 +114,7 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     assert not (project.root / "ran").exists()
     shown = project.doit(f"trust:{name}")
     assert shown.code == 1
-    assert f"doit trust:{name} --yes agrees to it" in shown
+    assert f"to agree to it, type doit trust:{name} --yes" in shown
     agreed = project.doit(f"trust:{name}", "--yes")
     assert agreed.code == 0
     assert "• recorded: doit asks again when this changes" in agreed

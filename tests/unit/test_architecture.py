@@ -19,7 +19,7 @@ MODULES = {
 
 
 # What every other package may import.
-BASICS = "origin json_types url_credentials errors quoted_forms port masking files variables model"
+BASICS = "origin json_types url_credentials errors quoted_forms port masking files variables model copied_files"
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
 #: modules of phases/ itself, `ui` all of phases/ui/.
@@ -34,6 +34,7 @@ MAY_IMPORT = {
     "files": "origin json_types errors",
     "variables": "origin json_types errors",
     "model": "origin json_types errors port files variables",
+    "copied_files": "origin errors files variables model",
     "phases": BASICS,
     "config": BASICS,
     "events": f"{BASICS} phases",

@@ -24,6 +24,7 @@ from phases.core.build.executor import PROFILE, run_phase
 from phases.core.container import init_process
 from phases.core.container.init_process import IDLE_FOR_PROBE as IDLE
 from phases.core.container.users import UserDatabase
+from phases.core.copied_files import dockerfile_context
 from phases.core.engine.background import BackgroundRemover
 from phases.core.engine.types import Bind
 from phases.core.errors import (
@@ -787,7 +788,7 @@ def test_dockerfile_base_access_denied_remedy_names_docker_login(tmp_path: Path,
 def from_dockerfile(bench: PhaseUnderTest, text: str) -> FromDockerfile:
     write(bench.root, "habitats/demo/Dockerfile", text)
     write(bench.root, "habitats/demo/note", "hello")
-    return FromDockerfile(load(bench.root).context)
+    return FromDockerfile(dockerfile_context(load(bench.root)))
 
 
 def test_base_image_pull_without_disk_space_remedy_names_engine_disk(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 from unit_helpers import DemoProject, load, make_user, write
 
 from phases.core import events
+from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.eject import command as eject_command
 from phases.core.eject import output_dir
 from phases.core.errors import ConfigError, HabitatError, SourceChanged
@@ -170,10 +171,10 @@ def test_sources_read_twice_in_one_run_return_same_tree(tmp_path: Path) -> None:
     site = site_with(tmp_path)
     habitat = site.project.habitat("demo")
     for copy in habitat.files:
-        assert habitat.tree(copy) is habitat.tree(copy)
+        assert file_tree(habitat, copy) is file_tree(habitat, copy)
     for layer in habitat.layers:
-        assert habitat.subtree(layer, "tools") is habitat.subtree(layer, "tools")
-        assert habitat.layer_tree(layer) is habitat.layer_tree(layer)
+        assert subfolder_tree(habitat, layer, "tools") is subfolder_tree(habitat, layer, "tools")
+        assert layer_tree(habitat, layer) is layer_tree(habitat, layer)
     site.project.assess("demo")
     assert site.project.habitat("demo").sources is habitat.sources, "also once the base image is known"
 

@@ -62,23 +62,23 @@ CASES = [
         "setup:\n  - apt",
         ":3: setup[0]: must be a mapping, is text: write root: or user:, and a list of scripts below",
     ),
-    ("key twice", "env: []\nenv: []", ":3: key 'env' is given twice (first on line 2): keep one of them"),
+    ("key twice", "env: []\nenv: []", ":3: key 'env' appears twice (first on line 2): keep one of them"),
     (
         "nested key twice",
         "entry:\n  command: a\n  command: b",
-        ":4: key 'command' is given twice (first on line 3): keep one of them",
+        ":4: key 'command' appears twice (first on line 3): keep one of them",
     ),
-    ("broken YAML", "env: [a\nfiles: ]", ":3:6: is not YAML: did not find expected ',' or ']': mend the line"),
-    ("a tab", "entry:\n\tcommand: x", ":3:1: is not YAML: found character that cannot start any token: mend the line"),
+    ("broken YAML", "env: [a\nfiles: ]", ":3:6: is not YAML: did not find expected ',' or ']': fix the line"),
+    ("a tab", "entry:\n\tcommand: x", ":3:1: is not YAML: found character that cannot start any token: fix the line"),
     (
         "two colons",
         "description: a: b",
-        ":2:15: is not YAML: mapping values are not allowed in this context: mend the line",
+        ":2:15: is not YAML: mapping values are not allowed in this context: fix the line",
     ),
     (
         "two documents",
         "---\nname: demo",
-        ":2:1: is not YAML: but found another document: mend the line",
+        ":2:1: is not YAML: but found another document: fix the line",
     ),
     ("a list for a key", "? [a]\n: b", ":2: a key must be plain text: quote it"),
     (
@@ -102,27 +102,27 @@ CASES = [
     (
         "a missing file",
         "files:\n  - source: nope.txt\n    dest: /x",
-        f":3: files: there is neither {DEMO}/nope.txt nor nope.txt on the host: add it, or mend the path",
+        f":3: files: there is neither {DEMO}/nope.txt nor nope.txt on the host: add it, or fix the path",
     ),
     (
         "a missing file, named absolutely",
         "files:\n  - source: /nope/nope.txt\n    dest: /x",
-        ":3: files: there is no /nope/nope.txt on the host: add it, or mend the path",
+        ":3: files: there is no /nope/nope.txt on the host: add it, or fix the path",
     ),
     (
         "a missing volume",
         "volumes:\n  - source: nope\n    dest: /x",
-        ":3: volumes: there is neither habitats/demo/nope nor nope on the host: add it, or mend the path",
+        ":3: volumes: there is neither habitats/demo/nope nor nope on the host: add it, or fix the path",
     ),
     (
         "a volume for the secrets",
         "volumes:\n  - {source: ., dest: /run/secrets}",
-        ":3: a volume can't take the place of the secrets in /run/secrets: write another folder",
+        ":3: a volume can't be mounted at /run/secrets, where the secrets are: write another folder",
     ),
     (
         "a volume for one secret",
         "volumes:\n  - {source: ., dest: /run/x/../secrets/T}",
-        ":3: a volume can't take the place of the secrets in /run/secrets: write another folder",
+        ":3: a volume can't be mounted at /run/secrets, where the secrets are: write another folder",
     ),
     (
         "a number that is none",
@@ -132,7 +132,7 @@ CASES = [
     (
         "a number for root",
         "env: [USER=root]\nuid: 1000",
-        ":3: uid is for a USER who isn't root: set another USER, or leave it out",
+        ":3: uid needs a USER other than root: set another USER, or leave uid out",
     ),
     (
         "a cache of the image's own",
@@ -239,7 +239,7 @@ CASES = [
     (
         "a missing test",
         "tests:\n  - tests/nope.sh",
-        f":3: tests: there is neither {DEMO}/tests/nope.sh nor tests/nope.sh on the host: add it, or mend the path",
+        f":3: tests: there is neither {DEMO}/tests/nope.sh nor tests/nope.sh on the host: add it, or fix the path",
     ),
     ("a folder for a test", "tests:\n  - .", ":3: tests: . is not a file: name a script"),
     (
@@ -250,12 +250,12 @@ CASES = [
     (
         "a bad duration",
         "timeouts:\n  setup: soon",
-        ":3: timeouts: 'soon' is no duration: write it like 90s, 30m or 1h 30m",
+        ":3: timeouts: 'soon' is not a duration: write it like 90s, 30m or 1h 30m",
     ),
     (
         "no duration at all",
         "timeouts:\n  setup: 0",
-        ":3: timeouts: '0' is no duration: write it like 90s, 30m or 1h 30m",
+        ":3: timeouts: '0' is not a duration: write it like 90s, 30m or 1h 30m",
     ),
     ("an unknown phase", "timeouts:\n  setpu: 3m", ":3: timeouts: there is no phase 'setpu': did you mean 'setup'?"),
     (
@@ -271,38 +271,38 @@ CASES = [
     (
         "an owner with a space",
         "files:\n  - source: .\n    dest: /x\n    owner: a b",
-        ":5: owner 'a b' is no user name: write NAME or NAME:GROUP",
+        ":5: owner 'a b' is not a user name: write NAME or NAME:GROUP",
     ),
-    ("an empty dest", "files:\n  - source: .\n    dest: ''", ":4: '' is no path: write one path, on one line"),
+    ("an empty dest", "files:\n  - source: .\n    dest: ''", ":4: '' is not a path: write one path, on one line"),
     (
         "branch and ref",
         "repos:\n  - {url: u, path: /p, branch: a, ref: b}",
-        ":3: has both branch and ref: keep the one you mean",
+        ":3: repos[0] has both branch and ref: keep one of them",
     ),
-    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: depth is -1: use 1 or more"),
+    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: repos[0].depth is -1: use 1 or more"),
     (
         "an option for a url",
         "repos:\n  - {url: --upload-pack=x, path: /p}",
-        ":3: '--upload-pack=x' is no url for git: fix it",
+        ":3: '--upload-pack=x' is not a url for git: fix it",
     ),
     (
         "an option for a branch",
         "repos:\n  - {url: u, path: /p, branch: -x}",
-        ":3: '-x' is no branch for git: fix it",
+        ":3: '-x' is not a branch for git: fix it",
     ),
-    ("an alias in itself", "env: &a\n  - *a", ":2: an alias contains itself: write the value out"),
-    ("an alias of nothing", "env: *x", ":2:6: is not YAML: found undefined alias: mend the line"),
+    ("an alias in itself", "env: &a\n  - *a", ":2: an alias contains itself: write the value in its place"),
+    ("an alias of nothing", "env: *x", ":2:6: is not YAML: found undefined alias: fix the line"),
     (
         "an explosion of aliases",
         "\n".join(f"x{i}: &x{i} [{', '.join([f'*x{i - 1}'] * 10) if i else 'a'}]" for i in range(9)),
         ": has more than 50,000 values: use fewer aliases",
     ),
-    ("a USER with a space", "env:\n  - USER=a b", ":3: USER: 'a b' is no user name: fix it"),
+    ("a USER with a space", "env:\n  - USER=a b", ":3: USER: 'a b' is not a user name: write a name such as dev"),
     ("a relative WORKDIR", "env:\n  - WORKDIR=work", ":3: WORKDIR: 'work' is not absolute: start it with a slash"),
     (
         "an option for a user",
         "setup:\n  - {run_as: '-x', commands: [a]}",
-        ":3: '-x' is no user name: use root, user or a name",
+        ":3: '-x' is not a user name: use root, user or a name",
     ),
     # The line of a value in a mapping whose keys are free.
     (
@@ -318,17 +318,17 @@ CASES = [
     (
         "nested too deep",
         f"env: {'[' * 60}{']' * 60}",
-        ":2: values are nested too deep: write it flatter",
+        ":2: values are nested too deep: use fewer levels",
     ),
     (
         "a home nobody knows",
         "files:\n  - {source: ~nobody-here/x, dest: /x}",
-        ":3: files: '~nobody-here/x' is no path (Could not determine home directory.): fix it",
+        ":3: files: '~nobody-here/x' is not a path (Could not determine home directory.): fix it",
     ),
     (
         "a dash too far",
         "env:\n  - A=1\n    - B=2",
-        ":4: the dash belongs to the text of the line above: indent it as the one before",
+        ":4: the dash belongs to the text of the line above: indent it like the dash above",
     ),
     (
         "a list for a duration",
@@ -402,7 +402,7 @@ def test_config_not_utf8_is_refused(tmp_path: Path) -> None:
 
 def test_config_larger_than_1_mb_is_refused(tmp_path: Path) -> None:
     write(tmp_path, FILE).write_text("# " + "x" * 1_000_000 + "\n")
-    assert refused(tmp_path) == f"{FILE}: is larger than 1,000,000 bytes: put data into files, not config"
+    assert refused(tmp_path) == f"{FILE}: is larger than 1,000,000 bytes: move data to other files"
 
 
 def test_config_nested_too_deeply_is_refused(tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def test_config_layers_of_different_types_error_names_both_places(tmp_path: Path
 def test_config_error_in_shared_layer_names_its_file(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "env:\n  - A=1\nfiles:\n  - source: nope\n    dest: /x\n")
     assert refused(tmp_path, "base_image: debian\n") == (
-        "shared/config.yaml:4: files: there is neither shared/nope nor nope on the host: add it, or mend the path"
+        "shared/config.yaml:4: files: there is neither shared/nope nor nope on the host: add it, or fix the path"
     )
 
 

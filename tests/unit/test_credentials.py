@@ -116,12 +116,12 @@ def test_url_with_credential_is_refused_and_credential_hidden(tmp_path: Path, ur
 @pytest.mark.parametrize("url", PLAIN)
 def test_url_with_plain_user_name_is_accepted_and_shown_completely(url: str) -> None:
     git_refs.check_url(url)
-    assert url_credentials.hidden(url) == url
+    assert url_credentials.hide(url) == url
 
 
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
 def test_credential_url_in_text_is_hidden_and_other_text_kept(url: str, secret: str) -> None:
-    shown = url_credentials.hidden(f"git clone {url} && cat a@b:c")
+    shown = url_credentials.hide(f"git clone {url} && cat a@b:c")
     assert secret not in shown
     assert shown.startswith("git clone ")
     assert shown.endswith(" && cat a@b:c")
@@ -183,6 +183,6 @@ def test_failed_script_is_shown_without_credential() -> None:
 @pytest.mark.parametrize("text", ["a:" * 100_000, "a.b-" * 50_000, "?a" * 50_000, "https://" * 20_000, "a@" * 50_000])
 def test_credential_search_in_long_text_takes_under_two_seconds(text: str) -> None:
     began = time.monotonic()
-    url_credentials.hidden(text)
-    url_credentials.in_url(text[:4096])
+    url_credentials.hide(text)
+    url_credentials.credential_in(text[:4096])
     assert time.monotonic() - began < 2

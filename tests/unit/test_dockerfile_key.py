@@ -8,6 +8,7 @@ import pytest
 from unit_helpers import DemoProject, load, write
 
 from phases.core.config import dockerfile
+from phases.core.copied_files import dockerfile_context, layer_tree
 from phases.core.errors import HabitatError
 from phases.registry import habitat_phases
 
@@ -39,18 +40,18 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
     habitat = load(folder.parents[1], text)
     assert habitat.dockerfile == built
     assert habitat.has_dockerfile is bool(built)
-    assert dockerfile.lies_in(folder) is bool(built)
+    assert dockerfile.exists_in(folder) is bool(built)
     assert ("dockerfile" in [phase.NAME for phase in habitat_phases(habitat)]) is bool(built)
-    in_context = [item.source.name for item in habitat.context if item.path == "Dockerfile"]
+    in_context = [item.source.name for item in dockerfile_context(habitat) if item.path == "Dockerfile"]
     assert in_context == [built or "Dockerfile"] if built else True
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("dockerfile: nowhere\n", "dockerfile: there is no file habitats/demo/nowhere: add it, or mend the name"),
-        ("dockerfile: ../Dockerfile\n", "dockerfile: '../Dockerfile' is no file name: write the name of a file"),
-        ("dockerfile: config.yaml\n", "dockerfile: 'config.yaml' is no file name: write the name of a file"),
+        ("dockerfile: nowhere\n", "dockerfile: there is no file habitats/demo/nowhere: add it, or fix the name"),
+        ("dockerfile: ../Dockerfile\n", "dockerfile: '../Dockerfile' is not a file name: write the name of a file"),
+        ("dockerfile: config.yaml\n", "dockerfile: 'config.yaml' is not a file name: write the name of a file"),
         ("dockerfile: false\n", "there is no base_image and no Dockerfile: add"),
         ("dockerfile: [a]\n", "dockerfile: must be text, is a list: write one value"),
     ],
@@ -63,7 +64,10 @@ def test_dockerfile_key_invalid_file_is_refused_with_line(folder: Path, text: st
 
 def test_dockerfile_key_in_shared_config_is_refused(folder: Path) -> None:
     write(folder.parents[1], "shared/config.yaml", "dockerfile: false\n")
-    with pytest.raises(HabitatError, match=r"^shared/config.yaml:1: dockerfile: is a habitat's own: write it into"):
+    with pytest.raises(
+        HabitatError,
+        match=r"^shared/config.yaml:1: dockerfile: is allowed only in a habitat's own config: write it into",
+    ):
         load(folder.parents[1], "base_image: base:1\n")
 
 
@@ -72,7 +76,11 @@ def test_dockerfile_key_false_still_applies_dockerignore(folder: Path) -> None:
     write(folder.parents[1], "habitats/demo/notes")
     write(folder.parents[1], "habitats/demo/kept")
     habitat = load(folder.parents[1], "dockerfile: false\nbase_image: base:1\n")
-    assert {item.path for item in habitat.layer_tree(habitat.layer("local"))} == {"", "kept", "Dockerfile.rest"}
+    assert {item.path for item in layer_tree(habitat, habitat.layer("local"))} == {
+        "",
+        "kept",
+        "Dockerfile.rest",
+    }
 
 
 def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) -> None:

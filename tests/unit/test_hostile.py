@@ -33,7 +33,7 @@ from hostile import (
 )
 from unit_helpers import DemoProject, load, write
 
-from phases.core import json_types
+from phases.core import copied_files, json_types
 from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
 from phases.core.files.ignore import dockerignore, habignore
@@ -310,7 +310,7 @@ def test_copied_folder_links_are_copied_and_not_followed(tmp_path: Path, what: s
     link = tmp_path / "habitats/demo/odd"
     NO_TEXT[what](link)
     habitat = load(tmp_path)
-    found = {item.path: item.identity() for item in habitat.layer_tree(habitat.layers[-1])}
+    found = {item.path: item.identity() for item in copied_files.layer_tree(habitat, habitat.layers[-1])}
     assert found["odd"] == f"link {link.readlink()}"
     note("in a copied folder", "literal")
 

@@ -20,7 +20,7 @@ from test_config_errors import CASES as ERRORS
 from test_readme import sample
 from unit_helpers import write
 
-from phases.core.config import loader, schema, yaml_tree
+from phases.core.config import loader, validation, yaml_tree
 from phases.core.config.json_schema import json_schema, published
 from phases.core.errors import ConfigError
 from phases.core.scaffold import template
@@ -82,7 +82,7 @@ class Outcome:
             self.by_schema = self.by_model = True
             return
         self.by_schema = bool(refusals(self.text))
-        self.by_model = _fails(schema.validate, tree)
+        self.by_model = _fails(validation.validate, tree)
 
     @property
     def by_loader(self) -> bool:

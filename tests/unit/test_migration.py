@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit_helpers import DemoProject, load, write
 
+from phases.core import copied_files
 from phases.core.errors import HabitatError
 from phases.core.migrate import command as migrate_command
 from phases.core.migrate import dockerfile, scripts
@@ -348,9 +349,9 @@ def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(site: DemoPr
     folder = site.root / "habitats/demo"
     assert (folder / "config.yaml.before-migration").read_text() == "description: x\n"
     habitat = load(site.root)
-    assert [item.path for item in habitat.layer_tree(habitat.layer("local"))] == [""]
-    assert [item.path for item in habitat.context] == ["", "Dockerfile"]
-    assert habitat.context[1].source == folder / "Dockerfile.rest"
+    assert [item.path for item in copied_files.layer_tree(habitat, habitat.layer("local"))] == [""]
+    assert [item.path for item in copied_files.dockerfile_context(habitat)] == ["", "Dockerfile"]
+    assert copied_files.dockerfile_context(habitat)[1].source == folder / "Dockerfile.rest"
 
 
 def test_migrate_base_image_not_pullable_is_one_line_error(site: DemoProject) -> None:

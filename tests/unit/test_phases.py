@@ -148,7 +148,7 @@ def test_users_phase_slice_has_uid_and_gid_of_host(tmp_path: Path, monkeypatch: 
     habitat = load(tmp_path, f"{BASE}uid: host\n")
     assert p02_users.slice(habitat) == {"user": "agent", "uid": 1234, "gid": 20}
     *_, run = runs(p02_users.plan(habitat))
-    assert (run.args, run.title) == (("agent", "1234", "20"), "make agent number 1234:20")
+    assert (run.args, run.title) == (("agent", "1234", "20"), "give agent the uid 1234 and the gid 20")
     assert p02_users.slice(load(tmp_path, f"{BASE}uid: 1234\n")) == {"user": "agent", "uid": 1234, "gid": 1234}
 
 
@@ -171,7 +171,7 @@ def test_users_phase_run_as_root_takes_uid_of_sudo_or_none(
         monkeypatch.delenv(name, raising=False)
     for name, value in sudo.items():
         monkeypatch.setenv(name, value)
-    found = load(tmp_path, f"{BASE}uid: host\n").numbers
+    found = load(tmp_path, f"{BASE}uid: host\n").user_ids
     assert (found and (found.uid, found.gid)) == numbers
     if numbers is None:
         assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}

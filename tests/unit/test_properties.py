@@ -22,10 +22,10 @@ from unit_helpers import SOMEWHERE, load, write
 from phases.core import json_types
 from phases.core.cache.stamps import Stamps
 from phases.core.config import units, yaml_tree
+from phases.core.copied_files import NOT_IN_PHASE_6
 from phases.core.errors import HabitatError, printable
 from phases.core.files import ignore
 from phases.core.files.ignore import DEFAULT_IGNORE, dockerignore, habignore
-from phases.core.model import OWN_PHASE
 from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import quoted
@@ -480,5 +480,5 @@ def test_ignore_patterns_plain_match_like_git(patterns: list[str], parts: list[s
 
 
 def test_ignore_patterns_of_program_need_no_pathspec() -> None:
-    lines = [*DEFAULT_IGNORE, *OWN_PHASE]
+    lines = [*DEFAULT_IGNORE, *NOT_IN_PHASE_6]
     assert all(ignore._PLAIN.fullmatch(line) for line in lines)

@@ -432,14 +432,14 @@ def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Pat
             load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
         assert str(caught.value) == (
             f"habitats/demo/config.yaml:3: volumes: {source} holds the engine's socket {engine_socket}: "
-            "whoever has that can be root on this machine: mount less of it, or say `gives_root_on_the_host: true`"
+            "that gives root on this machine: mount less of it, or add `gives_root_on_the_host: true`"
         )
 
 
 @pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
 def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_path: Path, source: str) -> None:
     text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
-    with pytest.raises(ConfigError, match="to be written to: whoever has that can be root on this machine: mount less"):
+    with pytest.raises(ConfigError, match="is writable: that gives root on this machine: mount less"):
         load(tmp_path, f"{text}}}\n")
     if source != "/":
         assert not load(tmp_path, f"{text}, readonly: true}}\n").volumes[0].gives_root

@@ -12,6 +12,7 @@ from fake_engine import FakeEngine
 from unit_helpers import SOMEWHERE, DemoProject, load, write
 
 from phases import p07_setup, p08_repos
+from phases.core.copied_files import dockerfile_context, file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError, SecretError
 from phases.core.files.tree import identity
 from phases.core.model import Value
@@ -217,9 +218,12 @@ def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> N
         if place.startswith("habitats")
         else f"secrets: [{{name: T, file: {place}, phases: [setup]}}]",
     )
-    trees = [habitat.context, *(habitat.layer_tree(layer) for layer in habitat.layers)]
-    trees += [habitat.subtree(layer, "tools") for layer in habitat.layers]
-    trees += [habitat.tree(copy) for copy in habitat.files]
+    trees = [
+        dockerfile_context(habitat),
+        *(layer_tree(habitat, layer) for layer in habitat.layers),
+    ]
+    trees += [subfolder_tree(habitat, layer, "tools") for layer in habitat.layers]
+    trees += [file_tree(habitat, copy) for copy in habitat.files]
     assert not [path for tree in trees for path in identity(tree) if path.endswith("token")]
     assert (tmp_path / place).exists()
 
@@ -229,8 +233,8 @@ def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> No
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")
     text = "base_image: b\nsecrets: [{name: T, env: TOKEN, phases: [setup]}]\n"
     habitat = load(tmp_path, text)
-    assert not [path for layer in habitat.layers for path in identity(habitat.layer_tree(layer)) if path == "token"]
-    with pytest.raises(ConfigError, match="files: shared/token holds a secret, and would be in the image"):
+    assert not [path for layer in habitat.layers for path in identity(layer_tree(habitat, layer)) if path == "token"]
+    with pytest.raises(ConfigError, match="files: shared/token is the file of a secret, and would be in the image"):
         load(tmp_path, f"{text}files: [{{source: shared/token, dest: /t}}]")
 
 
@@ -240,18 +244,18 @@ def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("name: a/b, env: A, start: true", "secret 'a/b' is no name for a file: use letters, digits, _ . and -"),
-        ("name: .x, env: A, start: true", "secret '.x' is no name for a file"),
-        ("name: T, start: true", "secret 'T' must come from one place: write one of env, file and command"),
-        ("name: T, env: A, file: b, start: true", "secret 'T' must come from one place"),
-        ("name: T, env: A", "secret 'T' is for nobody: name phases, or say start: true"),
+        ("name: a/b, env: A, start: true", "secret 'a/b' is not a name for a file: use letters, digits, _ . and -"),
+        ("name: .x, env: A, start: true", "secret '.x' is not a name for a file"),
+        ("name: T, start: true", "secret 'T' needs exactly one source: write one of env, file and command"),
+        ("name: T, env: A, file: b, start: true", "secret 'T' needs exactly one source"),
+        ("name: T, env: A", "secret 'T' is used by nothing: add phases, or start: true"),
         ("name: T, env: A, phases: [env]", "secret 'T' is for 'env', which runs no commands: known here: dockerfile"),
         (
             "name: T, env: A, phases: [setpu]",
             "secret 'T' is for 'setpu', which runs no commands: did you mean 'setup'?",
         ),
-        ("name: T, env: $A, start: true", "secret 'T' has '$A', which is no variable: write its name, without a $"),
-        ("name: T, env: A, variable: A-B, start: true", "secret 'T' has 'A-B', which is no variable"),
+        ("name: T, env: $A, start: true", "secret 'T' has '$A', which is not a variable: write its name, without a $"),
+        ("name: T, env: A, variable: A-B, start: true", "secret 'T' has 'A-B', which is not a variable"),
         ("name: T, envv: A, start: true", "secrets[0]: unknown key 'envv': did you mean 'env'?"),
     ],
 )
@@ -263,7 +267,7 @@ def test_secret_setting_malformed_is_refused_with_line(tmp_path: Path, text: str
 
 def test_secret_file_in_files_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/token", CANARY)
-    with pytest.raises(ConfigError, match="files: token holds a secret, and would be in the image"):
+    with pytest.raises(ConfigError, match="files: token is the file of a secret, and would be in the image"):
         load(
             tmp_path,
             "base_image: b\nfiles: [{source: token, dest: /t}]\nsecrets: [{name: T, file: token, start: true}]",
@@ -279,9 +283,9 @@ REPO = "secrets: [{name: T, env: A, phases: [repos]}, {name: U, env: A, start: t
     ("text", "why"),
     [
         ("url: 'https://h/x', token: U", "there is no secret 'U' for repos: known here: T"),
-        ("url: 'http://h/x', token: T", "a token is sent by HTTPS only: use the repository's https:// URL"),
-        ("url: 'git@h:x', token: T", "a token is sent by HTTPS only"),
-        ("url: 'git@h:x', known_hosts: k", "known_hosts is for SSH: say ssh_agent: true as well"),
+        ("url: 'http://h/x', token: T", "a token is sent only by HTTPS: use the repository's https:// URL"),
+        ("url: 'git@h:x', token: T", "a token is sent only by HTTPS"),
+        ("url: 'git@h:x', known_hosts: k", "known_hosts is for SSH: add ssh_agent: true"),
         (
             "url: 'git@h:x', ssh_agent: true, known_hosts: k",
             "repos: there is neither habitats/demo/k nor k on the host",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import load, write
 
+from phases.core import copied_files
 from phases.core.errors import ConfigError
 from phases.core.files import tree
 from phases.core.files.ignore import dockerignore, habignore
@@ -217,11 +218,11 @@ def test_layer_tree_omits_files_of_other_phases(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/.dockerignore", "private\n")
     write(tmp_path, "habitats/demo/private")
     habitat = load(tmp_path)
-    copied = [item.path for item in habitat.layer_tree(habitat.layers[-1]) if item.kind == "file"]
+    copied = [item.path for item in copied_files.layer_tree(habitat, habitat.layers[-1]) if item.kind == "file"]
     assert copied == ["kept", "sub/config.yaml", "sub/tests/t"]
 
 
 def test_files_entry_naming_ignored_file_copies_file(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/key.pem")
     habitat = load(tmp_path, "base_image: debian\nfiles:\n  - {source: key.pem, dest: /k}\n")
-    assert [item.kind for item in habitat.tree(habitat.files[0])] == ["file"]
+    assert [item.kind for item in copied_files.file_tree(habitat, habitat.files[0])] == ["file"]

@@ -21,7 +21,7 @@ from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary
-from phases.core.trust import Record, requests_of
+from phases.core.trust import AgreementFile, requests_of
 from phases.ui.verbs import trust as verb
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Person:
 
     def need(self) -> None:
         project = self.project
-        project.trust.need(project.habitat("demo"))
+        project.trust.require(project.habitat("demo"))
 
     def shown(self) -> list[str]:
         return [event.text for event in self.site.seen if isinstance(event, events.Line)]
@@ -256,7 +256,8 @@ def test_trust_command_shows_all_requests_and_records_answer(tmp_path: Path) -> 
 def test_trust_command_without_terminal_requires_yes_option(tmp_path: Path) -> None:
     person = Person(DemoProject(tmp_path, SECRET), None)
     with pytest.raises(
-        Untrusted, match="demo: nothing was recorded: there is no terminal to ask on: doit trust:demo --yes"
+        Untrusted,
+        match="demo: nothing was recorded: there is no terminal to ask on: to agree to it, type doit trust:demo --yes",
     ):
         verb.run(person.project, "demo")
     assert verb.run(person.project, "demo", yes=True) == 0
@@ -267,7 +268,7 @@ def test_trust_command_without_terminal_requires_yes_option(tmp_path: Path) -> N
 def test_trust_command_without_requests_says_so(tmp_path: Path, record: Path) -> None:
     site = DemoProject(tmp_path)
     assert verb.run(Person(site, None).project, "demo") == 0
-    assert site.notices() == ["demo asks nothing of this machine"]
+    assert site.notices() == ["demo does nothing on this machine that you have to agree to"]
     assert not record.exists()
 
 
@@ -297,7 +298,7 @@ def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path
         place.rename(place.with_name("away"))
         place.symlink_to("away")
     for answer in (True, None):
-        with pytest.raises(StateError, match="somebody else could write what you agree to: make it yours alone: chown"):
+        with pytest.raises(StateError, match="another user could write your agreements: make it yours alone: chown"):
             Person(site, answer).need()
 
 
@@ -309,17 +310,17 @@ def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, 
         Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert (
         str(caught.value)
-        == f"{record}: is not what doit has written: remove it: what was agreed to is asked about again"
+        == f"{record}: was not written by doit: remove it: doit then asks again about what you agreed to"
     )
     assert record.read_text() == text
 
 
 def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
-    code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
-    code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
+    code = "import sys; from phases.core.trust import AgreementFile; from pathlib import Path\n"
+    code += "for n in range(20): AgreementFile(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
-    found = Record(record).read()
+    found = AgreementFile(record).read()
     assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
 
 
@@ -336,12 +337,12 @@ def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> 
 
     project = Project(tmp_path, lambda: site.engine, ask=ask)
     names = ["demo", "other"] * 4
-    threads = [threading.Thread(target=project.trust.need, args=(project.habitat(name),)) for name in names]
+    threads = [threading.Thread(target=project.trust.require, args=(project.habitat(name),)) for name in names]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {name: project.trust.new(project.habitat(name)) for name in names} == {"demo": (), "other": ()}
+    assert {name: project.trust.missing(project.habitat(name)) for name in names} == {"demo": (), "other": ()}
 
 
 def test_trust_record_path_defaults_to_home(monkeypatch: pytest.MonkeyPatch) -> None:

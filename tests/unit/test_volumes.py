@@ -97,8 +97,8 @@ ROOTS = [
 def test_volume_of_system_folder_writable_is_refused(tmp_path: Path, source: str) -> None:
     text = refused(tmp_path, source)
     assert text.startswith(f"habitats/demo/config.yaml:3: volumes: {source} holds ")
-    assert "whoever has that can be root on this machine" in text
-    assert text.endswith("mount less of it, or say `gives_root_on_the_host: true`")
+    assert "that gives root on this machine" in text
+    assert text.endswith("mount less of it, or add `gives_root_on_the_host: true`")
     assert volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes[0].gives_root
 
 
@@ -158,7 +158,7 @@ def test_volume_of_home_of_other_account_is_refused(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(pwd, "getpwall", lambda: [*rows, other])
     project = tmp_path / "project"
     project.mkdir()
-    assert "elsewhere, the home of ada, to be" in refused(project, str(home))
+    assert "elsewhere, the home of ada, and is writable" in refused(project, str(home))
     assert "the home of ada" in refused(project, str(tmp_path / "elsewhere/../elsewhere/"))
 
 
@@ -219,7 +219,7 @@ def test_volume_of_file_with_hard_link_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "data/x")
     write(tmp_path, "dodo.py").unlink()
     (tmp_path / "dodo.py").hardlink_to(file)
-    assert "has another name as well (a hard link)" in refused(tmp_path, "./../../data/x")
+    assert "has a second name (a hard link)" in refused(tmp_path, "./../../data/x")
     assert not volumes(tmp_path, "../../data/x, readonly: true").volumes[0].gives_root
 
 
@@ -259,8 +259,8 @@ def test_mount_table_lists_every_path_of_folder(tmp_path: Path) -> None:
     subprocess.run(("mount", "--bind", str(tmp_path / "a b"), str(tmp_path / "c")), check=True)
     try:
         table = MountTable()
-        assert table.spellings(tmp_path / "c/in") == [tmp_path / "c/in", tmp_path / "a b/in"]
-        assert table.spellings(tmp_path / "a b/in") == [tmp_path / "a b/in", tmp_path / "c/in"]
+        assert table.all_paths(tmp_path / "c/in") == [tmp_path / "c/in", tmp_path / "a b/in"]
+        assert table.all_paths(tmp_path / "a b/in") == [tmp_path / "a b/in", tmp_path / "c/in"]
     finally:
         subprocess.run(("umount", str(tmp_path / "c")), check=True)
 
@@ -309,7 +309,7 @@ def test_host_path_with_endless_links_is_error(tmp_path: Path) -> None:
     (tmp_path / "a").symlink_to("b")
     (tmp_path / "b").symlink_to("a")
     with pytest.raises(OSError, match="more than 40 links"):
-        list(host_paths.way(tmp_path / "a"))
+        list(host_paths.walk_path(tmp_path / "a"))
 
 
 # One in another
@@ -322,7 +322,7 @@ def test_volume_inside_writable_volume_is_refused(tmp_path: Path, order: int) ->
     at, line = {1: (3, 4), -1: (4, 3)}[order]
     assert refused(tmp_path, *rows) == (
         f"habitats/demo/config.yaml:{line}: volumes: ../../data/sub is in ../../data (habitats/demo/config.yaml:{at}), "
-        "where the habitat could put a link in its place: keep one of them, or say `readonly: true` for ../../data"
+        "where the habitat could replace it by a link: keep one of them, or add `readonly: true` to ../../data"
     )
 
 
@@ -461,7 +461,7 @@ WRITTEN = {
     "tests": ("env: [LOCAL_PATH=]\ntests: [tests/t.sh]\n", "tests: tests/t.sh"),
     "tools": ("", "habitats/demo/tools"),
     "a layer": ("", "habitats/demo"),
-    "its own": ("", "the habitat's own /etc/habitat-release"),
+    "its own": ("", "the program's own /etc/habitat-release"),
 }
 PLACES = {
     "files in root's home": "/root",
@@ -481,7 +481,7 @@ def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path:
     text = refused(tmp_path, f"/dev/shm, dest: {place}", more=more)
     line = 3 + more.count("\n")
     assert f"{what} would be written to the host, since {place} is a volume (habitats/demo/config.yaml:{line})" in text
-    assert text.endswith(": write another place for one of them")
+    assert text.endswith(": write another path for one of them")
     assert text.partition(": ")[0] in {f"habitats/demo/config.yaml:{n}" for n in (1, 2, 3)} | {
         "phases/system/config.yaml:12"
     }
@@ -521,6 +521,9 @@ def test_volume_over_default_workdir_is_accepted(tmp_path: Path) -> None:
 def test_volume_writable_over_config_source_file_is_refused(tmp_path: Path, more: str) -> None:
     write(tmp_path, "data/x")
     text = refused(tmp_path, "../../data", more=more)
-    assert "is in the volume ../../data (habitats/demo/config.yaml:4), where the habitat could put a link" in text
+    assert (
+        "is in the volume ../../data (habitats/demo/config.yaml:4), where the habitat could replace it by a link"
+        in text
+    )
     assert text.startswith("habitats/demo/config.yaml:2: ")
     assert volumes(tmp_path, "../../data, readonly: true", more=more)

@@ -10,6 +10,7 @@ import pytest
 from conftest import ROOT
 from unit_helpers import DemoProject, load, make_user, write
 
+from phases.core import copied_files
 from phases.core.files import tree as files_tree
 from phases.core.files.ignore import CREDENTIALS, habignore
 
@@ -61,8 +62,8 @@ def test_credential_file_in_copied_folder_is_not_copied(tmp_path: Path, path: st
     write(tmp_path, "habitats/demo/tests/t")
     habitat = load(tmp_path, CONFIG)
     layer = habitat.layer("local")
-    seen = [habitat.layer_tree(layer), habitat.tree(habitat.files[0])]
-    seen += [habitat.subtree(layer, name) for name in ("tools", "tests")]
+    seen = [copied_files.layer_tree(habitat, layer), copied_files.file_tree(habitat, habitat.files[0])]
+    seen += [copied_files.subfolder_tree(habitat, layer, name) for name in ("tools", "tests")]
     name = path.rpartition("/")[2]
     assert not [item.path for tree in seen for item in tree if item.path.endswith(name)]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from phases.core import copied_files
 from phases.core.errors import ConfigError
 from phases.core.files import tree
 from phases.core.files.ignore import is_one_of
@@ -54,8 +55,8 @@ def _trees(habitat: Habitat, phase: str) -> Iterator[tuple[Path, str, Ignore, Ig
                 yield (
                     layer.folder,
                     layer.shown,
-                    habitat.layer_ignore(layer, ignore),
-                    habitat.layer_ignore(layer, own),
+                    copied_files.layer_ignore(habitat, layer, ignore),
+                    copied_files.layer_ignore(habitat, layer, own),
                 )
             for copy in habitat.files:
                 if copy.source.is_dir():

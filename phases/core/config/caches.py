@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.config import mount_rules, schema
-from phases.core.config.mount_rules import Words, in_home, overlap, within
+from phases.core.config.mount_rules import ErrorWords, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
@@ -17,21 +17,23 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-_WORDS = Words("caches", "be a cache", "is a cache", "a folder")
+_WORDS = ErrorWords("caches", "be a cache", "is a cache", "a folder")
 
 
-def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cache]:
+def caches(scope: Scope, entries: Iterable[str | schema.CacheKeys]) -> Iterator[Cache]:
     """Yield the caches of a config. Raises ConfigError."""
     for i, entry in enumerate(entries):
         where: tuple[str | int, ...] = ("caches", i)
         if isinstance(entry, str):
-            yield Cache(scope.inside(entry, *where), scope.at(*where))
+            yield Cache(scope.habitat_path(entry, *where), scope.at(*where))
             continue
         sharing = entry.sharing or SHARINGS[0]
         if sharing not in SHARINGS:
             remedy = f"write {' or '.join(SHARINGS)}"
             raise ConfigError(f"caches: sharing is {sharing!r}", where=scope.at(*where, "sharing"), remedy=remedy)
-        yield Cache(scope.inside(entry.path, *where, "path"), scope.at(*where, "path"), locked=sharing == "locked")
+        yield Cache(
+            scope.habitat_path(entry.path, *where, "path"), scope.at(*where, "path"), locked=sharing == "locked"
+        )
 
 
 def check(habitat: Habitat, home: str = "") -> None:
@@ -45,16 +47,16 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such cache.
 
     """
-    built = mount_rules.built_in(habitat, home)
+    built = mount_rules.build_folders(habitat, home)
 
-    def why(place: str) -> str:
+    def flaw_at(place: str) -> str:
         return flaw(place, built) or next((f"{use} ({at})" for use, at in _other_uses(habitat, place, home)), "")
 
-    mount_rules.check(habitat.caches, home, why, _WORDS)
+    mount_rules.check(habitat.caches, home, flaw_at, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
-    """Return why a cache can't be at `place`, as the end of a sentence; "" if it can.
+    """Return why `place` can't be a cache, as the end of a sentence; "" if it can.
 
     Args:
         place: A path in the habitat.

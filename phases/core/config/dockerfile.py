@@ -19,19 +19,19 @@ _MAX_BYTES = 1_000_000
 _WORD = re.compile(rb"dockerfile|\\[xuU]")
 
 
-def named(text: str) -> str:
+def file_name(text: str) -> str:
     """Return the name of the file that the key's value means, "" for no Dockerfile."""
     if text.lower() in ("false", "no", "off"):
         return ""
     return text or "Dockerfile"
 
 
-def is_name(text: str) -> bool:
+def is_file_name(text: str) -> bool:
     """Return whether `text` can be the name of a file in the habitat's folder other than its config."""
     return "/" not in text and text.isprintable() and text not in (".", "..", "config.yaml")
 
 
-def lies_in(folder: Path) -> bool:
+def exists_in(folder: Path) -> bool:
     """Return whether a habitat's folder holds the Dockerfile that the habitat is built from.
 
     This is called for every habitat in every run. So it parses a config only if that has the word, and it raises no
@@ -42,7 +42,7 @@ def lies_in(folder: Path) -> bool:
         if _WORD.search(safe_open.read(folder / "config.yaml", _MAX_BYTES) or b""):
             tree = yaml_tree.load(folder / "config.yaml", layer="local", shown="config.yaml")
             key = tree.at(("dockerfile",))
-            name = named(str(key.value)) if key and key.value else name
+            name = file_name(str(key.value)) if key and key.value else name
     except (OSError, HabitatError):
         pass  # loading the habitat reports it
-    return bool(name) and is_name(name) and (folder / name).is_file()
+    return bool(name) and is_file_name(name) and (folder / name).is_file()

@@ -22,7 +22,7 @@ _MIN_MEMORY = 6 << 20
 _MAX_CPUS = 4096
 
 
-def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
+def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Raises ConfigError."""
     return EntryPoint(
         init_command=_init(scope, entry.init_command),
@@ -37,7 +37,7 @@ def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
 
 
 def _init(scope: Scope, text: str) -> str:
-    init = scope.argument(scope.text(text, "entry", "init_command"), "entry", "init_command")
+    init = scope.argument(scope.expand(text, "entry", "init_command"), "entry", "init_command")
     if init and not init.strip():
         where = scope.at("entry", "init_command")
         raise ConfigError("init_command is blank", where=where, remedy="write a command, or leave the key out")
@@ -45,7 +45,7 @@ def _init(scope: Scope, text: str) -> str:
 
 
 def _command(scope: Scope, text: str) -> str:
-    command = scope.text(text, "entry", "command")
+    command = scope.expand(text, "entry", "command")
     if len(json.dumps(command)) > _MAX_INSTRUCTION:
         where = scope.at("entry", "command")
         raise ConfigError(
@@ -63,22 +63,22 @@ def _delay(scope: Scope, seconds: float) -> float:
     return seconds
 
 
-def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
+def _ready(scope: Scope, entry: str | schema.ReadyKeys) -> Ready | None:
     """Return the readiness check, None for none. An empty command cancels one of an earlier layer."""
     path: tuple[str, ...] = ("entry", "ready")
-    long = entry if isinstance(entry, schema.Ready) else schema.Ready(command=entry)
-    if long is entry:
+    ready = entry if isinstance(entry, schema.ReadyKeys) else schema.ReadyKeys(command=entry)
+    if ready is entry:
         path = (*path, "command")
-    command = scope.argument(scope.text(long.command, *path), *path)
+    command = scope.argument(scope.expand(ready.command, *path), *path)
     if not command:
         return None
     if not command.strip():
         raise ConfigError("ready is blank", where=scope.at(*path), remedy="write a command, or leave the key out")
-    interval, timeout = (_seconds(scope, long, key) for key in ("interval", "timeout"))
+    interval, timeout = (_seconds(scope, ready, key) for key in ("interval", "timeout"))
     return Ready(command, interval or 1, timeout or 60, scope.at(*path))
 
 
-def _seconds(scope: Scope, ready: schema.Ready, key: str) -> float:
+def _seconds(scope: Scope, ready: schema.ReadyKeys, key: str) -> float:
     """Return the seconds of `interval` or `timeout`, 0 if the config has none."""
     text = getattr(ready, key)
     try:
@@ -95,12 +95,12 @@ def _network(scope: Scope, network: str) -> str:
     return network or NETWORKS[0]
 
 
-def build(scope: Scope, config: schema.Build) -> Build:
+def build(scope: Scope, config: schema.BuildKeys) -> Build:
     """Return what limits a build. Raises ConfigError."""
     return Build(_limits(scope, config.limits, "build", "limits"), config.new_privileges)
 
 
-def _limits(scope: Scope, limits: schema.Limits, *where: str) -> Limits:
+def _limits(scope: Scope, limits: schema.LimitsKeys, *where: str) -> Limits:
     try:
         memory = units.size(limits.memory)
     except ValueError:

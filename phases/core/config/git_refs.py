@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 
-from phases.core import url_credentials
-
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
-_UNFIT = re.compile(r"[\x00-\x20\x7f]")
+_NOT_IN_URL = re.compile(r"[\x00-\x20\x7f]")
 _HELPER = re.compile(r"[A-Za-z0-9+.-]+::")
 _URL = re.compile(r"([A-Za-z0-9+.-]+)://([^/?#]*)")
 _SCP = re.compile(r"([^/:]+):")
@@ -20,52 +18,54 @@ _SCP = re.compile(r"([^/:]+):")
 # The rules of `git check-ref-format`.
 _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|^@\Z|/(?=[./]|\Z)|^\.|\.lock(?=/|\Z)|\.\Z")
 
-_LONGEST_URL, _LONGEST_REF = 4096, 255
+_MAX_URL, _MAX_REF = 4096, 255
 
 _INSTEAD = "name a secret with token: instead"
 
 
-class Unfit(ValueError):
-    """A URL or a ref is not accepted.
+class GitValueError(ValueError):
+    """A URL or a ref is refused.
 
     Its `args` are the problem, with `{}` for the key of the config, and the remedy.
     """
 
 
 def check_ref(word: str) -> None:
-    """Check a branch, tag or commit, where "" means none. Raises Unfit."""
-    if word and (_NO_REF.search(word) or len(word.encode()) > _LONGEST_REF):
-        raise Unfit(_quoted(word) + " is no {} for git", "fix it")
+    """Check a branch, tag or commit, where "" means none. Raises GitValueError."""
+    if word and (_NO_REF.search(word) or len(word.encode()) > _MAX_REF):
+        raise GitValueError(_quoted(word) + " is not a {} for git", "fix it")
 
 
 def check_url(word: str) -> None:
-    """Check a URL. Raises Unfit, without quoting a password or a token."""
+    """Check a URL. Raises GitValueError, without quoting a password or a token."""
     check_credentials(word)
-    if not word or word.startswith("-") or _UNFIT.search(word) or len(word) > _LONGEST_URL:
-        raise Unfit(_quoted(word) + " is no {} for git", "fix it")
+    if not word or word.startswith("-") or _NOT_IN_URL.search(word) or len(word) > _MAX_URL:
+        raise GitValueError(_quoted(word) + " is not a {} for git", "fix it")
     if _HELPER.match(word):
-        raise Unfit(_quoted(word) + " makes git run a program", "use https://, ssh:// or a path")
+        raise GitValueError(_quoted(word) + " makes git run a program", "use https://, ssh:// or a path")
     if not (url := _URL.match(word)):
         scp = _SCP.match(word)
         _check_host(scp[1].rpartition("@")[2] if scp else "", word)
         return
     if url[1].lower() not in _SCHEMES:
-        raise Unfit(f"git has no {url[1]}://", "use https://, ssh:// or a path")
+        raise GitValueError(f"git has no {url[1]}://", "use https://, ssh:// or a path")
     port = re.sub(r"^\[.*\]", "", url[2].rpartition("@")[2]).partition(":")[2]
     if port and not port.isdecimal():  # or it is the part of a password behind a slash
-        raise Unfit("there is a password in the {}", _INSTEAD)
+        raise GitValueError("there is a password in the {}", _INSTEAD)
     _check_host(url[2].rpartition("@")[2], word)
 
 
 def check_credentials(word: str) -> None:
-    """Check that a URL, with variables filled in or not, holds no password and no token. Raises Unfit."""
-    if credential := url_credentials.in_url(word):
-        raise Unfit(f"there is {credential} in the {{}}", _INSTEAD)
+    """Check that a URL, with variables filled in or not, holds no password and no token. Raises GitValueError."""
+    from phases.core import url_credentials  # imported late: most habitats have no URL, and its patterns take time
+
+    if credential := url_credentials.credential_in(word):
+        raise GitValueError(f"there is {credential} in the {{}}", _INSTEAD)
 
 
 def _check_host(host: str, word: str) -> None:
     if host.lstrip("[").startswith("-"):
-        raise Unfit(_quoted(word) + " has an option in place of a host", "fix it")
+        raise GitValueError(_quoted(word) + " has an option in place of a host", "fix it")
 
 
 def _quoted(word: str) -> str:

@@ -23,7 +23,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 _ESCAPED = re.compile(rb"\\([0-7]{3})")
 
 
-class Met(Struct, frozen=True):
+class PathEntry(Struct, frozen=True):
     """A name on the way to a file.
 
     Attributes:
@@ -35,7 +35,7 @@ class Met(Struct, frozen=True):
     target: str = ""
 
 
-def way(path: Path, trusted: Iterable[Path] = ()) -> Iterator[Met]:
+def walk_path(path: Path, trusted: Iterable[Path] = ()) -> Iterator[PathEntry]:
     """Yield each name on the way to a path, in the order in which the kernel looks them up, through links.
 
     Args:
@@ -59,13 +59,13 @@ def way(path: Path, trusted: Iterable[Path] = ()) -> Iterator[Met]:
         try:
             is_link = stat.S_ISLNK(here.lstat().st_mode)
         except (FileNotFoundError, NotADirectoryError):
-            yield Met(here)
+            yield PathEntry(here)
             return
         if not is_link:
-            yield Met(here)
+            yield PathEntry(here)
             continue
         target = str(here.readlink())
-        yield Met(here, target)
+        yield PathEntry(here, target)
         links += 1
         if links > _MAX_LINKS:
             raise OSError(f"more than {_MAX_LINKS} links")
@@ -86,12 +86,12 @@ def _names(text: str) -> list[str]:
     return [name for name in text.split("/") if name not in ("", ".")]
 
 
-def suspect_link(path: Path, trusted: Iterable[Path], own: Callable[[Path], bool]) -> Met | None:
+def untrusted_link(path: Path, trusted: Iterable[Path], own: Callable[[Path], bool]) -> PathEntry | None:
     """Return the first link on the way to `path` that an agent could have made, None if there is none.
 
     Args:
         path: An absolute path.
-        trusted: As of `way`.
+        trusted: As of `walk_path`.
         own: Whether a folder is one that the person works in. A link of root is suspect there too, since an agent may
             be root in its container.
 
@@ -99,7 +99,10 @@ def suspect_link(path: Path, trusted: Iterable[Path], own: Callable[[Path], bool
         OSError: A name can't be looked up.
 
     """
-    return next((met for met in way(path, trusted) if met.target and not _is_system_folder(met.path.parent, own)), None)
+    for entry in walk_path(path, trusted):
+        if entry.target and not _is_system_folder(entry.path.parent, own):
+            return entry
+    return None
 
 
 def _is_system_folder(folder: Path, own: Callable[[Path], bool]) -> bool:
@@ -116,7 +119,7 @@ def pin(path: Path) -> tuple[int, int] | None:
     return None if any(stat.S_ISLNK(info.st_mode) for info in infos) else (infos[-1].st_dev, infos[-1].st_ino)
 
 
-class Mounted(Struct, frozen=True):
+class HostMount(Struct, frozen=True):
     """A mount of this machine.
 
     Attributes:
@@ -134,21 +137,21 @@ class MountTable:
     """The mounts of this machine, through which one folder may have several paths."""
 
     def __init__(self) -> None:
-        self._at: dict[str, Mounted] = {}
+        self._at: dict[str, HostMount] = {}
         try:
             rows = _MOUNTS.read_bytes().splitlines()
         except OSError:  # not on Linux
             rows = []
         for row in rows:
             _, _, device, top, at, *_ = row.split()
-            mount = Mounted(device, _unescaped(top), _unescaped(at))
+            mount = HostMount(device, _unescaped(top), _unescaped(at))
             self._at[mount.at] = mount  # a later mount hides an earlier one
-        self._of: defaultdict[bytes, list[Mounted]] = defaultdict(list)
+        self._of: defaultdict[bytes, list[HostMount]] = defaultdict(list)
         for mount in self._at.values():
             self._of[mount.device].append(mount)
 
-    def spellings(self, place: Path) -> list[Path]:
-        """Return all paths of `place`, itself first. Its path has no link in it."""
+    def all_paths(self, place: Path) -> list[Path]:
+        """Return all paths of a file or folder, `place` first, which has no link in it."""
         text = str(place)
         folder = text
         while folder not in self._at and folder != "/":
@@ -158,8 +161,8 @@ class MountTable:
         if mount is None or len(others) == 1:
             return [place]
         inside = _joined(mount.top, text[len(folder) :])
-        found = [Path(_joined(m.at, inside[len(m.top.rstrip("/")) :])) for m in others if _within(inside, m.top)]
-        return [place, *(path for path in dict.fromkeys(found) if path != place and _is_same(path, place))]
+        paths = [Path(_joined(m.at, inside[len(m.top.rstrip("/")) :])) for m in others if _within(inside, m.top)]
+        return [place, *(path for path in dict.fromkeys(paths) if path != place and _is_same(path, place))]
 
 
 def _joined(folder: str, rest: str) -> str:

@@ -7,13 +7,14 @@ earlier one. Every error names its file and line.
 from __future__ import annotations
 
 import os
+from functools import partial, reduce
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
-from phases.core.model import Layer
+from phases.core.model import ConfigLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from phases.core.config.yaml_tree import Tree
     from phases.core.model import Habitat
 
-# A part of the program, wherever the project is.
+# The system layer is a part of the program, wherever the project is.
 SYSTEM_FOLDER = Path(__file__).resolve().parents[2] / "system"
 
 
@@ -46,41 +47,52 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
         ConfigError: With the line of the first thing that is wrong.
 
     """
-    folder = root / "habitats" / name
-    shown = f"habitats/{name}"
-    if not names.names_a_habitat(name):
-        raise ConfigError(
-            f"'{name}' is not a valid image name",
-            where=shown,
-            remedy=f"rename the folder: {names.RULE}",
-        )
+    layers = _layers(root, name)
+    trees = (_tree(layer, text if layer.name == "local" else None) for layer in layers)
+    return resolve(root, name, layers, reduce(partial(merge, key=""), trees), tuple(phase_names))
+
+
+def _tree(layer: ConfigLayer, text: str | None) -> Tree:
+    shown = f"{layer.shown}/config.yaml"
+    if text is not None:
+        return yaml_tree.parse(text.encode(), layer=layer.name, shown=shown)
+    return yaml_tree.load(layer.folder / "config.yaml", layer=layer.name, shown=shown)
+
+
+def _layers(root: Path, name: str) -> tuple[ConfigLayer, ...]:
+    """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
+    folder, shown = root / "habitats" / name, f"habitats/{name}"
+    if not names.is_habitat_name(name):
+        remedy = f"rename the folder: {names.HABITAT_NAME_RULE}"
+        raise ConfigError(f"'{name}' is not a valid image name", where=shown, remedy=remedy)
     dockerfile = folder / "Dockerfile"
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
-    layers = (
-        Layer("system", SYSTEM_FOLDER, "phases/system"),
-        Layer("shared", root / "shared", "shared"),
-        Layer("local", folder, shown),
-    )
     if os.path.lexists(dockerfile) and not dockerfile.is_file():
         raise ConfigError("is not a file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
+    layers = (
+        ConfigLayer("system", SYSTEM_FOLDER, "phases/system"),
+        ConfigLayer("shared", root / "shared", "shared"),
+        ConfigLayer("local", folder, shown),
+    )
     for layer in layers:
         if os.path.lexists(layer.folder) and not layer.folder.is_dir():
             raise ConfigError("is not a folder", where=layer.shown, remedy="make it one, or remove it")
-    merged: Tree | None = None
-    for layer in layers:
-        path, place = layer.folder / "config.yaml", f"{layer.shown}/config.yaml"
-        if text is not None and layer.name == "local":
-            tree = yaml_tree.parse(text.encode(), layer=layer.name, shown=place)
-        else:
-            tree = yaml_tree.load(path, layer=layer.name, shown=place)
-        merged = tree if merged is None else coalesce(merged, tree, "")
-    assert merged is not None
-    return resolve(root, name, layers, merged, tuple(phase_names))
+    return layers
 
 
-def coalesce(under: Tree, over: Tree, key: str) -> Tree:
-    """Merge `over` into `under`, its value at `key`. Raises ConfigError if one is a list and the other is not."""
+def merge(under: Tree, over: Tree, key: str) -> Tree:
+    """Merge the tree of a later layer into that of an earlier one.
+
+    Args:
+        under: The tree of the earlier layer.
+        over: The tree of the later layer.
+        key: Their key in the config, for errors.
+
+    Raises:
+        ConfigError: The trees have different types.
+
+    """
     if over.value is None:
         return under
     if under.value is None:
@@ -88,14 +100,11 @@ def coalesce(under: Tree, over: Tree, key: str) -> Tree:
     if isinstance(under.value, dict) and isinstance(over.value, dict):
         both = dict(under.value)
         for name, tree in over.value.items():
-            both[name] = coalesce(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
+            both[name] = merge(both[name], tree, f"{key}.{name}" if key else name) if name in both else tree
         return yaml_tree.Tree(both, over.origin)
     if isinstance(under.value, list) and isinstance(over.value, list):
         return yaml_tree.Tree([*under.value, *over.value], over.origin)
     if under.kind != over.kind:
-        raise ConfigError(
-            f"{key} is {over.kind} here but {under.kind} in {under.origin}",
-            where=over.origin,
-            remedy=f"write {under.kind}, as there",
-        )
+        problem = f"{key} is {over.kind} here but {under.kind} in {under.origin}"
+        raise ConfigError(problem, where=over.origin, remedy=f"write {under.kind}, as there")
     return over

@@ -40,28 +40,28 @@ def flaw(place: str, built: Iterable[str]) -> str:
     return ""
 
 
-def built_in(habitat: Habitat, home: str) -> list[str]:
+def build_folders(habitat: Habitat, home: str) -> list[str]:
     """Return the folders that the build puts files into. `home` is as of `in_home`."""
     return [posixpath.normpath(path) for path in (home or "~", habitat.workdir, *habitat.paths.values())]
 
 
-class Words(NamedTuple):
-    """The words of an error about a path of one kind: `KEY: /x can't BE: /y IS_ONE; name WITHIN within it`."""
+class ErrorWords(NamedTuple):
+    """The words of an error about a path of one kind: `KEY: /x can't VERB: /y STATE: name NOUN within it`."""
 
     key: str
-    be: str
-    is_one: str
-    within: str
+    verb: str
+    state: str
+    noun: str
 
 
-def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], str], words: Words) -> None:
+def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str], str], words: ErrorWords) -> None:
     """Refuse the first path that overlaps an earlier one, or that can't be mounted.
 
     Args:
         paths: The paths, in order.
         home: As of `in_home`.
-        why: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. It ends with
-            an origin in parentheses if the reason is another line of the config.
+        flaw_at: Returns why nothing can be mounted at a path, as the end of a sentence; "" if something can. The text
+            ends with an origin in parentheses if the reason is another line of the config.
         words: The words of the error.
 
     Raises:
@@ -71,10 +71,12 @@ def check(paths: Iterable[Cache | Persisted], home: str, why: Callable[[str], st
     before: list[Cache | Persisted] = []
     for path in paths:
         place = in_home(path.path, home)
-        taken = (f"{p.path} {words.is_one} ({p.origin})" for p in before if overlap(place, in_home(p.path, home)))
-        if reason := why(place) or next(taken, ""):
-            remedy = "keep one of them" if "(" in reason else f"name {words.within} within it, or another"
-            raise ConfigError(f"{words.key}: {path.path} can't {words.be}: {reason}", where=path.origin, remedy=remedy)
+        taken = (f"{p.path} {words.state} ({p.origin})" for p in before if overlap(place, in_home(p.path, home)))
+        if reason := flaw_at(place) or next(taken, ""):
+            remedy = "keep one of them" if "(" in reason else f"name {words.noun} within it, or another"
+            raise ConfigError(
+                f"{words.key}: {path.path} can't {words.verb}: {reason}", where=path.origin, remedy=remedy
+            )
         before.append(path)
 
 

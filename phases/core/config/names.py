@@ -1,13 +1,13 @@
-"""Names of habitats, images, secrets and variables. Those of images follow the grammar of Docker references."""
+"""The rules for names of habitats, images, users, secrets and variables."""
 
 from __future__ import annotations
 
 import re
 
-# A path component of an image name.
+# A path component of an image name, as in the grammar of Docker references.
 _NAME = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 
-# Characters of a habitat's name. An image name has 255 at most, with its registry and the prefix `habitat-`.
+# The most characters of a habitat's name. An image name may have 255, with the registry and the prefix `habitat-`.
 _MAX_NAME = 200
 
 # [HOST[:PORT]/]NAME[/NAME…][:TAG][@DIGEST]
@@ -17,28 +17,30 @@ IMAGE = re.compile(
     re.ASCII,
 )
 
-# Characters of a whole reference, of which 255 are for the path.
+# The most characters of a whole reference, of which 255 are for the path.
 _MAX_IMAGE = 480
 
 #: The rule for the name of a habitat, as a remedy.
-RULE = "lower-case letters and digits, with single . _ or - between them"
+HABITAT_NAME_RULE = "lower-case letters and digits, with single . _ or - between them"
 
+#: The name of a user. useradd refuses longer ones.
+USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 
-#: The name of a secret, a file below /run/secrets. Names with a leading dot there belong to the program.
+#: The name of a secret, which is a file in /run/secrets. Names there with a leading dot belong to the program.
 SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 
 #: The name of an environment variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: The phases that run commands of a person, which may read secrets.
+#: The phases that run the config's own commands, which may read secrets.
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 
-def names_a_habitat(name: str) -> bool:
+def is_habitat_name(name: str) -> bool:
     """Return whether `name` can be the name of a habitat."""
     return len(name) <= _MAX_NAME and bool(re.fullmatch(_NAME, name))
 
 
-def names_an_image(text: str) -> bool:
+def is_image_name(text: str) -> bool:
     """Return whether `text` is a reference to an image."""
     return len(text) <= _MAX_IMAGE and bool(IMAGE.fullmatch(text))

@@ -1,4 +1,4 @@
-"""Which places of the host are a person's own data, and which are what the host runs or reads as config."""
+"""Tell a person's own data on the host from the files that the host runs or reads as config."""
 
 from __future__ import annotations
 
@@ -17,208 +17,244 @@ if TYPE_CHECKING:
 
     from phases.core.config.host_paths import MountTable
 
-#: The folder that has the package of this program.
+#: The folder with this program's package.
 CHECKOUT = Path(__file__).resolve().parents[3]
 
-# Where anybody may make files.
+# Folders in which every user may create files.
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 (names, no files of ours)
 
-# In the root of a project: what doit, Python, tests and a person's tools read or run.
-_TOP = frozenset(("phases", "script", "scripts", "tests", "bench", "habitats", "shared", "Makefile", "sitecustomize"))
-_TOP_ENDS = (".py", ".pth", ".toml", ".cfg", ".ini")
+# Names in the root of a project that doit, Python, tests and a person's tools read or run.
+_AT_ROOT = frozenset(
+    ("phases", "script", "scripts", "tests", "bench", "habitats", "shared", "Makefile", "sitecustomize")
+)
+_SUFFIXES_AT_ROOT = (".py", ".pth", ".toml", ".cfg", ".ini")
 
-# In the folder of a layer.
-_LAYER = frozenset(("tools", "tests"))
+# Names in the folder of a layer that a build runs.
+_IN_LAYER = frozenset(("tools", "tests"))
 
-# Of these, what a link leads to.
-_READ = ("config.yaml", "Dockerfile", ".habignore", ".dockerignore", "tools", "tests")
-_READ_AT_TOP = ("dodo.py", "pyproject.toml", "habitats", "shared", "phases", ".git", ".venv")
+# Names in both folders that are read through a link.
+_LINKS_IN_LAYER = ("config.yaml", "Dockerfile", ".habignore", ".dockerignore", "tools", "tests")
+_LINKS_AT_ROOT = ("dodo.py", "pyproject.toml", "habitats", "shared", "phases", ".git", ".venv")
 
-_BY_PYTHON = "which Python would read in the place of its own"
+# Why a path is not data.
+_IMPORTED = "which Python would import in place of its own"
 _CONFIG = "which this program reads as config"
 
 
-class OwnPlaces:
-    """Of the person who runs this. root: the project's; layers: the folders that its config is read from; also: a
-    file that is read as config.
+class _Homes:
+    """The homes of this machine's users.
+
+    Attributes:
+        own: The homes of the person; with sudo, those of root and of the person who used it.
     """
 
-    def __init__(self, root: Path, layers: Iterable[Path], table: MountTable, also: Iterable[Path] = ()) -> None:
+    def __init__(self, root: Path, uid: int) -> None:
+        self._root = root
+        sudo = os.environ.get("SUDO_UID", "") if uid == 0 else ""
+        uids = {uid, *([int(sudo)] if sudo.isdecimal() else [])}
+        from_env = [Path(home)] if (home := os.environ.get("HOME", "")).startswith("/") else []
+        paths = [*from_env, *(Path(user.pw_dir) for user in pwd.getpwall() if user.pw_uid in uids)]
+        homes = dict.fromkeys(path.resolve() for path in paths if _is_folder(path))
+        self.own = [home for home in homes if home != Path("/") and home.stat().st_uid in uids]
+
+    @cached_property
+    def others(self) -> dict[Path, str]:
+        """The other homes, with the name of their user."""
+        rows = ((Path(user.pw_dir), user.pw_name) for user in pwd.getpwall() if user.pw_dir.startswith("/"))
+        homes = {home.resolve(): name for home, name in rows if _is_folder(home)}
+        return {home: name for home, name in homes.items() if home not in (Path("/"), *self.own)}
+
+    def owner(self, place: Path) -> str:
+        """Return the other user in whose home a path is, "" for none.
+
+        A home that holds the project, or a home of the person, doesn't count.
+        """
+        homes = ((home, name) for home, name in self.others.items() if within(place, home))
+        return next((name for home, name in homes if not any(within(own, home) for own in (self._root, *self.own))), "")
+
+
+class OwnPlaces:
+    """The places of the host that are the data of the person who runs this, and those that are not.
+
+    Args:
+        root: The root of the project.
+        layers: The folders that the habitat's config is read from.
+        table: The mounts of this machine.
+        config_files: Other files that are read as config.
+    """
+
+    def __init__(
+        self, root: Path, layers: Iterable[Path], table: MountTable, config_files: Iterable[Path] = ()
+    ) -> None:
         self.root = root.resolve()
         self._layers = [folder.resolve() for folder in layers if _is_folder(folder)]
-        self._also = list(also)
+        self._config_files = list(config_files)
         self._table = table
         self._uid = os.geteuid()
+        self._temporary = [folder.resolve() for folder in _TEMPORARY]
 
-    # Whose is it
+    @cached_property
+    def _homes(self) -> _Homes:
+        return _Homes(self.root, self._uid)
 
     def is_own(self, place: Path) -> bool:
-        """Return whether it is below a home of the person's, in the project, or where anybody may make files."""
-        return any(within(place, folder) for folder in (self.root, *self.homes, *self._temporary))
-
-    @cached_property
-    def _temporary(self) -> list[Path]:
-        return [folder.resolve() for folder in _TEMPORARY]
-
-    @cached_property
-    def homes(self) -> list[Path]:
-        """The person's, and where root works for somebody by sudo, that one's."""
-        sudo = os.environ.get("SUDO_UID", "") if self._uid == 0 else ""
-        uids = {self._uid, *([int(sudo)] if sudo.isdecimal() else [])}
-        named = [Path(home)] if (home := os.environ.get("HOME", "")).startswith("/") else []
-        paths = [*named, *(Path(row.pw_dir) for row in pwd.getpwall() if row.pw_uid in uids)]
-        found = dict.fromkeys(path.resolve() for path in paths if _is_folder(path))
-        return [home for home in found if home != Path("/") and home.stat().st_uid in uids]
-
-    @cached_property
-    def _others_homes(self) -> dict[Path, str]:
-        rows = ((Path(row.pw_dir), row.pw_name) for row in pwd.getpwall() if row.pw_dir.startswith("/"))
-        homes = {home.resolve(): name for home, name in rows if _is_folder(home)}
-        return {home: name for home, name in homes.items() if home not in (Path("/"), *self.homes)}
-
-    # What must not be written to
+        """Return whether a path is in the project, in a home of the person, or in a temporary folder."""
+        return any(within(place, folder) for folder in (self.root, *self._homes.own, *self._temporary))
 
     def flaw(self, place: Path) -> str:
-        """Return what `place` is that a person's own data is not; "" for nothing. It has no link in it."""
-        return self._holding(place) or self._in_code(place) or self._in_config(place) or self._not_own(place)
+        """Return why a path is not the person's data, as a path and a relative clause; "" if it is.
 
-    def _holding(self, place: Path) -> str:
-        held = ((path, what) for path, what in self._whole if within(path, place))
-        return next((path_told(path, what) for path, what in held), "")
+        Args:
+            place: A path without a link in it.
+        """
+        return self._flaw_inside(place) or self._flaw_above(place) or self._flaw_of_owner(place)
+
+    # Places that no mount may be or contain
+
+    def _flaw_inside(self, place: Path) -> str:
+        """Return the flaw of a path that contains something that is not data."""
+        return next((f"{path}, {reason}" for path, reason in self._not_data if within(path, place)), "")
 
     @cached_property
-    def _whole(self) -> list[tuple[Path, str]]:
-        """What no mount may be or hold, by each of its paths."""
-        found = [
-            *((home, "your home") for home in self.homes),
-            *((home, f"the home of {name}") for home, name in self._others_homes.items()),
+    def _not_data(self) -> list[tuple[Path, str]]:
+        """The places that are not data, by each of their paths, with the reason."""
+        places = [
+            *((home, "your home") for home in self._homes.own),
+            *((home, f"the home of {name}") for home, name in self._homes.others.items()),
             (self.root, "this project"),
             (CHECKOUT, "this program"),
-            *((path, "whose programs you run") for path in self._on_path()),
-            *((path, _BY_PYTHON) for path in self._pythons),
-            *((path, _CONFIG) for path in self._read_as_config()),
+            *((path, "whose programs you run") for path in _command_folders(self.root)),
+            *((path, _IMPORTED) for path in self._python_folders),
+            *((path, _CONFIG) for path in self._config_places()),
         ]
-        first: dict[Path, str] = {}
-        for path, what in found:
-            first.setdefault(path, what)
-        return [(path, what) for given, what in first.items() for path in self._table.spellings(given)]
-
-    def _on_path(self) -> Iterator[Path]:
-        """The folders in which commands are looked up."""
-        for text in os.environ.get("PATH", "").split(os.pathsep):
-            if _is_folder(path := self.root / text):
-                yield path.resolve()
+        reasons: dict[Path, str] = {}
+        for path, reason in places:
+            reasons.setdefault(path, reason)
+        return [(path, reason) for place, reason in reasons.items() for path in self._table.all_paths(place)]
 
     @cached_property
-    def _pythons(self) -> list[Path]:
-        """What Python is made of. That a project is found by it makes the project no part of it."""
+    def _python_folders(self) -> list[Path]:
+        """The folders of Python and its packages, without the project, which may be on Python's path too."""
         texts = (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path)
         paths = dict.fromkeys(Path(text).resolve() for text in texts if text.startswith("/"))
         return [path for path in paths if not any(within(base, path) for base in (self.root, CHECKOUT))]
 
-    def _read_as_config(self) -> Iterator[Path]:
+    def _config_places(self) -> Iterator[Path]:
         yield from self._layer_folders
-        yield from (path.resolve() for path in (*self._of_programs, *self._also))
-        # What isn't a link is in a folder that is looked at by name.
-        files = [folder / name for folder in self._layer_folders for name in _READ]
-        tops = [base / name for base in (self.root, CHECKOUT) for name in _READ_AT_TOP]
-        yield from (path.resolve() for path in (*files, *tops) if path.is_symlink())
+        yield from (path.resolve() for path in (*_program_folders(), *self._config_files))
+        # Names that are not links are in folders that _flaw_above checks.
+        in_layers = [folder / name for folder in self._layer_folders for name in _LINKS_IN_LAYER]
+        at_root = [base / name for base in (self.root, CHECKOUT) for name in _LINKS_AT_ROOT]
+        yield from (path.resolve() for path in (*in_layers, *at_root) if path.is_symlink())
 
     @cached_property
     def _layer_folders(self) -> list[Path]:
-        """Of all habitats of the project, since each of them can run commands here."""
-        found = list(self._layers)
+        """The folders of all habitats of the project, since each of them can run commands on the host."""
+        folders = list(self._layers)
         for base in (self.root, CHECKOUT):
-            above = base / "habitats"
-            entries = sorted(above.iterdir()) if _is_folder(above) else []
-            found += [path.resolve() for path in (*entries, base / "shared") if _is_folder(path)]
-        return list(dict.fromkeys(found))
+            habitats = base / "habitats"
+            entries = sorted(habitats.iterdir()) if _is_folder(habitats) else []
+            folders += [path.resolve() for path in (*entries, base / "shared") if _is_folder(path)]
+        return list(dict.fromkeys(folders))
 
-    @cached_property
-    def _of_programs(self) -> list[Path]:
-        """Where programs of the session keep what they run or trust, if that isn't below a hidden folder."""
-        names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "DOCKER_CONFIG", "GNUPGHOME")
-        texts = (os.environ.get(name, "") for name in names)
-        return [Path(text) for text in texts if text.startswith("/") and text.strip("/")]
+    # Places that no mount may be inside
 
-    def _in_code(self, place: Path) -> str:
-        for path in self._pythons:
-            if within(place, path) and not within(self.root, path):
-                return path_told(place, _BY_PYTHON)
-        for path in (path.resolve() for path in self._of_programs):
-            if within(place, path) and not any(within(own, path) for own in (self.root, *self.homes)):
-                return path_told(place, _CONFIG)
+    def _flaw_above(self, place: Path) -> str:
+        """Return the flaw of a path that is in a folder of code or config."""
+        reason = self._reason_in_code(place) or self._reason_in_config(place)
+        return f"{place}, {reason}" if reason else ""
+
+    def _reason_in_code(self, place: Path) -> str:
+        if any(within(place, path) and not within(self.root, path) for path in self._python_folders):
+            return _IMPORTED
+        for path in (path.resolve() for path in _program_folders()):
+            if within(place, path) and not any(within(own, path) for own in (self.root, *self._homes.own)):
+                return _CONFIG
         return ""
 
-    def _in_config(self, place: Path) -> str:
+    def _reason_in_config(self, place: Path) -> str:
         for folder in self._layer_folders:
-            if within(place, folder) and _is_read_of_layer(place.relative_to(folder).parts[0]):
-                return path_told(place, _CONFIG)
-        for base in (self.root, CHECKOUT):
-            if within(place, base) and (why := self._flaw_at_top(place.relative_to(base).parts)):
-                return path_told(place, why)
-        return ""
+            if within(place, folder) and _is_read_in_layer(place.relative_to(folder).parts[0]):
+                return _CONFIG
+        bases = [base for base in (self.root, CHECKOUT) if within(place, base)]
+        reasons = (self._reason_at_root(place.relative_to(base).parts) for base in bases)
+        return next(filter(None, reasons), "")
 
-    def _flaw_at_top(self, parts: tuple[str, ...]) -> str:
-        """Why what is at `parts` of a project's root is no data."""
+    def _reason_at_root(self, parts: tuple[str, ...]) -> str:
+        """Return why the path of these parts, below a project's root, is not data."""
         first, *rest = parts
         if first in ("habitats", "shared"):
             return "" if len(rest) > (first == "habitats") else _CONFIG
-        if first.startswith(".") or first in _TOP or (not rest and first.endswith(_TOP_ENDS)):
+        if first.startswith(".") or first in _AT_ROOT or (not rest and first.endswith(_SUFFIXES_AT_ROOT)):
             return "which this machine runs, or reads as config"
-        # Python looks there first, and finds what has just been put there.
-        return "" if rest or not self._is_module(first) else _BY_PYTHON
+        # Python looks in the root of the project first.
+        return "" if rest or not _is_module(first, self.root) else _IMPORTED
 
-    def _is_module(self, name: str) -> bool:
-        if not name.isidentifier():
-            return False
-        others = [text for text in sys.path if text and Path(text).resolve() not in (self.root, CHECKOUT, Path.cwd())]
-        return name in sys.stdlib_module_names or PathFinder.find_spec(name, others) is not None
+    # Places of others
 
-    def _not_own(self, place: Path) -> str:
+    def _flaw_of_owner(self, place: Path) -> str:
+        """Return the flaw of a path that belongs to root, to another person, or to programs of the session."""
         if within(place, self.root):
             return ""
-        info = place.stat()
-        is_other = self._uid not in (0, info.st_uid)
-        home = next((home for home in self.homes if within(place, home)), None)
+        home = next((home for home in self._homes.own if within(place, home)), None)
+        temporary = next((folder for folder in self._temporary if within(place, folder)), None)
         if home:
-            first = place.relative_to(home).parts[0]
-            hidden = first.startswith(".") or first in ("bin", "Library")
-            return path_told(place, "which programs of yours run, or read as config") if hidden else ""
-        folder = next((folder for folder in self._temporary if within(place, folder)), None)
-        if folder and place.relative_to(folder).parts[:1] and place.relative_to(folder).parts[0].startswith("."):
-            return path_told(place, "where programs of the session listen")
-        if folder is None and info.st_uid == 0:
-            return path_told(place, "which is root's")
-        name = self._owner_of_home(place) if folder is None else ""
-        if name and (is_other or self._uid == 0 or _is_hidden(place)):
-            return path_told(place, f"which is in the home of {name}")
-        is_closed = is_other and not os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
-        return path_told(place, "which you can't write to yourself") if is_closed else ""
+            name = place.relative_to(home).parts[0]
+            is_data = not name.startswith(".") and name not in ("bin", "Library")
+            reason = "" if is_data else "which your programs run, or read as config"
+        elif temporary:
+            is_hidden = any(part.startswith(".") for part in place.relative_to(temporary).parts[:1])
+            reason = "where programs of the session listen" if is_hidden else _reason_not_writable(place, self._uid)
+        else:
+            reason = self._reason_elsewhere(place)
+        return f"{place}, {reason}" if reason else ""
 
-    def _owner_of_home(self, place: Path) -> str:
-        """Whose home it is in, "" for nobody's; a home that holds the project or a home of the person's is none."""
-        mine = (self.root, *self.homes)
-        homes = ((home, name) for home, name in self._others_homes.items() if within(place, home))
-        return next((name for home, name in homes if not any(within(own, home) for own in mine)), "")
-
-
-def path_told(path: Path, what: str) -> str:
-    return f"{path}, {what}"
+    def _reason_elsewhere(self, place: Path) -> str:
+        owner = place.stat().st_uid
+        if owner == 0:
+            return "which is root's"
+        name = self._homes.owner(place)
+        if name and (self._uid != owner or any(part.startswith(".") for part in place.parts)):
+            return f"which is in the home of {name}"
+        return _reason_not_writable(place, self._uid)
 
 
-def _is_read_of_layer(name: str) -> bool:
-    lower = name.lower()
-    is_dockerfile = "dockerfile" in lower or "containerfile" in lower
-    return name.startswith((".", "config.yaml")) or name in _LAYER or is_dockerfile
+def _reason_not_writable(place: Path, uid: int) -> str:
+    if uid in (0, place.stat().st_uid):
+        return ""
+    can_write = os.access(place, os.W_OK, effective_ids=os.access in os.supports_effective_ids)
+    return "" if can_write else "which you can't write to yourself"
 
 
-def _is_hidden(place: Path) -> bool:
-    return any(part.startswith(".") for part in place.parts)
+def _command_folders(root: Path) -> Iterator[Path]:
+    """Yield the folders of PATH; relative ones are relative to the project."""
+    for text in os.environ.get("PATH", "").split(os.pathsep):
+        if _is_folder(path := root / text):
+            yield path.resolve()
+
+
+def _program_folders() -> list[Path]:
+    """Return the folders that environment variables name for the config of the person's programs."""
+    names = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "DOCKER_CONFIG", "GNUPGHOME")
+    texts = (os.environ.get(name, "") for name in names)
+    return [Path(text) for text in texts if text.startswith("/") and text.strip("/")]
+
+
+def _is_module(name: str, root: Path) -> bool:
+    """Return whether Python has a module of this name outside the project."""
+    if not name.isidentifier():
+        return False
+    others = [text for text in sys.path if text and Path(text).resolve() not in (root, CHECKOUT, Path.cwd())]
+    return name in sys.stdlib_module_names or PathFinder.find_spec(name, others) is not None
+
+
+def _is_read_in_layer(name: str) -> bool:
+    is_dockerfile = any(word in name.lower() for word in ("dockerfile", "containerfile"))
+    return name.startswith((".", "config.yaml")) or name in _IN_LAYER or is_dockerfile
 
 
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # closed to this person
+    except OSError:  # not readable for this person
         return False

@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core.config import mount_rules
-from phases.core.config.mount_rules import Words, overlap
+from phases.core.config.mount_rules import ErrorWords, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
 
 
-_WORDS = Words("entry.persist", "persist", "persists", "a file or folder")
+_WORDS = ErrorWords("entry.persist", "persist", "persists", "a file or folder")
 
 
 def paths(scope: Scope, texts: Iterable[str]) -> Iterator[Persisted]:
     """Yield the paths, normalized but for a slash at the end, which marks a folder. Raises ConfigError."""
     for i, text in enumerate(texts):
         where = ("entry", "persist", i)
-        written = scope.text(text, *where)
-        path = scope.inside(text, *where)
+        written = scope.expand(text, *where)
+        path = scope.habitat_path(text, *where)
         is_folder = posixpath.basename(written) in ("", ".", "..")
         yield Persisted(path + "/" if is_folder and path != "/" else path, scope.at(*where))
 
@@ -40,10 +40,10 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such path.
 
     """
-    built = mount_rules.built_in(habitat, home)
+    built = mount_rules.build_folders(habitat, home)
 
-    def why(place: str) -> str:
+    def flaw_at(place: str) -> str:
         mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
         return mount_rules.flaw(place, built) or next(mounted, "")
 
-    mount_rules.check(habitat.entry.persist, home, why, _WORDS)
+    mount_rules.check(habitat.entry.persist, home, flaw_at, _WORDS)

@@ -28,7 +28,7 @@ def ports(scope: Scope, texts: Iterable[str], network: str) -> tuple[Port, ...]:
     published: list[Port] = []
     for i, text in enumerate(texts):
         where = scope.at("entry", "ports", i)
-        port = _port(scope.text(text, "entry", "ports", i), where)
+        port = _port(scope.expand(text, "entry", "ports", i), where)
         _check_free(port, published, where)
         published.append(port)
     if published and network == "none":

@@ -1,53 +1,77 @@
-"""From a coalesced, still literal config to a Habitat: variables, users and host paths resolved."""
+"""Resolve the variables, users and paths of a merged config: the result is a Habitat."""
 
 from __future__ import annotations
 
+import os
+import re
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import caches, dockerfile, names, persist, schema, sections, uid, units, volumes
+from phases.core.config import caches, dockerfile, names, persist, sections, units, volumes
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry import build, entry_point
-from phases.core.config.scope import USER, Scope
+from phases.core.config.names import USER
+from phases.core.config.scope import Scope
+from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
-from phases.core.model import Habitat
+from phases.core.model import Habitat, UserIds
 from phases.core.origin import Origin
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from phases.core.config import schema
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
+
+# The largest uid that engines accept.
+_MAX_UID = 2**31 - 1
 
 
-def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: Sequence[str]) -> Habitat:
-    """The habitat `name` of the project at `root`.
+def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, phases: Sequence[str]) -> Habitat:
+    """Resolve a merged config.
 
-    tree: coalesced of the configs of `layers`, whose last is the habitat's own; phases: what
-    `timeouts:` may name. Raises ConfigError.
+    Args:
+        root: The root of the project.
+        name: The name of the habitat.
+        layers: The layers that were merged, the habitat's own last.
+        tree: The merged config.
+        phases: The keys that `timeouts` may have.
+
+    Raises:
+        ConfigError: With the line of the first value that is wrong.
+
     """
-    config = schema.validate(tree)
+    config = validate(tree)
     scope = Scope(root, layers, tree, config.env)
     _check_name(scope, name, config)
-    built = _dockerfile(scope, config)
-    _check_base(scope, config, built)
+    dockerfile_name = _dockerfile(scope, config)
+    _check_base(scope, config, dockerfile_name)
     _check_variables(scope)
-    # Where each layer goes is one of the variables.
     scope.layers = [replace(layer, dest=scope.env.get(f"{layer.name.upper()}_PATH")) for layer in layers]
-    named = config_secrets.named_secrets(scope, config.secrets)
-    secrets = config_secrets.secrets(named)
-    secret_files = tuple(secret.file for secret in named if secret.file)
-    habitat = Habitat(
+    habitat = _habitat(scope, name, config, dockerfile_name, phases)
+    persist.check(habitat)
+    caches.check(habitat)
+    habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, config.volumes))
+    volumes.check(habitat)
+    return habitat
+
+
+def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
+    all_secrets = config_secrets.of_all_layers(scope, config.secrets)
+    secrets = config_secrets.latest(all_secrets)
+    secret_files = tuple(secret.file for secret in all_secrets if secret.file)
+    return Habitat(
         name=name,
-        folder=layers[-1].folder,
+        folder=scope.layers[-1].folder,
         description=" ".join(config.description.split()),
         layers=tuple(scope.layers),
         base_image=config.base_image,
         base_origin=scope.at("base_image"),
         env=scope.env,
-        numbers=uid.of_user(scope, config.uid),
+        user_ids=_user_ids(scope, config.uid),
         files=sections.files(scope, config.files, secret_files),
         volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
@@ -61,13 +85,8 @@ def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: 
         build=build(scope, config.build),
         debug=config.debug,
         timeouts=_timeouts(scope, config.timeouts, phases),
-        dockerfile=built,
+        dockerfile=dockerfile_name,
     )
-    persist.check(habitat)
-    caches.check(habitat)
-    habitat = replace(habitat, volumes=volumes.admitted(scope, habitat, config.volumes))
-    volumes.check(habitat)
-    return habitat
 
 
 def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
@@ -80,42 +99,42 @@ def _check_name(scope: Scope, name: str, config: schema.Config) -> None:
 
 
 def _dockerfile(scope: Scope, config: schema.Config) -> str:
-    """The file that phase 0 builds, where there is one; "" for none."""
+    """Return the name of the file that phase 0 builds if it exists, "" for none. Raises ConfigError."""
     own, where = scope.layers[-1], scope.at("dockerfile")
-    name = dockerfile.named(config.dockerfile)
+    name = dockerfile.file_name(config.dockerfile)
     if not config.dockerfile:
         return name
     if where.layer != own.name:
         remedy = f"write it into {own.shown}/config.yaml"
-        raise ConfigError("dockerfile: is a habitat's own", where=where, remedy=remedy)
-    if name and not dockerfile.is_name(name):
+        raise ConfigError("dockerfile: is allowed only in a habitat's own config", where=where, remedy=remedy)
+    if name and not dockerfile.is_file_name(name):
         remedy = "write the name of a file in the habitat's folder, or false"
-        raise ConfigError(f"dockerfile: {name!r} is no file name", where=where, remedy=remedy)
+        raise ConfigError(f"dockerfile: {name!r} is not a file name", where=where, remedy=remedy)
     if name and not (own.folder / name).is_file():
-        remedy = "add it, or mend the name"
+        remedy = "add it, or fix the name"
         raise ConfigError(f"dockerfile: there is no file {own.shown}/{name}", where=where, remedy=remedy)
     return name
 
 
-def _check_base(scope: Scope, config: schema.Config, built: str) -> None:
+def _check_base(scope: Scope, config: schema.Config, dockerfile_name: str) -> None:
     own = scope.layers[-1]
     image = config.base_image
-    if not image and not (built and (own.folder / built).is_file()):
+    if not image and not (dockerfile_name and (own.folder / dockerfile_name).is_file()):
         raise ConfigError(
             "there is no base_image and no Dockerfile",
             where=Origin("local", f"{own.shown}/config.yaml", 1),
             remedy="add `base_image: debian:bookworm-slim`, or a Dockerfile beside it",
         )
-    if image and not names.names_an_image(image):
+    if image and not names.is_image_name(image):
         raise ConfigError(
-            f"base_image: {image!r} is no name of an image",
+            f"base_image: {image!r} is not the name of an image",
             where=scope.at("base_image"),
             remedy="write it like debian:bookworm-slim",
         )
 
 
 def _check_variables(scope: Scope) -> None:
-    """USER, WORKDIR and the habitat's own paths, which phases build on."""
+    """Check USER, WORKDIR and the habitat's own paths, since phases use them. Raises ConfigError."""
     for variable in ("USER", "WORKDIR", "HABITAT_PATH", "SYSTEM_PATH", "SHARED_PATH", "LOCAL_PATH"):
         value = scope.env.get(variable)
         if not value:
@@ -124,18 +143,18 @@ def _check_variables(scope: Scope) -> None:
         if variable != "USER":
             _check_own_path(scope, variable, value, origin)
         elif not USER.fullmatch(value) or value.isdigit():
-            raise ConfigError(f"USER: {value!r} is no user name", where=origin, remedy="fix it")
+            raise ConfigError(f"USER: {value!r} is not a user name", where=origin, remedy="write a name such as dev")
 
 
 def _check_own_path(scope: Scope, variable: str, value: str, origin: Origin) -> None:
-    scope.one_line(value, origin)
+    scope.check_path(value, origin)
     if not value.startswith("/"):
         raise ConfigError(f"{variable}: {value!r} is not absolute", where=origin, remedy="start it with a slash")
     if ".." in value.split("/"):
-        raise ConfigError(f"{variable}: {value!r} leads upwards", where=origin, remedy="write where .. leads")
+        raise ConfigError(f"{variable}: {value!r} contains ..", where=origin, remedy="write the path without ..")
     if ":" in value:
-        # tools/bin goes on the PATH
-        raise ConfigError(f"{variable}: {value!r} has a colon", where=origin, remedy="PATH ends there: rename it")
+        remedy = "use a path without one: in PATH, a colon ends a folder"
+        raise ConfigError(f"{variable}: {value!r} contains a colon", where=origin, remedy=remedy)
 
 
 def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> dict[str, float]:
@@ -148,5 +167,38 @@ def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> 
             result[phase] = units.duration(text)
         except ValueError:
             remedy = "write it like 90s, 30m or 1h 30m"
-            raise ConfigError(f"timeouts: {text!r} is no duration", where=where, remedy=remedy) from None
+            raise ConfigError(f"timeouts: {text!r} is not a duration", where=where, remedy=remedy) from None
     return result
+
+
+def _user_ids(scope: Scope, text: str) -> UserIds | None:
+    """Return the uid and gid for USER, so that files in a mounted folder have one owner on both sides.
+
+    Returns:
+        None if any will do, and for `host` if the person is root, since USER must not become root by accident.
+
+    Raises:
+        ConfigError: The key's value is wrong, or USER is root.
+
+    """
+    if not text:
+        return None
+    where = scope.at("uid")
+    if text == "host":
+        ids = _ids_of_person()
+    elif re.fullmatch(r"[1-9][0-9]{0,9}", text) and int(text) <= _MAX_UID:
+        ids = (int(text), int(text))
+    else:
+        raise ConfigError(f"uid is {text[:40]!r}", where=where, remedy=f"write host, or a number from 1 to {_MAX_UID}")
+    if ids and scope.user == "root":
+        raise ConfigError("uid needs a USER other than root", where=where, remedy="set another USER, or leave uid out")
+    return UserIds(*ids, where) if ids else None
+
+
+def _ids_of_person() -> tuple[int, int] | None:
+    """Return uid and gid of the person who runs this, with sudo too; None for root."""
+    uid, gid = os.getuid(), os.getgid()
+    if uid == 0:
+        texts = [os.environ.get(name, "") for name in ("SUDO_UID", "SUDO_GID")]
+        uid, gid = map(int, texts) if all(re.fullmatch(r"[0-9]{1,9}", text) for text in texts) else (0, 0)
+    return (uid, gid or uid) if uid else None

@@ -1,14 +1,13 @@
-"""What the sections of a config have in common: where a value stands, what its variables are, where a
-path leads.
-"""
+"""The means that every section of a config needs: the line of a value, its variables, and the paths in it."""
 
 from __future__ import annotations
 
 import posixpath
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
+from phases.core.config.names import USER
 from phases.core.errors import ConfigError
 from phases.core.variables import Env
 
@@ -16,28 +15,45 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
     from phases.core.origin import Origin
 
-#: A user's name. Longer ones are refused by useradd and its like.
-USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")
 _OWNER = re.compile(rf"{USER.pattern}(:{USER.pattern})?")
 
-# Bytes of one argument that Linux gives a program, its closing NUL apart.
-_ARGUMENT = 131_071
+# The most bytes that Linux accepts for one argument of a program, without the NUL at its end.
+_MAX_ARGUMENT = 131_071
 
-# Bytes of a path, some of which are for what comes before and behind; and of each name in it.
-_PATH, _NAME = 4000, 255
+# The most bytes of a path, with some left for what the program puts before and behind it, and of one name in it.
+_MAX_PATH, _MAX_NAME = 4000, 255
+
+
+class HostPath(NamedTuple):
+    """A path on the host.
+
+    Attributes:
+        path: The path.
+        shown: The path as the config has it.
+        exists: Whether anything is there.
+    """
+
+    path: Path
+    shown: str
+    exists: bool
 
 
 class Scope:
-    """A coalesced config, with what its values mean. Every method takes the path of a value, which is
-    where its ConfigError says it is wrong.
+    """A merged config, with its variables and the folders that its paths are relative to.
 
-    root: the project's; layers: those that the config was coalesced of; env: the `env:` section.
+    Each method gets the key of a value (`"files", 0, "dest"`), whose line is in its ConfigError.
+
+    Args:
+        root: The root of the project.
+        layers: The layers that were merged.
+        tree: The merged config.
+        env: The `env:` section.
     """
 
-    def __init__(self, root: Path, layers: Sequence[Layer], tree: Tree, env: Sequence[str]) -> None:
+    def __init__(self, root: Path, layers: Sequence[ConfigLayer], tree: Tree, env: Sequence[str]) -> None:
         self.root = root
         self.layers = layers
         self._tree = tree
@@ -45,75 +61,99 @@ class Scope:
 
     @property
     def user(self) -> str:
+        """USER, by default root."""
         return self.env.get("USER") or "root"
 
-    def at(self, *path: str | int) -> Origin:
-        return self._tree.origin_of(path)
+    def at(self, *key: str | int) -> Origin:
+        """Return the line of a value."""
+        return self._tree.origin_of(key)
 
-    def text(self, text: str, *path: str | int) -> str:
-        return self.env.expand(text, self.at(*path))
+    def expand(self, text: str, *key: str | int) -> str:
+        """Return a text with its variables filled in. Raises ConfigError for an unknown one."""
+        return self.env.expand(text, self.at(*key))
 
-    def argument(self, text: str, *path: str | int) -> str:
-        if (size := len(text.encode())) > _ARGUMENT:
+    def argument(self, text: str, *key: str | int) -> str:
+        """Return a text, if it is short enough for an argument of a program. Raises ConfigError."""
+        if (size := len(text.encode())) > _MAX_ARGUMENT:
             raise ConfigError(
-                f"{path[0]}: a text of {size:,} bytes is more than Linux gives a program ({_ARGUMENT:,})",
-                where=self.at(*path),
-                remedy="put it into a file of the habitat's folder, and run or read that",
+                f"{key[0]}: the text has {size:,} bytes; Linux gives a program at most {_MAX_ARGUMENT:,}",
+                where=self.at(*key),
+                remedy="put it into a file of the habitat's folder, and run or read that file",
             )
         return text
 
-    def one_line(self, text: str, origin: Origin) -> str:
+    def check_path(self, text: str, origin: Origin) -> None:
+        """Check that a text can be a path. Raises ConfigError with `origin`."""
         if not text or any(ord(char) < 32 for char in text):
-            raise ConfigError(f"{text!r} is no path", where=origin, remedy="write one path, on one line")
+            raise ConfigError(f"{text!r} is not a path", where=origin, remedy="write one path, on one line")
         size = len(text.encode())
-        if size > _PATH or any(len(part.encode()) > _NAME for part in text.split("/")):
-            raise ConfigError(f"a path of {size:,} bytes: {text[:40]!r}…", where=origin, remedy="use shorter names")
-        return text
+        if size > _MAX_PATH or any(len(name.encode()) > _MAX_NAME for name in text.split("/")):
+            problem = f"the path {text[:40]!r}… is too long ({size:,} bytes)"
+            raise ConfigError(problem, where=origin, remedy="use shorter names")
 
-    def inside(self, text: str, *path: str | int) -> str:
-        """A path in the habitat: absolute, below ~, or relative to WORKDIR."""
-        dest = self.one_line(self.text(text, *path), self.at(*path))
-        if dest == "~" or dest.startswith("~/"):
-            home = posixpath.normpath(dest)
-            if not home.startswith("~"):
-                raise ConfigError(f"{dest!r} leaves the home", where=self.at(*path), remedy="write the whole path")
-            return home
-        # Two slashes at the beginning are kept by normpath, for a reason of POSIX's that is not ours.
-        return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", dest)).lstrip("/")
+    def habitat_path(self, text: str, *key: str | int) -> str:
+        """Return a path in the habitat, normalized.
 
-    def outside(self, text: str, *path: str | int, must_exist: bool = True) -> tuple[Path, str, bool]:
-        """A path on the host, how the config writes it, and whether it exists.
+        Args:
+            text: A path that is absolute, below ~, or relative to WORKDIR.
+            key: The key of the value.
 
-        Relative to the folder of the config that names it, else to the project's root.
+        Returns:
+            An absolute path, or one below ~.
+
+        Raises:
+            ConfigError: The text is not such a path.
+
         """
-        origin = self.at(*path)
-        shown = self.one_line(self.text(text, *path), origin)
+        origin = self.at(*key)
+        path = self.expand(text, *key)
+        self.check_path(path, origin)
+        if path == "~" or path.startswith("~/"):
+            normal = posixpath.normpath(path)
+            if not normal.startswith("~"):
+                raise ConfigError(f"{path!r} leads out of the home", where=origin, remedy="write an absolute path")
+            return normal
+        # normpath keeps two slashes at the beginning, as POSIX allows.
+        return "/" + posixpath.normpath(posixpath.join(self.env.get("WORKDIR") or "/", path)).lstrip("/")
+
+    def host_path(self, text: str, *key: str | int, must_exist: bool = True) -> HostPath:
+        """Return a path on the host.
+
+        Args:
+            text: A path that is absolute, below ~, or relative: to the folder of the config that has it, else to the
+                project's root.
+            key: The key of the value.
+            must_exist: Refuse a path at which nothing is.
+
+        Raises:
+            ConfigError: The text is not a path, or nothing is there.
+
+        """
+        origin = self.at(*key)
+        shown = self.expand(text, *key)
+        self.check_path(shown, origin)
         layer = next(layer for layer in self.layers if layer.name == origin.layer)
         candidates = [layer.folder / shown, self.root / shown]
         try:
             if shown.startswith(("/", "~")):
                 candidates = [Path(shown).expanduser()]
-            found = next((candidate for candidate in candidates if candidate.exists()), None)
-        except (OSError, RuntimeError) as error:  # a name too long, a user whose home nobody knows
-            raise ConfigError(
-                f"{path[0]}: {shown[:80]!r} is no path ({error})", where=origin, remedy="fix it"
-            ) from error
-        if found:
-            return found, shown, True
-        if must_exist:
-            looked = " nor ".join(
-                str(c.relative_to(self.root) if c.is_relative_to(self.root) else c) for c in candidates
-            )
-            is_not = "there is neither" if len(candidates) > 1 else "there is no"
-            raise ConfigError(
-                f"{path[0]}: {is_not} {looked} on the host", where=origin, remedy="add it, or mend the path"
-            )
-        return candidates[0], shown, False
+            existing = next((path for path in candidates if path.exists()), None)
+        except (OSError, RuntimeError) as error:  # the name is too long, or there is no such user
+            problem = f"{key[0]}: {shown[:80]!r} is not a path ({error})"
+            raise ConfigError(problem, where=origin, remedy="fix it") from error
+        if existing is None and must_exist:
+            places = [
+                str(path.relative_to(self.root) if path.is_relative_to(self.root) else path) for path in candidates
+            ]
+            nothing = "there is neither" if len(places) > 1 else "there is no"
+            problem = f"{key[0]}: {nothing} {' nor '.join(places)} on the host"
+            raise ConfigError(problem, where=origin, remedy="add it, or fix the path")
+        return HostPath(existing or candidates[0], shown, existing is not None)
 
-    def owner(self, text: str, *path: str | int) -> str:
-        owner = self.text(text, *path)
+    def owner(self, text: str, *key: str | int) -> str:
+        """Return an owner as NAME or NAME:GROUP, "" for USER. Raises ConfigError."""
+        owner = self.expand(text, *key)
         if owner and not _OWNER.fullmatch(owner):
-            raise ConfigError(
-                f"owner {owner!r} is no user name", where=self.at(*path), remedy="write NAME or NAME:GROUP"
-            )
+            problem = f"owner {owner!r} is not a user name"
+            raise ConfigError(problem, where=self.at(*key), remedy="write NAME or NAME:GROUP")
         return "" if owner == "user" else owner

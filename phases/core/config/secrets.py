@@ -1,4 +1,4 @@
-"""What only some may have: secrets, and the keys to repositories that want to know who comes."""
+"""The key `secrets`, and the keys of `repos` that name a credential: `token` and `known_hosts`."""
 
 from __future__ import annotations
 
@@ -16,38 +16,22 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
 
-def named_secrets(scope: Scope, entries: Iterable[schema.Secret]) -> tuple[Secret, ...]:
-    """Those of all layers."""
+def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys]) -> tuple[Secret, ...]:
+    """Return every entry, also one that a later layer replaces. Raises ConfigError."""
     return tuple(_secret(scope, i, entry) for i, entry in enumerate(entries))
 
 
-def secrets(named: Iterable[Secret]) -> tuple[Secret, ...]:
-    """A later layer's secret of the same name takes the place of an earlier one's."""
-    return tuple({secret.name: secret for secret in named}.values())
+def latest(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
+    """Return the secrets without those that a later one with the same name replaces."""
+    return tuple({secret.name: secret for secret in secrets}.values())
 
 
-def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
-    def wrong(what: str, remedy: str, *key: str) -> ConfigError:
-        return ConfigError(f"secret {entry.name!r} {what}", where=scope.at("secrets", i, *key), remedy=remedy)
-
-    if not SECRET_NAME.fullmatch(entry.name):
-        raise wrong("is no name for a file", "use letters, digits, _ . and -", "name")
-    if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
-        raise wrong("must come from one place", "write one of env, file and command")
-    if not entry.phases and not entry.start:
-        raise wrong("is for nobody", "name phases, or say start: true")
-    for phase in entry.phases:
-        if phase not in SECRET_PHASES:
-            raise wrong(f"is for {phase!r}, which runs no commands", did_you_mean(phase, SECRET_PHASES), "phases")
-    for key in ("env", "variable"):
-        word = getattr(entry, key)
-        if word and not VARIABLE.fullmatch(word):
-            raise wrong(f"has {word!r}, which is no variable", "write its name, without a $", key)
-    file = scope.outside(entry.file, "secrets", i, "file", must_exist=False)[0] if entry.file else None
+def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
+    _check(scope, i, entry)
     return Secret(
         name=entry.name,
         env=entry.env,
-        file=file,
+        file=scope.host_path(entry.file, "secrets", i, "file", must_exist=False).path if entry.file else None,
         command=entry.command,
         phases=tuple(entry.phases),
         start=entry.start,
@@ -58,27 +42,58 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
     )
 
 
-def token(scope: Scope, i: int, entry: schema.Repo, url: str, secrets: Iterable[Secret]) -> str:
-    """The secret that a repository is fetched with. It goes nowhere but to the URL's own host."""
+def _check(scope: Scope, i: int, entry: schema.SecretKeys) -> None:
+    def error(problem: str, remedy: str, *key: str) -> ConfigError:
+        return ConfigError(f"secret {entry.name!r} {problem}", where=scope.at("secrets", i, *key), remedy=remedy)
+
+    if not SECRET_NAME.fullmatch(entry.name):
+        raise error("is not a name for a file", "use letters, digits, _ . and -", "name")
+    if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
+        raise error("needs exactly one source", "write one of env, file and command")
+    if not entry.phases and not entry.start:
+        raise error("is used by nothing", "add phases, or start: true")
+    for phase in entry.phases:
+        if phase not in SECRET_PHASES:
+            raise error(f"is for {phase!r}, which runs no commands", did_you_mean(phase, SECRET_PHASES), "phases")
+    for key in ("env", "variable"):
+        name = getattr(entry, key)
+        if name and not VARIABLE.fullmatch(name):
+            raise error(f"has {name!r}, which is not a variable", "write its name, without a $", key)
+
+
+def token(scope: Scope, i: int, entry: schema.RepoKeys, url: str, secrets: Iterable[Secret]) -> str:
+    """Return the name of the secret with which a repository is cloned, "" for none.
+
+    Args:
+        scope: The config.
+        i: The index of the repository.
+        entry: The repository.
+        url: Its URL, to whose host alone the secret is sent.
+        secrets: All secrets.
+
+    Raises:
+        ConfigError: There is no such secret for the phase, or the URL is not HTTPS.
+
+    """
     if not entry.token:
         return ""
     where = scope.at("repos", i, "token")
-    able = [secret.name for secret in secrets if "repos" in secret.phases]
-    if entry.token not in able:
-        remedy = did_you_mean(entry.token, able) if able else "add one to secrets:, with phases: [repos]"
+    usable = [secret.name for secret in secrets if "repos" in secret.phases]
+    if entry.token not in usable:
+        remedy = did_you_mean(entry.token, usable) if usable else "add one to secrets:, with phases: [repos]"
         raise ConfigError(f"there is no secret '{entry.token}' for repos", where=where, remedy=remedy)
     if not url.startswith("https://"):
-        raise ConfigError("a token is sent by HTTPS only", where=where, remedy="use the repository's https:// URL")
+        raise ConfigError("a token is sent only by HTTPS", where=where, remedy="use the repository's https:// URL")
     return entry.token
 
 
-def known_hosts(scope: Scope, i: int, entry: schema.Repo) -> Path | None:
-    """Where the host keys are that are trusted; None where no agent is lent."""
+def known_hosts(scope: Scope, i: int, entry: schema.RepoKeys) -> Path | None:
+    """Return the file with the host keys to trust, None without the SSH agent. Raises ConfigError."""
     if not entry.ssh_agent:
         if entry.known_hosts:
             where = scope.at("repos", i, "known_hosts")
-            raise ConfigError("known_hosts is for SSH", where=where, remedy="say ssh_agent: true as well")
+            raise ConfigError("known_hosts is for SSH", where=where, remedy="add ssh_agent: true")
         return None
     if entry.known_hosts:
-        return scope.outside(entry.known_hosts, "repos", i, "known_hosts")[0]
+        return scope.host_path(entry.known_hosts, "repos", i, "known_hosts").path
     return Path("~/.ssh/known_hosts").expanduser()

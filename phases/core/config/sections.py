@@ -1,4 +1,7 @@
-"""The sections of a config that are lists of what to do: each as the phases read it."""
+"""The sections `files`, `setup`, `repos`, `verify-fs` and `tests`, resolved for their phases.
+
+Every function raises ConfigError.
+"""
 
 from __future__ import annotations
 
@@ -8,35 +11,35 @@ from typing import TYPE_CHECKING
 
 from phases.core.config import git_refs, schema
 from phases.core.config import secrets as config_secrets
-from phases.core.config.scope import USER
+from phases.core.config.names import USER
 from phases.core.errors import ConfigError
 from phases.core.model import Command, FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from phases.core.config.scope import Scope
     from phases.core.model import Secret
     from phases.core.origin import Origin
 
 
-def files(scope: Scope, entries: Iterable[schema.File], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+def files(scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+    """Return the entries of `files:`. A file of `secret_files` is refused, since it would be in the image."""
     return tuple(_file(scope, i, entry, secret_files) for i, entry in enumerate(entries))
 
 
-def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]) -> FileCopy:
+def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path]) -> FileCopy:
     if entry.mode and not schema.MODE.fullmatch(entry.mode):
-        raise ConfigError(
-            f"mode {entry.mode!r} is not octal", where=scope.at("files", i, "mode"), remedy="write it like 0644"
-        )
-    source, shown, _ = scope.outside(entry.source, "files", i, "source")
+        where = scope.at("files", i, "mode")
+        raise ConfigError(f"mode {entry.mode!r} is not octal", where=where, remedy="write it like 0644")
+    source, shown, _ = scope.host_path(entry.source, "files", i, "source")
     if any(file.resolve() == source.resolve() for file in secret_files):
         raise ConfigError(
-            f"files: {shown} holds a secret, and would be in the image",
+            f"files: {shown} is the file of a secret, and would be in the image",
             where=scope.at("files", i, "source"),
-            remedy="take it off the list; commands find it below /run/secrets",
+            remedy="remove it from files:; commands find the secret in /run/secrets",
         )
-    dest = scope.inside(entry.dest, "files", i, "dest")
+    dest = scope.habitat_path(entry.dest, "files", i, "dest")
     if dest == "/" and not source.is_dir():
         where = scope.at("files", i, "dest")
         raise ConfigError("a file can't be copied to /", where=where, remedy="write its whole path")
@@ -50,9 +53,10 @@ def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]
     )
 
 
-def setup(scope: Scope, scripts: schema.Setup) -> Iterable[Command]:
-    """In order. In the map form root comes first, then USER, then others by name, so that the
-    order of keys means nothing here either.
+def setup(scope: Scope, scripts: schema.Setup) -> Iterator[Command]:
+    """Yield the setup commands in order.
+
+    In the map form root's come first, then USER's, then those of others by name: the order of keys has no meaning.
     """
     if isinstance(scripts, dict):
         for user in sorted(scripts, key=lambda name: (name != "root", name != "user", name)):
@@ -62,26 +66,30 @@ def setup(scope: Scope, scripts: schema.Setup) -> Iterable[Command]:
             yield from _commands(scope, block.run_as, block.commands, "setup", i, "commands")
 
 
-def _commands(scope: Scope, user: str, scripts: list[str], *path: str | int) -> Iterable[Command]:
+def _commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> Iterator[Command]:
     name = scope.user if user == "user" else user
     if not USER.fullmatch(name):
-        raise ConfigError(f"{name!r} is no user name", where=scope.at(*path), remedy="use root, user or a name")
+        raise ConfigError(f"{name!r} is not a user name", where=scope.at(*key), remedy="use root, user or a name")
     for i, script in enumerate(scripts):
-        yield Command(name, scope.argument(script, *path, i), scope.at(*path, i))
+        yield Command(name, scope.argument(script, *key, i), scope.at(*key, i))
 
 
-def repos(scope: Scope, entries: Iterable[schema.Repo], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
+def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
+    """Return the entries of `repos:`, whose tokens are among `secrets`."""
     return tuple(_repo(scope, i, entry, secrets) for i, entry in enumerate(entries))
 
 
-def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -> RepoClone:
+def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
     origin = scope.at("repos", i)
     if not 0 <= entry.depth < 2**31:
-        raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")
+        raise ConfigError(
+            f"repos[{i}].depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more"
+        )
     if entry.branch and entry.ref:
-        raise ConfigError("has both branch and ref", where=origin, remedy="keep the one you mean")
-    _check(git_refs.check_credentials, entry.url, scope, i, "url")  # or a message would name its part behind a `$`
-    words = {key: scope.text(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
+        raise ConfigError(f"repos[{i}] has both branch and ref", where=origin, remedy="keep one of them")
+    # Before variables are filled in: an error about a variable would quote a password with a `$`.
+    _check(git_refs.check_credentials, entry.url, scope, i, "url")
+    words = {key: scope.expand(getattr(entry, key), "repos", i, key) for key in ("url", "branch", "ref")}
     for key, word in words.items():
         check = git_refs.check_url if key == "url" else git_refs.check_ref
         _check(check, word, scope, i, key)
@@ -89,7 +97,7 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
     user = owner.partition(":")[0] or scope.user
     return RepoClone(
         **words,
-        path=scope.inside(entry.path, "repos", i, "path"),
+        path=scope.habitat_path(entry.path, "repos", i, "path"),
         depth=entry.depth,
         owner=owner,
         setup=tuple(_commands(scope, user, entry.setup, "repos", i, "setup")),
@@ -102,28 +110,30 @@ def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -
 def _check(check: Callable[[str], None], word: str, scope: Scope, i: int, key: str) -> None:
     try:
         check(word)
-    except git_refs.Unfit as error:
+    except git_refs.GitValueError as error:
         problem, remedy = error.args
         raise ConfigError(problem.format(key), where=scope.at("repos", i, key), remedy=remedy) from None
 
 
-def required(scope: Scope, texts: Iterable[str]) -> Iterable[tuple[str, Origin]]:
+def required(scope: Scope, texts: Iterable[str]) -> Iterator[tuple[str, Origin]]:
+    """Yield the paths of `verify-fs:`, each with its line."""
     for i, text in enumerate(texts):
-        path = ("verify-fs", "required_files", i)
-        yield scope.inside(text, *path), scope.at(*path)
+        key = ("verify-fs", "required_files", i)
+        yield scope.habitat_path(text, *key), scope.at(*key)
 
 
 def tests(scope: Scope, texts: Iterable[str]) -> tuple[TestScript, ...]:
+    """Return the entries of `tests:`."""
     return tuple(_test(scope, i, text) for i, text in enumerate(texts))
 
 
 def _test(scope: Scope, i: int, text: str) -> TestScript:
-    source, shown, _ = scope.outside(text, "tests", i)
+    source, shown, _ = scope.host_path(text, "tests", i)
     origin = scope.at("tests", i)
     if not source.is_file():
         raise ConfigError(f"tests: {shown} is not a file", where=origin, remedy="name a script")
     source = Path(os.path.normpath(source))
     layer = next(layer for layer in scope.layers if layer.name == origin.layer)
-    inside = source.is_relative_to(layer.folder)
-    place = source.relative_to(layer.folder) if inside else f"tests/{source.name}"
+    is_in_layer = source.is_relative_to(layer.folder)
+    place = source.relative_to(layer.folder) if is_in_layer else f"tests/{source.name}"
     return TestScript(source, shown, f"{layer.dest or '/tmp/habitat'}/{place}", layer, origin)  # noqa: S108

@@ -1,4 +1,4 @@
-"""The list `volumes:`: folders and files of the host, each with the place where the habitat finds it."""
+"""The key `volumes`: folders and files of the host that are mounted into the habitat."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from phases.core.config import host_paths, privileged_mounts
 from phases.core.config.host_paths import MountTable
 from phases.core.config.mount_rules import in_home, within
 from phases.core.config.own_places import OwnPlaces
+from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER, Mount
 
@@ -25,64 +26,88 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:
-    """Yield those of a config, as it is written: `admitted` looks at the host. Raises ConfigError."""
-    at: dict[str, Origin] = {}
+def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Mount]:
+    """Yield the volumes as the config has them; `checked_on_host` then looks at their sources. Raises ConfigError."""
+    earlier: dict[str, Origin] = {}
     for i, entry in enumerate(entries):
-        source, shown, present = scope.outside(entry.source, "volumes", i, "source", must_exist=not entry.optional)
-        mount = Mount(source, shown, _dest(scope, i, entry.dest), entry.readonly, present, scope.at("volumes", i))
-        if mount.dest in at:
-            problem = f"another volume is mounted at {mount.dest} ({at[mount.dest]})"
+        source, shown, exists = scope.host_path(entry.source, "volumes", i, "source", must_exist=not entry.optional)
+        mount = Mount(source, shown, _dest(scope, i, entry.dest), entry.readonly, exists, scope.at("volumes", i))
+        if mount.dest in earlier:
+            problem = f"another volume is mounted at {mount.dest} ({earlier[mount.dest]})"
             raise ConfigError(problem, where=mount.origin, remedy="keep one of them")
-        at[mount.dest] = mount.origin
+        earlier[mount.dest] = mount.origin
         yield mount
 
 
-def admitted(scope: Scope, habitat: Habitat, entries: Iterable[schema.Volume]) -> tuple[Mount, ...]:
-    """Return the volumes of `habitat` with their sources resolved and pinned, once nothing speaks against any.
+def _dest(scope: Scope, i: int, text: str) -> str:
+    where = scope.at("volumes", i, "dest")
+    dest = scope.habitat_path(text, "volumes", i, "dest")
+    if dest.startswith("~"):
+        # The container is created before USER has a home.
+        raise ConfigError("a volume's dest can't begin with ~", where=where, remedy="write an absolute path")
+    if dest == "/":
+        raise ConfigError("a volume can't be mounted at /", where=where, remedy="write a folder")
+    if within(dest, SECRETS_FOLDER):
+        problem = f"a volume can't be mounted at {SECRETS_FOLDER}, where the secrets are"
+        raise ConfigError(problem, where=where, remedy="write another folder")
+    return dest
 
-    entries: as they are written. Raises ConfigError.
+
+def checked_on_host(scope: Scope, habitat: Habitat, entries: Iterable[schema.VolumeKeys]) -> tuple[Mount, ...]:
+    """Check the sources of a habitat's volumes on this host.
+
+    Args:
+        scope: The config.
+        habitat: The habitat.
+        entries: Its volumes as the config has them.
+
+    Returns:
+        The volumes, with the paths of their sources resolved, and device and inode noted.
+
+    Raises:
+        ConfigError: A source isn't allowed, or an agent could replace it.
+
     """
     if not any(volume.present for volume in habitat.volumes):
         return habitat.volumes
-    door = _Door(scope, habitat)
-    found = tuple(
-        door.admitted(volume, scope.at("volumes", i, "source"), may_give_root=entry.gives_root_on_the_host)
+    check = _SourceCheck(scope, habitat)
+    checked = tuple(
+        check.resolved(volume, scope.at("volumes", i, "source"), may_give_root=entry.gives_root_on_the_host)
         if volume.present
         else volume
         for i, (volume, entry) in enumerate(zip(habitat.volumes, entries, strict=True))
     )
-    door.check_nested(found)
-    return found
+    check.check_nested(checked)
+    return checked
 
 
-class _Door:
-    """What a volume has to pass."""
+class _SourceCheck:
+    """The rules for sources of volumes, for one habitat on this host."""
 
     def __init__(self, scope: Scope, habitat: Habitat) -> None:
         self._table = MountTable()
         layers = [layer.folder for layer in habitat.layers]
-        also = [habitat.folder / habitat.dockerfile] if habitat.has_dockerfile else []
-        self._own = OwnPlaces(scope.root, layers, self._table, also)
-        # Their own links are the person's: no habitat can write to what holds them.
+        dockerfiles = [habitat.folder / habitat.dockerfile] if habitat.has_dockerfile else []
+        self._own = OwnPlaces(scope.root, layers, self._table, dockerfiles)
+        # Links on the way to these are the person's: no habitat can write to the folders above them.
         home = os.environ.get("HOME", "")
         trusted = [scope.root, *layers, *([Path(home)] if home.startswith("/") and home.strip("/") else [])]
         self._trusted = [Path.cwd() / folder for folder in trusted]
 
-    def admitted(self, volume: Mount, where: Origin, *, may_give_root: bool) -> Mount:
-        """Return the volume as it is to be mounted. where: the line of its source."""
+    def resolved(self, volume: Mount, where: Origin, *, may_give_root: bool) -> Mount:
+        """Return a volume with its source resolved. Raises ConfigError with `where`, the line of the source."""
         try:
             real = volume.source.resolve()
-            root = privileged_mounts.given_by(real, self._own, self._table, readonly=volume.readonly)
-            link = host_paths.suspect_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
+            root = privileged_mounts.privilege(real, self._own, self._table, readonly=volume.readonly)
+            link = host_paths.untrusted_link(Path.cwd() / volume.source, self._trusted, self._own.is_own)
         except (OSError, RuntimeError) as error:
-            problem = f"volumes: {volume.shown} can't be looked at ({error})"
+            problem = f"volumes: {volume.shown} can't be read ({error})"
             raise ConfigError(problem, where=where, remedy="name a file or folder that you can read") from error
         if root and not may_give_root:
             raise ConfigError(
-                f"volumes: {volume.shown} holds {root}: whoever has that can be root on this machine",
+                f"volumes: {volume.shown} holds {root}: that gives root on this machine",
                 where=where,
-                remedy="mount less of it, or say `gives_root_on_the_host: true`",
+                remedy="mount less of it, or add `gives_root_on_the_host: true`",
             )
         if link:
             raise ConfigError(
@@ -93,112 +118,107 @@ class _Door:
         return replace(volume, source=real, gives_root=bool(root), pin=host_paths.pin(real))
 
     def check_nested(self, volumes: Iterable[Mount]) -> None:
-        """Refuse what is in a folder that the same habitat can write to: it could put a link in its place."""
+        """Refuse a source inside a writable one: the habitat could replace it by a link. Raises ConfigError."""
         present = [volume for volume in volumes if volume.present]
         for outer in (volume for volume in present if not volume.readonly):
             for inner in present:
                 if _is_below(inner.source, outer.source, self._table):
                     raise ConfigError(
-                        f"volumes: {inner.shown} is in {outer.shown} ({outer.origin}), where the habitat could put a "
-                        "link in its place",
+                        f"volumes: {inner.shown} is in {outer.shown} ({outer.origin}), where the habitat could replace "
+                        "it by a link",
                         where=inner.origin,
-                        remedy=f"keep one of them, or say `readonly: true` for {outer.shown}",
+                        remedy=f"keep one of them, or add `readonly: true` to {outer.shown}",
                     )
 
 
 def _is_below(inner: Path, outer: Path, table: MountTable) -> bool:
     """Return whether `inner` is strictly below `outer`, by any of their paths."""
-    above = table.spellings(outer)
-    return any(path != folder and path.is_relative_to(folder) for path in table.spellings(inner) for folder in above)
+    above = table.all_paths(outer)
+    return any(path != folder and path.is_relative_to(folder) for path in table.all_paths(inner) for folder in above)
 
 
-def _dest(scope: Scope, i: int, text: str) -> str:
-    where = scope.at("volumes", i, "dest")
-    dest = scope.inside(text, "volumes", i, "dest")
-    if dest.startswith("~"):
-        # A mount needs its place before there is a user.
-        raise ConfigError("a volume's dest can't begin with ~", where=where, remedy="write the whole path")
-    if dest == "/":
-        raise ConfigError("a volume can't take the place of /", where=where, remedy="write a folder")
-    if within(dest, SECRETS_FOLDER):
-        problem = f"a volume can't take the place of the secrets in {SECRETS_FOLDER}"
-        raise ConfigError(problem, where=where, remedy="write another folder")
-    return dest
-
-
-# What else the config says of the same places
+# Volumes and the other sections of the config
 
 
 def check(habitat: Habitat) -> None:
-    """Refuse what the build would write through a mount, and what it would read in a folder that a habitat writes to.
+    """Refuse what the build would write into a volume, and what it would read from a writable one.
 
-    What only the image knows, where ~ and links lead, the build refuses. Raises ConfigError.
+    The build checks the paths that only the image decides: those below ~, and those behind links. Raises ConfigError.
     """
     for volume in habitat.volumes:
-        for what, path, origin in _written(habitat, volume.dest):
+        for subject, path, origin in _written_paths(habitat, volume.dest):
             if within(path, volume.dest):
                 raise ConfigError(
-                    f"{what} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
+                    f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
                     where=origin,
-                    remedy="write another place for one of them",
+                    remedy="write another path for one of them",
                 )
     writable = [volume for volume in habitat.volumes if volume.present and not volume.readonly]
-    for what, source, origin in _read(habitat) if writable else ():
-        passed = _passed(source)
+    for subject, source, origin in _read_paths(habitat) if writable else ():
+        way = _way(source)
         for volume in writable:
-            if any(path != volume.source and path.is_relative_to(volume.source) for path in passed):
+            if any(path != volume.source and path.is_relative_to(volume.source) for path in way):
                 raise ConfigError(
-                    f"{what} is in the volume {volume.shown} ({volume.origin}), where the habitat could put a link to "
-                    "any file of this machine in its place",
+                    f"{subject} is in the volume {volume.shown} ({volume.origin}), where the habitat could replace it "
+                    "by a link to any file of this machine",
                     where=origin,
-                    remedy="keep it elsewhere, or say `readonly: true` for the volume",
+                    remedy="move it elsewhere, or add `readonly: true` to the volume",
                 )
 
 
-def _written(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
-    """What the build puts into the image, where, and which line says so. dest: of a volume."""
+def _written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
+    """Yield the paths that the build writes to, each with its subject in an error and its line.
 
-    def at(path: str, owner: str) -> str:
-        is_roots = habitat.user_named(owner.partition(":")[0]) == "root"
-        return in_home(path, "/root" if is_roots else "")
+    Args:
+        habitat: The habitat.
+        dest: The path of a volume. A copied folder that holds this path is listed in full.
+    """
+
+    def absolute(path: str, owner: str) -> str:
+        is_root = habitat.user_named(owner.partition(":")[0]) == "root"
+        return in_home(path, "/root" if is_root else "")
 
     for copy in habitat.files:
-        place = at(copy.dest, copy.owner)
+        place = absolute(copy.dest, copy.owner)
         yield f"files: {copy.shown}", place, copy.origin
         if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
-            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(habitat.tree(copy), place))
+            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
     for repo in habitat.repos:
-        yield f"repos: {repo.path}", at(repo.path, repo.owner), repo.origin
+        yield f"repos: {repo.path}", absolute(repo.path, repo.owner), repo.origin
     for name, path in habitat.paths.items():
         yield f"{name}: {path}", path.rstrip("/"), habitat.env.origin(name)
     for test in habitat.tests:
         yield f"tests: {test.shown}", test.dest, test.origin
-    yield "the habitat's own /etc/habitat-release", "/etc/habitat-release", habitat.base_origin
-    yield "the habitat's own /etc/profile.d/habitat.sh", "/etc/profile.d/habitat.sh", habitat.base_origin
+    for path in ("/etc/habitat-release", "/etc/profile.d/habitat.sh"):
+        yield f"the program's own {path}", path, habitat.base_origin
+    yield from _written_by_layers(habitat, dest)
+
+
+def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
     for layer in habitat.layers:
         if layer.dest and dest != layer.dest and within(dest, layer.dest):
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            trees = [("", habitat.layer_tree(layer))]
-            trees += [(f"/{name}", habitat.subtree(layer, name)) for name in ("tools", "tests")]
+            trees = [("", layer_tree(habitat, layer))]
+            trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
             for name, tree in trees:
                 yield from ((f"{layer.shown}{name}", path, origin) for path in _paths(tree, layer.dest + name))
-
-
-def _passed(source: Path) -> set[Path]:
-    try:
-        return {met.path for met in host_paths.way(Path.cwd() / source)}
-    except OSError:  # closed to this person, as it will be told where it is read
-        return set()
 
 
 def _paths(tree: Iterable[Item], dest: str) -> Iterator[str]:
     return (f"{dest.rstrip('/')}/{item.path}".rstrip("/") for item in tree)
 
 
-def _read(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
-    """What the program reads of the host on its own, so that a link there is followed."""
+def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
+    """Yield the host paths that the program reads through links, each with its subject in an error and its line."""
     yield from ((f"files: {copy.shown}", copy.source, copy.origin) for copy in habitat.files)
     yield from ((f"tests: {test.shown}", test.source, test.origin) for test in habitat.tests)
-    yield from ((f"secret {one.name}", one.file, one.origin) for one in habitat.secrets if one.file)
+    yield from ((f"secret {secret.name}", secret.file, secret.origin) for secret in habitat.secrets if secret.file)
     hosts = ((repo.known_hosts, repo.origin) for repo in habitat.repos if repo.known_hosts)
     yield from ((f"known_hosts: {path}", path, origin) for path, origin in hosts)
+
+
+def _way(source: Path) -> set[Path]:
+    try:
+        return {entry.path for entry in host_paths.walk_path(Path.cwd() / source)}
+    except OSError:  # not readable for this person; reading the source reports it
+        return set()

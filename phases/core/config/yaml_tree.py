@@ -1,8 +1,7 @@
-"""YAML files as trees that remember where each value stands.
+"""Read YAML files as trees in which each value has its file and line, also after merging.
 
-A scalar is kept as the text a person typed (`0644`, `1.10`, `no`), and the schema decides what it
-is: so a branch named 1.10 is not a number, and a mode needs no quotes. Lines survive coalescing,
-which is what lets an error name its layer, file and line.
+A scalar is kept as the text that a person typed (`0644`, `1.10`, `no`), and the schema decides on its type. So a branch
+named 1.10 is not a number, and a mode needs no quotes.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ Plain: TypeAlias = "str | dict[str, Plain] | list[Plain] | None"
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
-# Far above any config a person writes, far below what aliases of aliases grow to.
+# No config of a person comes near these; aliases of aliases would exceed them.
 _MAX_BYTES = 1_000_000
 _MAX_NODES = 50_000
 _MAX_DEPTH = 50
 
-# What YAML itself takes a value for. Any other tag was written, and asks for what is not done here.
+# The tags that YAML itself gives to values. Any other one is written in the file, and not supported.
 _PLAIN_TAGS = "str seq map null bool int float timestamp merge value"
 _TAGS = frozenset(f"tag:yaml.org,2002:{name}" for name in _PLAIN_TAGS.split())
 
@@ -39,20 +38,25 @@ _BLOCK_IN_LIST = re.compile(r"( *)- *[|>][+-]?\d?\s*")
 
 
 class Tree(Struct):
-    """One value of a config. value: text, None, a mapping or a list of further trees."""
+    """One value of a config.
+
+    Attributes:
+        value: A text, None, or a mapping or list of further trees.
+        origin: Its file and line.
+    """
 
     value: str | dict[str, Tree] | list[Tree] | None
     origin: Origin
 
     @property
     def kind(self) -> str:
-        """What a person calls it."""
+        """The type of the value, as errors name it."""
         if isinstance(self.value, dict):
             return "a mapping"
         return "a list" if isinstance(self.value, list) else "a value"
 
     def plain(self) -> Plain:
-        """The bare value; keys of a mapping that are empty are left out, as if not written."""
+        """Return the value without lines, and without the keys of a mapping that have no value."""
         if isinstance(self.value, dict):
             return {key: tree.plain() for key, tree in self.value.items() if tree.value is not None}
         if isinstance(self.value, list):
@@ -60,7 +64,7 @@ class Tree(Struct):
         return self.value
 
     def empty_keys(self) -> Iterator[tuple[str | int, ...]]:
-        """The paths of keys that `plain` leaves out."""
+        """Yield the paths of the keys that `plain` leaves out."""
         below: Iterable[tuple[str | int, Tree]] = ()
         if isinstance(self.value, dict):
             below = self.value.items()
@@ -73,7 +77,7 @@ class Tree(Struct):
                 yield from ((part, *path) for path in tree.empty_keys())
 
     def at(self, path: tuple[str | int, ...]) -> Tree | None:
-        """The value at `path`; None if there is none."""
+        """Return the value at `path`, None if there is none."""
         tree: Tree | None = self
         for part in path:
             value = tree.value if tree else None
@@ -86,15 +90,25 @@ class Tree(Struct):
         return tree
 
     def origin_of(self, path: tuple[str | int, ...]) -> Origin:
-        """Where `path` stands, or the nearest of its ancestors that stands anywhere."""
-        found = self.at(path)
-        return found.origin if found else self.origin_of(path[:-1])
+        """Return the line of the value at `path`, or of the nearest value above it."""
+        tree = self.at(path)
+        return tree.origin if tree else self.origin_of(path[:-1])
 
 
 def load(path: Path, *, layer: str, shown: str) -> Tree:
-    """Read the mapping in the YAML file at `path`; an absent or empty file is an empty mapping.
+    """Read a YAML file that holds a mapping.
 
-    shown: the file's name in errors. Raises ConfigError with line and column.
+    Args:
+        path: The file.
+        layer: The layer's name.
+        shown: The file's name in errors.
+
+    Returns:
+        The mapping, an empty one for a missing or empty file.
+
+    Raises:
+        ConfigError: With line and column.
+
     """
     try:
         raw = safe_open.read(path, _MAX_BYTES)
@@ -104,22 +118,22 @@ def load(path: Path, *, layer: str, shown: str) -> Tree:
 
 
 def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
-    """The same of a file's bytes."""
+    """Return the mapping in the bytes of a YAML file, as `load` does."""
     top = Origin(layer, shown, 1)
     if len(raw) > _MAX_BYTES:
-        raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=shown, remedy="put data into files, not config")
+        raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=shown, remedy="move data to other files")
     try:
         text = raw.decode()
         root = yaml.compose(text, Loader=_Loader)
     except UnicodeDecodeError as error:
         raise ConfigError("is not UTF-8 text", where=shown, remedy="save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
-        raise _broken(error, text, layer, shown) from error
+        raise _syntax_error(error, text, layer, shown) from error
     except (yaml.YAMLError, RecursionError) as error:
         raise ConfigError(f"is not YAML ({error})", where=shown, remedy="fix it") from error
     if root is None:
         return Tree({}, top)
-    tree = _Grafter(layer, shown, text.splitlines()).graft(root)
+    tree = _Converter(layer, shown, text.splitlines()).tree(root)
     if isinstance(tree.value, dict):
         return tree
     if tree.value is None:
@@ -129,48 +143,52 @@ def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
     )
 
 
-class _Grafter:
-    """Turns PyYAML's nodes into a Tree, with duplicate keys, cycles and explosions refused."""
+class _Converter:
+    """Converts the nodes of PyYAML to a Tree. It refuses duplicate keys, cycles and far too many values."""
 
     def __init__(self, layer: str, shown: str, rows: list[str]) -> None:
-        self.layer = layer
-        self.shown = shown
-        self.rows = rows
-        self.count = 0
-        self.open: set[int] = set()
+        self._layer = layer
+        self._shown = shown
+        self._rows = rows
+        self._count = 0
+        self._above: set[int] = set()
 
-    def graft(self, node: yaml.Node) -> Tree:
+    def tree(self, node: yaml.Node) -> Tree:
+        """Return the tree of a node. Raises ConfigError."""
         origin = self._origin(node)
-        self.count += 1
-        if self.count > _MAX_NODES:
-            raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self.shown, remedy="use fewer aliases")
+        self._count += 1
+        if self._count > _MAX_NODES:
+            raise ConfigError(f"has more than {_MAX_NODES:,} values", where=self._shown, remedy="use fewer aliases")
         if node.tag not in _TAGS:
-            raise ConfigError(f"a tag ({node.tag})", where=origin, remedy="write the plain value, without !")
+            raise ConfigError(f"tag {node.tag} is not supported", where=origin, remedy="write the value without !")
         if isinstance(node, yaml.ScalarNode):
-            if "\0" in node.value:
-                raise ConfigError("a NUL byte in a value", where=origin, remedy="take it out")
-            self._check_dashes(node)
-            empty = not node.style and node.value in _NULLS  # plain: None or "", as the loader is
-            return Tree(None if empty else str(node.value), origin)
-        if len(self.open) > _MAX_DEPTH:
-            raise ConfigError("values are nested too deep", where=origin, remedy="write it flatter")
-        if id(node) in self.open:
-            raise ConfigError("an alias contains itself", where=origin, remedy="write the value out")
-        self.open.add(id(node))
+            return self._scalar(node, origin)
+        if len(self._above) > _MAX_DEPTH:
+            raise ConfigError("values are nested too deep", where=origin, remedy="use fewer levels")
+        if id(node) in self._above:
+            raise ConfigError("an alias contains itself", where=origin, remedy="write the value in its place")
+        self._above.add(id(node))
         value: dict[str, Tree] | list[Tree]
-        value = self._mapping(node) if isinstance(node, yaml.MappingNode) else [self.graft(n) for n in node.value]
-        self.open.discard(id(node))
+        value = self._mapping(node) if isinstance(node, yaml.MappingNode) else [self.tree(n) for n in node.value]
+        self._above.discard(id(node))
         return Tree(value, origin)
 
+    def _scalar(self, node: yaml.ScalarNode, origin: Origin) -> Tree:
+        if "\0" in node.value:
+            raise ConfigError("a value contains a NUL byte", where=origin, remedy="remove it")
+        self._check_dashes(node)
+        is_null = not node.style and node.value in _NULLS  # an unquoted value has the style None or ""
+        return Tree(None if is_null else str(node.value), origin)
+
     def _check_dashes(self, node: yaml.ScalarNode) -> None:
-        """To YAML a dash that is indented further than the one before is text of that one."""
+        """Refuse a dash that is indented further than the one above: YAML reads it as text of that one."""
         first, last = node.start_mark.line, node.end_mark.line
         for number in range(first + 1, last + 1) if not node.style else ():
-            if number < len(self.rows) and self.rows[number].lstrip().startswith("- "):
+            if number < len(self._rows) and self._rows[number].lstrip().startswith("- "):
                 raise ConfigError(
                     "the dash belongs to the text of the line above",
-                    where=Origin(self.layer, self.shown, number + 1),
-                    remedy="indent it as the one before",
+                    where=Origin(self._layer, self._shown, number + 1),
+                    remedy="indent it like the dash above",
                 )
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Tree]:
@@ -179,25 +197,29 @@ class _Grafter:
             if not isinstance(key, yaml.ScalarNode):
                 raise ConfigError("a key must be plain text", where=self._origin(key), remedy="quote it")
             if not key.value.isprintable() or "`" in key.value:
-                # Also the sign that msgspec's messages are taken apart by.
-                raise ConfigError(f"{key.value!r} is no key", where=self._origin(key), remedy="take it out")
+                # The backtick also separates the parts of msgspec's messages.
+                raise ConfigError(f"{key.value!r} is not a key", where=self._origin(key), remedy="remove it")
             if key.value in result:
                 first = result[key.value].origin.line
                 raise ConfigError(
-                    f"key '{key.value}' is given twice (first on line {first})",
+                    f"key '{key.value}' appears twice (first on line {first})",
                     where=self._origin(key),
                     remedy="keep one of them",
                 )
-            tree = self.graft(value)
-            # A block's own mark is its first line; a person looks for the key.
+            tree = self.tree(value)
+            # The line of the key, since a block begins on the line below.
             result[key.value] = Tree(tree.value, self._origin(key))
         return result
 
     def _origin(self, node: yaml.Node) -> Origin:
-        return Origin(self.layer, self.shown, node.start_mark.line + 1)
+        return Origin(self._layer, self._shown, node.start_mark.line + 1)
 
 
-def _broken(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> ConfigError:
+def _syntax_error(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> ConfigError:
+    """Return the error for a file that PyYAML can't read.
+
+    For text under `- |` that is not indented, PyYAML reports a later line. This reports the text's own line.
+    """
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line, mark.column) if mark else (0, 0)
     rows = text.splitlines()[: line + 1]
@@ -215,5 +237,5 @@ def _broken(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str) -> C
     return ConfigError(
         f"is not YAML: {error.problem or error.context}",
         where=Origin(layer, shown, line + 1, column + 1),
-        remedy="mend the line",
+        remedy="fix the line",
     )

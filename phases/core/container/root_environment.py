@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from phases.core.engine.types import SYSTEM_PATH
-from phases.protocol import ROOTS_PATHS
+from phases.protocol import ROOT_OWNED_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -87,7 +87,7 @@ def is_root_beside_user(habitat: Habitat, user: str) -> bool:
 
 def user_writable_folders(habitat: Habitat, home: str = "") -> list[str]:
     """List the folders in which USER can write. home: as the image has it, "" for /home/USER."""
-    folders = [path for name, path in habitat.paths.items() if name not in ROOTS_PATHS]
+    folders = [path for name, path in habitat.paths.items() if name not in ROOT_OWNED_PATHS]
     folders += [volume.dest for volume in habitat.volumes if not volume.readonly]
     folders += [cache.path for cache in habitat.caches if cache.path.startswith("/")]
     return [path for path in (home or f"/home/{habitat.user}", habitat.workdir, *folders) if path != "/"]

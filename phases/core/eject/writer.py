@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from phases.core import copied_files
 from phases.core.eject import own_dockerfile
 from phases.core.eject.context import ARCHIVE, COMMANDS, FILES
 from phases.core.eject.instructions import SCRIPTS, Instructions
@@ -83,7 +84,7 @@ class _DockerfileWriter:
         if not self._habitat.has_dockerfile:
             return ["", *CONTEXT_STAGE]
         merged = own_dockerfile.stages(self._habitat, CONTEXT_STAGE)
-        items = (item for item in self._habitat.context if item.path)
+        items = (item for item in copied_files.dockerfile_context(self._habitat) if item.path)
         self._out.context.add_folder(own_dockerfile.FOLDER, items, can_archive=merged is not None)
         if merged is not None:
             return ["", *merged, "", f"FROM {own_dockerfile.STAGE} AS {BUILT}"]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
+from phases.core.copied_files import BEFORE_MIGRATION
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
 from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys, rest
@@ -14,7 +15,6 @@ from phases.core.migrate.converter import convert
 from phases.core.migrate.dockerfile_state import Interpreter
 from phases.core.migrate.habitat_folder import HabitatFolder
 from phases.core.migrate.inputs import ExistingConfig, Inputs
-from phases.core.model import BEFORE_MIGRATION
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -171,7 +171,7 @@ def remove(project: Project, name: str) -> list[str]:
     value = str(files.document.get("dockerfile", ""))
     if not files.has_dockerfile:
         return []
-    if "dockerfile" not in files.document or dockerfile_key.named(value) == "Dockerfile":
+    if "dockerfile" not in files.document or dockerfile_key.file_name(value) == "Dockerfile":
         where = f"{files.shown}/Dockerfile"
         raise ConfigError("the habitat is built from it", where=where, remedy=f"doit migrate:{name} comes first")
     if stale := project.look(name).stale:
@@ -183,7 +183,7 @@ def remove(project: Project, name: str) -> list[str]:
         )
     removed = ["Dockerfile"]
     (files.folder / "Dockerfile").unlink()
-    if not dockerfile_key.named(value) and not (files.folder / ".dockerignore").exists():
+    if not dockerfile_key.file_name(value) and not (files.folder / ".dockerignore").exists():
         del files.document["dockerfile"]
         atomic.write_if_changed(files.folder / "config.yaml", config_text.dump(files.document).encode())
         removed.append("dockerfile: false")

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import BEFORE_MIGRATION, NOT_IN_PHASE_6
 from phases.core.files import tree
 from phases.core.files.ignore import dockerignore
-from phases.core.model import BEFORE_MIGRATION, OWN_PHASE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class HabitatFolder:
     @cached_property
     def local(self) -> Mapping[str, Item]:
         """What the habitat has at $LOCAL_PATH."""
-        ignore = self.ignore.also(*OWN_PHASE).also_if(dockerignore(self.path))
+        ignore = self.ignore.also(*NOT_IN_PHASE_6).also_if(dockerignore(self.path))
         return {item.path: item for item in tree.walk(self.path, ignore) if item.path not in _OURS}
 
     def below(self, path: str) -> dict[str, Item]:

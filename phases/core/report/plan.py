@@ -10,7 +10,8 @@ from phases.core.cache import freshness, image_names
 from phases.core.cache.diff import Difference, describe, differences
 from phases.core.cache.stamps import task_name
 from phases.core.events import Plan, Reason
-from phases.protocol import ChangeDescription, SlicePath, dotted
+from phases.core.json_types import dotted
+from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
 
 if TYPE_CHECKING:

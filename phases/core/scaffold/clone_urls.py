@@ -63,7 +63,7 @@ def clones(urls: Iterable[str], where: str) -> list[Clone]:
 def _check(url: str, where: str) -> None:
     try:
         git_refs.check_url(url)
-    except git_refs.Unfit as error:
+    except git_refs.GitValueError as error:
         problem, remedy = error.args
         raise ConfigError(problem.format("url"), where=where, remedy=remedy) from None
     if not url.isprintable():

@@ -35,9 +35,9 @@ def create(root: Path, name: str, base: str, urls: Sequence[str]) -> str:
         ConfigError: A name or URL is not valid, or the habitat exists.
         StateError: The disk refuses.
     """
-    if not names.names_a_habitat(name):
-        raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.RULE}")
-    if not names.names_an_image(base):
+    if not names.is_habitat_name(name):
+        raise ConfigError(f"'{name}' can't name a habitat", remedy=f"use {names.HABITAT_NAME_RULE}")
+    if not names.is_image_name(base):
         problem = f"{base!r} is not the name of an image"
         raise ConfigError(problem, where="--base", remedy="write it like debian:bookworm-slim")
     text = template.text(base, clones(urls, "--repo"))

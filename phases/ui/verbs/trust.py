@@ -18,4 +18,4 @@ PIPES = False
 
 
 def run(project: Project, name: str, *, yes: bool = False) -> int:
-    return 0 if project.trust.settle(project.habitat(name), ask=not yes) else 1
+    return 0 if project.trust.review(project.habitat(name), ask=not yes) else 1

@@ -1,0 +1,96 @@
+"""List the files of the host that a habitat's image gets: those of each layer, of `files:`, and of a Dockerfile.
+
+Files of secrets are never among them. Every function raises ConfigError for a file that can't be read.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from phases.core.errors import ConfigError
+from phases.core.files.ignore import dockerignore, is_one_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from phases.core.files.ignore import Ignore
+    from phases.core.files.tree import Item
+    from phases.core.model import ConfigLayer, FileCopy, Habitat, TestScript
+
+#: What phase 6 leaves out of a layer's folder, since it is config or another phase uses it.
+NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignore", "/.dockerignore")
+
+#: The copy of a config.yaml that `doit migrate` keeps.
+BEFORE_MIGRATION = "config.yaml.before-migration"
+
+
+def dockerfile_context(habitat: Habitat) -> tuple[Item, ...]:
+    """Return the build context of the Dockerfile: the habitat's folder, without what .dockerignore names.
+
+    config.yaml is not part of it: a new description must not build the image again. The file that is built is called
+    Dockerfile in the context, whatever its name is.
+    """
+
+    def ignore() -> Ignore:
+        return dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+
+    items = _tree(habitat, "context", habitat.folder, ignore)
+    if habitat.dockerfile == "Dockerfile":
+        return items
+    others = [item for item in items if item.path not in ("Dockerfile", habitat.dockerfile)]
+    dockerfile = [replace(item, path="Dockerfile") for item in items if item.path == habitat.dockerfile]
+    return tuple(sorted((*others, *dockerfile), key=lambda item: item.path))
+
+
+def layer_tree(habitat: Habitat, layer: ConfigLayer) -> tuple[Item, ...]:
+    """Return what phase 6 copies of a layer's folder."""
+    if not layer.folder.is_dir():
+        return ()
+    return _tree(habitat, "layer", layer.folder, lambda: layer_ignore(habitat, layer, habitat.ignore))
+
+
+def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore:
+    """Return the rules for what phase 6 leaves out of a layer's folder.
+
+    Args:
+        habitat: The habitat.
+        layer: The layer.
+        ignore: The rules for all folders.
+    """
+    # Sources of volumes change without a build, so no image contains them.
+    mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
+    ignore = ignore.also(*NOT_IN_PHASE_6).also_if(mounted)
+    if layer.name == "local":
+        ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{habitat.dockerfile}"] if habitat.dockerfile else []))
+        # .dockerignore counts here too, also with `dockerfile: false`.
+        if habitat.has_dockerfile or not habitat.dockerfile:
+            ignore = ignore.also_if(dockerignore(habitat.folder))
+    return ignore
+
+
+def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Item, ...]:
+    """Return the tree of `tools` or `tests` in a layer's folder, () if there is none."""
+    folder = layer.folder / name
+    if folder.is_dir():
+        return _tree(habitat, "", folder, lambda: habitat.ignore)
+    if os.path.lexists(folder):
+        raise ConfigError("is not a folder", where=f"{layer.shown}/{name}", remedy="make it one, or remove it")
+    return ()
+
+
+def file_tree(habitat: Habitat, copy: FileCopy) -> tuple[Item, ...]:
+    """Return what an entry of `files:` copies. A file that the entry names is copied even if .habignore names it."""
+    return _tree(habitat, "", copy.source, lambda: habitat.ignore)
+
+
+def executable_script(habitat: Habitat, test: TestScript) -> Item:
+    """Return the script of a test, which is executable whatever its mode is on the host."""
+    return replace(_tree(habitat, "", test.source, lambda: habitat.ignore)[0], kind="file", mode=0o755)
+
+
+def _tree(habitat: Habitat, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
+    return habitat.sources.tree(purpose, root, lambda: ignore().also_if(is_one_of(root, habitat.secret_files)))
