@@ -32,7 +32,7 @@ from phases.core.events import Line
 from phases.core.files import phase_log
 from phases.core.runtime import clean, logs
 from phases.core.runtime import debug as runtime_debug
-from phases.core.runtime.attach import SHELL
+from phases.core.runtime.session.attach import SHELL
 from phases.registry import named
 
 if TYPE_CHECKING:

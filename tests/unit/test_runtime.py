@@ -17,12 +17,13 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.protocol import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import attach, clean, stop
+from phases.core.runtime import clean, stop
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
-from phases.core.runtime.presence import Presence
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session import attach
+from phases.core.runtime.session.open import open_session
+from phases.core.runtime.session.presence import Presence
 from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:

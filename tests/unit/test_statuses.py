@@ -14,7 +14,7 @@ from phases.core.cache import freshness, image_names
 from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.session.presence import Presence
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def site(tmp_path: Path) -> DemoProject:
 
 def look(site: DemoProject, *names: str) -> Overview:
     project = site.run_anew()
-    return status.overview(project, names or project.names)
+    return status.overview(project, names or project.habitats.names)
 
 
 def demo(site: DemoProject) -> HabitatState:

@@ -13,7 +13,7 @@ from phases.core.errors import EngineError, EngineUnreachable, HabitatError, pri
 from phases.core.files import safe_open
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -239,7 +239,7 @@ def _from(dockerfile: Path) -> str:
 
 
 def _phases(project: Project, name: str) -> list[PhaseState]:
-    assessment = project.look(name)
+    assessment = project.assessments.look(name)
     states = []
     for phase in project.phases(name):
         state = _state(project, name, phase) if phase.NAME in assessment.stale else "cached"

@@ -22,8 +22,9 @@ from phases.core.engine.protocol import PortRefused, Restrictions, Tmpfs
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container_errors import port_error
-from phases.core.runtime.persistent_volumes import collect_replaced_files, paths_of, persistence_of
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.persistence.collect import collect_replaced_files
+from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
 
 
 def _create(project: Project, habitat: Habitat, image: str) -> Container:
-    from phases.core.runtime.persistent_create import create_container
+    from phases.core.runtime.persistence.create import create_container
 
     engine = project.engine
     config = engine.image_config(image)

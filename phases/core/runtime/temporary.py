@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from phases.core.engine.protocol import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container import restrictions
-from phases.core.runtime.session import Session
+from phases.core.runtime.session.session import Session
 from phases.core.secrets.store import deliver
 from phases.registry import last_snapshot
 
@@ -110,7 +109,7 @@ def temporary_container(
         )
         container = project.engine.container(container_id)
         assert container, "a container that was just created exists"
-        project.open_ends[name] = lambda: project.engine.remove(container.id)
+        project.cleanups.add(name, lambda: project.engine.remove(container.id))
         return container
 
     container = project.maker.make(create)
@@ -123,9 +122,7 @@ def temporary_container(
         )
         raise better or error from error
     finally:
-        if remove := project.open_ends.pop(name, None):
-            # After a signal, an error on the way out must not replace the interrupt.
-            project.attempt(name, remove) if isinstance(sys.exception(), KeyboardInterrupt) else remove()
+        project.cleanups.run(name)
 
 
 def _phase(project: Project, name: str, phase_name: str) -> Phase:

@@ -155,7 +155,7 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         _end_at_once_from_now()
-        current_project().hurry()
+        current_project().connection.hurry()
         signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
         signal.alarm(_PATIENCE)
         raise Interrupted(number)

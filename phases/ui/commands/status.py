@@ -35,7 +35,7 @@ class Status(Printing):
     def _execute(self, pos_args: list[str], json: bool) -> int:
         project = current_project()
         try:
-            overview = status.overview(project, _selected(pos_args, project.names))
+            overview = status.overview(project, _selected(pos_args, project.habitats.names))
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1

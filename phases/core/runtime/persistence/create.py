@@ -14,7 +14,7 @@ from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import Restrictions, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay, StartError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.runtime.persistent_volumes import (
+from phases.core.runtime.persistence.volumes import (
     LABEL_PERSIST,
     Persistence,
     PersistentPath,
