@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.build import credential_files
-from phases.core.build.container_reuse import ContainerPools
+from phases.core.build.container.file_cache import KnownFiles
+from phases.core.build.container.reuse import ContainerPools
 from phases.core.build.context import PhaseContext
-from phases.core.build.file_cache import KnownFiles
 from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
@@ -195,7 +195,7 @@ class Builder:
             secrets=project.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files.of(name),
             maker=project.maker,
-            parking=self._pools.of(name),
+            pool=self._pools.of(name),
             keep=partial(self._publisher.keep_failed, name, phase),
             forget=partial(project.store.untag_failed, name),
         )

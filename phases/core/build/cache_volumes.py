@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phases.core.build.file_cache import FileCache
+from phases.core.build.container.file_cache import FileCache
 from phases.core.cache.image_names import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
@@ -80,9 +80,9 @@ def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple
     The image is `image` with a folder for each cache. If a folder was missing, it is a new image without a tag, which
     is removed with the image that is made from it.
     """
-    parked = work.parking.take()
+    parked = work.pool.take()
     if parked and parked.image != image.id:
-        work.parking.spend(parked.id)
+        work.pool.spend(parked.id)
         parked = None
     container = parked.id if parked else work.maker.make(lambda: _draft(work, image))
     changed = True
@@ -93,9 +93,9 @@ def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple
         changed = made is not image
     finally:
         if parked and not changed:
-            work.parking.put(parked)
+            work.pool.put(parked)
         else:
-            work.parking.spend(container)
+            work.pool.spend(container)
     return made, seen.caches
 
 

@@ -13,7 +13,7 @@ from phases.core.errors import EngineUnreachable, HabitatError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.build.file_cache import FolderCache
+    from phases.core.build.container.file_cache import FolderCache
     from phases.core.engine.protocol import Bind, Tmpfs, VolumeMount
     from phases.core.project import Project
 
@@ -51,16 +51,16 @@ class ContainerPool:
 
     def __init__(self, remove: Callable[[str], None] = lambda _: None) -> None:
         self._remove = remove
-        self._parked: ReusableContainer | None = None
+        self._waiting: ReusableContainer | None = None
         self._spent = ""
 
     def put(self, container: ReusableContainer) -> None:
         """Keep a container for the next phase."""
-        self._parked = container
+        self._waiting = container
 
     def take(self) -> ReusableContainer | None:
         """Return the container for the next phase, if there is one. The caller has to remove it in the end."""
-        container, self._parked = self._parked, None
+        container, self._waiting = self._waiting, None
         return container
 
     def spend(self, container: str) -> None:
@@ -71,8 +71,8 @@ class ContainerPool:
 
     def clear(self) -> None:
         """Remove all containers: no phase goes on in any of them."""
-        if parked := self.take():
-            self._remove(parked.id)
+        if container := self.take():
+            self._remove(container.id)
         self.spend("")
 
 
