@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import time
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -23,17 +21,16 @@ from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.protocol import VolumeMount
-from phases.core.errors import ConfigError, Conflict, NotFound, state_error
+from phases.core.errors import ConfigError, Conflict, state_error
 from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from phases.core.build.context import PhaseContext
-    from phases.core.engine.locks import EngineLocks
-    from phases.core.engine.protocol import Container, Engine, ImageConfig, Stat
+    from phases.core.engine.protocol import Engine, ImageConfig, Stat
     from phases.core.model import Cache
 
 #: On a volume what it is for.
@@ -44,9 +41,6 @@ _RECORD = "caches"
 
 # Bytes of that which are looked at: thousands of volumes.
 _LARGEST = 1_000_000
-
-# Seconds between two looks at a container that is to come to its end.
-_PAUSE = 1.0
 
 
 class CacheMount(Struct, frozen=True):
@@ -179,57 +173,6 @@ def _distribution(os_release: bytes) -> str:
     rows = (line.partition("=") for line in os_release.decode(errors="replace").splitlines())
     found = {name: value.strip("\"' ") for name, _, value in rows}
     return " ".join(filter(None, (found.get("ID"), found.get("VERSION_ID")))) or "no distribution"
-
-
-# While it runs
-
-
-@contextmanager
-def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the locks of caches, on this machine and on others that use the engine.
-
-    Locks are taken in the order of the volumes' names, after the build lock, and given back before the next build
-    lock is taken, so there is no deadlock.
-
-    Args:
-        locks: The locks of the run.
-        caches: The caches.
-        tell: Called with a line about what this waits for.
-
-    Raises:
-        Stopped: The run was told to stop.
-    """
-    with ExitStack() as stack:
-        for cache in sorted(caches, key=lambda cache: cache.volume):
-            lock = locks.lock(f"cache {cache.volume}", exclusive=cache.locked)
-            stack.callback(lock.release)
-            what = f"uses the cache {cache.path}"
-            lock.acquire(lambda who, what=what: tell(f"waiting for another run that {what} ({who})"))  # type: ignore[misc]
-            if cache.locked:
-                _wait_for_what_is_left(locks.engine, cache, tell, locks.maker.check)
-        yield
-
-
-def _wait_for_what_is_left(
-    engine: Engine, cache: CacheMount, tell: Callable[[str], None], check: Callable[[], None]
-) -> None:
-    """Wait for the commands of killed runs, whose locks are gone while the commands go on in their containers."""
-    told = False
-    while busy := next((one for one in engine.containers(volume=cache.volume) if _is_busy(engine, one)), None):
-        if not told:
-            tell(
-                f"waiting for container {busy.name} that uses the cache {cache.path}: docker rm -f {busy.name} ends it"
-            )
-            told = True
-        time.sleep(_PAUSE)
-        check()
-
-
-def _is_busy(engine: Engine, container: Container) -> bool:
-    try:
-        return container.running and engine.running_execs(container.id) > 0
-    except NotFound:
-        return False
 
 
 # What is there

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import base_image, cache_volumes, image_config, steps
+from phases.core.build import base_image, cache_locks, cache_volumes, image_config, steps
 from phases.core.build import failure as build_failure
 from phases.core.build.commands import CommandRunner
 from phases.core.build.container.container import BuildContainer
@@ -112,7 +112,7 @@ class _PhaseExecutor:
         self._image, self._caches = cache_volumes.prepared(work, self.image)
         if any(isinstance(step, Run) for step in self._plan):
             assert work.locks
-            self._locks.enter_context(cache_volumes.held(work.locks, self._caches, self._notice))
+            self._locks.enter_context(cache_locks.held(work.locks, self._caches, self._notice))
         self._commands.restart_clock()
 
     def _notice(self, text: str) -> None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import cache_volumes
+from phases.core.build import cache_locks, cache_volumes
 from phases.core.build import failure as build_failure
 from phases.core.cache import mounts
 from phases.core.cache.mounts import mounts_in
@@ -96,7 +96,7 @@ def _open_session(
         project.bus.emit(events.Notice(habitat.name, text))
 
     with (
-        cache_volumes.held(project.locks, caches, on_wait),
+        cache_locks.held(project.locks, caches, on_wait),
         _ssh_agent(project, habitat, phase, failure) as (agent, host_keys),
         temporary_container(
             project,
