@@ -170,7 +170,7 @@ def test_cache_draft_image_of_killed_run_is_removed_by_next_build(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache_volumes, "held", die)
+        patched.setattr(cache_locks, "held", die)
         with pytest.raises(KeyboardInterrupt):
             site.builder.build("demo", named("setup"))
     untagged = [image for image in site.engine.images() if not image.tags]

@@ -18,7 +18,7 @@ from phases.core.container.users import UserDatabase
 from phases.core.engine.protocol import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.container import restrictions
+from phases.core.runtime.new_container import restrictions
 from phases.core.runtime.session.session import Session
 from phases.core.secrets.store import deliver
 from phases.registry import last_snapshot
@@ -90,14 +90,13 @@ def temporary_container(
         mounts: The mounts.
         restrictions: What the container is not allowed to do.
     """
-    name = habitat.name
+    name, engine = habitat.name, project.engine
     project.scratch.sweep(_PURPOSE, name)
-
-    config = project.engine.image_config(image.id)
+    config = engine.image_config(image.id)
     env = config.env if config else {}
 
     def create() -> Container:
-        container_id = project.engine.create(
+        container_id = engine.create(
             image.id,
             project.scratch.passing_name(_PURPOSE, name),
             IDLE,
@@ -107,20 +106,16 @@ def temporary_container(
             hostname=f"{name[:40]}-{hostname_suffix}",
             restrictions=restrictions,
         )
-        container = project.engine.container(container_id)
+        container = engine.container(container_id)
         assert container, "a container that was just created exists"
-        project.cleanups.add(name, lambda: project.engine.remove(container.id))
+        project.cleanups.add(name, lambda: engine.remove(container.id))
         return container
 
     container = project.maker.make(create)
     try:
         yield container
     except EngineError as error:
-        image_name = next(iter(image.tags), image.id)
-        better = _removed_error(project, name, container) or shell_errors.from_engine_error(
-            project.engine, container.id, habitat, image_name, error
-        )
-        raise better or error from error
+        raise _better_error(project, habitat, image, container, error) or error from error
     finally:
         project.cleanups.run(name)
 
@@ -160,8 +155,12 @@ def existing_folder(project: Project, container: Container, folder: str) -> str:
     return folder if stat and (stat.is_dir or stat.link) else "/"
 
 
-def _removed_error(project: Project, name: str, container: Container) -> HabitatError | None:
+def _better_error(
+    project: Project, habitat: Habitat, image: Image, container: Container, error: EngineError
+) -> HabitatError | None:
+    """Return the error that says why a use of the container failed, None if `error` says as much."""
     with contextlib.suppress(EngineError):
         if project.engine.container(container.id) is None:
-            return StartError("its container was removed", where=name, remedy="run the same command again")
-    return None
+            return StartError("its container was removed", where=habitat.name, remedy="run the same command again")
+    image_name = next(iter(image.tags), image.id)
+    return shell_errors.from_engine_error(project.engine, container.id, habitat, image_name, error)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from phases.core.events import Plan, Reason
     from phases.protocol import Phase
     from phases.ui.jsonl.writer import JsonlWriter
-    from phases.ui.reporter import Build
+    from phases.ui.transcript import Build
 
 
 class JsonlReporter(HabitatReporter):
@@ -43,7 +43,7 @@ class JsonlReporter(HabitatReporter):
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         super().initialize(tasks, selected_tasks)
         if self._writer.is_terminal:
-            self.screen.live = False  # lines of JSON would be written into the live ones
+            self.transcript.screen.live = False  # lines of JSON would be written into the live ones
         wanted = closure(tasks, selected_tasks)
         tasks_of: dict[str, list[str]] = {}
         for task in tasks:
