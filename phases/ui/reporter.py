@@ -10,9 +10,10 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from phases.core import events
 from phases.ui.durations import duration
 from phases.ui.output import Output
-from phases.ui.screen import Screen, styled
+from phases.ui.screen import Screen
+from phases.ui.styled import styled
 from phases.ui.tasks import HabitatFailed, current_project, parse_task, phase_named, pipes
-from phases.ui.transcript import Build, BuildLines, Transcript
+from phases.ui.transcript import BuildLines, BuildProgress, Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,7 +47,7 @@ class HabitatReporter:
             phase = phase_named(kind)
             if phase and (name not in goals or phase.ID > goals[name].ID):
                 goals[name] = phase
-        self.builds.update({name: Build(name, goals[name]) for name in sorted(goals)})
+        self.builds.update({name: BuildProgress(name, goals[name]) for name in sorted(goals)})
 
     def get_status(self, task: Any) -> None:
         build, _ = self.transcript.of(task)
@@ -122,10 +123,10 @@ class HabitatReporter:
 
     # Overridden where builds are reported in another form as well
 
-    def _announce(self, build: Build, first: Phase, reason: str) -> None:
+    def _announce(self, build: BuildProgress, first: Phase, reason: str) -> None:
         self._builds.announce(build, first, reason)
 
-    def _ready(self, build: Build) -> None:
+    def _ready(self, build: BuildProgress) -> None:
         self._builds.ready(build)
 
 

@@ -12,7 +12,7 @@ from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.durations import duration
-from phases.ui.screen import Styled, joined, styled
+from phases.ui.styled import Styled, joined, styled
 from phases.ui.tasks import current_project, is_verb, parse_task, phase_named
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def percent(phase: Phase) -> int:
     return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
 
 
-class Build(Struct):
+class BuildProgress(Struct):
     """The state of a habitat's build in this run.
 
     Args:
@@ -65,14 +65,14 @@ class Transcript:
 
     def __init__(self, screen: Screen) -> None:
         self.screen = screen
-        self.builds: dict[str, Build] = {}
+        self.builds: dict[str, BuildProgress] = {}
 
     @property
     def _width(self) -> int:
         """The columns of a habitat's name, 0 if there is only one."""
         return max(map(len, self.builds)) if len(self.builds) > 1 else 0
 
-    def of(self, task: Any) -> tuple[Build | None, Phase | None]:
+    def of(self, task: Any) -> tuple[BuildProgress | None, Phase | None]:
         """Return the build and the phase of a doit task, None for what it has not."""
         kind, name = parse_task(task.name)
         return self.builds.get(name), phase_named(kind)
@@ -103,7 +103,7 @@ class BuildLines:
         self._transcript = transcript
         self._reported: set[str] = set()
 
-    def announce(self, build: Build, first: Phase, reason: str) -> None:
+    def announce(self, build: BuildProgress, first: Phase, reason: str) -> None:
         """Write what is reused, and why `first` is the first phase that runs."""
         self._transcript.say(build.name, styled(f"🚀 Starting {build.name} build...", "bold"))
         self._transcript.say(build.name, styled("📋 Checking for existing snapshots..."))
@@ -118,7 +118,7 @@ class BuildLines:
         if build.cached or runs:
             self._transcript.gap()
 
-    def _range(self, build: Build) -> str:
+    def _range(self, build: BuildProgress) -> str:
         """Return the cached phases, as `phases 1-7`."""
         first = current_project().phases(build.name)[0]
         assert build.cached
@@ -155,7 +155,7 @@ class BuildLines:
             self.print_shared(build)
         build.shared.append(event)
 
-    def print_shared(self, build: Build) -> None:
+    def print_shared(self, build: BuildProgress) -> None:
         """Write which phases were taken over since the last line about that."""
         if build.shared:
             first, last = build.shared[0], build.shared[-1]
@@ -164,7 +164,7 @@ class BuildLines:
             self._transcript.say(build.name, text)
             build.shared = []
 
-    def ready(self, build: Build) -> None:
+    def ready(self, build: BuildProgress) -> None:
         """Write that a build is done."""
         seconds = duration(time.monotonic() - build.started)
         result = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
@@ -174,7 +174,7 @@ class BuildLines:
             self._transcript.gap()
         self._transcript.say(build.name, styled(f"✅ {result} in {seconds}{cached}", "bold green"))
 
-    def failed(self, build: Build | None, task: Any, error: HabitatError) -> None:
+    def failed(self, build: BuildProgress | None, task: Any, error: HabitatError) -> None:
         """Write the error of a task, with the output of its command. An error of several tasks is written once."""
         kind, name = parse_task(task.name)
         phase = phase_named(kind)

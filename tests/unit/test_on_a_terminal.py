@@ -20,7 +20,9 @@ from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError
 from phases.core.origin import Origin
 from phases.ui import output
-from phases.ui.screen import Screen, is_plain, joined, restore_echo, styled, wrapped
+from phases.ui.echo import restore_echo
+from phases.ui.screen import Screen, is_plain
+from phases.ui.styled import joined, styled, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
@@ -24,7 +25,7 @@ from phases.core.secrets.store import deliver
 from phases.registry import last_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.engine.protocol import Bind, Container, Image, Restrictions, VolumeMount
     from phases.core.model import Habitat
@@ -90,34 +91,45 @@ def temporary_container(
         mounts: The mounts.
         restrictions: What the container is not allowed to do.
     """
-    name, engine = habitat.name, project.engine
-    project.scratch.sweep(_PURPOSE, name)
-    config = engine.image_config(image.id)
+    project.scratch.sweep(_PURPOSE, habitat.name)
+    config = project.engine.image_config(image.id)
     env = config.env if config else {}
-
-    def create() -> Container:
-        container_id = engine.create(
-            image.id,
-            project.scratch.passing_name(_PURPOSE, name),
-            IDLE,
-            env=root_environment.for_container(env),
-            labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
-            mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
-            hostname=f"{name[:40]}-{hostname_suffix}",
-            restrictions=restrictions,
-        )
-        container = engine.container(container_id)
-        assert container, "a container that was just created exists"
-        project.cleanups.add(name, lambda: engine.remove(container.id))
-        return container
-
+    hostname = f"{habitat.name[:40]}-{hostname_suffix}"
+    create = partial(_create, project, habitat.name, image, env, hostname, mounts, restrictions)
     container = project.maker.make(create)
     try:
         yield container
     except EngineError as error:
         raise _better_error(project, habitat, image, container, error) or error from error
     finally:
-        project.cleanups.run(name)
+        project.cleanups.run(habitat.name)
+
+
+def _create(
+    project: Project,
+    name: str,
+    image: Image,
+    env: Mapping[str, str],
+    hostname: str,
+    mounts: Sequence[Bind | VolumeMount],
+    restrictions: Restrictions,
+) -> Container:
+    """Create the container, and have the run remove it at its end. env: that of the image."""
+    engine = project.engine
+    container_id = engine.create(
+        image.id,
+        project.scratch.passing_name(_PURPOSE, name),
+        IDLE,
+        env=root_environment.for_container(env),
+        labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
+        mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
+        hostname=hostname,
+        restrictions=restrictions,
+    )
+    container = engine.container(container_id)
+    assert container, "a container that was just created exists"
+    project.cleanups.add(name, lambda: engine.remove(container.id))
+    return container
 
 
 def _phase(project: Project, name: str, phase_name: str) -> Phase:
