@@ -74,8 +74,8 @@ class PhaseContext(Struct, frozen=True):
         draft_name: The name of a container in which it only looks at an image.
         secrets: What its commands may read.
         known_files: What is known of the files of images, to be used and to be added to.
-        maker: Makes its container.
-        pool: Has the container of the phase before, if it can be used.
+        maker: Creates its container.
+        pool: Has the container of the phase before, if this phase may continue in it.
         keep: Keeps the image of a phase that failed, given its id.
         forget: Removes what is kept of an earlier failure.
         locks: The locks of the run, if there are caches.
