@@ -6,7 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
-from phases.core.build.container.exec import Command
+from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
 from phases.core.container.users import NO_USER, UserDatabase
@@ -62,7 +62,7 @@ class CommandRunner:
         script = argv(step.script, step.args)
         try:
             code = container.execute(
-                Command(script, step.user, self.folder, env, secrets, step.ends, left, output.feed)
+                PhaseCommand(script, step.user, self.folder, env, secrets, step.ends, left, output.feed)
             )
         except (PhaseTimeout, Conflict, NotFound) as error:
             raise self._interruption(error, step, output.last_lines) from error

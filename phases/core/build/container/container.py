@@ -13,7 +13,7 @@ from phases.core.container.init_process import container_ended
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.build.container.exec import Command
+    from phases.core.build.container.exec import PhaseCommand
     from phases.core.build.container.outbox import PendingEntry
     from phases.core.build.container.reuse import ReusableContainer
     from phases.core.build.context import PhaseContext
@@ -78,7 +78,7 @@ class BuildContainer:
     def _flush(self) -> None:
         """Send what was put."""
         if self._files.outbox.is_open:
-            self._life.image = ""
+            self._life.change()
             self._files.send()
         self._life.unpause()
 
@@ -89,7 +89,7 @@ class BuildContainer:
 
     # Commands
 
-    def execute(self, command: Command) -> int:
+    def execute(self, command: PhaseCommand) -> int:
         """Run a command and return its exit code. Afterwards only files that it has not written are known."""
         self._flush()
         return self._commands.run(command)

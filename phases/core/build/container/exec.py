@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.build.container.lifetime import State
 from phases.core.cache.image_names import snapshot_tag
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.leftovers import LeftoverProbe
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     OnOutput = Callable[[bytes, bool], None]
 
 
-class Command(Struct, frozen=True):
+class PhaseCommand(Struct, frozen=True):
     """A command of a phase.
 
     Attributes:
@@ -79,7 +78,7 @@ class CommandExec:
         self._read = read
         self._delivered: tuple[str, tuple[Value, ...]] = ("", ())  # the secrets, and the user who can read them
 
-    def run(self, command: Command) -> int:
+    def run(self, command: PhaseCommand) -> int:
         """Start the container unless it runs, run a command in it, and return its exit code."""
         is_first = self._start()
         try:
@@ -101,26 +100,24 @@ class CommandExec:
                 remedy=error.remedy or "see that its image and volumes are whole",
             ) from error
 
-    def _run(self, command: Command) -> int:
+    def _run(self, command: PhaseCommand) -> int:
         life, secrets = self._life, (command.user, command.secrets)
         if command.secrets and self._delivered != secrets:
             store.deliver(self._work.engine, life.id, command.secrets, command.user)
             self._delivered = secrets
         env = {**self._env(command), **command.env}
         self._files.doubt()
-        life.image = ""
-        if command.is_own:
-            return self._exec(command.argv, command.on_output, command, env)
-        life.state = State.BUSY
-        if self._spec.has_secrets or not self._work.phase.SNAPSHOT:  # no phase continues in the container
+        life.begin_command(leaves_nothing=command.is_own)
+        is_last_use = self._spec.has_secrets or not self._work.phase.SNAPSHOT  # no phase continues in the container
+        if command.is_own or is_last_use:
             return self._exec(command.argv, command.on_output, command, env)
         probe = LeftoverProbe(command.on_output)
         try:
             return self._exec(probe.argv(command.argv), probe.feed, command, env)
         finally:
-            life.state = State.IDLE if probe.end() else State.BUSY
+            life.end_command(left_nothing=probe.end())
 
-    def _exec(self, argv: Sequence[str], on_output: OnOutput, command: Command, env: Mapping[str, str]) -> int:
+    def _exec(self, argv: Sequence[str], on_output: OnOutput, command: PhaseCommand, env: Mapping[str, str]) -> int:
         return self._work.engine.exec(
             self._life.id,
             argv,
@@ -131,7 +128,7 @@ class CommandExec:
             timeout=command.timeout,
         )
 
-    def _env(self, command: Command) -> dict[str, str]:
+    def _env(self, command: PhaseCommand) -> dict[str, str]:
         """Return the environment of a command beside the container's and its own."""
         habitat, env = self._work.habitat, self._spec.env
         if not root_environment.is_root_beside_user(habitat, command.user):

@@ -95,6 +95,20 @@ class ContainerLifetime:
         self.state = State.IDLE
         return True
 
+    def change(self) -> None:
+        """Record that the container is no longer equal to an image."""
+        self.image = ""
+
+    def begin_command(self, *, leaves_nothing: bool) -> None:
+        """Record that a command begins. leaves_nothing: whether it certainly leaves nothing running."""
+        self.change()
+        if not leaves_nothing:
+            self.state = State.BUSY
+
+    def end_command(self, *, left_nothing: bool) -> None:
+        """Record that a command has ended, after which the container was checked for what it has left running."""
+        self.state = State.IDLE if left_nothing else State.BUSY
+
     def pause(self) -> bool:
         """Pause what a command has left running. Return whether that was necessary."""
         if self.state is not State.BUSY:
