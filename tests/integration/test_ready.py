@@ -181,7 +181,7 @@ def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(house: BuiltHabitat)
         assert terminal.end() == 128 + signal.SIGINT
         assert time.monotonic() - began < 5
         assert "Traceback" not in terminal.shown
-        assert "\nstopped: what was built is kept" in terminal.shown
+        assert "\nstopped: finished phases are kept" in terminal.shown
         assert terminal.now == terminal.before
     assert house.state() == "exited"
 
