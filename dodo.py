@@ -17,7 +17,7 @@ DOIT_CONFIG = doit_config(PROJECT)
 
 def task_habitats() -> Iterator[dict[str, Any]]:
     """Every phase and every verb of every habitat. `doit list` keeps the order: the groups of phases come first."""
-    habitats = PROJECT.names
+    habitats = PROJECT.habitats.names
     for phase in phases_in_use(PROJECT):
         yield {"basename": phase.NAME, "name": None, "doc": phase.DESCRIPTION}
     for habitat in habitats:

@@ -47,7 +47,8 @@ from phases.core.engine.types import (
     VolumeMount,
 )
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
-from phases.core.runtime import persistent_create, persistent_volumes
+from phases.core.runtime.persistence import collect as persistence_collect
+from phases.core.runtime.persistence import create as persistence_create
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -538,9 +539,9 @@ class FakeEngine:
                 path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
-        if command.script == persistent_volumes._COLLECT.text:
+        if command.script == persistence_collect._COLLECT.text:
             return _collect(container.files, _uid(command) or 0, *command.args, output=output)
-        if command.script == persistent_create._SET_OWNER.text:
+        if command.script == persistence_create._SET_OWNER.text:
             uid, gid, *folders = command.args
             for folder in folders:
                 _give(container.files, folder, int(uid), int(gid))

@@ -1,6 +1,7 @@
 """Clean up after a session that was killed: `python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`.
 
-The guard process of the session runs this, see `phases.core.runtime.exit_guard`. Prints nothing: nobody reads it.
+The guard process of the session runs this, see `phases.core.runtime.session.exit_guard`. Prints nothing, since nobody
+reads it.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from phases.core.errors import HabitatError
-from phases.core.runtime import exit_guard
+from phases.core.runtime.session import exit_guard
 from phases.ui.tasks import open_project
 
 

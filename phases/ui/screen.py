@@ -5,162 +5,25 @@ Only a terminal loads rich: most of what a run with nothing to do takes is impor
 
 from __future__ import annotations
 
-import atexit
 import os
-import re
-import termios
 import threading
 import time
-from contextlib import suppress
 from functools import cached_property
 from typing import IO, TYPE_CHECKING
 
-from msgspec import Struct
-
-from phases.core.errors import printable
 from phases.ui.durations import duration
+from phases.ui.echo import echo_off, restore_echo
+from phases.ui.styled import Styled, columns, styled, wrapped
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
     from rich.console import Console, RenderableType
     from rich.live import Live
     from rich.table import Table
-    from rich.text import Text
 
 # Variables that make rich write as to a terminal, whatever the stream is.
 _FORCE_TERMINAL = ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE")
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-
-# Bell, backspace, vertical tab, form feed and carriage return, which rich drops.
-_DROPPED = dict.fromkeys(b"\a\b\v\f\r")
-
-_ERASE_LINE_AND_SHOW_CURSOR = b"\r\x1b[2K\x1b[?25h"
-
-
-# Text with styles
-
-
-class Styled(Struct, frozen=True):
-    """A line with styles.
-
-    Args:
-        pieces: Texts, each with its style as rich names styles, "" for none.
-        style: The style that all pieces have as well.
-    """
-
-    pieces: tuple[tuple[str, str], ...] = ()
-    style: str = ""
-
-    @property
-    def plain(self) -> str:
-        return "".join(text for text, _ in self.pieces)
-
-    def __add__(self, other: Styled) -> Styled:
-        """Join two texts. The style of the first also applies to the second."""
-        behind = ((text, f"{other.style} {style}".strip()) for text, style in other.pieces)
-        return Styled((*self.pieces, *behind), self.style)
-
-    def printable(self) -> Styled:
-        """Return the text without signs that act on a terminal, since commands and configs wrote parts of it.
-
-        Escapes of colours are removed, other signs become visible escapes.
-        """
-        text = self.plain
-        if text.isprintable():
-            return self
-        lines = text.translate(_DROPPED).split("\n")
-        if all(line == printable(line) for line in lines):
-            return Styled(tuple((piece.translate(_DROPPED), style) for piece, style in self.pieces), self.style)
-        return styled("\n".join(printable(_COLOUR.sub("", line)) for line in lines), self.style)
-
-    def rich(self) -> Text:
-        """Return the text in rich's form."""
-        from rich.text import Text
-
-        return Text.assemble(*self.pieces, style=self.style)
-
-
-def styled(text: str = "", style: str = "") -> Styled:
-    """Return a text of one style."""
-    return Styled(((text, ""),), style)
-
-
-def joined(*parts: str | tuple[str, str]) -> Styled:
-    """Return a line of parts, each a text, or a text and its style."""
-    return Styled(tuple((part, "") if isinstance(part, str) else part for part in parts))
-
-
-def columns(text: str) -> int:
-    """Return the width of a text on a terminal, where some signs are two columns wide."""
-    from rich.cells import cell_len
-
-    return cell_len(text)
-
-
-def wrapped(text: Styled, width: int, indent: int) -> Iterator[Styled]:
-    """Yield the lines of a text of one style. They break at spaces only; a longer word is a longer line.
-
-    Args:
-        text: The text, whose pieces have no style of their own.
-        width: Columns of a line.
-        indent: Columns by which all lines but the first are indented.
-    """
-    plain = text.plain
-    start = 0
-    for word in re.finditer(r"\S+", plain):
-        space = width - (indent if start else 0)
-        if word.start() > start and columns(plain[start : word.end()]) > space:
-            yield _indented(plain[start : word.start()], text.style, indent if start else 0)
-            start = word.start()
-    yield _indented(plain[start:], text.style, indent if start else 0)
-
-
-def _indented(text: str, style: str, indent: int) -> Styled:
-    return styled(" " * indent) + styled(text.rstrip(), style)
-
-
-# The terminal's echo, which would tear live lines: what a person types meanwhile isn't shown
-
-# The attributes of the terminal on standard input before; a process has one.
-_before: list[list[object]] = []
-
-
-def echo_off() -> None:
-    """Stop to show what is typed. Whoever reads the terminal next still gets it."""
-    if _before or not _is_foreground():
-        return
-    attributes = termios.tcgetattr(0)
-    _before.append([*attributes])
-    atexit.register(restore_echo)
-    attributes[3] &= ~termios.ECHO
-    termios.tcsetattr(0, termios.TCSANOW, attributes)
-
-
-def restore_echo() -> None:
-    """Give the terminal the attributes from before `echo_off`."""
-    if _before:
-        attributes = _before.pop()
-        atexit.unregister(restore_echo)
-        if _is_foreground():
-            termios.tcsetattr(0, termios.TCSANOW, attributes)  # type: ignore[arg-type] # what tcgetattr returned
-
-
-def abandon_live_lines() -> None:
-    """Leave a usable terminal where the process ends at once and no Screen is closed."""
-    if _before:
-        restore_echo()
-        with suppress(OSError):
-            os.write(1, _ERASE_LINE_AND_SHOW_CURSOR)
-
-
-def _is_foreground() -> bool:
-    """Return whether the terminal is ours. The kernel stops a background process that changes it."""
-    try:
-        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        return False
 
 
 # Live lines

@@ -13,33 +13,16 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from phases.registry import PHASES
+from phases.ui.status_signs import SIGNS, Strip, legend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import JustifyMethod, RenderableType
 
-    from phases.core.report.status import Base, ContainerState, HabitatState, Overview, State
+    from phases.core.report.states import Base, ContainerState, HabitatState, Overview
+    from phases.ui.status_signs import Heads
 
-
-@dataclass(frozen=True)
-class Sign:
-    """How the table shows a state: a sign, an ASCII sign for other encodings, a colour, and its text in the legend."""
-
-    sign: str
-    ascii: str
-    style: str
-    meaning: str
-
-
-SIGNS: dict[State, Sign] = {
-    "cached": Sign("✓", "+", "green", "cached"),
-    "stale": Sign("↻", "~", "bold yellow", "would run again"),
-    "failed": Sign("✗", "x", "bold red", "failed"),
-    "new": Sign("·", ".", "dim", "never built"),
-    "unknown": Sign("?", "?", "dim", "not known"),
-}
 
 # Units of an age: its seconds, the number at which the next unit begins, and its name.
 _UNITS = ((1, 60, "s"), (60, 60, "m"), (3600, 24, "h"), (86400, 14, "d"), (604800, 9, "w"), (2629746, 24, "mo"))
@@ -50,9 +33,6 @@ _ENDLESS = 1_000_000
 
 # Columns of a habitat's name before it is wrapped.
 _NAME = 24
-
-# Columns from one sign to the next if the names of phases are on two lines.
-_STAGGER = 4
 
 
 @dataclass(frozen=True)
@@ -65,7 +45,7 @@ class Layout:
         reasons: Show the reasons to run in a column, or below the table.
     """
 
-    heads: Literal["names", "staggered", "ids"]
+    heads: Heads
     base: Literal["image", "age", ""]
     reasons: Literal["beside", "below"]
 
@@ -120,7 +100,7 @@ def page(overview: Overview, console: Console, now: datetime) -> RenderableType:
         if Measurement.get(console, endless, table).maximum - folded <= console.width:
             break
     notes = _notes(overview) if layout.reasons == "below" else None
-    return Group(table, "", *([notes, ""] if notes else []), _legend(overview, plain=plain))
+    return Group(table, "", *([notes, ""] if notes else []), legend(overview, plain=plain))
 
 
 def _table(overview: Overview, columns: Sequence[Column]) -> Table:
@@ -152,7 +132,7 @@ def _table(overview: Overview, columns: Sequence[Column]) -> Table:
 def _columns(overview: Overview, layout: Layout, now: datetime, *, plain: bool) -> list[Column]:
     """Return the columns that aren't empty. There must be a habitat."""
     habitats = overview.habitats
-    strip = Strip(habitats, layout, plain=plain)
+    strip = Strip(habitats, layout.heads, plain=plain)
     columns = [
         Column(Text("habitat"), lambda habitat: Text(habitat.name, "bold"), f"{len(habitats)} habitats", folds=True),
         Column(strip.head(), strip.row),
@@ -175,45 +155,6 @@ def _columns(overview: Overview, layout: Layout, now: datetime, *, plain: bool) 
     if layout.reasons == "beside" and any(map(_note, habitats)):
         columns.append(Column(Text("next"), _note))
     return columns
-
-
-class Strip:
-    """The column of phases: a sign of each, below the phase's name."""
-
-    def __init__(self, habitats: Sequence[HabitatState], layout: Layout, *, plain: bool) -> None:
-        present = {phase.name for habitat in habitats for phase in habitat.phases}
-        phases = [phase for phase in PHASES if phase.NAME in present]
-        self._heads = [str(phase.ID) if layout.heads == "ids" else phase.NAME for phase in phases]
-        self._lines = 2 if layout.heads == "staggered" else 1
-        self._plain = plain
-        self._places = {phase.NAME: place for phase, place in zip(phases, self._placed(), strict=True)}
-
-    def _placed(self) -> list[int]:
-        """Return the column at which each head begins: behind the head before it, on its own line and any other."""
-        places: list[int] = []
-        for number in range(len(self._heads)):
-            at = places[-1] + (_STAGGER if self._lines > 1 else 1) if places else 0
-            on_line = number - self._lines
-            places.append(max(at, places[on_line] + len(self._heads[on_line]) + 1) if on_line >= 0 else at)
-        return places
-
-    def head(self) -> Text:
-        lines = [""] * self._lines
-        for number, (place, head) in enumerate(zip(self._places.values(), self._heads, strict=True)):
-            line = number % self._lines
-            lines[line] = lines[line].ljust(place) + head
-        return Text("\n".join(lines))
-
-    def row(self, habitat: HabitatState) -> Text:
-        if habitat.error:
-            return Text("the config is broken", "bold red")
-        text = Text()
-        for phase in habitat.phases:
-            sign = SIGNS[phase.state]
-            follows = phase.state == "stale" and phase is not habitat.first
-            text.append(" " * (self._places[phase.name] - len(text)))
-            text.append(sign.ascii if self._plain else sign.sign, "yellow" if follows else sign.style)
-        return text
 
 
 def age(since: datetime, now: datetime) -> str:
@@ -270,14 +211,3 @@ def _notes(overview: Overview) -> RenderableType | None:
     for name, note in notes.items():
         grid.add_row(name, note)
     return grid
-
-
-def _legend(overview: Overview, *, plain: bool) -> Text:
-    seen = {phase.state for habitat in overview.habitats for phase in habitat.phases if not habitat.error}
-    signs = [sign for state, sign in SIGNS.items() if state != "unknown" or "unknown" in seen]
-    legend = Text()
-    for sign in signs:
-        legend.append("   " if legend else "")
-        legend.append(sign.ascii if plain else sign.sign, sign.style)
-        legend.append(f" {sign.meaning}", "dim")
-    return legend

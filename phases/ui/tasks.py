@@ -56,7 +56,7 @@ def listen(listener: Callable[[Event], None]) -> None:
 
 def unanswered() -> str:
     """Return the line for a run that ended while the engine did not answer; "" where it answered."""
-    requests = _opened[0].unanswered if _opened else []
+    requests = _opened[0].connection.unanswered if _opened else []
     if not requests:
         return ""
     return f"the engine did not answer ({'; '.join(requests)}); the next run removes what that may have left"
@@ -105,7 +105,7 @@ def doit_config(project: Project) -> dict[str, Any]:
         "dep_file": str(project.root / ".stamps"),
         "reporter": "habitats",
         "sort": "definition",
-        "default_tasks": [task_name(PHASES[-1], quoted(name)) for name in project.names],
+        "default_tasks": [task_name(PHASES[-1], quoted(name)) for name in project.habitats.names],
         # One habitat's failure does not stop the others.
         "continue": True,
         # `doit -n` builds habitats in threads: they share the engine's connection and the locks.
@@ -140,7 +140,7 @@ def phase_named(kind: str) -> Phase | None:
 
 def phases_in_use(project: Project) -> list[Phase]:
     """Return the phases that at least one habitat has, in order."""
-    used = {phase.NAME for name in project.names for phase in project.phases(name)}
+    used = {phase.NAME for name in project.habitats.names for phase in project.phases(name)}
     return [phase for phase in PHASES if phase.NAME in used]
 
 

@@ -29,7 +29,7 @@ HEAVY = {"docker", "requests", "urllib3", "pathspec", "ruamel", "difflib", "tarf
 HEAVY |= {"rich", "concurrent.futures", "phases.core.report.plan", "phases.core.cache.diff"}
 HEAVY |= {
     "phases.core.build.executor",
-    "phases.core.runtime.session",
+    "phases.core.runtime.session.session",
     "phases.core.engine.docker_config",
     "phases.core.migrate",
 }

@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from graphlib import TopologicalSorter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).resolve().parents[2]
 PHASES = ROOT / "phases"
@@ -54,7 +59,31 @@ MAY_IMPORT = {
 }
 
 MOST_MODULES = 16
-MORE_MODULES = {"phases/ui": 18, "phases/core/config": 23, "phases/core/migrate": 17, "phases/core/runtime": 17}
+MOST_METHODS = 15
+MOST_MODULE_LINES = 260
+MOST_FUNCTION_LINES = 45
+
+#: What is larger, and the size that it may have: the modules of a folder, the methods of a class, the lines of a module
+#: or of a function. An entry may go down or away, but not up, and a new one needs a reason.
+LARGER = {
+    "phases/core/config": 23,
+    "phases/core/config/own_places.py OwnPlaces": 19,
+    "phases/core/config/resolve.py resolve": 46,
+    "phases/core/config/schema.py": 322,
+    "phases/core/engine/docker_api/containers.py DockerContainers": 16,
+    "phases/core/engine/docker_api/execs.py DockerExecs": 16,
+    "phases/core/engine/http.py": 294,
+    "phases/core/engine/http.py send": 53,
+    "phases/core/engine/locks.py": 342,
+    "phases/core/engine/locks.py EngineLock": 17,
+    # All that the program asks of an engine is in one place, most of it documentation.
+    "phases/core/engine/protocol.py": 582,
+    "phases/core/engine/protocol.py Engine": 34,
+    "phases/core/events.py": 276,
+    "phases/core/model.py": 355,
+    "phases/core/model.py Habitat": 17,
+    "phases/ui/jsonl/records.py": 263,
+}
 
 
 def package(module: str) -> str:
@@ -121,13 +150,40 @@ def test_table_of_packages_has_no_cycle() -> None:
     assert set(order.static_order()) == set(MAY_IMPORT)
 
 
-def test_folders_have_few_modules() -> None:
-    counts: dict[str, int] = {}
+def larger_than(most: int, sizes: dict[str, int]) -> dict[str, int]:
+    """Return the sizes above a limit, and above what LARGER allows."""
+    return {name: size for name, size in sizes.items() if size > LARGER.get(name, most)}
+
+
+def definitions(*kinds: type[ast.AST]) -> Iterator[tuple[str, Any]]:
+    """Yield the classes or functions of all modules, each with its name in LARGER."""
     for path in MODULES.values():
-        if path.name != "__init__.py":
-            folder = str(path.parent.relative_to(ROOT))
-            counts[folder] = counts.get(folder, 0) + 1
-    assert {folder: n for folder, n in counts.items() if n > MORE_MODULES.get(folder, MOST_MODULES)} == {}
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, kinds):
+                yield f"{path.relative_to(ROOT)} {node.name}", node  # type: ignore[attr-defined]
+
+
+def test_folders_have_few_modules() -> None:
+    paths = [path.relative_to(ROOT) for path in MODULES.values() if path.name != "__init__.py"]
+    assert larger_than(MOST_MODULES, Counter(str(path.parent) for path in paths)) == {}
+
+
+def test_modules_can_be_read_in_one_sitting() -> None:
+    sizes = {str(path.relative_to(ROOT)): len(path.read_text().splitlines()) for path in MODULES.values()}
+    assert larger_than(MOST_MODULE_LINES, sizes) == {}
+
+
+def test_classes_have_few_methods() -> None:
+    sizes = {
+        name: sum(isinstance(member, ast.FunctionDef) for member in node.body)
+        for name, node in definitions(ast.ClassDef)
+    }
+    assert larger_than(MOST_METHODS, sizes) == {}
+
+
+def test_functions_fit_a_screen() -> None:
+    sizes = {name: node.end_lineno - node.lineno + 1 for name, node in definitions(ast.FunctionDef)}
+    assert larger_than(MOST_FUNCTION_LINES, sizes) == {}
 
 
 @pytest.mark.parametrize("module", ["phases.protocol", *PHASE_MODULES])
@@ -158,12 +214,9 @@ def test_engine_client_is_imported_only_where_engines_are_selected() -> None:
     assert users == ["phases.core.engine.connect", "phases.core.engine.docker_api.images"]
 
 
-def test_module_imports_have_no_cycle() -> None:
-    """Each module is reached from itself by no way."""
-    reached = {name: ours(name) for name in MODULES}
-    for _ in MODULES:
-        reached = {name: known.union(*(reached[other] for other in known)) for name, known in reached.items()}
-    assert [name for name, known in reached.items() if name in known] == []
+def test_module_imports_have_no_cycle_for_type_checkers_either() -> None:
+    order = TopologicalSorter({name: all_imports(name) & set(MODULES) - {"phases"} for name in MODULES})
+    assert set(order.static_order()) == set(MODULES)
 
 
 def run(code: str) -> str:
@@ -200,7 +253,7 @@ import dodo
 names = [task["basename"] for task in dodo.task_habitats()]
 assert "start:hello" in names
 unwanted = {"docker", "requests", "rich", "phases.core.report.plan"}
-print(sorted(unwanted & set(sys.modules)), "engine" in vars(dodo.PROJECT))
+print(sorted(unwanted & set(sys.modules)), dodo.PROJECT.connection.is_open)
 """
     assert run(code) == "[] False"
 

@@ -16,7 +16,7 @@ from phases.core.runtime import clean, logs, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
-from phases.core.runtime.persistent_volumes import LABEL_PERSIST, volume_name
+from phases.core.runtime.persistence.volumes import LABEL_PERSIST, volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,9 +18,10 @@ from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import events
-from phases.core.build.container_reuse import ContainerPool
+from phases.core.build.container.reuse import ContainerPool
 from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
-from phases.core.build.executor import PROFILE, run_phase
+from phases.core.build.executor import run_phase
+from phases.core.build.image_config import PROFILE
 from phases.core.container import init_process
 from phases.core.container.init_process import IDLE_FOR_PROBE as IDLE
 from phases.core.container.users import UserDatabase
@@ -77,7 +78,7 @@ class PhaseUnderTest:
             log=self.root / ".stamps/demo/the.log",
             container_name="build",
             remover=remover,
-            parking=ContainerPool(remover.remove),
+            pool=ContainerPool(remover.remove),
             binds=self.binds,
         )
 
@@ -93,7 +94,7 @@ class PhaseUnderTest:
 
     def end(self) -> None:
         """The run does nothing else with the habitat."""
-        self.work.parking.clear()
+        self.work.pool.clear()
         self.work.remover.wait()
 
     def fails(self, *steps: Step) -> HabitatError:
@@ -263,10 +264,10 @@ def test_build_container_is_started_only_for_commands(bench: PhaseUnderTest) -> 
 
 def test_build_container_of_finished_phase_is_kept_for_next_phase(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("true"))
-    parked = bench.work.parking.take()
+    parked = bench.work.pool.take()
     assert parked
     assert [container.id for container in bench.engine.containers()] == [parked.id]
-    assert bench.work.parking.take() is None
+    assert bench.work.pool.take() is None
 
 
 def test_replaced_build_containers_at_most_one_remains_until_end(bench: PhaseUnderTest) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from unit_helpers import DemoProject, FakeTerminal, make_user, write
 
 from phases.core import json_types
-from phases.core.build import cache_volumes
+from phases.core.build import cache_locks, cache_volumes
 from phases.core.engine.types import VolumeMount
 from phases.core.errors import HabitatError, Stopped
 from phases.core.runtime import clean as build_clean
@@ -170,7 +170,7 @@ def test_cache_draft_image_of_killed_run_is_removed_by_next_build(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(cache_volumes, "held", die)
+        patched.setattr(cache_locks, "held", die)
         with pytest.raises(KeyboardInterrupt):
             site.builder.build("demo", named("setup"))
     untagged = [image for image in site.engine.images() if not image.tags]
@@ -308,10 +308,10 @@ def test_locked_cache_second_build_waits_and_names_holder(tmp_path: Path) -> Non
     order: list[str] = []
 
     def second() -> None:
-        with cache_volumes.held(site.project.locks, [locked(site)], told.append):
+        with cache_locks.held(site.project.locks, [locked(site)], told.append):
             order.append("second")
 
-    with cache_volumes.held(site.project.locks, [locked(site)], told.append):
+    with cache_locks.held(site.project.locks, [locked(site)], told.append):
         thread = in_thread(second)
         wait_until(told)
         order.append("first")
@@ -325,12 +325,12 @@ def test_shared_cache_is_used_by_several_runs_and_waits_for_exclusive_use(tmp_pa
     shared = replace(locked(site), locked=False)
     told: list[str] = []
     with (
-        cache_volumes.held(site.project.locks, [shared], told.append),
-        cache_volumes.held(site.project.locks, [shared], told.append),
+        cache_locks.held(site.project.locks, [shared], told.append),
+        cache_locks.held(site.project.locks, [shared], told.append),
     ):
         assert told == []
-    with cache_volumes.held(site.project.locks, [locked(site)], told.append):
-        thread = in_thread(lambda: cache_volumes.held(site.project.locks, [shared], told.append).__enter__())
+    with cache_locks.held(site.project.locks, [locked(site)], told.append):
+        thread = in_thread(lambda: cache_locks.held(site.project.locks, [shared], told.append).__enter__())
         wait_until(told)
     thread.join(10)
     assert len(told) == 1
@@ -343,7 +343,7 @@ def test_cache_locks_taken_in_different_order_do_not_deadlock(tmp_path: Path) ->
 
     def use(mounted: list[cache_volumes.CacheMount]) -> None:
         for number in range(50):
-            with cache_volumes.held(site.project.locks, mounted, lambda _: None):
+            with cache_locks.held(site.project.locks, mounted, lambda _: None):
                 done.append(number)
 
     threads = [in_thread(lambda order=order: use(order)) for order in (both, both[::-1])]  # type: ignore[misc]
@@ -358,11 +358,11 @@ def test_locked_cache_waits_for_command_left_by_killed_run(tmp_path: Path, monke
     cache = locked(site)
     left = site.engine.create("base:1", "habitat_build_other_setup", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
-    monkeypatch.setattr(cache_volumes, "_PAUSE", 0)
+    monkeypatch.setattr(cache_locks, "_PAUSE", 0)
     answers = [2, 1, 0]
     monkeypatch.setattr(site.engine, "running_execs", lambda _: answers.pop(0))
     told: list[str] = []
-    with cache_volumes.held(site.project.locks, [cache], told.append):
+    with cache_locks.held(site.project.locks, [cache], told.append):
         assert answers == []
     (line,) = told
     assert line.startswith("waiting for container habitat_build_other_setup that uses the cache /x: ")
@@ -374,14 +374,14 @@ def test_locked_cache_wait_stops_on_shutdown_and_releases_lock(tmp_path: Path, m
     cache = locked(site)
     left = site.engine.create("base:1", "guest", ("x",), mounts=[cache.mount])
     site.engine._container(left).running = True
-    monkeypatch.setattr(cache_volumes, "_PAUSE", 0)
+    monkeypatch.setattr(cache_locks, "_PAUSE", 0)
     monkeypatch.setattr(site.engine, "running_execs", lambda _: 1)
     site.project.maker.close()
-    with pytest.raises(Stopped), cache_volumes.held(site.project.locks, [cache], lambda _: None):
+    with pytest.raises(Stopped), cache_locks.held(site.project.locks, [cache], lambda _: None):
         pass
     # And has given back what it had.
     site.engine.remove(left)
-    with cache_volumes.held(site.run_anew().locks, [cache], pytest.fail):
+    with cache_locks.held(site.run_anew().locks, [cache], pytest.fail):
         pass
 
 
@@ -399,13 +399,13 @@ def test_locked_cache_waiting_time_does_not_count_for_phase_timeout(
 ) -> None:
     site = habitat(tmp_path, "{path: /var/cache/pkg, sharing: locked}", more=SETUP + "timeouts: {setup: 1s}\n")
     site.build(until="files")
-    wait = cache_volumes.held
+    wait = cache_locks.held
 
     def late(*args: Any) -> Any:
         time.sleep(1.1)
         return wait(*args)
 
-    monkeypatch.setattr(cache_volumes, "held", late)
+    monkeypatch.setattr(cache_locks, "held", late)
     assert "setup" in site.build()
 
 

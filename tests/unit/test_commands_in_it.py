@@ -12,8 +12,8 @@ from unit_helpers import DemoProject, FakeTerminal, bring_up, write
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime.attach import SHELL
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session.attach import SHELL
+from phases.core.runtime.session.open import open_session
 from phases.core.runtime.temporary import open_temporary_session
 from phases.protocol import slug
 from phases.registry import named

@@ -15,7 +15,7 @@ from msgspec.structs import asdict, replace
 from unit_helpers import DemoProject, FakeTerminal, write
 
 from phases.core.build import failure as build_failure
-from phases.core.build.container import instruction_word
+from phases.core.build.container.environment import instruction_word
 from phases.core.build.failure import Failure
 from phases.core.cache import image_names
 from phases.core.errors import (
@@ -32,7 +32,7 @@ from phases.core.events import Line
 from phases.core.files import phase_log
 from phases.core.runtime import clean, logs
 from phases.core.runtime import debug as runtime_debug
-from phases.core.runtime.attach import SHELL
+from phases.core.runtime.session.attach import SHELL
 from phases.registry import named
 
 if TYPE_CHECKING:

@@ -122,7 +122,7 @@ def test_assess_second_run_reads_only_touched_files(tmp_path: Path, monkeypatch:
 def test_look_writes_no_digest_cache(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/one", "one")
     site = DemoProject(tmp_path)
-    site.project.look("demo")
+    site.project.assessments.look("demo")
     assert not (tmp_path / ".stamps").exists()
 
 

@@ -41,7 +41,8 @@ from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
 from phases.protocol import Copy
 from phases.registry import habitat_phases, named
-from phases.ui.screen import Screen, joined
+from phases.ui.screen import Screen
+from phases.ui.styled import joined
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

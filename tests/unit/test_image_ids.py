@@ -131,7 +131,7 @@ def test_parent_tag_moved_after_assessment_builds_on_assessed_image(site: DemoPr
     project.assess("demo")
     site.engine.tag(site.engine.add_image(), "habitat-demo:1-base")
     project.inventory.refresh()
-    assert project.parent_of("demo", named("users")) == built
+    assert project.assessments.parent_id("demo", named("users")) == built
 
 
 @pytest.mark.parametrize("when", ["after it was looked at", "while it is worked on"])
@@ -151,7 +151,7 @@ def test_base_image_moved_during_its_phase_fails_without_snapshot(
         if len(seen) == looks:
             site.engine.tag(other, "base:1")
             site.project.inventory.refresh()
-            site.project._assessed.clear()  # as a wait for another run does
+            site.project.assessments._assessed.clear()  # as a wait for another run does
         return found
 
     monkeypatch.setattr(site.engine, method, moving)

@@ -15,8 +15,9 @@ from phases.core.cache.image_names import cleared_labels
 from phases.core.errors import HabitatError
 from phases.core.project import Project
 from phases.core.report import plan, status
-from phases.core.runtime import debug, persistent_volumes
+from phases.core.runtime import debug
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime.persistence.volumes import persistence_of
 from phases.registry import NAMES
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def test_plan_status_and_start_on_base_with_program_labels_work_normally(site: D
     assert list(state.set_aside) == []
     found = site.engine.container("habitat-demo")
     assert found is not None
-    assert persistent_volumes.persistence_of(found).entries == ()
+    assert persistence_of(found).entries == ()
 
 
 def test_failure_on_base_with_failure_labels_keeps_own_failure(site: DemoProject) -> None:

@@ -230,7 +230,7 @@ class RecordedRun(ScriptedRun):
     def reporting(self) -> JsonlReporter:
         engine = FakeEngine()
         engine.add_image("debian")
-        self.project._connect = lambda: engine
+        self.project.connection._connect = lambda: engine
         self.written = JsonlFile(self.project.root / "lines")
         return JsonlReporter(self.written.writer, {})
 

@@ -16,8 +16,8 @@ from phases.core.files.processes import Process
 from phases.core.runtime import clean as build_clean
 from phases.core.runtime import stop as runtime_stop
 from phases.core.runtime.exec import find_or_start
-from phases.core.runtime.presence import Presence
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session.open import open_session
+from phases.core.runtime.session.presence import Presence
 from phases.registry import named
 
 if TYPE_CHECKING:

@@ -14,8 +14,9 @@ from unit_helpers import DemoProject, load, write
 from phases.core import copied_files
 from phases.core.errors import HabitatError
 from phases.core.migrate import command as migrate_command
-from phases.core.migrate import dockerfile, scripts
+from phases.core.migrate import dockerfile
 from phases.core.migrate.dockerfile_state import BuildState
+from phases.core.migrate.instructions import scripts
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -275,6 +275,6 @@ def test_new_habitat_killed_leaves_no_habitat_and_next_run_removes_draft(tmp_pat
     assert done.returncode == -9
     (left,) = (tmp_path / "habitats").iterdir()
     assert (left / "config.yaml").is_file()
-    assert Project(tmp_path, lambda: pytest.fail("an engine was asked for")).names == []
+    assert Project(tmp_path, lambda: pytest.fail("an engine was asked for")).habitats.names == []
     make(tmp_path)
     assert [entry.name for entry in (tmp_path / "habitats").iterdir()] == ["demo"]

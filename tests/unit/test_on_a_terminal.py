@@ -20,7 +20,9 @@ from phases.core import events
 from phases.core.errors import CommandFailed, HabitatError
 from phases.core.origin import Origin
 from phases.ui import output
-from phases.ui.screen import Screen, is_plain, joined, restore_echo, styled, wrapped
+from phases.ui.echo import restore_echo
+from phases.ui.screen import Screen, is_plain
+from phases.ui.styled import joined, styled, wrapped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,7 +52,7 @@ def on_a_terminal(root: Path, *habitats: str) -> ScriptedRun:
     """The transcript of a run that is shown in a window of COLUMNS."""
     script = ScriptedRun(root, *habitats)
     with patch.dict(os.environ, WINDOW):
-        script.reporter.screen = Screen(script.out)
+        script.reporter.transcript.screen = Screen(script.out)
     return script
 
 
@@ -84,7 +86,7 @@ def test_habitat_name_on_terminal_is_dim_and_message_is_not(tmp_path: Path) -> N
     colours = {**WINDOW, "TERM": "xterm-256color"}
     with patch.dict(os.environ, colours):
         script = ScriptedRun(tmp_path, "a", "bb")
-        script.reporter.screen = Screen(script.out)
+        script.reporter.transcript.screen = Screen(script.out)
     script.project.bus.emit(events.Notice("a", "a notice"))
     assert "\x1b[2ma  │ \x1b[0m• a notice" in script.out.getvalue()
 
@@ -113,7 +115,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
 
 def test_live_line_disables_echo_and_restores_terminal_at_end(terminal: int, tmp_path: Path) -> None:
     before: list[Any] = termios.tcgetattr(terminal)
-    screen = on_a_terminal(tmp_path, "hello").reporter.screen
+    screen = on_a_terminal(tmp_path, "hello").reporter.transcript.screen
     screen.begin("hello", "hello: running setup commands")
     assert not termios.tcgetattr(terminal)[3] & termios.ECHO
     screen.begin("other", "other: running setup commands")
@@ -128,7 +130,7 @@ def test_live_line_in_background_process_leaves_terminal_unchanged(
 ) -> None:
     monkeypatch.setattr(os, "tcgetpgrp", lambda _: os.getpgrp() + 1)
     before: list[Any] = termios.tcgetattr(terminal)
-    screen = on_a_terminal(tmp_path, "hello").reporter.screen
+    screen = on_a_terminal(tmp_path, "hello").reporter.transcript.screen
     screen.begin("hello", "hello: running setup commands")
     assert termios.tcgetattr(terminal) == before
     screen.close()

@@ -14,7 +14,7 @@ from phases.core.errors import EngineError, HabitatError
 from phases.core.runtime import clean, stop
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
-from phases.core.runtime.persistent_volumes import volume_name
+from phases.core.runtime.persistence.volumes import volume_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -270,7 +270,7 @@ def test_phase_events_frame_each_phase(site: DemoProject) -> None:
 def test_broken_habitat_does_not_stop_other_habitats(site: DemoProject) -> None:
     write(site.root, "habitats/broken/config.yaml", "nonsense: 1\n")
     project = site.run_anew()
-    assert project.names == ["broken", "demo"]
+    assert project.habitats.names == ["broken", "demo"]
     for _ in range(2):
         with pytest.raises(HabitatError, match="unknown key 'nonsense'"):
             project.habitat("broken")
@@ -282,7 +282,7 @@ def test_project_contacts_engine_only_when_needed(site: DemoProject) -> None:
         raise EngineUnreachable("nobody there")
 
     project = Project(site.root, refuse)  # type: ignore[arg-type]
-    assert project.names == ["demo"]
+    assert project.habitats.names == ["demo"]
     assert project.habitat("demo").base_image == "base:1"
     assert len(project.phases("demo")) == 12
     with pytest.raises(EngineUnreachable):

@@ -32,7 +32,7 @@ def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it paused each time; the clock goes on by that much, and not else."""
     slept: list[float] = []
     clock = SimpleNamespace(monotonic=lambda: 1000 + sum(slept), sleep=slept.append)
-    monkeypatch.setattr("phases.core.runtime.ready.time", clock)
+    monkeypatch.setattr("phases.core.runtime.session.ready.time", clock)
     return slept
 
 

@@ -19,9 +19,10 @@ from phases.core.origin import Origin
 from phases.registry import PHASES, named, phases_of
 from phases.ui import tasks
 from phases.ui.durations import duration
-from phases.ui.reporter import HabitatReporter, percent
+from phases.ui.reporter import HabitatReporter
 from phases.ui.screen import Screen
 from phases.ui.tasks import HabitatFailed
+from phases.ui.transcript import percent
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -286,9 +287,11 @@ def test_reporter_wait_in_pipe_prints_begin_and_end(tmp_path: Path) -> None:
 def test_reporter_wait_on_terminal_is_one_live_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     script = ScriptedRun(tmp_path, "demo", goal="base")
     lines: list[tuple[str, ...]] = []
-    monkeypatch.setattr(script.reporter.screen, "live", True)
+    monkeypatch.setattr(script.reporter.transcript.screen, "live", True)
     for method in ("begin", "note", "end"):
-        monkeypatch.setattr(script.reporter.screen, method, lambda *args, method=method: lines.append((method, *args)))
+        monkeypatch.setattr(
+            script.reporter.transcript.screen, method, lambda *args, method=method: lines.append((method, *args))
+        )
     waiting = events.Waiting("demo", "curl localhost", 90)
     for event in (waiting, replace(waiting, said="refused"), events.Waited("demo")):
         script.project.bus.emit(event)

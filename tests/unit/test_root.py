@@ -13,8 +13,9 @@ from phases.core.container import root_environment
 from phases.core.container.root_environment import ROOT_PATH, for_container, for_root_command
 from phases.core.engine.types import SYSTEM_PATH, Restrictions
 from phases.core.errors import HabitatError, LinkInTheWay
-from phases.core.runtime import persistent_create, stop
 from phases.core.runtime import start as runtime_start
+from phases.core.runtime import stop
+from phases.core.runtime.persistence import create as persistence_create
 from phases.core.secrets import store
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
     names = {
         store._RECEIVE.text: "receive a secret",
         store._WITHDRAW.text: "withdraw secrets",
-        persistent_create._SET_OWNER.text: "give volumes to USER",
+        persistence_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
     told = [names.get(command.script, "create USER") for command in roots_commands(demo)]

@@ -17,12 +17,12 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.types import Restrictions
 from phases.core.errors import ConfigError, Conflict, EngineError, StartError
 from phases.core.project import Project
-from phases.core.runtime import attach, clean, stop
-from phases.core.runtime import container as runtime_container
+from phases.core.runtime import clean, new_container, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
-from phases.core.runtime.presence import Presence
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session import attach
+from phases.core.runtime.session.open import open_session
+from phases.core.runtime.session.presence import Presence
 from phases.ui.verbs import start as start_verb
 
 if TYPE_CHECKING:
@@ -218,7 +218,7 @@ def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None
 )
 def test_init_command_becomes_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
     site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
-    assert runtime_container._main_process(site.project.habitat("demo")) == process
+    assert new_container.main_process(site.project.habitat("demo")) == process
 
 
 def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None:

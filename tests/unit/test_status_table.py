@@ -13,7 +13,7 @@ from conftest import ROOT
 from rich.cells import cell_len
 from rich.console import Console
 
-from phases.core.report.status import Base, ContainerState, HabitatState, Overview, PhaseState
+from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
 from phases.registry import PHASES
 from phases.ui import status_table
 from phases.ui.status_table import age
@@ -21,7 +21,7 @@ from phases.ui.status_table import age
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from phases.core.report.status import State
+    from phases.core.report.states import State
 
 NOW = datetime(2026, 7, 1, 12, tzinfo=UTC)
 INITIALS: dict[str, State] = {"c": "cached", "s": "stale", "f": "failed", "n": "new", "?": "unknown"}

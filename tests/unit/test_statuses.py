@@ -14,14 +14,15 @@ from phases.core.cache import freshness, image_names
 from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
-from phases.core.runtime.presence import Presence
+from phases.core.report.states import Base, PhaseState
+from phases.core.runtime.session.presence import Presence
 from phases.registry import named
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.engine.types import Layer
-    from phases.core.report.status import HabitatState, Overview
+    from phases.core.report.states import HabitatState, Overview
 
 CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"
 
@@ -35,7 +36,7 @@ def site(tmp_path: Path) -> DemoProject:
 
 def look(site: DemoProject, *names: str) -> Overview:
     project = site.run_anew()
-    return status.overview(project, names or project.names)
+    return status.overview(project, names or project.habitats.names)
 
 
 def demo(site: DemoProject) -> HabitatState:
@@ -57,7 +58,7 @@ def container(site: DemoProject, name: str, *, habitat: str = "demo") -> str:
 
 def test_status_habitat_never_built_is_new(site: DemoProject) -> None:
     assert states(site) == "n" * 12
-    assert demo(site).first == status.PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
+    assert demo(site).first == PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
 
 
 def test_status_built_habitat_is_cached_without_reasons(site: DemoProject) -> None:
@@ -145,7 +146,7 @@ def test_status_without_engine_has_one_error_and_unknown_states(site: DemoProjec
     assert broken.error.startswith("habitats/broken/config.yaml:1:")
     assert (sound.error, sound.bytes, sound.container) == ("", None, None)
     assert {phase.state for phase in (*broken.phases, *sound.phases)} == {"unknown"}
-    assert sound.base == status.Base("base:1", dockerfile=False)
+    assert sound.base == Base("base:1", dockerfile=False)
 
 
 # Containers
@@ -200,7 +201,7 @@ def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
 def test_status_base_image_has_id_and_creation_time(site: DemoProject) -> None:
     made = datetime(2026, 1, 2, tzinfo=UTC)
     site.engine._images[site.base].created = made
-    assert demo(site).base == status.Base("base:1", dockerfile=False, id=site.base, created=made)
+    assert demo(site).base == Base("base:1", dockerfile=False, id=site.base, created=made)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_status_base_of_dockerfile_is_image_under_last_stage(site: DemoProject, 
     write(site.root, "habitats/demo/Dockerfile", dockerfile)
     write(site.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
     found = demo(site)
-    assert found.base == status.Base(expected, dockerfile=True, id=site.base if expected == "base:1" else "")
+    assert found.base == Base(expected, dockerfile=True, id=site.base if expected == "base:1" else "")
     assert [phase.name for phase in found.phases][:2] == ["dockerfile", "base"]
 
 

@@ -13,8 +13,8 @@ from phases.core import events
 from phases.core.errors import Conflict
 from phases.core.project import Project
 from phases.core.runtime import stop as runtime_stop
-from phases.core.runtime.presence import Presence
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session.open import open_session
+from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,10 +17,10 @@ from phases.core.files import processes
 from phases.core.files.processes import Process
 from phases.core.runtime import container as runtime_container
 from phases.core.runtime import exec as runtime_exec
-from phases.core.runtime import ready
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.exec import find_or_start
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session import ready
+from phases.core.runtime.session.open import open_session
 
 if TYPE_CHECKING:
     from collections.abc import Callable

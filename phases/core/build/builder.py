@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from phases.core import events
 from phases.core.build import credential_files
-from phases.core.build.container_reuse import ContainerPools
+from phases.core.build.container.file_cache import KnownFiles
+from phases.core.build.container.reuse import ContainerPools
 from phases.core.build.context import PhaseContext
-from phases.core.build.file_cache import KnownFiles
 from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
@@ -90,7 +90,7 @@ class Builder:
         project = self.project
         if self._built_by_another_run(name, phase):
             project.bus.emit(events.Notice(name, f"{phase.NAME} was built by another run"))
-            return PhaseResult(project.assess(name).hashes[phase.NAME], project.parent_of(name, phase), 0.0)
+            return PhaseResult(project.assess(name).hashes[phase.NAME], project.assessments.parent_id(name, phase), 0.0)
         self._check_predecessors(name, phase)
         try:
             if shared := self._take_over(name, phase):
@@ -138,16 +138,16 @@ class Builder:
         with PhaseLog(project.log_path(name, phase)) as log:
             log.write(f"nothing was run: the snapshot is that of {shared.habitat}")
         try:
-            self._publisher.publish(name, phase, shared.image, project.parent_of(name, phase))
+            self._publisher.publish(name, phase, shared.image, project.assessments.parent_id(name, phase))
         except NotFound:  # its own habitat can be cleaned without a lock of this one
-            project.look_again(name)
+            project.assessments.refresh(name)
             return None
         self._shared.note(name, follows=True)
         project.slices.keep(project.habitat(name), phase)
         tag = image_names.snapshot_tag(name, phase)
         project.bus.emit(events.PhaseShared(name, phase.NAME, shared.habitat, tag, shared.image.id))
         digest, seconds = project.slices.hash(project.habitat(name), phase), image_names.seconds(shared.image.labels)
-        return PhaseResult(digest, project.parent_of(name, phase), seconds)
+        return PhaseResult(digest, project.assessments.parent_id(name, phase), seconds)
 
     def _run(self, name: str, phase: Phase) -> PhaseResult:
         # Here, since a run that only takes over snapshots needs none of it.
@@ -160,7 +160,7 @@ class Builder:
         if left_out := credential_files.told(habitat, phase):
             project.bus.emit(events.Notice(name, left_out))
         started = time.monotonic()
-        parent = project.parent_of(name, phase)
+        parent = project.assessments.parent_id(name, phase)
         self._publisher.check_lock(name, phase, parent)
         labels = self._publisher.labels(habitat, phase)
         image = run_phase(self._context(habitat, phase), parent, phase.plan(habitat), labels)
@@ -195,7 +195,7 @@ class Builder:
             secrets=project.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files.of(name),
             maker=project.maker,
-            parking=self._pools.of(name),
+            pool=self._pools.of(name),
             keep=partial(self._publisher.keep_failed, name, phase),
             forget=partial(project.store.untag_failed, name),
         )
@@ -217,11 +217,11 @@ class Builder:
         project = self.project
         project.maker.close()
         building = self._locks.building
-        project.end_open()
+        project.cleanups.run_all()
         # A phase that still waits for its lock has no container. There may be one of the run that holds the lock.
         self._clear([name for name in building if self._locks.is_held(name)])
         self._locks.release_all()
-        project.close_locks()
+        project.connection.close_locks()
         self._pools.remover.wait(until_gone=bool(building))
         project.bus.close()
         return [task_name(phase, name) for name, phase in building.items()]
@@ -232,7 +232,7 @@ class Builder:
             from concurrent.futures import ThreadPoolExecutor
 
             with ThreadPoolExecutor(len(names)) as pool:
-                list(pool.map(lambda name: self.project.attempt(name, partial(self._clear_one, name)), names))
+                list(pool.map(lambda name: self.project.cleanups.attempt(name, partial(self._clear_one, name)), names))
 
     def _clear_one(self, name: str) -> None:
         self._locks.check(name)  # if the lock was lost, the containers are another run's

@@ -1,53 +1,46 @@
-"""What builds keep beside the image: a named volume for each path of `caches:`.
+"""Caches of builds: a named volume for each path of `caches:`.
 
-A volume belongs to no habitat. It is for a path, the number of whose it is, a platform and a distribution:
-where all of these are the same, every build of the engine has the same one. What is in it is in no image,
-and counts for no hash; all that an image has is the place, which is made before the volume is mounted there,
-since one that an engine makes would be root's.
+A volume belongs to no habitat. All builds of an engine share it that have the same path, owner, platform and
+distribution. Its content is in no image and in no hash. An image only has the empty folder, which is made before the
+volume is mounted there: a folder that the engine makes would belong to root.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
-from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 from msgspec.structs import replace
 
-from phases.core.build.file_cache import FileCache
+from phases.core.build.container.file_cache import FileCache
 from phases.core.cache.image_names import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import VolumeMount
-from phases.core.errors import ConfigError, Conflict, NotFound, state_error
+from phases.core.errors import ConfigError, Conflict, state_error
 from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from phases.core.build.context import PhaseContext
-    from phases.core.engine.locks import EngineLocks
     from phases.core.engine.protocol import Engine
-    from phases.core.engine.types import Container, ImageConfig, Stat
+    from phases.core.engine.types import ImageConfig, Stat
     from phases.core.model import Cache
 
-#: On a volume what it is for.
+#: The label of a volume with its purpose.
 LABEL_CACHES = "habitat.caches"
 
-# Beside the slices of a habitat: the volumes that its builds have had.
+# The file, in the folder of a habitat's state, that lists the volumes that its builds have had.
 _RECORD = "caches"
 
-# Bytes of that which are looked at: thousands of volumes.
-_LARGEST = 1_000_000
-
-# Seconds between two looks at a container that is to come to its end.
-_PAUSE = 1.0
+# Bytes of that file that are read: enough for thousands of volumes.
+_MAX_BYTES = 1_000_000
 
 
 class CacheMount(Struct, frozen=True):
@@ -72,32 +65,29 @@ class CacheMount(Struct, frozen=True):
         return VolumeMount(self.volume, self.at, {LABEL_CACHES: self.purpose})
 
 
-# Before a phase
-
-
 def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple[CacheMount, ...]]:
     """Return the image that the phase starts from, and its caches.
 
     The image is `image` with a folder for each cache. If a folder was missing, it is a new image without a tag, which
     is removed with the image that is made from it.
     """
-    parked = work.parking.take()
-    if parked and parked.image != image.id:
-        work.parking.spend(parked.id)
-        parked = None
-    container = parked.id if parked else work.maker.make(lambda: _draft(work, image))
+    reusable = work.pool.take()
+    if reusable and reusable.image != image.id:
+        work.pool.spend(reusable.id)
+        reusable = None
+    container = reusable.id if reusable else work.maker.make(lambda: _draft(work, image))
     changed = True
     try:
-        seen = _Image(work, image, container, parked.of_editions if parked else {})
-        _record(work.log.parent, (cache.volume for cache in seen.caches))
-        made = seen.with_places()
-        changed = made is not image
+        content = _CachePaths(work, image, container, reusable.of_editions if reusable else {})
+        _record(work.log.parent, (cache.volume for cache in content.caches))
+        new_image = content.with_folders()
+        changed = new_image is not image
     finally:
-        if parked and not changed:
-            work.parking.put(parked)
+        if reusable and not changed:
+            work.pool.put(reusable)
         else:
-            work.parking.spend(container)
-    return made, seen.caches
+            work.pool.spend(container)
+    return new_image, content.caches
 
 
 def _draft(work: PhaseContext, image: ImageConfig) -> str:
@@ -106,8 +96,15 @@ def _draft(work: PhaseContext, image: ImageConfig) -> str:
     )
 
 
-class _Image:
-    """What the image has at the places, seen in a container that is it. of_editions: what is known of its files."""
+class _CachePaths:
+    """What an image has at the paths of caches, as seen in a container that is equal to it.
+
+    Args:
+        work: The phase.
+        image: The image.
+        container: The id of the container.
+        of_editions: What is known of the container's files (see `FileCache`).
+    """
 
     def __init__(
         self, work: PhaseContext, image: ImageConfig, container: str, of_editions: Mapping[str, tuple[str, bytes]]
@@ -128,15 +125,15 @@ class _Image:
         work.known_files[image.id] = self._contents.sure
 
     def _read(self, path: str) -> bytes:
-        found = self._stat(path)
-        path = found.link if found and found.link else path  # a link has no edition
+        stat = self._stat(path)
+        path = stat.link if stat and stat.link else path  # a link has no edition
         if path not in self._contents:
             self._contents.learn(path, self._engine.read_file(self._container, path) or b"")
         return self._contents[path]
 
     def _edition(self, path: str) -> str:
-        found = self._stat(path)
-        return found.edition if found else ""
+        stat = self._stat(path)
+        return stat.edition if stat else ""
 
     def _stat(self, path: str) -> Stat | None:
         if path not in self._stats:
@@ -145,8 +142,8 @@ class _Image:
 
     def _mounted(self, cache: Cache, distribution: str) -> CacheMount:
         at = self._points.resolve(cache.path)
-        found = self._stat(at)
-        if found and not found.is_dir and not found.link:
+        stat = self._stat(at)
+        if stat and not stat.is_dir and not stat.link:
             raise ConfigError(
                 f"caches: {cache.path} is a file in the image", where=cache.origin, remedy="name a folder, or another"
             )
@@ -154,7 +151,8 @@ class _Image:
         purpose = f"{cache.path} of {uid}:{gid}, {self._image.platform}, {distribution}"
         return CacheMount(cache.path, at, volume_name(cache.path, purpose), purpose, cache.locked)
 
-    def with_places(self) -> ImageConfig:
+    def with_folders(self) -> ImageConfig:
+        """Return the image if it has the folders of all caches, else a new one that has them."""
         missing = self._points.missing(cache.at for cache in self.caches)
         if not missing:
             return self._image
@@ -162,82 +160,31 @@ class _Image:
             for folder in missing:
                 archive.add(folder, "dir", 0o755, self._points.owner_of(folder))
             self._engine.put_archive(self._container, "/", archive.finish())
-        # A build container's own labels name no habitat, and one that a killed run leaves is found by this.
-        made = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.habitat.name}"], COMMENT)
-        self._work.known_files[made] = self._contents.sure
-        return replace(self._image, id=made)
+        # The labels of a build container name no habitat. With this one, the image of a killed run is found.
+        image_id = self._engine.commit(self._container, [f"LABEL {LABEL_NAME}={self._work.habitat.name}"], COMMENT)
+        self._work.known_files[image_id] = self._contents.sure
+        return replace(self._image, id=image_id)
 
 
 def volume_name(path: str, purpose: str) -> str:
-    """Readable, and no other purpose's."""
+    """Return the name of the volume for a purpose. It is readable, and no other purpose has it."""
     words = "-".join(re.findall(r"[a-z0-9]+", path.lower()))[:32].strip("-")
     digits = hashlib.sha256(purpose.encode()).hexdigest()[:8]
     return "-".join(filter(None, ("habitat-cache", words, digits)))
 
 
 def _distribution(os_release: bytes) -> str:
-    """Like `debian 12`, of an image's os-release; rolling ones tell no version."""
+    """Return a distribution such as `debian 12`. A rolling one has no version. os_release: the file of the image."""
     rows = (line.partition("=") for line in os_release.decode(errors="replace").splitlines())
-    found = {name: value.strip("\"' ") for name, _, value in rows}
-    return " ".join(filter(None, (found.get("ID"), found.get("VERSION_ID")))) or "no distribution"
+    fields = {name: value.strip("\"' ") for name, _, value in rows}
+    return " ".join(filter(None, (fields.get("ID"), fields.get("VERSION_ID")))) or "no distribution"
 
 
-# While it runs
-
-
-@contextmanager
-def held(locks: EngineLocks, caches: Iterable[CacheMount], tell: Callable[[str], None]) -> Iterator[None]:
-    """Hold the locks of caches, on this machine and on others that use the engine.
-
-    Locks are taken in the order of the volumes' names, after the build lock, and given back before the next build
-    lock is taken, so there is no deadlock.
-
-    Args:
-        locks: The locks of the run.
-        caches: The caches.
-        tell: Called with a line about what this waits for.
-
-    Raises:
-        Stopped: The run was told to stop.
-    """
-    with ExitStack() as stack:
-        for cache in sorted(caches, key=lambda cache: cache.volume):
-            lock = locks.lock(f"cache {cache.volume}", exclusive=cache.locked)
-            stack.callback(lock.release)
-            what = f"uses the cache {cache.path}"
-            lock.acquire(lambda who, what=what: tell(f"waiting for another run that {what} ({who})"))  # type: ignore[misc]
-            if cache.locked:
-                _wait_for_what_is_left(locks.engine, cache, tell, locks.maker.check)
-        yield
-
-
-def _wait_for_what_is_left(
-    engine: Engine, cache: CacheMount, tell: Callable[[str], None], check: Callable[[], None]
-) -> None:
-    """Wait for the commands of killed runs, whose locks are gone while the commands go on in their containers."""
-    told = False
-    while busy := next((one for one in engine.containers(volume=cache.volume) if _is_busy(engine, one)), None):
-        if not told:
-            tell(
-                f"waiting for container {busy.name} that uses the cache {cache.path}: docker rm -f {busy.name} ends it"
-            )
-            told = True
-        time.sleep(_PAUSE)
-        check()
-
-
-def _is_busy(engine: Engine, container: Container) -> bool:
-    try:
-        return container.running and engine.running_execs(container.id) > 0
-    except NotFound:
-        return False
-
-
-# What is there
+# The record of volumes, and their removal
 
 
 def _record(folder: Path, volumes: Iterable[str]) -> None:
-    """Before they are made, so that `doit clean` finds those of a killed run, too."""
+    """Record volumes before the engine creates them, so that `doit clean` also finds those of a killed run."""
     known = recorded(folder)
     atomic.write_if_changed(folder / _RECORD, "".join(f"{name}\n" for name in sorted({*known, *volumes})).encode())
 
@@ -246,22 +193,22 @@ def recorded(folder: Path) -> set[str]:
     """Return the volumes that builds of a habitat have had. folder: the folder of the habitat's state."""
     path = folder / _RECORD
     try:
-        return set((safe_open.read(path, _LARGEST) or b"").decode(errors="replace").split())
+        return set((safe_open.read(path, _MAX_BYTES) or b"").decode(errors="replace").split())
     except OSError as error:
         raise state_error(path, "read", error) from error
 
 
 def unused(engine: Engine, volumes: Iterable[str]) -> list[str]:
-    """Those of the volumes that are caches, and that no container has."""
+    """Return those of the volumes that are caches, and that no container uses."""
     wanted = set(volumes)
     if not wanted:
         return []
-    found = [volume.name for volume in engine.volumes(label=LABEL_CACHES) if volume.name in wanted]
-    return [name for name in found if not engine.containers(volume=name)]
+    names = [volume.name for volume in engine.volumes(label=LABEL_CACHES) if volume.name in wanted]
+    return [name for name in names if not engine.containers(volume=name)]
 
 
 def prune(engine: Engine, volumes: Iterable[str]) -> int:
-    """Remove the volumes that no container has. Return how many."""
+    """Remove the volumes that no container uses. Return how many."""
     return sum(_removed(engine, name) for name in unused(engine, volumes))
 
 

@@ -1,4 +1,4 @@
-"""Runs the commands of a phase, and says what is wrong where one fails."""
+"""Runs the commands of a phase, and explains why one failed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
 from phases.core.container.users import NO_USER, UserDatabase
@@ -15,8 +16,9 @@ from phases.core.secrets.store import variables
 
 if TYPE_CHECKING:
     from phases.core import events
-    from phases.core.build.container import BuildContainer
+    from phases.core.build.container.container import BuildContainer
     from phases.core.build.context import PhaseContext, PhaseOutput
+    from phases.core.model import Value
     from phases.protocol import Run
 
 
@@ -49,57 +51,56 @@ class CommandRunner:
         Raises:
             HabitatError: The command failed, was stopped, or could not be run.
         """
-        work, accounts = self._work, UserDatabase(container.read)
-        if step.user not in accounts:
+        users = UserDatabase(container.read)
+        if step.user not in users:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
-        rows: list[str] = []
-
-        def on_lines(lines: list[str], stream: events.Stream) -> None:
-            rows.extend(lines[-SHOWN_OUTPUT:])
-            del rows[:-SHOWN_OUTPUT]
-            self._output.lines(lines, show=work.habitat.debug, stream=stream)
-
         self._output.write(f"$ {step.title} (as {step.user})")
-        out, err = work.masked(partial(on_lines, stream="stdout")), work.masked(partial(on_lines, stream="stderr"))
-        env, secret = step.env | variables(work.secrets), work.secrets
-        if step.known_hosts:
-            env |= ssh_agent.ENV
-            secret = (*secret, ssh_agent.known_hosts(step.known_hosts, step.origin))
+        output = _CommandOutput(self._work, self._output)
+        env, secrets = self._env_and_secrets(step)
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
-        self.folder = accounts.expand(step.workdir or workdir, step.user, step.origin)
+        self.folder = users.expand(step.workdir or workdir, step.user, step.origin)
+        script = argv(step.script, step.args)
         try:
             code = container.execute(
-                argv(step.script, step.args),
-                user=step.user,
-                workdir=self.folder,
-                env=env,
-                secret=secret,
-                ends=step.ends,
-                on_output=lambda data, is_err: (err if is_err else out).feed(data),
-                timeout=left,
+                PhaseCommand(script, step.user, self.folder, env, secrets, step.ends, left, output.feed)
             )
-        except PhaseTimeout as error:
-            raise PhaseTimeout(
-                f"{step.title} was stopped: {work.phase.NAME} took longer than {self._timeout:g}s",
+        except (PhaseTimeout, Conflict, NotFound) as error:
+            raise self._interruption(error, step, output.last_lines) from error
+        finally:
+            output.close()
+        if container.ended_under(code):
+            raise self._cut_off(step, output.last_lines)
+        if code:
+            raise self._failure(step, code, output.last_lines)
+
+    def _env_and_secrets(self, step: Run) -> tuple[dict[str, str], tuple[Value, ...]]:
+        secrets = self._work.secrets
+        env = step.env | variables(secrets)
+        if step.known_hosts:
+            env |= ssh_agent.ENV
+            secrets = (*secrets, ssh_agent.known_hosts(step.known_hosts, step.origin))
+        return env, secrets
+
+    # Errors
+
+    def _interruption(self, error: PhaseTimeout | Conflict | NotFound, step: Run, rows: list[str]) -> StepError:
+        """Return the error of a command that has not ended by itself."""
+        log = self._work.shown_log
+        if isinstance(error, PhaseTimeout):
+            phase = self._work.phase.NAME
+            return PhaseTimeout(
+                f"{step.title} was stopped: {phase} took longer than {self._timeout:g}s",
                 where=step.origin,
-                remedy=f"raise timeouts.{work.phase.NAME}, or see the log: {self._work.shown_log}",
+                remedy=f"raise timeouts.{phase}, or see the log: {log}",
                 output=[*typed(step.script, step.args), *rows],
-            ) from error
-        except Conflict as error:
-            raise StepError(
+            )
+        if isinstance(error, Conflict):
+            return StepError(
                 f"the build container had ended before {step.title}",
                 where=step.origin,
-                remedy=f"see what an earlier command does to its main process; log: {work.shown_log}",
-            ) from error
-        except NotFound as error:
-            raise self._cut_off(step, rows) from error
-        finally:
-            out.close()
-            err.close()
-        if container.ended_under(code):
-            raise self._cut_off(step, rows)
-        if code:
-            raise self._failure(step, code, rows)
+                remedy=f"see what an earlier command does to its main process; log: {log}",
+            )
+        return self._cut_off(step, rows)
 
     def _cut_off(self, step: Run, rows: list[str]) -> StepError:
         return StepError(
@@ -112,17 +113,41 @@ class CommandRunner:
     def _failure(self, step: Run, code: int, rows: list[str]) -> CommandFailed:
         """Return the error of a command that failed: for a known exit code, with the line that says why."""
         known = step.remedies.get(code)
-        said = _verdict(rows) if known else ""
+        reason = _verdict(rows) if known else ""
         printed = "\n".join(rows)
         remedy = known or full_disk_remedy(printed) or _privileges_remedy(printed)
         remedy = remedy or "fix it, then run the same command"
         return CommandFailed(
-            f"{step.title} ended with exit code {code}" + (f" ({said})" if said else ""),
+            f"{step.title} ended with exit code {code}" + (f" ({reason})" if reason else ""),
             where=step.origin,
             remedy=f"{remedy}; log: {self._work.shown_log}",
             output=[*typed(step.script, step.args), *rows],
             exit_code=code,
         )
+
+
+class _CommandOutput:
+    """The output of a command: for the log and the person, with its last lines for an error."""
+
+    def __init__(self, work: PhaseContext, output: PhaseOutput) -> None:
+        self._show = partial(output.lines, show=work.habitat.debug)
+        self.last_lines: list[str] = []
+        self._streams = {
+            False: work.masked(partial(self._take, stream="stdout")),
+            True: work.masked(partial(self._take, stream="stderr")),
+        }
+
+    def feed(self, data: bytes, is_err: bool) -> None:
+        self._streams[is_err].feed(data)
+
+    def close(self) -> None:
+        for stream in self._streams.values():
+            stream.close()
+
+    def _take(self, lines: list[str], stream: events.Stream) -> None:
+        self.last_lines.extend(lines[-SHOWN_OUTPUT:])
+        del self.last_lines[:-SHOWN_OUTPUT]
+        self._show(lines, stream=stream)
 
 
 def _privileges_remedy(printed: str) -> str:
@@ -134,6 +159,6 @@ def _privileges_remedy(printed: str) -> str:
 
 def _verdict(rows: list[str]) -> str:
     """Return the line of a command's output that says why it failed: git's first `fatal:`, else the last line."""
-    said = [row.strip() for row in rows if row.strip()] or [""]
-    first = next((number for number, row in enumerate(said) if row.startswith("fatal:")), -1)
-    return " ".join(said[first : first + 2]) if said[first].endswith(":") else said[first]
+    lines = [row.strip() for row in rows if row.strip()] or [""]
+    first = next((number for number, line in enumerate(lines) if line.startswith("fatal:")), -1)
+    return " ".join(lines[first : first + 2]) if lines[first].endswith(":") else lines[first]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.build.container_reuse import ContainerPool
+from phases.core.build.container.reuse import ContainerPool
 from phases.core.engine.background import BackgroundRemover, ContainerCreator
 from phases.core.engine.output import BlockSplitter
 from phases.core.masking import Mask
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.build.file_cache import ImageContents
+    from phases.core.build.container.file_cache import ImageContents
     from phases.core.engine.locks import EngineLocks
     from phases.core.engine.output import OnLines
     from phases.core.engine.protocol import Engine
@@ -76,8 +76,8 @@ class PhaseContext(Struct, frozen=True):
         draft_name: The name of a container in which it only looks at an image.
         secrets: What its commands may read.
         known_files: What is known of the files of images, to be used and to be added to.
-        maker: Makes its container.
-        parking: Has the container of the phase before, if it can be used.
+        maker: Creates its container.
+        pool: Has the container of the phase before, if this phase may continue in it.
         keep: Keeps the image of a phase that failed, given its id.
         forget: Removes what is kept of an earlier failure.
         locks: The locks of the run, if there are caches.
@@ -96,7 +96,7 @@ class PhaseContext(Struct, frozen=True):
     secrets: tuple[Value, ...] = ()
     known_files: ImageContents = field(default_factory=dict)
     maker: ContainerCreator = field(default_factory=ContainerCreator)
-    parking: ContainerPool = field(default_factory=ContainerPool)
+    pool: ContainerPool = field(default_factory=ContainerPool)
     keep: Callable[[str], None] | None = None
     forget: Callable[[], None] | None = None
     locks: EngineLocks | None = None

@@ -77,7 +77,7 @@ def remove_leftovers(project: Project, name: str) -> None:
     temporary_folder.sweep(folder)
     atomic.sweep_state(folder)
     ssh_agent.sweep(folder)
-    project.reassess(name)  # from the images that were just listed
+    project.assessments.forget(name)  # from the images that were just listed
 
 
 def _lock_of(project: Project, name: str) -> BuildLock:
@@ -101,7 +101,7 @@ def exclusive(project: Project, name: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
-        project.look_again(name)
+        project.assessments.refresh(name)
 
 
 class HeldLocks:

@@ -41,8 +41,8 @@ class Publisher:
         """
         project = self._project
         if self._locks.check(name):
-            project.look_again(name)
-            if project.parent_of(name, phase) != parent:
+            project.assessments.refresh(name)
+            if project.assessments.parent_id(name, phase) != parent:
                 raise HabitatError(
                     f"another run has built {name} meanwhile",
                     where=f"{name}: {phase.NAME}",
@@ -57,14 +57,14 @@ class Publisher:
         """
         project = self._project
         self.check_lock(name, phase, parent)
-        later = project.from_on(name, phase)[1:]
+        later = project.habitats.phases_from(name, phase)[1:]
         for behind in later:
             project.stamps.drop(task_name(behind, name))
         project.store.untag_failed(name)
         project.store.untag(name, later)
         if image:
             project.store.publish(name, phase, image)
-        project.reassess(name)
+        project.assessments.forget(name)
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
         """Keep the image of a phase that failed, for `doit debug`."""
@@ -80,7 +80,7 @@ class Publisher:
             is_base = phase.ID == 1 and not habitat.has_dockerfile
             if is_base and parent != project.habitat(habitat.name).base_id:
                 # The base was pulled just now, or has moved: its id belongs to the slice.
-                project.look_again(habitat.name)
+                project.assessments.refresh(habitat.name)
             hashes = project.assess(habitat.name).hashes
             if is_base and parent != project.habitat(habitat.name).base_id:
                 raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")

@@ -32,7 +32,7 @@ class SharedSnapshots:
     def shareable(self, name: str) -> Mapping[str, Shared]:
         """Return the snapshot of another habitat for each phase that takes one over instead of being built."""
         project = self._project
-        if not project.shares or not (assessment := project.look(name)).stale:
+        if not project.shares or not (assessment := project.assessments.look(name)).stale:
             return {}
         digest_of = partial(self.environment_digest_of, name)
         return sharing.shareable(name, self.phases(name), assessment, project.inventory.all(), digest_of)
@@ -82,7 +82,7 @@ class SharedBuilds:
         with ExitStack() as stack:
             if project.shares and phase.SNAPSHOT and phase in phases:
                 upto, hashes = phases[: phases.index(phase) + 1], project.assess(name).hashes
-                parent = project.parent_of(name, phase)
+                parent = project.assessments.parent_id(name, phase)
                 environment = self._snapshots.environment_digest_of(name, phase)
                 same = sharing.build_name(upto, hashes, parent, environment)
                 lock = project.locks.lock(f"turn {same}")
@@ -91,7 +91,7 @@ class SharedBuilds:
             # The run that was followed so far may have finished before this one had to wait.
             is_news = waited or name in self._followers
             if is_news:
-                project.look_again(name)
+                project.assessments.refresh(name)
             yield is_news
 
     def _tell(self, name: str, phase: Phase, holder: str) -> None:

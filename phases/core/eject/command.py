@@ -55,7 +55,7 @@ def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -
         HabitatError: No Dockerfile can express the habitat, or the folder can't be written.
     """
     with contextlib.suppress(EngineUnreachable):
-        project.look(name)  # finds the id of the base image, for a comment
+        project.assessments.look(name)  # finds the id of the base image, for a comment
     habitat = project.habitat(name)
     shown = to or f"{DEFAULT}/{name}"
     place = project.root / Path(shown).expanduser()

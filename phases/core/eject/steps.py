@@ -6,7 +6,7 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from phases.core.build.executor import PROFILE
+from phases.core.build.image_config import PROFILE
 from phases.core.eject import mounts
 from phases.core.eject.context import file_trees
 from phases.core.eject.instructions import SCRIPT_FOLDER, SCRIPTS_MOUNT

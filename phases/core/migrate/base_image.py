@@ -74,12 +74,11 @@ def _user_files(project: Project, name: str, image: str) -> dict[str, bytes]:
 
     def make() -> str:
         container = engine.create(image, project.scratch.passing_name(_PURPOSE, name), IDLE)
-        project.open_ends[name] = lambda: engine.remove(container)
+        project.cleanups.add(name, lambda: engine.remove(container))
         return container
 
     container = project.maker.make(make)
     try:
         return {path: engine.read_file(container, path) or b"" for path in ("/etc/passwd", "/etc/group")}
     finally:
-        if remove := project.open_ends.pop(name, None):
-            remove()
+        project.cleanups.run(name)

@@ -174,7 +174,7 @@ def remove(project: Project, name: str) -> list[str]:
     if "dockerfile" not in files.document or dockerfile_key.file_name(value) == "Dockerfile":
         where = f"{files.shown}/Dockerfile"
         raise ConfigError("the habitat is built from it", where=where, remedy=f"doit migrate:{name} comes first")
-    if stale := project.look(name).stale:
+    if stale := project.assessments.look(name).stale:
         phase, why = next(iter(stale.items()))
         raise HabitatError(
             f"the Dockerfile stays until the habitat was built without it ({phase}: {why})",

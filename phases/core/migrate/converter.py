@@ -9,12 +9,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from phases.core.migrate import rest, settings
-from phases.core.migrate.copy import CopyConverter
+from phases.core.migrate import rest
 from phases.core.migrate.inputs import HABITAT_PATH
+from phases.core.migrate.instructions import settings
+from phases.core.migrate.instructions.copy import CopyConverter
+from phases.core.migrate.instructions.run import RunConverter
+from phases.core.migrate.instructions.settings import SettingConverter
 from phases.core.migrate.result import Conversion, ListItem, NotConvertible, escape_dollars
-from phases.core.migrate.run import RunConverter
-from phases.core.migrate.settings import SettingConverter
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from phases.core.migrate import cache_mounts
 from phases.core.migrate.dockerfile import DIRECTIVE
+from phases.core.migrate.instructions import cache_mounts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 def plan(project: Project, name: str) -> Plan:
     """Return what the next build of a habitat runs. Raises HabitatError."""
-    stale = [named(phase) for phase in project.look(name).stale]
+    stale = [named(phase) for phase in project.assessments.look(name).stale]
     shared = {phase: found.habitat for phase, found in SharedSnapshots(project).shareable(name).items()}
     built = [phase for phase in stale if phase.NAME not in shared]
     seconds = {phase.NAME: taken for phase in built if (taken := _seconds(project, name, phase)) is not None}
@@ -41,12 +41,12 @@ def plan(project: Project, name: str) -> Plan:
 def reason(project: Project, name: str, phase: Phase) -> str:
     """Return the first reason why a phase would run, "" if it is up to date."""
     found = reasons(project, name, phase)
-    return found[0].text if found else project.look(name).stale.get(phase.NAME, "")
+    return found[0].text if found else project.assessments.look(name).stale.get(phase.NAME, "")
 
 
 def reasons(project: Project, name: str, phase: Phase) -> list[Reason]:
     """Return why a phase would run, nothing if it only follows a phase before it."""
-    assessment = project.look(name)
+    assessment = project.assessments.look(name)
     if phase.NAME not in assessment.stale:
         return []
     forgotten = project.stamps.is_forgotten(task_name(phase, name))
@@ -63,7 +63,7 @@ def _changes(project: Project, name: str, phase: Phase) -> list[Reason]:
     If another clone of the project built the phase, the config that it was built from is not known.
     """
     habitat = project.habitat(name)
-    before = project.slices.kept(name, phase, project.look(name).changed[phase.NAME])
+    before = project.slices.kept(name, phase, project.assessments.look(name).changed[phase.NAME])
     if before is None:
         return [Reason(freshness.config_changed(phase))]
     after = project.slices.today(habitat, phase)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from phases.core.build import ownership
 from phases.core.build.ownership import LABEL_RUN, container_name
@@ -13,115 +13,22 @@ from phases.core.errors import EngineError, EngineUnreachable, HabitatError, pri
 from phases.core.files import safe_open
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
-from phases.core.runtime.presence import Presence
+from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
+from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
     from pathlib import Path
 
     from phases.core.engine.types import Container
     from phases.core.project import Project
+    from phases.core.report.states import State
     from phases.protocol import Phase
-
-#: new: never built. unknown: the config is broken, or no engine answers.
-State: TypeAlias = Literal["cached", "stale", "failed", "new", "unknown"]
 
 # Bytes of a Dockerfile that are read.
 _LONGEST = 1_000_000
 
 _FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class PhaseState:
-    """The state of a phase. `reason` is why it would run; "" if it only runs because a phase before it does."""
-
-    id: int
-    name: str
-    state: State
-    reason: str = ""
-
-
-@dataclass(frozen=True)
-class ContainerState:
-    """The state of a habitat's container.
-
-    Args:
-        name: Its name.
-        running: It runs.
-        since: When it was started; if it doesn't run, when it ended.
-        pids: The processes of doit that use it.
-    """
-
-    name: str
-    running: bool
-    since: datetime | None
-    pids: Sequence[int]
-
-
-@dataclass(frozen=True)
-class Base:
-    """The base image of a habitat.
-
-    Args:
-        reference: As in the config, or in FROM of the Dockerfile; "" if that isn't known.
-        dockerfile: The habitat has a Dockerfile.
-        id: Its id, "" if the engine doesn't have it.
-        created: When it was built.
-    """
-
-    reference: str
-    dockerfile: bool
-    id: str = ""
-    created: datetime | None = None
-
-
-@dataclass(frozen=True)
-class HabitatState:
-    """The state of a habitat.
-
-    Args:
-        name: The habitat.
-        description: As in its config.
-        error: The error in its config, "" for none.
-        phases: The state of each phase.
-        base: Its base image, None if the config is broken.
-        container: Its container, None for none.
-        set_aside: Names of its other containers.
-        bytes: What removing all its images would free, None if no engine answers.
-    """
-
-    name: str
-    description: str
-    error: str
-    phases: Sequence[PhaseState]
-    base: Base | None
-    container: ContainerState | None
-    set_aside: Sequence[str]
-    bytes: int | None
-
-    @property
-    def first(self) -> PhaseState | None:
-        """The phase with which a build would begin, None if all are up to date."""
-        return next((phase for phase in self.phases if phase.state in ("stale", "failed", "new")), None)
-
-
-@dataclass(frozen=True)
-class Overview:
-    """The state of habitats.
-
-    Args:
-        engine: The engine's address, "" if it doesn't answer.
-        error: Why the engine doesn't answer, "" if it does.
-        bytes: The size of the habitats' images and of those below them, each layer counted once.
-        habitats: The state of each.
-    """
-
-    engine: str
-    error: str
-    bytes: int | None
-    habitats: Sequence[HabitatState]
 
 
 def overview(project: Project, names: Sequence[str]) -> Overview:
@@ -239,7 +146,7 @@ def _from(dockerfile: Path) -> str:
 
 
 def _phases(project: Project, name: str) -> list[PhaseState]:
-    assessment = project.look(name)
+    assessment = project.assessments.look(name)
     states = []
     for phase in project.phases(name):
         state = _state(project, name, phase) if phase.NAME in assessment.stale else "cached"

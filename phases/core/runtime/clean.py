@@ -11,7 +11,7 @@ from phases.core.cache import image_names
 from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
 from phases.registry import PHASES
@@ -28,7 +28,7 @@ def cleanable(project: Project) -> list[str]:
     """Return the habitats, and those of which only what was built is left."""
     states = state_dir(project.root, "")
     left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
-    return sorted({*project.names, *left})
+    return sorted({*project.habitats.names, *left})
 
 
 def containers_of(project: Project, name: str) -> list[str]:
@@ -46,7 +46,7 @@ def containers_of(project: Project, name: str) -> list[str]:
 
 def count(project: Project, name: str, first: Phase | None) -> int:
     """Return how many images `clean_from`, or `clean_all` for None, would remove."""
-    return project.store.count(name, project.from_on(name, first) if first else PHASES)
+    return project.store.count(name, project.habitats.phases_from(name, first) if first else PHASES)
 
 
 def clean_from(project: Project, name: str, first: Phase) -> int:
@@ -54,7 +54,7 @@ def clean_from(project: Project, name: str, first: Phase) -> int:
 
     Returns how many images there were.
     """
-    gone = project.from_on(name, first)
+    gone = project.habitats.phases_from(name, first)
     with exclusive(project, name):
         images = project.store.untag(name, gone)
         project.store.sweep(name)

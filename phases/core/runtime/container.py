@@ -1,49 +1,38 @@
-"""Finds, creates or sets aside the container that a habitat runs in."""
+"""Finds, starts or sets aside the container that a habitat runs in."""
 
 from __future__ import annotations
 
-import re
-import shlex
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from msgspec.structs import asdict
-
 from phases.core import events
-from phases.core.build.ownership import container_name, marks, owner
+from phases.core.build.ownership import container_name, owner
 from phases.core.cache import image_names
 from phases.core.cache import mounts as cache_mounts
 from phases.core.cache.mounts import mounts_of
-from phases.core.container import root_environment, safe_paths, shell_errors
-from phases.core.container.init_process import IDLE
-from phases.core.container.root_environment import LABEL_ENVIRONMENT
-from phases.core.engine.types import PortRefused, Restrictions, Tmpfs
+from phases.core.container import safe_paths, shell_errors
+from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
-from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.container_errors import port_error
-from phases.core.runtime.persistent_volumes import collect_replaced_files, paths_of, persistence_of
-from phases.core.runtime.presence import Presence
-from phases.core.secrets import fingerprints
+from phases.core.runtime.new_container import (
+    LABEL_RESTRICTIONS,
+    ContainerChanged,
+    create_container,
+    main_process,
+    restrictions_label,
+)
+from phases.core.runtime.persistence.collect import collect_replaced_files
+from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from phases.core.engine.types import Bind, Container, VolumeMount
+    from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
 
-#: The label with a container's restrictions and ports. Engines report these in different ways.
-LABEL_RESTRICTIONS = "habitat.confinement"
-
 # How often to try again if another run changes the container, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
-
-# Bytes of the main process's output that the engine keeps.
-_LOG_BYTES = 32_000_000
-
-# A command that needs no shell.
-_PLAIN_COMMAND = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
 
 
 def own_container(project: Project, name: str) -> Container | None:
@@ -82,7 +71,7 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
         fresh: Whether to create a new container in any case.
     """
     for _ in range(_TRIES):
-        with suppress(_ContainerChanged):
+        with suppress(ContainerChanged):
             return _find_or_create(project, habitat, image, fresh=fresh)
         fresh = False  # the one that the other run has just created is fresh
         time.sleep(_PAUSE)
@@ -93,13 +82,9 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
     )
 
 
-class _ContainerChanged(Exception):
-    """Another run has changed the container since it was inspected."""
-
-
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
     found = own_container(project, habitat.name)
-    expected = (image, _main_process(habitat), set(mounts_of(habitat)), _restrictions_label(habitat))
+    expected = (image, main_process(habitat), set(mounts_of(habitat)), restrictions_label(habitat))
     if found and (
         (found.image, found.command, set(found.binds), found.labels.get(LABEL_RESTRICTIONS)) != expected
         or persistence_of(found).paths != paths_of(habitat)
@@ -113,9 +98,9 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
             _start(project, habitat, found, "as changed in its container: doit start --new creates another one")
         return found, found.running
     try:
-        found = _create(project, habitat, image)
+        found = create_container(project, habitat, image)
     except Conflict as error:
-        raise _ContainerChanged from error
+        raise ContainerChanged from error
     try:
         _start(project, habitat, found)
     except HabitatError:
@@ -124,80 +109,6 @@ def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bo
             project.engine.remove(found.id)
         raise
     return found, False
-
-
-def _create(project: Project, habitat: Habitat, image: str) -> Container:
-    from phases.core.runtime.persistent_create import create_container
-
-    engine = project.engine
-    config = engine.image_config(image)
-    env = config.env if config else {}
-
-    def create(name: str, labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
-        mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
-        cache_mounts.check(habitat)
-        try:
-            container = engine.create(
-                image,
-                name,
-                _main_process(habitat),
-                env=root_environment.for_container(env),
-                labels={
-                    **marks(habitat.name),
-                    LABEL_RESTRICTIONS: _restrictions_label(habitat),
-                    LABEL_ENVIRONMENT: root_environment.label_for(env),
-                    **fingerprints.label(habitat),
-                    **labels,
-                },
-                mounts=mounts,
-                hostname=habitat.name[:63],
-                restrictions=restrictions(habitat),
-                ports=habitat.entry.ports,
-                log_bytes=_LOG_BYTES,
-            )
-        except NotFound as error:
-            raise StartError(
-                f"the image {image[7:19]} was replaced by another run",
-                where=habitat.name,
-                remedy="run the same command again",
-            ) from error
-        try:
-            safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
-        except HabitatError:
-            engine.remove(container)
-            raise
-        return container
-
-    container = create_container(project, habitat, image, container_name(habitat.name), create)
-    found = project.engine.container(container)
-    if found is None:
-        raise _ContainerChanged
-    try:
-        fingerprints.begin(project.state_folder(habitat.name), engine, habitat, container)
-    except HabitatError:
-        engine.remove(container)
-        raise
-    return found
-
-
-def restrictions(habitat: Habitat) -> Restrictions:
-    """Return the restrictions: no way to more privileges than USER's, and what the config says."""
-    entry = habitat.entry
-    limits = asdict(entry.limits)
-    return Restrictions(privileges=False, network=entry.network != "none", **limits)
-
-
-def _restrictions_label(habitat: Habitat) -> str:
-    limits = [f"{key}={value:g}" for key, value in asdict(restrictions(habitat)).items()]
-    return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
-
-
-def _main_process(habitat: Habitat) -> tuple[str, ...]:
-    """Return the init command, or one that idles. A command that needs no shell becomes the main process itself."""
-    text = habitat.entry.init_command.strip()
-    if not text:
-        return IDLE
-    return tuple(shlex.split(text)) if _PLAIN_COMMAND.fullmatch(text) else ("/bin/sh", "-c", text)
 
 
 def _start(project: Project, habitat: Habitat, container: Container, image_note: str = "") -> None:
@@ -216,7 +127,7 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
         if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise better from error
         if project.engine.container(container.id) is None:
-            raise _ContainerChanged from error
+            raise ContainerChanged from error
         init = habitat.entry.init_command
         raise StartError(
             f"container {container.name} can't be started ({error.message})",
@@ -241,11 +152,11 @@ def _set_aside(project: Project, habitat: Habitat, old: Container, reason: str) 
     collect_replaced_files(project, habitat.name, old)
     current = project.engine.container(old.name)
     if current is None or current.id != old.id:
-        raise _ContainerChanged
+        raise ContainerChanged
     try:
         project.engine.rename(old.id, aside)
     except (Conflict, NotFound) as error:
-        raise _ContainerChanged from error
+        raise ContainerChanged from error
     Presence(project.state_folder(habitat.name)).forget(old.id)
     text = f"{old.name} was created {reason}: kept as {aside}"
     if old.running and project.engine.running_execs(old.id):

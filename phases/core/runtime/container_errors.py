@@ -10,6 +10,7 @@ from phases.core.build.ownership import container_name, owner
 from phases.core.cache import image_names
 from phases.core.container import shell_errors
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
+from phases.core.runtime.output_check import output_check
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container, PortRefused
@@ -63,7 +64,7 @@ def end_error(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
         remedy=f"{'it must not end; ' if init else ''}see docker logs {container.name}",
-        output=_masked(project.output_check(habitat.name, container, secrets), log),
+        output=_masked(output_check(project, habitat.name, container, secrets), log),
     )
 
 
@@ -81,9 +82,9 @@ def shell_error(project: Project, habitat: Habitat, container: Container) -> Hab
     return None
 
 
-def _masked(output_check: OutputCheck, log: str) -> list[str]:
+def _masked(check: OutputCheck, log: str) -> list[str]:
     """Return the lines of a log without secrets, or why they are not shown."""
-    mask = output_check.mask()
+    mask = check.mask()
     if not log:
         return []
-    return mask.text(log).splitlines() if mask else [output_check.why_not]
+    return mask.text(log).splitlines() if mask else [check.why_not]

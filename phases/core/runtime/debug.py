@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import cache_volumes
+from phases.core.build import cache_locks, cache_volumes
 from phases.core.build import failure as build_failure
 from phases.core.cache import mounts
 from phases.core.cache.mounts import mounts_in
@@ -19,8 +19,8 @@ from phases.core.errors import StartError
 from phases.core.files import phase_log, safe_open
 from phases.core.files.tar import Archive
 from phases.core.files.temporary_folder import temporary_folder
-from phases.core.runtime.attach import SHELL, run_shell
-from phases.core.runtime.session import Session
+from phases.core.runtime.session.attach import SHELL, run_shell
+from phases.core.runtime.session.session import Session
 from phases.core.runtime.temporary import existing_folder, start_container, temporary_container, user_database
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.store import deliver
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Bind, Container, Image
     from phases.core.model import Habitat, Value
     from phases.core.project import Project
-    from phases.core.runtime.attach import Terminal
+    from phases.core.runtime.session.attach import Terminal
     from phases.protocol import Phase
 
 #: The command that runs the failed one again, and its folder. No image has that folder, so it is on no volume.
@@ -59,7 +59,7 @@ def debug(project: Project, name: str, terminal: Terminal) -> int:
     habitat = project.habitat(name)
     phase, image, failure = _last_failure(project, name)
     runner = run_shell(terminal, name, f"doit logs:{name} --phase {phase.NAME} shows its output")
-    if phase.NAME not in project.look(name).stale:
+    if phase.NAME not in project.assessments.look(name).stale:
         text = f"{phase.NAME} is up to date now: this is an earlier failure"
         project.bus.emit(events.Notice(name, text, warning=True))
     with _open_session(project, habitat, phase, image, failure) as session:
@@ -96,7 +96,7 @@ def _open_session(
         project.bus.emit(events.Notice(habitat.name, text))
 
     with (
-        cache_volumes.held(project.locks, caches, on_wait),
+        cache_locks.held(project.locks, caches, on_wait),
         _ssh_agent(project, habitat, phase, failure) as (agent, host_keys),
         temporary_container(
             project,

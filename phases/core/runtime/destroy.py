@@ -10,8 +10,9 @@ from phases.core.build import ownership
 from phases.core.build.lock import exclusive
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
-from phases.core.runtime.persistent_volumes import LABEL_PERSIST, collect_replaced_files, persistence_of, volumes_of
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.persistence.collect import collect_replaced_files
+from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistence_of, volumes_of
+from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import describe_users
 from phases.core.secrets import fingerprints
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.cache import image_names
 from phases.core.errors import StartError
-from phases.core.runtime.attach import SHELL, run_in_tty, run_piped, run_shell
 from phases.core.runtime.container import ensure_running, own_container
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session.attach import SHELL, run_in_tty, run_piped, run_shell
+from phases.core.runtime.session.open import open_session
 from phases.core.runtime.temporary import open_temporary_session
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Container
     from phases.core.model import Habitat
     from phases.core.project import Project
-    from phases.core.runtime.attach import Terminal
+    from phases.core.runtime.session.attach import Terminal
 
 
 def execute(project: Project, name: str, argv: Sequence[str], terminal: Terminal) -> int:

@@ -10,6 +10,7 @@ from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
 from phases.core.runtime.container import own_container
+from phases.core.runtime.output_check import output_check
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -86,20 +87,20 @@ def _show_container(project: Project, name: str, container: Container, *, follow
         project.bus.emit(events.Line(name, text, source=container.name, heading=heading))
 
     on_line(f"── {container.name} ({'running' if container.running else 'stopped'})", heading=True)
-    output_check = project.output_check(name, container)
-    mask = output_check.mask()
+    check = output_check(project, name, container)
+    mask = check.mask()
     if mask is None:
-        project.bus.emit(events.Notice(name, output_check.why_not))
+        project.bus.emit(events.Notice(name, check.why_not))
         return
     splitter = LineSplitter(on_line, mask)
 
     def on_output(data: bytes) -> None:
         nonlocal splitter
-        if output_check.refresh():
-            mask = output_check.mask()
+        if check.refresh():
+            mask = check.mask()
             splitter.close()
             if mask is None:
-                raise StartError(output_check.why_not, where=name)
+                raise StartError(check.why_not, where=name)
             splitter = LineSplitter(on_line, mask)
         splitter.feed(data)
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.build.ownership import container_name
-from phases.core.runtime.attach import SHELL, run_captured, run_in_tty
 from phases.core.runtime.container import ensure_running, final_image
-from phases.core.runtime.session import open_session
+from phases.core.runtime.session.attach import SHELL, run_captured, run_in_tty
+from phases.core.runtime.session.open import open_session
 
 if TYPE_CHECKING:
     from phases.core.project import Project
-    from phases.core.runtime.attach import Terminal
+    from phases.core.runtime.session.attach import Terminal
 
 
 def start(

@@ -8,8 +8,9 @@ from phases.core import events
 from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, NotFound
 from phases.core.runtime.container import own_container
-from phases.core.runtime.persistent_volumes import collect_replaced_files, persistence_of
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.persistence.collect import collect_replaced_files
+from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from phases.core.engine.locks import EngineLock

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
@@ -19,13 +19,13 @@ from phases.core.container.users import UserDatabase
 from phases.core.engine.types import UNCONFINED, Tmpfs
 from phases.core.errors import EngineError, HabitatError, StartError, did_you_mean
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.container import restrictions
-from phases.core.runtime.session import Session
+from phases.core.runtime.new_container import restrictions
+from phases.core.runtime.session.session import Session
 from phases.core.secrets.store import deliver
 from phases.registry import last_snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.engine.types import Bind, Container, Image, Restrictions, VolumeMount
     from phases.core.model import Habitat
@@ -91,41 +91,45 @@ def temporary_container(
         mounts: The mounts.
         restrictions: What the container is not allowed to do.
     """
-    name = habitat.name
-    project.scratch.sweep(_PURPOSE, name)
-
+    project.scratch.sweep(_PURPOSE, habitat.name)
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
-
-    def create() -> Container:
-        container_id = project.engine.create(
-            image.id,
-            project.scratch.passing_name(_PURPOSE, name),
-            IDLE,
-            env=root_environment.for_container(env),
-            labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
-            mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
-            hostname=f"{name[:40]}-{hostname_suffix}",
-            restrictions=restrictions,
-        )
-        container = project.engine.container(container_id)
-        assert container, "a container that was just created exists"
-        project.open_ends[name] = lambda: project.engine.remove(container.id)
-        return container
-
+    hostname = f"{habitat.name[:40]}-{hostname_suffix}"
+    create = partial(_create, project, habitat.name, image, env, hostname, mounts, restrictions)
     container = project.maker.make(create)
     try:
         yield container
     except EngineError as error:
-        image_name = next(iter(image.tags), image.id)
-        better = _removed_error(project, name, container) or shell_errors.from_engine_error(
-            project.engine, container.id, habitat, image_name, error
-        )
-        raise better or error from error
+        raise _better_error(project, habitat, image, container, error) or error from error
     finally:
-        if remove := project.open_ends.pop(name, None):
-            # After a signal, an error on the way out must not replace the interrupt.
-            project.attempt(name, remove) if isinstance(sys.exception(), KeyboardInterrupt) else remove()
+        project.cleanups.run(habitat.name)
+
+
+def _create(
+    project: Project,
+    name: str,
+    image: Image,
+    env: Mapping[str, str],
+    hostname: str,
+    mounts: Sequence[Bind | VolumeMount],
+    restrictions: Restrictions,
+) -> Container:
+    """Create the container, and have the run remove it at its end. env: that of the image."""
+    engine = project.engine
+    container_id = engine.create(
+        image.id,
+        project.scratch.passing_name(_PURPOSE, name),
+        IDLE,
+        env=root_environment.for_container(env),
+        labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
+        mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
+        hostname=hostname,
+        restrictions=restrictions,
+    )
+    container = engine.container(container_id)
+    assert container, "a container that was just created exists"
+    project.cleanups.add(name, lambda: engine.remove(container.id))
+    return container
 
 
 def _phase(project: Project, name: str, phase_name: str) -> Phase:
@@ -163,8 +167,12 @@ def existing_folder(project: Project, container: Container, folder: str) -> str:
     return folder if stat and (stat.is_dir or stat.link) else "/"
 
 
-def _removed_error(project: Project, name: str, container: Container) -> HabitatError | None:
+def _better_error(
+    project: Project, habitat: Habitat, image: Image, container: Container, error: EngineError
+) -> HabitatError | None:
+    """Return the error that says why a use of the container failed, None if `error` says as much."""
     with contextlib.suppress(EngineError):
         if project.engine.container(container.id) is None:
-            return StartError("its container was removed", where=name, remedy="run the same command again")
-    return None
+            return StartError("its container was removed", where=habitat.name, remedy="run the same command again")
+    image_name = next(iter(image.tags), image.id)
+    return shell_errors.from_engine_error(project.engine, container.id, habitat, image_name, error)

@@ -26,7 +26,9 @@ class List(Printing, cmd_list.List):
         selection.check(options["pos_args"], self.task_list)
         self._status = options["status"]
         code = int(super()._execute(**options))
-        if current_project().names and not any(options[key] for key in ("pos_args", "subtasks", "status", "template")):
+        if current_project().habitats.names and not any(
+            options[key] for key in ("pos_args", "subtasks", "status", "template")
+        ):
             more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
             more = f"and {more}; `doit list --all` shows every task"
             self.outstream.write(f"\n{output.fitted(more, 1, '    ')}\n")

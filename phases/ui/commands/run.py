@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
-from phases.ui import jsonl, output, screen
+from phases.ui import echo, jsonl, output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
 from phases.ui.output import OutputLost
@@ -155,7 +155,7 @@ def _signals() -> Iterator[None]:
 
     def stop(number: int, _frame: object) -> None:
         _end_at_once_from_now()
-        current_project().hurry()
+        current_project().connection.hurry()
         signal.signal(signal.SIGALRM, lambda _, frame: _end_at_once(number, frame))
         signal.alarm(_PATIENCE)
         raise Interrupted(number)
@@ -173,6 +173,6 @@ def _end_at_once_from_now() -> None:
 
 
 def _end_at_once(number: int, _frame: object) -> None:
-    screen.abandon_live_lines()
+    echo.abandon_live_lines()
     output.tell("\nstopped at once: the next run removes what is left of the build")
     os._exit(128 + number)

@@ -16,6 +16,8 @@ from phases.ui.tasks import current_project
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from phases.core.report.states import Overview
+
 
 class Status(Printing):
     """Prints a table, or a JSON document with the same content. Exit code 1 if no engine answers."""
@@ -35,7 +37,7 @@ class Status(Printing):
     def _execute(self, pos_args: list[str], json: bool) -> int:
         project = current_project()
         try:
-            overview = status.overview(project, _selected(pos_args, project.names))
+            overview = status.overview(project, _selected(pos_args, project.habitats.names))
         except HabitatError as error:
             output.tell(f"ERROR: {error}")
             return 1
@@ -65,7 +67,7 @@ def _selected(patterns: Iterable[str], names: Sequence[str]) -> list[str]:
     return [name for name in names if not patterns or any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)]
 
 
-def _json(overview: status.Overview) -> str:
+def _json(overview: Overview) -> str:
     import msgspec
 
     return msgspec.json.format(msgspec.json.encode(overview), indent=2).decode() + "\n"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from phases.core.events import Plan, Reason
     from phases.protocol import Phase
     from phases.ui.jsonl.writer import JsonlWriter
-    from phases.ui.reporter import Build
+    from phases.ui.transcript import BuildProgress
 
 
 class JsonlReporter(HabitatReporter):
@@ -43,7 +43,7 @@ class JsonlReporter(HabitatReporter):
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         super().initialize(tasks, selected_tasks)
         if self._writer.is_terminal:
-            self.screen.live = False  # lines of JSON would be written into the live ones
+            self.transcript.screen.live = False  # lines of JSON would be written into the live ones
         wanted = closure(tasks, selected_tasks)
         tasks_of: dict[str, list[str]] = {}
         for task in tasks:
@@ -118,13 +118,13 @@ class JsonlReporter(HabitatReporter):
 
     # Called by HabitatReporter, with a line of the transcript
 
-    def _announce(self, build: Build, first: Phase, reason: str) -> None:
+    def _announce(self, build: BuildProgress, first: Phase, reason: str) -> None:
         with suppress(HabitatError):  # the build meets the same error, and reports it
             plan = report_plan.plan(current_project(), build.name)
             self._writer.write(_planned(plan, build.goal))
         super()._announce(build, first, reason)
 
-    def _ready(self, build: Build) -> None:
+    def _ready(self, build: BuildProgress) -> None:
         seconds = round(time.monotonic() - build.started, 3)
         self._writer.write(records.HabitatReady(habitat=build.name, phase=build.goal.NAME, seconds=seconds))
         super()._ready(build)
@@ -203,7 +203,7 @@ def _without_credentials(value: Any) -> Any:
     return value
 
 
-def _phase_failed(build: Build, phase: Phase, fault: HabitatError) -> records.PhaseFailed:
+def _phase_failed(build: BuildProgress, phase: Phase, fault: HabitatError) -> records.PhaseFailed:
     project = current_project()
     path = project.log_path(build.name, phase)
     log = str(path.relative_to(project.root)) if path.exists() else ""

@@ -21,7 +21,7 @@ from phases.core.cache.stamps import state_dir
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.container import own_container
-from phases.core.runtime.presence import Presence
+from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import stop_if_unused
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ _GUARD = ShellProgram(__file__, "guard.sh")
 _CLEAN_UP_MODULE = "phases.ui.aftermath"
 
 # The folder from which Python finds that module.
-_CHECKOUT = Path(__file__).resolve().parents[3]
+_CHECKOUT = Path(__file__).resolve().parents[4]
 
 # Seconds that the guard may take to end.
 _END_TIMEOUT = 1

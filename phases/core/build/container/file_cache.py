@@ -1,8 +1,8 @@
 """What is known of the files in a build container and in images, so that they aren't read again.
 
-To read one costs the engine thirty milliseconds, and to ask of which edition it is, one. A command may have
-written any of them; so what was read before it is true of the edition that it was read of. An image never
-changes, so what was read of one is kept for other runs.
+Reading a file takes the engine thirty milliseconds; asking for its edition (its size and time) takes one. A command may
+write any file. So what was read before a command is used again only if the file's edition is still the same. An image
+never changes, so what was read of an image is kept for other runs.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 #: Image id to what is known of its files, by path.
 ImageContents: TypeAlias = "dict[str, dict[str, bytes]]"
 
-# Images that are remembered: those of a habitat, and some of before.
-_MOST = 24
+# Images that are remembered: those of a habitat, and some earlier ones.
+_MAX_IMAGES = 24
 
-# Bytes of the file that remembers: far above any.
-_LARGEST = 20_000_000
+# Bytes of the file in which images are remembered: more than any has.
+_MAX_BYTES = 20_000_000
 
 
 class FileCache:
@@ -46,7 +46,7 @@ class FileCache:
         self._edition = edition
 
     def __contains__(self, path: str) -> bool:
-        """Return whether the content is known, which may take a question."""
+        """Return whether the content is known. That may take a request to the engine."""
         if path not in self.sure and path in self.of_editions:
             edition, data = self.of_editions[path]
             if edition and self._edition(path) == edition:
@@ -57,6 +57,7 @@ class FileCache:
         return self.sure[path]
 
     def learn(self, path: str, data: bytes) -> None:
+        """Record the content of a file."""
         self.drop(path)
         self.sure[path] = data
 
@@ -66,9 +67,9 @@ class FileCache:
         self.of_editions.pop(path, None)
 
     def confirm(self) -> None:
-        """Find out which of them no command has written since."""
+        """Find out which files no command has written since they were read."""
         for path in self.of_editions:
-            path in self  # noqa: B015 (asks)
+            path in self  # noqa: B015 (it asks the engine)
 
     def doubt(self) -> None:
         """Be sure of no file, because a command that is about to run may write any of them."""
@@ -84,7 +85,7 @@ class FolderCache:
     Attributes:
         there: Some of the folders that exist.
         made: The folders that the build has made, with their modes.
-        others: What else the build has put in.
+        others: The paths of files and links that the build has put in.
     """
 
     def __init__(self) -> None:
@@ -99,7 +100,10 @@ class FolderCache:
         self.others.clear()
 
     def is_empty_at(self, path: str) -> bool:
-        """Return whether a path is certainly free: a folder that the build made holds only what it put there."""
+        """Return whether there is certainly nothing at a path.
+
+        A folder that the build has made holds only what the build has put there.
+        """
         return posixpath.dirname(path) in self.made and path not in self.made and path not in self.others
 
 
@@ -112,34 +116,34 @@ class KnownFiles:
         self._lock = threading.Lock()
 
     def of(self, name: str) -> ImageContents:
-        """Return what is known of a habitat's images, for a build to use and to add to."""
+        """Return what is known of a habitat's images. A build adds to it."""
         with self._lock:
             if name not in self._known:
-                self._known[name] = recall(self._path(name))
+                self._known[name] = _read(self._path(name))
             return self._known[name]
 
     def save(self, name: str) -> None:
-        """Write down what is known of a habitat's images, for other runs."""
-        note(self._path(name), self.of(name))
+        """Write what is known of a habitat's images, for other runs."""
+        _write(self._path(name), self.of(name))
 
     def _path(self, name: str) -> Path:
         return self._project.state_folder(name) / "contents"
 
 
-def recall(path: Path) -> ImageContents:
+def _read(path: Path) -> ImageContents:
     """Return what an earlier run has written to `path`, nothing if the file is gone or broken."""
     try:
-        known = json.loads(safe_open.read(path, _LARGEST) or b"{}")
+        known = json.loads(safe_open.read(path, _MAX_BYTES) or b"{}")
         return {image: {name: text.encode("latin-1") for name, text in rows.items()} for image, rows in known.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
 
 
-def note(path: Path, known: ImageContents) -> None:
-    """For other runs, of the last images. What can't be written is read again."""
+def _write(path: Path, known: ImageContents) -> None:
+    """Write what is known of the last images. If it can't be written, the files are read again."""
     rows = {
         image: {name: data.decode("latin-1") for name, data in contents.items()}
-        for image, contents in list(known.items())[-_MOST:]
+        for image, contents in list(known.items())[-_MAX_IMAGES:]
     }
     with contextlib.suppress(StateError):
         atomic.write_if_changed(path, json.dumps(rows, separators=(",", ":")).encode())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
 from phases.core.errors import Conflict, StartError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from phases.core.engine.protocol import Exec, Piped
-    from phases.core.runtime.session import Session
+    from phases.core.runtime.session.session import Runner, Session
 
 #: Runs bash if the image has it, else sh.
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
@@ -42,10 +42,6 @@ class Terminal(Protocol):
 
     def write(self, data: bytes, is_err: bool) -> None:
         """Write output of a command."""
-
-
-#: Runs a command of a session to its end, and returns its exit code.
-Runner: TypeAlias = "Callable[[Session, Sequence[str]], int]"
 
 
 def run_captured(terminal: Terminal) -> Runner:

@@ -1,120 +1,26 @@
-"""Persistent paths of a habitat: a named volume for each path of `entry.persist`.
-
-A folder is the volume itself. A single file is in a volume of its own, with a link at its path: a mounted file can't be
-replaced by a rename, and a volume for the folder above would hold too much. A program that writes through the link
-writes to the volume. If a program replaces the link, its file is collected (`collect_replaced_files`) when a session
-ends, and before the container is started, stopped, set aside or removed.
-
-A container gets the habitat's name only after its volumes are filled (`persistent_create`). So in a container with that
-name, a file in the place of a link is newer than the link.
-"""
+"""Moves files that have replaced their links to their volumes."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import posixpath
-import re
 from typing import TYPE_CHECKING
 
-from msgspec import Struct
-
 from phases.core import events
-from phases.core.cache import image_names
 from phases.core.config import mount_rules
 from phases.core.container import root_environment, safe_paths, timed_exec
 from phases.core.errors import EngineError, LinkInTheWay
 from phases.core.files.shell_program import ShellProgram
+from phases.core.runtime.persistence.volumes import persistence_of
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine
-    from phases.core.engine.types import Container, PathInfo, Volume
-    from phases.core.model import Habitat
+    from phases.core.engine.types import Container, PathInfo
     from phases.core.project import Project
-
-#: The label of a volume is its path as the config has it; that of a container lists all paths, and where they are.
-LABEL_PERSIST = "habitat.persist"
+    from phases.core.runtime.persistence.volumes import PersistentPath
 
 _COLLECT = ShellProgram(__file__, "collect_replaced_file.sh")
 
 # Seconds for a file: USER can stop or hang whatever runs as USER.
 _TIMEOUT = 20
-
-
-class PersistentPath(Struct, frozen=True):
-    """A path of `entry.persist` in a container.
-
-    path: as the config has it. resolved: the path without links. volume: the name of its volume.
-    """
-
-    path: str
-    resolved: str
-    volume: str
-
-    @property
-    def is_folder(self) -> bool:
-        return self.path.endswith("/")
-
-    @property
-    def mount_point(self) -> str:
-        return self.resolved if self.is_folder else f"{mount_rules.OWN_FOLDER}/{self.volume}"
-
-    @property
-    def file(self) -> str:
-        """The target of a single file's link, on the volume."""
-        return f"{self.mount_point}/{posixpath.basename(self.resolved)}"
-
-
-class Persistence(Struct, frozen=True):
-    """What the label of a container records. owner: uid and gid of USER."""
-
-    entries: tuple[PersistentPath, ...] = ()
-    owner: tuple[int, int] = (0, 0)
-
-    @property
-    def paths(self) -> set[str]:
-        return {entry.path for entry in self.entries}
-
-    @property
-    def folders(self) -> list[PersistentPath]:
-        return [entry for entry in self.entries if entry.is_folder]
-
-    @property
-    def files(self) -> list[PersistentPath]:
-        return [entry for entry in self.entries if not entry.is_folder]
-
-    @property
-    def label(self) -> str:
-        rows = [[entry.path, entry.resolved, entry.volume] for entry in self.entries]
-        return json.dumps({"owner": self.owner, "places": rows})
-
-
-def persistence_of(container: Container) -> Persistence:
-    """Return what persists of a container."""
-    label = json.loads(container.labels.get(LABEL_PERSIST) or '{"places":[],"owner":[0,0]}')
-    uid, gid = label["owner"]
-    return Persistence(tuple(PersistentPath(*row) for row in label["places"]), (uid, gid))
-
-
-def paths_of(habitat: Habitat) -> set[str]:
-    """Return `Persistence.paths` for a new container of the habitat."""
-    return {persisted.path for persisted in habitat.entry.persist}
-
-
-def volume_name(habitat: str, path: str) -> str:
-    """Return the name of a path's volume, which is readable and unique: the digits tell equal words apart."""
-    words = "-".join(re.findall(r"[a-z0-9]+", path.lower()))[:32].strip("-")
-    digits = hashlib.sha256(f"{habitat}\0{path}".encode()).hexdigest()[:8]
-    return "-".join(filter(None, ("habitat", habitat, words, digits)))
-
-
-def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
-    """List the persistent volumes of a habitat, including those of paths that its config no longer names.
-
-    A person's copy of a volume may have its labels, but doesn't have its name.
-    """
-    volumes = engine.volumes(label=f"{image_names.LABEL_NAME}={habitat}")
-    return [volume for volume in volumes if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]
 
 
 def collect_replaced_files(project: Project, habitat: str, container: Container) -> None:

@@ -14,7 +14,7 @@ from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import Restrictions, VolumeMount
 from phases.core.errors import Conflict, LinkInTheWay, StartError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.runtime.persistent_volumes import (
+from phases.core.runtime.persistence.volumes import (
     LABEL_PERSIST,
     Persistence,
     PersistentPath,
@@ -39,7 +39,7 @@ _SET_OWNER = ShellProgram(__file__, "set_owner.sh")
 _READABLE = 0o004
 
 
-def create_container(project: Project, habitat: Habitat, image_id: str, name: str, create: Create) -> str:
+def create_with_volumes(project: Project, habitat: Habitat, image_id: str, name: str, create: Create) -> str:
     """Create a container with the habitat's persistent volumes. It isn't started.
 
     Args:

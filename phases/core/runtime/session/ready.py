@@ -13,11 +13,12 @@ from phases.core.container import timed_exec
 from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
+from phases.core.runtime.output_check import output_check
 
 if TYPE_CHECKING:
     from phases.core.model import EntryPoint, Ready
-    from phases.core.runtime.presence import Presence
-    from phases.core.runtime.session import Session
+    from phases.core.runtime.session.presence import Presence
+    from phases.core.runtime.session.session import Session
 
 # Seconds between two checks whether the container still runs.
 _POLL = 0.2
@@ -137,8 +138,8 @@ def _check(session: Session, command: str, until: float) -> _CheckResult:
     for splitter in splitters.values():
         splitter.close()
     # It may print what the main process has written, which may contain a secret of an earlier start.
-    output_check = session.project.output_check(session.habitat.name, session.container, session.secrets)
-    return _CheckResult(exit_code, list(lines) if output_check.mask() or not lines else [output_check.why_not])
+    check = output_check(session.project, session.habitat.name, session.container, session.secrets)
+    return _CheckResult(exit_code, list(lines) if check.mask() or not lines else [check.why_not])
 
 
 def _not_ready(session: Session, ready: Ready, result: _CheckResult) -> StartError:

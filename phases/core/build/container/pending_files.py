@@ -1,23 +1,20 @@
-"""The files of a build container: what is known of them, and what is put in with the next archive.
-
-Each call of the engine's file API costs some fifty milliseconds, so all that is put in is sent in one archive, as
-late as possible. What was read is remembered.
-"""
+"""The files of a build container: what is known of them, and what is put in with the next archive."""
 
 from __future__ import annotations
 
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.build.file_cache import FileCache, FolderCache
+from msgspec.structs import replace
+
+from phases.core.build.container.file_cache import FileCache, FolderCache
+from phases.core.build.container.outbox import Outbox, PendingEntry
 from phases.core.container.safe_paths import SafePaths
 from phases.core.engine.types import Stat
 from phases.core.errors import StepError
-from phases.core.files.tar import Archive
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
-    from pathlib import Path
 
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
@@ -32,6 +29,11 @@ class PendingFiles:
         mounted: The folders on which something is mounted. No file is put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
+
+    Attributes:
+        outbox: What was put, and not sent yet.
+        contents: What is known of files.
+        folders: What is known of folders.
     """
 
     def __init__(
@@ -46,16 +48,9 @@ class PendingFiles:
         self._habitat = habitat
         self._mounted = mounted
         self._open = open_container
-        self._outbox: Archive | None = None
-        self._links: set[str] = set()  # links in the outbox: only the engine knows what is below them
-        self._copied: set[str] = set()  # files in the outbox of which only the archive knows the content
+        self.outbox = Outbox()
         self.contents = FileCache(self._of_image(known), self._edition)
         self.folders = FolderCache()
-
-    @property
-    def is_pending(self) -> bool:
-        """Return whether there are files that were not sent yet."""
-        return self._outbox is not None
 
     @property
     def of_image(self) -> dict[str, bytes]:
@@ -64,6 +59,10 @@ class PendingFiles:
 
     def _of_image(self, known: Mapping[str, bytes]) -> dict[str, bytes]:
         return {path: data for path, data in known.items() if not self._mount_of(path)}
+
+    def _mount_of(self, path: str) -> str:
+        """Return the mount that `path` is on, "" if it is part of the image."""
+        return next((dest for dest in self._mounted if path == dest or path.startswith(f"{dest}/")), "")
 
     def read(self, path: str) -> bytes:
         """Return the content of a file that was sent, b"" for none."""
@@ -82,50 +81,35 @@ class PendingFiles:
         self.folders.doubt()
         self.contents.doubt()
 
-    def put(  # noqa: PLR0913 (as Archive.add has them)
-        self,
-        dest: str,
-        kind: str,
-        mode: int,
-        owner: tuple[int, int],
-        source: Path | None = None,
-        content: bytes = b"",
-        target: str = "",
-        *,
-        adopt: bool = False,
-        sha256: str = "",
-    ) -> None:
-        """Put something at `dest`, with the folders above it that are missing; they belong to `owner`.
+    def put(self, dest: str, entry: PendingEntry) -> None:
+        """Put something at `dest`, with the folders above it that are missing.
 
-        A folder that exists keeps its mode, and its owner unless `adopt`. sha256: the digest of `source`.
+        A folder that exists keeps its mode, and its owner unless it is adopted.
 
         Raises:
             StepError: `dest` is on a mount, or is reached through a link that USER can have made.
         """
-        dest = self._paths.resolve(dest, last=kind == "dir")
+        dest = self._paths.resolve(dest, last=entry.kind == "dir")
         self._refuse_mounted(dest)
-        outbox = self._outbox = self._outbox or Archive()
+        self.outbox.open()
         for path in self._missing_above(dest):
-            outbox.add(path, "dir", 0o755, owner)
+            self.outbox.add(path, PendingEntry("dir", 0o755, entry.owner))
             self.folders.made[path] = 0o755
-        if kind == "dir":
-            there = self._before(dest)
-            if there and there.is_dir and not adopt:
+        if entry.kind == "dir":
+            before = self._before(dest)
+            if before and before.is_dir and not entry.adopt:
                 return
-            if there and there.is_dir:
-                mode = there.mode
+            if before and before.is_dir:
+                entry = replace(entry, mode=before.mode)
             else:
-                self.folders.made[dest] = mode
+                self.folders.made[dest] = entry.mode
         else:
             self.folders.others.add(dest)
-        if kind == "link":
-            self._links.add(dest)
-        outbox.add(dest, kind, mode, owner, source, content, target, sha256)
-        if kind == "file" and source is None:
-            self.contents.learn(dest, content)
+        self.outbox.add(dest, entry)
+        if entry.kind == "file" and entry.source is None:
+            self.contents.learn(dest, entry.content)
         else:
             self.contents.drop(dest)
-            self._copied.add(dest)
 
     @property
     def _paths(self) -> SafePaths:
@@ -140,18 +124,6 @@ class PendingFiles:
                 f"{path} is in {mount}: a build writes nothing into a mount",
                 remedy="write another dest, or remove the volume",
             )
-
-    def _mount_of(self, path: str) -> str:
-        """Return the mount that `path` is on, "" if it is part of the image."""
-        return next((dest for dest in self._mounted if path == dest or path.startswith(f"{dest}/")), "")
-
-    def needs_sending(self, path: str) -> bool:
-        """Return whether only the engine can tell what is at `path`, once it has the pending files."""
-        return path in self._copied or self.is_below_a_link(path)
-
-    def is_below_a_link(self, path: str) -> bool:
-        """Return whether the pending files have a link at `path`, or above it."""
-        return any(path == link or path.startswith(f"{link}/") for link in self._links)
 
     def _before(self, path: str) -> Stat | None:
         """Return what is at `path`, pending folders included."""
@@ -173,18 +145,8 @@ class PendingFiles:
             parent = posixpath.dirname(parent)
         return missing[::-1]
 
-    def send(self) -> bool:
-        """Send what was put. Return whether there was anything."""
-        if not self._outbox:
-            return False
-        with self._outbox as outbox:
-            self._outbox = None
-            self._links.clear()
-            self._copied.clear()
-            self._engine.put_archive(self._open(), "/", outbox.finish())
-        return True
-
-    def discard(self) -> None:
-        """Send nothing."""
-        if self._outbox:
-            self._outbox.close()
+    def send(self) -> None:
+        """Send what was put."""
+        if archive := self.outbox.take():
+            with archive:
+                self._engine.put_archive(self._open(), "/", archive.finish())

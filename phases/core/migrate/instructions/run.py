@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from phases.core.migrate import cache_mounts, scripts
 from phases.core.migrate.inputs import HABITAT_PATH
+from phases.core.migrate.instructions import cache_mounts, scripts
 from phases.core.migrate.result import ListItem, NotConvertible
 from phases.core.model import SECRETS_FOLDER
 from phases.protocol import PHASE_VARIABLES

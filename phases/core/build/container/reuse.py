@@ -1,4 +1,4 @@
-"""Build containers between two phases: the next phase goes on in the container of the one before."""
+"""Build containers between two phases: the next phase may continue in the container of the phase before."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from phases.core.errors import EngineUnreachable, HabitatError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.build.file_cache import FolderCache
+    from phases.core.build.container.file_cache import FolderCache
     from phases.core.engine.types import Bind, Tmpfs, VolumeMount
     from phases.core.project import Project
 
@@ -23,7 +23,7 @@ class ReusableContainer(Struct, frozen=True):
 
     Args:
         id: The id of the container.
-        image: The snapshot that was committed from it last.
+        image: The id of the snapshot that was committed from it last. The container is equal to it.
         base_size: The size in bytes of the image that it was made from.
         env: Its environment.
         mounts: Its mounts.
@@ -45,34 +45,37 @@ class ReusableContainer(Struct, frozen=True):
 class ContainerPool:
     """The build containers of one habitat that no phase works in.
 
-    One waits for the next phase of the run, and one waits to be removed, because a removal slows down whatever
-    else the engine does. remove: removes a container, given its id.
+    One waits for the next phase of the run, and one waits to be removed, because a removal slows down everything else
+    that the engine does.
+
+    Args:
+        remove: Removes a container, given its id.
     """
 
     def __init__(self, remove: Callable[[str], None] = lambda _: None) -> None:
         self._remove = remove
-        self._parked: ReusableContainer | None = None
+        self._waiting: ReusableContainer | None = None
         self._spent = ""
 
     def put(self, container: ReusableContainer) -> None:
         """Keep a container for the next phase."""
-        self._parked = container
+        self._waiting = container
 
     def take(self) -> ReusableContainer | None:
         """Return the container for the next phase, if there is one. The caller has to remove it in the end."""
-        container, self._parked = self._parked, None
+        container, self._waiting = self._waiting, None
         return container
 
     def spend(self, container: str) -> None:
-        """Have a container removed later, and the one before it now."""
+        """Have a container removed later, and remove the one that was given before it."""
         before, self._spent = self._spent, container
         if before:
             self._remove(before)
 
     def clear(self) -> None:
-        """Remove all containers: no phase goes on in any of them."""
-        if parked := self.take():
-            self._remove(parked.id)
+        """Remove all containers. No phase continues in any of them."""
+        if container := self.take():
+            self._remove(container.id)
         self.spend("")
 
 

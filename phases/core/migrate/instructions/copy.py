@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.copied_path import CopiedPath
+from phases.core.migrate.instructions.copied_path import CopiedPath
 from phases.core.migrate.result import ListItem, NotConvertible
 
 if TYPE_CHECKING:

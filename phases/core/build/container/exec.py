@@ -1,0 +1,151 @@
+"""Runs commands in a build container."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from phases.core.cache.image_names import snapshot_tag
+from phases.core.container import root_environment, shell_errors
+from phases.core.container.leftovers import LeftoverProbe
+from phases.core.container.users import UserDatabase
+from phases.core.errors import EngineError
+from phases.core.secrets import store
+from phases.registry import habitat_phases, last_snapshot, named
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from phases.core.build.container.lifetime import ContainerLifetime
+    from phases.core.build.container.pending_files import PendingFiles
+    from phases.core.build.container.spec import ContainerSpec
+    from phases.core.build.context import PhaseContext
+    from phases.core.errors import ShellError
+    from phases.core.model import Value
+
+    #: Called with each piece of a command's output, and whether it is from stderr.
+    OnOutput = Callable[[bytes, bool], None]
+
+
+class PhaseCommand(Struct, frozen=True):
+    """A command of a phase.
+
+    Attributes:
+        argv: The command.
+        user: The user who runs it.
+        workdir: The folder in which it runs.
+        env: Its environment beside the container's.
+        secrets: The secrets that `user`, and nobody else, can read.
+        is_own: Whether it is a script of the program, which leaves nothing running.
+        timeout: The seconds that it may take, None for no limit.
+        on_output: Called with its output.
+    """
+
+    argv: Sequence[str]
+    user: str
+    workdir: str
+    env: Mapping[str, str]
+    secrets: tuple[Value, ...]
+    is_own: bool
+    timeout: float | None
+    on_output: OnOutput
+
+
+class CommandExec:
+    """Runs the commands of one phase in its container.
+
+    Args:
+        work: The phase.
+        spec: What the container is created with.
+        life: The container.
+        files: What is known of its files.
+        read: Returns the content of a file of the container.
+    """
+
+    def __init__(
+        self,
+        work: PhaseContext,
+        spec: ContainerSpec,
+        life: ContainerLifetime,
+        files: PendingFiles,
+        read: Callable[[str], bytes],
+    ) -> None:
+        self._work = work
+        self._spec = spec
+        self._life = life
+        self._files = files
+        self._read = read
+        self._delivered: tuple[str, tuple[Value, ...]] = ("", ())  # the secrets, and the user who can read them
+
+    def run(self, command: PhaseCommand) -> int:
+        """Start the container unless it runs, run a command in it, and return its exit code."""
+        is_first = self._start()
+        try:
+            return self._run(command)
+        except EngineError as error:
+            if is_first and (shell_error := self._shell_error(error)):
+                raise shell_error from error
+            raise
+
+    def _start(self) -> bool:
+        """Start the container unless it runs. Return whether it was started now."""
+        try:
+            return self._life.start()
+        except EngineError as error:
+            if self._life.id and (shell_error := self._shell_error(error)):
+                raise shell_error from error
+            raise EngineError(
+                f"the build container can't be started ({error.message})",
+                remedy=error.remedy or "see that its image and volumes are whole",
+            ) from error
+
+    def _run(self, command: PhaseCommand) -> int:
+        life, secrets = self._life, (command.user, command.secrets)
+        if command.secrets and self._delivered != secrets:
+            store.deliver(self._work.engine, life.id, command.secrets, command.user)
+            self._delivered = secrets
+        env = {**self._env(command), **command.env}
+        self._files.doubt()
+        life.begin_command(leaves_nothing=command.is_own)
+        is_last_use = self._spec.has_secrets or not self._work.phase.SNAPSHOT  # no phase continues in the container
+        if command.is_own or is_last_use:
+            return self._exec(command.argv, command.on_output, command, env)
+        probe = LeftoverProbe(command.on_output)
+        try:
+            return self._exec(probe.argv(command.argv), probe.feed, command, env)
+        finally:
+            life.end_command(left_nothing=probe.end())
+
+    def _exec(self, argv: Sequence[str], on_output: OnOutput, command: PhaseCommand, env: Mapping[str, str]) -> int:
+        return self._work.engine.exec(
+            self._life.id,
+            argv,
+            on_output=on_output,
+            user=command.user,
+            workdir=command.workdir,
+            env=env,
+            timeout=command.timeout,
+        )
+
+    def _env(self, command: PhaseCommand) -> dict[str, str]:
+        """Return the environment of a command beside the container's and its own."""
+        habitat, env = self._work.habitat, self._spec.env
+        if not root_environment.is_root_beside_user(habitat, command.user):
+            return env.missing
+        if command.is_own:
+            return dict(root_environment.OWN)
+        folders = root_environment.user_writable_folders(habitat, UserDatabase(self._read).home(habitat.user))
+        folders += [cache.dest for cache in self._spec.caches]
+        return env.differing(root_environment.for_root_command(env.all, folders))
+
+    def _shell_error(self, error: EngineError) -> ShellError | None:
+        """Return what to raise if `error` means that the shell of the image can't run, else None."""
+        work = self._work
+        before = last_snapshot(habitat_phases(work.habitat), work.phase)
+        # Up to setup no command of the habitat's own has run, which may have broken it.
+        if before and work.phase.ID > named("setup").ID:
+            image = snapshot_tag(work.habitat.name, before)
+        else:
+            image = shell_errors.describe_base_image(work.habitat)
+        return shell_errors.from_engine_error(work.engine, self._life.id, work.habitat, image, error)

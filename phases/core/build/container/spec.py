@@ -1,0 +1,108 @@
+"""What a build container is created with: its image, environment, mounts and restrictions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
+
+from phases.core.build.container.environment import BuildEnvironment
+from phases.core.cache import mounts as cache_mounts
+from phases.core.cache.image_names import cleared_labels
+from phases.core.container import safe_paths
+from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
+from phases.core.engine.types import Restrictions, Tmpfs
+from phases.core.model import SECRETS_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.build.container.reuse import ReusableContainer
+    from phases.core.build.context import PhaseContext
+    from phases.core.engine.types import Bind, ImageConfig, VolumeMount
+
+# Bytes that are better written again with each commit than left to a new container: both take as long.
+_MAX_EXTRA_BYTES = 1_000_000
+
+
+class ContainerSpec:
+    """What the container of a phase is created with.
+
+    Args:
+        work: The phase to be built.
+        image: The image that the phase starts from.
+        env: The variables that the image to be has beside those of `image`.
+        agent: The mount of the host's SSH agent.
+        caches: What is mounted beside the volumes.
+    """
+
+    def __init__(
+        self,
+        work: PhaseContext,
+        image: ImageConfig,
+        env: Mapping[str, str],
+        agent: Bind | None,
+        caches: Sequence[VolumeMount],
+    ) -> None:
+        self._work = work
+        self._agent = agent
+        self.caches = caches
+        self.image = image
+        self.env = BuildEnvironment({**image.env, **env})
+
+    @property
+    def has_secrets(self) -> bool:
+        """Whether the container has secrets or the host's SSH agent."""
+        return bool(self._work.secrets or self._agent)
+
+    @property
+    def mounts(self) -> list[Bind | Tmpfs | VolumeMount]:
+        """All mounts of the container."""
+        mounts: list[Bind | Tmpfs | VolumeMount] = [*self._work.binds, *self.caches]
+        if self.has_secrets:
+            mounts.append(Tmpfs(SECRETS_FOLDER))
+        return [*mounts, self._agent] if self._agent else mounts
+
+    @property
+    def mounted_folders(self) -> list[str]:
+        """The folders of volumes and caches, which are no part of the image."""
+        return [*(bind.dest for bind in self._work.binds), *(cache.dest for cache in self.caches)]
+
+    def is_met_by(self, container: ReusableContainer) -> bool:
+        """Return whether a new container would make no difference, so that the phase can continue in this one."""
+        return (
+            container.image == self.image.id
+            and self.image.size - container.base_size <= _MAX_EXTRA_BYTES
+            and not self.image.volumes
+            and not self.has_secrets
+            and list(container.mounts) == self.mounts
+            and self.env.fits(container.env)
+        )
+
+    def create(self) -> str:
+        """Create the container. Returns its id."""
+        return replace_container(self._work.engine, self._work.container_name, self._create)
+
+    def _create(self, name: str) -> str:
+        self.check_binds()
+        engine, build, mounts = self._work.engine, self._work.habitat.build, self.mounts
+        container = engine.create(
+            self.image.id,
+            name,
+            IDLE_FOR_PROBE,
+            env=self.env.of_container,
+            labels=cleared_labels(self.image.labels),
+            mounts=mounts,
+            restrictions=Restrictions(privileges=build.new_privileges, **asdict(build.limits)),
+        )
+        try:
+            safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
+        except BaseException:
+            engine.remove(container)
+            raise
+        return container
+
+    def check_binds(self) -> None:
+        """Check that the mounted folders of the host are still those that the config names. Raises HabitatError."""
+        if self._work.binds:
+            cache_mounts.check(self._work.habitat)

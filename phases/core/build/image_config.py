@@ -1,0 +1,64 @@
+"""The config of the image that a phase makes, and how a commit sets it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import TYPE_CHECKING, Any
+
+from msgspec.structs import replace
+
+from phases.core.build.container.environment import instruction_word
+from phases.core.build.container.outbox import PendingEntry
+from phases.core.variables import in_image
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from phases.core.build.container.container import BuildContainer
+    from phases.core.engine.types import ImageConfig
+    from phases.protocol import SetImageConfig
+
+#: The file from which login shells, which don't inherit an image's environment, read it.
+PROFILE = "/etc/profile.d/habitat.sh"
+
+
+def changed(image: ImageConfig, step: SetImageConfig) -> ImageConfig:
+    """Return the image's config with the changes of a step."""
+    values = {"entrypoint": step.entrypoint, "command": step.command, "user": step.user, "workdir": step.workdir}
+    changes: dict[str, Any] = {key: value for key, value in values.items() if value is not None}
+    if step.env:
+        changes["env"] = resolved_env(image, [step])
+    return replace(image, **changes)
+
+
+def resolved_env(image: ImageConfig, steps: Iterable[SetImageConfig]) -> dict[str, str]:
+    """Return the environment of the image with the variables of `steps`, in which `${NAME}` is one before."""
+    env = dict(image.env)
+    for step in steps:
+        for name, (template, origin) in step.env.items():
+            env[name] = in_image(template, env, origin)
+    return env
+
+
+def add_to_profile(container: BuildContainer, env: Mapping[str, str]) -> None:
+    """Have login shells set variables, too."""
+    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
+    content = container.read(PROFILE) + lines.encode()
+    container.put(PROFILE, PendingEntry("file", 0o644, (0, 0), content=content))
+
+
+def commit_changes(image: ImageConfig, labels: Mapping[str, str]) -> list[str]:
+    """Return the lines of a commit that set the image's config and labels.
+
+    CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set. An image that runs nothing gets
+    a shell: the engine takes an empty CMD for none given.
+    """
+    command = image.command or (() if image.entrypoint else ("/bin/sh",))
+    return [
+        f"ENTRYPOINT {json.dumps(list(image.entrypoint))}",
+        f"CMD {json.dumps(list(command))}",
+        f"USER {instruction_word(image.user or '0')}",
+        f"WORKDIR {instruction_word(image.workdir or '/')}",
+        *(f"LABEL {name}={instruction_word(value)}" for name, value in labels.items()),
+    ]

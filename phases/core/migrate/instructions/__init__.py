@@ -1,0 +1,1 @@
+"""Convert the instructions of a Dockerfile, one kind in each module."""

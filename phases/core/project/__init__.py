@@ -1,0 +1,136 @@
+"""A project in one run: its habitats, its engine, and what the run knows of both. Building is `build.builder`."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from phases.core import events
+from phases.core.cache.image_index import Inventory
+from phases.core.cache.image_store import ImageStore
+from phases.core.cache.slices import SliceStore
+from phases.core.cache.stamps import Stamps, state_dir
+from phases.core.cache.temporary_containers import TemporaryContainers
+from phases.core.engine.background import ContainerCreator
+from phases.core.project.assessments import Assessments
+from phases.core.project.cleanups import Cleanups
+from phases.core.project.connection import EngineConnection
+from phases.core.project.habitats import Habitats
+from phases.core.secrets.store import SecretStore
+from phases.protocol import slug
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from phases.core.cache.freshness import Assessment
+    from phases.core.engine.locks import EngineLocks
+    from phases.core.engine.protocol import Engine
+    from phases.core.model import Habitat
+    from phases.core.trust import Ask, Trust
+    from phases.protocol import Phase
+
+
+class Project:
+    """A project in one run.
+
+    Args:
+        root: The folder of the project.
+        connect: Returns the engine. It is called when the engine is first needed.
+        shares: Whether a build takes over snapshots of other habitats.
+        ask: Asks the person a question (see `trust`).
+
+    Attributes:
+        maker: Makes containers until the run is told to stop.
+        scratch: The containers that runs of this project leave behind.
+        cleanups: What ends the session or the temporary container that this run has open.
+    """
+
+    def __init__(
+        self, root: Path, connect: Callable[[], Engine], *, shares: bool = False, ask: Ask = lambda *_: None
+    ) -> None:
+        self.root = root
+        self.shares = shares
+        self._ask = ask
+        self._warned: set[str] = set()
+        self.bus = events.Bus()
+        self.stamps = Stamps(root, self.warn)
+        self.slices = SliceStore(root)
+        self.vault = SecretStore(root, lambda name: self.need_trust(self.habitat(name)))
+        self.maker = ContainerCreator()
+        self.connection = EngineConnection(
+            connect, self.maker, lambda text: self.bus.emit(events.Notice("", text, warning=True))
+        )
+        self.cleanups = Cleanups(self.bus, self.connection)
+        self.scratch = TemporaryContainers(root, lambda: self.engine)
+        self.habitats = Habitats(root)
+        self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.inventory)
+
+    def warn(self, text: str) -> None:
+        """Show a warning that belongs to no habitat, once in a run."""
+        if text not in self._warned:
+            self._warned.add(text)
+            self.bus.emit(events.Notice("", text, warning=True))
+
+    # The engine
+
+    @property
+    def engine(self) -> Engine:
+        """The engine. Raises EngineUnreachable."""
+        return self.connection.engine
+
+    @property
+    def locks(self) -> EngineLocks:
+        """The locks of the engine."""
+        return self.connection.locks
+
+    @cached_property
+    def inventory(self) -> Inventory:
+        """The images of the engine."""
+        return Inventory(self.engine.images, self.engine.image_config)
+
+    @cached_property
+    def store(self) -> ImageStore:
+        """What tags and removes images."""
+        return ImageStore(self.engine, self.inventory)
+
+    # Habitats
+
+    def habitat(self, name: str) -> Habitat:
+        """Return a habitat. Raises HabitatError, the same each time, if its config is broken."""
+        return self.habitats.get(name)
+
+    def phases(self, name: str) -> tuple[Phase, ...]:
+        """Return the phases of a habitat, also if its config is broken. They stay the same for the whole run."""
+        return self.habitats.phases(name)
+
+    def assess(self, name: str) -> Assessment:
+        """Return which phases of a habitat are up to date, and write its slices."""
+        return self.assessments.assess(name)
+
+    def state_folder(self, name: str) -> Path:
+        """Return the folder below .stamps/ that holds what is known of a habitat."""
+        return state_dir(self.root, name)
+
+    def log_path(self, name: str, phase: Phase) -> Path:
+        """Return the path of a phase's log."""
+        return self.state_folder(name) / f"{slug(phase)}.log"
+
+    @cached_property
+    def trust(self) -> Trust:
+        """What the person has agreed to. The module is loaded if a config asks something of the host."""
+        from phases.core.trust import Trust
+
+        return Trust(self.root, self.bus, self._ask)
+
+    def need_trust(self, habitat: Habitat) -> None:
+        """Raise Untrusted if the person has not agreed to what the habitat does on this host."""
+        self.trust.require(habitat)
+
+    def close(self) -> list[str]:
+        """End a run that built nothing. Returns no task, as Builder.close returns those that it was at."""
+        self.maker.close()
+        self.cleanups.run_all()
+        self.connection.close_locks()
+        self.bus.close()
+        return []

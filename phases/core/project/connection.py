@@ -1,0 +1,72 @@
+"""The engine of a run, and the locks that the run holds on it."""
+
+from __future__ import annotations
+
+import threading
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from phases.core.engine.background import ContainerCreator
+    from phases.core.engine.locks import EngineLocks
+    from phases.core.engine.protocol import Engine
+
+
+class EngineConnection:
+    """The engine of a run, connected when it is first needed.
+
+    Args:
+        connect: Returns the engine.
+        maker: Makes containers until the run is told to stop.
+        report: Shows a warning about an engine that is slow to answer.
+    """
+
+    def __init__(self, connect: Callable[[], Engine], maker: ContainerCreator, report: Callable[[str], None]) -> None:
+        self._connect = connect
+        self._maker = maker
+        self._report = report
+        self._locks: EngineLocks | None = None
+        self._guard = threading.RLock()
+        self._hurries = False
+
+    @cached_property
+    def engine(self) -> Engine:
+        """The engine. Raises EngineUnreachable."""
+        engine = self._connect()
+        engine.timeout.report = self._report
+        if self._hurries:
+            engine.timeout.shorten()
+        return engine
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the engine was needed so far."""
+        return "engine" in self.__dict__
+
+    def hurry(self) -> None:
+        """Wait only a little longer for the engine, since the run has to end. A signal handler calls this."""
+        self._hurries = True
+        if self.is_open:
+            self.engine.timeout.shorten()
+
+    @property
+    def unanswered(self) -> list[str]:
+        """The requests that a run that has to end no longer waits for."""
+        return self.engine.timeout.unanswered if self.is_open else []
+
+    @property
+    def locks(self) -> EngineLocks:
+        """The locks of the engine. The module is loaded if the run builds, or makes a container."""
+        with self._guard:
+            if self._locks is None:
+                from phases.core.engine.locks import EngineLocks
+
+                self._locks = EngineLocks(self.engine, self._maker)
+            return self._locks
+
+    def close_locks(self) -> None:
+        """Release all locks that this run has on the engine."""
+        if self._locks:
+            self._locks.close()

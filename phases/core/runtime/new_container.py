@@ -1,0 +1,133 @@
+"""Creates the container that a habitat runs in, and derives from the config what it is created with."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from functools import partial
+from typing import TYPE_CHECKING
+
+from msgspec.structs import asdict
+
+from phases.core.build.ownership import container_name, marks
+from phases.core.cache import mounts as cache_mounts
+from phases.core.cache.mounts import mounts_of
+from phases.core.container import root_environment, safe_paths
+from phases.core.container.init_process import IDLE
+from phases.core.container.root_environment import LABEL_ENVIRONMENT
+from phases.core.engine.types import Restrictions, Tmpfs
+from phases.core.errors import HabitatError, NotFound, StartError
+from phases.core.model import SECRETS_FOLDER
+from phases.core.secrets import fingerprints
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from phases.core.engine.protocol import Engine
+    from phases.core.engine.types import Bind, Container, VolumeMount
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+#: The label with a container's restrictions and ports. Engines report these in different ways.
+LABEL_RESTRICTIONS = "habitat.confinement"
+
+# Bytes of the main process's output that the engine keeps.
+_LOG_BYTES = 32_000_000
+
+# A command that needs no shell.
+_PLAIN_COMMAND = re.compile(r"(?!\w+=)[\w@%+=:,./ \t-]+", re.ASCII)
+
+
+class ContainerChanged(Exception):
+    """Another run has changed the container since it was inspected."""
+
+
+def create_container(project: Project, habitat: Habitat, image: str) -> Container:
+    """Create the habitat's container with its persistent volumes. It isn't started.
+
+    Raises:
+        Conflict: Another run has created the container meanwhile.
+        ContainerChanged: Another run has removed it.
+        HabitatError: It can't be created.
+    """
+    from phases.core.runtime.persistence.create import create_with_volumes
+
+    engine = project.engine
+    config = engine.image_config(image)
+    create = partial(_create, engine, habitat, image, config.env if config else {})
+    container_id = create_with_volumes(project, habitat, image, container_name(habitat.name), create)
+    container = engine.container(container_id)
+    if container is None:
+        raise ContainerChanged
+    try:
+        fingerprints.begin(project.state_folder(habitat.name), engine, habitat, container_id)
+    except HabitatError:
+        engine.remove(container_id)
+        raise
+    return container
+
+
+def _create(
+    engine: Engine,
+    habitat: Habitat,
+    image: str,
+    env: Mapping[str, str],
+    name: str,
+    labels: Mapping[str, str],
+    volumes: Sequence[VolumeMount],
+) -> str:
+    """Create a container of the image. env: that of the image. labels, volumes: those for persistent paths."""
+    mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
+    cache_mounts.check(habitat)
+    try:
+        container = engine.create(
+            image,
+            name,
+            main_process(habitat),
+            env=root_environment.for_container(env),
+            labels={
+                **marks(habitat.name),
+                LABEL_RESTRICTIONS: restrictions_label(habitat),
+                LABEL_ENVIRONMENT: root_environment.label_for(env),
+                **fingerprints.label(habitat),
+                **labels,
+            },
+            mounts=mounts,
+            hostname=habitat.name[:63],
+            restrictions=restrictions(habitat),
+            ports=habitat.entry.ports,
+            log_bytes=_LOG_BYTES,
+        )
+    except NotFound as error:
+        raise StartError(
+            f"the image {image[7:19]} was replaced by another run",
+            where=habitat.name,
+            remedy="run the same command again",
+        ) from error
+    try:
+        safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
+    except HabitatError:
+        engine.remove(container)
+        raise
+    return container
+
+
+def restrictions(habitat: Habitat) -> Restrictions:
+    """Return the restrictions: no way to more privileges than USER's, and what the config says."""
+    entry = habitat.entry
+    limits = asdict(entry.limits)
+    return Restrictions(privileges=False, network=entry.network != "none", **limits)
+
+
+def restrictions_label(habitat: Habitat) -> str:
+    """Return the value of LABEL_RESTRICTIONS."""
+    limits = [f"{key}={value:g}" for key, value in asdict(restrictions(habitat)).items()]
+    return " ".join([*limits, *(f"port={port}" for port in sorted(habitat.entry.ports))])
+
+
+def main_process(habitat: Habitat) -> tuple[str, ...]:
+    """Return the init command, or one that idles. A command that needs no shell becomes the main process itself."""
+    text = habitat.entry.init_command.strip()
+    if not text:
+        return IDLE
+    return tuple(shlex.split(text)) if _PLAIN_COMMAND.fullmatch(text) else ("/bin/sh", "-c", text)

@@ -1,0 +1,1 @@
+"""Sessions in a habitat's container: how they begin, run commands, and end."""

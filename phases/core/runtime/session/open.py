@@ -1,0 +1,163 @@
+"""Opens a session in a habitat's container, and ends it."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct
+
+from phases.core import events
+from phases.core.cache import mounts
+from phases.core.engine.types import Container
+from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
+from phases.core.runtime.session import ready
+from phases.core.runtime.session.exit_guard import Guard
+from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.session.session import Session
+from phases.core.runtime.stop import container_lock, stop_if_unused
+from phases.core.secrets import fingerprints
+from phases.core.secrets.store import deliver, withdraw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+
+# Of a session that has not entered a container yet.
+_NO_CONTAINER = Container("", "", "", running=False)
+
+#: Finds or creates the container of a habitat. Returns it, running, and whether it was running before.
+BringUp: TypeAlias = "Callable[[Project, Habitat], tuple[Container, bool]]"
+
+
+@contextmanager
+def open_session(
+    project: Project, name: str, bring_up: BringUp, *, skip_delay_if_running: bool = False
+) -> Iterator[Session]:
+    """Enter a habitat's container, and stop it afterwards unless another session is in it.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        bring_up: Returns the running container. The build lock is released before, so it must know the image by id.
+        skip_delay_if_running: Whether to skip entry.startup_delay in a container that was running before.
+
+    Raises:
+        HabitatError: The habitat can't be started.
+    """
+    habitat = project.habitat(name)
+    _warn_of_root(project, habitat)
+    mounts.admit(project.need_trust, habitat, mounts.mounts_of(habitat))
+    secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
+    presence = Presence(project.state_folder(name))
+    session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)
+    guard = session.guard = Guard(project.root, name, habitat.user)
+    steps = _SessionSteps(session, presence, guard, bring_up, skip_delay_if_running=skip_delay_if_running)
+    session.reenter = steps.reenter
+    try:
+        project.maker.make(steps.enter)
+    except HabitatError:
+        session.release_claim()
+        guard.dismiss()
+        raise
+    try:
+        steps.prepare_or_reenter()
+        yield session
+    except EngineError as error:
+        session.own_execs = 0
+        raise session.end_error() or error from error
+    finally:
+        project.cleanups.run(name)
+
+
+class _SessionSteps(Struct):
+    """The steps of one session: enter the container, prepare it, leave it."""
+
+    session: Session
+    presence: Presence
+    guard: Guard
+    bring_up: BringUp
+    skip_delay_if_running: bool
+
+    def enter(self) -> None:
+        session, project, name = self.session, self.session.project, self.session.habitat.name
+        with self.presence.alone():
+            self.guard.watch()
+            self._claim_running()
+            self.guard.watch(session.container)
+            self.presence.join(session.container.id, was_started=session.was_started)
+            fingerprints.note(project.state_folder(name), session.container, session.secrets)
+            project.cleanups.add(name, self.leave)
+
+    def _claim_running(self) -> None:
+        """Bring the container up and claim it, until it is certain that no other run has stopped it meanwhile.
+
+        If the session has just started the container and runs its command at once, no claim is needed.
+        """
+        session, project, habitat = self.session, self.session.project, self.session.habitat
+        while True:
+            session.release_claim()
+            session.container, was_running = self.bring_up(project, habitat)
+            session.was_started = not was_running
+            if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
+                return
+            session.claim = container_lock(project, habitat.name, session.container, alone=False)
+            session.claim.acquire(partial(_report_wait, session), report_after=1.0)
+            current = project.engine.container(session.container.id)
+            if not was_running or (current and current.running):
+                return
+
+    def prepare_or_reenter(self) -> None:
+        try:
+            self.prepare()
+        except (EngineError, StartError) as error:
+            if isinstance(error, EngineUnreachable) or not self.session.was_stopped():
+                raise
+            self.reenter()
+
+    def prepare(self) -> None:
+        """Deliver the secrets and wait until the container is ready."""
+        session, project, container = self.session, self.session.project, self.session.container
+        if not session.was_started:
+            withdraw(project.engine, container.id, session.secrets)
+        deliver(project.engine, container.id, session.secrets, session.user)
+        entry = session.habitat.entry
+        ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
+        was_running = not session.was_started
+        project.bus.emit(
+            events.ContainerUp(session.habitat.name, container.name, container.id, was_running=was_running)
+        )
+
+    def reenter(self) -> None:
+        self.session.project.maker.make(self.enter)
+        self.prepare()
+
+    def leave(self) -> None:
+        session = self.session
+        with self.presence.leaving() as end:
+            session.release_claim()
+            if not end.keep_running:
+                stop_if_unused(
+                    session.project,
+                    session.habitat.name,
+                    session.container,
+                    own_execs=session.own_execs,
+                    is_last=end.is_last,
+                )
+        self.guard.dismiss()
+
+
+def _report_wait(session: Session, holder: str) -> None:
+    text = f"waiting for another run that stops {session.container.name} ({holder})"
+    session.project.bus.emit(events.Notice(session.habitat.name, text))
+
+
+def _warn_of_root(project: Project, habitat: Habitat) -> None:
+    for volume in habitat.volumes:
+        if volume.gives_root:
+            text = f"{volume.shown} gives every process in {habitat.name} root access to this machine"
+            project.bus.emit(events.Notice(habitat.name, text, warning=True))

@@ -1,0 +1,157 @@
+"""Sessions: a person, or a command, in a running habitat."""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING, TypeAlias
+
+from msgspec import Struct, field
+
+from phases.core import events
+from phases.core.container import root_environment
+from phases.core.container.init_process import container_ended
+from phases.core.errors import Conflict, HabitatError
+from phases.core.masking import Mask
+from phases.core.runtime import container_errors
+from phases.core.runtime.session.exit_guard import VARIABLE, Guard
+from phases.core.secrets.store import variables
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from phases.core.engine.locks import EngineLock
+    from phases.core.engine.types import Container
+    from phases.core.model import Habitat, Value
+    from phases.core.port import Port
+    from phases.core.project import Project
+    from phases.core.runtime.session.presence import Presence
+
+# Seconds that the engine may take to report the end of a container, and between two checks.
+_END_TIMEOUT, _PAUSE = 2, 0.1
+
+#: Runs a command of a session to its end, and returns its exit code.
+Runner: TypeAlias = "Callable[[Session, Sequence[str]], int]"
+
+
+class Session(Struct):
+    """A session in a habitat's container.
+
+    Attributes:
+        project: The project.
+        habitat: The habitat.
+        container: The container that the session is in.
+        secrets: What its commands find in the folder of secrets.
+        user: The user who runs its commands.
+        workdir: The folder in which they run.
+        presence: The record of the sessions in the container.
+        own_execs: How many of its commands may still run in the container.
+        extra_env: Variables of its commands beside those of the image and the secrets.
+        was_started: Whether the container was started for this session.
+        guard: Cleans up if this process is killed.
+        reenter: Starts the container once more if another run stopped it before the command began.
+        claim: Shows other clones that the container is in use.
+    """
+
+    project: Project
+    habitat: Habitat
+    container: Container
+    secrets: tuple[Value, ...]
+    user: str
+    workdir: str
+    presence: Presence | None = None
+    own_execs: int = 0
+    extra_env: Mapping[str, str] = field(default_factory=dict)
+    was_started: bool = False
+    guard: Guard | None = None
+    reenter: Callable[[], None] | None = None
+    claim: EngineLock | None = None
+
+    def run(self, argv: Sequence[str], runner: Runner) -> int:
+        """Run a command and return its exit code. Raises StartError if the container ended meanwhile."""
+        if self.was_started:
+            self._report_ports()
+        name, emit, started = self.habitat.name, self.project.bus.emit, time.monotonic()
+        mask = Mask(value.data for value in self.secrets)
+        shown = tuple(mask.text(word) for word in argv)
+        emit(events.CommandStarted(name, self.container.name, shown, self.user, self.workdir))
+        try:
+            code = self._run_once(argv, runner)
+        except Conflict:  # the container doesn't run, so the command has not begun
+            if self.reenter is None or not self.was_stopped():
+                raise
+            self.own_execs = 0
+            self.reenter()
+            code = self._run_once(argv, runner)
+        emit(events.CommandEnded(name, code, time.monotonic() - started))
+        self.own_execs = 0
+        if container_ended(self.project.engine, self.container.id, code) and (error := self.end_error()):
+            raise error
+        return code
+
+    def _run_once(self, argv: Sequence[str], runner: Runner) -> int:
+        name, emit = self.habitat.name, self.project.bus.emit
+        self.own_execs = 1  # if a signal interrupts this, the command still runs, and ends with the container
+        emit(events.Handover(name, on=True))
+        try:
+            return runner(self, argv)
+        finally:
+            emit(events.Handover(name, on=False))
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a command beside the container's, which is made for root."""
+        image_env = root_environment.for_user(self.container.labels, self.habitat, self.user)
+        guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
+        return {**image_env, **self.extra_env, **variables(self.secrets), **guard_env}
+
+    @property
+    def ports(self) -> tuple[Port, ...]:
+        """The published ports, with the numbers that the engine chose."""
+        current = self.project.engine.container(self.container.id) if self.habitat.entry.ports else None
+        return current.ports if current else ()
+
+    def _report_ports(self) -> None:
+        for port in self.ports:
+            text = f"port {port.inside}: {port.url}" + (", also from other machines" if port.is_open else "")
+            self.project.bus.emit(events.Notice(self.habitat.name, text))
+
+    def keep_running(self) -> None:
+        """Keep the container running after the last session."""
+        if self.presence:
+            self.presence.keep_running()
+
+    def end_error(self) -> HabitatError | None:
+        """Return the error if the container's main process has ended, None while it runs."""
+        return container_errors.end_error(self.project, self.habitat, self.container, self.secrets)
+
+    def shell_error(self) -> HabitatError | None:
+        """Return the error if the container ended because the shell of its image can't run."""
+        return container_errors.shell_error(self.project, self.habitat, self.container)
+
+    def check_shell(self) -> None:
+        """Raise StartError if the container ends, as it does soon after its start if the shell can't run."""
+        engine = self.project.engine
+        with suppress(Conflict):
+            if engine.exec(self.container.id, ("/bin/sh", "-c", ":"), user=self.user, workdir="/") == 0:
+                return
+        until = time.monotonic() + _END_TIMEOUT
+        while not (error := self.end_error()) and time.monotonic() < until:
+            time.sleep(_PAUSE)
+        if error:
+            raise error
+
+    def was_stopped(self) -> bool:
+        """Return whether another clone's last session, which `presence` can't see, may have stopped the container.
+
+        A container with an init command that was started just now may also have ended by itself.
+        """
+        current = self.project.engine.container(self.container.id)
+        is_possible = not self.was_started or not self.habitat.entry.init_command
+        return is_possible and current is not None and not current.running
+
+    def release_claim(self) -> None:
+        if claim := self.claim:
+            self.claim = None
+            claim.release()
+            self.project.locks.wait_for_releases()
