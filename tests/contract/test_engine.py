@@ -41,7 +41,10 @@ if TYPE_CHECKING:
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.guarantee("podman-works", "remote-engine-over-tls"),
+]
 
 IDLE = ("/bin/sh", "-c", "sleep 600")
 ABSENT = f"{PREFIX}-nobody"
@@ -561,6 +564,7 @@ def test_port_used_by_other_container_raises_port_refused(lab: EngineUnderTest, 
     assert len(published(lab, "second")) == 2
 
 
+@pytest.mark.guarantee("ports-on-localhost")
 def test_port_exposed_by_image_is_not_published(lab: EngineUnderTest) -> None:
     image = lab.image("exposed", "EXPOSE 80", "EXPOSE 53/udp")
     lab.engine.start(lab.engine.create(image, f"{lab.names}-c", IDLE, ports=[Port(81)]))
@@ -684,6 +688,7 @@ def test_volume_content_is_in_no_image_and_no_change_list(lab: EngineUnderTest) 
     assert (lab.engine.read_file(other, "/own"), lab.engine.read_file(other, "/kept/file")) == (b"x", None)
 
 
+@pytest.mark.guarantee("failed-create-leaves-no-volume")
 def test_create_failure_leaves_no_volume(lab: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
         lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE, mounts=[volume(lab, "v")])
@@ -691,6 +696,7 @@ def test_create_failure_leaves_no_volume(lab: EngineUnderTest) -> None:
     assert lab.engine.containers(name_prefix=lab.names) == []
 
 
+@pytest.mark.guarantee("file-copied-before-start-reaches-volumes")
 def test_put_archive_before_first_start_reaches_volumes(lab: EngineUnderTest) -> None:
     first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
     members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
@@ -898,6 +904,7 @@ def test_read_file_follows_links(lab: EngineUnderTest) -> None:
         assert lab.engine.read_file(container, path) == b"x", path
 
 
+@pytest.mark.guarantee("path-with-pattern-characters")
 def test_read_file_path_with_pattern_characters_is_literal(lab: EngineUnderTest) -> None:
     container = lab.container()
     names = ("a[1]", "a1", "b?", "bb", "c\\d", "c\\\\d", "é ü")
@@ -1055,6 +1062,7 @@ def test_exec_environment_is_not_committed(lab: EngineUnderTest) -> None:
     assert "SECRET" not in config.env
 
 
+@pytest.mark.guarantee("podman-stores-no-secret")
 def test_exec_confided_variable_is_found_by_command(lab: EngineUnderTest) -> None:
     """What it is told to be is in the file as well, which may end with newlines."""
     container = lab.started()

@@ -81,6 +81,7 @@ def yard(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CachePr
         engine.remove_volume(volume)
 
 
+@pytest.mark.guarantee("cache-files-not-in-image")
 def test_cache_of_rebuilt_setup_contains_earlier_download(yard: CacheProject) -> None:
     place = f"~/.cache/{yard.word}"
     name = yard.habitat(f"echo one >{place}/file")
@@ -147,6 +148,7 @@ def test_locked_cache_waiting_run_stops_at_once_on_signal(yard: CacheProject) ->
     assert left_containers(second) == []
 
 
+@pytest.mark.guarantee("locked-cache-one-build-at-a-time")
 def test_locked_cache_of_killed_run_is_released_after_its_command(yard: CacheProject) -> None:
     """Nor does what it has left running, once that is at its end."""
     yard.gate.touch()

@@ -162,6 +162,7 @@ def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryH
     clear(engine, nest.name)
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_search_finds_planted_value(nest: CanaryHabitat) -> None:
     """Or the tests below would prove nothing."""
     nest.project.write(f"habitats/{nest.name}/leak", CANARY)
@@ -174,6 +175,7 @@ def test_canary_search_finds_planted_value(nest: CanaryHabitat) -> None:
     assert layers > 5
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_after_success_is_nowhere(nest: CanaryHabitat, summary: list[str]) -> None:
     done = nest.doit(f"start:{nest.name}")
     assert done.code == 0, done.out
@@ -193,6 +195,7 @@ def test_canary_after_success_is_nowhere(nest: CanaryHabitat, summary: list[str]
     summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
 
 
+@pytest.mark.guarantee("secret-change-rebuilds-nothing")
 def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
     assert nest.doit(f"final:{nest.name}").code == 0
     before = snapshots(nest.name)
@@ -204,6 +207,7 @@ def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
     assert "another-value" not in again
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_after_failure_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str]
 ) -> None:
@@ -221,6 +225,7 @@ def test_canary_after_failure_is_nowhere(
         clear(engine, nest.name)
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_after_kill_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -256,6 +261,7 @@ def wait_for_text(path: Path, text: str) -> None:
     wait_until(lambda: path.exists() and text in path.read_text())
 
 
+@pytest.mark.guarantee("secret-readable-by-its-user-only")
 def test_secret_in_running_habitat_is_readable_by_user_only(nest: CanaryHabitat) -> None:
     config = CONFIG.format(
         name=nest.name,
@@ -269,6 +275,7 @@ def test_secret_in_running_habitat_is_readable_by_user_only(nest: CanaryHabitat)
     assert "no place to write" in done
 
 
+@pytest.mark.guarantee("secret-in-no-volume")
 def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerEngine, tmp_path: Path) -> None:
     """/var/run leads to /run in most images."""
     mounts = (Tmpfs(SECRETS_FOLDER), Bind(str(tmp_path), "/var/run/secrets", readonly=False))

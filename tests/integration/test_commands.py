@@ -469,6 +469,7 @@ def test_clean_during_build_lets_build_succeed(town: TwoHabitats, task: str) -> 
             assert "Traceback" not in clean.end()
 
 
+@pytest.mark.guarantee("started-container-kept")
 def test_clean_removes_all_built_images_and_no_started_container(town: TwoHabitats) -> None:
     started = town.project.doit(f"start:{town.first}")
     assert started.code == 0, started.out

@@ -145,6 +145,7 @@ def check_all_well(ended: list[CommandResult]) -> None:
 # Two runs
 
 
+@pytest.mark.guarantee("second-run-waits")
 def test_second_run_of_same_habitat_waits_and_builds_nothing(yard: ProjectWithHabitats) -> None:
     name = yard.habitat(WAIT)
     yard.gate.touch()
@@ -178,6 +179,7 @@ def test_second_run_builds_phases_left_by_first(yard: ProjectWithHabitats) -> No
     check_records(yard, name)
 
 
+@pytest.mark.guarantee("second-run-waits")
 def test_runs_of_different_habitats_build_in_parallel(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat(WAIT), yard.habitat(WAIT)]
     yard.gate.touch()
@@ -194,6 +196,7 @@ def test_runs_of_different_habitats_build_in_parallel(yard: ProjectWithHabitats)
         check_records(yard, name)
 
 
+@pytest.mark.guarantee("second-run-waits")
 def test_killed_run_releases_waiting_run(yard: ProjectWithHabitats) -> None:
     name = yard.habitat(WAIT)
     yard.gate.touch()
@@ -214,6 +217,7 @@ def test_killed_run_releases_waiting_run(yard: ProjectWithHabitats) -> None:
 # One run, several habitats
 
 
+@pytest.mark.guarantee("second-run-waits")
 def test_four_habitats_are_built_by_one_run(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat() for _ in range(4)]
     done = yard.project.doit("-n", "4", "-P", "thread")
@@ -239,6 +243,7 @@ def test_one_failing_habitat_of_four_does_not_stop_others(yard: ProjectWithHabit
 # Many runs
 
 
+@pytest.mark.guarantee("twenty-parallel-starts")
 def test_twenty_parallel_starts_build_once_and_share_container(yard: ProjectWithHabitats) -> None:
     name = yard.habitat()
     ended = yard.running(*[(f"start:{name}",)] * 20)
@@ -252,6 +257,7 @@ def test_twenty_parallel_starts_build_once_and_share_container(yard: ProjectWith
     assert list(yard.state(name).glob("starts.*")) == []
 
 
+@pytest.mark.guarantee("twenty-parallel-starts")
 def test_twenty_parallel_runs_of_ten_habitats_lose_no_stamp(yard: ProjectWithHabitats) -> None:
     names = [yard.habitat() for _ in range(10)]
     dice = random.Random(20)  # the same orders each time
@@ -279,6 +285,7 @@ def both(clones: list[ProjectWithHabitats], name: str) -> list[CommandResult]:
         return [one.end(), two.end()]
 
 
+@pytest.mark.guarantee("two-clones-take-turns")
 def test_two_clones_of_same_config_build_once(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
     for yard in clones:
@@ -290,6 +297,7 @@ def test_two_clones_of_same_config_build_once(clones: list[ProjectWithHabitats])
         check_records(yard, name)
 
 
+@pytest.mark.guarantee("two-clones-take-turns")
 def test_two_clones_of_different_configs_take_turns(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
     for number, yard in enumerate(clones):

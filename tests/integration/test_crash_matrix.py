@@ -250,6 +250,7 @@ def subjects(
     engine.untag(base)
 
 
+@pytest.mark.guarantee("killed-run-resumes", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize(
     ("phase", "point"), CELLS, ids=[f"{phase}-{point}".replace(" ", "_") for phase, point in CELLS]
 )
@@ -278,6 +279,7 @@ def test_killed_run_next_run_repeats_only_unfinished_phases(
     MATRIX[phase, point] = f"{len(recovered.ran)}"
 
 
+@pytest.mark.guarantee("failed-phase-not-keepable", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize(
     ("point", "kept"), [("before the commit", []), ("committed", []), ("tagged", ["7-setup-failed"])]
 )
@@ -302,6 +304,7 @@ def test_run_killed_while_keeping_failed_phase_next_run_leaves_nothing(
     subject.done = "setup"
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_run_killed_during_api_dockerfile_build_leaves_nothing(subjects: dict[bool, MarkedHabitat]) -> None:
     """Where there is no docker command. The engine ends the build when nobody listens any more."""
     subject = subjects[True]
@@ -318,6 +321,7 @@ def test_run_killed_during_api_dockerfile_build_leaves_nothing(subjects: dict[bo
     subject.done = "dockerfile"
 
 
+@pytest.mark.guarantee("killed-start-resumes", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize("point", START_POINTS)
 def test_killed_start_is_continued_by_next_start(subjects: dict[bool, MarkedHabitat], point: str) -> None:
     subject = subjects[True]

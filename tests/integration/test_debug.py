@@ -73,6 +73,7 @@ def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathF
     clear(engine, wreck.name)
 
 
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> None:
     assert list(failed(wreck.name)) == ["7-setup-failed"]
     script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
@@ -112,6 +113,7 @@ def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: Failin
     assert list(failed(wreck.name)) == ["7-setup-failed"]
 
 
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: FailingHabitat) -> None:
     assert "7-setup" not in snapshots(wreck.name)
     again = wreck.project.doit(f"setup:{wreck.name}")
@@ -127,6 +129,7 @@ def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: Faili
     assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE opens a shell in a snapshot\n")
 
 
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_debug_of_failed_test_opens_bash_if_present(project: Project, name: str) -> None:
     project.habitat(name, f"base_image: {DEBIAN}\nenv: [USER=ada]\ntests: [tests/builds.sh]\n")
     project.write(f"habitats/{name}/tests/builds.sh", '#!/bin/sh\necho "no $0"; exit 4\n', 0o755)

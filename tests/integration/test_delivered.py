@@ -17,6 +17,7 @@ pytestmark = pytest.mark.engine
 INIT = "until [ -s /run/secrets/T ]; do sleep 0.1; done; echo it has $$(cat /run/secrets/T); sleep 600"
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 def test_logs_of_init_that_printed_secret_never_show_secret(
     project: Project, name: str, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

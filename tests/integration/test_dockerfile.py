@@ -152,6 +152,7 @@ def test_dockerfile_syntax_error_names_dockerfile(fresh: DockerfileHabitat, env:
     assert "FORM" in done
 
 
+@pytest.mark.guarantee("dockerfile-build-ends-with-run")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
 def test_dockerfile_build_ends_when_its_run_ends(

@@ -72,6 +72,7 @@ def _built(project: Project, name: str) -> str:
     return f"habitat-{name}:final"
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 @pytest.mark.parametrize("case", WALK)
 def test_ejected_habitat_built_by_docker_equals_original(
     case: str, project: Project, name: str, build_ejected: Callable[..., CommandResult], request: pytest.FixtureRequest
@@ -87,6 +88,7 @@ def test_ejected_habitat_built_by_docker_equals_original(
     assert differences(_built(project, name), name, ignoring=TOLD.get(case, ())) == []
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 def test_ejected_own_dockerfile_becomes_first_stage(
     project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
 ) -> None:
@@ -156,6 +158,7 @@ def test_ejected_caches_are_builder_caches_with_folders_in_image(
             engine.remove_volume(volume)
 
 
+@pytest.mark.guarantee("ejected-files-hold-no-secret")
 def test_ejected_secrets_are_build_flags_and_in_no_layer(
     project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., CommandResult]
 ) -> None:

@@ -200,6 +200,7 @@ def plant(built: HabitatOnPrivateEngine) -> HabitatOnPrivateEngine:
 ENDS = [PrivateEngine.kill, PrivateEngine.terminate]
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 @pytest.mark.parametrize("end", ENDS)
 def test_engine_ended_during_command_is_error_and_phase_runs_again(
     plant: HabitatOnPrivateEngine, end: Callable[[PrivateEngine], None]
@@ -218,6 +219,7 @@ def test_engine_ended_during_command_is_error_and_phase_runs_again(
     check_recovers(plant, "setup")
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 def test_engine_killed_during_upload_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
     plant.write("big", 200)
     with plant.running() as running:
@@ -230,6 +232,7 @@ def test_engine_killed_during_upload_is_error_and_phase_runs_again(plant: Habita
     check_recovers(plant, "files")
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 def test_engine_killed_during_commit_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
     # What goes on makes the commit stop it, which can be seen from here.
     plant.save(setup="sleep 1000 >/dev/null 2>&1 & dd if=/dev/urandom of=/big bs=1M count=200")
@@ -243,6 +246,7 @@ def test_engine_killed_during_commit_is_error_and_phase_runs_again(plant: Habita
     check_recovers(plant, "setup")
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 @pytest.mark.parametrize("end", ENDS)
 def test_engine_ended_during_dockerfile_build_is_error_and_build_runs_again(
     base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
@@ -288,6 +292,7 @@ def answer(listener: socket.socket, reply: bytes | None) -> None:
 HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
+@pytest.mark.guarantee("no-engine-is-reported")
 @pytest.mark.parametrize(
     ("listens", "reply"),
     [(None, None), (False, None), (True, b"220 mail.example.org ESMTP\r\n"), (True, HTTP), (True, b""), (True, None)],
@@ -344,6 +349,7 @@ def write_in_files(plant: HabitatOnPrivateEngine) -> None:
     plant.write("big", 14)
 
 
+@pytest.mark.guarantee("full-disk-is-reported")
 @pytest.mark.parametrize(
     ("write", "phase", "left", "what"),
     [
@@ -377,6 +383,7 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
+@pytest.mark.guarantee("full-disk-is-reported")
 def test_host_disk_full_is_error_and_next_run_continues(plant: HabitatOnPrivateEngine, tmp_path: Path) -> None:
     fresh = HabitatOnPrivateEngine(tmp_path, plant.engine, plant.base)
     stamps = tmp_path / ".stamps"
@@ -421,6 +428,7 @@ def test_host_disk_full_stops_parallel_builds_with_errors(plant: HabitatOnPrivat
         assert fresh.leftovers() == []
 
 
+@pytest.mark.guarantee("full-disk-is-reported")
 def test_host_disk_read_only_is_error(plant: HabitatOnPrivateEngine) -> None:
     folder = plant.project.root / ".stamps"
     with mounted(folder, "--bind", str(folder)):
@@ -437,6 +445,7 @@ def test_host_disk_read_only_is_error(plant: HabitatOnPrivateEngine) -> None:
 # Somebody takes away what the run is at
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 @pytest.mark.parametrize("how", [("rm", "--force"), ("kill",)])
 def test_build_container_ended_during_command_is_error(plant: HabitatOnPrivateEngine, how: tuple[str, ...]) -> None:
     plant.save(setup=f"{WAIT}; echo {how[0]}")
@@ -457,6 +466,7 @@ def test_build_container_ended_during_command_is_error(plant: HabitatOnPrivateEn
     check_recovers(plant, "setup")
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 def test_parent_snapshot_removed_during_command_build_succeeds(plant: HabitatOnPrivateEngine) -> None:
     plant.save(setup=f"{WAIT}; echo its snapshot goes")
     gate = plant.close_gate()
@@ -472,6 +482,7 @@ def test_parent_snapshot_removed_during_command_build_succeeds(plant: HabitatOnP
     assert plant.doit().ran == []
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(plant: HabitatOnPrivateEngine) -> None:
     plant.project.write(f"habitats/{plant.name}/wait.sh", f"#!/bin/sh\n{WAIT}\n", mode=0o755)
     plant.save(more="    tests: [wait.sh]\n")
@@ -490,6 +501,7 @@ def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(plant: H
     assert plant.leftovers() == []
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 def test_final_image_removed_start_rebuilds_final(plant: HabitatOnPrivateEngine) -> None:
     plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:final", f"habitat-{plant.name}:12-final")
     done = plant.doit(f"start:{plant.name}")
@@ -499,6 +511,7 @@ def test_final_image_removed_start_rebuilds_final(plant: HabitatOnPrivateEngine)
     plant.engine.docker("rm", f"habitat-{plant.name}")
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 def test_base_image_removed_during_build_fails_only_when_needed_again(plant: HabitatOnPrivateEngine) -> None:
     plant.save(setup=f"{WAIT}; echo its base goes")
     gate = plant.close_gate()
@@ -519,6 +532,7 @@ def test_base_image_removed_during_build_fails_only_when_needed_again(plant: Hab
     plant.check_records()
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 @pytest.mark.parametrize(
     ("how", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
 )

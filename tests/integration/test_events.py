@@ -166,6 +166,7 @@ def test_jsonl_plan_and_build_report_same_reasons(built: BuiltHabitat) -> None:
     assert [(phase["phase"], phase["reasons"]) for phase in build["phases"]] == [("env", [reason])]
 
 
+@pytest.mark.guarantee("jsonl-last-event-tells-end")
 def test_jsonl_failed_phase_has_details_and_later_tasks_are_skipped(built: BuiltHabitat) -> None:
     built.project.habitat(built.name, built.config.replace("echo err >&2", "echo bad >&2; exit 4"))
     run = built.doit("start")
@@ -181,6 +182,7 @@ def test_jsonl_failed_phase_has_details_and_later_tasks_are_skipped(built: Built
     assert [event["task"] for event in run.told("task_skipped")][-1] == f"start:{built.name}"
 
 
+@pytest.mark.guarantee("jsonl-last-event-tells-end")
 def test_jsonl_run_ended_by_signal_reports_signal_in_last_line(built: BuiltHabitat) -> None:
     built.project.habitat(built.name, built.config.replace("echo err >&2", "echo going on >&2; sleep 60"))
     out = built.project.root / "events"
@@ -196,6 +198,7 @@ def test_jsonl_run_ended_by_signal_reports_signal_in_last_line(built: BuiltHabit
     assert f"stopped in setup:{built.name}: " in people.decode()
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 def test_jsonl_parallel_habitats_write_whole_lines(engine: DockerEngine, busybox: str, tmp_path: Path) -> None:
     project, names = Project(tmp_path), [fresh_name() for _ in range(3)]
     for name in names:
@@ -234,6 +237,7 @@ def test_jsonl_start_is_reported_until_command_ends(built: BuiltHabitat) -> None
     assert "hä" not in run.people
 
 
+@pytest.mark.guarantee("jsonl-output-joins-unchanged")
 def test_jsonl_exec_output_is_byte_exact_and_exit_code_is_returned(built: BuiltHabitat) -> None:
     put = bytes(range(256)) * 1000 + "ä😀\n".encode() * 1000
     run = built.doit("exec", "--", "sh", "-c", "cat; echo err >&2; exit 7", put=put)
@@ -269,6 +273,7 @@ def test_jsonl_detached_container_logs_and_stop_are_reported(built: BuiltHabitat
 # Whatever happens
 
 
+@pytest.mark.guarantee("jsonl-last-event-tells-end")
 def test_jsonl_broken_config_and_usage_errors_are_events(project: Project, name: str) -> None:
     project.habitat(name, "base_image: b\nnonsense: 1\n")
     broken = recorded(project, f"final:{name}")

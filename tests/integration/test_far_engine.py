@@ -33,6 +33,7 @@ def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsE
         yield far
 
 
+@pytest.mark.guarantee("remote-engine-over-tls")
 def test_tls_engine_builds_starts_and_execs_habitat(far: TlsEngine, project: Project, busybox: str) -> None:
     name = project.habitat(
         fresh_name(), f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo built >/made]}}\n"
@@ -56,6 +57,7 @@ def test_tls_engine_builds_starts_and_execs_habitat(far: TlsEngine, project: Pro
     assert project.doit(f"destroy:{name}", "--yes", env=far.env).code == 0
 
 
+@pytest.mark.guarantee("remote-engine-over-tls")
 def test_tls_engine_is_reached_through_docker_context(
     far: TlsEngine, project: Project, busybox: str, tmp_path: Path
 ) -> None:
@@ -81,6 +83,7 @@ def test_tls_engine_is_reached_through_docker_context(
     assert "certificate verify failed" in refused
 
 
+@pytest.mark.guarantee("remote-engine-over-tls")
 @pytest.mark.parametrize(("whose", "why"), [("theirs", "certificate verify failed"), ("ours", "bad certificate")])
 def test_tls_certificate_not_trusted_is_error(
     far: TlsEngine, project: Project, tmp_path: Path, whose: str, why: str
@@ -113,6 +116,7 @@ def lost(what: str) -> str:
     return f"{what}: the connection to the engine was lost: do the same again"
 
 
+@pytest.mark.guarantee("lost-connection-is-reported")
 def test_engine_connection_lost_during_build_is_not_blamed_on_command(
     relay: Relay, project: Project, busybox: str, name: str
 ) -> None:
@@ -131,6 +135,7 @@ def test_engine_connection_lost_during_build_is_not_blamed_on_command(
     assert left_containers(name) == []
 
 
+@pytest.mark.guarantee("lost-connection-is-reported")
 @pytest.mark.parametrize(
     ("words", "what"),
     [

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.engine
 FLOODS = ["yes", "yes $(head -c 5000 /dev/zero | tr '\\\\0' x)"]
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 @pytest.mark.parametrize("command", FLOODS, ids=["lines", "bytes"])
 def test_setup_output_flood_leaves_log_with_head_and_tail(
     project: Project, name: str, busybox: str, command: str
@@ -42,6 +43,7 @@ def test_setup_output_flood_leaves_log_with_head_and_tail(
     assert f"── {said.decode()} bytes are left out here ──" in shown
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 def test_setup_output_of_20_mb_takes_seconds(project: Project, name: str, busybox: str) -> None:
     """Twenty megabytes of short lines took 35 seconds once, of which the command needs a part of one."""
     project.habitat(name, f"base_image: {busybox}\nsetup: {{root: ['yes | head -c 20000000']}}\n")
@@ -51,6 +53,7 @@ def test_setup_output_of_20_mb_takes_seconds(project: Project, name: str, busybo
     assert float(found[1]) < 12
 
 
+@pytest.mark.guarantee("endless-output-bounded-engine-log")
 def test_container_log_of_engine_is_limited(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nentry: {{command: 'true'}}\n")
     assert project.doit(f"start:{name}").code == 0
@@ -69,6 +72,7 @@ def syslog() -> Iterator[str]:
         yield f"unixgram://{folder}/log"
 
 
+@pytest.mark.guarantee("endless-output-bounded-engine-log")
 def test_engine_without_log_limit_starts_habitat_without_limit(tmp_path: Path, busybox: str, syslog: str) -> None:
     with PrivateEngine(options=("--log-driver", "syslog", "--log-opt", f"syslog-address={syslog}")) as private:
         project = Project(tmp_path)

@@ -92,6 +92,7 @@ def attacked(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[Att
     clear(engine, name)
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked: AttackedHabitat) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     attacked.agent(PLANT)
@@ -108,6 +109,7 @@ def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked: Attacke
     assert attacked.marks() == []
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_main_process_and_docker_exec_have_clean_environment(attacked: AttackedHabitat) -> None:
     attacked.configure(entry="  init_command: while true; do sleep 1; done")
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
@@ -121,6 +123,7 @@ def test_main_process_and_docker_exec_have_clean_environment(attacked: AttackedH
     assert attacked.marks() == []
 
 
+@pytest.mark.guarantee("system-tools-belong-to-root")
 def test_system_tools_cannot_be_changed_by_user(attacked: AttackedHabitat) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
     for attack in (
@@ -134,6 +137,7 @@ def test_system_tools_cannot_be_changed_by_user(attacked: AttackedHabitat) -> No
         assert done.code, attack
 
 
+@pytest.mark.guarantee("persisted-files-collected-as-user")
 @pytest.mark.parametrize("goes_by", ["exec", "stop", "a kill"])
 def test_link_replacing_persisted_file_exposes_no_root_file(attacked: AttackedHabitat, goes_by: str) -> None:
     assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
@@ -162,6 +166,7 @@ def test_link_replacing_persisted_file_exposes_no_root_file(attacked: AttackedHa
         assert not (attacked.data / name).is_symlink()
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 @pytest.mark.parametrize(
     ("command", "phase", "more"),
     [
@@ -184,6 +189,7 @@ def test_link_created_by_setup_command_is_not_written_through(
     assert f"{phase}:{attacked.name}" in line
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 def test_persisted_folder_replaced_by_link_is_not_mounted(attacked: AttackedHabitat) -> None:
     attacked.configure("setup: {user: ['ln -s /etc ~/kept']}")
     rows = (attacked.project.root / "habitats" / attacked.name / "config.yaml").read_text().splitlines()
@@ -193,6 +199,7 @@ def test_persisted_folder_replaced_by_link_is_not_mounted(attacked: AttackedHabi
     assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
 
 
+@pytest.mark.guarantee("build-commands-are-restricted")
 def test_build_command_has_configured_restrictions(attacked: AttackedHabitat) -> None:
     script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
     attacked.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")

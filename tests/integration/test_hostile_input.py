@@ -60,6 +60,7 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], C
     return places, project.doit(*(f"base:{name}" for name in places))
 
 
+@pytest.mark.guarantee("config-values-are-literal")
 @pytest.mark.engine
 def test_refused_values_are_one_line_each_with_place(refused: tuple[dict[str, str], CommandResult]) -> None:
     places, ended = refused
@@ -255,6 +256,7 @@ def built(house: HostileHabitat) -> CommandResult:
     return house.project.doit(f"final:{house.name}")
 
 
+@pytest.mark.guarantee("config-values-are-literal")
 @pytest.mark.engine
 def test_accepted_values_arrive_byte_for_byte(house: HostileHabitat, built: CommandResult) -> None:
     assert built.code == 0, built.out

@@ -40,6 +40,7 @@ def names(engine: DockerEngine) -> Iterator[list[str]]:
         clear(engine, name)
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_final_tag_moved_by_secret_command_runs_built_image(project: Project, names: list[str], busybox: str) -> None:
     name = names[0]
     steal = f"docker tag {busybox} habitat-{name}:final && docker tag {busybox} habitat-{name}:12-final && echo x"
@@ -52,6 +53,7 @@ def test_final_tag_moved_by_secret_command_runs_built_image(project: Project, na
     assert inspect(f"habitat-{name}:final")["Id"] == inspect(busybox)["Id"], "the tag was moved meanwhile"
 
 
+@pytest.mark.guarantee("snapshot-matches-hash")
 def test_source_changed_during_build_by_command_fails_without_snapshot(
     project: Project, names: list[str], busybox: str
 ) -> None:
@@ -90,6 +92,7 @@ def runs(container: str) -> bool:
     return docker("container", "inspect", "--format", "{{.State.Running}}", container) == "true"
 
 
+@pytest.mark.guarantee("containers-of-committed-images-left-alone")
 def test_commands_leave_container_of_committed_image_alone(
     project: Project, names: list[str], committed: tuple[str, str]
 ) -> None:
@@ -132,6 +135,7 @@ def test_habitat_on_commit_of_own_container_starts_and_is_destroyed(
     assert docker("ps", "--all", "--quiet", "--filter", f"name=^habitat-{name}") == ""
 
 
+@pytest.mark.guarantee("inherited-labels-are-emptied")
 @pytest.mark.parametrize("kind", ["base image", "Dockerfile"])
 def test_program_labels_of_base_image_are_ignored(project: Project, names: list[str], busybox: str, kind: str) -> None:
     base = f"habtest-forged-{names[0]}:1"

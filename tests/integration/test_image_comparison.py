@@ -67,6 +67,7 @@ def test_comparison_of_equal_images_is_empty(pair: Callable[..., list[str]]) -> 
     assert pair(only_dates) == []
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 def test_comparison_reports_each_filesystem_difference(pair: Callable[..., list[str]]) -> None:
     def change(root: Path) -> None:
         (root / "srv" / "again").unlink()
@@ -103,6 +104,7 @@ def test_comparison_omits_paths_matching_ignored_pattern(pair: Callable[..., lis
     assert pair(lambda root: (root / "srv" / "new").mkdir(), ignoring=["/srv/n*"]) == []
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 def test_comparison_reports_each_config_difference(pair: Callable[..., list[str]]) -> None:
     config = ("ENV A=2", "USER root", "WORKDIR /", 'ENTRYPOINT ["/bin/y"]', "LABEL a=b", "EXPOSE 80")
     assert pair(config=config) == [

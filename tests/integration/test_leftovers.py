@@ -43,6 +43,7 @@ def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.startswith("habitats-")]
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_killed_dockerfile_build_leaves_no_temporary_file(
     project: Project, busybox: str, name: str, temporary: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_killed_dockerfile_build_leaves_no_temporary_file(
     assert [path.name for path in (project.root / ".stamps" / name).iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
     project: Project, git_image: str, name: str, temporary: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
 # Failures that are too long
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize(
     "text", ["ä漢" * 25_000, '\\"$' * 40_000, secrets.token_hex(64_000)], ids=["wide", "quoted", "random"]
 )
@@ -151,6 +154,7 @@ WAITED_FOR_IN_FULL = {("POST /commit", "final"), ("POST /exec/", "start")}
 DODO_PY = (ROOT / "dodo.py").read_text()
 
 
+@pytest.mark.guarantee("silent-engine-is-reported")
 @pytest.mark.parametrize(("request_", "verb", "told"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
 def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     project: Project, busybox: str, name: str, request_: str, verb: str, told: str
@@ -232,6 +236,7 @@ VISITS = {
 }
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
 def test_killed_session_container_is_stopped_by_guard(project: Project, home: str, argv: tuple[str, ...]) -> None:
     with RunningDoit(project, *(word.format(home) for word in argv)) as running:
@@ -245,6 +250,7 @@ def test_killed_session_container_is_stopped_by_guard(project: Project, home: st
     assert done.out == "again\n"
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 def test_killed_session_ends_only_its_own_commands(project: Project, home: str) -> None:
     other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
     with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{home}") as running:
@@ -259,6 +265,7 @@ def test_killed_session_ends_only_its_own_commands(project: Project, home: str) 
     wait_until(lambda: not is_up(home), seconds=5)
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 def test_killed_session_leaves_detached_container_running(project: Project, home: str) -> None:
     assert project.doit(f"start:{home}", "--detach").code == 0
     assert guards(home) == []
@@ -271,6 +278,7 @@ def test_killed_session_leaves_detached_container_running(project: Project, home
     assert project.doit(f"stop:{home}").code == 0
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
 def test_start_during_guard_of_killed_session_works(project: Project, home: str, pause: float) -> None:
     with RunningDoit(project, f"start:{home}") as running:
@@ -284,6 +292,7 @@ def test_start_during_guard_of_killed_session_works(project: Project, home: str,
     wait_until(lambda: not is_up(home), seconds=20)
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ended_session_leaves_no_guard_and_no_open_pipe(
     project: Project, home: str, number: signal.Signals | None
@@ -355,6 +364,7 @@ def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_
     engine.untag(reference)
 
 
+@pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
 @pytest.mark.parametrize("user", ["root", "ada"])
 def test_build_with_broken_shell_error_names_shell(
@@ -370,6 +380,7 @@ def test_build_with_broken_shell_error_names_shell(
     assert failed(name) == {}
 
 
+@pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("broken", [another_processor], indirect=True)
 def test_build_with_image_of_other_architecture_error_names_both(project: Project, name: str, broken: str) -> None:
     """As far as what it says of itself goes."""
@@ -413,6 +424,7 @@ def shell_gone(project: Project, busybox: str, name: str) -> str:
     return name
 
 
+@pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
 def test_start_and_exec_with_broken_shell_error_names_shell(
     project: Project, shell_gone: str, argv: tuple[str, ...]

@@ -99,6 +99,7 @@ def build(folder: Path, image: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrated_habitat_equals_dockerfile_image(case: MigratedHabitat) -> None:
     """Users, variables, files with owners and modes; but for what a habitat has besides."""
     workdir = inspect(f"habitat-{case.name}:final")["Config"]["WorkingDir"]
@@ -107,6 +108,7 @@ def test_migrated_habitat_equals_dockerfile_image(case: MigratedHabitat) -> None
     assert [row for row in found if not _OWN_CONFIG.match(row) and not owner.match(row)] == [], case.config
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrated_habitat_runs_command_of_image(case: MigratedHabitat) -> None:
     expected = docker("run", "--rm", case.image)
     assert expected
@@ -115,6 +117,7 @@ def test_migrated_habitat_runs_command_of_image(case: MigratedHabitat) -> None:
     assert done.out.strip().splitlines()[-len(expected.splitlines()) :] == expected.splitlines()
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrate_report_lists_every_dockerfile_line(case: MigratedHabitat) -> None:
     rows = (case.folder / "Dockerfile").read_text().splitlines()
     begins = re.compile(r"(FROM|ARG|ENV|LABEL|COPY|RUN|USER|WORKDIR|SHELL|EXPOSE|ENTRYPOINT|CMD) ")
@@ -123,6 +126,7 @@ def test_migrate_report_lists_every_dockerfile_line(case: MigratedHabitat) -> No
     assert "Traceback" not in case.report
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: MigratedHabitat) -> None:
     before = {path.name: path.read_bytes() for path in case.folder.iterdir() if path.is_file()}
     again = case.project.doit(f"migrate:{case.name}")
@@ -133,6 +137,7 @@ def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: Migra
     assert case.project.doit(f"plan:{case.name}").out == f"{case.name}: nothing to do\n"
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_remove_keeps_dockerfile_still_needed(project: Project, busybox: str, name: str) -> None:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
     refused = project.doit(f"migrate:{name}", "--remove")

@@ -30,6 +30,7 @@ def second(engine: object, name: str) -> Iterator[str]:
     clear(engine, other)  # type: ignore[arg-type]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_source_replaced_by_agent_with_link_is_not_mounted(
     project: Project, busybox: str, name: str, second: str
 ) -> None:
@@ -48,6 +49,7 @@ def test_volume_source_replaced_by_agent_with_link_is_not_mounted(
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{second}") == ""
 
 
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
 def test_volume_inside_writable_volume_is_refused(project: Project, busybox: str, name: str) -> None:
     project.write("data/sub/note", "mine")
     rows = "volumes:\n  - {source: data, dest: /data}\n  - {source: data/sub, dest: /sub}\n"
@@ -58,6 +60,7 @@ def test_volume_inside_writable_volume_is_refused(project: Project, busybox: str
     assert docker("image", "ls", "--quiet", f"habitat-{name}") == ""
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 def test_volume_over_workdir_contains_no_build_files(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
@@ -70,6 +73,7 @@ def test_volume_over_workdir_contains_no_build_files(project: Project, busybox: 
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
@@ -100,6 +104,7 @@ SECRET = "secrets:\n  - {{name: T, command: echo {0} >>ran; echo s3cret-word, ph
 SETUP = "setup: {root: [test -s /run/secrets/T]}\n"
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_without_terminal_is_not_run(
     project: Project, busybox: str, name: str, strange: Path
 ) -> None:
@@ -130,6 +135,7 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     assert "two" not in (project.root / "ran").read_text()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 @pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("\x04", False)])
 def test_untrusted_secret_command_on_terminal_is_asked_about_once(
     project: Project, busybox: str, name: str, strange: Path, answer: str, goes: bool
@@ -159,6 +165,7 @@ def test_untrusted_volume_giving_root_is_not_mounted(project: Project, busybox: 
     assert project.doit(f"start:{name}", "--detach").code == 0
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_config_can_be_listed_planned_and_ejected(
     project: Project, busybox: str, name: str, strange: Path
 ) -> None:

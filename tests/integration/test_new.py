@@ -123,6 +123,7 @@ def test_new_habitat_invalid_arguments_are_one_line_error(project: Project, args
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["there"]
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_by_parallel_runs_is_created_once(project: Project) -> None:
     with ThreadPoolExecutor(4) as pool:
         ended = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))

@@ -103,6 +103,7 @@ def test_user_uid_change_moves_its_own_group(house: AccountsContainer) -> None:
     ]
 
 
+@pytest.mark.guarantee("host-uid-owns-volume-files")
 def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(house: AccountsContainer) -> None:
     assert house.number("dev", 1000, 1000) == (0, ["node, which had the number 1000, gets 1003"])
     assert house.changed() == [
@@ -120,6 +121,7 @@ def test_user_uid_already_set_changes_nothing(house: AccountsContainer) -> None:
     assert house.changed() == []
 
 
+@pytest.mark.guarantee("host-uid-owns-volume-files")
 def test_user_uid_of_system_account_is_refused(house: AccountsContainer) -> None:
     assert house.number("dev", 2, 2) == (3, ["2 is the number of bin in the image"])
     assert house.changed() == []
@@ -163,6 +165,7 @@ def as_person(project: Project, *args: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.guarantee("host-uid-owns-volume-files")
 def test_volume_files_belong_to_person_on_both_sides(person: Project, engine: DockerEngine, busybox: str) -> None:
     name = fresh_name()
     person.write("data/mine", "of the host\n", 0o600)

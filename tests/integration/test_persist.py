@@ -95,6 +95,7 @@ def _nothing_of_an_earlier_test(home: PersistingHabitat) -> None:
         docker("volume", "rm", volume)
 
 
+@pytest.mark.guarantee("persisted-files-survive-kill")
 def test_persisted_file_renamed_by_program_survives_killed_start(home: PersistingHabitat) -> None:
     script = f"set -- ~/.state.json renamed; {REPLACE}; echo done; while :; do sleep 1; done"
     with RunningDoit(home.project, f"start:{home.name}", "--cmd", script) as running:
@@ -117,6 +118,7 @@ main()
 """
 
 
+@pytest.mark.guarantee("persisted-files-survive-kill")
 def test_start_killed_while_container_is_filled_is_continued_by_next_start(home: PersistingHabitat) -> None:
     home.project.write("killed.py", KILLED)
     killed = home.project.run(sys.executable, "killed.py", f"start:{home.name}")
@@ -128,6 +130,7 @@ def test_start_killed_while_container_is_filled_is_continued_by_next_start(home:
     assert home.containers() == [home.container]
 
 
+@pytest.mark.guarantee("persisted-files-survive")
 def test_persisted_paths_survive_containers_and_images_until_destroy(home: PersistingHabitat) -> None:
     # By way of a link, by a rename, where there was nothing, and in folders; all of it is USER's.
     files = '~/.cache/note /var/lib/thing/note /var/lib/single ~/.local/share/deep/x ~/.history "$3/x"'

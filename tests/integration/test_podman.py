@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.guarantee("podman-works")]
 
 CANARY = "canary-7f3b9c41d2"
 
@@ -196,6 +196,7 @@ entry:
     assert (town.volumes(name), town.containers(name)) == ([], [])
 
 
+@pytest.mark.guarantee("podman-stores-no-secret")
 def test_podman_secret_is_delivered_to_phase_and_start_and_stored_nowhere(town: PodmanProject) -> None:
     config = """
 secrets:

@@ -139,6 +139,7 @@ def by_https(project: Project, name: str, image: str, certificate: Path, url: st
     )
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_clones_repository_and_is_stored_nowhere(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
 ) -> None:
@@ -177,6 +178,7 @@ def test_https_user_and_token_with_special_characters_are_sent_exactly(
     assert set(host.heard) == {f"me@corp.org:{token}"}
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_hidden_in_git_traces(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
 ) -> None:
@@ -216,6 +218,7 @@ def test_https_wrong_token_is_one_line_error(
     assert "check url, branch and ref" in done
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_not_sent_after_redirect_to_other_host(
     project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
 ) -> None:
@@ -330,6 +333,7 @@ def no_agent(project: Project, name: str) -> None:
     project.write(f"habitats/{name}/tests/no-agent.sh", script, 0o755)
 
 
+@pytest.mark.guarantee("ssh-agent-for-one-phase")
 @pytest.mark.usefixtures("no_agent")
 def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str, tmp_path: Path
@@ -346,6 +350,7 @@ def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     assert hits(project, name, secret, tmp_path) == []
 
 
+@pytest.mark.guarantee("ssh-agent-for-one-phase")
 @pytest.mark.usefixtures("no_agent")
 def test_ssh_host_with_other_key_is_refused(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str

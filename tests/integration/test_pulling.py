@@ -45,6 +45,7 @@ def log(project: Project, name: str, phase: str) -> list[str]:
     return (project.root / f".stamps/{name}/{phase}.log").read_text().splitlines()
 
 
+@pytest.mark.guarantee("base-image-is-pulled")
 @pytest.mark.parametrize("by", ["tag", "digest"])
 def test_base_image_absent_from_engine_is_pulled_once(
     registry: Registry, image: dict[str, str], project: Project, name: str, by: str
@@ -61,6 +62,7 @@ def test_base_image_absent_from_engine_is_pulled_once(
     assert log(project, name, "1-base") == []
 
 
+@pytest.mark.guarantee("base-image-is-pulled")
 def test_pull_without_login_error_names_docker_login(
     registry: Registry, image: dict[str, str], project: Project, name: str
 ) -> None:
@@ -76,6 +78,7 @@ def test_pull_without_login_error_names_docker_login(
     assert project.doit(f"base:{name}", env=registry.login).ran == ["base"]
 
 
+@pytest.mark.guarantee("base-image-is-pulled")
 @pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
 def test_dockerfile_base_is_pulled_with_credentials(
     registry: Registry, image: dict[str, str], project: Project, name: str, way: dict[str, str]
@@ -91,6 +94,7 @@ def test_dockerfile_base_is_pulled_with_credentials(
     assert "MADE=yes" in inspect(f"habitat-{name}:0-dockerfile")["Config"]["Env"]
 
 
+@pytest.mark.guarantee("base-image-is-pulled")
 def test_pull_broken_off_is_one_line_error(
     registry: Registry, image: dict[str, str], project: Project, name: str
 ) -> None:
@@ -105,6 +109,7 @@ def test_pull_broken_off_is_one_line_error(
     assert snapshots(name) == {}
 
 
+@pytest.mark.guarantee("base-image-is-pulled")
 def test_pull_from_silent_registry_ends_on_signal(project: Project, name: str) -> None:
     with closing(socket.create_server(("127.0.0.1", 0))) as silent:
         host, port = silent.getsockname()

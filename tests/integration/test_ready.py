@@ -91,6 +91,7 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
+@pytest.mark.guarantee("ports-on-localhost")
 def test_start_waits_until_ready_and_publishes_port_on_localhost_only(house: BuiltHabitat) -> None:
     house.entry(f"  ready: {PROBE}; grep s3cret /run/secrets/T && {PROBE}\n  ports: [0:3000]\n")
     started = house.doit("start", "--detach")

@@ -79,6 +79,7 @@ def street(project: Project, engine: DockerEngine, git_image: str) -> Iterator[S
         clear(engine, name)
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: SharingProject) -> None:
     one, two, alone = (street.habitat(repository) for repository in ("one", "two", "two"))
     assert street.project.doit(f"final:{one}", env=SHARING).code == 0
@@ -104,6 +105,7 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: Shari
     assert found == []
 
 
+@pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
 def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("two")
     for name in (one, two):
@@ -142,6 +144,7 @@ def test_sharing_is_reported_in_jsonl_events(street: SharingProject) -> None:
     assert rows[-1]["counts"]["phases_finished"] == 1
 
 
+@pytest.mark.guarantee("sharing-source-disappears")
 def test_sharing_run_killed_at_any_point_repeats_nothing(street: SharingProject) -> None:
     street.project.write("dodo.py", DODO)
     one, two = street.habitat("one"), street.habitat("two")
@@ -158,6 +161,7 @@ def test_sharing_run_killed_at_any_point_repeats_nothing(street: SharingProject)
     assert [snapshots(two)[tag] for tag in SHARED] == [snapshots(one)[tag] for tag in SHARED]
 
 
+@pytest.mark.guarantee("sharing-parallel-builds")
 @pytest.mark.parametrize("in_one_run", [True, False])
 def test_sharing_parallel_builds_build_each_phase_once(street: SharingProject, in_one_run: bool) -> None:
     names = [street.habitat(repository) for repository in ("one", "two", "two")]
@@ -178,6 +182,7 @@ def test_sharing_parallel_builds_build_each_phase_once(street: SharingProject, i
     assert sorted(street.ran()) == ["repos", "repos", "setup"]
 
 
+@pytest.mark.guarantee("sharing-parallel-builds")
 def test_sharing_killed_run_does_not_block_other_run(street: SharingProject) -> None:
     one, two = street.habitat("one"), street.habitat("two")
     gate = street.project.write("seen/closed")

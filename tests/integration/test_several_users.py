@@ -103,6 +103,7 @@ def locks_of(engine: DockerEngine, *words: str) -> list[str]:
     return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine: DockerEngine, tmp_path: Path) -> None:
     key = f"{PREFIX} {uuid.uuid4().hex}"
     argv = (sys.executable, "-c", CONTENDER, key, str(tmp_path / "inside"))
@@ -120,6 +121,7 @@ def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine:
     assert (locks_of(engine, key), list(tmp_path.iterdir())) == ([], [])
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 def test_build_in_two_clones_with_other_engine_address_takes_turns(users: TwoClones, tmp_path: Path) -> None:
     """`unset DOCKER_HOST` and its default spelled out are one engine."""
     users.write(setup=WAIT)
@@ -136,6 +138,7 @@ def test_build_in_two_clones_with_other_engine_address_takes_turns(users: TwoClo
     assert ended[1].ran == []
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(users: TwoClones, engine: DockerEngine) -> None:
     word = f"{PREFIX}{uuid.uuid4().hex[:8]}"
     other = fresh_name()
@@ -158,6 +161,7 @@ def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(users: TwoC
                 engine.remove_volume(volume.name)
 
 
+@pytest.mark.guarantee("same-path-on-one-engine")
 def test_build_in_two_namespaces_at_same_path_takes_turns(
     users: TwoClones, engine: DockerEngine, tmp_path: Path
 ) -> None:
@@ -194,6 +198,7 @@ def test_build_in_two_namespaces_at_same_path_takes_turns(
     assert locks_of(engine, users.name) == []
 
 
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
 def test_build_lock_volume_pruned_meanwhile_build_succeeds(users: TwoClones, engine: DockerEngine) -> None:
     """`docker volume prune` takes it: no container has it."""
     users.write(setup=WAIT)
@@ -209,6 +214,7 @@ def test_build_lock_volume_pruned_meanwhile_build_succeeds(users: TwoClones, eng
     assert two.doit(f"final:{users.name}").ran == []
 
 
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
 def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: TwoClones, engine: DockerEngine) -> None:
     users.write(setup=WAIT)
     users.gate.touch()
@@ -228,6 +234,7 @@ def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: TwoClone
     assert two.doit(f"final:{users.name}").ran == []
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_build_killed_leaves_no_lock_for_next_run(users: TwoClones, engine: DockerEngine) -> None:
     users.write(setup=WAIT)
     users.gate.touch()
@@ -245,6 +252,7 @@ def test_build_killed_leaves_no_lock_for_next_run(users: TwoClones, engine: Dock
     assert locks_of(engine, of_killed, users.name) == []
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 @pytest.mark.parametrize("persist", ["[]", "[/root/kept/, /root/file]"])
 def test_start_in_two_clones_at_once_shares_one_container(users: TwoClones, persist: str) -> None:
     """Ten times, each time with no container to begin with."""
@@ -263,6 +271,7 @@ def test_start_in_two_clones_at_once_shares_one_container(users: TwoClones, pers
         assert names.splitlines() == [f"{users.container} exited"]
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_start_while_other_clone_leaves_runs_its_command(users: TwoClones) -> None:
     """One that is found running may be stopped before the command has begun."""
     users.write(command="echo hello")
@@ -276,6 +285,7 @@ def test_start_while_other_clone_leaves_runs_its_command(users: TwoClones) -> No
                 assert "hello" in done.out.splitlines(), done.out
 
 
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
 def test_temporary_container_of_other_namespace_is_kept(users: TwoClones, engine: DockerEngine) -> None:
     """Whose number means nothing here, or another process."""
     users.write()

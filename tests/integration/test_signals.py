@@ -111,6 +111,7 @@ def assert_stopped(done: CommandResult, code: int) -> str:
     return line.partition(":")[0] if " in " not in line else line.removeprefix("stopped in ").rpartition(": ")[0]
 
 
+@pytest.mark.guarantee("signal-ends-build")
 @pytest.mark.parametrize(("where", "number", "first"), POINTS)
 def test_signal_at_any_point_of_build_leaves_nothing(
     street: SlowBuildProject, where: str, number: str, first: str
@@ -128,6 +129,7 @@ def test_signal_at_any_point_of_build_leaves_nothing(
     assert untagged(name) == []
 
 
+@pytest.mark.guarantee("signal-ends-build")
 def test_signal_stops_run_waiting_for_lock_at_once(street: SlowBuildProject) -> None:
     name = street.build_house(seconds=5)
     street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
@@ -142,6 +144,7 @@ def test_signal_stops_run_waiting_for_lock_at_once(street: SlowBuildProject) -> 
         assert builder.end().code == 0, builder.out
 
 
+@pytest.mark.guarantee("signal-ends-build")
 @pytest.mark.parametrize(("seconds", "number"), [(0.0, "SIGINT"), (0.3, "SIGTERM"), (0.7, "SIGHUP"), (1.2, "SIGINT")])
 def test_signal_stops_four_parallel_builds(street: SlowBuildProject, number: str, seconds: float) -> None:
     names = [street.build_house() for _ in range(4)]
@@ -163,6 +166,7 @@ def test_signal_stops_four_parallel_builds(street: SlowBuildProject, number: str
     street.assert_nothing_is_left()
 
 
+@pytest.mark.guarantee("signal-ends-build")
 def test_second_ctrl_c_skips_cleanup(street: SlowBuildProject) -> None:
     name = street.build_house()
     with subprocess.Popen(
@@ -194,6 +198,7 @@ def test_cleanup_that_hangs_is_ended_after_timeout(street: SlowBuildProject) -> 
     street.assert_nothing_is_left()
 
 
+@pytest.mark.guarantee("closed-terminal-stops-container")
 def test_closed_terminal_leaves_no_container_running(street: SlowBuildProject) -> None:
     """It hangs up more than once: on its own, and by the shell in it that ends."""
     name = fresh_name()

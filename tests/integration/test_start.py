@@ -201,6 +201,7 @@ def test_start_container_is_stopped_and_reused(house: BuiltHabitat) -> None:
     assert house.state() == "exited"
 
 
+@pytest.mark.guarantee("started-container-kept")
 def test_start_with_newer_image_keeps_old_container_with_files(house: BuiltHabitat) -> None:
     house.script("echo work >>~/work; wc -l <~/work\n")
     assert house.start().code == 0
@@ -295,6 +296,7 @@ def test_start_after_change_ignores_session_in_old_container(house: BuiltHabitat
     assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",")) == "exited"
 
 
+@pytest.mark.guarantee("session-keeps-container-running")
 def test_start_ending_first_of_two_leaves_container_running(house: BuiltHabitat) -> None:
     house.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
@@ -347,6 +349,7 @@ def test_start_ended_by_signal_stops_container(house: BuiltHabitat, number: sign
 RUN = "  command: . /house/run\n"
 
 
+@pytest.mark.guarantee("container-is-restricted")
 def test_container_has_configured_restrictions(house: BuiltHabitat) -> None:
     house.entry(RUN + "  network: none\n  limits: {memory: 64m, cpus: 0.5, pids: 30}\n")
     house.script("grep NoNewPrivs /proc/self/status; ls /sys/class/net\n")
@@ -362,12 +365,14 @@ def test_container_has_configured_restrictions(house: BuiltHabitat) -> None:
     assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
 
 
+@pytest.mark.guarantee("container-is-restricted")
 def test_container_without_settings_uses_bridge_and_process_limit(house: BuiltHabitat) -> None:
     assert house.start().code == 0
     assert house.state("range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end") == "bridge"
     assert house.state(".HostConfig.PidsLimit") == "4096"
 
 
+@pytest.mark.guarantee("container-is-restricted")
 def test_process_limit_stops_fork_bomb(house: BuiltHabitat) -> None:
     house.entry(RUN + "  limits: {pids: 20}\n")
     house.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i + 1)); done; echo all of them\n")
@@ -376,6 +381,7 @@ def test_process_limit_stops_fork_bomb(house: BuiltHabitat) -> None:
     assert "can't fork" in started
 
 
+@pytest.mark.guarantee("engine-socket-refused")
 def test_engine_socket_volume_is_refused_or_warned_about_each_time(house: BuiltHabitat) -> None:
     socket = "volumes:\n  - {source: /var/run/docker.sock, dest: /docker.sock, optional: true"
     base = house.base.replace("volumes:", socket + "}")

@@ -128,6 +128,7 @@ def test_status_shows_pids_of_sessions(town: ThreeHabitats) -> None:
     assert visit.returncode == 0
 
 
+@pytest.mark.guarantee("status-is-read-only")
 def test_status_changes_nothing(town: ThreeHabitats) -> None:
     def everything() -> object:
         files = {

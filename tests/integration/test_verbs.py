@@ -144,12 +144,14 @@ def piped(flat: BuiltHabitat, verb: str, *args: str, put: bytes = b"") -> tuple[
     return done.returncode, done.stdout, done.stderr
 
 
+@pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_exec_returns_exit_code_and_outputs_of_command(flat: BuiltHabitat) -> None:
     script = "id -un; pwd; cat; echo err >&2; exit 7"
     assert piped(flat, "exec", "--", "sh", "-c", script, put=b"put in\n") == (7, b"agent\n/work\nput in\n", b"err\n")
     assert flat.state() == "exited"
 
 
+@pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_exec_arguments_arrive_unchanged(flat: BuiltHabitat) -> None:
     words = ("a=b", "", "*", "x  y", "--", "-z", "$HOME", "`id`", "'", '"', "\\", "\n", "ü☃", "exec:x", "--help")
     told = "".join(f"<{word}>" for word in words).encode()
@@ -167,6 +169,7 @@ def test_secrets_in_exec_output_are_masked(flat: BuiltHabitat) -> None:
     assert piped(flat, "exec", "--", "sh", "-c", "echo ${#T} $T >&2") == (0, b"", b"11 ***\n")
 
 
+@pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_exec_large_binary_data_arrives_completely(flat: BuiltHabitat) -> None:
     data = bytes(range(256)) * 20000
     assert piped(flat, "exec", "--", "cat", put=data) == (0, data, b"")
@@ -259,6 +262,7 @@ def test_exec_on_terminal_passes_ctrl_c_to_command(flat: BuiltHabitat) -> None:
         assert terminal.now == terminal.before
 
 
+@pytest.mark.guarantee("session-keeps-container-running")
 def test_exec_joins_running_container_and_last_session_stops_container(flat: BuiltHabitat) -> None:
     with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
@@ -376,6 +380,7 @@ def test_logs_follow_ends_when_container_stops(flat: BuiltHabitat) -> None:
 # stop
 
 
+@pytest.mark.guarantee("session-keeps-container-running")
 def test_stop_refuses_container_with_session_unless_forced(flat: BuiltHabitat) -> None:
     with RunningDoit(flat.project, flat.task("start")) as running:
         running.wait_for("begun\n")
@@ -421,6 +426,7 @@ def test_unknown_option_is_one_line_error(flat: BuiltHabitat) -> None:
 # destroy
 
 
+@pytest.mark.guarantee("started-container-kept")
 def test_destroy_removes_containers_of_habitat_only(flat: BuiltHabitat) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work; touch /tmp/passing").code == 0
     assert flat.doit("start", "--new", "--detach").code == 0
@@ -442,6 +448,7 @@ def test_destroy_removes_containers_of_habitat_only(flat: BuiltHabitat) -> None:
     assert (again.code, again.ran) == (0, [])
 
 
+@pytest.mark.guarantee("started-container-kept")
 @pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("no\r", False), ("\x04", False)])
 def test_destroy_on_terminal_removes_only_after_yes(flat: BuiltHabitat, answer: str, goes: bool) -> None:
     assert flat.doit("start", "--cmd", "echo work >~/work").code == 0

@@ -136,6 +136,7 @@ def test_api_long_answer_is_read_completely(tmp_path: Path) -> None:
         assert [image.id for image in engine.images()] == [row["Id"] for row in rows]
 
 
+@pytest.mark.guarantee("command-output-complete")
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_api_upgraded_connection_keeps_output_sent_with_response_head(tmp_path: Path, cut: int) -> None:
     """However the head is cut into pieces."""

@@ -78,6 +78,7 @@ VERBS: dict[str, Callable[[Project], object]] = {
 NAMES = ["db", "habitat-demo", "habitat-demo-20260101-101010", "habitat-demo-20260101-101010-2", "habitat-demo-mine"]
 
 
+@pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("verb", VERBS)
 def test_commands_leave_container_of_committed_image_alone(site: DemoProject, verb: str, name: str) -> None:
@@ -116,6 +117,7 @@ def test_clean_lists_own_container_and_containers_of_snapshots_only(site: DemoPr
     assert clean.containers_of(site.run_anew(), "demo") == ["habitat-demo", "look"]
 
 
+@pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("verb", VERBS)
 def test_commands_leave_build_container_of_habitat_on_committed_image_alone(site: DemoProject, verb: str) -> None:
     commit(site)
@@ -125,6 +127,7 @@ def test_commands_leave_build_container_of_habitat_on_committed_image_alone(site
     assert is_up(site, build)
 
 
+@pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("is_tagged", [True, False])
 def test_habitat_based_on_commit_of_own_container_destroys_its_containers(site: DemoProject, is_tagged: bool) -> None:
     image = commit(site)
@@ -202,6 +205,7 @@ def test_is_own_requires_habitat_name_and_nonce_that_differs_from_image(
     assert is_own(Container("id", name, "image", True, labels), inherited) is own
 
 
+@pytest.mark.guarantee("containers-of-committed-images-left-alone")
 def test_destroy_keeps_volume_copied_with_same_labels(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
     site.build()

@@ -63,6 +63,7 @@ def made_for(site: DemoProject) -> list[str]:
 # What is where
 
 
+@pytest.mark.guarantee("cache-files-not-in-image")
 def test_cache_files_written_by_command_are_in_volume_and_in_no_image(tmp_path: Path) -> None:
     site = habitat(tmp_path, "/var/cache/pkg")
     site.build()
@@ -211,6 +212,7 @@ def test_cache_of_other_distribution_or_platform_is_another_volume(tmp_path: Pat
     assert len(set(volumes(site)) - set(before)) == 1
 
 
+@pytest.mark.guarantee("cache-files-not-in-image")
 def test_cache_is_shared_by_habitats_of_two_projects(tmp_path: Path) -> None:
     one, other = habitat(tmp_path / "one", "/var/cache/pkg"), habitat(tmp_path / "other", "/var/cache/pkg")
     one.build()
@@ -336,6 +338,7 @@ def test_shared_cache_is_used_by_several_runs_and_waits_for_exclusive_use(tmp_pa
     assert len(told) == 1
 
 
+@pytest.mark.guarantee("locked-cache-one-build-at-a-time")
 def test_cache_locks_taken_in_different_order_do_not_deadlock(tmp_path: Path) -> None:
     site = DemoProject(tmp_path)
     both = [replace(locked(site), volume=f"{name}-{site.engine.address}") for name in "ab"]
@@ -352,6 +355,7 @@ def test_cache_locks_taken_in_different_order_do_not_deadlock(tmp_path: Path) ->
     assert len(done) == 100
 
 
+@pytest.mark.guarantee("locked-cache-one-build-at-a-time")
 def test_locked_cache_waits_for_command_left_by_killed_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its lock ended with it, its command in the container didn't."""
     site = DemoProject(tmp_path)

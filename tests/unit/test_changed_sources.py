@@ -108,6 +108,7 @@ def build(site: DemoProject, meanwhile: Callable[[], object] = lambda: None) -> 
         site.builder.close()
 
 
+@pytest.mark.guarantee("snapshot-matches-hash")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize(("phase", "path", "place"), COPIED)
 def test_source_changed_after_hash_fails_phase_without_snapshot(
@@ -128,6 +129,7 @@ def test_source_changed_after_hash_fails_phase_without_snapshot(
             assert site.engine.files("habitat-demo:final").nodes[place].content == file.read_bytes()
 
 
+@pytest.mark.guarantee("snapshot-matches-hash")
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("path", ["Dockerfile", "copied"])
 def test_build_context_changed_after_hash_fails_build_without_snapshot(
@@ -146,6 +148,7 @@ def test_build_context_changed_after_hash_fails_build_without_snapshot(
     assert site.engine.called("build") == []
 
 
+@pytest.mark.guarantee("file-created-after-hash")
 @pytest.mark.parametrize(("phase", "path"), [("files", "data/new"), ("files", "new"), ("tools", "tools/new")])
 def test_source_created_after_hash_is_copied_by_next_build(tmp_path: Path, phase: str, path: str) -> None:
     site = site_with(tmp_path)
@@ -178,6 +181,7 @@ def test_sources_read_twice_in_one_run_return_same_tree(tmp_path: Path) -> None:
     assert site.project.habitat("demo").sources is habitat.sources, "also once the base image is known"
 
 
+@pytest.mark.guarantee("snapshot-matches-hash")
 def test_digest_cache_wrong_entry_fails_copy_and_is_corrected(tmp_path: Path) -> None:
     """Times don't tell of every write: a page that is dirty already is written through a mapping without them."""
     file = write(tmp_path, "habitats/demo/mapped", "two")
@@ -205,6 +209,7 @@ def once(*actions: Callable[[], object]) -> Callable[[], None]:
     return act
 
 
+@pytest.mark.guarantee("link-replacing-source-not-followed")
 @pytest.mark.parametrize("what", ["file", "folder"])
 def test_tree_entry_replaced_by_link_while_read_is_not_followed(tmp_path: Path, what: str) -> None:
     """Between the look at an entry and its reading, an agent who may write there makes it a link to a secret."""
@@ -276,6 +281,7 @@ def test_failed_phase_of_changed_source_keeps_no_debug_image(tmp_path: Path) -> 
     assert [tag for tag in site.engine.tags() if tag.endswith("-failed")] == []
 
 
+@pytest.mark.guarantee("eject-copies-what-it-read")
 @pytest.mark.parametrize("name", ["plain", "odd\nname"])  # the latter is ejected in an archive
 def test_eject_source_changed_meanwhile_fails_and_writes_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str

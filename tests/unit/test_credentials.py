@@ -99,6 +99,7 @@ PLAIN = [
 ]
 
 
+@pytest.mark.guarantee("secret-in-url-refused")
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
 def test_url_with_credential_is_refused_and_credential_hidden(tmp_path: Path, url: str, secret: str) -> None:
     config = f"base_image: base:1\nrepos:\n  - {{url: '{url.replace('$', '$$')}', path: x}}\n"
@@ -113,6 +114,7 @@ def test_url_with_credential_is_refused_and_credential_hidden(tmp_path: Path, ur
     assert not (tmp_path / "habitats/new").exists()
 
 
+@pytest.mark.guarantee("secret-in-url-refused")
 @pytest.mark.parametrize("url", PLAIN)
 def test_url_with_plain_user_name_is_accepted_and_shown_completely(url: str) -> None:
     git_refs.check_url(url)
@@ -127,6 +129,7 @@ def test_credential_url_in_text_is_hidden_and_other_text_kept(url: str, secret: 
     assert shown.endswith(" && cat a@b:c")
 
 
+@pytest.mark.guarantee("secret-in-url-refused")
 @pytest.mark.parametrize(
     "config",
     [
@@ -160,6 +163,7 @@ def test_new_habitat_error_about_base_image_hides_credential(tmp_path: Path) -> 
     assert "s3cret" not in str(caught.value)
 
 
+@pytest.mark.guarantee("secret-in-url-refused")
 def test_plan_of_changed_credential_shows_neither_value(tmp_path: Path) -> None:
     config = "base_image: base:1\nenv: ['HTTP_PROXY=http://me:s3cret@proxy:3128']\nsetup: {root: ['true https://me:s3cret@h/']}\n"
     site = DemoProject(tmp_path, config)

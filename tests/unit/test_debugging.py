@@ -116,6 +116,7 @@ def test_failed_image_labels_describe_habitat_phase_and_failure(tmp_path: Path) 
     assert (failure.where, failure.what) == ("habitats/demo/config.yaml:2", "setup command 1 of 1")
 
 
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_failed_image_tagged_as_snapshot_does_not_count_as_snapshot(tmp_path: Path) -> None:
     site, _ = failing(tmp_path)
     site.engine.tag(TAG, "habitat-demo:7-setup")
@@ -218,6 +219,7 @@ def test_failed_image_not_tagged_by_killed_run_is_removed_by_next_run(tmp_path: 
     assert site.engine.image_config(image) is None
 
 
+@pytest.mark.guarantee("failed-phase-not-keepable")
 @pytest.mark.parametrize("method", ["commit", "tag"])
 def test_failed_image_commit_error_leaves_original_error_and_gives_notice(tmp_path: Path, method: str) -> None:
     site = DemoProject(tmp_path, FAILING)
@@ -280,6 +282,7 @@ def test_failure_labels_malformed_are_ignored(text: str) -> None:
     assert build_failure.told_by({}) is None
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 def test_failure_labels_of_older_version_are_read() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", script="x" * 70_000, args=[], caches=[])
     text = json.dumps(asdict(failure))
@@ -287,6 +290,7 @@ def test_failure_labels_of_older_version_are_read() -> None:
     assert build_failure.told_by(labels) == failure
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 def test_failure_labels_of_base_image_are_ignored() -> None:
     failure = Failure("m", "w", 1.5, "u", "/", args=[], caches=[])
     base = {f"{build_failure.LABEL_FAILURE}.{number}": "junk" for number in range(5)}
@@ -294,11 +298,13 @@ def test_failure_labels_of_base_image_are_ignored() -> None:
     assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.{number}": "" for number in range(5)}) is None
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 def test_failure_labels_with_decompression_bomb_are_ignored() -> None:
     bomb = b64encode(zlib.compress(b" " * (100 << 20))).decode()
     assert build_failure.told_by({f"{build_failure.LABEL_FAILURE}.0": bomb}) is None
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize(
     "more",
     [
@@ -322,6 +328,7 @@ def test_failure_labels_too_long_are_shortened_with_notice(more: dict[str, Any])
     assert not found.args or found.script
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize("error", [EngineError("committing the snapshot: 431"), NotFound("gone")])
 def test_failed_image_commit_error_removes_older_failed_image(tmp_path: Path, error: EngineError) -> None:
     site, _ = failing(tmp_path)

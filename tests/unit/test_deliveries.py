@@ -67,6 +67,7 @@ def test_output_with_unchanged_secret_is_masked(site: DemoProject, show: Callabl
     assert printed(site, show) == ["from init has ***"]
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 @pytest.mark.parametrize("show", [logs.show, logs.follow])
 def test_output_with_changed_secret_is_withheld(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]
@@ -75,12 +76,14 @@ def test_output_with_changed_secret_is_withheld(
     assert is_withheld(site, show)
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 @pytest.mark.parametrize("name", ["TOKEN", "OTHER"])
 def test_output_with_unset_secret_is_withheld(site: DemoProject, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.delenv(name)
     assert is_withheld(site)
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 def test_output_with_secret_removed_from_config_is_withheld(site: DemoProject) -> None:
     write(site.root, "habitats/demo/config.yaml", CONFIG)
     assert is_withheld(site)
@@ -91,6 +94,7 @@ def test_output_with_secret_and_broken_config_is_withheld(site: DemoProject) -> 
     assert is_withheld(site)
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 def test_output_with_secret_value_of_earlier_session_is_withheld(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -119,6 +123,7 @@ def test_output_of_stopped_container_with_unset_secret_is_withheld(
     assert is_withheld(site), "another start forgets nothing"
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 def test_output_of_container_without_record_is_withheld(site: DemoProject) -> None:
     """Another clone of the project made it, or .stamps was removed."""
     shutil.rmtree(site.root / ".stamps")
@@ -150,6 +155,7 @@ def test_output_with_damaged_record_is_withheld(site: DemoProject, text: str) ->
     assert is_withheld(site)
 
 
+@pytest.mark.guarantee("secret-record-is-private")
 def test_output_with_record_cut_at_any_byte_is_withheld(site: DemoProject) -> None:
     (record,) = records(site)
     whole = record.read_bytes()
@@ -160,6 +166,7 @@ def test_output_with_record_cut_at_any_byte_is_withheld(site: DemoProject) -> No
             assert is_withheld(site)
 
 
+@pytest.mark.guarantee("secret-record-is-private")
 def test_record_has_mode_0600_own_key_and_no_secret_value(site: DemoProject) -> None:
     (record,) = records(site)
     assert stat.S_IMODE(record.stat().st_mode) == 0o600
@@ -170,6 +177,7 @@ def test_record_has_mode_0600_own_key_and_no_secret_value(site: DemoProject) -> 
     assert not {*first} & {*other.read_text().splitlines()}, "each has a key of its own"
 
 
+@pytest.mark.guarantee("secret-record-is-private")
 def test_record_write_failure_keeps_secret_out_of_container(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")
 
@@ -205,6 +213,7 @@ def test_output_with_secret_added_to_config_later_is_masked(tmp_path: Path, monk
     assert is_withheld(site)
 
 
+@pytest.mark.guarantee("secret-record-is-private")
 def test_record_is_removed_together_with_its_container(site: DemoProject) -> None:
     (record,) = records(site)
     clean.clean_all(site.run_anew(), "demo")
@@ -222,6 +231,7 @@ def test_record_of_container_removed_by_hand_is_removed_by_clean_and_destroy(
     assert records(site) == []
 
 
+@pytest.mark.guarantee("start-error-output-needs-all-secrets")
 def test_start_error_of_ended_init_withholds_output_with_older_secret(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +248,7 @@ def test_start_error_of_ended_init_withholds_output_with_older_secret(
     assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
+@pytest.mark.guarantee("start-error-output-needs-all-secrets")
 def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,6 +266,7 @@ def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
     assert caught.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
+@pytest.mark.guarantee("container-output-needs-all-secrets")
 def test_output_with_follow_ends_when_unknown_secret_is_delivered(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,7 @@ def test_digest_cache_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: p
     assert seen == []
 
 
+@pytest.mark.guarantee("changed-copied-file-read-again")
 @pytest.mark.usefixtures("at_once")
 @pytest.mark.parametrize("change", ["other content", "other content of that size, with the old time", "another file"])
 def test_digest_cache_changed_file_is_read_again(tmp_path: Path, change: str) -> None:
@@ -75,6 +76,7 @@ def test_digest_cache_changed_file_is_read_again(tmp_path: Path, change: str) ->
     assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256(file.read_text())
 
 
+@pytest.mark.guarantee("changed-copied-file-read-again")
 def test_digest_cache_file_just_written_is_not_remembered(tmp_path: Path) -> None:
     """It may be written to again in the same tick of the clock."""
     file = write(tmp_path, "a", "one")

@@ -104,6 +104,7 @@ def test_docker_command_that_cannot_run_is_skipped(tmp_path: Path, monkeypatch: 
     assert buildkit_cli.find() == DockerCommand(able, buildkit=True)
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 @pytest.mark.parametrize("buildkit", [True, False])
 def test_docker_build_passes_output_and_leaves_no_temporary_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: bool
@@ -141,6 +142,7 @@ with Path(sys.argv[2]).open("rb") as tar:
 """
 
 
+@pytest.mark.guarantee("dockerfile-build-ends-with-run")
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 @pytest.mark.parametrize(
     "build",

@@ -41,6 +41,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
 @pytest.mark.parametrize("kind", ["file", "folder"])
 def test_draft_of_live_process_is_kept_and_of_killed_process_removed(tmp_path: Path, kind: str) -> None:
     with begun(tmp_path / "x", kind) as process:
@@ -52,6 +53,7 @@ def test_draft_of_live_process_is_kept_and_of_killed_process_removed(tmp_path: P
     assert names(tmp_path) == []
 
 
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
 def test_draft_of_process_in_other_namespace_is_kept(tmp_path: Path) -> None:
     """Its number is nobody's here, or somebody else's."""
     with begun(tmp_path / "x", "file", "unshare", "--user", "--pid", "--fork") as process:

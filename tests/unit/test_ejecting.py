@@ -67,6 +67,7 @@ def read(word: str, env: dict[str, str]) -> str:
     return out
 
 
+@pytest.mark.guarantee("ejected-values-are-literal")
 @pytest.mark.parametrize("value", AWKWARD)
 def test_ejected_value_is_parsed_by_docker_as_in_config(tmp_path: Path, value: str) -> None:
     command = value[:50_000]
@@ -353,6 +354,7 @@ def test_eject_again_replaces_its_own_output(site: DemoProject) -> None:
     assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
 
 
+@pytest.mark.guarantee("eject-replaces-no-other-file")
 def test_eject_output_changed_by_person_is_not_replaced(site: DemoProject) -> None:
     eject(site.project, "demo")
     file = site.root / "ejected/demo/Dockerfile"
@@ -362,6 +364,7 @@ def test_eject_output_changed_by_person_is_not_replaced(site: DemoProject) -> No
     assert file.read_text() == "mine\n"
 
 
+@pytest.mark.guarantee("eject-replaces-no-other-file")
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
 def test_eject_output_path_not_ejected_before_is_not_replaced(site: DemoProject, kind: str) -> None:
     place = site.root / "place"

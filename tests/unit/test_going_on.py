@@ -102,6 +102,7 @@ def test_image_files_read_once_are_known_in_next_run(tmp_path: Path) -> None:
     assert "/etc/passwd" not in read_for("c")
 
 
+@pytest.mark.guarantee("reused-container-same-snapshot")
 def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path) -> None:
     """Labels, environment, user, command and every file."""
     at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")
@@ -136,6 +137,7 @@ def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path
     assert seen["setup"]["WORKDIR"] == "/work"
 
 
+@pytest.mark.guarantee("reused-container-same-snapshot")
 @pytest.mark.parametrize(
     ("more", "own"),
     [
@@ -150,6 +152,7 @@ def test_phase_with_other_mounts_has_its_own_container(tmp_path: Path, more: str
     assert made_for(site) == own
 
 
+@pytest.mark.guarantee("reused-container-same-snapshot")
 def test_phase_after_process_left_running_has_its_own_container(tmp_path: Path) -> None:
     site = habitat(tmp_path)
 

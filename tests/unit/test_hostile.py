@@ -83,6 +83,7 @@ def plain_scripts(roots: dict[str, Path]) -> dict[str, list[str]]:
     return {name: scripts(loaded(roots[name], case)) for name, case in first.items()}
 
 
+@pytest.mark.guarantee("config-values-are-literal")
 @pytest.mark.parametrize("case", [case for case in CASES if case.taken], ids=str)
 def test_config_hostile_value_accepted_arrives_literally_in_plan(
     roots: dict[str, Path], plain_scripts: dict[str, list[str]], case: Case
@@ -155,6 +156,7 @@ def test_config_value_resembling_other_yaml_type_stays_text(tmp_path: Path) -> N
     assert [repo.branch for repo in habitat.repos] == looks
 
 
+@pytest.mark.guarantee("unusual-files-refused")
 def test_config_of_50_mb_is_refused_without_reading_whole_file(tmp_path: Path) -> None:
     config = write(tmp_path, "habitats/demo/config.yaml")
     with config.open("wb") as file:
@@ -204,6 +206,7 @@ def read_all(root: Path) -> None:
 COPIED = {(path, "5 GB") for path in BYTES} | {("habitats/demo/Dockerfile", "what can't be read")}
 
 
+@pytest.mark.guarantee("unusual-files-refused")
 @pytest.mark.parametrize(("path", "what"), sorted({(path, what) for path in READ for what in NO_TEXT} - COPIED))
 def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, path: str, what: str) -> None:
     text = READ[path]
@@ -292,6 +295,7 @@ def test_slice_distinguishes_all_file_names(tmp_path: Path) -> None:
     assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
 
+@pytest.mark.guarantee("unusual-files-refused")
 @pytest.mark.parametrize("what", ["a FIFO", "a socket"])
 def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
@@ -304,6 +308,7 @@ def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, wh
     note("in a copied folder", "refused")
 
 
+@pytest.mark.guarantee("copied-links-not-followed")
 @pytest.mark.parametrize("what", ["a device", "a link to nothing", "a link to itself", "what can't be read"])
 def test_copied_folder_links_are_copied_and_not_followed(tmp_path: Path, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
@@ -400,6 +405,7 @@ def test_copied_file_of_changed_size_is_error(
     assert str(caught.value).endswith(": run the same command again")
 
 
+@pytest.mark.guarantee("ten-thousand-files-in-seconds")
 def test_copying_ten_thousand_files_takes_seconds(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     for folder in range(100):
@@ -483,6 +489,7 @@ def test_volumes_with_equal_destination_are_refused(tmp_path: Path, other: str) 
     assert told(caught.value).startswith("habitats/demo/config.yaml:4: ")
 
 
+@pytest.mark.guarantee("truncated-stamp-costs-nothing")
 def test_stamp_cut_at_any_byte_counts_as_absent(tmp_path: Path) -> None:
     site = DemoProject(tmp_path)
     site.build("base")
@@ -496,6 +503,7 @@ def test_stamp_cut_at_any_byte_counts_as_absent(tmp_path: Path) -> None:
     assert site.project.stamps.read("base:demo") == json.loads(whole)
 
 
+@pytest.mark.guarantee("truncated-stamp-costs-nothing")
 def test_slice_cut_at_any_byte_is_written_again(tmp_path: Path) -> None:
     site = DemoProject(tmp_path)
     site.build("users")
@@ -522,6 +530,7 @@ def test_lock_file_with_any_content_can_be_locked(tmp_path: Path, data: bytes) -
 # The terminal
 
 
+@pytest.mark.guarantee("no-terminal-control-in-output")
 @pytest.mark.parametrize("kind", KINDS)
 def test_printed_messages_contain_no_terminal_control(kind: str) -> None:
     value = KINDS[kind]

@@ -55,6 +55,7 @@ def image_of_container(site: DemoProject) -> str:
     return found.image
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 @pytest.mark.parametrize("how", ["start", "detached", "exec"])
 def test_final_tag_moved_during_secret_fetch_runs_built_image(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch, how: str
@@ -72,6 +73,7 @@ def test_final_tag_moved_during_secret_fetch_runs_built_image(
     assert image_of_container(site) == built
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
     project = site.project
@@ -84,6 +86,7 @@ def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
     assert image_of_container(site) == built
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_built_image_removed_during_secret_fetch_is_one_line_error(
     site: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,6 +105,7 @@ def test_built_image_removed_during_secret_fetch_is_one_line_error(
     assert site.engine.containers() == []
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 @pytest.mark.parametrize("how", ["changed config", "another's image"])
 def test_start_single_with_stale_final_image_is_refused(site: DemoProject, how: str) -> None:
     if how == "changed config":
@@ -115,6 +119,7 @@ def test_start_single_with_stale_final_image_is_refused(site: DemoProject, how: 
     assert site.engine.containers() == []
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_exec_in_image_not_created_by_build_is_refused(site: DemoProject) -> None:
     for tag in FINAL:
         site.engine.tag("base:1", tag)
@@ -126,6 +131,7 @@ def test_exec_in_image_not_created_by_build_is_refused(site: DemoProject) -> Non
     assert site.engine.containers() == []
 
 
+@pytest.mark.guarantee("phase-builds-on-checked-image")
 def test_parent_tag_moved_after_assessment_builds_on_assessed_image(site: DemoProject) -> None:
     project, built = site.run_anew(), site.engine.tags()["habitat-demo:1-base"]
     project.assess("demo")
@@ -134,6 +140,7 @@ def test_parent_tag_moved_after_assessment_builds_on_assessed_image(site: DemoPr
     assert project.parent_of("demo", named("users")) == built
 
 
+@pytest.mark.guarantee("phase-builds-on-checked-image")
 @pytest.mark.parametrize("when", ["after it was looked at", "while it is worked on"])
 def test_base_image_moved_during_its_phase_fails_without_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str

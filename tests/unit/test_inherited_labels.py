@@ -48,6 +48,9 @@ THEIRS = {"maker": "tests", "git.hash": "abc", "habitats": "x", "my.base.hash": 
 CONFIG = "base_image: base:1\nsetup: {user: [echo one]}\nentry: {command: 'true'}\n"
 
 
+pytestmark = pytest.mark.guarantee("inherited-labels-are-emptied")
+
+
 @pytest.fixture(params=["base image", "Dockerfile"])
 def site(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
     """A habitat, and another of the same config, on an image with labels that are ours."""

@@ -228,6 +228,7 @@ def test_schema_accepts_valid_configs(tmp_path: Path, text: str) -> None:
     assert (outcome.by_schema, outcome.by_model) == (False, False), refusals(text)
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @pytest.mark.parametrize("text", STRUCTURAL)
 def test_schema_and_model_refuse_structural_errors(tmp_path: Path, text: str) -> None:
     outcome = Outcome(tmp_path, f"base_image: debian\n{text}\n")
@@ -239,6 +240,7 @@ def test_schema_refuses_structural_errors_among_known_errors(tmp_path: Path, tex
     check(tmp_path, f"base_image: debian\n{text}\n")
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @pytest.mark.parametrize("place", [place.name for place in PLACES])
 def test_schema_accepts_hostile_values_that_loader_accepts(tmp_path: Path, place: str) -> None:
     offered = [case for case in HOSTILE if case.place.name == place]
@@ -272,6 +274,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @settings(max_examples=150, deadline=None)
 @given(document=st.dictionaries(st.sampled_from([*SCHEMA["properties"], "Env"]), VALUES, max_size=5))
 def test_schema_agrees_with_model_for_any_document(

@@ -109,6 +109,7 @@ def test_every_error_class_has_failure_kind() -> None:
 # Lines
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 @pytest.mark.parametrize(
     "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
 )
@@ -133,6 +134,7 @@ def test_jsonl_omits_fields_that_do_not_apply(written: JsonlFile) -> None:
     assert b'"after"' not in written._path.read_bytes()
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JsonlFile) -> None:
     def tell(number: int) -> None:
         for _ in range(100):
@@ -162,6 +164,7 @@ def signal_once_full(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGALRM)
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
@@ -205,6 +208,7 @@ def test_jsonl_closed_reader_raises_output_lost_once() -> None:
     told.end(1)
 
 
+@pytest.mark.guarantee("jsonl-output-joins-unchanged")
 @given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
 def test_jsonl_output_in_any_chunks_can_be_reassembled(chunks: list[bytes]) -> None:
     decoder = OutputDecoder()

@@ -42,6 +42,7 @@ def stop(site: DemoProject) -> None:
     runtime_stop.stop(site.run_anew(), "demo")
 
 
+@pytest.mark.guarantee("no-flock-is-reported")
 @pytest.mark.parametrize(("act", "file"), [(build, "lock"), (clean, "lock"), (start, "starts"), (stop, "starts")])
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS])
 def test_file_lock_unsupported_by_file_system_is_one_line_error(

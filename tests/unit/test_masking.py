@@ -47,6 +47,7 @@ def test_mask_hides_secret_and_its_encodings(said: bytes, shown: bytes) -> None:
     assert through(Mask([SECRET]), said) == shown
 
 
+@pytest.mark.guarantee("secret-hidden-in-output")
 @pytest.mark.parametrize("user", ["", "a:", "me:", "x-access-token:"])
 def test_mask_hides_base64_of_secret_at_any_offset(user: str) -> None:
     secret = b"a-rather-long-token-0123456789"
@@ -55,6 +56,7 @@ def test_mask_hides_base64_of_secret_at_any_offset(user: str) -> None:
     assert len(shown.replace(b"***", b"")) <= 8 + len(base64.b64encode(user.encode()))
 
 
+@pytest.mark.guarantee("secret-hidden-in-output")
 @pytest.mark.parametrize("width", [64, 76])
 @pytest.mark.parametrize("end", [b"\n", b"\r\n"])
 def test_mask_hides_wrapped_base64_in_any_chunks(width: int, end: bytes) -> None:
@@ -69,6 +71,7 @@ def test_mask_hides_wrapped_base64_in_any_chunks(width: int, end: bytes) -> None
         assert through(Mask([secret]), lines[:cut], lines[cut:]) == whole
 
 
+@pytest.mark.guarantee("secret-hidden-in-output")
 @pytest.mark.parametrize(
     "form",
     [
@@ -117,6 +120,7 @@ SHELLS = [
 ]
 
 
+@pytest.mark.guarantee("masking-covers-quoted-forms")
 @pytest.mark.parametrize("secret", AWKWARD)
 @pytest.mark.parametrize(("shell", "script"), SHELLS)
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
@@ -157,6 +161,7 @@ CODE = [
 ]
 
 
+@pytest.mark.guarantee("masking-covers-quoted-forms")
 @pytest.mark.parametrize("secret", AWKWARD)
 @pytest.mark.parametrize("quoted", CODE)
 def test_mask_hides_secret_quoted_by_program(secret: str, quoted: Callable[[str], str]) -> None:
@@ -166,6 +171,7 @@ def test_mask_hides_secret_quoted_by_program(secret: str, quoted: Callable[[str]
     assert not re.search(rb"\w{5}", shown.replace(b"***", b"")), shown
 
 
+@pytest.mark.guarantee("masking-covers-quoted-forms")
 def test_mask_hides_wrapped_hex_of_secret() -> None:
     secret = b"a-rather-long-token-0123456789-that-takes-two-lines"
     said = subprocess.run(["xxd", "-p"], input=secret, capture_output=True, check=True).stdout
@@ -240,6 +246,7 @@ def test_mask_without_secrets_passes_everything() -> None:
 SIGNS = st.lists(st.sampled_from(b"ab+%= \n\r\0\xff'\"\\&"), max_size=12).map(bytes)
 
 
+@pytest.mark.guarantee("secret-hidden-in-output")
 @given(
     secrets=st.lists(SIGNS.filter(bool), min_size=1, max_size=3),
     parts=st.lists(SIGNS, max_size=8),

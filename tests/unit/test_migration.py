@@ -239,6 +239,7 @@ def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
     assert "y" not in kept[len(rest) - 1].split()
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrate_report_lists_every_line_with_key_or_reason(site: DemoProject) -> None:
     text = "ARG A=1\nFROM base:1\nLABEL a=b\nMAINTAINER m\nSTOPSIGNAL INT\nVOLUME /v\nONBUILD RUN x\nEXPOSE 80\n"
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
@@ -269,6 +270,7 @@ def test_migrate_build_argument_is_used_as_value(site: DemoProject) -> None:
 # A config that is there
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject) -> None:
     text = """\
         # Mine.
@@ -385,6 +387,7 @@ def _shell(*argv: str) -> tuple[int, bytes]:
     return done.returncode, done.stdout
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 @settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(_PARTS, st.booleans())
 def test_migrate_run_instruction_behaves_equally_in_setup(parts: list[str], tight: bool) -> None:

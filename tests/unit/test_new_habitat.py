@@ -147,6 +147,7 @@ def literal(root: Path, url: str) -> bool:
     return True
 
 
+@pytest.mark.guarantee("new-habitat-arguments-are-literal")
 @pytest.mark.parametrize("url", [*KINDS.values(), *URLS], ids=ascii)
 def test_new_habitat_hostile_url_is_literal_or_refused(tmp_path: Path, url: str) -> None:
     taken = literal(tmp_path, url)
@@ -171,6 +172,7 @@ def test_new_habitat_any_url_is_written_unchanged_or_refused(
     literal(tmp_path_factory.mktemp("any"), f"https://example.org/{end}")
 
 
+@pytest.mark.guarantee("new-habitat-arguments-are-literal")
 @pytest.mark.parametrize("image", [*KINDS.values(), *IMAGES], ids=lambda image: ascii(image)[:40])
 def test_new_habitat_hostile_image_is_literal_or_refused_as_by_loader(tmp_path: Path, image: str) -> None:
     (place,) = (place for place in PLACES if place.name == "base_image")
@@ -203,6 +205,7 @@ def test_new_habitat_name_refused_by_loader_is_refused(tmp_path: Path, name: str
 # Whole or not at all
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 @pytest.mark.parametrize("file", ["config.yaml", "Dockerfile", "notes.md"])
 def test_new_habitat_existing_folder_is_not_overwritten(tmp_path: Path, file: str) -> None:
     path = write(tmp_path, f"habitats/demo/{file}", "mine")
@@ -227,6 +230,7 @@ def test_new_habitat_in_empty_folder_is_created(tmp_path: Path) -> None:
     assert make(tmp_path).name == "demo"
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_created_meanwhile_by_another_run_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +274,7 @@ create.create(Path(sys.argv[1]), "demo", "debian", [])
 """
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_killed_leaves_no_habitat_and_next_run_removes_draft(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
     assert done.returncode == -9

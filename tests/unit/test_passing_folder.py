@@ -6,6 +6,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING
 
+import pytest
 from conftest import ROOT
 
 from phases.core.files.temporary_folder import sweep, temporary_folder
@@ -24,6 +25,7 @@ with temporary_folder(Path(sys.argv[1])) as folder:
 """
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_passing_folder_in_use_survives_sweep(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder, temporary_folder(tmp_path) as other:
         (folder / "file").write_text("")
@@ -33,6 +35,7 @@ def test_passing_folder_in_use_survives_sweep(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_passing_folder_of_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
     argv = (sys.executable, "-c", HOLD, str(tmp_path))
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:

@@ -164,6 +164,7 @@ def test_persisted_file_in_root_owned_folder_is_writable_through_link(tmp_path: 
     assert owners(site, link.target.rpartition("/")[0]) == [(1000, 1000)]
 
 
+@pytest.mark.guarantee("persisted-files-survive-kill")
 @pytest.mark.parametrize("then", ["the next start", "another image", "a new container", "stop", "destroy"])
 def test_persisted_file_replaced_in_killed_start_is_kept_by_next_command(tmp_path: Path, then: str) -> None:
     site = made(tmp_path, "~/.state.json", image={JSON: "image's"})
@@ -203,6 +204,7 @@ def test_persisted_file_link_removed_is_restored_by_next_start(tmp_path: Path) -
 # Containers
 
 
+@pytest.mark.guarantee("persisted-files-survive")
 def test_persist_list_changed_gives_new_container_with_same_volumes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", "~/.state.json")
     first = start(site, {f"{HOME}/.cache/x": "mine", JSON: "mine"})
@@ -259,6 +261,7 @@ def test_start_draft_container_of_killed_run_is_removed_by_next_start(tmp_path: 
     assert [container.name for container in site.engine.containers()] == ["habitat-demo"]
 
 
+@pytest.mark.guarantee("persisted-files-collected-as-user")
 def test_persisted_files_of_old_uid_are_given_to_new_uid_only(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site, {f"{HOME}/.cache/x": "mine"})
@@ -274,6 +277,7 @@ def test_persisted_files_of_old_uid_are_given_to_new_uid_only(tmp_path: Path) ->
     ]
 
 
+@pytest.mark.guarantee("persisted-files-collected-as-user")
 def test_start_without_stat_in_image_fails_and_leaves_no_container(tmp_path: Path) -> None:
     site = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     site.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
@@ -336,6 +340,7 @@ def test_persist_volume_names_are_unique_readable_and_short() -> None:
     assert names[0].startswith("habitat-demo-state-json-")
 
 
+@pytest.mark.guarantee("persisted-files-survive")
 def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/", "~/.state.json")
     start(site)
@@ -386,6 +391,7 @@ def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) ->
     assert site.engine.volumes() == [volume]
 
 
+@pytest.mark.guarantee("persisted-files-survive")
 def test_clean_keeps_persist_volumes(tmp_path: Path) -> None:
     site = made(tmp_path, "~/.cache/")
     start(site)

@@ -40,6 +40,7 @@ def left_out(data: bytes) -> tuple[bytes, int, bytes]:
     return before, int(said.replace(b",", b"")), after
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 @pytest.mark.usefixtures("small")
 @pytest.mark.parametrize("length", [0, 1, 7, 63, 150])
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
@@ -67,6 +68,7 @@ def test_phase_log_of_small_output_is_complete(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_bytes() == b"x" * (HEAD + 2 * TAIL - 1) + b"\n"
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 def test_phase_log_of_run_killed_at_any_moment_has_whole_lines(tmp_path: Path) -> None:
     """Many kills, most of them while the log is cut: that is what the process does most."""
     script = f"""
@@ -122,6 +124,7 @@ def test_phase_log_disk_full_while_shortened_is_error_and_log_stays(
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 def test_phase_log_of_flood_uses_bounded_memory(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         splitter = BlockSplitter(lambda lines: log.write(*lines))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.guarantee("ports-on-localhost")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [

@@ -361,6 +361,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.guarantee("equal-configs-equal-hashes")
 @FEW
 @given(config=CONFIGS, seed=st.integers(0, 99))
 def test_hashes_of_equal_configs_are_equal_in_any_spelling(root: Path, config: dict[str, Any], seed: int) -> None:
@@ -412,6 +413,7 @@ def test_slices_and_plans_are_deterministic(root: Path, config: dict[str, Any]) 
         assert first == phase.plan(one) == phase.plan(other)
 
 
+@pytest.mark.guarantee("equal-configs-equal-hashes")
 @FEW
 @given(before=CONFIGS, after=CONFIGS, key=st.sampled_from(list(OWNER)))
 def test_config_key_changes_no_hash_before_its_phase(

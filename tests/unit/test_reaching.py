@@ -95,6 +95,7 @@ def test_connect_context_malformed_is_one_line_error(monkeypatch: pytest.MonkeyP
     assert "\n" not in told
 
 
+@pytest.mark.guarantee("no-engine-is-reported")
 @pytest.mark.parametrize(
     ("host", "told"),
     [
@@ -140,6 +141,7 @@ def test_connect_ssh_address_error_suggests_tunnel(
     )
 
 
+@pytest.mark.guarantee("no-engine-is-reported")
 @pytest.mark.parametrize("module", [engine_connect, docker_config], ids=["by a glance", "by a context"])
 def test_connect_socket_without_permission_is_distinct_error(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, config: Path, module: ModuleType

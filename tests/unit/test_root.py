@@ -60,6 +60,7 @@ def roots_commands(site: DemoProject) -> list[Command]:
 # What root runs
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -92,6 +93,7 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
         assert {env.get(name, "") for name in HOSTILE} == {""}, command.script
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     demo = site(tmp_path, monkeypatch)
     made: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
@@ -113,6 +115,7 @@ def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, m
         assert f"PATH={SYSTEM_PATH};" in command[-1], "whatever an engine makes of the environment"
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_user_commands_in_build_and_habitat_have_whole_image_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -133,6 +136,7 @@ def test_user_commands_in_build_and_habitat_have_whole_image_environment(
         assert env["PATH"] == wanted
 
 
+@pytest.mark.guarantee("setup-as-root-ignores-user-environment")
 def test_root_command_environment_omits_paths_writable_by_user() -> None:
     places = ["/home/agent", "/workspace", "/data"]
     env = {
@@ -160,6 +164,7 @@ def test_root_command_environment_omits_paths_writable_by_user() -> None:
     }
 
 
+@pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_container_environment_blanks_only_variables_that_load_code() -> None:
     env = {"PATH": "/x:/bin", "LD_AUDIT": "a", "BASH_FUNC_ls%%": "() { id; }", "SHELLOPTS": "xtrace", "EDITOR": "vi"}
     assert for_container(env) == {"PATH": ROOT_PATH, "LD_AUDIT": "", "BASH_FUNC_ls%%": "", "SHELLOPTS": ""}
@@ -171,6 +176,7 @@ def test_environment_label_malformed_restores_nothing(label: str) -> None:
     assert root_environment.environment_of_label({root_environment.LABEL_ENVIRONMENT: label}) == {}
 
 
+@pytest.mark.guarantee("system-tools-belong-to-root")
 def test_system_tools_and_parent_folders_belong_to_root(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path)
     demo.build()
@@ -198,6 +204,7 @@ LINKS = [
 ]
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 @pytest.mark.parametrize(("phase", "link", "path", "config"), LINKS)
 @pytest.mark.parametrize("target", ["/usr", "/mnt", "../etc"])
 def test_build_copy_through_link_created_by_user_is_refused(
@@ -230,6 +237,7 @@ def test_build_copy_through_link_created_by_user_is_refused(
     assert demo.engine.files(tag).nodes == known[tag]
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 @pytest.mark.parametrize(
     ("uid", "holder", "mode", "refused"),
     [(0, 0, 0o755, False), (1000, 0, 0o755, True), (0, 1000, 0o755, True), (0, 0, 0o1777, True)],
@@ -278,6 +286,7 @@ def test_build_copy_into_volume_is_refused_with_both_places(tmp_path: Path) -> N
     assert list((tmp_path / "habitats/demo/data").iterdir()) == []
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 @pytest.mark.parametrize(
     ("dest", "moved"), [("/workspace/a/b/cron.d", "/workspace/a"), ("/data", ""), ("/srv/x/y", "/srv/x")]
 )
@@ -302,6 +311,7 @@ def test_stopped_container_with_moved_mount_point_is_not_started(tmp_path: Path,
     assert len(demo.engine.called("start")) - before == (not moved)
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 def test_background_processes_are_paused_while_files_are_copied(tmp_path: Path) -> None:
     """Else it could put a link in the way between the look and the write."""
     write(tmp_path, "habitats/demo/tests/a.sh", "true")
@@ -317,6 +327,7 @@ def test_background_processes_are_paused_while_files_are_copied(tmp_path: Path) 
 # What confines a build
 
 
+@pytest.mark.guarantee("build-commands-are-restricted")
 def test_build_containers_have_configured_restrictions(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
     seen: dict[str, Restrictions] = {}

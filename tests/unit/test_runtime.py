@@ -425,6 +425,7 @@ def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         yield path
 
 
+@pytest.mark.guarantee("engine-socket-refused")
 def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Path, engine_socket: Path) -> None:
     (tmp_path / "link").symlink_to(engine_socket.parent)
     for source in (engine_socket, engine_socket.parent, Path("/"), tmp_path / "link"):
@@ -436,6 +437,7 @@ def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Pat
         )
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
 def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_path: Path, source: str) -> None:
     text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
@@ -519,6 +521,7 @@ def test_secret_of_build_phase_is_not_delivered_at_start(tmp_path: Path) -> None
     assert not any(command.stdin for command in site.engine.commands)
 
 
+@pytest.mark.guarantee("secret-hidden-in-init-output")
 def test_init_output_in_error_is_masked(tmp_path: Path) -> None:
     """Root's main process can read what only USER was given."""
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]"

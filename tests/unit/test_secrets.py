@@ -131,6 +131,7 @@ def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -
     assert own == [{"MY_TOKEN": CANARY}] * 2
 
 
+@pytest.mark.guarantee("secret-readable-by-its-user-only")
 def test_secret_of_other_phase_is_not_delivered(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     site.build()
@@ -175,6 +176,7 @@ def test_secret_value_change_rebuilds_nothing_and_variable_change_rebuilds(
     assert site.build()[0] == "setup"
 
 
+@pytest.mark.guarantee("secret-change-rebuilds-nothing")
 def test_secret_of_cached_phase_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site = DemoProject(tmp_path, SETUP)
     site.build()
@@ -203,6 +205,7 @@ def test_secret_is_in_slices_of_its_phases_only(tmp_path: Path, phase: str) -> N
     assert having == [phase]
 
 
+@pytest.mark.guarantee("secret-file-not-copied")
 @pytest.mark.parametrize("place", ["habitats/demo/private/token", "shared/token", "habitats/demo/tools/token"])
 def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> None:
     write(tmp_path, place, CANARY)
@@ -224,6 +227,7 @@ def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> N
     assert (tmp_path / place).exists()
 
 
+@pytest.mark.guarantee("secret-file-not-copied")
 def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> None:
     write(tmp_path, "shared/token", CANARY)
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")

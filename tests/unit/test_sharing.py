@@ -170,6 +170,7 @@ def other_order(pair: TwinHabitats) -> None:
     pair.configs["twin"]["env"] = ["USER=dev", "SIZE=1", "COLOUR=red"]
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 @pytest.mark.parametrize(
     ("change", "first"),
     [(own_volume, "files"), (own_secret, "setup"), (own_token, "repos"), (other_order, "env")],
@@ -203,6 +204,7 @@ def test_sharing_phase_with_same_secret_is_taken_without_fetching_secret(pair: T
     assert asked.read_text() == "\n"
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_failed_phase_is_built(pair: TwinHabitats) -> None:
     def fail(command: Command) -> tuple[int, str]:
         return make_user(command) or (1 if command.script == "echo one" else 0, "")
@@ -217,6 +219,7 @@ def test_sharing_failed_phase_is_built(pair: TwinHabitats) -> None:
     assert (ran, shared) == (["setup"], UP_TO_SETUP[:-1])
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_snapshot_of_earlier_version_is_not_taken(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_names, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
     pair.built("demo")
@@ -224,6 +227,7 @@ def test_sharing_snapshot_of_earlier_version_is_not_taken(pair: TwinHabitats, mo
     assert pair.built("twin") == (PHASES, [])
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_image_committed_by_person_is_not_taken(pair: TwinHabitats) -> None:
     pair.built("demo")
     made = pair.engine.create("habitat-demo:1-base", "mine", ("true",))
@@ -242,6 +246,7 @@ def test_sharing_disabled_builds_everything(pair: TwinHabitats) -> None:
 # Whoever wants it built
 
 
+@pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
 def test_sharing_forgotten_phase_is_built(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin")
@@ -273,6 +278,7 @@ def test_sharing_of_two_equal_snapshots_newest_is_taken(pair: TwinHabitats, monk
 # What goes when
 
 
+@pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
 def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(pair: TwinHabitats) -> None:
     pair.built("demo")
     other_repo(pair)
@@ -300,6 +306,7 @@ def test_sharing_names_first_owner_until_its_snapshot_is_removed(pair: TwinHabit
     assert pair.shared[0].shared_with == "demo"
 
 
+@pytest.mark.guarantee("sharing-source-disappears")
 def test_sharing_source_image_removed_phase_is_built(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has the lock of the habitat that has it."""
     pair.built("demo")
@@ -316,6 +323,7 @@ def test_sharing_source_image_removed_phase_is_built(pair: TwinHabitats, monkeyp
     assert pair.built("twin", "setup") == (["setup"], UP_TO_SETUP[:-1])
 
 
+@pytest.mark.guarantee("sharing-source-disappears")
 def test_sharing_kill_between_tag_and_stamp_rebuilds_nothing(pair: TwinHabitats) -> None:
     pair.built("demo")
     pair.built("twin", "setup")
@@ -436,6 +444,7 @@ def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(pair: TwinHa
     assert pair.image("twin", "setup") == pair.image("demo", "setup")
 
 
+@pytest.mark.guarantee("sharing-parallel-builds")
 def test_sharing_other_run_fails_phase_is_built(pair: TwinHabitats) -> None:
     gate = BlockedSetup(pair)
     gate.code = 1
@@ -472,6 +481,7 @@ def test_sharing_many_parallel_runs_build_each_phase_once(pair: TwinHabitats, mo
     assert sorted(phase for run in runs for phase in run.of(events.PhaseStarted)) == sorted(UP_TO_SETUP)
 
 
+@pytest.mark.guarantee("sharing-parallel-builds")
 def test_sharing_wait_stops_on_shutdown(pair: TwinHabitats) -> None:
     gate = BlockedSetup(pair)
     first = ParallelRun(pair, "demo")

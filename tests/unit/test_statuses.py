@@ -180,6 +180,7 @@ def test_status_ignores_container_of_others_with_same_name(site: DemoProject) ->
     assert demo(site).container is None
 
 
+@pytest.mark.guarantee("status-is-read-only")
 def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
     made = container(site, "habitat-demo")
     site.engine.start(made)
@@ -335,6 +336,7 @@ def test_status_engine_requests_do_not_grow_with_habitats(site: DemoProject) -> 
     assert sorted(site.engine.calls) == [("images",), ("layers", site.base), ("stored",)]
 
 
+@pytest.mark.guarantee("status-is-read-only")
 def test_status_changes_nothing(site: DemoProject) -> None:
     def everything() -> object:
         files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in site.root.rglob("*")}

@@ -93,6 +93,7 @@ class Person:
 BEFORE = ("base", "users", "env", "workdir", "habitat", "files")
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_path: Path) -> None:
     person = Person(DemoProject(tmp_path, SECRET), None)
     person.build(*BEFORE)
@@ -106,6 +107,7 @@ def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_answered_no_is_not_run_or_recorded(tmp_path: Path, record: Path) -> None:
     person = Person(DemoProject(tmp_path, SECRET), answer=False)
     person.build(*BEFORE)
@@ -118,6 +120,7 @@ def test_untrusted_secret_command_answered_no_is_not_run_or_recorded(tmp_path: P
     assert not record.exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_trusted_secret_command_is_asked_about_again_only_after_change(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, SECRET)
     person = Person(site, answer=True)
@@ -166,6 +169,7 @@ def test_trust_config_without_host_access_needs_no_record(tmp_path: Path, record
     assert not record.parent.exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_volume_giving_root_is_refused_at_build_and_start(tmp_path: Path) -> None:
     site = DemoProject(tmp_path, MOUNT)
     stranger = Person(site, None)
@@ -197,6 +201,7 @@ def test_untrusted_secret_command_of_start_is_not_run(tmp_path: Path) -> None:
     assert runtime_start.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_trust_in_shared_secret_command_is_asked_for_each_habitat(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, command: echo x, start: true}]\n")
     write(tmp_path, "habitats/other/config.yaml", "base_image: base:1\n")
@@ -274,6 +279,7 @@ def test_trust_command_without_requests_says_so(tmp_path: Path, record: Path) ->
 # The record
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
     Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert record.stat().st_mode & 0o777 == 0o600
@@ -282,6 +288,7 @@ def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
     assert sorted(path.name for path in record.parent.iterdir()) == ["trust.json", "trust.lock"]
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 @pytest.mark.parametrize(
     "how", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
 )
@@ -301,6 +308,7 @@ def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path
             Person(site, answer).need()
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"b": 1}}', "null", "\x00"])
 def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, text: str) -> None:
     record.parent.mkdir(mode=0o700)
@@ -314,6 +322,7 @@ def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, 
     assert record.read_text() == text
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
     code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
     code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"

@@ -73,6 +73,7 @@ def named_ours(site: DemoProject) -> list[str]:
     return sorted(container.name for container in site.engine.containers())
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_start_container_created_meanwhile_by_other_user_is_joined(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -90,6 +91,7 @@ def test_start_container_created_meanwhile_by_other_user_is_joined(
         assert found.id == made.id
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_start_new_by_two_users_at_once_makes_one_container(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +116,7 @@ def test_start_container_removed_repeatedly_is_one_line_error(tmp_path: Path, mo
     )
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 @pytest.mark.parametrize("method", ["exec", "container"])
 def test_start_container_stopped_by_other_user_before_command_is_restarted(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch, method: str
@@ -163,6 +166,7 @@ def test_start_with_ended_init_is_not_repeated(tmp_path: Path) -> None:
     assert len(site.engine.called("start")) == 2, "the build's, and this one"
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_session_end_during_command_of_other_user_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -270,6 +274,7 @@ def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
     assert named_ours(site) == [mine]
 
 
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
 @pytest.mark.parametrize("process", ["elsewhere-1-1", "12345", "whatever"])
 @pytest.mark.parametrize(
     ("state", "stays"),

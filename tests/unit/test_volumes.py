@@ -93,6 +93,7 @@ ROOTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("source", [source for source in ROOTS if Path(source).exists()])
 def test_volume_of_system_folder_writable_is_refused(tmp_path: Path, source: str) -> None:
     text = refused(tmp_path, source)
@@ -107,6 +108,7 @@ def test_volume_of_system_folder_readonly_is_accepted(tmp_path: Path, source: st
     assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_system_folder_writable_for_ordinary_user_is_refused(town: Path) -> None:
     give(town / "home")
     with person(town / "home"):
@@ -114,6 +116,7 @@ def test_volume_of_system_folder_writable_for_ordinary_user_is_refused(town: Pat
             assert "holds " in refused(town / "home/project", str(source))
 
 
+@pytest.mark.guarantee("own-data-accepted")
 def test_volume_of_own_data_is_accepted_for_root_and_ordinary_user(town: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as passing:
         for uid in (0, PERSON):
@@ -137,6 +140,7 @@ def test_volume_of_folder_elsewhere_is_accepted_only_for_its_owner(town: Path) -
         assert "which is root's" in refused(town / "home/project", str(town / "other/data"))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("as_person", [False, True])
 @pytest.mark.parametrize(
     "source", ["'~'", "~/", "~/.ssh", "~/.bashrc", "~/.local/bin", "~/bin", "~/bin/tool", "~/x/../.ssh"]
@@ -150,6 +154,7 @@ def test_volume_of_executable_or_config_in_home_is_refused(town: Path, source: s
         assert "gives_root_on_the_host" in refused(town / "home/project", source)
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_home_of_other_account_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*pwd.getpwall()]
     home = tmp_path / "elsewhere"
@@ -174,6 +179,7 @@ CONFIG = [
 FOLDERS = re.compile(r"habitats(/demo|/other)?|\.|.*/(tools|bin|tests|hooks)|\.(git|stamps|venv)|[a-z]+")
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("path", CONFIG)
 def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -> None:
     for given in CONFIG:
@@ -189,6 +195,7 @@ def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -
         assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
+@pytest.mark.guarantee("own-data-accepted")
 @pytest.mark.parametrize(
     "path", ["data", "../../data", "../other/data", "../../data/deep", "../../shared/data", "note"]
 )
@@ -198,6 +205,7 @@ def test_volume_of_project_data_is_accepted(tmp_path: Path, path: str) -> None:
     assert not volumes(tmp_path, f"./{path}").volumes[0].gives_root
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize(
     "path", [".", "phases", "phases/core", "habitats", "habitats/hello", "shared", ".git", "script"]
 )
@@ -205,6 +213,7 @@ def test_volume_of_program_folder_is_refused(tmp_path: Path, path: str) -> None:
     assert "gives_root_on_the_host" in refused(tmp_path, str(own_places.CHECKOUT / path))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_python_or_path_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "tree/commands/x")
     monkeypatch.setenv("PATH", f"{tmp_path}/tree/commands:{os.environ['PATH']}")
@@ -215,6 +224,7 @@ def test_volume_of_python_or_path_folder_is_refused(tmp_path: Path, monkeypatch:
         assert "gives_root_on_the_host" in refused(project, str(tmp_path / path))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_file_with_hard_link_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "data/x")
     write(tmp_path, "dodo.py").unlink()
@@ -228,6 +238,7 @@ def test_volume_of_device_is_refused(tmp_path: Path) -> None:
     assert "the device" in refused(tmp_path, str(tmp_path / "disk"))
 
 
+@pytest.mark.guarantee("engine-socket-refused")
 def test_volume_of_system_socket_is_refused_even_readonly(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/run") as folder, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/private")
@@ -235,6 +246,7 @@ def test_volume_of_system_socket_is_refused_even_readonly(tmp_path: Path) -> Non
             assert "socket" in refused(tmp_path, f"{source}, readonly: true")
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_bind_mount_is_checked_as_its_source(town: Path) -> None:
     spelled = town / "spelled"
     spelled.mkdir()
@@ -268,6 +280,7 @@ def test_mount_table_lists_every_path_of_folder(tmp_path: Path) -> None:
 # Links
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "data/sub/x")
     row = "../../data/sub, readonly: true"
@@ -280,6 +293,7 @@ def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 @pytest.mark.parametrize("target", ["/etc", "../away", "deep/../../away"])
 @pytest.mark.parametrize("below", ["", "/x"])
 def test_volume_below_link_in_writable_folder_is_refused(tmp_path: Path, target: str, below: str) -> None:
@@ -315,6 +329,7 @@ def test_host_path_with_endless_links_is_error(tmp_path: Path) -> None:
 # One in another
 
 
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
 @pytest.mark.parametrize("order", [1, -1])
 def test_volume_inside_writable_volume_is_refused(tmp_path: Path, order: int) -> None:
     write(tmp_path, "data/sub/x")
@@ -331,6 +346,7 @@ def test_volume_inside_readonly_volume_is_accepted(tmp_path: Path) -> None:
     assert volumes(tmp_path, "../../data, readonly: true", "../../data/sub", "../../data/sub, readonly: true")
 
 
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
 def test_volume_inside_writable_volume_through_bind_mount_is_refused(town: Path) -> None:
     spelled = town / "home/spelled"
     spelled.mkdir()
@@ -379,6 +395,7 @@ class SwappingProject(DemoProject):
 CHANGED = "volumes: ../../data/sub is not what it was when this run began: something else is at "
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 @pytest.mark.parametrize("what", ["before", "create", "start"])
 def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, what: str) -> None:
     site = SwappingProject(tmp_path)
@@ -396,6 +413,7 @@ def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, w
     assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Path) -> None:
     site = SwappingProject(tmp_path)
     site.build()
@@ -409,6 +427,7 @@ def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Pat
     assert len([one for one in site.engine.containers() if one.name == "habitat-demo"]) == 1
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 @pytest.mark.parametrize("what", ["before", "create", "start"])
 def test_volume_swapped_during_build_fails_phase(tmp_path: Path, what: str) -> None:
     site = SwappingProject(tmp_path)
@@ -425,6 +444,7 @@ def test_volume_swapped_during_build_fails_phase(tmp_path: Path, what: str) -> N
     assert not [command for command in site.engine.commands if command.script == "echo x"]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_swapped_before_temporary_container_is_not_mounted(tmp_path: Path) -> None:
     site = SwappingProject(tmp_path)
     site.build()
@@ -435,6 +455,7 @@ def test_volume_swapped_before_temporary_container_is_not_mounted(tmp_path: Path
         pass
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_replaced_by_other_folder_is_not_mounted(tmp_path: Path) -> None:
     site = SwappingProject(tmp_path)
     site.build()
@@ -472,6 +493,7 @@ PLACES = {
 }
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 @pytest.mark.parametrize("case", WRITTEN)
 def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path: Path, case: str) -> None:
     for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x"):
@@ -487,6 +509,7 @@ def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path:
     }
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 @pytest.mark.parametrize(
     "more",
     [
@@ -509,6 +532,7 @@ def test_volume_over_default_workdir_is_accepted(tmp_path: Path) -> None:
 # What the program reads itself
 
 
+@pytest.mark.guarantee("config-sources-not-in-writable-volume")
 @pytest.mark.parametrize(
     "more",
     [

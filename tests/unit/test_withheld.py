@@ -52,6 +52,7 @@ HOLDERS = [
 ORDINARY = ["id_rsa.pub", "key", "env", "x.env", "monkey", "npmrc", "keys/readme", "ssh/config", ".envrc", "docker/x"]
 
 
+@pytest.mark.guarantee("credential-files-not-copied")
 @pytest.mark.parametrize("path", HOLDERS)
 @pytest.mark.parametrize("folder", ["", "sub/deep/"])
 def test_credential_file_in_copied_folder_is_not_copied(tmp_path: Path, path: str, folder: str) -> None:
@@ -87,6 +88,7 @@ def site(tmp_path: Path) -> DemoProject:
     return site
 
 
+@pytest.mark.guarantee("credential-files-not-copied")
 def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(site: DemoProject) -> None:
     told: list[str] = []
     for phase in ("files", "tools", "final"):
@@ -105,6 +107,7 @@ def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(site: Dem
     assert site.notices() == []
 
 
+@pytest.mark.guarantee("credential-files-not-copied")
 def test_credential_file_with_rule_in_habignore_is_copied_without_notice(site: DemoProject) -> None:
     rules = "!.npmrc\n!.ssh\n!.env.*\n!*.key\n!.aws\n!.netrc\n!.pgpass\n"
     write(site.root, "habitats/demo/.habignore", rules)
