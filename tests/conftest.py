@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import figures
+import measurements
 import pytest
 
 from phases.core.engine import lock_volumes, select
@@ -84,23 +84,23 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
 @pytest.fixture(scope="session")
 def summary() -> list[str]:
     """Lines that are printed when all tests have run."""
-    return figures.LINES
+    return measurements.LINES
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In one of several processes that share the tests: send the figures to the one that prints."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["figures"] = figures.gathered()
+        session.config.workeroutput["figures"] = measurements.gathered()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     if told := getattr(node, "workeroutput", {}).get("figures"):
-        figures.add(told)
+        measurements.add(told)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for title, rows in figures.sections():
+    for title, rows in measurements.sections():
         terminalreporter.section(title)
         for row in rows:
             terminalreporter.line(row)

@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
-from far_engine import TlsEngine
 from podman_engine import PodmanEngine
+from tls_engine import TlsEngine
 
 from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe

@@ -1,7 +1,7 @@
 """The plug pulled at every point of every phase: what the next run does, and what is left of the killed one.
 
 One habitat with a Dockerfile, and one without for the phase `base`, stand through the whole matrix. For
-each cell a knob makes just one phase stale, doit is killed in that phase (see tests/crashing.py), and the
+each cell a knob makes just one phase stale, doit is killed in that phase (see tests/kill_points.py), and the
 next run has to recover. The habitat's own test looks for a mark of every phase.
 """
 
@@ -29,8 +29,8 @@ from conftest import (
     untagged,
     wait_until,
 )
-from crashing import DODO
-from figures import MATRIX
+from kill_points import DODO
+from measurements import MATRIX
 
 from phases.protocol import slug
 from phases.registry import NAMES, PHASES, named

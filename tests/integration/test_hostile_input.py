@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import PREFIX, CommandResult, Project, clear, fresh_name, inspect, snapshots
-from hostile import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
+from hostile_values import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
 
 from phases.core.errors import printable
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
-from swallowing import RequestDroppingRelay
+from request_dropping_relay import RequestDroppingRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -23,7 +23,7 @@ from conftest import (
     untagged,
     wait_until,
 )
-from crashing import CLOSING, DODO, MARK
+from kill_points import CLOSING, DODO, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

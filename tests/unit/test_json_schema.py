@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import ROOT
-from hostile import CASES as HOSTILE
-from hostile import PLACES, YAML, yaml_file
+from hostile_values import CASES as HOSTILE
+from hostile_values import PLACES, YAML, yaml_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator

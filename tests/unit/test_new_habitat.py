@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from hostile import KINDS, PLACES
+from hostile_values import KINDS, PLACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit_helpers import write

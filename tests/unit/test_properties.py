@@ -14,7 +14,7 @@ from typing import Any
 import pathspec
 import pytest
 import yaml
-from hostile import PLACES, Case, Place
+from hostile_values import PLACES, Case, Place
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from unit_helpers import SOMEWHERE, load, write

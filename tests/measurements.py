@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-import hostile
+import hostile_values
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,7 +20,7 @@ LINES: list[str] = []
 def gathered() -> Any:
     """All of it, as a process can send it to another."""
     matrix = [[phase, point, text] for (phase, point), text in MATRIX.items()]
-    return matrix, {place: dict(counts) for place, counts in hostile.TRIED.items()}, LINES
+    return matrix, {place: dict(counts) for place, counts in hostile_values.TRIED.items()}, LINES
 
 
 def add(told: Any) -> None:
@@ -28,7 +28,7 @@ def add(told: Any) -> None:
     matrix, tried, lines = told
     MATRIX.update({(phase, point): text for phase, point, text in matrix})
     for place, counts in tried.items():
-        hostile.TRIED.setdefault(place, Counter()).update(counts)
+        hostile_values.TRIED.setdefault(place, Counter()).update(counts)
     LINES.extend(lines)
 
 
@@ -36,8 +36,8 @@ def sections() -> Iterator[tuple[str, list[str]]]:
     """Title and rows of what there is to tell."""
     if MATRIX:
         yield "killed there, and recovered by running so many phases", list(_matrix())
-    if hostile.TRIED:
-        yield "hostile input", hostile.table()
+    if hostile_values.TRIED:
+        yield "hostile input", hostile_values.table()
     if LINES:
         yield "figures", LINES
 

@@ -50,9 +50,9 @@ INSIDE = {
 DODO = f"""\
 {(Path(__file__).parents[1] / "dodo.py").read_text()}
 
-import crashing
+import kill_points
 
-crashing.arm(PROJECT)
+kill_points.arm(PROJECT)
 """
 
 #: Where a process that gets another signal than SIGKILL notes when it did.

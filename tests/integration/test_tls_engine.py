@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import RunningDoit, failed, fresh_name, left_containers, wait_until
-from far_engine import TlsEngine
 from relay import Relay
+from tls_engine import TlsEngine
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

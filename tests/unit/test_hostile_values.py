@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hostile import (
+from hostile_values import (
     CASES,
     ENCODINGS,
     FILE_NAMES,

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT, RunningDoit, clear, fresh_name, snapshots, untagged, wait_until
-from crashing import DODO
 from image_comparison import differences
+from kill_points import DODO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
