@@ -222,7 +222,9 @@ class FullHabitat:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHabitat]:
+def built_habitat(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FullHabitat]:
     name = fresh_name()
     base = f"{PREFIX}-base-{name[-8:]}:1"
     engine.tag(git_image, base)
@@ -232,82 +234,82 @@ def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def subject(built: FullHabitat) -> FullHabitat:
+def habitat(built_habitat: FullHabitat) -> FullHabitat:
     """The habitat, up to date."""
-    built.bring_to("final")
-    return built
+    built_habitat.bring_to("final")
+    return built_habitat
 
 
-def test_build_without_change_runs_nothing(subject: FullHabitat) -> None:
-    subject.assert_builds_nothing()
+def test_build_without_change_runs_nothing(habitat: FullHabitat) -> None:
+    habitat.assert_builds_nothing()
 
 
 # The table
 
 
-def env(subject: FullHabitat) -> None:
-    subject.config["env"][-1] = f"COLOUR={subject.word()}"
+def env(habitat: FullHabitat) -> None:
+    habitat.config["env"][-1] = f"COLOUR={habitat.word()}"
 
 
-def user(subject: FullHabitat) -> None:
-    subject.config["env"][0] = f"USER={subject.word()}"
+def user(habitat: FullHabitat) -> None:
+    habitat.config["env"][0] = f"USER={habitat.word()}"
 
 
-def workdir(subject: FullHabitat) -> None:
-    subject.config["env"][1] = f"WORKDIR=/{subject.word()}"
-    subject.config["verify-fs"]["required_files"] = ["app/README.md"]
+def workdir(habitat: FullHabitat) -> None:
+    habitat.config["env"][1] = f"WORKDIR=/{habitat.word()}"
+    habitat.config["verify-fs"]["required_files"] = ["app/README.md"]
 
 
-def own_path(subject: FullHabitat) -> None:
-    subject.config["env"][2] = f"LOCAL_PATH=/opt/{subject.word()}"
+def own_path(habitat: FullHabitat) -> None:
+    habitat.config["env"][2] = f"LOCAL_PATH=/opt/{habitat.word()}"
 
 
-def copied_file(subject: FullHabitat) -> None:
-    subject.flip("payload/a.txt")
+def copied_file(habitat: FullHabitat) -> None:
+    habitat.flip("payload/a.txt")
 
 
-def executable_bit(subject: FullHabitat) -> None:
-    file = subject.path("payload/run.sh")
+def executable_bit(habitat: FullHabitat) -> None:
+    file = habitat.path("payload/run.sh")
     file.chmod(file.stat().st_mode ^ 0o111)
 
 
-def own_folder(subject: FullHabitat) -> None:
-    subject.flip("HABITAT/notes.md")
+def own_folder(habitat: FullHabitat) -> None:
+    habitat.flip("HABITAT/notes.md")
 
 
-def shared_folder(subject: FullHabitat) -> None:
-    subject.flip("shared/banner")
+def shared_folder(habitat: FullHabitat) -> None:
+    habitat.flip("shared/banner")
 
 
-def setup(subject: FullHabitat) -> None:
-    subject.config["setup"]["root"] = [f"echo {subject.word()} >/etc/mark"]
+def setup(habitat: FullHabitat) -> None:
+    habitat.config["setup"]["root"] = [f"echo {habitat.word()} >/etc/mark"]
 
 
-def repos(subject: FullHabitat) -> None:
-    repo = subject.config["repos"][0]
+def repos(habitat: FullHabitat) -> None:
+    repo = habitat.config["repos"][0]
     repo["branch"] = "dev" if repo["branch"] == "main" else "main"
 
 
-def tools(subject: FullHabitat) -> None:
-    subject.flip("HABITAT/tools/bin/greet")
+def tools(habitat: FullHabitat) -> None:
+    habitat.flip("HABITAT/tools/bin/greet")
 
 
-def required_path(subject: FullHabitat) -> None:
-    subject.config["verify-fs"]["required_files"].append("/etc/passwd")
+def required_path(habitat: FullHabitat) -> None:
+    habitat.config["verify-fs"]["required_files"].append("/etc/passwd")
 
 
-def script_of_a_test(subject: FullHabitat) -> None:
-    subject.flip("HABITAT/tests/passes.sh")
+def script_of_a_test(habitat: FullHabitat) -> None:
+    habitat.flip("HABITAT/tests/passes.sh")
 
 
-def command(subject: FullHabitat) -> None:
-    subject.config["entry"]["command"] = f"echo {subject.word()}"
+def command(habitat: FullHabitat) -> None:
+    habitat.config["entry"]["command"] = f"echo {habitat.word()}"
 
 
-def base_image(subject: FullHabitat) -> None:
+def base_image(habitat: FullHabitat) -> None:
     """Move its tag to an image that differs in nothing but its id, as a pull may do."""
-    container = docker("container", "create", subject.base)
-    docker("container", "commit", "--message", subject.word(), container, subject.base)
+    container = docker("container", "create", habitat.base)
+    docker("container", "commit", "--message", habitat.word(), container, habitat.base)
     docker("container", "rm", container)
 
 
@@ -333,79 +335,79 @@ TABLE = [
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
 def test_change_runs_first_dependent_phase(
-    built: FullHabitat, change: Callable[[FullHabitat], None], first: str
+    built_habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
-    built.bring_to(first)
-    change(built)
-    built.save()
-    built.assert_builds_from(first, goal=first)
+    built_habitat.bring_to(first)
+    change(built_habitat)
+    built_habitat.save()
+    built_habitat.assert_builds_from(first, goal=first)
 
 
 @pytest.mark.parametrize(("change", "first"), [(repos, "repos"), (env, "env")])
 def test_change_runs_all_phases_after_first_dependent_one(
-    subject: FullHabitat, change: Callable[[FullHabitat], None], first: str
+    habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
-    change(subject)
-    subject.save()
-    subject.assert_builds_from(first)
-    assert list(subject.images()) == list(TAGS)
+    change(habitat)
+    habitat.save()
+    habitat.assert_builds_from(first)
+    assert list(habitat.images()) == list(TAGS)
 
 
-def description(subject: FullHabitat) -> None:
-    subject.config["description"] = f"described as {subject.word()}"
-    subject.save()
+def description(habitat: FullHabitat) -> None:
+    habitat.config["description"] = f"described as {habitat.word()}"
+    habitat.save()
 
 
-def comments(subject: FullHabitat) -> None:
-    text = yaml.safe_dump(subject.config, sort_keys=False)
-    subject.save_text(f"# {subject.word()}\n" + text.replace("\nsetup:", "\n# and here\nsetup: # and there"))
+def comments(habitat: FullHabitat) -> None:
+    text = yaml.safe_dump(habitat.config, sort_keys=False)
+    habitat.save_text(f"# {habitat.word()}\n" + text.replace("\nsetup:", "\n# and here\nsetup: # and there"))
 
 
-def order_of_keys(subject: FullHabitat) -> None:
+def order_of_keys(habitat: FullHabitat) -> None:
     def reverse(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: reverse(value[key]) for key in reversed(value)}
         return [reverse(element) for element in value] if isinstance(value, list) else value
 
-    subject.save_text(yaml.safe_dump(reverse(subject.config), sort_keys=False))
+    habitat.save_text(yaml.safe_dump(reverse(habitat.config), sort_keys=False))
 
 
-def whitespace(subject: FullHabitat) -> None:
-    text = yaml.safe_dump(subject.config, sort_keys=False, indent=8)
-    subject.save_text(text.replace("\n", "\n\n").replace(": ", ":   "))
+def whitespace(habitat: FullHabitat) -> None:
+    text = yaml.safe_dump(habitat.config, sort_keys=False, indent=8)
+    habitat.save_text(text.replace("\n", "\n\n").replace(": ", ":   "))
 
 
-def debug_and_timeouts(subject: FullHabitat) -> None:
-    subject.config |= {"debug": True, "timeouts": {"setup": "5m"}}
-    subject.save()
+def debug_and_timeouts(habitat: FullHabitat) -> None:
+    habitat.config |= {"debug": True, "timeouts": {"setup": "5m"}}
+    habitat.save()
 
 
-def times_of_files(subject: FullHabitat) -> None:
-    for path in [subject.project.root, *subject.project.root.rglob("*")]:
+def times_of_files(habitat: FullHabitat) -> None:
+    for path in [habitat.project.root, *habitat.project.root.rglob("*")]:
         if ".stamps" not in path.parts:
             os.utime(path)
 
 
-def modes_that_an_umask_gives(subject: FullHabitat) -> None:
-    for top in ("payload", "shared", f"habitats/{subject.name}"):
-        for path in (subject.project.root / top).rglob("*"):
+def modes_that_an_umask_gives(habitat: FullHabitat) -> None:
+    for top in ("payload", "shared", f"habitats/{habitat.name}"):
+        for path in (habitat.project.root / top).rglob("*"):
             path.chmod(path.stat().st_mode & 0o700)
 
 
-def secret_that_is_never_copied(subject: FullHabitat) -> None:
-    subject.project.write(subject.place("HABITAT/.env"), subject.word())
+def secret_that_is_never_copied(habitat: FullHabitat) -> None:
+    habitat.project.write(habitat.place("HABITAT/.env"), habitat.word())
 
 
-def commit_upstream(subject: FullHabitat) -> None:
-    subject.commit_upstream()
+def commit_upstream(habitat: FullHabitat) -> None:
+    habitat.commit_upstream()
 
 
-def stamps_folder(subject: FullHabitat) -> None:
-    shutil.rmtree(subject.project.root / ".stamps")
+def stamps_folder(habitat: FullHabitat) -> None:
+    shutil.rmtree(habitat.project.root / ".stamps")
 
 
-def slices(subject: FullHabitat) -> None:
-    for path in (subject.project.root / ".stamps" / subject.name).glob("*.json"):
+def slices(habitat: FullHabitat) -> None:
+    for path in (habitat.project.root / ".stamps" / habitat.name).glob("*.json"):
         path.write_text("{}")
 
 
@@ -426,10 +428,10 @@ NOTHING = [
 
 @pytest.mark.parametrize("change", NOTHING, ids=[change.__name__ for change in NOTHING])
 def test_change_without_dependent_phase_runs_nothing(
-    subject: FullHabitat, change: Callable[[FullHabitat], None]
+    habitat: FullHabitat, change: Callable[[FullHabitat], None]
 ) -> None:
-    change(subject)
-    subject.assert_builds_nothing()
+    change(habitat)
+    habitat.assert_builds_nothing()
 
 
 # Snapshots taken away by hand
@@ -443,134 +445,134 @@ def test_change_without_dependent_phase_runs_nothing(
     ],
 )
 def test_snapshot_removed_without_valid_successor_is_rebuilt(
-    subject: FullHabitat, gone: tuple[str, ...], first: str
+    habitat: FullHabitat, gone: tuple[str, ...], first: str
 ) -> None:
-    subject.prune(*gone)
-    subject.assert_builds_from(first)
-    subject.assert_builds_nothing()
+    habitat.prune(*gone)
+    habitat.assert_builds_from(first)
+    habitat.assert_builds_nothing()
 
 
-def test_snapshots_removed_before_valid_one_are_not_rebuilt(subject: FullHabitat) -> None:
-    with subject.pruned(*(phase for phase in TAGS if phase != "final")):
-        subject.assert_builds_nothing()
-        assert list(subject.images()) == ["final"]
+def test_snapshots_removed_before_valid_one_are_not_rebuilt(habitat: FullHabitat) -> None:
+    with habitat.pruned(*(phase for phase in TAGS if phase != "final")):
+        habitat.assert_builds_nothing()
+        assert list(habitat.images()) == ["final"]
 
 
-def test_change_after_removed_snapshot_builds_on_nearest_valid_one(subject: FullHabitat) -> None:
-    before = subject.images()
-    with subject.pruned("env", "workdir", "files"):
-        repos(subject)
-        subject.save()
-        assert subject.build().ran == NAMES[NAMES.index("repos") :]
-    assert subject.images()["setup"] == before["setup"]
+def test_change_after_removed_snapshot_builds_on_nearest_valid_one(habitat: FullHabitat) -> None:
+    before = habitat.images()
+    with habitat.pruned("env", "workdir", "files"):
+        repos(habitat)
+        habitat.save()
+        assert habitat.build().ran == NAMES[NAMES.index("repos") :]
+    assert habitat.images()["setup"] == before["setup"]
 
 
-def test_change_directly_after_removed_snapshot_rebuilds_that_snapshot(subject: FullHabitat) -> None:
-    subject.prune("setup")
-    repos(subject)
-    subject.save()
-    before = subject.images()
-    assert subject.build().ran == NAMES[NAMES.index("setup") :]
-    assert subject.images()["files"] == before["files"]
+def test_change_directly_after_removed_snapshot_rebuilds_that_snapshot(habitat: FullHabitat) -> None:
+    habitat.prune("setup")
+    repos(habitat)
+    habitat.save()
+    before = habitat.images()
+    assert habitat.build().ran == NAMES[NAMES.index("setup") :]
+    assert habitat.images()["files"] == before["files"]
 
 
-def test_final_and_stamps_removed_runs_verify_and_test_again(subject: FullHabitat) -> None:
-    subject.prune("final")
-    shutil.rmtree(subject.project.root / ".stamps")
-    subject.assert_builds_from("verify")
+def test_final_and_stamps_removed_runs_verify_and_test_again(habitat: FullHabitat) -> None:
+    habitat.prune("final")
+    shutil.rmtree(habitat.project.root / ".stamps")
+    habitat.assert_builds_from("verify")
 
 
 # Elsewhere, interrupted, forgotten, taken back
 
 
-def test_copied_project_builds_nothing(subject: FullHabitat, tmp_path: Path) -> None:
-    shutil.copytree(subject.project.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".stamps"))
-    before = snapshots(subject.name)
-    done = Project(tmp_path).doit(subject.task("final"))
+def test_copied_project_builds_nothing(habitat: FullHabitat, tmp_path: Path) -> None:
+    shutil.copytree(habitat.project.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".stamps"))
+    before = snapshots(habitat.name)
+    done = Project(tmp_path).doit(habitat.task("final"))
     assert done.code == 0, done.out
     assert done.ran == []
-    assert snapshots(subject.name) == before
+    assert snapshots(habitat.name) == before
 
     def slices_below(root: Path) -> dict[str, bytes]:
-        return {path.name: path.read_bytes() for path in (root / ".stamps" / subject.name).glob("*.json")}
+        return {path.name: path.read_bytes() for path in (root / ".stamps" / habitat.name).glob("*.json")}
 
     assert len(slices_below(tmp_path)) == len(NAMES)
-    assert slices_below(tmp_path) == slices_below(subject.project.root)
+    assert slices_below(tmp_path) == slices_below(habitat.project.root)
 
 
-def test_slices_contain_no_host_path(subject: FullHabitat) -> None:
-    for path in (subject.project.root / ".stamps" / subject.name).glob("*.json"):
+def test_slices_contain_no_host_path(habitat: FullHabitat) -> None:
+    for path in (habitat.project.root / ".stamps" / habitat.name).glob("*.json"):
         text = path.read_text()
-        assert str(subject.project.root) not in text, path.name
+        assert str(habitat.project.root) not in text, path.name
         assert str(ROOT) not in text, path.name
 
 
-def test_killed_run_next_run_continues_with_unfinished_phase(subject: FullHabitat) -> None:
-    own_path(subject)
-    with subject.building_setup("final") as running:
+def test_killed_run_next_run_continues_with_unfinished_phase(habitat: FullHabitat) -> None:
+    own_path(habitat)
+    with habitat.building_setup("final") as running:
         running.process.send_signal(signal.SIGKILL)
         assert running.end().ran == NAMES[NAMES.index("habitat") : NAMES.index("setup")]
-    assert build_containers(subject.name), "the kill came while setup ran"
-    subject.path("gate/closed").unlink()
-    subject.assert_builds_from("setup")
-    assert left_containers(subject.name) == []
-    assert untagged(subject.name) == []
+    assert build_containers(habitat.name), "the kill came while setup ran"
+    habitat.path("gate/closed").unlink()
+    habitat.assert_builds_from("setup")
+    assert left_containers(habitat.name) == []
+    assert untagged(habitat.name) == []
 
 
-def test_forgotten_phase_and_later_ones_run_once(subject: FullHabitat) -> None:
-    forgotten = subject.project.doit("forget", subject.task("setup"))
+def test_forgotten_phase_and_later_ones_run_once(habitat: FullHabitat) -> None:
+    forgotten = habitat.project.doit("forget", habitat.task("setup"))
     assert forgotten.code == 0, forgotten.out
-    subject.assert_builds_from("setup")
-    subject.assert_builds_nothing()
+    habitat.assert_builds_from("setup")
+    habitat.assert_builds_nothing()
 
 
-def test_forgotten_phase_without_stamp_runs(subject: FullHabitat) -> None:
-    shutil.rmtree(subject.project.root / ".stamps")
-    assert subject.project.doit("forget", subject.task("tools")).code == 0
-    subject.assert_builds_from("tools")
-    subject.assert_builds_nothing()
+def test_forgotten_phase_without_stamp_runs(habitat: FullHabitat) -> None:
+    shutil.rmtree(habitat.project.root / ".stamps")
+    assert habitat.project.doit("forget", habitat.task("tools")).code == 0
+    habitat.assert_builds_from("tools")
+    habitat.assert_builds_nothing()
 
 
-def test_forgotten_phase_stays_forgotten_until_built(subject: FullHabitat) -> None:
-    assert subject.project.doit("forget", subject.task("verify")).code == 0
-    good = deepcopy(subject.config)
-    subject.config["verify-fs"]["required_files"] = ["/nowhere"]
-    subject.save()
-    assert subject.run().code != 0
-    subject.config = good
-    subject.save()
-    subject.assert_builds_from("verify")
+def test_forgotten_phase_stays_forgotten_until_built(habitat: FullHabitat) -> None:
+    assert habitat.project.doit("forget", habitat.task("verify")).code == 0
+    good = deepcopy(habitat.config)
+    habitat.config["verify-fs"]["required_files"] = ["/nowhere"]
+    habitat.save()
+    assert habitat.run().code != 0
+    habitat.config = good
+    habitat.save()
+    habitat.assert_builds_from("verify")
 
 
-def test_failed_change_taken_back_runs_nothing(subject: FullHabitat) -> None:
-    good = deepcopy(subject.config)
-    subject.config["setup"]["root"] = ["exit 1"]
-    subject.save()
-    assert subject.run().code != 0
-    subject.config = good
-    subject.save()
-    subject.assert_builds_nothing()
+def test_failed_change_taken_back_runs_nothing(habitat: FullHabitat) -> None:
+    good = deepcopy(habitat.config)
+    habitat.config["setup"]["root"] = ["exit 1"]
+    habitat.save()
+    assert habitat.run().code != 0
+    habitat.config = good
+    habitat.save()
+    habitat.assert_builds_nothing()
 
 
-def test_earlier_config_restored_builds_its_image(subject: FullHabitat) -> None:
-    earlier = deepcopy(subject.config)
-    command(subject)
-    subject.save()
-    subject.assert_builds_from("final")
-    subject.config = earlier
-    subject.save()
-    subject.assert_builds_from("final")
-    final = inspect(f"habitat-{subject.name}:final")
+def test_earlier_config_restored_builds_its_image(habitat: FullHabitat) -> None:
+    earlier = deepcopy(habitat.config)
+    command(habitat)
+    habitat.save()
+    habitat.assert_builds_from("final")
+    habitat.config = earlier
+    habitat.save()
+    habitat.assert_builds_from("final")
+    final = inspect(f"habitat-{habitat.name}:final")
     assert final["Config"]["Cmd"][-1] == earlier["entry"]["command"]
 
 
-def test_config_edited_during_build_is_built_by_next_run(subject: FullHabitat) -> None:
-    with subject.building_setup("setup") as running:
-        setup(subject)
-        subject.save()
-        subject.path("gate/closed").unlink()
+def test_config_edited_during_build_is_built_by_next_run(habitat: FullHabitat) -> None:
+    with habitat.building_setup("setup") as running:
+        setup(habitat)
+        habitat.save()
+        habitat.path("gate/closed").unlink()
         assert running.end().code == 0
-    subject.assert_builds_from("setup", goal="setup")
+    habitat.assert_builds_from("setup", goal="setup")
 
 
 def test_failure_in_earlier_phase_keeps_results_of_verify_and_test(project: Project, busybox: str, name: str) -> None:

@@ -72,119 +72,125 @@ setup:
 
 
 @pytest.fixture
-def yard(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CacheProject]:
-    yard = CacheProject(Project(tmp_path), busybox)
-    yield yard
-    for name in yard.names:
+def cache_project(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CacheProject]:
+    cache_project = CacheProject(Project(tmp_path), busybox)
+    yield cache_project
+    for name in cache_project.names:
         clear(engine, name)
-    for volume in yard.volumes():
+    for volume in cache_project.volumes():
         engine.remove_volume(volume)
 
 
 @pytest.mark.guarantee("cache-files-not-in-image")
-def test_cache_of_rebuilt_setup_contains_earlier_download(yard: CacheProject) -> None:
-    place = f"~/.cache/{yard.word}"
-    name = yard.habitat(f"echo one >{place}/file")
-    yard.build(name)
-    log = yard.build(yard.habitat(f"cat {place}/file", f"ls -ld ~/.cache {place}", name=name))
+def test_cache_of_rebuilt_setup_contains_earlier_download(cache_project: CacheProject) -> None:
+    place = f"~/.cache/{cache_project.word}"
+    name = cache_project.habitat(f"echo one >{place}/file")
+    cache_project.build(name)
+    log = cache_project.build(cache_project.habitat(f"cat {place}/file", f"ls -ld ~/.cache {place}", name=name))
     assert "one\n" in log
     assert log.count(" agent ") == 4
-    assert yard.in_image(name, f"ls -A {place} /var/cache/{yard.word}").split() == [
-        f"/home/agent/.cache/{yard.word}:",
-        f"/var/cache/{yard.word}:",
+    assert cache_project.in_image(name, f"ls -A {place} /var/cache/{cache_project.word}").split() == [
+        f"/home/agent/.cache/{cache_project.word}:",
+        f"/var/cache/{cache_project.word}:",
     ]
     # USER can write in the running habitat to what is the place of a cache.
-    assert yard.in_image(name, f"touch {place}/x; stat -c %U ~/.cache {place} {place}/x").split() == ["agent"] * 3
+    assert (
+        cache_project.in_image(name, f"touch {place}/x; stat -c %U ~/.cache {place} {place}/x").split() == ["agent"] * 3
+    )
     assert "null" in docker("image", "inspect", f"habitat-{name}:final", "--format", "{{json .Config.Volumes}}")
     assert untagged(name) == left_containers(name) == []
 
 
-def test_cache_is_shared_with_other_habitat(yard: CacheProject) -> None:
-    yard.build(yard.habitat(f"echo one >~/.cache/{yard.word}/file"))
-    assert "one\n" in yard.build(yard.habitat(f"cat ~/.cache/{yard.word}/file"))
-    assert len(yard.volumes()) == 2
+def test_cache_is_shared_with_other_habitat(cache_project: CacheProject) -> None:
+    cache_project.build(cache_project.habitat(f"echo one >~/.cache/{cache_project.word}/file"))
+    assert "one\n" in cache_project.build(cache_project.habitat(f"cat ~/.cache/{cache_project.word}/file"))
+    assert len(cache_project.volumes()) == 2
 
 
-def test_cache_starts_with_files_of_image_which_stay_in_image(yard: CacheProject, engine: DockerEngine) -> None:
+def test_cache_starts_with_files_of_image_which_stay_in_image(
+    cache_project: CacheProject, engine: DockerEngine
+) -> None:
     base = f"{PREFIX}-{uuid.uuid4().hex[:8]}:1"
-    place = f"/var/cache/{yard.word}"
-    made = docker("container", "create", yard.image, "sh", "-c", f"mkdir -p {place}/partial; chmod 2775 {place}")
+    place = f"/var/cache/{cache_project.word}"
+    made = docker(
+        "container", "create", cache_project.image, "sh", "-c", f"mkdir -p {place}/partial; chmod 2775 {place}"
+    )
     docker("container", "start", "--attach", made)
     docker("container", "commit", made, base)
     docker("container", "rm", made)
     try:
-        yard.image = base
-        name = yard.habitat(f"stat -c '%a %n' {place}")
-        assert f"2775 {place}\n" in yard.build(name)
-        assert yard.in_image(name, f"stat -c %a {place}; ls {place}").split() == ["2775", "partial"]
+        cache_project.image = base
+        name = cache_project.habitat(f"stat -c '%a %n' {place}")
+        assert f"2775 {place}\n" in cache_project.build(name)
+        assert cache_project.in_image(name, f"stat -c %a {place}; ls {place}").split() == ["2775", "partial"]
     finally:
         clear(engine, name)
         engine.untag(base)
 
 
-def test_locked_cache_build_of_other_habitat_waits(yard: CacheProject) -> None:
-    yard.gate.touch()
-    first = yard.habitat(f"{GATE}; echo done >>/var/cache/{yard.word}/x || true", sharing="locked")
-    second = yard.habitat("true", sharing="locked")
-    with RunningDoit(yard.project, f"setup:{first}") as one:
-        yard.wait_in_setup(first)
-        with RunningDoit(yard.project, f"setup:{second}") as other:
-            other.wait_for(f"waiting for another run that uses the cache /var/cache/{yard.word} (pid ")
-            yard.gate.unlink()
+def test_locked_cache_build_of_other_habitat_waits(cache_project: CacheProject) -> None:
+    cache_project.gate.touch()
+    first = cache_project.habitat(f"{GATE}; echo done >>/var/cache/{cache_project.word}/x || true", sharing="locked")
+    second = cache_project.habitat("true", sharing="locked")
+    with RunningDoit(cache_project.project, f"setup:{first}") as one:
+        cache_project.wait_in_setup(first)
+        with RunningDoit(cache_project.project, f"setup:{second}") as other:
+            other.wait_for(f"waiting for another run that uses the cache /var/cache/{cache_project.word} (pid ")
+            cache_project.gate.unlink()
             assert (one.end().code, other.end().code) == (0, 0)
 
 
-def test_locked_cache_waiting_run_stops_at_once_on_signal(yard: CacheProject) -> None:
-    yard.gate.touch()
-    first, second = yard.habitat(GATE, sharing="locked"), yard.habitat("true", sharing="locked")
-    with RunningDoit(yard.project, f"setup:{first}") as one:
-        yard.wait_in_setup(first)
-        with RunningDoit(yard.project, f"setup:{second}") as other:
+def test_locked_cache_waiting_run_stops_at_once_on_signal(cache_project: CacheProject) -> None:
+    cache_project.gate.touch()
+    first, second = cache_project.habitat(GATE, sharing="locked"), cache_project.habitat("true", sharing="locked")
+    with RunningDoit(cache_project.project, f"setup:{first}") as one:
+        cache_project.wait_in_setup(first)
+        with RunningDoit(cache_project.project, f"setup:{second}") as other:
             other.wait_for("waiting for another run")
             other.process.terminate()
             assert other.end(5).code == 143
-        yard.gate.unlink()
+        cache_project.gate.unlink()
         assert one.end().code == 0
     assert left_containers(second) == []
 
 
 @pytest.mark.guarantee("locked-cache-one-build-at-a-time")
-def test_locked_cache_of_killed_run_is_released_after_its_command(yard: CacheProject) -> None:
+def test_locked_cache_of_killed_run_is_released_after_its_command(cache_project: CacheProject) -> None:
     """Nor does what it has left running, once that is at its end."""
-    yard.gate.touch()
-    first, second = yard.habitat(GATE, sharing="locked"), yard.habitat("true", sharing="locked")
-    with RunningDoit(yard.project, f"setup:{first}") as one:
-        yard.wait_in_setup(first)
+    cache_project.gate.touch()
+    first, second = cache_project.habitat(GATE, sharing="locked"), cache_project.habitat("true", sharing="locked")
+    with RunningDoit(cache_project.project, f"setup:{first}") as one:
+        cache_project.wait_in_setup(first)
         one.process.kill()
         one.end()
-    with RunningDoit(yard.project, f"setup:{second}") as other:
+    with RunningDoit(cache_project.project, f"setup:{second}") as other:
         other.wait_for(f"waiting for container habitat_build_{first}_")
-        yard.gate.unlink()
+        cache_project.gate.unlink()
         assert other.end().code == 0
-    assert yard.project.doit(f"setup:{first}").code == 0
+    assert cache_project.project.doit(f"setup:{first}").code == 0
     assert left_containers(first) == untagged(first) == []
 
 
-def test_debug_shell_finds_cache_of_failed_command(yard: CacheProject) -> None:
-    name = yard.habitat(f"echo one >~/.cache/{yard.word}/file; exit 3")
-    assert yard.project.doit(f"setup:{name}").code != 0
-    typed = f"echo 'cat ~/.cache/{yard.word}/file' | {sys.executable} -m doit debug:{name}"
-    done = yard.project.run("sh", "-c", typed)
+def test_debug_shell_finds_cache_of_failed_command(cache_project: CacheProject) -> None:
+    name = cache_project.habitat(f"echo one >~/.cache/{cache_project.word}/file; exit 3")
+    assert cache_project.project.doit(f"setup:{name}").code != 0
+    typed = f"echo 'cat ~/.cache/{cache_project.word}/file' | {sys.executable} -m doit debug:{name}"
+    done = cache_project.project.run("sh", "-c", typed)
     assert "one\n" in done.out
 
 
-def test_clean_removes_unused_caches_only_when_cleaning_all(yard: CacheProject) -> None:
-    name = yard.habitat("true")
-    yard.build(name)
-    both = yard.volumes()
+def test_clean_removes_unused_caches_only_when_cleaning_all(cache_project: CacheProject) -> None:
+    name = cache_project.habitat("true")
+    cache_project.build(name)
+    both = cache_project.volumes()
     assert len(both) == 2
-    assert yard.project.doit("clean", f"setup:{name}").code == 0
-    assert yard.volumes() == both
-    guest = docker("container", "create", "--volume", f"{both[0]}:/x", yard.image, "true")
+    assert cache_project.project.doit("clean", f"setup:{name}").code == 0
+    assert cache_project.volumes() == both
+    guest = docker("container", "create", "--volume", f"{both[0]}:/x", cache_project.image, "true")
     try:
-        assert "would remove 1 cache\n" in yard.project.doit("clean", "--dry-run").out
-        assert yard.volumes() == both
-        assert "removed 1 cache\n" in yard.project.doit("clean").out
-        assert yard.volumes() == both[:1]
+        assert "would remove 1 cache\n" in cache_project.project.doit("clean", "--dry-run").out
+        assert cache_project.volumes() == both
+        assert "removed 1 cache\n" in cache_project.project.doit("clean").out
+        assert cache_project.volumes() == both[:1]
     finally:
         docker("container", "rm", guest)

@@ -156,54 +156,54 @@ def clean_stream(stream: IO[bytes]) -> bool:
 
 
 @pytest.fixture
-def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryHabitat]:
-    nest = CanaryHabitat(tmp_path, busybox)
-    yield nest
-    clear(engine, nest.name)
+def habitat(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryHabitat]:
+    habitat = CanaryHabitat(tmp_path, busybox)
+    yield habitat
+    clear(engine, habitat.name)
 
 
 @pytest.mark.guarantee("secret-stored-nowhere")
-def test_canary_search_finds_planted_value(nest: CanaryHabitat) -> None:
+def test_canary_search_finds_planted_value(habitat: CanaryHabitat) -> None:
     """Or the tests below would prove nothing."""
-    nest.project.write(f"habitats/{nest.name}/leak", CANARY)
-    done = nest.doit(f"files:{nest.name}")
+    habitat.project.write(f"habitats/{habitat.name}/leak", CANARY)
+    done = habitat.doit(f"files:{habitat.name}")
     assert done.code == 0, done.out
-    layers, _, found = nest.hits(f"echo {CANARY}")
-    assert found[:2] == ["what doit said", str(nest.project.root / "habitats" / nest.name / "leak")]
+    layers, _, found = habitat.hits(f"echo {CANARY}")
+    assert found[:2] == ["what doit said", str(habitat.project.root / "habitats" / habitat.name / "leak")]
     assert len(found) > 2
     assert any(name.endswith(("layer.tar", ".tar")) or "blobs" in name for name in found), found
     assert layers > 5
 
 
 @pytest.mark.guarantee("secret-stored-nowhere")
-def test_canary_after_success_is_nowhere(nest: CanaryHabitat, summary: list[str]) -> None:
-    done = nest.doit(f"start:{nest.name}")
+def test_canary_after_success_is_nowhere(habitat: CanaryHabitat, summary: list[str]) -> None:
+    done = habitat.doit(f"start:{habitat.name}")
     assert done.code == 0, done.out
     assert done.out.splitlines()[-5:-1] != []
     assert "*** ***" in done, "the command of the habitat saw all of them"
-    assert f"{nest.name} sees" in done, "or docker had the Dockerfile's layer, and printed nothing"
-    assert {"sees-it"} <= {p.stem for p in (nest.project.root / "habitats").rglob("*.sh")}
-    logs = {log.name: log.read_text().count("***") for log in nest.project.root.rglob("*.log")}
+    assert f"{habitat.name} sees" in done, "or docker had the Dockerfile's layer, and printed nothing"
+    assert {"sees-it"} <= {p.stem for p in (habitat.project.root / "habitats").rglob("*.sh")}
+    logs = {log.name: log.read_text().count("***") for log in habitat.project.root.rglob("*.log")}
     assert {name for name, count in logs.items() if count} >= {
         "0-dockerfile.log",
         "7-setup.log",
         "9-tools.log",
         "11-test.log",
     }, logs
-    layers, others, found = nest.hits(done.out)
+    layers, others, found = habitat.hits(done.out)
     assert found == []
     summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
 
 
 @pytest.mark.guarantee("secret-change-rebuilds-nothing")
-def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
-    assert nest.doit(f"final:{nest.name}").code == 0
-    before = snapshots(nest.name)
-    (nest.own[0]).write_text("another key\n")
-    again = nest.project.doit(f"start:{nest.name}", env={"CANARY": "another-value"})
+def test_changed_secret_value_builds_nothing(habitat: CanaryHabitat) -> None:
+    assert habitat.doit(f"final:{habitat.name}").code == 0
+    before = snapshots(habitat.name)
+    (habitat.own[0]).write_text("another key\n")
+    again = habitat.project.doit(f"start:{habitat.name}", env={"CANARY": "another-value"})
     assert again.code == 0, again.out
     assert again.ran == []
-    assert snapshots(nest.name) == before
+    assert snapshots(habitat.name) == before
     assert "another-value" not in again
 
 
@@ -211,18 +211,18 @@ def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
 def test_canary_after_failure_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str]
 ) -> None:
-    nest = CanaryHabitat(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
+    habitat = CanaryHabitat(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
     try:
-        done = nest.doit(f"start:{nest.name}")
+        done = habitat.doit(f"start:{habitat.name}")
         assert done.code != 0
         assert "***" in done
-        assert list(failed(nest.name)) == ["7-setup-failed"]
-        assert left_containers(nest.name) == []
-        layers, others, found = nest.hits(done.out)
+        assert list(failed(habitat.name)) == ["7-setup-failed"]
+        assert left_containers(habitat.name) == []
+        layers, others, found = habitat.hits(done.out)
         assert found == []
         summary.append(f"canary after a failure: 0 hits in {layers} layers and {others} files, configs and outputs")
     finally:
-        clear(engine, nest.name)
+        clear(engine, habitat.name)
 
 
 @pytest.mark.guarantee("secret-stored-nowhere")
@@ -231,28 +231,28 @@ def test_canary_after_kill_is_nowhere(
 ) -> None:
     """Neither in what the killed run leaves behind, nor after the next one."""
     monkeypatch.setenv("CANARY", CANARY)
-    nest = CanaryHabitat(tmp_path, busybox, more="echo in the middle; sleep 100")
+    habitat = CanaryHabitat(tmp_path, busybox, more="echo in the middle; sleep 100")
     try:
-        with RunningDoit(nest.project, f"final:{nest.name}") as running:
-            log = nest.project.root / ".stamps" / nest.name / "7-setup.log"
+        with RunningDoit(habitat.project, f"final:{habitat.name}") as running:
+            log = habitat.project.root / ".stamps" / habitat.name / "7-setup.log"
             wait_for_text(log, "in the middle")
             running.process.kill()
             said = running.end().out
-        assert build_containers(nest.name)
-        layers, others, found = nest.hits(said)
+        assert build_containers(habitat.name)
+        layers, others, found = habitat.hits(said)
         assert found == []
-        nest.project.habitat(nest.name, CONFIG.format(name=nest.name, more="true", command="true"))
-        done = nest.doit(f"start:{nest.name}")
+        habitat.project.habitat(habitat.name, CONFIG.format(name=habitat.name, more="true", command="true"))
+        done = habitat.doit(f"start:{habitat.name}")
         assert done.code == 0, done.out
-        after = nest.hits(said + done.out)
+        after = habitat.hits(said + done.out)
         assert after[2] == []
-        assert left_containers(nest.name) == []
+        assert left_containers(habitat.name) == []
         summary.append(
             f"canary after a kill: 0 hits in {layers} layers and {others} files, configs and outputs, "
             f"nor in {after[0]} and {after[1]} after the next run"
         )
     finally:
-        clear(engine, nest.name)
+        clear(engine, habitat.name)
 
 
 def wait_for_text(path: Path, text: str) -> None:
@@ -262,14 +262,14 @@ def wait_for_text(path: Path, text: str) -> None:
 
 
 @pytest.mark.guarantee("secret-readable-by-its-user-only")
-def test_secret_in_running_habitat_is_readable_by_user_only(nest: CanaryHabitat) -> None:
+def test_secret_in_running_habitat_is_readable_by_user_only(habitat: CanaryHabitat) -> None:
     config = CONFIG.format(
-        name=nest.name,
+        name=habitat.name,
         more="true",
         command="stat -c %U:%a /run/secrets/CANARY; id -un; touch /run/secrets/x 2>/dev/null || echo no place to write",
     )
-    nest.project.habitat(nest.name, config)
-    done = nest.doit(f"start:{nest.name}")
+    habitat.project.habitat(habitat.name, config)
+    done = habitat.doit(f"start:{habitat.name}")
     assert done.code == 0, done.out
     assert "ada:400\nada\n" in done
     assert "no place to write" in done
@@ -289,7 +289,7 @@ def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerE
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dockerfile_secret_without_buildkit_is_refused(nest: CanaryHabitat) -> None:
-    done = nest.project.doit(f"final:{nest.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
+def test_dockerfile_secret_without_buildkit_is_refused(habitat: CanaryHabitat) -> None:
+    done = habitat.project.doit(f"final:{habitat.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
     assert done.code != 0
     assert "a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it" in done

@@ -64,20 +64,22 @@ class FailingHabitat:
 
 
 @pytest.fixture(scope="module")
-def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingHabitat]:
-    wreck = FailingHabitat(Project(tmp_path_factory.mktemp("wreck")), busybox)
-    done = wreck.project.doit(f"setup:{wreck.name}")
+def failing_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FailingHabitat]:
+    failing_habitat = FailingHabitat(Project(tmp_path_factory.mktemp("project")), busybox)
+    done = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
     assert done.code == 1, done.out
-    assert done.out.splitlines()[-1].endswith(f"; doit debug:{wreck.name} opens a shell there")
-    yield wreck
-    clear(engine, wreck.name)
+    assert done.out.splitlines()[-1].endswith(f"; doit debug:{failing_habitat.name} opens a shell there")
+    yield failing_habitat
+    clear(engine, failing_habitat.name)
 
 
 @pytest.mark.guarantee("failed-phase-kept-for-debug")
-def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> None:
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
+def test_debug_again_runs_failed_command_as_build_did(failing_habitat: FailingHabitat) -> None:
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
     script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
-    code, out, err = wreck.debug(script)
+    code, out, err = failing_habitat.debug(script)
     ran = [SAID, "***from the volume"]
     assert (code, out.splitlines()) == (
         5,
@@ -85,23 +87,23 @@ def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> 
     )
     first, *told = err.splitlines()
     assert first.startswith("── setup failed at ")
-    place = f"habitats/{wreck.name}/config.yaml:"
+    place = f"habitats/{failing_habitat.name}/config.yaml:"
     assert f": {place}" in first
     assert told == [
         "setup command 1 of 1 ended with exit code 1",
         *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
-        f"── the end of its output (.stamps/{wreck.name}/7-setup.log)",
+        f"── the end of its output (.stamps/{failing_habitat.name}/7-setup.log)",
         *[f"    {line}" for line in ran],
         "── a shell there, as ada in /work",
-        f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",
-        f"    {'exit':<{len(wreck.name) + 11}}  ends the shell and discards all changes",
-        f"    doit start:{wreck.name}  continues the build, once the cause is fixed",
+        f"    {'again':<{len(failing_habitat.name) + 11}}  runs the failed command again",
+        f"    {'exit':<{len(failing_habitat.name) + 11}}  ends the shell and discards all changes",
+        f"    doit start:{failing_habitat.name}  continues the build, once the cause is fixed",
     ]
-    assert wreck.containers() == []
+    assert failing_habitat.containers() == []
 
 
-def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: FailingHabitat) -> None:
-    with Terminal(wreck.project, f"debug:{wreck.name}") as terminal:
+def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(failing_habitat: FailingHabitat) -> None:
+    with Terminal(failing_habitat.project, f"debug:{failing_habitat.name}") as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("ls ~/mended; again; echo then $?\r")
         terminal.wait_for("then 1\n")
@@ -109,24 +111,30 @@ def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: Failin
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.end() == 128 + signal.SIGTERM
         assert terminal.now == terminal.before
-    assert wreck.containers() == []
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
+    assert failing_habitat.containers() == []
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
 
 
 @pytest.mark.guarantee("failed-phase-kept-for-debug")
-def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: FailingHabitat) -> None:
-    assert "7-setup" not in snapshots(wreck.name)
-    again = wreck.project.doit(f"setup:{wreck.name}")
+def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(failing_habitat: FailingHabitat) -> None:
+    assert "7-setup" not in snapshots(failing_habitat.name)
+    again = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
     assert (again.code, again.ran) == (1, [])
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
-    wreck.write("echo mended")
-    done = wreck.project.doit(f"setup:{wreck.name}")
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
+    failing_habitat.write("echo mended")
+    done = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
     assert (done.code, done.ran) == (0, ["setup"]), done.out
-    assert failed(wreck.name) == {}
-    assert untagged(wreck.name) == []
-    told = f"❌ {wreck.name}: there is no failed phase to debug: doit start:{wreck.name} builds it, "
-    code, out, err = wreck.debug(b"")
-    assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE opens a shell in a snapshot\n")
+    assert failed(failing_habitat.name) == {}
+    assert untagged(failing_habitat.name) == []
+    told = (
+        f"❌ {failing_habitat.name}: there is no failed phase to debug: doit start:{failing_habitat.name} builds it, "
+    )
+    code, out, err = failing_habitat.debug(b"")
+    assert (code, out, err) == (
+        1,
+        "",
+        f"{told}doit shell:{failing_habitat.name} --at PHASE opens a shell in a snapshot\n",
+    )
 
 
 @pytest.mark.guarantee("failed-phase-kept-for-debug")

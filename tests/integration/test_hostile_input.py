@@ -242,7 +242,9 @@ def make_repository(folder: Path, branch: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HostileHabitat]:
+def hostile_habitat(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[HostileHabitat]:
     made = HostileHabitat(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
     made.fill()
     made.write()
@@ -251,18 +253,18 @@ def house(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture(scope="module")
-def built(house: HostileHabitat) -> CommandResult:
+def build_result(hostile_habitat: HostileHabitat) -> CommandResult:
     """The run that built it."""
-    return house.project.doit(f"final:{house.name}")
+    return hostile_habitat.project.doit(f"final:{hostile_habitat.name}")
 
 
 @pytest.mark.guarantee("config-values-are-literal")
 @pytest.mark.engine
-def test_accepted_values_arrive_byte_for_byte(house: HostileHabitat, built: CommandResult) -> None:
-    assert built.code == 0, built.out
-    assert built.ran[-1] == "final"
-    assert inspect(f"habitat-{house.name}:final")["Config"]["WorkingDir"] == WORKDIR
-    assert not list(house.project.root.rglob("pwned"))
+def test_accepted_values_arrive_byte_for_byte(hostile_habitat: HostileHabitat, build_result: CommandResult) -> None:
+    assert build_result.code == 0, build_result.out
+    assert build_result.ran[-1] == "final"
+    assert inspect(f"habitat-{hostile_habitat.name}:final")["Config"]["WorkingDir"] == WORKDIR
+    assert not list(hostile_habitat.project.root.rglob("pwned"))
     for place in ("env value", "setup script", "files.dest", "WORKDIR"):
         for _ in taken(place):
             note(f"{place} (container)", "literal")
@@ -275,10 +277,12 @@ def test_accepted_values_arrive_byte_for_byte(house: HostileHabitat, built: Comm
 
 
 @pytest.mark.engine
-def test_habitat_with_odd_values_is_cached_and_starts(house: HostileHabitat, built: CommandResult) -> None:
-    assert built.code == 0, built.out
-    assert house.project.doit(f"final:{house.name}").ran == []
-    started = house.project.doit(f"start:{house.name}")
+def test_habitat_with_odd_values_is_cached_and_starts(
+    hostile_habitat: HostileHabitat, build_result: CommandResult
+) -> None:
+    assert build_result.code == 0, build_result.out
+    assert hostile_habitat.project.doit(f"final:{hostile_habitat.name}").ran == []
+    started = hostile_habitat.project.doit(f"start:{hostile_habitat.name}")
     assert started.code == 0, started.out
     assert started.out.splitlines()[-1] == "same"
     for _ in taken("entry.command"):
@@ -379,7 +383,7 @@ def test_copied_links_never_reach_outside_container(project: Project, busybox: s
 
 
 @pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def odd_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """Folders of every name below habitats/, and one habitat that is sound but for its description."""
     project = Project(tmp_path_factory.mktemp("odd"))
     for name in (*map(os.fsencode, KINDS.values()), b"\xff\xfe", b"a%3Db", b"start:x"):
@@ -390,9 +394,9 @@ def odd(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_list_of_odd_habitats_contains_no_terminal_control(odd: Project) -> None:
+def test_list_of_odd_habitats_contains_no_terminal_control(odd_project: Project) -> None:
     for args in (("list",), ("list", "--all"), ("list", "--all", "--status")):
-        ended = odd.doit(*args, env=NOWHERE)
+        ended = odd_project.doit(*args, env=NOWHERE)
         assert ended.code == 0, ended.out
         lines = ended.out.split("\n")
         assert [line for line in lines if line != printable(line)] == []
@@ -400,8 +404,8 @@ def test_list_of_odd_habitats_contains_no_terminal_control(odd: Project) -> None
     assert any("sound2" in line and r"\x1b[2J\x1b]0;owned\x07\u202ex\x9b2J" in line for line in lines)
 
 
-def test_run_of_odd_habitats_contains_no_terminal_control(odd: Project) -> None:
-    ended = odd.doit(env=NOWHERE)
+def test_run_of_odd_habitats_contains_no_terminal_control(odd_project: Project) -> None:
+    ended = odd_project.doit(env=NOWHERE)
     assert ended.code != 0
     assert [line for line in ended.out.split("\n") if line != printable(line)] == []
     assert "Traceback" not in ended.out
@@ -435,8 +439,8 @@ COMMANDS = ["list", "info", "forget", "clean"]
         *((command, what) for command in COMMANDS for what in ("spaces", "an escape")),
     ],
 )
-def test_odd_task_name_is_refused_in_one_line(odd: Project, command: str, what: str) -> None:
-    ended = odd.doit(command, ODD_TASKS[what], env=NOWHERE)
+def test_odd_task_name_is_refused_in_one_line(odd_project: Project, command: str, what: str) -> None:
+    ended = odd_project.doit(command, ODD_TASKS[what], env=NOWHERE)
     assert ended.code != 0
     (line,) = ended.out.splitlines()
     assert line == printable(line)
@@ -457,5 +461,5 @@ def test_config_that_is_no_regular_file_is_error(project: Project, what: str) ->
 
 
 @pytest.mark.engine
-def test_hostile_build_creates_only_expected_tags(house: HostileHabitat) -> None:
-    assert {tag for tag in snapshots(house.name) if not re.fullmatch(r"final|\d+-[a-z]+", tag)} == set()
+def test_hostile_build_creates_only_expected_tags(hostile_habitat: HostileHabitat) -> None:
+    assert {tag for tag in snapshots(hostile_habitat.name) if not re.fullmatch(r"final|\d+-[a-z]+", tag)} == set()

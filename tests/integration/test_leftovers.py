@@ -207,7 +207,7 @@ LIVED_IN = """
 
 
 @pytest.fixture
-def home(project: Project, busybox: str, name: str) -> str:
+def built_habitat(project: Project, busybox: str, name: str) -> str:
     """A habitat that is built."""
     project.habitat(name, LIVED_IN.format(base=busybox))
     assert project.doit(f"final:{name}").code == 0
@@ -238,75 +238,77 @@ VISITS = {
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
-def test_killed_session_container_is_stopped_by_guard(project: Project, home: str, argv: tuple[str, ...]) -> None:
-    with RunningDoit(project, *(word.format(home) for word in argv)) as running:
+def test_killed_session_container_is_stopped_by_guard(
+    project: Project, built_habitat: str, argv: tuple[str, ...]
+) -> None:
+    with RunningDoit(project, *(word.format(built_habitat) for word in argv)) as running:
         running.wait_for("begun")
-        assert guards(home)
+        assert guards(built_habitat)
         running.process.kill()
-    wait_until(lambda: not is_up(home), seconds=20)
-    wait_until(lambda: guards(home) == [], seconds=20)
-    assert list((project.root / ".stamps" / home).glob("starts.*")) == []
-    done = project.doit(f"exec:{home}", "--", "echo", "again")
+    wait_until(lambda: not is_up(built_habitat), seconds=20)
+    wait_until(lambda: guards(built_habitat) == [], seconds=20)
+    assert list((project.root / ".stamps" / built_habitat).glob("starts.*")) == []
+    done = project.doit(f"exec:{built_habitat}", "--", "echo", "again")
     assert done.out == "again\n"
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-def test_killed_session_ends_only_its_own_commands(project: Project, home: str) -> None:
-    other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
-    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{home}") as running:
+def test_killed_session_ends_only_its_own_commands(project: Project, built_habitat: str) -> None:
+    other = ("exec:" + built_habitat, "--", "sh", "-c", "echo begun; sleep 77; echo through")
+    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{built_habitat}") as running:
         staying.wait_for("begun")
         running.wait_for("begun")
         running.process.kill()
-        wait_until(lambda: not sleeps(home, 1234), seconds=20)
-        wait_until(lambda: guards(home) == guards(home)[:1], seconds=20)
-        assert sleeps(home, 77)
+        wait_until(lambda: not sleeps(built_habitat, 1234), seconds=20)
+        wait_until(lambda: guards(built_habitat) == guards(built_habitat)[:1], seconds=20)
+        assert sleeps(built_habitat, 77)
         staying.process.send_signal(signal.SIGINT)
         staying.end()
-    wait_until(lambda: not is_up(home), seconds=5)
+    wait_until(lambda: not is_up(built_habitat), seconds=5)
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-def test_killed_session_leaves_detached_container_running(project: Project, home: str) -> None:
-    assert project.doit(f"start:{home}", "--detach").code == 0
-    assert guards(home) == []
-    with RunningDoit(project, f"start:{home}") as running:
+def test_killed_session_leaves_detached_container_running(project: Project, built_habitat: str) -> None:
+    assert project.doit(f"start:{built_habitat}", "--detach").code == 0
+    assert guards(built_habitat) == []
+    with RunningDoit(project, f"start:{built_habitat}") as running:
         running.wait_for("begun")
         running.process.kill()
-    wait_until(lambda: not sleeps(home, 1234), seconds=20)
-    wait_until(lambda: guards(home) == [], seconds=20)
-    assert is_up(home)
-    assert project.doit(f"stop:{home}").code == 0
+    wait_until(lambda: not sleeps(built_habitat, 1234), seconds=20)
+    wait_until(lambda: guards(built_habitat) == [], seconds=20)
+    assert is_up(built_habitat)
+    assert project.doit(f"stop:{built_habitat}").code == 0
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
-def test_start_during_guard_of_killed_session_works(project: Project, home: str, pause: float) -> None:
-    with RunningDoit(project, f"start:{home}") as running:
+def test_start_during_guard_of_killed_session_works(project: Project, built_habitat: str, pause: float) -> None:
+    with RunningDoit(project, f"start:{built_habitat}") as running:
         running.wait_for("begun")
         running.process.kill()
         running.end()
         time.sleep(pause)
-        done = project.doit(f"start:{home}", "--cmd", "echo here; sleep 3; echo still here")
+        done = project.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
     assert done.code == 0, done.out
     assert "here\nstill here\n" in done
-    wait_until(lambda: not is_up(home), seconds=20)
+    wait_until(lambda: not is_up(built_habitat), seconds=20)
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ended_session_leaves_no_guard_and_no_open_pipe(
-    project: Project, home: str, number: signal.Signals | None
+    project: Project, built_habitat: str, number: signal.Signals | None
 ) -> None:
     argv = ("--cmd", "echo begun") if number is None else ()
-    with RunningDoit(project, f"start:{home}", *argv) as running:
+    with RunningDoit(project, f"start:{built_habitat}", *argv) as running:
         running.wait_for("begun")
         if number:
             running.process.send_signal(number)
         running.process.wait(20)
         running._reader.join(1)
         assert not running._reader.is_alive(), "its output is at its end"
-        assert guards(home) == []
-    assert not is_up(home)
+        assert guards(built_habitat) == []
+    assert not is_up(built_habitat)
 
 
 # A shell that can't run
@@ -349,7 +351,7 @@ SHELLS = [
 
 
 @pytest.fixture
-def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
+def broken_image(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
     """An image with such a shell, for a processor that no machine has."""
     root = tmp_path / "image"
     (root / "bin").mkdir(parents=True)
@@ -368,13 +370,13 @@ def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_
 @pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
 @pytest.mark.parametrize("user", ["root", "ada"])
 def test_build_with_broken_shell_error_names_shell(
-    project: Project, name: str, broken: str, why: str, user: str
+    project: Project, name: str, broken_image: str, why: str, user: str
 ) -> None:
-    project.habitat(name, f"base_image: {broken}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
+    project.habitat(name, f"base_image: {broken_image}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
     done = project.doit(f"final:{name}")
     (line,) = [line for line in done.out.splitlines() if "❌" in line and "can't run" in line]
     assert f"habitats/{name}/config.yaml:1" in line
-    assert f"/bin/sh of the image {broken} can't run ({why}" in line
+    assert f"/bin/sh of the image {broken_image} can't run ({why}" in line
     assert "runc" not in done
     assert "Traceback" not in done
     assert failed(name) == {}
@@ -382,9 +384,11 @@ def test_build_with_broken_shell_error_names_shell(
 
 @pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("broken", [another_processor], indirect=True)
-def test_build_with_image_of_other_architecture_error_names_both(project: Project, name: str, broken: str) -> None:
+def test_build_with_image_of_other_architecture_error_names_both(
+    project: Project, name: str, broken_image: str
+) -> None:
     """As far as what it says of itself goes."""
-    with subprocess.Popen(("docker", "save", broken), stdout=subprocess.PIPE) as saved:
+    with subprocess.Popen(("docker", "save", broken_image), stdout=subprocess.PIPE) as saved:
         assert saved.stdout
         files = {}
         with tarfile.open(fileobj=saved.stdout, mode="r|") as tar:
@@ -399,15 +403,15 @@ def test_build_with_image_of_other_architecture_error_names_both(project: Projec
             info.size = len(data)
             if data:
                 tar.addfile(info, io.BytesIO(data))
-    docker("rmi", broken)
+    docker("rmi", broken_image)
     docker("load", "--input", str(project.root / "image.tar"))
-    project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
+    project.habitat(name, f"base_image: {broken_image}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
     done = project.doit(f"final:{name}")
     assert "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in done
 
 
 @pytest.fixture
-def shell_gone(project: Project, busybox: str, name: str) -> str:
+def habitat_without_shell(project: Project, busybox: str, name: str) -> str:
     """A habitat whose last command takes the shell's program away."""
     project.write(f"habitats/{name}/tools/install-tools.sh", "#!/bin/sh\nexit 0\n", 0o755)
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n")
@@ -427,15 +431,15 @@ def shell_gone(project: Project, busybox: str, name: str) -> str:
 @pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
 def test_start_and_exec_with_broken_shell_error_names_shell(
-    project: Project, shell_gone: str, argv: tuple[str, ...]
+    project: Project, habitat_without_shell: str, argv: tuple[str, ...]
 ) -> None:
     if argv == ("shell",):
-        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{shell_gone} --at final")
+        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{habitat_without_shell} --at final")
     else:
-        done = project.doit(*(word.format(shell_gone) for word in argv))
+        done = project.doit(*(word.format(habitat_without_shell) for word in argv))
     assert done.code == 1, done.out
     assert "can't run (exec format error)" in done
-    assert f"/bin/sh of the image habitat-{shell_gone}:" in done
+    assert f"/bin/sh of the image habitat-{habitat_without_shell}:" in done
     assert "config.yaml:1" in done
     assert len([line for line in done.out.splitlines() if "/bin/sh" in line]) == 1
     assert "Traceback" not in done

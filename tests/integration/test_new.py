@@ -28,7 +28,7 @@ test "$*" = "add --no-cache ca-certificates git" && mv /opt/git /usr/bin/git
 
 
 @pytest.fixture(scope="module")
-def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def alpine_like_image(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image without git, with an `apk` that brings it, and with a repository."""
     root = tmp_path_factory.mktemp("apk")
     (root / "apk").write_text(APK)
@@ -50,8 +50,8 @@ def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.T
 
 
 @pytest.mark.engine
-def test_new_habitat_with_repository_builds_at_first_try(project: Project, name: str, like_alpine: str) -> None:
-    made = project.doit("new", name, "--repo", "file:///project", "--base", like_alpine)
+def test_new_habitat_with_repository_builds_at_first_try(project: Project, name: str, alpine_like_image: str) -> None:
+    made = project.doit("new", name, "--repo", "file:///project", "--base", alpine_like_image)
     assert (made.code, made.out.splitlines()) == (
         0,
         [

@@ -35,8 +35,8 @@ class PrintedPlan(NamedTuple):
     out: str
 
 
-def plan(subject: FullHabitat) -> PrintedPlan:
-    done = subject.project.doit(f"plan:{subject.name}")
+def plan(habitat: FullHabitat) -> PrintedPlan:
+    done = habitat.project.doit(f"plan:{habitat.name}")
     why: dict[str, list[str]] = {}
     for row in done.out.splitlines():
         if row.startswith("  ") and (cells := row.split(maxsplit=1)):
@@ -57,15 +57,17 @@ def runs(done: CommandResult) -> list[str]:
     return NAMES[NAMES.index(first) : NAMES.index(last) + 1]
 
 
-def state(subject: FullHabitat) -> tuple[object, ...]:
+def state(habitat: FullHabitat) -> tuple[object, ...]:
     """All that a plan could have touched."""
-    folder = subject.project.root / ".stamps"
+    folder = habitat.project.root / ".stamps"
     files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
-    return files, folder.stat().st_mtime_ns, snapshots(subject.name), left_containers(subject.name)
+    return files, folder.stat().st_mtime_ns, snapshots(habitat.name), left_containers(habitat.name)
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHabitat]:
+def built_habitat(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FullHabitat]:
     name = fresh_name()
     base = f"{PREFIX}-base-{name[-8:]}:1"
     engine.tag(git_image, base)
@@ -75,10 +77,10 @@ def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPat
 
 
 @pytest.fixture
-def subject(built: FullHabitat) -> FullHabitat:
+def habitat(built_habitat: FullHabitat) -> FullHabitat:
     """The habitat, up to date."""
-    built.bring_to("final")
-    return built
+    built_habitat.bring_to("final")
+    return built_habitat
 
 
 #: The changes that build something (test_cache holds them), and what is said of each.
@@ -103,12 +105,12 @@ SAID = {
 }
 
 
-def volume(subject: FullHabitat) -> None:
-    subject.config["volumes"][1]["readonly"] = False
+def volume(habitat: FullHabitat) -> None:
+    habitat.config["volumes"][1]["readonly"] = False
 
 
-def init_command(subject: FullHabitat) -> None:
-    subject.config["entry"]["init_command"] = f"sleep 1 # {subject.word()}"
+def init_command(habitat: FullHabitat) -> None:
+    habitat.config["entry"]["init_command"] = f"sleep 1 # {habitat.word()}"
 
 
 TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
@@ -116,44 +118,44 @@ TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
 def test_plan_names_exactly_the_phases_that_build_runs(
-    subject: FullHabitat, change: Callable[[FullHabitat], None], first: str
+    habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
-    change(subject)
-    subject.save()
-    before = state(subject)
-    said = plan(subject)
-    assert state(subject) == before
-    expected = SAID[change.__name__].replace("NAME", subject.name).replace("BASE", subject.base)
+    change(habitat)
+    habitat.save()
+    before = state(habitat)
+    said = plan(habitat)
+    assert state(habitat) == before
+    expected = SAID[change.__name__].replace("NAME", habitat.name).replace("BASE", habitat.base)
     assert said.code == 1
     assert said.why[first][0].startswith(expected), said.out
     assert next(iter(said.why)) == first
-    info = subject.project.doit("info", subject.task(first))
+    info = habitat.project.doit("info", habitat.task(first))
     assert f" * {said.why[first][0]}\n" in info.out
-    done = subject.build()
+    done = habitat.build()
     assert done.ran == said.runs
     assert f"🔁 {first} runs: {said.why[first][0]}\n" in done.out
-    again = subject.project.doit(f"plan:{subject.name}")
-    assert (again.code, again.out) == (0, f"{subject.name}: nothing to do\n")
+    again = habitat.project.doit(f"plan:{habitat.name}")
+    assert (again.code, again.out) == (0, f"{habitat.name}: nothing to do\n")
 
 
 @pytest.mark.parametrize("change", test_cache.NOTHING, ids=[change.__name__ for change in test_cache.NOTHING])
 def test_plan_of_change_without_dependent_phase_is_nothing_to_do(
-    subject: FullHabitat, change: Callable[[FullHabitat], None]
+    habitat: FullHabitat, change: Callable[[FullHabitat], None]
 ) -> None:
-    change(subject)
-    assert plan(subject).out == f"{subject.name}: nothing to do\n"
-    subject.assert_builds_nothing()
+    change(habitat)
+    assert plan(habitat).out == f"{habitat.name}: nothing to do\n"
+    habitat.assert_builds_nothing()
 
 
-def test_plan_after_lost_stamps_and_cached_run_describes_change(subject: FullHabitat) -> None:
+def test_plan_after_lost_stamps_and_cached_run_describes_change(habitat: FullHabitat) -> None:
     """A run that finds all up to date keeps what it was built from."""
-    shutil.rmtree(subject.project.root / ".stamps")
-    subject.assert_builds_nothing()
-    test_cache.setup(subject)
-    subject.save()
-    assert plan(subject).why["setup"][0].startswith("setup.root[0]: echo ")
-    subject.begin()
-    subject.build()
+    shutil.rmtree(habitat.project.root / ".stamps")
+    habitat.assert_builds_nothing()
+    test_cache.setup(habitat)
+    habitat.save()
+    assert plan(habitat).why["setup"][0].startswith("setup.root[0]: echo ")
+    habitat.begin()
+    habitat.build()
 
 
 def test_plan_dockerfile_context_change_is_described(project: Project, busybox: str, name: str) -> None:
@@ -169,27 +171,27 @@ def test_plan_dockerfile_context_change_is_described(project: Project, busybox: 
     assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
 
 
-def test_plan_removed_snapshot_and_forgotten_phase_are_described(subject: FullHabitat) -> None:
-    subject.prune("repos", "tools", "final")
-    said = plan(subject)
-    assert said.why == {"repos": [f"image habitat-{subject.name}:8-repos is gone"]}
-    assert subject.build().ran == said.runs
-    assert subject.project.doit("forget", subject.task("tools")).code == 0
-    said = plan(subject)
+def test_plan_removed_snapshot_and_forgotten_phase_are_described(habitat: FullHabitat) -> None:
+    habitat.prune("repos", "tools", "final")
+    said = plan(habitat)
+    assert said.why == {"repos": [f"image habitat-{habitat.name}:8-repos is gone"]}
+    assert habitat.build().ran == said.runs
+    assert habitat.project.doit("forget", habitat.task("tools")).code == 0
+    said = plan(habitat)
     assert said.why == {"tools": ["it was forgotten (doit forget)"]}
-    assert subject.build().ran == said.runs
+    assert habitat.build().ran == said.runs
 
 
-def test_plan_in_other_clone_names_changed_phase(subject: FullHabitat, tmp_path: Path) -> None:
+def test_plan_in_other_clone_names_changed_phase(habitat: FullHabitat, tmp_path: Path) -> None:
     """It has the images in common, and nothing that says what they were built from."""
     other = Project(tmp_path)
     for path, text in test_cache.FILES.items():
-        other.write(subject.place(path), text, mode=0o755 if text.startswith("#!") else 0o644)
+        other.write(habitat.place(path), text, mode=0o755 if text.startswith("#!") else 0o644)
     for folder in ("gate", "upstream"):
         (tmp_path / folder).mkdir()
-    text = (subject.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
-    other.write(subject.place("HABITAT/config.yaml"), text)
-    done = other.doit(f"plan:{subject.name}")
+    text = (habitat.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
+    other.write(habitat.place("HABITAT/config.yaml"), text)
+    done = other.doit(f"plan:{habitat.name}")
     assert "  setup  the config of setup has changed since its last build\n" in done.out
     assert list((tmp_path / ".stamps").iterdir()) == []
 
@@ -226,37 +228,37 @@ def test_plan_of_broken_config_alone_fails(project: Project, name: str) -> None:
     assert len(done.out.splitlines()) == 1
 
 
-def test_plan_all_option_shows_every_change(subject: FullHabitat) -> None:
+def test_plan_all_option_shows_every_change(habitat: FullHabitat) -> None:
     for number in range(30):
-        subject.project.write(f"shared/many-{number:02}", "x")
+        habitat.project.write(f"shared/many-{number:02}", "x")
     try:
-        few, many = plan(subject), subject.project.doit(f"plan:{subject.name}", "--all")
+        few, many = plan(habitat), habitat.project.doit(f"plan:{habitat.name}", "--all")
     finally:
         for number in range(30):
-            (subject.project.root / f"shared/many-{number:02}").unlink()
+            (habitat.project.root / f"shared/many-{number:02}").unlink()
     assert few.why["files"][-1] == "… and 18 more (--all)"
     assert many.out.count(": added") == 30
 
 
-def test_plan_on_terminal_is_coloured_and_fits_width(subject: FullHabitat) -> None:
-    subject.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
-    subject.config["env"][-1] = "COLOUR=green and more"
-    subject.save()
+def test_plan_on_terminal_is_coloured_and_fits_width(habitat: FullHabitat) -> None:
+    habitat.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
+    habitat.config["env"][-1] = "COLOUR=green and more"
+    habitat.save()
     try:
-        shown = on_terminal(subject, f"plan:{subject.name}", columns=60)
+        shown = on_terminal(habitat, f"plan:{habitat.name}", columns=60)
     finally:
-        subject.begin()
+        habitat.begin()
     rows = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
     assert "\x1b[36m" in shown
     assert all(len(row.rstrip()) <= 60 for row in rows), rows
     assert rows[1].startswith("  env    env.COLOUR: ")
 
 
-def on_terminal(subject: FullHabitat, *argv: str, columns: int) -> str:
+def on_terminal(habitat: FullHabitat, *argv: str, columns: int) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-m", "doit", *argv),
-        cwd=subject.project.root,
+        cwd=habitat.project.root,
         env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,

@@ -37,9 +37,9 @@ def address() -> str:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bare repository, as a server has it."""
-    folder = tmp_path_factory.mktemp("shelf")
+    folder = tmp_path_factory.mktemp("project")
     work = folder / "work"
     run("git", "init", "-q", "-b", "main", str(work))
     (work / "README").write_text("private\n")
@@ -141,9 +141,9 @@ def by_https(project: Project, name: str, image: str, certificate: Path, url: st
 
 @pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_clones_repository_and_is_stored_nowhere(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path, tmp_path: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         url = host.url  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
         done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
@@ -164,13 +164,13 @@ def test_https_user_and_token_with_special_characters_are_sent_exactly(
     git_image: str,
     certificate: Path,
     address: str,
-    shelf: Path,
+    repository: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The echo of some shells makes a newline of `\\n`; a URL writes signs as %40."""
     token = TOKEN + r"\nn\\t%s$(id)"
     monkeypatch.setattr("test_private_repos.TOKEN", token)
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         url = host.url.replace("://", "://me%40corp.org@")  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
         done = project.doit(f"repos:{name}", env={"GITHUB": token})
@@ -180,9 +180,9 @@ def test_https_user_and_token_with_special_characters_are_sent_exactly(
 
 @pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_hidden_in_git_traces(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path, tmp_path: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
         config = project.root / "habitats" / name / "config.yaml"
         traces = "GIT_TRACE=1, GIT_TRACE_CURL=1, GIT_CURL_VERBOSE=1, GIT_TRACE_REDACT=0, "
@@ -197,9 +197,9 @@ def test_https_token_is_hidden_in_git_traces(
 
 
 def test_https_token_change_clones_nothing_again(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
         assert project.doit(f"repos:{name}", env={"GITHUB": TOKEN}).code == 0
         again = project.doit(f"repos:{name}", env={"GITHUB": "rotated"})
@@ -207,9 +207,9 @@ def test_https_token_change_clones_nothing_again(
 
 
 def test_https_wrong_token_is_one_line_error(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
         done = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
     assert done.code != 0
@@ -220,11 +220,11 @@ def test_https_wrong_token_is_one_line_error(
 
 @pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_not_sent_after_redirect_to_other_host(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
     with (
-        serving(address, certificate, shelf) as other,
-        serving(address, certificate, shelf, other.url) as first,  # type: ignore[attr-defined]
+        serving(address, certificate, repository) as other,
+        serving(address, certificate, repository, other.url) as first,  # type: ignore[attr-defined]
     ):
         by_https(project, name, git_image, certificate, f"{first.url}/moved/private.git")  # type: ignore[attr-defined]
         done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
@@ -260,7 +260,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
+def ssh_url(address: str, repository: Path, keys: Path) -> Iterator[str]:
     """An SSH server that knows the person's key, and runs the git of this machine."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
@@ -269,7 +269,7 @@ def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
     for name in ("host", "unknown"):
         key = " ".join((keys / f"{name}.pub").read_text().split()[:2])
         (keys / f"known_{name}").write_text(f"[{address}]:{port} {key}\n")
-    yield f"ssh://git@{address}:{port}{shelf}/private.git"
+    yield f"ssh://git@{address}:{port}{repository}/private.git"
     loop.call_soon_threadsafe(server.close)
     loop.call_soon_threadsafe(loop.stop)
 

@@ -72,69 +72,71 @@ class SharingProject:
 
 
 @pytest.fixture
-def street(project: Project, engine: DockerEngine, git_image: str) -> Iterator[SharingProject]:
-    street = SharingProject(project, git_image)
-    yield street
-    for name in street.names:
+def sharing_project(project: Project, engine: DockerEngine, git_image: str) -> Iterator[SharingProject]:
+    sharing_project = SharingProject(project, git_image)
+    yield sharing_project
+    for name in sharing_project.names:
         clear(engine, name)
 
 
 @pytest.mark.guarantee("sharing-only-equal-results")
-def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: SharingProject) -> None:
-    one, two, alone = (street.habitat(repository) for repository in ("one", "two", "two"))
-    assert street.project.doit(f"final:{one}", env=SHARING).code == 0
-    assert street.ran() == ["setup", "repos"]
-    plan = street.project.doit(f"plan:{two}", env=SHARING)
+def test_sharing_habitat_with_other_repos_builds_only_later_phases(sharing_project: SharingProject) -> None:
+    one, two, alone = (sharing_project.habitat(repository) for repository in ("one", "two", "two"))
+    assert sharing_project.project.doit(f"final:{one}", env=SHARING).code == 0
+    assert sharing_project.ran() == ["setup", "repos"]
+    plan = sharing_project.project.doit(f"plan:{two}", env=SHARING)
     assert re.search(rf"^⇒ take over base … setup from {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
-    info = street.project.doit("info", f"setup:{two}", env=SHARING)
+    info = sharing_project.project.doit("info", f"setup:{two}", env=SHARING)
     assert f"{one} has what it would build" in info.out
-    done = street.project.doit(f"final:{two}", env=SHARING)
+    done = sharing_project.project.doit(f"final:{two}", env=SHARING)
     assert done.code == 0, done.out
     assert f"♻ base … setup: shared with {one}" in done.out
     assert done.ran == ["repos", "tools", "verify", "test", "final"]
-    assert street.ran() == ["repos"]
+    assert sharing_project.ran() == ["repos"]
     first, second = snapshots(one), snapshots(two)
     assert [second[tag] for tag in SHARED] == [first[tag] for tag in SHARED]
     assert second["8-repos"] != first["8-repos"]
-    assert street.project.doit(f"plan:{two}").out == f"{two}: nothing to do\n"
+    assert sharing_project.project.doit(f"plan:{two}").out == f"{two}: nothing to do\n"
 
-    assert street.project.doit(f"final:{alone}").code == 0
-    assert street.ran() == ["setup", "repos"]
+    assert sharing_project.project.doit(f"final:{alone}").code == 0
+    assert sharing_project.ran() == ["setup", "repos"]
     assert snapshots(alone)["1-base"] != first["1-base"]
     found = differences(f"habitat-{two}:final", f"habitat-{alone}:final", ignoring=("/etc/habitat-release",))
     assert found == []
 
 
 @pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
-def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(street: SharingProject) -> None:
-    one, two = street.habitat("one"), street.habitat("two")
+def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(sharing_project: SharingProject) -> None:
+    one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     for name in (one, two):
-        assert street.project.doit(f"final:{name}", env=SHARING).code == 0
+        assert sharing_project.project.doit(f"final:{name}", env=SHARING).code == 0
     before = snapshots(two)
-    assert street.project.doit("clean", f"setup:{one}").code == 0
+    assert sharing_project.project.doit("clean", f"setup:{one}").code == 0
     assert sorted(snapshots(one)) == SHARED[:-1]
     assert snapshots(two) == before
-    assert street.project.doit("forget", f"setup:{two}").code == 0
-    assert street.project.doit(f"setup:{two}", env=SHARING).ran == ["setup"], "it is built again, and one alone is left"
-    assert street.project.doit("clean", f"base:{two}").code == 0
+    assert sharing_project.project.doit("forget", f"setup:{two}").code == 0
+    assert sharing_project.project.doit(f"setup:{two}", env=SHARING).ran == ["setup"], (
+        "it is built again, and one alone is left"
+    )
+    assert sharing_project.project.doit("clean", f"base:{two}").code == 0
     assert snapshots(two) == {}
-    assert street.project.doit(f"files:{one}", env=SHARING).ran == []
-    assert street.project.doit("clean", f"base:{one}").code == 0
+    assert sharing_project.project.doit(f"files:{one}", env=SHARING).ran == []
+    assert sharing_project.project.doit("clean", f"base:{one}").code == 0
     assert untagged(one) == untagged(two) == []
 
 
-def test_sharing_always_option_builds_everything(street: SharingProject) -> None:
-    one, two = street.habitat("one"), street.habitat("one")
-    assert street.project.doit(f"users:{one}", env=SHARING).code == 0
-    assert street.project.doit("-a", f"users:{two}", env=SHARING).ran == ["base", "users"]
+def test_sharing_always_option_builds_everything(sharing_project: SharingProject) -> None:
+    one, two = sharing_project.habitat("one"), sharing_project.habitat("one")
+    assert sharing_project.project.doit(f"users:{one}", env=SHARING).code == 0
+    assert sharing_project.project.doit("-a", f"users:{two}", env=SHARING).ran == ["base", "users"]
 
 
-def test_sharing_is_reported_in_jsonl_events(street: SharingProject) -> None:
-    one, two = street.habitat("one"), street.habitat("two")
-    assert street.project.doit(f"users:{one}", env=SHARING).code == 0
-    done = street.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
+def test_sharing_is_reported_in_jsonl_events(sharing_project: SharingProject) -> None:
+    one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
+    assert sharing_project.project.doit(f"users:{one}", env=SHARING).code == 0
+    done = sharing_project.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
     assert done.code == 0, done.out
-    rows = [json.loads(row) for row in (street.project.root / "run.jsonl").read_text().splitlines()]
+    rows = [json.loads(row) for row in (sharing_project.project.root / "run.jsonl").read_text().splitlines()]
     shared = [row for row in rows if row["event"] == "phase_shared"]
     assert [(row["phase"], row["shared_with"]) for row in shared] == [("base", one), ("users", one)]
     assert shared[0]["image"] == snapshots(two)["1-base"]
@@ -145,33 +147,33 @@ def test_sharing_is_reported_in_jsonl_events(street: SharingProject) -> None:
 
 
 @pytest.mark.guarantee("sharing-source-disappears")
-def test_sharing_run_killed_at_any_point_repeats_nothing(street: SharingProject) -> None:
-    street.project.write("dodo.py", DODO)
-    one, two = street.habitat("one"), street.habitat("two")
+def test_sharing_run_killed_at_any_point_repeats_nothing(sharing_project: SharingProject) -> None:
+    sharing_project.project.write("dodo.py", DODO)
+    one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     path = {"PYTHONPATH": str(ROOT / "tests"), **SHARING}
-    assert street.project.doit(f"final:{one}", env=path).code == 0
-    street.ran()
+    assert sharing_project.project.doit(f"final:{one}", env=path).code == 0
+    sharing_project.ran()
     for phase, point in (("base", "shared"), ("env", "stamped"), ("files", "before the stamp"), ("setup", "shared")):
-        done = street.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
+        done = sharing_project.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
         assert done.code == -signal.SIGKILL, done.out
-    done = street.project.doit(f"final:{two}", env=path)
+    done = sharing_project.project.doit(f"final:{two}", env=path)
     assert done.code == 0, done.out
     assert done.ran == ["repos", "tools", "verify", "test", "final"]
-    assert street.ran() == ["repos"]
+    assert sharing_project.ran() == ["repos"]
     assert [snapshots(two)[tag] for tag in SHARED] == [snapshots(one)[tag] for tag in SHARED]
 
 
 @pytest.mark.guarantee("sharing-parallel-builds")
 @pytest.mark.parametrize("in_one_run", [True, False])
-def test_sharing_parallel_builds_build_each_phase_once(street: SharingProject, in_one_run: bool) -> None:
-    names = [street.habitat(repository) for repository in ("one", "two", "two")]
+def test_sharing_parallel_builds_build_each_phase_once(sharing_project: SharingProject, in_one_run: bool) -> None:
+    names = [sharing_project.habitat(repository) for repository in ("one", "two", "two")]
     tasks = [f"final:{name}" for name in names]
     if in_one_run:
-        done = street.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
+        done = sharing_project.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
         assert done.code == 0, done.out
     else:
         with ExitStack() as stack:
-            runs = [stack.enter_context(RunningDoit(street.project, task, env=SHARING)) for task in tasks]
+            runs = [stack.enter_context(RunningDoit(sharing_project.project, task, env=SHARING)) for task in tasks]
             for run in runs:
                 done = run.end()
                 assert done.code == 0, done.out
@@ -179,21 +181,21 @@ def test_sharing_parallel_builds_build_each_phase_once(street: SharingProject, i
     for tag in SHARED:
         assert len({images[tag] for images in found}) == 1, tag
     assert found[1]["9-tools"] == found[2]["9-tools"]
-    assert sorted(street.ran()) == ["repos", "repos", "setup"]
+    assert sorted(sharing_project.ran()) == ["repos", "repos", "setup"]
 
 
 @pytest.mark.guarantee("sharing-parallel-builds")
-def test_sharing_killed_run_does_not_block_other_run(street: SharingProject) -> None:
-    one, two = street.habitat("one"), street.habitat("two")
-    gate = street.project.write("seen/closed")
+def test_sharing_killed_run_does_not_block_other_run(sharing_project: SharingProject) -> None:
+    one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
+    gate = sharing_project.project.write("seen/closed")
     for name in (one, two):
         path = f"habitats/{name}/config.yaml"
-        text = (street.project.root / path).read_text()
+        text = (sharing_project.project.root / path).read_text()
         slow = "while [ -e /seen/closed ]; do sleep 0.05; done; echo setup"
-        street.project.write(path, text.replace("echo setup", slow))
+        sharing_project.project.write(path, text.replace("echo setup", slow))
     with (
-        RunningDoit(street.project, f"setup:{one}", env=SHARING) as first,
-        RunningDoit(street.project, f"setup:{two}", env=SHARING) as second,
+        RunningDoit(sharing_project.project, f"setup:{one}", env=SHARING) as first,
+        RunningDoit(sharing_project.project, f"setup:{two}", env=SHARING) as second,
     ):
         ahead, behind = first, second
         wait_until(lambda: "waiting for another run that builds the same setup" in first.out + second.out)
@@ -204,5 +206,5 @@ def test_sharing_killed_run_does_not_block_other_run(street: SharingProject) -> 
         gate.unlink()
         done = behind.end()
         assert done.code == 0, done.out
-    assert street.project.doit(f"setup:{one}", f"setup:{two}", env=SHARING).code == 0
+    assert sharing_project.project.doit(f"setup:{one}", f"setup:{two}", env=SHARING).code == 0
     assert snapshots(one)["7-setup"] == snapshots(two)["7-setup"]

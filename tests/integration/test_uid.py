@@ -70,22 +70,22 @@ class AccountsContainer:
 
 
 @pytest.fixture(scope="module", params=["busybox", DEBIAN])
-def built(request: pytest.FixtureRequest, engine: DockerEngine) -> Iterator[AccountsContainer]:
+def built_container(request: pytest.FixtureRequest, engine: DockerEngine) -> Iterator[AccountsContainer]:
     image = request.getfixturevalue("busybox") if request.param == "busybox" else request.param
-    house = AccountsContainer(engine, image)
-    yield house
-    engine.remove(house.id)
+    container = AccountsContainer(engine, image)
+    yield container
+    engine.remove(container.id)
 
 
 @pytest.fixture
-def house(built: AccountsContainer) -> AccountsContainer:
-    built.furnish()
-    return built
+def container(built_container: AccountsContainer) -> AccountsContainer:
+    built_container.furnish()
+    return built_container
 
 
-def test_user_uid_change_moves_its_home(house: AccountsContainer) -> None:
-    assert house.number("dev", 1500, 1501) == (0, [])
-    assert house.changed() == [
+def test_user_uid_change_moves_its_home(container: AccountsContainer) -> None:
+    assert container.number("dev", 1500, 1501) == (0, [])
+    assert container.changed() == [
         "dev:x:1500:1501:a:/home/dev:/bin/sh",
         "dev:x:1501:",
         "/home/dev/in/file 1500:1501",
@@ -93,9 +93,9 @@ def test_user_uid_change_moves_its_home(house: AccountsContainer) -> None:
     ]
 
 
-def test_user_uid_change_moves_its_own_group(house: AccountsContainer) -> None:
-    assert house.number("node", 1500, 1500) == (0, [])
-    assert house.changed() == [
+def test_user_uid_change_moves_its_own_group(container: AccountsContainer) -> None:
+    assert container.number("node", 1500, 1500) == (0, [])
+    assert container.changed() == [
         "node:x:1500:1500:Node:/home/node:/bin/sh",
         "node:x:1500:",
         "/home/node/in/file 1500:1500",
@@ -104,9 +104,9 @@ def test_user_uid_change_moves_its_own_group(house: AccountsContainer) -> None:
 
 
 @pytest.mark.guarantee("host-uid-owns-volume-files")
-def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(house: AccountsContainer) -> None:
-    assert house.number("dev", 1000, 1000) == (0, ["node, which had the number 1000, gets 1003"])
-    assert house.changed() == [
+def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(container: AccountsContainer) -> None:
+    assert container.number("dev", 1000, 1000) == (0, ["node, which had the number 1000, gets 1003"])
+    assert container.changed() == [
         "node:x:1003:1000:Node:/home/node:/bin/sh",
         "dev:x:1000:1000:a:/home/dev:/bin/sh",
         "/home/dev/in/file 1000:1000",
@@ -116,29 +116,29 @@ def test_user_uid_taken_by_other_user_moves_that_user_to_free_uid(house: Account
     ]
 
 
-def test_user_uid_already_set_changes_nothing(house: AccountsContainer) -> None:
-    assert house.number("node", 1000, 1000) == (0, [])
-    assert house.changed() == []
+def test_user_uid_already_set_changes_nothing(container: AccountsContainer) -> None:
+    assert container.number("node", 1000, 1000) == (0, [])
+    assert container.changed() == []
 
 
 @pytest.mark.guarantee("host-uid-owns-volume-files")
-def test_user_uid_of_system_account_is_refused(house: AccountsContainer) -> None:
-    assert house.number("dev", 2, 2) == (3, ["2 is the number of bin in the image"])
-    assert house.changed() == []
+def test_user_uid_of_system_account_is_refused(container: AccountsContainer) -> None:
+    assert container.number("dev", 2, 2) == (3, ["2 is the number of bin in the image"])
+    assert container.changed() == []
 
 
-def test_user_uid_change_repeated_changes_nothing(house: AccountsContainer) -> None:
-    house.number("dev", 1000, 1700)
-    once = house.run(SHOW)
-    assert house.number("dev", 1000, 1700) == (0, [])
-    assert house.run(SHOW) == once
+def test_user_uid_change_repeated_changes_nothing(container: AccountsContainer) -> None:
+    container.number("dev", 1000, 1700)
+    once = container.run(SHOW)
+    assert container.number("dev", 1000, 1700) == (0, [])
+    assert container.run(SHOW) == once
 
 
 # A person, with a folder of his own
 
 
 @pytest.fixture
-def person(tmp_path: Path) -> Project:
+def person_project(tmp_path: Path) -> Project:
     """A project of somebody who isn't root, and may use the engine."""
     for folder in (tmp_path, *tmp_path.parents[:3]):
         folder.chmod(folder.stat().st_mode | 0o055)
@@ -166,24 +166,26 @@ def as_person(project: Project, *args: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.guarantee("host-uid-owns-volume-files")
-def test_volume_files_belong_to_person_on_both_sides(person: Project, engine: DockerEngine, busybox: str) -> None:
+def test_volume_files_belong_to_person_on_both_sides(
+    person_project: Project, engine: DockerEngine, busybox: str
+) -> None:
     name = fresh_name()
-    person.write("data/mine", "of the host\n", 0o600)
+    person_project.write("data/mine", "of the host\n", 0o600)
     command = "cat /data/mine && id -u && echo of the habitat >/data/theirs && echo more >>/data/mine"
-    person.habitat(
+    person_project.habitat(
         name,
         f"base_image: {busybox}\nuid: host\nvolumes: [{{source: ./data, dest: /data}}]\n"
         f"entry: {{command: '{command}'}}\n",
     )
     try:
-        done = as_person(person, f"start:{name}")
+        done = as_person(person_project, f"start:{name}")
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.splitlines()[-2:] == ["of the host", str(UID)]
-        found = person.root / "data" / "theirs"
+        found = person_project.root / "data" / "theirs"
         assert (found.read_text(), found.stat().st_uid, found.stat().st_gid) == ("of the habitat\n", UID, UID)
-        assert (person.root / "data/mine").read_text() == "of the host\nmore\n"
-        assert as_person(person, f"final:{name}").returncode == 0
-        slice_ = (person.root / f".stamps/{name}/2-users.json").read_text()
+        assert (person_project.root / "data/mine").read_text() == "of the host\nmore\n"
+        assert as_person(person_project, f"final:{name}").returncode == 0
+        slice_ = (person_project.root / f".stamps/{name}/2-users.json").read_text()
         assert slice_ == f'{{"gid":{UID},"uid":{UID},"user":"agent"}}'
     finally:
         clear(engine, name)

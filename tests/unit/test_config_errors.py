@@ -339,9 +339,9 @@ CASES = [
 
 
 def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(root, text, name)
-    return str(caught.value)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
@@ -452,7 +452,7 @@ def test_config_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [case[1] for case in CASES], ids=[case[0] for case in CASES])
 def test_config_error_always_has_remedy(tmp_path: Path, text: str) -> None:
-    with pytest.raises(HabitatError) as caught:
+    with pytest.raises(HabitatError) as excinfo:
         load(tmp_path, f"base_image: debian\n{text}\n")
-    assert caught.value.remedy
-    assert "\n" not in str(caught.value)
+    assert excinfo.value.remedy
+    assert "\n" not in str(excinfo.value)

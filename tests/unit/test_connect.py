@@ -46,9 +46,9 @@ def leading_to(name: str, host: str) -> str:
 
 
 def refused() -> str:
-    with pytest.raises(EngineUnreachable) as caught:
+    with pytest.raises(EngineUnreachable) as excinfo:
         engine_connect.connect()
-    return str(caught.value)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize("chosen_in", ["the environment", "docker's config"])
@@ -211,9 +211,9 @@ def test_connect_docker_context_uses_docker_package(
 def test_connect_without_settings_uses_default_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = place_asked(monkeypatch)
     engine_connect.prefetch_images()
-    with pytest.raises(EngineUnreachable) as caught:
+    with pytest.raises(EngineUnreachable) as excinfo:
         engine_connect.connect()
-    assert caught.value.message == "no Docker engine answers at the default socket"
+    assert excinfo.value.message == "no Docker engine answers at the default socket"
     assert asked == ["/var/run/docker.sock"] * 2
 
 
@@ -293,17 +293,17 @@ def test_connect_to_other_server_is_error_quoting_its_answer(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, answer: bytes, message: str
 ) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
-    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
+    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as excinfo:
         connected()
-    assert caught.value.message == message.format(place=f"unix://{tmp_path}/s")
+    assert excinfo.value.message == message.format(place=f"unix://{tmp_path}/s")
 
 
 def test_ask_ahead_without_engine_fails_at_connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
     engine_connect.prefetch_images()
-    with pytest.raises(EngineUnreachable) as caught:
+    with pytest.raises(EngineUnreachable) as excinfo:
         connected()
-    assert caught.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"
+    assert excinfo.value.message == f"no Docker engine answers at unix://{tmp_path}/nobody"
 
 
 def test_connect_to_unix_socket_loads_no_docker_package(tmp_path: Path) -> None:

@@ -28,26 +28,26 @@ CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path, CONFIG)
-    site.build()
-    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path, CONFIG)
+    demo.build()
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    return demo
 
 
-def commit(site: DemoProject) -> str:
+def commit(demo: DemoProject) -> str:
     """What `docker commit habitat-demo mine:1` makes, as a person does. Returns its id."""
-    found = site.engine.container("habitat-demo")
+    found = demo.engine.container("habitat-demo")
     assert found is not None
-    image = site.engine.commit(found.id, ())
-    site.engine.tag(image, "mine:1")
+    image = demo.engine.commit(found.id, ())
+    demo.engine.tag(image, "mine:1")
     return image
 
 
-def run(site: DemoProject, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
+def run(demo: DemoProject, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
     """What `docker run` makes. Returns its id."""
-    made = site.engine.create(image, name, ("sleep", "inf"), labels=labels)
-    site.engine.start(made)
+    made = demo.engine.create(image, name, ("sleep", "inf"), labels=labels)
+    demo.engine.start(made)
     return made
 
 
@@ -55,8 +55,8 @@ def yes(_: str) -> bool:
     return True
 
 
-def is_up(site: DemoProject, container: str) -> bool:
-    found = site.engine.container(container)
+def is_up(demo: DemoProject, container: str) -> bool:
+    found = demo.engine.container(container)
     return found is not None and found.running
 
 
@@ -81,97 +81,97 @@ NAMES = ["db", "habitat-demo", "habitat-demo-20260101-101010", "habitat-demo-202
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("verb", VERBS)
-def test_commands_leave_container_of_committed_image_alone(site: DemoProject, verb: str, name: str) -> None:
-    commit(site)
-    site.engine.remove("habitat-demo")
-    other = run(site, name)
+def test_commands_leave_container_of_committed_image_alone(demo: DemoProject, verb: str, name: str) -> None:
+    commit(demo)
+    demo.engine.remove("habitat-demo")
+    other = run(demo, name)
     with contextlib.suppress(Conflict):  # whose name is taken is told so
-        VERBS[verb](site.run_anew())
-    assert is_up(site, other)
-    assert site.engine.container(name) is not None
+        VERBS[verb](demo.run_anew())
+    assert is_up(demo, other)
+    assert demo.engine.container(name) is not None
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "exec", "logs"])
-def test_commands_own_name_taken_by_committed_container_raise_conflict(site: DemoProject, verb: str) -> None:
-    commit(site)
-    site.engine.remove("habitat-demo")
-    run(site, "habitat-demo")
+def test_commands_own_name_taken_by_committed_container_raise_conflict(demo: DemoProject, verb: str) -> None:
+    commit(demo)
+    demo.engine.remove("habitat-demo")
+    run(demo, "habitat-demo")
     with pytest.raises(Conflict, match="the container name habitat-demo is taken by another container"):
-        VERBS[verb](site.run_anew())
+        VERBS[verb](demo.run_anew())
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_status_and_clean_ignore_container_of_committed_image(site: DemoProject, name: str) -> None:
-    commit(site)
-    site.engine.remove("habitat-demo")
-    run(site, name)
-    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+def test_status_and_clean_ignore_container_of_committed_image(demo: DemoProject, name: str) -> None:
+    commit(demo)
+    demo.engine.remove("habitat-demo")
+    run(demo, name)
+    (state,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert (state.container, list(state.set_aside)) == (None, [])
-    assert clean.containers_of(site.project, "demo") == []
+    assert clean.containers_of(demo.project, "demo") == []
 
 
-def test_clean_lists_own_container_and_containers_of_snapshots_only(site: DemoProject) -> None:
-    commit(site)
-    run(site, "db")
-    run(site, "look", "habitat-demo:6-files")
-    assert clean.containers_of(site.run_anew(), "demo") == ["habitat-demo", "look"]
+def test_clean_lists_own_container_and_containers_of_snapshots_only(demo: DemoProject) -> None:
+    commit(demo)
+    run(demo, "db")
+    run(demo, "look", "habitat-demo:6-files")
+    assert clean.containers_of(demo.run_anew(), "demo") == ["habitat-demo", "look"]
 
 
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("verb", VERBS)
-def test_commands_leave_build_container_of_habitat_on_committed_image_alone(site: DemoProject, verb: str) -> None:
-    commit(site)
-    write(site.root, "habitats/other/config.yaml", "base_image: mine:1\n")
-    build = run(site, site.project.scratch.prefix("build", "other") + "base")
-    VERBS[verb](site.run_anew())
-    assert is_up(site, build)
+def test_commands_leave_build_container_of_habitat_on_committed_image_alone(demo: DemoProject, verb: str) -> None:
+    commit(demo)
+    write(demo.root, "habitats/other/config.yaml", "base_image: mine:1\n")
+    build = run(demo, demo.project.scratch.prefix("build", "other") + "base")
+    VERBS[verb](demo.run_anew())
+    assert is_up(demo, build)
 
 
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")
 @pytest.mark.parametrize("is_tagged", [True, False])
-def test_habitat_based_on_commit_of_own_container_destroys_its_containers(site: DemoProject, is_tagged: bool) -> None:
-    image = commit(site)
-    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("base:1", "mine:1" if is_tagged else image))
-    site.build()
-    start(site.run_anew())
-    labels = site.engine._image("habitat-demo:final").labels
+def test_habitat_based_on_commit_of_own_container_destroys_its_containers(demo: DemoProject, is_tagged: bool) -> None:
+    image = commit(demo)
+    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("base:1", "mine:1" if is_tagged else image))
+    demo.build()
+    start(demo.run_anew())
+    labels = demo.engine._image("habitat-demo:final").labels
     assert {labels.get(LABEL_RUN), labels.get(LABEL_NONCE)} == {""}
-    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    (state,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert state.container is not None
     assert len(state.set_aside) == 1, "the one of the image before"
-    assert destroy(site.run_anew(), "demo", yes)
-    assert site.engine.containers() == []
+    assert destroy(demo.run_anew(), "demo", yes)
+    assert demo.engine.containers() == []
 
 
-def test_destroy_keeps_container_renamed_by_person(site: DemoProject) -> None:
-    site.engine.rename("habitat-demo", "thesis")
-    destroy(site.run_anew(), "demo", yes)
-    assert site.engine.container("thesis") is not None
+def test_destroy_keeps_container_renamed_by_person(demo: DemoProject) -> None:
+    demo.engine.rename("habitat-demo", "thesis")
+    destroy(demo.run_anew(), "demo", yes)
+    assert demo.engine.container("thesis") is not None
 
 
-def test_destroy_removes_containers_of_earlier_versions(site: DemoProject) -> None:
-    site.engine.remove("habitat-demo")
+def test_destroy_removes_containers_of_earlier_versions(demo: DemoProject) -> None:
+    demo.engine.remove("habitat-demo")
     for name in ("habitat-demo", "habitat-demo-20260101-101010"):
-        run(site, name, "habitat-demo:final", {LABEL_RUN: "demo"})
-    assert destroy(site.run_anew(), "demo", yes)
-    assert site.engine.containers() == []
+        run(demo, name, "habitat-demo:final", {LABEL_RUN: "demo"})
+    assert destroy(demo.run_anew(), "demo", yes)
+    assert demo.engine.containers() == []
 
 
-def test_destroy_removes_own_container_of_untagged_parent_image(site: DemoProject) -> None:
+def test_destroy_removes_own_container_of_untagged_parent_image(demo: DemoProject) -> None:
     """The list of images leaves out what has no tag, but children."""
-    commit(site)
-    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("'true'", "'false'"))
-    site.build()
-    start(site.run_anew())
-    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+    commit(demo)
+    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("'true'", "'false'"))
+    demo.build()
+    start(demo.run_anew())
+    (state,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert len(state.set_aside) == 1
-    assert destroy(site.run_anew(), "demo", yes)
-    assert site.engine.containers() == []
+    assert destroy(demo.run_anew(), "demo", yes)
+    assert demo.engine.containers() == []
 
 
-def test_every_started_container_has_its_own_nonce(site: DemoProject) -> None:
-    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
-    nonces = {container.labels[LABEL_NONCE] for container in site.engine.containers()}
+def test_every_started_container_has_its_own_nonce(demo: DemoProject) -> None:
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True)
+    nonces = {container.labels[LABEL_NONCE] for container in demo.engine.containers()}
     assert len(nonces) == 2
 
 
@@ -207,12 +207,12 @@ def test_is_own_requires_habitat_name_and_nonce_that_differs_from_image(
 
 @pytest.mark.guarantee("containers-of-committed-images-left-alone")
 def test_destroy_keeps_volume_copied_with_same_labels(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
-    site.build()
-    start(site.run_anew())
+    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true', persist: [/srv/]}\n")
+    demo.build()
+    start(demo.run_anew())
     labels = {"habitat.name": "demo", LABEL_PERSIST: "/srv/"}
-    site.engine.create("base:1", "copier", ("x",), mounts=[VolumeMount("backup", "/backup", labels)])
-    site.engine.remove("copier")
-    assert destroy(site.run_anew(), "demo", yes)
-    assert [volume.name for volume in site.engine.volumes()] == ["backup"]
+    demo.engine.create("base:1", "copier", ("x",), mounts=[VolumeMount("backup", "/backup", labels)])
+    demo.engine.remove("copier")
+    assert destroy(demo.run_anew(), "demo", yes)
+    assert [volume.name for volume in demo.engine.volumes()] == ["backup"]
     assert volume_name("demo", "/srv/") != "backup"

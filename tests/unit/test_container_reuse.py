@@ -33,9 +33,9 @@ CONFIG = """
 def habitat(root: Path, more: str = "") -> DemoProject:
     write(root, "habitats/demo/notes", "n")
     write(root, "habitats/demo/tests/t.sh", "touch /tested\n")
-    site = DemoProject(root, CONFIG + more)
-    site.engine.on_execute = answer
-    return site
+    demo = DemoProject(root, CONFIG + more)
+    demo.engine.on_execute = answer
+    return demo
 
 
 def answer(command: Command) -> tuple[int, str] | None:
@@ -46,30 +46,30 @@ def answer(command: Command) -> tuple[int, str] | None:
     return make_user(command)
 
 
-def made_for(site: DemoProject) -> list[str]:
+def made_for(demo: DemoProject) -> list[str]:
     """The phases that a container was made for."""
-    return [call[2].rpartition("_")[2] for call in site.engine.called("create")]
+    return [call[2].rpartition("_")[2] for call in demo.engine.called("create")]
 
 
-def one_by_one(site: DemoProject) -> None:
+def one_by_one(demo: DemoProject) -> None:
     """Each phase in a run of its own, so that each has a container of its own."""
     for phase in PHASES[1:]:
-        site.build(until=phase.NAME)
+        demo.build(until=phase.NAME)
 
 
 def test_build_uses_one_container_until_tests_and_another_for_final(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
-    site.build()
-    assert made_for(site) == ["base", "final"]
-    assert site.engine.containers() == []
+    demo = habitat(tmp_path)
+    demo.build()
+    assert made_for(demo) == ["base", "final"]
+    assert demo.engine.containers() == []
 
 
 def test_build_from_scratch_makes_expected_number_of_engine_requests(tmp_path: Path) -> None:
     """Counted, since seconds lie. Each costs the engine tens of milliseconds; put and get are calls of its file API."""
-    site = habitat(tmp_path)
-    site.build()
+    demo = habitat(tmp_path)
+    demo.build()
     counted = ("create", "start", "commit", "exec", "put_archive", "read_file")
-    assert {method: len(site.engine.called(method)) for method in counted} == {
+    assert {method: len(demo.engine.called(method)) for method in counted} == {
         "create": 2,  # the second for final, as the tests leave theirs behind
         "start": 1,
         "commit": 10,  # one for each snapshot
@@ -81,8 +81,8 @@ def test_build_from_scratch_makes_expected_number_of_engine_requests(tmp_path: P
 
 def test_image_files_read_once_are_known_in_next_run(tmp_path: Path) -> None:
     """Whatever became of the file that says so."""
-    site = habitat(tmp_path)
-    site.build()
+    demo = habitat(tmp_path)
+    demo.build()
     remembered = tmp_path / ".stamps/demo/contents"
 
     def read_for(branch: str) -> list[str]:
@@ -91,10 +91,10 @@ def test_image_files_read_once_are_known_in_next_run(tmp_path: Path) -> None:
             "habitats/demo/config.yaml",
             f"{CONFIG}\n    repos: [{{url: 'https://h/{branch}.git', path: p, branch: main}}]\n",
         )
-        before = len(site.engine.called("read_file"))
-        site.engine.on_execute = lambda command: answer(command) or (0, "")
-        assert site.build() == ["repos", "tools", "verify", "test", "final"]
-        return [path for _, _, path in site.engine.called("read_file")[before:]]
+        before = len(demo.engine.called("read_file"))
+        demo.engine.on_execute = lambda command: answer(command) or (0, "")
+        assert demo.build() == ["repos", "tools", "verify", "test", "final"]
+        return [path for _, _, path in demo.engine.called("read_file")[before:]]
 
     assert read_for("a") == []
     remembered.write_text("nonsense")
@@ -112,7 +112,7 @@ def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path)
     tags = at_once.engine.tags()
     assert tags.keys() == apart.engine.tags().keys()
     for tag in tags:
-        ours, theirs = (site.engine._image(tag) for site in (at_once, apart))
+        ours, theirs = (demo.engine._image(tag) for demo in (at_once, apart))
         assert ours.files.nodes == theirs.files.nodes, tag
         assert replace(ours.config, id="") == replace(theirs.config, id=""), tag
         varying = {"habitat.parent", "habitat.created", "habitat.seconds"}
@@ -122,7 +122,7 @@ def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path)
 
 
 def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
+    demo = habitat(tmp_path)
     seen: dict[str, dict[str, str]] = {}
 
     def look(command: Command) -> Any:
@@ -130,8 +130,8 @@ def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path
             seen["setup"] = {**command.container.env, **command.env}
         return answer(command)
 
-    site.engine.on_execute = look
-    site.build()
+    demo.engine.on_execute = look
+    demo.build()
     assert seen["setup"]["A"] == "1"
     assert seen["setup"]["B"] == 'a "b" $x \\'
     assert seen["setup"]["WORKDIR"] == "/work"
@@ -147,54 +147,54 @@ def test_command_in_shared_container_has_environment_of_its_phase(tmp_path: Path
 )
 def test_phase_with_other_mounts_has_its_own_container(tmp_path: Path, more: str, own: list[str]) -> None:
     (tmp_path / "data").mkdir()
-    site = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path}/data,')}\n")
-    site.build()
-    assert made_for(site) == own
+    demo = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path}/data,')}\n")
+    demo.build()
+    assert made_for(demo) == own
 
 
 @pytest.mark.guarantee("reused-container-same-snapshot")
 def test_phase_after_process_left_running_has_its_own_container(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
+    demo = habitat(tmp_path)
 
     def leave_something(command: Command) -> Any:
         if "root-was-here" in command.script:
             command.container.left_running = True
         return answer(command)
 
-    site.engine.on_execute = leave_something
-    site.build()
-    assert made_for(site) == ["base", "repos", "final"]
+    demo.engine.on_execute = leave_something
+    demo.build()
+    assert made_for(demo) == ["base", "repos", "final"]
 
 
 def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
-    site = habitat(tmp_path)
-    site.build()
-    watched = [leftovers._WATCH.text in call for call in site.engine.called("exec")]
+    demo = habitat(tmp_path)
+    demo.build()
+    watched = [leftovers._WATCH.text in call for call in demo.engine.called("exec")]
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 
 def test_phase_after_large_image_has_its_own_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = habitat(tmp_path)
-    look = site.engine.image_config
+    demo = habitat(tmp_path)
+    look = demo.engine.image_config
     large = {f"habitat-demo:{named(name).ID}-{name}" for name in NAMES[NAMES.index("setup") :]}
 
     def sized(reference: str) -> Any:
         found = look(reference)
-        ids = {image for tag, image in site.engine.tags().items() if tag in large}
+        ids = {image for tag, image in demo.engine.tags().items() if tag in large}
         return replace(found, size=2_000_000_000 if found.id in ids else 1_000) if found else None
 
-    monkeypatch.setattr(site.engine, "image_config", sized)
-    site.build()
-    assert made_for(site) == ["base", "repos", "final"]
+    monkeypatch.setattr(demo.engine, "image_config", sized)
+    demo.build()
+    assert made_for(demo) == ["base", "repos", "final"]
 
 
 def test_image_with_own_volumes_has_one_container_per_phase(tmp_path: Path) -> None:
     """What is written there is in no commit."""
-    site = habitat(tmp_path)
-    site.engine.add_image("base:1", command=("serve",), volumes=("/var/lib/data",))
-    site.build()
-    assert made_for(site) == PHASES_WITH_CONTAINER
+    demo = habitat(tmp_path)
+    demo.engine.add_image("base:1", command=("serve",), volumes=("/var/lib/data",))
+    demo.build()
+    assert made_for(demo) == PHASES_WITH_CONTAINER
 
 
 PHASES_WITH_CONTAINER = [phase.NAME for phase in PHASES[1:]]
@@ -202,40 +202,40 @@ PHASES_WITH_CONTAINER = [phase.NAME for phase in PHASES[1:]]
 
 @pytest.mark.parametrize("value", ["two\nlines", "x" * 70_000])
 def test_env_value_not_committable_is_set_by_new_container(tmp_path: Path, value: str) -> None:
-    site = habitat(tmp_path)
+    demo = habitat(tmp_path)
     text = (tmp_path / "habitats/demo/config.yaml").read_text()
     escaped = value.replace("\n", "\\n")
     write(tmp_path, "habitats/demo/config.yaml", text.replace("[A=1,", f'["A={escaped}",'))
-    site.build()
-    assert made_for(site) == ["base", "env", "final"]
-    found = site.engine.image_config("habitat-demo:final")
+    demo.build()
+    assert made_for(demo) == ["base", "env", "final"]
+    found = demo.engine.image_config("habitat-demo:final")
     assert found
     assert found.env["A"] == value
 
 
 def test_failed_phase_leaves_no_container(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
+    demo = habitat(tmp_path)
 
     def fail(command: Command) -> Any:
         return (3, "") if "root-was-here" in command.script else answer(command)
 
-    site.engine.on_execute = fail
+    demo.engine.on_execute = fail
     with pytest.raises(HabitatError):
-        site.build()
-    assert site.engine.containers() == []
+        demo.build()
+    assert demo.engine.containers() == []
 
 
 def test_build_until_earlier_phase_leaves_no_container(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
-    site.build(until="env")
-    assert site.engine.containers() == []
+    demo = habitat(tmp_path)
+    demo.build(until="env")
+    assert demo.engine.containers() == []
 
 
 def test_release_removes_shared_container(tmp_path: Path) -> None:
-    site = habitat(tmp_path)
-    site.run_anew()
-    site.builder.build("demo", named("base"))
-    assert len(site.engine.containers()) == 1
-    site.builder.release("demo")
-    site.builder.close()
-    assert site.engine.containers() == []
+    demo = habitat(tmp_path)
+    demo.run_anew()
+    demo.builder.build("demo", named("base"))
+    assert len(demo.engine.containers()) == 1
+    demo.builder.release("demo")
+    demo.builder.close()
+    assert demo.engine.containers() == []

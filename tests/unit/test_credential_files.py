@@ -75,25 +75,25 @@ def test_credential_file_lookalike_is_copied(tmp_path: Path, path: str) -> None:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
+def demo(tmp_path: Path) -> DemoProject:
     for path in (".npmrc", "sub/.env.local", ".ssh/id_work", "mine.key", "tools/bin/x", "tools/.netrc", "tests/t"):
         write(tmp_path, f"habitats/demo/{path}", "#!/bin/sh\n", 0o755)
     for path in ("tests/.pgpass", ".git/config", ".habignore"):
         write(tmp_path, f"habitats/demo/{path}", "mine.key\n" if path == ".habignore" else "")
     write(tmp_path, "extra/.aws/config")
-    site = DemoProject(tmp_path, CONFIG)
-    site.engine.on_execute = lambda command: (
+    demo = DemoProject(tmp_path, CONFIG)
+    demo.engine.on_execute = lambda command: (
         make_user(command) or ((0, "") if command.argv[-1].endswith("/t") else None)
     )
-    return site
+    return demo
 
 
 @pytest.mark.guarantee("credential-files-not-copied")
-def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(site: DemoProject) -> None:
+def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(demo: DemoProject) -> None:
     told: list[str] = []
     for phase in ("files", "tools", "final"):
-        site.build(phase)
-        told += site.notices()
+        demo.build(phase)
+        told += demo.notices()
     begin, end = (
         "not copied, since the name is one of credentials: ",
         "in habitats/demo/.habignore copies that all the same",
@@ -103,17 +103,17 @@ def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(site: Dem
         f"{begin}habitats/demo/tools/.netrc; `!.netrc` {end}",
         f"{begin}habitats/demo/tests/.pgpass; `!.pgpass` {end}",
     ]
-    assert site.build() == []
-    assert site.notices() == []
+    assert demo.build() == []
+    assert demo.notices() == []
 
 
 @pytest.mark.guarantee("credential-files-not-copied")
-def test_credential_file_with_rule_in_habignore_is_copied_without_notice(site: DemoProject) -> None:
+def test_credential_file_with_rule_in_habignore_is_copied_without_notice(demo: DemoProject) -> None:
     rules = "!.npmrc\n!.ssh\n!.env.*\n!*.key\n!.aws\n!.netrc\n!.pgpass\n"
-    write(site.root, "habitats/demo/.habignore", rules)
-    site.build()
-    assert not [text for text in site.notices() if "not copied" in text]
-    files = site.engine.files("habitat-demo:final")
+    write(demo.root, "habitats/demo/.habignore", rules)
+    demo.build()
+    assert not [text for text in demo.notices() if "not copied" in text]
+    files = demo.engine.files("habitat-demo:final")
     copied = [
         path for path in files.nodes if path.endswith((".npmrc", "id_work", ".env.local", "mine.key", ".aws/config"))
     ]
@@ -123,9 +123,9 @@ def test_credential_file_with_rule_in_habignore_is_copied_without_notice(site: D
 def test_credential_files_in_large_number_are_counted(tmp_path: Path) -> None:
     for number in range(20):
         write(tmp_path, f"habitats/demo/{number:02}.key")
-    site = DemoProject(tmp_path)
-    site.build("files")
-    (told,) = site.notices()
+    demo = DemoProject(tmp_path)
+    demo.build("files")
+    (told,) = demo.notices()
     assert "habitats/demo/04.key and 15 more; `!00.key`" in told
 
 
@@ -135,15 +135,15 @@ def test_credential_folder_with_socket_is_no_error(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/.gnupg/x")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "habitats/demo/.gnupg/S.gpg-agent"))
-        site = DemoProject(tmp_path)
-        assert site.build("files")[-1] == "files"
+        demo = DemoProject(tmp_path)
+        assert demo.build("files")[-1] == "files"
 
 
 def test_credential_file_that_is_configured_secret_gives_no_notice(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/the.key", "s3cret")
-    site = DemoProject(tmp_path, "base_image: base:1\nsecrets: [{name: T, file: the.key, start: true}]\n")
-    site.build("files")
-    assert site.notices() == []
+    demo = DemoProject(tmp_path, "base_image: base:1\nsecrets: [{name: T, file: the.key, start: true}]\n")
+    demo.build("files")
+    assert demo.notices() == []
 
 
 def test_credential_patterns_need_no_pathspec() -> None:

@@ -20,128 +20,128 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
-    site.build()
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+    demo.build()
+    return demo
 
 
-def start(site: DemoProject, *, fresh: bool = False) -> str:
+def start(demo: DemoProject, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
-    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=fresh)
-    found = site.engine.container("habitat-demo")
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+    found = demo.engine.container("habitat-demo")
     assert found is not None
     return found.id
 
 
-def told(site: DemoProject) -> list[str]:
-    return [event.text for event in site.seen if isinstance(event, events.Line)]
+def told(demo: DemoProject) -> list[str]:
+    return [event.text for event in demo.seen if isinstance(event, events.Line)]
 
 
-def names(site: DemoProject) -> list[str]:
-    return sorted(container.name for container in site.engine.containers())
+def names(demo: DemoProject) -> list[str]:
+    return sorted(container.name for container in demo.engine.containers())
 
 
-def test_destroy_shows_changes_of_each_container_and_removes_all(site: DemoProject) -> None:
-    old = start(site)
-    new = start(site, fresh=True)
-    site.engine.files(old).write("/work/thesis", "years")
-    del site.engine.files(old).nodes["/etc/group"]
-    site.engine.files(old).write("/etc/passwd", "x")
+def test_destroy_shows_changes_of_each_container_and_removes_all(demo: DemoProject) -> None:
+    old = start(demo)
+    new = start(demo, fresh=True)
+    demo.engine.files(old).write("/work/thesis", "years")
+    del demo.engine.files(old).nodes["/etc/group"]
+    demo.engine.files(old).write("/etc/passwd", "x")
     asked: list[str] = []
 
     def agree(question: str) -> bool:
         asked.append(question)
         return True
 
-    assert destroy(site.run_anew(), "demo", agree)
-    aside = next(line.split()[0] for line in told(site) if not line.startswith("habitat-demo "))
-    assert told(site) == [
+    assert destroy(demo.run_anew(), "demo", agree)
+    aside = next(line.split()[0] for line in told(demo) if not line.startswith("habitat-demo "))
+    assert told(demo) == [
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"{aside} (stopped): 1 added, 1 changed, 1 deleted: /etc/group, /etc/passwd, /work/thesis",
     ]
     assert asked == ["Remove these 2 containers, with all changes in them?"]
-    assert [site.engine.container(gone) for gone in (old, new)] == [None, None]
-    assert "habitat-demo:final" in site.engine.tags()
-    assert site.project.assess("demo").stale == {}
+    assert [demo.engine.container(gone) for gone in (old, new)] == [None, None]
+    assert "habitat-demo:final" in demo.engine.tags()
+    assert demo.project.assess("demo").stale == {}
 
 
-def test_destroy_answered_no_removes_nothing(site: DemoProject) -> None:
-    start(site)
-    assert not destroy(site.run_anew(), "demo", lambda _: False)
-    assert names(site) == ["habitat-demo"]
-    assert site.notices() == ["nothing was removed"]
+def test_destroy_answered_no_removes_nothing(demo: DemoProject) -> None:
+    start(demo)
+    assert not destroy(demo.run_anew(), "demo", lambda _: False)
+    assert names(demo) == ["habitat-demo"]
+    assert demo.notices() == ["nothing was removed"]
 
 
-def test_destroy_ignores_containers_of_others(site: DemoProject) -> None:
-    start(site)
-    site.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image
-    site.engine.create("base:1", "habitat-demo2", ("x",), labels={"habitat.run": "demo2"})
-    assert destroy(site.run_anew(), "demo", lambda _: True)
-    assert [line.split()[0] for line in told(site)] == ["habitat-demo"]
-    assert names(site) == ["habitat-demo-20260101-000000", "habitat-demo2"]
+def test_destroy_ignores_containers_of_others(demo: DemoProject) -> None:
+    start(demo)
+    demo.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image
+    demo.engine.create("base:1", "habitat-demo2", ("x",), labels={"habitat.run": "demo2"})
+    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert [line.split()[0] for line in told(demo)] == ["habitat-demo"]
+    assert names(demo) == ["habitat-demo-20260101-000000", "habitat-demo2"]
 
 
-def test_destroy_without_containers_asks_nothing(site: DemoProject) -> None:
+def test_destroy_without_containers_asks_nothing(demo: DemoProject) -> None:
     def refuse(_: str) -> bool:
         raise AssertionError
 
-    assert destroy(site.run_anew(), "demo", refuse)
-    assert site.notices() == ["demo has no containers"]
+    assert destroy(demo.run_anew(), "demo", refuse)
+    assert demo.notices() == ["demo has no containers"]
 
 
-def test_destroy_question_names_commands_of_others_in_container(site: DemoProject) -> None:
-    start(site)
-    site.engine.start("habitat-demo")
-    site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
-    destroy(site.run_anew(), "demo", lambda _: False)
-    (line,) = told(site)
+def test_destroy_question_names_commands_of_others_in_container(demo: DemoProject) -> None:
+    start(demo)
+    demo.engine.start("habitat-demo")
+    demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    destroy(demo.run_anew(), "demo", lambda _: False)
+    (line,) = told(demo)
     assert line.startswith("habitat-demo (running, in use by 1 other command): ")
 
 
-def test_destroy_removes_start_record_of_detached_container(site: DemoProject) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo")
-    assert destroy(site.run_anew(), "demo", lambda _: True)
-    assert list((site.root / ".stamps/demo").glob("starts.*")) == []
+def test_destroy_removes_start_record_of_detached_container(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert list((demo.root / ".stamps/demo").glob("starts.*")) == []
 
 
-def test_destroy_with_broken_config_removes_containers(site: DemoProject) -> None:
-    start(site)
-    write(site.root, "habitats/demo/config.yaml", "setup: [")
-    assert destroy(site.run_anew(), "demo", lambda _: True)
-    assert names(site) == []
+def test_destroy_with_broken_config_removes_containers(demo: DemoProject) -> None:
+    start(demo)
+    write(demo.root, "habitats/demo/config.yaml", "setup: [")
+    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert names(demo) == []
 
 
-def test_destroy_without_terminal_requires_yes_option(site: DemoProject) -> None:
-    start(site)
-    with pytest.raises(StartError) as caught:
-        verb.run(site.run_anew(), "demo")
-    assert str(caught.value) == (
+def test_destroy_without_terminal_requires_yes_option(demo: DemoProject) -> None:
+    start(demo)
+    with pytest.raises(StartError) as excinfo:
+        verb.run(demo.run_anew(), "demo")
+    assert str(excinfo.value) == (
         "demo: nothing was removed, there is no terminal to ask on: doit destroy:demo --yes removes them"
     )
-    assert names(site) == ["habitat-demo"]
-    assert verb.run(site.run_anew(), "demo", yes=True) == 0
-    assert names(site) == []
+    assert names(demo) == ["habitat-demo"]
+    assert verb.run(demo.run_anew(), "demo", yes=True) == 0
+    assert names(demo) == []
 
 
 def test_destroy_shows_reason_when_engine_cannot_list_changes(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(_: str) -> list[Change]:
         raise EngineError("driver says no")
 
-    start(site)
-    monkeypatch.setattr(site.engine, "changes", fail)
-    destroy(site.run_anew(), "demo", lambda _: False)
-    assert told(site) == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
+    start(demo)
+    monkeypatch.setattr(demo.engine, "changes", fail)
+    destroy(demo.run_anew(), "demo", lambda _: False)
+    assert told(demo) == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
 
 
-def test_destroy_shortens_long_list_of_changes_but_shows_count(site: DemoProject) -> None:
-    start(site)
+def test_destroy_shortens_long_list_of_changes_but_shows_count(demo: DemoProject) -> None:
+    start(demo)
     for number in range(10):
-        site.engine.files("habitat-demo").add(f"/work/{number}", Node("file"))
-    destroy(site.run_anew(), "demo", lambda _: False)
-    assert told(site) == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
+        demo.engine.files("habitat-demo").add(f"/work/{number}", Node("file"))
+    destroy(demo.run_anew(), "demo", lambda _: False)
+    assert told(demo) == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
 
 
 def test_destroy_changes_omit_mounts_temporary_files_and_parent_folders() -> None:
@@ -162,12 +162,12 @@ def test_destroy_changes_omit_mounts_temporary_files_and_parent_folders() -> Non
     assert [change.path for change in work(changes, container)] == ["/data/input", "/home/a", "/running", "/var/gone"]
 
 
-def test_destroy_removes_untagged_images_used_only_by_its_containers(site: DemoProject) -> None:
+def test_destroy_removes_untagged_images_used_only_by_its_containers(demo: DemoProject) -> None:
     """A build replaces them, and can't remove what a container uses."""
-    start(site)
-    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")
-    assert site.build() == ["final"]
-    assert len([image for image in site.engine.images() if not image.tags]) == 1
-    assert destroy(site.run_anew(), "demo", lambda _: True)
-    assert [image for image in site.engine.images() if not image.tags] == []
-    assert "habitat-demo:final" in site.engine.tags()
+    start(demo)
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")
+    assert demo.build() == ["final"]
+    assert len([image for image in demo.engine.images() if not image.tags]) == 1
+    assert destroy(demo.run_anew(), "demo", lambda _: True)
+    assert [image for image in demo.engine.images() if not image.tags] == []
+    assert "habitat-demo:final" in demo.engine.tags()

@@ -22,7 +22,7 @@ OLD = 10**9  # a time long ago, in seconds
 
 
 @pytest.fixture
-def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_settling_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """What was written just now counts as settled."""
     monkeypatch.setattr(digest_cache, "_SETTLED", -1)
 
@@ -45,7 +45,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return found
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("no_settling_time")
 def test_digest_cache_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path, "a", "one")
     first = Digests(tmp_path / "digests")
@@ -57,7 +57,7 @@ def test_digest_cache_unchanged_file_is_read_once(tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.guarantee("changed-copied-file-read-again")
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("no_settling_time")
 @pytest.mark.parametrize("change", ["other content", "other content of that size, with the old time", "another file"])
 def test_digest_cache_changed_file_is_read_again(tmp_path: Path, change: str) -> None:
     file = write(tmp_path, "a", "one")
@@ -86,7 +86,7 @@ def test_digest_cache_file_just_written_is_not_remembered(tmp_path: Path) -> Non
     assert not (tmp_path / "digests").exists()
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("no_settling_time")
 def test_digest_cache_unused_entries_are_removed(tmp_path: Path) -> None:
     both = [write(tmp_path, name, name) for name in ("a", "b")]
     for wanted in (both, both[:1]):
@@ -104,36 +104,36 @@ def test_digest_cache_malformed_file_is_ignored(tmp_path: Path, text: str) -> No
     assert Digests(tmp_path / "digests").sha256(file, state(file.stat())) == sha256("one")
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("no_settling_time")
 def test_assess_second_run_reads_only_touched_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("one", "two"):
         write(tmp_path, f"habitats/demo/{name}", name)
-    site = DemoProject(tmp_path)
-    before = site.project.assess("demo").hashes
+    demo = DemoProject(tmp_path)
+    before = demo.project.assess("demo").hashes
     seen = reads(monkeypatch)
-    assert site.run_anew().assess("demo").hashes == before
+    assert demo.run_anew().assess("demo").hashes == before
     assert [path.name for path in seen if path.name in ("one", "two")] == []
     os.utime(tmp_path / "habitats/demo/one")
-    assert site.run_anew().assess("demo").hashes == before
+    assert demo.run_anew().assess("demo").hashes == before
     assert [path.name for path in seen if path.name in ("one", "two")] == ["one"]
     write(tmp_path, "habitats/demo/two", "TWO")
-    assert site.run_anew().assess("demo").hashes["files"] != before["files"]
+    assert demo.run_anew().assess("demo").hashes["files"] != before["files"]
 
 
-@pytest.mark.usefixtures("at_once")
+@pytest.mark.usefixtures("no_settling_time")
 def test_look_writes_no_digest_cache(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/one", "one")
-    site = DemoProject(tmp_path)
-    site.project.look("demo")
+    demo = DemoProject(tmp_path)
+    demo.project.look("demo")
     assert not (tmp_path / ".stamps").exists()
 
 
 def test_slice_contains_nothing_of_digest_cache(tmp_path: Path) -> None:
     file = write(tmp_path, "habitats/demo/one", "one")
-    site = DemoProject(tmp_path)
-    slice_file = site.project.slices.path("demo", named("files"))
-    site.project.assess("demo")
+    demo = DemoProject(tmp_path)
+    slice_file = demo.project.slices.path("demo", named("files"))
+    demo.project.assess("demo")
     before = slice_file.read_bytes()
     os.utime(file, (time.time() + 5, time.time() + 5))
-    site.run_anew().assess("demo")
+    demo.run_anew().assess("demo")
     assert slice_file.read_bytes() == before

@@ -328,7 +328,7 @@ def test_ejected_own_dockerfile_not_mergeable_is_built_separately(tmp_path: Path
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
+def demo(tmp_path: Path) -> DemoProject:
     return DemoProject(tmp_path, "base_image: base:1\nsetup: {root: [echo one]}\n")
 
 
@@ -336,74 +336,74 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_eject_names_base_image_id_and_builds_nothing(site: DemoProject) -> None:
-    assert eject(site.project, "demo").folder == "ejected/demo"
-    assert f"# built on {site.base}\n" in (site.root / "ejected/demo/Dockerfile").read_text()
-    assert [image.id for image in site.engine.images()] == [site.base]
-    assert not site.engine.containers()
+def test_eject_names_base_image_id_and_builds_nothing(demo: DemoProject) -> None:
+    assert eject(demo.project, "demo").folder == "ejected/demo"
+    assert f"# built on {demo.base}\n" in (demo.root / "ejected/demo/Dockerfile").read_text()
+    assert [image.id for image in demo.engine.images()] == [demo.base]
+    assert not demo.engine.containers()
 
 
-def test_eject_again_replaces_its_own_output(site: DemoProject) -> None:
-    eject(site.project, "demo")
-    before = contents(site.root / "ejected/demo")
-    eject(site.run_anew(), "demo")
-    assert contents(site.root / "ejected/demo") == before
-    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
-    eject(site.run_anew(), "demo")
-    assert "echo one" not in (site.root / "ejected/demo/Dockerfile").read_text()
-    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
+def test_eject_again_replaces_its_own_output(demo: DemoProject) -> None:
+    eject(demo.project, "demo")
+    before = contents(demo.root / "ejected/demo")
+    eject(demo.run_anew(), "demo")
+    assert contents(demo.root / "ejected/demo") == before
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\n")
+    eject(demo.run_anew(), "demo")
+    assert "echo one" not in (demo.root / "ejected/demo/Dockerfile").read_text()
+    assert [path.name for path in (demo.root / "ejected").iterdir()] == ["demo"]
 
 
 @pytest.mark.guarantee("eject-replaces-no-other-file")
-def test_eject_output_changed_by_person_is_not_replaced(site: DemoProject) -> None:
-    eject(site.project, "demo")
-    file = site.root / "ejected/demo/Dockerfile"
+def test_eject_output_changed_by_person_is_not_replaced(demo: DemoProject) -> None:
+    eject(demo.project, "demo")
+    file = demo.root / "ejected/demo/Dockerfile"
     file.write_text("mine\n")
     with pytest.raises(StateError, match="ejected/demo: was changed since it was ejected: move it"):
-        eject(site.run_anew(), "demo")
+        eject(demo.run_anew(), "demo")
     assert file.read_text() == "mine\n"
 
 
 @pytest.mark.guarantee("eject-replaces-no-other-file")
 @pytest.mark.parametrize("kind", ["folder", "file", "link"])
-def test_eject_output_path_not_ejected_before_is_not_replaced(site: DemoProject, kind: str) -> None:
-    place = site.root / "place"
-    write(site.root, "other/mine", "mine")
+def test_eject_output_path_not_ejected_before_is_not_replaced(demo: DemoProject, kind: str) -> None:
+    place = demo.root / "place"
+    write(demo.root, "other/mine", "mine")
     if kind == "folder":
-        write(site.root, "place/mine", "mine")
+        write(demo.root, "place/mine", "mine")
     elif kind == "file":
         place.write_text("mine")
     else:
         place.symlink_to("other")
     with pytest.raises(StateError, match="place: exists, and `doit eject` didn't write it"):
-        eject(site.project, "demo", "place")
-    assert contents(site.root / "other") == {"mine": "mine"}
+        eject(demo.project, "demo", "place")
+    assert contents(demo.root / "other") == {"mine": "mine"}
     assert place.is_symlink() or kind == "file" or contents(place) == {"mine": "mine"}
 
 
-def test_eject_fills_empty_output_folder(site: DemoProject) -> None:
-    (site.root / "place").mkdir()
-    eject(site.project, "demo", "place")
-    assert (site.root / "place/Dockerfile").exists()
+def test_eject_fills_empty_output_folder(demo: DemoProject) -> None:
+    (demo.root / "place").mkdir()
+    eject(demo.project, "demo", "place")
+    assert (demo.root / "place/Dockerfile").exists()
 
 
-def test_eject_removes_draft_of_killed_run(site: DemoProject) -> None:
+def test_eject_removes_draft_of_killed_run(demo: DemoProject) -> None:
     ended = subprocess.Popen(["true"])
     ended.wait()
-    write(site.root, f"ejected/.demo.ejecting.{ended.pid}/half", "half")
-    eject(site.project, "demo")
-    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
+    write(demo.root, f"ejected/.demo.ejecting.{ended.pid}/half", "half")
+    eject(demo.project, "demo")
+    assert [path.name for path in (demo.root / "ejected").iterdir()] == ["demo"]
 
 
-def test_eject_write_failure_keeps_previous_output(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    eject(site.project, "demo")
-    before = contents(site.root / "ejected/demo")
+def test_eject_write_failure_keeps_previous_output(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    eject(demo.project, "demo")
+    before = contents(demo.root / "ejected/demo")
 
     def refuse(*_: object) -> None:
         raise OSError(28, os.strerror(28))
 
     monkeypatch.setattr("phases.core.eject.output_dir._write", refuse)
     with pytest.raises(StateError, match=r"ejected/demo: can't be written .*: make room on the disk"):
-        eject(site.run_anew(), "demo")
-    assert contents(site.root / "ejected/demo") == before
-    assert [path.name for path in (site.root / "ejected").iterdir()] == ["demo"]
+        eject(demo.run_anew(), "demo")
+    assert contents(demo.root / "ejected/demo") == before
+    assert [path.name for path in (demo.root / "ejected").iterdir()] == ["demo"]

@@ -364,10 +364,10 @@ def test_engine_lock_pruned_and_taken_by_another_run_check_raises_error(engine: 
     lock = held(engine)
     remove_all(engine)
     other = held(engine)
-    with pytest.raises(HabitatError) as caught:
+    with pytest.raises(HabitatError) as excinfo:
         lock.check()
-    assert str(caught.value).startswith(f"the lock '{KEY}': another run has it by now (pid {os.getpid()} on ")
-    assert str(caught.value).endswith("): run the same command again")
+    assert str(excinfo.value).startswith(f"the lock '{KEY}': another run has it by now (pid {os.getpid()} on ")
+    assert str(excinfo.value).endswith("): run the same command again")
     assert not lock.is_held
     assert other.check() is False
     until(lambda: len(names(engine)) == 1)

@@ -45,72 +45,72 @@ TAG = "habitat-demo:7-setup-failed"
 
 
 def failing(root: Path, text: str = FAILING, until: str = "final") -> tuple[DemoProject, HabitatError]:
-    site = DemoProject(root, text)
-    return site, fails(site, until)
+    demo = DemoProject(root, text)
+    return demo, fails(demo, until)
 
 
-def fails(site: DemoProject, until: str = "final") -> HabitatError:
-    with pytest.raises(HabitatError) as caught:
-        site.build(until)
-    return caught.value
+def fails(demo: DemoProject, until: str = "final") -> HabitatError:
+    with pytest.raises(HabitatError) as excinfo:
+        demo.build(until)
+    return excinfo.value
 
 
-def config(site: DemoProject, text: str) -> None:
-    write(site.root, "habitats/demo/config.yaml", text)
+def config(demo: DemoProject, text: str) -> None:
+    write(demo.root, "habitats/demo/config.yaml", text)
 
 
-def kept(site: DemoProject) -> list[str]:
-    return [tag for tag in site.engine.tags() if tag.endswith("-failed")]
+def kept(demo: DemoProject) -> list[str]:
+    return [tag for tag in demo.engine.tags() if tag.endswith("-failed")]
 
 
-def labels(site: DemoProject, tag: str = TAG) -> dict[str, str]:
-    return site.engine._image(tag).labels
+def labels(demo: DemoProject, tag: str = TAG) -> dict[str, str]:
+    return demo.engine._image(tag).labels
 
 
-def told(site: DemoProject, tag: str = TAG) -> Failure:
-    found = build_failure.told_by(labels(site, tag))
+def told(demo: DemoProject, tag: str = TAG) -> Failure:
+    found = build_failure.told_by(labels(demo, tag))
     assert found
     return found
 
 
-def debug(site: DemoProject, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
+def debug(demo: DemoProject, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
-    return runtime_debug.debug(site.run_anew(), "demo", terminal)
+    return runtime_debug.debug(demo.run_anew(), "demo", terminal)
 
 
-def said(site: DemoProject) -> list[str]:
-    return [event.text for event in site.seen if isinstance(event, Line)]
+def said(demo: DemoProject) -> list[str]:
+    return [event.text for event in demo.seen if isinstance(event, Line)]
 
 
-def command(site: DemoProject) -> Command:
+def command(demo: DemoProject) -> Command:
     """The shell's."""
-    return site.engine.commands[-1]
+    return demo.engine.commands[-1]
 
 
 # What is kept
 
 
 def test_failed_phase_is_kept_as_image_and_error_names_doit_debug(tmp_path: Path) -> None:
-    site, error = failing(tmp_path, "base_image: base:1\nsetup: {root: ['echo x >/half; exit 3']}\n")
-    assert site.engine.files(TAG).find("/half")
+    demo, error = failing(tmp_path, "base_image: base:1\nsetup: {root: ['echo x >/half; exit 3']}\n")
+    assert demo.engine.files(TAG).find("/half")
     assert str(error) == (
         "habitats/demo/config.yaml:2: setup command 1 of 1 ended with exit code 3: fix it, then run the same command; "
         "log: .stamps/demo/7-setup.log; doit debug:demo opens a shell there"
     )
-    assert site.engine.containers() == []
+    assert demo.engine.containers() == []
 
 
 def test_failed_image_labels_describe_habitat_phase_and_failure(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    found = labels(site)
+    demo, _ = failing(tmp_path)
+    found = labels(demo)
     assert {key: found[key] for key in found if key in ("habitat.name", "habitat.phase", "habitat.result")} == {
         "habitat.name": "demo",
         "habitat.phase": "setup",
         "habitat.result": "fail",
     }
-    assert found["habitat.parent"] == site.engine.tags()["habitat-demo:6-files"]
+    assert found["habitat.parent"] == demo.engine.tags()["habitat-demo:6-files"]
     assert "setup.hash" not in found, "or it could be taken for a snapshot"
-    failure = told(site)
+    failure = told(demo)
     assert (failure.user, failure.workdir, failure.code) == ("root", "/workspace", 3)
     assert (failure.script, failure.args) == ("echo one; exit 3", [])
     assert (failure.where, failure.what) == ("habitats/demo/config.yaml:2", "setup command 1 of 1")
@@ -118,9 +118,9 @@ def test_failed_image_labels_describe_habitat_phase_and_failure(tmp_path: Path) 
 
 @pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_failed_image_tagged_as_snapshot_does_not_count_as_snapshot(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    site.engine.tag(TAG, "habitat-demo:7-setup")
-    assert "setup" in site.run_anew().assess("demo").stale
+    demo, _ = failing(tmp_path)
+    demo.engine.tag(TAG, "habitat-demo:7-setup")
+    assert "setup" in demo.run_anew().assess("demo").stale
 
 
 @pytest.mark.parametrize(
@@ -134,129 +134,129 @@ def test_failed_image_tagged_as_snapshot_does_not_count_as_snapshot(tmp_path: Pa
 )
 def test_failed_phase_of_any_failure_kind_is_kept_and_can_be_entered(tmp_path: Path, text: str, tag: str) -> None:
     write(tmp_path, "habitats/demo/tests/t.sh")
-    site, error = failing(tmp_path, f"base_image: base:1\n{text}\n")
-    assert kept(site) == [f"habitat-demo:{tag}"]
+    demo, error = failing(tmp_path, f"base_image: base:1\n{text}\n")
+    assert kept(demo) == [f"habitat-demo:{tag}"]
     assert error.remedy.endswith("doit debug:demo opens a shell there")
-    assert debug(site, interactive=True) == 0
+    assert debug(demo, interactive=True) == 0
 
 
 def test_failed_phase_with_refused_upload_is_kept(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    site.build("habitat")
-    site.engine.failures["put_archive"] = EngineError("copying into /: no")
-    assert str(fails(site)) == (
+    demo = DemoProject(tmp_path)
+    demo.build("habitat")
+    demo.engine.failures["put_archive"] = EngineError("copying into /: no")
+    assert str(fails(demo)) == (
         "demo: files: copying into /: no: run the same again; log: .stamps/demo/6-files.log; "
         "doit debug:demo opens a shell there"
     )
-    assert kept(site) == ["habitat-demo:6-files-failed"]
+    assert kept(demo) == ["habitat-demo:6-files-failed"]
 
 
 @pytest.mark.parametrize(
     "error", [StateError("our disk is full"), SecretError("no keys"), NotFound("gone"), Conflict("going")]
 )
 def test_failed_phase_with_host_or_engine_error_is_not_kept(tmp_path: Path, error: HabitatError) -> None:
-    site = DemoProject(tmp_path, FAILING)
-    site.build("files")
-    site.engine.failures["commit" if isinstance(error, EngineError) else "exec"] = error
-    assert "debug" not in str(fails(site))
-    assert (kept(site), site.notices()) == ([], [])
+    demo = DemoProject(tmp_path, FAILING)
+    demo.build("files")
+    demo.engine.failures["commit" if isinstance(error, EngineError) else "exec"] = error
+    assert "debug" not in str(fails(demo))
+    assert (kept(demo), demo.notices()) == ([], [])
 
 
 def test_failed_phase_without_container_creation_is_not_kept(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    site.build("habitat")
-    site.engine.failures["create"] = EngineError("no")
-    assert "debug" not in str(fails(site))
-    assert (kept(site), site.notices()) == ([], [])
+    demo = DemoProject(tmp_path)
+    demo.build("habitat")
+    demo.engine.failures["create"] = EngineError("no")
+    assert "debug" not in str(fails(demo))
+    assert (kept(demo), demo.notices()) == ([], [])
 
 
 def test_failed_base_image_pull_keeps_nothing_and_error_omits_debug(tmp_path: Path) -> None:
-    site, error = failing(tmp_path, "base_image: absent:1\n")
-    assert kept(site) == []
+    demo, error = failing(tmp_path, "base_image: absent:1\n")
+    assert kept(demo) == []
     assert "debug" not in str(error)
 
 
 def test_failed_image_of_habitat_is_replaced_by_next_failure(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
-    config(site, FAILING)
-    fails(site)
-    assert kept(site) == [TAG]
-    first = site.engine.tags()[TAG]
-    config(site, FAILING.replace("one", "two"))
-    fails(site)
-    assert kept(site) == [TAG]
-    assert told(site).script == "echo two; exit 3"
-    assert site.engine.image_config(first) is None
+    demo, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
+    config(demo, FAILING)
+    fails(demo)
+    assert kept(demo) == [TAG]
+    first = demo.engine.tags()[TAG]
+    config(demo, FAILING.replace("one", "two"))
+    fails(demo)
+    assert kept(demo) == [TAG]
+    assert told(demo).script == "echo two; exit 3"
+    assert demo.engine.image_config(first) is None
 
 
 def test_successful_phase_removes_failed_image_and_its_parents(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    config(site, "base_image: base:1\n")
-    assert site.build()[0] == "setup"
-    assert kept(site) == []
-    assert all(image.tags for image in site.engine.images())
+    demo, _ = failing(tmp_path)
+    config(demo, "base_image: base:1\n")
+    assert demo.build()[0] == "setup"
+    assert kept(demo) == []
+    assert all(image.tags for image in demo.engine.images())
 
 
 @pytest.mark.parametrize(("first", "goes"), [("files", True), ("setup", True), ("repos", False)])
 def test_clean_from_phase_removes_failed_image_of_that_or_later_phase(tmp_path: Path, first: str, goes: bool) -> None:
-    site, _ = failing(tmp_path)
-    project = site.run_anew()
+    demo, _ = failing(tmp_path)
+    project = demo.run_anew()
     counted = clean.count(project, "demo", named(first))
     assert clean.clean_from(project, "demo", named(first)) == counted
-    assert (kept(site) == []) is goes
+    assert (kept(demo) == []) is goes
 
 
 def test_clean_all_removes_failed_image(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    assert clean.clean_all(site.run_anew(), "demo") == 7
-    assert site.engine.tags() == {"base:1": site.base}
+    demo, _ = failing(tmp_path)
+    assert clean.clean_all(demo.run_anew(), "demo") == 7
+    assert demo.engine.tags() == {"base:1": demo.base}
 
 
 def test_failed_image_not_tagged_by_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    image = site.engine._tags.pop(TAG)
-    fails(site)
-    assert site.engine.image_config(image) is None
+    demo, _ = failing(tmp_path)
+    image = demo.engine._tags.pop(TAG)
+    fails(demo)
+    assert demo.engine.image_config(image) is None
 
 
 @pytest.mark.guarantee("failed-phase-not-keepable")
 @pytest.mark.parametrize("method", ["commit", "tag"])
 def test_failed_image_commit_error_leaves_original_error_and_gives_notice(tmp_path: Path, method: str) -> None:
-    site = DemoProject(tmp_path, FAILING)
-    site.build("files")
-    site.engine.failures[method] = EngineError("no space left on device")
-    error = fails(site)
+    demo = DemoProject(tmp_path, FAILING)
+    demo.build("files")
+    demo.engine.failures[method] = EngineError("no space left on device")
+    error = fails(demo)
     assert "ended with exit code 3" in str(error)
     assert "debug" not in str(error)
-    assert site.notices() == ["what is left of setup could not be kept: no space left on device"]
-    assert site.engine.containers() == []
+    assert demo.notices() == ["what is left of setup could not be kept: no space left on device"]
+    assert demo.engine.containers() == []
 
 
 def test_failed_phase_with_unreachable_engine_commits_nothing(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, FAILING)
-    site.build("files")
-    commits = site.engine.called("commit")
-    site.engine.failures["exec"] = EngineUnreachable("gone")
-    fails(site)
-    assert site.engine.called("commit") == commits
-    assert site.notices() == []
+    demo = DemoProject(tmp_path, FAILING)
+    demo.build("files")
+    commits = demo.engine.called("commit")
+    demo.engine.failures["exec"] = EngineUnreachable("gone")
+    fails(demo)
+    assert demo.engine.called("commit") == commits
+    assert demo.notices() == []
 
 
 def test_failed_phase_during_shutdown_is_not_kept(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, FAILING)
-    site.build("files")
-    project = site.run_anew()
+    demo = DemoProject(tmp_path, FAILING)
+    demo.build("files")
+    project = demo.run_anew()
 
     def stop(_: Command) -> tuple[int, str]:
         project.maker.close()
         raise NotFound("its container was removed")
 
-    site.engine.on_execute = stop
+    demo.engine.on_execute = stop
     with pytest.raises(HabitatError):
-        site.builder.build("demo", named("setup"))
-    site.builder.close()
-    assert kept(site) == []
-    assert site.notices() == []
+        demo.builder.build("demo", named("setup"))
+    demo.builder.close()
+    assert kept(demo) == []
+    assert demo.notices() == []
 
 
 # What its labels hold
@@ -331,41 +331,41 @@ def test_failure_labels_too_long_are_shortened_with_notice(more: dict[str, Any])
 @pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize("error", [EngineError("committing the snapshot: 431"), NotFound("gone")])
 def test_failed_image_commit_error_removes_older_failed_image(tmp_path: Path, error: EngineError) -> None:
-    site, _ = failing(tmp_path)
-    config(site, "base_image: base:1\nsetup: {root: ['echo two; exit 4']}\n")
-    site.engine.failures["commit"] = error
-    fails(site)
-    assert kept(site) == []
+    demo, _ = failing(tmp_path)
+    config(demo, "base_image: base:1\nsetup: {root: ['echo two; exit 4']}\n")
+    demo.engine.failures["commit"] = error
+    fails(demo)
+    assert kept(demo) == []
     with pytest.raises(StartError, match="there is no failed phase to debug"):
-        debug(site)
+        debug(demo)
 
 
 # debug
 
 
 def test_debug_shell_runs_as_user_in_workdir_of_failed_command(tmp_path: Path) -> None:
-    site, _ = failing(
+    demo, _ = failing(
         tmp_path,
         "base_image: base:1\nenv: [HOME=/h]\nsetup: [{run_as: agent, commands: ['exit 3']}]\nentry: {network: none}\n",
     )
-    assert debug(site, b"exit 9\n", interactive=True) == 9
-    found = command(site)
+    assert debug(demo, b"exit 9\n", interactive=True) == 9
+    found = command(demo)
     assert (found.argv, found.user, found.workdir) == (SHELL, "agent", "/workspace")
-    assert found.container.image == site.engine.tags()[TAG]
+    assert found.container.image == demo.engine.tags()[TAG]
     assert found.container.restrictions.network, "as in a build"
     assert found.container.restrictions.privileges
-    assert site.engine.containers() == []
+    assert demo.engine.containers() == []
 
 
 def test_debug_without_terminal_reads_commands_from_stdin(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    debug(site, b"echo hello\n")
-    assert command(site).stdin == b"echo hello\n"
+    demo, _ = failing(tmp_path)
+    debug(demo, b"echo hello\n")
+    assert command(demo).stdin == b"echo hello\n"
 
 
 def test_debug_again_script_runs_failed_command_as_build_did(tmp_path: Path) -> None:
     script = "echo \"it's\" '$HOME'\nexit 3\n"
-    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
+    demo, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
     seen: list[str] = []
 
     def look(command: Command) -> tuple[int, str] | None:
@@ -376,12 +376,12 @@ def test_debug_again_script_runs_failed_command_as_build_did(tmp_path: Path) -> 
             seen.append(node.content.decode())
         return None
 
-    site.engine.on_execute = look
-    debug(site)
+    demo.engine.on_execute = look
+    debug(demo)
     (text,) = seen
     words = shlex.split(text, comments=True)
     assert words == ["cd", "/workspace", "&&", "exec", "/bin/sh", "-e", "-c", "--", script, "sh"]
-    assert command(site).env["PATH"].endswith(":/bin")
+    assert command(demo).env["PATH"].endswith(":/bin")
 
 
 def test_debug_container_has_volumes_and_secrets_of_phase(tmp_path: Path) -> None:
@@ -391,19 +391,19 @@ def test_debug_container_has_volumes_and_secrets_of_phase(tmp_path: Path) -> Non
         "secrets: [{name: T, command: echo s3cret-word, phases: [setup], variable: T},"
         " {name: U, command: echo other-word, start: true}]\n"
     )
-    site, _ = failing(tmp_path, text)
-    assert "s3cret" not in str(labels(site))
-    debug(site)
-    found = command(site)
+    demo, _ = failing(tmp_path, text)
+    assert "s3cret" not in str(labels(demo))
+    debug(demo)
+    found = command(demo)
     assert [bind.dest for bind in found.container.binds] == ["/data"]
     assert found.container.memory == {"/run/secrets/T": ("root", b"s3cret-word")}
     assert found.env["T"] == "s3cret-word"
 
 
 def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    debug(site)
-    first, *rest = said(site)
+    demo, _ = failing(tmp_path)
+    debug(demo)
+    first, *rest = said(demo)
     assert first.startswith("── setup failed at 20")
     assert first.endswith(": habitats/demo/config.yaml:2")
     assert rest == [
@@ -420,15 +420,15 @@ def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None
 
 def test_debug_long_script_is_shortened_and_missing_log_is_omitted(tmp_path: Path) -> None:
     lines = "".join(f"echo line {number}\n" for number in range(30))
-    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
-    debug(site)
-    shown = said(site)
+    demo, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
+    debug(demo)
+    shown = said(demo)
     assert "    > echo line 11" in shown
     assert "    … and 19 lines more" in shown
     assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
-    debug(site)
-    assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(site)
+    debug(demo)
+    assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(demo)
 
 
 def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
@@ -437,21 +437,21 @@ def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
     monkeypatch.setattr(phase_log, "HEAD", 60)
     monkeypatch.setattr(phase_log, "TAIL", 200)
     lines = "".join(f"echo line {number}\n" for number in range(100))
-    site, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
-    debug(site)
-    assert [line for line in said(site) if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
+    demo, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
+    debug(demo)
+    assert [line for line in said(demo) if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
     log = tmp_path / ".stamps/demo/7-setup.log"
     assert log.stat().st_size <= 460
     shown = [line for line in log.read_text().splitlines() if "left out" in line]
-    site.run_anew()
-    logs.show_phase(site.project, "demo", "setup")
-    assert [event.text for event in site.seen if isinstance(event, Line) and "left out" in event.text] == shown
+    demo.run_anew()
+    logs.show_phase(demo.project, "demo", "setup")
+    assert [event.text for event in demo.seen if isinstance(event, Line) and "left out" in event.text] == shown
 
 
 def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
-    debug(site)
-    assert said(site)[1:] == [
+    demo, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
+    debug(demo)
+    assert said(demo)[1:] == [
         "1 required path is missing: /nowhere",
         "── a shell there, as agent in /workspace",
         "    exit             ends the shell and discards all changes",
@@ -460,60 +460,60 @@ def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
 
 
 def test_debug_with_missing_user_runs_as_root_and_says_so(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
-    debug(site)
-    assert command(site).user == "root"
-    assert "    the image has no user 'bob'" in said(site)
+    demo, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
+    debug(demo)
+    assert command(demo).user == "root"
+    assert "    the image has no user 'bob'" in said(demo)
 
 
 def test_debug_phase_up_to_date_again_gives_notice(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    site.build()
-    config(site, FAILING)
-    fails(site)
-    config(site, "base_image: base:1\n")
-    debug(site)
-    assert site.notices() == ["setup is up to date now: this is an earlier failure"]
+    demo = DemoProject(tmp_path)
+    demo.build()
+    config(demo, FAILING)
+    fails(demo)
+    config(demo, "base_image: base:1\n")
+    debug(demo)
+    assert demo.notices() == ["setup is up to date now: this is an earlier failure"]
 
 
 def test_debug_without_failed_image_is_error_with_next_commands(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    with pytest.raises(StartError) as caught:
-        debug(site)
-    assert str(caught.value) == (
+    demo = DemoProject(tmp_path)
+    with pytest.raises(StartError) as excinfo:
+        debug(demo)
+    assert str(excinfo.value) == (
         "demo: there is no failed phase to debug: doit start:demo builds it, "
         "doit shell:demo --at PHASE opens a shell in a snapshot"
     )
 
 
 def test_debug_without_terminal_or_pipe_is_error_without_container(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    before = site.engine.called("create")
+    demo, _ = failing(tmp_path)
+    before = demo.engine.called("create")
     with pytest.raises(StartError, match="a shell needs a terminal, or commands from a pipe"):
-        debug(site, piped=False)
-    assert site.engine.called("create") == before
+        debug(demo, piped=False)
+    assert demo.engine.called("create") == before
 
 
 @pytest.mark.parametrize("method", ["put_archive", "start", "exec_piped"])
 def test_debug_container_is_removed_after_engine_error(tmp_path: Path, method: str) -> None:
-    site, _ = failing(tmp_path)
-    site.engine.failures[method] = EngineError("no")
+    demo, _ = failing(tmp_path)
+    demo.engine.failures[method] = EngineError("no")
     with pytest.raises(EngineError):
-        debug(site)
-    assert site.engine.containers() == []
-    assert kept(site) == [TAG]
+        debug(demo)
+    assert demo.engine.containers() == []
+    assert kept(demo) == [TAG]
 
 
 def test_debug_image_untagged_meanwhile_is_removed_at_end(tmp_path: Path) -> None:
-    site, _ = failing(tmp_path)
-    image = site.engine.tags()[TAG]
+    demo, _ = failing(tmp_path)
+    image = demo.engine.tags()[TAG]
 
     def mend(command: Command) -> None:
         if command.argv == SHELL:
-            site.engine.untag(TAG)
-            assert site.engine.image_config(image)
+            demo.engine.untag(TAG)
+            assert demo.engine.image_config(image)
 
-    site.engine.on_execute = mend
-    debug(site)
-    assert site.engine.image_config(image) is None
+    demo.engine.on_execute = mend
+    debug(demo)
+    assert demo.engine.image_config(image) is None
     assert image_names.failed_tag("demo", named("setup")) == TAG

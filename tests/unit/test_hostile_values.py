@@ -97,9 +97,9 @@ def test_config_hostile_value_accepted_arrives_literally_in_plan(
 
 @pytest.mark.parametrize("case", [case for case in CASES if not case.taken], ids=str)
 def test_config_hostile_value_refused_is_one_line_with_place(roots: dict[str, Path], case: Case) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         loaded(roots[case.place.name], case)
-    assert re.search(r"config\.yaml:\d+", told(caught.value))
+    assert re.search(r"config\.yaml:\d+", told(excinfo.value))
     note(case.place.name, "refused")
 
 
@@ -127,9 +127,9 @@ def test_config_hostile_yaml_is_accepted_or_refused_in_one_line(tmp_path: Path, 
         assert load(tmp_path).base_image == "debian"
         note("YAML", "literal")
     else:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as excinfo:
             load(tmp_path)
-        told(caught.value)
+        told(excinfo.value)
         note("YAML", "refused")
 
 
@@ -141,9 +141,9 @@ def test_config_in_any_encoding_is_accepted_or_refused_in_one_line(tmp_path: Pat
         assert load(tmp_path).base_image == "debian"
         note("encodings", "literal")
     else:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as excinfo:
             load(tmp_path)
-        told(caught.value)
+        told(excinfo.value)
         note("encodings", "refused")
 
 
@@ -163,12 +163,12 @@ def test_config_of_50_mb_is_refused_without_reading_whole_file(tmp_path: Path) -
         file.truncate(50_000_000)
     tracemalloc.start()
     try:
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as excinfo:
             load(tmp_path)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert "is larger than 1,000,000 bytes" in told(caught.value)
+    assert "is larger than 1,000,000 bytes" in told(excinfo.value)
     assert peak < 5_000_000
 
 
@@ -223,12 +223,12 @@ def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, pat
         read_all(tmp_path)
         note(f"at {path}", "literal")
         return
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         read_all(tmp_path)
-    said = str(caught.value)
+    said = str(excinfo.value)
     assert Path(path).name in said
     assert said == printable(said)
-    assert caught.value.remedy
+    assert excinfo.value.remedy
     note(f"at {path}", "refused")
 
 
@@ -239,9 +239,9 @@ PATTERNS = ["!", "a\\", "\\", "!\\", "[z-a]", "[[:alpha:]]"]
 @pytest.mark.parametrize("pattern", PATTERNS)
 def test_ignore_file_invalid_pattern_is_refused_with_line(tmp_path: Path, file: str, pattern: str) -> None:
     write(tmp_path, file, f"# a comment\n{pattern}\n")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         habignore([tmp_path]) if file == ".habignore" else dockerignore(tmp_path)
-    assert str(caught.value).startswith(f"{tmp_path}/{file}:2: ")
+    assert str(excinfo.value).startswith(f"{tmp_path}/{file}:2: ")
     note(file, "refused")
 
 
@@ -300,9 +300,9 @@ def test_slice_distinguishes_all_file_names(tmp_path: Path) -> None:
 def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, what: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     NO_TEXT[what](tmp_path / "habitats/demo/odd")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         read_all(tmp_path)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         f"{tmp_path}/habitats/demo/odd: is neither a file, a folder nor a link: name it in .habignore"
     )
     note("in a copied folder", "refused")
@@ -329,7 +329,7 @@ def test_copied_hard_links_and_special_mode_bits_become_plain_files(tmp_path: Pa
 
 
 @pytest.fixture
-def abyss() -> Iterator[Path]:
+def deep_folder() -> Iterator[Path]:
     """A folder that is taken away again by what doesn't recurse: pytest's own cleaning does."""
     folder = Path(tempfile.mkdtemp())
     yield folder
@@ -344,16 +344,16 @@ def dig(folder: Path, name: str, depth: int) -> None:
         Path("file").touch()
 
 
-def test_copied_tree_deeper_than_recursion_limit_is_copied(abyss: Path) -> None:
-    dig(abyss, "d", 1500)
-    items = list(tree.walk(abyss, habignore([])))
+def test_copied_tree_deeper_than_recursion_limit_is_copied(deep_folder: Path) -> None:
+    dig(deep_folder, "d", 1500)
+    items = list(tree.walk(deep_folder, habignore([])))
     assert items[-1].path == "d/" * 1500 + "file"
 
 
-def test_copied_tree_deeper_than_path_limit_is_refused(abyss: Path) -> None:
-    dig(abyss, "d" * 250, 20)
+def test_copied_tree_deeper_than_path_limit_is_refused(deep_folder: Path) -> None:
+    dig(deep_folder, "d" * 250, 20)
     with pytest.raises(ConfigError, match=r"can't be read \(File name too long\): check that"):
-        list(tree.walk(abyss, habignore([])))
+        list(tree.walk(deep_folder, habignore([])))
 
 
 def test_copied_file_vanished_while_folder_is_read_is_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -380,9 +380,9 @@ def becomes_a_folder(file: Path) -> None:
 def test_copied_file_of_changed_kind_is_error(tmp_path: Path, change: Callable[[Path], None]) -> None:
     file = write(tmp_path, "file", "x")
     change(file)
-    with Archive() as archive, pytest.raises(ConfigError) as caught:
+    with Archive() as archive, pytest.raises(ConfigError) as excinfo:
         archive.add("/file", "file", 0o644, source=file)
-    assert str(caught.value).startswith(f"{file}: can't be read (")
+    assert str(excinfo.value).startswith(f"{file}: can't be read (")
     with pytest.raises(ConfigError):
         tree.Item("file", "file", 0o644, file).identity()
 
@@ -400,9 +400,9 @@ def test_copied_file_of_changed_size_is_error(
             add(info, source)
 
         monkeypatch.setattr(archive._tar, "addfile", meanwhile)
-        with pytest.raises(ConfigError, match=what) as caught:
+        with pytest.raises(ConfigError, match=what) as excinfo:
             archive.add("/file", "file", 0o644, source=file)
-    assert str(caught.value).endswith(": run the same command again")
+    assert str(excinfo.value).endswith(": run the same command again")
 
 
 @pytest.mark.guarantee("ten-thousand-files-in-seconds")
@@ -451,16 +451,16 @@ def test_state_file_of_other_kind_is_replaced_or_error_and_link_target_is_kept(
         place.symlink_to(precious)
     else:
         NO_TEXT[what](place)
-    site = DemoProject(tmp_path, "base_image: base:1\nenv: [USER=root]\n")
+    demo = DemoProject(tmp_path, "base_image: base:1\nenv: [USER=root]\n")
     try:
-        assert "users" in site.build("users")
+        assert "users" in demo.build("users")
         note("state", "literal")
     except StateError as error:
         assert str(error).startswith(f".stamps/demo/{file}: can't be written (")  # noqa: PT017 (it may go well)
         assert str(error).endswith(": move what is in its place out of the way")  # noqa: PT017
         note("state", "refused")
     assert precious.read_text() == "mine"
-    assert site.engine.containers() == []
+    assert demo.engine.containers() == []
 
 
 @pytest.mark.parametrize("what", [kind for kind in NO_TEXT if kind != "a folder"])
@@ -469,9 +469,9 @@ def test_state_folder_of_other_kind_is_error(tmp_path: Path, folder: str, what: 
     write(tmp_path, "habitats/demo/config.yaml")
     (tmp_path / folder).parent.mkdir(exist_ok=True)
     NO_TEXT[what](tmp_path / folder)
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         DemoProject(tmp_path).build("users")
-    assert re.fullmatch(r"\.stamps/demo/\S+: can't be written \(.+\): move what is in its place .*", str(caught.value))
+    assert re.fullmatch(r"\.stamps/demo/\S+: can't be written \(.+\): move what is in its place .*", str(excinfo.value))
     note("state", "refused")
 
 
@@ -484,34 +484,34 @@ def test_habitat_name_too_long_for_image_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("other", ["/data", "/data/", "//data", "/x/../data", "../data"])
 def test_volumes_with_equal_destination_are_refused(tmp_path: Path, other: str) -> None:
     rows = f"  - {{source: ., dest: /data}}\n  - {{source: ., dest: {other}}}\n"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: debian\nvolumes:\n{rows}")
-    assert told(caught.value).startswith("habitats/demo/config.yaml:4: ")
+    assert told(excinfo.value).startswith("habitats/demo/config.yaml:4: ")
 
 
 @pytest.mark.guarantee("truncated-stamp-costs-nothing")
 def test_stamp_cut_at_any_byte_counts_as_absent(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    site.build("base")
+    demo = DemoProject(tmp_path)
+    demo.build("base")
     path = tmp_path / ".stamps/demo/1-base.stamp"
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        assert site.project.stamps.read("base:demo") == {}
+        assert demo.project.stamps.read("base:demo") == {}
         note("state", "refused")
     path.write_bytes(whole)
-    assert site.project.stamps.read("base:demo") == json.loads(whole)
+    assert demo.project.stamps.read("base:demo") == json.loads(whole)
 
 
 @pytest.mark.guarantee("truncated-stamp-costs-nothing")
 def test_slice_cut_at_any_byte_is_written_again(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    site.build("users")
+    demo = DemoProject(tmp_path)
+    demo.build("users")
     path = tmp_path / ".stamps/demo/2-users.json"
     whole = path.read_bytes()
     for length in range(len(whole)):
         path.write_bytes(whole[:length])
-        assert site.build("users") == []
+        assert demo.build("users") == []
         assert path.read_bytes() == whole
 
 

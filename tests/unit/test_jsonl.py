@@ -62,7 +62,7 @@ class JsonlFile:
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> JsonlFile:
+def jsonl_file(tmp_path: Path) -> JsonlFile:
     return JsonlFile(tmp_path / "lines")
 
 
@@ -113,41 +113,41 @@ def test_every_error_class_has_failure_kind() -> None:
 @pytest.mark.parametrize(
     "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
 )
-def test_jsonl_any_text_is_one_line_without_control_bytes(written: JsonlFile, text: str) -> None:
-    written.writer.write(notice(text))
-    line = written._path.read_bytes().splitlines()[1]
+def test_jsonl_any_text_is_one_line_without_control_bytes(jsonl_file: JsonlFile, text: str) -> None:
+    jsonl_file.writer.write(notice(text))
+    line = jsonl_file._path.read_bytes().splitlines()[1]
     assert not any(byte < 0x20 for byte in line)
-    assert written.lines[1]["text"] == text
+    assert jsonl_file.lines[1]["text"] == text
 
 
-def test_jsonl_lone_surrogate_is_replaced_by_question_mark(written: JsonlFile) -> None:
-    written.writer.write(notice("name\udcff"))
-    assert written.lines[1]["text"] == "name?"
+def test_jsonl_lone_surrogate_is_replaced_by_question_mark(jsonl_file: JsonlFile) -> None:
+    jsonl_file.writer.write(notice("name\udcff"))
+    assert jsonl_file.lines[1]["text"] == "name?"
 
 
-def test_jsonl_omits_fields_that_do_not_apply(written: JsonlFile) -> None:
-    written.writer.write(notice("x"))
-    written.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
-    line = json.loads(written._path.read_bytes().splitlines()[1])
+def test_jsonl_omits_fields_that_do_not_apply(jsonl_file: JsonlFile) -> None:
+    jsonl_file.writer.write(notice("x"))
+    jsonl_file.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
+    line = json.loads(jsonl_file._path.read_bytes().splitlines()[1])
     assert set(line) == {"event", "time", "text", "warning"}
-    assert b'"before": null' in written._path.read_bytes()
-    assert b'"after"' not in written._path.read_bytes()
+    assert b'"before": null' in jsonl_file._path.read_bytes()
+    assert b'"after"' not in jsonl_file._path.read_bytes()
 
 
 @pytest.mark.guarantee("jsonl-lines-are-events")
-def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JsonlFile) -> None:
+def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(jsonl_file: JsonlFile) -> None:
     def tell(number: int) -> None:
         for _ in range(100):
-            written.writer.write(notice(f"{number}" * 1000))
+            jsonl_file.writer.write(notice(f"{number}" * 1000))
 
     threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    written.writer.end(0)
+    jsonl_file.writer.end(0)
     tell(9)
-    found = written.lines
+    found = jsonl_file.lines
     assert len(found) == 802
     assert (found[0]["event"], found[-1]["event"]) == ("run_started", "run_ended")
     assert [line["time"] for line in found] == sorted(line["time"] for line in found)

@@ -23,18 +23,18 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
+def demo(tmp_path: Path) -> DemoProject:
     """A habitat `demo` that has a Dockerfile alone; `base:1` has the users root and others of its own."""
-    site = DemoProject(tmp_path)
+    demo = DemoProject(tmp_path)
     (tmp_path / "habitats/demo/config.yaml").unlink()
-    return site
+    return demo
 
 
-def migrated(site: DemoProject, text: str, config: str | None = None, **given: str) -> Migration:
-    write(site.root, "habitats/demo/Dockerfile", text)
+def migrated(demo: DemoProject, text: str, config: str | None = None, **given: str) -> Migration:
+    write(demo.root, "habitats/demo/Dockerfile", text)
     if config is not None:
-        write(site.root, "habitats/demo/config.yaml", config)
-    found = migrate_command.migrate(site.run_anew(), "demo", given)
+        write(demo.root, "habitats/demo/config.yaml", config)
+    found = migrate_command.migrate(demo.run_anew(), "demo", given)
     assert found
     return found
 
@@ -45,9 +45,9 @@ def config_of(found: Migration) -> dict[str, Any]:
     return config
 
 
-def carried(site: DemoProject, lines: str, **given: str) -> dict[str, Any]:
+def carried(demo: DemoProject, lines: str, **given: str) -> dict[str, Any]:
     """What the lines behind `FROM base:1` become, but for what every habitat gets."""
-    config = config_of(migrated(site, f"FROM base:1\n{lines}\n", **given))
+    config = config_of(migrated(demo, f"FROM base:1\n{lines}\n", **given))
     config["env"] = [
         entry for entry in config["env"] if entry not in ("USER=root", "WORKDIR=/", "HABITAT_PATH=/habitat")
     ]
@@ -114,9 +114,9 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), TABLE.values(), ids=TABLE)
-def test_migrate_instruction_becomes_config_key(site: DemoProject, lines: str, expected: dict[str, Any]) -> None:
+def test_migrate_instruction_becomes_config_key(demo: DemoProject, lines: str, expected: dict[str, Any]) -> None:
     needs_none = {"entry": {"command": "exec serve"}} if "CMD" not in lines and "ENTRY" not in lines else {}
-    assert carried(site, lines) == {**needs_none, **expected}
+    assert carried(demo, lines) == {**needs_none, **expected}
 
 
 COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
@@ -139,12 +139,12 @@ COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
 
 
 @pytest.fixture
-def files(site: DemoProject) -> DemoProject:
+def files(demo: DemoProject) -> DemoProject:
     for name in ("a", "b", "d/e", "$c"):
-        write(site.root, f"habitats/demo/{name}", name)
-    write(site.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
-    write(site.root, "habitats/demo/private", "x", mode=0o600)
-    return site
+        write(demo.root, f"habitats/demo/{name}", name)
+    write(demo.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
+    write(demo.root, "habitats/demo/private", "x", mode=0o600)
+    return demo
 
 
 @pytest.mark.parametrize(("lines", "expected"), COPIES.values(), ids=COPIES)
@@ -226,9 +226,9 @@ STAYS = {
 
 @pytest.mark.parametrize(("text", "why"), STAYS.values(), ids=STAYS)
 def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
-    site: DemoProject, text: str, why: str
+    demo: DemoProject, text: str, why: str
 ) -> None:
-    found = migrated(site, text)
+    found = migrated(demo, text)
     config = config_of(found)
     assert why in [row.why for row in found.rows]
     assert config["dockerfile"] == "Dockerfile.rest"
@@ -240,10 +240,10 @@ def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
 
 
 @pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
-def test_migrate_report_lists_every_line_with_key_or_reason(site: DemoProject) -> None:
+def test_migrate_report_lists_every_line_with_key_or_reason(demo: DemoProject) -> None:
     text = "ARG A=1\nFROM base:1\nLABEL a=b\nMAINTAINER m\nSTOPSIGNAL INT\nVOLUME /v\nONBUILD RUN x\nEXPOSE 80\n"
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
-    found = migrated(site, text)
+    found = migrated(demo, text)
     assert [row.line for row in found.rows] == list(range(1, 13))
     assert [row.line for row in found.rows if not row.place] == [3, 4, 5, 6, 7, 10, 12]
     assert all(row.why for row in found.rows if not row.place)
@@ -254,15 +254,15 @@ def test_migrate_report_lists_every_line_with_key_or_reason(site: DemoProject) -
     )
 
 
-def test_migrate_comments_stay_with_their_instructions(site: DemoProject) -> None:
-    found = migrated(site, "FROM base:1\n# The first.\n# It matters.\nRUN a\n# Read by b.\nENV A=1\n").config
+def test_migrate_comments_stay_with_their_instructions(demo: DemoProject) -> None:
+    found = migrated(demo, "FROM base:1\n# The first.\n# It matters.\nRUN a\n# Read by b.\nENV A=1\n").config
     assert "    # The first.\n    # It matters.\n    - |\n      unset A\n      a\n" in found
     assert "  # Read by b.\n  - A=1\n" in found
 
 
-def test_migrate_build_argument_is_used_as_value(site: DemoProject) -> None:
+def test_migrate_build_argument_is_used_as_value(demo: DemoProject) -> None:
     text = "ARG TAG=0\nFROM base:$TAG\nARG A\nRUN --mount=type=bind a\nRUN b\n"
-    found = migrated(site, text, TAG="1", A='x "y" $z')
+    found = migrated(demo, text, TAG="1", A='x "y" $z')
     assert found.rest.splitlines()[1:4] == ['ARG TAG="1"', "FROM base:$TAG", 'ARG A="x \\"y\\" \\$z"']
     assert config_of(found)["setup"] == {"root": ["export A='x \"y\" $z'\nb\n"]}
 
@@ -271,7 +271,7 @@ def test_migrate_build_argument_is_used_as_value(site: DemoProject) -> None:
 
 
 @pytest.mark.guarantee("migration-loses-nothing")
-def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject) -> None:
+def test_migrate_keeps_values_and_comments_of_existing_config(demo: DemoProject) -> None:
     text = """\
         # Mine.
         description: kept   # as it is
@@ -282,7 +282,7 @@ def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject)
           user:
             - last   # of all
         """
-    found = migrated(site, 'FROM base:1\nENV A=1\nRUN first\nWORKDIR /there\nUSER x\nCMD ["a"]\n', text)
+    found = migrated(demo, 'FROM base:1\nENV A=1\nRUN first\nWORKDIR /there\nUSER x\nCMD ["a"]\n', text)
     assert config_of(found) == {
         "description": "kept",
         "base_image": "base:1",
@@ -294,21 +294,21 @@ def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject)
         assert comment in found.config
 
 
-def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(site: DemoProject) -> None:
-    write(site.root, "habitats/demo/x")
-    found = migrated(site, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
+def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(demo: DemoProject) -> None:
+    write(demo.root, "habitats/demo/x")
+    found = migrated(demo, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
     assert "the config's files and volumes come after it" in [row.why for row in found.rows]
     assert "setup" not in config_of(found)
 
 
-def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(site: DemoProject) -> None:
-    write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
-    found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
+def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(demo: DemoProject) -> None:
+    write(demo.root, "shared/config.yaml", "setup: {root: [x]}\n")
+    found = migrated(demo, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
     assert "setup" not in config_of(found)
     assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in found.rows]
 
 
-def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) -> None:
+def test_migrate_legacy_keys_are_renamed_with_their_comments(demo: DemoProject) -> None:
     text = """\
         base_image: base:1
         # What to work on.
@@ -322,8 +322,8 @@ def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) 
         claude:
           command: claude
         """
-    write(site.root, "habitats/demo/config.yaml", text)
-    found = migrate_command.migrate(site.run_anew(), "demo", {})
+    write(demo.root, "habitats/demo/config.yaml", text)
+    found = migrate_command.migrate(demo.run_anew(), "demo", {})
     assert found
     config = config_of(found)
     assert config["entry"] == {"init_command": "/sbin/boot", "startup_delay": 10, "command": "claude"}
@@ -339,25 +339,25 @@ def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) 
         ("container.odd", "entry has no such key"),
         ("claude.command", "entry.command"),
     ]
-    migrate_command.write(site.project, found)
-    assert (site.root / "habitats/demo/config.yaml.before-migration").read_text().startswith("base_image")
-    assert migrate_command.migrate(site.run_anew(), "demo", {}) is None
+    migrate_command.write(demo.project, found)
+    assert (demo.root / "habitats/demo/config.yaml.before-migration").read_text().startswith("base_image")
+    assert migrate_command.migrate(demo.run_anew(), "demo", {}) is None
 
 
-def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(site: DemoProject) -> None:
-    found = migrated(site, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
-    migrate_command.write(site.project, found)
-    folder = site.root / "habitats/demo"
+def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(demo: DemoProject) -> None:
+    found = migrated(demo, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
+    migrate_command.write(demo.project, found)
+    folder = demo.root / "habitats/demo"
     assert (folder / "config.yaml.before-migration").read_text() == "description: x\n"
-    habitat = load(site.root)
+    habitat = load(demo.root)
     assert [item.path for item in habitat.layer_tree(habitat.layer("local"))] == [""]
     assert [item.path for item in habitat.context] == ["", "Dockerfile"]
     assert habitat.context[1].source == folder / "Dockerfile.rest"
 
 
-def test_migrate_base_image_not_pullable_is_one_line_error(site: DemoProject) -> None:
+def test_migrate_base_image_not_pullable_is_one_line_error(demo: DemoProject) -> None:
     with pytest.raises(HabitatError, match=r"^habitats/demo/Dockerfile:1: nowhere:1 can't be pulled \("):
-        migrated(site, "FROM nowhere:1\n")
+        migrated(demo, "FROM nowhere:1\n")
 
 
 # Scripts, literally

@@ -209,9 +209,9 @@ def test_new_habitat_name_refused_by_loader_is_refused(tmp_path: Path, name: str
 @pytest.mark.parametrize("file", ["config.yaml", "Dockerfile", "notes.md"])
 def test_new_habitat_existing_folder_is_not_overwritten(tmp_path: Path, file: str) -> None:
     path = write(tmp_path, f"habitats/demo/{file}", "mine")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         make(tmp_path)
-    assert str(caught.value).startswith("habitats/demo: already exists: edit it, or choose another name")
+    assert str(excinfo.value).startswith("habitats/demo: already exists: edit it, or choose another name")
     assert [entry.name for entry in path.parent.iterdir()] == [file]
     assert path.read_text() == "mine"
 
@@ -253,9 +253,9 @@ def test_new_habitat_write_failure_is_error_and_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         make(tmp_path)
-    assert str(caught.value) == f"habitats: can't be written ({os.strerror(number)}): {remedy}"
+    assert str(excinfo.value) == f"habitats: can't be written ({os.strerror(number)}): {remedy}"
     assert list((tmp_path / "habitats").iterdir()) == []
 
 

@@ -28,7 +28,7 @@ HEAD, TAIL = 1000, 2000
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phase_log, "HEAD", HEAD)
     monkeypatch.setattr(phase_log, "TAIL", TAIL)
     monkeypatch.setattr(phase_log, "_LINE", 200)
@@ -41,7 +41,7 @@ def left_out(data: bytes) -> tuple[bytes, int, bytes]:
 
 
 @pytest.mark.guarantee("endless-output-bounded-log")
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("length", [0, 1, 7, 63, 150])
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 def test_phase_log_of_flood_keeps_whole_lines_of_head_and_tail(tmp_path: Path, length: int, at_once: int) -> None:
@@ -61,7 +61,7 @@ def test_phase_log_of_flood_keeps_whole_lines_of_head_and_tail(tmp_path: Path, l
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_limits")
 def test_phase_log_of_small_output_is_complete(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         log.write("x" * (HEAD + 2 * TAIL - 1))
@@ -108,7 +108,7 @@ with phase_log.PhaseLog(Path(sys.argv[1])) as log:
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_limits")
 def test_phase_log_disk_full_while_shortened_is_error_and_log_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,7 +39,7 @@ CONFIG: dict[str, Any] = {
 
 
 class FullProject(DemoProject):
-    """A site with something in every section. config: as it will be saved."""
+    """A project with something in every section. config: as it will be saved."""
 
     def __init__(self, root: Path) -> None:
         self.config = yaml.safe_load(yaml.safe_dump(CONFIG))
@@ -68,120 +68,120 @@ class FullProject(DemoProject):
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> FullProject:
+def full_project(tmp_path: Path) -> FullProject:
     """Built whole."""
-    town = FullProject(tmp_path)
-    assert town.build() == list(NAMES[1:])
-    return town
+    full_project = FullProject(tmp_path)
+    assert full_project.build() == list(NAMES[1:])
+    return full_project
 
 
-def number(town: FullProject) -> None:
-    town.config["uid"] = 1234
+def number(full_project: FullProject) -> None:
+    full_project.config["uid"] = 1234
 
 
-def colour(town: FullProject) -> None:
-    town.config["env"][-1] = "COLOUR=green"
+def colour(full_project: FullProject) -> None:
+    full_project.config["env"][-1] = "COLOUR=green"
 
 
-def user(town: FullProject) -> None:
-    town.config["env"][0] = "USER=other"
+def user(full_project: FullProject) -> None:
+    full_project.config["env"][0] = "USER=other"
 
 
-def workdir(town: FullProject) -> None:
-    town.config["env"][1] = "WORKDIR=/place"
+def workdir(full_project: FullProject) -> None:
+    full_project.config["env"][1] = "WORKDIR=/place"
 
 
-def own_path(town: FullProject) -> None:
-    town.config["env"][2] = "LOCAL_PATH=/opt/other"
+def own_path(full_project: FullProject) -> None:
+    full_project.config["env"][2] = "LOCAL_PATH=/opt/other"
 
 
-def moved_base(town: FullProject) -> None:
-    town.engine.tag(town.engine.add_image("moved:1", command=("other",)), "base:1")
+def moved_base(full_project: FullProject) -> None:
+    full_project.engine.tag(full_project.engine.add_image("moved:1", command=("other",)), "base:1")
 
 
-def another_base(town: FullProject) -> None:
-    town.engine.add_image("base:2")
-    town.config["base_image"] = "base:2"
+def another_base(full_project: FullProject) -> None:
+    full_project.engine.add_image("base:2")
+    full_project.config["base_image"] = "base:2"
 
 
-def second_command(town: FullProject) -> None:
-    town.config["setup"]["user"][1] = "make\nmake test\n"
+def second_command(full_project: FullProject) -> None:
+    full_project.config["setup"]["user"][1] = "make\nmake test\n"
 
 
-def first_command(town: FullProject) -> None:
-    town.config["setup"]["root"].insert(0, "echo zero")
+def first_command(full_project: FullProject) -> None:
+    full_project.config["setup"]["root"].insert(0, "echo zero")
 
 
-def runs_as_another(town: FullProject) -> None:
-    town.config["setup"] = [
+def runs_as_another(full_project: FullProject) -> None:
+    full_project.config["setup"] = [
         {"run_as": "root", "commands": ["echo one"]},
         {"run_as": "user", "commands": ["echo mine"]},
         {"run_as": "root", "commands": ["make\nmake check\n"]},
     ]
 
 
-def no_secret(town: FullProject) -> None:
-    town.config["secrets"] = []
+def no_secret(full_project: FullProject) -> None:
+    full_project.config["secrets"] = []
 
 
-def secret_as_variable(town: FullProject) -> None:
-    town.config["secrets"][0]["variable"] = "TOKEN"
+def secret_as_variable(full_project: FullProject) -> None:
+    full_project.config["secrets"][0]["variable"] = "TOKEN"
 
 
-def branch(town: FullProject) -> None:
-    town.config["repos"][0]["branch"] = "stable"
+def branch(full_project: FullProject) -> None:
+    full_project.config["repos"][0]["branch"] = "stable"
 
 
-def cache(town: FullProject) -> None:
-    town.config["caches"] = ["~/.npm"]
+def cache(full_project: FullProject) -> None:
+    full_project.config["caches"] = ["~/.npm"]
 
 
-def setup_of_a_repo(town: FullProject) -> None:
-    town.config["repos"][0]["setup"].append("make all")
+def setup_of_a_repo(full_project: FullProject) -> None:
+    full_project.config["repos"][0]["setup"].append("make all")
 
 
-def another_repo(town: FullProject) -> None:
-    town.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
+def another_repo(full_project: FullProject) -> None:
+    full_project.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
 
 
-def no_repo(town: FullProject) -> None:
-    town.config["repos"] = []
+def no_repo(full_project: FullProject) -> None:
+    full_project.config["repos"] = []
 
 
 def writes(path: str, text: str = "other\n", mode: int = 0o644) -> Callable[[FullProject], None]:
-    def change(town: FullProject) -> None:
-        write(town.root, path, text, mode)
+    def change(full_project: FullProject) -> None:
+        write(full_project.root, path, text, mode)
 
     return change
 
 
-def folder_added(town: FullProject) -> None:
+def folder_added(full_project: FullProject) -> None:
     for name in ("d/e/f", "d-x", "d/g"):
-        write(town.root, f"shared/{name}")
+        write(full_project.root, f"shared/{name}")
 
 
-def file_removed(town: FullProject) -> None:
-    (town.root / "shared/banner").unlink()
+def file_removed(full_project: FullProject) -> None:
+    (full_project.root / "shared/banner").unlink()
 
 
-def readonly(town: FullProject) -> None:
-    town.config["volumes"][0]["readonly"] = True
+def readonly(full_project: FullProject) -> None:
+    full_project.config["volumes"][0]["readonly"] = True
 
 
-def mode_of_a_copy(town: FullProject) -> None:
-    town.config["files"][0]["mode"] = "0600"
+def mode_of_a_copy(full_project: FullProject) -> None:
+    full_project.config["files"][0]["mode"] = "0600"
 
 
-def required(town: FullProject) -> None:
-    town.config["verify-fs"]["required_files"].append("/etc/passwd")
+def required(full_project: FullProject) -> None:
+    full_project.config["verify-fs"]["required_files"].append("/etc/passwd")
 
 
-def no_tests(town: FullProject) -> None:
-    town.config["tests"] = []
+def no_tests(full_project: FullProject) -> None:
+    full_project.config["tests"] = []
 
 
-def entry(town: FullProject) -> None:
-    town.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
+def entry(full_project: FullProject) -> None:
+    full_project.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
 
 
 #: What a person changes, the phase it is about, and what is said of it.
@@ -225,15 +225,15 @@ CHANGES: list[tuple[Callable[[FullProject], None], str, list[str]]] = [
 
 @pytest.mark.parametrize(("change", "phase", "expected"), CHANGES)
 def test_plan_config_change_is_described_for_its_phase(
-    town: FullProject, change: Callable[[FullProject], None], phase: str, expected: list[str]
+    full_project: FullProject, change: Callable[[FullProject], None], phase: str, expected: list[str]
 ) -> None:
-    before = town.base
-    change(town)
-    ids = {"BEFORE": before[7:19], "AFTER": town.engine.tags()["base:1"][7:19]}
+    before = full_project.base
+    change(full_project)
+    ids = {"BEFORE": before[7:19], "AFTER": full_project.engine.tags()["base:1"][7:19]}
     for word, shown in ids.items():
         expected = [text.replace(word, shown) for text in expected]
-    assert town.said(phase) == expected
-    assert next(iter(town.plan().reasons)) == phase
+    assert full_project.said(phase) == expected
+    assert next(iter(full_project.plan().reasons)) == phase
 
 
 @pytest.mark.parametrize("phase", PHASES[1:], ids=NAMES[1:])
@@ -241,28 +241,28 @@ def test_plan_change_table_covers_every_phase(phase: Any) -> None:
     assert phase.NAME in {name for _, name, _ in CHANGES}
 
 
-def test_plan_dockerfile_change_is_described(town: FullProject) -> None:
-    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\n")
-    assert town.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
-    assert town.said("base") == [
+def test_plan_dockerfile_change_is_described(full_project: FullProject) -> None:
+    write(full_project.root, "habitats/demo/Dockerfile", "FROM base:1\n")
+    assert full_project.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
+    assert full_project.said("base") == [
         "the build context of the Dockerfile: added",
         "base_image: removed (base:1)",
     ]
-    town.build()
-    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
-    write(town.root, "habitats/demo/motd", "welcome\n")
-    assert town.said("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
-    assert town.said("base") == ["the build context of the Dockerfile: changed"]
+    full_project.build()
+    write(full_project.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
+    write(full_project.root, "habitats/demo/motd", "welcome\n")
+    assert full_project.said("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
+    assert full_project.said("base") == ["the build context of the Dockerfile: changed"]
 
 
-def test_plan_without_change_has_no_reasons(town: FullProject) -> None:
-    assert town.plan().reasons == {}
+def test_plan_without_change_has_no_reasons(full_project: FullProject) -> None:
+    assert full_project.plan().reasons == {}
 
 
-def test_plan_change_with_consequences_is_described_at_its_own_phase(town: FullProject) -> None:
-    own_path(town)
-    town.save()
-    assert {phase: why for phase, why in town.plan().reasons.items() if why} == {
+def test_plan_change_with_consequences_is_described_at_its_own_phase(full_project: FullProject) -> None:
+    own_path(full_project)
+    full_project.save()
+    assert {phase: why for phase, why in full_project.plan().reasons.items() if why} == {
         "habitat": ["env.LOCAL_PATH: /opt/local → /opt/other"],
         "test": ["tests[0]: /opt/local/tests/builds.sh → /opt/other/tests/builds.sh"],
     }
@@ -279,113 +279,113 @@ def test_plan_of_habitat_never_built_lists_all_phases(tmp_path: Path) -> None:
     assert plan.seconds == {}
 
 
-def test_plan_image_removed_names_missing_image(town: FullProject) -> None:
+def test_plan_image_removed_names_missing_image(full_project: FullProject) -> None:
     for tag in (snapshot_tag("demo", named("final")), final_tag("demo")):
-        town.engine.untag(tag)
-    plan = town.plan()
+        full_project.engine.untag(tag)
+    plan = full_project.plan()
     assert plan.reasons == {"final": ["image habitat-demo:12-final is gone"]}
     assert not plan.is_new
 
 
-def test_plan_forgotten_phase_lists_forget_before_config_change(town: FullProject) -> None:
-    town.project.stamps.forget(task_name(named("repos"), "demo"))
-    branch(town)
-    assert town.said("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
+def test_plan_forgotten_phase_lists_forget_before_config_change(full_project: FullProject) -> None:
+    full_project.project.stamps.forget(task_name(named("repos"), "demo"))
+    branch(full_project)
+    assert full_project.said("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
 
 
-def test_plan_snapshot_with_other_parent_is_explained(town: FullProject) -> None:
+def test_plan_snapshot_with_other_parent_is_explained(full_project: FullProject) -> None:
     """Somebody built a snapshot anew, and not what rests on it."""
     for name in ("tools", "final"):
-        town.engine.untag(snapshot_tag("demo", named(name)))
-    town.engine.untag(final_tag("demo"))
+        full_project.engine.untag(snapshot_tag("demo", named(name)))
+    full_project.engine.untag(final_tag("demo"))
     tag = snapshot_tag("demo", named("setup"))
-    (image,) = [image for image in town.engine.images() if tag in image.tags]
-    town.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
-    assert town.said("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
+    (image,) = [image for image in full_project.engine.images() if tag in image.tags]
+    full_project.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
+    assert full_project.said("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
 
 
-def test_plan_without_stored_slices_says_config_differs(town: FullProject) -> None:
+def test_plan_without_stored_slices_says_config_differs(full_project: FullProject) -> None:
     """It has the images, and not the slices they were built from."""
-    shutil.rmtree(town.root / ".stamps")
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+    shutil.rmtree(full_project.root / ".stamps")
+    branch(full_project)
+    assert full_project.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_stored_slice_of_other_build_is_ignored(town: FullProject) -> None:
-    write(town.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+def test_plan_stored_slice_of_other_build_is_ignored(full_project: FullProject) -> None:
+    write(full_project.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
+    branch(full_project)
+    assert full_project.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_stored_slice_unreadable_is_ignored(town: FullProject) -> None:
-    kept = town.root / ".stamps/demo/8-repos.built"
+def test_plan_stored_slice_unreadable_is_ignored(full_project: FullProject) -> None:
+    kept = full_project.root / ".stamps/demo/8-repos.built"
     kept.unlink()
     kept.mkdir()
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+    branch(full_project)
+    assert full_project.said("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_after_failed_build_still_describes_change(town: FullProject) -> None:
+def test_plan_after_failed_build_still_describes_change(full_project: FullProject) -> None:
     """The stamp is gone then, and the snapshot and its slice are not."""
-    second_command(town)
-    town.save()
-    town.engine.on_execute = lambda _: (1, "")
+    second_command(full_project)
+    full_project.save()
+    full_project.engine.on_execute = lambda _: (1, "")
     with pytest.raises(HabitatError):
-        town.build()
-    town.config["setup"]["user"][1] = "make\nmake all\n"
-    assert town.said("setup") == ["setup.user[1]: changed (line 2: make check → make all)"]
+        full_project.build()
+    full_project.config["setup"]["user"][1] = "make\nmake all\n"
+    assert full_project.said("setup") == ["setup.user[1]: changed (line 2: make check → make all)"]
 
 
 # What it leads to
 
 
-def test_plan_durations_come_from_stamp_or_snapshot_label(town: FullProject) -> None:
+def test_plan_durations_come_from_stamp_or_snapshot_label(full_project: FullProject) -> None:
     """A stamp tells it, and where there is none the snapshot's label."""
     for name, taken in (("tools", 2), ("verify", 0.5), ("test", 0)):
-        record = town.project.stamps.read(task_name(named(name), "demo"))
+        record = full_project.project.stamps.read(task_name(named(name), "demo"))
         record["_values_:"]["seconds"] = taken
-        town.project.stamps.write(task_name(named(name), "demo"), record)
-    town.project.stamps.drop(task_name(named("final"), "demo"))
+        full_project.project.stamps.write(task_name(named(name), "demo"), record)
+    full_project.project.stamps.drop(task_name(named("final"), "demo"))
     tag = snapshot_tag("demo", named("final"))
-    (image,) = [image for image in town.engine.images() if tag in image.tags]
-    labelled = town.engine.add_image(tag, labels={**image.labels, "habitat.seconds": "4.000"})
-    town.engine.tag(labelled, final_tag("demo"))
-    write(town.root, GREET, "other\n", 0o755)
-    assert town.plan().seconds == {"tools": 2, "verify": 0.5, "test": 0, "final": 4}
+    (image,) = [image for image in full_project.engine.images() if tag in image.tags]
+    labelled = full_project.engine.add_image(tag, labels={**image.labels, "habitat.seconds": "4.000"})
+    full_project.engine.tag(labelled, final_tag("demo"))
+    write(full_project.root, GREET, "other\n", 0o755)
+    assert full_project.plan().seconds == {"tools": 2, "verify": 0.5, "test": 0, "final": 4}
 
 
 @pytest.mark.parametrize("taken", ["soon", None, [], "nan", "inf", 1e999])
-def test_plan_duration_malformed_is_unknown(town: FullProject, taken: object) -> None:
-    record = town.project.stamps.read(task_name(named("test"), "demo"))
+def test_plan_duration_malformed_is_unknown(full_project: FullProject, taken: object) -> None:
+    record = full_project.project.stamps.read(task_name(named("test"), "demo"))
     record["_values_:"]["seconds"] = taken
-    town.project.stamps.write(task_name(named("test"), "demo"), record)
-    no_tests(town)
-    town.save()
-    assert "test" not in town.plan().seconds
+    full_project.project.stamps.write(task_name(named("test"), "demo"), record)
+    no_tests(full_project)
+    full_project.save()
+    assert "test" not in full_project.plan().seconds
 
 
-def test_plan_changes_no_file_and_only_lists_images(town: FullProject) -> None:
-    branch(town)
-    colour(town)
-    town.save()
-    before, tags = town.files(), town.engine.tags()
-    town.engine.calls.clear()
-    town.plan()
-    assert town.files() == before
-    assert (town.engine.calls, town.engine.tags()) == ([("images",)], tags)
+def test_plan_changes_no_file_and_only_lists_images(full_project: FullProject) -> None:
+    branch(full_project)
+    colour(full_project)
+    full_project.save()
+    before, tags = full_project.files(), full_project.engine.tags()
+    full_project.engine.calls.clear()
+    full_project.plan()
+    assert full_project.files() == before
+    assert (full_project.engine.calls, full_project.engine.tags()) == ([("images",)], tags)
 
 
 def test_plan_of_habitat_never_built_creates_no_file(tmp_path: Path) -> None:
-    town = FullProject(tmp_path)
-    town.plan()
+    full_project = FullProject(tmp_path)
+    full_project.plan()
     assert not (tmp_path / ".stamps").exists()
 
 
-def test_plan_reason_of_phase_is_first_reason_of_its_plan(town: FullProject) -> None:
-    colour(town)
-    branch(town)
-    town.save()
-    project = town.run_anew()
+def test_plan_reason_of_phase_is_first_reason_of_its_plan(full_project: FullProject) -> None:
+    colour(full_project)
+    branch(full_project)
+    full_project.save()
+    project = full_project.run_anew()
     assert report_plan.reason(project, "demo", named("env")) == "env.COLOUR: red → green"
     assert report_plan.reason(project, "demo", named("repos")) == "repos[0].branch: main → stable"
     assert report_plan.reason(project, "demo", named("tools")) == "env runs again"

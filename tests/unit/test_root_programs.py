@@ -44,7 +44,7 @@ CONFIG = (
 )
 
 
-def site(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> DemoProject:
+def built_demo(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) -> DemoProject:
     monkeypatch.setenv("TOKEN", "s3cret")
     return DemoProject(root, text)
 
@@ -53,8 +53,8 @@ def found_env(command: Command) -> Mapping[str, str]:
     return {**command.container.env, **command.env}
 
 
-def roots_commands(site: DemoProject) -> list[Command]:
-    return [command for command in site.engine.commands if command.user in ("0", "root")]
+def roots_commands(demo_project: DemoProject) -> list[Command]:
+    return [command for command in demo_project.engine.commands if command.user in ("0", "root")]
 
 
 # What root runs
@@ -65,12 +65,12 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of them, with the program that each begins with and what it finds in its environment."""
-    demo = site(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
-    demo.build()
+    demo_project = built_demo(tmp_path, monkeypatch, CONFIG + "  persist: [~/.state.json, ~/.cache/, /srv/x/]\n")
+    demo_project.build()
     for _ in range(2):
-        runtime_start.start_detached(demo.run_anew(), "demo")
-    stop.stop(demo.run_anew(), "demo", force=True)
-    assert len(demo.engine.called("start")) == 4, (
+        runtime_start.start_detached(demo_project.run_anew(), "demo")
+    stop.stop(demo_project.run_anew(), "demo", force=True)
+    assert len(demo_project.engine.called("start")) == 4, (
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
@@ -79,13 +79,13 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
         persistent_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
-    told = [names.get(command.script, "create USER") for command in roots_commands(demo)]
+    told = [names.get(command.script, "create USER") for command in roots_commands(demo_project)]
     assert told == [
         "create USER",
         *("receive a secret", "setup.root", "receive a secret"),
         *("give volumes to USER", "receive a secret", "withdraw secrets", "receive a secret"),
     ]
-    for command in roots_commands(demo):
+    for command in roots_commands(demo_project):
         env = found_env(command)
         assert command.argv[0] == "/bin/sh"
         own = command.script != "echo setup"
@@ -95,18 +95,18 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
 
 @pytest.mark.guarantee("fixed-path-for-root-programs")
 def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    demo = site(tmp_path, monkeypatch)
+    demo_project = built_demo(tmp_path, monkeypatch)
     made: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
-    create = demo.engine.create
+    create = demo_project.engine.create
 
     def watched(*args: object, **how: object) -> str:
-        found = demo.engine._container(create(*args, **how))  # type: ignore[arg-type]
+        found = demo_project.engine._container(create(*args, **how))  # type: ignore[arg-type]
         made.append((found.name, found.env, found.command))
         return found.id
 
-    monkeypatch.setattr(demo.engine, "create", watched)
-    demo.build()
-    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    monkeypatch.setattr(demo_project.engine, "create", watched)
+    demo_project.build()
+    runtime_start.start(demo_project.run_anew(), "demo", FakeTerminal())
     assert made[-1][0] == "habitat-demo"
     for name, env, command in made:
         assert env.get("PATH", SYSTEM_PATH) in (SYSTEM_PATH, ROOT_PATH), name
@@ -119,16 +119,16 @@ def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, m
 def test_user_commands_in_build_and_habitat_have_whole_image_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    demo = site(tmp_path, monkeypatch)
-    demo.build()
-    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
-    config = demo.engine.image_config("habitat-demo:final")
+    demo_project = built_demo(tmp_path, monkeypatch)
+    demo_project.build()
+    runtime_start.start(demo_project.run_anew(), "demo", FakeTerminal())
+    config = demo_project.engine.image_config("habitat-demo:final")
     assert config
     assert {name: config.env[name] for name in HOSTILE} == HOSTILE
     tools = "/habitat/system/tools/bin"
     path = "/workspace/bin:/home/agent/bin:/opt/bin:" + ROOT_PATH
     assert config.env["PATH"] == f"{tools}:{path}"
-    users = [command for command in demo.engine.commands if command.user == "agent"]
+    users = [command for command in demo_project.engine.commands if command.user == "agent"]
     assert [command.script for command in users] == ["echo mine", "true"]
     for command, wanted in zip(users, (path, f"{tools}:{path}"), strict=True):
         env = found_env(command)
@@ -178,9 +178,9 @@ def test_environment_label_malformed_restores_nothing(label: str) -> None:
 
 @pytest.mark.guarantee("system-tools-belong-to-root")
 def test_system_tools_and_parent_folders_belong_to_root(tmp_path: Path) -> None:
-    demo = DemoProject(tmp_path)
-    demo.build()
-    nodes = demo.engine.files("habitat-demo:final").nodes
+    demo_project = DemoProject(tmp_path)
+    demo_project.build()
+    nodes = demo_project.engine.files("habitat-demo:final").nodes
     path = "/habitat/system/tools/bin/habitat-info"
     while path != "/":
         assert (nodes[path].uid, nodes[path].gid, nodes[path].mode & 0o022) == (0, 0, 0), path
@@ -213,14 +213,14 @@ def test_build_copy_through_link_created_by_user_is_refused(
     for file in ("habitats/demo/tools/bin/t", "shared/tools/t", "habitats/demo/tests/t.sh", "habitats/demo/note"):
         write(tmp_path, file)
     write(tmp_path, "habitats/demo/folder/f")
-    demo = DemoProject(tmp_path, f"base_image: base:1\n{config}\n")
+    demo_project = DemoProject(tmp_path, f"base_image: base:1\n{config}\n")
     before = {"files": "habitat", "repos": "setup", "tools": "repos", "test": "tools"}[phase]
     (tmp_path / "habitats/demo/config.yaml").write_text(
         "base_image: base:1\n" if phase == "repos" else f"base_image: base:1\n{config}\n"
     )
-    demo.build(until=before)
-    tag = next(tag for tag in demo.engine.tags() if tag.endswith(f"-{before}"))
-    files = demo.engine.files(tag)
+    demo_project.build(until=before)
+    tag = next(tag for tag in demo_project.engine.tags() if tag.endswith(f"-{before}"))
+    files = demo_project.engine.files(tag)
     for node in [node for node in files.nodes if node == link or node.startswith(f"{link}/")]:
         del files.nodes[node]
     for folder in ("/usr", "/mnt", "/etc"):
@@ -229,12 +229,12 @@ def test_build_copy_through_link_created_by_user_is_refused(
         files.add(posixpath.dirname(link), Node("dir"))
     files.nodes[link] = Node("link", 0o777, 1000, 1000, target=target)
     (tmp_path / "habitats/demo/config.yaml").write_text(f"base_image: base:1\n{config}\n")
-    known = {name: dict(demo.engine.files(tag).nodes) for name in (tag,)}
-    with pytest.raises(LinkInTheWay) as caught:
-        demo.build()
-    assert f"{link} " in str(caught.value)
-    assert f"to {target} that USER may have made" in str(caught.value)
-    assert demo.engine.files(tag).nodes == known[tag]
+    known = {name: dict(demo_project.engine.files(tag).nodes) for name in (tag,)}
+    with pytest.raises(LinkInTheWay) as excinfo:
+        demo_project.build()
+    assert f"{link} " in str(excinfo.value)
+    assert f"to {target} that USER may have made" in str(excinfo.value)
+    assert demo_project.engine.files(tag).nodes == known[tag]
 
 
 @pytest.mark.guarantee("writes-follow-no-user-link")
@@ -246,40 +246,40 @@ def test_build_copy_follows_link_only_if_changeable_by_root_alone(
     tmp_path: Path, uid: int, holder: int, mode: int, refused: bool
 ) -> None:
     write(tmp_path, "habitats/demo/note", "text")
-    demo = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /srv/link/note}]\n")
-    base = demo.engine.files("base:1")
+    demo_project = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /srv/link/note}]\n")
+    base = demo_project.engine.files("base:1")
     base.add("/srv", Node("dir", mode, holder, holder))
     base.add("/data", Node("dir"))
     base.add("/srv/link", Node("link", 0o777, uid, uid, target="../data"))
     if refused:
         with pytest.raises(LinkInTheWay):
-            demo.build()
+            demo_project.build()
     else:
-        demo.build()
-        assert demo.engine.files("habitat-demo:final").nodes["/data/note"].content == b"text"
+        demo_project.build()
+        assert demo_project.engine.files("habitat-demo:final").nodes["/data/note"].content == b"text"
 
 
 def test_build_copy_through_circular_links_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/note")
-    demo = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /a/note}]\n")
-    demo.engine.files("base:1").add("/a", Node("link", target="/b"))
-    demo.engine.files("base:1").add("/b", Node("link", target="/a"))
+    demo_project = DemoProject(tmp_path, "base_image: base:1\nfiles: [{source: note, dest: /a/note}]\n")
+    demo_project.engine.files("base:1").add("/a", Node("link", target="/b"))
+    demo_project.engine.files("base:1").add("/b", Node("link", target="/a"))
     with pytest.raises(LinkInTheWay):
-        demo.build()
+        demo_project.build()
 
 
 def test_build_copy_into_volume_is_refused_with_both_places(tmp_path: Path) -> None:
     """The config knows no home; the build does."""
     (tmp_path / "habitats/demo/data").mkdir(parents=True)
     write(tmp_path, "habitats/demo/note")
-    demo = DemoProject(
+    demo_project = DemoProject(
         tmp_path,
         "base_image: base:1\nfiles:\n  - {source: note, dest: ~/data/note}\n"
         "volumes:\n  - {source: ./data, dest: /home/agent/data}\n",
     )
-    with pytest.raises(HabitatError) as caught:
-        demo.build()
-    assert str(caught.value).startswith(
+    with pytest.raises(HabitatError) as excinfo:
+        demo_project.build()
+    assert str(excinfo.value).startswith(
         "habitats/demo/config.yaml:3: /home/agent/data/note is in the volume /home/agent/data "
         "(habitats/demo/config.yaml:5): a build writes nothing into a mount"
     )
@@ -292,23 +292,23 @@ def test_build_copy_into_volume_is_refused_with_both_places(tmp_path: Path) -> N
 )
 def test_stopped_container_with_moved_mount_point_is_not_started(tmp_path: Path, dest: str, moved: str) -> None:
     (tmp_path / "habitats/demo/data").mkdir(parents=True)
-    demo = DemoProject(
+    demo_project = DemoProject(
         tmp_path,
         f"base_image: base:1\nvolumes: [{{source: ./data, dest: {dest}}}]\nentry: {{command: 'true'}}\n",
     )
-    demo.build()
-    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    demo_project.build()
+    runtime_start.start(demo_project.run_anew(), "demo", FakeTerminal())
     if moved:
-        demo.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
-        nodes = demo.engine.files("habitat-demo").nodes
+        demo_project.engine.files("habitat-demo").add(posixpath.dirname(moved), Node("dir"))
+        nodes = demo_project.engine.files("habitat-demo").nodes
         nodes[moved] = Node("link", 0o777, 1000, 1000, target="/etc")
-    before = len(demo.engine.called("start"))
+    before = len(demo_project.engine.called("start"))
     if moved:
         with pytest.raises(LinkInTheWay, match=f"{moved} on the way to {dest} is a link to /etc"):
-            runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+            runtime_start.start(demo_project.run_anew(), "demo", FakeTerminal())
     else:
-        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
-    assert len(demo.engine.called("start")) - before == (not moved)
+        runtime_start.start(demo_project.run_anew(), "demo", FakeTerminal())
+    assert len(demo_project.engine.called("start")) - before == (not moved)
 
 
 @pytest.mark.guarantee("writes-follow-no-user-link")
@@ -316,10 +316,10 @@ def test_background_processes_are_paused_while_files_are_copied(tmp_path: Path) 
     """Else it could put a link in the way between the look and the write."""
     write(tmp_path, "habitats/demo/tests/a.sh", "true")
     write(tmp_path, "habitats/demo/tests/b.sh", "true")
-    demo = DemoProject(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
-    demo.engine.on_execute = lambda command: make_user(command) or ((0, "") if command.args else None)
-    demo.build()
-    order = [call[0] for call in demo.engine.calls if call[0] in ("pause", "put_archive", "unpause", "exec")]
+    demo_project = DemoProject(tmp_path, "base_image: base:1\ntests: [tests/a.sh, tests/b.sh]\n")
+    demo_project.engine.on_execute = lambda command: make_user(command) or ((0, "") if command.args else None)
+    demo_project.build()
+    order = [call[0] for call in demo_project.engine.calls if call[0] in ("pause", "put_archive", "unpause", "exec")]
     last = ["exec", "pause", "put_archive", "unpause", "exec"]
     assert order[-6:] == [*last, "put_archive"], "a.sh, then b.sh, then what final writes into a container of its own"
 
@@ -329,40 +329,44 @@ def test_background_processes_are_paused_while_files_are_copied(tmp_path: Path) 
 
 @pytest.mark.guarantee("build-commands-are-restricted")
 def test_build_containers_have_configured_restrictions(tmp_path: Path) -> None:
-    demo = DemoProject(tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n")
+    demo_project = DemoProject(
+        tmp_path, "base_image: base:1\nbuild: {limits: {memory: 1g, cpus: 1.5}}\ncaches: [~/.npm]\n"
+    )
     seen: dict[str, Restrictions] = {}
-    start = demo.engine.start
+    start = demo_project.engine.start
 
     def watched(container: str) -> None:
-        found = demo.engine._container(container)
+        found = demo_project.engine._container(container)
         seen[found.name] = found.restrictions
         start(container)
 
-    demo.engine.start = watched  # type: ignore[method-assign]
-    demo.build()
+    demo_project.engine.start = watched  # type: ignore[method-assign]
+    demo_project.build()
     assert seen
     assert set(seen.values()) == {Restrictions(privileges=False, memory=1 << 30, cpus=1.5, pids=4096)}
 
 
 def test_build_new_privileges_setting_is_applied(tmp_path: Path) -> None:
-    demo = DemoProject(tmp_path, "base_image: base:1\nbuild: {new_privileges: true, limits: {pids: 0}}\n")
-    demo.build(until="users")
-    habitat = demo.project.habitat("demo")
+    demo_project = DemoProject(tmp_path, "base_image: base:1\nbuild: {new_privileges: true, limits: {pids: 0}}\n")
+    demo_project.build(until="users")
+    habitat = demo_project.project.habitat("demo")
     assert (habitat.build.new_privileges, habitat.build.limits.pids) == (True, 0)
 
 
 def test_build_limits_change_no_hash(tmp_path: Path) -> None:
-    demo = DemoProject(tmp_path)
-    demo.build()
+    demo_project = DemoProject(tmp_path)
+    demo_project.build()
     write(
         tmp_path, "habitats/demo/config.yaml", "base_image: base:1\nbuild: {new_privileges: true, limits: {cpus: 1}}\n"
     )
-    assert demo.build() == []
+    assert demo_project.build() == []
 
 
 def test_sudo_refused_by_no_new_privileges_error_names_config_key(tmp_path: Path) -> None:
-    demo = DemoProject(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
+    demo_project = DemoProject(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
     said = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
-    demo.engine.on_execute = lambda command: (1, said) if command.script.startswith("sudo") else make_user(command)
+    demo_project.engine.on_execute = lambda command: (
+        (1, said) if command.script.startswith("sudo") else make_user(command)
+    )
     with pytest.raises(HabitatError, match="new_privileges: true"):
-        demo.build()
+        demo_project.build()

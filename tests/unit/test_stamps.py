@@ -109,9 +109,9 @@ def test_stamp_malformed_counts_as_absent_with_warning(tmp_path: Path, content: 
 
 def test_stamp_write_failure_is_state_error(tmp_path: Path) -> None:
     (tmp_path / ".stamps").write_text("a file")
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         Stamps(tmp_path).write(TASK, RECORD)
-    assert caught.value.remedy == "move what is in its place out of the way"
+    assert excinfo.value.remedy == "move what is in its place out of the way"
 
 
 class TestStampBackend:

@@ -27,119 +27,119 @@ CONFIG = "base_image: base:1\nsetup:\n  root: [echo one]\n"
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path, CONFIG)
-    site.engine.on_execute = lambda command: make_user(command) or (0, "")
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path, CONFIG)
+    demo.engine.on_execute = lambda command: make_user(command) or (0, "")
+    return demo
 
 
-def look(site: DemoProject, *names: str) -> Overview:
-    project = site.run_anew()
+def look(demo: DemoProject, *names: str) -> Overview:
+    project = demo.run_anew()
     return status.overview(project, names or project.names)
 
 
-def demo(site: DemoProject) -> HabitatState:
-    (found,) = look(site, "demo").habitats
+def demo_state(demo: DemoProject) -> HabitatState:
+    (found,) = look(demo, "demo").habitats
     return found
 
 
-def states(site: DemoProject) -> str:
+def states(demo: DemoProject) -> str:
     """The initial of each phase's state, in order."""
-    return "".join(phase.state[0] for phase in demo(site).phases)
+    return "".join(phase.state[0] for phase in demo_state(demo).phases)
 
 
-def container(site: DemoProject, name: str, *, habitat: str = "demo") -> str:
-    return site.engine.create("base:1", name, ("/bin/sh", "-c", "sleep 600"), labels={LABEL_RUN: habitat})
+def container(demo: DemoProject, name: str, *, habitat: str = "demo") -> str:
+    return demo.engine.create("base:1", name, ("/bin/sh", "-c", "sleep 600"), labels={LABEL_RUN: habitat})
 
 
 # Phases
 
 
-def test_status_habitat_never_built_is_new(site: DemoProject) -> None:
-    assert states(site) == "n" * 12
-    assert demo(site).first == status.PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
+def test_status_habitat_never_built_is_new(demo: DemoProject) -> None:
+    assert states(demo) == "n" * 12
+    assert demo_state(demo).first == status.PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
 
 
-def test_status_built_habitat_is_cached_without_reasons(site: DemoProject) -> None:
-    site.build()
-    assert states(site) == "c" * 12
-    assert [phase.reason for phase in demo(site).phases] == [""] * 12
-    assert demo(site).first is None
+def test_status_built_habitat_is_cached_without_reasons(demo: DemoProject) -> None:
+    demo.build()
+    assert states(demo) == "c" * 12
+    assert [phase.reason for phase in demo_state(demo).phases] == [""] * 12
+    assert demo_state(demo).first is None
 
 
-def test_status_config_change_is_stale_from_its_phase_with_first_reason(site: DemoProject) -> None:
-    site.build()
-    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
-    assert states(site) == "c" * 6 + "s" * 6
-    assert [phase.reason for phase in demo(site).phases if phase.reason] == ["setup.root[0]: echo one → echo two"]
+def test_status_config_change_is_stale_from_its_phase_with_first_reason(demo: DemoProject) -> None:
+    demo.build()
+    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    assert states(demo) == "c" * 6 + "s" * 6
+    assert [phase.reason for phase in demo_state(demo).phases if phase.reason] == ["setup.root[0]: echo one → echo two"]
 
 
-def test_status_partial_build_has_new_phases_after_cached_ones(site: DemoProject) -> None:
-    site.build("workdir")
-    assert states(site) == "cccc" + "n" * 8
+def test_status_partial_build_has_new_phases_after_cached_ones(demo: DemoProject) -> None:
+    demo.build("workdir")
+    assert states(demo) == "cccc" + "n" * 8
 
 
-def test_status_phase_built_once_with_missing_image_is_stale(site: DemoProject) -> None:
-    site.build()
-    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
-    site.build("setup")
-    assert states(site) == "c" * 7 + "s" * 5, "the images behind setup went when it was built again"
+def test_status_phase_built_once_with_missing_image_is_stale(demo: DemoProject) -> None:
+    demo.build()
+    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    demo.build("setup")
+    assert states(demo) == "c" * 7 + "s" * 5, "the images behind setup went when it was built again"
 
 
-def test_status_failed_phase_is_failed_until_cached(site: DemoProject) -> None:
-    site.build("files")
-    site.engine.add_image(
+def test_status_failed_phase_is_failed_until_cached(demo: DemoProject) -> None:
+    demo.build("files")
+    demo.engine.add_image(
         image_names.failed_tag("demo", named("setup")), labels={image_names.LABEL_RESULT: image_names.FAILED}
     )
-    assert states(site) == "c" * 6 + "f" + "n" * 5
-    assert demo(site).phases[6].reason == "it failed: doit debug:demo opens a shell there"
-    site.build()
-    assert states(site) == "c" * 12
+    assert states(demo) == "c" * 6 + "f" + "n" * 5
+    assert demo_state(demo).phases[6].reason == "it failed: doit debug:demo opens a shell there"
+    demo.build()
+    assert states(demo) == "c" * 12
 
 
-def test_status_image_with_failed_tag_but_no_label_is_ignored(site: DemoProject) -> None:
-    site.engine.add_image(image_names.failed_tag("demo", named("setup")))
-    assert states(site) == "n" * 12
+def test_status_image_with_failed_tag_but_no_label_is_ignored(demo: DemoProject) -> None:
+    demo.engine.add_image(image_names.failed_tag("demo", named("setup")))
+    assert states(demo) == "n" * 12
 
 
-def test_status_forgotten_phase_is_stale(site: DemoProject) -> None:
-    site.build()
-    site.project.stamps.forget("setup:demo")
-    assert states(site) == "c" * 6 + "s" * 6
-    assert demo(site).phases[6].reason == freshness.FORGOTTEN
+def test_status_forgotten_phase_is_stale(demo: DemoProject) -> None:
+    demo.build()
+    demo.project.stamps.forget("setup:demo")
+    assert states(demo) == "c" * 6 + "s" * 6
+    assert demo_state(demo).phases[6].reason == freshness.FORGOTTEN
 
 
 # What is broken
 
 
-def test_status_broken_config_is_error_of_its_habitat_only(site: DemoProject) -> None:
-    site.build()
-    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
-    container(site, "habitat-broken", habitat="broken")
-    broken, sound = look(site).habitats
+def test_status_broken_config_is_error_of_its_habitat_only(demo: DemoProject) -> None:
+    demo.build()
+    write(demo.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+    container(demo, "habitat-broken", habitat="broken")
+    broken, sound = look(demo).habitats
     assert broken.error.startswith("habitats/broken/config.yaml:1:")
     assert [phase.state for phase in broken.phases] == ["unknown"] * 12
     assert broken.container is not None, "its container is there all the same"
     assert (sound.error, sound.first) == ("", None)
 
 
-def test_status_base_image_refused_by_engine_is_error_of_habitat(site: DemoProject) -> None:
+def test_status_base_image_refused_by_engine_is_error_of_habitat(demo: DemoProject) -> None:
     def refuse(reference: str) -> None:
         raise EngineError(f"invalid reference {reference}")
 
-    site.engine.image_config = refuse  # type: ignore[method-assign]
-    write(site.root, "habitats/demo/config.yaml", "base_image: nonsense:x\n")
-    assert demo(site).error.startswith("habitats/demo/config.yaml:1:")
+    demo.engine.image_config = refuse  # type: ignore[method-assign]
+    write(demo.root, "habitats/demo/config.yaml", "base_image: nonsense:x\n")
+    assert demo_state(demo).error.startswith("habitats/demo/config.yaml:1:")
 
 
 @pytest.mark.parametrize("when", ["at once", "later"])
-def test_status_without_engine_has_one_error_and_unknown_states(site: DemoProject, when: str) -> None:
-    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+def test_status_without_engine_has_one_error_and_unknown_states(demo: DemoProject, when: str) -> None:
+    write(demo.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
     if when == "later":
-        site.engine.failures["images"] = EngineUnreachable("the engine stopped answering")
+        demo.engine.failures["images"] = EngineUnreachable("the engine stopped answering")
     else:
-        site.engine.failures["stored"] = EngineUnreachable("the engine stopped answering")
-    found = look(site)
+        demo.engine.failures["stored"] = EngineUnreachable("the engine stopped answering")
+    found = look(demo)
     assert (found.error, found.bytes) == ("the engine stopped answering", None)
     broken, sound = found.habitats
     assert broken.error.startswith("habitats/broken/config.yaml:1:")
@@ -151,44 +151,44 @@ def test_status_without_engine_has_one_error_and_unknown_states(site: DemoProjec
 # Containers
 
 
-def test_status_container_has_state_and_since_time(site: DemoProject) -> None:
-    assert demo(site).container is None
-    made = container(site, "habitat-demo")
-    site.engine.start(made)
-    up = demo(site).container
+def test_status_container_has_state_and_since_time(demo: DemoProject) -> None:
+    assert demo_state(demo).container is None
+    made = container(demo, "habitat-demo")
+    demo.engine.start(made)
+    up = demo_state(demo).container
     assert up is not None
     assert (up.name, up.running, up.pids) == ("habitat-demo", True, [])
     assert up.since is not None
     assert datetime.now(UTC) - up.since < timedelta(minutes=1)
-    site.engine.stop(made)
-    stopped = demo(site).container
+    demo.engine.stop(made)
+    stopped = demo_state(demo).container
     assert stopped is not None
     assert stopped.running is False
     assert stopped.since is not None
     assert stopped.since > up.since
 
 
-def test_status_lists_containers_set_aside(site: DemoProject) -> None:
+def test_status_lists_containers_set_aside(demo: DemoProject) -> None:
     for name in ("habitat-demo-20260102-030405", "habitat-demo", "habitat-demo-20250102-030405"):
-        container(site, name)
-    container(site, "habitat-other", habitat="other")
-    assert list(demo(site).set_aside) == ["habitat-demo-20250102-030405", "habitat-demo-20260102-030405"]
+        container(demo, name)
+    container(demo, "habitat-other", habitat="other")
+    assert list(demo_state(demo).set_aside) == ["habitat-demo-20250102-030405", "habitat-demo-20260102-030405"]
 
 
-def test_status_ignores_container_of_others_with_same_name(site: DemoProject) -> None:
-    site.engine.create("base:1", "habitat-demo", ("true",))
-    assert demo(site).container is None
+def test_status_ignores_container_of_others_with_same_name(demo: DemoProject) -> None:
+    demo.engine.create("base:1", "habitat-demo", ("true",))
+    assert demo_state(demo).container is None
 
 
 @pytest.mark.guarantee("status-is-read-only")
-def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
-    made = container(site, "habitat-demo")
-    site.engine.start(made)
-    session = Presence(site.project.state_folder("demo"))
+def test_status_lists_session_pids_without_blocking(demo: DemoProject) -> None:
+    made = container(demo, "habitat-demo")
+    demo.engine.start(made)
+    session = Presence(demo.project.state_folder("demo"))
     with session.alone():
         session.join(made)
-        (site.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
-        found = demo(site).container
+        (demo.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
+        found = demo_state(demo).container
     assert found is not None
     assert found.pids == [os.getpid()]
     with session.leaving() as left:
@@ -198,10 +198,10 @@ def test_status_lists_session_pids_without_blocking(site: DemoProject) -> None:
 # Bases
 
 
-def test_status_base_image_has_id_and_creation_time(site: DemoProject) -> None:
+def test_status_base_image_has_id_and_creation_time(demo: DemoProject) -> None:
     made = datetime(2026, 1, 2, tzinfo=UTC)
-    site.engine._images[site.base].created = made
-    assert demo(site).base == status.Base("base:1", dockerfile=False, id=site.base, created=made)
+    demo.engine._images[demo.base].created = made
+    assert demo_state(demo).base == status.Base("base:1", dockerfile=False, id=demo.base, created=made)
 
 
 @pytest.mark.parametrize(
@@ -216,139 +216,139 @@ def test_status_base_image_has_id_and_creation_time(site: DemoProject) -> None:
         ("FROM ba\x1b[2Jse:1\n", "ba\\x1b[2Jse:1"),
     ],
 )
-def test_status_base_of_dockerfile_is_image_under_last_stage(site: DemoProject, dockerfile: str, expected: str) -> None:
-    write(site.root, "habitats/demo/Dockerfile", dockerfile)
-    write(site.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
-    found = demo(site)
-    assert found.base == status.Base(expected, dockerfile=True, id=site.base if expected == "base:1" else "")
+def test_status_base_of_dockerfile_is_image_under_last_stage(demo: DemoProject, dockerfile: str, expected: str) -> None:
+    write(demo.root, "habitats/demo/Dockerfile", dockerfile)
+    write(demo.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
+    found = demo_state(demo)
+    assert found.base == status.Base(expected, dockerfile=True, id=demo.base if expected == "base:1" else "")
     assert [phase.name for phase in found.phases][:2] == ["dockerfile", "base"]
 
 
 # Sizes
 
 
-def sized(site: DemoProject, name: str, size: int, rest: str = "") -> None:
+def sized(demo: DemoProject, name: str, size: int, rest: str = "") -> None:
     """A habitat that is built, with a file of its own."""
-    write(site.root, f"habitats/{name}/payload", "x" * size)
-    write(site.root, f"habitats/{name}/config.yaml", f"{rest or 'base_image: base:1'}\n")
-    project = site.run_anew()
+    write(demo.root, f"habitats/{name}/payload", "x" * size)
+    write(demo.root, f"habitats/{name}/config.yaml", f"{rest or 'base_image: base:1'}\n")
+    project = demo.run_anew()
     for phase in project.phases(name):
-        values = site.builder.build(name, phase).values()
+        values = demo.builder.build(name, phase).values()
         project.stamps.write(task_name(phase, name), {"_values_:": values})
-    site.builder.close()
+    demo.builder.close()
 
 
-def test_status_size_is_disk_space_freed_by_removal(site: DemoProject) -> None:
-    sized(site, "demo", 4_000_000)
-    sized(site, "other", 7_000_000)
-    found = look(site)
+def test_status_size_is_disk_space_freed_by_removal(demo: DemoProject) -> None:
+    sized(demo, "demo", 4_000_000)
+    sized(demo, "other", 7_000_000)
+    found = look(demo)
     sizes = {habitat.name: habitat.bytes or 0 for habitat in found.habitats}
     assert 4_000_000 <= sizes["demo"] < 4_010_000
     assert 7_000_000 <= sizes["other"] < 7_010_000
-    base = sum(layer.size for layer in site.engine.layers("base:1"))
+    base = sum(layer.size for layer in demo.engine.layers("base:1"))
     assert found.bytes == sum(sizes.values()) + base, "the base is counted once"
-    (alone,) = look(site, "demo").habitats
+    (alone,) = look(demo, "demo").habitats
     assert alone.bytes == sizes["demo"]
-    assert look(site, "demo").bytes == sizes["demo"] + base
+    assert look(demo, "demo").bytes == sizes["demo"] + base
 
 
-def test_status_size_of_shared_layers_counts_once_in_total_only(site: DemoProject) -> None:
-    sized(site, "demo", 4_000_000)
-    alone = look(site).bytes
-    write(site.root, "habitats/other/config.yaml", "base_image: base:1\n")
-    for image in site.engine.images():
+def test_status_size_of_shared_layers_counts_once_in_total_only(demo: DemoProject) -> None:
+    sized(demo, "demo", 4_000_000)
+    alone = look(demo).bytes
+    write(demo.root, "habitats/other/config.yaml", "base_image: base:1\n")
+    for image in demo.engine.images():
         for tag in image.tags:
             if tag.startswith("habitat-demo:") and "final" not in tag:
-                site.engine.tag(image.id, tag.replace("demo", "other"))
-    found = look(site)
+                demo.engine.tag(image.id, tag.replace("demo", "other"))
+    found = look(demo)
     assert found.bytes == alone
     assert [habitat.bytes for habitat in found.habitats if habitat.name == "other"] == [0]
-    assert (demo(site).bytes or 0) < 10_000, "all but final is the other's as well"
+    assert (demo_state(demo).bytes or 0) < 10_000, "all but final is the other's as well"
 
 
-def test_status_size_excludes_layers_used_by_image_of_person(site: DemoProject) -> None:
-    sized(site, "demo", 4_000_000)
-    made = site.engine.create("habitat-demo:7-setup", "mine", ("true",))
-    site.engine.tag(site.engine.commit(made, []), "mine:1")
-    assert (demo(site).bytes or 0) < 10_000, "all that is above setup is no 4 MB"
+def test_status_size_excludes_layers_used_by_image_of_person(demo: DemoProject) -> None:
+    sized(demo, "demo", 4_000_000)
+    made = demo.engine.create("habitat-demo:7-setup", "mine", ("true",))
+    demo.engine.tag(demo.engine.commit(made, []), "mine:1")
+    assert (demo_state(demo).bytes or 0) < 10_000, "all that is above setup is no 4 MB"
 
 
-def test_status_size_includes_failed_image(site: DemoProject) -> None:
-    sized(site, "demo", 10)
-    before = demo(site).bytes or 0
-    made = site.engine.create("habitat-demo:6-files", "building", ("true",))
-    site.engine.files(made).write("/var/lib/half", "x" * 50_000)
-    site.engine.tag(site.engine.commit(made, []), image_names.failed_tag("demo", named("setup")))
-    assert (demo(site).bytes or 0) - before == 50_000
+def test_status_size_includes_failed_image(demo: DemoProject) -> None:
+    sized(demo, "demo", 10)
+    before = demo_state(demo).bytes or 0
+    made = demo.engine.create("habitat-demo:6-files", "building", ("true",))
+    demo.engine.files(made).write("/var/lib/half", "x" * 50_000)
+    demo.engine.tag(demo.engine.commit(made, []), image_names.failed_tag("demo", named("setup")))
+    assert (demo_state(demo).bytes or 0) - before == 50_000
 
 
-def test_status_size_of_untagged_snapshot_counts_for_next_snapshot(site: DemoProject) -> None:
-    sized(site, "demo", 4_000_000)
-    before = demo(site).bytes
-    site.engine.untag("habitat-demo:6-files")
-    assert demo(site).bytes == before
+def test_status_size_of_untagged_snapshot_counts_for_next_snapshot(demo: DemoProject) -> None:
+    sized(demo, "demo", 4_000_000)
+    before = demo_state(demo).bytes
+    demo.engine.untag("habitat-demo:6-files")
+    assert demo_state(demo).bytes == before
 
 
-def test_status_size_of_common_dockerfile_base_counts_once(site: DemoProject) -> None:
+def test_status_size_of_common_dockerfile_base_counts_once(demo: DemoProject) -> None:
     for name in ("demo", "other"):
-        write(site.root, f"habitats/{name}/Dockerfile", "FROM base:1\nRUN true\n")
-        sized(site, name, 4_000_000, "description: of a Dockerfile")
-    found = look(site)
-    base = sum(layer.size for layer in site.engine.layers("base:1"))
+        write(demo.root, f"habitats/{name}/Dockerfile", "FROM base:1\nRUN true\n")
+        sized(demo, name, 4_000_000, "description: of a Dockerfile")
+    found = look(demo)
+    base = sum(layer.size for layer in demo.engine.layers("base:1"))
     assert found.bytes == sum(habitat.bytes or 0 for habitat in found.habitats) + base
 
 
-def test_status_size_without_parent_ids_is_equal(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    sized(site, "demo", 4_000_000)
-    before = look(site)
-    told = site.engine.stored
-    monkeypatch.setattr(site.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in told()])
-    assert look(site) == before
+def test_status_size_without_parent_ids_is_equal(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    sized(demo, "demo", 4_000_000)
+    before = look(demo)
+    told = demo.engine.stored
+    monkeypatch.setattr(demo.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in told()])
+    assert look(demo) == before
 
 
 @pytest.mark.parametrize("gone", ["habitat-demo:12-final", "base:1"])
 def test_status_image_removed_during_query_is_no_error(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch, gone: str
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, gone: str
 ) -> None:
     """Somebody builds meanwhile."""
-    sized(site, "demo", 4_000_000)
-    image = site.engine.tags()[gone]
-    told, layers = site.engine.stored, site.engine.layers
+    sized(demo, "demo", 4_000_000)
+    image = demo.engine.tags()[gone]
+    told, layers = demo.engine.stored, demo.engine.layers
 
     def refuse(reference: str) -> list[Layer]:
         if reference == image:
             raise NotFound("No such image")
         return layers(reference)
 
-    monkeypatch.setattr(site.engine, "stored", lambda: [row for row in told() if row.id != image or gone == "base:1"])
-    monkeypatch.setattr(site.engine, "layers", refuse)
-    assert 4_000_000 <= (demo(site).bytes or 0) < 4_020_000
+    monkeypatch.setattr(demo.engine, "stored", lambda: [row for row in told() if row.id != image or gone == "base:1"])
+    monkeypatch.setattr(demo.engine, "layers", refuse)
+    assert 4_000_000 <= (demo_state(demo).bytes or 0) < 4_020_000
 
 
 # What it asks
 
 
-def test_status_engine_requests_do_not_grow_with_habitats(site: DemoProject) -> None:
+def test_status_engine_requests_do_not_grow_with_habitats(demo: DemoProject) -> None:
     for name in ("demo", "two", "three", "four"):
-        sized(site, name, 10)
-    site.engine.calls.clear()
-    look(site)
-    assert sorted(site.engine.calls) == [("images",), ("layers", site.base), ("stored",)]
+        sized(demo, name, 10)
+    demo.engine.calls.clear()
+    look(demo)
+    assert sorted(demo.engine.calls) == [("images",), ("layers", demo.base), ("stored",)]
 
 
 @pytest.mark.guarantee("status-is-read-only")
-def test_status_changes_nothing(site: DemoProject) -> None:
+def test_status_changes_nothing(demo: DemoProject) -> None:
     def everything() -> object:
-        files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in site.root.rglob("*")}
-        return files, site.engine.tags(), site.engine.images(), site.engine.containers()
+        files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in demo.root.rglob("*")}
+        return files, demo.engine.tags(), demo.engine.images(), demo.engine.containers()
 
-    site.build()
-    write(site.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
-    write(site.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
-    write(site.root, "habitats/fresh/config.yaml", "base_image: absent:1\n")
-    site.engine.start(container(site, "habitat-demo"))
+    demo.build()
+    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("one", "two"))
+    write(demo.root, "habitats/broken/config.yaml", "base_imgae: base:1\n")
+    write(demo.root, "habitats/fresh/config.yaml", "base_image: absent:1\n")
+    demo.engine.start(container(demo, "habitat-demo"))
     before = everything()
-    site.engine.calls.clear()
-    look(site)
+    demo.engine.calls.clear()
+    look(demo)
     assert everything() == before
-    assert {call[0] for call in site.engine.calls} == {"images", "stored", "layers"}
+    assert {call[0] for call in demo.engine.calls} == {"images", "stored", "layers"}

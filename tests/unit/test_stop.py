@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path)
-    site.build()
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path)
+    demo.build()
+    return demo
 
 
-def container(site: DemoProject) -> Container:
-    found = site.engine.container("habitat-demo")
+def container(demo: DemoProject) -> Container:
+    found = demo.engine.container("habitat-demo")
     assert found is not None
     return found
 
 
-def stop(site: DemoProject, *, force: bool = False) -> str:
+def stop(demo: DemoProject, *, force: bool = False) -> str:
     """What stopping it says."""
     said: list[events.Event] = []
-    project = Project(site.root, lambda: site.engine)
+    project = Project(demo.root, lambda: demo.engine)
     project.bus.subscribe(said.append)
     runtime_stop.stop(project, "demo", force=force)
     (notice,) = [event for event in said if isinstance(event, events.Notice)]
@@ -49,59 +49,59 @@ def stop(site: DemoProject, *, force: bool = False) -> str:
 
 
 @contextmanager
-def visit(site: DemoProject) -> Iterator[None]:
+def visit(demo: DemoProject) -> Iterator[None]:
     """Somebody is in it, who has no command in it yet."""
-    with open_session(site.run_anew(), "demo", bring_up):
+    with open_session(demo.run_anew(), "demo", bring_up):
         yield
 
 
-def test_stop_container_not_running_is_no_error(site: DemoProject) -> None:
-    assert stop(site) == "habitat-demo isn't running"
-    with visit(site):
+def test_stop_container_not_running_is_no_error(demo: DemoProject) -> None:
+    assert stop(demo) == "habitat-demo isn't running"
+    with visit(demo):
         pass
-    assert stop(site) == "habitat-demo isn't running"
+    assert stop(demo) == "habitat-demo isn't running"
 
 
-def test_stop_unused_container_is_stopped_and_kept(site: DemoProject) -> None:
-    with visit(site):
+def test_stop_unused_container_is_stopped_and_kept(demo: DemoProject) -> None:
+    with visit(demo):
         pass
-    site.engine.start("habitat-demo")
-    assert stop(site) == "habitat-demo is stopped"
-    assert not container(site).running
+    demo.engine.start("habitat-demo")
+    assert stop(demo) == "habitat-demo is stopped"
+    assert not container(demo).running
 
 
-def test_stop_container_with_session_is_refused_and_names_pid(site: DemoProject) -> None:
-    with visit(site):
-        with pytest.raises(Conflict) as caught:
-            stop(site)
-        assert container(site).running
-        told = str(caught.value)
+def test_stop_container_with_session_is_refused_and_names_pid(demo: DemoProject) -> None:
+    with visit(demo):
+        with pytest.raises(Conflict) as excinfo:
+            stop(demo)
+        assert container(demo).running
+        told = str(excinfo.value)
     assert told.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
     assert told.endswith(": doit stop:demo --force stops it anyway")
 
 
-def test_stop_container_with_foreign_command_is_refused(site: DemoProject) -> None:
-    with visit(site):
+def test_stop_container_with_foreign_command_is_refused(demo: DemoProject) -> None:
+    with visit(demo):
         pass
-    site.engine.start("habitat-demo")
-    site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    demo.engine.start("habitat-demo")
+    demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     with pytest.raises(Conflict, match="it is in use by 1 other command: doit stop:demo --force"):
-        stop(site)
-    assert container(site).running
+        stop(demo)
+    assert container(demo).running
 
 
-def test_stop_force_stops_container_and_names_session(site: DemoProject) -> None:
-    with visit(site):
-        assert stop(site, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
-        assert not container(site).running
+def test_stop_force_stops_container_and_names_session(demo: DemoProject) -> None:
+    with visit(demo):
+        assert stop(demo, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
+        assert not container(demo).running
 
 
-def test_stop_container_of_others_is_left_running(site: DemoProject) -> None:
-    site.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
-    site.engine.start("habitat-demo")
+def test_stop_container_of_others_is_left_running(demo: DemoProject) -> None:
+    demo.engine.create("base:1", "habitat-demo", ("/bin/sh", "-c", "sleep 600"))
+    demo.engine.start("habitat-demo")
     with pytest.raises(Conflict, match="taken by another container"):
-        stop(site, force=True)
-    assert container(site).running
+        stop(demo, force=True)
+    assert container(demo).running
 
 
 # Who is in it

@@ -71,9 +71,9 @@ def test_tree_root_that_is_link_is_followed(tmp_path: Path) -> None:
 
 def test_tree_special_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         paths(tmp_path)
-    assert str(caught.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
+    assert str(excinfo.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
 
 
 def test_tree_special_file_in_habignore_is_omitted(tmp_path: Path) -> None:

@@ -47,17 +47,17 @@ def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
     return one, two
 
 
-def start(site: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
+def start(demo: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert runtime_start.start(site.run_anew(), "demo", terminal, **how) == 0
+    assert runtime_start.start(demo.run_anew(), "demo", terminal, **how) == 0
     return terminal.printed
 
 
 def once(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = ""
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = ""
 ) -> None:
     """Before the first call of the engine's `method` about `when`, somebody does something."""
-    plain = getattr(site.engine, method)
+    plain = getattr(demo.engine, method)
     done: list[bool] = []
 
     def call(*args: Any, **how: Any) -> Any:
@@ -66,11 +66,11 @@ def once(
             act()
         return plain(*args, **how)
 
-    monkeypatch.setattr(site.engine, method, call)
+    monkeypatch.setattr(demo.engine, method, call)
 
 
-def named_ours(site: DemoProject) -> list[str]:
-    return sorted(container.name for container in site.engine.containers())
+def named_ours(demo: DemoProject) -> list[str]:
+    return sorted(container.name for container in demo.engine.containers())
 
 
 @pytest.mark.guarantee("two-users-share-one-container")
@@ -108,9 +108,9 @@ def test_start_container_removed_repeatedly_is_one_line_error(tmp_path: Path, mo
     monkeypatch.setattr(runtime_container, "_PAUSE", 0)
     one, _ = pair(tmp_path)
     one.engine.failures["create"] = Conflict("the name is already in use")
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(Conflict) as excinfo:
         start(one)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         "demo: another run keeps changing the container habitat-demo: "
         "see docker ps --all, then run the same command again"
     )
@@ -158,12 +158,12 @@ def test_start_container_stopped_twice_before_command_is_error(tmp_path: Path, m
 
 def test_start_with_ended_init_is_not_repeated(tmp_path: Path) -> None:
     """One's own container, which nobody else has stopped."""
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
-    site.build()
+    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
+    demo.build()
     with pytest.raises(StartError, match="the init command ended"):
-        start(site)
-    assert [call[2] for call in site.engine.called("create")].count("habitat-demo") == 1
-    assert len(site.engine.called("start")) == 2, "the build's, and this one"
+        start(demo)
+    assert [call[2] for call in demo.engine.called("create")].count("habitat-demo") == 1
+    assert len(demo.engine.called("start")) == 2, "the build's, and this one"
 
 
 @pytest.mark.guarantee("two-users-share-one-container")
@@ -220,7 +220,7 @@ def test_session_end_of_joined_user_keeps_container_for_waiting_user(
 def test_session_ends_of_many_users_at_once_stop_container(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
-        visits = [open_session(site.run_anew(), "demo", find_or_start) for site in sites]
+        visits = [open_session(demo.run_anew(), "demo", find_or_start) for demo in sites]
         for visit in visits:
             visit.__enter__()
         threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
@@ -256,22 +256,22 @@ def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monk
 # Throwaway containers
 
 
-def left_by(site: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
-    name = site.project.scratch.prefix("shell", "demo") + process
-    made = site.engine._container(site.engine.create("base:1", name, ("x",)))
+def left_by(demo: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
+    name = demo.project.scratch.prefix("shell", "demo") + process
+    made = demo.engine._container(demo.engine.create("base:1", name, ("x",)))
     made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
     if execs:
-        site.engine.exec_piped(made.id, ["cat"], user="root", workdir="/", env={})
+        demo.engine.exec_piped(made.id, ["cat"], user="root", workdir="/", env={})
     return name
 
 
 def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
+    demo = DemoProject(tmp_path)
     now = processes.current()
-    left_by(site, str(Process(now.machine, now.pid, "1")), running=True)
-    mine = left_by(site, str(now), running=True)
-    site.project.scratch.sweep("shell", "demo")
-    assert named_ours(site) == [mine]
+    left_by(demo, str(Process(now.machine, now.pid, "1")), running=True)
+    mine = left_by(demo, str(now), running=True)
+    demo.project.scratch.sweep("shell", "demo")
+    assert named_ours(demo) == [mine]
 
 
 @pytest.mark.guarantee("only-leftovers-of-ended-processes")
@@ -289,7 +289,7 @@ def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
 def test_temporary_container_of_other_machine_is_removed_when_old_and_idle(
     tmp_path: Path, process: str, state: dict[str, Any], stays: bool
 ) -> None:
-    site = DemoProject(tmp_path)
-    name = left_by(site, process, **state)
-    site.project.scratch.sweep("shell", "demo")
-    assert named_ours(site) == ([name] if stays else [])
+    demo = DemoProject(tmp_path)
+    name = left_by(demo, process, **state)
+    demo.project.scratch.sweep("shell", "demo")
+    assert named_ours(demo) == ([name] if stays else [])

@@ -103,14 +103,14 @@ PLAIN = [
 @pytest.mark.parametrize(("url", "secret"), CREDENTIALS)
 def test_url_with_credential_is_refused_and_credential_hidden(tmp_path: Path, url: str, secret: str) -> None:
     config = f"base_image: base:1\nrepos:\n  - {{url: '{url.replace('$', '$$')}', path: x}}\n"
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, config)
-    assert secret not in str(caught.value) + repr(caught.value)
-    assert str(caught.value).startswith("habitats/demo/config.yaml:3: there is a ")
-    assert str(caught.value).endswith(" in the url: name a secret with token: instead")
-    with pytest.raises(ConfigError) as caught:
+    assert secret not in str(excinfo.value) + repr(excinfo.value)
+    assert str(excinfo.value).startswith("habitats/demo/config.yaml:3: there is a ")
+    assert str(excinfo.value).endswith(" in the url: name a secret with token: instead")
+    with pytest.raises(ConfigError) as excinfo:
         create.create(tmp_path, "new", "base:1", [url])
-    assert secret not in str(caught.value) + repr(caught.value)
+    assert secret not in str(excinfo.value) + repr(excinfo.value)
     assert not (tmp_path / "habitats/new").exists()
 
 
@@ -152,24 +152,24 @@ def test_credential_url_in_text_is_hidden_and_other_text_kept(url: str, secret: 
     ],
 )
 def test_config_error_about_value_with_credential_hides_credential(tmp_path: Path, config: str) -> None:
-    with pytest.raises(HabitatError) as caught:
+    with pytest.raises(HabitatError) as excinfo:
         load(tmp_path, config)
-    assert "s3cret" not in str(caught.value) + repr(caught.value)
+    assert "s3cret" not in str(excinfo.value) + repr(excinfo.value)
 
 
 def test_new_habitat_error_about_base_image_hides_credential(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         create.create(tmp_path, "new", "https://me:s3cret@registry/x", [])
-    assert "s3cret" not in str(caught.value)
+    assert "s3cret" not in str(excinfo.value)
 
 
 @pytest.mark.guarantee("secret-in-url-refused")
 def test_plan_of_changed_credential_shows_neither_value(tmp_path: Path) -> None:
     config = "base_image: base:1\nenv: ['HTTP_PROXY=http://me:s3cret@proxy:3128']\nsetup: {root: ['true https://me:s3cret@h/']}\n"
-    site = DemoProject(tmp_path, config)
-    site.build()
-    write(site.root, "habitats/demo/config.yaml", config.replace("s3cret", "an0ther"))
-    told = plan.plan(site.run_anew(), "demo")
+    demo = DemoProject(tmp_path, config)
+    demo.build()
+    write(demo.root, "habitats/demo/config.yaml", config.replace("s3cret", "an0ther"))
+    told = plan.plan(demo.run_anew(), "demo")
     lines = [reason.text for reasons in told.why.values() for reason in reasons]
     assert "env.HTTP_PROXY: changed (a password or a token in it)" in lines
     assert not any("s3cret" in line or "an0ther" in line for line in lines)

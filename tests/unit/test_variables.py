@@ -55,9 +55,9 @@ def test_env_path_of_image_without_path_is_engine_default() -> None:
 
 
 def test_env_reference_to_unset_variable_is_error() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         in_image("${HOEM}", {"HOME": "/root"}, SOMEWHERE)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         f"{SOMEWHERE}: ${{HOEM}} is set neither in env nor by the base image: did you mean 'HOME'?"
     )
 
