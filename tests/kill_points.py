@@ -169,10 +169,10 @@ class _CrashingEngine:
             self._trap.spring()
         if self._trap.at("create in flight"):
             threading.Timer(0.02, self._trap.spring).start()
-        made = self._engine.create(image, name, *arguments, **wishes)
+        container = self._engine.create(image, name, *arguments, **wishes)
         if self._trap.at("made"):
             self._trap.spring()
-        return made
+        return container
 
     def remove(self, container: str, **how: Any) -> None:
         if os.environ.get("SLOW") and (self._trap.project.root / MARK).exists():
@@ -197,10 +197,10 @@ class _CrashingEngine:
             self._trap.spring()
         if self._trap.at("commit in flight"):
             threading.Timer(0.02, self._trap.spring).start()
-        made = self._engine.commit(*arguments, **wishes)
+        image = self._engine.commit(*arguments, **wishes)
         if self._trap.at("committed"):
             self._trap.spring()
-        return made
+        return image
 
     def tag(self, image: str, reference: str) -> None:
         self._engine.tag(image, reference)

@@ -23,9 +23,9 @@ def gathered() -> Any:
     return matrix, {place: dict(counts) for place, counts in hostile_values.TRIED.items()}, LINES
 
 
-def add(told: Any) -> None:
+def add(figures: Any) -> None:
     """What another process `gathered`."""
-    matrix, tried, lines = told
+    matrix, tried, lines = figures
     MATRIX.update({(phase, point): text for phase, point, text in matrix})
     for place, counts in tried.items():
         hostile_values.TRIED.setdefault(place, Counter()).update(counts)

@@ -100,8 +100,8 @@ class EngineUnderTest:
         """Whether a container that is about to end has, within seconds."""
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            found = self.engine.container(f"{self.names}-{suffix}")
-            if found and not found.running:
+            container = self.engine.container(f"{self.names}-{suffix}")
+            if container and not container.running:
                 return True
             time.sleep(0.05)
         return False
@@ -210,11 +210,11 @@ def test_platform_is_operating_system_and_architecture(target: EngineUnderTest) 
 
 
 def test_image_is_listed_with_tags_and_labels(target: EngineUnderTest) -> None:
-    made = target.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
-    target.engine.tag(made, target.tag("two"))
-    (found,) = [image for image in target.engine.images() if image.id == made]
-    assert sorted(found.tags) == [target.tag("one"), target.tag("two")]
-    assert {key: found.labels[key] for key in ("habtest.colour", "habtest.empty")} == {
+    new_image = target.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
+    target.engine.tag(new_image, target.tag("two"))
+    (actual,) = [image for image in target.engine.images() if image.id == new_image]
+    assert sorted(actual.tags) == [target.tag("one"), target.tag("two")]
+    assert {key: actual.labels[key] for key in ("habtest.colour", "habtest.empty")} == {
         "habtest.colour": "red",
         "habtest.empty": "",
     }
@@ -224,9 +224,9 @@ def test_image_label_keeps_special_characters_and_30000_bytes(target: EngineUnde
     """Quoted as an instruction wants it."""
     value = "a \"b\" 'c' $HOME ${x} \\n \\" + "\\" * 30_000
     quoted = "".join(f"\\{sign}" if sign in '\\$"' else sign for sign in value)
-    made = target.image("one", f'LABEL habtest.signs="{quoted}"')
-    (found,) = [image for image in target.engine.images() if image.id == made]
-    assert found.labels["habtest.signs"] == value
+    new_image = target.image("one", f'LABEL habtest.signs="{quoted}"')
+    (actual,) = [image for image in target.engine.images() if image.id == new_image]
+    assert actual.labels["habtest.signs"] == value
 
 
 def test_image_config_of_absent_image_is_none(target: EngineUnderTest) -> None:
@@ -235,10 +235,10 @@ def test_image_config_of_absent_image_is_none(target: EngineUnderTest) -> None:
 
 
 def test_image_config_by_tag_and_by_id_is_equal(target: EngineUnderTest) -> None:
-    made = target.image("one")
-    by_tag, by_id = target.engine.image_config(target.tag("one")), target.engine.image_config(made)
+    image = target.image("one")
+    by_tag, by_id = target.engine.image_config(target.tag("one")), target.engine.image_config(image)
     assert by_tag is not None
-    assert by_tag.id == made
+    assert by_tag.id == image
     assert by_tag == by_id
 
 
@@ -256,35 +256,35 @@ def test_tag_of_absent_image_raises_not_found(target: EngineUnderTest) -> None:
 
 
 def test_untag_of_last_tag_removes_image(target: EngineUnderTest) -> None:
-    made = target.image("one")
-    target.engine.tag(made, target.tag("two"))
+    image = target.image("one")
+    target.engine.tag(image, target.tag("two"))
     target.engine.untag(target.tag("one"))
-    assert made in target.ids()
+    assert image in target.ids()
     target.engine.untag(target.tag("two"))
-    assert made not in target.ids()
+    assert image not in target.ids()
 
 
 def test_untag_of_absent_tag_is_no_error(target: EngineUnderTest) -> None:
-    made = target.image("one")
+    image = target.image("one")
     target.engine.untag(target.tag("absent"))
-    assert made in target.ids()
+    assert image in target.ids()
 
 
 def test_untag_keeps_image_of_stopped_container(target: EngineUnderTest) -> None:
-    made = target.image("one")
+    image = target.image("one")
     target.engine.create(target.tag("one"), f"{target.names}-user", IDLE)
     target.engine.untag(target.tag("one"))
     assert target.engine.image_config(target.tag("one")) is None
-    assert target.engine.image_config(made) is not None
+    assert target.engine.image_config(image) is not None
 
 
 def test_untag_keeps_image_of_running_container(target: EngineUnderTest) -> None:
-    made = target.image("one")
+    image = target.image("one")
     container = target.engine.create(target.tag("one"), f"{target.names}-user", IDLE)
     target.engine.start(container)
     target.engine.untag(target.tag("one"))
     assert target.engine.image_config(target.tag("one")) is None
-    assert target.engine.image_config(made) is not None
+    assert target.engine.image_config(image) is not None
 
 
 def test_untag_keeps_image_that_is_parent_of_another(target: EngineUnderTest) -> None:
@@ -301,18 +301,18 @@ def test_untag_keeps_image_that_is_parent_of_another(target: EngineUnderTest) ->
 
 
 def test_remove_image_used_by_container_returns_false(target: EngineUnderTest) -> None:
-    made = target.image("one")
-    container = target.engine.create(made, f"{target.names}-user", IDLE)
+    image = target.image("one")
+    container = target.engine.create(image, f"{target.names}-user", IDLE)
     target.engine.untag(target.tag("one"))
-    assert target.engine.remove_image(made) is False
+    assert target.engine.remove_image(image) is False
     target.engine.remove(container)
-    assert target.engine.remove_image(made) is True
-    assert target.engine.image_config(made) is None
+    assert target.engine.remove_image(image) is True
+    assert target.engine.image_config(image) is None
 
 
 def test_remove_image_with_tag_returns_false(target: EngineUnderTest) -> None:
-    made = target.image("one")
-    assert target.engine.remove_image(made) is False
+    image = target.image("one")
+    assert target.engine.remove_image(image) is False
     assert target.engine.image_config(target.tag("one")) is not None
 
 
@@ -351,18 +351,18 @@ def test_pull_of_unknown_image_raises_engine_error(target: EngineUnderTest) -> N
 
 
 def stored(target: EngineUnderTest, image: str) -> ImageSize:
-    (found,) = [found for found in target.engine.stored() if found.id == image]
-    return found
+    (size,) = [size for size in target.engine.stored() if size.id == image]
+    return size
 
 
 def grown(target: EngineUnderTest, image: str, suffix: str, size: int) -> str:
     """An image made from another, with a file more under its own tag. Returns its id."""
     container = target.engine.create(image, f"{target.names}-{suffix}", IDLE)
     target.engine.put_archive(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
-    made = target.commit(container)
-    target.engine.tag(made, target.tag(suffix))
+    new_image = target.commit(container)
+    target.engine.tag(new_image, target.tag(suffix))
     target.engine.remove(container)
-    return made
+    return new_image
 
 
 def test_image_size_is_parent_size_plus_own_layer(target: EngineUnderTest) -> None:
@@ -395,8 +395,8 @@ def test_image_layers_begin_with_those_of_parent(target: EngineUnderTest) -> Non
 
 def test_image_layers_of_dockerfile_begin_with_those_of_base(target: EngineUnderTest) -> None:
     with context(f"FROM {target.base}\nCOPY greeting /greeting\n", greeting="x" * 4000) as tar:
-        made = target.engine.build(tar, target.tag(), lambda _: None)
-    own = [layer for layer in target.engine.layers(made) if layer not in target.engine.layers(target.base)]
+        image = target.engine.build(tar, target.tag(), lambda _: None)
+    own = [layer for layer in target.engine.layers(image) if layer not in target.engine.layers(target.base)]
     assert target.is_size(sum(layer.size for layer in own), 4000)
 
 
@@ -411,13 +411,13 @@ def test_image_layers_of_absent_image_raise_not_found(target: EngineUnderTest) -
 def test_build_dockerfile_creates_image(target: EngineUnderTest) -> None:
     lines: list[str] = []
     with context(f"FROM {target.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
-        made = target.engine.build(tar, target.tag(), lines.append)
+        image = target.engine.build(tar, target.tag(), lines.append)
     config = target.engine.image_config(target.tag())
     assert config is not None
-    assert config.id == made
+    assert config.id == image
     assert config.env["COLOUR"] == "red"
     assert lines
-    container = target.engine.create(made, f"{target.names}-built", IDLE)
+    container = target.engine.create(image, f"{target.names}-built", IDLE)
     assert target.engine.read_file(container, "/greeting") == b"hello"
 
 
@@ -440,8 +440,8 @@ def test_container_is_created_started_stopped_and_removed(target: EngineUnderTes
     states = []
 
     def look() -> None:
-        found = target.engine.container(f"{target.names}-c")
-        states.append(found.running if found else None)
+        current = target.engine.container(f"{target.names}-c")
+        states.append(current.running if current else None)
 
     look()
     container = target.container()
@@ -459,10 +459,10 @@ def test_container_is_created_started_stopped_and_removed(target: EngineUnderTes
 
 def test_container_since_time_changes_with_its_state(target: EngineUnderTest) -> None:
     def since() -> datetime:
-        found = target.engine.container(f"{target.names}-c")
-        assert found is not None
-        assert found.since is not None
-        return found.since
+        current = target.engine.container(f"{target.names}-c")
+        assert current is not None
+        assert current.since is not None
+        return current.since
 
     container = target.container()
     times = [datetime.now(UTC) - timedelta(seconds=60), since()]
@@ -474,24 +474,24 @@ def test_container_since_time_changes_with_its_state(target: EngineUnderTest) ->
 
 
 def test_container_has_image_labels_and_command(target: EngineUnderTest) -> None:
-    made = target.image("one", 'LABEL habtest.of="image"')
+    image = target.image("one", 'LABEL habtest.of="image"')
     target.engine.create(target.tag("one"), f"{target.names}-c", IDLE, labels={"habtest.own": "yes"})
-    found = target.engine.container(f"{target.names}-c")
-    assert found is not None
-    assert (found.name, found.image, found.command) == (f"{target.names}-c", made, IDLE)
-    assert (found.labels["habtest.own"], found.labels["habtest.of"]) == ("yes", "image")
+    container = target.engine.container(f"{target.names}-c")
+    assert container is not None
+    assert (container.name, container.image, container.command) == (f"{target.names}-c", image, IDLE)
+    assert (container.labels["habtest.own"], container.labels["habtest.of"]) == ("yes", "image")
 
 
 def test_container_label_overrides_image_label_and_is_committed(target: EngineUnderTest) -> None:
-    made = target.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
-    config = target.engine.image_config(made)
+    image = target.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
+    config = target.engine.image_config(image)
     assert config is not None
     assert (config.labels["habtest.of"], config.labels["habtest.kept"]) == ("image", "yes")
     names = {"habtest.of": "", 'habtest.odd "name"\n': ""}
-    container = target.engine.create(made, f"{target.names}-c", IDLE, labels=names)
-    found = target.engine.container(container)
-    assert found is not None
-    assert names.items() <= found.labels.items()
+    container = target.engine.create(image, f"{target.names}-c", IDLE, labels=names)
+    current = target.engine.container(container)
+    assert current is not None
+    assert names.items() <= current.labels.items()
     after = target.engine.image_config(target.commit(container))
     assert after is not None
     assert (names | {"habtest.kept": "yes"}).items() <= after.labels.items()
@@ -518,17 +518,17 @@ def test_bind_mount_is_visible_in_container_and_not_committed(target: EngineUnde
     container = target.container(mounts=[Bind(str(tmp_path), "/data", readonly=True)])
     target.engine.start(container)
     assert target.execute(container, "cat /data/note") == (0, "from the host", "")
-    made = target.commit(container)
-    other = target.engine.create(made, f"{target.names}-other", IDLE)
+    image = target.commit(container)
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
     assert target.engine.read_file(other, "/data/note") is None
 
 
 def published(target: EngineUnderTest, suffix: str = "c") -> tuple[Port, ...]:
-    found = target.engine.container(f"{target.names}-{suffix}")
-    assert found
-    (listed,) = [one for one in target.engine.containers(name_prefix=target.names) if one.id == found.id]
-    assert listed.ports == found.ports
-    return found.ports
+    container = target.engine.container(f"{target.names}-{suffix}")
+    assert container
+    (listed,) = [one for one in target.engine.containers(name_prefix=target.names) if one.id == container.id]
+    assert listed.ports == container.ports
+    return container.ports
 
 
 def test_ports_are_published_while_container_runs(target: EngineUnderTest) -> None:
@@ -536,19 +536,19 @@ def test_ports_are_published_while_container_runs(target: EngineUnderTest) -> No
     container = target.container(ports=ports)
     assert published(target) == ()
     target.engine.start(container)
-    found = published(target)
-    assert [(port.inside, port.protocol, port.ip) for port in found] == [
+    actual = published(target)
+    assert [(port.inside, port.protocol, port.ip) for port in actual] == [
         (53, "tcp", "127.0.0.1"),
         (53, "udp", "0.0.0.0"),
         (80, "tcp", "127.0.0.1"),
         (81, "tcp", "::1"),
     ]
-    assert all(port.host for port in found), "the engine picks one where 0 was asked for"
+    assert all(port.host for port in actual), "the engine picks one where 0 was asked for"
     target.engine.stop(container, grace=0)
     assert published(target) == ()
-    other = target.container("other", ports=[found[2]])
+    other = target.container("other", ports=[actual[2]])
     target.engine.start(other)
-    assert published(target, "other") == (found[2],), "as it was asked for"
+    assert published(target, "other") == (actual[2],), "as it was asked for"
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
@@ -577,9 +577,9 @@ def test_rename_changes_container_name(target: EngineUnderTest) -> None:
     container = target.container("old")
     target.engine.rename(container, f"{target.names}-new")
     assert target.engine.container(f"{target.names}-old") is None
-    found = target.engine.container(f"{target.names}-new")
-    assert found is not None
-    assert found.id == container
+    current = target.engine.container(f"{target.names}-new")
+    assert current is not None
+    assert current.id == container
 
 
 def test_rename_to_taken_name_raises_conflict(target: EngineUnderTest) -> None:
@@ -604,8 +604,8 @@ def test_containers_are_filtered_by_label_and_name_prefix(
 ) -> None:
     for suffix, labels in (("a", {"habtest.x": "1"}), ("b", {"habtest.x": "2"}), ("c", {})):
         target.container(suffix, labels=labels)
-    found = target.engine.containers(label=label, name_prefix=f"{target.names}-{prefix}")
-    assert sorted(container.name for container in found) == [f"{target.names}-{suffix}" for suffix in expected]
+    actual = target.engine.containers(label=label, name_prefix=f"{target.names}-{prefix}")
+    assert sorted(container.name for container in actual) == [f"{target.names}-{suffix}" for suffix in expected]
 
 
 def test_stop_and_remove_of_absent_container_are_no_error(target: EngineUnderTest) -> None:
@@ -646,20 +646,20 @@ def volume(target: EngineUnderTest, suffix: str, dest: str = "/kept", **wishes: 
 
 def volumes(target: EngineUnderTest) -> list[str]:
     return [
-        found.name.removeprefix(f"{target.names}-")
-        for found in target.engine.volumes(label=f"habtest.of={target.names}")
+        known_volumes.name.removeprefix(f"{target.names}-")
+        for known_volumes in target.engine.volumes(label=f"habtest.of={target.names}")
     ]
 
 
 def test_volume_created_alone_is_listed_immediately_with_labels(target: EngineUnderTest) -> None:
     """What locks rest on: who looks after it was made sees it, and who looks after it was removed doesn't."""
     labels = {"habtest.of": target.names, "habtest.words": "build a: ünd 'b'"}
-    made = target.engine.create_volume(f"{target.names}-v", labels)
-    assert (made.name, made.labels) == (f"{target.names}-v", labels)
-    assert made in target.engine.volumes(label="habtest.words=build a: ünd 'b'")
-    assert made in target.engine.volumes(label="habtest.words")
-    assert target.engine.create_volume(made.name, labels) == made
-    target.engine.remove_volume(made.name)
+    new_volume = target.engine.create_volume(f"{target.names}-v", labels)
+    assert (new_volume.name, new_volume.labels) == (f"{target.names}-v", labels)
+    assert new_volume in target.engine.volumes(label="habtest.words=build a: ünd 'b'")
+    assert new_volume in target.engine.volumes(label="habtest.words")
+    assert target.engine.create_volume(new_volume.name, labels) == new_volume
+    target.engine.remove_volume(new_volume.name)
     assert volumes(target) == []
 
 
@@ -669,14 +669,16 @@ def test_volume_survives_its_container_and_is_found_by_label(target: EngineUnder
     target.engine.remove(first)
     target.container("2", mounts=[volume(target, "a", "/x")])
     assert volumes(target) == ["a", "b"]
-    (found,) = [one for one in target.engine.volumes(label="habtest.which=b") if one.name.startswith(target.names)]
-    assert found.labels == {"habtest.of": target.names, "habtest.which": "b"}
-    assert re.match(r"\d{4}-\d\d-\d\dT", found.made)
-    assert found in target.engine.volumes()
+    (known_volumes,) = [
+        one for one in target.engine.volumes(label="habtest.which=b") if one.name.startswith(target.names)
+    ]
+    assert known_volumes.labels == {"habtest.of": target.names, "habtest.which": "b"}
+    assert re.match(r"\d{4}-\d\d-\d\dT", known_volumes.made)
+    assert known_volumes in target.engine.volumes()
     assert target.engine.volumes(label="habtest.of=nobody") == []
     again = target.container("3", mounts=[volume(target, "b", "/elsewhere")])
     having = {suffix: target.engine.containers(volume=f"{target.names}-{suffix}") for suffix in "abc"}
-    assert {suffix: [one.name for one in found] for suffix, found in having.items()} == {
+    assert {suffix: [one.name for one in known_volumes] for suffix, known_volumes in having.items()} == {
         "a": [f"{target.names}-2"],
         "b": [f"{target.names}-3"],
         "c": [],
@@ -732,8 +734,8 @@ def test_volume_with_files_keeps_them(target: EngineUnderTest) -> None:
     target.engine.put_archive(
         second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0))
     )
-    made = target.engine.create(target.commit(second), f"{target.names}-made", IDLE, mounts=[volume(target, "v")])
-    assert (target.engine.read_file(made, "/kept/file"), target.engine.read_file(made, "/kept/other")) == (
+    container = target.engine.create(target.commit(second), f"{target.names}-made", IDLE, mounts=[volume(target, "v")])
+    assert (target.engine.read_file(container, "/kept/file"), target.engine.read_file(container, "/kept/other")) == (
         b"mine",
         None,
     )
@@ -775,8 +777,8 @@ def test_commit_changes_set_image_config(target: EngineUnderTest) -> None:
 def test_commit_without_command_change_keeps_command_of_container(
     target: EngineUnderTest, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
-    made = target.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
-    container = target.engine.create(made, f"{target.names}-c", IDLE)
+    image = target.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
+    container = target.engine.create(image, f"{target.names}-c", IDLE)
     config = target.engine.image_config(target.commit(container, *changes))
     assert config is not None
     assert (config.entrypoint, config.command) == (entrypoint, command)
@@ -803,9 +805,9 @@ def test_create_environment_is_in_committed_image(target: EngineUnderTest) -> No
 def test_commit_contains_files_at_that_moment(target: EngineUnderTest) -> None:
     container = target.started()
     target.execute(container, "echo one >/note")
-    made = target.commit(container)
+    image = target.commit(container)
     target.execute(container, "echo two >/note")
-    other = target.engine.create(made, f"{target.names}-other", IDLE)
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
     assert target.engine.read_file(other, "/note") == b"one\n"
     assert target.engine.read_file(container, "/note") == b"two\n"
 
@@ -828,9 +830,9 @@ def test_stat_edition_changes_with_file_content(target: EngineUnderTest) -> None
     container = target.started()
 
     def edition(path: str = "/note") -> str:
-        found = target.engine.stat(container, path)
-        assert found
-        return found.edition
+        actual = target.engine.stat(container, path)
+        assert actual
+        return actual.edition
 
     assert target.execute(container, "echo one >/note")[0] == 0
     first = edition()
@@ -952,9 +954,9 @@ def test_stat_of_link_names_its_target(target: EngineUnderTest) -> None:
     )
     leads = {}
     for path in ("/d/relative", "/dangling", "/chain", "/d/real"):
-        found = target.engine.stat(container, path)
-        assert found is not None, path
-        leads[path] = found.link
+        actual = target.engine.stat(container, path)
+        assert actual is not None, path
+        leads[path] = actual.link
     assert leads == {"/d/relative": "/d/real", "/dangling": "/absent", "/chain": "/d/real", "/d/real": ""}
 
 
@@ -1068,8 +1070,8 @@ def test_exec_runs_as_root_by_default(target: EngineUnderTest) -> None:
 def test_exec_has_workdir_and_environment(target: EngineUnderTest) -> None:
     container = target.container(env={"FROM_CREATE": "1"})
     target.engine.start(container)
-    found = target.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
-    assert found == (0, "/etc\n1 2\n", "")
+    actual = target.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
+    assert actual == (0, "/etc\n1 2\n", "")
 
 
 def test_exec_environment_is_not_committed(target: EngineUnderTest) -> None:
@@ -1127,10 +1129,10 @@ def test_exec_may_be_silent_longer_than_answer_timeout(
 ) -> None:
     if isinstance(target.engine, DockerEngine):
         monkeypatch.setattr(target.engine._http, "timeout", ResponseTimeout(1))
-    said: list[bytes] = []
+    output: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
-    assert target.engine.exec(target.started(), argv, on_output=lambda data, _: said.append(data)) == 0
-    assert b"".join(said) == b"done\n"
+    assert target.engine.exec(target.started(), argv, on_output=lambda data, _: output.append(data)) == 0
+    assert b"".join(output) == b"done\n"
 
 
 def test_exec_leaves_no_connection_open(target: EngineUnderTest) -> None:
@@ -1208,10 +1210,10 @@ def test_exec_piped_keeps_first_output_line(target: EngineUnderTest, argv: tuple
     assert pipe.end()[:2] == (0, b"12\n")
 
 
-@pytest.mark.parametrize("how", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
-def test_exec_piped_that_cannot_begin_returns_126_or_127(target: EngineUnderTest, how: dict[str, str]) -> None:
-    argv = how.get("argv", "true")
-    pipe = PipedCommand(target, target.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
+@pytest.mark.parametrize("way", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
+def test_exec_piped_that_cannot_begin_returns_126_or_127(target: EngineUnderTest, way: dict[str, str]) -> None:
+    argv = way.get("argv", "true")
+    pipe = PipedCommand(target, target.started(), argv, **{key: value for key, value in way.items() if key != "argv"})
     pipe.process.end_input()
     code, out, err = pipe.end()
     assert code in (126, 127)

@@ -292,9 +292,9 @@ def test_broken_configs_together_print_one_line_each(broken_output: BrokenHabita
 def test_broken_habitat_alone_is_one_line_and_fails(project: Project) -> None:
     project.habitat("alone", "description: of nothing\n")
     for task in ("final:alone", "start:alone", "base:alone"):
-        ended = project.doit(task)
-        assert ended.code != 0
-        assert ended.out == (
+        result = project.doit(task)
+        assert result.code != 0
+        assert result.out == (
             "❌ base:alone: habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
             "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it\n"
         )
@@ -313,8 +313,8 @@ def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> No
         "rename the folder: lower-case letters and digits, with single . _ or - between them"
     )
     assert f"broken: {line}\n" in project.doit("list")
-    ended = project.doit("final:Discourse_")
-    assert (ended.code, ended.out) == (2, f"❌ base:Discourse_: {line}\n")
+    result = project.doit("final:Discourse_")
+    assert (result.code, result.out) == (2, f"❌ base:Discourse_: {line}\n")
 
 
 def test_config_layers_of_different_types_error_names_both_places(project: Project) -> None:
@@ -325,8 +325,8 @@ def test_config_layers_of_different_types_error_names_both_places(project: Proje
         "write a mapping, as there"
     )
     assert f"broken: {line}\n" in project.doit("list")
-    ended = project.doit("final:layered")
-    assert (ended.code, ended.out) == (2, f"❌ base:layered: {line}\n")
+    result = project.doit("final:layered")
+    assert (result.code, result.out) == (2, f"❌ base:layered: {line}\n")
 
 
 def test_shared_config_error_names_shared_file(project: Project) -> None:
@@ -337,21 +337,21 @@ def test_shared_config_error_names_shared_file(project: Project) -> None:
 
 def test_unknown_task_error_suggests_nearest_name(project: Project) -> None:
     project.habitat("discourse", "base_image: debian\n")
-    ended = project.doit("final:discurse")
-    assert ended.code == 3
-    assert ended.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
+    result = project.doit("final:discurse")
+    assert result.code == 3
+    assert result.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
 
 
 def test_engine_not_running_is_one_line_error(project: Project) -> None:
     project.habitat("fine", "base_image: debian\n")
     for task in ("final:fine", "start:fine"):
-        ended = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
-        assert ended.code != 0
-        assert ended.out.endswith(
+        result = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+        assert result.code != 0
+        assert result.out.endswith(
             "❌ base:fine: no Docker engine answers at unix:///nowhere/docker.sock: "
             "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST\n"
         )
-        assert ended.out.count("no Docker engine answers") == 1, ended.out
+        assert result.out.count("no Docker engine answers") == 1, result.out
 
 
 # Builds, which meet the engine
@@ -376,25 +376,25 @@ class RepairableHabitat:
     def fails_in(self, phase: str, *parts: str) -> CommandResult:
         """A build that fails in `phase`, in one line with these parts; nothing of before is lost."""
         before = snapshots(self.name)
-        ended = self.build()
-        assert ended.code != 0
-        assert "Traceback" not in ended.out, ended.out
-        lines = [line for line in ended.out.splitlines() if line.startswith("❌")]
-        assert len(lines) == 1, ended.out
-        assert lines[0].startswith(f"❌ {phase}:{self.name}: "), ended.out
+        result = self.build()
+        assert result.code != 0
+        assert "Traceback" not in result.out, result.out
+        lines = [line for line in result.out.splitlines() if line.startswith("❌")]
+        assert len(lines) == 1, result.out
+        assert lines[0].startswith(f"❌ {phase}:{self.name}: "), result.out
         for part in parts:
-            assert part.replace("CONFIG", f"habitats/{self.name}/config.yaml") in lines[0], ended.out
+            assert part.replace("CONFIG", f"habitats/{self.name}/config.yaml") in lines[0], result.out
         # A phase that was built before the failing one takes what rested on its old result with it.
-        if not ended.ran:
+        if not result.ran:
             assert snapshots(self.name) == before
-        return ended
+        return result
 
     def goes_on_with(self, phase: str) -> None:
         """Mended: the next run begins with `phase` and gets to the end."""
-        ended = self.build()
-        assert ended.code == 0, ended.out
-        assert ended.ran[0] == phase, ended.out
-        assert ended.ran[-1] == "final"
+        result = self.build()
+        assert result.code == 0, result.out
+        assert result.ran[0] == phase, result.out
+        assert result.ran[-1] == "final"
 
     def log(self, phase: str) -> str:
         return (self.project.root / ".stamps" / self.name / f"{phase}.log").read_text()
@@ -423,14 +423,14 @@ def test_failed_command_shows_its_output_and_log_path(repairable_habitats: tuple
     habitat, base = repairable_habitats
     script = "setup:\n  root:\n    - 'true'\n    - |\n      echo told; echo warned >&2\n      sh -c 'exit {}'\n"
     habitat.config(base + script.format(7))
-    ended = habitat.fails_in(
+    output = habitat.fails_in(
         "setup",
         "CONFIG:9: setup command 2 of 2 ended with exit code 7: fix it, then run the same command",
         f"log: .stamps/{habitat.name}/7-setup.log",
     )
-    rows = ended.out.splitlines()
+    rows = output.out.splitlines()
     for line in ("    told", "    warned", "    > sh -c 'exit 7'"):
-        assert line in rows, ended.out
+        assert line in rows, output.out
     log = habitat.log("7-setup").splitlines()
     assert {"told", "warned"} <= set(log)
     # What was there before is still whole: with the old config nothing has to run.
@@ -444,10 +444,10 @@ def test_failed_command_shows_its_output_and_log_path(repairable_habitats: tuple
 def test_failed_command_block_stops_at_first_failing_line(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
     habitat, base = repairable_habitats
     habitat.config(base + "setup:\n  user:\n    - |\n      echo before\n      ls /missing\n      echo after\n")
-    ended = habitat.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
-    assert "    before" in ended.out.splitlines()
-    assert "    after" not in ended.out.splitlines()
-    assert "No such file" in ended.out
+    output = habitat.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
+    assert "    before" in output.out.splitlines()
+    assert "    after" not in output.out.splitlines()
+    assert "No such file" in output.out
     assert "\nafter" not in habitat.log("7-setup")
 
 
@@ -456,12 +456,12 @@ def test_command_over_timeout_is_stopped(repairable_habitats: tuple[RepairableHa
     habitat, base = repairable_habitats
     slow = "setup:\n  user:\n    - echo begun; sleep {}\ntimeouts: {{setup: 2s}}\n"
     habitat.config(base + slow.format(100))
-    ended = habitat.fails_in(
+    output = habitat.fails_in(
         "setup",
         "CONFIG:8: setup command 1 of 1 was stopped: setup took longer than 2s",
         f"raise timeouts.setup, or see the log: .stamps/{habitat.name}/7-setup.log",
     )
-    assert "    begun" in ended.out.splitlines()
+    assert "    begun" in output.out.splitlines()
     assert "begun" in habitat.log("7-setup")
     habitat.config(base + slow.format(0))
     habitat.goes_on_with("setup")
@@ -508,12 +508,12 @@ def test_repository_not_cloneable_error_shows_git_message(
     repairable_habitats: tuple[RepairableHabitat, str], why: str
 ) -> None:
     habitat, base = repairable_habitats
-    url, at, said = UNCLONABLE[why]
+    url, at, output = UNCLONABLE[why]
     habitat.config(base + CLONE + url)
     habitat.fails_in(
         "repos",
         f"CONFIG:7: git clone {url.split()[0]}{at} ended with exit code 128 (",
-        said,
+        output,
         "check url, branch and ref, and that the container can reach and may read the repository",
         f"log: .stamps/{habitat.name}/8-repos.log",
     )
@@ -545,12 +545,12 @@ def test_required_paths_missing_are_all_named_in_one_error(repairable_habitats: 
     habitat, base = repairable_habitats
     required = "verify-fs:\n  required_files:\n    - /etc/passwd\n    - /missing/one\n    - two\n"
     habitat.config(base + required)
-    ended = habitat.fails_in(
+    output = habitat.fails_in(
         "verify",
         "CONFIG:9: 2 required paths are missing: /missing/one, /workspace/two: "
         "add them in setup, files or repos, or take them off the list",
     )
-    assert "test" not in ended.ran
+    assert "test" not in output.ran
     habitat.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")
     habitat.goes_on_with("verify")
 
@@ -562,10 +562,10 @@ def test_failed_test_error_shows_name_and_output(repairable_habitats: tuple[Repa
     habitat.project.write(f"{place}/good.sh", "#!/bin/sh\necho fine\n", 0o755)
     habitat.project.write(f"{place}/bad.sh", "#!/bin/sh\necho what I saw\nexit 4\n", 0o755)
     habitat.config(base + "tests:\n  - tests/good.sh\n  - tests/bad.sh\n")
-    ended = habitat.fails_in(
+    output = habitat.fails_in(
         "test", "CONFIG:8: test tests/bad.sh ended with exit code 4", f"log: .stamps/{habitat.name}/11-test.log"
     )
-    assert "    what I saw" in ended.out.splitlines()
+    assert "    what I saw" in output.out.splitlines()
     assert {"fine", "what I saw"} <= set(habitat.log("11-test").splitlines())
     habitat.project.write(f"{place}/bad.sh", "#!/bin/sh\nexit 0\n", 0o755)
     habitat.goes_on_with("test")
@@ -578,9 +578,9 @@ def test_volume_source_removed_is_error(repairable_habitats: tuple[RepairableHab
     habitat.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - rm -rf /data/* && exit 1\n")
     habitat.fails_in("setup", "CONFIG:10: setup command 1 of 1 ended with exit code 1")
     data.rmdir()
-    ended = habitat.build()
-    assert ended.code != 0
-    assert "CONFIG:6: volumes: there is neither ".replace("CONFIG", f"habitats/{habitat.name}/config.yaml") in ended
+    result = habitat.build()
+    assert result.code != 0
+    assert "CONFIG:6: volumes: there is neither ".replace("CONFIG", f"habitats/{habitat.name}/config.yaml") in result
     data.mkdir()
     habitat.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - test -d /data\n")
     habitat.goes_on_with("setup")
@@ -653,8 +653,8 @@ def test_image_without_git_is_error_with_remedy(project: Project, busybox: str, 
     habitat.config(
         f"base_image: {busybox}\nsetup:\n  root:\n    - ln -s /bin/true /bin/git\nrepos:\n  - url: /x\n    path: x\n"
     )
-    ended = habitat.build()
-    assert ended.ran[0] == "setup"
+    result = habitat.build()
+    assert result.ran[0] == "setup"
 
 
 @pytest.mark.engine
@@ -673,8 +673,8 @@ def test_dockerfile_failure_shows_its_output(project: Project, busybox: str, nam
     habitat = RepairableHabitat(project, name)
     habitat.config("description: from a Dockerfile\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far && exit 9\n")
-    ended = habitat.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")
-    assert "built-so-far" in ended
+    result = habitat.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")
+    assert "built-so-far" in result
     assert "built-so-far" in habitat.log("0-dockerfile")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far\n")
     habitat.goes_on_with("dockerfile")

@@ -152,10 +152,10 @@ class FullHabitat:
         return self.project.doit(self.task(goal))
 
     def build(self, goal: str = "final") -> CommandResult:
-        done = self.run(goal)
-        assert done.code == 0, done.out
+        result = self.run(goal)
+        assert result.code == 0, result.out
         self.done = goal
-        return done
+        return result
 
     def bring_to(self, phase: str) -> None:
         """All phases up to `phase` are up to date; as at first if a test before left it otherwise."""
@@ -165,8 +165,8 @@ class FullHabitat:
 
     def images(self) -> dict[str, str]:
         """Phase to image id."""
-        found = snapshots(self.name)
-        return {phase: found[tag] for phase, tag in TAGS.items() if tag in found}
+        tags = snapshots(self.name)
+        return {phase: tags[tag] for phase, tag in TAGS.items() if tag in tags}
 
     def prune(self, *phases: str) -> None:
         """Take snapshots away by hand."""
@@ -203,10 +203,10 @@ class FullHabitat:
     def assert_builds_from(self, first: str, goal: str = "final") -> None:
         """The next run builds `first` and all after it up to `goal`, on what was there."""
         before = self.images()
-        done = self.build(goal)
+        result = self.build(goal)
         after = self.images()
         at = NAMES.index(first)
-        assert done.ran == NAMES[at : NAMES.index(goal) + 1], done.out
+        assert result.ran == NAMES[at : NAMES.index(goal) + 1], result.out
         kept = [phase for phase in TAGS if NAMES.index(phase) < at]
         new = [phase for phase in TAGS if at <= NAMES.index(phase) <= NAMES.index(goal)]
         assert {phase: after[phase] for phase in kept} == {phase: before[phase] for phase in kept}
@@ -488,9 +488,9 @@ def test_final_and_stamps_removed_runs_verify_and_test_again(habitat: FullHabita
 def test_copied_project_builds_nothing(habitat: FullHabitat, tmp_path: Path) -> None:
     shutil.copytree(habitat.project.root, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns(".stamps"))
     before = snapshots(habitat.name)
-    done = Project(tmp_path).doit(habitat.task("final"))
-    assert done.code == 0, done.out
-    assert done.ran == []
+    result = Project(tmp_path).doit(habitat.task("final"))
+    assert result.code == 0, result.out
+    assert result.ran == []
     assert snapshots(habitat.name) == before
 
     def slices_below(root: Path) -> dict[str, bytes]:

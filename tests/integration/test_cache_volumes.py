@@ -55,8 +55,8 @@ setup:
         return self.project.habitat(name, text)
 
     def build(self, name: str) -> str:
-        done = self.project.doit(f"final:{name}")
-        assert done.code == 0, done.out
+        result = self.project.doit(f"final:{name}")
+        assert result.code == 0, result.out
         return (self.project.root / ".stamps" / name / "7-setup.log").read_text()
 
     def volumes(self) -> list[str]:
@@ -112,12 +112,12 @@ def test_cache_starts_with_files_of_image_which_stay_in_image(
 ) -> None:
     base = f"{PREFIX}-{uuid.uuid4().hex[:8]}:1"
     place = f"/var/cache/{cache_project.word}"
-    made = docker(
+    container = docker(
         "container", "create", cache_project.image, "sh", "-c", f"mkdir -p {place}/partial; chmod 2775 {place}"
     )
-    docker("container", "start", "--attach", made)
-    docker("container", "commit", made, base)
-    docker("container", "rm", made)
+    docker("container", "start", "--attach", container)
+    docker("container", "commit", container, base)
+    docker("container", "rm", container)
     try:
         cache_project.image = base
         name = cache_project.habitat(f"stat -c '%a %n' {place}")
@@ -175,8 +175,8 @@ def test_debug_shell_finds_cache_of_failed_command(cache_project: CacheProject) 
     name = cache_project.habitat(f"echo one >~/.cache/{cache_project.word}/file; exit 3")
     assert cache_project.project.doit(f"setup:{name}").code != 0
     typed = f"echo 'cat ~/.cache/{cache_project.word}/file' | {sys.executable} -m doit debug:{name}"
-    done = cache_project.project.run("sh", "-c", typed)
-    assert "one\n" in done.out
+    result = cache_project.project.run("sh", "-c", typed)
+    assert "one\n" in result.out
 
 
 def test_clean_removes_unused_caches_only_when_cleaning_all(cache_project: CacheProject) -> None:

@@ -90,8 +90,8 @@ def built_habitats(
 ) -> Iterator[tuple[TwoHabitats, CommandResult]]:
     """Two habitats, and the run that built them."""
     two_habitats = TwoHabitats(tmp_path_factory.mktemp("project"), busybox)
-    done = two_habitats.project.doit("-n", "2")
-    yield two_habitats, done
+    result = two_habitats.project.doit("-n", "2")
+    yield two_habitats, result
     for name in two_habitats.names:
         clear(engine, name)
 
@@ -99,8 +99,8 @@ def built_habitats(
 @pytest.fixture
 def two_habitats(built_habitats: tuple[TwoHabitats, CommandResult]) -> Iterator[TwoHabitats]:
     """Two habitats that are up to date."""
-    done = built_habitats[0].project.doit()
-    assert done.code == 0, done.out
+    result = built_habitats[0].project.doit()
+    assert result.code == 0, result.out
     yield built_habitats[0]
     built_habitats[0].begin()
 
@@ -111,22 +111,22 @@ def containers(name: str) -> list[str]:
     return sorted(rows.split())
 
 
-def statuses(done: CommandResult) -> dict[str, str]:
+def statuses(result: CommandResult) -> dict[str, str]:
     """Task to letter, from `doit list --status`."""
-    return {row.split()[1]: row.split()[0] for row in done.out.splitlines()}
+    return {row.split()[1]: row.split()[0] for row in result.out.splitlines()}
 
 
 # Building several
 
 
 def test_bare_doit_builds_every_habitat_and_starts_none(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
-    two_habitats, done = built_habitats
-    assert done.code == 0, done.out
+    two_habitats, result = built_habitats
+    assert result.code == 0, result.out
     for name in two_habitats.names:
         assert {"12-final", "final"} <= set(snapshots(name))
         assert left_containers(name) == []
         assert containers(name) == []
-        assert f"{name} ready in " in done
+        assert f"{name} ready in " in result
     again = two_habitats.project.doit()
     assert again.code == 0
     assert [line.split(" in ")[0] for line in again.out.splitlines() if "ready" in line] == [
@@ -135,27 +135,27 @@ def test_bare_doit_builds_every_habitat_and_starts_none(built_habitats: tuple[Tw
 
 
 def test_output_of_two_habitats_names_habitat_in_each_line(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
-    two_habitats, done = built_habitats
-    rows = [line for line in done.out.splitlines() if line.strip()]
-    assert all(row.startswith(tuple(f"{name} │ " for name in two_habitats.names)) for row in rows), done.out
+    two_habitats, result = built_habitats
+    rows = [line for line in result.out.splitlines() if line.strip()]
+    assert all(row.startswith(tuple(f"{name} │ " for name in two_habitats.names)) for row in rows), result.out
     for name in two_habitats.names:
         own = [row.partition(" │ ")[2] for row in rows if row.startswith(name)]
         assert [row.split()[2] for row in own if "✅" in row and row.startswith("[")] == NAMES
 
 
 def test_output_percentages_grow_to_100(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
-    two_habitats, done = built_habitats
+    two_habitats, result = built_habitats
     for name in two_habitats.names:
-        values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", done.out, re.MULTILINE)]
+        values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", result.out, re.MULTILINE)]
         assert len(values) == 2 * len(NAMES)
         assert values == sorted(values)
         assert values[-1] == 100
 
 
 def test_output_in_pipe_has_no_escape_sequences(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
-    two_habitats, done = built_habitats
-    assert "\x1b" not in done.out
-    assert "\r" not in done.out
+    two_habitats, result = built_habitats
+    assert "\x1b" not in result.out
+    assert "\r" not in result.out
     for argv in (["list"], ["info", f"final:{two_habitats.first}"], [f"setup:{two_habitats.first}"], ["nosuch"]):
         assert "\x1b" not in two_habitats.project.doit(*argv, env={"TERM": "xterm-256color"}).out
 
@@ -166,9 +166,9 @@ def test_output_in_pipe_has_no_escape_sequences(built_habitats: tuple[TwoHabitat
 def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, f"description: |\n  this is\n  {name}\nbase_image: nothing:1")
-    done = project.doit("list", env=NOWHERE)
-    assert done.code == 0, done.out
-    *listed, gap, more = done.out.splitlines()
+    result = project.doit("list", env=NOWHERE)
+    assert result.code == 0, result.out
+    *listed, gap, more = result.out.splitlines()
     assert (gap, more) == ("", f"and {', '.join(OTHERS)}; `doit list --all` shows every task")
     rows = [row.split(maxsplit=1) for row in listed]
     assert [row[0] for row in rows] == [*NAMES, "start:alone", "start:town"]
@@ -182,18 +182,18 @@ def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) 
 def test_list_all_shows_every_command_of_every_habitat(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, "base_image: nothing:1")
-    done = project.doit("list", "--all", env=NOWHERE)
-    assert done.code == 0, done.out
-    listed = {row.split(maxsplit=1)[0] for row in done.out.splitlines()}
+    result = project.doit("list", "--all", env=NOWHERE)
+    assert result.code == 0, result.out
+    listed = {row.split(maxsplit=1)[0] for row in result.out.splitlines()}
     assert {verb.replace("NAME", name) for verb in OTHERS for name in ("town", "alone")} <= listed
-    assert "shows every task" not in done
+    assert "shows every task" not in result
 
 
 def test_list_with_dockerfile_habitat_shows_dockerfile_phase(project: Project) -> None:
     project.write("habitats/old/Dockerfile", "FROM nothing:1\n")
-    done = project.doit("list", env=NOWHERE)
-    assert done.code == 0, done.out
-    assert done.out.split()[0] == "dockerfile"
+    result = project.doit("list", env=NOWHERE)
+    assert result.code == 0, result.out
+    assert result.out.split()[0] == "dockerfile"
 
 
 def test_list_status_shows_up_to_date_phases(project: Project, busybox: str, name: str) -> None:
@@ -201,8 +201,10 @@ def test_list_status_shows_up_to_date_phases(project: Project, busybox: str, nam
     tasks = [*NAMES, *(f"{phase}:{name}" for phase in NAMES), f"start:{name}"]
     assert statuses(project.doit("list", "--all", "--status")) == dict.fromkeys(tasks, "R")
     assert project.doit(f"users:{name}").code == 0
-    done = {task for phase in ("base", "users") for task in (phase, f"{phase}:{name}")}
-    assert statuses(project.doit("list", "--all", "--status")) == {task: "U" if task in done else "R" for task in tasks}
+    result = {task for phase in ("base", "users") for task in (phase, f"{phase}:{name}")}
+    assert statuses(project.doit("list", "--all", "--status")) == {
+        task: "U" if task in result else "R" for task in tasks
+    }
 
 
 def test_list_status_after_build_shows_all_up_to_date(two_habitats: TwoHabitats) -> None:
@@ -219,47 +221,47 @@ def test_info_shows_reason_why_phase_runs(project: Project, busybox: str, name: 
     def info(phase: str) -> CommandResult:
         return project.doit("info", f"{phase}:{name}")
 
-    def reasons(done: CommandResult) -> list[str]:
-        return [row[3:] for row in done.out.splitlines() if row.startswith(" * ")]
+    def reasons(result: CommandResult) -> list[str]:
+        return [row[3:] for row in result.out.splitlines() if row.startswith(" * ")]
 
     config("root")
     assert project.doit(f"users:{name}").code == 0
-    done = info("users")
-    assert done.code == 0
-    assert "status     : up-to-date" in done
-    assert f".stamps/{name}/2-users.json" in done
+    result = info("users")
+    assert result.code == 0
+    assert "status     : up-to-date" in result
+    assert f".stamps/{name}/2-users.json" in result
 
-    done = info("env")
-    assert done.code == 1
-    assert len(reasons(done)) == 1
-    assert f"habitat-{name}:3-env" in reasons(done)[0]
+    result = info("env")
+    assert result.code == 1
+    assert len(reasons(result)) == 1
+    assert f"habitat-{name}:3-env" in reasons(result)[0]
 
     config("other")
-    done = info("users")
-    assert done.code == 1
-    assert reasons(done) == ["env.USER: root → other"]
+    result = info("users")
+    assert result.code == 1
+    assert reasons(result) == ["env.USER: root → other"]
     config("root")
 
     assert project.doit("forget", f"users:{name}").code == 0
-    done = info("users")
-    assert done.code == 1
-    assert reasons(done) == ["it was forgotten (doit forget)"]
+    result = info("users")
+    assert result.code == 1
+    assert reasons(result) == ["it was forgotten (doit forget)"]
     assert info("base").code == 0
 
     docker("image", "rm", f"habitat-{name}:2-users", f"habitat-{name}:1-base")
-    done = info("base")
-    assert done.code == 1
-    assert len(reasons(done)) == 1
-    assert f"habitat-{name}:1-base" in reasons(done)[0]
-    assert "gone" in reasons(done)[0]
+    result = info("base")
+    assert result.code == 1
+    assert len(reasons(result)) == 1
+    assert f"habitat-{name}:1-base" in reasons(result)[0]
+    assert "gone" in reasons(result)[0]
 
 
 def test_info_shows_no_internal_reason_of_doit(two_habitats: TwoHabitats) -> None:
     two_habitats.save(two_habitats.first, setup="touch /other")
-    done = two_habitats.project.doit("info", f"setup:{two_habitats.first}")
-    assert done.code == 1
-    assert "→ touch /other" in done
-    assert len([row for row in done.out.splitlines() if row.startswith(" * ")]) == 1, done.out
+    result = two_habitats.project.doit("info", f"setup:{two_habitats.first}")
+    assert result.code == 1
+    assert "→ touch /other" in result
+    assert len([row for row in result.out.splitlines() if row.startswith(" * ")]) == 1, result.out
 
 
 # forget
@@ -294,9 +296,9 @@ def test_forget_without_name_applies_to_all_phases_and_habitats(
 )
 def test_unknown_task_error_suggests_nearest_name(project: Project, argv: tuple[str, ...]) -> None:
     project.habitat("hello", "base_image: nothing:1")
-    done = project.doit(*argv, env=NOWHERE)
-    assert done.code == 3
-    assert done.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
+    result = project.doit(*argv, env=NOWHERE)
+    assert result.code == 3
+    assert result.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
 
 
 # A broken habitat
@@ -312,13 +314,13 @@ def test_broken_habitat_does_not_stop_other_habitats(two_habitats: TwoHabitats) 
             f"broken: {error}"
         ]
         two_habitats.save(two_habitats.first, command="goodbye")
-        done = two_habitats.project.doit()
-        assert done.code != 0
-        assert "Traceback" not in done
-        rows = [row.split("│", 1)[-1].strip() for row in done.out.splitlines()]
+        result = two_habitats.project.doit()
+        assert result.code != 0
+        assert "Traceback" not in result
+        rows = [row.split("│", 1)[-1].strip() for row in result.out.splitlines()]
         assert [row for row in rows if "❌" in row] == [f"❌ base:{broken}: {error}"]
         for name in two_habitats.names:
-            assert any(row.startswith(f"✅ {name} ready in ") for row in rows), done.out
+            assert any(row.startswith(f"✅ {name} ready in ") for row in rows), result.out
     finally:
         (two_habitats.project.root / "habitats/broken/config.yaml").unlink()
         (two_habitats.project.root / "habitats/broken").rmdir()
@@ -337,9 +339,9 @@ def test_output_lines_appear_immediately(two_habitats: TwoHabitats) -> None:
         assert "behind" not in running.out
         assert "[66%] Running setup commands...\n" in running.out
         gate.unlink()
-        done = running.end()
-    assert done.code == 0
-    assert "    behind the gate\n" in done
+        result = running.end()
+    assert result.code == 0
+    assert "    behind the gate\n" in result
 
 
 # Told to stop
@@ -352,11 +354,11 @@ def test_signal_stops_build_and_removes_container(two_habitats: TwoHabitats, num
     with RunningDoit(two_habitats.project, f"final:{two_habitats.first}") as running:
         two_habitats.wait_in_setup(f"gate {number}", two_habitats.first)
         running.process.send_signal(number)
-        done = running.end(10)
-    assert done.code == code
-    assert done.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{two_habitats.first}: ")
-    assert "Traceback" not in done
-    assert "❌" not in done
+        result = running.end(10)
+    assert result.code == code
+    assert result.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{two_habitats.first}: ")
+    assert "Traceback" not in result
+    assert "❌" not in result
     assert left_containers(two_habitats.first) == []
 
 
@@ -367,12 +369,12 @@ def test_signal_stops_parallel_builds_and_removes_containers(two_habitats: TwoHa
     with RunningDoit(two_habitats.project, "-n", "2") as running:
         two_habitats.wait_in_setup("gate four", *two_habitats.names)
         running.process.send_signal(signal.SIGINT)
-        done = running.end(20)
-    assert done.code == 130, done.out
-    assert "Traceback" not in done
-    assert [line for line in done.out.splitlines() if line.startswith("stopped in ")], done.out
+        result = running.end(20)
+    assert result.code == 130, result.out
+    assert "Traceback" not in result
+    assert [line for line in result.out.splitlines() if line.startswith("stopped in ")], result.out
     for name in two_habitats.names:
-        assert f"setup:{name}" in done.out.rstrip().splitlines()[-1]
+        assert f"setup:{name}" in result.out.rstrip().splitlines()[-1]
         assert left_containers(name) == []
 
 
@@ -383,11 +385,11 @@ def test_stamps_folder_replaced_by_file_is_named_in_error(project: Project, busy
     project.habitat(name, f"base_image: {busybox}")
     (project.root / ".stamps").rmdir()
     project.write(".stamps", "in the way")
-    done = project.doit(f"final:{name}")
-    assert done.code not in (0, 3)
-    assert "Traceback" not in done
-    assert ".stamps" in done
-    assert len([line for line in done.out.splitlines() if "can't be" in line]) == 1, "it is told once"
+    result = project.doit(f"final:{name}")
+    assert result.code not in (0, 3)
+    assert "Traceback" not in result
+    assert ".stamps" in result
+    assert len([line for line in result.out.splitlines() if "can't be" in line]) == 1, "it is told once"
     assert snapshots(name) == {}
     assert project.doit("list").code == 0
     for argv in (("forget", f"base:{name}"), ("info", f"base:{name}"), ("clean",)):
@@ -398,10 +400,10 @@ def test_stamps_folder_replaced_by_file_is_named_in_error(project: Project, busy
 def test_stamp_unreadable_gives_warning_and_builds_nothing(two_habitats: TwoHabitats, content: str) -> None:
     folder = two_habitats.project.root / ".stamps" / two_habitats.first
     (folder / "7-setup.stamp").write_bytes(content.encode("latin-1"))
-    done = two_habitats.project.doit(f"final:{two_habitats.first}")
-    assert done.code == 0
-    assert done.ran == []
-    warnings = [line for line in done.out.splitlines() if line.startswith("⚠ ")]
+    result = two_habitats.project.doit(f"final:{two_habitats.first}")
+    assert result.code == 0
+    assert result.ran == []
+    warnings = [line for line in result.out.splitlines() if line.startswith("⚠ ")]
     assert len(warnings) == 1
     assert warnings[0].startswith(f"⚠ .stamps/{two_habitats.first}/7-setup.stamp: ")
     again = two_habitats.project.doit(f"final:{two_habitats.first}")
@@ -415,11 +417,11 @@ def test_stamp_of_other_shape_does_not_crash(two_habitats: TwoHabitats, values: 
     path.write_text(json.dumps({"_values_:": values, "deps:": []}))
     two_habitats.save(two_habitats.first, command="others")
     try:
-        done = two_habitats.project.doit(f"final:{two_habitats.first}")
+        result = two_habitats.project.doit(f"final:{two_habitats.first}")
     finally:
         path.unlink()
-    assert done.code == 0, done.out
-    assert done.ran == ["test", "final"]
+    assert result.code == 0, result.out
+    assert result.ran == ["test", "final"]
 
 
 # clean. These remove the habitats; the fixture builds it again for each.
@@ -427,8 +429,8 @@ def test_stamp_of_other_shape_does_not_crash(two_habitats: TwoHabitats, values: 
 
 def test_clean_of_phase_removes_its_and_later_snapshots(two_habitats: TwoHabitats) -> None:
     other = snapshots(two_habitats.names[1])
-    done = two_habitats.project.doit("clean", f"setup:{two_habitats.first}")
-    assert done.code == 0, done.out
+    result = two_habitats.project.doit("clean", f"setup:{two_habitats.first}")
+    assert result.code == 0, result.out
     assert sorted(snapshots(two_habitats.first)) == ["1-base", "2-users", "3-env", "4-workdir", "5-habitat", "6-files"]
     assert snapshots(two_habitats.names[1]) == other
     left = {
@@ -436,18 +438,18 @@ def test_clean_of_phase_removes_its_and_later_snapshots(two_habitats: TwoHabitat
         for path in (two_habitats.project.root / ".stamps" / two_habitats.first).glob("*-*.*")
     }
     assert {name.partition(".")[0] for name in left} == set(NAMES) - set(AFTER_FILES)
-    assert "<function" not in done
-    assert "Python" not in done, "a person is told what was removed"
+    assert "<function" not in result
+    assert "Python" not in result, "a person is told what was removed"
     assert two_habitats.project.doit(f"final:{two_habitats.first}").ran == AFTER_FILES
 
 
 def test_clean_without_engine_is_one_line_error(project: Project) -> None:
     project.habitat("hello", "base_image: nothing:1")
     for argv in (("clean",), ("clean", "setup:hello")):
-        done = project.doit(*argv, env=NOWHERE)
-        assert len(done.out.splitlines()) == 1, done.out
-        assert "no Docker engine answers" in done
-        assert done.code != 0
+        result = project.doit(*argv, env=NOWHERE)
+        assert len(result.out.splitlines()) == 1, result.out
+        assert "no Docker engine answers" in result
+        assert result.code != 0
 
 
 def test_clean_dry_run_removes_nothing(two_habitats: TwoHabitats) -> None:
@@ -485,15 +487,15 @@ def test_clean_removes_all_built_images_and_no_started_container(two_habitats: T
     docker("run", "--name", plain, image, "sh", "-c", "echo work >/mine")
     docker("run", "--detach", "--name", running, image, "sleep", "600")
     everything = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
-    done = two_habitats.project.doit("clean")
-    assert done.code == 0, done.out
+    result = two_habitats.project.doit("clean")
+    assert result.code == 0, result.out
     for name in two_habitats.names:
         assert snapshots(name) == {}
         assert not (two_habitats.project.root / ".stamps" / name).exists()
-        assert f"{name}: removed 10 images" in done
+        assert f"{name}: removed 10 images" in result
     assert containers(two_habitats.first) == sorted([plain, running, f"habitat-{two_habitats.first}"])
     for container in containers(two_habitats.first):
-        assert f" {container}" in done.out.partition("docker rm -f")[2]
+        assert f" {container}" in result.out.partition("docker rm -f")[2]
     left = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
     assert two_habitats.base in left
     ours = tuple(f"habitat-{name}:" for name in two_habitats.names)

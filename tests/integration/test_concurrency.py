@@ -116,30 +116,30 @@ def check_records(project: ProjectWithHabitats, name: str, until: str = "final")
 
 def check_chain(name: str, hashes: dict[str, str]) -> None:
     """Each snapshot has the labels of what made it, and rests on the one before. hashes: by slug."""
-    found = snapshots(name)
+    tags = snapshots(name)
     before = ""
-    for part in (part for part in SLUGS if part in found):
-        labels = inspect(found[part])["Config"]["Labels"]
+    for part in (part for part in SLUGS if part in tags):
+        labels = inspect(tags[part])["Config"]["Labels"]
         for earlier in SLUGS[: SLUGS.index(part) + 1]:
             assert labels[f"{earlier.partition('-')[2]}.hash"] == hashes[earlier], f"{earlier} of {part}"
         assert before in ("", labels["habitat.parent"])
-        before = found[part]
+        before = tags[part]
 
 
-def ran(ended: list[CommandResult]) -> dict[str, Counter[str]]:
+def ran(results: list[CommandResult]) -> dict[str, Counter[str]]:
     """How often each phase ran, by habitat; "" where a run builds one."""
     counts: dict[str, Counter[str]] = {}
-    for done in ended:
-        for line in done.out.splitlines():
-            if found := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
-                counts.setdefault(found[1] or "", Counter())[found[2]] += 1
+    for result in results:
+        for line in result.out.splitlines():
+            if match := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
+                counts.setdefault(match[1] or "", Counter())[match[2]] += 1
     return counts
 
 
-def check_all_well(ended: list[CommandResult]) -> None:
-    for done in ended:
-        assert done.code == 0, done.out
-        assert "Traceback" not in done
+def check_all_well(results: list[CommandResult]) -> None:
+    for result in results:
+        assert result.code == 0, result.out
+        assert "Traceback" not in result
 
 
 # Two runs
@@ -153,8 +153,8 @@ def test_second_run_of_same_habitat_waits_and_builds_nothing(project: ProjectWit
         project.wait_in_setup(name)
         with RunningDoit(project.project, f"final:{name}") as two:
             two.wait_for("waiting for another run")
-            said = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
-            assert re.search(said, two.out)
+            expected = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
+            assert re.search(expected, two.out)
             project.gate.unlink()
             first, second = one.end(), two.end()
     check_all_well([first, second])
@@ -190,9 +190,9 @@ def test_runs_of_different_habitats_build_in_parallel(project: ProjectWithHabita
         for name in names:  # both are in it before either may go on
             project.wait_in_setup(name)
         project.gate.unlink()
-        ended = [one.end(), two.end()]
-    check_all_well(ended)
-    for done in ended:
+        result = [one.end(), two.end()]
+    check_all_well(result)
+    for done in result:
         assert done.ran == NAMES
         assert "waiting" not in done
     for name in names:
@@ -209,9 +209,9 @@ def test_killed_run_releases_waiting_run(project: ProjectWithHabitats) -> None:
             waiting.wait_for("waiting for another run")
             killed.process.kill()
             project.gate.unlink()
-            done = waiting.end()
-    check_all_well([done])
-    assert done.ran == AFTER_FILES
+            result = waiting.end()
+    check_all_well([result])
+    assert result.ran == AFTER_FILES
     check_records(project, name)
     after = project.project.doit(f"final:{name}")
     assert "waiting" not in after
@@ -223,20 +223,20 @@ def test_killed_run_releases_waiting_run(project: ProjectWithHabitats) -> None:
 @pytest.mark.guarantee("second-run-waits")
 def test_four_habitats_are_built_by_one_run(project: ProjectWithHabitats) -> None:
     names = [project.habitat() for _ in range(4)]
-    done = project.project.doit("-n", "4", "-P", "thread")
-    check_all_well([done])
-    assert ran([done]) == {name: Counter(NAMES) for name in names}
+    result = project.project.doit("-n", "4", "-P", "thread")
+    check_all_well([result])
+    assert ran([result]) == {name: Counter(NAMES) for name in names}
     for name in names:
         check_records(project, name)
 
 
 def test_one_failing_habitat_of_four_does_not_stop_others(project: ProjectWithHabitats) -> None:
     bad, *good = (project.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
-    done = project.project.doit("-n", "4", "-P", "thread")
-    assert done.code == 2
-    assert "Traceback" not in done
-    assert len([line for line in done.out.splitlines() if "❌ setup:" in line]) == 1
-    assert f"3 of 4 ready; failed: {bad}" in done
+    result = project.project.doit("-n", "4", "-P", "thread")
+    assert result.code == 2
+    assert "Traceback" not in result
+    assert len([line for line in result.out.splitlines() if "❌ setup:" in line]) == 1
+    assert f"3 of 4 ready; failed: {bad}" in result
     for name in good:
         check_records(project, name)
     check_records(project, bad, until="files")
@@ -249,11 +249,11 @@ def test_one_failing_habitat_of_four_does_not_stop_others(project: ProjectWithHa
 @pytest.mark.guarantee("twenty-parallel-starts")
 def test_twenty_parallel_starts_build_once_and_share_container(project: ProjectWithHabitats) -> None:
     name = project.habitat()
-    ended = project.running(*[(f"start:{name}",)] * 20)
-    check_all_well(ended)
-    assert ran(ended) == {"": Counter(NAMES)}
-    for done in ended:
-        assert "hello" in done.out.splitlines()
+    results = project.running(*[(f"start:{name}",)] * 20)
+    check_all_well(results)
+    assert ran(results) == {"": Counter(NAMES)}
+    for result in results:
+        assert "hello" in result.out.splitlines()
     check_records(project, name)
     rows = docker("ps", "--all", "--filter", f"label=habitat.name={name}", "--format", "{{.Names}} {{.State}}")
     assert rows == f"habitat-{name} exited"
@@ -265,9 +265,9 @@ def test_twenty_parallel_runs_of_ten_habitats_lose_no_stamp(project: ProjectWith
     names = [project.habitat() for _ in range(10)]
     dice = random.Random(20)  # the same orders each time
     argvs = [tuple(f"workdir:{name}" for name in dice.sample(names, len(names))) for _ in range(20)]
-    ended = project.running(*argvs)
-    check_all_well(ended)
-    assert ran(ended) == {name: Counter(NAMES[: NAMES.index("workdir") + 1]) for name in names}
+    results = project.running(*argvs)
+    check_all_well(results)
+    assert ran(results) == {name: Counter(NAMES[: NAMES.index("workdir") + 1]) for name in names}
     for name in names:
         check_records(project, name, until="workdir")
 
@@ -293,9 +293,9 @@ def test_two_clones_of_same_config_build_once(clones: list[ProjectWithHabitats])
     name = fresh_name()
     for project in clones:
         project.habitat(name=name)
-    ended = both(clones, name)
-    check_all_well(ended)
-    assert ran(ended) == {"": Counter(NAMES)}
+    results = both(clones, name)
+    check_all_well(results)
+    assert ran(results) == {"": Counter(NAMES)}
     for project in clones:
         check_records(project, name)
 
@@ -305,10 +305,10 @@ def test_two_clones_of_different_configs_take_turns(clones: list[ProjectWithHabi
     name = fresh_name()
     for number, project in enumerate(clones):
         project.habitat(f"echo {number} >/who", name=name)
-    ended = both(clones, name)
-    check_all_well(ended)
+    results = both(clones, name)
+    check_all_well(results)
     last = int(docker("run", "--rm", f"habitat-{name}:final", "cat", "/who"))
     check_records(clones[last], name)
-    assert ran([ended[last]]) != {}
+    assert ran([results[last]]) != {}
     assert clones[1 - last].project.doit(f"final:{name}").ran == AFTER_FILES
     check_records(clones[1 - last], name)

@@ -176,8 +176,8 @@ class MarkedHabitat:
         """All before `phase` is up to date, also where a test before this left it undone."""
         before = self.phases[: self.phases.index(phase)]
         if before and self.done not in self.phases[len(before) - 1 :]:
-            done = self.run(before[-1])
-            assert done.code == 0, done.out
+            result = self.run(before[-1])
+            assert result.code == 0, result.out
         self.done = ""
 
     def builders(self) -> list[int]:
@@ -185,8 +185,8 @@ class MarkedHabitat:
         tag = f"habitat-{self.name}:0-dockerfile-build".encode()
         return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
 
-    def assert_nothing_is_left(self, ended: CommandResult) -> None:
-        assert "waiting" not in ended
+    def assert_nothing_is_left(self, result: CommandResult) -> None:
+        assert "waiting" not in result
         assert left_containers(self.name) == []
         assert untagged(self.name) == []
         folder = self.project.root / ".stamps" / self.name
@@ -205,9 +205,9 @@ class MarkedHabitat:
             f"{phase}.hash": hashlib.sha256((folder / f"{slug(named(phase))}.json").read_bytes()).hexdigest()
             for phase in phases
         }
-        found = json.loads(docker("image", "inspect", *(f"habitat-{self.name}:{tag}" for tag in kept)))
+        actual = json.loads(docker("image", "inspect", *(f"habitat-{self.name}:{tag}" for tag in kept)))
         parent = ""
-        for tag, image in zip(kept, found, strict=True):
+        for tag, image in zip(kept, actual, strict=True):
             labels = image["Config"]["Labels"]
             phase = tag.partition("-")[2]
             names = [f"{name}.hash" for name in phases[: phases.index(phase) + 1]]
@@ -240,12 +240,12 @@ def habitats(
     """By whether they have a Dockerfile."""
     base = f"{PREFIX}-crash-{os.getpid()}:1"
     engine.tag(git_image, base)
-    found = {
+    actual = {
         True: MarkedHabitat(tmp_path_factory.mktemp("crash"), git_image, dockerfile=True),
         False: MarkedHabitat(tmp_path_factory.mktemp("crash-base"), base, dockerfile=False),
     }
-    yield found
-    for habitat in found.values():
+    yield actual
+    for habitat in actual.values():
         clear(engine, habitat.name)
     engine.untag(base)
 

@@ -56,8 +56,8 @@ class FailingHabitat:
     def debug(self, put: bytes) -> tuple[int, str, str]:
         """Exit code and the two outputs of a `doit debug` that is put something in."""
         argv = (sys.executable, "-m", "doit", f"debug:{self.name}")
-        done = subprocess.run(argv, cwd=self.project.root, input=put, capture_output=True, timeout=60, check=False)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        result = subprocess.run(argv, cwd=self.project.root, input=put, capture_output=True, timeout=60, check=False)
+        return result.returncode, result.stdout.decode(), result.stderr.decode()
 
     def containers(self) -> list[str]:
         return docker("container", "ls", "--all", "--quiet", "--filter", f"label=habitat.name={self.name}").split()
@@ -68,9 +68,9 @@ def failing_habitat(
     engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[FailingHabitat]:
     failing_habitat = FailingHabitat(Project(tmp_path_factory.mktemp("project")), busybox)
-    done = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
-    assert done.code == 1, done.out
-    assert done.out.splitlines()[-1].endswith(f"; doit debug:{failing_habitat.name} opens a shell there")
+    result = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
+    assert result.code == 1, result.out
+    assert result.out.splitlines()[-1].endswith(f"; doit debug:{failing_habitat.name} opens a shell there")
     yield failing_habitat
     clear(engine, failing_habitat.name)
 
@@ -85,11 +85,11 @@ def test_debug_again_runs_failed_command_as_build_did(failing_habitat: FailingHa
         5,
         ["ada", "/work", "half", "red ***", *ran, "code 1", *ran, "whole"],
     )
-    first, *told = err.splitlines()
+    first, *messages = err.splitlines()
     assert first.startswith("── setup failed at ")
     place = f"habitats/{failing_habitat.name}/config.yaml:"
     assert f": {place}" in first
-    assert told == [
+    assert messages == [
         "setup command 1 of 1 ended with exit code 1",
         *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
         f"── the end of its output (.stamps/{failing_habitat.name}/7-setup.log)",
@@ -122,18 +122,18 @@ def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(failing_habi
     assert (again.code, again.ran) == (1, [])
     assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
     failing_habitat.write("echo mended")
-    done = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
-    assert (done.code, done.ran) == (0, ["setup"]), done.out
+    result = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
+    assert (result.code, result.ran) == (0, ["setup"]), result.out
     assert failed(failing_habitat.name) == {}
     assert untagged(failing_habitat.name) == []
-    told = (
+    expected = (
         f"❌ {failing_habitat.name}: there is no failed phase to debug: doit start:{failing_habitat.name} builds it, "
     )
     code, out, err = failing_habitat.debug(b"")
     assert (code, out, err) == (
         1,
         "",
-        f"{told}doit shell:{failing_habitat.name} --at PHASE opens a shell in a snapshot\n",
+        f"{expected}doit shell:{failing_habitat.name} --at PHASE opens a shell in a snapshot\n",
     )
 
 

@@ -60,8 +60,8 @@ def built_habitat(
 @pytest.fixture
 def habitat(built_habitat: DockerfileHabitat) -> DockerfileHabitat:
     """The habitat, built."""
-    done = built_habitat.project.doit(f"final:{built_habitat.name}")
-    assert done.code == 0, done.out
+    result = built_habitat.project.doit(f"final:{built_habitat.name}")
+    assert result.code == 0, result.out
     return built_habitat
 
 
@@ -72,10 +72,10 @@ def unbuilt_habitat(project: Project, busybox: str, name: str) -> DockerfileHabi
 
 
 def test_dockerfile_image_becomes_base_of_habitat(built_habitat: DockerfileHabitat, busybox: str) -> None:
-    done = built_habitat.project.doit(f"final:{built_habitat.name}")
-    assert done.code == 0, done.out
-    assert done.ran[:3] == ["dockerfile", "base", "users"]
-    assert "made by 42 lines of a Dockerfile" in done, "its output is shown as it comes"
+    result = built_habitat.project.doit(f"final:{built_habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran[:3] == ["dockerfile", "base", "users"]
+    assert "made by 42 lines of a Dockerfile" in result, "its output is shown as it comes"
     tags = snapshots(built_habitat.name)
     first, base = (inspect(f"habitat-{built_habitat.name}:{tag}") for tag in ("0-dockerfile", "1-base"))
     assert base["Config"]["Labels"]["habitat.parent"] == tags["0-dockerfile"]
@@ -86,8 +86,8 @@ def test_dockerfile_image_becomes_base_of_habitat(built_habitat: DockerfileHabit
 
 
 def test_dockerignored_files_are_not_in_habitat(habitat: DockerfileHabitat) -> None:
-    found = docker("run", "--rm", f"habitat-{habitat.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
-    assert found == ["motd"]
+    actual = docker("run", "--rm", f"habitat-{habitat.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
+    assert actual == ["motd"]
 
 
 def change_of_an_ignored_file(habitat: DockerfileHabitat) -> None:
@@ -104,18 +104,18 @@ def test_change_outside_build_context_builds_nothing(
 ) -> None:
     before = snapshots(habitat.name)
     change(habitat)
-    done = habitat.project.doit(f"final:{habitat.name}")
-    assert done.code == 0, done.out
-    assert done.ran == []
+    result = habitat.project.doit(f"final:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == []
     assert snapshots(habitat.name) == before
 
 
 def test_build_context_change_rebuilds_dockerfile(habitat: DockerfileHabitat) -> None:
     before = snapshots(habitat.name)
     habitat.write("motd", "Welcome\n")
-    done = habitat.project.doit(f"base:{habitat.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["dockerfile", "base"]
+    result = habitat.project.doit(f"base:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["dockerfile", "base"]
     after = snapshots(habitat.name)
     assert set(after) == {"0-dockerfile", "1-base"}
     assert after["0-dockerfile"] != before["0-dockerfile"]
@@ -128,11 +128,11 @@ def test_dockerfile_failure_error_names_dockerfile(
     unbuilt_habitat: DockerfileHabitat, busybox: str, env: dict[str, str]
 ) -> None:
     unbuilt_habitat.write("Dockerfile", f"FROM {busybox}\nRUN echo about to fail && exit 7\n")
-    done = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
-    assert done.code not in (0, 3)
-    assert "about to fail" in done
-    assert "Traceback" not in done
-    last = done.out.strip().splitlines()[-1]
+    result = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
+    assert result.code not in (0, 3)
+    assert "about to fail" in result
+    assert "Traceback" not in result
+    last = result.out.strip().splitlines()[-1]
     assert last.startswith(f"❌ dockerfile:{unbuilt_habitat.name}: habitats/{unbuilt_habitat.name}/Dockerfile: ")
     assert f".stamps/{unbuilt_habitat.name}/0-dockerfile.log" in last
     log = (unbuilt_habitat.project.root / ".stamps" / unbuilt_habitat.name / "0-dockerfile.log").read_text()
@@ -147,15 +147,15 @@ def test_dockerfile_failure_error_names_dockerfile(
 @pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
 def test_dockerfile_syntax_error_names_dockerfile(unbuilt_habitat: DockerfileHabitat, env: dict[str, str]) -> None:
     unbuilt_habitat.write("Dockerfile", "FORM busybox\n")
-    done = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
-    assert done.code not in (0, 3)
-    assert "Traceback" not in done
+    result = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
+    assert result.code not in (0, 3)
+    assert "Traceback" not in result
     assert (
-        done.out.strip()
+        result.out.strip()
         .splitlines()[-1]
         .startswith(f"❌ dockerfile:{unbuilt_habitat.name}: habitats/{unbuilt_habitat.name}/Dockerfile: ")
     )
-    assert "FORM" in done
+    assert "FORM" in result
 
 
 @pytest.mark.guarantee("dockerfile-build-ends-with-run")
@@ -178,18 +178,18 @@ def test_dockerfile_build_ends_when_its_run_ends(
 
 def sleepers() -> list[bytes]:
     """Of this machine, which sees those of containers."""
-    found = []
+    actual = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(path.read_bytes())
-    return [argv for argv in found if argv.endswith(f"sleep\0{NAP}\0".encode())]
+            actual.append(path.read_bytes())
+    return [argv for argv in actual if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 
 def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileHabitat) -> None:
-    done = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}", env=NO_COMMAND)
-    assert done.code == 0, done.out
-    assert done.ran == ["dockerfile", "base"]
-    assert "made by 42 lines of a Dockerfile" in done
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}", env=NO_COMMAND)
+    assert result.code == 0, result.out
+    assert result.ran == ["dockerfile", "base"]
+    assert "made by 42 lines of a Dockerfile" in result
     assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
     assert "0-dockerfile" in snapshots(unbuilt_habitat.name)
     assert untagged(unbuilt_habitat.name) == []
@@ -197,8 +197,8 @@ def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileH
 
 def test_dockerfile_without_config_makes_habitat(unbuilt_habitat: DockerfileHabitat) -> None:
     (unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "config.yaml").unlink()
-    done = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
-    assert done.code == 0, done.out
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
+    assert result.code == 0, result.out
     assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
 
 
@@ -206,9 +206,9 @@ def test_dockerfile_removed_habitat_starts_from_base_image(unbuilt_habitat: Dock
     assert unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}").code == 0
     (unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "Dockerfile").unlink()
     unbuilt_habitat.project.habitat(unbuilt_habitat.name, f"base_image: {busybox}")
-    done = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["base"]
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["base"]
     base = inspect(f"habitat-{unbuilt_habitat.name}:1-base")
     assert base["Config"]["Labels"]["habitat.parent"] == inspect(busybox)["Id"]
     assert "dockerfile.hash" not in base["Config"]["Labels"]

@@ -31,26 +31,28 @@ def test_setup_output_flood_leaves_log_with_head_and_tail(
 ) -> None:
     config = f"base_image: {busybox}\nsetup: {{root: [{json.dumps(command)}]}}\ntimeouts: {{setup: 6s}}\n"
     project.habitat(name, config)
-    done = project.doit(f"setup:{name}")
-    assert "was stopped: setup took longer than 6s" in done
+    result = project.doit(f"setup:{name}")
+    assert "was stopped: setup took longer than 6s" in result
     log = project.root / ".stamps" / name / "7-setup.log"
     assert log.stat().st_size <= phase_log.HEAD + 2 * phase_log.TAIL
-    before, said, after = re.split(b"\xe2\x94\x80\xe2\x94\x80 ([0-9,]+) bytes are left out here .*\n", log.read_bytes())
-    assert int(said.replace(b",", b"")) > 1_000_000
+    before, output, after = re.split(
+        b"\xe2\x94\x80\xe2\x94\x80 ([0-9,]+) bytes are left out here .*\n", log.read_bytes()
+    )
+    assert int(output.replace(b",", b"")) > 1_000_000
     assert before.startswith(b"$ setup command 1 of 1 (as root)\n")
     assert {line[:1] for line in before.splitlines()[1:] + after.splitlines()} <= {b"y", b"x"}
     shown = project.doit("logs:" + name, "--phase", "setup").out
-    assert f"── {said.decode()} bytes are left out here ──" in shown
+    assert f"── {output.decode()} bytes are left out here ──" in shown
 
 
 @pytest.mark.guarantee("endless-output-bounded-log")
 def test_setup_output_of_20_mb_takes_seconds(project: Project, name: str, busybox: str) -> None:
     """Twenty megabytes of short lines took 35 seconds once, of which the command needs a part of one."""
     project.habitat(name, f"base_image: {busybox}\nsetup: {{root: ['yes | head -c 20000000']}}\n")
-    done = project.doit(f"setup:{name}")
-    found = re.search(r"setup \(([0-9.]+)s\)", done.out)
-    assert found, done.out
-    assert float(found[1]) < 12
+    result = project.doit(f"setup:{name}")
+    match = re.search(r"setup \(([0-9.]+)s\)", result.out)
+    assert match, result.out
+    assert float(match[1]) < 12
 
 
 @pytest.mark.guarantee("endless-output-bounded-engine-log")
@@ -80,9 +82,9 @@ def test_engine_without_log_limit_starts_habitat_without_limit(tmp_path: Path, b
         docker("--host", private.host, "load", "--input", str(tmp_path / "image.tar"))
         config = f"base_image: {busybox}\nentry: {{command: echo it started, network: none}}\n"
         project.habitat("habtest-syslog", config)
-        done = project.doit("start:habtest-syslog", env=private.env)
-        assert done.code == 0, done.out
-        assert "it started" in done
+        result = project.doit("start:habtest-syslog", env=private.env)
+        assert result.code == 0, result.out
+        assert "it started" in result
         argv = (
             "--host",
             private.host,

@@ -65,8 +65,8 @@ class HabitatOnPrivateEngine:
         for log in self.state.glob("*.log"):
             log.unlink()
         self.save()
-        done = self.doit()
-        assert done.code == 0, done.out
+        result = self.doit()
+        assert result.code == 0, result.out
         self.before = self.snapshots()
 
     def save(self, setup: str = "touch /made", command: str = "echo hello", more: str = "") -> None:
@@ -102,10 +102,10 @@ class HabitatOnPrivateEngine:
         rows = self.engine.docker(
             "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{self.name}"
         ).splitlines()
-        found = dict(row.split() for row in rows)
+        actual = dict(row.split() for row in rows)
         return {
             tag.partition("-")[2]: image
-            for tag, image in found.items()
+            for tag, image in actual.items()
             if tag[0].isdigit() and not tag.endswith("-failed")
         }
 
@@ -135,17 +135,17 @@ class HabitatOnPrivateEngine:
 
     def check_records(self) -> None:
         """Every label is the hash of the slice that made the image, and every parent the one before."""
-        found = self.snapshots()
-        for phase, image in found.items():
+        tags = self.snapshots()
+        for phase, image in tags.items():
             labels = self.labels(image)
             for before in NAMES[: NAMES.index(phase) + 1]:
                 assert labels[f"{before}.hash"] == self.hash(before), f"{before}.hash of {phase}"
             parent = KEPT[KEPT.index(phase) - 1]
-            if parent in found:
-                assert labels["habitat.parent"] == found[parent]
+            if parent in tags:
+                assert labels["habitat.parent"] == tags[parent]
 
 
-def told(done: CommandResult) -> str:
+def error_line(done: CommandResult) -> str:
     """The one line of a run that failed."""
     assert done.code in (1, 2), done.out  # 2: others waited for it in vain
     assert "Traceback" not in done
@@ -160,9 +160,9 @@ def check_recovers(habitat: HabitatOnPrivateEngine, phase: str) -> None:
     """
     assert phase not in habitat.stamped()
     assert habitat.snapshots() == habitat.before
-    done = habitat.doit()
-    assert done.code == 0, done.out
-    assert done.ran == NAMES[NAMES.index(phase) :]
+    result = habitat.doit()
+    assert result.code == 0, result.out
+    assert result.ran == NAMES[NAMES.index(phase) :]
     assert habitat.leftovers() == []
     assert habitat.stamped() == NAMES
     habitat.check_records()
@@ -212,8 +212,8 @@ def test_engine_ended_during_command_is_error_and_phase_runs_again(
     with habitat.running() as running:
         habitat.wait_for_log("setup", "at the gate")
         end(habitat.engine)
-        done = running.end()
-    line = told(done)
+        result = running.end()
+    line = error_line(result)
     assert line.startswith(f"❌ setup:{habitat.name}: ")
     assert "exit code" not in line
     gate.unlink()
@@ -227,8 +227,8 @@ def test_engine_killed_during_upload_is_error_and_phase_runs_again(habitat: Habi
     with habitat.running() as running:
         wait_until(lambda: any(habitat.engine.data.glob("overlay2/*/diff/**/big*")))
         habitat.engine.kill()
-        done = running.end()
-    line = told(done)
+        result = running.end()
+    line = error_line(result)
     assert line.startswith(
         f"❌ files:{habitat.name}: {habitat.name}: files: copying into /: the engine stopped answering"
     )
@@ -243,8 +243,8 @@ def test_engine_killed_during_commit_is_error_and_phase_runs_again(habitat: Habi
     with habitat.running() as running:
         wait_until(lambda: habitat.engine.docker("container", "ls", "--quiet", "--filter", "status=paused"))
         habitat.engine.kill()
-        done = running.end()
-    line = told(done)
+        result = running.end()
+    line = error_line(result)
     assert "committing the snapshot: the engine stopped answering" in line
     habitat.engine.start()
     check_recovers(habitat, "setup")
@@ -263,17 +263,17 @@ def test_engine_ended_during_dockerfile_build_is_error_and_build_runs_again(
         with habitat.running() as running:
             running.wait_for("at the gate\n")
             end(engine)
-            done = running.end()
-        line = told(done)
+            result = running.end()
+        line = error_line(result)
         assert line.startswith(f"❌ dockerfile:{habitat.name}: ")
         assert "building the Dockerfile: the engine stopped answering: see that it runs" in line
         engine.start()
         assert habitat.snapshots() == {}
         assert habitat.stamped() == []
         habitat.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
-        done = habitat.doit()
-        assert done.code == 0, done.out
-        assert done.ran == ["dockerfile", *NAMES]
+        result = habitat.doit()
+        assert result.code == 0, result.out
+        assert result.ran == ["dockerfile", *NAMES]
         assert habitat.leftovers() == []
 
 
@@ -313,12 +313,12 @@ def test_address_without_engine_is_one_line_error_with_address(
         if listens:
             listener.listen()
             threading.Thread(target=answer, args=(listener, reply), daemon=True).start()
-        done = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
+        result = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
         listener.shutdown(socket.SHUT_RDWR) if listens else None
     other = f"unix://{path} is not a Docker engine (it answered 'hello')"
     message = other if reply == HTTP else f"no Docker engine answers at unix://{path}"
-    assert told(done).startswith(f"❌ base:hello: {message}: ")
-    assert len(done.out.splitlines()) == 1
+    assert error_line(result).startswith(f"❌ base:hello: {message}: ")
+    assert len(result.out.splitlines()) == 1
     assert list((project.root / ".stamps/hello").glob("*.stamp")) == []
 
 
@@ -355,7 +355,7 @@ def write_in_files(habitat: HabitatOnPrivateEngine) -> None:
 
 @pytest.mark.guarantee("full-disk-is-reported")
 @pytest.mark.parametrize(
-    ("write", "phase", "left", "what"),
+    ("write", "phase", "left", "case"),
     [
         (write_in_setup, "setup", 8, "setup command 1 of 1 ended with exit code 1: "),
         (write_in_files, "files", 8, "copying into /: "),
@@ -368,15 +368,15 @@ def test_engine_disk_full_error_names_remedy_and_phase_runs_again(
     write: Callable[[HabitatOnPrivateEngine], None],
     phase: str,
     left: int,
-    what: str,
+    case: str,
 ) -> None:
     habitat_on_small_disk.begin()
     write(habitat_on_small_disk)
     filler = fill(habitat_on_small_disk.engine.data, left)
-    done = habitat_on_small_disk.doit()
-    line = told(done)
+    result = habitat_on_small_disk.doit()
+    line = error_line(result)
     assert line.startswith(f"❌ {phase}:{habitat_on_small_disk.name}: ")
-    assert what in line
+    assert case in line
     assert "the engine's disk is full: make room there (docker system df), then run the same command again" in line
     filler.unlink()
     check_recovers(habitat_on_small_disk, phase)
@@ -395,21 +395,21 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
 def test_host_disk_full_is_error_and_next_run_continues(habitat: HabitatOnPrivateEngine, tmp_path: Path) -> None:
     fresh = HabitatOnPrivateEngine(tmp_path, habitat.engine, habitat.base)
     stamps = tmp_path / ".stamps"
-    habitat_on_small_disk = "can't be written (No space left on device): make room on the disk"
+    disk_full = "can't be written (No space left on device): make room on the disk"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {habitat_on_small_disk}"
+        assert error_line(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {disk_full}"
         filler.unlink()
 
         assert fresh.doit(f"users:{fresh.name}").code == 0
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {habitat_on_small_disk}"
+        assert error_line(fresh.doit()) == f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {disk_full}"
         assert fresh.stamped() == ["base", "users"]
         filler.unlink()
 
         assert fresh.doit(f"files:{fresh.name}").ran == ["workdir", "habitat", "files"], "what was built is known"
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ setup:{fresh.name}: .stamps/{fresh.name}/7-setup.log: {habitat_on_small_disk}"
+        assert error_line(fresh.doit()) == f"❌ setup:{fresh.name}: .stamps/{fresh.name}/7-setup.log: {disk_full}"
         filler.unlink()
 
         fresh.before = fresh.snapshots()
@@ -424,15 +424,15 @@ def test_host_disk_full_stops_parallel_builds_with_errors(habitat: HabitatOnPriv
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         assert fresh.doit(f"users:{fresh.name}", f"files:{beside}").code == 0
         fill(stamps)
-        done = fresh.doit("-n", "2")
-        assert done.code == 2
-        assert "Traceback" not in done
-        habitat_on_small_disk = "can't be written (No space left on device): make room on the disk"
-        assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {habitat_on_small_disk}" in done
-        assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {habitat_on_small_disk}" in done
+        result = fresh.doit("-n", "2")
+        assert result.code == 2
+        assert "Traceback" not in result
+        disk_full = "can't be written (No space left on device): make room on the disk"
+        assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {disk_full}" in result
+        assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {disk_full}" in result
         (stamps / "filler").unlink()
-        done = fresh.doit("-n", "2")
-        assert done.code == 0, done.out
+        result = fresh.doit("-n", "2")
+        assert result.code == 0, result.out
         assert fresh.leftovers() == []
 
 
@@ -443,7 +443,7 @@ def test_host_disk_read_only_is_error(habitat: HabitatOnPrivateEngine) -> None:
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
         assert habitat.doit().code == 0, "what is up to date needs nothing written"
         habitat.save(setup="touch /other")
-        assert told(habitat.doit()) == (
+        assert error_line(habitat.doit()) == (
             f"❌ base:{habitat.name}: .stamps/{habitat.name}/7-setup.json: can't be written (Read-only file system): "
             "make .stamps/ writable for you"
         )
@@ -454,22 +454,22 @@ def test_host_disk_read_only_is_error(habitat: HabitatOnPrivateEngine) -> None:
 
 
 @pytest.mark.guarantee("removed-images-and-containers")
-@pytest.mark.parametrize("how", [("rm", "--force"), ("kill",)])
-def test_build_container_ended_during_command_is_error(habitat: HabitatOnPrivateEngine, how: tuple[str, ...]) -> None:
-    habitat.save(setup=f"{WAIT}; echo {how[0]}")
+@pytest.mark.parametrize("way", [("rm", "--force"), ("kill",)])
+def test_build_container_ended_during_command_is_error(habitat: HabitatOnPrivateEngine, way: tuple[str, ...]) -> None:
+    habitat.save(setup=f"{WAIT}; echo {way[0]}")
     gate = habitat.close_gate()
     with habitat.running() as running:
         habitat.wait_for_log("setup", "at the gate")
         (container,) = habitat.engine.docker("ps", "--quiet").split()
-        habitat.engine.docker(*how, container)
-        done = running.end()
-    assert told(done) == (
+        habitat.engine.docker(*way, container)
+        result = running.end()
+    assert error_line(result) == (
         f"❌ setup:{habitat.name}: habitats/{habitat.name}/config.yaml:8: "
         "the build container was stopped or removed while setup command 1 of 1 ran: "
         f"run the same again, unless the command itself did that; log: .stamps/{habitat.name}/7-setup.log"
-        + (f"; doit debug:{habitat.name} opens a shell there" if how == ("kill",) else "")
+        + (f"; doit debug:{habitat.name} opens a shell there" if way == ("kill",) else "")
     )
-    assert "⚠" not in done
+    assert "⚠" not in result
     gate.unlink()
     check_recovers(habitat, "setup")
 
@@ -482,8 +482,8 @@ def test_parent_snapshot_removed_during_command_build_succeeds(habitat: HabitatO
         habitat.wait_for_log("setup", "at the gate")
         habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:6-files")
         gate.unlink()
-        done = running.end()
-    assert done.code == 0, done.out
+        result = running.end()
+    assert result.code == 0, result.out
     assert "files" not in habitat.snapshots()
     habitat.check_records()
     assert habitat.leftovers() == []
@@ -499,8 +499,8 @@ def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(habitat:
         habitat.wait_for_log("test", "at the gate")
         habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:9-tools")
         gate.unlink()
-        done = running.end()
-    assert told(done) == (
+        result = running.end()
+    assert error_line(result) == (
         f"❌ final:{habitat.name}: {habitat.name}: final: "
         "the snapshot that it starts from is gone: run the same command again"
     )
@@ -512,10 +512,10 @@ def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(habitat:
 @pytest.mark.guarantee("removed-images-and-containers")
 def test_final_image_removed_start_rebuilds_final(habitat: HabitatOnPrivateEngine) -> None:
     habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:final", f"habitat-{habitat.name}:12-final")
-    done = habitat.doit(f"start:{habitat.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["final"]
-    assert "hello\n" in done
+    result = habitat.doit(f"start:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["final"]
+    assert "hello\n" in result
     habitat.engine.docker("rm", f"habitat-{habitat.name}")
 
 
@@ -527,12 +527,12 @@ def test_base_image_removed_during_build_fails_only_when_needed_again(habitat: H
         habitat.wait_for_log("setup", "at the gate")
         habitat.engine.docker("image", "rm", "--force", habitat.base)
         gate.unlink()
-        done = running.end()
+        result = running.end()
     try:
-        assert done.code == 0, done.out
+        assert result.code == 0, result.out
         assert habitat.doit().ran == []
         assert habitat.doit("forget", f"base:{habitat.name}").code == 0
-        assert f"base image {habitat.base} can't be pulled" in told(habitat.doit())
+        assert f"base image {habitat.base} can't be pulled" in error_line(habitat.doit())
         assert habitat.snapshots() != {}
     finally:
         habitat.engine.import_image(habitat.base)
@@ -542,19 +542,19 @@ def test_base_image_removed_during_build_fails_only_when_needed_again(habitat: H
 
 @pytest.mark.guarantee("removed-images-and-containers")
 @pytest.mark.parametrize(
-    ("how", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
+    ("way", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
 )
 def test_container_ended_during_start_is_error(
-    habitat: HabitatOnPrivateEngine, how: tuple[str, ...], told_as: str
+    habitat: HabitatOnPrivateEngine, way: tuple[str, ...], told_as: str
 ) -> None:
     habitat.save(command=WAIT)
     habitat.close_gate()
     with habitat.running(f"start:{habitat.name}") as running:
         running.wait_for("at the gate\n")
-        habitat.engine.docker(*how, f"habitat-{habitat.name}")
-        done = running.end()
+        habitat.engine.docker(*way, f"habitat-{habitat.name}")
+        result = running.end()
     # One that is being removed is first seen as one that was stopped.
-    assert re.match(f"❌ {habitat.name}: container habitat-{habitat.name} {told_as}", told(done))
+    assert re.match(f"❌ {habitat.name}: container habitat-{habitat.name} {told_as}", error_line(result))
     (habitat.project.root / "gate/closed").unlink()
     assert habitat.doit(f"start:{habitat.name}").code == 0
     habitat.engine.docker("rm", f"habitat-{habitat.name}")

@@ -69,9 +69,9 @@ entry:
 
     def agent(self, script: str) -> str:
         """What a script prints that has to succeed, as USER."""
-        done = self.doit(f"exec:{self.name}", "--", "sh", "-euc", script)
-        assert done.code == 0, done.out
-        return done.out
+        result = self.doit(f"exec:{self.name}", "--", "sh", "-euc", script)
+        assert result.code == 0, result.out
+        return result.out
 
     def root(self, script: str) -> str:
         return docker("exec", "--user", "0", f"habitat-{self.name}", "/bin/sh", "-euc", script)
@@ -100,11 +100,11 @@ def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked_habitat:
     assert "sleep" in planted.split()
     for verb in (["stop"], ["start", "--detach"], ["exec"], ["stop"], ["start", "--detach"]):
         command = ["--", "true"] if verb == ["exec"] else verb[1:]
-        done = attacked_habitat.doit(f"{verb[0]}:{attacked_habitat.name}", *command)
-        assert done.code == 0, (verb, done.out)
+        result = attacked_habitat.doit(f"{verb[0]}:{attacked_habitat.name}", *command)
+        assert result.code == 0, (verb, result.out)
     attacked_habitat.agent("echo new >~/f.new; mv ~/f.new ~/f.json")
-    done = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
-    assert done.code == 0, done.out
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
+    assert result.code == 0, result.out
     assert attacked_habitat.agent("cat ~/f.json") == "new\n"
     assert attacked_habitat.marks() == []
 
@@ -133,8 +133,8 @@ def test_system_tools_cannot_be_changed_by_user(attacked_habitat: AttackedHabita
         "mv /habitat/system /habitat/old",
         "ln -s /workspace /habitat/x",
     ):
-        done = attacked_habitat.doit(f"exec:{attacked_habitat.name}", "--", "sh", "-euc", attack)
-        assert done.code, attack
+        result = attacked_habitat.doit(f"exec:{attacked_habitat.name}", "--", "sh", "-euc", attack)
+        assert result.code, attack
 
 
 @pytest.mark.guarantee("persisted-files-collected-as-user")
@@ -154,12 +154,12 @@ def test_link_replacing_persisted_file_exposes_no_root_file(attacked_habitat: At
         attacked_habitat.doit(f"{goes_by}:{attacked_habitat.name}", *(["--", "true"] if goes_by == "exec" else []))
     (attacked_habitat.data / "g.json").write_text("hosts-own-words")
     (attacked_habitat.data / "g.json").chmod(0o600)
-    done = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
-    assert done.code == 0, done.out
-    found = attacked_habitat.agent("cat ~/f.json ~/sub/g.json ~/kept/link /var/lib/habitat/*/* 2>/dev/null || true")
-    assert "own-words" not in found
-    found = attacked_habitat.root("cat /var/lib/habitat/*/* 2>/dev/null || true")
-    assert "own-words" not in found
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
+    assert result.code == 0, result.out
+    actual = attacked_habitat.agent("cat ~/f.json ~/sub/g.json ~/kept/link /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in actual
+    actual = attacked_habitat.root("cat /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in actual
     for name in ("host-secret", "g.json"):
         assert (attacked_habitat.data / name).read_text() == "hosts-own-words"
         assert (attacked_habitat.data / name).stat().st_uid == 0
@@ -182,9 +182,9 @@ def test_link_created_by_setup_command_is_not_written_through(
     attacked_habitat.project.write(f"habitats/{attacked_habitat.name}/tools/bin/passwd", "from tools", 0o755)
     attacked_habitat.project.write(f"habitats/{attacked_habitat.name}/tests/t.sh", "true", 0o755)
     attacked_habitat.configure(f"setup: {{user: ['{command}']}}\n{more}")
-    done = attacked_habitat.doit(f"final:{attacked_habitat.name}")
-    assert done.code == 2
-    (line,) = [line for line in done.out.splitlines() if line.startswith("❌")][-1:]
+    result = attacked_habitat.doit(f"final:{attacked_habitat.name}")
+    assert result.code == 2
+    (line,) = [line for line in result.out.splitlines() if line.startswith("❌")][-1:]
     assert "that USER may have made" in line
     assert f"{phase}:{attacked_habitat.name}" in line
 
@@ -194,17 +194,17 @@ def test_persisted_folder_replaced_by_link_is_not_mounted(attacked_habitat: Atta
     attacked_habitat.configure("setup: {user: ['ln -s /etc ~/kept']}")
     rows = (attacked_habitat.project.root / "habitats" / attacked_habitat.name / "config.yaml").read_text().splitlines()
     line = next(number for number, row in enumerate(rows, start=1) if "persist:" in row)
-    done = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach")
-    assert done.code == 1, done.out
-    assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach")
+    assert result.code == 1, result.out
+    assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in result.out
 
 
 @pytest.mark.guarantee("build-commands-are-restricted")
 def test_build_command_has_configured_restrictions(attacked_habitat: AttackedHabitat) -> None:
     script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
     attacked_habitat.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
-    done = attacked_habitat.doit(f"setup:{attacked_habitat.name}")
-    assert done.code == 0, done.out
-    rows = [line.split() for line in done.out.splitlines()]
+    result = attacked_habitat.doit(f"setup:{attacked_habitat.name}")
+    assert result.code == 0, result.out
+    rows = [line.split() for line in result.out.splitlines()]
     assert ["NoNewPrivs:", "1"] in rows
     assert ["77"] in rows

@@ -29,8 +29,8 @@ NOWHERE = {"DOCKER_HOST": "unix:///nowhere/docker.sock"}
 
 def taken(place: str) -> dict[str, str]:
     """The values that a place takes, by kind."""
-    (found,) = (one for one in PLACES if one.name == place)
-    return {kind: value for kind, value in KINDS.items() if kind not in found.refused | found.elsewhere}
+    (actual,) = (one for one in PLACES if one.name == place)
+    return {kind: value for kind, value in KINDS.items() if kind not in actual.refused | actual.elsewhere}
 
 
 def file_names(place: str) -> dict[str, str]:
@@ -67,8 +67,8 @@ def test_refused_values_are_one_line_each_with_place(refused: tuple[dict[str, st
     assert ended.code != 0
     assert "Traceback" not in ended.out
     lines = [line for line in ended.out.splitlines() if "❌" in line]
-    told = Counter(line.split(" ", 1)[0] for line in lines)
-    assert told == dict.fromkeys(places, 1)
+    messages = Counter(line.split(" ", 1)[0] for line in lines)
+    assert messages == dict.fromkeys(places, 1)
     for line in lines:
         assert re.fullmatch(r"(\S+) +│ ❌ base:\1: (habitats/\1|phases/system)/config\.yaml:\d+: .+: .+", line), line
         assert line == printable(line)
@@ -245,11 +245,11 @@ def make_repository(folder: Path, branch: str) -> None:
 def hostile_habitat(
     engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HostileHabitat]:
-    made = HostileHabitat(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
-    made.fill()
-    made.write()
-    yield made
-    clear(engine, made.name)
+    habitat = HostileHabitat(Project(tmp_path_factory.mktemp("taken")), fresh_name(), git_image)
+    habitat.fill()
+    habitat.write()
+    yield habitat
+    clear(engine, habitat.name)
 
 
 @pytest.fixture(scope="module")
@@ -298,8 +298,8 @@ def test_user_name_with_dot_is_not_used_as_pattern(project: Project, busybox: st
     script = '#!/bin/sh\n[ ! -e /wrong ] && [ "$(id -un)" = a.b ] && [ ~ = /home/a.b ] && [ "$(id -g)" != 77 ]\n'
     project.write(f"habitats/{name}/who", script, 0o755)
     project.habitat(name, "env: [USER=a.b]\ntests: [who]\n")
-    ended = project.doit(f"test:{name}")
-    assert ended.code == 0, ended.out
+    result = project.doit(f"test:{name}")
+    assert result.code == 0, result.out
 
 
 @pytest.mark.engine
@@ -312,8 +312,8 @@ def test_ten_thousand_files_are_copied_in_seconds(project: Project, busybox: str
     project.write(f"habitats/{name}/tests/check", check, 0o755)
     project.habitat(name, f"base_image: {busybox}\ntests: [tests/check]\n")
     started = time.monotonic()
-    ended = project.doit(f"test:{name}")
-    assert ended.code == 0, ended.out
+    result = project.doit(f"test:{name}")
+    assert result.code == 0, result.out
     assert time.monotonic() - started < 60
 
 
@@ -370,12 +370,12 @@ def test_copied_links_never_reach_outside_container(project: Project, busybox: s
     setup = f"setup: {{root: ['mkdir -p {outside}']}}\n"
     first = f"base_image: {busybox}\nfiles:\n  - {{source: note, dest: {outside}/made}}\n"
     project.habitat(name, f"{first}{setup}tests: [check]\n")
-    ended = project.doit(f"test:{name}")
-    assert ended.code == 0, ended.out
+    result = project.doit(f"test:{name}")
+    assert result.code == 0, result.out
     project.habitat(name, f"{first}{files}{setup}tests: [check]\n")
-    ended = project.doit(f"test:{name}")
-    assert ended.code == 2, ended.out
-    assert "that USER may have made" in ended
+    result = project.doit(f"test:{name}")
+    assert result.code == 2, result.out
+    assert "that USER may have made" in result
     assert list(outside.iterdir()) == []
 
 
@@ -396,20 +396,20 @@ def odd_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 def test_list_of_odd_habitats_contains_no_terminal_control(odd_project: Project) -> None:
     for args in (("list",), ("list", "--all"), ("list", "--all", "--status")):
-        ended = odd_project.doit(*args, env=NOWHERE)
-        assert ended.code == 0, ended.out
-        lines = ended.out.split("\n")
+        result = odd_project.doit(*args, env=NOWHERE)
+        assert result.code == 0, result.out
+        lines = result.out.split("\n")
         assert [line for line in lines if line != printable(line)] == []
-        assert "Traceback" not in ended.out
+        assert "Traceback" not in result.out
     assert any("sound2" in line and r"\x1b[2J\x1b]0;owned\x07\u202ex\x9b2J" in line for line in lines)
 
 
 def test_run_of_odd_habitats_contains_no_terminal_control(odd_project: Project) -> None:
-    ended = odd_project.doit(env=NOWHERE)
-    assert ended.code != 0
-    assert [line for line in ended.out.split("\n") if line != printable(line)] == []
-    assert "Traceback" not in ended.out
-    assert ended.out.count("is not a valid image name") >= 30
+    result = odd_project.doit(env=NOWHERE)
+    assert result.code != 0
+    assert [line for line in result.out.split("\n") if line != printable(line)] == []
+    assert "Traceback" not in result.out
+    assert result.out.count("is not a valid image name") >= 30
 
 
 ODD_TASKS = {
@@ -433,29 +433,29 @@ COMMANDS = ["list", "info", "forget", "clean"]
 
 
 @pytest.mark.parametrize(
-    ("command", "what"),
+    ("command", "case"),
     [
         *(("run", what) for what in ODD_TASKS),
         *((command, what) for command in COMMANDS for what in ("spaces", "an escape")),
     ],
 )
-def test_odd_task_name_is_refused_in_one_line(odd_project: Project, command: str, what: str) -> None:
-    ended = odd_project.doit(command, ODD_TASKS[what], env=NOWHERE)
-    assert ended.code != 0
-    (line,) = ended.out.splitlines()
+def test_odd_task_name_is_refused_in_one_line(odd_project: Project, command: str, case: str) -> None:
+    result = odd_project.doit(command, ODD_TASKS[case], env=NOWHERE)
+    assert result.code != 0
+    (line,) = result.out.splitlines()
     assert line == printable(line)
     assert re.match(r"ERROR: there is no task '.*': .+", line), line
     assert len(line) < 300
     note("task names (doit)", "refused")
 
 
-@pytest.mark.parametrize("what", NO_TEXT)
-def test_config_that_is_no_regular_file_is_error(project: Project, what: str) -> None:
+@pytest.mark.parametrize("case", NO_TEXT)
+def test_config_that_is_no_regular_file_is_error(project: Project, case: str) -> None:
     (project.root / "habitats/demo").mkdir()
-    NO_TEXT[what](project.root / "habitats/demo/config.yaml")
-    ended = project.doit("final:demo", env=NOWHERE, timeout=20)
-    assert ended.code != 0
-    (line,) = ended.out.splitlines()
+    NO_TEXT[case](project.root / "habitats/demo/config.yaml")
+    result = project.doit("final:demo", env=NOWHERE, timeout=20)
+    assert result.code != 0
+    (line,) = result.out.splitlines()
     assert re.fullmatch(r"❌ base:demo: habitats/demo/config\.yaml: .+: .+", line)
     note("config.yaml (doit)", "refused")
 

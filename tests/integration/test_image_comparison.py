@@ -117,5 +117,5 @@ def test_comparison_reports_each_config_difference(compare: Callable[..., list[s
 
 
 def test_comparison_reports_labels_and_ports_on_request(compare: Callable[..., list[str]]) -> None:
-    found = compare(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
-    assert found == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]
+    differing = compare(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
+    assert differing == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]

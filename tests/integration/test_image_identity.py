@@ -34,9 +34,9 @@ FORGED = {
 @pytest.fixture
 def names(engine: DockerEngine) -> Iterator[list[str]]:
     """Two names of habitats. What was built of them is gone afterwards."""
-    found = [fresh_name(), fresh_name()]
-    yield found
-    for name in found:
+    actual = [fresh_name(), fresh_name()]
+    yield actual
+    for name in actual:
         clear(engine, name)
 
 
@@ -47,9 +47,9 @@ def test_final_tag_moved_by_secret_command_runs_built_image(project: Project, na
     secrets = f"secrets: [{{name: T, command: '{steal}', start: true}}]\n"
     entry = "entry: {command: cat /etc/habitat-release}\n"
     project.habitat(name, CONFIG.format(image=busybox) + secrets + entry)
-    done = project.doit(f"start:{name}")
-    assert done.code == 0, done.out
-    assert f"HABITAT={name}" in done
+    result = project.doit(f"start:{name}")
+    assert result.code == 0, result.out
+    assert f"HABITAT={name}" in result
     assert inspect(f"habitat-{name}:final")["Id"] == inspect(busybox)["Id"], "the tag was moved meanwhile"
 
 
@@ -62,9 +62,9 @@ def test_source_changed_during_build_by_command_fails_without_snapshot(
     volume = f"volumes: [{{source: {tool.parent}, dest: /mnt/tools, gives_root_on_the_host: true}}]\n"
     setup = "setup: {root: ['echo \"#!/bin/sh\" >/mnt/tools/tool; echo echo two >>/mnt/tools/tool']}\n"
     project.habitat(name, CONFIG.format(image=busybox) + volume + setup)
-    done = project.doit(f"final:{name}")
-    assert done.code != 0
-    assert f"{tool}: changed since it was read for this build: run the same command again" in done
+    result = project.doit(f"final:{name}")
+    assert result.code != 0
+    assert f"{tool}: changed since it was read for this build: run the same command again" in result
     assert [tag for tag in snapshots(name) if "9-tools" in tag or "final" in tag] == []
     assert failed(name) == {}
     again = project.doit(f"final:{name}")
@@ -78,8 +78,8 @@ def committed(project: Project, names: list[str], busybox: str) -> Iterator[tupl
     """An image that a person has committed from a habitat's container, and a container `db` of it that runs."""
     name = names[0]
     project.habitat(name, CONFIG.format(image=busybox) + "entry: {command: 'true'}\n")
-    done = project.doit(f"start:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"start:{name}")
+    assert result.code == 0, result.out
     image, container = f"habtest-mine-{name}:1", f"habtest-db-{name}"
     docker("commit", f"habitat-{name}", image)
     docker("run", "--detach", "--name", container, image, "sleep", "600")
@@ -104,17 +104,17 @@ def test_commands_leave_container_of_committed_image_alone(
     (state,) = json.loads(project.doit("status", "--json", name).out)["habitats"]
     assert (state["container"]["running"], state["set_aside"]) == (False, [])
     for verb in (("stop:" + name,), ("destroy:" + name, "--yes")):
-        done = project.doit(*verb)
-        assert done.code == 0, done.out
-        assert db not in done
+        result = project.doit(*verb)
+        assert result.code == 0, result.out
+        assert db not in result
     assert runs(db)
     assert runs(build)
     docker("rename", db, f"habitat-{name}")
     try:
         for task in (f"start:{name}", f"stop:{name}", f"logs:{name}"):
-            done = project.doit(task)
-            assert done.code == 1
-            assert f"the container name habitat-{name} is taken by another container" in done
+            result = project.doit(task)
+            assert result.code == 1
+            assert f"the container name habitat-{name} is taken by another container" in result
         assert project.doit(f"destroy:{name}", "--yes").code == 0
         assert runs(f"habitat-{name}")
     finally:
@@ -126,12 +126,12 @@ def test_habitat_on_commit_of_own_container_starts_and_is_destroyed(
 ) -> None:
     name, (image, _) = names[0], committed
     project.habitat(name, CONFIG.format(image=image) + "entry: {command: 'true'}\n")
-    done = project.doit(f"start:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"start:{name}")
+    assert result.code == 0, result.out
     labels = inspect(f"habitat-{name}:final")["Config"]["Labels"]
     assert {labels["habitat.run"], labels["habitat.nonce"], labels["habitat.confinement"]} == {""}
-    done = project.doit(f"destroy:{name}", "--yes")
-    assert done.code == 0, done.out
+    result = project.doit(f"destroy:{name}", "--yes")
+    assert result.code == 0, result.out
     assert docker("ps", "--all", "--quiet", "--filter", f"name=^habitat-{name}") == ""
 
 
@@ -147,8 +147,8 @@ def test_program_labels_of_base_image_are_ignored(project: Project, names: list[
             project.write(f"habitats/{name}/Dockerfile", "\n".join([f"FROM {busybox}", *lines]) + "\n")
     docker("build", "--quiet", "--tag", base, str(project.root / "base"))
     try:
-        done = project.doit(f"final:{names[0]}")
-        assert done.code == 0, done.out
+        result = project.doit(f"final:{names[0]}")
+        assert result.code == 0, result.out
         for image in snapshots(names[0]).values():
             labels = inspect(image)["Config"]["Labels"]
             assert not [key for key, value in labels.items() if "forged" in value], image

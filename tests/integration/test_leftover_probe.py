@@ -22,14 +22,14 @@ pytestmark = pytest.mark.engine
 @pytest.fixture(params=["busybox", "dash", "bash"])
 def container(request: pytest.FixtureRequest, engine: DockerEngine, busybox: str) -> Iterator[str]:
     image = busybox if request.param == "busybox" else DEBIAN
-    made = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", IDLE_FOR_PROBE)
+    container_id = engine.create(image, f"{PREFIX}-{uuid.uuid4().hex[:8]}", IDLE_FOR_PROBE)
     try:
-        engine.start(made)
+        engine.start(container_id)
         if request.param == "bash":
-            assert engine.exec(made, ("ln", "-sf", "bash", "/bin/sh")) == 0
-        yield made
+            assert engine.exec(container_id, ("ln", "-sf", "bash", "/bin/sh")) == 0
+        yield container_id
     finally:
-        engine.remove(made)
+        engine.remove(container_id)
 
 
 def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> tuple[int, bytes, bytes, bool]:

@@ -105,8 +105,8 @@ def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox
     project.habitat(name, json.dumps({**config, "setup": {"root": ["echo the older; exit 9"]}}))
     assert project.doit(f"setup:{name}").code == 1
     project.habitat(name, json.dumps({**config, "setup": {"root": [f"# {text}\nexit 3"]}}))
-    done = project.doit(f"setup:{name}")
-    assert "could not be kept" not in done
+    result = project.doit(f"setup:{name}")
+    assert "could not be kept" not in result
     assert list(failed(name)) == ["7-setup-failed"]
     shown = project.run("sh", "-c", f"echo 'again; echo it ended with $?' | {sys.executable} -m doit debug:{name}")
     assert "the older" not in shown.out
@@ -155,9 +155,9 @@ DODO_PY = (ROOT / "dodo.py").read_text()
 
 
 @pytest.mark.guarantee("silent-engine-is-reported")
-@pytest.mark.parametrize(("request_", "verb", "told"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
+@pytest.mark.parametrize(("request_", "verb", "message"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
 def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
-    project: Project, busybox: str, name: str, request_: str, verb: str, told: str
+    project: Project, busybox: str, name: str, request_: str, verb: str, message: str
 ) -> None:
     project.write(f"habitats/{name}/note", "note")
     project.habitat(name, BUILT.format(base=busybox, word="one"))
@@ -174,22 +174,22 @@ def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
         running.wait_for("still waiting for the engine")
         assert silence - 1.5 < time.monotonic() - lost < silence + 4
         (line,) = [line for line in running.lines if "still waiting" in line]
-        assert told in line
+        assert message in line
         assert re.search(r"asked at \d\d:\d\d:\d\d", line)
         time.sleep(0.5)
         running.process.send_signal(signal.SIGINT)
         pressed = time.monotonic()
-        done = running.end()
+        result = running.end()
         took = time.monotonic() - pressed
-    assert took < 3.5, done.out
-    assert done.code == 130, done.out
-    assert "Traceback" not in done
-    last = done.out.splitlines()[-1]
+    assert took < 3.5, result.out
+    assert result.code == 130, result.out
+    assert "Traceback" not in result
+    last = result.out.splitlines()[-1]
     assert last.startswith("stopped")
-    assert "the next run removes" in last, done.out
-    assert done.out.count("still waiting") == 1
-    assert done.out.count("did not answer") == 1
-    assert told in last
+    assert "the next run removes" in last, result.out
+    assert result.out.count("still waiting") == 1
+    assert result.out.count("did not answer") == 1
+    assert message in last
     after_ = project.doit(f"start:{name}")
     assert after_.code == 0, after_.out
     assert "it runs\n" in after_
@@ -220,10 +220,10 @@ def is_up(name: str) -> bool:
 
 def guards(name: str) -> list[str]:
     """The processes that guard a visit to a habitat, or leave for one."""
-    found = subprocess.run(
+    actual = subprocess.run(
         ("pgrep", "-f", f"phases.ui.aftermath .* {name} "), capture_output=True, text=True, check=False
     )
-    return found.stdout.split()
+    return actual.stdout.split()
 
 
 def sleeps(name: str, seconds: int) -> bool:
@@ -248,8 +248,8 @@ def test_killed_session_container_is_stopped_by_guard(
     wait_until(lambda: not is_up(built_habitat), seconds=20)
     wait_until(lambda: guards(built_habitat) == [], seconds=20)
     assert list((project.root / ".stamps" / built_habitat).glob("starts.*")) == []
-    done = project.doit(f"exec:{built_habitat}", "--", "echo", "again")
-    assert done.out == "again\n"
+    result = project.doit(f"exec:{built_habitat}", "--", "echo", "again")
+    assert result.out == "again\n"
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
@@ -288,9 +288,9 @@ def test_start_during_guard_of_killed_session_works(project: Project, built_habi
         running.process.kill()
         running.end()
         time.sleep(pause)
-        done = project.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
-    assert done.code == 0, done.out
-    assert "here\nstill here\n" in done
+        result = project.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
+    assert result.code == 0, result.out
+    assert "here\nstill here\n" in result
     wait_until(lambda: not is_up(built_habitat), seconds=20)
 
 
@@ -373,12 +373,12 @@ def test_build_with_broken_shell_error_names_shell(
     project: Project, name: str, broken_image: str, why: str, user: str
 ) -> None:
     project.habitat(name, f"base_image: {broken_image}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
-    done = project.doit(f"final:{name}")
-    (line,) = [line for line in done.out.splitlines() if "❌" in line and "can't run" in line]
+    result = project.doit(f"final:{name}")
+    (line,) = [line for line in result.out.splitlines() if "❌" in line and "can't run" in line]
     assert f"habitats/{name}/config.yaml:1" in line
     assert f"/bin/sh of the image {broken_image} can't run ({why}" in line
-    assert "runc" not in done
-    assert "Traceback" not in done
+    assert "runc" not in result
+    assert "Traceback" not in result
     assert failed(name) == {}
 
 
@@ -406,8 +406,10 @@ def test_build_with_image_of_other_architecture_error_names_both(
     docker("rmi", broken_image)
     docker("load", "--input", str(project.root / "image.tar"))
     project.habitat(name, f"base_image: {broken_image}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
-    done = project.doit(f"final:{name}")
-    assert "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in done
+    result = project.doit(f"final:{name}")
+    assert (
+        "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in result
+    )
 
 
 @pytest.fixture
@@ -420,11 +422,11 @@ def habitat_without_shell(project: Project, busybox: str, name: str) -> str:
     folder.mkdir()
     no_program(folder / "sh")
     (folder / "sh").chmod(0o755)
-    made = docker("create", f"habitat-{name}:final")
-    docker("cp", f"{folder}/sh", f"{made}:/bin/sh")
-    docker("commit", made, f"habitat-{name}:final")
+    container = docker("create", f"habitat-{name}:final")
+    docker("cp", f"{folder}/sh", f"{container}:/bin/sh")
+    docker("commit", container, f"habitat-{name}:final")
     docker("tag", f"habitat-{name}:final", f"habitat-{name}:12-final")
-    docker("rm", made)
+    docker("rm", container)
     return name
 
 
@@ -434,12 +436,14 @@ def test_start_and_exec_with_broken_shell_error_names_shell(
     project: Project, habitat_without_shell: str, argv: tuple[str, ...]
 ) -> None:
     if argv == ("shell",):
-        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{habitat_without_shell} --at final")
+        result = project.run(
+            "sh", "-c", f"echo true | {sys.executable} -m doit shell:{habitat_without_shell} --at final"
+        )
     else:
-        done = project.doit(*(word.format(habitat_without_shell) for word in argv))
-    assert done.code == 1, done.out
-    assert "can't run (exec format error)" in done
-    assert f"/bin/sh of the image habitat-{habitat_without_shell}:" in done
-    assert "config.yaml:1" in done
-    assert len([line for line in done.out.splitlines() if "/bin/sh" in line]) == 1
-    assert "Traceback" not in done
+        result = project.doit(*(word.format(habitat_without_shell) for word in argv))
+    assert result.code == 1, result.out
+    assert "can't run (exec format error)" in result
+    assert f"/bin/sh of the image habitat-{habitat_without_shell}:" in result
+    assert "config.yaml:1" in result
+    assert len([line for line in result.out.splitlines() if "/bin/sh" in line]) == 1
+    assert "Traceback" not in result

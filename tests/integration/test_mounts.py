@@ -45,13 +45,13 @@ def test_volume_source_replaced_by_agent_with_link_is_not_mounted(
         (f"start:{other_name}", "--cmd", "cat /sub/shadow"),
         (f"exec:{other_name}", "--", "cat", "/sub/shadow"),
     ):
-        ended = project.doit(*args)
-        assert ended.code != 0
+        result = project.doit(*args)
+        assert result.code != 0
         assert (
             f"habitats/{other_name}/config.yaml:4: volumes: data/sub: {project.root}/data/sub is a link to /etc"
-            in ended
+            in result
         )
-        assert "root:" not in ended
+        assert "root:" not in result
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{other_name}") == ""
 
 
@@ -60,9 +60,9 @@ def test_volume_inside_writable_volume_is_refused(project: Project, busybox: str
     project.write("data/sub/note", "mine")
     rows = "volumes:\n  - {source: data, dest: /data}\n  - {source: data/sub, dest: /sub}\n"
     project.habitat(name, BASE.format(busybox) + rows)
-    ended = project.doit(f"start:{name}")
-    assert ended.code != 0
-    assert f"habitats/{name}/config.yaml:5: volumes: data/sub is in data (habitats/{name}/config.yaml:4)" in ended
+    result = project.doit(f"start:{name}")
+    assert result.code != 0
+    assert f"habitats/{name}/config.yaml:5: volumes: data/sub is in data (habitats/{name}/config.yaml:4)" in result
     assert docker("image", "ls", "--quiet", f"habitat-{name}") == ""
 
 
@@ -85,12 +85,12 @@ def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, 
     project.write(f"habitats/{name}/note", "copied")
     more = "volumes:\n  - {source: src, dest: /workspace}\nfiles:\n  - {source: note, dest: note}\n"
     project.habitat(name, BASE.format(busybox) + more)
-    ended = project.doit(f"final:{name}")
-    assert ended.code != 0
+    result = project.doit(f"final:{name}")
+    assert result.code != 0
     assert (
         f"habitats/{name}/config.yaml:6: files: note would be written to the host, since /workspace is a volume "
         f"(habitats/{name}/config.yaml:4)"
-    ) in ended
+    ) in result
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
 
 
@@ -116,12 +116,12 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
     refused = project.doit(f"start:{name}")
-    told = (
+    expected = (
         f"habitats/{name}/config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine, for the "
         f"secret T, and you have not agreed to that: check it, then type doit trust:{name}"
     )
     assert refused.code != 0
-    assert told in refused
+    assert expected in refused
     assert not (project.root / "ran").exists()
     shown = project.doit(f"trust:{name}")
     assert shown.code == 1

@@ -64,9 +64,9 @@ entry:
 
     def run(self, script: str, *args: str) -> str:
         """What a script prints that has to succeed, as USER."""
-        done = self.doit("exec", "--", "sh", "-euc", script, "sh", *args)
-        assert done.code == 0, done.out
-        return done.out
+        result = self.doit("exec", "--", "sh", "-euc", script, "sh", *args)
+        assert result.code == 0, result.out
+        return result.out
 
     def containers(self) -> list[str]:
         rows = docker("container", "ls", "--all", "--format", "{{.Names}}", "--filter", f"name={self.name}")
@@ -105,9 +105,9 @@ def test_persisted_file_renamed_by_program_survives_killed_start(habitat: Persis
         running.process.kill()
         running.end()
     docker("container", "stop", "--time", "0", habitat.container)
-    done = habitat.doit("start", "--new")
-    assert "was created by an earlier start: kept as" in done
-    assert done.out.splitlines()[-2:] == ["renamedimage", "image"]
+    result = habitat.doit("start", "--new")
+    assert "was created by an earlier start: kept as" in result
+    assert result.out.splitlines()[-2:] == ["renamedimage", "image"]
 
 
 # A kill right before a request of the engine's.
@@ -127,8 +127,8 @@ def test_start_killed_while_container_is_filled_is_continued_by_next_start(habit
     assert killed.code == -9, killed.out
     (draft,) = habitat.containers()
     assert draft.startswith(f"habitat_start_{habitat.name}_")
-    done = habitat.doit("start")
-    assert done.out.splitlines()[-3:] == ["image"] * 3, done.out
+    result = habitat.doit("start")
+    assert result.out.splitlines()[-3:] == ["image"] * 3, result.out
     assert habitat.containers() == [habitat.container]
 
 

@@ -36,24 +36,24 @@ class PrintedPlan(NamedTuple):
 
 
 def plan(habitat: FullHabitat) -> PrintedPlan:
-    done = habitat.project.doit(f"plan:{habitat.name}")
+    result = habitat.project.doit(f"plan:{habitat.name}")
     why: dict[str, list[str]] = {}
-    for row in done.out.splitlines():
+    for row in result.out.splitlines():
         if row.startswith("  ") and (cells := row.split(maxsplit=1)):
             if row[2] != " ":
                 phase, text = cells
                 why[phase] = [text]
             else:
                 why[phase].append(row.strip())
-    return PrintedPlan(done.code, runs(done), why, done.out)
+    return PrintedPlan(result.code, runs(result), why, result.out)
 
 
-def runs(done: CommandResult) -> list[str]:
+def runs(result: CommandResult) -> list[str]:
     """The phases that the last line of a plan names."""
-    found = re.search(r"^⇒ (?:re)?build (\w+)(?: … (\w+))?, ", done.out, re.MULTILINE)
-    if not found:
+    match = re.search(r"^⇒ (?:re)?build (\w+)(?: … (\w+))?, ", result.out, re.MULTILINE)
+    if not match:
         return []
-    first, last = found[1], found[2] or found[1]
+    first, last = match[1], match[2] or match[1]
     return NAMES[NAMES.index(first) : NAMES.index(last) + 1]
 
 
@@ -123,17 +123,17 @@ def test_plan_names_exactly_the_phases_that_build_runs(
     change(habitat)
     habitat.save()
     before = state(habitat)
-    said = plan(habitat)
+    printed = plan(habitat)
     assert state(habitat) == before
     expected = SAID[change.__name__].replace("NAME", habitat.name).replace("BASE", habitat.base)
-    assert said.code == 1
-    assert said.why[first][0].startswith(expected), said.out
-    assert next(iter(said.why)) == first
+    assert printed.code == 1
+    assert printed.why[first][0].startswith(expected), printed.out
+    assert next(iter(printed.why)) == first
     info = habitat.project.doit("info", habitat.task(first))
-    assert f" * {said.why[first][0]}\n" in info.out
-    done = habitat.build()
-    assert done.ran == said.runs
-    assert f"🔁 {first} runs: {said.why[first][0]}\n" in done.out
+    assert f" * {printed.why[first][0]}\n" in info.out
+    result = habitat.build()
+    assert result.ran == printed.runs
+    assert f"🔁 {first} runs: {printed.why[first][0]}\n" in result.out
     again = habitat.project.doit(f"plan:{habitat.name}")
     assert (again.code, again.out) == (0, f"{habitat.name}: nothing to do\n")
 
@@ -164,22 +164,22 @@ def test_plan_dockerfile_context_change_is_described(project: Project, busybox: 
     project.write(f"habitats/{name}/motd", "welcome\n")
     assert project.doit(f"final:{name}").code == 0
     project.write(f"habitats/{name}/motd", "hello\n")
-    said = project.doit(f"plan:{name}")
-    assert said.out.splitlines()[1] == f"  dockerfile  habitats/{name}/motd: changed"
-    assert "⇒ rebuild dockerfile … final, about " in said
+    printed = project.doit(f"plan:{name}")
+    assert printed.out.splitlines()[1] == f"  dockerfile  habitats/{name}/motd: changed"
+    assert "⇒ rebuild dockerfile … final, about " in printed
     assert project.doit(f"final:{name}").ran == ["dockerfile", *NAMES]
     assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
 
 
 def test_plan_removed_snapshot_and_forgotten_phase_are_described(habitat: FullHabitat) -> None:
     habitat.prune("repos", "tools", "final")
-    said = plan(habitat)
-    assert said.why == {"repos": [f"image habitat-{habitat.name}:8-repos is gone"]}
-    assert habitat.build().ran == said.runs
+    printed = plan(habitat)
+    assert printed.why == {"repos": [f"image habitat-{habitat.name}:8-repos is gone"]}
+    assert habitat.build().ran == printed.runs
     assert habitat.project.doit("forget", habitat.task("tools")).code == 0
-    said = plan(habitat)
-    assert said.why == {"tools": ["it was forgotten (doit forget)"]}
-    assert habitat.build().ran == said.runs
+    printed = plan(habitat)
+    assert printed.why == {"tools": ["it was forgotten (doit forget)"]}
+    assert habitat.build().ran == printed.runs
 
 
 def test_plan_in_other_clone_names_changed_phase(habitat: FullHabitat, tmp_path: Path) -> None:
@@ -191,16 +191,16 @@ def test_plan_in_other_clone_names_changed_phase(habitat: FullHabitat, tmp_path:
         (tmp_path / folder).mkdir()
     text = (habitat.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
     other.write(habitat.place("HABITAT/config.yaml"), text)
-    done = other.doit(f"plan:{habitat.name}")
-    assert "  setup  the config of setup has changed since its last build\n" in done.out
+    result = other.doit(f"plan:{habitat.name}")
+    assert "  setup  the config of setup has changed since its last build\n" in result.out
     assert list((tmp_path / ".stamps").iterdir()) == []
 
 
 def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
-    done = project.doit(f"plan:{name}")
-    assert done.code == 1
-    assert done.out.splitlines() == [
+    result = project.doit(f"plan:{name}")
+    assert result.code == 1
+    assert result.out.splitlines() == [
         name,
         "  base  it was never built",
         "⇒ build base … final, how long it takes isn't known yet",
@@ -213,19 +213,19 @@ def test_plan_of_several_habitats_shows_error_of_broken_one(project: Project, bu
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     project.habitat(f"{name}-broken", "base_imag: x\n")
     for argv in (("plan:*",), (f"plan:{name}", f"plan:{name}-broken")):
-        done = project.doit(*argv)
-        assert done.code == 1
-        assert f"{name}\n  base  " in done.out
-        (error,) = [row for row in done.out.splitlines() if "❌" in row]
+        result = project.doit(*argv)
+        assert result.code == 1
+        assert f"{name}\n  base  " in result.out
+        (error,) = [row for row in result.out.splitlines() if "❌" in row]
         assert f"habitats/{name}-broken/config.yaml:1" in error
-        assert "failed" not in done
+        assert "failed" not in result
 
 
 def test_plan_of_broken_config_alone_fails(project: Project, name: str) -> None:
     project.habitat(name, "base_imag: x\n")
-    done = project.doit(f"plan:{name}")
-    assert done.code != 0
-    assert len(done.out.splitlines()) == 1
+    result = project.doit(f"plan:{name}")
+    assert result.code != 0
+    assert len(result.out.splitlines()) == 1
 
 
 def test_plan_all_option_shows_every_change(habitat: FullHabitat) -> None:

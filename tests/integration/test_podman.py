@@ -45,22 +45,22 @@ class PodmanProject:
     def built(self, text: str = "") -> str:
         """The name of a habitat that is built."""
         name = self.habitat(text)
-        done = self.doit(f"final:{name}")
-        assert done.code == 0, done.out
+        result = self.doit(f"final:{name}")
+        assert result.code == 0, result.out
         return name
 
     def pipe(self, *args: str, given: bytes) -> tuple[int, bytes, bytes]:
         """Exit code and the two outputs of a `doit` that is given an input."""
         env = {**os.environ, **self.podman.env}
         argv = (sys.executable, "-m", "doit", *args)
-        done = subprocess.run(argv, cwd=self.project.root, env=env, input=given, capture_output=True, check=False)
-        return done.returncode, done.stdout, done.stderr
+        result = subprocess.run(argv, cwd=self.project.root, env=env, input=given, capture_output=True, check=False)
+        return result.returncode, result.stdout, result.stderr
 
     def images(self, name: str) -> dict[str, str]:
         """What Podman has of a habitat: tag to id."""
         rows = self.podman.docker("image", "ls", "--no-trunc", "--format", "{{.Repository}}:{{.Tag}} {{.ID}}")
-        found = dict(row.split() for row in rows.splitlines())
-        return {tag.rpartition(":")[2]: image for tag, image in found.items() if f"habitat-{name}:" in tag}
+        actual = dict(row.split() for row in rows.splitlines())
+        return {tag.rpartition(":")[2]: image for tag, image in actual.items() if f"habitat-{name}:" in tag}
 
     def containers(self, name: str) -> list[str]:
         rows = self.podman.docker("container", "ls", "--all", "--format", "{{.Names}}").splitlines()
@@ -135,9 +135,9 @@ def test_podman_workdir_with_special_characters_is_used_by_commands(podman_proje
     name = podman_project.habitat()
     config = podman_project.project.root / f"habitats/{name}/config.yaml"
     config.write_text(config.read_text().replace("WORKDIR=/work", f"'WORKDIR={quoted}'"))
-    done = podman_project.doit(f"start:{name}", "--cmd", "pwd")
-    assert done.code == 0, done.out
-    assert workdir in done.out.splitlines()
+    result = podman_project.doit(f"start:{name}", "--cmd", "pwd")
+    assert result.code == 0, result.out
+    assert workdir in result.out.splitlines()
 
 
 def test_podman_debug_reruns_failed_command(podman_project: PodmanProject) -> None:
@@ -229,8 +229,8 @@ def _files(folder: Path) -> list[Path]:
 def test_podman_status_shows_phases_container_and_size(podman_project: PodmanProject) -> None:
     name = podman_project.built()
     assert podman_project.doit(f"start:{name}", "--detach").code == 0
-    told = json.loads(podman_project.doit("status", "--json", name).out)
-    (habitat,) = told["habitats"]
+    status = json.loads(podman_project.doit("status", "--json", name).out)
+    (habitat,) = status["habitats"]
     assert {phase["state"] for phase in habitat["phases"]} == {"cached"}
     assert habitat["container"]["running"]
     assert podman_project.doit(f"stop:{name}").code == 0
@@ -240,9 +240,9 @@ def test_podman_status_shows_phases_container_and_size(podman_project: PodmanPro
 def test_podman_habitats_share_equal_phases(podman_project: PodmanProject) -> None:
     one = podman_project.built("setup: {root: [echo same >/made]}")
     two = podman_project.habitat("setup: {root: [echo same >/made]}")
-    done = podman_project.doit(f"final:{two}")
-    assert done.code == 0, done.out
-    assert f"shared with {one}" in done
+    result = podman_project.doit(f"final:{two}")
+    assert result.code == 0, result.out
+    assert f"shared with {one}" in result
     assert podman_project.images(one)["7-setup"] == podman_project.images(two)["7-setup"]
     assert podman_project.doit("clean", f"base:{one}").code == 0
     assert podman_project.images(one) == {}
@@ -270,8 +270,8 @@ def test_podman_dockerfile_builds_without_buildkit_and_refuses_secrets(podman_pr
     )
     podman_project.project.write(f"habitats/{name}/note", "from the context\n")
     podman_project.project.habitat(name, f"{BARE}\n")
-    done = podman_project.doit(f"start:{name}", "--cmd", "cat /note /made")
-    assert done.out.splitlines()[-2:] == ["from the context", "built"], done.out
+    result = podman_project.doit(f"start:{name}", "--cmd", "cat /note /made")
+    assert result.out.splitlines()[-2:] == ["from the context", "built"], result.out
     podman_project.project.habitat(name, f"{BARE}\nsecrets: [{{name: T, command: echo x, phases: [dockerfile]}}]\n")
     podman_project.project.write(f"habitats/{name}/Dockerfile", f"FROM {podman_project.base}\nRUN exit 3\n")
     refused = podman_project.doit(f"dockerfile:{name}")

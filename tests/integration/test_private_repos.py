@@ -71,15 +71,15 @@ class GitHost(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        said = self.headers.get("Authorization", "")
-        if said:
-            self.heard.append(base64.b64decode(said.split()[1]).decode())
+        output = self.headers.get("Authorization", "")
+        if output:
+            self.heard.append(base64.b64decode(output.split()[1]).decode())
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", f"{self.elsewhere}/{self.path.removeprefix('/moved/')}")
             self.send_header("Content-Length", "0")  # or git gives up, and goes nowhere
             self.end_headers()
-        elif said and self.heard[-1].endswith(f":{TOKEN}"):
+        elif output and self.heard[-1].endswith(f":{TOKEN}"):
             super().do_GET()
         else:
             self.send_response(401)
@@ -146,8 +146,8 @@ def test_https_token_clones_repository_and_is_stored_nowhere(
     with serving(address, certificate, repository) as host:
         url = host.url  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
-        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
-        assert done.code == 0, done.out
+        result = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+        assert result.code == 0, result.out
         assert set(host.heard) == {f"x-access-token:{TOKEN}"}
     image = f"habitat-{name}:final"
     assert docker("run", "--rm", image, "cat", "/workspace/project/said") == "one"
@@ -155,7 +155,7 @@ def test_https_token_clones_repository_and_is_stored_nowhere(
         f"{url}/private.git"
     )
     assert hits(project, name, TOKEN, tmp_path) == []
-    assert TOKEN not in done
+    assert TOKEN not in result
 
 
 def test_https_user_and_token_with_special_characters_are_sent_exactly(
@@ -173,8 +173,8 @@ def test_https_user_and_token_with_special_characters_are_sent_exactly(
     with serving(address, certificate, repository) as host:
         url = host.url.replace("://", "://me%40corp.org@")  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
-        done = project.doit(f"repos:{name}", env={"GITHUB": token})
-        assert done.code == 0, done.out
+        result = project.doit(f"repos:{name}", env={"GITHUB": token})
+        assert result.code == 0, result.out
     assert set(host.heard) == {f"me@corp.org:{token}"}
 
 
@@ -187,12 +187,12 @@ def test_https_token_is_hidden_in_git_traces(
         config = project.root / "habitats" / name / "config.yaml"
         traces = "GIT_TRACE=1, GIT_TRACE_CURL=1, GIT_CURL_VERBOSE=1, GIT_TRACE_REDACT=0, "
         config.write_text(config.read_text().replace("env: [", f"debug: true\nenv: [{traces}"))
-        done = project.doit(f"repos:{name}", env={"GITHUB": TOKEN})
-    assert done.code == 0, done.out
-    assert "Authorization: Basic" in done, "unredacted"
+        result = project.doit(f"repos:{name}", env={"GITHUB": TOKEN})
+    assert result.code == 0, result.out
+    assert "Authorization: Basic" in result, "unredacted"
     whole = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
     for form in (TOKEN, whole, whole[20:40]):
-        assert form not in done
+        assert form not in result
         assert hits(project, name, form, tmp_path) == []
 
 
@@ -211,11 +211,11 @@ def test_https_wrong_token_is_one_line_error(
 ) -> None:
     with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
-        done = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
-    assert done.code != 0
-    assert "Authentication failed" in done
-    assert "wrong-token" not in done
-    assert "check url, branch and ref" in done
+        result = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
+    assert result.code != 0
+    assert "Authentication failed" in result
+    assert "wrong-token" not in result
+    assert "check url, branch and ref" in result
 
 
 @pytest.mark.guarantee("token-sent-to-its-host-only")
@@ -227,24 +227,24 @@ def test_https_token_is_not_sent_after_redirect_to_other_host(
         serving(address, certificate, repository, other.url) as first,  # type: ignore[attr-defined]
     ):
         by_https(project, name, git_image, certificate, f"{first.url}/moved/private.git")  # type: ignore[attr-defined]
-        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
-    assert done.code != 0
+        result = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+    assert result.code != 0
     assert other.asked, "git went there"
-    assert [said for said in other.heard if TOKEN in said] == []
+    assert [header for header in other.heard if TOKEN in header] == []
 
 
 def hits(project: Project, name: str, text: str, tmp_path: Path) -> list[str]:
     """Where a text is found: in our files, image configs and layers."""
-    found = [str(path) for path in project.root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+    actual = [str(path) for path in project.root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
     saved = tmp_path / "saved.tar"
     docker("image", "save", "-o", str(saved), *snapshots(name).values())
     with tarfile.open(saved) as tar:
         for member in tar:
             stream = tar.extractfile(member)
             if stream and text.encode() in stream.read():
-                found.append(member.name)
+                actual.append(member.name)
     saved.unlink()
-    return found
+    return actual
 
 
 # SSH
@@ -339,8 +339,8 @@ def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str, tmp_path: Path
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")
-    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code == 0, done.out
+    result = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code == 0, result.out
     image = f"habitat-{name}:final"
     assert docker("run", "--rm", image, "cat", "/workspace/project/README") == "private"
     assert docker("run", "--rm", image, "stat", "-c", "%U", "/workspace/project/README") == "agent"
@@ -356,9 +356,9 @@ def test_ssh_host_with_other_key_is_refused(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_unknown")
-    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code != 0
-    assert "Host key verification failed" in done
+    result = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code != 0
+    assert "Host key verification failed" in result
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -367,9 +367,9 @@ def test_ssh_host_without_known_key_is_refused(
 ) -> None:
     (keys / "known_nobody").write_text("")
     by_ssh(project, name, git_image, ssh_url, keys / "known_nobody")
-    done = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code != 0
-    assert "Host key verification failed" in done
+    result = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code != 0
+    assert "Host key verification failed" in result
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -380,7 +380,7 @@ def test_debug_of_failed_ssh_clone_has_agent(
     by_ssh(project, name, git_image, ssh_url, keys / "known_late")
     assert project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent}).code == 1
     shutil.copy(keys / "known_host", keys / "known_late")
-    done = subprocess.run(
+    result = subprocess.run(
         (sys.executable, "-m", "doit", f"debug:{name}"),
         cwd=project.root,
         env={**os.environ, "SSH_AUTH_SOCK": agent},
@@ -389,7 +389,7 @@ def test_debug_of_failed_ssh_clone_has_agent(
         timeout=60,
         check=False,
     )
-    assert done.stdout == b"private\nlent\n", done.stderr.decode()
+    assert result.stdout == b"private\nlent\n", result.stderr.decode()
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -404,6 +404,6 @@ def test_ssh_agent_missing_is_one_line_error(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, env: dict[str, str], why: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")
-    done = project.doit(f"final:{name}", env=env)
-    assert done.code != 0
-    assert f"habitats/{name}/config.yaml:4: {why}" in done
+    result = project.doit(f"final:{name}", env=env)
+    assert result.code != 0
+    assert f"habitats/{name}/config.yaml:4: {why}" in result

@@ -69,11 +69,11 @@ def test_pull_without_login_error_names_docker_login(
     project.habitat(name, f"description: x\nbase_image: {image['tag']}\nenv: [USER=root]\n")
     refused = project.doit(f"base:{name}", env={"DOCKER_CONFIG": str(project.root)})
     assert refused.code == 1
-    told = refused.out.splitlines()[-1]
-    assert told.startswith(
+    messages = refused.out.splitlines()[-1]
+    assert messages.startswith(
         f"❌ base:{name}: habitats/{name}/config.yaml:2: base image {image['tag']} can't be pulled ("
     )
-    assert told.endswith(f"): check its name, or docker login {registry.host}, then run the same again")
+    assert messages.endswith(f"): check its name, or docker login {registry.host}, then run the same again")
     assert (snapshots(name), build_containers(name)) == ({}, [])
     assert project.doit(f"base:{name}", env=registry.login).ran == ["base"]
 
@@ -118,9 +118,9 @@ def test_pull_from_silent_registry_ends_on_signal(project: Project, name: str) -
             running.wait_for("Setting the base image")
             silent.accept()
             running.process.send_signal(signal.SIGINT)
-            ended = running.end(10)
-    assert ended.code == 128 + signal.SIGINT
+            result = running.end(10)
+    assert result.code == 128 + signal.SIGINT
     assert (
-        ended.out.splitlines()[-1]
+        result.out.splitlines()[-1]
         == f"stopped in base:{name}: finished phases are kept, the next run continues from there"
     )

@@ -83,8 +83,8 @@ def habitat(built_habitat: BuiltHabitat) -> BuiltHabitat:
     return built_habitat
 
 
-def last(ended: CommandResult) -> str:
-    return ended.out.splitlines()[-1]
+def last(result: CommandResult) -> str:
+    return result.out.splitlines()[-1]
 
 
 def free_port() -> int:
@@ -100,12 +100,12 @@ def test_start_waits_until_ready_and_publishes_port_on_localhost_only(habitat: B
     assert started.code == 0, started.out
     assert started.out.count("waiting until it is ready, 1m 00s at most: ") == 1
     assert re.search(r"^• ready after [1-9]", started.out, re.MULTILINE)
-    told = re.search(r"is running at (http://127\.0\.0\.1:(\d+)): ", last(started))
-    assert told, started.out
-    with urllib.request.urlopen(told[1], timeout=5) as answer:
+    match = re.search(r"is running at (http://127\.0\.0\.1:(\d+)): ", last(started))
+    assert match, started.out
+    with urllib.request.urlopen(match[1], timeout=5) as answer:
         assert answer.read() == b"hello from within\n"
     with pytest.raises(OSError, match=r"refused|timed out"):
-        socket.create_connection((gateway(), int(told[2])), timeout=2)
+        socket.create_connection((gateway(), int(match[2])), timeout=2)
 
     joined = habitat.doit("start")
     assert (joined.code, last(joined)) == (0, "ran"), joined.out
@@ -113,7 +113,7 @@ def test_start_waits_until_ready_and_publishes_port_on_localhost_only(habitat: B
     assert "http" not in joined
     assert habitat.doit("stop").code == 0
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(told[1], timeout=5)
+        urllib.request.urlopen(match[1], timeout=5)
 
 
 def test_udp_port_published_on_all_addresses_is_reachable(habitat: BuiltHabitat) -> None:
@@ -126,19 +126,19 @@ def test_udp_port_published_on_all_addresses_is_reachable(habitat: BuiltHabitat)
         running.wait_for(f"port 53: udp://0.0.0.0:{port}, also from other machines\n")
         with closing(socket.socket(type=socket.SOCK_DGRAM)) as sender:
             sender.sendto(b"ping", (gateway(), port))
-        ended = running.end(20)
-    assert last(ended) == "arrived", ended.out
+        result = running.end(20)
+    assert last(result) == "arrived", result.out
 
 
 def test_ready_timeout_is_error_with_last_output_and_stops_container(habitat: BuiltHabitat) -> None:
     habitat.entry("  ready: {command: 'cat /run/secrets/T; echo not yet >&2; exec sleep 1000', timeout: 2s}\n")
     began = time.monotonic()
-    ended = habitat.doit("start", "--detach")
+    result = habitat.doit("start", "--detach")
     assert time.monotonic() - began < 15
-    assert ended.code == 1
-    assert "    not yet" in ended.out.splitlines()
-    assert "s3cret" not in ended
-    assert last(ended) == (
+    assert result.code == 1
+    assert "    not yet" in result.out.splitlines()
+    assert "s3cret" not in result
+    assert last(result) == (
         f"❌ habitats/{habitat.name}/config.yaml:7: {habitat.name} is not ready after 2s: the last check was killed: "
         f"see doit logs:{habitat.name}, or raise entry.ready.timeout"
     )
@@ -150,28 +150,28 @@ def test_ready_attempt_that_hangs_is_killed_in_detached_container(habitat: Built
     habitat.entry("")
     assert habitat.doit("start", "--detach").code == 0
     habitat.entry("  ready: {command: sleep 777, timeout: 1s}\n")
-    ended = habitat.doit("exec", "--", "true")
-    assert ended.code == 1
-    assert "is not ready after 1s" in ended
+    result = habitat.doit("exec", "--", "true")
+    assert result.code == 1
+    assert "is not ready after 1s" in result
     assert habitat.state() == "running"
     assert "777" not in docker("top", habitat.container, "-eo", "pid,args")
 
 
-@pytest.mark.parametrize("how", ["it ends", "it is stopped"])
-def test_container_ended_during_ready_wait_fails_at_once(habitat: BuiltHabitat, how: str) -> None:
-    habitat.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if how == "it ends" else ""))
-    if how == "it ends":
+@pytest.mark.parametrize("way", ["it ends", "it is stopped"])
+def test_container_ended_during_ready_wait_fails_at_once(habitat: BuiltHabitat, way: str) -> None:
+    habitat.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if way == "it ends" else ""))
+    if way == "it ends":
         config = habitat.project.root / f"habitats/{habitat.name}/config.yaml"
         config.write_text(config.read_text().replace("  init_command: /sbin/serve\n", "", 1))
     with RunningDoit(habitat.project, f"start:{habitat.name}") as running:
         running.wait_for("waiting until it is ready")
-        if how == "it is stopped":
+        if way == "it is stopped":
             assert "in use by doit with pid" in habitat.doit("stop")
             assert habitat.doit("stop", "--force").code == 0
-        ended = running.end(15)
-    assert ended.code == 1
-    told = "the init command ended: sleep 2" if how == "it ends" else "the init command ended: /sbin/serve"
-    assert told in last(ended), ended.out
+        result = running.end(15)
+    assert result.code == 1
+    expected = "the init command ended: sleep 2" if way == "it ends" else "the init command ended: /sbin/serve"
+    assert expected in last(result), result.out
 
 
 def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(habitat: BuiltHabitat) -> None:

@@ -99,8 +99,8 @@ def clones(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[TwoCl
 
 
 def locks_of(engine: DockerEngine, *words: str) -> list[str]:
-    found = engine.volumes(label=lock_volumes.LABEL_LOCK)
-    return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
+    volumes = engine.volumes(label=lock_volumes.LABEL_LOCK)
+    return [volume.name for volume in volumes if any(word in str(volume.labels) for word in words)]
 
 
 @pytest.mark.guarantee("engine-lock-has-one-holder")
@@ -114,9 +114,9 @@ def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine:
             )
             for number in range(6)
         ]
-        said = [run.communicate(timeout=120)[1] for run in runs]
+        output = [run.communicate(timeout=120)[1] for run in runs]
     codes = [run.returncode for run in runs]
-    assert codes == [-9, 0, 0, -9, 0, 0], said
+    assert codes == [-9, 0, 0, -9, 0, 0], output
     subprocess.run([*argv, "1", ""], check=True)  # one of the killed may have been the last
     assert (locks_of(engine, key), list(tmp_path.iterdir())) == ([], [])
 
@@ -133,9 +133,9 @@ def test_build_in_two_clones_with_other_engine_address_takes_turns(clones: TwoCl
         with RunningDoit(two, f"final:{clones.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
             waiting.wait_for(f"waiting for another run that builds {clones.name} (pid {building.process.pid} on ")
             clones.gate.unlink()
-            ended = [building.end(), waiting.end()]
-    assert [done.code for done in ended] == [0, 0], ended
-    assert ended[1].ran == []
+            result = [building.end(), waiting.end()]
+    assert [done.code for done in result] == [0, 0], result
+    assert result[1].ran == []
 
 
 @pytest.mark.guarantee("engine-lock-has-one-holder")
@@ -186,14 +186,14 @@ def test_build_in_two_namespaces_at_same_path_takes_turns(
             if number == 0:
                 wait_until(lambda log=log: log.exists() and "at the gate\n" in log.read_text())  # type: ignore[misc]
         assert runs[1].stdout
-        said = ""
-        while "waiting for another run" not in said:
+        expected = ""
+        while "waiting for another run" not in expected:
             line = runs[1].stdout.readline()
-            assert line, said
-            said += line
+            assert line, expected
+            expected += line
         clones.gate.unlink()
-        ended = [run.communicate(timeout=60)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], ended
+        result = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], result
     assert left_containers(clones.name) == []
     assert locks_of(engine, clones.name) == []
 
@@ -209,8 +209,8 @@ def test_build_lock_volume_pruned_meanwhile_build_succeeds(clones: TwoClones, en
         for name in locks_of(engine, f"build {clones.name}"):
             engine.remove_volume(name)
         clones.gate.unlink()
-        done = building.end()
-    assert done.code == 0, done.out
+        result = building.end()
+    assert result.code == 0, result.out
     assert two.doit(f"final:{clones.name}").ran == []
 
 
@@ -227,10 +227,10 @@ def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(clones: TwoClon
         with RunningDoit(two, f"final:{clones.name}") as other:
             other.wait_for("setup runs")
             clones.gate.unlink()
-            ended = [building.end(), other.end()]
-    assert [done.code for done in ended] == [2, 0], ended
-    assert "another run has it by now (pid " in ended[0]
-    assert "Traceback" not in ended[0]
+            result = [building.end(), other.end()]
+    assert [done.code for done in result] == [2, 0], result
+    assert "another run has it by now (pid " in result[0]
+    assert "Traceback" not in result[0]
     assert two.doit(f"final:{clones.name}").ran == []
 
 
@@ -246,9 +246,9 @@ def test_build_killed_leaves_no_lock_for_next_run(clones: TwoClones, engine: Doc
         of_killed = f"'habitat.lock.process': '{building.process.pid} "
         assert len(locks_of(engine, of_killed)) == 2, "that of the build, and that of its turn"
     clones.gate.unlink()
-    done = two.doit(f"final:{clones.name}")
-    assert done.code == 0, done.out
-    assert "waiting" not in done
+    result = two.doit(f"final:{clones.name}")
+    assert result.code == 0, result.out
+    assert "waiting" not in result
     assert locks_of(engine, of_killed, clones.name) == []
 
 
@@ -262,8 +262,8 @@ def test_start_in_two_clones_at_once_shares_one_container(clones: TwoClones, per
         clones.clones[0].run("docker", "rm", "--force", clones.container)
         with ExitStack() as stack:
             runs = [stack.enter_context(RunningDoit(clone, f"start:{clones.name}")) for clone in clones.clones]
-            ended = [run.end() for run in runs]
-        for done in ended:
+            result = [run.end() for run in runs]
+        for done in result:
             assert done.code == 0, done.out
             assert "hello" in done.out.splitlines(), done.out
             assert "kept as" not in done, done.out
@@ -280,9 +280,9 @@ def test_start_while_other_clone_leaves_runs_its_command(clones: TwoClones) -> N
     assert one.doit(f"start:{clones.name}").code == 0
     for _ in range(10):
         with RunningDoit(one, f"start:{clones.name}") as first, RunningDoit(two, f"start:{clones.name}") as second:
-            for done in (first.end(), second.end()):
-                assert done.code == 0, done.out
-                assert "hello" in done.out.splitlines(), done.out
+            for result in (first.end(), second.end()):
+                assert result.code == 0, result.out
+                assert "hello" in result.out.splitlines(), result.out
 
 
 @pytest.mark.guarantee("only-leftovers-of-ended-processes")
@@ -300,14 +300,14 @@ def test_temporary_container_of_other_namespace_is_kept(clones: TwoClones, engin
         shell.stdin.flush()
         while b"a shell" not in shell.stdout.readline():
             pass
-        done = subprocess.run(
+        result = subprocess.run(
             (sys.executable, "-m", "doit", f"shell:{clones.name}", "--at", "setup"),
             cwd=clone.root,
             input=b"echo hello\n",
             capture_output=True,
             check=True,
         )
-        assert b"hello" in done.stdout
+        assert b"hello" in result.stdout
         shell.stdin.write(b"echo still there\n")
         shell.stdin.flush()
         assert b"still there" in shell.stdout.readline()

@@ -53,8 +53,8 @@ class SharingProject:
             project.write(f"seen/{repository}/file", f"{repository}\n")
             git = ("git", "-c", "user.name=t", "-c", "user.email=t@example.org")
             for argv in (("init", "--quiet", "."), ("add", "."), ("commit", "--quiet", "-m", "x")):
-                done = project.run(*git, "-C", str(self.seen / repository), *argv)
-                assert done.code == 0, done.out
+                result = project.run(*git, "-C", str(self.seen / repository), *argv)
+                assert result.code == 0, result.out
         self.names: list[str] = []
 
     def habitat(self, repository: str) -> str:
@@ -88,10 +88,10 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(sharing_proje
     assert re.search(rf"^⇒ take over base … setup from {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
     info = sharing_project.project.doit("info", f"setup:{two}", env=SHARING)
     assert f"{one} has what it would build" in info.out
-    done = sharing_project.project.doit(f"final:{two}", env=SHARING)
-    assert done.code == 0, done.out
-    assert f"♻ base … setup: shared with {one}" in done.out
-    assert done.ran == ["repos", "tools", "verify", "test", "final"]
+    result = sharing_project.project.doit(f"final:{two}", env=SHARING)
+    assert result.code == 0, result.out
+    assert f"♻ base … setup: shared with {one}" in result.out
+    assert result.ran == ["repos", "tools", "verify", "test", "final"]
     assert sharing_project.ran() == ["repos"]
     first, second = snapshots(one), snapshots(two)
     assert [second[tag] for tag in SHARED] == [first[tag] for tag in SHARED]
@@ -101,8 +101,8 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(sharing_proje
     assert sharing_project.project.doit(f"final:{alone}").code == 0
     assert sharing_project.ran() == ["setup", "repos"]
     assert snapshots(alone)["1-base"] != first["1-base"]
-    found = differences(f"habitat-{two}:final", f"habitat-{alone}:final", ignoring=("/etc/habitat-release",))
-    assert found == []
+    differing = differences(f"habitat-{two}:final", f"habitat-{alone}:final", ignoring=("/etc/habitat-release",))
+    assert differing == []
 
 
 @pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
@@ -134,8 +134,8 @@ def test_sharing_always_option_builds_everything(sharing_project: SharingProject
 def test_sharing_is_reported_in_jsonl_events(sharing_project: SharingProject) -> None:
     one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     assert sharing_project.project.doit(f"users:{one}", env=SHARING).code == 0
-    done = sharing_project.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
-    assert done.code == 0, done.out
+    result = sharing_project.project.doit("-r", "jsonl", "-o", "run.jsonl", f"env:{two}", env=SHARING)
+    assert result.code == 0, result.out
     rows = [json.loads(row) for row in (sharing_project.project.root / "run.jsonl").read_text().splitlines()]
     shared = [row for row in rows if row["event"] == "phase_shared"]
     assert [(row["phase"], row["shared_with"]) for row in shared] == [("base", one), ("users", one)]
@@ -154,11 +154,11 @@ def test_sharing_run_killed_at_any_point_repeats_nothing(sharing_project: Sharin
     assert sharing_project.project.doit(f"final:{one}", env=path).code == 0
     sharing_project.ran()
     for phase, point in (("base", "shared"), ("env", "stamped"), ("files", "before the stamp"), ("setup", "shared")):
-        done = sharing_project.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
-        assert done.code == -signal.SIGKILL, done.out
-    done = sharing_project.project.doit(f"final:{two}", env=path)
-    assert done.code == 0, done.out
-    assert done.ran == ["repos", "tools", "verify", "test", "final"]
+        result = sharing_project.project.doit(f"final:{two}", env={**path, "CRASH": f"{phase}:{point}"})
+        assert result.code == -signal.SIGKILL, result.out
+    result = sharing_project.project.doit(f"final:{two}", env=path)
+    assert result.code == 0, result.out
+    assert result.ran == ["repos", "tools", "verify", "test", "final"]
     assert sharing_project.ran() == ["repos"]
     assert [snapshots(two)[tag] for tag in SHARED] == [snapshots(one)[tag] for tag in SHARED]
 
@@ -169,18 +169,18 @@ def test_sharing_parallel_builds_build_each_phase_once(sharing_project: SharingP
     names = [sharing_project.habitat(repository) for repository in ("one", "two", "two")]
     tasks = [f"final:{name}" for name in names]
     if in_one_run:
-        done = sharing_project.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
-        assert done.code == 0, done.out
+        result = sharing_project.project.doit("-n", "3", "-P", "thread", *tasks, env=SHARING)
+        assert result.code == 0, result.out
     else:
         with ExitStack() as stack:
             runs = [stack.enter_context(RunningDoit(sharing_project.project, task, env=SHARING)) for task in tasks]
             for run in runs:
-                done = run.end()
-                assert done.code == 0, done.out
-    found = [snapshots(name) for name in names]
+                result = run.end()
+                assert result.code == 0, result.out
+    tags = [snapshots(name) for name in names]
     for tag in SHARED:
-        assert len({images[tag] for images in found}) == 1, tag
-    assert found[1]["9-tools"] == found[2]["9-tools"]
+        assert len({images[tag] for images in tags}) == 1, tag
+    assert tags[1]["9-tools"] == tags[2]["9-tools"]
     assert sorted(sharing_project.ran()) == ["repos", "repos", "setup"]
 
 
@@ -204,7 +204,7 @@ def test_sharing_killed_run_does_not_block_other_run(sharing_project: SharingPro
         ahead.process.kill()
         behind.wait_for("Running setup commands")
         gate.unlink()
-        done = behind.end()
-        assert done.code == 0, done.out
+        result = behind.end()
+        assert result.code == 0, result.out
     assert sharing_project.project.doit(f"setup:{one}", f"setup:{two}", env=SHARING).code == 0
     assert snapshots(one)["7-setup"] == snapshots(two)["7-setup"]

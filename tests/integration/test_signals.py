@@ -100,13 +100,13 @@ def slow_project(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator
         clear(engine, name)
 
 
-def assert_stopped(done: CommandResult, code: int) -> str:
+def assert_stopped(result: CommandResult, code: int) -> str:
     """It ended in order. Returns the tasks it was in."""
-    assert done.code == code, done.out
-    assert "Traceback" not in done
-    assert "❌" not in done
-    (line,) = [line for line in done.out.splitlines() if line.startswith("stopped")]
-    assert done.out.rstrip().splitlines()[-1] == line
+    assert result.code == code, result.out
+    assert "Traceback" not in result
+    assert "❌" not in result
+    (line,) = [line for line in result.out.splitlines() if line.startswith("stopped")]
+    assert result.out.rstrip().splitlines()[-1] == line
     assert line.endswith(": finished phases are kept, the next run continues from there")
     return line.partition(":")[0] if " in " not in line else line.removeprefix("stopped in ").rpartition(": ")[0]
 
@@ -117,11 +117,11 @@ def test_signal_at_any_point_of_build_leaves_nothing(
     slow_project: SlowBuildProject, where: str, number: str, first: str
 ) -> None:
     name = slow_project.add_habitat()
-    done = slow_project.doit(f"final:{name}", CRASH=where, SIGNAL=number)
+    result = slow_project.doit(f"final:{name}", CRASH=where, SIGNAL=number)
     took = time.time() - float((slow_project.project.root / MARK).read_text())
-    assert_stopped(done, CODES[number])
+    assert_stopped(result, CODES[number])
     slow_project.assert_nothing_is_left()
-    assert took < SOON, done.out
+    assert took < SOON, result.out
     again = slow_project.doit(f"final:{name}")
     assert again.code == 0, again.out
     assert again.ran[0] == first
@@ -154,11 +154,11 @@ def test_signal_stops_four_parallel_builds(slow_project: SlowBuildProject, numbe
         time.sleep(seconds)
         running.process.send_signal(signal.Signals[number])
         began = time.monotonic()
-        done = running.end(20)
+        result = running.end(20)
         took = time.monotonic() - began
-    at = assert_stopped(done, CODES[number])
+    at = assert_stopped(result, CODES[number])
     assert any(name in at for name in names)
-    assert took < SOON, done.out
+    assert took < SOON, result.out
     assert [left_containers(name) for name in names] == [[]] * 4
     # A `docker build` of another thread ends with the process, and may have made its image till then.
     again = slow_project.doit(
@@ -192,10 +192,10 @@ def test_second_ctrl_c_skips_cleanup(slow_project: SlowBuildProject) -> None:
 def test_cleanup_that_hangs_is_ended_after_timeout(slow_project: SlowBuildProject) -> None:
     """Nobody sends SIGTERM twice."""
     name = slow_project.add_habitat()
-    done = slow_project.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
-    assert done.code == 143, done.out
-    assert "Traceback" not in done
-    assert done.out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
+    result = slow_project.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
+    assert result.code == 143, result.out
+    assert "Traceback" not in result
+    assert result.out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
     assert slow_project.doit(f"final:{name}").code == 0
     slow_project.assert_nothing_is_left()
 
@@ -214,8 +214,8 @@ def test_closed_terminal_leaves_no_container_running(slow_project: SlowBuildProj
         for _ in range(3):
             running.process.send_signal(signal.SIGHUP)
             time.sleep(0.02)
-        done = running.end()
-    assert done.code == 129, done.out
+        result = running.end()
+    assert result.code == 129, result.out
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
 
 
@@ -223,8 +223,8 @@ def test_closed_terminal_leaves_no_container_running(slow_project: SlowBuildProj
 def test_signal_during_container_start_leaves_none_running(slow_project: SlowBuildProject, point: str) -> None:
     name = slow_project.add_habitat()
     assert slow_project.doit(f"final:{name}").code == 0
-    done = slow_project.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
-    assert_stopped(done, 143)
+    result = slow_project.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
+    assert_stopped(result, 143)
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
     again = slow_project.doit(f"start:{name}")
     assert again.code == 0, again.out
@@ -243,28 +243,28 @@ def shell(slow_project: SlowBuildProject, command: str) -> CommandResult:
 
 @pytest.mark.parametrize("argv", ["list", "info setup:other", "forget setup:other", "list --all", "final:other"])
 @pytest.mark.parametrize(
-    ("to", "told"), [(">/dev/full", ["ERROR"]), (">&-", ["ERROR"]), ("| true", []), (">/dev/full 2>&-", [])]
+    ("to", "message"), [(">/dev/full", ["ERROR"]), (">&-", ["ERROR"]), ("| true", []), (">/dev/full 2>&-", [])]
 )
 def test_lost_output_is_one_line_error_and_fails(
-    slow_project: SlowBuildProject, argv: str, to: str, told: list[str]
+    slow_project: SlowBuildProject, argv: str, to: str, message: list[str]
 ) -> None:
     slow_project.project.habitat("other", "base_image: nowhere:1")
-    done = slow_project.project.run(
+    result = slow_project.project.run(
         "bash",
         "-c",
         f"set -o pipefail; {sys.executable} -m doit {argv} {to}",
         env={**slow_project.env(), "DOCKER_HOST": "unix:///nowhere/docker.sock"},
     )
-    assert done.code == 1, done.out
-    assert [line.partition(": ")[0] for line in done.out.splitlines()] == told
+    assert result.code == 1, result.out
+    assert [line.partition(": ")[0] for line in result.out.splitlines()] == message
 
 
-@pytest.mark.parametrize("how", ["", "-n 2"])
-def test_build_with_closed_pipe_ends_and_leaves_nothing(slow_project: SlowBuildProject, how: str) -> None:
+@pytest.mark.parametrize("way", ["", "-n 2"])
+def test_build_with_closed_pipe_ends_and_leaves_nothing(slow_project: SlowBuildProject, way: str) -> None:
     name = slow_project.add_habitat()
-    done = shell(slow_project, f"doit {how} final:{name} | head -n 4")
-    assert done.code == 1
-    assert len(done.out.splitlines()) == 4, done.out
+    result = shell(slow_project, f"doit {way} final:{name} | head -n 4")
+    assert result.code == 1
+    assert len(result.out.splitlines()) == 4, result.out
     slow_project.assert_nothing_is_left()
     again = slow_project.doit(f"final:{name}")
     assert again.code == 0, again.out
@@ -277,7 +277,7 @@ def test_start_with_closed_pipe_ends_and_stops_container(slow_project: SlowBuild
         name, CONFIG.format(seconds=0) + "    entry: {command: 'while echo word; do sleep 0.1; done'}\n"
     )
     assert slow_project.doit(f"final:{name}").code == 0
-    done = shell(slow_project, f"doit start:{name} | grep -m 1 word")
-    assert done.code == 1
-    assert done.out == "word\n"
+    result = shell(slow_project, f"doit start:{name} | grep -m 1 word")
+    assert result.code == 1
+    assert result.out == "word\n"
     assert docker("container", "inspect", "--format", "{{.State.Status}}", f"habitat-{name}") == "exited"

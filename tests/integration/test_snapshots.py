@@ -57,8 +57,8 @@ def built_habitat(
     project = Project(tmp_path_factory.mktemp("built"))
     name = project.habitat(fresh_name(), CONFIG.format(base=git_image))
     project.write(f"habitats/{name}/tests/leaves-a-mark.sh", "#!/bin/sh\ntouch /tmp/mark\n", mode=0o755)
-    done = project.doit(f"final:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"final:{name}")
+    assert result.code == 0, result.out
     yield BuiltHabitat(project, name, git_image)
     clear(engine, name)
 
@@ -124,11 +124,11 @@ def test_snapshot_layers_extend_base_image_with_one_layer_per_container(built_ha
     base = inspect(built_habitat.base)
     before = base["RootFS"]["Layers"]
     for tag in SNAPSHOTS:
-        found = built_habitat.images[tag]
-        layers = found["RootFS"]["Layers"]
+        actual = built_habitat.images[tag]
+        layers = actual["RootFS"]["Layers"]
         assert layers[: len(before)] == before
         assert len(layers) <= len(before) + 2, "the phases', and the one of final's own container"
-        assert found["Size"] - base["Size"] < 1_000_000 * len(SNAPSHOTS)
+        assert actual["Size"] - base["Size"] < 1_000_000 * len(SNAPSHOTS)
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS[:-1])
@@ -195,8 +195,8 @@ def test_base_image_user_is_kept_in_first_snapshots(
     docker("container", "rm", container)
     try:
         project.habitat(name, f"base_image: {base}")
-        done = project.doit(f"users:{name}")
-        assert done.code == 0, done.out
+        result = project.doit(f"users:{name}")
+        assert result.code == 0, result.out
         assert [inspect(f"habitat-{name}:{tag}")["Config"]["User"] for tag in ("1-base", "2-users")] == ["33:33"] * 2
     finally:
         clear(engine, name)
@@ -208,8 +208,8 @@ def test_replaced_image_is_removed(project: Project, busybox: str, name: str) ->
     assert project.doit(f"workdir:{name}").code == 0
     before = snapshots(name)
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=blue]")
-    done = project.doit(f"workdir:{name}")
-    assert done.ran == ["env", "workdir"]
+    result = project.doit(f"workdir:{name}")
+    assert result.ran == ["env", "workdir"]
     after = snapshots(name)
     assert {tag for tag in before if before[tag] != after[tag]} == {"3-env", "4-workdir"}
     there = docker("image", "ls", "--all", "--quiet", "--no-trunc").split()
@@ -222,8 +222,8 @@ def test_replaced_image_used_by_container_is_kept(project: Project, busybox: str
     assert project.doit(f"env:{name}").code == 0
     container = docker("container", "create", "--name", f"habitat-{name}-work", f"habitat-{name}:3-env", "env")
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=blue]")
-    done = project.doit(f"env:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"env:{name}")
+    assert result.code == 0, result.out
     assert "COLOUR=green" in docker("container", "start", "--attach", container).splitlines()
 
 
@@ -237,8 +237,8 @@ def test_failed_setup_is_not_tagged(project: Project, busybox: str, name: str) -
             - exit 3
     """
     project.habitat(name, config)
-    done = project.doit(f"final:{name}")
-    assert done.code != 0
+    result = project.doit(f"final:{name}")
+    assert result.code != 0
     assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("7-setup")])
     assert untagged(name) == []
     assert left_containers(name) == []

@@ -58,8 +58,8 @@ class BuiltHabitat:
     def start(self) -> CommandResult:
         return self.project.doit(self.task)
 
-    def state(self, what: str = ".State.Status", container: str = "") -> str:
-        return docker("container", "inspect", "--format", f"{{{{{what}}}}}", container or self.container)
+    def state(self, query: str = ".State.Status", container: str = "") -> str:
+        return docker("container", "inspect", "--format", f"{{{{{query}}}}}", container or self.container)
 
     def inside(self, *argv: str) -> CommandResult:
         """Run something as root in the container, beside its command."""
@@ -106,8 +106,8 @@ def habitat(built_habitat: BuiltHabitat) -> BuiltHabitat:
     return built_habitat
 
 
-def lines(ended: CommandResult) -> list[str]:
-    return ended.out.splitlines()
+def lines(result: CommandResult) -> list[str]:
+    return result.out.splitlines()
 
 
 # Without a terminal
@@ -119,15 +119,15 @@ def test_start_output_appears_immediately(habitat: BuiltHabitat) -> None:
         running.wait_for("first\n")
         assert running.process.poll() is None
         assert habitat.inside("touch", "/tmp/go").code == 0
-        ended = running.end()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-3] == "first"
-    assert sorted(lines(ended)[-2:]) == ["second", "third"]
+        result = running.end()
+    assert result.code == 0, result.out
+    assert lines(result)[-3] == "first"
+    assert sorted(lines(result)[-2:]) == ["second", "third"]
 
 
 def test_start_keeps_stdout_and_stderr_apart(habitat: BuiltHabitat) -> None:
     habitat.script("echo out; echo err >&2\n")
-    done = subprocess.run(
+    result = subprocess.run(
         (sys.executable, "-m", "doit", habitat.task),
         cwd=habitat.project.root,
         stdin=subprocess.DEVNULL,
@@ -135,8 +135,8 @@ def test_start_keeps_stdout_and_stderr_apart(habitat: BuiltHabitat) -> None:
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "out"
-    assert done.stderr == "err\n"
+    assert result.stdout.splitlines()[-1] == "out"
+    assert result.stderr == "err\n"
 
 
 def test_start_runs_command_as_user_in_workdir_of_container(habitat: BuiltHabitat) -> None:
@@ -162,10 +162,10 @@ def test_start_runs_command_as_user_in_workdir_of_container(habitat: BuiltHabita
         assert habitat.state(".HostConfig.Privileged") == "false"
         assert habitat.state(".HostConfig.CapAdd") in ("[]", "<no value>")
         assert habitat.inside("touch", "/tmp/go").code == 0
-        ended = running.end()
-    assert ended.code == 0, ended.out
-    at = lines(ended).index("agent")
-    assert lines(ended)[at : at + 9] == [
+        result = running.end()
+    assert result.code == 0, result.out
+    at = lines(result).index("agent")
+    assert lines(result)[at : at + 9] == [
         "agent",
         "/work",
         habitat.name,
@@ -184,10 +184,10 @@ def test_start_runs_command_as_user_in_workdir_of_container(habitat: BuiltHabita
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("no-such-program", 127)])
 def test_start_nonzero_exit_code_is_shown_and_fails_task(habitat: BuiltHabitat, script: str, code: int) -> None:
     habitat.script(f"echo running\n{script}\n")
-    ended = habitat.start()
-    assert ended.code == 1
-    assert "running" in lines(ended)
-    assert lines(ended)[-1] == (
+    result = habitat.start()
+    assert result.code == 1
+    assert "running" in lines(result)
+    assert lines(result)[-1] == (
         f"❌ the command of {habitat.name} ended with exit code {code}: its container {habitat.container} is kept"
     )
     assert habitat.state() == "exited"
@@ -211,26 +211,26 @@ def test_start_with_newer_image_keeps_old_container_with_files(habitat: BuiltHab
     assert habitat.start().code == 0
     old = habitat.state(".Id")
     habitat.entry("  command: . /mounted/run; echo changed\n")
-    ended = habitat.start()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-2:] == ["1", "changed"]
-    told = re.search(rf"kept as ({habitat.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", ended.out, re.MULTILINE)
-    assert told, ended.out
-    assert habitat.state(".Id", told[1]) == old
-    assert habitat.state(".State.Status", told[1]) == "exited"
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert lines(result)[-2:] == ["1", "changed"]
+    match = re.search(rf"kept as ({habitat.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", result.out, re.MULTILINE)
+    assert match, result.out
+    assert habitat.state(".Id", match[1]) == old
+    assert habitat.state(".State.Status", match[1]) == "exited"
     assert habitat.state(".Id") != old
     kept = habitat.project.root / "kept"
-    docker("cp", f"{told[1]}:/home/agent/work", str(kept))
+    docker("cp", f"{match[1]}:/home/agent/work", str(kept))
     assert kept.read_text() == "work\n"
-    docker("container", "rm", told[1])
+    docker("container", "rm", match[1])
 
 
 def test_init_command_runs_as_root_before_command(habitat: BuiltHabitat) -> None:
     habitat.entry("  init_command: /sbin/boot\n  startup_delay: 1.5\n  command: cat /boot.log; id -un\n")
-    ended = habitat.start()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-3:] == ["root 1", "booted", "agent"]
-    assert "waiting 1.5s (entry.startup_delay)" in ended
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert lines(result)[-3:] == ["root 1", "booted", "agent"]
+    assert "waiting 1.5s (entry.startup_delay)" in result
     again = habitat.start()
     assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
 
@@ -239,13 +239,13 @@ def test_init_command_runs_as_root_before_command(habitat: BuiltHabitat) -> None
 def test_init_command_that_ends_is_error_with_its_output(habitat: BuiltHabitat, delay: int) -> None:
     habitat.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
     began = time.monotonic()
-    ended = habitat.start()
+    result = habitat.start()
     assert time.monotonic() - began < 30
-    assert ended.code == 1
-    assert "Traceback" not in ended.out
-    assert "    cannot boot" in lines(ended), ended.out
-    assert "ran" not in lines(ended)
-    assert lines(ended)[-1] == (
+    assert result.code == 1
+    assert "Traceback" not in result.out
+    assert "    cannot boot" in lines(result), result.out
+    assert "ran" not in lines(result)
+    assert lines(result)[-1] == (
         f"❌ {habitat.name}: the init command ended: echo cannot boot; exit 3: "
         f"it must not end; see docker logs {habitat.container}"
     )
@@ -253,10 +253,10 @@ def test_init_command_that_ends_is_error_with_its_output(habitat: BuiltHabitat, 
 
 def test_init_command_missing_is_error(habitat: BuiltHabitat) -> None:
     habitat.entry("  init_command: /sbin/missing\n  command: echo ran\n")
-    ended = habitat.start()
-    assert ended.code == 1
-    assert "Traceback" not in ended.out
-    last = lines(ended)[-1]
+    result = habitat.start()
+    assert result.code == 1
+    assert "Traceback" not in result.out
+    last = lines(result)[-1]
     assert last.startswith("❌ ")
     assert "/sbin/missing" in last
     # What was told must help: the command is the config's, and nothing of it is "taken".
@@ -271,15 +271,15 @@ def test_orphaned_processes_are_reaped_without_init_command(habitat: BuiltHabita
         ps -o pid,stat,comm | grep ' Z' || echo "no zombies"
         """
     )
-    ended = habitat.start()
-    assert (ended.code, lines(ended)[-1]) == (0, "no zombies"), ended.out
+    result = habitat.start()
+    assert (result.code, lines(result)[-1]) == (0, "no zombies"), result.out
 
 
 def test_start_without_command_and_terminal_gives_notice(habitat: BuiltHabitat) -> None:
     habitat.entry("")
-    ended = habitat.start()
-    assert ended.code == 0, ended.out
-    assert "there is no entry.command and no terminal: nothing to run" in lines(ended)[-1]
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert "there is no entry.command and no terminal: nothing to run" in lines(result)[-1]
     assert habitat.state() == "exited"
 
 
@@ -329,9 +329,9 @@ def test_start_waiting_for_init_keeps_container_running(habitat: BuiltHabitat) -
             second.wait_for("waiting 2s (entry.startup_delay)\n")
             assert habitat.inside("touch", "/tmp/go").code == 0
             assert first.end().code == 0
-            ended = second.end()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-1] == "done"
+            result = second.end()
+    assert result.code == 0, result.out
+    assert lines(result)[-1] == "done"
     assert habitat.state() == "exited"
 
 
@@ -341,10 +341,10 @@ def test_start_ended_by_signal_stops_container(habitat: BuiltHabitat, number: si
     with RunningDoit(habitat.project, habitat.task) as running:
         running.wait_for("up\n")
         running.process.send_signal(number)
-        ended = running.end()
-    assert ended.code == 128 + number, ended.out
-    assert "Traceback" not in ended.out
-    assert lines(ended)[-1].startswith("stopped")
+        result = running.end()
+    assert result.code == 128 + number, result.out
+    assert "Traceback" not in result.out
+    assert lines(result)[-1].startswith("stopped")
     assert habitat.state() == "exited"
 
 
@@ -400,8 +400,8 @@ def test_engine_socket_volume_is_refused_or_warned_about_each_time(habitat: Buil
     for _ in range(2):
         started = habitat.start()
         assert started.code == 0, started.out
-        told = f"⚠ /var/run/docker.sock gives every process in {habitat.name} root access to this machine"
-        assert told in lines(started)
+        expected = f"⚠ /var/run/docker.sock gives every process in {habitat.name} root access to this machine"
+        assert expected in lines(started)
         assert lines(started)[-1] == "there"
 
 

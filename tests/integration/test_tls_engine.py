@@ -125,9 +125,9 @@ def test_engine_connection_lost_during_build_is_not_blamed_on_command(
         log = project.root / f".stamps/{name}/7-setup.log"
         wait_until(lambda: log.exists() and "\nbegun\n" in log.read_text())
         relay.cut()
-        ended = running.end(30)
-    assert ended.code == 1
-    assert lost("running a command") in ended.out.splitlines()[-1]
+        result = running.end(30)
+    assert result.code == 1
+    assert lost("running a command") in result.out.splitlines()[-1]
     assert failed(name) == {}
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nsetup: {{root: [echo begun]}}\n")
     again = project.doit(f"setup:{name}", env={"DOCKER_HOST": relay.host})
@@ -137,14 +137,14 @@ def test_engine_connection_lost_during_build_is_not_blamed_on_command(
 
 @pytest.mark.guarantee("lost-connection-is-reported")
 @pytest.mark.parametrize(
-    ("words", "what"),
+    ("words", "case"),
     [
         (("exec", "--", "sh", "-c", "echo begun; exec sleep 60"), "running a command"),
         (("logs", "--follow"), "reading the container's output"),
     ],
 )
 def test_engine_connection_lost_during_exec_or_logs_is_error(
-    relay: Relay, project: Project, busybox: str, name: str, words: tuple[str, ...], what: str
+    relay: Relay, project: Project, busybox: str, name: str, words: tuple[str, ...], case: str
 ) -> None:
     entry = "entry: {init_command: echo begun; exec sleep 600}\n"
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\n{entry}")
@@ -153,6 +153,6 @@ def test_engine_connection_lost_during_exec_or_logs_is_error(
     with RunningDoit(project, f"{verb}:{name}", *rest, env={"DOCKER_HOST": relay.host}) as running:
         running.wait_for("begun")
         relay.cut()
-        ended = running.end(30)
-    assert ended.code == 1
-    assert lost(what) in ended.out.splitlines()[-1]
+        result = running.end(30)
+    assert result.code == 1
+    assert lost(case) in result.out.splitlines()[-1]

@@ -52,10 +52,10 @@ class AccountsContainer:
         self.before: list[str] = []
 
     def run(self, script: str, *args: str) -> tuple[int, list[str]]:
-        said: list[bytes] = []
+        output: list[bytes] = []
         argv = ("/bin/sh", "-e", "-c", "--", script, "sh", *args)
-        code = self.engine.exec(self.id, argv, on_output=lambda data, _: said.append(data))
-        return code, b"".join(said).decode().splitlines()
+        code = self.engine.exec(self.id, argv, on_output=lambda data, _: output.append(data))
+        return code, b"".join(output).decode().splitlines()
 
     def furnish(self) -> None:
         assert self.run(f"rm -rf /home\n{ACCOUNTS}") == (0, [])
@@ -178,11 +178,11 @@ def test_volume_files_belong_to_person_on_both_sides(
         f"entry: {{command: '{command}'}}\n",
     )
     try:
-        done = as_person(person_project, f"start:{name}")
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert done.stdout.splitlines()[-2:] == ["of the host", str(UID)]
-        found = person_project.root / "data" / "theirs"
-        assert (found.read_text(), found.stat().st_uid, found.stat().st_gid) == ("of the habitat\n", UID, UID)
+        result = as_person(person_project, f"start:{name}")
+        assert result.returncode == 0, result.stdout + result.stderr
+        assert result.stdout.splitlines()[-2:] == ["of the host", str(UID)]
+        actual = person_project.root / "data" / "theirs"
+        assert (actual.read_text(), actual.stat().st_uid, actual.stat().st_gid) == ("of the habitat\n", UID, UID)
         assert (person_project.root / "data/mine").read_text() == "of the host\nmore\n"
         assert as_person(person_project, f"final:{name}").returncode == 0
         slice_ = (person_project.root / f".stamps/{name}/2-users.json").read_text()

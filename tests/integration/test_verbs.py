@@ -39,8 +39,8 @@ class BuiltHabitat:
     def doit(self, verb: str, *args: str, env: dict[str, str] | None = None) -> CommandResult:
         return self.project.doit(self.task(verb), *args, env=env)
 
-    def state(self, what: str = ".State.Status", container: str = "") -> str:
-        return docker("container", "inspect", "--format", f"{{{{{what}}}}}", container or self.container)
+    def state(self, query: str = ".State.Status", container: str = "") -> str:
+        return docker("container", "inspect", "--format", f"{{{{{query}}}}}", container or self.container)
 
     def containers(self) -> list[str]:
         """All of the habitat's containers, whatever they are for."""
@@ -72,8 +72,8 @@ def built_habitat(
           command: echo begun; {WAIT}; echo ended
         """,
     )
-    done = habitat.project.doit(f"final:{habitat.name}")
-    assert done.code == 0, done.out
+    result = habitat.project.doit(f"final:{habitat.name}")
+    assert result.code == 0, result.out
     yield habitat
     clear(engine, habitat.name)
 
@@ -86,17 +86,17 @@ def habitat(built_habitat: BuiltHabitat, engine: DockerEngine) -> BuiltHabitat:
     return built_habitat
 
 
-def lines(ended: CommandResult) -> list[str]:
-    return ended.out.splitlines()
+def lines(result: CommandResult) -> list[str]:
+    return result.out.splitlines()
 
 
 # Ways to start
 
 
 def test_detached_start_keeps_container_running_until_stop(habitat: BuiltHabitat) -> None:
-    done = habitat.doit("start", "--detach")
-    assert done.code == 0, done.out
-    assert lines(done)[-1] == (
+    result = habitat.doit("start", "--detach")
+    assert result.code == 0, result.out
+    assert lines(result)[-1] == (
         f"• {habitat.container} is running: doit shell:{habitat.name} opens a shell in it, "
         f"doit stop:{habitat.name} stops it"
     )
@@ -111,9 +111,9 @@ def test_detached_start_keeps_container_running_until_stop(habitat: BuiltHabitat
 
 
 def test_start_cmd_option_runs_that_command(habitat: BuiltHabitat) -> None:
-    done = habitat.doit("start", "--cmd", "echo $((6 * 7)) for $(id -un); exit 3")
-    assert done.code == 1
-    assert lines(done)[-2:] == [
+    result = habitat.doit("start", "--cmd", "echo $((6 * 7)) for $(id -un); exit 3")
+    assert result.code == 1
+    assert lines(result)[-2:] == [
         "42 for agent",
         f"❌ the command of {habitat.name} ended with exit code 3: its container {habitat.container} is kept",
     ]
@@ -122,18 +122,18 @@ def test_start_cmd_option_runs_that_command(habitat: BuiltHabitat) -> None:
 def test_start_new_option_keeps_old_container(habitat: BuiltHabitat) -> None:
     assert habitat.doit("start", "--cmd", "echo work >~/work").code == 0
     old = habitat.state(".Id")
-    done = habitat.doit("start", "--new", "--cmd", "ls ~/work 2>/dev/null || echo fresh")
-    assert done.code == 0, done.out
-    assert lines(done)[-1] == "fresh"
+    result = habitat.doit("start", "--new", "--cmd", "ls ~/work 2>/dev/null || echo fresh")
+    assert result.code == 0, result.out
+    assert lines(result)[-1] == "fresh"
     (aside,) = [name for name in habitat.containers() if name != habitat.container]
     assert habitat.state(".Id", aside) == old
-    assert f"• {habitat.container} was created by an earlier start: kept as {aside}; " in done
+    assert f"• {habitat.container} was created by an earlier start: kept as {aside}; " in result
 
 
 def test_start_detach_with_cmd_option_is_refused(habitat: BuiltHabitat) -> None:
-    done = habitat.doit("start", "--detach", "--cmd", "true")
-    assert done.code == 1
-    assert "--detach runs no command, but --cmd gives one" in lines(done)[-1]
+    result = habitat.doit("start", "--detach", "--cmd", "true")
+    assert result.code == 1
+    assert "--detach runs no command, but --cmd gives one" in lines(result)[-1]
     assert habitat.containers() == []
 
 
@@ -143,8 +143,8 @@ def test_start_detach_with_cmd_option_is_refused(habitat: BuiltHabitat) -> None:
 def piped(habitat: BuiltHabitat, verb: str, *args: str, put: bytes = b"") -> tuple[int, bytes, bytes]:
     """Exit code and the two outputs of a `doit` that is put something in."""
     argv = (sys.executable, "-m", "doit", habitat.task(verb), *args)
-    done = subprocess.run(argv, cwd=habitat.project.root, input=put, capture_output=True, timeout=60, check=False)
-    return done.returncode, done.stdout, done.stderr
+    result = subprocess.run(argv, cwd=habitat.project.root, input=put, capture_output=True, timeout=60, check=False)
+    return result.returncode, result.stdout, result.stderr
 
 
 @pytest.mark.guarantee("exec-passes-bytes-unchanged")
@@ -157,8 +157,8 @@ def test_exec_returns_exit_code_and_outputs_of_command(habitat: BuiltHabitat) ->
 @pytest.mark.guarantee("exec-passes-bytes-unchanged")
 def test_exec_arguments_arrive_unchanged(habitat: BuiltHabitat) -> None:
     words = ("a=b", "", "*", "x  y", "--", "-z", "$HOME", "`id`", "'", '"', "\\", "\n", "ü☃", "exec:x", "--help")
-    told = "".join(f"<{word}>" for word in words).encode()
-    assert piped(habitat, "exec", "--", "printf", "<%s>", *words) == (0, told, b"")
+    expected = "".join(f"<{word}>" for word in words).encode()
+    assert piped(habitat, "exec", "--", "printf", "<%s>", *words) == (0, expected, b"")
 
 
 @pytest.mark.parametrize("args", [(), ("--at", "users")])
@@ -214,10 +214,10 @@ def test_exec_signal_is_passed_to_command(habitat: BuiltHabitat, number: signal.
     with RunningDoit(habitat.project, habitat.task("exec"), "--", "sh", "-c", script) as running:
         running.wait_for("up\n")
         running.process.send_signal(number)
-        ended = running.end()
-    assert ended.code == 5, ended.out
-    assert {"up", "caught"} <= set(lines(ended))
-    assert "stopped" not in ended
+        result = running.end()
+    assert result.code == 5, result.out
+    assert {"up", "caught"} <= set(lines(result))
+    assert "stopped" not in result
     assert habitat.state() == "exited"
 
 
@@ -228,9 +228,9 @@ def test_exec_second_signal_ends_command_that_ignores_first(habitat: BuiltHabita
         running.process.send_signal(signal.SIGINT)
         running.wait_for("no\n")
         running.process.send_signal(signal.SIGINT)
-        ended = running.end()
-    assert ended.code == 130
-    assert "Traceback" not in ended
+        result = running.end()
+    assert result.code == 130
+    assert "Traceback" not in result
     assert habitat.state() == "exited"
 
 
@@ -277,20 +277,23 @@ def test_exec_joins_running_container_and_last_session_stops_container(habitat: 
             docker("exec", habitat.container, "touch", "/tmp/go")
             assert running.end().code == 0
             assert habitat.state() == "running"
-            ended = joined.end()
-        assert (ended.code, lines(ended)) == (0, ["in", "out"])
+            result = joined.end()
+        assert (result.code, lines(result)) == (0, ["in", "out"])
     assert (habitat.state(), habitat.state(".Id")) == ("exited", container)
 
 
 def test_exec_habitat_not_built_is_error(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\n")
-    done = project.doit(f"exec:{name}", "--", "true")
-    assert (done.code, lines(done)) == (1, [f"❌ {name}: it isn't built yet: doit start:{name} builds and starts it"])
+    result = project.doit(f"exec:{name}", "--", "true")
+    assert (result.code, lines(result)) == (
+        1,
+        [f"❌ {name}: it isn't built yet: doit start:{name} builds and starts it"],
+    )
 
 
 def test_empty_task_argument_is_one_line_error(project: Project) -> None:
-    done = project.doit("")
-    assert (done.code, lines(done)) == (3, ["ERROR: there is no task '': `doit list --all` shows all tasks"])
+    result = project.doit("")
+    assert (result.code, lines(result)) == (3, ["ERROR: there is no task '': `doit list --all` shows all tasks"])
 
 
 # shell
@@ -302,10 +305,10 @@ def test_shell_reads_commands_from_pipe_and_returns_exit_code(habitat: BuiltHabi
 
 
 def test_shell_without_terminal_or_pipe_is_refused(habitat: BuiltHabitat) -> None:
-    done = habitat.doit("shell")
-    told = "a shell needs a terminal, or commands from a pipe"
+    result = habitat.doit("shell")
+    expected = "a shell needs a terminal, or commands from a pipe"
     remedy = f"doit exec:{habitat.name} -- COMMAND runs a command without one"
-    assert (done.code, lines(done)) == (1, [f"❌ {habitat.name}: {told}: {remedy}"])
+    assert (result.code, lines(result)) == (1, [f"❌ {habitat.name}: {expected}: {remedy}"])
     assert habitat.containers() == []
 
 
@@ -338,9 +341,9 @@ def test_shell_in_snapshot_ended_by_signal_leaves_nothing(habitat: BuiltHabitat)
 def test_shell_in_missing_snapshot_is_error(project: Project, name: str, busybox: str) -> None:
     project.habitat(name, f"base_image: {busybox}\n")
     argv = (sys.executable, "-m", "doit", f"shell:{name}", "--at", "setup")
-    done = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
-    assert (done.returncode, done.stdout) == (1, b"")
-    assert done.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} builds it\n"
+    result = subprocess.run(argv, cwd=project.root, input=b"", capture_output=True, check=False)
+    assert (result.returncode, result.stdout) == (1, b"")
+    assert result.stderr.decode() == f"❌ {name}: there is no snapshot of setup: doit setup:{name} builds it\n"
 
 
 # logs
@@ -349,16 +352,16 @@ def test_shell_in_missing_snapshot_is_error(project: Project, name: str, busybox
 def test_logs_show_phase_and_container_output_without_terminal_control(habitat: BuiltHabitat) -> None:
     assert habitat.doit("start", "--detach").code == 0
     docker("exec", habitat.container, "sh", "-c", "printf 'from main \\033[2J\\n' >/proc/1/fd/1")
-    done = habitat.doit("logs")
-    assert done.code == 0
-    assert lines(done)[-5:] == [
+    result = habitat.doit("logs")
+    assert result.code == 0
+    assert lines(result)[-5:] == [
         f"── setup (.stamps/{habitat.name}/7-setup.log)",
         "$ setup command 1 of 1 (as root)",
         "setting up",
         f"── {habitat.container} (running)",
         "from main \\x1b[2J",
     ]
-    assert lines(habitat.doit("logs", "--phase", "setup")) == lines(done)[-5:-2]
+    assert lines(habitat.doit("logs", "--phase", "setup")) == lines(result)[-5:-2]
 
 
 def test_logs_follow_ends_on_signal(habitat: BuiltHabitat) -> None:
@@ -366,8 +369,8 @@ def test_logs_follow_ends_on_signal(habitat: BuiltHabitat) -> None:
     with RunningDoit(habitat.project, habitat.task("logs"), "--follow") as following:
         following.wait_for("(running)\n")
         following.process.send_signal(signal.SIGINT)
-        ended = following.end()
-    assert (ended.code, lines(ended)[-1]) == (130, "stopped")
+        result = following.end()
+    assert (result.code, lines(result)[-1]) == (130, "stopped")
     assert habitat.state() == "running"
 
 
@@ -391,21 +394,21 @@ def test_stop_refuses_container_with_session_unless_forced(habitat: BuiltHabitat
         running.wait_for("begun\n")
         refused = habitat.doit("stop")
         assert refused.code == 1
-        (told,) = lines(refused)
-        assert told.startswith(
+        (messages,) = lines(refused)
+        assert messages.startswith(
             f"❌ {habitat.container} stays running: it is in use by doit with pid {running.process.pid} since "
         )
-        assert told.endswith(f": doit {habitat.task('stop')} --force stops it anyway")
+        assert messages.endswith(f": doit {habitat.task('stop')} --force stops it anyway")
         assert habitat.state() == "running"
         forced = habitat.doit("stop", "--force")
         assert (forced.code, len(lines(forced))) == (0, 1), forced.out
         assert forced.out.startswith(
             f"• {habitat.container} is stopped; it was in use by doit with pid {running.process.pid}"
         )
-        ended = running.end()
-    assert ended.code == 1
-    assert f"container {habitat.container} was stopped" in ended
-    assert "Traceback" not in ended
+        result = running.end()
+    assert result.code == 1
+    assert f"container {habitat.container} was stopped" in result
+    assert "Traceback" not in result
 
 
 def test_stop_without_running_container_is_no_error(habitat: BuiltHabitat) -> None:
@@ -423,9 +426,9 @@ def test_stop_without_running_container_is_no_error(habitat: BuiltHabitat) -> No
 
 
 def test_unknown_option_is_one_line_error(habitat: BuiltHabitat) -> None:
-    done = habitat.doit("stop", "--frce")
-    assert done.code == 3
-    assert lines(done) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` lists the options"]
+    result = habitat.doit("stop", "--frce")
+    assert result.code == 3
+    assert lines(result) == ["ERROR: option --frce not recognized: `doit help VERB:NAME` lists the options"]
 
 
 # destroy
@@ -443,11 +446,17 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
         f"{aside} (stopped): 1 added: /home/agent/work",
     ]
     refused = habitat.doit("destroy")
-    told = f"❌ {habitat.name}: nothing was removed, there is no terminal to ask on"
-    assert (refused.code, lines(refused)) == (1, [*shown, f"{told}: doit destroy:{habitat.name} --yes removes them"])
+    expected = f"❌ {habitat.name}: nothing was removed, there is no terminal to ask on"
+    assert (refused.code, lines(refused)) == (
+        1,
+        [*shown, f"{expected}: doit destroy:{habitat.name} --yes removes them"],
+    )
     assert habitat.containers() == sorted([habitat.container, aside, other])
-    done = habitat.doit("destroy", "--yes")
-    assert (done.code, lines(done)) == (0, [*shown, f"• removed {habitat.container}, {aside}; its snapshots are kept"])
+    result = habitat.doit("destroy", "--yes")
+    assert (result.code, lines(result)) == (
+        0,
+        [*shown, f"• removed {habitat.container}, {aside}; its snapshots are kept"],
+    )
     assert habitat.containers() == [other]
     again = habitat.doit("start", "--cmd", "ls ~")
     assert (again.code, again.ran) == (0, [])

@@ -122,8 +122,8 @@ def test_api_silent_engine_raises_unreachable_after_timeout(tmp_path: Path) -> N
 def test_api_upload_refused_before_end_of_body_raises_refusal(tmp_path: Path) -> None:
     """More than fits into a socket, so that whoever sends it is still at it."""
     engine = engine_at(tmp_path / "s")
-    said = b'{"message": "no"}'
-    answer = http(said, "404 Not Found", len(said))
+    output = b'{"message": "no"}'
+    answer = http(output, "404 Not Found", len(output))
     with answering(tmp_path / "s", answer), pytest.raises(NotFound):
         engine.put_archive("c", "/", io.BytesIO(bytes(50_000_000)))
 
@@ -167,15 +167,17 @@ def test_api_host_with_base_path_prefixes_request_path(tmp_path: Path) -> None:
     assert asked == [b"GET /docker/v1.41/images/json HTTP/1.0\r\nHost: engine.example.org:2375\r\n\r\n"]
 
 
-@pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
-def test_pull_answer_without_end_raises_engine_unreachable(tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize(
+    "message", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"]
+)
+def test_pull_answer_without_end_raises_engine_unreachable(tmp_path: Path, message: bytes) -> None:
     """It ends where the answer does, of which nothing tells whether it is whole."""
     engine = engine_at(tmp_path / "s")
     steps: list[str] = []
-    with answering(tmp_path / "s", http(said)), pytest.raises(EngineUnreachable) as excinfo:
+    with answering(tmp_path / "s", http(message)), pytest.raises(EngineUnreachable) as excinfo:
         engine.pull("base:1", lambda _layer, status, _done, _total: steps.append(status))
     assert excinfo.value.message == "pulling base:1: the engine stopped answering"
-    assert steps == (["Pulling"] if said.endswith(b'"}\r\n') else [])
+    assert steps == (["Pulling"] if message.endswith(b'"}\r\n') else [])
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
@@ -232,9 +234,9 @@ def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError) as excinfo:
         engine.pull("far.example.org/base:1", lambda *_: None)
     assert b"X-Registry-Auth" not in asked[0]
-    told = excinfo.value.message.removeprefix("pulling far.example.org/base:1: no basic auth credentials")
-    assert why in told
-    assert "\n" not in told
+    message = excinfo.value.message.removeprefix("pulling far.example.org/base:1: no basic auth credentials")
+    assert why in message
+    assert "\n" not in message
     (tmp_path / "s").unlink()
     monkeypatch.setattr("phases.core.engine.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
@@ -277,16 +279,16 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("said", REFUSALS)
+@pytest.mark.parametrize("message", REFUSALS)
 def test_container_create_log_limit_refused_retries_without_limit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, message: str
 ) -> None:
     asked: list[dict[str, Any]] = []
 
     def create(_: object, what: str, body: dict[str, Any]) -> str:
         asked.append(body)
         if "LogConfig" in body["HostConfig"]:
-            raise EngineError(f"creating container {what}: {said}")
+            raise EngineError(f"creating container {what}: {message}")
         return "made"
 
     monkeypatch.setattr(DockerEngine, "_create", create)

@@ -84,8 +84,8 @@ class PhaseUnderTest:
         def labels(parent: str, seconds: float) -> dict[str, str]:
             return {"of": parent, "took": f"{seconds:.0f}"}
 
-        made = run_phase(self.work, parent, steps, labels)
-        return made.id if made else ""
+        image = run_phase(self.work, parent, steps, labels)
+        return image.id if image else ""
 
     def files(self, *steps: Step) -> Files:
         return self.engine.files(self.run_phase(*steps))
@@ -213,11 +213,11 @@ def test_build_container_has_no_labels(phase_under_test: PhaseUnderTest) -> None
 
 
 def test_env_variables_are_in_image_config_and_login_profile(phase_under_test: PhaseUnderTest) -> None:
-    made = phase_under_test.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
-    config = phase_under_test.engine.image_config(made)
+    image = phase_under_test.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert config.env == {"KEPT": "1", "A": "a b", "B": "$5", "PATH": f"/y:/x:{DEFAULT_PATH}", "C": "'"}
-    assert phase_under_test.engine.files(made).nodes[PROFILE].content.decode().splitlines() == [
+    assert phase_under_test.engine.files(image).nodes[PROFILE].content.decode().splitlines() == [
         "export A='a b'",
         "export B='$5'",
         f"export PATH=/x:{DEFAULT_PATH}",
@@ -241,10 +241,10 @@ def test_env_reference_to_unset_variable_is_error_with_suggestion(phase_under_te
 
 
 def test_set_image_config_sets_user_workdir_entrypoint_and_command(phase_under_test: PhaseUnderTest) -> None:
-    made = phase_under_test.run_phase(
+    image = phase_under_test.run_phase(
         SetImageConfig(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
     )
-    config = phase_under_test.engine.image_config(made)
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert (config.entrypoint, config.command) == ((), ("/bin/sh", "-c", 'a "b"'))
     assert (config.user, config.workdir) == ("root", "/srv $x\\")
@@ -618,7 +618,7 @@ def test_copy_destination_tilde_is_home_of_owner(
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (file("/x", "bob"), "there is no user 'bob' in the image: make it in an earlier phase, or name another"),
         (file("/x", "ada:cats"), "there is no group 'cats' in the image: make it in an earlier phase, or name another"),
@@ -627,11 +627,11 @@ def test_copy_destination_tilde_is_home_of_owner(
     ],
 )
 def test_copy_with_unknown_owner_or_group_is_config_error(
-    phase_under_test: PhaseUnderTest, entry: Entry, said: str
+    phase_under_test: PhaseUnderTest, entry: Entry, message: str
 ) -> None:
     error = phase_under_test.fails(Copy((entry,)))
     assert isinstance(error, ConfigError)
-    assert str(error) == f"{SOMEWHERE}: {said}"
+    assert str(error) == f"{SOMEWHERE}: {message}"
 
 
 def test_copy_missing_parent_folders_belong_to_owner_below_home(phase_under_test: PhaseUnderTest) -> None:
@@ -732,9 +732,9 @@ def test_required_path_that_is_link_exists_if_its_target_exists(
 
 def test_base_image_present_is_not_pulled(tmp_path: Path) -> None:
     phase_under_test = PhaseUnderTest(tmp_path, phase="base")
-    made = phase_under_test.run_phase(FromImage(BASE, SOMEWHERE), parent="")
+    new_image = phase_under_test.run_phase(FromImage(BASE, SOMEWHERE), parent="")
     assert phase_under_test.engine.called("pull") == []
-    (image,) = [image for image in phase_under_test.engine.images() if image.id == made]
+    (image,) = [image for image in phase_under_test.engine.images() if image.id == new_image]
     assert image.labels["of"] == phase_under_test.base
 
 
@@ -832,11 +832,11 @@ def test_temporary_file_write_failure_error_says_make_room(
 
 def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Path) -> None:
     phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
-    made = phase_under_test.run_phase(
+    image = phase_under_test.run_phase(
         from_dockerfile(phase_under_test, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent=""
     )
-    assert phase_under_test.engine.files(made).nodes["/note"].content == b"hello"
-    config = phase_under_test.engine.image_config(made)
+    assert phase_under_test.engine.files(image).nodes["/note"].content == b"hello"
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert (config.user, config.entrypoint) == ("root", ("/init",))
     shown = [event for event in phase_under_test.seen if isinstance(event, events.Output)]

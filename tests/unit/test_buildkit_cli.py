@@ -175,8 +175,8 @@ def test_docker_build_ends_when_its_run_is_killed(tmp_path: Path, build: str, nu
 
 def is_running(process: int) -> bool:
     """Whether it is there, and not only waits to be reaped."""
-    done = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
-    return done.stdout.strip()[:1] not in ("", "Z")
+    result = subprocess.run(["ps", "-o", "stat=", "-p", str(process)], capture_output=True, text=True, check=False)
+    return result.stdout.strip()[:1] not in ("", "Z")
 
 
 def test_docker_build_without_image_raises_error_and_ignores_old_tag(

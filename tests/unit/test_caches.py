@@ -56,10 +56,6 @@ def content(demo: DemoProject) -> list[set[str]]:
     return [set(nodes) - {"/"} for _, (_, nodes) in sorted(demo.engine._volumes.items())]
 
 
-def made_for(demo: DemoProject) -> list[str]:
-    return [call[2].rpartition("_")[2] for call in demo.engine.called("create")]
-
-
 # What is where
 
 
@@ -139,7 +135,7 @@ def test_cache_is_mounted_only_for_setup_repos_and_tools(tmp_path: Path) -> None
 def test_cache_phases_share_one_build_container(tmp_path: Path) -> None:
     demo = habitat(tmp_path, "/var/cache/pkg", "~/.npm")
     demo.build()
-    assert made_for(demo) == ["base", "setup", "final"]
+    assert demo.phases_with_new_container() == ["base", "setup", "final"]
     assert demo.engine.containers() == []
 
 
@@ -148,7 +144,7 @@ def test_cache_probe_container_and_draft_image_are_removed_after_build(tmp_path:
     demo.build(until="files")
     demo.engine.calls.clear()
     demo.build()
-    assert made_for(demo) == ["draft", "setup", "final"]
+    assert demo.phases_with_new_container() == ["draft", "setup", "final"]
     assert demo.engine.containers() == []
     assert [image for image in demo.engine.images() if not image.tags] == []
 
@@ -280,7 +276,7 @@ def test_cache_paths_change_setup_digest_only_and_sharing_mode_changes_none(tmp_
 def test_build_without_caches_makes_no_extra_container_or_file(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, BASE + "setup: {root: [touch /done]}\n")
     demo.build()
-    assert made_for(demo) == ["base"]
+    assert demo.phases_with_new_container() == ["base"]
     assert demo.project.slices.today(demo.project.habitat("demo"), named("setup")).keys() == {"commands"}
     assert not (tmp_path / ".stamps/demo/caches").exists()
 
@@ -306,36 +302,36 @@ def wait_until(seen: list[str]) -> None:
 
 def test_locked_cache_second_build_waits_and_names_holder(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path)
-    told: list[str] = []
+    messages: list[str] = []
     order: list[str] = []
 
     def second() -> None:
-        with cache_volumes.held(demo.project.locks, [locked(demo)], told.append):
+        with cache_volumes.held(demo.project.locks, [locked(demo)], messages.append):
             order.append("second")
 
-    with cache_volumes.held(demo.project.locks, [locked(demo)], told.append):
+    with cache_volumes.held(demo.project.locks, [locked(demo)], messages.append):
         thread = in_thread(second)
-        wait_until(told)
+        wait_until(messages)
         order.append("first")
     thread.join(10)
     assert order == ["first", "second"]
-    assert told[0].startswith("waiting for another run that uses the cache /x (pid ")
+    assert messages[0].startswith("waiting for another run that uses the cache /x (pid ")
 
 
 def test_shared_cache_is_used_by_several_runs_and_waits_for_exclusive_use(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path)
     shared = replace(locked(demo), locked=False)
-    told: list[str] = []
+    messages: list[str] = []
     with (
-        cache_volumes.held(demo.project.locks, [shared], told.append),
-        cache_volumes.held(demo.project.locks, [shared], told.append),
+        cache_volumes.held(demo.project.locks, [shared], messages.append),
+        cache_volumes.held(demo.project.locks, [shared], messages.append),
     ):
-        assert told == []
-    with cache_volumes.held(demo.project.locks, [locked(demo)], told.append):
-        thread = in_thread(lambda: cache_volumes.held(demo.project.locks, [shared], told.append).__enter__())
-        wait_until(told)
+        assert messages == []
+    with cache_volumes.held(demo.project.locks, [locked(demo)], messages.append):
+        thread = in_thread(lambda: cache_volumes.held(demo.project.locks, [shared], messages.append).__enter__())
+        wait_until(messages)
     thread.join(10)
-    assert len(told) == 1
+    assert len(messages) == 1
 
 
 @pytest.mark.guarantee("locked-cache-one-build-at-a-time")
@@ -365,10 +361,10 @@ def test_locked_cache_waits_for_command_left_by_killed_run(tmp_path: Path, monke
     monkeypatch.setattr(cache_volumes, "_PAUSE", 0)
     answers = [2, 1, 0]
     monkeypatch.setattr(demo.engine, "running_execs", lambda _: answers.pop(0))
-    told: list[str] = []
-    with cache_volumes.held(demo.project.locks, [cache], told.append):
+    messages: list[str] = []
+    with cache_volumes.held(demo.project.locks, [cache], messages.append):
         assert answers == []
-    (line,) = told
+    (line,) = messages
     assert line.startswith("waiting for container habitat_build_other_setup that uses the cache /x: ")
     assert line.endswith("docker rm -f habitat_build_other_setup ends it")
 

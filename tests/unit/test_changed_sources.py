@@ -210,29 +210,29 @@ def once(*actions: Callable[[], object]) -> Callable[[], None]:
 
 
 @pytest.mark.guarantee("link-replacing-source-not-followed")
-@pytest.mark.parametrize("what", ["file", "folder"])
-def test_tree_entry_replaced_by_link_while_read_is_not_followed(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["file", "folder"])
+def test_tree_entry_replaced_by_link_while_read_is_not_followed(tmp_path: Path, case: str) -> None:
     """Between the look at an entry and its reading, an agent who may write there makes it a link to a secret."""
     secret = write(tmp_path, "host/secret", "s3cret")
     top = write(tmp_path, "tree/folder/secret", "harmless").parent.parent
     write(top, "file", "harmless")
-    place = top / what
+    place = top / case
 
     def swap() -> None:
         place.rename(tmp_path / "away")
-        place.symlink_to(secret if what == "file" else secret.parent)
+        place.symlink_to(secret if case == "file" else secret.parent)
 
     swapped = once(swap)
 
     def ignore(path: str) -> bool:
-        if path.startswith(what):
+        if path.startswith(case):
             swapped()
         return False
 
-    found = tree.Sources().tree("", top, lambda: Ignore(ignore))
-    (item,) = [item for item in found if item.path == what]
+    actual = tree.Sources().tree("", top, lambda: Ignore(ignore))
+    (item,) = [item for item in actual if item.path == case]
     assert item.kind == "link"
-    assert not [item for item in found if item.path == "folder/secret" and what == "folder"]
+    assert not [item for item in actual if item.path == "folder/secret" and case == "folder"]
 
 
 def test_tree_file_replaced_at_every_read_raises_source_changed(tmp_path: Path) -> None:

@@ -90,14 +90,14 @@ def test_connect_context_missing_is_error(monkeypatch: pytest.MonkeyPatch, confi
 def test_connect_context_malformed_is_one_line_error(monkeypatch: pytest.MonkeyPatch, config: Path, text: str) -> None:
     context(config, "odd", text)
     monkeypatch.setenv("DOCKER_CONTEXT", "odd")
-    told = refused()
-    assert told.endswith(": `docker context ls` lists the contexts")
-    assert "\n" not in told
+    message = refused()
+    assert message.endswith(": `docker context ls` lists the contexts")
+    assert "\n" not in message
 
 
 @pytest.mark.guarantee("no-engine-is-reported")
 @pytest.mark.parametrize(
-    ("host", "told"),
+    ("host", "message"),
     [
         ("tcp://127.0.0.1:1", "no Docker engine answers at tcp://127.0.0.1:1: start it "),
         ("tcp://nobody.invalid:1", "no Docker engine answers at tcp://nobody.invalid:1 ("),
@@ -107,9 +107,11 @@ def test_connect_context_malformed_is_one_line_error(monkeypatch: pytest.MonkeyP
         ("tcp://a..b:1", "tcp://a..b:1 leads to no engine ("),
     ],
 )
-def test_connect_unreachable_address_error_names_address(monkeypatch: pytest.MonkeyPatch, host: str, told: str) -> None:
+def test_connect_unreachable_address_error_names_address(
+    monkeypatch: pytest.MonkeyPatch, host: str, message: str
+) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    assert refused().startswith(told)
+    assert refused().startswith(message)
 
 
 def test_connect_missing_certificates_is_error(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
@@ -314,5 +316,5 @@ def test_connect_to_unix_socket_loads_no_docker_package(tmp_path: Path) -> None:
     )
     with answering(tmp_path / "s", LISTED):
         env = {"DOCKER_HOST": f"unix://{tmp_path}/s", "PATH": "/usr/bin:/bin"}
-        done = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
-    assert done.stdout == "[]\n", done.stderr
+        result = subprocess.run([sys.executable, "-c", script], env=env, capture_output=True, text=True, check=False)
+    assert result.stdout == "[]\n", result.stderr

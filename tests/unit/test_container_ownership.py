@@ -37,18 +37,18 @@ def demo(tmp_path: Path) -> DemoProject:
 
 def commit(demo: DemoProject) -> str:
     """What `docker commit habitat-demo mine:1` makes, as a person does. Returns its id."""
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    image = demo.engine.commit(found.id, ())
+    container = demo.engine.container("habitat-demo")
+    assert container is not None
+    image = demo.engine.commit(container.id, ())
     demo.engine.tag(image, "mine:1")
     return image
 
 
 def run(demo: DemoProject, name: str, image: str = "mine:1", labels: dict[str, str] | None = None) -> str:
     """What `docker run` makes. Returns its id."""
-    made = demo.engine.create(image, name, ("sleep", "inf"), labels=labels)
-    demo.engine.start(made)
-    return made
+    container = demo.engine.create(image, name, ("sleep", "inf"), labels=labels)
+    demo.engine.start(container)
+    return container
 
 
 def yes(_: str) -> bool:
@@ -56,8 +56,8 @@ def yes(_: str) -> bool:
 
 
 def is_up(demo: DemoProject, container: str) -> bool:
-    found = demo.engine.container(container)
-    return found is not None and found.running
+    existing = demo.engine.container(container)
+    return existing is not None and existing.running
 
 
 def start(project: Project) -> object:

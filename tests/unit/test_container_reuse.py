@@ -46,11 +46,6 @@ def answer(command: Command) -> tuple[int, str] | None:
     return make_user(command)
 
 
-def made_for(demo: DemoProject) -> list[str]:
-    """The phases that a container was made for."""
-    return [call[2].rpartition("_")[2] for call in demo.engine.called("create")]
-
-
 def one_by_one(demo: DemoProject) -> None:
     """Each phase in a run of its own, so that each has a container of its own."""
     for phase in PHASES[1:]:
@@ -60,7 +55,7 @@ def one_by_one(demo: DemoProject) -> None:
 def test_build_uses_one_container_until_tests_and_another_for_final(tmp_path: Path) -> None:
     demo = habitat(tmp_path)
     demo.build()
-    assert made_for(demo) == ["base", "final"]
+    assert demo.phases_with_new_container() == ["base", "final"]
     assert demo.engine.containers() == []
 
 
@@ -108,7 +103,7 @@ def test_snapshots_are_equal_to_those_of_one_container_per_phase(tmp_path: Path)
     at_once, apart = habitat(tmp_path / "at-once"), habitat(tmp_path / "apart")
     at_once.build()
     one_by_one(apart)
-    assert len(made_for(apart)) == 12
+    assert len(apart.phases_with_new_container()) == 12
     tags = at_once.engine.tags()
     assert tags.keys() == apart.engine.tags().keys()
     for tag in tags:
@@ -149,7 +144,7 @@ def test_phase_with_other_mounts_has_its_own_container(tmp_path: Path, more: str
     (tmp_path / "data").mkdir()
     demo = habitat(tmp_path, f"    {more.replace('/data,', f'{tmp_path}/data,')}\n")
     demo.build()
-    assert made_for(demo) == own
+    assert demo.phases_with_new_container() == own
 
 
 @pytest.mark.guarantee("reused-container-same-snapshot")
@@ -163,7 +158,7 @@ def test_phase_after_process_left_running_has_its_own_container(tmp_path: Path) 
 
     demo.engine.on_execute = leave_something
     demo.build()
-    assert made_for(demo) == ["base", "repos", "final"]
+    assert demo.phases_with_new_container() == ["base", "repos", "final"]
 
 
 def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
@@ -180,13 +175,13 @@ def test_phase_after_large_image_has_its_own_container(tmp_path: Path, monkeypat
     large = {f"habitat-demo:{named(name).ID}-{name}" for name in NAMES[NAMES.index("setup") :]}
 
     def sized(reference: str) -> Any:
-        found = look(reference)
+        report = look(reference)
         ids = {image for tag, image in demo.engine.tags().items() if tag in large}
-        return replace(found, size=2_000_000_000 if found.id in ids else 1_000) if found else None
+        return replace(report, size=2_000_000_000 if report.id in ids else 1_000) if report else None
 
     monkeypatch.setattr(demo.engine, "image_config", sized)
     demo.build()
-    assert made_for(demo) == ["base", "repos", "final"]
+    assert demo.phases_with_new_container() == ["base", "repos", "final"]
 
 
 def test_image_with_own_volumes_has_one_container_per_phase(tmp_path: Path) -> None:
@@ -194,7 +189,7 @@ def test_image_with_own_volumes_has_one_container_per_phase(tmp_path: Path) -> N
     demo = habitat(tmp_path)
     demo.engine.add_image("base:1", command=("serve",), volumes=("/var/lib/data",))
     demo.build()
-    assert made_for(demo) == PHASES_WITH_CONTAINER
+    assert demo.phases_with_new_container() == PHASES_WITH_CONTAINER
 
 
 PHASES_WITH_CONTAINER = [phase.NAME for phase in PHASES[1:]]
@@ -207,10 +202,10 @@ def test_env_value_not_committable_is_set_by_new_container(tmp_path: Path, value
     escaped = value.replace("\n", "\\n")
     write(tmp_path, "habitats/demo/config.yaml", text.replace("[A=1,", f'["A={escaped}",'))
     demo.build()
-    assert made_for(demo) == ["base", "env", "final"]
-    found = demo.engine.image_config("habitat-demo:final")
-    assert found
-    assert found.env["A"] == value
+    assert demo.phases_with_new_container() == ["base", "env", "final"]
+    actual = demo.engine.image_config("habitat-demo:final")
+    assert actual
+    assert actual.env["A"] == value
 
 
 def test_failed_phase_leaves_no_container(tmp_path: Path) -> None:

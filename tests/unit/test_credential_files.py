@@ -90,15 +90,15 @@ def demo(tmp_path: Path) -> DemoProject:
 
 @pytest.mark.guarantee("credential-files-not-copied")
 def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(demo: DemoProject) -> None:
-    told: list[str] = []
+    messages: list[str] = []
     for phase in ("files", "tools", "final"):
         demo.build(phase)
-        told += demo.notices()
+        messages += demo.notices()
     begin, end = (
         "not copied, since the name is one of credentials: ",
         "in habitats/demo/.habignore copies that all the same",
     )
-    assert told == [
+    assert messages == [
         f"{begin}habitats/demo/.npmrc, habitats/demo/.ssh/, habitats/demo/sub/.env.local, extra/.aws/; `!.npmrc` {end}",
         f"{begin}habitats/demo/tools/.netrc; `!.netrc` {end}",
         f"{begin}habitats/demo/tests/.pgpass; `!.pgpass` {end}",
@@ -125,8 +125,8 @@ def test_credential_files_in_large_number_are_counted(tmp_path: Path) -> None:
         write(tmp_path, f"habitats/demo/{number:02}.key")
     demo = DemoProject(tmp_path)
     demo.build("files")
-    (told,) = demo.notices()
-    assert "habitats/demo/04.key and 15 more; `!00.key`" in told
+    (notice,) = demo.notices()
+    assert "habitats/demo/04.key and 15 more; `!00.key`" in notice
 
 
 def test_credential_folder_with_socket_is_no_error(tmp_path: Path) -> None:

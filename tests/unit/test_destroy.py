@@ -8,7 +8,6 @@ import pytest
 from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, write
 
-from phases.core import events
 from phases.core.engine.protocol import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
 from phases.core.runtime import start as runtime_start
@@ -29,13 +28,9 @@ def demo(tmp_path: Path) -> DemoProject:
 def start(demo: DemoProject, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    return found.id
-
-
-def told(demo: DemoProject) -> list[str]:
-    return [event.text for event in demo.seen if isinstance(event, events.Line)]
+    container = demo.engine.container("habitat-demo")
+    assert container is not None
+    return container.id
 
 
 def names(demo: DemoProject) -> list[str]:
@@ -55,8 +50,8 @@ def test_destroy_shows_changes_of_each_container_and_removes_all(demo: DemoProje
         return True
 
     assert destroy(demo.run_anew(), "demo", agree)
-    aside = next(line.split()[0] for line in told(demo) if not line.startswith("habitat-demo "))
-    assert told(demo) == [
+    aside = next(line.split()[0] for line in demo.lines() if not line.startswith("habitat-demo "))
+    assert demo.lines() == [
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"{aside} (stopped): 1 added, 1 changed, 1 deleted: /etc/group, /etc/passwd, /work/thesis",
     ]
@@ -78,7 +73,7 @@ def test_destroy_ignores_containers_of_others(demo: DemoProject) -> None:
     demo.engine.create("habitat-demo:final", "habitat-demo-20260101-000000", ("x",))  # somebody's, of the image
     demo.engine.create("base:1", "habitat-demo2", ("x",), labels={"habitat.run": "demo2"})
     assert destroy(demo.run_anew(), "demo", lambda _: True)
-    assert [line.split()[0] for line in told(demo)] == ["habitat-demo"]
+    assert [line.split()[0] for line in demo.lines()] == ["habitat-demo"]
     assert names(demo) == ["habitat-demo-20260101-000000", "habitat-demo2"]
 
 
@@ -95,7 +90,7 @@ def test_destroy_question_names_commands_of_others_in_container(demo: DemoProjec
     demo.engine.start("habitat-demo")
     demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     destroy(demo.run_anew(), "demo", lambda _: False)
-    (line,) = told(demo)
+    (line,) = demo.lines()
     assert line.startswith("habitat-demo (running, in use by 1 other command): ")
 
 
@@ -133,7 +128,7 @@ def test_destroy_shows_reason_when_engine_cannot_list_changes(
     start(demo)
     monkeypatch.setattr(demo.engine, "changes", fail)
     destroy(demo.run_anew(), "demo", lambda _: False)
-    assert told(demo) == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
+    assert demo.lines() == ["habitat-demo (stopped): its changes can't be listed (driver says no)"]
 
 
 def test_destroy_shortens_long_list_of_changes_but_shows_count(demo: DemoProject) -> None:
@@ -141,7 +136,7 @@ def test_destroy_shortens_long_list_of_changes_but_shows_count(demo: DemoProject
     for number in range(10):
         demo.engine.files("habitat-demo").add(f"/work/{number}", Node("file"))
     destroy(demo.run_anew(), "demo", lambda _: False)
-    assert told(demo) == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
+    assert demo.lines() == ["habitat-demo (stopped): 10 added: /work/0, /work/1, /work/2, /work/3, /work/4, …"]
 
 
 def test_destroy_changes_omit_mounts_temporary_files_and_parent_folders() -> None:

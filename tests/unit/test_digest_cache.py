@@ -33,16 +33,16 @@ def sha256(text: str) -> str:
 
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """The files that are read from now on, but for the one that remembers."""
-    found: list[Path] = []
+    actual: list[Path] = []
     open_read = safe_open.open_read
 
     def noting(path: Path) -> object:
         if path.name != "digests":
-            found.append(path)
+            actual.append(path)
         return open_read(path)
 
     monkeypatch.setattr(safe_open, "open_read", noting)
-    return found
+    return actual
 
 
 @pytest.mark.usefixtures("no_settling_time")

@@ -57,8 +57,8 @@ def read(word: str, env: dict[str, str]) -> str:
     inner = word[1:-1] if word.startswith('"') else word
     out = ""
     while inner:
-        if found := re.match(r"\$\{(\w+)\}", inner):
-            out, inner = out + env[found[1]], inner[found.end() :]
+        if match := re.match(r"\$\{(\w+)\}", inner):
+            out, inner = out + env[match[1]], inner[match.end() :]
         elif inner[0] == "\\" and inner[1] in '\\"$':
             out, inner = out + inner[1], inner[2:]
         else:
@@ -77,22 +77,22 @@ def test_ejected_value_is_parsed_by_docker_as_in_config(tmp_path: Path, value: s
     (env,) = [row for row in rows if row.startswith("ENV X=")]
     assert read(env.removeprefix("ENV X="), {quoting.NEWLINE: "\n"}) == value
     if value:
-        (found,) = [row for row in rows if row.startswith("CMD ")]
-        assert json.loads(found.removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
+        (actual,) = [row for row in rows if row.startswith("CMD ")]
+        assert json.loads(actual.removeprefix("CMD ")) == ["/bin/sh", "-c", "--", command]
 
 
 @pytest.mark.parametrize("script", [value for value in AWKWARD if value.strip()])
 def test_ejected_script_is_run_as_in_config(tmp_path: Path, script: str) -> None:
     """In the line, or from a file that our script runs."""
     habitat = load(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(script)}]}}\n")
-    made = writer.write_dockerfile(habitat)
-    part = made.dockerfile.partition("# Phase 7, setup")[2].partition("# Phase")[0]
+    dockerfile_text = writer.write_dockerfile(habitat)
+    part = dockerfile_text.dockerfile.partition("# Phase 7, setup")[2].partition("# Phase")[0]
     (run,) = [row for row in instructions(part) if row.startswith("RUN ")]
     argv = json.loads(run[run.index("[") :])
     if argv[0] == "/bin/sh":
         assert argv == ["/bin/sh", "-e", "-c", "--", script, "sh"]
     else:
-        (file,) = [file for file in made.context.files if file.path == "commands/7-setup-1.sh"]
+        (file,) = [file for file in dockerfile_text.context.files if file.path == "commands/7-setup-1.sh"]
         assert (argv, file.content.decode()) == (["/dev/scripts/run", "-f", "/dev/7-setup-1.sh", "--"], script)
 
 
@@ -143,11 +143,13 @@ secrets:
 setup: {user: [echo two]}
 """,
     )
-    made = writer.write_dockerfile(habitat)
-    assert "--mount=type=secret,id=TOKEN,target=/run/secrets/TOKEN,mode=0444,required=true" in made.dockerfile
-    assert "--mount=type=secret,id=key,target=/run/secrets/key,mode=0444 " in made.dockerfile
-    assert '"-s", "T=TOKEN", "--", "echo two"' in made.dockerfile
-    text = readme(habitat, made, has_volumes=False)
+    dockerfile_text = writer.write_dockerfile(habitat)
+    assert (
+        "--mount=type=secret,id=TOKEN,target=/run/secrets/TOKEN,mode=0444,required=true" in dockerfile_text.dockerfile
+    )
+    assert "--mount=type=secret,id=key,target=/run/secrets/key,mode=0444 " in dockerfile_text.dockerfile
+    assert '"-s", "T=TOKEN", "--", "echo two"' in dockerfile_text.dockerfile
+    text = readme(habitat, dockerfile_text, has_volumes=False)
     assert "SECRET_TOKEN=\"$(echo '$x')\" \\\n    DOCKER_BUILDKIT=1 docker build" in text
     assert "--secret id=TOKEN,env=SECRET_TOKEN" in text
     assert f"--secret id=key,src={tmp_path}/habitats/demo/k" in text
@@ -192,12 +194,12 @@ repos:
   - {url: "ssh://git@e.org/b.git", path: b, ssh_agent: true, known_hosts: two}
 """,
     )
-    made = writer.write_dockerfile(habitat)
-    text = readme(habitat, made, has_volumes=False)
+    dockerfile_text = writer.write_dockerfile(habitat)
+    text = readme(habitat, dockerfile_text, has_volumes=False)
     for name, file in (("known_hosts", "one"), ("known_hosts.1", "two")):
-        assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in made.dockerfile
+        assert f"id={name},target=/run/secrets/.known_hosts,mode=0444,required=true" in dockerfile_text.dockerfile
         assert re.search(rf"--secret id={name},src=\S*/{file} ", text)
-    assert "--mount=type=ssh,target=/run/ssh-agent/socket,mode=0666,required=true" in made.dockerfile
+    assert "--mount=type=ssh,target=/run/ssh-agent/socket,mode=0666,required=true" in dockerfile_text.dockerfile
     assert "--ssh default" in text
 
 
@@ -228,8 +230,13 @@ def test_ejected_readme_lists_ports_persist_and_ready(tmp_path: Path) -> None:
     entry = "{ports: [3000, '0.0.0.0:8080:80'], persist: [~/.cache/], ready: curl -f localhost}"
     habitat = load(tmp_path, f"base_image: base:1\nentry: {entry}\n")
     text = readme(habitat, writer.write_dockerfile(habitat), has_volumes=False)
-    for told in ("--publish 127.0.0.1:3000:3000/tcp", "--publish 0.0.0.0:8080:80/tcp", "`~/.cache/`", "curl -f loc"):
-        assert told in text
+    for text_part in (
+        "--publish 127.0.0.1:3000:3000/tcp",
+        "--publish 0.0.0.0:8080:80/tcp",
+        "`~/.cache/`",
+        "curl -f loc",
+    ):
+        assert text_part in text
 
 
 def test_ejected_volume_path_not_expressible_is_refused_with_line(tmp_path: Path) -> None:
@@ -272,13 +279,13 @@ def merged(root: Path, text: str) -> list[str] | None:
 
 
 def test_ejected_own_dockerfile_becomes_first_stages(tmp_path: Path) -> None:
-    found = merged(
+    actual = merged(
         tmp_path,
         "# head\nARG V=1\n# why\nFROM a:$V AS tools\nCOPY --chown=1 x y /z/\nFROM b\n"
         'COPY --from=tools /z /z\nRUN --mount=type=cache,target=/c make \\\n# no end\n && copy\nCOPY ["a b", "/"]\n\n',
     )
-    assert found is not None
-    assert found[found.index("# Phase 0, dockerfile: dockerfile/Dockerfile") :] == [
+    assert actual is not None
+    assert actual[actual.index("# Phase 0, dockerfile: dockerfile/Dockerfile") :] == [
         "# Phase 0, dockerfile: dockerfile/Dockerfile",
         "# why",
         "FROM a:$V AS tools",
@@ -291,13 +298,13 @@ def test_ejected_own_dockerfile_becomes_first_stages(tmp_path: Path) -> None:
         'COPY --from=dockerfile-context ["a b", "/"]',
     ]
     # An argument is for FROM only before the first.
-    assert found[:4] == ["# head", "ARG V=1", "", "FROM scratch AS context"]
+    assert actual[:4] == ["# head", "ARG V=1", "", "FROM scratch AS context"]
 
 
 def test_ejected_own_dockerfile_keeps_name_of_its_last_stage(tmp_path: Path) -> None:
-    found = merged(tmp_path, "FROM a as last\n")
-    assert found
-    assert found[-3:] == ["FROM a as last", "", "FROM last AS dockerfile"]
+    actual = merged(tmp_path, "FROM a as last\n")
+    assert actual
+    assert actual[-3:] == ["FROM a as last", "", "FROM last AS dockerfile"]
 
 
 @pytest.mark.parametrize(
@@ -319,9 +326,9 @@ def test_ejected_own_dockerfile_keeps_name_of_its_last_stage(tmp_path: Path) -> 
 def test_ejected_own_dockerfile_not_mergeable_is_built_separately(tmp_path: Path, text: str) -> None:
     assert merged(tmp_path, text) is None
     habitat = load(tmp_path)
-    made = writer.write_dockerfile(habitat)
-    assert "FROM demo-dockerfile AS habitat\n" in made.dockerfile
-    assert "--tag demo-dockerfile dockerfile &&\n" in readme(habitat, made, has_volumes=False)
+    dockerfile_text = writer.write_dockerfile(habitat)
+    assert "FROM demo-dockerfile AS habitat\n" in dockerfile_text.dockerfile
+    assert "--tag demo-dockerfile dockerfile &&\n" in readme(habitat, dockerfile_text, has_volumes=False)
 
 
 # The folder
@@ -388,9 +395,9 @@ def test_eject_fills_empty_output_folder(demo: DemoProject) -> None:
 
 
 def test_eject_removes_draft_of_killed_run(demo: DemoProject) -> None:
-    ended = subprocess.Popen(["true"])
-    ended.wait()
-    write(demo.root, f"ejected/.demo.ejecting.{ended.pid}/half", "half")
+    result = subprocess.Popen(["true"])
+    result.wait()
+    write(demo.root, f"ejected/.demo.ejecting.{result.pid}/half", "half")
     eject(demo.project, "demo")
     assert [path.name for path in (demo.root / "ejected").iterdir()] == ["demo"]
 

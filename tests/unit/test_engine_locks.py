@@ -68,8 +68,8 @@ def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: s
 def gone() -> Process:
     """A process of this machine that has ended."""
     script = "from phases.core.files import processes; print(processes.current())"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    process = Process.named(said)
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    process = Process.named(output)
     assert process
     return process
 
@@ -102,12 +102,12 @@ class ContenderEngine:
         self._baton = baton
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
-        made: Volume = self._baton.pass_on(self._who, lambda: self._engine.create_volume(name, labels))
-        return made
+        volume: Volume = self._baton.pass_on(self._who, lambda: self._engine.create_volume(name, labels))
+        return volume
 
     def volumes(self, *, label: str = "") -> list[Volume]:
-        found: list[Volume] = self._baton.pass_on(self._who, lambda: self._engine.volumes(label=label))
-        return found
+        volumes: list[Volume] = self._baton.pass_on(self._who, lambda: self._engine.volumes(label=label))
+        return volumes
 
     def remove_volume(self, name: str) -> None:
         self._engine.remove_volume(name)
@@ -163,11 +163,11 @@ def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
 
 
 def test_engine_lock_held_second_waits_and_sees_name_of_holder(engine: FakeEngine) -> None:
-    first, told = held(engine), list[str]()
+    first, messages = held(engine), list[str]()
     threading.Timer(0.3, first.release).start()
     second = locks_on(engine).lock(KEY)
-    assert second.acquire(told.append)
-    (who,) = told
+    assert second.acquire(messages.append)
+    (who,) = messages
     assert who.startswith(f"pid {os.getpid()} on {os.uname().nodename} since ")
 
 
@@ -263,10 +263,10 @@ def test_engine_lock_of_remote_holder_without_heartbeat_is_taken_over_after_dela
 ) -> None:
     monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
     left = forged(engine, process)
-    began, told = time.monotonic(), list[str]()
-    assert locks_on(engine).lock(KEY).acquire(told.append)
+    began, messages = time.monotonic(), list[str]()
+    assert locks_on(engine).lock(KEY).acquire(messages.append)
     assert time.monotonic() - began > 0.5
-    assert told == ["pid 7 on far since 01:02:03"]
+    assert messages == ["pid 7 on far since 01:02:03"]
     assert left not in names(engine)
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_engine import FakePipedExec
-from unit_helpers import DemoProject, FakeTerminal, bring_up, write
+from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, write
 
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
@@ -28,19 +28,13 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    return made(tmp_path)
-
-
-def made(root: Path, text: str = "") -> DemoProject:
-    demo = DemoProject(root, f"base_image: base:1\n{text}")
-    demo.build()
-    return demo
+    return built_demo(tmp_path)
 
 
 def container(demo: DemoProject) -> Container:
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    return found
+    existing = demo.engine.container("habitat-demo")
+    assert existing is not None
+    return existing
 
 
 def execute(
@@ -106,7 +100,7 @@ def test_exec_without_command_is_error_with_example(demo: DemoProject) -> None:
 
 
 def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Path) -> None:
-    demo = made(tmp_path, "entry: {startup_delay: 0.1}\n")
+    demo = built_demo(tmp_path, "entry: {startup_delay: 0.1}\n")
     execute(demo, "true")
     assert demo.notices() == ["waiting 0.1s (entry.startup_delay)"]
     demo.engine.start("habitat-demo")
@@ -115,7 +109,7 @@ def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Pat
 
 
 def test_exec_finds_start_secrets_and_masks_them_in_output(tmp_path: Path) -> None:
-    demo = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
+    demo = built_demo(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     assert execute(demo, "cat", "/run/secrets/T") == (0, [(b"***", False)])
     assert demo.engine.commands[-1].env["T"] == "s3cret-word"
 
@@ -147,7 +141,7 @@ def shell(demo: DemoProject, typed: bytes = b"", *, interactive: bool = False, p
 
 
 def shell_containers(demo: DemoProject) -> list[str]:
-    return [found.name for found in demo.engine.containers(name_prefix="habitat_shell_")]
+    return [container.name for container in demo.engine.containers(name_prefix="habitat_shell_")]
 
 
 def test_shell_runs_as_user_in_workdir_and_returns_exit_code(demo: DemoProject) -> None:
@@ -189,7 +183,7 @@ def test_shell_in_snapshot_has_user_workdir_and_volumes_of_phase(
     tmp_path: Path, at: str, user: str, workdir: str, has_volume: bool
 ) -> None:
     write(tmp_path, "habitats/demo/data/note", "x")
-    demo = made(tmp_path, "volumes: [{source: data, dest: /data}]\n")
+    demo = built_demo(tmp_path, "volumes: [{source: data, dest: /data}]\n")
     seen: list[Command] = []
 
     def look(command: Command) -> tuple[int, str]:
@@ -212,7 +206,7 @@ def test_shell_in_phase_without_snapshot_uses_earlier_snapshot_and_says_so(demo:
 
 
 @pytest.mark.parametrize(
-    ("at", "told"),
+    ("at", "message"),
     [
         ("setup", "demo: there is no snapshot of setup: doit setup:demo builds it"),
         ("verify", "demo: there is no snapshot of tools: doit tools:demo builds it"),
@@ -220,12 +214,12 @@ def test_shell_in_phase_without_snapshot_uses_earlier_snapshot_and_says_so(demo:
         ("stup", "demo: there is no phase 'stup': did you mean 'setup'?"),
     ],
 )
-def test_shell_in_missing_snapshot_is_error_and_builds_nothing(tmp_path: Path, at: str, told: str) -> None:
+def test_shell_in_missing_snapshot_is_error_and_builds_nothing(tmp_path: Path, at: str, message: str) -> None:
     demo = DemoProject(tmp_path)
     demo.build(until="users")
     with pytest.raises(StartError) as excinfo:
         shell(demo, at=at)
-    assert str(excinfo.value).startswith(told)
+    assert str(excinfo.value).startswith(message)
     assert demo.engine.containers() == []
     assert "habitat-demo:7-setup" not in demo.engine.tags()
 
@@ -259,7 +253,7 @@ def test_shell_container_of_killed_run_is_removed_and_of_live_run_kept(demo: Dem
 
 
 def test_shell_in_snapshot_finds_start_secrets(tmp_path: Path) -> None:
-    demo = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
+    demo = built_demo(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
     shell(demo, at="base")
     given = demo.engine.commands[-2]
     assert (given.args[:2], given.stdin) == (("/run/secrets/T", "root"), b"s3cret-word")

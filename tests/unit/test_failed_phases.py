@@ -67,19 +67,15 @@ def labels(demo: DemoProject, tag: str = TAG) -> dict[str, str]:
     return demo.engine._image(tag).labels
 
 
-def told(demo: DemoProject, tag: str = TAG) -> Failure:
-    found = build_failure.told_by(labels(demo, tag))
-    assert found
-    return found
+def recorded_failure(demo: DemoProject, tag: str = TAG) -> Failure:
+    actual = build_failure.told_by(labels(demo, tag))
+    assert actual
+    return actual
 
 
 def debug(demo: DemoProject, typed: bytes = b"exit 0\n", *, interactive: bool = False, piped: bool = True) -> int:
     terminal = FakeTerminal(typed=typed, interactive=interactive, piped=piped)
     return runtime_debug.debug(demo.run_anew(), "demo", terminal)
-
-
-def said(demo: DemoProject) -> list[str]:
-    return [event.text for event in demo.seen if isinstance(event, Line)]
 
 
 def command(demo: DemoProject) -> Command:
@@ -102,15 +98,17 @@ def test_failed_phase_is_kept_as_image_and_error_names_doit_debug(tmp_path: Path
 
 def test_failed_image_labels_describe_habitat_phase_and_failure(tmp_path: Path) -> None:
     demo, _ = failing(tmp_path)
-    found = labels(demo)
-    assert {key: found[key] for key in found if key in ("habitat.name", "habitat.phase", "habitat.result")} == {
+    image_labels = labels(demo)
+    assert {
+        key: image_labels[key] for key in image_labels if key in ("habitat.name", "habitat.phase", "habitat.result")
+    } == {
         "habitat.name": "demo",
         "habitat.phase": "setup",
         "habitat.result": "fail",
     }
-    assert found["habitat.parent"] == demo.engine.tags()["habitat-demo:6-files"]
-    assert "setup.hash" not in found, "or it could be taken for a snapshot"
-    failure = told(demo)
+    assert image_labels["habitat.parent"] == demo.engine.tags()["habitat-demo:6-files"]
+    assert "setup.hash" not in image_labels, "or it could be taken for a snapshot"
+    failure = recorded_failure(demo)
     assert (failure.user, failure.workdir, failure.code) == ("root", "/workspace", 3)
     assert (failure.script, failure.args) == ("echo one; exit 3", [])
     assert (failure.where, failure.what) == ("habitats/demo/config.yaml:2", "setup command 1 of 1")
@@ -185,7 +183,7 @@ def test_failed_image_of_habitat_is_replaced_by_next_failure(tmp_path: Path) -> 
     config(demo, FAILING.replace("one", "two"))
     fails(demo)
     assert kept(demo) == [TAG]
-    assert told(demo).script == "echo two; exit 3"
+    assert recorded_failure(demo).script == "echo two; exit 3"
     assert demo.engine.image_config(first) is None
 
 
@@ -321,11 +319,15 @@ def test_failure_labels_too_long_are_shortened_with_notice(more: dict[str, Any])
     failure = replace(Failure("it failed", "w", 1.5, "u", "/", code=3), **more)
     labels = failure.labels()
     assert sum(len(quote(instruction_word(label))) for label in labels.values()) < 800_000
-    found = build_failure.told_by(labels)
-    assert found
-    assert (found.user, found.code) == ("u", 3)
-    assert found == failure or "too long to be kept" in found.message or "…" in found.message + found.where + found.what
-    assert not found.args or found.script
+    actual = build_failure.told_by(labels)
+    assert actual
+    assert (actual.user, actual.code) == ("u", 3)
+    assert (
+        actual == failure
+        or "too long to be kept" in actual.message
+        or "…" in actual.message + actual.where + actual.what
+    )
+    assert not actual.args or actual.script
 
 
 @pytest.mark.guarantee("debug-shows-last-failure")
@@ -349,11 +351,11 @@ def test_debug_shell_runs_as_user_in_workdir_of_failed_command(tmp_path: Path) -
         "base_image: base:1\nenv: [HOME=/h]\nsetup: [{run_as: agent, commands: ['exit 3']}]\nentry: {network: none}\n",
     )
     assert debug(demo, b"exit 9\n", interactive=True) == 9
-    found = command(demo)
-    assert (found.argv, found.user, found.workdir) == (SHELL, "agent", "/workspace")
-    assert found.container.image == demo.engine.tags()[TAG]
-    assert found.container.restrictions.network, "as in a build"
-    assert found.container.restrictions.privileges
+    actual = command(demo)
+    assert (actual.argv, actual.user, actual.workdir) == (SHELL, "agent", "/workspace")
+    assert actual.container.image == demo.engine.tags()[TAG]
+    assert actual.container.restrictions.network, "as in a build"
+    assert actual.container.restrictions.privileges
     assert demo.engine.containers() == []
 
 
@@ -394,16 +396,16 @@ def test_debug_container_has_volumes_and_secrets_of_phase(tmp_path: Path) -> Non
     demo, _ = failing(tmp_path, text)
     assert "s3cret" not in str(labels(demo))
     debug(demo)
-    found = command(demo)
-    assert [bind.dest for bind in found.container.binds] == ["/data"]
-    assert found.container.memory == {"/run/secrets/T": ("root", b"s3cret-word")}
-    assert found.env["T"] == "s3cret-word"
+    actual = command(demo)
+    assert [bind.dest for bind in actual.container.binds] == ["/data"]
+    assert actual.container.memory == {"/run/secrets/T": ("root", b"s3cret-word")}
+    assert actual.env["T"] == "s3cret-word"
 
 
 def test_debug_prints_failure_last_output_and_next_steps(tmp_path: Path) -> None:
     demo, _ = failing(tmp_path)
     debug(demo)
-    first, *rest = said(demo)
+    first, *rest = demo.lines()
     assert first.startswith("── setup failed at 20")
     assert first.endswith(": habitats/demo/config.yaml:2")
     assert rest == [
@@ -422,13 +424,13 @@ def test_debug_long_script_is_shortened_and_missing_log_is_omitted(tmp_path: Pat
     lines = "".join(f"echo line {number}\n" for number in range(30))
     demo, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
     debug(demo)
-    shown = said(demo)
+    shown = demo.lines()
     assert "    > echo line 11" in shown
     assert "    … and 19 lines more" in shown
     assert [line for line in shown if line.startswith("    line")] == [f"    line {n}" for n in range(18, 30)]
     (tmp_path / ".stamps/demo/7-setup.log").unlink()
     debug(demo)
-    assert "── the end of its output (.stamps/demo/7-setup.log)" not in said(demo)
+    assert "── the end of its output (.stamps/demo/7-setup.log)" not in demo.lines()
 
 
 def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
@@ -439,7 +441,7 @@ def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
     lines = "".join(f"echo line {number}\n" for number in range(100))
     demo, _ = failing(tmp_path, f"base_image: base:1\nsetup: {{root: [{json.dumps(lines + 'exit 3')}]}}\n")
     debug(demo)
-    assert [line for line in said(demo) if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
+    assert [line for line in demo.lines() if line.startswith("    line")] == [f"    line {n}" for n in range(88, 100)]
     log = tmp_path / ".stamps/demo/7-setup.log"
     assert log.stat().st_size <= 460
     shown = [line for line in log.read_text().splitlines() if "left out" in line]
@@ -451,7 +453,7 @@ def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
 def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
     demo, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
     debug(demo)
-    assert said(demo)[1:] == [
+    assert demo.lines()[1:] == [
         "1 required path is missing: /nowhere",
         "── a shell there, as agent in /workspace",
         "    exit             ends the shell and discards all changes",
@@ -463,7 +465,7 @@ def test_debug_with_missing_user_runs_as_root_and_says_so(tmp_path: Path) -> Non
     demo, _ = failing(tmp_path, "base_image: base:1\nsetup: [{run_as: bob, commands: [x]}]\n")
     debug(demo)
     assert command(demo).user == "root"
-    assert "    the image has no user 'bob'" in said(demo)
+    assert "    the image has no user 'bob'" in demo.lines()
 
 
 def test_debug_phase_up_to_date_again_gives_notice(tmp_path: Path) -> None:

@@ -227,8 +227,8 @@ def test_assess_habitat_with_dockerfile_includes_dockerfile_phase_first(tmp_path
     hashes = {phase.NAME: "0" * 64 for phase in PHASES}
     engine = FakeEngine()
     inventory = Inventory(engine.images, engine.image_config)
-    found = assess("demo", PHASES, hashes, inventory, Stamps(tmp_path))
-    assert list(found.stale) == list(registry.NAMES)
+    actual = assess("demo", PHASES, hashes, inventory, Stamps(tmp_path))
+    assert list(actual.stale) == list(registry.NAMES)
 
 
 @pytest.mark.parametrize(

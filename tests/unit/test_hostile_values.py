@@ -51,23 +51,23 @@ if TYPE_CHECKING:
 LINE = re.compile(r"(habitats/demo|shared|phases/system)/config\.yaml(:\d+(:\d+)?)?: .+: .+")
 
 
-def told(error: ConfigError) -> str:
+def one_line(error: ConfigError) -> str:
     """What a person reads, which is one line that does nothing to a terminal."""
-    said = str(error)
-    assert LINE.fullmatch(said), said
-    assert said == printable(said)
-    assert len(said) < 2500
+    message = str(error)
+    assert LINE.fullmatch(message), message
+    assert message == printable(message)
+    assert len(message) < 2500
     assert error.remedy
-    return said
+    return message
 
 
 @pytest.fixture(scope="module")
 def roots(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A project for each place: a folder for each of thousands of values would take most of the time."""
-    found = {place.name: tmp_path_factory.mktemp("place") for place in PLACES}
-    for root in found.values():
+    actual = {place.name: tmp_path_factory.mktemp("place") for place in PLACES}
+    for root in actual.values():
         write(root, "habitats/demo/note")
-    return found
+    return actual
 
 
 def loaded(root: Path, case: Case) -> Habitat:
@@ -99,7 +99,7 @@ def test_config_hostile_value_accepted_arrives_literally_in_plan(
 def test_config_hostile_value_refused_is_one_line_with_place(roots: dict[str, Path], case: Case) -> None:
     with pytest.raises(ConfigError) as excinfo:
         loaded(roots[case.place.name], case)
-    assert re.search(r"config\.yaml:\d+", told(excinfo.value))
+    assert re.search(r"config\.yaml:\d+", one_line(excinfo.value))
     note(case.place.name, "refused")
 
 
@@ -129,7 +129,7 @@ def test_config_hostile_yaml_is_accepted_or_refused_in_one_line(tmp_path: Path, 
     else:
         with pytest.raises(ConfigError) as excinfo:
             load(tmp_path)
-        told(excinfo.value)
+        one_line(excinfo.value)
         note("YAML", "refused")
 
 
@@ -143,7 +143,7 @@ def test_config_in_any_encoding_is_accepted_or_refused_in_one_line(tmp_path: Pat
     else:
         with pytest.raises(ConfigError) as excinfo:
             load(tmp_path)
-        told(excinfo.value)
+        one_line(excinfo.value)
         note("encodings", "refused")
 
 
@@ -168,7 +168,7 @@ def test_config_of_50_mb_is_refused_without_reading_whole_file(tmp_path: Path) -
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
-    assert "is larger than 1,000,000 bytes" in told(excinfo.value)
+    assert "is larger than 1,000,000 bytes" in one_line(excinfo.value)
     assert peak < 5_000_000
 
 
@@ -207,8 +207,8 @@ COPIED = {(path, "5 GB") for path in BYTES} | {("habitats/demo/Dockerfile", "wha
 
 
 @pytest.mark.guarantee("unusual-files-refused")
-@pytest.mark.parametrize(("path", "what"), sorted({(path, what) for path in READ for what in NO_TEXT} - COPIED))
-def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, path: str, what: str) -> None:
+@pytest.mark.parametrize(("path", "case"), sorted({(path, what) for path in READ for what in NO_TEXT} - COPIED))
+def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, path: str, case: str) -> None:
     text = READ[path]
     if path != "habitats/demo/check.sh":
         write(tmp_path, "habitats/demo/check.sh", "true\n")
@@ -217,17 +217,17 @@ def test_config_or_source_that_is_no_regular_file_is_refused(tmp_path: Path, pat
     elif path != "habitats/demo/config.yaml":
         write(tmp_path, "habitats/demo/config.yaml", text)
     (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-    NO_TEXT[what](tmp_path / path)
-    taken = what == "a folder" and (path in FOLDERS or path.endswith("/note"))
-    if taken or (what == "bytes" and path in BYTES):
+    NO_TEXT[case](tmp_path / path)
+    taken = case == "a folder" and (path in FOLDERS or path.endswith("/note"))
+    if taken or (case == "bytes" and path in BYTES):
         read_all(tmp_path)
         note(f"at {path}", "literal")
         return
     with pytest.raises(ConfigError) as excinfo:
         read_all(tmp_path)
-    said = str(excinfo.value)
-    assert Path(path).name in said
-    assert said == printable(said)
+    message = str(excinfo.value)
+    assert Path(path).name in message
+    assert message == printable(message)
     assert excinfo.value.remedy
     note(f"at {path}", "refused")
 
@@ -274,8 +274,8 @@ def test_archive_keeps_every_file_name_and_link_target_byte_for_byte(tmp_path: P
             archive.add(f"/{item.path}", item.kind, item.mode, source=item.source, target=item.target)
         with tarfile.open(fileobj=archive.finish()) as tar:
             members = [member for member in tar if not member.isdir()]
-            found = {os.fsencode(member.name): content(tar, member) for member in members}
-    assert found == expected
+            actual = {os.fsencode(member.name): content(tar, member) for member in members}
+    assert actual == expected
     for _ in FILE_NAMES:
         note("file names", "literal")
         note("link targets", "literal")
@@ -290,16 +290,16 @@ def content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> bytes:
 def test_slice_distinguishes_all_file_names(tmp_path: Path) -> None:
     for name in FILE_NAMES:
         (tmp_path / os.fsdecode(name)).touch()
-    found = tree.identity(tree.walk(tmp_path, habignore([])))
-    text = json_types.canonical(found).decode()
+    actual = tree.identity(tree.walk(tmp_path, habignore([])))
+    text = json_types.canonical(actual).decode()
     assert len(json.loads(text)) == len(FILE_NAMES) + 1
 
 
 @pytest.mark.guarantee("unusual-files-refused")
-@pytest.mark.parametrize("what", ["a FIFO", "a socket"])
-def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["a FIFO", "a socket"])
+def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, case: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
-    NO_TEXT[what](tmp_path / "habitats/demo/odd")
+    NO_TEXT[case](tmp_path / "habitats/demo/odd")
     with pytest.raises(ConfigError) as excinfo:
         read_all(tmp_path)
     assert str(excinfo.value) == (
@@ -309,14 +309,14 @@ def test_copied_folder_with_fifo_or_socket_is_refused_by_name(tmp_path: Path, wh
 
 
 @pytest.mark.guarantee("copied-links-not-followed")
-@pytest.mark.parametrize("what", ["a device", "a link to nothing", "a link to itself", "what can't be read"])
-def test_copied_folder_links_are_copied_and_not_followed(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["a device", "a link to nothing", "a link to itself", "what can't be read"])
+def test_copied_folder_links_are_copied_and_not_followed(tmp_path: Path, case: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml", "base_image: debian\n")
     link = tmp_path / "habitats/demo/odd"
-    NO_TEXT[what](link)
+    NO_TEXT[case](link)
     habitat = load(tmp_path)
-    found = {item.path: item.identity() for item in habitat.layer_tree(habitat.layers[-1])}
-    assert found["odd"] == f"link {link.readlink()}"
+    actual = {item.path: item.identity() for item in habitat.layer_tree(habitat.layers[-1])}
+    assert actual["odd"] == f"link {link.readlink()}"
     note("in a copied folder", "literal")
 
 
@@ -387,9 +387,9 @@ def test_copied_file_of_changed_kind_is_error(tmp_path: Path, change: Callable[[
         tree.Item("file", "file", 0o644, file).identity()
 
 
-@pytest.mark.parametrize(("size", "what"), [(0, "can't be read"), (200_000, "grew while it was copied")])
+@pytest.mark.parametrize(("size", "case"), [(0, "can't be read"), (200_000, "grew while it was copied")])
 def test_copied_file_of_changed_size_is_error(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, what: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, case: str
 ) -> None:
     file = write(tmp_path, "file", "x" * 100_000)
     with Archive() as archive:
@@ -400,7 +400,7 @@ def test_copied_file_of_changed_size_is_error(
             add(info, source)
 
         monkeypatch.setattr(archive._tar, "addfile", meanwhile)
-        with pytest.raises(ConfigError, match=what) as excinfo:
+        with pytest.raises(ConfigError, match=case) as excinfo:
             archive.add("/file", "file", 0o644, source=file)
     assert str(excinfo.value).endswith(": run the same command again")
 
@@ -439,18 +439,18 @@ def test_copying_folder_with_ignored_huge_file_does_not_read_file(tmp_path: Path
 STATE = ["1-base.stamp", "1-base.json", "1-base.log", "lock", "2-users.log", "2-users.json"]
 
 
-@pytest.mark.parametrize("what", [*NO_TEXT, "a link to a file"])
+@pytest.mark.parametrize("case", [*NO_TEXT, "a link to a file"])
 @pytest.mark.parametrize("file", STATE)
 def test_state_file_of_other_kind_is_replaced_or_error_and_link_target_is_kept(
-    tmp_path: Path, file: str, what: str
+    tmp_path: Path, file: str, case: str
 ) -> None:
     precious = write(tmp_path, "precious", "mine")
     place = tmp_path / ".stamps/demo" / file
     place.parent.mkdir(parents=True)
-    if what == "a link to a file":
+    if case == "a link to a file":
         place.symlink_to(precious)
     else:
-        NO_TEXT[what](place)
+        NO_TEXT[case](place)
     demo = DemoProject(tmp_path, "base_image: base:1\nenv: [USER=root]\n")
     try:
         assert "users" in demo.build("users")
@@ -463,12 +463,12 @@ def test_state_file_of_other_kind_is_replaced_or_error_and_link_target_is_kept(
     assert demo.engine.containers() == []
 
 
-@pytest.mark.parametrize("what", [kind for kind in NO_TEXT if kind != "a folder"])
+@pytest.mark.parametrize("case", [kind for kind in NO_TEXT if kind != "a folder"])
 @pytest.mark.parametrize("folder", [".stamps", ".stamps/demo"])
-def test_state_folder_of_other_kind_is_error(tmp_path: Path, folder: str, what: str) -> None:
+def test_state_folder_of_other_kind_is_error(tmp_path: Path, folder: str, case: str) -> None:
     write(tmp_path, "habitats/demo/config.yaml")
     (tmp_path / folder).parent.mkdir(exist_ok=True)
-    NO_TEXT[what](tmp_path / folder)
+    NO_TEXT[case](tmp_path / folder)
     with pytest.raises(StateError) as excinfo:
         DemoProject(tmp_path).build("users")
     assert re.fullmatch(r"\.stamps/demo/\S+: can't be written \(.+\): move what is in its place .*", str(excinfo.value))
@@ -486,7 +486,7 @@ def test_volumes_with_equal_destination_are_refused(tmp_path: Path, other: str) 
     rows = f"  - {{source: ., dest: /data}}\n  - {{source: ., dest: {other}}}\n"
     with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: debian\nvolumes:\n{rows}")
-    assert told(excinfo.value).startswith("habitats/demo/config.yaml:4: ")
+    assert one_line(excinfo.value).startswith("habitats/demo/config.yaml:4: ")
 
 
 @pytest.mark.guarantee("truncated-stamp-costs-nothing")
@@ -552,7 +552,7 @@ def test_printed_command_output_omits_colour_codes() -> None:
 
 
 def test_error_message_too_long_keeps_place_and_remedy() -> None:
-    said = str(ConfigError("x" * 100_000, where="there", remedy="fix it"))
-    assert len(said) < 2100
-    assert said.startswith("there: xxx")
-    assert said.endswith("xxx: fix it")
+    message = str(ConfigError("x" * 100_000, where="there", remedy="fix it"))
+    assert len(message) < 2100
+    assert message.startswith("there: xxx")
+    assert message.endswith("xxx: fix it")

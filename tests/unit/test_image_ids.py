@@ -50,20 +50,20 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
 
 
 def image_of_container(demo: DemoProject) -> str:
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    return found.image
+    container = demo.engine.container("habitat-demo")
+    assert container is not None
+    return container.image
 
 
 @pytest.mark.guarantee("checked-image-is-run")
-@pytest.mark.parametrize("how", ["start", "detached", "exec"])
+@pytest.mark.parametrize("way", ["start", "detached", "exec"])
 def test_final_tag_moved_during_secret_fetch_runs_built_image(
-    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, how: str
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     built, project = demo.engine.tags()[FINAL[0]], demo.run_anew()
     project.assess("demo")
     while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(demo))
-    match how:
+    match way:
         case "start":
             runtime_start.start(project, "demo", FakeTerminal())
         case "detached":
@@ -106,9 +106,9 @@ def test_built_image_removed_during_secret_fetch_is_one_line_error(
 
 
 @pytest.mark.guarantee("checked-image-is-run")
-@pytest.mark.parametrize("how", ["changed config", "another's image"])
-def test_start_single_with_stale_final_image_is_refused(demo: DemoProject, how: str) -> None:
-    if how == "changed config":
+@pytest.mark.parametrize("way", ["changed config", "another's image"])
+def test_start_single_with_stale_final_image_is_refused(demo: DemoProject, way: str) -> None:
+    if way == "changed config":
         write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'false'}\n")
     else:
         take_tags(demo)
@@ -153,13 +153,13 @@ def test_base_image_moved_during_its_phase_fails_without_snapshot(
     seen: list[str] = []
 
     def moving(reference: str, *arguments: object, **how: object) -> object:
-        found = call(reference, *arguments, **how)
+        actual = call(reference, *arguments, **how)
         seen.append(reference)
         if len(seen) == looks:
             demo.engine.tag(other, "base:1")
             demo.project.inventory.refresh()
             demo.project._assessed.clear()  # as a wait for another run does
-        return found
+        return actual
 
     monkeypatch.setattr(demo.engine, method, moving)
     with pytest.raises(ConfigError) as excinfo:
@@ -170,6 +170,6 @@ def test_base_image_moved_during_its_phase_fails_without_snapshot(
     assert [tag for tag in demo.engine.tags() if tag.startswith("habitat-demo")] == []
     demo.build()
     made = demo.engine._image("habitat-demo:1-base").labels
-    told = demo.project.slices.today(demo.project.habitat("demo"), named("base"))["id"]
-    assert made[LABEL_PARENT] == told == other
+    messages = demo.project.slices.today(demo.project.habitat("demo"), named("base"))["id"]
+    assert made[LABEL_PARENT] == messages == other
     assert demo.build() == []

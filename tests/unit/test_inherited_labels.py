@@ -63,10 +63,10 @@ def demo(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
             ]
             lines = [line.replace('{"', '{\\"') for line in plain]
             write(tmp_path, f"habitats/{name}/Dockerfile", "\n".join(["FROM base:1", *lines]) + "\n")
-    made = DemoProject(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
+    demo_project = DemoProject(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
     if is_base:
-        made.engine._image("base:1").labels |= FORGED | THEIRS
-    return made
+        demo_project.engine._image("base:1").labels |= FORGED | THEIRS
+    return demo_project
 
 
 def ours(demo: DemoProject, tag: str) -> dict[str, str]:
@@ -76,11 +76,11 @@ def ours(demo: DemoProject, tag: str) -> dict[str, str]:
 def test_snapshot_on_base_with_program_labels_has_only_its_own_labels(demo: DemoProject) -> None:
     demo.build()
     names = {phase.NAME for phase in demo.project.phases("demo")}
-    said = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
+    output = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
     for tag in [tag for tag in demo.engine.tags() if tag.startswith("habitat-demo:") and "final" not in tag]:
         phase = tag.rpartition("-")[2]
         upto = {f"{name}.hash" for name in NAMES[: NAMES.index(phase) + 1] if name in names}
-        assert set(ours(demo, tag)) == said | upto | {"habitat.surroundings"}, tag
+        assert set(ours(demo, tag)) == output | upto | {"habitat.surroundings"}, tag
         values = demo.engine._image(tag).labels
         assert "forged" not in values.values()
         assert THEIRS.items() <= values.items(), "the image's own labels stay"
@@ -109,9 +109,9 @@ def test_plan_status_and_start_on_base_with_program_labels_work_normally(demo: D
     assert {phase.state for phase in state.phases} == {"cached"}
     assert state.container is not None
     assert list(state.set_aside) == []
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    assert persistent_volumes.persistence_of(found).entries == ()
+    container = demo.engine.container("habitat-demo")
+    assert container is not None
+    assert persistent_volumes.persistence_of(container).entries == ()
 
 
 def test_failure_on_base_with_failure_labels_keeps_own_failure(demo: DemoProject) -> None:
@@ -125,11 +125,11 @@ def test_failure_on_base_with_failure_labels_keeps_own_failure(demo: DemoProject
     with pytest.raises(HabitatError):
         demo.build()
     labels = demo.engine._image("habitat-demo:7-setup-failed").labels
-    told = failure.told_by({key: value for key, value in labels.items() if value})
-    assert told is not None
-    assert told.code == 3
+    messages = failure.told_by({key: value for key, value in labels.items() if value})
+    assert messages is not None
+    assert messages.code == 3
     assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()
-    assert debug._last_failure(demo.run_anew(), "demo")[2] == told
+    assert debug._last_failure(demo.run_anew(), "demo")[2] == messages
 
 
 def test_build_container_on_base_with_program_labels_has_empty_labels(demo: DemoProject) -> None:

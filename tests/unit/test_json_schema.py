@@ -130,9 +130,9 @@ def keys(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
 
 def test_schema_describes_every_key() -> None:
     free = re.compile(r"\.(setup|timeouts)\.\w+")
-    found = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
-    assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(found)
-    silent = [path for path, value in found.items() if not value.get("description")]
+    actual = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
+    assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(actual)
+    silent = [path for path, value in actual.items() if not value.get("description")]
     assert silent == [], "say beside the key in phases/core/config/schema.py what it is for"
 
 
@@ -164,9 +164,9 @@ def test_schema_accepts_new_habitat_config(urls: tuple[str, ...]) -> None:
 )
 def test_example_config_first_line_refers_to_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
-    assert found
-    assert (path.parent / found[1]).resolve() == ROOT / "docs" / "config.schema.json"
+    match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert match
+    assert (path.parent / match[1]).resolve() == ROOT / "docs" / "config.schema.json"
 
 
 # What is refused

@@ -55,10 +55,10 @@ class JsonlFile:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self._path.read_bytes().decode("ascii").split("\n")[:-1]]
-        for line in found:
+        actual = [json.loads(line) for line in self._path.read_bytes().decode("ascii").split("\n")[:-1]]
+        for line in actual:
             SCHEMA.validate(line)
-        return found
+        return actual
 
 
 @pytest.fixture
@@ -89,8 +89,8 @@ def test_jsonl_docs_page_lists_every_event_and_valid_samples() -> None:
     assert [row.split("`")[1] for row in page.splitlines() if row.startswith("| `")] == names
     for record, name in zip(records.RECORDS, names, strict=True):
         row = next(row for row in page.splitlines() if row.startswith(f"| `{name}` |"))
-        told = row.split("|")[2]
-        assert [field for field in record.__struct_encode_fields__ if f"`{field}`" not in told] == [], name
+        messages = row.split("|")[2]
+        assert [field for field in record.__struct_encode_fields__ if f"`{field}`" not in messages] == [], name
     assert [kind for kind in get_args(records.Kind) if f"| `{kind}` |" not in whole] == []
     samples = [json.loads(row) for row in whole.splitlines() if row.startswith('{"event"')]
     for sample in samples:
@@ -147,10 +147,10 @@ def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(jsonl_
         thread.join()
     jsonl_file.writer.end(0)
     tell(9)
-    found = jsonl_file.lines
-    assert len(found) == 802
-    assert (found[0]["event"], found[-1]["event"]) == ("run_started", "run_ended")
-    assert [line["time"] for line in found] == sorted(line["time"] for line in found)
+    actual = jsonl_file.lines
+    assert len(actual) == 802
+    assert (actual[0]["event"], actual[-1]["event"]) == ("run_started", "run_ended")
+    assert [line["time"] for line in actual] == sorted(line["time"] for line in actual)
 
 
 class Alarm(Exception):
@@ -212,17 +212,17 @@ def test_jsonl_closed_reader_raises_output_lost_once() -> None:
 @given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
 def test_jsonl_output_in_any_chunks_can_be_reassembled(chunks: list[bytes]) -> None:
     decoder = OutputDecoder()
-    told = [*(decoder.feed(chunk) for chunk in chunks), decoder.feed(b"", final=True)]
-    whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in told)
+    decoded = [*(decoder.feed(chunk) for chunk in chunks), decoder.feed(b"", final=True)]
+    whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in decoded)
     assert whole == b"".join(chunks)
 
 
 def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
     text = "ä😀 done\n".encode()
     decoder = OutputDecoder()
-    told = [decoder.feed(text[i : i + 1]) for i in range(len(text))]
-    assert "".join(part.get("text", "") for part in told).encode() == text
-    assert not any("base64" in part for part in told)
+    decoded = [decoder.feed(text[i : i + 1]) for i in range(len(text))]
+    assert "".join(part.get("text", "") for part in decoded).encode() == text
+    assert not any("base64" in part for part in decoded)
 
 
 # What is told
@@ -238,7 +238,7 @@ class RecordedRun(ScriptedRun):
         self.written = JsonlFile(self.project.root / "lines")
         return JsonlReporter(self.written.writer, {})
 
-    def told(self, *kinds: str) -> list[dict[str, Any]]:
+    def lines_of(self, *kinds: str) -> list[dict[str, Any]]:
         return [line for line in self.written.lines if line["event"] in kinds]
 
 
@@ -253,7 +253,7 @@ def test_jsonl_failed_phase_has_all_fields(tmp_path: Path) -> None:
         output=["$ make", "no \x1b[1mrule"],
     )
     record.fails("demo", "setup", error)
-    (failed,) = record.told("phase_failed")
+    (failed,) = record.lines_of("phase_failed")
     assert failed.pop("time")
     assert failed.pop("seconds") < 10
     assert failed == {
@@ -276,7 +276,7 @@ def test_jsonl_phase_that_cannot_begin_is_error_and_dependent_is_skipped(tmp_pat
     record.fails("demo", "base", ConfigError("unknown key", where="habitats/demo/config.yaml:1"), started=False)
     unmet = type("UnmetDependency", (), {"message": "base:demo"})()
     record.reporter.add_failure(record.tasks["users:demo"], unmet)
-    error, skipped = record.told("error", "skipped", "task_skipped", "phase_failed")
+    error, skipped = record.lines_of("error", "skipped", "task_skipped", "phase_failed")
     assert (error["kind"], error["task"], error["where"]) == ("config", "base:demo", "habitats/demo/config.yaml:1")
     assert (skipped["task"], skipped["phase"], skipped["reason"]) == ("users:demo", "users", "it needs base:demo")
 
@@ -285,7 +285,7 @@ def test_jsonl_program_fault_is_error_with_traceback(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     task = record.begins("demo", "base")
     record.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
-    (error,) = record.told("error")
+    (error,) = record.lines_of("error")
     assert (error["kind"], error["message"]) == ("program", "Traceback …\nKeyError: 'x'\n")
 
 
@@ -293,7 +293,7 @@ def test_jsonl_failed_command_is_error_of_its_task(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     failed = HabitatFailed(errors.StartError("no", where="demo", remedy="do"))
     record.reporter.add_failure(SimpleNamespace(name="start:demo"), failed)
-    (error,) = record.told("error")
+    (error,) = record.lines_of("error")
     assert (error["task"], error["habitat"], error["text"]) == ("start:demo", "demo", "demo: no: do")
 
 
@@ -355,8 +355,8 @@ from phases.ui import jsonl, reporter, terminal
 from phases.ui.commands import run
 print([name for name in sys.modules if name.startswith("phases.ui.jsonl.")])
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_jsonl_record_decodes_to_its_type() -> None:

@@ -47,11 +47,11 @@ def test_leftover_probe_passes_command_output_unchanged(
 def test_leftover_probe_ignores_its_marker_before_end() -> None:
     got: list[bytes] = []
     watch = LeftoverProbe(lambda data, _: got.append(data))
-    said = b"\0" + watch.argv(())[3].encode()
-    watch.feed(said, True)
+    output = b"\0" + watch.argv(())[3].encode()
+    watch.feed(output, True)
     watch.feed(b"more", True)
     assert not watch.end()
-    assert b"".join(got) == said + b"more"
+    assert b"".join(got) == output + b"more"
 
 
 def test_leftover_probe_markers_are_unique() -> None:

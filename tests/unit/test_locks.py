@@ -78,7 +78,7 @@ def test_presence_ignores_killed_process_with_reused_pid(tmp_path: Path) -> None
     path.write_text("".join(rows) + path.read_text())
     assert watching.pids("0123456789abcdef") == [now.pid]
     with watching.alone():
-        found = watching.sessions("0123456789abcdef")
-    assert [row.rpartition(" ")[0] for row in found] == [f"pid {now.pid} since"] * 2
-    assert "pid 0 since 00:00:00" not in found
-    assert found[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"
+        actual = watching.sessions("0123456789abcdef")
+    assert [row.rpartition(" ")[0] for row in actual] == [f"pid {now.pid} since"] * 2
+    assert "pid 0 since 00:00:00" not in actual
+    assert actual[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"

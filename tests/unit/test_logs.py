@@ -40,8 +40,8 @@ def shown(demo: DemoProject, **options: object) -> list[str]:
 def test_logs_show_phases_with_output_then_container(demo: DemoProject) -> None:
     runtime_start.start_detached(demo.run_anew(), "demo")
     demo.project.log_path("demo", named("tools")).write_text("from tools\n")
-    told = shown(demo)
-    assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
+    output = shown(demo)
+    assert output[output.index("── setup (.stamps/demo/7-setup.log)") :] == [
         "── setup (.stamps/demo/7-setup.log)",
         "$ setup command 1 of 1 (as root)",
         "from setup",
@@ -67,7 +67,7 @@ def test_logs_follow_shows_container_output_only(demo: DemoProject) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
@@ -79,11 +79,11 @@ def test_logs_follow_shows_container_output_only(demo: DemoProject) -> None:
     ],
 )
 def test_logs_unknown_phase_or_missing_container_is_error(
-    demo: DemoProject, options: dict[str, object], told: str
+    demo: DemoProject, options: dict[str, object], message: str
 ) -> None:
     with pytest.raises(StartError) as excinfo:
         shown(demo, **options)
-    assert str(excinfo.value).startswith(told)
+    assert str(excinfo.value).startswith(message)
 
 
 def test_logs_of_habitat_never_built_give_notice(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def through(mask: Mask, *chunks: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("said", "shown"),
+    ("message", "shown"),
     [
         (b"hello", b"hello"),
         (b"x " + SECRET + b" y", b"x *** y"),
@@ -43,8 +43,8 @@ def through(mask: Mask, *chunks: bytes) -> bytes:
         (b"tok-4f9", b"tok-4f9"),
     ],
 )
-def test_mask_hides_secret_and_its_encodings(said: bytes, shown: bytes) -> None:
-    assert through(Mask([SECRET]), said) == shown
+def test_mask_hides_secret_and_its_encodings(message: bytes, shown: bytes) -> None:
+    assert through(Mask([SECRET]), message) == shown
 
 
 @pytest.mark.guarantee("secret-hidden-in-output")
@@ -126,12 +126,12 @@ SHELLS = [
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_mask_hides_secret_quoted_by_shell(secret: str, shell: str, script: str, locale: str) -> None:
     env = {"PATH": os.environ["PATH"], "LC_ALL": locale}
-    done = subprocess.run([shell, "-c", script, shell, secret], env=env, capture_output=True, check=True)
-    said = done.stdout + done.stderr
-    shown = through(Mask([secret.encode()]), said)
-    assert b"***" in shown, said
+    result = subprocess.run([shell, "-c", script, shell, secret], env=env, capture_output=True, check=True)
+    output = result.stdout + result.stderr
+    shown = through(Mask([secret.encode()]), output)
+    assert b"***" in shown, output
     for word in re.findall(r"[A-Za-z0-9]{4,}", secret):
-        assert word.encode() not in shown.replace(script.encode(), b""), said
+        assert word.encode() not in shown.replace(script.encode(), b""), output
 
 
 CODE = [
@@ -174,9 +174,9 @@ def test_mask_hides_secret_quoted_by_program(secret: str, quoted: Callable[[str]
 @pytest.mark.guarantee("masking-covers-quoted-forms")
 def test_mask_hides_wrapped_hex_of_secret() -> None:
     secret = b"a-rather-long-token-0123456789-that-takes-two-lines"
-    said = subprocess.run(["xxd", "-p"], input=secret, capture_output=True, check=True).stdout
-    assert said.count(b"\n") == 2
-    assert through(Mask([secret]), said) == b"***\n"
+    output = subprocess.run(["xxd", "-p"], input=secret, capture_output=True, check=True).stdout
+    assert output.count(b"\n") == 2
+    assert through(Mask([secret]), output) == b"***\n"
 
 
 def test_mask_shows_hex_of_very_short_secret() -> None:

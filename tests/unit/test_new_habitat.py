@@ -131,14 +131,14 @@ def test_new_habitat_config_is_short(tmp_path: Path, urls: tuple[str, ...]) -> N
 
 def literal(root: Path, url: str) -> bool:
     """Whether a URL is taken, as it is; else it is refused in one line, and nothing is made."""
-    said = ""
+    expected = ""
     try:
         habitat = make(root, url)
     except HabitatError as error:
-        said = str(error)
-    if said:
-        assert said.startswith("--repo: "), url
-        assert said.isprintable()
+        expected = str(error)
+    if expected:
+        assert expected.startswith("--repo: "), url
+        assert expected.isprintable()
         assert not (root / "habitats").exists()
         return False
     (repo,) = habitat.repos
@@ -276,8 +276,8 @@ create.create(Path(sys.argv[1]), "demo", "debian", [])
 
 @pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_killed_leaves_no_habitat_and_next_run_removes_draft(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
-    assert done.returncode == -9
+    result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert result.returncode == -9
     (left,) = (tmp_path / "habitats").iterdir()
     assert (left / "config.yaml").is_file()
     assert Project(tmp_path, lambda: pytest.fail("an engine was asked for")).names == []

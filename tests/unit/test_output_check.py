@@ -54,8 +54,8 @@ def records(demo: DemoProject) -> list[Path]:
 def is_withheld(demo: DemoProject, show: Callable[..., None] = logs.show) -> bool:
     if printed(demo, show):
         return False
-    (told,) = demo.notices()
-    assert told == (
+    (notice,) = demo.notices()
+    assert notice == (
         "the output of habitat-demo is not shown: it may contain a secret that has changed since, or that is unknown "
         "here; docker logs habitat-demo shows it with all secrets"
     )
@@ -261,8 +261,8 @@ def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
     monkeypatch.setenv("TOKEN", "an0ther")
     with pytest.raises(StartError) as excinfo:
         runtime_start.start_detached(demo.run_anew(), "demo")
-    said = [event.said for event in demo.seen if isinstance(event, events.Waiting)]
-    assert "s3cret" not in str((*excinfo.value.output, *said))
+    output = [event.said for event in demo.seen if isinstance(event, events.Waiting)]
+    assert "s3cret" not in str((*excinfo.value.output, *output))
     assert excinfo.value.output[0].startswith("the output of habitat-demo is not shown: ")
 
 
@@ -286,5 +286,5 @@ def test_output_with_follow_ends_when_unknown_secret_is_delivered(
     monkeypatch.setattr(demo.engine, "output", output)
     with pytest.raises(StartError, match="the output of habitat-demo is not shown"):
         logs.follow(project, "demo")
-    lines = [event.text for event in demo.seen if isinstance(event, events.Line)]
+    lines = demo.lines()
     assert lines == ["── habitat-demo (running)", "first"]

@@ -8,7 +8,6 @@ import pytest
 from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, bring_up, make_user, write
 
-from phases.core import events
 from phases.core.engine.protocol import VolumeMount
 from phases.core.errors import EngineError, HabitatError
 from phases.core.runtime import clean, stop
@@ -32,7 +31,7 @@ def config(*paths: str, more: str = "") -> str:
     return BASE + more + "  persist:\n" + "".join(f"    - {path}\n" for path in paths)
 
 
-def made(root: Path, *paths: str, image: dict[str, str] | None = None) -> DemoProject:
+def built_demo(root: Path, *paths: str, image: dict[str, str] | None = None) -> DemoProject:
     """A habitat with paths that persist, built. image: what its own files are, root's."""
     demo = DemoProject(root, config(*paths))
     demo.engine.files("base:1").add(HOME, Node("dir", 0o755, 1000, 1000))
@@ -56,9 +55,9 @@ def start(demo: DemoProject, during: dict[str, str] | None = None, *, fresh: boo
 
     demo.engine.on_execute = on_execute
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
-    found = demo.engine.container("habitat-demo")
-    assert found
-    return found.id
+    container = demo.engine.container("habitat-demo")
+    assert container
+    return container.id
 
 
 def text(demo: DemoProject, path: str) -> str:
@@ -87,29 +86,25 @@ def refusing(asked: list[str]) -> Callable[[str], bool]:
     return refuse
 
 
-def told(demo: DemoProject) -> list[str]:
-    return [event.text for event in demo.seen if isinstance(event, events.Line)]
-
-
 # Folders
 
 
 def test_persisted_folder_starts_with_image_files_owned_by_user(tmp_path: Path) -> None:
-    demo = made(tmp_path, "/var/lib/thing/", image={"/var/lib/thing/data": "image's"})
+    demo = built_demo(tmp_path, "/var/lib/thing/", image={"/var/lib/thing/data": "image's"})
     start(demo)
     assert text(demo, "/var/lib/thing/data") == "image's"
     assert owners(demo, "/var/lib/thing", "/var/lib/thing/data") == [(1000, 1000)] * 2
 
 
 def test_persisted_folder_keeps_changes_after_rebuild(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
+    demo = built_demo(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
     old = start(demo, {f"{HOME}/.cache/x": "mine", f"{HOME}/.cache/y": "new"})
     assert start(rebuilt(demo, "~/.cache/", command="other")) != old
     assert (text(demo, f"{HOME}/.cache/x"), text(demo, f"{HOME}/.cache/y")) == ("mine", "new")
 
 
 def test_persisted_folder_emptied_by_user_stays_empty(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
+    demo = built_demo(tmp_path, "~/.cache/", image={f"{HOME}/.cache/x": "image's"})
     start(demo)
     del demo.engine.files("habitat-demo").nodes[f"{HOME}/.cache/x"]
     start(demo, fresh=True)
@@ -117,7 +112,7 @@ def test_persisted_folder_emptied_by_user_stays_empty(tmp_path: Path) -> None:
 
 
 def test_persisted_path_parents_belong_to_user_in_home_and_root_elsewhere(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.local/share/thing/", "/srv/a/b/", "~/.config/x.json")
+    demo = built_demo(tmp_path, "~/.local/share/thing/", "/srv/a/b/", "~/.config/x.json")
     start(demo)
     in_home = owners(demo, f"{HOME}/.local", f"{HOME}/.local/share", f"{HOME}/.config")
     assert in_home == [(1000, 1000)] * 3
@@ -128,7 +123,7 @@ def test_persisted_path_parents_belong_to_user_in_home_and_root_elsewhere(tmp_pa
 
 
 def test_persisted_file_starts_with_image_file_and_keeps_changes_after_rebuild(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json", image={JSON: "image's"})
+    demo = built_demo(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(demo)
     assert text(demo, JSON) == "image's"
     demo.engine.files("habitat-demo").write(KEPT, "mine")  # as a program that follows the link
@@ -137,7 +132,7 @@ def test_persisted_file_starts_with_image_file_and_keeps_changes_after_rebuild(t
 
 
 def test_persisted_file_replaced_by_rename_is_kept(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json", image={JSON: "image's"})
+    demo = built_demo(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(demo, {JSON: "renamed"})
     assert demo.engine.files("habitat-demo").nodes[JSON] == Node("link", 0o777, 1000, 1000, target=KEPT)
     start(demo, {JSON: "again"}, fresh=True)
@@ -148,7 +143,7 @@ def test_persisted_file_replaced_by_rename_is_kept(tmp_path: Path) -> None:
 
 
 def test_persisted_file_absent_from_image_is_kept_once_created(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json")
+    demo = built_demo(tmp_path, "~/.state.json")
     start(demo)
     assert demo.engine.files("habitat-demo").find(JSON, last=False) is None  # a program may make what it likes
     start(demo, {JSON: "new"})
@@ -157,7 +152,7 @@ def test_persisted_file_absent_from_image_is_kept_once_created(tmp_path: Path) -
 
 
 def test_persisted_file_in_root_owned_folder_is_writable_through_link(tmp_path: Path) -> None:
-    demo = made(tmp_path, "/var/lib/thing.db")
+    demo = built_demo(tmp_path, "/var/lib/thing.db")
     start(demo)
     link = demo.engine.files("habitat-demo").nodes["/var/lib/thing.db"]
     assert link.target == f"/var/lib/habitat/{volume_name('demo', '/var/lib/thing.db')}/thing.db"
@@ -167,7 +162,7 @@ def test_persisted_file_in_root_owned_folder_is_writable_through_link(tmp_path: 
 @pytest.mark.guarantee("persisted-files-survive-kill")
 @pytest.mark.parametrize("then", ["the next start", "another image", "a new container", "stop", "destroy"])
 def test_persisted_file_replaced_in_killed_start_is_kept_by_next_command(tmp_path: Path, then: str) -> None:
-    demo = made(tmp_path, "~/.state.json", image={JSON: "image's"})
+    demo = built_demo(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(demo)
     demo.engine.files("habitat-demo").nodes[JSON] = Node("file", 0o600, 1000, 1000, b"renamed")
     if then == "stop":
@@ -183,7 +178,7 @@ def test_persisted_file_replaced_in_killed_start_is_kept_by_next_command(tmp_pat
 
 
 def test_persisted_file_replaced_by_folder_gives_notice_and_is_kept(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json")
+    demo = built_demo(tmp_path, "~/.state.json")
     start(demo)
     demo.engine.files("habitat-demo").add(f"{JSON}/x", Node("file"))
     start(demo)
@@ -194,7 +189,7 @@ def test_persisted_file_replaced_by_folder_gives_notice_and_is_kept(tmp_path: Pa
 
 
 def test_persisted_file_link_removed_is_restored_by_next_start(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json", image={JSON: "image's"})
+    demo = built_demo(tmp_path, "~/.state.json", image={JSON: "image's"})
     start(demo)
     del demo.engine.files("habitat-demo").nodes[JSON]
     start(demo)
@@ -206,7 +201,7 @@ def test_persisted_file_link_removed_is_restored_by_next_start(tmp_path: Path) -
 
 @pytest.mark.guarantee("persisted-files-survive")
 def test_persist_list_changed_gives_new_container_with_same_volumes(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/", "~/.state.json")
+    demo = built_demo(tmp_path, "~/.cache/", "~/.state.json")
     first = start(demo, {f"{HOME}/.cache/x": "mine", JSON: "mine"})
     write(demo.root, "habitats/demo/config.yaml", config("~/.state.json", "~/.cache/"))
     assert start(demo) == first, "the order of the list means nothing"
@@ -223,7 +218,7 @@ def test_persist_list_changed_gives_new_container_with_same_volumes(tmp_path: Pa
 
 
 def test_persist_volumes_are_absent_from_container_of_committed_image(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json")
+    demo = built_demo(tmp_path, "~/.state.json")
     start(demo)
     committed = demo.engine.commit("habitat-demo", ())
     demo.engine.tag(committed, "base:1")
@@ -235,14 +230,14 @@ def test_persist_volumes_are_absent_from_container_of_committed_image(tmp_path: 
 
 
 def test_persist_volumes_are_created_by_no_build(tmp_path: Path) -> None:
-    made(tmp_path, "~/.cache/").run_anew()
+    built_demo(tmp_path, "~/.cache/").run_anew()
     demo = DemoProject(tmp_path, config("~/.cache/"))
     demo.build()
     assert demo.engine.volumes() == []
 
 
 def test_start_failure_while_container_is_filled_leaves_no_container(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json", image={JSON: "image's"})
+    demo = built_demo(tmp_path, "~/.state.json", image={JSON: "image's"})
     for method in ("put_archive", "rename"):
         demo.engine.failures = {method: EngineError("no")}
         with pytest.raises(EngineError):
@@ -254,7 +249,7 @@ def test_start_failure_while_container_is_filled_leaves_no_container(tmp_path: P
 
 
 def test_start_draft_container_of_killed_run_is_removed_by_next_start(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.state.json")
+    demo = built_demo(tmp_path, "~/.state.json")
     draft = f"{demo.project.scratch.prefix('start', 'demo')}draft"
     demo.engine.create("habitat-demo:final", draft, ("x",), labels={"habitat.run": "demo"})
     start(demo)
@@ -263,7 +258,7 @@ def test_start_draft_container_of_killed_run_is_removed_by_next_start(tmp_path: 
 
 @pytest.mark.guarantee("persisted-files-collected-as-user")
 def test_persisted_files_of_old_uid_are_given_to_new_uid_only(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/")
+    demo = built_demo(tmp_path, "~/.cache/")
     start(demo, {f"{HOME}/.cache/x": "mine"})
     nodes = demo.engine.files("habitat-demo").nodes
     nodes[f"{HOME}/.cache/roots"] = Node("file", 0o644, 0, 0)
@@ -279,7 +274,7 @@ def test_persisted_files_of_old_uid_are_given_to_new_uid_only(tmp_path: Path) ->
 
 @pytest.mark.guarantee("persisted-files-collected-as-user")
 def test_start_without_stat_in_image_fails_and_leaves_no_container(tmp_path: Path) -> None:
-    demo = made(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
+    demo = built_demo(tmp_path, "/srv/cache/", image={"/srv/cache/x": ""})
     demo.engine.on_execute = lambda command: (127, "sh: stat: not found") if "chgrp" in command.script else None
     with pytest.raises(HabitatError) as excinfo:
         runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
@@ -297,7 +292,7 @@ HOLDS_HOME = (
 
 
 @pytest.mark.parametrize(
-    ("path", "image", "said"),
+    ("path", "image", "message"),
     [
         ("~/.x", {f"{HOME}/.x/y": ""}, "~/.x is a folder in the image: write ~/.x/"),
         ("/srv/x/", {"/srv/x": ""}, "/srv/x is a file in the image: write /srv/x"),
@@ -309,18 +304,18 @@ HOLDS_HOME = (
     ],
 )
 def test_persist_path_wrong_for_image_is_refused_with_line(
-    tmp_path: Path, path: str, image: dict[str, str], said: str
+    tmp_path: Path, path: str, image: dict[str, str], message: str
 ) -> None:
-    demo = made(tmp_path, path, image=image)
+    demo = built_demo(tmp_path, path, image=image)
     with pytest.raises(HabitatError) as excinfo:
         start(demo)
-    assert str(excinfo.value) == f"habitats/demo/config.yaml:5: {said}"
+    assert str(excinfo.value) == f"habitats/demo/config.yaml:5: {message}"
     assert demo.engine.containers() == []
     assert demo.engine.volumes() == []
 
 
 def test_persist_paths_equal_after_home_expansion_are_refused(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/", f"{HOME}/.cache/pip/")
+    demo = built_demo(tmp_path, "~/.cache/", f"{HOME}/.cache/pip/")
     with pytest.raises(HabitatError) as excinfo:
         start(demo)
     assert "~/.cache/ persists (habitats/demo/config.yaml:5): keep one of them" in str(excinfo.value)
@@ -342,14 +337,14 @@ def test_persist_volume_names_are_unique_readable_and_short() -> None:
 
 @pytest.mark.guarantee("persisted-files-survive")
 def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/", "~/.state.json")
+    demo = built_demo(tmp_path, "~/.cache/", "~/.state.json")
     start(demo)
     write(demo.root, "habitats/demo/config.yaml", config("~/.cache/"))  # what left the config is found by its label
     asked: list[str] = []
     assert not destroy(demo.run_anew(), "demo", refusing(asked))
     assert asked == ["Remove the container, with all changes in it, and 2 persistent volumes?"]
     names = [volume_name("demo", path) for path in ("~/.cache/", "~/.state.json")]
-    assert told(demo) == [
+    assert demo.lines() == [
         "habitat-demo (stopped): nothing has changed in it since its image",
         f"~/.cache/: volume {names[0]}, since 2026-01-01",
         f"~/.state.json: volume {names[1]}, since 2026-01-01",
@@ -361,7 +356,7 @@ def test_destroy_lists_persist_volumes_and_removes_them_after_yes(tmp_path: Path
 
 
 def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/")
+    demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
     demo.engine.remove("habitat-demo")
     asked: list[str] = []
@@ -370,7 +365,7 @@ def test_destroy_finds_persist_volumes_without_container(tmp_path: Path) -> None
 
 
 def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/")
+    demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
     mounts = [
         VolumeMount("other", "/x", {"habitat.name": "demo2", "habitat.persist": "/x/"}),
@@ -382,7 +377,7 @@ def test_destroy_keeps_volumes_of_other_habitats_and_programs(tmp_path: Path) ->
 
 
 def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/")
+    demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
     (volume,) = demo.engine.volumes()
     demo.engine.create("base:1", "guest", ("x",), mounts=[VolumeMount(volume.name, "/x")])
@@ -393,7 +388,7 @@ def test_destroy_keeps_persist_volume_used_by_other_container(tmp_path: Path) ->
 
 @pytest.mark.guarantee("persisted-files-survive")
 def test_clean_keeps_persist_volumes(tmp_path: Path) -> None:
-    demo = made(tmp_path, "~/.cache/")
+    demo = built_demo(tmp_path, "~/.cache/")
     start(demo)
     clean.clean_all(demo.run_anew(), "demo")
     assert len(demo.engine.volumes()) == 1

@@ -36,8 +36,8 @@ def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def left_out(data: bytes) -> tuple[bytes, int, bytes]:
     """What is before the cut, how many bytes it says are left out, and what is behind it."""
-    before, said, after = re.split("── ([0-9,]+) bytes are left out here ──\n".encode(), data)
-    return before, int(said.replace(b",", b"")), after
+    before, output, after = re.split("── ([0-9,]+) bytes are left out here ──\n".encode(), data)
+    return before, int(output.replace(b",", b"")), after
 
 
 @pytest.mark.guarantee("endless-output-bounded-log")
@@ -153,5 +153,5 @@ def test_line_splitter_in_any_chunks_gives_same_lines(data: bytes, size: int) ->
 
 def test_output_block_event_becomes_one_record_per_line() -> None:
     block = events.OutputBlock("demo", "setup", ("one", "two"), "stderr")
-    told = [record.text for record in JsonlReporter._records(None, block)]  # type: ignore[arg-type,attr-defined]
-    assert told == ["one", "two"]
+    messages = [record.text for record in JsonlReporter._records(None, block)]  # type: ignore[arg-type,attr-defined]
+    assert messages == ["one", "two"]

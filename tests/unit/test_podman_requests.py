@@ -99,13 +99,13 @@ def tar(*names: str) -> io.BytesIO:
 
 
 def split(archive: io.BytesIO, folder: str, *mounts: str) -> dict[str, dict[str, bytes]]:
-    found: dict[str, dict[str, bytes]] = {}
+    actual: dict[str, dict[str, bytes]] = {}
     with split_by_mount(archive, folder, mounts) as parts:
         for where, part in parts:
             with tarfile.open(fileobj=part) as read:
                 files = {member.name: read.extractfile(member) for member in read}
-                found[where] = {name: file.read() if file else b"" for name, file in files.items()}
-    return found
+                actual[where] = {name: file.read() if file else b"" for name, file in files.items()}
+    return actual
 
 
 def test_archive_without_mounted_members_is_passed_unchanged() -> None:

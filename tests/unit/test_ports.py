@@ -87,7 +87,7 @@ def config(ports: str, command: str = "'true'") -> str:
     return f"base_image: base:1\nentry:\n  command: {command}\n  ports: [{ports}]\n"
 
 
-def made(root: Path, ports: str = PORTS) -> DemoProject:
+def built_demo(root: Path, ports: str = PORTS) -> DemoProject:
     demo = DemoProject(root, config(ports))
     demo.build()
     return demo
@@ -97,7 +97,7 @@ def start(demo: DemoProject) -> int:
     return runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
 
 
-def told(demo: DemoProject) -> list[str]:
+def port_notices(demo: DemoProject) -> list[str]:
     return [text.rpartition(":")[0] if "3000: http://127" in text else text for text in demo.notices()]
 
 
@@ -106,20 +106,20 @@ URLS += ["port 3000: http://[::1]:8081"]
 
 
 def test_start_prints_url_of_each_port(tmp_path: Path) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path)
     start(demo)
-    assert told(demo) == URLS
+    assert port_notices(demo) == URLS
     runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
-    assert told(demo) == URLS
+    assert port_notices(demo) == URLS
     runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(interactive=True))
-    assert told(demo) == URLS
+    assert port_notices(demo) == URLS
     # The number that the engine picked, not the one that was asked for.
     (number,) = {text.rpartition(":")[2] for text in demo.notices() if "3000: http://127" in text}
     assert int(number) >= 32768
 
 
 def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:
-    demo = made(tmp_path, "80, 81")
+    demo = built_demo(tmp_path, "80, 81")
     for _ in range(2):
         runtime_start.start_detached(demo.run_anew(), "demo")
         (notice,) = demo.notices()
@@ -131,7 +131,7 @@ def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path)
 
 
 def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
-    demo = made(tmp_path, "80, 81")
+    demo = built_demo(tmp_path, "80, 81")
     start(demo)
     before = demo.engine.container("habitat-demo")
     write(tmp_path, "habitats/demo/config.yaml", config("81, 80"))
@@ -151,14 +151,14 @@ def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
 
 
 def test_container_label_without_ports_equals_label_of_earlier_versions(tmp_path: Path) -> None:
-    demo = made(tmp_path, "")
+    demo = built_demo(tmp_path, "")
     start(demo)
     held = demo.engine._container("habitat-demo").labels["habitat.confinement"]
     assert held == "privileges=0 network=1 memory=0 cpus=0 pids=4096"
 
 
 def test_shell_in_snapshot_publishes_no_ports(tmp_path: Path) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path)
     ports: list[tuple[Port, ...]] = []
     demo.engine.on_execute = lambda command: ports.append(command.container.ports)
     runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
@@ -193,7 +193,7 @@ ANOTHER = ", or write 0:80 for one that is free"
 def test_port_in_use_error_names_container_using_port(
     tmp_path: Path, holder: str, labels: dict[str, str], ip: str, expected: str
 ) -> None:
-    demo = made(tmp_path, "80")
+    demo = built_demo(tmp_path, "80")
     other = demo.engine.create("base:1", holder, ("sleep", "inf"), labels=labels, ports=(Port(1, "tcp", ip, 80),))
     demo.engine.start(other)
     assert refused(demo) == f"{TAKEN}{expected}{ANOTHER}"
@@ -203,7 +203,7 @@ def test_port_in_use_error_names_container_using_port(
 
 
 def test_port_in_use_by_program_is_error_and_old_container_stays(tmp_path: Path) -> None:
-    demo = made(tmp_path, "80")
+    demo = built_demo(tmp_path, "80")
     start(demo)
     demo.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
     assert refused(demo) == f"{TAKEN}a program on this machine: stop that program{ANOTHER}"
@@ -212,14 +212,14 @@ def test_port_in_use_by_program_is_error_and_old_container_stays(tmp_path: Path)
 
 @pytest.mark.parametrize("text", ['"[::1]:{}:80/udp"', "0.0.0.0:{}:80", "{}:80"])
 def test_port_in_use_error_offers_free_port_at_same_address(tmp_path: Path, text: str) -> None:
-    demo = made(tmp_path, text.format(8080))
+    demo = built_demo(tmp_path, text.format(8080))
     (port,) = load(tmp_path).entry.ports
     demo.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
     assert refused(demo).endswith(f", or write {text.format(0)} for one that is free")
 
 
 def test_port_refused_by_host_error_gives_reason(tmp_path: Path) -> None:
-    demo = made(tmp_path, "10.9.9.9:80:80")
+    demo = built_demo(tmp_path, "10.9.9.9:80:80")
     port = Port(80, "tcp", "10.9.9.9", 80)
     demo.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
     assert refused(demo) == (

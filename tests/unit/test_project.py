@@ -62,21 +62,21 @@ def test_build_tags_each_snapshot_and_final_twice(demo: DemoProject) -> None:
 
 def test_snapshot_labels_contain_hashes_parent_and_duration(demo: DemoProject) -> None:
     demo.build()
-    found = labels(demo, "habitat-demo:3-env")
-    assert {key for key in found if key.endswith(".hash")} == {"base.hash", "users.hash", "env.hash"}
+    image_labels = labels(demo, "habitat-demo:3-env")
+    assert {key for key in image_labels if key.endswith(".hash")} == {"base.hash", "users.hash", "env.hash"}
     for name in ("base", "users", "env"):
         slice_file = demo.project.slices.path("demo", named(name))
-        assert found[f"{name}.hash"] == hashlib.sha256(slice_file.read_bytes()).hexdigest()
-    assert (found["habitat.name"], found["habitat.phase"]) == ("demo", "env")
-    assert found["habitat.parent"] == demo.engine.tags()["habitat-demo:2-users"]
-    assert float(found["habitat.seconds"]) >= 0
-    assert time.strptime(found["habitat.created"], "%Y-%m-%dT%H:%M:%SZ")
+        assert image_labels[f"{name}.hash"] == hashlib.sha256(slice_file.read_bytes()).hexdigest()
+    assert (image_labels["habitat.name"], image_labels["habitat.phase"]) == ("demo", "env")
+    assert image_labels["habitat.parent"] == demo.engine.tags()["habitat-demo:2-users"]
+    assert float(image_labels["habitat.seconds"]) >= 0
+    assert time.strptime(image_labels["habitat.created"], "%Y-%m-%dT%H:%M:%SZ")
 
 
 def test_final_labels_contain_hashes_of_all_phases(demo: DemoProject) -> None:
     demo.build()
-    found = labels(demo, "habitat-demo:final")
-    assert {key for key in found if key.endswith(".hash")} == {f"{name}.hash" for name in PHASES}
+    image_labels = labels(demo, "habitat-demo:final")
+    assert {key for key in image_labels if key.endswith(".hash")} == {f"{name}.hash" for name in PHASES}
 
 
 def test_base_snapshot_label_names_base_image_as_parent(demo: DemoProject) -> None:
@@ -244,8 +244,8 @@ def test_dockerfile_image_is_built_and_used_as_parent(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, "description: x\n")
     write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nUSER root\n")
     assert demo.build() == ["dockerfile", *PHASES]
-    found = labels(demo, "habitat-demo:1-base")
-    assert found["habitat.parent"] == demo.engine.tags()["habitat-demo:0-dockerfile"]
+    image_labels = labels(demo, "habitat-demo:1-base")
+    assert image_labels["habitat.parent"] == demo.engine.tags()["habitat-demo:0-dockerfile"]
     assert demo.build() == []
     write(tmp_path, "habitats/demo/Dockerfile", "FROM base:1\nUSER root\nWORKDIR /\n")
     assert demo.build() == ["dockerfile", *PHASES]
@@ -363,12 +363,12 @@ def test_phase_built_by_other_run_during_wait_is_not_rebuilt(demo: DemoProject) 
 
 def test_file_lock_released_is_free(tmp_path: Path) -> None:
     path = tmp_path / "state" / "lock"
-    told: list[str] = []
+    messages: list[str] = []
     for _ in range(2):
         lock = FileLock(path)
-        lock.acquire(told.append)
+        lock.acquire(messages.append)
         lock.release()
-    assert told == []
+    assert messages == []
 
 
 def test_build_removes_container_and_images_of_killed_run(demo: DemoProject) -> None:
@@ -539,10 +539,10 @@ def test_interrupted_build_leaves_no_container_and_names_its_phase(demo: DemoPro
         demo.build()
     assert demo.builder.close() == ["setup:demo"]
     assert demo.engine.containers() == []
-    told: list[str] = []
+    messages: list[str] = []
     lock = FileLock(demo.root / ".stamps/demo/lock")
-    lock.acquire(told.append)
-    assert told == []
+    lock.acquire(messages.append)
+    assert messages == []
     lock.release()
 
 

@@ -99,11 +99,11 @@ def loads_or_is_refused(text: str) -> None:
                 phase.slice(habitat)
                 phase.plan(habitat)
         except HabitatError as error:
-            said = str(error)
+            expected = str(error)
         else:
-            said = f"habitats/demo {habitat.name}"
-        assert "\n" not in said
-        assert "config.yaml" in said or "habitats/demo" in said
+            expected = f"habitats/demo {habitat.name}"
+        assert "\n" not in expected
+        assert "config.yaml" in expected or "habitats/demo" in expected
 
 
 @FEW
@@ -170,11 +170,11 @@ TEMPLATES = st.text(alphabet="$${}AB_1 /:=ä\n", max_size=12)
 @given(TEMPLATES)
 def test_expand_any_text_gives_text_or_is_refused(text: str) -> None:
     try:
-        found = expand(text, lambda name: f"<{name}>", SOMEWHERE)
+        actual = expand(text, lambda name: f"<{name}>", SOMEWHERE)
     except HabitatError as error:
         assert "write $$ for a dollar sign" in str(error)  # noqa: PT017 (it may succeed as well)
     else:
-        assert "$" not in text or found != text
+        assert "$" not in text or actual != text
 
 
 @FEW
@@ -233,11 +233,11 @@ def test_config_any_text_at_any_place_is_literal_or_refused(root: Path, place: P
     write(root, "habitats/demo/note", "x")
     try:
         habitat = load(root, Case(place, "any", value, taken=True).config())
-        found = str(place.arrives(habitat))
+        actual = str(place.arrives(habitat))
     except HabitatError as refusal:
         error = refusal
     else:
-        assert found == str(place.meant(value))
+        assert actual == str(place.meant(value))
         return
     assert re.match(r"(habitats/demo|phases/system)/config\.yaml:\d", str(error))
     assert error.remedy

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_shell import SleepTooLong
-from unit_helpers import DemoProject, FakeTerminal, load
+from unit_helpers import DemoProject, FakeTerminal, built_demo, load
 
 from phases.core import events
 from phases.core.errors import ConfigError, StartError
@@ -36,12 +36,6 @@ def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return pauses
 
 
-def made(root: Path, text: str = READY) -> DemoProject:
-    demo = DemoProject(root, f"base_image: base:1\n{text}")
-    demo.build()
-    return demo
-
-
 def answer(demo: DemoProject, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
     """What the tries end with, the last one also each after it. Returns them, as they are made."""
     tries: list[Command] = []
@@ -50,8 +44,8 @@ def answer(demo: DemoProject, *answers: tuple[int, str] | Callable[[Command], tu
         if command.script != PROBE:
             return None
         tries.append(command)
-        found = answers[min(len(tries), len(answers)) - 1]
-        return found(command) if callable(found) else found
+        actual = answers[min(len(tries), len(answers)) - 1]
+        return actual(command) if callable(actual) else actual
 
     demo.engine.on_execute = on_execute
     return tries
@@ -72,9 +66,9 @@ def refused(demo: DemoProject) -> StartError:
 
 
 def is_running(demo: DemoProject) -> bool:
-    found = demo.engine.container("habitat-demo")
-    assert found
-    return found.running
+    container = demo.engine.container("habitat-demo")
+    assert container
+    return container.running
 
 
 def processes(demo: DemoProject) -> list[FakePipedExec]:
@@ -82,7 +76,7 @@ def processes(demo: DemoProject) -> list[FakePipedExec]:
 
 
 def test_start_waits_until_ready_command_succeeds(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path, READY)
     tries = answer(demo, (7, "refused\n"), (7, "refused\n"), (0, ""))
     terminal = FakeTerminal()
     assert start(demo, terminal) == 0
@@ -94,16 +88,16 @@ def test_start_waits_until_ready_command_succeeds(tmp_path: Path, pauses: list[f
 
 
 def test_ready_wait_emits_begin_output_and_end_events(tmp_path: Path) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path, READY)
     answer(demo, (7, "one\ntwo\n"), (7, ""), (0, "three\n"))
     start(demo)
     waiting = events.Waiting("demo", PROBE, 5)
-    told = [event for event in demo.seen if isinstance(event, events.Waiting | events.Waited)]
-    assert told == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
+    event_texts = [event for event in demo.seen if isinstance(event, events.Waiting | events.Waited)]
+    assert event_texts == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
 
 
 def test_ready_command_long_is_shown_on_one_short_line(tmp_path: Path) -> None:
-    demo = made(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
+    demo = built_demo(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
     start(demo)
     (waiting,) = [event for event in demo.seen if isinstance(event, events.Waiting)]
     assert waiting.command == f"true : {'x' * 53}…"
@@ -111,7 +105,7 @@ def test_ready_command_long_is_shown_on_one_short_line(tmp_path: Path) -> None:
 
 def test_ready_command_finds_start_secrets(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
-    demo = made(tmp_path, secret + READY)
+    demo = built_demo(tmp_path, secret + READY)
     tries = answer(demo, (0, ""))
     start(demo)
     assert tries[0].env["T"] == "s3cret-word"
@@ -120,7 +114,7 @@ def test_ready_command_finds_start_secrets(tmp_path: Path) -> None:
 
 
 def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
+    demo = built_demo(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
     answer(demo, (1, "old\n"), (7, "".join(f"{i}\n" for i in range(30)) + "has s3cret-word"))
     error = refused(demo)
     assert sum(pauses) == pytest.approx(5)
@@ -134,7 +128,7 @@ def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: P
 
 
 def test_detached_start_not_ready_stops_container(tmp_path: Path) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path, READY)
     answer(demo, (1, ""))
     with pytest.raises(StartError, match="is not ready after 5s"):
         detach(demo)
@@ -146,7 +140,7 @@ def test_detached_start_not_ready_stops_container(tmp_path: Path) -> None:
 
 def test_ready_attempt_that_hangs_is_killed_at_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    demo = made(tmp_path, READY.replace("5s", "1s"))
+    demo = built_demo(tmp_path, READY.replace("5s", "1s"))
 
     def hang(_: Command) -> tuple[int, str]:
         raise SleepTooLong
@@ -160,7 +154,7 @@ def test_ready_attempt_that_hangs_is_killed_at_timeout(tmp_path: Path, monkeypat
 
 def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    demo = made(tmp_path, READY.replace("5s", "2s"))
+    demo = built_demo(tmp_path, READY.replace("5s", "2s"))
 
     def refuse(_: Command) -> tuple[int, str]:
         time.sleep(0.6)
@@ -175,7 +169,7 @@ def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, m
 
 
 def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
 
     def end(command: Command) -> tuple[int, str]:
         demo.engine.stop(command.container.id)
@@ -189,7 +183,7 @@ def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, pauses: list[f
 
 
 def test_ready_wait_interrupted_kills_attempt_and_stops_container(tmp_path: Path) -> None:
-    demo = made(tmp_path)
+    demo = built_demo(tmp_path, READY)
 
     def interrupt(_: Command) -> tuple[int, str]:
         raise KeyboardInterrupt
@@ -203,7 +197,7 @@ def test_ready_wait_interrupted_kills_attempt_and_stops_container(tmp_path: Path
 
 
 def test_session_in_ready_container_does_not_wait(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     tries = answer(demo, (0, ""))
     detach(demo)
     assert len(tries) == 1
@@ -221,7 +215,7 @@ def test_session_in_ready_container_does_not_wait(tmp_path: Path, pauses: list[f
 
 
 def test_session_in_container_not_known_ready_waits(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     answer(demo, (0, ""))
     start(demo)
     demo.engine.start("habitat-demo")  # as a killed run leaves it
@@ -233,7 +227,7 @@ def test_session_in_container_not_known_ready_waits(tmp_path: Path, pauses: list
 
 
 def test_ready_wait_begins_after_startup_delay(tmp_path: Path, pauses: list[float]) -> None:
-    demo = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     at: list[float] = []
 
     def look(_: Command) -> tuple[int, str]:

@@ -49,7 +49,7 @@ def built_demo(root: Path, monkeypatch: pytest.MonkeyPatch, text: str = CONFIG) 
     return DemoProject(root, text)
 
 
-def found_env(command: Command) -> Mapping[str, str]:
+def environment_of(command: Command) -> Mapping[str, str]:
     return {**command.container.env, **command.env}
 
 
@@ -79,14 +79,14 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
         persistent_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }
-    told = [names.get(command.script, "create USER") for command in roots_commands(demo_project)]
-    assert told == [
+    messages = [names.get(command.script, "create USER") for command in roots_commands(demo_project)]
+    assert messages == [
         "create USER",
         *("receive a secret", "setup.root", "receive a secret"),
         *("give volumes to USER", "receive a secret", "withdraw secrets", "receive a secret"),
     ]
     for command in roots_commands(demo_project):
-        env = found_env(command)
+        env = environment_of(command)
         assert command.argv[0] == "/bin/sh"
         own = command.script != "echo setup"
         assert env["PATH"] == (SYSTEM_PATH if own else f"/opt/bin:{ROOT_PATH}")
@@ -100,9 +100,9 @@ def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, m
     create = demo_project.engine.create
 
     def watched(*args: object, **how: object) -> str:
-        found = demo_project.engine._container(create(*args, **how))  # type: ignore[arg-type]
-        made.append((found.name, found.env, found.command))
-        return found.id
+        container = demo_project.engine._container(create(*args, **how))  # type: ignore[arg-type]
+        made.append((container.name, container.env, container.command))
+        return container.id
 
     monkeypatch.setattr(demo_project.engine, "create", watched)
     demo_project.build()
@@ -131,7 +131,7 @@ def test_user_commands_in_build_and_habitat_have_whole_image_environment(
     users = [command for command in demo_project.engine.commands if command.user == "agent"]
     assert [command.script for command in users] == ["echo mine", "true"]
     for command, wanted in zip(users, (path, f"{tools}:{path}"), strict=True):
-        env = found_env(command)
+        env = environment_of(command)
         assert {name: env[name] for name in HOSTILE} == HOSTILE
         assert env["PATH"] == wanted
 
@@ -364,9 +364,9 @@ def test_build_limits_change_no_hash(tmp_path: Path) -> None:
 
 def test_sudo_refused_by_no_new_privileges_error_names_config_key(tmp_path: Path) -> None:
     demo_project = DemoProject(tmp_path, "base_image: base:1\nsetup: {user: [sudo apt-get update]}\n")
-    said = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
+    expected = 'sudo: The "no new privileges" flag is set, which prevents sudo from running as root.'
     demo_project.engine.on_execute = lambda command: (
-        (1, said) if command.script.startswith("sudo") else make_user(command)
+        (1, expected) if command.script.startswith("sudo") else make_user(command)
     )
     with pytest.raises(HabitatError, match="new_privileges: true"):
         demo_project.build()

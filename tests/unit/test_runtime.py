@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import DemoProject, FakeTerminal, bring_up, load, write
+from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, load, write
 
 from phases.core import events
 from phases.core.container.init_process import IDLE
@@ -35,13 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    return made(tmp_path, "entry: {command: echo hello}\n")
-
-
-def made(root: Path, text: str) -> DemoProject:
-    demo = DemoProject(root, f"base_image: base:1\n{text}")
-    demo.build()
-    return demo
+    return built_demo(tmp_path, "entry: {command: echo hello}\n")
 
 
 def start(demo: DemoProject, terminal: FakeTerminal | None = None) -> int:
@@ -49,9 +43,9 @@ def start(demo: DemoProject, terminal: FakeTerminal | None = None) -> int:
 
 
 def container(demo: DemoProject) -> Container:
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    return found
+    existing = demo.engine.container("habitat-demo")
+    assert existing is not None
+    return existing
 
 
 def test_start_runs_command_as_user_in_workdir(demo: DemoProject) -> None:
@@ -67,16 +61,16 @@ def test_start_runs_command_as_user_in_workdir(demo: DemoProject) -> None:
 
 
 def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> None:
-    demo = made(
+    demo = built_demo(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
         "entry: {command: echo s3cret-word; echo no >&2; exit 3}\n",
     )
     start(demo)
     made_ = container(demo)
-    told = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in demo.seen]
+    event_texts = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in demo.seen]
     argv = ("/bin/sh", "-c", "--", "echo ***; echo no >&2; exit 3")
-    assert [event for event in told if not isinstance(event, events.Handover)] == [
+    assert [event for event in event_texts if not isinstance(event, events.Handover)] == [
         events.ContainerUp("demo", "habitat-demo", made_.id, was_running=False),
         events.CommandStarted("demo", "habitat-demo", argv, "agent", "/workspace"),
         events.CommandOutput("demo", b"***\n", is_err=False),
@@ -88,15 +82,15 @@ def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("code", [0, 1, 42])
 def test_start_returns_exit_code_of_command(tmp_path: Path, code: int) -> None:
-    assert start(made(tmp_path, f"entry: {{command: exit {code}}}\n")) == code
+    assert start(built_demo(tmp_path, f"entry: {{command: exit {code}}}\n")) == code
 
 
 def test_start_container_is_created_from_final_image_with_label(demo: DemoProject) -> None:
     start(demo)
-    found = container(demo)
-    assert found.image == demo.engine.tags()["habitat-demo:final"]
-    assert found.labels["habitat.run"] == "demo"
-    assert found.command == IDLE
+    started = container(demo)
+    assert started.image == demo.engine.tags()["habitat-demo:final"]
+    assert started.labels["habitat.run"] == "demo"
+    assert started.command == IDLE
 
 
 def test_start_container_is_stopped_and_kept_afterwards(demo: DemoProject) -> None:
@@ -171,13 +165,13 @@ def test_start_container_is_stopped_after_command_cannot_run(demo: DemoProject) 
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "message"),
     [
         ("remove", "container habitat-demo was removed: start it again"),
         ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
     ],
 )
-def test_start_container_ended_during_command_is_error(demo: DemoProject, method: str, told: str) -> None:
+def test_start_container_ended_during_command_is_error(demo: DemoProject, method: str, message: str) -> None:
     def end(command: Command) -> tuple[int, str]:
         getattr(demo.engine, method)(command.container.id)
         return 137, ""
@@ -185,7 +179,7 @@ def test_start_container_ended_during_command_is_error(demo: DemoProject, method
     demo.engine.on_execute = end
     with pytest.raises(StartError) as excinfo:
         start(demo)
-    assert str(excinfo.value) == f"demo: {told}"
+    assert str(excinfo.value) == f"demo: {message}"
 
 
 def test_start_with_terminal_opens_shell_with_term_variable(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -199,7 +193,7 @@ def test_start_with_terminal_opens_shell_with_term_variable(demo: DemoProject, m
 
 
 def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None:
-    demo = made(tmp_path, "")
+    demo = built_demo(tmp_path, "")
     assert start(demo) == 0
     assert demo.notices() == ["there is no entry.command and no terminal: nothing to run"]
 
@@ -217,12 +211,12 @@ def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None
     ],
 )
 def test_init_command_becomes_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
-    demo = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
+    demo = built_demo(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
     assert runtime_container._main_process(demo.project.habitat("demo")) == process
 
 
 def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None:
-    demo = made(tmp_path, "entry: {init_command: 'echo no database; exit 1', command: 'true'}\n")
+    demo = built_demo(tmp_path, "entry: {init_command: 'echo no database; exit 1', command: 'true'}\n")
     with pytest.raises(StartError) as excinfo:
         start(demo)
     assert excinfo.value.output == ("no database",)
@@ -232,7 +226,7 @@ def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None
 
 
 def test_start_waits_startup_delay_before_command(tmp_path: Path) -> None:
-    demo = made(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
+    demo = built_demo(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
     start(demo)
     assert demo.notices() == ["waiting 0.1s (entry.startup_delay)"]
 
@@ -250,7 +244,7 @@ def test_start_container_mounts_volumes(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/note", "from the host")
     text = "volumes: [{source: data, dest: /data}]\nentry: {command: cat /data/note}\n"
     terminal = FakeTerminal()
-    start(made(tmp_path, text), terminal)
+    start(built_demo(tmp_path, text), terminal)
     assert terminal.printed == [(b"from the host", False)]
 
 
@@ -338,7 +332,7 @@ def test_detached_container_is_still_detached_after_clean(demo: DemoProject) -> 
 
 
 def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> None:
-    demo = made(
+    demo = built_demo(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
     )
@@ -348,7 +342,7 @@ def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> N
 
 
 def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path) -> None:
-    demo = made(tmp_path, "entry: {init_command: 'exit 1'}\n")
+    demo = built_demo(tmp_path, "entry: {init_command: 'exit 1'}\n")
     with pytest.raises(StartError, match="the init command ended"):
         detach(demo)
     demo.engine.start("habitat-demo")
@@ -366,7 +360,7 @@ def test_start_detach_with_cmd_option_is_refused(demo: DemoProject) -> None:
 
 def test_container_has_configured_network_limits_and_no_privileges(tmp_path: Path) -> None:
     text = "entry: {command: 'true', network: none, limits: {memory: 1.5g, cpus: 2.5, pids: 64}}\n"
-    demo = made(tmp_path, text)
+    demo = built_demo(tmp_path, text)
     start(demo)
     held = demo.engine._container("habitat-demo").restrictions
     assert held == Restrictions(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
@@ -450,8 +444,8 @@ def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_pat
 
 @pytest.mark.parametrize("source", ["/dev/shm", "/var/tmp"])
 def test_volume_of_world_writable_folder_is_accepted(tmp_path: Path, source: str) -> None:
-    found = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
-    assert [volume.gives_root for volume in found.volumes if volume.present] == [False]
+    habitat = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
+    assert [volume.gives_root for volume in habitat.volumes if volume.present] == [False]
 
 
 @pytest.mark.parametrize("name", ["docker.sock", "podman.sock", "containerd.sock"])
@@ -483,7 +477,7 @@ def test_volume_of_socket_of_any_docker_context_is_refused(
 
 
 def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
-    demo = made(
+    demo = built_demo(
         tmp_path,
         f"volumes: [{{source: {engine_socket}, dest: /engine.sock, gives_root_on_the_host: true}}]\n"
         "entry: {command: 'true'}\n",
@@ -498,7 +492,7 @@ def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: 
 
 def with_secret(root: Path, command: str) -> DemoProject:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]"
-    return made(root, f"{secret}\nentry: {{command: {command!r}}}\n")
+    return built_demo(root, f"{secret}\nentry: {{command: {command!r}}}\n")
 
 
 def test_secret_is_delivered_at_every_start_and_masked(tmp_path: Path) -> None:
@@ -515,7 +509,7 @@ def test_secret_is_delivered_at_every_start_and_masked(tmp_path: Path) -> None:
 
 def test_secret_of_build_phase_is_not_delivered_at_start(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret, phases: [setup], variable: T}]"
-    demo = made(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
+    demo = built_demo(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
     start(demo)
     assert not any("T" in command.env for command in demo.engine.commands)
     assert not any(command.stdin for command in demo.engine.commands)
@@ -525,7 +519,7 @@ def test_secret_of_build_phase_is_not_delivered_at_start(tmp_path: Path) -> None
 def test_init_output_in_error_is_masked(tmp_path: Path) -> None:
     """Root's main process can read what only USER was given."""
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]"
-    demo = made(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
+    demo = built_demo(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
     with pytest.raises(StartError) as excinfo:
         start(demo)
     assert excinfo.value.output == ("has ***",)
@@ -541,7 +535,7 @@ def test_secret_removed_from_host_is_removed_by_next_start(tmp_path: Path, monke
     """Or it would be there for a command that it isn't masked for."""
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
-    demo = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
+    demo = built_demo(tmp_path, f"{text}entry: {{command: 'true'}}\n")
     runtime_start.start_detached(demo.run_anew(), "demo")
     assert sorted(demo.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
     monkeypatch.delenv("GOES")

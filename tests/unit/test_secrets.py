@@ -146,8 +146,8 @@ def test_secret_is_in_no_log_stamp_event_or_image(tmp_path: Path) -> None:
     assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
     log = (tmp_path / ".stamps/demo/7-setup.log").read_text()
     assert log.count("***") == 2
-    told = " ".join(str(event) for event in demo.seen)
-    assert CANARY not in told
+    expected = " ".join(str(event) for event in demo.seen)
+    assert CANARY not in expected
     for tag in demo.engine.tags():
         image = demo.engine._image(tag)
         files = [node.content for node in image.files.nodes.values()]

@@ -230,8 +230,8 @@ def test_sharing_snapshot_of_earlier_version_is_not_taken(twins: TwinHabitats, m
 @pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_image_committed_by_person_is_not_taken(twins: TwinHabitats) -> None:
     twins.built("demo")
-    made = twins.engine.create("habitat-demo:1-base", "mine", ("true",))
-    twins.engine.tag(twins.engine.commit(made, []), "mine:1")
+    container = twins.engine.create("habitat-demo:1-base", "mine", ("true",))
+    twins.engine.tag(twins.engine.commit(container, []), "mine:1")
     for tag in [tag for tag in twins.engine.tags() if tag.startswith("habitat-demo:")]:
         twins.engine.untag(tag)
     assert twins.built("twin") == (PHASES, [])
@@ -424,7 +424,7 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def told(run: ParallelRun) -> list[str]:
+def notices(run: ParallelRun) -> list[str]:
     return [event.text for event in run.seen if isinstance(event, events.Notice)]
 
 
@@ -433,8 +433,8 @@ def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(twins: TwinH
     first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
     second = ParallelRun(twins, "twin")
-    until(lambda: told(second))
-    (text,) = told(second)
+    until(lambda: notices(second))
+    (text,) = notices(second)
     assert re.fullmatch(r"waiting for another run that builds the same setup \(pid \d+ on \S+ since [\d:]+\)", text)
     gate.opened.set()
     first.end()
@@ -451,7 +451,7 @@ def test_sharing_other_run_fails_phase_is_built(twins: TwinHabitats) -> None:
     first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
     second = ParallelRun(twins, "twin")
-    until(lambda: told(second))
+    until(lambda: notices(second))
     gate.opened.set()
     first.end()
     second.end()
@@ -487,7 +487,7 @@ def test_sharing_wait_stops_on_shutdown(twins: TwinHabitats) -> None:
     first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
     second = ParallelRun(twins, "twin")
-    until(lambda: told(second))
+    until(lambda: notices(second))
     assert second.builder.close() == ["setup:twin"]
     second.end()
     assert isinstance(second.error, Stopped)

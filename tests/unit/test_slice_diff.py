@@ -15,7 +15,7 @@ from phases.protocol import ChangeDescription
 ONE, OTHER = "1" * 64, "2" * 64
 
 
-def found(before: Any, after: Any) -> list[tuple[Any, ...]]:
+def changes(before: Any, after: Any) -> list[tuple[Any, ...]]:
     return [(d.key, d.before, d.after) for d in differences(before, after)]
 
 
@@ -52,7 +52,7 @@ def words(before: Any, after: Any, kind: Any = "value") -> str:
     ],
 )
 def test_diff_of_two_slices_lists_changed_values(before: Any, after: Any, expected: list[Any]) -> None:
-    assert found(before, after) == expected
+    assert changes(before, after) == expected
 
 
 JSON = st.recursive(
@@ -65,8 +65,8 @@ JSON = st.recursive(
 @given(JSON, JSON)
 def test_diff_is_empty_exactly_when_slices_are_equal(before: Any, after: Any) -> None:
     """Sections without anything in them apart, which are as good as none."""
-    assert found(before, before) == []
-    if found(before, after) == []:
+    assert changes(before, before) == []
+    if changes(before, after) == []:
         assert emptied(before) == emptied(after)
 
 

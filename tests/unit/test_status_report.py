@@ -39,8 +39,8 @@ def look(demo: DemoProject, *names: str) -> Overview:
 
 
 def demo_state(demo: DemoProject) -> HabitatState:
-    (found,) = look(demo, "demo").habitats
-    return found
+    (report,) = look(demo, "demo").habitats
+    return report
 
 
 def states(demo: DemoProject) -> str:
@@ -139,9 +139,9 @@ def test_status_without_engine_has_one_error_and_unknown_states(demo: DemoProjec
         demo.engine.failures["images"] = EngineUnreachable("the engine stopped answering")
     else:
         demo.engine.failures["stored"] = EngineUnreachable("the engine stopped answering")
-    found = look(demo)
-    assert (found.error, found.bytes) == ("the engine stopped answering", None)
-    broken, sound = found.habitats
+    report = look(demo)
+    assert (report.error, report.bytes) == ("the engine stopped answering", None)
+    broken, sound = report.habitats
     assert broken.error.startswith("habitats/broken/config.yaml:1:")
     assert (sound.error, sound.bytes, sound.container) == ("", None, None)
     assert {phase.state for phase in (*broken.phases, *sound.phases)} == {"unknown"}
@@ -153,14 +153,14 @@ def test_status_without_engine_has_one_error_and_unknown_states(demo: DemoProjec
 
 def test_status_container_has_state_and_since_time(demo: DemoProject) -> None:
     assert demo_state(demo).container is None
-    made = container(demo, "habitat-demo")
-    demo.engine.start(made)
+    started = container(demo, "habitat-demo")
+    demo.engine.start(started)
     up = demo_state(demo).container
     assert up is not None
     assert (up.name, up.running, up.pids) == ("habitat-demo", True, [])
     assert up.since is not None
     assert datetime.now(UTC) - up.since < timedelta(minutes=1)
-    demo.engine.stop(made)
+    demo.engine.stop(started)
     stopped = demo_state(demo).container
     assert stopped is not None
     assert stopped.running is False
@@ -182,15 +182,15 @@ def test_status_ignores_container_of_others_with_same_name(demo: DemoProject) ->
 
 @pytest.mark.guarantee("status-is-read-only")
 def test_status_lists_session_pids_without_blocking(demo: DemoProject) -> None:
-    made = container(demo, "habitat-demo")
-    demo.engine.start(made)
+    started = container(demo, "habitat-demo")
+    demo.engine.start(started)
     session = Presence(demo.project.state_folder("demo"))
     with session.alone():
-        session.join(made)
-        (demo.root / f".stamps/demo/starts.{made[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
-        found = demo_state(demo).container
-    assert found is not None
-    assert found.pids == [os.getpid()]
+        session.join(started)
+        (demo.root / f".stamps/demo/starts.{started[:12]}").open("a").write("stays\npid 99999999 since 10:00:00\n")
+        actual = demo_state(demo).container
+    assert actual is not None
+    assert actual.pids == [os.getpid()]
     with session.leaving() as left:
         assert left.is_last
 
@@ -219,9 +219,9 @@ def test_status_base_image_has_id_and_creation_time(demo: DemoProject) -> None:
 def test_status_base_of_dockerfile_is_image_under_last_stage(demo: DemoProject, dockerfile: str, expected: str) -> None:
     write(demo.root, "habitats/demo/Dockerfile", dockerfile)
     write(demo.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
-    found = demo_state(demo)
-    assert found.base == status.Base(expected, dockerfile=True, id=demo.base if expected == "base:1" else "")
-    assert [phase.name for phase in found.phases][:2] == ["dockerfile", "base"]
+    actual = demo_state(demo)
+    assert actual.base == status.Base(expected, dockerfile=True, id=demo.base if expected == "base:1" else "")
+    assert [phase.name for phase in actual.phases][:2] == ["dockerfile", "base"]
 
 
 # Sizes
@@ -241,12 +241,12 @@ def sized(demo: DemoProject, name: str, size: int, rest: str = "") -> None:
 def test_status_size_is_disk_space_freed_by_removal(demo: DemoProject) -> None:
     sized(demo, "demo", 4_000_000)
     sized(demo, "other", 7_000_000)
-    found = look(demo)
-    sizes = {habitat.name: habitat.bytes or 0 for habitat in found.habitats}
+    report = look(demo)
+    sizes = {habitat.name: habitat.bytes or 0 for habitat in report.habitats}
     assert 4_000_000 <= sizes["demo"] < 4_010_000
     assert 7_000_000 <= sizes["other"] < 7_010_000
     base = sum(layer.size for layer in demo.engine.layers("base:1"))
-    assert found.bytes == sum(sizes.values()) + base, "the base is counted once"
+    assert report.bytes == sum(sizes.values()) + base, "the base is counted once"
     (alone,) = look(demo, "demo").habitats
     assert alone.bytes == sizes["demo"]
     assert look(demo, "demo").bytes == sizes["demo"] + base
@@ -260,9 +260,9 @@ def test_status_size_of_shared_layers_counts_once_in_total_only(demo: DemoProjec
         for tag in image.tags:
             if tag.startswith("habitat-demo:") and "final" not in tag:
                 demo.engine.tag(image.id, tag.replace("demo", "other"))
-    found = look(demo)
-    assert found.bytes == alone
-    assert [habitat.bytes for habitat in found.habitats if habitat.name == "other"] == [0]
+    report = look(demo)
+    assert report.bytes == alone
+    assert [habitat.bytes for habitat in report.habitats if habitat.name == "other"] == [0]
     assert (demo_state(demo).bytes or 0) < 10_000, "all but final is the other's as well"
 
 
@@ -293,16 +293,18 @@ def test_status_size_of_common_dockerfile_base_counts_once(demo: DemoProject) ->
     for name in ("demo", "other"):
         write(demo.root, f"habitats/{name}/Dockerfile", "FROM base:1\nRUN true\n")
         sized(demo, name, 4_000_000, "description: of a Dockerfile")
-    found = look(demo)
+    report = look(demo)
     base = sum(layer.size for layer in demo.engine.layers("base:1"))
-    assert found.bytes == sum(habitat.bytes or 0 for habitat in found.habitats) + base
+    assert report.bytes == sum(habitat.bytes or 0 for habitat in report.habitats) + base
 
 
 def test_status_size_without_parent_ids_is_equal(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     sized(demo, "demo", 4_000_000)
     before = look(demo)
-    told = demo.engine.stored
-    monkeypatch.setattr(demo.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in told()])
+    messages = demo.engine.stored
+    monkeypatch.setattr(
+        demo.engine, "stored", lambda: [type(row)(row.id, "", row.size, row.created) for row in messages()]
+    )
     assert look(demo) == before
 
 
@@ -313,14 +315,16 @@ def test_status_image_removed_during_query_is_no_error(
     """Somebody builds meanwhile."""
     sized(demo, "demo", 4_000_000)
     image = demo.engine.tags()[gone]
-    told, layers = demo.engine.stored, demo.engine.layers
+    messages, layers = demo.engine.stored, demo.engine.layers
 
     def refuse(reference: str) -> list[Layer]:
         if reference == image:
             raise NotFound("No such image")
         return layers(reference)
 
-    monkeypatch.setattr(demo.engine, "stored", lambda: [row for row in told() if row.id != image or gone == "base:1"])
+    monkeypatch.setattr(
+        demo.engine, "stored", lambda: [row for row in messages() if row.id != image or gone == "base:1"]
+    )
     monkeypatch.setattr(demo.engine, "layers", refuse)
     assert 4_000_000 <= (demo_state(demo).bytes or 0) < 4_020_000
 

@@ -31,19 +31,19 @@ def demo(tmp_path: Path) -> DemoProject:
 
 
 def container(demo: DemoProject) -> Container:
-    found = demo.engine.container("habitat-demo")
-    assert found is not None
-    return found
+    existing = demo.engine.container("habitat-demo")
+    assert existing is not None
+    return existing
 
 
 def stop(demo: DemoProject, *, force: bool = False) -> str:
     """What stopping it says."""
-    said: list[events.Event] = []
+    output: list[events.Event] = []
     project = Project(demo.root, lambda: demo.engine)
-    project.bus.subscribe(said.append)
+    project.bus.subscribe(output.append)
     runtime_stop.stop(project, "demo", force=force)
-    (notice,) = [event for event in said if isinstance(event, events.Notice)]
-    was_stopped = [event for event in said if isinstance(event, events.ContainerStopped)]
+    (notice,) = [event for event in output if isinstance(event, events.Notice)]
+    was_stopped = [event for event in output if isinstance(event, events.ContainerStopped)]
     assert was_stopped == ([events.ContainerStopped("demo", "habitat-demo")] if " is stopped" in notice.text else [])
     return notice.text
 
@@ -75,9 +75,9 @@ def test_stop_container_with_session_is_refused_and_names_pid(demo: DemoProject)
         with pytest.raises(Conflict) as excinfo:
             stop(demo)
         assert container(demo).running
-        told = str(excinfo.value)
-    assert told.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
-    assert told.endswith(": doit stop:demo --force stops it anyway")
+        message = str(excinfo.value)
+    assert message.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
+    assert message.endswith(": doit stop:demo --force stops it anyway")
 
 
 def test_stop_container_with_foreign_command_is_refused(demo: DemoProject) -> None:

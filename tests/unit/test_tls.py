@@ -68,10 +68,10 @@ def serving(
 
 
 def to_its_end(line: socket.socket) -> bytes:
-    said = b""
+    output = b""
     while piece := receive(line):
-        said += piece
-    return said
+        output += piece
+    return output
 
 
 def digest(data: bytes) -> str:
@@ -101,9 +101,9 @@ def test_tls_large_data_in_both_directions_arrives(certificate: Path) -> None:
 
         asking = threading.Thread(target=ask)
         asking.start()
-        said = to_its_end(ours)
+        output = to_its_end(ours)
         asking.join()
-        assert digest(said) == digest(BIG)
+        assert digest(output) == digest(BIG)
 
 
 def test_tls_connection_supports_peek_and_select(certificate: Path) -> None:

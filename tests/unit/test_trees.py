@@ -59,8 +59,8 @@ def test_tree_links_below_root_stay_links(tmp_path: Path) -> None:
     (tmp_path / "relative").symlink_to("real/file")
     (tmp_path / "dangling").symlink_to("/nowhere")
     (tmp_path / "folder").symlink_to("real")
-    found = {item.path: item.target for item in tree.walk(tmp_path, NOTHING) if item.kind == "link"}
-    assert found == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
+    actual = {item.path: item.target for item in tree.walk(tmp_path, NOTHING) if item.kind == "link"}
+    assert actual == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
 
 
 def test_tree_root_that_is_link_is_followed(tmp_path: Path) -> None:

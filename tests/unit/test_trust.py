@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
-from phases.core import events, trust
+from phases.core import trust
 from phases.core.build.builder import Builder
 from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
@@ -78,7 +78,7 @@ class Person:
         project.trust.need(project.habitat("demo"))
 
     def shown(self) -> list[str]:
-        return [event.text for event in self.demo.seen if isinstance(event, events.Line)]
+        return self.demo.lines()
 
     def build(self, *names: str) -> None:
         project = self.project
@@ -290,15 +290,15 @@ def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
 
 @pytest.mark.guarantee("consent-record-is-private")
 @pytest.mark.parametrize(
-    "how", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
+    "way", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
 )
-def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path, how: str) -> None:
+def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path, way: str) -> None:
     demo = DemoProject(tmp_path, SECRET)
     Person(demo, answer=True).build()
-    place = record.parent if "folder" in how else record
-    if "of another" in how:
+    place = record.parent if "folder" in way else record
+    if "of another" in way:
         os.chown(place, 54_321, 54_321)
-    elif "open" in how:
+    elif "open" in way:
         place.chmod(0o777)
     else:
         place.rename(place.with_name("away"))
@@ -328,8 +328,8 @@ def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> No
     code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
-    found = Record(record).read()
-    assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
+    actual = Record(record).read()
+    assert {project: len(habitats) for project, habitats in actual.items()} == {f"/p{n}": 20 for n in range(4)}
 
 
 def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> None:
@@ -355,6 +355,6 @@ def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> 
 
 def test_trust_record_path_defaults_to_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    for said in ("", "not/absolute"):
-        monkeypatch.setenv("XDG_DATA_HOME", said)
+    for output in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_DATA_HOME", output)
         assert trust.record_path() == Path("/home/ada/.local/share/habitats/trust.json")

@@ -86,9 +86,9 @@ def test_start_container_created_meanwhile_by_other_user_is_joined(
         once(one, monkeypatch, method, lambda: setattr(one.engine._container(made.id), "name", "habitat-demo"), when)
         assert start(one) == [(b"hello\n", False)]
         assert named_ours(one) == ["habitat-demo"]
-        found = one.engine.container("habitat-demo")
-        assert found
-        assert found.id == made.id
+        container = one.engine.container("habitat-demo")
+        assert container
+        assert container.id == made.id
 
 
 @pytest.mark.guarantee("two-users-share-one-container")
@@ -258,10 +258,10 @@ def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monk
 
 def left_by(demo: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
     name = demo.project.scratch.prefix("shell", "demo") + process
-    made = demo.engine._container(demo.engine.create("base:1", name, ("x",)))
-    made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
+    container = demo.engine._container(demo.engine.create("base:1", name, ("x",)))
+    container.running, container.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
     if execs:
-        demo.engine.exec_piped(made.id, ["cat"], user="root", workdir="/", env={})
+        demo.engine.exec_piped(container.id, ["cat"], user="root", workdir="/", env={})
     return name
 
 

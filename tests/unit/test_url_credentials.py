@@ -169,8 +169,8 @@ def test_plan_of_changed_credential_shows_neither_value(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, config)
     demo.build()
     write(demo.root, "habitats/demo/config.yaml", config.replace("s3cret", "an0ther"))
-    told = plan.plan(demo.run_anew(), "demo")
-    lines = [reason.text for reasons in told.why.values() for reason in reasons]
+    messages = plan.plan(demo.run_anew(), "demo")
+    lines = [reason.text for reasons in messages.why.values() for reason in reasons]
     assert "env.HTTP_PROXY: changed (a password or a token in it)" in lines
     assert not any("s3cret" in line or "an0ther" in line for line in lines)
 

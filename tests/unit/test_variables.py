@@ -71,8 +71,8 @@ def test_env_get_expands_references_and_escaped_dollars(entries: list[str], name
 
 
 def test_env_expand_uses_last_definitions() -> None:
-    found = env("A=1", "B=$A/x", "A=2").expand("$B $$A ${A}", SOMEWHERE)
-    assert found == "2/x $A 2"
+    actual = env("A=1", "B=$A/x", "A=2").expand("$B $$A ${A}", SOMEWHERE)
+    assert actual == "2/x $A 2"
 
 
 @pytest.mark.parametrize("entries", [["A=$A$B", "B=$A"], ["A=$B", "B=$C", "C=$A"], ["A=1", "B=$A", "A=$B"]])

@@ -132,10 +132,10 @@ def test_volume_of_own_data_is_accepted_for_root_and_ordinary_user(root_folder: 
                 give(root_folder / "home")
                 os.chown(passing, uid, uid)
             with person(root_folder / "home") if uid else contextlib.nullcontext():
-                found = volumes(
+                known_volumes = volumes(
                     root_folder / "home/project", "./data", str(root_folder / "home/notes"), passing, "/dev/shm"
                 )
-            assert [volume.gives_root for volume in found.volumes] == [False] * 4
+            assert [volume.gives_root for volume in known_volumes.volumes] == [False] * 4
 
 
 def test_volume_of_folder_elsewhere_is_accepted_only_for_its_owner(root_folder: Path) -> None:
@@ -200,8 +200,8 @@ def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -
     for source in (f"../../{path}", f"{tmp_path}/shared/../{path}/"):
         text = refused(tmp_path, source)
         assert "gives_root_on_the_host" in text
-        found = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
-        assert [volume.gives_root for volume in found] == [True]
+        known_volumes = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
+        assert [volume.gives_root for volume in known_volumes] == [True]
         assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
@@ -320,8 +320,8 @@ def test_volume_in_home_or_project_reached_by_link_is_accepted(tmp_path: Path, m
     write(tmp_path, "real/home/notes/x")
     (tmp_path / "link").symlink_to("real")
     monkeypatch.setenv("HOME", f"{tmp_path}/link/home")
-    found = volumes(tmp_path / "link/project", "../../data", "~/notes").volumes
-    assert [volume.source for volume in found] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
+    known_volumes = volumes(tmp_path / "link/project", "../../data", "~/notes").volumes
+    assert [volume.source for volume in known_volumes] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
 
 
 def test_volume_through_system_link_is_accepted(tmp_path: Path) -> None:
@@ -383,9 +383,9 @@ class SwappingEngine(FakeEngine):
             self.source.symlink_to("/etc")
 
     def create(self, *args: Any, **how: Any) -> str:
-        made = super().create(*args, **how)
+        container = super().create(*args, **how)
         self._swap("create")
-        return made
+        return container
 
     def start(self, container: str) -> None:
         self._swap("start")
@@ -406,20 +406,20 @@ CHANGED = "volumes: ../../data/sub is not what it was when this run began: somet
 
 
 @pytest.mark.guarantee("mount-follows-no-agent-link")
-@pytest.mark.parametrize("what", ["before", "create", "start"])
-def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["before", "create", "start"])
+def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, case: str) -> None:
     demo = SwappingProject(tmp_path)
     demo.build()
     project = demo.run_anew()
     project.habitat("demo")
     started = len(demo.engine.called("start"))
-    demo.engine.what = what
-    if what == "before":
-        demo.engine._swap(what)
+    demo.engine.what = case
+    if case == "before":
+        demo.engine._swap(case)
     with pytest.raises(ConfigError, match=CHANGED):
         runtime_start.start_detached(project, "demo")
     # What the engine has looked up when it was swapped is stopped again at once.
-    assert len(demo.engine.called("start")) - started == (what == "start")
+    assert len(demo.engine.called("start")) - started == (case == "start")
     assert not [one for one in demo.engine.containers() if one.running and one.name == "habitat-demo"]
 
 
@@ -438,15 +438,15 @@ def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Pat
 
 
 @pytest.mark.guarantee("mount-follows-no-agent-link")
-@pytest.mark.parametrize("what", ["before", "create", "start"])
-def test_volume_swapped_during_build_fails_phase(tmp_path: Path, what: str) -> None:
+@pytest.mark.parametrize("case", ["before", "create", "start"])
+def test_volume_swapped_during_build_fails_phase(tmp_path: Path, case: str) -> None:
     demo = SwappingProject(tmp_path)
     demo.build("workdir")
     project = demo.run_anew()
     project.habitat("demo")
-    demo.engine.what = what
-    if what == "before":
-        demo.engine._swap(what)
+    demo.engine.what = case
+    if case == "before":
+        demo.engine._swap(case)
     phases = {phase.NAME: phase for phase in project.phases("demo")}
     demo.builder.build("demo", phases["habitat"])
     with pytest.raises(ConfigError, match=CHANGED):

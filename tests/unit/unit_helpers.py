@@ -115,6 +115,20 @@ class DemoProject:
     def notices(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
 
+    def lines(self) -> list[str]:
+        return [event.text for event in self.seen if isinstance(event, events.Line)]
+
+    def phases_with_new_container(self) -> list[str]:
+        """The phases that a container was created for."""
+        return [call[2].rpartition("_")[2] for call in self.engine.called("create")]
+
+
+def built_demo(root: Path, text: str = "") -> DemoProject:
+    """A built habitat `demo` on `base:1`. text: the rest of its config.yaml."""
+    demo = DemoProject(root, f"base_image: base:1\n{text}")
+    demo.build()
+    return demo
+
 
 def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
     """The container of what is built, for `open_session`."""
@@ -163,8 +177,8 @@ IMAGES = [
 
 def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
     """An engine's answer."""
-    told = "" if length is None else f"Content-Length: {length}\r\n"
-    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{told}\r\n".encode() + body
+    expected = "" if length is None else f"Content-Length: {length}\r\n"
+    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{expected}\r\n".encode() + body
 
 
 LISTED = http(json.dumps(ROWS).encode())
