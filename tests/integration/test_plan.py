@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+import full_habitat
 import pytest
-import test_cache
-from conftest import PREFIX, Project, clear, fresh_name, left_containers, snapshots
-from test_cache import NAMES, FullHabitat
+from conftest import Project, left_containers, snapshots
+from full_habitat import NAMES, FullHabitat, SavedHabitat, saved_habitat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -65,25 +65,17 @@ def state(habitat: FullHabitat) -> tuple[object, ...]:
 
 
 @pytest.fixture(scope="module")
-def built_habitat(
-    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[FullHabitat]:
-    name = fresh_name()
-    base = f"{PREFIX}-base-{name[-8:]}:1"
-    engine.tag(git_image, base)
-    yield FullHabitat(tmp_path_factory.mktemp("subject"), name, base)
-    clear(engine, name)
-    engine.untag(base)
+def saved(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedHabitat]:
+    yield from saved_habitat(engine, git_image, tmp_path_factory.mktemp("habitat"))
 
 
 @pytest.fixture
-def habitat(built_habitat: FullHabitat) -> FullHabitat:
-    """The habitat, up to date."""
-    built_habitat.bring_to("final")
-    return built_habitat
+def habitat(saved: SavedHabitat) -> FullHabitat:
+    """A built habitat, in the same state for every test."""
+    return saved.restore()
 
 
-#: The changes that build something (test_cache holds them), and what is said of each.
+#: The changes that build something (full_habitat holds them), and what is said of each.
 SAID = {
     "command": "entry.command: ",
     "script_of_a_test": "tests/passes.sh: changed",
@@ -113,7 +105,7 @@ def init_command(habitat: FullHabitat) -> None:
     habitat.config["entry"]["init_command"] = f"sleep 1 # {habitat.word()}"
 
 
-TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
+TABLE = [*full_habitat.TABLE, (init_command, "final"), (volume, "files")]
 
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
@@ -138,7 +130,7 @@ def test_plan_names_exactly_the_phases_that_build_runs(
     assert (again.code, again.out) == (0, f"{habitat.name}: nothing to do\n")
 
 
-@pytest.mark.parametrize("change", test_cache.NOTHING, ids=[change.__name__ for change in test_cache.NOTHING])
+@pytest.mark.parametrize("change", full_habitat.NOTHING, ids=[change.__name__ for change in full_habitat.NOTHING])
 def test_plan_of_change_without_dependent_phase_is_nothing_to_do(
     habitat: FullHabitat, change: Callable[[FullHabitat], None]
 ) -> None:
@@ -151,11 +143,9 @@ def test_plan_after_lost_stamps_and_cached_run_describes_change(habitat: FullHab
     """A run that finds all up to date keeps what it was built from."""
     shutil.rmtree(habitat.project.root / ".stamps")
     habitat.assert_builds_nothing()
-    test_cache.setup(habitat)
+    full_habitat.setup(habitat)
     habitat.save()
     assert plan(habitat).why["setup"][0].startswith("setup.root[0]: echo ")
-    habitat.begin()
-    habitat.build()
 
 
 def test_plan_dockerfile_context_change_is_described(project: Project, busybox: str, name: str) -> None:
@@ -185,7 +175,7 @@ def test_plan_removed_snapshot_and_forgotten_phase_are_described(habitat: FullHa
 def test_plan_in_other_clone_names_changed_phase(habitat: FullHabitat, tmp_path: Path) -> None:
     """It has the images in common, and nothing that says what they were built from."""
     other = Project(tmp_path)
-    for path, text in test_cache.FILES.items():
+    for path, text in full_habitat.FILES.items():
         other.write(habitat.place(path), text, mode=0o755 if text.startswith("#!") else 0o644)
     for folder in ("gate", "upstream"):
         (tmp_path / folder).mkdir()
@@ -231,11 +221,7 @@ def test_plan_of_broken_config_alone_fails(project: Project, name: str) -> None:
 def test_plan_all_option_shows_every_change(habitat: FullHabitat) -> None:
     for number in range(30):
         habitat.project.write(f"shared/many-{number:02}", "x")
-    try:
-        few, many = plan(habitat), habitat.project.doit(f"plan:{habitat.name}", "--all")
-    finally:
-        for number in range(30):
-            (habitat.project.root / f"shared/many-{number:02}").unlink()
+    few, many = plan(habitat), habitat.project.doit(f"plan:{habitat.name}", "--all")
     assert few.why["files"][-1] == "… and 18 more (--all)"
     assert many.out.count(": added") == 30
 
@@ -244,10 +230,7 @@ def test_plan_on_terminal_is_coloured_and_fits_width(habitat: FullHabitat) -> No
     habitat.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
     habitat.config["env"][-1] = "COLOUR=green and more"
     habitat.save()
-    try:
-        shown = on_terminal(habitat, f"plan:{habitat.name}", columns=60)
-    finally:
-        habitat.begin()
+    shown = on_terminal(habitat, f"plan:{habitat.name}", columns=60)
     rows = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
     assert "\x1b[36m" in shown
     assert all(len(row.rstrip()) <= 60 for row in rows), rows
