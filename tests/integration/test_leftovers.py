@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
-from request_dropping_relay import RequestDroppingRelay
+from relay import RequestDroppingRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -116,7 +116,7 @@ def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox
 
 # An engine that doesn't answer
 
-BUILT = """
+BUILT_CONFIG = """
     base_image: {base}
     env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
     files: [{{source: note, dest: /note}}]
@@ -124,8 +124,8 @@ BUILT = """
     entry: {{command: "echo it runs"}}
 """
 
-#: What is lost on the way, when it is asked for, and what a person is told.
-LOST = [
+#: A dropped request, the task that sends it, and what the error says.
+DROPPED_REQUESTS = [
     ("GET /images/json", "final", "listing images"),
     ("POST /containers/create", "final", "creating container habitat_build_"),
     ("POST /containers/[^/]*/start", "final", "starting the container"),
@@ -147,41 +147,46 @@ LOST = [
 ]
 
 
-#: For which a test takes the seconds that a person waits until he is told. For the others it is shortened.
-WAITED_FOR_IN_FULL = {("POST /commit", "final"), ("POST /exec/", "start")}
+#: These are tested with the timeout that a person gets, the others with a shorter one.
+WITH_WHOLE_TIMEOUT = {("POST /commit", "final"), ("POST /exec/", "start")}
 
 #: The project's own.
 DODO_PY = (ROOT / "dodo.py").read_text()
 
 
 @pytest.mark.guarantee("silent-engine-is-reported")
-@pytest.mark.parametrize(("request_", "verb", "message"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
+@pytest.mark.parametrize(
+    ("request_", "verb", "message"), DROPPED_REQUESTS, ids=[f"{v} {r}" for r, v, _ in DROPPED_REQUESTS]
+)
 def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     project: Project, busybox: str, name: str, request_: str, verb: str, message: str
 ) -> None:
     project.write(f"habitats/{name}/note", "note")
-    project.habitat(name, BUILT.format(base=busybox, word="one"))
+    project.habitat(name, BUILT_CONFIG.format(base=busybox, word="one"))
     silence = 10
-    if (request_, verb) not in WAITED_FOR_IN_FULL:
+    if (request_, verb) not in WITH_WHOLE_TIMEOUT:
         silence = 2
         project.write("dodo.py", f"from phases.core.engine import timeouts\ntimeouts.SILENCE = 2\n{DODO_PY}")
     if verb != "final":
         assert project.doit(f"final:{name}").code == 0
     task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
-    with RequestDroppingRelay(request_) as way, RunningDoit(project, *task, env={"DOCKER_HOST": way.host}) as running:
-        wait_until(way.swallowed.is_set)
-        lost = time.monotonic()
+    with (
+        RequestDroppingRelay(request_) as relay,
+        RunningDoit(project, *task, env={"DOCKER_HOST": relay.host}) as running,
+    ):
+        wait_until(relay.dropped.is_set)
+        dropped_at = time.monotonic()
         running.wait_for("still waiting for the engine")
-        assert silence - 1.5 < time.monotonic() - lost < silence + 4
+        assert silence - 1.5 < time.monotonic() - dropped_at < silence + 4
         (line,) = [line for line in running.lines if "still waiting" in line]
         assert message in line
         assert re.search(r"asked at \d\d:\d\d:\d\d", line)
         time.sleep(0.5)
         running.process.send_signal(signal.SIGINT)
-        pressed = time.monotonic()
+        interrupted_at = time.monotonic()
         result = running.end()
-        took = time.monotonic() - pressed
-    assert took < 3.5, result.out
+        seconds = time.monotonic() - interrupted_at
+    assert seconds < 3.5, result.out
     assert result.code == 130, result.out
     assert "Traceback" not in result
     last = result.out.splitlines()[-1]
@@ -197,9 +202,9 @@ def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     assert untagged(name) == []
 
 
-# A visit that is killed
+# A killed session
 
-LIVED_IN = """
+SESSION_CONFIG = """
     base_image: {base}
     env: [USER=ada, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
     entry: {{command: "echo begun; sleep 1234"}}
@@ -209,7 +214,7 @@ LIVED_IN = """
 @pytest.fixture
 def built_habitat(project: Project, busybox: str, name: str) -> str:
     """A habitat that is built."""
-    project.habitat(name, LIVED_IN.format(base=busybox))
+    project.habitat(name, SESSION_CONFIG.format(base=busybox))
     assert project.doit(f"final:{name}").code == 0
     return name
 
@@ -230,14 +235,14 @@ def sleeps(name: str, seconds: int) -> bool:
     return f"sleep {seconds}" in docker("top", f"habitat-{name}")
 
 
-VISITS = {
+SESSION_COMMANDS = {
     "start": ("start:{}",),
     "exec": ("exec:{}", "--", "sh", "-c", "echo begun; trap '' HUP TERM; sleep 1234 & sleep 4321"),
 }
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-@pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
+@pytest.mark.parametrize("argv", SESSION_COMMANDS.values(), ids=SESSION_COMMANDS)
 def test_killed_session_container_is_stopped_by_guard(
     project: Project, built_habitat: str, argv: tuple[str, ...]
 ) -> None:

@@ -79,17 +79,18 @@ from phases.core.files import phase_log
 phase_log.HEAD, phase_log.TAIL, phase_log._LINE = 100_000, 100_000, 1000
 number = 0
 with phase_log.PhaseLog(Path(sys.argv[1])) as log:
-    print("begun", flush=True)
     while True:
         log.write(*(f"{{line}} of the output" for line in range(number, number + 500)))
+        if not number:
+            print("begun", flush=True)
         number += 500
 """
     path = tmp_path / "log"
-    for kill in range(25):
+    for kill in range(12):
         process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
         assert process.stdout
         process.stdout.readline()
-        time.sleep(0.02 + kill * 0.003)
+        time.sleep(0.02 + kill * 0.006)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()

@@ -205,6 +205,7 @@ def answering(path: Path, *answer: bytes, when: threading.Event | None = None) -
                 time.sleep(0.01 if number else 0)
                 with contextlib.suppress(BrokenPipeError):
                     line.sendall(piece)
+        listener.close()  # a second request is refused at once, and not left waiting
 
     thread = threading.Thread(target=serve)
     thread.start()
