@@ -372,7 +372,7 @@ def broken_image(request: pytest.FixtureRequest, engine: DockerEngine, name: str
 
 
 @pytest.mark.guarantee("broken-image-shell-is-reported")
-@pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
+@pytest.mark.parametrize(("broken_image", "why"), SHELLS, indirect=["broken_image"])
 @pytest.mark.parametrize("user", ["root", "ada"])
 def test_build_with_broken_shell_error_names_shell(
     project: Project, name: str, broken_image: str, why: str, user: str
@@ -388,7 +388,7 @@ def test_build_with_broken_shell_error_names_shell(
 
 
 @pytest.mark.guarantee("broken-image-shell-is-reported")
-@pytest.mark.parametrize("broken", [another_processor], indirect=True)
+@pytest.mark.parametrize("broken_image", [another_processor], indirect=True)
 def test_build_with_image_of_other_architecture_error_names_both(
     project: Project, name: str, broken_image: str
 ) -> None:
