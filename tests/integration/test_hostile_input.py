@@ -1,9 +1,13 @@
-"""Hostile input on the real engine: the container itself says whether each value arrived byte for byte."""
+"""A sample of the hostile input on the real engine: the container itself says whether each value arrived byte for byte.
+
+tests/unit/test_hostile_values.py tries every value at every place.
+"""
 
 from __future__ import annotations
 
 import os
 import posixpath
+import random
 import re
 import shlex
 import subprocess
@@ -14,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import PREFIX, CommandResult, Project, clear, fresh_name, inspect, snapshots
-from hostile_values import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, make_on_host, note, quoted
+from hostile_values import CASES, FILE_NAMES, KINDS, NO_TEXT, PLACES, Case, make_on_host, note, quoted
 
 from phases.core.errors import printable
 
@@ -34,7 +38,7 @@ def taken(place: str) -> dict[str, str]:
 
 
 def file_names(place: str) -> dict[str, str]:
-    """Those of them that a file of the host can have."""
+    """The values that a place takes, and that a file of the host can have as its name."""
     return {
         kind: value
         for kind, value in taken(place).items()
@@ -42,15 +46,42 @@ def file_names(place: str) -> dict[str, str]:
     }
 
 
+#: The values at each place of the habitat that is built: each kind at two of the places that take it.
+BUILT: dict[str, dict[str, str]] = {}
+
+
+def choose_built_values() -> None:
+    chosen = random.Random(1)
+    values = {place: taken(place) for place in ("env value", "setup script", "files.dest")}
+    values |= {place: file_names(place) for place in ("files.source", "volumes.source", "repos.url", "tests")}
+    for kind in KINDS:
+        places = [place for place in values if kind in values[place]]
+        for place in chosen.sample(places, min(2, len(places))):
+            BUILT.setdefault(place, {})[kind] = KINDS[kind]
+
+
+choose_built_values()
+
+
+def refused_sample() -> list[Case]:
+    """Two refused values of each kind, and one at each place."""
+    chosen = random.Random(1)
+    refused = [case for case in CASES if not case.taken]
+    groups = [([case for case in refused if case.kind == kind], 2) for kind in KINDS]
+    groups += [([case for case in refused if case.place is place], 1) for place in PLACES]
+    sample = [case for cases, count in groups for case in chosen.sample(cases, min(count, len(cases)))]
+    return list({str(case): case for case in sample}.values())
+
+
 # What is refused
 
 
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], CommandResult]:
-    """Every value that is refused, each in a habitat of its own, and what one run says of them all."""
+    """A sample of the refused values, each in a habitat of its own, and what one run says of them all."""
     project = Project(tmp_path_factory.mktemp("refused"))
     places: dict[str, str] = {}
-    for number, case in enumerate(case for case in CASES if not case.taken):
+    for number, case in enumerate(refused_sample()):
         name = f"{PREFIX}-refused-{number}"
         project.write(f"habitats/{name}/note")
         project.habitat(name, case.config())
@@ -126,7 +157,7 @@ cat /tmp/wrong
 
 
 class HostileHabitat:
-    """A habitat that takes every value that is taken anywhere, all at once."""
+    """A habitat with values of every kind that is taken anywhere, all at once."""
 
     def __init__(self, project: Project, name: str, image: str) -> None:
         self.project = project
@@ -167,9 +198,9 @@ class HostileHabitat:
         file.chmod(mode)
 
     def fill(self) -> None:
-        for value in taken("env value").values():
+        for value in BUILT["env value"].values():
             self.config["env"].append(f"V{self.expect('env', value)}={quoted(value)}")
-        for value in taken("setup script").values():
+        for value in BUILT["setup script"].values():
             number = self.expect("script", value)
             self.config["setup"]["root"].append(f"printf %s {shlex.quote(value)} >/out/{number}")
         self.fill_files()
@@ -181,7 +212,7 @@ class HostileHabitat:
             file.write_bytes(name)
             (self.folder / f"tree/{number}.link").symlink_to(file.name)
         self.host_file("tests/check.sh", CHECK, 0o755)
-        for value in file_names("tests").values():
+        for value in BUILT["tests"].values():
             number = self.expect("test", f"{LOCAL}/tests/{value}")
             self.host_file(
                 f"tests/{value}", f'#!/bin/sh\nprintf %s "$0" | cmp - "$LOCAL_PATH/expect/test/{number}"\n', 0o755
@@ -201,23 +232,23 @@ class HostileHabitat:
         }
 
     def fill_files(self) -> None:
-        for value in taken("files.dest").values():
+        for value in BUILT["files.dest"].values():
             dest = f"/odd/{self.count}/{value.lstrip('/').replace('..', 'up')}"
             self.host_file(f"sources/{self.count}", value)
             self.config["files"].append({"source": f"sources/{self.count}", "dest": quoted(dest)})
             self.arrives_at(dest, value)
-        for value in file_names("files.source").values():
+        for value in BUILT["files.source"].values():
             self.host_file(f"named/{value}", value)
             self.config["files"].append({"source": f"named/{quoted(value)}", "dest": f"/named/{self.count}"})
             self.arrives_at(f"/named/{self.count}", value)
-        for value in file_names("volumes.source").values():
+        for value in BUILT["volumes.source"].values():
             dest = f"/volumes/{self.count}/{value}"
             self.host_file(f"mounted/{value}", value)
             self.config["volumes"].append({"source": f"mounted/{quoted(value)}", "dest": quoted(dest)})
             self.arrives_at(dest, value)
 
     def fill_repos(self) -> None:
-        for kind, value in file_names("repos.url").items():
+        for kind, value in BUILT["repos.url"].items():
             branch = value if kind in taken("repos.branch") else "main"
             make_repository(self.project.root / "git" / value, branch)
             number = self.expect("branch", branch)
@@ -265,11 +296,8 @@ def test_accepted_values_arrive_byte_for_byte(hostile_habitat: HostileHabitat, b
     assert build_result.ran[-1] == "final"
     assert inspect(f"habitat-{hostile_habitat.name}:final")["Config"]["WorkingDir"] == WORKDIR
     assert not list(hostile_habitat.project.root.rglob("pwned"))
-    for place in ("env value", "setup script", "files.dest", "WORKDIR"):
-        for _ in taken(place):
-            note(f"{place} (container)", "literal")
-    for place in ("files.source", "volumes.source", "repos.url", "tests"):
-        for _ in file_names(place):
+    for place in (*BUILT, "WORKDIR"):
+        for _ in BUILT.get(place) or taken(place):
             note(f"{place} (container)", "literal")
     for _ in FILE_NAMES:
         note("file names (container)", "literal")
