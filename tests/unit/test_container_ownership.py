@@ -37,8 +37,7 @@ def demo(tmp_path: Path) -> DemoProject:
 
 def commit(demo: DemoProject) -> str:
     """What `docker commit habitat-demo mine:1` makes, as a person does. Returns its id."""
-    container = demo.engine.container("habitat-demo")
-    assert container is not None
+    container = demo.container()
     image = demo.engine.commit(container.id, ())
     demo.engine.tag(image, "mine:1")
     return image

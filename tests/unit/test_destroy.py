@@ -28,9 +28,7 @@ def demo(tmp_path: Path) -> DemoProject:
 def start(demo: DemoProject, *, fresh: bool = False) -> str:
     """The id of the container it ran in."""
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
-    container = demo.engine.container("habitat-demo")
-    assert container is not None
-    return container.id
+    return demo.container().id
 
 
 def names(demo: DemoProject) -> list[str]:

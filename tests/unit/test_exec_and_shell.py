@@ -23,18 +23,10 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.protocol import Container
-
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
     return built_demo(tmp_path)
-
-
-def container(demo: DemoProject) -> Container:
-    existing = demo.engine.container("habitat-demo")
-    assert existing is not None
-    return existing
 
 
 def execute(
@@ -48,7 +40,7 @@ def test_exec_runs_as_user_in_workdir_and_container_stops_afterwards(demo: DemoP
     assert execute(demo, "echo", "a=b", "") == (0, [(b"a=b \n", False)])
     command = demo.engine.commands[-1]
     assert (command.argv, command.user, command.workdir) == (("echo", "a=b", ""), "agent", "/workspace")
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_exec_returns_exit_code_and_separate_outputs(demo: DemoProject) -> None:
@@ -70,12 +62,12 @@ def test_exec_with_terminal_runs_in_tty(demo: DemoProject) -> None:
 
 def test_exec_joins_running_container_of_older_image_which_keeps_running(demo: DemoProject) -> None:
     with open_session(demo.run_anew(), "demo", bring_up):
-        before = container(demo)
+        before = demo.container()
         write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nsetup: {root: ['echo x']}\n")
         other = Project(demo.root, lambda: demo.engine)
         assert runtime_exec.execute(other, "demo", ("true",), FakeTerminal(typed=b"")) == 0
-        assert container(demo) == before
-    assert not container(demo).running
+        assert demo.container() == before
+    assert not demo.container().running
 
 
 def test_exec_habitat_not_built_is_error_with_command_to_build(tmp_path: Path) -> None:
@@ -129,7 +121,7 @@ def test_exec_output_write_fails_kills_command_and_stops_container(
     (process,) = demo.engine._container("habitat-demo").execs
     assert isinstance(process, FakePipedExec)
     assert process.signals == ["KILL"]
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 # shell
@@ -148,7 +140,7 @@ def test_shell_runs_as_user_in_workdir_and_returns_exit_code(demo: DemoProject) 
     assert shell(demo, b"exit 9\n", interactive=True) == 9
     command = demo.engine.commands[-1]
     assert (command.argv, command.user, command.workdir) == (SHELL, "agent", "/workspace")
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_shell_without_terminal_reads_commands_from_stdin(demo: DemoProject) -> None:

@@ -50,9 +50,7 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
 
 
 def image_of_container(demo: DemoProject) -> str:
-    container = demo.engine.container("habitat-demo")
-    assert container is not None
-    return container.image
+    return demo.container().image
 
 
 @pytest.mark.guarantee("checked-image-is-run")

@@ -109,8 +109,7 @@ def test_plan_status_and_start_on_base_with_program_labels_work_normally(demo: D
     assert {phase.state for phase in state.phases} == {"cached"}
     assert state.container is not None
     assert list(state.set_aside) == []
-    container = demo.engine.container("habitat-demo")
-    assert container is not None
+    container = demo.container()
     assert persistent_volumes.persistence_of(container).entries == ()
 
 

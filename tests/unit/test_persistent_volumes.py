@@ -55,9 +55,7 @@ def start(demo: DemoProject, during: dict[str, str] | None = None, *, fresh: boo
 
     demo.engine.on_execute = on_execute
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
-    container = demo.engine.container("habitat-demo")
-    assert container
-    return container.id
+    return demo.container().id
 
 
 def text(demo: DemoProject, path: str) -> str:

@@ -144,8 +144,7 @@ def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/config.yaml", config("80"))
     assert demo.build() == []
     start(demo)
-    after = demo.engine.container("habitat-demo")
-    assert after
+    after = demo.container()
     assert (after.id != before.id, after.image) == (True, before.image)
     assert demo.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
 

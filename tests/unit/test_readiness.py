@@ -66,9 +66,7 @@ def refused(demo: DemoProject) -> StartError:
 
 
 def is_running(demo: DemoProject) -> bool:
-    container = demo.engine.container("habitat-demo")
-    assert container
-    return container.running
+    return demo.container().running
 
 
 def processes(demo: DemoProject) -> list[FakePipedExec]:

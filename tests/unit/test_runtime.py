@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.protocol import Container
-
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
@@ -40,12 +38,6 @@ def demo(tmp_path: Path) -> DemoProject:
 
 def start(demo: DemoProject, terminal: FakeTerminal | None = None) -> int:
     return runtime_start.start(demo.run_anew(), "demo", terminal or FakeTerminal())
-
-
-def container(demo: DemoProject) -> Container:
-    existing = demo.engine.container("habitat-demo")
-    assert existing is not None
-    return existing
 
 
 def test_start_runs_command_as_user_in_workdir(demo: DemoProject) -> None:
@@ -67,11 +59,11 @@ def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> N
         "entry: {command: echo s3cret-word; echo no >&2; exit 3}\n",
     )
     start(demo)
-    made_ = container(demo)
+    container = demo.container()
     event_texts = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in demo.seen]
     argv = ("/bin/sh", "-c", "--", "echo ***; echo no >&2; exit 3")
     assert [event for event in event_texts if not isinstance(event, events.Handover)] == [
-        events.ContainerUp("demo", "habitat-demo", made_.id, was_running=False),
+        events.ContainerUp("demo", "habitat-demo", container.id, was_running=False),
         events.CommandStarted("demo", "habitat-demo", argv, "agent", "/workspace"),
         events.CommandOutput("demo", b"***\n", is_err=False),
         events.CommandOutput("demo", b"no\n", is_err=True),
@@ -87,7 +79,7 @@ def test_start_returns_exit_code_of_command(tmp_path: Path, code: int) -> None:
 
 def test_start_container_is_created_from_final_image_with_label(demo: DemoProject) -> None:
     start(demo)
-    started = container(demo)
+    started = demo.container()
     assert started.image == demo.engine.tags()["habitat-demo:final"]
     assert started.labels["habitat.run"] == "demo"
     assert started.command == IDLE
@@ -95,26 +87,26 @@ def test_start_container_is_created_from_final_image_with_label(demo: DemoProjec
 
 def test_start_container_is_stopped_and_kept_afterwards(demo: DemoProject) -> None:
     start(demo)
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_start_again_with_same_image_reuses_container(demo: DemoProject) -> None:
     start(demo)
-    first = container(demo).id
+    first = demo.container().id
     start(demo)
-    assert container(demo).id == first
+    assert demo.container().id == first
     assert len(demo.engine.called("rename")) == 0
 
 
 def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoProject) -> None:
     start(demo)
-    old = container(demo).id
+    old = demo.container().id
     write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo bye}\n")
     demo.build()
     terminal = FakeTerminal()
     start(demo, terminal)
     assert terminal.printed == [(b"bye\n", False)]
-    assert container(demo).id != old
+    assert demo.container().id != old
     (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     assert demo.notices()[0] == (
         f"habitat-demo was created from an older image: kept as {aside.name}; "
@@ -149,19 +141,19 @@ def test_start_container_keeps_running_while_used_by_others(demo: DemoProject) -
     demo.engine.start("habitat-demo")
     process = demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     start(demo)
-    assert container(demo).running
+    assert demo.container().running
     assert demo.notices() == ["habitat-demo stays running: another session is using it"]
     process.write(b"exit 0\n")
     process.close()
     start(demo)
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_start_container_is_stopped_after_command_cannot_run(demo: DemoProject) -> None:
     demo.engine.failures["exec"] = EngineError("no")
     with pytest.raises(EngineError):
         start(demo)
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 @pytest.mark.parametrize(
@@ -259,9 +251,9 @@ def test_start_cmd_option_runs_that_command(demo: DemoProject) -> None:
 
 def test_start_new_option_keeps_old_container_under_other_name(demo: DemoProject) -> None:
     start(demo)
-    old = container(demo).id
+    old = demo.container().id
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True)
-    assert container(demo).id != old
+    assert demo.container().id != old
     (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
     (notice,) = demo.notices()
     assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
@@ -278,7 +270,7 @@ def detach(demo: DemoProject, *, fresh: bool = False) -> None:
 
 def test_detached_start_runs_no_command_and_leaves_container_running(demo: DemoProject) -> None:
     detach(demo)
-    assert container(demo).running
+    assert demo.container().running
     assert not any("echo hello" in command.script for command in demo.engine.commands)
     assert demo.notices() == [
         "habitat-demo is running: doit shell:demo opens a shell in it, doit stop:demo stops it",
@@ -289,38 +281,38 @@ def test_detached_container_keeps_running_after_sessions_until_stop(demo: DemoPr
     detach(demo)
     for _ in range(2):
         assert start(demo) == 0
-        assert container(demo).running
+        assert demo.container().running
         assert runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal()) == 0
-        assert container(demo).running
+        assert demo.container().running
         assert demo.notices() == []
     stop.stop(demo.run_anew(), "demo")
-    assert not container(demo).running
+    assert not demo.container().running
     start(demo)
-    assert not container(demo).running, "a later start is a start as any other"
+    assert not demo.container().running, "a later start is a start as any other"
 
 
 def test_detached_container_stopped_by_other_means_is_no_longer_detached(demo: DemoProject) -> None:
     detach(demo)
     demo.engine.stop("habitat-demo")
     start(demo)
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_detached_start_in_container_of_session_keeps_container_running(demo: DemoProject) -> None:
     with open_session(demo.run_anew(), "demo", bring_up):
         runtime_start.start_detached(Project(demo.root, lambda: demo.engine), "demo")
-    assert container(demo).running
+    assert demo.container().running
 
 
 def test_detached_container_set_aside_is_stopped(demo: DemoProject) -> None:
     detach(demo)
-    old = container(demo).id
+    old = demo.container().id
     detach(demo, fresh=True)
-    assert container(demo).id != old
+    assert demo.container().id != old
     aside = demo.engine.container(old)
     assert aside is not None
     assert not aside.running
-    assert container(demo).running
+    assert demo.container().running
 
 
 def test_detached_container_is_still_detached_after_clean(demo: DemoProject) -> None:
@@ -328,7 +320,7 @@ def test_detached_container_is_still_detached_after_clean(demo: DemoProject) -> 
     clean.clean_all(demo.run_anew(), "demo")
     demo.build()
     runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
-    assert container(demo).running
+    assert demo.container().running
 
 
 def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> None:
@@ -346,7 +338,7 @@ def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path)
     with pytest.raises(StartError, match="the init command ended"):
         detach(demo)
     demo.engine.start("habitat-demo")
-    assert Presence(demo.project.state_folder("demo")).sessions(container(demo).id) == []
+    assert Presence(demo.project.state_folder("demo")).sessions(demo.container().id) == []
 
 
 def test_start_detach_with_cmd_option_is_refused(demo: DemoProject) -> None:
@@ -374,12 +366,12 @@ def test_container_without_settings_has_network_and_default_limits(demo: DemoPro
 
 def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> None:
     start(demo)
-    before = container(demo)
+    before = demo.container()
     write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo hello, network: none}\n")
     assert demo.build() == []
     start(demo)
-    assert container(demo).id != before.id
-    assert container(demo).image == before.image
+    assert demo.container().id != before.id
+    assert demo.container().image == before.image
     assert any("was created with another config: kept as habitat-demo-" in text for text in demo.notices())
 
 

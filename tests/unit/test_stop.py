@@ -20,20 +20,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from phases.core.engine.protocol import Container
-
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
     demo = DemoProject(tmp_path)
     demo.build()
     return demo
-
-
-def container(demo: DemoProject) -> Container:
-    existing = demo.engine.container("habitat-demo")
-    assert existing is not None
-    return existing
 
 
 def stop(demo: DemoProject, *, force: bool = False) -> str:
@@ -67,14 +59,14 @@ def test_stop_unused_container_is_stopped_and_kept(demo: DemoProject) -> None:
         pass
     demo.engine.start("habitat-demo")
     assert stop(demo) == "habitat-demo is stopped"
-    assert not container(demo).running
+    assert not demo.container().running
 
 
 def test_stop_container_with_session_is_refused_and_names_pid(demo: DemoProject) -> None:
     with visit(demo):
         with pytest.raises(Conflict) as excinfo:
             stop(demo)
-        assert container(demo).running
+        assert demo.container().running
         message = str(excinfo.value)
     assert message.startswith(f"habitat-demo stays running: it is in use by doit with pid {os.getpid()} since ")
     assert message.endswith(": doit stop:demo --force stops it anyway")
@@ -87,13 +79,13 @@ def test_stop_container_with_foreign_command_is_refused(demo: DemoProject) -> No
     demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
     with pytest.raises(Conflict, match="it is in use by 1 other command: doit stop:demo --force"):
         stop(demo)
-    assert container(demo).running
+    assert demo.container().running
 
 
 def test_stop_force_stops_container_and_names_session(demo: DemoProject) -> None:
     with visit(demo):
         assert stop(demo, force=True).startswith("habitat-demo is stopped; it was in use by doit with pid")
-        assert not container(demo).running
+        assert not demo.container().running
 
 
 def test_stop_container_of_others_is_left_running(demo: DemoProject) -> None:
@@ -101,7 +93,7 @@ def test_stop_container_of_others_is_left_running(demo: DemoProject) -> None:
     demo.engine.start("habitat-demo")
     with pytest.raises(Conflict, match="taken by another container"):
         stop(demo, force=True)
-    assert container(demo).running
+    assert demo.container().running
 
 
 # Who is in it

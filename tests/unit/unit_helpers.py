@@ -112,6 +112,12 @@ class DemoProject:
         self.project.stamps.write(task_name(phase, "demo"), {"_values_:": values})
         return True
 
+    def container(self) -> Container:
+        """The habitat's container, which must exist."""
+        container = self.engine.container("habitat-demo")
+        assert container is not None
+        return container
+
     def notices(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
 
