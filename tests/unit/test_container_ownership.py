@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
 from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.engine.protocol import Container, VolumeMount
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
     from phases.core.project import Project
 
-CONFIG = "base_image: base:1\nentry: {command: 'true'}\n"
+ENTRY = "entry: {command: 'true'}\n"
+CONFIG = f"base_image: base:1\n{ENTRY}"
 
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    demo = DemoProject(tmp_path, CONFIG)
-    demo.build()
+    demo = built_demo(tmp_path, ENTRY)
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     return demo
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_files import Node
-from unit_helpers import DemoProject, FakeTerminal, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
 from phases.core.engine.protocol import Bind, Change, Container
 from phases.core.errors import EngineError, StartError
@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
-    demo.build()
-    return demo
+    return built_demo(tmp_path, "entry: {command: 'true'}\n")
 
 
 def start(demo: DemoProject, *, fresh: bool = False) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
 from phases.core.cache.image_names import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
@@ -25,9 +25,7 @@ FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
-    demo.build()
-    return demo
+    return built_demo(tmp_path, "entry: {command: 'true'}\n")
 
 
 def take_tags(demo: DemoProject) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -67,11 +68,18 @@ class FullProject(DemoProject):
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> FullProject:
-    """Built whole."""
-    project = FullProject(tmp_path)
+@pytest.fixture(scope="module")
+def built_project(tmp_path_factory: pytest.TempPathFactory) -> FullProject:
+    project = FullProject(tmp_path_factory.mktemp("project"))
     assert project.build() == list(NAMES[1:])
+    return project
+
+
+@pytest.fixture
+def project(built_project: FullProject, tmp_path: Path) -> FullProject:
+    """A project that is up to date."""
+    project = built_project.copy_to(tmp_path)
+    project.config = deepcopy(CONFIG)
     return project
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, bring_up
+from unit_helpers import DemoProject, bring_up, built_demo
 
 from phases.core import events
 from phases.core.errors import Conflict
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
-    demo = DemoProject(tmp_path)
-    demo.build()
-    return demo
+    return built_demo(tmp_path)
 
 
 def stop(demo: DemoProject, *, force: bool = False) -> str:
