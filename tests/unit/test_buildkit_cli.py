@@ -162,12 +162,12 @@ def test_docker_build_ends_when_its_run_is_killed(tmp_path: Path, build: str, nu
         stdout=subprocess.PIPE,
         text=True,
     ) as run:
+        assert run.stdout
         try:
             wait_until((tmp_path / "pid").exists, seconds=10)
+            assert any("all of it" in line for line in run.stdout)
         finally:
             run.send_signal(number)
-        assert run.stdout
-        assert "all of it" in run.stdout.read()
         run.wait(10)
     builder = int((tmp_path / "pid").read_text())
     wait_until(lambda: not is_running(builder), seconds=10)

@@ -464,7 +464,7 @@ _WORDS = st.text(alphabet="ab._-*/!# Ä", max_size=6)
 _NAMES = st.text(alphabet="ab._-* Ä", min_size=1, max_size=5).filter(lambda name: name not in (".", ".."))
 
 
-@settings(FEW, max_examples=1000)
+@settings(FEW, max_examples=400)
 @given(
     st.lists(_WORDS | st.sampled_from([*DEFAULT_IGNORE, "/config.yaml", "/tests/", "build/"]), max_size=4),
     st.lists(_NAMES | st.sampled_from(["x.pem", "config.yaml", "tests", ".git", "build"]), min_size=1, max_size=3),
