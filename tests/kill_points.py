@@ -146,9 +146,9 @@ class _CrashingEngine:
         half = _TruncatedArchive(archive, self._trap) if self._inside("put_archive") else archive
         self._engine.put_archive(container, folder, half)  # type: ignore[arg-type]
 
-    def exec(self, container: str, argv: Any, *, on_output: Any = None, **how: Any) -> int:
+    def exec(self, container: str, argv: Any, *, on_output: Any = None, **options: Any) -> int:
         if not self._inside("exec"):
-            return self._engine.exec(container, argv, on_output=on_output, **how)
+            return self._engine.exec(container, argv, on_output=on_output, **options)
 
         def on_first(data: bytes, is_err: bool) -> None:
             on_output(data, is_err)
@@ -157,7 +157,7 @@ class _CrashingEngine:
 
         if self._trap.phase == "users":  # its script says nothing
             threading.Timer(0.05, self._trap.spring).start()
-        code = self._engine.exec(container, argv, on_output=on_first, **how)
+        code = self._engine.exec(container, argv, on_output=on_first, **options)
         if self._inside("exec"):
             self._trap.spring()
         return code
@@ -174,11 +174,11 @@ class _CrashingEngine:
             self._trap.spring()
         return container
 
-    def remove(self, container: str, **how: Any) -> None:
+    def remove(self, container: str, **options: Any) -> None:
         if os.environ.get("SLOW") and (self._trap.project.root / MARK).exists():
             (self._trap.project.root / CLOSING).touch()
             time.sleep(60)
-        self._engine.remove(container, **how)
+        self._engine.remove(container, **options)
 
     def start(self, container: str) -> None:
         self._engine.start(container)

@@ -190,11 +190,11 @@ def test_runs_of_different_habitats_build_in_parallel(project: ProjectWithHabita
         for name in names:  # both are in it before either may go on
             project.wait_in_setup(name)
         project.gate.unlink()
-        result = [one.end(), two.end()]
-    check_all_well(result)
-    for done in result:
-        assert done.ran == NAMES
-        assert "waiting" not in done
+        results = [one.end(), two.end()]
+    check_all_well(results)
+    for result in results:
+        assert result.ran == NAMES
+        assert "waiting" not in result
     for name in names:
         check_records(project, name)
 

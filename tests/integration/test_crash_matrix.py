@@ -84,7 +84,7 @@ class MarkedHabitat:
         self.phases = [name for name in NAMES if dockerfile or name != "dockerfile"]
         self.values = dict.fromkeys(self.phases, "w0")
         self.failing = ""  # the phase whose script fails
-        self.done = ""  # the last phase that is up to date
+        self.last_built = ""  # the last phase that is up to date
         self._words = (f"w{number}" for number in itertools.count(1))
         upstream = str(root / "upstream")
         git = ("git", "-C", upstream, "-c", "user.name=T", "-c", "user.email=t@example.org")
@@ -175,10 +175,10 @@ class MarkedHabitat:
     def bring_up(self, phase: str) -> None:
         """All before `phase` is up to date, also where a test before this left it undone."""
         before = self.phases[: self.phases.index(phase)]
-        if before and self.done not in self.phases[len(before) - 1 :]:
+        if before and self.last_built not in self.phases[len(before) - 1 :]:
             result = self.run(before[-1])
             assert result.code == 0, result.out
-        self.done = ""
+        self.last_built = ""
 
     def builders(self) -> list[int]:
         """The processes that build this habitat's Dockerfile."""
@@ -275,7 +275,7 @@ def test_killed_run_next_run_repeats_only_unfinished_phases(
     habitat.assert_snapshots_tell_the_truth(goal)
     if not at_end:
         habitat.assert_marks_are_whole(phase)
-    habitat.done = goal
+    habitat.last_built = goal
     MATRIX[phase, point] = f"{len(recovered.ran)}"
 
 
@@ -301,7 +301,7 @@ def test_run_killed_while_keeping_failed_phase_next_run_leaves_nothing(
     assert failed(habitat.name) == {}
     habitat.assert_nothing_is_left(recovered)
     habitat.assert_snapshots_tell_the_truth("setup")
-    habitat.done = "setup"
+    habitat.last_built = "setup"
 
 
 @pytest.mark.guarantee("locks-of-killed-run-are-released")
@@ -313,12 +313,12 @@ def test_run_killed_during_api_dockerfile_build_leaves_nothing(habitats: dict[bo
     assert killed.code == -9, killed.out
     used = ("container", "ls", "--all", "--quiet", "--filter", f"ancestor={habitat.base}")
     wait_until(lambda: docker(*used) == "", seconds=10)
-    habitat.done = ""
+    habitat.last_built = ""
     recovered = habitat.run("dockerfile", PATH="/nowhere")
     assert recovered.ran == ["dockerfile"], recovered.out
     habitat.assert_nothing_is_left(recovered)
     habitat.assert_snapshots_tell_the_truth("dockerfile")
-    habitat.done = "dockerfile"
+    habitat.last_built = "dockerfile"
 
 
 @pytest.mark.guarantee("killed-start-resumes", "locks-of-killed-run-are-released")
@@ -348,5 +348,5 @@ def test_killed_start_is_continued_by_next_start(habitats: dict[bool, MarkedHabi
 
     # The killed start's guard may be in the container meanwhile, and then it is the one that stops it.
     wait_until(lambda: states() == [f"{container} exited"] and not visits(), 10)
-    habitat.done = "final"
+    habitat.last_built = "final"
     MATRIX["start", point] = "0"

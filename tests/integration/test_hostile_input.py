@@ -94,10 +94,10 @@ def refused(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, str], C
 @pytest.mark.guarantee("config-values-are-literal")
 @pytest.mark.engine
 def test_refused_values_are_one_line_each_with_place(refused: tuple[dict[str, str], CommandResult]) -> None:
-    places, ended = refused
-    assert ended.code != 0
-    assert "Traceback" not in ended.out
-    lines = [line for line in ended.out.splitlines() if "❌" in line]
+    places, result = refused
+    assert result.code != 0
+    assert "Traceback" not in result.out
+    lines = [line for line in result.out.splitlines() if "❌" in line]
     messages = Counter(line.split(" ", 1)[0] for line in lines)
     assert messages == dict.fromkeys(places, 1)
     for line in lines:

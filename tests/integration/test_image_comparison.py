@@ -26,13 +26,13 @@ def compare(engine: DockerEngine, tmp_path: Path) -> Iterator[Callable[..., list
     tags = [f"{PREFIX}-compared:{os.getpid()}-{side}" for side in "ab"]
 
     def compare(
-        change: Callable[[Path], object] = lambda _: None, config: tuple[str, ...] = CONFIG, **how: object
+        change: Callable[[Path], object] = lambda _: None, config: tuple[str, ...] = CONFIG, **options: object
     ) -> list[str]:
         import_image(_root(tmp_path / "a"), tags[0], *CONFIG)
         root = _root(tmp_path / "b")
         change(root)
         import_image(root, tags[1], *config)
-        return differences(*tags, **how)  # type: ignore[arg-type]
+        return differences(*tags, **options)  # type: ignore[arg-type]
 
     yield compare
     for tag in tags:

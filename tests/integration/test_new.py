@@ -126,9 +126,9 @@ def test_new_habitat_invalid_arguments_are_one_line_error(project: Project, args
 @pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_by_parallel_runs_is_created_once(project: Project) -> None:
     with ThreadPoolExecutor(4) as pool:
-        result = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
-    (winner,) = (index for index, done in enumerate(result) if done.code == 0)
-    assert all("already exists" in done for index, done in enumerate(result) if index != winner)
+        results = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
+    (winner,) = (index for index, result in enumerate(results) if result.code == 0)
+    assert all("already exists" in result for index, result in enumerate(results) if index != winner)
     config: Path = project.root / "habitats" / "x" / "config.yaml"
     assert f"base_image: base:{winner}\n" in config.read_text()
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["x"]

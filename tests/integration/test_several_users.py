@@ -133,9 +133,9 @@ def test_build_in_two_clones_with_other_engine_address_takes_turns(clones: TwoCl
         with RunningDoit(two, f"final:{clones.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
             waiting.wait_for(f"waiting for another run that builds {clones.name} (pid {building.process.pid} on ")
             clones.gate.unlink()
-            result = [building.end(), waiting.end()]
-    assert [done.code for done in result] == [0, 0], result
-    assert result[1].ran == []
+            results = [building.end(), waiting.end()]
+    assert [result.code for result in results] == [0, 0], results
+    assert results[1].ran == []
 
 
 @pytest.mark.guarantee("engine-lock-has-one-holder")
@@ -227,10 +227,10 @@ def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(clones: TwoClon
         with RunningDoit(two, f"final:{clones.name}") as other:
             other.wait_for("setup runs")
             clones.gate.unlink()
-            result = [building.end(), other.end()]
-    assert [done.code for done in result] == [2, 0], result
-    assert "another run has it by now (pid " in result[0]
-    assert "Traceback" not in result[0]
+            results = [building.end(), other.end()]
+    assert [result.code for result in results] == [2, 0], results
+    assert "another run has it by now (pid " in results[0]
+    assert "Traceback" not in results[0]
     assert two.doit(f"final:{clones.name}").ran == []
 
 
@@ -262,11 +262,11 @@ def test_start_in_two_clones_at_once_shares_one_container(clones: TwoClones, per
         clones.clones[0].run("docker", "rm", "--force", clones.container)
         with ExitStack() as stack:
             runs = [stack.enter_context(RunningDoit(clone, f"start:{clones.name}")) for clone in clones.clones]
-            result = [run.end() for run in runs]
-        for done in result:
-            assert done.code == 0, done.out
-            assert "hello" in done.out.splitlines(), done.out
-            assert "kept as" not in done, done.out
+            results = [run.end() for run in runs]
+        for result in results:
+            assert result.code == 0, result.out
+            assert "hello" in result.out.splitlines(), result.out
+            assert "kept as" not in result, result.out
         names = docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={clones.name}")
         assert names.splitlines() == [f"{clones.container} exited"]
 

@@ -148,8 +148,8 @@ def test_base_image_moved_during_its_phase_fails_without_snapshot(
     looks = 2 if method == "image_config" else 1  # the first is whether it has to be pulled
     seen: list[str] = []
 
-    def moving(reference: str, *arguments: object, **how: object) -> object:
-        actual = call(reference, *arguments, **how)
+    def moving(reference: str, *arguments: object, **options: object) -> object:
+        actual = call(reference, *arguments, **options)
         seen.append(reference)
         if len(seen) == looks:
             demo.engine.tag(other, "base:1")

@@ -513,12 +513,12 @@ def test_two_clones_take_turns_and_build_once(two_clones: tuple[DemoProject, Dem
     second = threading.Thread(target=lambda: done.append(two.build()))
     plain = getattr(one.engine, method)
 
-    def call_and_let_the_other_begin(*args: object, **how: object) -> object:
+    def call_and_let_the_other_begin(*args: object, **options: object) -> object:
         if not begun.is_set():
             begun.set()
             second.start()
             assert waiting(two)[0].startswith(f"waiting for another run that builds demo (pid {os.getpid()} on ")
-        return plain(*args, **how)
+        return plain(*args, **options)
 
     setattr(one.engine, method, call_and_let_the_other_begin)
     assert one.build() == PHASES

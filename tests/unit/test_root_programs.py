@@ -99,8 +99,8 @@ def test_main_process_of_every_container_has_clean_environment(tmp_path: Path, m
     made: list[tuple[str, dict[str, str], tuple[str, ...]]] = []
     create = demo_project.engine.create
 
-    def watched(*args: object, **how: object) -> str:
-        container = demo_project.engine._container(create(*args, **how))  # type: ignore[arg-type]
+    def watched(*args: object, **options: object) -> str:
+        container = demo_project.engine._container(create(*args, **options))  # type: ignore[arg-type]
         made.append((container.name, container.env, container.command))
         return container.id
 

@@ -199,9 +199,9 @@ def test_status_lists_session_pids_without_blocking(demo: DemoProject) -> None:
 
 
 def test_status_base_image_has_id_and_creation_time(demo: DemoProject) -> None:
-    made = datetime(2026, 1, 2, tzinfo=UTC)
-    demo.engine._images[demo.base].created = made
-    assert demo_state(demo).base == status.Base("base:1", dockerfile=False, id=demo.base, created=made)
+    created = datetime(2026, 1, 2, tzinfo=UTC)
+    demo.engine._images[demo.base].created = created
+    assert demo_state(demo).base == status.Base("base:1", dockerfile=False, id=demo.base, created=created)
 
 
 @pytest.mark.parametrize(
@@ -268,17 +268,17 @@ def test_status_size_of_shared_layers_counts_once_in_total_only(demo: DemoProjec
 
 def test_status_size_excludes_layers_used_by_image_of_person(demo: DemoProject) -> None:
     sized(demo, "demo", 4_000_000)
-    made = demo.engine.create("habitat-demo:7-setup", "mine", ("true",))
-    demo.engine.tag(demo.engine.commit(made, []), "mine:1")
+    container_id = demo.engine.create("habitat-demo:7-setup", "mine", ("true",))
+    demo.engine.tag(demo.engine.commit(container_id, []), "mine:1")
     assert (demo_state(demo).bytes or 0) < 10_000, "all that is above setup is no 4 MB"
 
 
 def test_status_size_includes_failed_image(demo: DemoProject) -> None:
     sized(demo, "demo", 10)
     before = demo_state(demo).bytes or 0
-    made = demo.engine.create("habitat-demo:6-files", "building", ("true",))
-    demo.engine.files(made).write("/var/lib/half", "x" * 50_000)
-    demo.engine.tag(demo.engine.commit(made, []), image_names.failed_tag("demo", named("setup")))
+    container_id = demo.engine.create("habitat-demo:6-files", "building", ("true",))
+    demo.engine.files(container_id).write("/var/lib/half", "x" * 50_000)
+    demo.engine.tag(demo.engine.commit(container_id, []), image_names.failed_tag("demo", named("setup")))
     assert (demo_state(demo).bytes or 0) - before == 50_000
 
 

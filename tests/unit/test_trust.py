@@ -174,21 +174,21 @@ def test_untrusted_volume_giving_root_is_refused_at_build_and_start(tmp_path: Pa
     demo = DemoProject(tmp_path, MOUNT)
     stranger = Person(demo, None)
     stranger.build(*BEFORE[:-1])
-    made = len(demo.engine.called("create"))
+    created = len(demo.engine.called("create"))
     with pytest.raises(Untrusted, match=r"demo mounts /opt at /v \(writable\), which gives root on this machine"):
         stranger.build("files")
-    assert len(demo.engine.called("create")) == made
+    assert len(demo.engine.called("create")) == created
     Person(demo, answer=True).build()
     runtime_start.start_detached(stranger.project, "demo")
     write(tmp_path, "habitats/demo/config.yaml", MOUNT.replace("dest: /v", "dest: /w"))
-    made = len(demo.engine.called("create"))
+    created = len(demo.engine.called("create"))
     for run in (
         lambda: runtime_exec.execute(stranger.project, "demo", ["true"], FakeTerminal()),
         lambda: temporary.open_temporary_session(stranger.project, "demo", "setup").__enter__(),
     ):
         with pytest.raises(Untrusted, match="mounts /opt at /w"):
             run()
-    assert len(demo.engine.called("create")) == made
+    assert len(demo.engine.called("create")) == created
 
 
 def test_untrusted_secret_command_of_start_is_not_run(tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
     return one, two
 
 
-def start(demo: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
+def start(demo: DemoProject, **options: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert runtime_start.start(demo.run_anew(), "demo", terminal, **how) == 0
+    assert runtime_start.start(demo.run_anew(), "demo", terminal, **options) == 0
     return terminal.printed
 
 
@@ -60,11 +60,11 @@ def once(
     plain = getattr(demo.engine, method)
     done: list[bool] = []
 
-    def call(*args: Any, **how: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         if not done and when in str(args):
             done.append(True)
             act()
-        return plain(*args, **how)
+        return plain(*args, **options)
 
     monkeypatch.setattr(demo.engine, method, call)
 

@@ -382,8 +382,8 @@ class SwappingEngine(FakeEngine):
             self.source.rename(self.source.with_name("gone"))
             self.source.symlink_to("/etc")
 
-    def create(self, *args: Any, **how: Any) -> str:
-        container = super().create(*args, **how)
+    def create(self, *args: Any, **options: Any) -> str:
+        container = super().create(*args, **options)
         self._swap("create")
         return container
 
