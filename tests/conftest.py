@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import figures
+import measurements
 import pytest
 
 from phases.core.engine import lock_volumes, select
@@ -84,23 +84,23 @@ def _no_engine_by_accident(request: pytest.FixtureRequest, monkeypatch: pytest.M
 @pytest.fixture(scope="session")
 def summary() -> list[str]:
     """Lines that are printed when all tests have run."""
-    return figures.LINES
+    return measurements.LINES
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """In one of several processes that share the tests: send the figures to the one that prints."""
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["figures"] = figures.gathered()
+        session.config.workeroutput["figures"] = measurements.gathered()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
-    if told := getattr(node, "workeroutput", {}).get("figures"):
-        figures.add(told)
+    if messages := getattr(node, "workeroutput", {}).get("figures"):
+        measurements.add(messages)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    for title, rows in figures.sections():
+    for title, rows in measurements.sections():
         terminalreporter.section(title)
         for row in rows:
             terminalreporter.line(row)
@@ -146,7 +146,7 @@ class Project:
         return name
 
     def run(self, *argv: str, env: dict[str, str] | None = None, timeout: float = 300) -> CommandResult:
-        done = subprocess.run(
+        result = subprocess.run(
             argv,
             cwd=self.root,
             env={**os.environ, "COLUMNS": "200", **(env or {})},
@@ -157,7 +157,7 @@ class Project:
             timeout=timeout,
             check=False,
         )
-        return CommandResult(done.returncode, done.stdout)
+        return CommandResult(result.returncode, result.stdout)
 
     def doit(self, *args: str, env: dict[str, str] | None = None, timeout: float = 300) -> CommandResult:
         """`doit ARGS`, as a person runs it, without a terminal."""
@@ -254,23 +254,23 @@ def fresh_name() -> str:
 
 def docker(*argv: str) -> str:
     """What a docker command that has to succeed prints."""
-    done = subprocess.run(("docker", *argv), capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"docker {' '.join(argv)}: {done.stderr}"
-    return done.stdout.strip()
+    result = subprocess.run(("docker", *argv), capture_output=True, text=True, check=False)
+    assert result.returncode == 0, f"docker {' '.join(argv)}: {result.stderr}"
+    return result.stdout.strip()
 
 
 def gateway() -> str:
     """An address of this machine that is not its own alone: the one that containers know it by."""
     form = "{{(index .IPAM.Config 0).Gateway}} {{(index .IPAM.Config 0).Subnet}}"
-    *told, subnet = docker("network", "inspect", "bridge", "--format", form).split()
+    *messages, subnet = docker("network", "inspect", "bridge", "--format", form).split()
     # A daemon that has made the network itself tells only once it was started again: it is the first address.
-    return told[0] if told else str(ipaddress.ip_network(subnet)[1])
+    return messages[0] if messages else str(ipaddress.ip_network(subnet)[1])
 
 
 def inspect(image: str) -> dict[str, Any]:
     """An image as the engine describes it: Id, Config, RootFS, …"""
-    found: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
-    return found[0]
+    actual: list[dict[str, Any]] = json.loads(docker("image", "inspect", image))
+    return actual[0]
 
 
 def snapshots(name: str) -> dict[str, str]:
@@ -301,9 +301,9 @@ def build_containers(name: str) -> list[str]:
 def left_containers(name: str, seconds: float = 5) -> list[str]:
     """The build containers that stay: a run that is through doesn't wait for the engine to remove its last."""
     deadline = time.monotonic() + seconds
-    while (found := build_containers(name)) and time.monotonic() < deadline:
+    while (actual := build_containers(name)) and time.monotonic() < deadline:
         time.sleep(0.02)
-    return found
+    return actual
 
 
 def wait_until(true: Callable[[], object], seconds: float = 60) -> None:

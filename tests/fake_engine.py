@@ -249,9 +249,9 @@ class FakeEngine:
         image_id = self._id_of(reference)
         if not image_id:
             return None
-        found = self._images[image_id]
+        image = self._images[image_id]
         size = sum(layer.size for layer in self._layers(image_id))
-        return replace(found.config, size=size, labels=dict(found.labels))
+        return replace(image.config, size=size, labels=dict(image.labels))
 
     def pull(self, reference: str, on_pull: OnPull) -> None:
         self._record("pull", reference)
@@ -278,22 +278,22 @@ class FakeEngine:
             if word == "FROM":
                 base = self._image(rest)
                 image_id = self._new_id("sha256:")
-                made = FakeImage(
+                image = FakeImage(
                     replace(base.config, id=image_id), dict(base.labels), base.files.copy(), below=base.config.id
                 )
-                self._images[image_id] = made
+                self._images[image_id] = image
             elif word == "COPY":
                 source, dest = rest.split()
                 node = files.find(f"/{source}")
                 if node is None:
                     raise EngineError("docker build ended with exit code 1")
-                made.files.add(dest, node)
+                image.files.add(dest, node)
             elif word == "RUN":
-                shell = Shell(made.files, made.config.env, "root", 0, made.config.workdir, lambda *_: None)
+                shell = Shell(image.files, image.config.env, "root", 0, image.config.workdir, lambda *_: None)
                 if shell.run(rest, errexit=True):
                     raise EngineError("docker build ended with exit code 1")
             else:
-                _apply(made, row)
+                _apply(image, row)
         self._tags[tag] = image_id
         return image_id
 
@@ -345,7 +345,7 @@ class FakeEngine:
         log_bytes: int = 0,
     ) -> str:
         self._record("create", image, name)
-        found = self._image(image)
+        new_image = self._image(image)
         if any(container.name == name for container in self._containers.values()):
             raise Conflict(f"creating container {name}: the name is already in use")
         binds = tuple(mount for mount in mounts if isinstance(mount, Bind))
@@ -353,17 +353,17 @@ class FakeEngine:
             if not Path(bind.source).exists():
                 raise EngineError(f"bind source path does not exist: {bind.source}")
         named = [mount for mount in mounts if isinstance(mount, VolumeMount)]
-        files = found.files.copy()
+        files = new_image.files.copy()
         files.nodes = MountedNodes(dict(files.nodes), {mount.dest: self._mounted(mount, files) for mount in named})
         container = FakeContainer(
             id=self._new_id(),
             name=name,
-            image=found.config.id,
+            image=new_image.config.id,
             command=tuple(command),
-            env={**found.config.env, **(env or {})},
-            labels={**found.labels, **(labels or {})},
+            env={**new_image.config.env, **(env or {})},
+            labels={**new_image.labels, **(labels or {})},
             binds=binds,
-            workdir=found.config.workdir,
+            workdir=new_image.config.workdir,
             files=files,
             volumes=tuple(mount.volume for mount in named),
             tmpfs=next((mount.dest for mount in mounts if isinstance(mount, Tmpfs)), ""),
@@ -376,8 +376,8 @@ class FakeEngine:
 
     def _mounted(self, mount: VolumeMount, files: Files) -> dict[str, Node]:
         """What is in a volume; in an empty one of an image it is what that has at the place."""
-        made = Volume(mount.volume, dict(mount.labels), MADE)
-        _, nodes = self._volumes.setdefault(mount.volume, (made, {"/": Node("dir")}))
+        volume = Volume(mount.volume, dict(mount.labels), MADE)
+        _, nodes = self._volumes.setdefault(mount.volume, (volume, {"/": Node("dir")}))
         if len(nodes) == 1 and mount.copies:
             inside = {path: node for path, node in files.nodes.items() if f"{path}/".startswith(f"{mount.dest}/")}
             nodes |= {path[len(mount.dest) :] or "/": node for path, node in inside.items()}
@@ -397,15 +397,15 @@ class FakeEngine:
 
     def start(self, container: str) -> None:
         self._record("start", container)
-        found = self._container(container)
-        found.published = self._publish(found)
-        found.running, found.since = True, datetime.now(UTC)
-        if found.command == init_process.IDLE_FOR_PROBE:
+        target = self._container(container)
+        target.published = self._publish(target)
+        target.running, target.since = True, datetime.now(UTC)
+        if target.command == init_process.IDLE_FOR_PROBE:
             return
-        command = Command(found, found.command, "root", found.workdir, {})
+        command = Command(target, target.command, "root", target.workdir, {})
         try:
-            self._shell(command, lambda data, _: found.log.extend(data.decode().splitlines()), patience=0)
-            found.running, found.since = False, datetime.now(UTC)
+            self._shell(command, lambda data, _: target.log.extend(data.decode().splitlines()), patience=0)
+            target.running, target.since = False, datetime.now(UTC)
         except SleepTooLong:
             pass
 
@@ -422,27 +422,27 @@ class FakeEngine:
 
     def stop(self, container: str, grace: int = 10) -> None:
         self._record("stop", container)
-        if found := self._find(container):
-            if found.running:
-                found.running, found.since = False, datetime.now(UTC)
-            found.memory.clear()
+        if target := self._find(container):
+            if target.running:
+                target.running, target.since = False, datetime.now(UTC)
+            target.memory.clear()
 
     def remove(self, container: str, *, on_sent: Callable[[], None] = lambda: None) -> None:
         on_sent()
         self._record("remove", container)
-        if found := self._find(container):
-            self._containers.pop(found.id, None)  # another thread may remove it as well
+        if target := self._find(container):
+            self._containers.pop(target.id, None)  # another thread may remove it as well
 
     def rename(self, container: str, name: str) -> None:
         self._record("rename", container, name)
-        found = self._container(container)
+        target = self._container(container)
         if any(other.name == name for other in self._containers.values()):
             raise Conflict(f"renaming a container to {name}: the name is already in use")
-        found.name = name
+        target.name = name
 
     def container(self, name: str) -> Container | None:
-        found = self._find(name)
-        return found.seen() if found else None
+        container = self._find(name)
+        return container.seen() if container else None
 
     def containers(self, *, label: str = "", name_prefix: str = "", volume: str = "") -> list[Container]:
         key, has_value, value = label.partition("=")
@@ -456,15 +456,19 @@ class FakeEngine:
 
     def commit(self, container: str, changes: Sequence[str], comment: str = "", *, pause: bool = True) -> str:
         self._record("commit", container)
-        found = self._container(container)
-        config = ImageConfig(self._new_id("sha256:"), dict(found.env), user="0", workdir=found.workdir, comment=comment)
-        before = self._images[found.image].config
+        target = self._container(container)
+        config = ImageConfig(
+            self._new_id("sha256:"), dict(target.env), user="0", workdir=target.workdir, comment=comment
+        )
+        before = self._images[target.image].config
         config = replace(config, volumes=before.volumes, platform=before.platform)
-        image = FakeImage(config, dict(found.labels), found.files.copy(), parent=found.image, created=datetime.now(UTC))
+        image = FakeImage(
+            config, dict(target.labels), target.files.copy(), parent=target.image, created=datetime.now(UTC)
+        )
         for change in changes:
             _apply(image, change)
         if not image.config.entrypoint and not image.config.command:
-            image.config = replace(image.config, command=found.command)
+            image.config = replace(image.config, command=target.command)
         self._images[config.id] = image
         return config.id
 
@@ -483,34 +487,34 @@ class FakeEngine:
         timeout: float | None = None,
     ) -> int:
         self._record("exec", container, user, *argv)
-        found = self._awake(container)
-        command = Command(found, tuple(argv), user or "0", workdir or found.workdir, dict(env or {}), stdin)
-        said = ""
+        target = self._awake(container)
+        command = Command(target, tuple(argv), user or "0", workdir or target.workdir, dict(env or {}), stdin)
+        expected = ""
         if command.script == leftovers._WATCH.text:
-            _, said, *watched = command.argv[2:]
+            _, expected, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
         output = on_output or (lambda *_: None)
         try:
             code = self._run(command, output, patience=timeout)
         except SleepTooLong:
-            found.running = False
+            target.running = False
             raise PhaseTimeout("timed out") from None
-        if said and not code and found.command == init_process.IDLE_FOR_PROBE and not found.left_running:
-            output(b"\0" + said.encode(), True)
+        if expected and not code and target.command == init_process.IDLE_FOR_PROBE and not target.left_running:
+            output(b"\0" + expected.encode(), True)
         return code
 
     def _running(self, container: str) -> FakeContainer:
-        found = self._container(container)
-        if not found.running:
+        target = self._container(container)
+        if not target.running:
             raise Conflict(f"container {container} is not running")
-        return found
+        return target
 
     def _awake(self, container: str) -> FakeContainer:
-        found = self._running(container)
-        if found.paused:
+        target = self._running(container)
+        if target.paused:
             raise Conflict(f"container {container} is paused")
-        return found
+        return target
 
     def _run(self, command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         folder = command.container.files.find(command.workdir or "/")
@@ -519,9 +523,9 @@ class FakeEngine:
         if patience is not None and patience <= 0:
             raise SleepTooLong
         if self.on_execute and (answer := self.on_execute(command)) is not None:
-            code, said = answer
-            if said:
-                output(said.encode() if isinstance(said, str) else said, False)
+            code, printed = answer
+            if printed:
+                output(printed.encode() if isinstance(printed, str) else printed, False)
             return code
         return self._shell(command, output, patience)
 
@@ -536,7 +540,7 @@ class FakeEngine:
         if command.script == store._WITHDRAW.text:
             folder, *names = command.args
             container.memory = {
-                path: found for path, found in container.memory.items() if path[len(folder) + 1 :] in names
+                path: node for path, node in container.memory.items() if path[len(folder) + 1 :] in names
             }
             return 0
         if command.script == persistence_collect._COLLECT.text:
@@ -574,28 +578,28 @@ class FakeEngine:
         size: tuple[int, int],
     ) -> Exec:
         self._record("exec_tty", container, user, *argv)
-        found = self._awake(container)
-        command = Command(found, tuple(argv), user, workdir, dict(env))
+        target = self._awake(container)
+        command = Command(target, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
         process = FakeExec()
         if "-c" in argv and not command.script.endswith("exec /bin/sh"):  # a shell waits for what is typed
             process.end(self._run(command, lambda data, _: process.say(data), patience=None))
-        found.execs.append(process)
+        target.execs.append(process)
         return process
 
     def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
         self._record("exec_piped", container, user, *argv)
-        found = self._awake(container)
+        target = self._awake(container)
 
         def run(stdin: bytes, output: Callable[[bytes, bool], None]) -> int:
-            command = Command(found, tuple(argv), user, workdir, dict(env), stdin)
+            command = Command(target, tuple(argv), user, workdir, dict(env), stdin)
             self.commands.append(command)
             return self._run(command, output, patience=None)
 
         process = FakePipedExec(run)
-        found.execs.append(process)
+        target.execs.append(process)
         return process
 
     def running_execs(self, container: str) -> int:
@@ -614,25 +618,25 @@ class FakeEngine:
 
     def read_file(self, container: str, path: str) -> bytes | None:
         self._record("read_file", container, path)
-        found = self._find(container)
-        node = found.files.find(path) if found else None
+        target = self._find(container)
+        node = target.files.find(path) if target else None
         if node and len(node.content) > LARGEST_FILE:
             raise EngineError(f"reading {path!a}: it is larger than {LARGEST_FILE >> 20} MB")
         return node.content if node and node.kind == "file" else None
 
     def stat(self, container: str, path: str) -> Stat | None:
-        found = self._find(container)
-        node = found.files.find(path, last=False) if found else None
-        if found is None or node is None:
+        target = self._find(container)
+        node = target.files.find(path, last=False) if target else None
+        if target is None or node is None:
             return None
-        link = found.files.resolve(path) if node.kind == "link" else ""
+        link = target.files.resolve(path) if node.kind == "link" else ""
         edition = hashlib.sha256(node.content).hexdigest() if node.kind == "file" else ""
         return Stat(node.kind == "dir", node.mode, link, edition)
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
         self._record("path_info", container, path)
-        found = self._find(container)
-        node = found.files.find(path, last=False) if found else None
+        target = self._find(container)
+        node = target.files.find(path, last=False) if target else None
         if node is None:
             return None
         if content and len(node.content) > LARGEST_FILE:
@@ -649,8 +653,8 @@ class FakeEngine:
         self._running(container).paused = False
 
     def changes(self, container: str) -> list[Change]:
-        found = self._container(container)
-        before, after = self._images[found.image].files.nodes, found.files.own
+        target = self._container(container)
+        before, after = self._images[target.image].files.nodes, target.files.own
         return [
             Change(path, "added" if path not in before else "deleted" if path not in after else "changed")
             for path in sorted({*before, *after})
@@ -670,14 +674,14 @@ class FakeEngine:
 
     def volumes(self, *, label: str = "") -> list[Volume]:
         key, has_value, value = label.partition("=")
-        found = [volume for volume, _ in list(self._volumes.values())]
-        found = [v for v in found if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
-        return sorted(found, key=lambda volume: volume.name)
+        volumes = [volume for volume, _ in list(self._volumes.values())]
+        volumes = [v for v in volumes if not label or (key in v.labels and (not has_value or v.labels[key] == value))]
+        return sorted(volumes, key=lambda volume: volume.name)
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
         self._record("create_volume", name)
-        made = Volume(name, dict(labels), MADE)
-        return self._volumes.setdefault(name, (made, {"/": Node("dir")}))[0]
+        volume = Volume(name, dict(labels), MADE)
+        return self._volumes.setdefault(name, (volume, {"/": Node("dir")}))[0]
 
     def remove_volume(self, name: str) -> None:
         self._record("remove_volume", name)

@@ -79,15 +79,15 @@ def differences(
     """
     keys = ("User", "WorkingDir", "Entrypoint", "Cmd", *(["Labels"] * labels), *(["ExposedPorts"] * ports))
     mine, theirs = (inspect(image)["Config"] for image in (left, right))
-    found = list(_unequal("env", _env(mine), _env(theirs)))
+    differing = list(_unequal("env", _env(mine), _env(theirs)))
     for key in keys:
         # An engine tells of nothing in three ways.
         one, other = mine.get(key) or None, theirs.get(key) or None
         if one != other:
-            found.append(f"{key}: {one} ≠ {other}")
+            differing.append(f"{key}: {one} ≠ {other}")
     before, after = contents(left), contents(right)
-    found += _accounts(before.accounts, after.accounts)
-    return found + _paths(before.nodes, after.nodes, _pattern((*ignoring, *_ENGINES)))
+    differing += _accounts(before.accounts, after.accounts)
+    return differing + _paths(before.nodes, after.nodes, _pattern((*ignoring, *_ENGINES)))
 
 
 def _env(config: Mapping[str, object]) -> dict[str, str]:
@@ -120,7 +120,7 @@ def _rows(text: str, path: str) -> dict[str, str]:
 
 
 def _paths(one: Mapping[str, Node], other: Mapping[str, Node], ignored: re.Pattern[str]) -> list[str]:
-    found = []
+    actual = []
     dated, fleeting = _pattern(DATED), _pattern(FLEETING)
     for path in sorted(one.keys() | other.keys()):
         if ignored.fullmatch(path):
@@ -128,15 +128,15 @@ def _paths(one: Mapping[str, Node], other: Mapping[str, Node], ignored: re.Patte
         mine, theirs = one.get(path), other.get(path)
         if mine is None or theirs is None:
             if not fleeting.fullmatch(path):
-                found.append(f"{path}: {'only in the second' if mine is None else 'only in the first'}")
+                actual.append(f"{path}: {'only in the second' if mine is None else 'only in the first'}")
             continue
         for field in fields(Node):
             if field.name == "digest" and (path in _ACCOUNTS or dated.fullmatch(path)):
                 continue
             value, another = getattr(mine, field.name), getattr(theirs, field.name)
             if value != another:
-                found.append(f"{path}: {field.name} {value} ≠ {another}")
-    return found
+                actual.append(f"{path}: {field.name} {value} ≠ {another}")
+    return actual
 
 
 def _pattern(globs: Iterable[str]) -> re.Pattern[str]:
@@ -149,11 +149,11 @@ def contents(image: str) -> Contents:
     try:
         with subprocess.Popen(("docker", "export", container), stdout=subprocess.PIPE) as export:
             assert export.stdout
-            found = _read(export.stdout)
+            actual = _read(export.stdout)
         assert export.returncode == 0
     finally:
         docker("rm", container)
-    return found
+    return actual
 
 
 def _read(stream: IO[bytes]) -> Contents:

@@ -152,9 +152,9 @@ class PrivateEngine:
 
     def docker(self, *argv: str) -> str:
         """What a docker command that has to succeed prints."""
-        done = subprocess.run(("docker", "--host", self.host, *argv), capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"docker {' '.join(argv)}: {done.stderr}"
-        return done.stdout.strip()
+        result = subprocess.run(("docker", "--host", self.host, *argv), capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"docker {' '.join(argv)}: {result.stderr}"
+        return result.stdout.strip()
 
     def import_image(self, reference: str) -> None:
         """Copy an image of the machine's engine."""

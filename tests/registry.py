@@ -39,12 +39,12 @@ class Registry:
             self._process = subprocess.Popen(argv, stdout=log, stderr=subprocess.STDOUT)
         try:
             wait_until(lambda: self._process.poll() is not None or self._listens())
-            found = self._listens()
-            assert found, self._log.read_text()
+            actual = self._listens()
+            assert actual, self._log.read_text()
         except BaseException:
             self.close()
             raise
-        self.host = found[1]
+        self.host = actual[1]
 
     def _listens(self) -> re.Match[str] | None:
         return re.search(r"listening on (127\.0\.0\.1:\d+)", self._log.read_text())

@@ -20,8 +20,8 @@ from typing import IO, TYPE_CHECKING, Any
 import pytest
 from conftest import PREFIX, wait_until
 from fake_engine import FakeEngine
-from far_engine import TlsEngine
 from podman_engine import PodmanEngine
+from tls_engine import TlsEngine
 
 from phases.core.container.init_process import IDLE_FOR_PROBE
 from phases.core.container.leftovers import LeftoverProbe
@@ -42,7 +42,10 @@ if TYPE_CHECKING:
 
 # A socket that garbage collection closes would fail whichever test is running then; it is one test's
 # business, below.
-pytestmark = pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Exception ignored in. <socket:pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.guarantee("podman-works", "remote-engine-over-tls"),
+]
 
 IDLE = ("/bin/sh", "-c", "sleep 600")
 ABSENT = f"{PREFIX}-nobody"
@@ -98,8 +101,8 @@ class EngineUnderTest:
         """Whether a container that is about to end has, within seconds."""
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            found = self.engine.container(f"{self.names}-{suffix}")
-            if found and not found.running:
+            container = self.engine.container(f"{self.names}-{suffix}")
+            if container and not container.running:
                 return True
             time.sleep(0.05)
         return False
@@ -142,10 +145,10 @@ class EngineUnderTest:
 
 
 @pytest.fixture(scope="module")
-def far(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
-    with TlsEngine(tmp_path_factory.mktemp("far")) as far:
-        far.import_image(busybox)
-        yield far
+def tls_engine(busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[TlsEngine]:
+    with TlsEngine(tmp_path_factory.mktemp("project")) as tls_engine:
+        tls_engine.import_image(busybox)
+        yield tls_engine
 
 
 @pytest.fixture(scope="module")
@@ -156,19 +159,19 @@ def podman(busybox: str) -> Iterator[PodmanEngine]:
 
 
 @pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.engine) for name in ("real", "far", "podman"))])
-def lab(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineUnderTest]:
+def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineUnderTest]:
     if request.param == "real":
-        lab = EngineUnderTest(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
+        target = EngineUnderTest(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
     elif request.param != "fake":
         for name, value in request.getfixturevalue(request.param).env.items():
             monkeypatch.setenv(name, value)
-        lab = EngineUnderTest(select.connect(), request.getfixturevalue("busybox"))
+        target = EngineUnderTest(select.connect(), request.getfixturevalue("busybox"))
     else:
         fake = FakeEngine()
-        lab = EngineUnderTest(fake, "busybox:1")
+        target = EngineUnderTest(fake, "busybox:1")
         fake.add_image("busybox:1")
-    yield lab
-    lab.clear()
+    yield target
+    target.clear()
 
 
 def archive(*members: tuple[str, bytes, int, int, int], links: dict[str, str] | None = None) -> io.BytesIO:
@@ -203,384 +206,387 @@ def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
 # Images
 
 
-def test_platform_is_operating_system_and_architecture(lab: EngineUnderTest) -> None:
-    assert re.fullmatch(r"linux/[a-z0-9]+", lab.engine.platform())
+def test_platform_is_operating_system_and_architecture(target: EngineUnderTest) -> None:
+    assert re.fullmatch(r"linux/[a-z0-9]+", target.engine.platform())
 
 
-def test_image_is_listed_with_tags_and_labels(lab: EngineUnderTest) -> None:
-    made = lab.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
-    lab.engine.tag(made, lab.tag("two"))
-    (found,) = [image for image in lab.engine.images() if image.id == made]
-    assert sorted(found.tags) == [lab.tag("one"), lab.tag("two")]
-    assert {key: found.labels[key] for key in ("habtest.colour", "habtest.empty")} == {
+def test_image_is_listed_with_tags_and_labels(target: EngineUnderTest) -> None:
+    new_image = target.image("one", 'LABEL habtest.colour="red"', 'LABEL habtest.empty=""')
+    target.engine.tag(new_image, target.tag("two"))
+    (actual,) = [image for image in target.engine.images() if image.id == new_image]
+    assert sorted(actual.tags) == [target.tag("one"), target.tag("two")]
+    assert {key: actual.labels[key] for key in ("habtest.colour", "habtest.empty")} == {
         "habtest.colour": "red",
         "habtest.empty": "",
     }
 
 
-def test_image_label_keeps_special_characters_and_30000_bytes(lab: EngineUnderTest) -> None:
+def test_image_label_keeps_special_characters_and_30000_bytes(target: EngineUnderTest) -> None:
     """Quoted as an instruction wants it."""
     value = "a \"b\" 'c' $HOME ${x} \\n \\" + "\\" * 30_000
     quoted = "".join(f"\\{sign}" if sign in '\\$"' else sign for sign in value)
-    made = lab.image("one", f'LABEL habtest.signs="{quoted}"')
-    (found,) = [image for image in lab.engine.images() if image.id == made]
-    assert found.labels["habtest.signs"] == value
+    new_image = target.image("one", f'LABEL habtest.signs="{quoted}"')
+    (actual,) = [image for image in target.engine.images() if image.id == new_image]
+    assert actual.labels["habtest.signs"] == value
 
 
-def test_image_config_of_absent_image_is_none(lab: EngineUnderTest) -> None:
-    assert lab.engine.image_config(lab.tag("absent")) is None
-    assert lab.engine.image_config("sha256:" + "0" * 64) is None
+def test_image_config_of_absent_image_is_none(target: EngineUnderTest) -> None:
+    assert target.engine.image_config(target.tag("absent")) is None
+    assert target.engine.image_config("sha256:" + "0" * 64) is None
 
 
-def test_image_config_by_tag_and_by_id_is_equal(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    by_tag, by_id = lab.engine.image_config(lab.tag("one")), lab.engine.image_config(made)
+def test_image_config_by_tag_and_by_id_is_equal(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    by_tag, by_id = target.engine.image_config(target.tag("one")), target.engine.image_config(image)
     assert by_tag is not None
-    assert by_tag.id == made
+    assert by_tag.id == image
     assert by_tag == by_id
 
 
-def test_tag_moved_leaves_old_image_untagged(lab: EngineUnderTest) -> None:
-    first, second = lab.image("first"), lab.image("second")
-    lab.engine.tag(second, lab.tag("first"))
-    tags = {image.id: sorted(image.tags) for image in lab.engine.images()}
-    assert tags[second] == [lab.tag("first"), lab.tag("second")]
+def test_tag_moved_leaves_old_image_untagged(target: EngineUnderTest) -> None:
+    first, second = target.image("first"), target.image("second")
+    target.engine.tag(second, target.tag("first"))
+    tags = {image.id: sorted(image.tags) for image in target.engine.images()}
+    assert tags[second] == [target.tag("first"), target.tag("second")]
     assert tags[first] == []
 
 
-def test_tag_of_absent_image_raises_not_found(lab: EngineUnderTest) -> None:
+def test_tag_of_absent_image_raises_not_found(target: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
-        lab.engine.tag("sha256:" + "0" * 64, lab.tag("one"))
+        target.engine.tag("sha256:" + "0" * 64, target.tag("one"))
 
 
-def test_untag_of_last_tag_removes_image(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    lab.engine.tag(made, lab.tag("two"))
-    lab.engine.untag(lab.tag("one"))
-    assert made in lab.ids()
-    lab.engine.untag(lab.tag("two"))
-    assert made not in lab.ids()
+def test_untag_of_last_tag_removes_image(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    target.engine.tag(image, target.tag("two"))
+    target.engine.untag(target.tag("one"))
+    assert image in target.ids()
+    target.engine.untag(target.tag("two"))
+    assert image not in target.ids()
 
 
-def test_untag_of_absent_tag_is_no_error(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    lab.engine.untag(lab.tag("absent"))
-    assert made in lab.ids()
+def test_untag_of_absent_tag_is_no_error(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    target.engine.untag(target.tag("absent"))
+    assert image in target.ids()
 
 
-def test_untag_keeps_image_of_stopped_container(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
-    lab.engine.untag(lab.tag("one"))
-    assert lab.engine.image_config(lab.tag("one")) is None
-    assert lab.engine.image_config(made) is not None
+def test_untag_keeps_image_of_stopped_container(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    target.engine.create(target.tag("one"), f"{target.names}-user", IDLE)
+    target.engine.untag(target.tag("one"))
+    assert target.engine.image_config(target.tag("one")) is None
+    assert target.engine.image_config(image) is not None
 
 
-def test_untag_keeps_image_of_running_container(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    container = lab.engine.create(lab.tag("one"), f"{lab.names}-user", IDLE)
-    lab.engine.start(container)
-    lab.engine.untag(lab.tag("one"))
-    assert lab.engine.image_config(lab.tag("one")) is None
-    assert lab.engine.image_config(made) is not None
+def test_untag_keeps_image_of_running_container(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    container = target.engine.create(target.tag("one"), f"{target.names}-user", IDLE)
+    target.engine.start(container)
+    target.engine.untag(target.tag("one"))
+    assert target.engine.image_config(target.tag("one")) is None
+    assert target.engine.image_config(image) is not None
 
 
-def test_untag_keeps_image_that_is_parent_of_another(lab: EngineUnderTest) -> None:
-    lower = lab.image("lower")
-    container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
-    upper = lab.commit(container)
-    lab.engine.tag(upper, lab.tag("upper"))
-    lab.engine.remove(container)
-    lab.engine.untag(lab.tag("lower"))
-    assert lab.engine.image_config(lower) is not None
-    assert lower not in lab.ids(), "an intermediate image is not listed"
-    lab.engine.untag(lab.tag("upper"))
-    assert lab.engine.image_config(lower) is None, "it goes with the last that rests on it"
+def test_untag_keeps_image_that_is_parent_of_another(target: EngineUnderTest) -> None:
+    lower = target.image("lower")
+    container = target.engine.create(lower, f"{target.names}-upper", IDLE)
+    upper = target.commit(container)
+    target.engine.tag(upper, target.tag("upper"))
+    target.engine.remove(container)
+    target.engine.untag(target.tag("lower"))
+    assert target.engine.image_config(lower) is not None
+    assert lower not in target.ids(), "an intermediate image is not listed"
+    target.engine.untag(target.tag("upper"))
+    assert target.engine.image_config(lower) is None, "it goes with the last that rests on it"
 
 
-def test_remove_image_used_by_container_returns_false(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    container = lab.engine.create(made, f"{lab.names}-user", IDLE)
-    lab.engine.untag(lab.tag("one"))
-    assert lab.engine.remove_image(made) is False
-    lab.engine.remove(container)
-    assert lab.engine.remove_image(made) is True
-    assert lab.engine.image_config(made) is None
+def test_remove_image_used_by_container_returns_false(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    container = target.engine.create(image, f"{target.names}-user", IDLE)
+    target.engine.untag(target.tag("one"))
+    assert target.engine.remove_image(image) is False
+    target.engine.remove(container)
+    assert target.engine.remove_image(image) is True
+    assert target.engine.image_config(image) is None
 
 
-def test_remove_image_with_tag_returns_false(lab: EngineUnderTest) -> None:
-    made = lab.image("one")
-    assert lab.engine.remove_image(made) is False
-    assert lab.engine.image_config(lab.tag("one")) is not None
+def test_remove_image_with_tag_returns_false(target: EngineUnderTest) -> None:
+    image = target.image("one")
+    assert target.engine.remove_image(image) is False
+    assert target.engine.image_config(target.tag("one")) is not None
 
 
-def test_commit_comment_is_not_inherited_by_child_image(lab: EngineUnderTest) -> None:
+def test_commit_comment_is_not_inherited_by_child_image(target: EngineUnderTest) -> None:
     """Unlike a label, which what is made from the image inherits."""
-    first = lab.engine.commit(lab.container(), [], "a comment")
-    config = lab.engine.image_config(first)
+    first = target.engine.commit(target.container(), [], "a comment")
+    config = target.engine.image_config(first)
     assert config is not None
     assert config.comment == "a comment"
-    lab.engine.tag(first, lab.tag("first"))
-    container = lab.engine.create(first, f"{lab.names}-second", IDLE)
-    second = lab.engine.image_config(lab.commit(container))
+    target.engine.tag(first, target.tag("first"))
+    container = target.engine.create(first, f"{target.names}-second", IDLE)
+    second = target.engine.image_config(target.commit(container))
     assert second is not None
     assert second.comment == ""
 
 
-def test_remove_image_that_is_parent_returns_false(lab: EngineUnderTest) -> None:
-    lower = lab.image("lower")
-    container = lab.engine.create(lower, f"{lab.names}-upper", IDLE)
-    lab.commit(container)
-    lab.engine.remove(container)
-    lab.engine.untag(lab.tag("lower"))
-    assert lab.engine.remove_image(lower) is False
+def test_remove_image_that_is_parent_returns_false(target: EngineUnderTest) -> None:
+    lower = target.image("lower")
+    container = target.engine.create(lower, f"{target.names}-upper", IDLE)
+    target.commit(container)
+    target.engine.remove(container)
+    target.engine.untag(target.tag("lower"))
+    assert target.engine.remove_image(lower) is False
 
 
-def test_remove_image_absent_is_no_error(lab: EngineUnderTest) -> None:
-    assert lab.engine.remove_image("sha256:" + "0" * 64) is True
+def test_remove_image_absent_is_no_error(target: EngineUnderTest) -> None:
+    assert target.engine.remove_image("sha256:" + "0" * 64) is True
 
 
-def test_pull_of_unknown_image_raises_engine_error(lab: EngineUnderTest) -> None:
+def test_pull_of_unknown_image_raises_engine_error(target: EngineUnderTest) -> None:
     with pytest.raises(EngineError):
-        lab.engine.pull("localhost:1/habtest/absent:1", lambda *_: None)
+        target.engine.pull("localhost:1/habtest/absent:1", lambda *_: None)
 
 
 # What they take
 
 
-def stored(lab: EngineUnderTest, image: str) -> ImageSize:
-    (found,) = [found for found in lab.engine.stored() if found.id == image]
-    return found
+def stored(target: EngineUnderTest, image: str) -> ImageSize:
+    (size,) = [size for size in target.engine.stored() if size.id == image]
+    return size
 
 
-def grown(lab: EngineUnderTest, image: str, suffix: str, size: int) -> str:
+def grown(target: EngineUnderTest, image: str, suffix: str, size: int) -> str:
     """An image made from another, with a file more under its own tag. Returns its id."""
-    container = lab.engine.create(image, f"{lab.names}-{suffix}", IDLE)
-    lab.engine.put_archive(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
-    made = lab.commit(container)
-    lab.engine.tag(made, lab.tag(suffix))
-    lab.engine.remove(container)
-    return made
+    container = target.engine.create(image, f"{target.names}-{suffix}", IDLE)
+    target.engine.put_archive(container, "/etc", archive((suffix, b"x" * size, 0o644, 0, 0)))
+    new_image = target.commit(container)
+    target.engine.tag(new_image, target.tag(suffix))
+    target.engine.remove(container)
+    return new_image
 
 
-def test_image_size_is_parent_size_plus_own_layer(lab: EngineUnderTest) -> None:
-    lower = grown(lab, lab.base, "lower", 3000)
-    upper = grown(lab, lower, "upper", 5000)
-    assert stored(lab, upper).parent == lower
-    assert lab.is_size(stored(lab, upper).size - stored(lab, lower).size, 5000)
-    lab.engine.untag(lab.tag("lower"))
-    assert lower not in lab.ids()
-    assert lab.is_size(stored(lab, upper).size - stored(lab, lower).size, 5000), "one that another rests on is told of"
-    created = stored(lab, upper).created
+def test_image_size_is_parent_size_plus_own_layer(target: EngineUnderTest) -> None:
+    lower = grown(target, target.base, "lower", 3000)
+    upper = grown(target, lower, "upper", 5000)
+    assert stored(target, upper).parent == lower
+    assert target.is_size(stored(target, upper).size - stored(target, lower).size, 5000)
+    target.engine.untag(target.tag("lower"))
+    assert lower not in target.ids()
+    assert target.is_size(stored(target, upper).size - stored(target, lower).size, 5000), (
+        "one that another rests on is told of"
+    )
+    created = stored(target, upper).created
     assert created is not None
     assert abs((datetime.now(UTC) - created).total_seconds()) < 60
 
 
-def test_image_layers_begin_with_those_of_parent(lab: EngineUnderTest) -> None:
-    lower = grown(lab, lab.base, "lower", 3000)
-    one, other = grown(lab, lower, "one", 5000), grown(lab, lower, "other", 6000)
-    shared = lab.engine.layers(lower)
-    assert lab.is_size(shared[-1].size, 3000)
-    assert lab.engine.layers(one)[: len(shared)] == shared == lab.engine.layers(other)[: len(shared)]
-    (own,), (others,) = lab.engine.layers(one)[len(shared) :], lab.engine.layers(other)[len(shared) :]
-    assert lab.is_size(own.size, 5000)
-    assert lab.is_size(others.size, 6000)
+def test_image_layers_begin_with_those_of_parent(target: EngineUnderTest) -> None:
+    lower = grown(target, target.base, "lower", 3000)
+    one, other = grown(target, lower, "one", 5000), grown(target, lower, "other", 6000)
+    shared = target.engine.layers(lower)
+    assert target.is_size(shared[-1].size, 3000)
+    assert target.engine.layers(one)[: len(shared)] == shared == target.engine.layers(other)[: len(shared)]
+    (own,), (others,) = target.engine.layers(one)[len(shared) :], target.engine.layers(other)[len(shared) :]
+    assert target.is_size(own.size, 5000)
+    assert target.is_size(others.size, 6000)
     assert own.id != others.id
-    assert lab.is_size(stored(lab, one).size, sum(layer.size for layer in lab.engine.layers(one)))
+    assert target.is_size(stored(target, one).size, sum(layer.size for layer in target.engine.layers(one)))
 
 
-def test_image_layers_of_dockerfile_begin_with_those_of_base(lab: EngineUnderTest) -> None:
-    with context(f"FROM {lab.base}\nCOPY greeting /greeting\n", greeting="x" * 4000) as tar:
-        made = lab.engine.build(tar, lab.tag(), lambda _: None)
-    own = [layer for layer in lab.engine.layers(made) if layer not in lab.engine.layers(lab.base)]
-    assert lab.is_size(sum(layer.size for layer in own), 4000)
+def test_image_layers_of_dockerfile_begin_with_those_of_base(target: EngineUnderTest) -> None:
+    with context(f"FROM {target.base}\nCOPY greeting /greeting\n", greeting="x" * 4000) as tar:
+        image = target.engine.build(tar, target.tag(), lambda _: None)
+    own = [layer for layer in target.engine.layers(image) if layer not in target.engine.layers(target.base)]
+    assert target.is_size(sum(layer.size for layer in own), 4000)
 
 
-def test_image_layers_of_absent_image_raise_not_found(lab: EngineUnderTest) -> None:
+def test_image_layers_of_absent_image_raise_not_found(target: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
-        lab.engine.layers("sha256:" + "0" * 64)
+        target.engine.layers("sha256:" + "0" * 64)
 
 
 # Building a Dockerfile
 
 
-def test_build_dockerfile_creates_image(lab: EngineUnderTest) -> None:
+def test_build_dockerfile_creates_image(target: EngineUnderTest) -> None:
     lines: list[str] = []
-    with context(f"FROM {lab.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
-        made = lab.engine.build(tar, lab.tag(), lines.append)
-    config = lab.engine.image_config(lab.tag())
+    with context(f"FROM {target.base}\nCOPY greeting /greeting\nENV COLOUR=red\n", greeting="hello") as tar:
+        image = target.engine.build(tar, target.tag(), lines.append)
+    config = target.engine.image_config(target.tag())
     assert config is not None
-    assert config.id == made
+    assert config.id == image
     assert config.env["COLOUR"] == "red"
     assert lines
-    container = lab.engine.create(made, f"{lab.names}-built", IDLE)
-    assert lab.engine.read_file(container, "/greeting") == b"hello"
+    container = target.engine.create(image, f"{target.names}-built", IDLE)
+    assert target.engine.read_file(container, "/greeting") == b"hello"
 
 
-def test_read_file_larger_than_limit_is_refused(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
+def test_read_file_larger_than_limit_is_refused(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/etc", archive(("passwd", b"x" * (LARGEST_FILE + 1), 0o644, 0, 0)))
     with pytest.raises(EngineError, match="reading '/etc/passwd': it is larger than 16 MB"):
-        lab.engine.read_file(container, "/etc/passwd")
+        target.engine.read_file(container, "/etc/passwd")
 
 
-def test_build_failing_dockerfile_raises_engine_error(lab: EngineUnderTest) -> None:
-    with context(f"FROM {lab.base}\nRUN exit 3\n") as tar, pytest.raises(EngineError):
-        lab.engine.build(tar, lab.tag(), lambda _: None)
+def test_build_failing_dockerfile_raises_engine_error(target: EngineUnderTest) -> None:
+    with context(f"FROM {target.base}\nRUN exit 3\n") as tar, pytest.raises(EngineError):
+        target.engine.build(tar, target.tag(), lambda _: None)
 
 
 # Containers
 
 
-def test_container_is_created_started_stopped_and_removed(lab: EngineUnderTest) -> None:
+def test_container_is_created_started_stopped_and_removed(target: EngineUnderTest) -> None:
     states = []
 
     def look() -> None:
-        found = lab.engine.container(f"{lab.names}-c")
-        states.append(found.running if found else None)
+        current = target.engine.container(f"{target.names}-c")
+        states.append(current.running if current else None)
 
     look()
-    container = lab.container()
+    container = target.container()
     look()
-    lab.engine.start(container)
+    target.engine.start(container)
     look()
-    lab.engine.stop(container, grace=0)
+    target.engine.stop(container, grace=0)
     look()
-    lab.engine.start(container)
+    target.engine.start(container)
     look()
-    lab.engine.remove(container)
+    target.engine.remove(container)
     look()
     assert states == [None, False, True, False, True, None]
 
 
-def test_container_since_time_changes_with_its_state(lab: EngineUnderTest) -> None:
+def test_container_since_time_changes_with_its_state(target: EngineUnderTest) -> None:
     def since() -> datetime:
-        found = lab.engine.container(f"{lab.names}-c")
-        assert found is not None
-        assert found.since is not None
-        return found.since
+        current = target.engine.container(f"{target.names}-c")
+        assert current is not None
+        assert current.since is not None
+        return current.since
 
-    container = lab.container()
+    container = target.container()
     times = [datetime.now(UTC) - timedelta(seconds=60), since()]
-    for change in (lab.engine.start, lambda container: lab.engine.stop(container, grace=0), lab.engine.start):
+    for change in (target.engine.start, lambda container: target.engine.stop(container, grace=0), target.engine.start):
         change(container)
         times.append(since())
     times.append(datetime.now(UTC) + timedelta(seconds=60))
     assert times == sorted(set(times))
 
 
-def test_container_has_image_labels_and_command(lab: EngineUnderTest) -> None:
-    made = lab.image("one", 'LABEL habtest.of="image"')
-    lab.engine.create(lab.tag("one"), f"{lab.names}-c", IDLE, labels={"habtest.own": "yes"})
-    found = lab.engine.container(f"{lab.names}-c")
-    assert found is not None
-    assert (found.name, found.image, found.command) == (f"{lab.names}-c", made, IDLE)
-    assert (found.labels["habtest.own"], found.labels["habtest.of"]) == ("yes", "image")
+def test_container_has_image_labels_and_command(target: EngineUnderTest) -> None:
+    image = target.image("one", 'LABEL habtest.of="image"')
+    target.engine.create(target.tag("one"), f"{target.names}-c", IDLE, labels={"habtest.own": "yes"})
+    container = target.engine.container(f"{target.names}-c")
+    assert container is not None
+    assert (container.name, container.image, container.command) == (f"{target.names}-c", image, IDLE)
+    assert (container.labels["habtest.own"], container.labels["habtest.of"]) == ("yes", "image")
 
 
-def test_container_label_overrides_image_label_and_is_committed(lab: EngineUnderTest) -> None:
-    made = lab.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
-    config = lab.engine.image_config(made)
+def test_container_label_overrides_image_label_and_is_committed(target: EngineUnderTest) -> None:
+    image = target.image("one", 'LABEL habtest.of="image"', 'LABEL habtest.kept="yes"')
+    config = target.engine.image_config(image)
     assert config is not None
     assert (config.labels["habtest.of"], config.labels["habtest.kept"]) == ("image", "yes")
     names = {"habtest.of": "", 'habtest.odd "name"\n': ""}
-    container = lab.engine.create(made, f"{lab.names}-c", IDLE, labels=names)
-    found = lab.engine.container(container)
-    assert found is not None
-    assert names.items() <= found.labels.items()
-    after = lab.engine.image_config(lab.commit(container))
+    container = target.engine.create(image, f"{target.names}-c", IDLE, labels=names)
+    current = target.engine.container(container)
+    assert current is not None
+    assert names.items() <= current.labels.items()
+    after = target.engine.image_config(target.commit(container))
     assert after is not None
     assert (names | {"habtest.kept": "yes"}).items() <= after.labels.items()
 
 
-def test_create_with_taken_name_raises_conflict(lab: EngineUnderTest) -> None:
-    lab.container()
+def test_create_with_taken_name_raises_conflict(target: EngineUnderTest) -> None:
+    target.container()
     with pytest.raises(Conflict):
-        lab.container()
+        target.container()
 
 
-def test_create_from_absent_image_raises_not_found(lab: EngineUnderTest) -> None:
+def test_create_from_absent_image_raises_not_found(target: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
-        lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE)
+        target.engine.create(target.tag("absent"), f"{target.names}-c", IDLE)
 
 
-def test_create_with_missing_bind_source_raises_engine_error(lab: EngineUnderTest, tmp_path: Path) -> None:
+def test_create_with_missing_bind_source_raises_engine_error(target: EngineUnderTest, tmp_path: Path) -> None:
     with pytest.raises(EngineError):
-        lab.container(mounts=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
+        target.container(mounts=[Bind(str(tmp_path / "absent"), "/data", readonly=True)])
 
 
-def test_bind_mount_is_visible_in_container_and_not_committed(lab: EngineUnderTest, tmp_path: Path) -> None:
+def test_bind_mount_is_visible_in_container_and_not_committed(target: EngineUnderTest, tmp_path: Path) -> None:
     (tmp_path / "note").write_text("from the host")
-    container = lab.container(mounts=[Bind(str(tmp_path), "/data", readonly=True)])
-    lab.engine.start(container)
-    assert lab.execute(container, "cat /data/note") == (0, "from the host", "")
-    made = lab.commit(container)
-    other = lab.engine.create(made, f"{lab.names}-other", IDLE)
-    assert lab.engine.read_file(other, "/data/note") is None
+    container = target.container(mounts=[Bind(str(tmp_path), "/data", readonly=True)])
+    target.engine.start(container)
+    assert target.execute(container, "cat /data/note") == (0, "from the host", "")
+    image = target.commit(container)
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
+    assert target.engine.read_file(other, "/data/note") is None
 
 
-def published(lab: EngineUnderTest, suffix: str = "c") -> tuple[Port, ...]:
-    found = lab.engine.container(f"{lab.names}-{suffix}")
-    assert found
-    (listed,) = [one for one in lab.engine.containers(name_prefix=lab.names) if one.id == found.id]
-    assert listed.ports == found.ports
-    return found.ports
+def published(target: EngineUnderTest, suffix: str = "c") -> tuple[Port, ...]:
+    container = target.engine.container(f"{target.names}-{suffix}")
+    assert container
+    (listed,) = [one for one in target.engine.containers(name_prefix=target.names) if one.id == container.id]
+    assert listed.ports == container.ports
+    return container.ports
 
 
-def test_ports_are_published_while_container_runs(lab: EngineUnderTest) -> None:
+def test_ports_are_published_while_container_runs(target: EngineUnderTest) -> None:
     ports = [Port(80, "tcp"), Port(81, "tcp", "::1"), Port(53, "udp", "0.0.0.0"), Port(53, "tcp")]
-    container = lab.container(ports=ports)
-    assert published(lab) == ()
-    lab.engine.start(container)
-    found = published(lab)
-    assert [(port.inside, port.protocol, port.ip) for port in found] == [
+    container = target.container(ports=ports)
+    assert published(target) == ()
+    target.engine.start(container)
+    actual = published(target)
+    assert [(port.inside, port.protocol, port.ip) for port in actual] == [
         (53, "tcp", "127.0.0.1"),
         (53, "udp", "0.0.0.0"),
         (80, "tcp", "127.0.0.1"),
         (81, "tcp", "::1"),
     ]
-    assert all(port.host for port in found), "the engine picks one where 0 was asked for"
-    lab.engine.stop(container, grace=0)
-    assert published(lab) == ()
-    other = lab.container("other", ports=[found[2]])
-    lab.engine.start(other)
-    assert published(lab, "other") == (found[2],), "as it was asked for"
+    assert all(port.host for port in actual), "the engine picks one where 0 was asked for"
+    target.engine.stop(container, grace=0)
+    assert published(target) == ()
+    other = target.container("other", ports=[actual[2]])
+    target.engine.start(other)
+    assert published(target, "other") == (actual[2],), "as it was asked for"
 
 
 @pytest.mark.parametrize("ip", ["127.0.0.1", "::1"])
-def test_port_used_by_other_container_raises_port_refused(lab: EngineUnderTest, ip: str) -> None:
-    lab.engine.start(lab.container("holder", ports=[Port(80, "tcp", ip)]))
-    (taken,) = published(lab, "holder")
-    second = lab.container("second", ports=[Port(1, "tcp", ip), replace(taken, inside=81)])
-    with pytest.raises(PortRefused) as caught:
-        lab.engine.start(second)
-    assert (caught.value.port, caught.value.taken) == (replace(taken, inside=81), True)
-    assert caught.value.message == "port is already allocated"
-    assert published(lab, "second") == ()
-    lab.engine.remove(f"{lab.names}-holder")
-    lab.engine.start(second)
-    assert len(published(lab, "second")) == 2
+def test_port_used_by_other_container_raises_port_refused(target: EngineUnderTest, ip: str) -> None:
+    target.engine.start(target.container("holder", ports=[Port(80, "tcp", ip)]))
+    (taken,) = published(target, "holder")
+    second = target.container("second", ports=[Port(1, "tcp", ip), replace(taken, inside=81)])
+    with pytest.raises(PortRefused) as excinfo:
+        target.engine.start(second)
+    assert (excinfo.value.port, excinfo.value.taken) == (replace(taken, inside=81), True)
+    assert excinfo.value.message == "port is already allocated"
+    assert published(target, "second") == ()
+    target.engine.remove(f"{target.names}-holder")
+    target.engine.start(second)
+    assert len(published(target, "second")) == 2
 
 
-def test_port_exposed_by_image_is_not_published(lab: EngineUnderTest) -> None:
-    image = lab.image("exposed", "EXPOSE 80", "EXPOSE 53/udp")
-    lab.engine.start(lab.engine.create(image, f"{lab.names}-c", IDLE, ports=[Port(81)]))
-    assert [port.inside for port in published(lab)] == [81]
+@pytest.mark.guarantee("ports-on-localhost")
+def test_port_exposed_by_image_is_not_published(target: EngineUnderTest) -> None:
+    image = target.image("exposed", "EXPOSE 80", "EXPOSE 53/udp")
+    target.engine.start(target.engine.create(image, f"{target.names}-c", IDLE, ports=[Port(81)]))
+    assert [port.inside for port in published(target)] == [81]
 
 
-def test_rename_changes_container_name(lab: EngineUnderTest) -> None:
-    container = lab.container("old")
-    lab.engine.rename(container, f"{lab.names}-new")
-    assert lab.engine.container(f"{lab.names}-old") is None
-    found = lab.engine.container(f"{lab.names}-new")
-    assert found is not None
-    assert found.id == container
+def test_rename_changes_container_name(target: EngineUnderTest) -> None:
+    container = target.container("old")
+    target.engine.rename(container, f"{target.names}-new")
+    assert target.engine.container(f"{target.names}-old") is None
+    current = target.engine.container(f"{target.names}-new")
+    assert current is not None
+    assert current.id == container
 
 
-def test_rename_to_taken_name_raises_conflict(lab: EngineUnderTest) -> None:
-    lab.container("one")
+def test_rename_to_taken_name_raises_conflict(target: EngineUnderTest) -> None:
+    target.container("one")
     with pytest.raises(Conflict):
-        lab.engine.rename(lab.container("two"), f"{lab.names}-one")
+        target.engine.rename(target.container("two"), f"{target.names}-one")
 
 
 @pytest.mark.parametrize(
@@ -595,18 +601,18 @@ def test_rename_to_taken_name_raises_conflict(lab: EngineUnderTest) -> None:
     ],
 )
 def test_containers_are_filtered_by_label_and_name_prefix(
-    lab: EngineUnderTest, label: str, prefix: str, expected: list[str]
+    target: EngineUnderTest, label: str, prefix: str, expected: list[str]
 ) -> None:
     for suffix, labels in (("a", {"habtest.x": "1"}), ("b", {"habtest.x": "2"}), ("c", {})):
-        lab.container(suffix, labels=labels)
-    found = lab.engine.containers(label=label, name_prefix=f"{lab.names}-{prefix}")
-    assert sorted(container.name for container in found) == [f"{lab.names}-{suffix}" for suffix in expected]
+        target.container(suffix, labels=labels)
+    actual = target.engine.containers(label=label, name_prefix=f"{target.names}-{prefix}")
+    assert sorted(container.name for container in actual) == [f"{target.names}-{suffix}" for suffix in expected]
 
 
-def test_stop_and_remove_of_absent_container_are_no_error(lab: EngineUnderTest) -> None:
-    lab.engine.stop(ABSENT)
-    lab.engine.remove(ABSENT)
-    assert lab.engine.container(ABSENT) is None
+def test_stop_and_remove_of_absent_container_are_no_error(target: EngineUnderTest) -> None:
+    target.engine.stop(ABSENT)
+    target.engine.remove(ABSENT)
+    assert target.engine.container(ABSENT) is None
 
 
 CALLS: dict[str, Callable[[Engine], object]] = {
@@ -625,119 +631,135 @@ CALLS: dict[str, Callable[[Engine], object]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_other_calls_on_absent_container_raise_not_found(lab: EngineUnderTest, call: str) -> None:
+def test_other_calls_on_absent_container_raise_not_found(target: EngineUnderTest, call: str) -> None:
     with pytest.raises(NotFound):
-        CALLS[call](lab.engine)
+        CALLS[call](target.engine)
 
 
 # Volumes
 
 
-def volume(lab: EngineUnderTest, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeMount:
-    return VolumeMount(f"{lab.names}-{suffix}", dest, {"habtest.of": lab.names, "habtest.which": suffix}, **wishes)
+def volume(target: EngineUnderTest, suffix: str, dest: str = "/kept", **wishes: Any) -> VolumeMount:
+    return VolumeMount(
+        f"{target.names}-{suffix}", dest, {"habtest.of": target.names, "habtest.which": suffix}, **wishes
+    )
 
 
-def volumes(lab: EngineUnderTest) -> list[str]:
-    return [found.name.removeprefix(f"{lab.names}-") for found in lab.engine.volumes(label=f"habtest.of={lab.names}")]
+def volumes(target: EngineUnderTest) -> list[str]:
+    return [
+        known_volumes.name.removeprefix(f"{target.names}-")
+        for known_volumes in target.engine.volumes(label=f"habtest.of={target.names}")
+    ]
 
 
-def test_volume_created_alone_is_listed_immediately_with_labels(lab: EngineUnderTest) -> None:
+def test_volume_created_alone_is_listed_immediately_with_labels(target: EngineUnderTest) -> None:
     """What locks rest on: who looks after it was made sees it, and who looks after it was removed doesn't."""
-    labels = {"habtest.of": lab.names, "habtest.words": "build a: ünd 'b'"}
-    made = lab.engine.create_volume(f"{lab.names}-v", labels)
-    assert (made.name, made.labels) == (f"{lab.names}-v", labels)
-    assert made in lab.engine.volumes(label="habtest.words=build a: ünd 'b'")
-    assert made in lab.engine.volumes(label="habtest.words")
-    assert lab.engine.create_volume(made.name, labels) == made
-    lab.engine.remove_volume(made.name)
-    assert volumes(lab) == []
+    labels = {"habtest.of": target.names, "habtest.words": "build a: ünd 'b'"}
+    new_volume = target.engine.create_volume(f"{target.names}-v", labels)
+    assert (new_volume.name, new_volume.labels) == (f"{target.names}-v", labels)
+    assert new_volume in target.engine.volumes(label="habtest.words=build a: ünd 'b'")
+    assert new_volume in target.engine.volumes(label="habtest.words")
+    assert target.engine.create_volume(new_volume.name, labels) == new_volume
+    target.engine.remove_volume(new_volume.name)
+    assert volumes(target) == []
 
 
-def test_volume_survives_its_container_and_is_found_by_label(lab: EngineUnderTest) -> None:
-    first = lab.container("1", mounts=[volume(lab, "b")])
-    lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
-    lab.engine.remove(first)
-    lab.container("2", mounts=[volume(lab, "a", "/x")])
-    assert volumes(lab) == ["a", "b"]
-    (found,) = [one for one in lab.engine.volumes(label="habtest.which=b") if one.name.startswith(lab.names)]
-    assert found.labels == {"habtest.of": lab.names, "habtest.which": "b"}
-    assert re.match(r"\d{4}-\d\d-\d\dT", found.made)
-    assert found in lab.engine.volumes()
-    assert lab.engine.volumes(label="habtest.of=nobody") == []
-    again = lab.container("3", mounts=[volume(lab, "b", "/elsewhere")])
-    having = {suffix: lab.engine.containers(volume=f"{lab.names}-{suffix}") for suffix in "abc"}
-    assert {suffix: [one.name for one in found] for suffix, found in having.items()} == {
-        "a": [f"{lab.names}-2"],
-        "b": [f"{lab.names}-3"],
+def test_volume_survives_its_container_and_is_found_by_label(target: EngineUnderTest) -> None:
+    first = target.container("1", mounts=[volume(target, "b")])
+    target.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o640, 7, 8)))
+    target.engine.remove(first)
+    target.container("2", mounts=[volume(target, "a", "/x")])
+    assert volumes(target) == ["a", "b"]
+    (known_volumes,) = [
+        one for one in target.engine.volumes(label="habtest.which=b") if one.name.startswith(target.names)
+    ]
+    assert known_volumes.labels == {"habtest.of": target.names, "habtest.which": "b"}
+    assert re.match(r"\d{4}-\d\d-\d\dT", known_volumes.made)
+    assert known_volumes in target.engine.volumes()
+    assert target.engine.volumes(label="habtest.of=nobody") == []
+    again = target.container("3", mounts=[volume(target, "b", "/elsewhere")])
+    having = {suffix: target.engine.containers(volume=f"{target.names}-{suffix}") for suffix in "abc"}
+    assert {suffix: [one.name for one in known_volumes] for suffix, known_volumes in having.items()} == {
+        "a": [f"{target.names}-2"],
+        "b": [f"{target.names}-3"],
         "c": [],
     }
-    assert lab.engine.read_file(again, "/elsewhere/file") == b"mine"
-    lab.engine.start(again)
-    assert lab.execute(again, "cat /elsewhere/file") == (0, "mine", "")
+    assert target.engine.read_file(again, "/elsewhere/file") == b"mine"
+    target.engine.start(again)
+    assert target.execute(again, "cat /elsewhere/file") == (0, "mine", "")
 
 
-def test_volume_content_is_in_no_image_and_no_change_list(lab: EngineUnderTest) -> None:
-    container = lab.container(mounts=[volume(lab, "v")])
-    lab.engine.put_archive(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
-    assert "/kept/file" not in [change.path for change in lab.engine.changes(container)]
-    image = lab.commit(container)
-    other = lab.engine.create(image, f"{lab.names}-other", IDLE)
-    assert (lab.engine.read_file(other, "/own"), lab.engine.read_file(other, "/kept/file")) == (b"x", None)
+def test_volume_content_is_in_no_image_and_no_change_list(target: EngineUnderTest) -> None:
+    container = target.container(mounts=[volume(target, "v")])
+    target.engine.put_archive(container, "/", archive(("kept/file", b"mine", 0o644, 0, 0), ("own", b"x", 0o644, 0, 0)))
+    assert "/kept/file" not in [change.path for change in target.engine.changes(container)]
+    image = target.commit(container)
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
+    assert (target.engine.read_file(other, "/own"), target.engine.read_file(other, "/kept/file")) == (b"x", None)
 
 
-def test_create_failure_leaves_no_volume(lab: EngineUnderTest) -> None:
+@pytest.mark.guarantee("failed-create-leaves-no-volume")
+def test_create_failure_leaves_no_volume(target: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
-        lab.engine.create(lab.tag("absent"), f"{lab.names}-c", IDLE, mounts=[volume(lab, "v")])
-    assert volumes(lab) == []
-    assert lab.engine.containers(name_prefix=lab.names) == []
+        target.engine.create(target.tag("absent"), f"{target.names}-c", IDLE, mounts=[volume(target, "v")])
+    assert volumes(target) == []
+    assert target.engine.containers(name_prefix=target.names) == []
 
 
-def test_put_archive_before_first_start_reaches_volumes(lab: EngineUnderTest) -> None:
-    first = lab.container("1", mounts=[volume(lab, "v"), volume(lab, "w", "/w")])
+@pytest.mark.guarantee("file-copied-before-start-reaches-volumes")
+def test_put_archive_before_first_start_reaches_volumes(target: EngineUnderTest) -> None:
+    first = target.container("1", mounts=[volume(target, "v"), volume(target, "w", "/w")])
     members = (("kept/file", b"mine", 0o640, 7, 8), ("w/deep", b"x", 0o644, 0, 0), ("own", b"y", 0o644, 0, 0))
-    lab.engine.put_archive(first, "/", archive(*members))
-    second = lab.container("2", mounts=[volume(lab, "v"), volume(lab, "w", "/other")])
+    target.engine.put_archive(first, "/", archive(*members))
+    second = target.container("2", mounts=[volume(target, "v"), volume(target, "w", "/other")])
     places = ("/kept/file", "/other/deep", "/own")
-    assert [lab.engine.read_file(second, path) for path in places] == [b"mine", b"x", None]
-    assert lab.engine.read_file(first, "/own") == b"y"
+    assert [target.engine.read_file(second, path) for path in places] == [b"mine", b"x", None]
+    assert target.engine.read_file(first, "/own") == b"y"
 
 
 @pytest.mark.parametrize("copies", [True, False])
-def test_volume_empty_receives_image_files_if_requested(lab: EngineUnderTest, copies: bool) -> None:
-    container = lab.container("image")
-    lab.engine.put_archive(container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8)))
-    image = lab.commit(container)
-    made = lab.engine.create(image, f"{lab.names}-made", IDLE, mounts=[volume(lab, "v", copies=copies)])
-    assert lab.engine.read_file(made, "/kept/file") == (b"image's" if copies else None)
+def test_volume_empty_receives_image_files_if_requested(target: EngineUnderTest, copies: bool) -> None:
+    container = target.container("image")
+    target.engine.put_archive(
+        container, "/", archive(("kept/", b"", 0o755, 7, 8), ("kept/file", b"image's", 0o644, 7, 8))
+    )
+    image = target.commit(container)
+    made = target.engine.create(image, f"{target.names}-made", IDLE, mounts=[volume(target, "v", copies=copies)])
+    assert target.engine.read_file(made, "/kept/file") == (b"image's" if copies else None)
 
 
-def test_volume_with_files_keeps_them(lab: EngineUnderTest) -> None:
-    first = lab.container("1", mounts=[volume(lab, "v")])
-    lab.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
-    second = lab.container("2")
-    lab.engine.put_archive(second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0)))
-    made = lab.engine.create(lab.commit(second), f"{lab.names}-made", IDLE, mounts=[volume(lab, "v")])
-    assert (lab.engine.read_file(made, "/kept/file"), lab.engine.read_file(made, "/kept/other")) == (b"mine", None)
+def test_volume_with_files_keeps_them(target: EngineUnderTest) -> None:
+    first = target.container("1", mounts=[volume(target, "v")])
+    target.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
+    second = target.container("2")
+    target.engine.put_archive(
+        second, "/", archive(("kept/", b"", 0o755, 0, 0), ("kept/other", b"image's", 0o644, 0, 0))
+    )
+    container = target.engine.create(target.commit(second), f"{target.names}-made", IDLE, mounts=[volume(target, "v")])
+    assert (target.engine.read_file(container, "/kept/file"), target.engine.read_file(container, "/kept/other")) == (
+        b"mine",
+        None,
+    )
 
 
-def test_remove_volume_used_by_container_raises_conflict(lab: EngineUnderTest) -> None:
-    container = lab.container(mounts=[volume(lab, "v")])
+def test_remove_volume_used_by_container_raises_conflict(target: EngineUnderTest) -> None:
+    container = target.container(mounts=[volume(target, "v")])
     with pytest.raises(Conflict):
-        lab.engine.remove_volume(f"{lab.names}-v")
-    assert volumes(lab) == ["v"]
-    lab.engine.remove(container)
-    lab.engine.remove_volume(f"{lab.names}-v")
-    assert volumes(lab) == []
-    lab.engine.remove_volume(f"{lab.names}-v")
+        target.engine.remove_volume(f"{target.names}-v")
+    assert volumes(target) == ["v"]
+    target.engine.remove(container)
+    target.engine.remove_volume(f"{target.names}-v")
+    assert volumes(target) == []
+    target.engine.remove_volume(f"{target.names}-v")
 
 
 # Committing
 
 
-def test_commit_changes_set_image_config(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_commit_changes_set_image_config(target: EngineUnderTest) -> None:
+    container = target.container()
     changes = ('ENTRYPOINT ["/init", "a b"]', 'CMD ["/bin/sh", "-c", "echo \\"hi\\""]', "USER nobody", "WORKDIR /a b")
-    config = lab.engine.image_config(lab.commit(container, *changes))
+    config = target.engine.image_config(target.commit(container, *changes))
     assert config is not None
     assert config.entrypoint == ("/init", "a b")
     assert config.command == ("/bin/sh", "-c", 'echo "hi"')
@@ -754,25 +776,25 @@ def test_commit_changes_set_image_config(lab: EngineUnderTest) -> None:
     ],
 )
 def test_commit_without_command_change_keeps_command_of_container(
-    lab: EngineUnderTest, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
+    target: EngineUnderTest, changes: tuple[str, ...], entrypoint: tuple[str, ...], command: tuple[str, ...]
 ) -> None:
-    made = lab.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
-    container = lab.engine.create(made, f"{lab.names}-c", IDLE)
-    config = lab.engine.image_config(lab.commit(container, *changes))
+    image = target.image("one", 'ENTRYPOINT ["/old"]', 'CMD ["old"]')
+    container = target.engine.create(image, f"{target.names}-c", IDLE)
+    config = target.engine.image_config(target.commit(container, *changes))
     assert config is not None
     assert (config.entrypoint, config.command) == (entrypoint, command)
 
 
-def test_commit_change_with_escaped_dollar_keeps_dollar(lab: EngineUnderTest) -> None:
-    config = lab.engine.image_config(lab.commit(lab.container(), "WORKDIR /a\\$HOME\\\\b"))
+def test_commit_change_with_escaped_dollar_keeps_dollar(target: EngineUnderTest) -> None:
+    config = target.engine.image_config(target.commit(target.container(), "WORKDIR /a\\$HOME\\\\b"))
     assert config is not None
     assert config.workdir == "/a$HOME\\b"
 
 
-def test_create_environment_is_in_committed_image(lab: EngineUnderTest) -> None:
-    first = lab.image("one", "ENV KEPT=1", "ENV CHANGED=old")
-    container = lab.engine.create(first, f"{lab.names}-c", IDLE, env={"CHANGED": "new $HOME = x", "ADDED": "2"})
-    config = lab.engine.image_config(lab.commit(container))
+def test_create_environment_is_in_committed_image(target: EngineUnderTest) -> None:
+    first = target.image("one", "ENV KEPT=1", "ENV CHANGED=old")
+    container = target.engine.create(first, f"{target.names}-c", IDLE, env={"CHANGED": "new $HOME = x", "ADDED": "2"})
+    config = target.engine.image_config(target.commit(container))
     assert config is not None
     assert {name: config.env[name] for name in ("KEPT", "CHANGED", "ADDED")} == {
         "KEPT": "1",
@@ -781,212 +803,217 @@ def test_create_environment_is_in_committed_image(lab: EngineUnderTest) -> None:
     }
 
 
-def test_commit_contains_files_at_that_moment(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    lab.execute(container, "echo one >/note")
-    made = lab.commit(container)
-    lab.execute(container, "echo two >/note")
-    other = lab.engine.create(made, f"{lab.names}-other", IDLE)
-    assert lab.engine.read_file(other, "/note") == b"one\n"
-    assert lab.engine.read_file(container, "/note") == b"two\n"
+def test_commit_contains_files_at_that_moment(target: EngineUnderTest) -> None:
+    container = target.started()
+    target.execute(container, "echo one >/note")
+    image = target.commit(container)
+    target.execute(container, "echo two >/note")
+    other = target.engine.create(image, f"{target.names}-other", IDLE)
+    assert target.engine.read_file(other, "/note") == b"one\n"
+    assert target.engine.read_file(container, "/note") == b"two\n"
 
 
 # Files
 
 
-def test_put_archive_keeps_mode_and_content(lab: EngineUnderTest) -> None:
-    container = lab.started()
+def test_put_archive_keeps_mode_and_content(target: EngineUnderTest) -> None:
+    container = target.started()
     members = (("box/", b"", 0o1777, 1234, 1235), ("box/tool", b"#!/bin/sh\n", 0o4750, 1234, 0))
-    lab.engine.put_archive(container, "/", archive(*members))
-    assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o1777)
-    tool = lab.engine.stat(container, "/box/tool")
+    target.engine.put_archive(container, "/", archive(*members))
+    assert target.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o1777)
+    tool = target.engine.stat(container, "/box/tool")
     assert tool
     assert (tool.is_dir, tool.mode) == (False, 0o4750)
-    assert lab.engine.read_file(container, "/box/tool") == b"#!/bin/sh\n"
+    assert target.engine.read_file(container, "/box/tool") == b"#!/bin/sh\n"
 
 
-def test_stat_edition_changes_with_file_content(lab: EngineUnderTest) -> None:
-    container = lab.started()
+def test_stat_edition_changes_with_file_content(target: EngineUnderTest) -> None:
+    container = target.started()
 
     def edition(path: str = "/note") -> str:
-        found = lab.engine.stat(container, path)
-        assert found
-        return found.edition
+        actual = target.engine.stat(container, path)
+        assert actual
+        return actual.edition
 
-    assert lab.execute(container, "echo one >/note")[0] == 0
+    assert target.execute(container, "echo one >/note")[0] == 0
     first = edition()
     assert first
-    assert lab.execute(container, "chmod 600 /note; echo of no concern")[0] == 0
+    assert target.execute(container, "chmod 600 /note; echo of no concern")[0] == 0
     assert edition() == first
-    assert lab.execute(container, "echo two >/note")[0] == 0
+    assert target.execute(container, "echo two >/note")[0] == 0
     second = edition()
     assert second not in ("", first)
-    lab.engine.put_archive(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
+    target.engine.put_archive(container, "/", archive(("note", b"six\n", 0o644, 0, 0)))
     assert edition() not in ("", first, second)
     assert edition("/bin") == "", "a folder has none"
 
 
-def test_put_archive_keeps_owner(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    lab.engine.put_archive(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
-    if isinstance(lab.engine, FakeEngine):
-        node = lab.engine.files(container).find("/mine")
+def test_put_archive_keeps_owner(target: EngineUnderTest) -> None:
+    container = target.started()
+    target.engine.put_archive(container, "/", archive(("mine", b"x", 0o600, 1234, 1235)))
+    if isinstance(target.engine, FakeEngine):
+        node = target.engine.files(container).find("/mine")
         assert node is not None
         assert (node.uid, node.gid) == (1234, 1235)
     else:
-        assert lab.execute(container, "stat -c %u:%g /mine") == (0, "1234:1235\n", "")
+        assert target.execute(container, "stat -c %u:%g /mine") == (0, "1234:1235\n", "")
 
 
-def test_put_archive_into_container_not_started_works(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
-    assert lab.engine.read_file(container, "/etc/note") == b"x"
+def test_put_archive_into_container_not_started_works(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/etc", archive(("note", b"x", 0o644, 0, 0)))
+    assert target.engine.read_file(container, "/etc/note") == b"x"
 
 
-def test_put_archive_over_folder_sets_mode_and_keeps_content(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
-    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o700, 0, 0)))
-    assert lab.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o700)
-    assert lab.engine.read_file(container, "/box/kept") == b"x"
+def test_put_archive_over_folder_sets_mode_and_keeps_content(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+    target.engine.put_archive(container, "/", archive(("box/", b"", 0o700, 0, 0)))
+    assert target.engine.stat(container, "/box") == Stat(is_dir=True, mode=0o700)
+    assert target.engine.read_file(container, "/box/kept") == b"x"
 
 
-def test_put_archive_never_replaces_folder_by_file_or_file_by_folder(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
+def test_put_archive_never_replaces_folder_by_file_or_file_by_folder(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("box/kept", b"x", 0o644, 0, 0)))
     for name in ("box", "box/kept/"):
         with pytest.raises(EngineError):
-            lab.engine.put_archive(container, "/", archive((name, b"", 0o644, 0, 0)))
+            target.engine.put_archive(container, "/", archive((name, b"", 0o644, 0, 0)))
     with pytest.raises(EngineError):
-        lab.engine.put_archive(container, "/", archive(links={"box": "/etc"}))
-    assert lab.engine.read_file(container, "/box/kept") == b"x"
+        target.engine.put_archive(container, "/", archive(links={"box": "/etc"}))
+    assert target.engine.read_file(container, "/box/kept") == b"x"
 
 
-def test_put_archive_member_cannot_leave_its_folder(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
+def test_put_archive_member_cannot_leave_its_folder(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/", archive(("box/", b"", 0o755, 0, 0), ("out/", b"", 0o755, 0, 0)))
     for name in ("../out/escaped", "../../../../escaped", "inner/../../out/escaped"):
-        with lab.refused():
-            lab.engine.put_archive(container, "/box", archive((name, b"x", 0o644, 0, 0)))
-    lab.engine.put_archive(container, "/box", archive(("/out/escaped", b"x", 0o644, 0, 0)))
-    assert lab.engine.read_file(container, "/box/out/escaped") == b"x"
-    assert [lab.engine.stat(container, path) for path in ("/out/escaped", "/escaped")] == [None, None]
+        with target.refused():
+            target.engine.put_archive(container, "/box", archive((name, b"x", 0o644, 0, 0)))
+    target.engine.put_archive(container, "/box", archive(("/out/escaped", b"x", 0o644, 0, 0)))
+    assert target.engine.read_file(container, "/box/out/escaped") == b"x"
+    assert [target.engine.stat(container, path) for path in ("/out/escaped", "/escaped")] == [None, None]
 
 
-def test_put_archive_through_link_stays_in_container(lab: EngineUnderTest, tmp_path: Path) -> None:
+def test_put_archive_through_link_stays_in_container(target: EngineUnderTest, tmp_path: Path) -> None:
     """tmp_path is on the host as well, where nothing of it may arrive."""
-    container = lab.container()
+    container = target.container()
     links = {"absolute": str(tmp_path), "upwards": "../" * 40 + str(tmp_path)[1:]}
-    lab.engine.put_archive(container, "/", archive((f"{tmp_path}/", b"", 0o755, 0, 0)))
-    lab.engine.put_archive(container, "/", archive(links=links))
+    target.engine.put_archive(container, "/", archive((f"{tmp_path}/", b"", 0o755, 0, 0)))
+    target.engine.put_archive(container, "/", archive(links=links))
     for link in links:
-        lab.engine.put_archive(container, "/", archive((f"{link}/{link}", b"x", 0o644, 0, 0)))
-        assert lab.engine.read_file(container, f"{tmp_path}/{link}") == b"x"
+        target.engine.put_archive(container, "/", archive((f"{link}/{link}", b"x", 0o644, 0, 0)))
+        assert target.engine.read_file(container, f"{tmp_path}/{link}") == b"x"
     assert list(tmp_path.iterdir()) == []
 
 
-def test_put_archive_into_missing_folder_raises_not_found(lab: EngineUnderTest) -> None:
+def test_put_archive_into_missing_folder_raises_not_found(target: EngineUnderTest) -> None:
     with pytest.raises(NotFound):
-        lab.engine.put_archive(lab.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
+        target.engine.put_archive(target.container(), "/absent", archive(("note", b"x", 0o644, 0, 0)))
 
 
-def test_read_file_follows_links(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_read_file_follows_links(target: EngineUnderTest) -> None:
+    container = target.container()
     members = (("d/", b"", 0o755, 0, 0), ("d/real", b"x", 0o644, 0, 0))
     links = {"absolute": "/d/real", "relative": "d/real", "twice": "relative", "folder": "d"}
-    lab.engine.put_archive(container, "/", archive(*members, links=links))
+    target.engine.put_archive(container, "/", archive(*members, links=links))
     for path in ("/absolute", "/relative", "/twice", "/folder/real"):
-        assert lab.engine.read_file(container, path) == b"x", path
+        assert target.engine.read_file(container, path) == b"x", path
 
 
-def test_read_file_path_with_pattern_characters_is_literal(lab: EngineUnderTest) -> None:
-    container = lab.container()
+@pytest.mark.guarantee("path-with-pattern-characters")
+def test_read_file_path_with_pattern_characters_is_literal(target: EngineUnderTest) -> None:
+    container = target.container()
     names = ("a[1]", "a1", "b?", "bb", "c\\d", "c\\\\d", "é ü")
-    lab.engine.put_archive(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
+    target.engine.put_archive(container, "/", archive(*((f"etc/{name}", name.encode(), 0o640, 1, 2) for name in names)))
     for name in names:
         path = f"/etc/{name}"
-        assert lab.engine.read_file(container, path) == name.encode(), path
-        assert lab.engine.stat(container, path), path
-        assert lab.engine.path_info(container, path) == PathInfo("file", 0o640, 1, 2), path
-    assert [lab.engine.read_file(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
+        assert target.engine.read_file(container, path) == name.encode(), path
+        assert target.engine.stat(container, path), path
+        assert target.engine.path_info(container, path) == PathInfo("file", 0o640, 1, 2), path
+    assert [target.engine.read_file(container, path) for path in ("/etc/a[2]", "/etc/?", "/etc/[a]1")] == [None] * 3
 
 
-def test_read_file_of_folder_or_missing_path_is_none(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
+def test_read_file_of_folder_or_missing_path_is_none(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), links={"dangling": "/absent"}))
     for path in ("/absent", "/absent/below", "/d", "/dangling"):
-        assert lab.engine.read_file(container, path) is None, path
+        assert target.engine.read_file(container, path) is None, path
 
 
-def test_read_file_of_circular_link_is_none(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(container, "/", archive(links={"a": "/b", "b": "/a"}))
-    assert lab.engine.read_file(container, "/a") is None
+def test_read_file_of_circular_link_is_none(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(container, "/", archive(links={"a": "/b", "b": "/a"}))
+    assert target.engine.read_file(container, "/a") is None
 
 
-def test_stat_of_link_names_its_target(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_stat_of_link_names_its_target(target: EngineUnderTest) -> None:
+    container = target.container()
     links = {"d/relative": "real", "dangling": "/absent", "chain": "d/relative"}
-    lab.engine.put_archive(container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links))
+    target.engine.put_archive(
+        container, "/", archive(("d/", b"", 0o755, 0, 0), ("d/real", b"", 0o644, 0, 0), links=links)
+    )
     leads = {}
     for path in ("/d/relative", "/dangling", "/chain", "/d/real"):
-        found = lab.engine.stat(container, path)
-        assert found is not None, path
-        leads[path] = found.link
+        actual = target.engine.stat(container, path)
+        assert actual is not None, path
+        leads[path] = actual.link
     assert leads == {"/d/relative": "/d/real", "/dangling": "/absent", "/chain": "/d/real", "/d/real": ""}
 
 
-def test_path_info_has_kind_owner_mode_and_content(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_path_info_has_kind_owner_mode_and_content(target: EngineUnderTest) -> None:
+    container = target.container()
     members = (("d/", b"", 0o1755, 7, 8), ("d/f", b"text", 0o640, 1234, 1235))
-    lab.engine.put_archive(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
-    assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o1755, 7, 8)
-    assert lab.engine.path_info(container, "/d/f") == PathInfo("file", 0o640, 1234, 1235)
-    assert lab.engine.path_info(container, "/d/f", content=True) == PathInfo("file", 0o640, 1234, 1235, content=b"text")
-    link = lab.engine.path_info(container, "/link", content=True)
+    target.engine.put_archive(container, "/", archive(*members, links={"link": "d/f", "through": "d"}))
+    assert target.engine.path_info(container, "/d") == PathInfo("dir", 0o1755, 7, 8)
+    assert target.engine.path_info(container, "/d/f") == PathInfo("file", 0o640, 1234, 1235)
+    assert target.engine.path_info(container, "/d/f", content=True) == PathInfo(
+        "file", 0o640, 1234, 1235, content=b"text"
+    )
+    link = target.engine.path_info(container, "/link", content=True)
     assert link
     assert (link.kind, link.uid, link.target, link.content) == ("link", 0, "d/f", b"")
-    assert lab.engine.path_info(container, "/through/f") == lab.engine.path_info(container, "/d/f")
-    assert lab.engine.path_info(container, "/absent") is None
-    assert lab.engine.path_info(container, "/d/f/below") is None
+    assert target.engine.path_info(container, "/through/f") == target.engine.path_info(container, "/d/f")
+    assert target.engine.path_info(container, "/absent") is None
+    assert target.engine.path_info(container, "/d/f/below") is None
 
 
-def test_path_info_of_root_and_of_link_in_volume_follows_no_link(lab: EngineUnderTest) -> None:
-    container = lab.container(mounts=[volume(lab, "v")])
-    lab.engine.put_archive(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
-    lab.engine.start(container)  # in one that doesn't run, Podman follows it, below the volume's own root
-    root, link = lab.engine.path_info(container, "/"), lab.engine.path_info(container, "/kept/link", content=True)
+def test_path_info_of_root_and_of_link_in_volume_follows_no_link(target: EngineUnderTest) -> None:
+    container = target.container(mounts=[volume(target, "v")])
+    target.engine.put_archive(container, "/kept", archive(("f", b"x", 0o644, 0, 0), links={"link": "/etc/passwd"}))
+    target.engine.start(container)  # in one that doesn't run, Podman follows it, below the volume's own root
+    root, link = target.engine.path_info(container, "/"), target.engine.path_info(container, "/kept/link", content=True)
     assert root
     assert (root.kind, root.uid) == ("dir", 0)
     assert link
     assert (link.kind, link.target, link.content) == ("link", "/etc/passwd", b"")
 
 
-def test_path_info_of_large_folder_omits_content(lab: EngineUnderTest) -> None:
-    container = lab.container()
-    lab.engine.put_archive(
+def test_path_info_of_large_folder_omits_content(target: EngineUnderTest) -> None:
+    container = target.container()
+    target.engine.put_archive(
         container, "/", archive(("d/", b"", 0o700, 5, 6), ("d/big", b"x" * (LARGEST_FILE + 1), 0o600, 5, 6))
     )
-    assert lab.engine.path_info(container, "/d") == PathInfo("dir", 0o700, 5, 6)
-    assert lab.engine.path_info(container, "/d/big") == PathInfo("file", 0o600, 5, 6)
+    assert target.engine.path_info(container, "/d") == PathInfo("dir", 0o700, 5, 6)
+    assert target.engine.path_info(container, "/d/big") == PathInfo("file", 0o600, 5, 6)
     with pytest.raises(EngineError, match="larger than 16 MB"):
-        lab.engine.path_info(container, "/d/big", content=True)
+        target.engine.path_info(container, "/d/big", content=True)
 
 
-def test_pause_allows_put_archive_and_unpause_resumes(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    lab.engine.pause(container)
-    lab.engine.pause(container)
-    lab.engine.put_archive(container, "/", archive(("note", b"x", 0o644, 0, 0)))
-    assert lab.engine.stat(container, "/note")
-    lab.engine.unpause(container)
-    assert lab.execute(container, "cat /note") == (0, "x", "")
+def test_pause_allows_put_archive_and_unpause_resumes(target: EngineUnderTest) -> None:
+    container = target.started()
+    target.engine.pause(container)
+    target.engine.pause(container)
+    target.engine.put_archive(container, "/", archive(("note", b"x", 0o644, 0, 0)))
+    assert target.engine.stat(container, "/note")
+    target.engine.unpause(container)
+    assert target.execute(container, "cat /note") == (0, "x", "")
 
 
-def test_stat_of_absent_path_is_none(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_stat_of_absent_path_is_none(target: EngineUnderTest) -> None:
+    container = target.container()
     for path in ("/absent", "/absent/below", "/etc/passwd/below"):
-        assert lab.engine.stat(container, path) is None, path
+        assert target.engine.stat(container, path) is None, path
 
 
 # Commands
@@ -1005,9 +1032,9 @@ def test_stat_of_absent_path_is_none(lab: EngineUnderTest) -> None:
     ],
 )
 def test_exec_returns_exit_code_and_output(
-    lab: EngineUnderTest, script: str, expected: tuple[int, str, str | None]
+    target: EngineUnderTest, script: str, expected: tuple[int, str, str | None]
 ) -> None:
-    code, out, err = lab.execute(lab.started(), script)
+    code, out, err = target.execute(target.started(), script)
     assert (code, out) == expected[:2]
     assert err == expected[2] if expected[2] is not None else err
 
@@ -1020,53 +1047,54 @@ def test_exec_returns_exit_code_and_output(
     ],
 )
 def test_exec_with_leftover_probe_reports_settled_state(
-    lab: EngineUnderTest, script: str, expected: tuple[int, bytes, bytes, bool]
+    target: EngineUnderTest, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
-    container = lab.container(command=IDLE_FOR_PROBE)
-    lab.engine.start(container)
-    assert lab.watch(container, script) == expected
+    container = target.container(command=IDLE_FOR_PROBE)
+    target.engine.start(container)
+    assert target.watch(container, script) == expected
 
 
-def test_exec_with_leftover_probe_in_unwatched_container_is_unsettled(lab: EngineUnderTest) -> None:
-    assert lab.watch(lab.started(), "echo out") == (0, b"out\n", b"", False)
+def test_exec_with_leftover_probe_in_unwatched_container_is_unsettled(target: EngineUnderTest) -> None:
+    assert target.watch(target.started(), "echo out") == (0, b"out\n", b"", False)
 
 
-def test_exec_runs_as_root_by_default(lab: EngineUnderTest) -> None:
-    container = lab.started()
+def test_exec_runs_as_root_by_default(target: EngineUnderTest) -> None:
+    container = target.started()
     passwd = b"root:x:0:0:root:/root:/bin/sh\nada:x:1234:1234::/:/bin/sh\n"
-    lab.engine.put_archive(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
-    lab.engine.put_archive(container, "/", archive(("tmp/", b"", 0o1777, 0, 0)))
-    lab.execute(container, "touch /tmp/of-root")
-    assert lab.execute(container, "id -un", user="ada") == (0, "ada\n", "")
-    assert lab.execute(container, "id -un", user="root") == (0, "root\n", "")
+    target.engine.put_archive(container, "/etc", archive(("passwd", passwd, 0o644, 0, 0)))
+    target.engine.put_archive(container, "/", archive(("tmp/", b"", 0o1777, 0, 0)))
+    target.execute(container, "touch /tmp/of-root")
+    assert target.execute(container, "id -un", user="ada") == (0, "ada\n", "")
+    assert target.execute(container, "id -un", user="root") == (0, "root\n", "")
 
 
-def test_exec_has_workdir_and_environment(lab: EngineUnderTest) -> None:
-    container = lab.container(env={"FROM_CREATE": "1"})
-    lab.engine.start(container)
-    found = lab.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
-    assert found == (0, "/etc\n1 2\n", "")
+def test_exec_has_workdir_and_environment(target: EngineUnderTest) -> None:
+    container = target.container(env={"FROM_CREATE": "1"})
+    target.engine.start(container)
+    actual = target.execute(container, "pwd; echo $FROM_CREATE $FROM_EXEC", workdir="/etc", env={"FROM_EXEC": "2"})
+    assert actual == (0, "/etc\n1 2\n", "")
 
 
-def test_exec_environment_is_not_committed(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    lab.execute(container, "true", env={"SECRET": "x"})
-    config = lab.engine.image_config(lab.commit(container))
+def test_exec_environment_is_not_committed(target: EngineUnderTest) -> None:
+    container = target.started()
+    target.execute(container, "true", env={"SECRET": "x"})
+    config = target.engine.image_config(target.commit(container))
     assert config is not None
     assert "SECRET" not in config.env
 
 
-def test_exec_confided_variable_is_found_by_command(lab: EngineUnderTest) -> None:
+@pytest.mark.guarantee("podman-stores-no-secret")
+def test_exec_confided_variable_is_found_by_command(target: EngineUnderTest) -> None:
     """What it is told to be is in the file as well, which may end with newlines."""
-    container = lab.started()
+    container = target.started()
     value = 'it\'s $HOME \\ "x"\n  two  '
-    lab.engine.put_archive(container, "/", archive(("etc/secret", f"{value}\n\n".encode(), 0o600, 0, 0)))
+    target.engine.put_archive(container, "/", archive(("etc/secret", f"{value}\n\n".encode(), 0o600, 0, 0)))
     env = {"GIVEN": Confided(value, "/etc/secret"), "PLAIN": "other"}
-    assert lab.execute(container, "echo $PLAIN", env=env) == (0, "other\n", "")
-    if isinstance(lab.engine, FakeEngine):  # it knows few commands
+    assert target.execute(container, "echo $PLAIN", env=env) == (0, "other\n", "")
+    if isinstance(target.engine, FakeEngine):  # it knows few commands
         return
-    assert lab.execute(container, 'printf %s "$GIVEN,$PLAIN,$#"', env=env) == (0, f"{value},other,0", "")
-    pipe = PipedCommand(lab, container, "/bin/sh", "-c", 'cat; printf %s "$GIVEN"; exit 3', env=env)
+    assert target.execute(container, 'printf %s "$GIVEN,$PLAIN,$#"', env=env) == (0, f"{value},other,0", "")
+    pipe = PipedCommand(target, container, "/bin/sh", "-c", 'cat; printf %s "$GIVEN"; exit 3', env=env)
     pipe.give(b"in:")
     pipe.process.end_input()
     assert pipe.end() == (3, f"in:{value}".encode(), b"")
@@ -1075,50 +1103,52 @@ def test_exec_confided_variable_is_found_by_command(lab: EngineUnderTest) -> Non
 @pytest.mark.parametrize(
     "ask", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": ("/no/such/program",)}], ids=str
 )
-def test_exec_that_cannot_begin_returns_126_or_127(lab: EngineUnderTest, ask: dict[str, Any]) -> None:
-    container = lab.started()
-    assert lab.engine.exec(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
+def test_exec_that_cannot_begin_returns_126_or_127(target: EngineUnderTest, ask: dict[str, Any]) -> None:
+    container = target.started()
+    assert target.engine.exec(container, **{"argv": ("/bin/sh", "-c", "true"), **ask}) in (126, 127)
 
 
-def test_exec_in_stopped_container_raises_conflict(lab: EngineUnderTest) -> None:
-    container = lab.container()
+def test_exec_in_stopped_container_raises_conflict(target: EngineUnderTest) -> None:
+    container = target.container()
     with pytest.raises(Conflict):
-        lab.engine.exec(container, ("/bin/sh", "-c", "true"))
+        target.engine.exec(container, ("/bin/sh", "-c", "true"))
 
 
-def test_exec_past_timeout_ends_container(lab: EngineUnderTest) -> None:
-    container = lab.started()
+def test_exec_past_timeout_ends_container(target: EngineUnderTest) -> None:
+    container = target.started()
     with pytest.raises(PhaseTimeout):
-        lab.engine.exec(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
-    assert lab.has_ended("c")
+        target.engine.exec(container, ("/bin/sh", "-c", "sleep 60"), timeout=0.5)
+    assert target.has_ended("c")
 
 
-def test_exec_within_timeout_returns_exit_code(lab: EngineUnderTest) -> None:
-    assert lab.execute(lab.started(), "exit 5", timeout=60) == (5, "", "")
+def test_exec_within_timeout_returns_exit_code(target: EngineUnderTest) -> None:
+    assert target.execute(target.started(), "exit 5", timeout=60) == (5, "", "")
 
 
-def test_exec_may_be_silent_longer_than_answer_timeout(lab: EngineUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if isinstance(lab.engine, DockerEngine):
-        monkeypatch.setattr(lab.engine._http, "timeout", ResponseTimeout(1))
-    said: list[bytes] = []
+def test_exec_may_be_silent_longer_than_answer_timeout(
+    target: EngineUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if isinstance(target.engine, DockerEngine):
+        monkeypatch.setattr(target.engine._http, "timeout", ResponseTimeout(1))
+    output: list[bytes] = []
     argv = ("/bin/sh", "-c", "sleep 2; echo done")
-    assert lab.engine.exec(lab.started(), argv, on_output=lambda data, _: said.append(data)) == 0
-    assert b"".join(said) == b"done\n"
+    assert target.engine.exec(target.started(), argv, on_output=lambda data, _: output.append(data)) == 0
+    assert b"".join(output) == b"done\n"
 
 
-def test_exec_leaves_no_connection_open(lab: EngineUnderTest) -> None:
-    container = lab.started()
+def test_exec_leaves_no_connection_open(target: EngineUnderTest) -> None:
+    container = target.started()
     gc.collect()
-    with warnings.catch_warnings(record=True) as caught:
+    with warnings.catch_warnings(record=True) as excinfo:
         warnings.simplefilter("always")
-        lab.execute(container, "echo hi")
+        target.execute(container, "echo hi")
         gc.collect()
-    assert [str(warning.message) for warning in caught if warning.category is ResourceWarning] == []
+    assert [str(warning.message) for warning in excinfo if warning.category is ResourceWarning] == []
 
 
 @contextmanager
-def terminal(lab: EngineUnderTest, container: str) -> Iterator[Exec]:
-    process = lab.engine.exec_tty(
+def terminal(target: EngineUnderTest, container: str) -> Iterator[Exec]:
+    process = target.engine.exec_tty(
         container, ("/bin/sh",), user="root", workdir="/etc", env={"TERM": "dumb"}, size=(24, 80)
     )
     try:
@@ -1127,9 +1157,9 @@ def terminal(lab: EngineUnderTest, container: str) -> Iterator[Exec]:
         process.close()
 
 
-def test_exec_tty_streams_until_command_ends(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    with terminal(lab, container) as process:
+def test_exec_tty_streams_until_command_ends(target: EngineUnderTest) -> None:
+    container = target.started()
+    with terminal(target, container) as process:
         process.resize(24, 80)
         process.write(b"exit 7\n")
         seen = b""
@@ -1142,9 +1172,9 @@ def test_exec_tty_streams_until_command_ends(lab: EngineUnderTest) -> None:
 class PipedCommand:
     """A command with an input, as `EngineUnderTest.execute` shows one without."""
 
-    def __init__(self, lab: EngineUnderTest, container: str, *argv: str, **how: object) -> None:
+    def __init__(self, target: EngineUnderTest, container: str, *argv: str, **how: object) -> None:
         wishes: dict[str, Any] = {"user": "root", "workdir": "/", "env": {}, **how}
-        self.process = lab.engine.exec_piped(container, argv, **wishes)
+        self.process = target.engine.exec_piped(container, argv, **wishes)
 
     def give(self, data: bytes) -> None:
         """All of it, which it takes as it comes."""
@@ -1160,68 +1190,68 @@ class PipedCommand:
         return self.process.exit_code(), parts[False], parts[True]
 
 
-def test_logs_of_container_with_log_limit_are_readable(lab: EngineUnderTest) -> None:
-    container = lab.container(command=("/bin/sh", "-c", "echo one; sleep 600"), log_bytes=1_000_000)
-    lab.engine.start(container)
-    wait_until(lambda: lab.engine.logs(container, 5))
-    assert lab.engine.logs(container, 5) == ["one"]
+def test_logs_of_container_with_log_limit_are_readable(target: EngineUnderTest) -> None:
+    container = target.container(command=("/bin/sh", "-c", "echo one; sleep 600"), log_bytes=1_000_000)
+    target.engine.start(container)
+    wait_until(lambda: target.engine.logs(container, 5))
+    assert target.engine.logs(container, 5) == ["one"]
 
 
-def test_exec_piped_streams_input_and_separates_outputs(lab: EngineUnderTest) -> None:
-    pipe = PipedCommand(lab, lab.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
+def test_exec_piped_streams_input_and_separates_outputs(target: EngineUnderTest) -> None:
+    pipe = PipedCommand(target, target.started(), "/bin/sh", "-c", "head -c 13; echo err >&2; exit 3")
     pipe.give(b"seven lines\n!")
     pipe.process.end_input()
     assert pipe.end() == (3, b"seven lines\n!", b"err\n")
 
 
 @pytest.mark.parametrize("argv", [("/bin/sh", "-c", "echo 12; echo x >&2"), ("echo", "12")])
-def test_exec_piped_keeps_first_output_line(lab: EngineUnderTest, argv: tuple[str, ...]) -> None:
-    pipe = PipedCommand(lab, lab.started(), *argv)
+def test_exec_piped_keeps_first_output_line(target: EngineUnderTest, argv: tuple[str, ...]) -> None:
+    pipe = PipedCommand(target, target.started(), *argv)
     pipe.process.end_input()
     assert pipe.end()[:2] == (0, b"12\n")
 
 
-@pytest.mark.parametrize("how", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
-def test_exec_piped_that_cannot_begin_returns_126_or_127(lab: EngineUnderTest, how: dict[str, str]) -> None:
-    argv = how.get("argv", "true")
-    pipe = PipedCommand(lab, lab.started(), argv, **{key: value for key, value in how.items() if key != "argv"})
+@pytest.mark.parametrize("way", [{"user": "nobody-here"}, {"workdir": "/no/such/folder"}, {"argv": "no-such-program"}])
+def test_exec_piped_that_cannot_begin_returns_126_or_127(target: EngineUnderTest, way: dict[str, str]) -> None:
+    argv = way.get("argv", "true")
+    pipe = PipedCommand(target, target.started(), argv, **{key: value for key, value in way.items() if key != "argv"})
     pipe.process.end_input()
     code, out, err = pipe.end()
     assert code in (126, 127)
     assert not (out + err).strip().isdigit()
 
 
-def test_exec_piped_passes_signal_to_command(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    pipe = PipedCommand(lab, container, "/bin/sh", "-c", "sleep 600")
+def test_exec_piped_passes_signal_to_command(target: EngineUnderTest) -> None:
+    container = target.started()
+    pipe = PipedCommand(target, container, "/bin/sh", "-c", "sleep 600")
     until = time.monotonic() + 10
-    while not lab.engine.running_execs(container) and time.monotonic() < until:
+    while not target.engine.running_execs(container) and time.monotonic() < until:
         time.sleep(0.1)
-    if not isinstance(lab.engine, FakeEngine):  # it has said who it is before it runs
+    if not isinstance(target.engine, FakeEngine):  # it has said who it is before it runs
         assert pipe.process.read() is not None
     pipe.process.send_signal("INT")
     assert pipe.end() == (130, b"", b"")
-    assert lab.engine.running_execs(container) == 0
+    assert target.engine.running_execs(container) == 0
 
 
-def test_running_execs_counts_commands(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    assert lab.engine.running_execs(container) == 0
-    with terminal(lab, container) as one, terminal(lab, container) as two:
-        assert lab.engine.running_execs(container) == 2
+def test_running_execs_counts_commands(target: EngineUnderTest) -> None:
+    container = target.started()
+    assert target.engine.running_execs(container) == 0
+    with terminal(target, container) as one, terminal(target, container) as two:
+        assert target.engine.running_execs(container) == 2
         for left, process in ((1, one), (0, two)):
             process.write(b"exit 0\n")
             while process.read():
                 pass
-            assert lab.engine.running_execs(container) == left
+            assert target.engine.running_execs(container) == left
 
 
-def test_changes_list_paths_that_differ_from_image(lab: EngineUnderTest) -> None:
-    container = lab.started()
-    assert lab.engine.changes(container) == []
-    lab.engine.put_archive(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
-    lab.execute(container, "echo other >/etc/group")
-    changed = {change.path: change.kind for change in lab.engine.changes(container)}
+def test_changes_list_paths_that_differ_from_image(target: EngineUnderTest) -> None:
+    container = target.started()
+    assert target.engine.changes(container) == []
+    target.engine.put_archive(container, "/", archive(("new/", b"", 0o755, 0, 0), ("new/file", b"x", 0o644, 0, 0)))
+    target.execute(container, "echo other >/etc/group")
+    changed = {change.path: change.kind for change in target.engine.changes(container)}
     assert {path: changed.get(path) for path in ("/new/file", "/etc/group", "/etc/passwd")} == {
         "/new/file": "added",
         "/etc/group": "changed",
@@ -1229,29 +1259,29 @@ def test_changes_list_paths_that_differ_from_image(lab: EngineUnderTest) -> None
     }
 
 
-def test_logs_return_last_lines_of_main_process(lab: EngineUnderTest) -> None:
-    container = lab.container(command=("/bin/sh", "-c", "echo one; echo two; echo three; sleep 600"))
-    lab.engine.start(container)
-    lab.execute(container, "echo not-mine")
-    assert lab.engine.logs(container, 2) == ["two", "three"]
+def test_logs_return_last_lines_of_main_process(target: EngineUnderTest) -> None:
+    container = target.container(command=("/bin/sh", "-c", "echo one; echo two; echo three; sleep 600"))
+    target.engine.start(container)
+    target.execute(container, "echo not-mine")
+    assert target.engine.logs(container, 2) == ["two", "three"]
 
 
 @pytest.mark.parametrize("follow", [False, True])
-def test_output_returns_everything_main_process_printed(lab: EngineUnderTest, follow: bool) -> None:
-    nap = 1 if follow and not isinstance(lab.engine, FakeEngine) else 0
-    container = lab.container(command=("/bin/sh", "-c", f"echo one; echo two >&2; sleep {nap}; echo three"))
-    lab.engine.start(container)
-    assert follow or lab.has_ended("c")
+def test_output_returns_everything_main_process_printed(target: EngineUnderTest, follow: bool) -> None:
+    nap = 1 if follow and not isinstance(target.engine, FakeEngine) else 0
+    container = target.container(command=("/bin/sh", "-c", f"echo one; echo two >&2; sleep {nap}; echo three"))
+    target.engine.start(container)
+    assert follow or target.has_ended("c")
     seen: list[bytes] = []
-    lab.engine.output(container, seen.append, follow=follow)
+    target.engine.output(container, seen.append, follow=follow)
     assert sorted(b"".join(seen).split()) == [b"one", b"three", b"two"]
 
 
-def test_container_with_ended_main_process_is_not_running(lab: EngineUnderTest) -> None:
-    container = lab.container(command=("/bin/sh", "-c", "echo done"))
-    lab.engine.start(container)
-    assert lab.has_ended("c")
-    assert lab.engine.logs(container, 5) == ["done"]
+def test_container_with_ended_main_process_is_not_running(target: EngineUnderTest) -> None:
+    container = target.container(command=("/bin/sh", "-c", "echo done"))
+    target.engine.start(container)
+    assert target.has_ended("c")
+    assert target.engine.logs(container, 5) == ["done"]
 
 
 # Nobody there
@@ -1263,7 +1293,7 @@ def test_container_with_ended_main_process_is_not_running(lab: EngineUnderTest) 
 )
 def test_connect_to_engine_not_answering_raises_unreachable(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
     monkeypatch.setenv("DOCKER_HOST", host)
-    with pytest.raises(EngineUnreachable) as caught:
+    with pytest.raises(EngineUnreachable) as excinfo:
         select.connect()
-    assert host in caught.value.message
-    assert "DOCKER_HOST" in caught.value.remedy
+    assert host in excinfo.value.message
+    assert "DOCKER_HOST" in excinfo.value.remedy

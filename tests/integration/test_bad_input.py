@@ -263,7 +263,7 @@ class BrokenHabitatsOutput:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOutput:
+def broken_output(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOutput:
     """All broken habitats in one project: one that is broken stops no other."""
     project = Project(tmp_path_factory.mktemp("broken"))
     for name, broken in BROKEN.items():
@@ -276,25 +276,25 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> BrokenHabitatsOutput:
 
 
 @pytest.mark.parametrize("name", BROKEN)
-def test_broken_config_is_one_line_with_place_and_remedy(told: BrokenHabitatsOutput, name: str) -> None:
+def test_broken_config_is_one_line_with_place_and_remedy(broken_output: BrokenHabitatsOutput, name: str) -> None:
     line = f"habitats/{name}/config.yaml{BROKEN[name].line}"
-    assert re.findall(rf"^start:{name} +broken: (.*)$", told.listed.out, re.MULTILINE) == [line]
-    assert re.findall(rf"^{name} +│ ❌ base:{name}: (.*)$", told.run.out, re.MULTILINE) == [line]
+    assert re.findall(rf"^start:{name} +broken: (.*)$", broken_output.listed.out, re.MULTILINE) == [line]
+    assert re.findall(rf"^{name} +│ ❌ base:{name}: (.*)$", broken_output.run.out, re.MULTILINE) == [line]
 
 
-def test_broken_configs_together_print_one_line_each(told: BrokenHabitatsOutput) -> None:
-    assert told.listed.code == 0
-    assert told.run.code != 0
-    assert told.run.out.count("❌") == len(BROKEN), told.run.out
-    assert told.run.out.splitlines()[-1].startswith(f"0 of {len(BROKEN)} ready; failed: a-list, ")
+def test_broken_configs_together_print_one_line_each(broken_output: BrokenHabitatsOutput) -> None:
+    assert broken_output.listed.code == 0
+    assert broken_output.run.code != 0
+    assert broken_output.run.out.count("❌") == len(BROKEN), broken_output.run.out
+    assert broken_output.run.out.splitlines()[-1].startswith(f"0 of {len(BROKEN)} ready; failed: a-list, ")
 
 
 def test_broken_habitat_alone_is_one_line_and_fails(project: Project) -> None:
     project.habitat("alone", "description: of nothing\n")
     for task in ("final:alone", "start:alone", "base:alone"):
-        ended = project.doit(task)
-        assert ended.code != 0
-        assert ended.out == (
+        result = project.doit(task)
+        assert result.code != 0
+        assert result.out == (
             "❌ base:alone: habitats/alone/config.yaml:1: there is no base_image and no Dockerfile: "
             "add `base_image: debian:bookworm-slim`, or a Dockerfile beside it\n"
         )
@@ -313,8 +313,8 @@ def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> No
         "rename the folder: lower-case letters and digits, with single . _ or - between them"
     )
     assert f"broken: {line}\n" in project.doit("list")
-    ended = project.doit("final:Discourse_")
-    assert (ended.code, ended.out) == (2, f"❌ base:Discourse_: {line}\n")
+    result = project.doit("final:Discourse_")
+    assert (result.code, result.out) == (2, f"❌ base:Discourse_: {line}\n")
 
 
 def test_config_layers_of_different_types_error_names_both_places(project: Project) -> None:
@@ -325,8 +325,8 @@ def test_config_layers_of_different_types_error_names_both_places(project: Proje
         "write a mapping, as there"
     )
     assert f"broken: {line}\n" in project.doit("list")
-    ended = project.doit("final:layered")
-    assert (ended.code, ended.out) == (2, f"❌ base:layered: {line}\n")
+    result = project.doit("final:layered")
+    assert (result.code, result.out) == (2, f"❌ base:layered: {line}\n")
 
 
 def test_shared_config_error_names_shared_file(project: Project) -> None:
@@ -337,21 +337,21 @@ def test_shared_config_error_names_shared_file(project: Project) -> None:
 
 def test_unknown_task_error_suggests_nearest_name(project: Project) -> None:
     project.habitat("discourse", "base_image: debian\n")
-    ended = project.doit("final:discurse")
-    assert ended.code == 3
-    assert ended.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
+    result = project.doit("final:discurse")
+    assert result.code == 3
+    assert result.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
 
 
 def test_engine_not_running_is_one_line_error(project: Project) -> None:
     project.habitat("fine", "base_image: debian\n")
     for task in ("final:fine", "start:fine"):
-        ended = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
-        assert ended.code != 0
-        assert ended.out.endswith(
+        result = project.doit(task, env={"DOCKER_HOST": "unix:///nowhere/docker.sock"})
+        assert result.code != 0
+        assert result.out.endswith(
             "❌ base:fine: no Docker engine answers at unix:///nowhere/docker.sock: "
             "start it (script/bootstrap does on Debian and Ubuntu), or set DOCKER_HOST\n"
         )
-        assert ended.out.count("no Docker engine answers") == 1, ended.out
+        assert result.out.count("no Docker engine answers") == 1, result.out
 
 
 # Builds, which meet the engine
@@ -376,116 +376,116 @@ class RepairableHabitat:
     def fails_in(self, phase: str, *parts: str) -> CommandResult:
         """A build that fails in `phase`, in one line with these parts; nothing of before is lost."""
         before = snapshots(self.name)
-        ended = self.build()
-        assert ended.code != 0
-        assert "Traceback" not in ended.out, ended.out
-        lines = [line for line in ended.out.splitlines() if line.startswith("❌")]
-        assert len(lines) == 1, ended.out
-        assert lines[0].startswith(f"❌ {phase}:{self.name}: "), ended.out
+        result = self.build()
+        assert result.code != 0
+        assert "Traceback" not in result.out, result.out
+        lines = [line for line in result.out.splitlines() if line.startswith("❌")]
+        assert len(lines) == 1, result.out
+        assert lines[0].startswith(f"❌ {phase}:{self.name}: "), result.out
         for part in parts:
-            assert part.replace("CONFIG", f"habitats/{self.name}/config.yaml") in lines[0], ended.out
+            assert part.replace("CONFIG", f"habitats/{self.name}/config.yaml") in lines[0], result.out
         # A phase that was built before the failing one takes what rested on its old result with it.
-        if not ended.ran:
+        if not result.ran:
             assert snapshots(self.name) == before
-        return ended
+        return result
 
     def goes_on_with(self, phase: str) -> None:
         """Mended: the next run begins with `phase` and gets to the end."""
-        ended = self.build()
-        assert ended.code == 0, ended.out
-        assert ended.ran[0] == phase, ended.out
-        assert ended.ran[-1] == "final"
+        result = self.build()
+        assert result.code == 0, result.out
+        assert result.ran[0] == phase, result.out
+        assert result.ran[-1] == "final"
 
     def log(self, phase: str) -> str:
         return (self.project.root / ".stamps" / self.name / f"{phase}.log").read_text()
 
 
 @pytest.fixture(scope="module")
-def workshop(
+def repairable_habitats(
     engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[RepairableHabitat, str]]:
-    project = Project(tmp_path_factory.mktemp("workshop"))
-    bench = RepairableHabitat(project, fresh_name())
+    project = Project(tmp_path_factory.mktemp("project"))
+    habitat = RepairableHabitat(project, fresh_name())
     repository = project.root / "git" / "app"
     repository.mkdir(parents=True)
     identity = ("-c", "user.name=t", "-c", "user.email=t@t")
     for command in (("init", "-q", "-b", "main"), (*identity, "commit", "-q", "--allow-empty", "-m", "first")):
         subprocess.run(("git", *command), cwd=repository, check=True)
     base = f"base_image: {git_image}\nvolumes:\n  - source: git\n    dest: /srv/git\n    readonly: true\n"
-    bench.config(base)
-    assert bench.build().code == 0
-    yield bench, base
-    clear(engine, bench.name)
+    habitat.config(base)
+    assert habitat.build().code == 0
+    yield habitat, base
+    clear(engine, habitat.name)
 
 
 @pytest.mark.engine
-def test_failed_command_shows_its_output_and_log_path(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
+def test_failed_command_shows_its_output_and_log_path(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
     script = "setup:\n  root:\n    - 'true'\n    - |\n      echo told; echo warned >&2\n      sh -c 'exit {}'\n"
-    bench.config(base + script.format(7))
-    ended = bench.fails_in(
+    habitat.config(base + script.format(7))
+    output = habitat.fails_in(
         "setup",
         "CONFIG:9: setup command 2 of 2 ended with exit code 7: fix it, then run the same command",
-        f"log: .stamps/{bench.name}/7-setup.log",
+        f"log: .stamps/{habitat.name}/7-setup.log",
     )
-    rows = ended.out.splitlines()
+    rows = output.out.splitlines()
     for line in ("    told", "    warned", "    > sh -c 'exit 7'"):
-        assert line in rows, ended.out
-    log = bench.log("7-setup").splitlines()
+        assert line in rows, output.out
+    log = habitat.log("7-setup").splitlines()
     assert {"told", "warned"} <= set(log)
     # What was there before is still whole: with the old config nothing has to run.
-    bench.config(base)
-    assert bench.build().ran == []
-    bench.config(base + script.format(0))
-    bench.goes_on_with("setup")
+    habitat.config(base)
+    assert habitat.build().ran == []
+    habitat.config(base + script.format(0))
+    habitat.goes_on_with("setup")
 
 
 @pytest.mark.engine
-def test_failed_command_block_stops_at_first_failing_line(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    bench.config(base + "setup:\n  user:\n    - |\n      echo before\n      ls /missing\n      echo after\n")
-    ended = bench.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
-    assert "    before" in ended.out.splitlines()
-    assert "    after" not in ended.out.splitlines()
-    assert "No such file" in ended.out
-    assert "\nafter" not in bench.log("7-setup")
+def test_failed_command_block_stops_at_first_failing_line(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
+    habitat.config(base + "setup:\n  user:\n    - |\n      echo before\n      ls /missing\n      echo after\n")
+    output = habitat.fails_in("setup", "CONFIG:8: setup command 1 of 1 ended with exit code 1")
+    assert "    before" in output.out.splitlines()
+    assert "    after" not in output.out.splitlines()
+    assert "No such file" in output.out
+    assert "\nafter" not in habitat.log("7-setup")
 
 
 @pytest.mark.engine
-def test_command_over_timeout_is_stopped(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
+def test_command_over_timeout_is_stopped(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
     slow = "setup:\n  user:\n    - echo begun; sleep {}\ntimeouts: {{setup: 2s}}\n"
-    bench.config(base + slow.format(100))
-    ended = bench.fails_in(
+    habitat.config(base + slow.format(100))
+    output = habitat.fails_in(
         "setup",
         "CONFIG:8: setup command 1 of 1 was stopped: setup took longer than 2s",
-        f"raise timeouts.setup, or see the log: .stamps/{bench.name}/7-setup.log",
+        f"raise timeouts.setup, or see the log: .stamps/{habitat.name}/7-setup.log",
     )
-    assert "    begun" in ended.out.splitlines()
-    assert "begun" in bench.log("7-setup")
-    bench.config(base + slow.format(0))
-    bench.goes_on_with("setup")
+    assert "    begun" in output.out.splitlines()
+    assert "begun" in habitat.log("7-setup")
+    habitat.config(base + slow.format(0))
+    habitat.goes_on_with("setup")
 
 
 @pytest.mark.engine
-def test_setup_user_missing_in_image_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    bench.config(base + "setup:\n  nobody-here:\n    - 'true'\n")
-    bench.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in an earlier phase")
-    bench.config(base + "setup:\n  user:\n    - 'true'\n")
-    bench.goes_on_with("setup")
+def test_setup_user_missing_in_image_is_error(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
+    habitat.config(base + "setup:\n  nobody-here:\n    - 'true'\n")
+    habitat.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in an earlier phase")
+    habitat.config(base + "setup:\n  user:\n    - 'true'\n")
+    habitat.goes_on_with("setup")
 
 
 @pytest.mark.engine
-def test_file_owner_missing_in_image_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
+def test_file_owner_missing_in_image_is_error(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
     file = "files:\n  - source: dodo.py\n    dest: /dodo.py\n    owner: {}\n"
-    bench.config(base + file.format("stranger"))
-    bench.fails_in("files", "CONFIG:7: there is no user 'stranger' in the image: make it in an earlier phase")
-    bench.config(base + file.format("agent:strangers"))
-    bench.fails_in("files", "CONFIG:7: there is no group 'strangers' in the image: make it in an earlier phase")
-    bench.config(base + file.format("agent:root"))
-    bench.goes_on_with("files")
+    habitat.config(base + file.format("stranger"))
+    habitat.fails_in("files", "CONFIG:7: there is no user 'stranger' in the image: make it in an earlier phase")
+    habitat.config(base + file.format("agent:strangers"))
+    habitat.fails_in("files", "CONFIG:7: there is no group 'strangers' in the image: make it in an earlier phase")
+    habitat.config(base + file.format("agent:root"))
+    habitat.goes_on_with("files")
 
 
 CLONE = "repos:\n  - path: app\n    url: "
@@ -504,129 +504,135 @@ UNCLONABLE = {
 
 @pytest.mark.engine
 @pytest.mark.parametrize("why", UNCLONABLE)
-def test_repository_not_cloneable_error_shows_git_message(workshop: tuple[RepairableHabitat, str], why: str) -> None:
-    bench, base = workshop
-    url, at, said = UNCLONABLE[why]
-    bench.config(base + CLONE + url)
-    bench.fails_in(
+def test_repository_not_cloneable_error_shows_git_message(
+    repairable_habitats: tuple[RepairableHabitat, str], why: str
+) -> None:
+    habitat, base = repairable_habitats
+    url, at, output = UNCLONABLE[why]
+    habitat.config(base + CLONE + url)
+    habitat.fails_in(
         "repos",
         f"CONFIG:7: git clone {url.split()[0]}{at} ended with exit code 128 (",
-        said,
+        output,
         "check url, branch and ref, and that the container can reach and may read the repository",
-        f"log: .stamps/{bench.name}/8-repos.log",
+        f"log: .stamps/{habitat.name}/8-repos.log",
     )
 
 
 @pytest.mark.engine
-def test_repository_fixed_after_failure_build_continues_with_repos(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    bench.config(base + CLONE + "file:///srv/git/app\n    ref: gone")
-    bench.fails_in("repos", "CONFIG:7: ")
-    bench.config(base + CLONE + "file:///srv/git/app\n    branch: main")
-    bench.goes_on_with("repos")
+def test_repository_fixed_after_failure_build_continues_with_repos(
+    repairable_habitats: tuple[RepairableHabitat, str],
+) -> None:
+    habitat, base = repairable_habitats
+    habitat.config(base + CLONE + "file:///srv/git/app\n    ref: gone")
+    habitat.fails_in("repos", "CONFIG:7: ")
+    habitat.config(base + CLONE + "file:///srv/git/app\n    branch: main")
+    habitat.goes_on_with("repos")
 
 
 @pytest.mark.engine
-def test_repository_setup_failure_error_names_its_line(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
+def test_repository_setup_failure_error_names_its_line(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
     repo = "repos:\n  - path: app\n    url: file:///srv/git/app\n    setup:\n      - pwd\n      - exit {}\n"
-    bench.config(base + repo.format(3))
-    bench.fails_in("repos", "CONFIG:11: setup of /workspace/app ended with exit code 3")
-    bench.config(base + repo.format(0))
-    bench.goes_on_with("repos")
+    habitat.config(base + repo.format(3))
+    habitat.fails_in("repos", "CONFIG:11: setup of /workspace/app ended with exit code 3")
+    habitat.config(base + repo.format(0))
+    habitat.goes_on_with("repos")
 
 
 @pytest.mark.engine
-def test_required_paths_missing_are_all_named_in_one_error(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
+def test_required_paths_missing_are_all_named_in_one_error(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
     required = "verify-fs:\n  required_files:\n    - /etc/passwd\n    - /missing/one\n    - two\n"
-    bench.config(base + required)
-    ended = bench.fails_in(
+    habitat.config(base + required)
+    output = habitat.fails_in(
         "verify",
         "CONFIG:9: 2 required paths are missing: /missing/one, /workspace/two: "
         "add them in setup, files or repos, or take them off the list",
     )
-    assert "test" not in ended.ran
-    bench.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")
-    bench.goes_on_with("verify")
+    assert "test" not in output.ran
+    habitat.config(base + "verify-fs:\n  required_files:\n    - /etc/passwd\n")
+    habitat.goes_on_with("verify")
 
 
 @pytest.mark.engine
-def test_failed_test_error_shows_name_and_output(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    place = f"habitats/{bench.name}/tests"
-    bench.project.write(f"{place}/good.sh", "#!/bin/sh\necho fine\n", 0o755)
-    bench.project.write(f"{place}/bad.sh", "#!/bin/sh\necho what I saw\nexit 4\n", 0o755)
-    bench.config(base + "tests:\n  - tests/good.sh\n  - tests/bad.sh\n")
-    ended = bench.fails_in(
-        "test", "CONFIG:8: test tests/bad.sh ended with exit code 4", f"log: .stamps/{bench.name}/11-test.log"
+def test_failed_test_error_shows_name_and_output(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
+    place = f"habitats/{habitat.name}/tests"
+    habitat.project.write(f"{place}/good.sh", "#!/bin/sh\necho fine\n", 0o755)
+    habitat.project.write(f"{place}/bad.sh", "#!/bin/sh\necho what I saw\nexit 4\n", 0o755)
+    habitat.config(base + "tests:\n  - tests/good.sh\n  - tests/bad.sh\n")
+    output = habitat.fails_in(
+        "test", "CONFIG:8: test tests/bad.sh ended with exit code 4", f"log: .stamps/{habitat.name}/11-test.log"
     )
-    assert "    what I saw" in ended.out.splitlines()
-    assert {"fine", "what I saw"} <= set(bench.log("11-test").splitlines())
-    bench.project.write(f"{place}/bad.sh", "#!/bin/sh\nexit 0\n", 0o755)
-    bench.goes_on_with("test")
+    assert "    what I saw" in output.out.splitlines()
+    assert {"fine", "what I saw"} <= set(habitat.log("11-test").splitlines())
+    habitat.project.write(f"{place}/bad.sh", "#!/bin/sh\nexit 0\n", 0o755)
+    habitat.goes_on_with("test")
 
 
 @pytest.mark.engine
-def test_volume_source_removed_is_error(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    data = bench.project.write("data/file", "x").parent
-    bench.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - rm -rf /data/* && exit 1\n")
-    bench.fails_in("setup", "CONFIG:10: setup command 1 of 1 ended with exit code 1")
+def test_volume_source_removed_is_error(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
+    habitat, base = repairable_habitats
+    data = habitat.project.write("data/file", "x").parent
+    habitat.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - rm -rf /data/* && exit 1\n")
+    habitat.fails_in("setup", "CONFIG:10: setup command 1 of 1 ended with exit code 1")
     data.rmdir()
-    ended = bench.build()
-    assert ended.code != 0
-    assert "CONFIG:6: volumes: there is neither ".replace("CONFIG", f"habitats/{bench.name}/config.yaml") in ended
+    result = habitat.build()
+    assert result.code != 0
+    assert "CONFIG:6: volumes: there is neither ".replace("CONFIG", f"habitats/{habitat.name}/config.yaml") in result
     data.mkdir()
-    bench.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - test -d /data\n")
-    bench.goes_on_with("setup")
+    habitat.config(base + "  - source: data\n    dest: /data\nsetup:\n  root:\n    - test -d /data\n")
+    habitat.goes_on_with("setup")
 
 
 @pytest.mark.engine
-def test_container_name_taken_is_error_and_container_is_kept(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    bench.config(base + "entry:\n  command: echo ran\n")
-    taken = docker("container", "create", "--name", f"habitat-{bench.name}", BUSYBOX, "true")
-    started = bench.project.doit(f"start:{bench.name}")
+def test_container_name_taken_is_error_and_container_is_kept(
+    repairable_habitats: tuple[RepairableHabitat, str],
+) -> None:
+    habitat, base = repairable_habitats
+    habitat.config(base + "entry:\n  command: echo ran\n")
+    taken = docker("container", "create", "--name", f"habitat-{habitat.name}", BUSYBOX, "true")
+    started = habitat.project.doit(f"start:{habitat.name}")
     assert started.code != 0
     assert started.out.splitlines()[-1] == (
-        f"❌ the container name habitat-{bench.name} is taken by another container: "
-        f"rename that container: docker rename habitat-{bench.name} OTHER"
+        f"❌ the container name habitat-{habitat.name} is taken by another container: "
+        f"rename that container: docker rename habitat-{habitat.name} OTHER"
     )
     assert "Traceback" not in started.out
     assert docker("container", "inspect", "--format", "{{.Id}} {{.State.Status}}", taken) == f"{taken} created"
     docker("container", "rm", taken)
-    again = bench.project.doit(f"start:{bench.name}")
+    again = habitat.project.doit(f"start:{habitat.name}")
     assert (again.code, again.ran) == (0, [])
     assert "ran" in again.out.splitlines()
 
 
 @pytest.mark.engine
 def test_base_image_not_pullable_is_error(project: Project, busybox: str, name: str) -> None:
-    bench = RepairableHabitat(project, name)
+    habitat = RepairableHabitat(project, name)
     # A registry on this machine that nobody runs.
-    bench.config("description: x\nbase_image: 127.0.0.1:9/nobody/nothing:1\n")
-    bench.fails_in(
+    habitat.config("description: x\nbase_image: 127.0.0.1:9/nobody/nothing:1\n")
+    habitat.fails_in(
         "base",
         "CONFIG:2: base image 127.0.0.1:9/nobody/nothing:1 can't be pulled (",
         "check its name and the network, or bring it with docker load",
     )
     assert snapshots(name) == {}
-    bench.config(f"base_image: {busybox}\n")
-    bench.goes_on_with("base")
+    habitat.config(f"base_image: {busybox}\n")
+    habitat.goes_on_with("base")
 
 
 @pytest.mark.engine
 def test_base_image_without_shell_is_error(project: Project, engine: DockerEngine, name: str) -> None:
-    bench = RepairableHabitat(project, name)
+    habitat = RepairableHabitat(project, name)
     root = project.root / "image"
     root.mkdir()
     (root / "one").write_text("one file")
     image = f"{PREFIX}-shell-less:{name}"
     import_image(root, image)
     try:
-        bench.config(f"base_image: {image}\n")
-        bench.fails_in(
+        habitat.config(f"base_image: {image}\n")
+        habitat.fails_in(
             "base", "CONFIG:1: 1 required path is missing: /bin/sh: a habitat needs a base image with a shell"
         )
         assert snapshots(name) == {}
@@ -636,37 +642,39 @@ def test_base_image_without_shell_is_error(project: Project, engine: DockerEngin
 
 @pytest.mark.engine
 def test_image_without_git_is_error_with_remedy(project: Project, busybox: str, name: str) -> None:
-    bench = RepairableHabitat(project, name)
-    bench.config(f"base_image: {busybox}\nrepos:\n  - url: file:///x\n    path: x\n")
-    bench.fails_in(
+    habitat = RepairableHabitat(project, name)
+    habitat.config(f"base_image: {busybox}\nrepos:\n  - url: file:///x\n    path: x\n")
+    habitat.fails_in(
         "repos",
         "CONFIG:3: git clone file:///x ended with exit code 127 (there is no git in the image): "
         "install git in setup, or use a base image that has it",
     )
     # Mended in setup, which is where the next run begins.
-    bench.config(
+    habitat.config(
         f"base_image: {busybox}\nsetup:\n  root:\n    - ln -s /bin/true /bin/git\nrepos:\n  - url: /x\n    path: x\n"
     )
-    ended = bench.build()
-    assert ended.ran[0] == "setup"
+    result = habitat.build()
+    assert result.ran[0] == "setup"
 
 
 @pytest.mark.engine
-def test_env_reference_to_unset_variable_is_error_with_suggestion(workshop: tuple[RepairableHabitat, str]) -> None:
-    bench, base = workshop
-    bench.config(base + "env:\n  - A=1\n  - B=$ORIGINE\n")
-    bench.fails_in("env", "CONFIG:8: ${ORIGINE} is set neither in env nor by the base image: did you mean 'ORIGIN'?")
-    bench.config(base + "env:\n  - A=1\n  - B=$ORIGIN\n")
-    bench.goes_on_with("env")
+def test_env_reference_to_unset_variable_is_error_with_suggestion(
+    repairable_habitats: tuple[RepairableHabitat, str],
+) -> None:
+    habitat, base = repairable_habitats
+    habitat.config(base + "env:\n  - A=1\n  - B=$ORIGINE\n")
+    habitat.fails_in("env", "CONFIG:8: ${ORIGINE} is set neither in env nor by the base image: did you mean 'ORIGIN'?")
+    habitat.config(base + "env:\n  - A=1\n  - B=$ORIGIN\n")
+    habitat.goes_on_with("env")
 
 
 @pytest.mark.engine
 def test_dockerfile_failure_shows_its_output(project: Project, busybox: str, name: str) -> None:
-    bench = RepairableHabitat(project, name)
-    bench.config("description: from a Dockerfile\n")
+    habitat = RepairableHabitat(project, name)
+    habitat.config("description: from a Dockerfile\n")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far && exit 9\n")
-    ended = bench.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")
-    assert "built-so-far" in ended
-    assert "built-so-far" in bench.log("0-dockerfile")
+    result = habitat.fails_in("dockerfile", f"habitats/{name}/Dockerfile: ", f"log: .stamps/{name}/0-dockerfile.log")
+    assert "built-so-far" in result
+    assert "built-so-far" in habitat.log("0-dockerfile")
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN echo built-so-far\n")
-    bench.goes_on_with("dockerfile")
+    habitat.goes_on_with("dockerfile")

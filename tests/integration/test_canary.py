@@ -94,23 +94,23 @@ class CanaryHabitat:
         self.own[1].write_text(OTHER)
 
     def doit(self, *args: str) -> CommandResult:
-        done = self.project.doit(*args, env={"CANARY": CANARY})
+        result = self.project.doit(*args, env={"CANARY": CANARY})
         left_containers(self.name)  # what is about to go can't be searched
-        return done
+        return result
 
-    def hits(self, said: str) -> tuple[int, int, list[str]]:
+    def hits(self, output: str) -> tuple[int, int, list[str]]:
         """How many layers and other things were searched, and where one of the canaries was."""
-        found = [] if clean(said.encode()) else ["what doit said"]
+        actual = [] if clean(output.encode()) else ["what doit said"]
         files = [path for path in self.project.root.rglob("*") if path.is_file() and path not in self.own]
-        found += [str(path) for path in files if not clean(path.read_bytes())]
+        actual += [str(path) for path in files if not clean(path.read_bytes())]
         containers = docker("container", "ls", "-aq", "--filter", f"label=habitat.name={self.name}").split()
         images = sorted({*snapshots(self.name).values(), *failed(self.name).values(), *untagged(self.name)})
-        told = {f"container {c}": docker("container", "inspect", c) + docker("logs", c) for c in containers}
-        told |= {f"image {i}": docker("image", "inspect", i) + docker("history", "--no-trunc", i) for i in images}
-        found += [what for what, text in told.items() if not clean(text.encode())]
+        messages = {f"container {c}": docker("container", "inspect", c) + docker("logs", c) for c in containers}
+        messages |= {f"image {i}": docker("image", "inspect", i) + docker("history", "--no-trunc", i) for i in images}
+        actual += [what for what, text in messages.items() if not clean(text.encode())]
         layers = self._layers(images, containers)
-        found += [layer for layer, is_clean in layers.items() if not is_clean]
-        return len(layers), len(files) + len(told) + 1, found
+        actual += [layer for layer, is_clean in layers.items() if not is_clean]
+        return len(layers), len(files) + len(messages) + 1, actual
 
     def _layers(self, images: list[str], containers: list[str]) -> dict[str, bool]:
         """Each layer of the images, with configs and all, and each container's filesystem."""
@@ -156,98 +156,103 @@ def clean_stream(stream: IO[bytes]) -> bool:
 
 
 @pytest.fixture
-def nest(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryHabitat]:
-    nest = CanaryHabitat(tmp_path, busybox)
-    yield nest
-    clear(engine, nest.name)
+def habitat(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[CanaryHabitat]:
+    habitat = CanaryHabitat(tmp_path, busybox)
+    yield habitat
+    clear(engine, habitat.name)
 
 
-def test_canary_search_finds_planted_value(nest: CanaryHabitat) -> None:
+@pytest.mark.guarantee("secret-stored-nowhere")
+def test_canary_search_finds_planted_value(habitat: CanaryHabitat) -> None:
     """Or the tests below would prove nothing."""
-    nest.project.write(f"habitats/{nest.name}/leak", CANARY)
-    done = nest.doit(f"files:{nest.name}")
-    assert done.code == 0, done.out
-    layers, _, found = nest.hits(f"echo {CANARY}")
-    assert found[:2] == ["what doit said", str(nest.project.root / "habitats" / nest.name / "leak")]
-    assert len(found) > 2
-    assert any(name.endswith(("layer.tar", ".tar")) or "blobs" in name for name in found), found
+    habitat.project.write(f"habitats/{habitat.name}/leak", CANARY)
+    result = habitat.doit(f"files:{habitat.name}")
+    assert result.code == 0, result.out
+    layers, _, actual = habitat.hits(f"echo {CANARY}")
+    assert actual[:2] == ["what doit said", str(habitat.project.root / "habitats" / habitat.name / "leak")]
+    assert len(actual) > 2
+    assert any(name.endswith(("layer.tar", ".tar")) or "blobs" in name for name in actual), actual
     assert layers > 5
 
 
-def test_canary_after_success_is_nowhere(nest: CanaryHabitat, summary: list[str]) -> None:
-    done = nest.doit(f"start:{nest.name}")
-    assert done.code == 0, done.out
-    assert done.out.splitlines()[-5:-1] != []
-    assert "*** ***" in done, "the command of the habitat saw all of them"
-    assert f"{nest.name} sees" in done, "or docker had the Dockerfile's layer, and printed nothing"
-    assert {"sees-it"} <= {p.stem for p in (nest.project.root / "habitats").rglob("*.sh")}
-    logs = {log.name: log.read_text().count("***") for log in nest.project.root.rglob("*.log")}
+@pytest.mark.guarantee("secret-stored-nowhere")
+def test_canary_after_success_is_nowhere(habitat: CanaryHabitat, summary: list[str]) -> None:
+    result = habitat.doit(f"start:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.out.splitlines()[-5:-1] != []
+    assert "*** ***" in result, "the command of the habitat saw all of them"
+    assert f"{habitat.name} sees" in result, "or docker had the Dockerfile's layer, and printed nothing"
+    assert {"sees-it"} <= {p.stem for p in (habitat.project.root / "habitats").rglob("*.sh")}
+    logs = {log.name: log.read_text().count("***") for log in habitat.project.root.rglob("*.log")}
     assert {name for name, count in logs.items() if count} >= {
         "0-dockerfile.log",
         "7-setup.log",
         "9-tools.log",
         "11-test.log",
     }, logs
-    layers, others, found = nest.hits(done.out)
-    assert found == []
+    layers, others, actual = habitat.hits(result.out)
+    assert actual == []
     summary.append(f"canary after success: 0 hits in {layers} layers and {others} files, configs and outputs")
 
 
-def test_changed_secret_value_builds_nothing(nest: CanaryHabitat) -> None:
-    assert nest.doit(f"final:{nest.name}").code == 0
-    before = snapshots(nest.name)
-    (nest.own[0]).write_text("another key\n")
-    again = nest.project.doit(f"start:{nest.name}", env={"CANARY": "another-value"})
+@pytest.mark.guarantee("secret-change-rebuilds-nothing")
+def test_changed_secret_value_builds_nothing(habitat: CanaryHabitat) -> None:
+    assert habitat.doit(f"final:{habitat.name}").code == 0
+    before = snapshots(habitat.name)
+    (habitat.own[0]).write_text("another key\n")
+    again = habitat.project.doit(f"start:{habitat.name}", env={"CANARY": "another-value"})
     assert again.code == 0, again.out
     assert again.ran == []
-    assert snapshots(nest.name) == before
+    assert snapshots(habitat.name) == before
     assert "another-value" not in again
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_after_failure_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str]
 ) -> None:
-    nest = CanaryHabitat(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
+    habitat = CanaryHabitat(tmp_path, busybox, more='echo "$CANARY"; cat /run/secrets/absent')
     try:
-        done = nest.doit(f"start:{nest.name}")
-        assert done.code != 0
-        assert "***" in done
-        assert list(failed(nest.name)) == ["7-setup-failed"]
-        assert left_containers(nest.name) == []
-        layers, others, found = nest.hits(done.out)
-        assert found == []
+        result = habitat.doit(f"start:{habitat.name}")
+        assert result.code != 0
+        assert "***" in result
+        assert list(failed(habitat.name)) == ["7-setup-failed"]
+        assert left_containers(habitat.name) == []
+        layers, others, actual = habitat.hits(result.out)
+        assert actual == []
         summary.append(f"canary after a failure: 0 hits in {layers} layers and {others} files, configs and outputs")
     finally:
-        clear(engine, nest.name)
+        clear(engine, habitat.name)
 
 
+@pytest.mark.guarantee("secret-stored-nowhere")
 def test_canary_after_kill_is_nowhere(
     engine: DockerEngine, busybox: str, tmp_path: Path, summary: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither in what the killed run leaves behind, nor after the next one."""
     monkeypatch.setenv("CANARY", CANARY)
-    nest = CanaryHabitat(tmp_path, busybox, more="echo in the middle; sleep 100")
+    habitat = CanaryHabitat(tmp_path, busybox, more="echo in the middle; sleep 100")
     try:
-        with RunningDoit(nest.project, f"final:{nest.name}") as running:
-            log = nest.project.root / ".stamps" / nest.name / "7-setup.log"
+        with RunningDoit(habitat.project, f"final:{habitat.name}") as running:
+            log = habitat.project.root / ".stamps" / habitat.name / "7-setup.log"
             wait_for_text(log, "in the middle")
             running.process.kill()
-            said = running.end().out
-        assert build_containers(nest.name)
-        layers, others, found = nest.hits(said)
-        assert found == []
-        nest.project.habitat(nest.name, CONFIG.format(name=nest.name, more="true", command="true"))
-        done = nest.doit(f"start:{nest.name}")
-        assert done.code == 0, done.out
-        after = nest.hits(said + done.out)
+            output = running.end().out
+        assert build_containers(habitat.name)
+        layers, others, actual = habitat.hits(output)
+        assert actual == []
+        habitat.project.habitat(habitat.name, CONFIG.format(name=habitat.name, more="true", command="true"))
+        result = habitat.doit(f"start:{habitat.name}")
+        assert result.code == 0, result.out
+        after = habitat.hits(output + result.out)
         assert after[2] == []
-        assert left_containers(nest.name) == []
+        assert left_containers(habitat.name) == []
         summary.append(
             f"canary after a kill: 0 hits in {layers} layers and {others} files, configs and outputs, "
             f"nor in {after[0]} and {after[1]} after the next run"
         )
     finally:
-        clear(engine, nest.name)
+        clear(engine, habitat.name)
 
 
 def wait_for_text(path: Path, text: str) -> None:
@@ -256,19 +261,21 @@ def wait_for_text(path: Path, text: str) -> None:
     wait_until(lambda: path.exists() and text in path.read_text())
 
 
-def test_secret_in_running_habitat_is_readable_by_user_only(nest: CanaryHabitat) -> None:
+@pytest.mark.guarantee("secret-readable-by-its-user-only")
+def test_secret_in_running_habitat_is_readable_by_user_only(habitat: CanaryHabitat) -> None:
     config = CONFIG.format(
-        name=nest.name,
+        name=habitat.name,
         more="true",
         command="stat -c %U:%a /run/secrets/CANARY; id -un; touch /run/secrets/x 2>/dev/null || echo no place to write",
     )
-    nest.project.habitat(nest.name, config)
-    done = nest.doit(f"start:{nest.name}")
-    assert done.code == 0, done.out
-    assert "ada:400\nada\n" in done
-    assert "no place to write" in done
+    habitat.project.habitat(habitat.name, config)
+    result = habitat.doit(f"start:{habitat.name}")
+    assert result.code == 0, result.out
+    assert "ada:400\nada\n" in result
+    assert "no place to write" in result
 
 
+@pytest.mark.guarantee("secret-in-no-volume")
 def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerEngine, tmp_path: Path) -> None:
     """/var/run leads to /run in most images."""
     mounts = (Tmpfs(SECRETS_FOLDER), Bind(str(tmp_path), "/var/run/secrets", readonly=False))
@@ -282,7 +289,7 @@ def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerE
     assert list(tmp_path.iterdir()) == []
 
 
-def test_dockerfile_secret_without_buildkit_is_refused(nest: CanaryHabitat) -> None:
-    done = nest.project.doit(f"final:{nest.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
-    assert done.code != 0
-    assert "a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it" in done
+def test_dockerfile_secret_without_buildkit_is_refused(habitat: CanaryHabitat) -> None:
+    result = habitat.project.doit(f"final:{habitat.name}", env={"CANARY": CANARY, "PATH": "/nowhere"})
+    assert result.code != 0
+    assert "a Dockerfile is given secrets by BuildKit, and there is no `docker` here that has it" in result

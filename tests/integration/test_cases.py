@@ -79,7 +79,7 @@ def _lay_out(case: Path, project: Project, name: str) -> None:
 
 
 def _verify(script: Path, image: str, *options: str) -> None:
-    done = subprocess.run(
+    result = subprocess.run(
         ["docker", "run", "--rm", *options, "-v", f"{CASES}:/cases:ro", image, f"/cases/{script.relative_to(CASES)}"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -87,8 +87,8 @@ def _verify(script: Path, image: str, *options: str) -> None:
         errors="replace",
         check=False,
     )
-    assert not done.stdout, done.stdout
-    assert done.returncode == 0
+    assert not result.stdout, result.stdout
+    assert result.returncode == 0
 
 
 @pytest.mark.parametrize("case", sorted(folder.name for folder in CASES.iterdir() if folder.is_dir()))

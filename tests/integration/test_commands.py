@@ -85,24 +85,24 @@ class TwoHabitats:
 
 
 @pytest.fixture(scope="module")
-def built(
+def built_habitats(
     engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[TwoHabitats, CommandResult]]:
-    """The town, and the run that built it."""
-    town = TwoHabitats(tmp_path_factory.mktemp("town"), busybox)
-    done = town.project.doit("-n", "2")
-    yield town, done
-    for name in town.names:
+    """Two habitats, and the run that built them."""
+    two_habitats = TwoHabitats(tmp_path_factory.mktemp("project"), busybox)
+    result = two_habitats.project.doit("-n", "2")
+    yield two_habitats, result
+    for name in two_habitats.names:
         clear(engine, name)
 
 
 @pytest.fixture
-def town(built: tuple[TwoHabitats, CommandResult]) -> Iterator[TwoHabitats]:
-    """The town, both habitats up to date."""
-    done = built[0].project.doit()
-    assert done.code == 0, done.out
-    yield built[0]
-    built[0].begin()
+def two_habitats(built_habitats: tuple[TwoHabitats, CommandResult]) -> Iterator[TwoHabitats]:
+    """Two habitats that are up to date."""
+    result = built_habitats[0].project.doit()
+    assert result.code == 0, result.out
+    yield built_habitats[0]
+    built_habitats[0].begin()
 
 
 def containers(name: str) -> list[str]:
@@ -111,53 +111,53 @@ def containers(name: str) -> list[str]:
     return sorted(rows.split())
 
 
-def statuses(done: CommandResult) -> dict[str, str]:
+def statuses(result: CommandResult) -> dict[str, str]:
     """Task to letter, from `doit list --status`."""
-    return {row.split()[1]: row.split()[0] for row in done.out.splitlines()}
+    return {row.split()[1]: row.split()[0] for row in result.out.splitlines()}
 
 
 # Building several
 
 
-def test_bare_doit_builds_every_habitat_and_starts_none(built: tuple[TwoHabitats, CommandResult]) -> None:
-    town, done = built
-    assert done.code == 0, done.out
-    for name in town.names:
+def test_bare_doit_builds_every_habitat_and_starts_none(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
+    two_habitats, result = built_habitats
+    assert result.code == 0, result.out
+    for name in two_habitats.names:
         assert {"12-final", "final"} <= set(snapshots(name))
         assert left_containers(name) == []
         assert containers(name) == []
-        assert f"{name} ready in " in done
-    again = town.project.doit()
+        assert f"{name} ready in " in result
+    again = two_habitats.project.doit()
     assert again.code == 0
     assert [line.split(" in ")[0] for line in again.out.splitlines() if "ready" in line] == [
-        f"{name} │ ✅ {name} ready" for name in sorted(town.names)
+        f"{name} │ ✅ {name} ready" for name in sorted(two_habitats.names)
     ]
 
 
-def test_output_of_two_habitats_names_habitat_in_each_line(built: tuple[TwoHabitats, CommandResult]) -> None:
-    town, done = built
-    rows = [line for line in done.out.splitlines() if line.strip()]
-    assert all(row.startswith(tuple(f"{name} │ " for name in town.names)) for row in rows), done.out
-    for name in town.names:
+def test_output_of_two_habitats_names_habitat_in_each_line(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
+    two_habitats, result = built_habitats
+    rows = [line for line in result.out.splitlines() if line.strip()]
+    assert all(row.startswith(tuple(f"{name} │ " for name in two_habitats.names)) for row in rows), result.out
+    for name in two_habitats.names:
         own = [row.partition(" │ ")[2] for row in rows if row.startswith(name)]
         assert [row.split()[2] for row in own if "✅" in row and row.startswith("[")] == NAMES
 
 
-def test_output_percentages_grow_to_100(built: tuple[TwoHabitats, CommandResult]) -> None:
-    town, done = built
-    for name in town.names:
-        values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", done.out, re.MULTILINE)]
+def test_output_percentages_grow_to_100(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
+    two_habitats, result = built_habitats
+    for name in two_habitats.names:
+        values = [int(value) for value in re.findall(rf"^{name} │ \[(\d+)%\]", result.out, re.MULTILINE)]
         assert len(values) == 2 * len(NAMES)
         assert values == sorted(values)
         assert values[-1] == 100
 
 
-def test_output_in_pipe_has_no_escape_sequences(built: tuple[TwoHabitats, CommandResult]) -> None:
-    town, done = built
-    assert "\x1b" not in done.out
-    assert "\r" not in done.out
-    for argv in (["list"], ["info", f"final:{town.first}"], [f"setup:{town.first}"], ["nosuch"]):
-        assert "\x1b" not in town.project.doit(*argv, env={"TERM": "xterm-256color"}).out
+def test_output_in_pipe_has_no_escape_sequences(built_habitats: tuple[TwoHabitats, CommandResult]) -> None:
+    two_habitats, result = built_habitats
+    assert "\x1b" not in result.out
+    assert "\r" not in result.out
+    for argv in (["list"], ["info", f"final:{two_habitats.first}"], [f"setup:{two_habitats.first}"], ["nosuch"]):
+        assert "\x1b" not in two_habitats.project.doit(*argv, env={"TERM": "xterm-256color"}).out
 
 
 # list
@@ -166,9 +166,9 @@ def test_output_in_pipe_has_no_escape_sequences(built: tuple[TwoHabitats, Comman
 def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, f"description: |\n  this is\n  {name}\nbase_image: nothing:1")
-    done = project.doit("list", env=NOWHERE)
-    assert done.code == 0, done.out
-    *listed, gap, more = done.out.splitlines()
+    result = project.doit("list", env=NOWHERE)
+    assert result.code == 0, result.out
+    *listed, gap, more = result.out.splitlines()
     assert (gap, more) == ("", f"and {', '.join(OTHERS)}; `doit list --all` shows every task")
     rows = [row.split(maxsplit=1) for row in listed]
     assert [row[0] for row in rows] == [*NAMES, "start:alone", "start:town"]
@@ -182,18 +182,18 @@ def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) 
 def test_list_all_shows_every_command_of_every_habitat(project: Project) -> None:
     for name in ("town", "alone"):
         project.habitat(name, "base_image: nothing:1")
-    done = project.doit("list", "--all", env=NOWHERE)
-    assert done.code == 0, done.out
-    listed = {row.split(maxsplit=1)[0] for row in done.out.splitlines()}
+    result = project.doit("list", "--all", env=NOWHERE)
+    assert result.code == 0, result.out
+    listed = {row.split(maxsplit=1)[0] for row in result.out.splitlines()}
     assert {verb.replace("NAME", name) for verb in OTHERS for name in ("town", "alone")} <= listed
-    assert "shows every task" not in done
+    assert "shows every task" not in result
 
 
 def test_list_with_dockerfile_habitat_shows_dockerfile_phase(project: Project) -> None:
     project.write("habitats/old/Dockerfile", "FROM nothing:1\n")
-    done = project.doit("list", env=NOWHERE)
-    assert done.code == 0, done.out
-    assert done.out.split()[0] == "dockerfile"
+    result = project.doit("list", env=NOWHERE)
+    assert result.code == 0, result.out
+    assert result.out.split()[0] == "dockerfile"
 
 
 def test_list_status_shows_up_to_date_phases(project: Project, busybox: str, name: str) -> None:
@@ -201,12 +201,14 @@ def test_list_status_shows_up_to_date_phases(project: Project, busybox: str, nam
     tasks = [*NAMES, *(f"{phase}:{name}" for phase in NAMES), f"start:{name}"]
     assert statuses(project.doit("list", "--all", "--status")) == dict.fromkeys(tasks, "R")
     assert project.doit(f"users:{name}").code == 0
-    done = {task for phase in ("base", "users") for task in (phase, f"{phase}:{name}")}
-    assert statuses(project.doit("list", "--all", "--status")) == {task: "U" if task in done else "R" for task in tasks}
+    result = {task for phase in ("base", "users") for task in (phase, f"{phase}:{name}")}
+    assert statuses(project.doit("list", "--all", "--status")) == {
+        task: "U" if task in result else "R" for task in tasks
+    }
 
 
-def test_list_status_after_build_shows_all_up_to_date(town: TwoHabitats) -> None:
-    assert set(statuses(town.project.doit("list", "--all", "--status")).values()) == {"U"}
+def test_list_status_after_build_shows_all_up_to_date(two_habitats: TwoHabitats) -> None:
+    assert set(statuses(two_habitats.project.doit("list", "--all", "--status")).values()) == {"U"}
 
 
 # info
@@ -219,47 +221,47 @@ def test_info_shows_reason_why_phase_runs(project: Project, busybox: str, name: 
     def info(phase: str) -> CommandResult:
         return project.doit("info", f"{phase}:{name}")
 
-    def reasons(done: CommandResult) -> list[str]:
-        return [row[3:] for row in done.out.splitlines() if row.startswith(" * ")]
+    def reasons(result: CommandResult) -> list[str]:
+        return [row[3:] for row in result.out.splitlines() if row.startswith(" * ")]
 
     config("root")
     assert project.doit(f"users:{name}").code == 0
-    done = info("users")
-    assert done.code == 0
-    assert "status     : up-to-date" in done
-    assert f".stamps/{name}/2-users.json" in done
+    result = info("users")
+    assert result.code == 0
+    assert "status     : up-to-date" in result
+    assert f".stamps/{name}/2-users.json" in result
 
-    done = info("env")
-    assert done.code == 1
-    assert len(reasons(done)) == 1
-    assert f"habitat-{name}:3-env" in reasons(done)[0]
+    result = info("env")
+    assert result.code == 1
+    assert len(reasons(result)) == 1
+    assert f"habitat-{name}:3-env" in reasons(result)[0]
 
     config("other")
-    done = info("users")
-    assert done.code == 1
-    assert reasons(done) == ["env.USER: root → other"]
+    result = info("users")
+    assert result.code == 1
+    assert reasons(result) == ["env.USER: root → other"]
     config("root")
 
     assert project.doit("forget", f"users:{name}").code == 0
-    done = info("users")
-    assert done.code == 1
-    assert reasons(done) == ["it was forgotten (doit forget)"]
+    result = info("users")
+    assert result.code == 1
+    assert reasons(result) == ["it was forgotten (doit forget)"]
     assert info("base").code == 0
 
     docker("image", "rm", f"habitat-{name}:2-users", f"habitat-{name}:1-base")
-    done = info("base")
-    assert done.code == 1
-    assert len(reasons(done)) == 1
-    assert f"habitat-{name}:1-base" in reasons(done)[0]
-    assert "gone" in reasons(done)[0]
+    result = info("base")
+    assert result.code == 1
+    assert len(reasons(result)) == 1
+    assert f"habitat-{name}:1-base" in reasons(result)[0]
+    assert "gone" in reasons(result)[0]
 
 
-def test_info_shows_no_internal_reason_of_doit(town: TwoHabitats) -> None:
-    town.save(town.first, setup="touch /other")
-    done = town.project.doit("info", f"setup:{town.first}")
-    assert done.code == 1
-    assert "→ touch /other" in done
-    assert len([row for row in done.out.splitlines() if row.startswith(" * ")]) == 1, done.out
+def test_info_shows_no_internal_reason_of_doit(two_habitats: TwoHabitats) -> None:
+    two_habitats.save(two_habitats.first, setup="touch /other")
+    result = two_habitats.project.doit("info", f"setup:{two_habitats.first}")
+    assert result.code == 1
+    assert "→ touch /other" in result
+    assert len([row for row in result.out.splitlines() if row.startswith(" * ")]) == 1, result.out
 
 
 # forget
@@ -294,83 +296,85 @@ def test_forget_without_name_applies_to_all_phases_and_habitats(
 )
 def test_unknown_task_error_suggests_nearest_name(project: Project, argv: tuple[str, ...]) -> None:
     project.habitat("hello", "base_image: nothing:1")
-    done = project.doit(*argv, env=NOWHERE)
-    assert done.code == 3
-    assert done.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
+    result = project.doit(*argv, env=NOWHERE)
+    assert result.code == 3
+    assert result.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
 
 
 # A broken habitat
 
 
-def test_broken_habitat_does_not_stop_other_habitats(town: TwoHabitats) -> None:
-    broken = town.project.habitat("broken", "base_image: x\nfils: []")
+def test_broken_habitat_does_not_stop_other_habitats(two_habitats: TwoHabitats) -> None:
+    broken = two_habitats.project.habitat("broken", "base_image: x\nfils: []")
     try:
         error = "habitats/broken/config.yaml:2: unknown key 'fils': did you mean 'files'?"
-        listed = town.project.doit("list", env=NOWHERE)
+        listed = two_habitats.project.doit("list", env=NOWHERE)
         assert listed.code == 0
         assert [row.split(maxsplit=1)[1] for row in listed.out.splitlines() if row.startswith(f"start:{broken}")] == [
             f"broken: {error}"
         ]
-        town.save(town.first, command="goodbye")
-        done = town.project.doit()
-        assert done.code != 0
-        assert "Traceback" not in done
-        rows = [row.split("│", 1)[-1].strip() for row in done.out.splitlines()]
+        two_habitats.save(two_habitats.first, command="goodbye")
+        result = two_habitats.project.doit()
+        assert result.code != 0
+        assert "Traceback" not in result
+        rows = [row.split("│", 1)[-1].strip() for row in result.out.splitlines()]
         assert [row for row in rows if "❌" in row] == [f"❌ base:{broken}: {error}"]
-        for name in town.names:
-            assert any(row.startswith(f"✅ {name} ready in ") for row in rows), done.out
+        for name in two_habitats.names:
+            assert any(row.startswith(f"✅ {name} ready in ") for row in rows), result.out
     finally:
-        (town.project.root / "habitats/broken/config.yaml").unlink()
-        (town.project.root / "habitats/broken").rmdir()
+        (two_habitats.project.root / "habitats/broken/config.yaml").unlink()
+        (two_habitats.project.root / "habitats/broken").rmdir()
 
 
 # Output
 
 
-def test_output_lines_appear_immediately(town: TwoHabitats) -> None:
-    town.save(town.first, setup=f"echo gate three; {WAIT}; echo behind the gate", more="    debug: true\n")
-    gate = town.close_gate()
-    with RunningDoit(town.project, f"setup:{town.first}") as running:
+def test_output_lines_appear_immediately(two_habitats: TwoHabitats) -> None:
+    two_habitats.save(
+        two_habitats.first, setup=f"echo gate three; {WAIT}; echo behind the gate", more="    debug: true\n"
+    )
+    gate = two_habitats.close_gate()
+    with RunningDoit(two_habitats.project, f"setup:{two_habitats.first}") as running:
         running.wait_for("    gate three\n")
         assert "behind" not in running.out
         assert "[66%] Running setup commands...\n" in running.out
         gate.unlink()
-        done = running.end()
-    assert done.code == 0
-    assert "    behind the gate\n" in done
+        result = running.end()
+    assert result.code == 0
+    assert "    behind the gate\n" in result
 
 
 # Told to stop
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
-def test_signal_stops_build_and_removes_container(town: TwoHabitats, number: signal.Signals, code: int) -> None:
-    town.save(town.first, setup=f"echo gate {number}; {WAIT}")
-    town.close_gate()
-    with RunningDoit(town.project, f"final:{town.first}") as running:
-        town.wait_in_setup(f"gate {number}", town.first)
+def test_signal_stops_build_and_removes_container(two_habitats: TwoHabitats, number: signal.Signals, code: int) -> None:
+    two_habitats.save(two_habitats.first, setup=f"echo gate {number}; {WAIT}")
+    two_habitats.close_gate()
+    with RunningDoit(two_habitats.project, f"final:{two_habitats.first}") as running:
+        two_habitats.wait_in_setup(f"gate {number}", two_habitats.first)
         running.process.send_signal(number)
-        done = running.end(10)
-    assert done.code == code
-    assert done.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{town.first}: ")
-    assert "Traceback" not in done
-    assert "❌" not in done
-    assert left_containers(town.first) == []
+        result = running.end(10)
+    assert result.code == code
+    assert result.out.rstrip().splitlines()[-1].startswith(f"stopped in setup:{two_habitats.first}: ")
+    assert "Traceback" not in result
+    assert "❌" not in result
+    assert left_containers(two_habitats.first) == []
 
 
-def test_signal_stops_parallel_builds_and_removes_containers(town: TwoHabitats) -> None:
-    for name in town.names:
-        town.save(name, setup=f"echo gate four; {WAIT}")
-    town.close_gate()
-    with RunningDoit(town.project, "-n", "2") as running:
-        town.wait_in_setup("gate four", *town.names)
+def test_signal_stops_parallel_builds_and_removes_containers(two_habitats: TwoHabitats) -> None:
+    for name in two_habitats.names:
+        two_habitats.save(name, setup=f"echo gate four; {WAIT}")
+    two_habitats.close_gate()
+    with RunningDoit(two_habitats.project, "-n", "2") as running:
+        two_habitats.wait_in_setup("gate four", *two_habitats.names)
         running.process.send_signal(signal.SIGINT)
-        done = running.end(20)
-    assert done.code == 130, done.out
-    assert "Traceback" not in done
-    assert [line for line in done.out.splitlines() if line.startswith("stopped in ")], done.out
-    for name in town.names:
-        assert f"setup:{name}" in done.out.rstrip().splitlines()[-1]
+        result = running.end(20)
+    assert result.code == 130, result.out
+    assert "Traceback" not in result
+    assert [line for line in result.out.splitlines() if line.startswith("stopped in ")], result.out
+    for name in two_habitats.names:
+        assert f"setup:{name}" in result.out.rstrip().splitlines()[-1]
         assert left_containers(name) == []
 
 
@@ -381,11 +385,11 @@ def test_stamps_folder_replaced_by_file_is_named_in_error(project: Project, busy
     project.habitat(name, f"base_image: {busybox}")
     (project.root / ".stamps").rmdir()
     project.write(".stamps", "in the way")
-    done = project.doit(f"final:{name}")
-    assert done.code not in (0, 3)
-    assert "Traceback" not in done
-    assert ".stamps" in done
-    assert len([line for line in done.out.splitlines() if "can't be" in line]) == 1, "it is told once"
+    result = project.doit(f"final:{name}")
+    assert result.code not in (0, 3)
+    assert "Traceback" not in result
+    assert ".stamps" in result
+    assert len([line for line in result.out.splitlines() if "can't be" in line]) == 1, "it is told once"
     assert snapshots(name) == {}
     assert project.doit("list").code == 0
     for argv in (("forget", f"base:{name}"), ("info", f"base:{name}"), ("clean",)):
@@ -393,108 +397,112 @@ def test_stamps_folder_replaced_by_file_is_named_in_error(project: Project, busy
 
 
 @pytest.mark.parametrize("content", ["", "[]", "\x00\xff"])
-def test_stamp_unreadable_gives_warning_and_builds_nothing(town: TwoHabitats, content: str) -> None:
-    folder = town.project.root / ".stamps" / town.first
+def test_stamp_unreadable_gives_warning_and_builds_nothing(two_habitats: TwoHabitats, content: str) -> None:
+    folder = two_habitats.project.root / ".stamps" / two_habitats.first
     (folder / "7-setup.stamp").write_bytes(content.encode("latin-1"))
-    done = town.project.doit(f"final:{town.first}")
-    assert done.code == 0
-    assert done.ran == []
-    warnings = [line for line in done.out.splitlines() if line.startswith("⚠ ")]
+    result = two_habitats.project.doit(f"final:{two_habitats.first}")
+    assert result.code == 0
+    assert result.ran == []
+    warnings = [line for line in result.out.splitlines() if line.startswith("⚠ ")]
     assert len(warnings) == 1
-    assert warnings[0].startswith(f"⚠ .stamps/{town.first}/7-setup.stamp: ")
-    again = town.project.doit(f"final:{town.first}")
+    assert warnings[0].startswith(f"⚠ .stamps/{two_habitats.first}/7-setup.stamp: ")
+    again = two_habitats.project.doit(f"final:{two_habitats.first}")
     assert "⚠" not in again, "it was written anew"
 
 
 @pytest.mark.parametrize("values", ["text", {"hash": 7}])
-def test_stamp_of_other_shape_does_not_crash(town: TwoHabitats, values: object) -> None:
+def test_stamp_of_other_shape_does_not_crash(two_habitats: TwoHabitats, values: object) -> None:
     """What was verified says the stamp alone as long as final is not there."""
-    path = town.project.root / ".stamps" / town.first / "11-test.stamp"
+    path = two_habitats.project.root / ".stamps" / two_habitats.first / "11-test.stamp"
     path.write_text(json.dumps({"_values_:": values, "deps:": []}))
-    town.save(town.first, command="others")
+    two_habitats.save(two_habitats.first, command="others")
     try:
-        done = town.project.doit(f"final:{town.first}")
+        result = two_habitats.project.doit(f"final:{two_habitats.first}")
     finally:
         path.unlink()
-    assert done.code == 0, done.out
-    assert done.ran == ["test", "final"]
+    assert result.code == 0, result.out
+    assert result.ran == ["test", "final"]
 
 
-# clean. These take the town down; the fixture builds it again for each.
+# clean. These remove the habitats; the fixture builds it again for each.
 
 
-def test_clean_of_phase_removes_its_and_later_snapshots(town: TwoHabitats) -> None:
-    other = snapshots(town.names[1])
-    done = town.project.doit("clean", f"setup:{town.first}")
-    assert done.code == 0, done.out
-    assert sorted(snapshots(town.first)) == ["1-base", "2-users", "3-env", "4-workdir", "5-habitat", "6-files"]
-    assert snapshots(town.names[1]) == other
-    left = {path.name.partition("-")[2] for path in (town.project.root / ".stamps" / town.first).glob("*-*.*")}
+def test_clean_of_phase_removes_its_and_later_snapshots(two_habitats: TwoHabitats) -> None:
+    other = snapshots(two_habitats.names[1])
+    result = two_habitats.project.doit("clean", f"setup:{two_habitats.first}")
+    assert result.code == 0, result.out
+    assert sorted(snapshots(two_habitats.first)) == ["1-base", "2-users", "3-env", "4-workdir", "5-habitat", "6-files"]
+    assert snapshots(two_habitats.names[1]) == other
+    left = {
+        path.name.partition("-")[2]
+        for path in (two_habitats.project.root / ".stamps" / two_habitats.first).glob("*-*.*")
+    }
     assert {name.partition(".")[0] for name in left} == set(NAMES) - set(AFTER_FILES)
-    assert "<function" not in done
-    assert "Python" not in done, "a person is told what was removed"
-    assert town.project.doit(f"final:{town.first}").ran == AFTER_FILES
+    assert "<function" not in result
+    assert "Python" not in result, "a person is told what was removed"
+    assert two_habitats.project.doit(f"final:{two_habitats.first}").ran == AFTER_FILES
 
 
 def test_clean_without_engine_is_one_line_error(project: Project) -> None:
     project.habitat("hello", "base_image: nothing:1")
     for argv in (("clean",), ("clean", "setup:hello")):
-        done = project.doit(*argv, env=NOWHERE)
-        assert len(done.out.splitlines()) == 1, done.out
-        assert "no Docker engine answers" in done
-        assert done.code != 0
+        result = project.doit(*argv, env=NOWHERE)
+        assert len(result.out.splitlines()) == 1, result.out
+        assert "no Docker engine answers" in result
+        assert result.code != 0
 
 
-def test_clean_dry_run_removes_nothing(town: TwoHabitats) -> None:
-    before = [snapshots(name) for name in town.names]
-    files = sorted((town.project.root / ".stamps").rglob("*"))
-    for argv in (("clean", "--dry-run"), ("clean", "--dry-run", f"setup:{town.first}")):
-        assert town.project.doit(*argv).code == 0
-    assert [snapshots(name) for name in town.names] == before
-    assert sorted((town.project.root / ".stamps").rglob("*")) == files
+def test_clean_dry_run_removes_nothing(two_habitats: TwoHabitats) -> None:
+    before = [snapshots(name) for name in two_habitats.names]
+    files = sorted((two_habitats.project.root / ".stamps").rglob("*"))
+    for argv in (("clean", "--dry-run"), ("clean", "--dry-run", f"setup:{two_habitats.first}")):
+        assert two_habitats.project.doit(*argv).code == 0
+    assert [snapshots(name) for name in two_habitats.names] == before
+    assert sorted((two_habitats.project.root / ".stamps").rglob("*")) == files
 
 
 @pytest.mark.parametrize("task", ["", "setup"])
-def test_clean_during_build_lets_build_succeed(town: TwoHabitats, task: str) -> None:
+def test_clean_during_build_lets_build_succeed(two_habitats: TwoHabitats, task: str) -> None:
     """It may wait for the other run, or say that there is one."""
     word = f"gate clean {task}"
-    town.save(town.first, setup=f"echo {word}; {WAIT}")
-    gate = town.close_gate()
-    with RunningDoit(town.project, f"setup:{town.first}") as build:
-        town.wait_in_setup(word.strip(), town.first)
-        with RunningDoit(town.project, "clean", *([f"{task}:{town.first}"] if task else [])) as clean:
+    two_habitats.save(two_habitats.first, setup=f"echo {word}; {WAIT}")
+    gate = two_habitats.close_gate()
+    with RunningDoit(two_habitats.project, f"setup:{two_habitats.first}") as build:
+        two_habitats.wait_in_setup(word.strip(), two_habitats.first)
+        with RunningDoit(two_habitats.project, "clean", *([f"{task}:{two_habitats.first}"] if task else [])) as clean:
             clean.settle()
             gate.unlink()
             assert build.end().code == 0, build.out
             assert "Traceback" not in clean.end()
 
 
-def test_clean_removes_all_built_images_and_no_started_container(town: TwoHabitats) -> None:
-    started = town.project.doit(f"start:{town.first}")
+@pytest.mark.guarantee("started-container-kept")
+def test_clean_removes_all_built_images_and_no_started_container(two_habitats: TwoHabitats) -> None:
+    started = two_habitats.project.doit(f"start:{two_habitats.first}")
     assert started.code == 0, started.out
     assert "hello" in started
-    plain = f"{town.first}-plain"
-    running = f"{town.first}-running"
-    image = f"habitat-{town.first}:final"
+    plain = f"{two_habitats.first}-plain"
+    running = f"{two_habitats.first}-running"
+    image = f"habitat-{two_habitats.first}:final"
     docker("run", "--name", plain, image, "sh", "-c", "echo work >/mine")
     docker("run", "--detach", "--name", running, image, "sleep", "600")
     everything = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
-    done = town.project.doit("clean")
-    assert done.code == 0, done.out
-    for name in town.names:
+    result = two_habitats.project.doit("clean")
+    assert result.code == 0, result.out
+    for name in two_habitats.names:
         assert snapshots(name) == {}
-        assert not (town.project.root / ".stamps" / name).exists()
-        assert f"{name}: removed 10 images" in done
-    assert containers(town.first) == sorted([plain, running, f"habitat-{town.first}"])
-    for container in containers(town.first):
-        assert f" {container}" in done.out.partition("docker rm -f")[2]
+        assert not (two_habitats.project.root / ".stamps" / name).exists()
+        assert f"{name}: removed 10 images" in result
+    assert containers(two_habitats.first) == sorted([plain, running, f"habitat-{two_habitats.first}"])
+    for container in containers(two_habitats.first):
+        assert f" {container}" in result.out.partition("docker rm -f")[2]
     left = set(docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}").split())
-    assert town.base in left
-    ours = tuple(f"habitat-{name}:" for name in town.names)
+    assert two_habitats.base in left
+    ours = tuple(f"habitat-{name}:" for name in two_habitats.names)
     assert {tag for tag in everything - left if tag.startswith("habitat-habtest")} >= {
         tag for tag in everything if tag.startswith(ours)
     }
     assert docker("exec", running, "echo", "alive") == "alive"
-    saved = f"habitat-{town.first}:saved"
+    saved = f"habitat-{two_habitats.first}:saved"
     docker("commit", plain, saved)
     assert docker("run", "--rm", saved, "cat", "/mine") == "work"

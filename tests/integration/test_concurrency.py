@@ -95,14 +95,14 @@ def names(engine: DockerEngine) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def yard(tmp_path: Path, busybox: str, names: list[str]) -> ProjectWithHabitats:
+def project(tmp_path: Path, busybox: str, names: list[str]) -> ProjectWithHabitats:
     return ProjectWithHabitats(tmp_path, busybox, names)
 
 
-def check_records(yard: ProjectWithHabitats, name: str, until: str = "final") -> None:
+def check_records(project: ProjectWithHabitats, name: str, until: str = "final") -> None:
     """All that is recorded of a habitat is whole, and true of what is on the engine."""
     slugs = SLUGS[: NAMES.index(until) + 1]
-    state = yard.state(name)
+    state = project.state(name)
     assert {path.stem for path in state.glob("*.stamp")} == set(slugs)
     assert list(state.glob(".*")) == [], "nothing half-written"
     hashes = {part: hashlib.sha256((state / f"{part}.json").read_bytes()).hexdigest() for part in SLUGS}
@@ -116,151 +116,160 @@ def check_records(yard: ProjectWithHabitats, name: str, until: str = "final") ->
 
 def check_chain(name: str, hashes: dict[str, str]) -> None:
     """Each snapshot has the labels of what made it, and rests on the one before. hashes: by slug."""
-    found = snapshots(name)
+    tags = snapshots(name)
     before = ""
-    for part in (part for part in SLUGS if part in found):
-        labels = inspect(found[part])["Config"]["Labels"]
+    for part in (part for part in SLUGS if part in tags):
+        labels = inspect(tags[part])["Config"]["Labels"]
         for earlier in SLUGS[: SLUGS.index(part) + 1]:
             assert labels[f"{earlier.partition('-')[2]}.hash"] == hashes[earlier], f"{earlier} of {part}"
         assert before in ("", labels["habitat.parent"])
-        before = found[part]
+        before = tags[part]
 
 
-def ran(ended: list[CommandResult]) -> dict[str, Counter[str]]:
+def ran(results: list[CommandResult]) -> dict[str, Counter[str]]:
     """How often each phase ran, by habitat; "" where a run builds one."""
     counts: dict[str, Counter[str]] = {}
-    for done in ended:
-        for line in done.out.splitlines():
-            if found := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
-                counts.setdefault(found[1] or "", Counter())[found[2]] += 1
+    for result in results:
+        for line in result.out.splitlines():
+            if match := re.match(r"(?:(\S+) +│ )?\[\d+%\] ✅ (\w+) ", line):
+                counts.setdefault(match[1] or "", Counter())[match[2]] += 1
     return counts
 
 
-def check_all_well(ended: list[CommandResult]) -> None:
-    for done in ended:
-        assert done.code == 0, done.out
-        assert "Traceback" not in done
+def check_all_well(results: list[CommandResult]) -> None:
+    for result in results:
+        assert result.code == 0, result.out
+        assert "Traceback" not in result
 
 
 # Two runs
 
 
-def test_second_run_of_same_habitat_waits_and_builds_nothing(yard: ProjectWithHabitats) -> None:
-    name = yard.habitat(WAIT)
-    yard.gate.touch()
-    with RunningDoit(yard.project, f"final:{name}") as one:
-        yard.wait_in_setup(name)
-        with RunningDoit(yard.project, f"final:{name}") as two:
+@pytest.mark.guarantee("second-run-waits")
+def test_second_run_of_same_habitat_waits_and_builds_nothing(project: ProjectWithHabitats) -> None:
+    name = project.habitat(WAIT)
+    project.gate.touch()
+    with RunningDoit(project.project, f"final:{name}") as one:
+        project.wait_in_setup(name)
+        with RunningDoit(project.project, f"final:{name}") as two:
             two.wait_for("waiting for another run")
-            said = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
-            assert re.search(said, two.out)
-            yard.gate.unlink()
+            expected = rf"waiting for another run that builds {name} \(pid {one.process.pid} since \d\d:\d\d:\d\d\)"
+            assert re.search(expected, two.out)
+            project.gate.unlink()
             first, second = one.end(), two.end()
     check_all_well([first, second])
     assert first.ran == NAMES
     assert second.ran == [], second.out
     assert f"{name} ready in " in second
-    check_records(yard, name)
+    check_records(project, name)
 
 
-def test_second_run_builds_phases_left_by_first(yard: ProjectWithHabitats) -> None:
-    name = yard.habitat(WAIT)
-    yard.gate.touch()
-    with RunningDoit(yard.project, f"repos:{name}") as one:
-        yard.wait_in_setup(name)
-        with RunningDoit(yard.project, f"final:{name}") as two:
+def test_second_run_builds_phases_left_by_first(project: ProjectWithHabitats) -> None:
+    name = project.habitat(WAIT)
+    project.gate.touch()
+    with RunningDoit(project.project, f"repos:{name}") as one:
+        project.wait_in_setup(name)
+        with RunningDoit(project.project, f"final:{name}") as two:
             two.wait_for("waiting for another run")
-            yard.gate.unlink()
+            project.gate.unlink()
             first, second = one.end(), two.end()
     check_all_well([first, second])
     assert first.ran == NAMES[: NAMES.index("tools")]
     assert second.ran == ["tools", "verify", "test", "final"]
-    check_records(yard, name)
+    check_records(project, name)
 
 
-def test_runs_of_different_habitats_build_in_parallel(yard: ProjectWithHabitats) -> None:
-    names = [yard.habitat(WAIT), yard.habitat(WAIT)]
-    yard.gate.touch()
-    with RunningDoit(yard.project, f"final:{names[0]}") as one, RunningDoit(yard.project, f"final:{names[1]}") as two:
+@pytest.mark.guarantee("second-run-waits")
+def test_runs_of_different_habitats_build_in_parallel(project: ProjectWithHabitats) -> None:
+    names = [project.habitat(WAIT), project.habitat(WAIT)]
+    project.gate.touch()
+    with (
+        RunningDoit(project.project, f"final:{names[0]}") as one,
+        RunningDoit(project.project, f"final:{names[1]}") as two,
+    ):
         for name in names:  # both are in it before either may go on
-            yard.wait_in_setup(name)
-        yard.gate.unlink()
-        ended = [one.end(), two.end()]
-    check_all_well(ended)
-    for done in ended:
-        assert done.ran == NAMES
-        assert "waiting" not in done
+            project.wait_in_setup(name)
+        project.gate.unlink()
+        results = [one.end(), two.end()]
+    check_all_well(results)
+    for result in results:
+        assert result.ran == NAMES
+        assert "waiting" not in result
     for name in names:
-        check_records(yard, name)
+        check_records(project, name)
 
 
-def test_killed_run_releases_waiting_run(yard: ProjectWithHabitats) -> None:
-    name = yard.habitat(WAIT)
-    yard.gate.touch()
-    with RunningDoit(yard.project, f"final:{name}") as killed:
-        yard.wait_in_setup(name)
-        with RunningDoit(yard.project, f"final:{name}") as waiting:
+@pytest.mark.guarantee("second-run-waits")
+def test_killed_run_releases_waiting_run(project: ProjectWithHabitats) -> None:
+    name = project.habitat(WAIT)
+    project.gate.touch()
+    with RunningDoit(project.project, f"final:{name}") as killed:
+        project.wait_in_setup(name)
+        with RunningDoit(project.project, f"final:{name}") as waiting:
             waiting.wait_for("waiting for another run")
             killed.process.kill()
-            yard.gate.unlink()
-            done = waiting.end()
-    check_all_well([done])
-    assert done.ran == AFTER_FILES
-    check_records(yard, name)
-    after = yard.project.doit(f"final:{name}")
+            project.gate.unlink()
+            result = waiting.end()
+    check_all_well([result])
+    assert result.ran == AFTER_FILES
+    check_records(project, name)
+    after = project.project.doit(f"final:{name}")
     assert "waiting" not in after
 
 
 # One run, several habitats
 
 
-def test_four_habitats_are_built_by_one_run(yard: ProjectWithHabitats) -> None:
-    names = [yard.habitat() for _ in range(4)]
-    done = yard.project.doit("-n", "4", "-P", "thread")
-    check_all_well([done])
-    assert ran([done]) == {name: Counter(NAMES) for name in names}
+@pytest.mark.guarantee("second-run-waits")
+def test_four_habitats_are_built_by_one_run(project: ProjectWithHabitats) -> None:
+    names = [project.habitat() for _ in range(4)]
+    result = project.project.doit("-n", "4", "-P", "thread")
+    check_all_well([result])
+    assert ran([result]) == {name: Counter(NAMES) for name in names}
     for name in names:
-        check_records(yard, name)
+        check_records(project, name)
 
 
-def test_one_failing_habitat_of_four_does_not_stop_others(yard: ProjectWithHabitats) -> None:
-    bad, *good = (yard.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
-    done = yard.project.doit("-n", "4", "-P", "thread")
-    assert done.code == 2
-    assert "Traceback" not in done
-    assert len([line for line in done.out.splitlines() if "❌ setup:" in line]) == 1
-    assert f"3 of 4 ready; failed: {bad}" in done
+def test_one_failing_habitat_of_four_does_not_stop_others(project: ProjectWithHabitats) -> None:
+    bad, *good = (project.habitat(setup) for setup in ("exit 3", "touch /a", "touch /b", "touch /c"))
+    result = project.project.doit("-n", "4", "-P", "thread")
+    assert result.code == 2
+    assert "Traceback" not in result
+    assert len([line for line in result.out.splitlines() if "❌ setup:" in line]) == 1
+    assert f"3 of 4 ready; failed: {bad}" in result
     for name in good:
-        check_records(yard, name)
-    check_records(yard, bad, until="files")
+        check_records(project, name)
+    check_records(project, bad, until="files")
     assert "7-setup" not in snapshots(bad)
 
 
 # Many runs
 
 
-def test_twenty_parallel_starts_build_once_and_share_container(yard: ProjectWithHabitats) -> None:
-    name = yard.habitat()
-    ended = yard.running(*[(f"start:{name}",)] * 20)
-    check_all_well(ended)
-    assert ran(ended) == {"": Counter(NAMES)}
-    for done in ended:
-        assert "hello" in done.out.splitlines()
-    check_records(yard, name)
+@pytest.mark.guarantee("twenty-parallel-starts")
+def test_twenty_parallel_starts_build_once_and_share_container(project: ProjectWithHabitats) -> None:
+    name = project.habitat()
+    results = project.running(*[(f"start:{name}",)] * 20)
+    check_all_well(results)
+    assert ran(results) == {"": Counter(NAMES)}
+    for result in results:
+        assert "hello" in result.out.splitlines()
+    check_records(project, name)
     rows = docker("ps", "--all", "--filter", f"label=habitat.name={name}", "--format", "{{.Names}} {{.State}}")
     assert rows == f"habitat-{name} exited"
-    assert list(yard.state(name).glob("starts.*")) == []
+    assert list(project.state(name).glob("starts.*")) == []
 
 
-def test_twenty_parallel_runs_of_ten_habitats_lose_no_stamp(yard: ProjectWithHabitats) -> None:
-    names = [yard.habitat() for _ in range(10)]
+@pytest.mark.guarantee("twenty-parallel-starts")
+def test_twenty_parallel_runs_of_ten_habitats_lose_no_stamp(project: ProjectWithHabitats) -> None:
+    names = [project.habitat() for _ in range(10)]
     dice = random.Random(20)  # the same orders each time
     argvs = [tuple(f"workdir:{name}" for name in dice.sample(names, len(names))) for _ in range(20)]
-    ended = yard.running(*argvs)
-    check_all_well(ended)
-    assert ran(ended) == {name: Counter(NAMES[: NAMES.index("workdir") + 1]) for name in names}
+    results = project.running(*argvs)
+    check_all_well(results)
+    assert ran(results) == {name: Counter(NAMES[: NAMES.index("workdir") + 1]) for name in names}
     for name in names:
-        check_records(yard, name, until="workdir")
+        check_records(project, name, until="workdir")
 
 
 # Two clones of a project
@@ -279,25 +288,27 @@ def both(clones: list[ProjectWithHabitats], name: str) -> list[CommandResult]:
         return [one.end(), two.end()]
 
 
+@pytest.mark.guarantee("two-clones-take-turns")
 def test_two_clones_of_same_config_build_once(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
-    for yard in clones:
-        yard.habitat(name=name)
-    ended = both(clones, name)
-    check_all_well(ended)
-    assert ran(ended) == {"": Counter(NAMES)}
-    for yard in clones:
-        check_records(yard, name)
+    for project in clones:
+        project.habitat(name=name)
+    results = both(clones, name)
+    check_all_well(results)
+    assert ran(results) == {"": Counter(NAMES)}
+    for project in clones:
+        check_records(project, name)
 
 
+@pytest.mark.guarantee("two-clones-take-turns")
 def test_two_clones_of_different_configs_take_turns(clones: list[ProjectWithHabitats]) -> None:
     name = fresh_name()
-    for number, yard in enumerate(clones):
-        yard.habitat(f"echo {number} >/who", name=name)
-    ended = both(clones, name)
-    check_all_well(ended)
+    for number, project in enumerate(clones):
+        project.habitat(f"echo {number} >/who", name=name)
+    results = both(clones, name)
+    check_all_well(results)
     last = int(docker("run", "--rm", f"habitat-{name}:final", "cat", "/who"))
     check_records(clones[last], name)
-    assert ran([ended[last]]) != {}
+    assert ran([results[last]]) != {}
     assert clones[1 - last].project.doit(f"final:{name}").ran == AFTER_FILES
     check_records(clones[1 - last], name)

@@ -1,7 +1,7 @@
 """The plug pulled at every point of every phase: what the next run does, and what is left of the killed one.
 
 One habitat with a Dockerfile, and one without for the phase `base`, stand through the whole matrix. For
-each cell a knob makes just one phase stale, doit is killed in that phase (see tests/crashing.py), and the
+each cell a knob makes just one phase stale, doit is killed in that phase (see tests/kill_points.py), and the
 next run has to recover. The habitat's own test looks for a mark of every phase.
 """
 
@@ -29,8 +29,8 @@ from conftest import (
     untagged,
     wait_until,
 )
-from crashing import DODO
-from figures import MATRIX
+from kill_points import DODO
+from measurements import MATRIX
 
 from phases.protocol import slug
 from phases.registry import NAMES, PHASES, named
@@ -84,7 +84,7 @@ class MarkedHabitat:
         self.phases = [name for name in NAMES if dockerfile or name != "dockerfile"]
         self.values = dict.fromkeys(self.phases, "w0")
         self.failing = ""  # the phase whose script fails
-        self.done = ""  # the last phase that is up to date
+        self.last_built = ""  # the last phase that is up to date
         self._words = (f"w{number}" for number in itertools.count(1))
         upstream = str(root / "upstream")
         git = ("git", "-C", upstream, "-c", "user.name=T", "-c", "user.email=t@example.org")
@@ -175,18 +175,18 @@ class MarkedHabitat:
     def bring_up(self, phase: str) -> None:
         """All before `phase` is up to date, also where a test before this left it undone."""
         before = self.phases[: self.phases.index(phase)]
-        if before and self.done not in self.phases[len(before) - 1 :]:
-            done = self.run(before[-1])
-            assert done.code == 0, done.out
-        self.done = ""
+        if before and self.last_built not in self.phases[len(before) - 1 :]:
+            result = self.run(before[-1])
+            assert result.code == 0, result.out
+        self.last_built = ""
 
     def builders(self) -> list[int]:
         """The processes that build this habitat's Dockerfile."""
         tag = f"habitat-{self.name}:0-dockerfile-build".encode()
         return [int(p.parent.name) for p in Path("/proc").glob("[0-9]*/cmdline") if tag in _read(p).split(b"\0")]
 
-    def assert_nothing_is_left(self, ended: CommandResult) -> None:
-        assert "waiting" not in ended
+    def assert_nothing_is_left(self, result: CommandResult) -> None:
+        assert "waiting" not in result
         assert left_containers(self.name) == []
         assert untagged(self.name) == []
         folder = self.project.root / ".stamps" / self.name
@@ -205,9 +205,9 @@ class MarkedHabitat:
             f"{phase}.hash": hashlib.sha256((folder / f"{slug(named(phase))}.json").read_bytes()).hexdigest()
             for phase in phases
         }
-        found = json.loads(docker("image", "inspect", *(f"habitat-{self.name}:{tag}" for tag in kept)))
+        actual = json.loads(docker("image", "inspect", *(f"habitat-{self.name}:{tag}" for tag in kept)))
         parent = ""
-        for tag, image in zip(kept, found, strict=True):
+        for tag, image in zip(kept, actual, strict=True):
             labels = image["Config"]["Labels"]
             phase = tag.partition("-")[2]
             names = [f"{name}.hash" for name in phases[: phases.index(phase) + 1]]
@@ -234,115 +234,119 @@ def _read(path: Path) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def subjects(
+def habitats(
     engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[dict[bool, MarkedHabitat]]:
     """By whether they have a Dockerfile."""
     base = f"{PREFIX}-crash-{os.getpid()}:1"
     engine.tag(git_image, base)
-    found = {
+    actual = {
         True: MarkedHabitat(tmp_path_factory.mktemp("crash"), git_image, dockerfile=True),
         False: MarkedHabitat(tmp_path_factory.mktemp("crash-base"), base, dockerfile=False),
     }
-    yield found
-    for subject in found.values():
-        clear(engine, subject.name)
+    yield actual
+    for habitat in actual.values():
+        clear(engine, habitat.name)
     engine.untag(base)
 
 
+@pytest.mark.guarantee("killed-run-resumes", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize(
     ("phase", "point"), CELLS, ids=[f"{phase}-{point}".replace(" ", "_") for phase, point in CELLS]
 )
 def test_killed_run_next_run_repeats_only_unfinished_phases(
-    subjects: dict[bool, MarkedHabitat], phase: str, point: str
+    habitats: dict[bool, MarkedHabitat], phase: str, point: str
 ) -> None:
-    subject = subjects[phase != "base"]
-    subject.bring_up(phase)
-    subject.turn(phase)
-    killed = subject.run(crash=f"{phase}:{point}")
+    habitat = habitats[phase != "base"]
+    habitat.bring_up(phase)
+    habitat.turn(phase)
+    killed = habitat.run(crash=f"{phase}:{point}")
     assert killed.code == -9, killed.out
-    wait_until(lambda: subject.builders() == [], seconds=5)
-    first = subject.phases.index(phase) + (point in VALID)
+    wait_until(lambda: habitat.builders() == [], seconds=5)
+    first = habitat.phases.index(phase) + (point in VALID)
     # Each row is built to its end once; the marks that its other cells are about are looked for from outside.
     at_end = point == "inside" or not named(phase).SNAPSHOT
-    goal = "final" if at_end else subject.phases[min(first, len(subject.phases) - 1)]
-    recovered = subject.run(goal)
+    goal = "final" if at_end else habitat.phases[min(first, len(habitat.phases) - 1)]
+    recovered = habitat.run(goal)
     assert recovered.code == 0, recovered.out
-    assert recovered.ran == subject.phases[first : subject.phases.index(goal) + 1], recovered.out
+    assert recovered.ran == habitat.phases[first : habitat.phases.index(goal) + 1], recovered.out
     if recovered.ran:
-        subject.assert_nothing_is_left(recovered)
-    subject.assert_snapshots_tell_the_truth(goal)
+        habitat.assert_nothing_is_left(recovered)
+    habitat.assert_snapshots_tell_the_truth(goal)
     if not at_end:
-        subject.assert_marks_are_whole(phase)
-    subject.done = goal
+        habitat.assert_marks_are_whole(phase)
+    habitat.last_built = goal
     MATRIX[phase, point] = f"{len(recovered.ran)}"
 
 
+@pytest.mark.guarantee("failed-phase-not-keepable", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize(
     ("point", "kept"), [("before the commit", []), ("committed", []), ("tagged", ["7-setup-failed"])]
 )
 def test_run_killed_while_keeping_failed_phase_next_run_leaves_nothing(
-    subjects: dict[bool, MarkedHabitat], point: str, kept: list[str]
+    habitats: dict[bool, MarkedHabitat], point: str, kept: list[str]
 ) -> None:
-    subject = subjects[True]
-    subject.bring_up("setup")
-    subject.failing = "setup"
-    subject.turn("setup")
-    killed = subject.run("setup", crash=f"setup:{point}")
+    habitat = habitats[True]
+    habitat.bring_up("setup")
+    habitat.failing = "setup"
+    habitat.turn("setup")
+    killed = habitat.run("setup", crash=f"setup:{point}")
     assert killed.code == -9, killed.out
-    assert list(failed(subject.name)) == kept
-    subject.failing = ""
-    subject.write()
-    recovered = subject.run("setup")
+    assert list(failed(habitat.name)) == kept
+    habitat.failing = ""
+    habitat.write()
+    recovered = habitat.run("setup")
     assert recovered.code == 0, recovered.out
     assert recovered.ran == ["setup"], recovered.out
-    assert failed(subject.name) == {}
-    subject.assert_nothing_is_left(recovered)
-    subject.assert_snapshots_tell_the_truth("setup")
-    subject.done = "setup"
+    assert failed(habitat.name) == {}
+    habitat.assert_nothing_is_left(recovered)
+    habitat.assert_snapshots_tell_the_truth("setup")
+    habitat.last_built = "setup"
 
 
-def test_run_killed_during_api_dockerfile_build_leaves_nothing(subjects: dict[bool, MarkedHabitat]) -> None:
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
+def test_run_killed_during_api_dockerfile_build_leaves_nothing(habitats: dict[bool, MarkedHabitat]) -> None:
     """Where there is no docker command. The engine ends the build when nobody listens any more."""
-    subject = subjects[True]
-    subject.turn("dockerfile")
-    killed = subject.run("dockerfile", crash="dockerfile:inside", PATH="/nowhere")
+    habitat = habitats[True]
+    habitat.turn("dockerfile")
+    killed = habitat.run("dockerfile", crash="dockerfile:inside", PATH="/nowhere")
     assert killed.code == -9, killed.out
-    used = ("container", "ls", "--all", "--quiet", "--filter", f"ancestor={subject.base}")
+    used = ("container", "ls", "--all", "--quiet", "--filter", f"ancestor={habitat.base}")
     wait_until(lambda: docker(*used) == "", seconds=10)
-    subject.done = ""
-    recovered = subject.run("dockerfile", PATH="/nowhere")
+    habitat.last_built = ""
+    recovered = habitat.run("dockerfile", PATH="/nowhere")
     assert recovered.ran == ["dockerfile"], recovered.out
-    subject.assert_nothing_is_left(recovered)
-    subject.assert_snapshots_tell_the_truth("dockerfile")
-    subject.done = "dockerfile"
+    habitat.assert_nothing_is_left(recovered)
+    habitat.assert_snapshots_tell_the_truth("dockerfile")
+    habitat.last_built = "dockerfile"
 
 
+@pytest.mark.guarantee("killed-start-resumes", "locks-of-killed-run-are-released")
 @pytest.mark.parametrize("point", START_POINTS)
-def test_killed_start_is_continued_by_next_start(subjects: dict[bool, MarkedHabitat], point: str) -> None:
-    subject = subjects[True]
-    subject.bring_up("final")
-    assert subject.run().code == 0
-    container = f"habitat-{subject.name}"
-    gate = subject.project.write("gate/closed") if point == "inside" else None
-    subject.project.run("docker", "rm", "--force", container)
-    killed = subject.run("start", crash=f"start:{point}")
+def test_killed_start_is_continued_by_next_start(habitats: dict[bool, MarkedHabitat], point: str) -> None:
+    habitat = habitats[True]
+    habitat.bring_up("final")
+    assert habitat.run().code == 0
+    container = f"habitat-{habitat.name}"
+    gate = habitat.project.write("gate/closed") if point == "inside" else None
+    habitat.project.run("docker", "rm", "--force", container)
+    killed = habitat.run("start", crash=f"start:{point}")
     assert killed.code == -9, killed.out
     if gate:
         gate.unlink()
-    recovered = subject.run("start")
+    recovered = habitat.run("start")
     assert recovered.code == 0, recovered.out
     assert recovered.ran == []
     assert "waiting" not in recovered
-    assert subject.values["final"] in recovered.out.splitlines()
+    assert habitat.values["final"] in recovered.out.splitlines()
 
     def states() -> list[str]:
         return docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={container}").splitlines()
 
     def visits() -> list[Path]:
-        return list((subject.project.root / ".stamps" / subject.name).glob("starts.*"))
+        return list((habitat.project.root / ".stamps" / habitat.name).glob("starts.*"))
 
     # The killed start's guard may be in the container meanwhile, and then it is the one that stops it.
     wait_until(lambda: states() == [f"{container} exited"] and not visits(), 10)
-    subject.done = "final"
+    habitat.last_built = "final"
     MATRIX["start", point] = "0"

@@ -56,51 +56,54 @@ class FailingHabitat:
     def debug(self, put: bytes) -> tuple[int, str, str]:
         """Exit code and the two outputs of a `doit debug` that is put something in."""
         argv = (sys.executable, "-m", "doit", f"debug:{self.name}")
-        done = subprocess.run(argv, cwd=self.project.root, input=put, capture_output=True, timeout=60, check=False)
-        return done.returncode, done.stdout.decode(), done.stderr.decode()
+        result = subprocess.run(argv, cwd=self.project.root, input=put, capture_output=True, timeout=60, check=False)
+        return result.returncode, result.stdout.decode(), result.stderr.decode()
 
     def containers(self) -> list[str]:
         return docker("container", "ls", "--all", "--quiet", "--filter", f"label=habitat.name={self.name}").split()
 
 
 @pytest.fixture(scope="module")
-def wreck(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FailingHabitat]:
-    wreck = FailingHabitat(Project(tmp_path_factory.mktemp("wreck")), busybox)
-    done = wreck.project.doit(f"setup:{wreck.name}")
-    assert done.code == 1, done.out
-    assert done.out.splitlines()[-1].endswith(f"; doit debug:{wreck.name} opens a shell there")
-    yield wreck
-    clear(engine, wreck.name)
+def failing_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[FailingHabitat]:
+    failing_habitat = FailingHabitat(Project(tmp_path_factory.mktemp("project")), busybox)
+    result = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
+    assert result.code == 1, result.out
+    assert result.out.splitlines()[-1].endswith(f"; doit debug:{failing_habitat.name} opens a shell there")
+    yield failing_habitat
+    clear(engine, failing_habitat.name)
 
 
-def test_debug_again_runs_failed_command_as_build_did(wreck: FailingHabitat) -> None:
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
+def test_debug_again_runs_failed_command_as_build_did(failing_habitat: FailingHabitat) -> None:
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
     script = b"id -un; pwd; cat ~/half; echo $COLOUR $T; again; echo code $?; touch ~/mended; cd /; again; exit 5\n"
-    code, out, err = wreck.debug(script)
+    code, out, err = failing_habitat.debug(script)
     ran = [SAID, "***from the volume"]
     assert (code, out.splitlines()) == (
         5,
         ["ada", "/work", "half", "red ***", *ran, "code 1", *ran, "whole"],
     )
-    first, *told = err.splitlines()
+    first, *messages = err.splitlines()
     assert first.startswith("── setup failed at ")
-    place = f"habitats/{wreck.name}/config.yaml:"
+    place = f"habitats/{failing_habitat.name}/config.yaml:"
     assert f": {place}" in first
-    assert told == [
+    assert messages == [
         "setup command 1 of 1 ended with exit code 1",
         *[f"    {'>' if number else '$'} {line}" for number, line in enumerate(SCRIPT.splitlines())],
-        f"── the end of its output (.stamps/{wreck.name}/7-setup.log)",
+        f"── the end of its output (.stamps/{failing_habitat.name}/7-setup.log)",
         *[f"    {line}" for line in ran],
         "── a shell there, as ada in /work",
-        f"    {'again':<{len(wreck.name) + 11}}  runs the failed command again",
-        f"    {'exit':<{len(wreck.name) + 11}}  ends the shell and discards all changes",
-        f"    doit start:{wreck.name}  continues the build, once the cause is fixed",
+        f"    {'again':<{len(failing_habitat.name) + 11}}  runs the failed command again",
+        f"    {'exit':<{len(failing_habitat.name) + 11}}  ends the shell and discards all changes",
+        f"    doit start:{failing_habitat.name}  continues the build, once the cause is fixed",
     ]
-    assert wreck.containers() == []
+    assert failing_habitat.containers() == []
 
 
-def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: FailingHabitat) -> None:
-    with Terminal(wreck.project, f"debug:{wreck.name}") as terminal:
+def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(failing_habitat: FailingHabitat) -> None:
+    with Terminal(failing_habitat.project, f"debug:{failing_habitat.name}") as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("ls ~/mended; again; echo then $?\r")
         terminal.wait_for("then 1\n")
@@ -108,25 +111,33 @@ def test_debug_shell_ended_by_signal_leaves_nothing_for_next_shell(wreck: Failin
         terminal.process.send_signal(signal.SIGTERM)
         assert terminal.end() == 128 + signal.SIGTERM
         assert terminal.now == terminal.before
-    assert wreck.containers() == []
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
+    assert failing_habitat.containers() == []
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
 
 
-def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(wreck: FailingHabitat) -> None:
-    assert "7-setup" not in snapshots(wreck.name)
-    again = wreck.project.doit(f"setup:{wreck.name}")
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
+def test_failed_image_is_no_snapshot_and_is_removed_by_next_success(failing_habitat: FailingHabitat) -> None:
+    assert "7-setup" not in snapshots(failing_habitat.name)
+    again = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
     assert (again.code, again.ran) == (1, [])
-    assert list(failed(wreck.name)) == ["7-setup-failed"]
-    wreck.write("echo mended")
-    done = wreck.project.doit(f"setup:{wreck.name}")
-    assert (done.code, done.ran) == (0, ["setup"]), done.out
-    assert failed(wreck.name) == {}
-    assert untagged(wreck.name) == []
-    told = f"❌ {wreck.name}: there is no failed phase to debug: doit start:{wreck.name} builds it, "
-    code, out, err = wreck.debug(b"")
-    assert (code, out, err) == (1, "", f"{told}doit shell:{wreck.name} --at PHASE opens a shell in a snapshot\n")
+    assert list(failed(failing_habitat.name)) == ["7-setup-failed"]
+    failing_habitat.write("echo mended")
+    result = failing_habitat.project.doit(f"setup:{failing_habitat.name}")
+    assert (result.code, result.ran) == (0, ["setup"]), result.out
+    assert failed(failing_habitat.name) == {}
+    assert untagged(failing_habitat.name) == []
+    expected = (
+        f"❌ {failing_habitat.name}: there is no failed phase to debug: doit start:{failing_habitat.name} builds it, "
+    )
+    code, out, err = failing_habitat.debug(b"")
+    assert (code, out, err) == (
+        1,
+        "",
+        f"{expected}doit shell:{failing_habitat.name} --at PHASE opens a shell in a snapshot\n",
+    )
 
 
+@pytest.mark.guarantee("failed-phase-kept-for-debug")
 def test_debug_of_failed_test_opens_bash_if_present(project: Project, name: str) -> None:
     project.habitat(name, f"base_image: {DEBIAN}\nenv: [USER=ada]\ntests: [tests/builds.sh]\n")
     project.write(f"habitats/{name}/tests/builds.sh", '#!/bin/sh\necho "no $0"; exit 4\n', 0o755)

@@ -49,91 +49,95 @@ class DockerfileHabitat:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerfileHabitat]:
+def built_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[DockerfileHabitat]:
     name = fresh_name()
     yield DockerfileHabitat(Project(tmp_path_factory.mktemp("legacy")), name, busybox)
     clear(engine, name)
 
 
 @pytest.fixture
-def legacy(built: DockerfileHabitat) -> DockerfileHabitat:
+def habitat(built_habitat: DockerfileHabitat) -> DockerfileHabitat:
     """The habitat, built."""
-    done = built.project.doit(f"final:{built.name}")
-    assert done.code == 0, done.out
-    return built
+    result = built_habitat.project.doit(f"final:{built_habitat.name}")
+    assert result.code == 0, result.out
+    return built_habitat
 
 
 @pytest.fixture
-def fresh(project: Project, busybox: str, name: str) -> DockerfileHabitat:
+def unbuilt_habitat(project: Project, busybox: str, name: str) -> DockerfileHabitat:
     """The habitat, not built."""
     return DockerfileHabitat(project, name, busybox)
 
 
-def test_dockerfile_image_becomes_base_of_habitat(built: DockerfileHabitat, busybox: str) -> None:
-    done = built.project.doit(f"final:{built.name}")
-    assert done.code == 0, done.out
-    assert done.ran[:3] == ["dockerfile", "base", "users"]
-    assert "made by 42 lines of a Dockerfile" in done, "its output is shown as it comes"
-    tags = snapshots(built.name)
-    first, base = (inspect(f"habitat-{built.name}:{tag}") for tag in ("0-dockerfile", "1-base"))
+def test_dockerfile_image_becomes_base_of_habitat(built_habitat: DockerfileHabitat, busybox: str) -> None:
+    result = built_habitat.project.doit(f"final:{built_habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran[:3] == ["dockerfile", "base", "users"]
+    assert "made by 42 lines of a Dockerfile" in result, "its output is shown as it comes"
+    tags = snapshots(built_habitat.name)
+    first, base = (inspect(f"habitat-{built_habitat.name}:{tag}") for tag in ("0-dockerfile", "1-base"))
     assert base["Config"]["Labels"]["habitat.parent"] == tags["0-dockerfile"]
     assert first["Config"]["Cmd"] == base["Config"]["Cmd"] == ["cat", "/etc/motd"]
     layers = inspect(busybox)["RootFS"]["Layers"]
     assert first["RootFS"]["Layers"][: len(layers)] == layers
-    assert docker("run", "--rm", f"habitat-{built.name}:final", "cat", "/etc/motd") == "welcome"
+    assert docker("run", "--rm", f"habitat-{built_habitat.name}:final", "cat", "/etc/motd") == "welcome"
 
 
-def test_dockerignored_files_are_not_in_habitat(legacy: DockerfileHabitat) -> None:
-    found = docker("run", "--rm", f"habitat-{legacy.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
-    assert found == ["motd"]
+def test_dockerignored_files_are_not_in_habitat(habitat: DockerfileHabitat) -> None:
+    actual = docker("run", "--rm", f"habitat-{habitat.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
+    assert actual == ["motd"]
 
 
-def change_of_an_ignored_file(legacy: DockerfileHabitat) -> None:
-    legacy.write("notes.md", "other notes\n")
+def change_of_an_ignored_file(habitat: DockerfileHabitat) -> None:
+    habitat.write("notes.md", "other notes\n")
 
 
-def new_description(legacy: DockerfileHabitat) -> None:
-    legacy.project.habitat(legacy.name, "description: begins with a Dockerfile still")
+def new_description(habitat: DockerfileHabitat) -> None:
+    habitat.project.habitat(habitat.name, "description: begins with a Dockerfile still")
 
 
 @pytest.mark.parametrize("change", [change_of_an_ignored_file, new_description], ids=lambda change: change.__name__)
 def test_change_outside_build_context_builds_nothing(
-    legacy: DockerfileHabitat, change: Callable[[DockerfileHabitat], None]
+    habitat: DockerfileHabitat, change: Callable[[DockerfileHabitat], None]
 ) -> None:
-    before = snapshots(legacy.name)
-    change(legacy)
-    done = legacy.project.doit(f"final:{legacy.name}")
-    assert done.code == 0, done.out
-    assert done.ran == []
-    assert snapshots(legacy.name) == before
+    before = snapshots(habitat.name)
+    change(habitat)
+    result = habitat.project.doit(f"final:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == []
+    assert snapshots(habitat.name) == before
 
 
-def test_build_context_change_rebuilds_dockerfile(legacy: DockerfileHabitat) -> None:
-    before = snapshots(legacy.name)
-    legacy.write("motd", "Welcome\n")
-    done = legacy.project.doit(f"base:{legacy.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["dockerfile", "base"]
-    after = snapshots(legacy.name)
+def test_build_context_change_rebuilds_dockerfile(habitat: DockerfileHabitat) -> None:
+    before = snapshots(habitat.name)
+    habitat.write("motd", "Welcome\n")
+    result = habitat.project.doit(f"base:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["dockerfile", "base"]
+    after = snapshots(habitat.name)
     assert set(after) == {"0-dockerfile", "1-base"}
     assert after["0-dockerfile"] != before["0-dockerfile"]
-    assert untagged(legacy.name) == []
-    assert docker("run", "--rm", f"habitat-{legacy.name}:1-base") == "Welcome"
+    assert untagged(habitat.name) == []
+    assert docker("run", "--rm", f"habitat-{habitat.name}:1-base") == "Welcome"
 
 
 @pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
-def test_dockerfile_failure_error_names_dockerfile(fresh: DockerfileHabitat, busybox: str, env: dict[str, str]) -> None:
-    fresh.write("Dockerfile", f"FROM {busybox}\nRUN echo about to fail && exit 7\n")
-    done = fresh.project.doit(f"final:{fresh.name}", env=env)
-    assert done.code not in (0, 3)
-    assert "about to fail" in done
-    assert "Traceback" not in done
-    last = done.out.strip().splitlines()[-1]
-    assert last.startswith(f"❌ dockerfile:{fresh.name}: habitats/{fresh.name}/Dockerfile: ")
-    assert f".stamps/{fresh.name}/0-dockerfile.log" in last
-    log = (fresh.project.root / ".stamps" / fresh.name / "0-dockerfile.log").read_text()
+def test_dockerfile_failure_error_names_dockerfile(
+    unbuilt_habitat: DockerfileHabitat, busybox: str, env: dict[str, str]
+) -> None:
+    unbuilt_habitat.write("Dockerfile", f"FROM {busybox}\nRUN echo about to fail && exit 7\n")
+    result = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
+    assert result.code not in (0, 3)
+    assert "about to fail" in result
+    assert "Traceback" not in result
+    last = result.out.strip().splitlines()[-1]
+    assert last.startswith(f"❌ dockerfile:{unbuilt_habitat.name}: habitats/{unbuilt_habitat.name}/Dockerfile: ")
+    assert f".stamps/{unbuilt_habitat.name}/0-dockerfile.log" in last
+    log = (unbuilt_habitat.project.root / ".stamps" / unbuilt_habitat.name / "0-dockerfile.log").read_text()
     assert "about to fail" in log
-    assert snapshots(fresh.name) == {}
+    assert snapshots(unbuilt_habitat.name) == {}
     left = docker("container", "ls", "--all", "--quiet", "--filter", f"ancestor={busybox}").split()
     for container in left:
         docker("container", "rm", container)
@@ -141,17 +145,20 @@ def test_dockerfile_failure_error_names_dockerfile(fresh: DockerfileHabitat, bus
 
 
 @pytest.mark.parametrize("env", [{}, NO_COMMAND], ids=["command", "api"])
-def test_dockerfile_syntax_error_names_dockerfile(fresh: DockerfileHabitat, env: dict[str, str]) -> None:
-    fresh.write("Dockerfile", "FORM busybox\n")
-    done = fresh.project.doit(f"final:{fresh.name}", env=env)
-    assert done.code not in (0, 3)
-    assert "Traceback" not in done
+def test_dockerfile_syntax_error_names_dockerfile(unbuilt_habitat: DockerfileHabitat, env: dict[str, str]) -> None:
+    unbuilt_habitat.write("Dockerfile", "FORM busybox\n")
+    result = unbuilt_habitat.project.doit(f"final:{unbuilt_habitat.name}", env=env)
+    assert result.code not in (0, 3)
+    assert "Traceback" not in result
     assert (
-        done.out.strip().splitlines()[-1].startswith(f"❌ dockerfile:{fresh.name}: habitats/{fresh.name}/Dockerfile: ")
+        result.out.strip()
+        .splitlines()[-1]
+        .startswith(f"❌ dockerfile:{unbuilt_habitat.name}: habitats/{unbuilt_habitat.name}/Dockerfile: ")
     )
-    assert "FORM" in done
+    assert "FORM" in result
 
 
+@pytest.mark.guarantee("dockerfile-build-ends-with-run")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 @pytest.mark.parametrize("way", [{}, NO_COMMAND], ids=["the docker command", "the API"])
 def test_dockerfile_build_ends_when_its_run_ends(
@@ -171,39 +178,39 @@ def test_dockerfile_build_ends_when_its_run_ends(
 
 def sleepers() -> list[bytes]:
     """Of this machine, which sees those of containers."""
-    found = []
+    actual = []
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
-            found.append(path.read_bytes())
-    return [argv for argv in found if argv.endswith(f"sleep\0{NAP}\0".encode())]
+            actual.append(path.read_bytes())
+    return [argv for argv in actual if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 
-def test_dockerfile_is_built_without_docker_command(fresh: DockerfileHabitat) -> None:
-    done = fresh.project.doit(f"base:{fresh.name}", env=NO_COMMAND)
-    assert done.code == 0, done.out
-    assert done.ran == ["dockerfile", "base"]
-    assert "made by 42 lines of a Dockerfile" in done
-    assert docker("run", "--rm", f"habitat-{fresh.name}:1-base") == "welcome"
-    assert "0-dockerfile" in snapshots(fresh.name)
-    assert untagged(fresh.name) == []
+def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileHabitat) -> None:
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}", env=NO_COMMAND)
+    assert result.code == 0, result.out
+    assert result.ran == ["dockerfile", "base"]
+    assert "made by 42 lines of a Dockerfile" in result
+    assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
+    assert "0-dockerfile" in snapshots(unbuilt_habitat.name)
+    assert untagged(unbuilt_habitat.name) == []
 
 
-def test_dockerfile_without_config_makes_habitat(fresh: DockerfileHabitat) -> None:
-    (fresh.project.root / "habitats" / fresh.name / "config.yaml").unlink()
-    done = fresh.project.doit(f"base:{fresh.name}")
-    assert done.code == 0, done.out
-    assert docker("run", "--rm", f"habitat-{fresh.name}:1-base") == "welcome"
+def test_dockerfile_without_config_makes_habitat(unbuilt_habitat: DockerfileHabitat) -> None:
+    (unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "config.yaml").unlink()
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
+    assert result.code == 0, result.out
+    assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
 
 
-def test_dockerfile_removed_habitat_starts_from_base_image(fresh: DockerfileHabitat, busybox: str) -> None:
-    assert fresh.project.doit(f"base:{fresh.name}").code == 0
-    (fresh.project.root / "habitats" / fresh.name / "Dockerfile").unlink()
-    fresh.project.habitat(fresh.name, f"base_image: {busybox}")
-    done = fresh.project.doit(f"base:{fresh.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["base"]
-    base = inspect(f"habitat-{fresh.name}:1-base")
+def test_dockerfile_removed_habitat_starts_from_base_image(unbuilt_habitat: DockerfileHabitat, busybox: str) -> None:
+    assert unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}").code == 0
+    (unbuilt_habitat.project.root / "habitats" / unbuilt_habitat.name / "Dockerfile").unlink()
+    unbuilt_habitat.project.habitat(unbuilt_habitat.name, f"base_image: {busybox}")
+    result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["base"]
+    base = inspect(f"habitat-{unbuilt_habitat.name}:1-base")
     assert base["Config"]["Labels"]["habitat.parent"] == inspect(busybox)["Id"]
     assert "dockerfile.hash" not in base["Config"]["Labels"]
-    assert fresh.project.doit("clean").code == 0
-    assert snapshots(fresh.name) == {}
+    assert unbuilt_habitat.project.doit("clean").code == 0
+    assert snapshots(unbuilt_habitat.name) == {}

@@ -67,11 +67,12 @@ def _client() -> dict[str, str]:
 
 
 def _built(project: Project, name: str) -> str:
-    done = project.doit(f"final:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"final:{name}")
+    assert result.code == 0, result.out
     return f"habitat-{name}:final"
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 @pytest.mark.parametrize("case", WALK)
 def test_ejected_habitat_built_by_docker_equals_original(
     case: str, project: Project, name: str, build_ejected: Callable[..., CommandResult], request: pytest.FixtureRequest
@@ -82,11 +83,12 @@ def test_ejected_habitat_built_by_docker_equals_original(
         if f"{image.partition(':')[0]}:SESSION" in declared:
             request.getfixturevalue(fixture)
     _lay_out(folder, project, name)
-    ended = build_ejected("--volumes")
-    assert ended.code == 0, ended.out
+    result = build_ejected("--volumes")
+    assert result.code == 0, result.out
     assert differences(_built(project, name), name, ignoring=TOLD.get(case, ())) == []
 
 
+@pytest.mark.guarantee("ejected-image-is-equal")
 def test_ejected_own_dockerfile_becomes_first_stage(
     project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
 ) -> None:
@@ -108,8 +110,8 @@ def test_ejected_own_dockerfile_becomes_first_stage(
         USER 5
         """,
     )
-    ended = build_ejected()
-    assert ended.code == 0, ended.out
+    result = build_ejected()
+    assert result.code == 0, result.out
     assert differences(_built(project, name), name, ports=True) == []
 
 
@@ -129,14 +131,14 @@ def test_ejected_caches_are_builder_caches_with_folders_in_image(
         )
 
     def volumes() -> list[str]:
-        found = engine.volumes(label="habitat.caches")
-        return [volume.name for volume in found if name in volume.labels["habitat.caches"]]
+        known_volumes = engine.volumes(label="habitat.caches")
+        return [volume.name for volume in known_volumes if name in volume.labels["habitat.caches"]]
 
     mine, ours = f"~/.cache/{name}/b", f"/workspace/.{name}"
     habitat(f"echo one >{mine}/file; echo two >{ours}/file; stat -c '%a %U' {mine} {ours} /srv/{name}/x >~/seen")
     try:
-        ended = build_ejected()
-        assert ended.code == 0, ended.out
+        result = build_ejected()
+        assert result.code == 0, result.out
         assert differences(_built(project, name), name) == []
         assert docker("run", "--rm", name, "cat", "/home/agent/seen").split() == [
             "755",
@@ -156,6 +158,7 @@ def test_ejected_caches_are_builder_caches_with_folders_in_image(
             engine.remove_volume(volume)
 
 
+@pytest.mark.guarantee("ejected-files-hold-no-secret")
 def test_ejected_secrets_are_build_flags_and_in_no_layer(
     project: Project, name: str, busybox: str, tmp_path: Path, build_ejected: Callable[..., CommandResult]
 ) -> None:
@@ -174,8 +177,8 @@ def test_ejected_secrets_are_build_flags_and_in_no_layer(
             - test ! -e /run/secrets/absent
         """,
     )
-    ended = build_ejected(env={"BY_ENV": CANARY})
-    assert ended.code == 0, ended.out
+    result = build_ejected(env={"BY_ENV": CANARY})
+    assert result.code == 0, result.out
     docker("save", "--output", str(tmp_path / "saved"), name)
     with tarfile.open(tmp_path / "saved") as saved:
         members = [saved.extractfile(member) for member in saved if member.isreg()]

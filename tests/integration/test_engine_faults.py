@@ -65,8 +65,8 @@ class HabitatOnPrivateEngine:
         for log in self.state.glob("*.log"):
             log.unlink()
         self.save()
-        done = self.doit()
-        assert done.code == 0, done.out
+        result = self.doit()
+        assert result.code == 0, result.out
         self.before = self.snapshots()
 
     def save(self, setup: str = "touch /made", command: str = "echo hello", more: str = "") -> None:
@@ -102,10 +102,10 @@ class HabitatOnPrivateEngine:
         rows = self.engine.docker(
             "image", "ls", "--no-trunc", "--format", "{{.Tag}} {{.ID}}", f"habitat-{self.name}"
         ).splitlines()
-        found = dict(row.split() for row in rows)
+        actual = dict(row.split() for row in rows)
         return {
             tag.partition("-")[2]: image
-            for tag, image in found.items()
+            for tag, image in actual.items()
             if tag[0].isdigit() and not tag.endswith("-failed")
         }
 
@@ -135,17 +135,17 @@ class HabitatOnPrivateEngine:
 
     def check_records(self) -> None:
         """Every label is the hash of the slice that made the image, and every parent the one before."""
-        found = self.snapshots()
-        for phase, image in found.items():
+        tags = self.snapshots()
+        for phase, image in tags.items():
             labels = self.labels(image)
             for before in NAMES[: NAMES.index(phase) + 1]:
                 assert labels[f"{before}.hash"] == self.hash(before), f"{before}.hash of {phase}"
             parent = KEPT[KEPT.index(phase) - 1]
-            if parent in found:
-                assert labels["habitat.parent"] == found[parent]
+            if parent in tags:
+                assert labels["habitat.parent"] == tags[parent]
 
 
-def told(done: CommandResult) -> str:
+def error_line(done: CommandResult) -> str:
     """The one line of a run that failed."""
     assert done.code in (1, 2), done.out  # 2: others waited for it in vain
     assert "Traceback" not in done
@@ -154,19 +154,19 @@ def told(done: CommandResult) -> str:
     return lines[0]
 
 
-def check_recovers(plant: HabitatOnPrivateEngine, phase: str) -> None:
+def check_recovers(habitat: HabitatOnPrivateEngine, phase: str) -> None:
     """Nothing is recorded of the `phase` that failed; the next run does it and those after it, and all
     is as if nothing had been.
     """
-    assert phase not in plant.stamped()
-    assert plant.snapshots() == plant.before
-    done = plant.doit()
-    assert done.code == 0, done.out
-    assert done.ran == NAMES[NAMES.index(phase) :]
-    assert plant.leftovers() == []
-    assert plant.stamped() == NAMES
-    plant.check_records()
-    assert plant.doit().ran == []
+    assert phase not in habitat.stamped()
+    assert habitat.snapshots() == habitat.before
+    result = habitat.doit()
+    assert result.code == 0, result.out
+    assert result.ran == NAMES[NAMES.index(phase) :]
+    assert habitat.leftovers() == []
+    assert habitat.stamped() == NAMES
+    habitat.check_records()
+    assert habitat.doit().ran == []
 
 
 @pytest.fixture(scope="module")
@@ -182,17 +182,19 @@ def private(base: str) -> Iterator[PrivateEngine]:
 
 
 @pytest.fixture(scope="module")
-def built(private: PrivateEngine, base: str, tmp_path_factory: pytest.TempPathFactory) -> HabitatOnPrivateEngine:
-    return HabitatOnPrivateEngine(tmp_path_factory.mktemp("plant"), private, base)
+def built_habitat(
+    private: PrivateEngine, base: str, tmp_path_factory: pytest.TempPathFactory
+) -> HabitatOnPrivateEngine:
+    return HabitatOnPrivateEngine(tmp_path_factory.mktemp("project"), private, base)
 
 
 @pytest.fixture
-def plant(built: HabitatOnPrivateEngine) -> HabitatOnPrivateEngine:
+def habitat(built_habitat: HabitatOnPrivateEngine) -> HabitatOnPrivateEngine:
     """The habitat up to date, on an engine that runs."""
-    if not built.engine.runs:
-        built.engine.start()
-    built.begin()
-    return built
+    if not built_habitat.engine.runs:
+        built_habitat.engine.start()
+    built_habitat.begin()
+    return built_habitat
 
 
 # The engine goes away. As in a crash, and as with `systemctl restart docker`.
@@ -200,73 +202,79 @@ def plant(built: HabitatOnPrivateEngine) -> HabitatOnPrivateEngine:
 ENDS = [PrivateEngine.kill, PrivateEngine.terminate]
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 @pytest.mark.parametrize("end", ENDS)
 def test_engine_ended_during_command_is_error_and_phase_runs_again(
-    plant: HabitatOnPrivateEngine, end: Callable[[PrivateEngine], None]
+    habitat: HabitatOnPrivateEngine, end: Callable[[PrivateEngine], None]
 ) -> None:
-    plant.save(setup=f"{WAIT}; echo {end.__name__}")
-    gate = plant.close_gate()
-    with plant.running() as running:
-        plant.wait_for_log("setup", "at the gate")
-        end(plant.engine)
-        done = running.end()
-    line = told(done)
-    assert line.startswith(f"❌ setup:{plant.name}: ")
+    habitat.save(setup=f"{WAIT}; echo {end.__name__}")
+    gate = habitat.close_gate()
+    with habitat.running() as running:
+        habitat.wait_for_log("setup", "at the gate")
+        end(habitat.engine)
+        result = running.end()
+    line = error_line(result)
+    assert line.startswith(f"❌ setup:{habitat.name}: ")
     assert "exit code" not in line
     gate.unlink()
-    plant.engine.start()
-    check_recovers(plant, "setup")
+    habitat.engine.start()
+    check_recovers(habitat, "setup")
 
 
-def test_engine_killed_during_upload_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
-    plant.write("big", 200)
-    with plant.running() as running:
-        wait_until(lambda: any(plant.engine.data.glob("overlay2/*/diff/**/big*")))
-        plant.engine.kill()
-        done = running.end()
-    line = told(done)
-    assert line.startswith(f"❌ files:{plant.name}: {plant.name}: files: copying into /: the engine stopped answering")
-    plant.engine.start()
-    check_recovers(plant, "files")
+@pytest.mark.guarantee("engine-failure-is-reported")
+def test_engine_killed_during_upload_is_error_and_phase_runs_again(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.write("big", 200)
+    with habitat.running() as running:
+        wait_until(lambda: any(habitat.engine.data.glob("overlay2/*/diff/**/big*")))
+        habitat.engine.kill()
+        result = running.end()
+    line = error_line(result)
+    assert line.startswith(
+        f"❌ files:{habitat.name}: {habitat.name}: files: copying into /: the engine stopped answering"
+    )
+    habitat.engine.start()
+    check_recovers(habitat, "files")
 
 
-def test_engine_killed_during_commit_is_error_and_phase_runs_again(plant: HabitatOnPrivateEngine) -> None:
+@pytest.mark.guarantee("engine-failure-is-reported")
+def test_engine_killed_during_commit_is_error_and_phase_runs_again(habitat: HabitatOnPrivateEngine) -> None:
     # What goes on makes the commit stop it, which can be seen from here.
-    plant.save(setup="sleep 1000 >/dev/null 2>&1 & dd if=/dev/urandom of=/big bs=1M count=200")
-    with plant.running() as running:
-        wait_until(lambda: plant.engine.docker("container", "ls", "--quiet", "--filter", "status=paused"))
-        plant.engine.kill()
-        done = running.end()
-    line = told(done)
+    habitat.save(setup="sleep 1000 >/dev/null 2>&1 & dd if=/dev/urandom of=/big bs=1M count=200")
+    with habitat.running() as running:
+        wait_until(lambda: habitat.engine.docker("container", "ls", "--quiet", "--filter", "status=paused"))
+        habitat.engine.kill()
+        result = running.end()
+    line = error_line(result)
     assert "committing the snapshot: the engine stopped answering" in line
-    plant.engine.start()
-    check_recovers(plant, "setup")
+    habitat.engine.start()
+    check_recovers(habitat, "setup")
 
 
+@pytest.mark.guarantee("engine-failure-is-reported")
 @pytest.mark.parametrize("end", ENDS)
 def test_engine_ended_during_dockerfile_build_is_error_and_build_runs_again(
     base: str, tmp_path: Path, end: Callable[[PrivateEngine], None]
 ) -> None:
     with PrivateEngine(bridge=True) as engine:
         engine.import_image(base)
-        plant = HabitatOnPrivateEngine(tmp_path, engine, base)
-        dockerfile = f"habitats/{plant.name}/Dockerfile"
-        plant.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
-        with plant.running() as running:
+        habitat = HabitatOnPrivateEngine(tmp_path, engine, base)
+        dockerfile = f"habitats/{habitat.name}/Dockerfile"
+        habitat.project.write(dockerfile, f"FROM {base}\nRUN echo at the gate; sleep 100\n")
+        with habitat.running() as running:
             running.wait_for("at the gate\n")
             end(engine)
-            done = running.end()
-        line = told(done)
-        assert line.startswith(f"❌ dockerfile:{plant.name}: ")
+            result = running.end()
+        line = error_line(result)
+        assert line.startswith(f"❌ dockerfile:{habitat.name}: ")
         assert "building the Dockerfile: the engine stopped answering: see that it runs" in line
         engine.start()
-        assert plant.snapshots() == {}
-        assert plant.stamped() == []
-        plant.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
-        done = plant.doit()
-        assert done.code == 0, done.out
-        assert done.ran == ["dockerfile", *NAMES]
-        assert plant.leftovers() == []
+        assert habitat.snapshots() == {}
+        assert habitat.stamped() == []
+        habitat.project.write(dockerfile, f"FROM {base}\nRUN touch /made\n")
+        result = habitat.doit()
+        assert result.code == 0, result.out
+        assert result.ran == ["dockerfile", *NAMES]
+        assert habitat.leftovers() == []
 
 
 # No engine, and what is none
@@ -288,6 +296,7 @@ def answer(listener: socket.socket, reply: bytes | None) -> None:
 HTTP = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
 
+@pytest.mark.guarantee("no-engine-is-reported")
 @pytest.mark.parametrize(
     ("listens", "reply"),
     [(None, None), (False, None), (True, b"220 mail.example.org ESMTP\r\n"), (True, HTTP), (True, b""), (True, None)],
@@ -304,12 +313,12 @@ def test_address_without_engine_is_one_line_error_with_address(
         if listens:
             listener.listen()
             threading.Thread(target=answer, args=(listener, reply), daemon=True).start()
-        done = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
+        result = project.doit("final:hello", env={"DOCKER_HOST": f"unix://{path}"}, timeout=40)
         listener.shutdown(socket.SHUT_RDWR) if listens else None
     other = f"unix://{path} is not a Docker engine (it answered 'hello')"
     message = other if reply == HTTP else f"no Docker engine answers at unix://{path}"
-    assert told(done).startswith(f"❌ base:hello: {message}: ")
-    assert len(done.out.splitlines()) == 1
+    assert error_line(result).startswith(f"❌ base:hello: {message}: ")
+    assert len(result.out.splitlines()) == 1
     assert list((project.root / ".stamps/hello").glob("*.stamp")) == []
 
 
@@ -317,13 +326,13 @@ def test_address_without_engine_is_one_line_error_with_address(
 
 
 @pytest.fixture(scope="module")
-def full(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HabitatOnPrivateEngine]:
+def habitat_on_small_disk(base: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HabitatOnPrivateEngine]:
     """A habitat that is up to date, on an engine with a small disk of its own."""
     with PrivateEngine(size="120m") as engine:
         engine.import_image(base)
-        plant = HabitatOnPrivateEngine(tmp_path_factory.mktemp("full"), engine, base)
-        plant.begin()
-        yield plant
+        habitat = HabitatOnPrivateEngine(tmp_path_factory.mktemp("full"), engine, base)
+        habitat.begin()
+        yield habitat
 
 
 def fill(disk: Path, left: int = 0) -> Path:
@@ -336,16 +345,17 @@ def fill(disk: Path, left: int = 0) -> Path:
     return filler
 
 
-def write_in_setup(plant: HabitatOnPrivateEngine) -> None:
-    plant.save(setup="dd if=/dev/urandom of=/big bs=1M count=14")
+def write_in_setup(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.save(setup="dd if=/dev/urandom of=/big bs=1M count=14")
 
 
-def write_in_files(plant: HabitatOnPrivateEngine) -> None:
-    plant.write("big", 14)
+def write_in_files(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.write("big", 14)
 
 
+@pytest.mark.guarantee("full-disk-is-reported")
 @pytest.mark.parametrize(
-    ("write", "phase", "left", "what"),
+    ("write", "phase", "left", "case"),
     [
         (write_in_setup, "setup", 8, "setup command 1 of 1 ended with exit code 1: "),
         (write_in_files, "files", 8, "copying into /: "),
@@ -354,18 +364,22 @@ def write_in_files(plant: HabitatOnPrivateEngine) -> None:
     ids=["command", "upload", "commit"],
 )
 def test_engine_disk_full_error_names_remedy_and_phase_runs_again(
-    full: HabitatOnPrivateEngine, write: Callable[[HabitatOnPrivateEngine], None], phase: str, left: int, what: str
+    habitat_on_small_disk: HabitatOnPrivateEngine,
+    write: Callable[[HabitatOnPrivateEngine], None],
+    phase: str,
+    left: int,
+    case: str,
 ) -> None:
-    full.begin()
-    write(full)
-    filler = fill(full.engine.data, left)
-    done = full.doit()
-    line = told(done)
-    assert line.startswith(f"❌ {phase}:{full.name}: ")
-    assert what in line
+    habitat_on_small_disk.begin()
+    write(habitat_on_small_disk)
+    filler = fill(habitat_on_small_disk.engine.data, left)
+    result = habitat_on_small_disk.doit()
+    line = error_line(result)
+    assert line.startswith(f"❌ {phase}:{habitat_on_small_disk.name}: ")
+    assert case in line
     assert "the engine's disk is full: make room there (docker system df), then run the same command again" in line
     filler.unlink()
-    check_recovers(full, phase)
+    check_recovers(habitat_on_small_disk, phase)
 
 
 @contextlib.contextmanager
@@ -377,24 +391,25 @@ def mounted(folder: Path, *options: str) -> Iterator[None]:
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def test_host_disk_full_is_error_and_next_run_continues(plant: HabitatOnPrivateEngine, tmp_path: Path) -> None:
-    fresh = HabitatOnPrivateEngine(tmp_path, plant.engine, plant.base)
+@pytest.mark.guarantee("full-disk-is-reported")
+def test_host_disk_full_is_error_and_next_run_continues(habitat: HabitatOnPrivateEngine, tmp_path: Path) -> None:
+    fresh = HabitatOnPrivateEngine(tmp_path, habitat.engine, habitat.base)
     stamps = tmp_path / ".stamps"
-    full = "can't be written (No space left on device): make room on the disk"
+    disk_full = "can't be written (No space left on device): make room on the disk"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {full}"
+        assert error_line(fresh.doit()) == f"❌ base:{fresh.name}: .stamps/{fresh.name}/1-base.json: {disk_full}"
         filler.unlink()
 
         assert fresh.doit(f"users:{fresh.name}").code == 0
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {full}"
+        assert error_line(fresh.doit()) == f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {disk_full}"
         assert fresh.stamped() == ["base", "users"]
         filler.unlink()
 
         assert fresh.doit(f"files:{fresh.name}").ran == ["workdir", "habitat", "files"], "what was built is known"
         filler = fill(stamps)
-        assert told(fresh.doit()) == f"❌ setup:{fresh.name}: .stamps/{fresh.name}/7-setup.log: {full}"
+        assert error_line(fresh.doit()) == f"❌ setup:{fresh.name}: .stamps/{fresh.name}/7-setup.log: {disk_full}"
         filler.unlink()
 
         fresh.before = fresh.snapshots()
@@ -402,137 +417,144 @@ def test_host_disk_full_is_error_and_next_run_continues(plant: HabitatOnPrivateE
         assert [path.name for path in fresh.state.glob(".*")] == [], "nothing half-written stays"
 
 
-def test_host_disk_full_stops_parallel_builds_with_errors(plant: HabitatOnPrivateEngine, tmp_path: Path) -> None:
-    fresh = HabitatOnPrivateEngine(tmp_path, plant.engine, plant.base)
-    beside = fresh.project.habitat(fresh_name(), f"base_image: {plant.base}\nsetup: {{root: [touch /made]}}")
+def test_host_disk_full_stops_parallel_builds_with_errors(habitat: HabitatOnPrivateEngine, tmp_path: Path) -> None:
+    fresh = HabitatOnPrivateEngine(tmp_path, habitat.engine, habitat.base)
+    beside = fresh.project.habitat(fresh_name(), f"base_image: {habitat.base}\nsetup: {{root: [touch /made]}}")
     stamps = tmp_path / ".stamps"
     with mounted(stamps, "-t", "tmpfs", "-o", "size=1m", "tmpfs"):
         assert fresh.doit(f"users:{fresh.name}", f"files:{beside}").code == 0
         fill(stamps)
-        done = fresh.doit("-n", "2")
-        assert done.code == 2
-        assert "Traceback" not in done
-        full = "can't be written (No space left on device): make room on the disk"
-        assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {full}" in done
-        assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {full}" in done
+        result = fresh.doit("-n", "2")
+        assert result.code == 2
+        assert "Traceback" not in result
+        disk_full = "can't be written (No space left on device): make room on the disk"
+        assert f"❌ setup:{beside}: .stamps/{beside}/7-setup.log: {disk_full}" in result
+        assert f"❌ env:{fresh.name}: .stamps/{fresh.name}/3-env.built: {disk_full}" in result
         (stamps / "filler").unlink()
-        done = fresh.doit("-n", "2")
-        assert done.code == 0, done.out
+        result = fresh.doit("-n", "2")
+        assert result.code == 0, result.out
         assert fresh.leftovers() == []
 
 
-def test_host_disk_read_only_is_error(plant: HabitatOnPrivateEngine) -> None:
-    folder = plant.project.root / ".stamps"
+@pytest.mark.guarantee("full-disk-is-reported")
+def test_host_disk_read_only_is_error(habitat: HabitatOnPrivateEngine) -> None:
+    folder = habitat.project.root / ".stamps"
     with mounted(folder, "--bind", str(folder)):
         subprocess.run(["mount", "-o", "remount,bind,ro", str(folder)], check=True)
-        assert plant.doit().code == 0, "what is up to date needs nothing written"
-        plant.save(setup="touch /other")
-        assert told(plant.doit()) == (
-            f"❌ base:{plant.name}: .stamps/{plant.name}/7-setup.json: can't be written (Read-only file system): "
+        assert habitat.doit().code == 0, "what is up to date needs nothing written"
+        habitat.save(setup="touch /other")
+        assert error_line(habitat.doit()) == (
+            f"❌ base:{habitat.name}: .stamps/{habitat.name}/7-setup.json: can't be written (Read-only file system): "
             "make .stamps/ writable for you"
         )
-    assert plant.doit().ran == NAMES[NAMES.index("setup") :]
+    assert habitat.doit().ran == NAMES[NAMES.index("setup") :]
 
 
 # Somebody takes away what the run is at
 
 
-@pytest.mark.parametrize("how", [("rm", "--force"), ("kill",)])
-def test_build_container_ended_during_command_is_error(plant: HabitatOnPrivateEngine, how: tuple[str, ...]) -> None:
-    plant.save(setup=f"{WAIT}; echo {how[0]}")
-    gate = plant.close_gate()
-    with plant.running() as running:
-        plant.wait_for_log("setup", "at the gate")
-        (container,) = plant.engine.docker("ps", "--quiet").split()
-        plant.engine.docker(*how, container)
-        done = running.end()
-    assert told(done) == (
-        f"❌ setup:{plant.name}: habitats/{plant.name}/config.yaml:8: "
+@pytest.mark.guarantee("removed-images-and-containers")
+@pytest.mark.parametrize("way", [("rm", "--force"), ("kill",)])
+def test_build_container_ended_during_command_is_error(habitat: HabitatOnPrivateEngine, way: tuple[str, ...]) -> None:
+    habitat.save(setup=f"{WAIT}; echo {way[0]}")
+    gate = habitat.close_gate()
+    with habitat.running() as running:
+        habitat.wait_for_log("setup", "at the gate")
+        (container,) = habitat.engine.docker("ps", "--quiet").split()
+        habitat.engine.docker(*way, container)
+        result = running.end()
+    assert error_line(result) == (
+        f"❌ setup:{habitat.name}: habitats/{habitat.name}/config.yaml:8: "
         "the build container was stopped or removed while setup command 1 of 1 ran: "
-        f"run the same again, unless the command itself did that; log: .stamps/{plant.name}/7-setup.log"
-        + (f"; doit debug:{plant.name} opens a shell there" if how == ("kill",) else "")
+        f"run the same again, unless the command itself did that; log: .stamps/{habitat.name}/7-setup.log"
+        + (f"; doit debug:{habitat.name} opens a shell there" if way == ("kill",) else "")
     )
-    assert "⚠" not in done
+    assert "⚠" not in result
     gate.unlink()
-    check_recovers(plant, "setup")
+    check_recovers(habitat, "setup")
 
 
-def test_parent_snapshot_removed_during_command_build_succeeds(plant: HabitatOnPrivateEngine) -> None:
-    plant.save(setup=f"{WAIT}; echo its snapshot goes")
-    gate = plant.close_gate()
-    with plant.running() as running:
-        plant.wait_for_log("setup", "at the gate")
-        plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:6-files")
+@pytest.mark.guarantee("removed-images-and-containers")
+def test_parent_snapshot_removed_during_command_build_succeeds(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.save(setup=f"{WAIT}; echo its snapshot goes")
+    gate = habitat.close_gate()
+    with habitat.running() as running:
+        habitat.wait_for_log("setup", "at the gate")
+        habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:6-files")
         gate.unlink()
-        done = running.end()
-    assert done.code == 0, done.out
-    assert "files" not in plant.snapshots()
-    plant.check_records()
-    assert plant.leftovers() == []
-    assert plant.doit().ran == []
+        result = running.end()
+    assert result.code == 0, result.out
+    assert "files" not in habitat.snapshots()
+    habitat.check_records()
+    assert habitat.leftovers() == []
+    assert habitat.doit().ran == []
 
 
-def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(plant: HabitatOnPrivateEngine) -> None:
-    plant.project.write(f"habitats/{plant.name}/wait.sh", f"#!/bin/sh\n{WAIT}\n", mode=0o755)
-    plant.save(more="    tests: [wait.sh]\n")
-    gate = plant.close_gate()
-    with plant.running() as running:
-        plant.wait_for_log("test", "at the gate")
-        plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:9-tools")
+@pytest.mark.guarantee("removed-images-and-containers")
+def test_parent_snapshot_removed_before_next_phase_is_error_and_rebuilt(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.project.write(f"habitats/{habitat.name}/wait.sh", f"#!/bin/sh\n{WAIT}\n", mode=0o755)
+    habitat.save(more="    tests: [wait.sh]\n")
+    gate = habitat.close_gate()
+    with habitat.running() as running:
+        habitat.wait_for_log("test", "at the gate")
+        habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:9-tools")
         gate.unlink()
-        done = running.end()
-    assert told(done) == (
-        f"❌ final:{plant.name}: {plant.name}: final: "
+        result = running.end()
+    assert error_line(result) == (
+        f"❌ final:{habitat.name}: {habitat.name}: final: "
         "the snapshot that it starts from is gone: run the same command again"
     )
-    assert plant.doit().ran == NAMES[NAMES.index("tools") :]
-    plant.check_records()
-    assert plant.leftovers() == []
+    assert habitat.doit().ran == NAMES[NAMES.index("tools") :]
+    habitat.check_records()
+    assert habitat.leftovers() == []
 
 
-def test_final_image_removed_start_rebuilds_final(plant: HabitatOnPrivateEngine) -> None:
-    plant.engine.docker("image", "rm", "--force", f"habitat-{plant.name}:final", f"habitat-{plant.name}:12-final")
-    done = plant.doit(f"start:{plant.name}")
-    assert done.code == 0, done.out
-    assert done.ran == ["final"]
-    assert "hello\n" in done
-    plant.engine.docker("rm", f"habitat-{plant.name}")
+@pytest.mark.guarantee("removed-images-and-containers")
+def test_final_image_removed_start_rebuilds_final(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.engine.docker("image", "rm", "--force", f"habitat-{habitat.name}:final", f"habitat-{habitat.name}:12-final")
+    result = habitat.doit(f"start:{habitat.name}")
+    assert result.code == 0, result.out
+    assert result.ran == ["final"]
+    assert "hello\n" in result
+    habitat.engine.docker("rm", f"habitat-{habitat.name}")
 
 
-def test_base_image_removed_during_build_fails_only_when_needed_again(plant: HabitatOnPrivateEngine) -> None:
-    plant.save(setup=f"{WAIT}; echo its base goes")
-    gate = plant.close_gate()
-    with plant.running() as running:
-        plant.wait_for_log("setup", "at the gate")
-        plant.engine.docker("image", "rm", "--force", plant.base)
+@pytest.mark.guarantee("removed-images-and-containers")
+def test_base_image_removed_during_build_fails_only_when_needed_again(habitat: HabitatOnPrivateEngine) -> None:
+    habitat.save(setup=f"{WAIT}; echo its base goes")
+    gate = habitat.close_gate()
+    with habitat.running() as running:
+        habitat.wait_for_log("setup", "at the gate")
+        habitat.engine.docker("image", "rm", "--force", habitat.base)
         gate.unlink()
-        done = running.end()
+        result = running.end()
     try:
-        assert done.code == 0, done.out
-        assert plant.doit().ran == []
-        assert plant.doit("forget", f"base:{plant.name}").code == 0
-        assert f"base image {plant.base} can't be pulled" in told(plant.doit())
-        assert plant.snapshots() != {}
+        assert result.code == 0, result.out
+        assert habitat.doit().ran == []
+        assert habitat.doit("forget", f"base:{habitat.name}").code == 0
+        assert f"base image {habitat.base} can't be pulled" in error_line(habitat.doit())
+        assert habitat.snapshots() != {}
     finally:
-        plant.engine.import_image(plant.base)
-    assert plant.doit().ran == NAMES
-    plant.check_records()
+        habitat.engine.import_image(habitat.base)
+    assert habitat.doit().ran == NAMES
+    habitat.check_records()
 
 
+@pytest.mark.guarantee("removed-images-and-containers")
 @pytest.mark.parametrize(
-    ("how", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
+    ("way", "told_as"), [(("rm", "--force"), "was (removed|stopped): "), (("kill",), "was stopped: ")]
 )
 def test_container_ended_during_start_is_error(
-    plant: HabitatOnPrivateEngine, how: tuple[str, ...], told_as: str
+    habitat: HabitatOnPrivateEngine, way: tuple[str, ...], told_as: str
 ) -> None:
-    plant.save(command=WAIT)
-    plant.close_gate()
-    with plant.running(f"start:{plant.name}") as running:
+    habitat.save(command=WAIT)
+    habitat.close_gate()
+    with habitat.running(f"start:{habitat.name}") as running:
         running.wait_for("at the gate\n")
-        plant.engine.docker(*how, f"habitat-{plant.name}")
-        done = running.end()
+        habitat.engine.docker(*way, f"habitat-{habitat.name}")
+        result = running.end()
     # One that is being removed is first seen as one that was stopped.
-    assert re.match(f"❌ {plant.name}: container habitat-{plant.name} {told_as}", told(done))
-    (plant.project.root / "gate/closed").unlink()
-    assert plant.doit(f"start:{plant.name}").code == 0
-    plant.engine.docker("rm", f"habitat-{plant.name}")
+    assert re.match(f"❌ {habitat.name}: container habitat-{habitat.name} {told_as}", error_line(result))
+    (habitat.project.root / "gate/closed").unlink()
+    assert habitat.doit(f"start:{habitat.name}").code == 0
+    habitat.engine.docker("rm", f"habitat-{habitat.name}")

@@ -69,9 +69,9 @@ entry:
 
     def agent(self, script: str) -> str:
         """What a script prints that has to succeed, as USER."""
-        done = self.doit(f"exec:{self.name}", "--", "sh", "-euc", script)
-        assert done.code == 0, done.out
-        return done.out
+        result = self.doit(f"exec:{self.name}", "--", "sh", "-euc", script)
+        assert result.code == 0, result.out
+        return result.out
 
     def root(self, script: str) -> str:
         return docker("exec", "--user", "0", f"habitat-{self.name}", "/bin/sh", "-euc", script)
@@ -81,48 +81,51 @@ entry:
 
 
 @pytest.fixture
-def attacked(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[AttackedHabitat]:
+def attacked_habitat(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[AttackedHabitat]:
     project, name = Project(tmp_path), fresh_name()
     data = tmp_path / "habitats" / name / "data"
     data.mkdir(parents=True)
     data.chmod(0o777)
-    attacked = AttackedHabitat(project, name, busybox, data)
-    attacked.configure()
-    yield attacked
+    attacked_habitat = AttackedHabitat(project, name, busybox, data)
+    attacked_habitat.configure()
+    yield attacked_habitat
     clear(engine, name)
 
 
-def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked: AttackedHabitat) -> None:
-    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
-    attacked.agent(PLANT)
-    planted = attacked.agent("ls /workspace/bin")
+@pytest.mark.guarantee("fixed-path-for-root-programs")
+def test_programs_placed_on_path_by_user_are_never_run_by_root(attacked_habitat: AttackedHabitat) -> None:
+    assert attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach").code == 0
+    attacked_habitat.agent(PLANT)
+    planted = attacked_habitat.agent("ls /workspace/bin")
     assert "sleep" in planted.split()
     for verb in (["stop"], ["start", "--detach"], ["exec"], ["stop"], ["start", "--detach"]):
         command = ["--", "true"] if verb == ["exec"] else verb[1:]
-        done = attacked.doit(f"{verb[0]}:{attacked.name}", *command)
-        assert done.code == 0, (verb, done.out)
-    attacked.agent("echo new >~/f.new; mv ~/f.new ~/f.json")
-    done = attacked.doit(f"start:{attacked.name}", "--new", "--detach")
-    assert done.code == 0, done.out
-    assert attacked.agent("cat ~/f.json") == "new\n"
-    assert attacked.marks() == []
+        result = attacked_habitat.doit(f"{verb[0]}:{attacked_habitat.name}", *command)
+        assert result.code == 0, (verb, result.out)
+    attacked_habitat.agent("echo new >~/f.new; mv ~/f.new ~/f.json")
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
+    assert result.code == 0, result.out
+    assert attacked_habitat.agent("cat ~/f.json") == "new\n"
+    assert attacked_habitat.marks() == []
 
 
-def test_main_process_and_docker_exec_have_clean_environment(attacked: AttackedHabitat) -> None:
-    attacked.configure(entry="  init_command: while true; do sleep 1; done")
-    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
-    attacked.agent(PLANT)
-    for environ in (attacked.root("tr '\\0' '\\n' </proc/1/environ"), attacked.root("env")):
+@pytest.mark.guarantee("fixed-path-for-root-programs")
+def test_main_process_and_docker_exec_have_clean_environment(attacked_habitat: AttackedHabitat) -> None:
+    attacked_habitat.configure(entry="  init_command: while true; do sleep 1; done")
+    assert attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach").code == 0
+    attacked_habitat.agent(PLANT)
+    for environ in (attacked_habitat.root("tr '\\0' '\\n' </proc/1/environ"), attacked_habitat.root("env")):
         rows = dict(row.partition("=")[::2] for row in environ.splitlines())
         assert (rows.get("LD_PRELOAD"), rows.get("BASH_ENV")) == ("", "")
         assert rows["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-    assert attacked.agent('echo "$LD_PRELOAD $BASH_ENV"') == "/workspace/evil.so /workspace/env.sh\n"
-    assert attacked.agent('echo "${PATH%%:/usr*}"') == "/habitat/system/tools/bin:/workspace/bin\n"
-    assert attacked.marks() == []
+    assert attacked_habitat.agent('echo "$LD_PRELOAD $BASH_ENV"') == "/workspace/evil.so /workspace/env.sh\n"
+    assert attacked_habitat.agent('echo "${PATH%%:/usr*}"') == "/habitat/system/tools/bin:/workspace/bin\n"
+    assert attacked_habitat.marks() == []
 
 
-def test_system_tools_cannot_be_changed_by_user(attacked: AttackedHabitat) -> None:
-    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
+@pytest.mark.guarantee("system-tools-belong-to-root")
+def test_system_tools_cannot_be_changed_by_user(attacked_habitat: AttackedHabitat) -> None:
+    assert attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach").code == 0
     for attack in (
         "echo x >/habitat/system/tools/bin/habitat-info",
         "rm -f /habitat/system/tools/bin/habitat-info",
@@ -130,38 +133,40 @@ def test_system_tools_cannot_be_changed_by_user(attacked: AttackedHabitat) -> No
         "mv /habitat/system /habitat/old",
         "ln -s /workspace /habitat/x",
     ):
-        done = attacked.doit(f"exec:{attacked.name}", "--", "sh", "-euc", attack)
-        assert done.code, attack
+        result = attacked_habitat.doit(f"exec:{attacked_habitat.name}", "--", "sh", "-euc", attack)
+        assert result.code, attack
 
 
+@pytest.mark.guarantee("persisted-files-collected-as-user")
 @pytest.mark.parametrize("goes_by", ["exec", "stop", "a kill"])
-def test_link_replacing_persisted_file_exposes_no_root_file(attacked: AttackedHabitat, goes_by: str) -> None:
-    assert attacked.doit(f"start:{attacked.name}", "--detach").code == 0
-    attacked.root("echo roots-own-words >/etc/shadow; chmod 600 /etc/shadow")
-    secret = attacked.data / "host-secret"
+def test_link_replacing_persisted_file_exposes_no_root_file(attacked_habitat: AttackedHabitat, goes_by: str) -> None:
+    assert attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach").code == 0
+    attacked_habitat.root("echo roots-own-words >/etc/shadow; chmod 600 /etc/shadow")
+    secret = attacked_habitat.data / "host-secret"
     secret.write_text("hosts-own-words")
     secret.chmod(0o600)
     os.chown(secret, 0, 0)
     attack = "ln -sf /etc/shadow ~/f.json; rm -rf ~/sub; ln -s /data ~/sub; ln -s /data/host-secret ~/kept/link"
-    attacked.agent(attack)
+    attacked_habitat.agent(attack)
     if goes_by == "a kill":
-        docker("kill", f"habitat-{attacked.name}")
+        docker("kill", f"habitat-{attacked_habitat.name}")
     else:
-        attacked.doit(f"{goes_by}:{attacked.name}", *(["--", "true"] if goes_by == "exec" else []))
-    (attacked.data / "g.json").write_text("hosts-own-words")
-    (attacked.data / "g.json").chmod(0o600)
-    done = attacked.doit(f"start:{attacked.name}", "--new", "--detach")
-    assert done.code == 0, done.out
-    found = attacked.agent("cat ~/f.json ~/sub/g.json ~/kept/link /var/lib/habitat/*/* 2>/dev/null || true")
-    assert "own-words" not in found
-    found = attacked.root("cat /var/lib/habitat/*/* 2>/dev/null || true")
-    assert "own-words" not in found
+        attacked_habitat.doit(f"{goes_by}:{attacked_habitat.name}", *(["--", "true"] if goes_by == "exec" else []))
+    (attacked_habitat.data / "g.json").write_text("hosts-own-words")
+    (attacked_habitat.data / "g.json").chmod(0o600)
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--new", "--detach")
+    assert result.code == 0, result.out
+    actual = attacked_habitat.agent("cat ~/f.json ~/sub/g.json ~/kept/link /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in actual
+    actual = attacked_habitat.root("cat /var/lib/habitat/*/* 2>/dev/null || true")
+    assert "own-words" not in actual
     for name in ("host-secret", "g.json"):
-        assert (attacked.data / name).read_text() == "hosts-own-words"
-        assert (attacked.data / name).stat().st_uid == 0
-        assert not (attacked.data / name).is_symlink()
+        assert (attacked_habitat.data / name).read_text() == "hosts-own-words"
+        assert (attacked_habitat.data / name).stat().st_uid == 0
+        assert not (attacked_habitat.data / name).is_symlink()
 
 
+@pytest.mark.guarantee("writes-follow-no-user-link")
 @pytest.mark.parametrize(
     ("command", "phase", "more"),
     [
@@ -172,32 +177,34 @@ def test_link_replacing_persisted_file_exposes_no_root_file(attacked: AttackedHa
     ],
 )
 def test_link_created_by_setup_command_is_not_written_through(
-    attacked: AttackedHabitat, command: str, phase: str, more: str
+    attacked_habitat: AttackedHabitat, command: str, phase: str, more: str
 ) -> None:
-    attacked.project.write(f"habitats/{attacked.name}/tools/bin/passwd", "from tools", 0o755)
-    attacked.project.write(f"habitats/{attacked.name}/tests/t.sh", "true", 0o755)
-    attacked.configure(f"setup: {{user: ['{command}']}}\n{more}")
-    done = attacked.doit(f"final:{attacked.name}")
-    assert done.code == 2
-    (line,) = [line for line in done.out.splitlines() if line.startswith("❌")][-1:]
+    attacked_habitat.project.write(f"habitats/{attacked_habitat.name}/tools/bin/passwd", "from tools", 0o755)
+    attacked_habitat.project.write(f"habitats/{attacked_habitat.name}/tests/t.sh", "true", 0o755)
+    attacked_habitat.configure(f"setup: {{user: ['{command}']}}\n{more}")
+    result = attacked_habitat.doit(f"final:{attacked_habitat.name}")
+    assert result.code == 2
+    (line,) = [line for line in result.out.splitlines() if line.startswith("❌")][-1:]
     assert "that USER may have made" in line
-    assert f"{phase}:{attacked.name}" in line
+    assert f"{phase}:{attacked_habitat.name}" in line
 
 
-def test_persisted_folder_replaced_by_link_is_not_mounted(attacked: AttackedHabitat) -> None:
-    attacked.configure("setup: {user: ['ln -s /etc ~/kept']}")
-    rows = (attacked.project.root / "habitats" / attacked.name / "config.yaml").read_text().splitlines()
+@pytest.mark.guarantee("writes-follow-no-user-link")
+def test_persisted_folder_replaced_by_link_is_not_mounted(attacked_habitat: AttackedHabitat) -> None:
+    attacked_habitat.configure("setup: {user: ['ln -s /etc ~/kept']}")
+    rows = (attacked_habitat.project.root / "habitats" / attacked_habitat.name / "config.yaml").read_text().splitlines()
     line = next(number for number, row in enumerate(rows, start=1) if "persist:" in row)
-    done = attacked.doit(f"start:{attacked.name}", "--detach")
-    assert done.code == 1, done.out
-    assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in done.out
+    result = attacked_habitat.doit(f"start:{attacked_habitat.name}", "--detach")
+    assert result.code == 1, result.out
+    assert f"config.yaml:{line}: /home/agent/kept is a link to /etc" in result.out
 
 
-def test_build_command_has_configured_restrictions(attacked: AttackedHabitat) -> None:
+@pytest.mark.guarantee("build-commands-are-restricted")
+def test_build_command_has_configured_restrictions(attacked_habitat: AttackedHabitat) -> None:
     script = "cat /proc/self/status; cat /sys/fs/cgroup/pids.max /sys/fs/cgroup/pids/pids.max || true"
-    attacked.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
-    done = attacked.doit(f"setup:{attacked.name}")
-    assert done.code == 0, done.out
-    rows = [line.split() for line in done.out.splitlines()]
+    attacked_habitat.configure(f"build: {{limits: {{pids: 77}}}}\nsetup: {{user: ['{script}']}}\ndebug: true")
+    result = attacked_habitat.doit(f"setup:{attacked_habitat.name}")
+    assert result.code == 0, result.out
+    rows = [line.split() for line in result.out.splitlines()]
     assert ["NoNewPrivs:", "1"] in rows
     assert ["77"] in rows

@@ -21,18 +21,18 @@ CONFIG = ("ENV A=1", "USER dev", "WORKDIR /srv", 'CMD ["/bin/x"]')
 
 
 @pytest.fixture
-def pair(engine: DockerEngine, tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
+def compare(engine: DockerEngine, tmp_path: Path) -> Iterator[Callable[..., list[str]]]:
     """Compare an image with one that `change` made another of, in files or in config."""
     tags = [f"{PREFIX}-compared:{os.getpid()}-{side}" for side in "ab"]
 
     def compare(
-        change: Callable[[Path], object] = lambda _: None, config: tuple[str, ...] = CONFIG, **how: object
+        change: Callable[[Path], object] = lambda _: None, config: tuple[str, ...] = CONFIG, **options: object
     ) -> list[str]:
         import_image(_root(tmp_path / "a"), tags[0], *CONFIG)
         root = _root(tmp_path / "b")
         change(root)
         import_image(root, tags[1], *config)
-        return differences(*tags, **how)  # type: ignore[arg-type]
+        return differences(*tags, **options)  # type: ignore[arg-type]
 
     yield compare
     for tag in tags:
@@ -57,17 +57,18 @@ def _root(root: Path) -> Path:
     return root
 
 
-def test_comparison_of_equal_images_is_empty(pair: Callable[..., list[str]]) -> None:
+def test_comparison_of_equal_images_is_empty(compare: Callable[..., list[str]]) -> None:
     def only_dates(root: Path) -> None:
         os.utime(root / "srv" / "x", (1, 1))
         (root / "etc" / "shadow").write_text("dev:!:20000:0:99999:7:::\n")
         (root / "var" / "log" / "dpkg.log").write_text("tomorrow")
         (root / "app" / ".git" / "index").write_text("others")
 
-    assert pair(only_dates) == []
+    assert compare(only_dates) == []
 
 
-def test_comparison_reports_each_filesystem_difference(pair: Callable[..., list[str]]) -> None:
+@pytest.mark.guarantee("ejected-image-is-equal")
+def test_comparison_reports_each_filesystem_difference(compare: Callable[..., list[str]]) -> None:
     def change(root: Path) -> None:
         (root / "srv" / "again").unlink()
         (root / "srv" / "x").chmod(0o644)
@@ -78,7 +79,7 @@ def test_comparison_reports_each_filesystem_difference(pair: Callable[..., list[
         (root / "srv" / "new").mkdir()
         (root / "etc" / "passwd").write_text("root:x:0:0:root:/root:/bin/sh\ndev:x:1000:1000::/srv:/bin/zsh\n")
 
-    assert pair(change) == [
+    assert compare(change) == [
         "user dev: 'x:1000:1000::/home/dev:/bin/sh' ≠ 'x:1000:1000::/srv:/bin/zsh'",
         "/app/.git/index: mode 0644 ≠ 0600",
         "/srv/again: only in the first",
@@ -90,22 +91,23 @@ def test_comparison_reports_each_filesystem_difference(pair: Callable[..., list[
     ]
 
 
-def test_comparison_reports_content_and_omits_ignored_paths(pair: Callable[..., list[str]]) -> None:
+def test_comparison_reports_content_and_omits_ignored_paths(compare: Callable[..., list[str]]) -> None:
     def change(root: Path) -> None:
         (root / "srv" / "x").write_text("y")
 
-    (mine, again) = sorted(pair(change, ignoring=["/etc/*"]))
+    (mine, again) = sorted(compare(change, ignoring=["/etc/*"]))
     assert mine.startswith("/srv/again: digest 2d71")
     assert again.startswith("/srv/x: digest 2d71")
 
 
-def test_comparison_omits_paths_matching_ignored_pattern(pair: Callable[..., list[str]]) -> None:
-    assert pair(lambda root: (root / "srv" / "new").mkdir(), ignoring=["/srv/n*"]) == []
+def test_comparison_omits_paths_matching_ignored_pattern(compare: Callable[..., list[str]]) -> None:
+    assert compare(lambda root: (root / "srv" / "new").mkdir(), ignoring=["/srv/n*"]) == []
 
 
-def test_comparison_reports_each_config_difference(pair: Callable[..., list[str]]) -> None:
+@pytest.mark.guarantee("ejected-image-is-equal")
+def test_comparison_reports_each_config_difference(compare: Callable[..., list[str]]) -> None:
     config = ("ENV A=2", "USER root", "WORKDIR /", 'ENTRYPOINT ["/bin/y"]', "LABEL a=b", "EXPOSE 80")
-    assert pair(config=config) == [
+    assert compare(config=config) == [
         "env A: '1' ≠ '2'",
         "User: dev ≠ root",
         "WorkingDir: /srv ≠ /",
@@ -114,6 +116,6 @@ def test_comparison_reports_each_config_difference(pair: Callable[..., list[str]
     ]
 
 
-def test_comparison_reports_labels_and_ports_on_request(pair: Callable[..., list[str]]) -> None:
-    found = pair(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
-    assert found == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]
+def test_comparison_reports_labels_and_ports_on_request(compare: Callable[..., list[str]]) -> None:
+    differing = compare(config=(*CONFIG, "LABEL a=b", "EXPOSE 80"), labels=True, ports=True)
+    assert differing == ["Labels: None ≠ {'a': 'b'}", "ExposedPorts: None ≠ {'80/tcp': {}}"]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
-from swallowing import RequestDroppingRelay
+from relay import RequestDroppingRelay
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,6 +43,7 @@ def left_in(folder: Path) -> list[str]:
     return [path.name for path in folder.iterdir() if not path.name.startswith("habitats-")]
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_killed_dockerfile_build_leaves_no_temporary_file(
     project: Project, busybox: str, name: str, temporary: Path
 ) -> None:
@@ -57,6 +58,7 @@ def test_killed_dockerfile_build_leaves_no_temporary_file(
     assert [path.name for path in (project.root / ".stamps" / name).iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.guarantee("no-temporary-files-of-killed-run")
 def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
     project: Project, git_image: str, name: str, temporary: Path, tmp_path: Path
 ) -> None:
@@ -94,6 +96,7 @@ def test_killed_debug_with_ssh_agent_leftovers_are_removed_by_next_debug(
 # Failures that are too long
 
 
+@pytest.mark.guarantee("debug-shows-last-failure")
 @pytest.mark.parametrize(
     "text", ["ä漢" * 25_000, '\\"$' * 40_000, secrets.token_hex(64_000)], ids=["wide", "quoted", "random"]
 )
@@ -102,8 +105,8 @@ def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox
     project.habitat(name, json.dumps({**config, "setup": {"root": ["echo the older; exit 9"]}}))
     assert project.doit(f"setup:{name}").code == 1
     project.habitat(name, json.dumps({**config, "setup": {"root": [f"# {text}\nexit 3"]}}))
-    done = project.doit(f"setup:{name}")
-    assert "could not be kept" not in done
+    result = project.doit(f"setup:{name}")
+    assert "could not be kept" not in result
     assert list(failed(name)) == ["7-setup-failed"]
     shown = project.run("sh", "-c", f"echo 'again; echo it ended with $?' | {sys.executable} -m doit debug:{name}")
     assert "the older" not in shown.out
@@ -113,7 +116,7 @@ def test_failed_long_script_is_kept_and_shown_by_debug(project: Project, busybox
 
 # An engine that doesn't answer
 
-BUILT = """
+BUILT_CONFIG = """
     base_image: {base}
     env: [USER=root, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
     files: [{{source: note, dest: /note}}]
@@ -121,8 +124,8 @@ BUILT = """
     entry: {{command: "echo it runs"}}
 """
 
-#: What is lost on the way, when it is asked for, and what a person is told.
-LOST = [
+#: A dropped request, the task that sends it, and what the error says.
+DROPPED_REQUESTS = [
     ("GET /images/json", "final", "listing images"),
     ("POST /containers/create", "final", "creating container habitat_build_"),
     ("POST /containers/[^/]*/start", "final", "starting the container"),
@@ -144,48 +147,54 @@ LOST = [
 ]
 
 
-#: For which a test takes the seconds that a person waits until he is told. For the others it is shortened.
-WAITED_FOR_IN_FULL = {("POST /commit", "final"), ("POST /exec/", "start")}
+#: These are tested with the timeout that a person gets, the others with a shorter one.
+WITH_WHOLE_TIMEOUT = {("POST /commit", "final"), ("POST /exec/", "start")}
 
 #: The project's own.
 DODO_PY = (ROOT / "dodo.py").read_text()
 
 
-@pytest.mark.parametrize(("request_", "verb", "told"), LOST, ids=[f"{v} {r}" for r, v, _ in LOST])
+@pytest.mark.guarantee("silent-engine-is-reported")
+@pytest.mark.parametrize(
+    ("request_", "verb", "message"), DROPPED_REQUESTS, ids=[f"{v} {r}" for r, v, _ in DROPPED_REQUESTS]
+)
 def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
-    project: Project, busybox: str, name: str, request_: str, verb: str, told: str
+    project: Project, busybox: str, name: str, request_: str, verb: str, message: str
 ) -> None:
     project.write(f"habitats/{name}/note", "note")
-    project.habitat(name, BUILT.format(base=busybox, word="one"))
+    project.habitat(name, BUILT_CONFIG.format(base=busybox, word="one"))
     silence = 10
-    if (request_, verb) not in WAITED_FOR_IN_FULL:
+    if (request_, verb) not in WITH_WHOLE_TIMEOUT:
         silence = 2
         project.write("dodo.py", f"from phases.core.engine import timeouts\ntimeouts.SILENCE = 2\n{DODO_PY}")
     if verb != "final":
         assert project.doit(f"final:{name}").code == 0
     task = ("clean", f"base:{name}") if verb == "clean" else (f"{verb}:{name}",)
-    with RequestDroppingRelay(request_) as way, RunningDoit(project, *task, env={"DOCKER_HOST": way.host}) as running:
-        wait_until(way.swallowed.is_set)
-        lost = time.monotonic()
+    with (
+        RequestDroppingRelay(request_) as relay,
+        RunningDoit(project, *task, env={"DOCKER_HOST": relay.host}) as running,
+    ):
+        wait_until(relay.dropped.is_set)
+        dropped_at = time.monotonic()
         running.wait_for("still waiting for the engine")
-        assert silence - 1.5 < time.monotonic() - lost < silence + 4
+        assert silence - 1.5 < time.monotonic() - dropped_at < silence + 4
         (line,) = [line for line in running.lines if "still waiting" in line]
-        assert told in line
+        assert message in line
         assert re.search(r"asked at \d\d:\d\d:\d\d", line)
         time.sleep(0.5)
         running.process.send_signal(signal.SIGINT)
-        pressed = time.monotonic()
-        done = running.end()
-        took = time.monotonic() - pressed
-    assert took < 3.5, done.out
-    assert done.code == 130, done.out
-    assert "Traceback" not in done
-    last = done.out.splitlines()[-1]
+        interrupted_at = time.monotonic()
+        result = running.end()
+        seconds = time.monotonic() - interrupted_at
+    assert seconds < 3.5, result.out
+    assert result.code == 130, result.out
+    assert "Traceback" not in result
+    last = result.out.splitlines()[-1]
     assert last.startswith("stopped")
-    assert "the next run removes" in last, done.out
-    assert done.out.count("still waiting") == 1
-    assert done.out.count("did not answer") == 1
-    assert told in last
+    assert "the next run removes" in last, result.out
+    assert result.out.count("still waiting") == 1
+    assert result.out.count("did not answer") == 1
+    assert message in last
     after_ = project.doit(f"start:{name}")
     assert after_.code == 0, after_.out
     assert "it runs\n" in after_
@@ -193,9 +202,9 @@ def test_engine_not_answering_is_error_and_ctrl_c_ends_run(
     assert untagged(name) == []
 
 
-# A visit that is killed
+# A killed session
 
-LIVED_IN = """
+SESSION_CONFIG = """
     base_image: {base}
     env: [USER=ada, SYSTEM_PATH=, SHARED_PATH=, HABITAT_PATH=]
     entry: {{command: "echo begun; sleep 1234"}}
@@ -203,9 +212,9 @@ LIVED_IN = """
 
 
 @pytest.fixture
-def home(project: Project, busybox: str, name: str) -> str:
+def built_habitat(project: Project, busybox: str, name: str) -> str:
     """A habitat that is built."""
-    project.habitat(name, LIVED_IN.format(base=busybox))
+    project.habitat(name, SESSION_CONFIG.format(base=busybox))
     assert project.doit(f"final:{name}").code == 0
     return name
 
@@ -216,88 +225,95 @@ def is_up(name: str) -> bool:
 
 def guards(name: str) -> list[str]:
     """The processes that guard a visit to a habitat, or leave for one."""
-    found = subprocess.run(
+    actual = subprocess.run(
         ("pgrep", "-f", f"phases.ui.aftermath .* {name} "), capture_output=True, text=True, check=False
     )
-    return found.stdout.split()
+    return actual.stdout.split()
 
 
 def sleeps(name: str, seconds: int) -> bool:
     return f"sleep {seconds}" in docker("top", f"habitat-{name}")
 
 
-VISITS = {
+SESSION_COMMANDS = {
     "start": ("start:{}",),
     "exec": ("exec:{}", "--", "sh", "-c", "echo begun; trap '' HUP TERM; sleep 1234 & sleep 4321"),
 }
 
 
-@pytest.mark.parametrize("argv", VISITS.values(), ids=VISITS)
-def test_killed_session_container_is_stopped_by_guard(project: Project, home: str, argv: tuple[str, ...]) -> None:
-    with RunningDoit(project, *(word.format(home) for word in argv)) as running:
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
+@pytest.mark.parametrize("argv", SESSION_COMMANDS.values(), ids=SESSION_COMMANDS)
+def test_killed_session_container_is_stopped_by_guard(
+    project: Project, built_habitat: str, argv: tuple[str, ...]
+) -> None:
+    with RunningDoit(project, *(word.format(built_habitat) for word in argv)) as running:
         running.wait_for("begun")
-        assert guards(home)
+        assert guards(built_habitat)
         running.process.kill()
-    wait_until(lambda: not is_up(home), seconds=20)
-    wait_until(lambda: guards(home) == [], seconds=20)
-    assert list((project.root / ".stamps" / home).glob("starts.*")) == []
-    done = project.doit(f"exec:{home}", "--", "echo", "again")
-    assert done.out == "again\n"
+    wait_until(lambda: not is_up(built_habitat), seconds=20)
+    wait_until(lambda: guards(built_habitat) == [], seconds=20)
+    assert list((project.root / ".stamps" / built_habitat).glob("starts.*")) == []
+    result = project.doit(f"exec:{built_habitat}", "--", "echo", "again")
+    assert result.out == "again\n"
 
 
-def test_killed_session_ends_only_its_own_commands(project: Project, home: str) -> None:
-    other = ("exec:" + home, "--", "sh", "-c", "echo begun; sleep 77; echo through")
-    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{home}") as running:
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
+def test_killed_session_ends_only_its_own_commands(project: Project, built_habitat: str) -> None:
+    other = ("exec:" + built_habitat, "--", "sh", "-c", "echo begun; sleep 77; echo through")
+    with RunningDoit(project, *other) as staying, RunningDoit(project, f"start:{built_habitat}") as running:
         staying.wait_for("begun")
         running.wait_for("begun")
         running.process.kill()
-        wait_until(lambda: not sleeps(home, 1234), seconds=20)
-        wait_until(lambda: guards(home) == guards(home)[:1], seconds=20)
-        assert sleeps(home, 77)
+        wait_until(lambda: not sleeps(built_habitat, 1234), seconds=20)
+        wait_until(lambda: guards(built_habitat) == guards(built_habitat)[:1], seconds=20)
+        assert sleeps(built_habitat, 77)
         staying.process.send_signal(signal.SIGINT)
         staying.end()
-    wait_until(lambda: not is_up(home), seconds=5)
+    wait_until(lambda: not is_up(built_habitat), seconds=5)
 
 
-def test_killed_session_leaves_detached_container_running(project: Project, home: str) -> None:
-    assert project.doit(f"start:{home}", "--detach").code == 0
-    assert guards(home) == []
-    with RunningDoit(project, f"start:{home}") as running:
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
+def test_killed_session_leaves_detached_container_running(project: Project, built_habitat: str) -> None:
+    assert project.doit(f"start:{built_habitat}", "--detach").code == 0
+    assert guards(built_habitat) == []
+    with RunningDoit(project, f"start:{built_habitat}") as running:
         running.wait_for("begun")
         running.process.kill()
-    wait_until(lambda: not sleeps(home, 1234), seconds=20)
-    wait_until(lambda: guards(home) == [], seconds=20)
-    assert is_up(home)
-    assert project.doit(f"stop:{home}").code == 0
+    wait_until(lambda: not sleeps(built_habitat, 1234), seconds=20)
+    wait_until(lambda: guards(built_habitat) == [], seconds=20)
+    assert is_up(built_habitat)
+    assert project.doit(f"stop:{built_habitat}").code == 0
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("pause", [0, 0.5, 1.2, 2])
-def test_start_during_guard_of_killed_session_works(project: Project, home: str, pause: float) -> None:
-    with RunningDoit(project, f"start:{home}") as running:
+def test_start_during_guard_of_killed_session_works(project: Project, built_habitat: str, pause: float) -> None:
+    with RunningDoit(project, f"start:{built_habitat}") as running:
         running.wait_for("begun")
         running.process.kill()
         running.end()
         time.sleep(pause)
-        done = project.doit(f"start:{home}", "--cmd", "echo here; sleep 3; echo still here")
-    assert done.code == 0, done.out
-    assert "here\nstill here\n" in done
-    wait_until(lambda: not is_up(home), seconds=20)
+        result = project.doit(f"start:{built_habitat}", "--cmd", "echo here; sleep 3; echo still here")
+    assert result.code == 0, result.out
+    assert "here\nstill here\n" in result
+    wait_until(lambda: not is_up(built_habitat), seconds=20)
 
 
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
 @pytest.mark.parametrize("number", [None, signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_ended_session_leaves_no_guard_and_no_open_pipe(
-    project: Project, home: str, number: signal.Signals | None
+    project: Project, built_habitat: str, number: signal.Signals | None
 ) -> None:
     argv = ("--cmd", "echo begun") if number is None else ()
-    with RunningDoit(project, f"start:{home}", *argv) as running:
+    with RunningDoit(project, f"start:{built_habitat}", *argv) as running:
         running.wait_for("begun")
         if number:
             running.process.send_signal(number)
         running.process.wait(20)
         running._reader.join(1)
         assert not running._reader.is_alive(), "its output is at its end"
-        assert guards(home) == []
-    assert not is_up(home)
+        assert guards(built_habitat) == []
+    assert not is_up(built_habitat)
 
 
 # A shell that can't run
@@ -340,7 +356,7 @@ SHELLS = [
 
 
 @pytest.fixture
-def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
+def broken_image(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_path: Path) -> Iterator[str]:
     """An image with such a shell, for a processor that no machine has."""
     root = tmp_path / "image"
     (root / "bin").mkdir(parents=True)
@@ -355,25 +371,29 @@ def broken(request: pytest.FixtureRequest, engine: DockerEngine, name: str, tmp_
     engine.untag(reference)
 
 
-@pytest.mark.parametrize(("broken", "why"), SHELLS, indirect=["broken"])
+@pytest.mark.guarantee("broken-image-shell-is-reported")
+@pytest.mark.parametrize(("broken_image", "why"), SHELLS, indirect=["broken_image"])
 @pytest.mark.parametrize("user", ["root", "ada"])
 def test_build_with_broken_shell_error_names_shell(
-    project: Project, name: str, broken: str, why: str, user: str
+    project: Project, name: str, broken_image: str, why: str, user: str
 ) -> None:
-    project.habitat(name, f"base_image: {broken}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
-    done = project.doit(f"final:{name}")
-    (line,) = [line for line in done.out.splitlines() if "❌" in line and "can't run" in line]
+    project.habitat(name, f"base_image: {broken_image}\nenv: [USER={user}]\nsetup: {{root: ['true']}}\n")
+    result = project.doit(f"final:{name}")
+    (line,) = [line for line in result.out.splitlines() if "❌" in line and "can't run" in line]
     assert f"habitats/{name}/config.yaml:1" in line
-    assert f"/bin/sh of the image {broken} can't run ({why}" in line
-    assert "runc" not in done
-    assert "Traceback" not in done
+    assert f"/bin/sh of the image {broken_image} can't run ({why}" in line
+    assert "runc" not in result
+    assert "Traceback" not in result
     assert failed(name) == {}
 
 
-@pytest.mark.parametrize("broken", [another_processor], indirect=True)
-def test_build_with_image_of_other_architecture_error_names_both(project: Project, name: str, broken: str) -> None:
+@pytest.mark.guarantee("broken-image-shell-is-reported")
+@pytest.mark.parametrize("broken_image", [another_processor], indirect=True)
+def test_build_with_image_of_other_architecture_error_names_both(
+    project: Project, name: str, broken_image: str
+) -> None:
     """As far as what it says of itself goes."""
-    with subprocess.Popen(("docker", "save", broken), stdout=subprocess.PIPE) as saved:
+    with subprocess.Popen(("docker", "save", broken_image), stdout=subprocess.PIPE) as saved:
         assert saved.stdout
         files = {}
         with tarfile.open(fileobj=saved.stdout, mode="r|") as tar:
@@ -388,15 +408,17 @@ def test_build_with_image_of_other_architecture_error_names_both(project: Projec
             info.size = len(data)
             if data:
                 tar.addfile(info, io.BytesIO(data))
-    docker("rmi", broken)
+    docker("rmi", broken_image)
     docker("load", "--input", str(project.root / "image.tar"))
-    project.habitat(name, f"base_image: {broken}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
-    done = project.doit(f"final:{name}")
-    assert "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in done
+    project.habitat(name, f"base_image: {broken_image}\nenv: [USER=root]\nsetup: {{root: ['true']}}\n")
+    result = project.doit(f"final:{name}")
+    assert (
+        "can't run (exec format error); it is for linux/s390x, and the engine is linux/amd64: name an image" in result
+    )
 
 
 @pytest.fixture
-def shell_gone(project: Project, busybox: str, name: str) -> str:
+def habitat_without_shell(project: Project, busybox: str, name: str) -> str:
     """A habitat whose last command takes the shell's program away."""
     project.write(f"habitats/{name}/tools/install-tools.sh", "#!/bin/sh\nexit 0\n", 0o755)
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]\nentry: {{command: echo it runs}}\n")
@@ -405,25 +427,28 @@ def shell_gone(project: Project, busybox: str, name: str) -> str:
     folder.mkdir()
     no_program(folder / "sh")
     (folder / "sh").chmod(0o755)
-    made = docker("create", f"habitat-{name}:final")
-    docker("cp", f"{folder}/sh", f"{made}:/bin/sh")
-    docker("commit", made, f"habitat-{name}:final")
+    container = docker("create", f"habitat-{name}:final")
+    docker("cp", f"{folder}/sh", f"{container}:/bin/sh")
+    docker("commit", container, f"habitat-{name}:final")
     docker("tag", f"habitat-{name}:final", f"habitat-{name}:12-final")
-    docker("rm", made)
+    docker("rm", container)
     return name
 
 
+@pytest.mark.guarantee("broken-image-shell-is-reported")
 @pytest.mark.parametrize("argv", [("start:{}",), ("start:{}", "--detach"), ("exec:{}", "--", "true"), ("shell",)])
 def test_start_and_exec_with_broken_shell_error_names_shell(
-    project: Project, shell_gone: str, argv: tuple[str, ...]
+    project: Project, habitat_without_shell: str, argv: tuple[str, ...]
 ) -> None:
     if argv == ("shell",):
-        done = project.run("sh", "-c", f"echo true | {sys.executable} -m doit shell:{shell_gone} --at final")
+        result = project.run(
+            "sh", "-c", f"echo true | {sys.executable} -m doit shell:{habitat_without_shell} --at final"
+        )
     else:
-        done = project.doit(*(word.format(shell_gone) for word in argv))
-    assert done.code == 1, done.out
-    assert "can't run (exec format error)" in done
-    assert f"/bin/sh of the image habitat-{shell_gone}:" in done
-    assert "config.yaml:1" in done
-    assert len([line for line in done.out.splitlines() if "/bin/sh" in line]) == 1
-    assert "Traceback" not in done
+        result = project.doit(*(word.format(habitat_without_shell) for word in argv))
+    assert result.code == 1, result.out
+    assert "can't run (exec format error)" in result
+    assert f"/bin/sh of the image habitat-{habitat_without_shell}:" in result
+    assert "config.yaml:1" in result
+    assert len([line for line in result.out.splitlines() if "/bin/sh" in line]) == 1
+    assert "Traceback" not in result

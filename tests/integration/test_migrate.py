@@ -76,8 +76,8 @@ def case(
         build(folder, image)
         report = project.doit(f"migrate:{name}")
         assert report.code == 0, report.out
-        done = project.doit(f"final:{name}")
-        assert done.code == 0, done.out + (folder / "config.yaml").read_text()
+        result = project.doit(f"final:{name}")
+        assert result.code == 0, result.out + (folder / "config.yaml").read_text()
         yield MigratedHabitat(project, name, image, report.out)
     finally:
         clear(engine, name)
@@ -89,32 +89,35 @@ def build(folder: Path, image: str) -> None:
     command = buildkit_cli.find()
     assert command
     assert command.buildkit
-    done = subprocess.run(
+    result = subprocess.run(
         (command.program, "build", "--progress=plain", "--tag", image, folder),
         env={**os.environ, "DOCKER_BUILDKIT": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
+    assert result.returncode == 0, result.stderr
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrated_habitat_equals_dockerfile_image(case: MigratedHabitat) -> None:
     """Users, variables, files with owners and modes; but for what a habitat has besides."""
     workdir = inspect(f"habitat-{case.name}:final")["Config"]["WorkingDir"]
     owner = re.compile(rf"{re.escape(workdir)}: [ug]id ")  # phase workdir gives it to USER
-    found = differences(case.image, f"habitat-{case.name}:final", ignoring=_OWN_PATHS)
-    assert [row for row in found if not _OWN_CONFIG.match(row) and not owner.match(row)] == [], case.config
+    differing = differences(case.image, f"habitat-{case.name}:final", ignoring=_OWN_PATHS)
+    assert [row for row in differing if not _OWN_CONFIG.match(row) and not owner.match(row)] == [], case.config
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrated_habitat_runs_command_of_image(case: MigratedHabitat) -> None:
     expected = docker("run", "--rm", case.image)
     assert expected
-    done = case.project.doit(f"start:{case.name}")
-    assert done.code == 0, done.out
-    assert done.out.strip().splitlines()[-len(expected.splitlines()) :] == expected.splitlines()
+    result = case.project.doit(f"start:{case.name}")
+    assert result.code == 0, result.out
+    assert result.out.strip().splitlines()[-len(expected.splitlines()) :] == expected.splitlines()
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrate_report_lists_every_dockerfile_line(case: MigratedHabitat) -> None:
     rows = (case.folder / "Dockerfile").read_text().splitlines()
     begins = re.compile(r"(FROM|ARG|ENV|LABEL|COPY|RUN|USER|WORKDIR|SHELL|EXPOSE|ENTRYPOINT|CMD) ")
@@ -123,6 +126,7 @@ def test_migrate_report_lists_every_dockerfile_line(case: MigratedHabitat) -> No
     assert "Traceback" not in case.report
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: MigratedHabitat) -> None:
     before = {path.name: path.read_bytes() for path in case.folder.iterdir() if path.is_file()}
     again = case.project.doit(f"migrate:{case.name}")
@@ -133,6 +137,7 @@ def test_migrate_again_changes_nothing_and_remove_deletes_dockerfile(case: Migra
     assert case.project.doit(f"plan:{case.name}").out == f"{case.name}: nothing to do\n"
 
 
+@pytest.mark.guarantee("migration-loses-nothing")
 def test_migrate_remove_keeps_dockerfile_still_needed(project: Project, busybox: str, name: str) -> None:
     project.write(f"habitats/{name}/Dockerfile", f"FROM {busybox}\nRUN true\n")
     refused = project.doit(f"migrate:{name}", "--remove")

@@ -21,7 +21,7 @@ BASE = "base_image: {}\nenv: [USER=root]\n"
 
 
 @pytest.fixture
-def second(engine: object, name: str) -> Iterator[str]:
+def other_name(engine: object, name: str) -> Iterator[str]:
     """The name of another habitat of the same project."""
     from conftest import clear, fresh_name
 
@@ -30,34 +30,43 @@ def second(engine: object, name: str) -> Iterator[str]:
     clear(engine, other)  # type: ignore[arg-type]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_source_replaced_by_agent_with_link_is_not_mounted(
-    project: Project, busybox: str, name: str, second: str
+    project: Project, busybox: str, name: str, other_name: str
 ) -> None:
     project.write("data/sub/note", "mine")
     project.habitat(name, BASE.format(busybox) + "volumes: [{source: data, dest: /data}]\n")
     inner = "volumes:\n  - {source: data/sub, dest: /sub, readonly: true}\n"
-    project.habitat(second, BASE.format(busybox) + inner)
-    assert "mine" in project.doit(f"start:{second}", "--cmd", "cat /sub/note")
+    project.habitat(other_name, BASE.format(busybox) + inner)
+    assert "mine" in project.doit(f"start:{other_name}", "--cmd", "cat /sub/note")
     swap = "mv /data/sub /data/gone; ln -s /etc /data/sub"
     assert project.doit(f"start:{name}", "--cmd", swap).code == 0
-    for args in ((f"start:{second}", "--cmd", "cat /sub/shadow"), (f"exec:{second}", "--", "cat", "/sub/shadow")):
-        ended = project.doit(*args)
-        assert ended.code != 0
-        assert f"habitats/{second}/config.yaml:4: volumes: data/sub: {project.root}/data/sub is a link to /etc" in ended
-        assert "root:" not in ended
-    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{second}") == ""
+    for args in (
+        (f"start:{other_name}", "--cmd", "cat /sub/shadow"),
+        (f"exec:{other_name}", "--", "cat", "/sub/shadow"),
+    ):
+        result = project.doit(*args)
+        assert result.code != 0
+        assert (
+            f"habitats/{other_name}/config.yaml:4: volumes: data/sub: {project.root}/data/sub is a link to /etc"
+            in result
+        )
+        assert "root:" not in result
+    assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{other_name}") == ""
 
 
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
 def test_volume_inside_writable_volume_is_refused(project: Project, busybox: str, name: str) -> None:
     project.write("data/sub/note", "mine")
     rows = "volumes:\n  - {source: data, dest: /data}\n  - {source: data/sub, dest: /sub}\n"
     project.habitat(name, BASE.format(busybox) + rows)
-    ended = project.doit(f"start:{name}")
-    assert ended.code != 0
-    assert f"habitats/{name}/config.yaml:5: volumes: data/sub is in data (habitats/{name}/config.yaml:4)" in ended
+    result = project.doit(f"start:{name}")
+    assert result.code != 0
+    assert f"habitats/{name}/config.yaml:5: volumes: data/sub is in data (habitats/{name}/config.yaml:4)" in result
     assert docker("image", "ls", "--quiet", f"habitat-{name}") == ""
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 def test_volume_over_workdir_contains_no_build_files(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
@@ -70,17 +79,18 @@ def test_volume_over_workdir_contains_no_build_files(project: Project, busybox: 
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, busybox: str, name: str) -> None:
     project.write("src/own", "mine")
     project.write(f"habitats/{name}/note", "copied")
     more = "volumes:\n  - {source: src, dest: /workspace}\nfiles:\n  - {source: note, dest: note}\n"
     project.habitat(name, BASE.format(busybox) + more)
-    ended = project.doit(f"final:{name}")
-    assert ended.code != 0
+    result = project.doit(f"final:{name}")
+    assert result.code != 0
     assert (
         f"habitats/{name}/config.yaml:6: files: note would be written to the host, since /workspace is a volume "
         f"(habitats/{name}/config.yaml:4)"
-    ) in ended
+    ) in result
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
 
 
@@ -88,7 +98,7 @@ def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, 
 
 
 @pytest.fixture
-def strange(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+def trust_record(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Nothing is trusted. Returns the record that is to be."""
     data = tmp_path_factory.mktemp("data")
     monkeypatch.delenv("HABITATS_TRUST")
@@ -100,17 +110,18 @@ SECRET = "secrets:\n  - {{name: T, command: echo {0} >>ran; echo s3cret-word, ph
 SETUP = "setup: {root: [test -s /run/secrets/T]}\n"
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_without_terminal_is_not_run(
-    project: Project, busybox: str, name: str, strange: Path
+    project: Project, busybox: str, name: str, trust_record: Path
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
     refused = project.doit(f"start:{name}")
-    told = (
+    expected = (
         f"habitats/{name}/config.yaml:4: {name} runs `echo one >>ran; echo s3cret-word` on this machine, for the "
         f"secret T, and you have not agreed to that: check it, then type doit trust:{name}"
     )
     assert refused.code != 0
-    assert told in refused
+    assert expected in refused
     assert not (project.root / "ran").exists()
     shown = project.doit(f"trust:{name}")
     assert shown.code == 1
@@ -118,7 +129,7 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     agreed = project.doit(f"trust:{name}", "--yes")
     assert agreed.code == 0
     assert "• recorded: doit asks again when this changes" in agreed
-    assert list(json.loads(strange.read_text())) == [str(project.root)]
+    assert list(json.loads(trust_record.read_text())) == [str(project.root)]
     assert project.doit(f"start:{name}", "--detach").code == 0
     assert (project.root / "ran").read_text() == "one\n"
     # What an agent has made of it, who got at the config in whatever way.
@@ -130,9 +141,10 @@ def test_untrusted_secret_command_without_terminal_is_not_run(
     assert "two" not in (project.root / "ran").read_text()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 @pytest.mark.parametrize(("answer", "goes"), [("y\r", True), ("\r", False), ("\x04", False)])
 def test_untrusted_secret_command_on_terminal_is_asked_about_once(
-    project: Project, busybox: str, name: str, strange: Path, answer: str, goes: bool
+    project: Project, busybox: str, name: str, trust_record: Path, answer: str, goes: bool
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
     with Terminal(project, f"final:{name}", columns=150) as terminal:
@@ -142,12 +154,14 @@ def test_untrusted_secret_command_on_terminal_is_asked_about_once(
         assert (terminal.end() == 0) is goes, terminal.shown
         assert terminal.shown.count("[y/N]") == 1
     assert (project.root / "ran").exists() is goes
-    assert strange.exists() is goes
+    assert trust_record.exists() is goes
     if goes:
         assert project.doit(f"start:{name}", "--cmd", "true").code == 0
 
 
-def test_untrusted_volume_giving_root_is_not_mounted(project: Project, busybox: str, name: str, strange: Path) -> None:
+def test_untrusted_volume_giving_root_is_not_mounted(
+    project: Project, busybox: str, name: str, trust_record: Path
+) -> None:
     assert name.startswith(PREFIX)
     row = "volumes:\n  - {source: /opt, dest: /v, readonly: false, gives_root_on_the_host: true}\n"
     project.habitat(name, BASE.format(busybox) + row)
@@ -159,11 +173,12 @@ def test_untrusted_volume_giving_root_is_not_mounted(project: Project, busybox: 
     assert project.doit(f"start:{name}", "--detach").code == 0
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_config_can_be_listed_planned_and_ejected(
-    project: Project, busybox: str, name: str, strange: Path
+    project: Project, busybox: str, name: str, trust_record: Path
 ) -> None:
     project.habitat(name, BASE.format(busybox) + SECRET.format("one") + SETUP)
     for args in (("list",), (f"plan:{name}",), (f"eject:{name}",), ("status",), (f"logs:{name}",)):
         assert "nobody has agreed" not in project.doit(*args)
     assert not (project.root / "ran").exists()
-    assert not strange.parent.exists()
+    assert not trust_record.parent.exists()

@@ -28,7 +28,7 @@ test "$*" = "add --no-cache ca-certificates git" && mv /opt/git /usr/bin/git
 
 
 @pytest.fixture(scope="module")
-def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def alpine_like_image(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """An image without git, with an `apk` that brings it, and with a repository."""
     root = tmp_path_factory.mktemp("apk")
     (root / "apk").write_text(APK)
@@ -50,25 +50,25 @@ def like_alpine(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.T
 
 
 @pytest.mark.engine
-def test_new_habitat_with_repository_builds_at_first_try(project: Project, name: str, like_alpine: str) -> None:
-    made = project.doit("new", name, "--repo", "file:///project", "--base", like_alpine)
-    assert (made.code, made.out.splitlines()) == (
+def test_new_habitat_with_repository_builds_at_first_try(project: Project, name: str, alpine_like_image: str) -> None:
+    outcome = project.doit("new", name, "--repo", "file:///project", "--base", alpine_like_image)
+    assert (outcome.code, outcome.out.splitlines()) == (
         0,
         [
             f"made habitats/{name}/config.yaml: read it, and change what you like",
             f"then `doit start:{name}` builds and starts it",
         ],
     )
-    done = project.doit(f"start:{name}", "--cmd", "cat project/README.md; git -C project status --short --branch")
-    assert done.code == 0, done.out
-    assert done.out.splitlines()[-2:] == ["Read me.", "## main...origin/main"]
+    result = project.doit(f"start:{name}", "--cmd", "cat project/README.md; git -C project status --short --branch")
+    assert result.code == 0, result.out
+    assert result.out.splitlines()[-2:] == ["Read me.", "## main...origin/main"]
 
 
 def test_new_habitat_needs_no_engine_and_ignores_broken_habitats(project: Project) -> None:
     project.habitat("broken", "env: [")
     (project.root / "habitats" / "A = b%").mkdir()
-    made = project.doit("new", "fresh", env=NOWHERE)
-    assert made.code == 0, made.out
+    result = project.doit("new", "fresh", env=NOWHERE)
+    assert result.code == 0, result.out
     assert re.search(
         r"^start:fresh +A habitat on debian:bookworm-slim$", project.doit("list", env=NOWHERE).out, re.MULTILINE
     )
@@ -118,22 +118,23 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
 )
 def test_new_habitat_invalid_arguments_are_one_line_error(project: Project, args: tuple[str, ...], line: str) -> None:
     project.habitat("there", "base_image: debian")
-    done = project.doit("new", *args)
-    assert (done.code, done.out.rstrip("\n")) == (3, f"ERROR: {line}")
+    result = project.doit("new", *args)
+    assert (result.code, result.out.rstrip("\n")) == (3, f"ERROR: {line}")
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["there"]
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_by_parallel_runs_is_created_once(project: Project) -> None:
     with ThreadPoolExecutor(4) as pool:
-        ended = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
-    (winner,) = (index for index, done in enumerate(ended) if done.code == 0)
-    assert all("already exists" in done for index, done in enumerate(ended) if index != winner)
+        results = list(pool.map(lambda base: project.doit("new", "x", f"--base=base:{base}"), range(4)))
+    (winner,) = (index for index, result in enumerate(results) if result.code == 0)
+    assert all("already exists" in result for index, result in enumerate(results) if index != winner)
     config: Path = project.root / "habitats" / "x" / "config.yaml"
     assert f"base_image: base:{winner}\n" in config.read_text()
     assert [path.name for path in (project.root / "habitats").iterdir()] == ["x"]
 
 
 def test_new_habitat_with_lost_output_is_error_and_still_created(project: Project) -> None:
-    done = project.run("sh", "-c", f"{shlex.quote(sys.executable)} -m doit new x >/dev/full")
-    assert (done.code, done.out) == (1, "ERROR: the output can't be written: No space left on device\n")
+    result = project.run("sh", "-c", f"{shlex.quote(sys.executable)} -m doit new x >/dev/full")
+    assert (result.code, result.out) == (1, "ERROR: the output can't be written: No space left on device\n")
     assert (project.root / "habitats" / "x" / "config.yaml").is_file()

@@ -77,11 +77,11 @@ def test_cached_run_makes_one_engine_request_and_loads_no_heavy_module(
         place = tmp_path_factory.mktemp("s") / "s"
         with overheard(place) as asked:
             argv = (sys.executable, "-X", "importtime", "-m", "doit", f"final:{name}")
-            done = project.run(*argv, env={"DOCKER_HOST": f"unix://{place}", "DOCKER_CONFIG": os.devnull})
-        assert done.code == 0, done.out
-        assert f"{name} ready in" in done.out
+            result = project.run(*argv, env={"DOCKER_HOST": f"unix://{place}", "DOCKER_CONFIG": os.devnull})
+        assert result.code == 0, result.out
+        assert f"{name} ready in" in result.out
         assert asked == [b"GET /v1.41/images/json HTTP/1.0"]
-        loaded = set(re.findall(r"^import time:.*\| *(\S+)$", done.out, re.MULTILINE))
+        loaded = set(re.findall(r"^import time:.*\| *(\S+)$", result.out, re.MULTILINE))
         assert "phases.core.engine.connect" in loaded, "the list of modules is one"
         assert loaded & HEAVY == set()
     finally:

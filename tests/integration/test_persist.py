@@ -64,9 +64,9 @@ entry:
 
     def run(self, script: str, *args: str) -> str:
         """What a script prints that has to succeed, as USER."""
-        done = self.doit("exec", "--", "sh", "-euc", script, "sh", *args)
-        assert done.code == 0, done.out
-        return done.out
+        result = self.doit("exec", "--", "sh", "-euc", script, "sh", *args)
+        assert result.code == 0, result.out
+        return result.out
 
     def containers(self) -> list[str]:
         rows = docker("container", "ls", "--all", "--format", "{{.Names}}", "--filter", f"name={self.name}")
@@ -78,33 +78,36 @@ entry:
 
 
 @pytest.fixture(scope="module")
-def home(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[PersistingHabitat]:
-    home = PersistingHabitat(Project(tmp_path_factory.mktemp("home")), fresh_name(), busybox, engine)
-    home.configure()
-    final = home.doit("final")
+def habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PersistingHabitat]:
+    habitat = PersistingHabitat(Project(tmp_path_factory.mktemp("home")), fresh_name(), busybox, engine)
+    habitat.configure()
+    final = habitat.doit("final")
     assert final.code == 0, final.out
-    yield home
-    clear(engine, home.name)
+    yield habitat
+    clear(engine, habitat.name)
 
 
 @pytest.fixture(autouse=True)
-def _nothing_of_an_earlier_test(home: PersistingHabitat) -> None:
-    for container in home.containers():
-        home.engine.remove(container)
-    for volume in home.volumes():
+def _no_volumes_left(habitat: PersistingHabitat) -> None:
+    for container in habitat.containers():
+        habitat.engine.remove(container)
+    for volume in habitat.volumes():
         docker("volume", "rm", volume)
 
 
-def test_persisted_file_renamed_by_program_survives_killed_start(home: PersistingHabitat) -> None:
+@pytest.mark.guarantee("persisted-files-survive-kill")
+def test_persisted_file_renamed_by_program_survives_killed_start(habitat: PersistingHabitat) -> None:
     script = f"set -- ~/.state.json renamed; {REPLACE}; echo done; while :; do sleep 1; done"
-    with RunningDoit(home.project, f"start:{home.name}", "--cmd", script) as running:
+    with RunningDoit(habitat.project, f"start:{habitat.name}", "--cmd", script) as running:
         running.wait_for("done\n")
         running.process.kill()
         running.end()
-    docker("container", "stop", "--time", "0", home.container)
-    done = home.doit("start", "--new")
-    assert "was created by an earlier start: kept as" in done
-    assert done.out.splitlines()[-2:] == ["renamedimage", "image"]
+    docker("container", "stop", "--time", "0", habitat.container)
+    result = habitat.doit("start", "--new")
+    assert "was created by an earlier start: kept as" in result
+    assert result.out.splitlines()[-2:] == ["renamedimage", "image"]
 
 
 # A kill right before a request of the engine's.
@@ -117,43 +120,45 @@ main()
 """
 
 
-def test_start_killed_while_container_is_filled_is_continued_by_next_start(home: PersistingHabitat) -> None:
-    home.project.write("killed.py", KILLED)
-    killed = home.project.run(sys.executable, "killed.py", f"start:{home.name}")
+@pytest.mark.guarantee("persisted-files-survive-kill")
+def test_start_killed_while_container_is_filled_is_continued_by_next_start(habitat: PersistingHabitat) -> None:
+    habitat.project.write("killed.py", KILLED)
+    killed = habitat.project.run(sys.executable, "killed.py", f"start:{habitat.name}")
     assert killed.code == -9, killed.out
-    (draft,) = home.containers()
-    assert draft.startswith(f"habitat_start_{home.name}_")
-    done = home.doit("start")
-    assert done.out.splitlines()[-3:] == ["image"] * 3, done.out
-    assert home.containers() == [home.container]
+    (draft,) = habitat.containers()
+    assert draft.startswith(f"habitat_start_{habitat.name}_")
+    result = habitat.doit("start")
+    assert result.out.splitlines()[-3:] == ["image"] * 3, result.out
+    assert habitat.containers() == [habitat.container]
 
 
-def test_persisted_paths_survive_containers_and_images_until_destroy(home: PersistingHabitat) -> None:
+@pytest.mark.guarantee("persisted-files-survive")
+def test_persisted_paths_survive_containers_and_images_until_destroy(habitat: PersistingHabitat) -> None:
     # By way of a link, by a rename, where there was nothing, and in folders; all of it is USER's.
     files = '~/.cache/note /var/lib/thing/note /var/lib/single ~/.local/share/deep/x ~/.history "$3/x"'
     write = f'for file in {files}; do echo mine >"$file"; done; touch ~/.local/own; {REPLACE}'
     stat = f"stat -c %u:%g ~/.cache ~/.local ~/.state.json ~/.local/share/deep {files}"
-    owners = home.run(f"{write}; {stat}", "/home/agent/.state.json", "renamed ", ODD)
+    owners = habitat.run(f"{write}; {stat}", "/home/agent/.state.json", "renamed ", ODD)
     assert owners == "1500:1500\n" * 10
 
     # A rebuild, with another number of USER's, and the container that a person has thrown away.
-    home.configure(uid=1600, note="rebuilt")
-    docker("container", "rm", "--force", home.container)
-    again = home.doit("start")
+    habitat.configure(uid=1600, note="rebuilt")
+    docker("container", "rm", "--force", habitat.container)
+    again = habitat.doit("start")
     assert "✅ setup" in again
     assert again.out.splitlines()[-2:] == ["renamed mine", "mine"]
     read = f"{stat.replace(' ~/.state.json', '')} ~/.local; cat {files}; echo more >>~/.state.json"
-    assert home.run(read, "", "", ODD) == "1600:1600\n" * 10 + "mine\n" * 6
+    assert habitat.run(read, "", "", ODD) == "1600:1600\n" * 10 + "mine\n" * 6
 
     # Nothing of it is the image's, and one that is thrown away on purpose doesn't take it along.
-    mounts = docker("container", "inspect", "--format", "{{range .Mounts}}{{.Type}} {{end}}", home.container)
+    mounts = docker("container", "inspect", "--format", "{{range .Mounts}}{{.Type}} {{end}}", habitat.container)
     assert mounts.split() == ["volume"] * 7
-    kept = home.volumes()
-    assert home.doit("destroy", "--yes", "--keep-volumes").code == 0
-    assert (home.containers(), home.volumes()) == ([], kept)
-    assert home.doit("start").out.splitlines()[-3:] == ["renamed more", "mine", "mine"]
-    asked = home.doit("destroy")
-    assert (asked.code, home.volumes()) == (1, kept)
-    assert f"~/.state.json: volume habitat-{home.name}-state-json-" in asked
-    assert home.doit("destroy", "--yes").code == 0
-    assert (home.containers(), home.volumes()) == ([], [])
+    kept = habitat.volumes()
+    assert habitat.doit("destroy", "--yes", "--keep-volumes").code == 0
+    assert (habitat.containers(), habitat.volumes()) == ([], kept)
+    assert habitat.doit("start").out.splitlines()[-3:] == ["renamed more", "mine", "mine"]
+    asked = habitat.doit("destroy")
+    assert (asked.code, habitat.volumes()) == (1, kept)
+    assert f"~/.state.json: volume habitat-{habitat.name}-state-json-" in asked
+    assert habitat.doit("destroy", "--yes").code == 0
+    assert (habitat.containers(), habitat.volumes()) == ([], [])

@@ -10,10 +10,10 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, NamedTuple
 
+import full_habitat
 import pytest
-import test_cache
-from conftest import PREFIX, Project, clear, fresh_name, left_containers, snapshots
-from test_cache import NAMES, FullHabitat
+from conftest import Project, left_containers, snapshots
+from full_habitat import NAMES, FullHabitat, SavedHabitat, saved_habitat
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -35,53 +35,47 @@ class PrintedPlan(NamedTuple):
     out: str
 
 
-def plan(subject: FullHabitat) -> PrintedPlan:
-    done = subject.project.doit(f"plan:{subject.name}")
+def plan(habitat: FullHabitat) -> PrintedPlan:
+    result = habitat.project.doit(f"plan:{habitat.name}")
     why: dict[str, list[str]] = {}
-    for row in done.out.splitlines():
+    for row in result.out.splitlines():
         if row.startswith("  ") and (cells := row.split(maxsplit=1)):
             if row[2] != " ":
                 phase, text = cells
                 why[phase] = [text]
             else:
                 why[phase].append(row.strip())
-    return PrintedPlan(done.code, runs(done), why, done.out)
+    return PrintedPlan(result.code, runs(result), why, result.out)
 
 
-def runs(done: CommandResult) -> list[str]:
+def runs(result: CommandResult) -> list[str]:
     """The phases that the last line of a plan names."""
-    found = re.search(r"^⇒ (?:re)?build (\w+)(?: … (\w+))?, ", done.out, re.MULTILINE)
-    if not found:
+    match = re.search(r"^⇒ (?:re)?build (\w+)(?: … (\w+))?, ", result.out, re.MULTILINE)
+    if not match:
         return []
-    first, last = found[1], found[2] or found[1]
+    first, last = match[1], match[2] or match[1]
     return NAMES[NAMES.index(first) : NAMES.index(last) + 1]
 
 
-def state(subject: FullHabitat) -> tuple[object, ...]:
+def state(habitat: FullHabitat) -> tuple[object, ...]:
     """All that a plan could have touched."""
-    folder = subject.project.root / ".stamps"
+    folder = habitat.project.root / ".stamps"
     files = {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
-    return files, folder.stat().st_mtime_ns, snapshots(subject.name), left_containers(subject.name)
+    return files, folder.stat().st_mtime_ns, snapshots(habitat.name), left_containers(habitat.name)
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[FullHabitat]:
-    name = fresh_name()
-    base = f"{PREFIX}-base-{name[-8:]}:1"
-    engine.tag(git_image, base)
-    yield FullHabitat(tmp_path_factory.mktemp("subject"), name, base)
-    clear(engine, name)
-    engine.untag(base)
+def saved(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SavedHabitat]:
+    yield from saved_habitat(engine, git_image, tmp_path_factory.mktemp("habitat"))
 
 
 @pytest.fixture
-def subject(built: FullHabitat) -> FullHabitat:
-    """The habitat, up to date."""
-    built.bring_to("final")
-    return built
+def habitat(saved: SavedHabitat) -> FullHabitat:
+    """A built habitat, in the same state for every test."""
+    return saved.restore()
 
 
-#: The changes that build something (test_cache holds them), and what is said of each.
+#: The changes that build something (full_habitat holds them), and what is said of each.
 SAID = {
     "command": "entry.command: ",
     "script_of_a_test": "tests/passes.sh: changed",
@@ -103,57 +97,55 @@ SAID = {
 }
 
 
-def volume(subject: FullHabitat) -> None:
-    subject.config["volumes"][1]["readonly"] = False
+def volume(habitat: FullHabitat) -> None:
+    habitat.config["volumes"][1]["readonly"] = False
 
 
-def init_command(subject: FullHabitat) -> None:
-    subject.config["entry"]["init_command"] = f"sleep 1 # {subject.word()}"
+def init_command(habitat: FullHabitat) -> None:
+    habitat.config["entry"]["init_command"] = f"sleep 1 # {habitat.word()}"
 
 
-TABLE = [*test_cache.TABLE, (init_command, "final"), (volume, "files")]
+TABLE = [*full_habitat.TABLE, (init_command, "final"), (volume, "files")]
 
 
 @pytest.mark.parametrize(("change", "first"), TABLE, ids=[change.__name__ for change, _ in TABLE])
 def test_plan_names_exactly_the_phases_that_build_runs(
-    subject: FullHabitat, change: Callable[[FullHabitat], None], first: str
+    habitat: FullHabitat, change: Callable[[FullHabitat], None], first: str
 ) -> None:
-    change(subject)
-    subject.save()
-    before = state(subject)
-    said = plan(subject)
-    assert state(subject) == before
-    expected = SAID[change.__name__].replace("NAME", subject.name).replace("BASE", subject.base)
-    assert said.code == 1
-    assert said.why[first][0].startswith(expected), said.out
-    assert next(iter(said.why)) == first
-    info = subject.project.doit("info", subject.task(first))
-    assert f" * {said.why[first][0]}\n" in info.out
-    done = subject.build()
-    assert done.ran == said.runs
-    assert f"🔁 {first} runs: {said.why[first][0]}\n" in done.out
-    again = subject.project.doit(f"plan:{subject.name}")
-    assert (again.code, again.out) == (0, f"{subject.name}: nothing to do\n")
+    change(habitat)
+    habitat.save()
+    before = state(habitat)
+    printed = plan(habitat)
+    assert state(habitat) == before
+    expected = SAID[change.__name__].replace("NAME", habitat.name).replace("BASE", habitat.base)
+    assert printed.code == 1
+    assert printed.why[first][0].startswith(expected), printed.out
+    assert next(iter(printed.why)) == first
+    info = habitat.project.doit("info", habitat.task(first))
+    assert f" * {printed.why[first][0]}\n" in info.out
+    result = habitat.build()
+    assert result.ran == printed.runs
+    assert f"🔁 {first} runs: {printed.why[first][0]}\n" in result.out
+    again = habitat.project.doit(f"plan:{habitat.name}")
+    assert (again.code, again.out) == (0, f"{habitat.name}: nothing to do\n")
 
 
-@pytest.mark.parametrize("change", test_cache.NOTHING, ids=[change.__name__ for change in test_cache.NOTHING])
+@pytest.mark.parametrize("change", full_habitat.NOTHING, ids=[change.__name__ for change in full_habitat.NOTHING])
 def test_plan_of_change_without_dependent_phase_is_nothing_to_do(
-    subject: FullHabitat, change: Callable[[FullHabitat], None]
+    habitat: FullHabitat, change: Callable[[FullHabitat], None]
 ) -> None:
-    change(subject)
-    assert plan(subject).out == f"{subject.name}: nothing to do\n"
-    subject.assert_builds_nothing()
+    change(habitat)
+    assert plan(habitat).out == f"{habitat.name}: nothing to do\n"
+    habitat.assert_builds_nothing()
 
 
-def test_plan_after_lost_stamps_and_cached_run_describes_change(subject: FullHabitat) -> None:
+def test_plan_after_lost_stamps_and_cached_run_describes_change(habitat: FullHabitat) -> None:
     """A run that finds all up to date keeps what it was built from."""
-    shutil.rmtree(subject.project.root / ".stamps")
-    subject.assert_builds_nothing()
-    test_cache.setup(subject)
-    subject.save()
-    assert plan(subject).why["setup"][0].startswith("setup.root[0]: echo ")
-    subject.begin()
-    subject.build()
+    shutil.rmtree(habitat.project.root / ".stamps")
+    habitat.assert_builds_nothing()
+    full_habitat.setup(habitat)
+    habitat.save()
+    assert plan(habitat).why["setup"][0].startswith("setup.root[0]: echo ")
 
 
 def test_plan_dockerfile_context_change_is_described(project: Project, busybox: str, name: str) -> None:
@@ -162,43 +154,43 @@ def test_plan_dockerfile_context_change_is_described(project: Project, busybox: 
     project.write(f"habitats/{name}/motd", "welcome\n")
     assert project.doit(f"final:{name}").code == 0
     project.write(f"habitats/{name}/motd", "hello\n")
-    said = project.doit(f"plan:{name}")
-    assert said.out.splitlines()[1] == f"  dockerfile  habitats/{name}/motd: changed"
-    assert "⇒ rebuild dockerfile … final, about " in said
+    printed = project.doit(f"plan:{name}")
+    assert printed.out.splitlines()[1] == f"  dockerfile  habitats/{name}/motd: changed"
+    assert "⇒ rebuild dockerfile … final, about " in printed
     assert project.doit(f"final:{name}").ran == ["dockerfile", *NAMES]
     assert project.doit(f"plan:{name}").out == f"{name}: nothing to do\n"
 
 
-def test_plan_removed_snapshot_and_forgotten_phase_are_described(subject: FullHabitat) -> None:
-    subject.prune("repos", "tools", "final")
-    said = plan(subject)
-    assert said.why == {"repos": [f"image habitat-{subject.name}:8-repos is gone"]}
-    assert subject.build().ran == said.runs
-    assert subject.project.doit("forget", subject.task("tools")).code == 0
-    said = plan(subject)
-    assert said.why == {"tools": ["it was forgotten (doit forget)"]}
-    assert subject.build().ran == said.runs
+def test_plan_removed_snapshot_and_forgotten_phase_are_described(habitat: FullHabitat) -> None:
+    habitat.prune("repos", "tools", "final")
+    printed = plan(habitat)
+    assert printed.why == {"repos": [f"image habitat-{habitat.name}:8-repos is gone"]}
+    assert habitat.build().ran == printed.runs
+    assert habitat.project.doit("forget", habitat.task("tools")).code == 0
+    printed = plan(habitat)
+    assert printed.why == {"tools": ["it was forgotten (doit forget)"]}
+    assert habitat.build().ran == printed.runs
 
 
-def test_plan_in_other_clone_names_changed_phase(subject: FullHabitat, tmp_path: Path) -> None:
+def test_plan_in_other_clone_names_changed_phase(habitat: FullHabitat, tmp_path: Path) -> None:
     """It has the images in common, and nothing that says what they were built from."""
     other = Project(tmp_path)
-    for path, text in test_cache.FILES.items():
-        other.write(subject.place(path), text, mode=0o755 if text.startswith("#!") else 0o644)
+    for path, text in full_habitat.FILES.items():
+        other.write(habitat.place(path), text, mode=0o755 if text.startswith("#!") else 0o644)
     for folder in ("gate", "upstream"):
         (tmp_path / folder).mkdir()
-    text = (subject.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
-    other.write(subject.place("HABITAT/config.yaml"), text)
-    done = other.doit(f"plan:{subject.name}")
-    assert "  setup  the config of setup has changed since its last build\n" in done.out
+    text = (habitat.folder / "config.yaml").read_text().replace("/etc/mark", "/etc/another")
+    other.write(habitat.place("HABITAT/config.yaml"), text)
+    result = other.doit(f"plan:{habitat.name}")
+    assert "  setup  the config of setup has changed since its last build\n" in result.out
     assert list((tmp_path / ".stamps").iterdir()) == []
 
 
 def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: str, name: str) -> None:
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
-    done = project.doit(f"plan:{name}")
-    assert done.code == 1
-    assert done.out.splitlines() == [
+    result = project.doit(f"plan:{name}")
+    assert result.code == 1
+    assert result.out.splitlines() == [
         name,
         "  base  it was never built",
         "⇒ build base … final, how long it takes isn't known yet",
@@ -211,52 +203,45 @@ def test_plan_of_several_habitats_shows_error_of_broken_one(project: Project, bu
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root]")
     project.habitat(f"{name}-broken", "base_imag: x\n")
     for argv in (("plan:*",), (f"plan:{name}", f"plan:{name}-broken")):
-        done = project.doit(*argv)
-        assert done.code == 1
-        assert f"{name}\n  base  " in done.out
-        (error,) = [row for row in done.out.splitlines() if "❌" in row]
+        result = project.doit(*argv)
+        assert result.code == 1
+        assert f"{name}\n  base  " in result.out
+        (error,) = [row for row in result.out.splitlines() if "❌" in row]
         assert f"habitats/{name}-broken/config.yaml:1" in error
-        assert "failed" not in done
+        assert "failed" not in result
 
 
 def test_plan_of_broken_config_alone_fails(project: Project, name: str) -> None:
     project.habitat(name, "base_imag: x\n")
-    done = project.doit(f"plan:{name}")
-    assert done.code != 0
-    assert len(done.out.splitlines()) == 1
+    result = project.doit(f"plan:{name}")
+    assert result.code != 0
+    assert len(result.out.splitlines()) == 1
 
 
-def test_plan_all_option_shows_every_change(subject: FullHabitat) -> None:
+def test_plan_all_option_shows_every_change(habitat: FullHabitat) -> None:
     for number in range(30):
-        subject.project.write(f"shared/many-{number:02}", "x")
-    try:
-        few, many = plan(subject), subject.project.doit(f"plan:{subject.name}", "--all")
-    finally:
-        for number in range(30):
-            (subject.project.root / f"shared/many-{number:02}").unlink()
+        habitat.project.write(f"shared/many-{number:02}", "x")
+    few, many = plan(habitat), habitat.project.doit(f"plan:{habitat.name}", "--all")
     assert few.why["files"][-1] == "… and 18 more (--all)"
     assert many.out.count(": added") == 30
 
 
-def test_plan_on_terminal_is_coloured_and_fits_width(subject: FullHabitat) -> None:
-    subject.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
-    subject.config["env"][-1] = "COLOUR=green and more"
-    subject.save()
-    try:
-        shown = on_terminal(subject, f"plan:{subject.name}", columns=60)
-    finally:
-        subject.begin()
+def test_plan_on_terminal_is_coloured_and_fits_width(habitat: FullHabitat) -> None:
+    habitat.config["repos"][0]["url"] = f"file:///upstream/{'long/' * 30}"
+    habitat.config["env"][-1] = "COLOUR=green and more"
+    habitat.save()
+    shown = on_terminal(habitat, f"plan:{habitat.name}", columns=60)
     rows = re.sub(r"\x1b\[[0-9;]*m", "", shown).replace("\r", "").splitlines()
     assert "\x1b[36m" in shown
     assert all(len(row.rstrip()) <= 60 for row in rows), rows
     assert rows[1].startswith("  env    env.COLOUR: ")
 
 
-def on_terminal(subject: FullHabitat, *argv: str, columns: int) -> str:
+def on_terminal(habitat: FullHabitat, *argv: str, columns: int) -> str:
     ours, theirs = pty.openpty()
     process = subprocess.Popen(
         (sys.executable, "-m", "doit", *argv),
-        cwd=subject.project.root,
+        cwd=habitat.project.root,
         env={**os.environ, "COLUMNS": str(columns), "TERM": "xterm"},
         stdin=theirs,
         stdout=theirs,

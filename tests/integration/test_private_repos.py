@@ -37,9 +37,9 @@ def address() -> str:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a bare repository, as a server has it."""
-    folder = tmp_path_factory.mktemp("shelf")
+    folder = tmp_path_factory.mktemp("project")
     work = folder / "work"
     run("git", "init", "-q", "-b", "main", str(work))
     (work / "README").write_text("private\n")
@@ -71,15 +71,15 @@ class GitHost(http.server.SimpleHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.asked.append(self.path)
-        said = self.headers.get("Authorization", "")
-        if said:
-            self.heard.append(base64.b64decode(said.split()[1]).decode())
+        output = self.headers.get("Authorization", "")
+        if output:
+            self.heard.append(base64.b64decode(output.split()[1]).decode())
         if self.path.startswith("/moved/"):
             self.send_response(302)
             self.send_header("Location", f"{self.elsewhere}/{self.path.removeprefix('/moved/')}")
             self.send_header("Content-Length", "0")  # or git gives up, and goes nowhere
             self.end_headers()
-        elif said and self.heard[-1].endswith(f":{TOKEN}"):
+        elif output and self.heard[-1].endswith(f":{TOKEN}"):
             super().do_GET()
         else:
             self.send_response(401)
@@ -139,14 +139,15 @@ def by_https(project: Project, name: str, image: str, certificate: Path, url: st
     )
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_clones_repository_and_is_stored_nowhere(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path, tmp_path: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         url = host.url  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
-        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
-        assert done.code == 0, done.out
+        result = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+        assert result.code == 0, result.out
         assert set(host.heard) == {f"x-access-token:{TOKEN}"}
     image = f"habitat-{name}:final"
     assert docker("run", "--rm", image, "cat", "/workspace/project/said") == "one"
@@ -154,7 +155,7 @@ def test_https_token_clones_repository_and_is_stored_nowhere(
         f"{url}/private.git"
     )
     assert hits(project, name, TOKEN, tmp_path) == []
-    assert TOKEN not in done
+    assert TOKEN not in result
 
 
 def test_https_user_and_token_with_special_characters_are_sent_exactly(
@@ -163,41 +164,42 @@ def test_https_user_and_token_with_special_characters_are_sent_exactly(
     git_image: str,
     certificate: Path,
     address: str,
-    shelf: Path,
+    repository: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The echo of some shells makes a newline of `\\n`; a URL writes signs as %40."""
     token = TOKEN + r"\nn\\t%s$(id)"
     monkeypatch.setattr("test_private_repos.TOKEN", token)
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         url = host.url.replace("://", "://me%40corp.org@")  # type: ignore[attr-defined]
         by_https(project, name, git_image, certificate, f"{url}/private.git")
-        done = project.doit(f"repos:{name}", env={"GITHUB": token})
-        assert done.code == 0, done.out
+        result = project.doit(f"repos:{name}", env={"GITHUB": token})
+        assert result.code == 0, result.out
     assert set(host.heard) == {f"me@corp.org:{token}"}
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_hidden_in_git_traces(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path, tmp_path: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path, tmp_path: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
         config = project.root / "habitats" / name / "config.yaml"
         traces = "GIT_TRACE=1, GIT_TRACE_CURL=1, GIT_CURL_VERBOSE=1, GIT_TRACE_REDACT=0, "
         config.write_text(config.read_text().replace("env: [", f"debug: true\nenv: [{traces}"))
-        done = project.doit(f"repos:{name}", env={"GITHUB": TOKEN})
-    assert done.code == 0, done.out
-    assert "Authorization: Basic" in done, "unredacted"
+        result = project.doit(f"repos:{name}", env={"GITHUB": TOKEN})
+    assert result.code == 0, result.out
+    assert "Authorization: Basic" in result, "unredacted"
     whole = base64.b64encode(f"x-access-token:{TOKEN}".encode()).decode()
     for form in (TOKEN, whole, whole[20:40]):
-        assert form not in done
+        assert form not in result
         assert hits(project, name, form, tmp_path) == []
 
 
 def test_https_token_change_clones_nothing_again(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
         assert project.doit(f"repos:{name}", env={"GITHUB": TOKEN}).code == 0
         again = project.doit(f"repos:{name}", env={"GITHUB": "rotated"})
@@ -205,43 +207,44 @@ def test_https_token_change_clones_nothing_again(
 
 
 def test_https_wrong_token_is_one_line_error(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
-    with serving(address, certificate, shelf) as host:
+    with serving(address, certificate, repository) as host:
         by_https(project, name, git_image, certificate, f"{host.url}/private.git")  # type: ignore[attr-defined]
-        done = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
-    assert done.code != 0
-    assert "Authentication failed" in done
-    assert "wrong-token" not in done
-    assert "check url, branch and ref" in done
+        result = project.doit(f"final:{name}", env={"GITHUB": "wrong-token"})
+    assert result.code != 0
+    assert "Authentication failed" in result
+    assert "wrong-token" not in result
+    assert "check url, branch and ref" in result
 
 
+@pytest.mark.guarantee("token-sent-to-its-host-only")
 def test_https_token_is_not_sent_after_redirect_to_other_host(
-    project: Project, name: str, git_image: str, certificate: Path, address: str, shelf: Path
+    project: Project, name: str, git_image: str, certificate: Path, address: str, repository: Path
 ) -> None:
     with (
-        serving(address, certificate, shelf) as other,
-        serving(address, certificate, shelf, other.url) as first,  # type: ignore[attr-defined]
+        serving(address, certificate, repository) as other,
+        serving(address, certificate, repository, other.url) as first,  # type: ignore[attr-defined]
     ):
         by_https(project, name, git_image, certificate, f"{first.url}/moved/private.git")  # type: ignore[attr-defined]
-        done = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
-    assert done.code != 0
+        result = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
+    assert result.code != 0
     assert other.asked, "git went there"
-    assert [said for said in other.heard if TOKEN in said] == []
+    assert [header for header in other.heard if TOKEN in header] == []
 
 
 def hits(project: Project, name: str, text: str, tmp_path: Path) -> list[str]:
     """Where a text is found: in our files, image configs and layers."""
-    found = [str(path) for path in project.root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
+    actual = [str(path) for path in project.root.rglob("*") if path.is_file() and text.encode() in path.read_bytes()]
     saved = tmp_path / "saved.tar"
     docker("image", "save", "-o", str(saved), *snapshots(name).values())
     with tarfile.open(saved) as tar:
         for member in tar:
             stream = tar.extractfile(member)
             if stream and text.encode() in stream.read():
-                found.append(member.name)
+                actual.append(member.name)
     saved.unlink()
-    return found
+    return actual
 
 
 # SSH
@@ -257,7 +260,7 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
+def ssh_url(address: str, repository: Path, keys: Path) -> Iterator[str]:
     """An SSH server that knows the person's key, and runs the git of this machine."""
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, daemon=True).start()
@@ -266,7 +269,7 @@ def ssh_url(address: str, shelf: Path, keys: Path) -> Iterator[str]:
     for name in ("host", "unknown"):
         key = " ".join((keys / f"{name}.pub").read_text().split()[:2])
         (keys / f"known_{name}").write_text(f"[{address}]:{port} {key}\n")
-    yield f"ssh://git@{address}:{port}{shelf}/private.git"
+    yield f"ssh://git@{address}:{port}{repository}/private.git"
     loop.call_soon_threadsafe(server.close)
     loop.call_soon_threadsafe(loop.stop)
 
@@ -330,13 +333,14 @@ def no_agent(project: Project, name: str) -> None:
     project.write(f"habitats/{name}/tests/no-agent.sh", script, 0o755)
 
 
+@pytest.mark.guarantee("ssh-agent-for-one-phase")
 @pytest.mark.usefixtures("no_agent")
 def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str, tmp_path: Path
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")
-    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code == 0, done.out
+    result = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code == 0, result.out
     image = f"habitat-{name}:final"
     assert docker("run", "--rm", image, "cat", "/workspace/project/README") == "private"
     assert docker("run", "--rm", image, "stat", "-c", "%U", "/workspace/project/README") == "agent"
@@ -346,14 +350,15 @@ def test_ssh_agent_clones_repository_and_is_available_in_that_phase_only(
     assert hits(project, name, secret, tmp_path) == []
 
 
+@pytest.mark.guarantee("ssh-agent-for-one-phase")
 @pytest.mark.usefixtures("no_agent")
 def test_ssh_host_with_other_key_is_refused(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, agent: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_unknown")
-    done = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code != 0
-    assert "Host key verification failed" in done
+    result = project.doit(f"final:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code != 0
+    assert "Host key verification failed" in result
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -362,9 +367,9 @@ def test_ssh_host_without_known_key_is_refused(
 ) -> None:
     (keys / "known_nobody").write_text("")
     by_ssh(project, name, git_image, ssh_url, keys / "known_nobody")
-    done = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
-    assert done.code != 0
-    assert "Host key verification failed" in done
+    result = project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent})
+    assert result.code != 0
+    assert "Host key verification failed" in result
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -375,7 +380,7 @@ def test_debug_of_failed_ssh_clone_has_agent(
     by_ssh(project, name, git_image, ssh_url, keys / "known_late")
     assert project.doit(f"repos:{name}", env={"SSH_AUTH_SOCK": agent}).code == 1
     shutil.copy(keys / "known_host", keys / "known_late")
-    done = subprocess.run(
+    result = subprocess.run(
         (sys.executable, "-m", "doit", f"debug:{name}"),
         cwd=project.root,
         env={**os.environ, "SSH_AUTH_SOCK": agent},
@@ -384,7 +389,7 @@ def test_debug_of_failed_ssh_clone_has_agent(
         timeout=60,
         check=False,
     )
-    assert done.stdout == b"private\nlent\n", done.stderr.decode()
+    assert result.stdout == b"private\nlent\n", result.stderr.decode()
 
 
 @pytest.mark.usefixtures("no_agent")
@@ -399,6 +404,6 @@ def test_ssh_agent_missing_is_one_line_error(
     project: Project, name: str, git_image: str, ssh_url: str, keys: Path, env: dict[str, str], why: str
 ) -> None:
     by_ssh(project, name, git_image, ssh_url, keys / "known_host")
-    done = project.doit(f"final:{name}", env=env)
-    assert done.code != 0
-    assert f"habitats/{name}/config.yaml:4: {why}" in done
+    result = project.doit(f"final:{name}", env=env)
+    assert result.code != 0
+    assert f"habitats/{name}/config.yaml:4: {why}" in result

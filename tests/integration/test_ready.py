@@ -65,24 +65,26 @@ class BuiltHabitat:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
-    house = BuiltHabitat(Project(tmp_path_factory.mktemp("ready")), busybox)
-    house.project.write("serve", SERVE)
-    house.entry("")
-    built = house.doit("final")
-    assert built.code == 0, built.out
-    yield house
-    clear(engine, house.name)
+def built_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuiltHabitat]:
+    habitat = BuiltHabitat(Project(tmp_path_factory.mktemp("ready")), busybox)
+    habitat.project.write("serve", SERVE)
+    habitat.entry("")
+    built_habitat = habitat.doit("final")
+    assert built_habitat.code == 0, built_habitat.out
+    yield habitat
+    clear(engine, habitat.name)
 
 
 @pytest.fixture
-def house(built: BuiltHabitat) -> BuiltHabitat:
-    built.project.run("docker", "container", "rm", "--force", built.container)
-    return built
+def habitat(built_habitat: BuiltHabitat) -> BuiltHabitat:
+    built_habitat.project.run("docker", "container", "rm", "--force", built_habitat.container)
+    return built_habitat
 
 
-def last(ended: CommandResult) -> str:
-    return ended.out.splitlines()[-1]
+def last(result: CommandResult) -> str:
+    return result.out.splitlines()[-1]
 
 
 def free_port() -> int:
@@ -91,89 +93,90 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def test_start_waits_until_ready_and_publishes_port_on_localhost_only(house: BuiltHabitat) -> None:
-    house.entry(f"  ready: {PROBE}; grep s3cret /run/secrets/T && {PROBE}\n  ports: [0:3000]\n")
-    started = house.doit("start", "--detach")
+@pytest.mark.guarantee("ports-on-localhost")
+def test_start_waits_until_ready_and_publishes_port_on_localhost_only(habitat: BuiltHabitat) -> None:
+    habitat.entry(f"  ready: {PROBE}; grep s3cret /run/secrets/T && {PROBE}\n  ports: [0:3000]\n")
+    started = habitat.doit("start", "--detach")
     assert started.code == 0, started.out
     assert started.out.count("waiting until it is ready, 1m 00s at most: ") == 1
     assert re.search(r"^• ready after [1-9]", started.out, re.MULTILINE)
-    told = re.search(r"is running at (http://127\.0\.0\.1:(\d+)): ", last(started))
-    assert told, started.out
-    with urllib.request.urlopen(told[1], timeout=5) as answer:
+    match = re.search(r"is running at (http://127\.0\.0\.1:(\d+)): ", last(started))
+    assert match, started.out
+    with urllib.request.urlopen(match[1], timeout=5) as answer:
         assert answer.read() == b"hello from within\n"
     with pytest.raises(OSError, match=r"refused|timed out"):
-        socket.create_connection((gateway(), int(told[2])), timeout=2)
+        socket.create_connection((gateway(), int(match[2])), timeout=2)
 
-    joined = house.doit("start")
+    joined = habitat.doit("start")
     assert (joined.code, last(joined)) == (0, "ran"), joined.out
     assert "waiting" not in joined
     assert "http" not in joined
-    assert house.doit("stop").code == 0
+    assert habitat.doit("stop").code == 0
     with pytest.raises(OSError, match="refused"):
-        urllib.request.urlopen(told[1], timeout=5)
+        urllib.request.urlopen(match[1], timeout=5)
 
 
-def test_udp_port_published_on_all_addresses_is_reachable(house: BuiltHabitat) -> None:
+def test_udp_port_published_on_all_addresses_is_reachable(habitat: BuiltHabitat) -> None:
     port = free_port()
-    house.entry(f"  ports: ['0.0.0.0:{port}:53/udp']\n")
+    habitat.entry(f"  ports: ['0.0.0.0:{port}:53/udp']\n")
     # Nobody listens there, and the kernel counts what came all the same.
     counted = "grep ^Udp: /proc/net/snmp | tail -n 1 | cut -d ' ' -f 3"
     command = f'until [ "$({counted})" -gt 0 ]; do sleep 0.2; done; echo arrived'
-    with RunningDoit(house.project, f"start:{house.name}", "--cmd", command) as running:
+    with RunningDoit(habitat.project, f"start:{habitat.name}", "--cmd", command) as running:
         running.wait_for(f"port 53: udp://0.0.0.0:{port}, also from other machines\n")
         with closing(socket.socket(type=socket.SOCK_DGRAM)) as sender:
             sender.sendto(b"ping", (gateway(), port))
-        ended = running.end(20)
-    assert last(ended) == "arrived", ended.out
+        result = running.end(20)
+    assert last(result) == "arrived", result.out
 
 
-def test_ready_timeout_is_error_with_last_output_and_stops_container(house: BuiltHabitat) -> None:
-    house.entry("  ready: {command: 'cat /run/secrets/T; echo not yet >&2; exec sleep 1000', timeout: 2s}\n")
+def test_ready_timeout_is_error_with_last_output_and_stops_container(habitat: BuiltHabitat) -> None:
+    habitat.entry("  ready: {command: 'cat /run/secrets/T; echo not yet >&2; exec sleep 1000', timeout: 2s}\n")
     began = time.monotonic()
-    ended = house.doit("start", "--detach")
+    result = habitat.doit("start", "--detach")
     assert time.monotonic() - began < 15
-    assert ended.code == 1
-    assert "    not yet" in ended.out.splitlines()
-    assert "s3cret" not in ended
-    assert last(ended) == (
-        f"❌ habitats/{house.name}/config.yaml:7: {house.name} is not ready after 2s: the last check was killed: "
-        f"see doit logs:{house.name}, or raise entry.ready.timeout"
+    assert result.code == 1
+    assert "    not yet" in result.out.splitlines()
+    assert "s3cret" not in result
+    assert last(result) == (
+        f"❌ habitats/{habitat.name}/config.yaml:7: {habitat.name} is not ready after 2s: the last check was killed: "
+        f"see doit logs:{habitat.name}, or raise entry.ready.timeout"
     )
-    assert house.state() == "exited"
-    assert "booting" in house.doit("logs")
+    assert habitat.state() == "exited"
+    assert "booting" in habitat.doit("logs")
 
 
-def test_ready_attempt_that_hangs_is_killed_in_detached_container(house: BuiltHabitat) -> None:
-    house.entry("")
-    assert house.doit("start", "--detach").code == 0
-    house.entry("  ready: {command: sleep 777, timeout: 1s}\n")
-    ended = house.doit("exec", "--", "true")
-    assert ended.code == 1
-    assert "is not ready after 1s" in ended
-    assert house.state() == "running"
-    assert "777" not in docker("top", house.container, "-eo", "pid,args")
+def test_ready_attempt_that_hangs_is_killed_in_detached_container(habitat: BuiltHabitat) -> None:
+    habitat.entry("")
+    assert habitat.doit("start", "--detach").code == 0
+    habitat.entry("  ready: {command: sleep 777, timeout: 1s}\n")
+    result = habitat.doit("exec", "--", "true")
+    assert result.code == 1
+    assert "is not ready after 1s" in result
+    assert habitat.state() == "running"
+    assert "777" not in docker("top", habitat.container, "-eo", "pid,args")
 
 
-@pytest.mark.parametrize("how", ["it ends", "it is stopped"])
-def test_container_ended_during_ready_wait_fails_at_once(house: BuiltHabitat, how: str) -> None:
-    house.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if how == "it ends" else ""))
-    if how == "it ends":
-        config = house.project.root / f"habitats/{house.name}/config.yaml"
+@pytest.mark.parametrize("way", ["it ends", "it is stopped"])
+def test_container_ended_during_ready_wait_fails_at_once(habitat: BuiltHabitat, way: str) -> None:
+    habitat.entry("  ready: sleep 1000\n" + ("  init_command: sleep 2\n" if way == "it ends" else ""))
+    if way == "it ends":
+        config = habitat.project.root / f"habitats/{habitat.name}/config.yaml"
         config.write_text(config.read_text().replace("  init_command: /sbin/serve\n", "", 1))
-    with RunningDoit(house.project, f"start:{house.name}") as running:
+    with RunningDoit(habitat.project, f"start:{habitat.name}") as running:
         running.wait_for("waiting until it is ready")
-        if how == "it is stopped":
-            assert "in use by doit with pid" in house.doit("stop")
-            assert house.doit("stop", "--force").code == 0
-        ended = running.end(15)
-    assert ended.code == 1
-    told = "the init command ended: sleep 2" if how == "it ends" else "the init command ended: /sbin/serve"
-    assert told in last(ended), ended.out
+        if way == "it is stopped":
+            assert "in use by doit with pid" in habitat.doit("stop")
+            assert habitat.doit("stop", "--force").code == 0
+        result = running.end(15)
+    assert result.code == 1
+    expected = "the init command ended: sleep 2" if way == "it ends" else "the init command ended: /sbin/serve"
+    assert expected in last(result), result.out
 
 
-def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(house: BuiltHabitat) -> None:
-    house.entry("  ready: {command: 'echo refused; exit 1', timeout: 5m}\n")
-    with Terminal(house.project, f"start:{house.name}") as terminal:
+def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(habitat: BuiltHabitat) -> None:
+    habitat.entry("  ready: {command: 'echo refused; exit 1', timeout: 5m}\n")
+    with Terminal(habitat.project, f"start:{habitat.name}") as terminal:
         terminal.wait_for("waiting until it is ready")
         terminal.wait_for("refused")
         began = time.monotonic()
@@ -183,32 +186,32 @@ def test_ready_wait_ctrl_c_ends_at_once_and_stops_container(house: BuiltHabitat)
         assert "Traceback" not in terminal.shown
         assert "\nstopped: finished phases are kept" in terminal.shown
         assert terminal.now == terminal.before
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"
 
 
-def test_port_in_use_error_names_owner_and_leaves_no_container(house: BuiltHabitat, busybox: str) -> None:
+def test_port_in_use_error_names_owner_and_leaves_no_container(habitat: BuiltHabitat, busybox: str) -> None:
     with closing(socket.socket()) as program:
         program.bind(("127.0.0.1", 0))
         program.listen()
         port = program.getsockname()[1]
-        house.entry(f"  ports: [{port}]\n")
-        refused = house.doit("start")
+        habitat.entry(f"  ports: [{port}]\n")
+        refused = habitat.doit("start")
         assert refused.code == 1
-        taken = f"❌ habitats/{house.name}/config.yaml:7: port 127.0.0.1:{port} is taken by "
+        taken = f"❌ habitats/{habitat.name}/config.yaml:7: port 127.0.0.1:{port} is taken by "
         another = f", or write 0:{port} for one that is free"
         assert last(refused) == f"{taken}a program on this machine: stop that program{another}"
-    holder = f"{house.container}-holder"
+    holder = f"{habitat.container}-holder"
     docker("run", "--detach", "--name", holder, "--publish", f"127.0.0.1:{port}:80", busybox, "sleep", "1000")
-    refused = house.doit("start")
+    refused = habitat.doit("start")
     assert last(refused) == f"{taken}the container {holder}: docker stop {holder} frees it{another}"
-    assert docker("container", "ls", "--all", "--quiet", "--filter", f"name=^{house.container}$") == ""
+    assert docker("container", "ls", "--all", "--quiet", "--filter", f"name=^{habitat.container}$") == ""
     docker("rm", "--force", holder)
-    wait_until(lambda: house.doit("start").code == 0, seconds=10)
+    wait_until(lambda: habitat.doit("start").code == 0, seconds=10)
 
 
-def test_port_on_foreign_address_is_error(house: BuiltHabitat) -> None:
-    house.entry("  ports: ['198.51.100.1:8080:80']\n")
-    assert last(house.doit("start")) == (
-        f"❌ habitats/{house.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "
+def test_port_on_foreign_address_is_error(habitat: BuiltHabitat) -> None:
+    habitat.entry("  ports: ['198.51.100.1:8080:80']\n")
+    assert last(habitat.doit("start")) == (
+        f"❌ habitats/{habitat.name}/config.yaml:7: port 198.51.100.1:8080 can't be published (cannot assign requested "
         "address): check that it is an address of this machine and a port that you may use"
     )

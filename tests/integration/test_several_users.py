@@ -92,17 +92,18 @@ class TwoClones:
 
 
 @pytest.fixture
-def users(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[TwoClones]:
-    users = TwoClones(tmp_path, busybox)
-    yield users
-    clear(engine, users.name)
+def clones(engine: DockerEngine, tmp_path: Path, busybox: str) -> Iterator[TwoClones]:
+    clones = TwoClones(tmp_path, busybox)
+    yield clones
+    clear(engine, clones.name)
 
 
 def locks_of(engine: DockerEngine, *words: str) -> list[str]:
-    found = engine.volumes(label=lock_volumes.LABEL_LOCK)
-    return [volume.name for volume in found if any(word in str(volume.labels) for word in words)]
+    volumes = engine.volumes(label=lock_volumes.LABEL_LOCK)
+    return [volume.name for volume in volumes if any(word in str(volume.labels) for word in words)]
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine: DockerEngine, tmp_path: Path) -> None:
     key = f"{PREFIX} {uuid.uuid4().hex}"
     argv = (sys.executable, "-c", CONTENDER, key, str(tmp_path / "inside"))
@@ -113,43 +114,45 @@ def test_engine_lock_of_many_processes_some_killed_never_has_two_holders(engine:
             )
             for number in range(6)
         ]
-        said = [run.communicate(timeout=120)[1] for run in runs]
+        output = [run.communicate(timeout=120)[1] for run in runs]
     codes = [run.returncode for run in runs]
-    assert codes == [-9, 0, 0, -9, 0, 0], said
+    assert codes == [-9, 0, 0, -9, 0, 0], output
     subprocess.run([*argv, "1", ""], check=True)  # one of the killed may have been the last
     assert (locks_of(engine, key), list(tmp_path.iterdir())) == ([], [])
 
 
-def test_build_in_two_clones_with_other_engine_address_takes_turns(users: TwoClones, tmp_path: Path) -> None:
+@pytest.mark.guarantee("engine-lock-has-one-holder")
+def test_build_in_two_clones_with_other_engine_address_takes_turns(clones: TwoClones, tmp_path: Path) -> None:
     """`unset DOCKER_HOST` and its default spelled out are one engine."""
-    users.write(setup=WAIT)
-    users.gate.touch()
-    one, two = users.clones
-    first = {"DOCKER_HOST": "unix:///var/run/docker.sock", "TMPDIR": str(users.gate.parent)}
-    with RunningDoit(one, f"final:{users.name}", env=first) as building:
-        users.wait_in_setup()
-        with RunningDoit(two, f"final:{users.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
-            waiting.wait_for(f"waiting for another run that builds {users.name} (pid {building.process.pid} on ")
-            users.gate.unlink()
-            ended = [building.end(), waiting.end()]
-    assert [done.code for done in ended] == [0, 0], ended
-    assert ended[1].ran == []
+    clones.write(setup=WAIT)
+    clones.gate.touch()
+    one, two = clones.clones
+    first = {"DOCKER_HOST": "unix:///var/run/docker.sock", "TMPDIR": str(clones.gate.parent)}
+    with RunningDoit(one, f"final:{clones.name}", env=first) as building:
+        clones.wait_in_setup()
+        with RunningDoit(two, f"final:{clones.name}", env={"TMPDIR": str(tmp_path)}) as waiting:
+            waiting.wait_for(f"waiting for another run that builds {clones.name} (pid {building.process.pid} on ")
+            clones.gate.unlink()
+            results = [building.end(), waiting.end()]
+    assert [result.code for result in results] == [0, 0], results
+    assert results[1].ran == []
 
 
-def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(users: TwoClones, engine: DockerEngine) -> None:
+@pytest.mark.guarantee("engine-lock-has-one-holder")
+def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(clones: TwoClones, engine: DockerEngine) -> None:
     word = f"{PREFIX}{uuid.uuid4().hex[:8]}"
     other = fresh_name()
-    one, two = users.clones
+    one, two = clones.clones
     more = f"caches: [{{path: /var/cache/{word}, sharing: locked}}]"
-    users.write(setup=WAIT, more=more)
-    two.habitat(other, CONFIG.format(base=users.base, setup="touch /b", command="x", persist="[]", more=more))
-    users.gate.touch()
+    clones.write(setup=WAIT, more=more)
+    two.habitat(other, CONFIG.format(base=clones.base, setup="touch /b", command="x", persist="[]", more=more))
+    clones.gate.touch()
     try:
-        with RunningDoit(one, f"setup:{users.name}", env={"DOCKER_HOST": "unix:///var/run/docker.sock"}) as building:
-            users.wait_in_setup()
+        with RunningDoit(one, f"setup:{clones.name}", env={"DOCKER_HOST": "unix:///var/run/docker.sock"}) as building:
+            clones.wait_in_setup()
             with RunningDoit(two, f"setup:{other}") as waiting:
                 waiting.wait_for(f"waiting for another run that uses the cache /var/cache/{word} (pid ")
-                users.gate.unlink()
+                clones.gate.unlink()
                 assert (building.end().code, waiting.end().code) == (0, 0)
     finally:
         clear(engine, other)
@@ -158,16 +161,17 @@ def test_cache_lock_with_two_spellings_of_engine_address_takes_turns(users: TwoC
                 engine.remove_volume(volume.name)
 
 
+@pytest.mark.guarantee("same-path-on-one-engine")
 def test_build_in_two_namespaces_at_same_path_takes_turns(
-    users: TwoClones, engine: DockerEngine, tmp_path: Path
+    clones: TwoClones, engine: DockerEngine, tmp_path: Path
 ) -> None:
     """As two jobs of a CI system, each in a container, with the project at the same path: their build containers have
     the same names.
     """
-    users.write(setup=WAIT)
-    users.gate.touch()
-    clone = users.clones[0]
-    argv = f"exec {sys.executable} -m doit final:{users.name}"
+    clones.write(setup=WAIT)
+    clones.gate.touch()
+    clone = clones.clones[0]
+    argv = f"exec {sys.executable} -m doit final:{clones.name}"
     with ExitStack() as stack:
         runs = []
         for number in range(2):
@@ -178,110 +182,116 @@ def test_build_in_two_namespaces_at_same_path_takes_turns(
                 (*APART, script), cwd=clone.root, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
             runs.append(stack.enter_context(run))
-            log = own / users.name / "7-setup.log"
+            log = own / clones.name / "7-setup.log"
             if number == 0:
                 wait_until(lambda log=log: log.exists() and "at the gate\n" in log.read_text())  # type: ignore[misc]
         assert runs[1].stdout
-        said = ""
-        while "waiting for another run" not in said:
+        expected = ""
+        while "waiting for another run" not in expected:
             line = runs[1].stdout.readline()
-            assert line, said
-            said += line
-        users.gate.unlink()
-        ended = [run.communicate(timeout=60)[0] for run in runs]
-    assert [run.returncode for run in runs] == [0, 0], ended
-    assert left_containers(users.name) == []
-    assert locks_of(engine, users.name) == []
+            assert line, expected
+            expected += line
+        clones.gate.unlink()
+        result = [run.communicate(timeout=60)[0] for run in runs]
+    assert [run.returncode for run in runs] == [0, 0], result
+    assert left_containers(clones.name) == []
+    assert locks_of(engine, clones.name) == []
 
 
-def test_build_lock_volume_pruned_meanwhile_build_succeeds(users: TwoClones, engine: DockerEngine) -> None:
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
+def test_build_lock_volume_pruned_meanwhile_build_succeeds(clones: TwoClones, engine: DockerEngine) -> None:
     """`docker volume prune` takes it: no container has it."""
-    users.write(setup=WAIT)
-    users.gate.touch()
-    one, two = users.clones
-    with RunningDoit(one, f"final:{users.name}") as building:
-        users.wait_in_setup()
-        for name in locks_of(engine, f"build {users.name}"):
+    clones.write(setup=WAIT)
+    clones.gate.touch()
+    one, two = clones.clones
+    with RunningDoit(one, f"final:{clones.name}") as building:
+        clones.wait_in_setup()
+        for name in locks_of(engine, f"build {clones.name}"):
             engine.remove_volume(name)
-        users.gate.unlink()
-        done = building.end()
-    assert done.code == 0, done.out
-    assert two.doit(f"final:{users.name}").ran == []
+        clones.gate.unlink()
+        result = building.end()
+    assert result.code == 0, result.out
+    assert two.doit(f"final:{clones.name}").ran == []
 
 
-def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(users: TwoClones, engine: DockerEngine) -> None:
-    users.write(setup=WAIT)
-    users.gate.touch()
-    one, two = users.clones
-    two.habitat(users.name, CONFIG.format(base=users.base, setup="sleep 4", command="x", persist="[]", more=""))
-    with RunningDoit(one, f"final:{users.name}") as building:
-        users.wait_in_setup()
-        for name in locks_of(engine, f"build {users.name}"):
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
+def test_build_lock_pruned_and_taken_meanwhile_publishes_nothing(clones: TwoClones, engine: DockerEngine) -> None:
+    clones.write(setup=WAIT)
+    clones.gate.touch()
+    one, two = clones.clones
+    two.habitat(clones.name, CONFIG.format(base=clones.base, setup="sleep 4", command="x", persist="[]", more=""))
+    with RunningDoit(one, f"final:{clones.name}") as building:
+        clones.wait_in_setup()
+        for name in locks_of(engine, f"build {clones.name}"):
             engine.remove_volume(name)
-        with RunningDoit(two, f"final:{users.name}") as other:
+        with RunningDoit(two, f"final:{clones.name}") as other:
             other.wait_for("setup runs")
-            users.gate.unlink()
-            ended = [building.end(), other.end()]
-    assert [done.code for done in ended] == [2, 0], ended
-    assert "another run has it by now (pid " in ended[0]
-    assert "Traceback" not in ended[0]
-    assert two.doit(f"final:{users.name}").ran == []
+            clones.gate.unlink()
+            results = [building.end(), other.end()]
+    assert [result.code for result in results] == [2, 0], results
+    assert "another run has it by now (pid " in results[0]
+    assert "Traceback" not in results[0]
+    assert two.doit(f"final:{clones.name}").ran == []
 
 
-def test_build_killed_leaves_no_lock_for_next_run(users: TwoClones, engine: DockerEngine) -> None:
-    users.write(setup=WAIT)
-    users.gate.touch()
-    one, two = users.clones
-    with RunningDoit(one, f"final:{users.name}", env={"HABITATS_SHARING": "on"}) as building:
-        users.wait_in_setup()
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
+def test_build_killed_leaves_no_lock_for_next_run(clones: TwoClones, engine: DockerEngine) -> None:
+    clones.write(setup=WAIT)
+    clones.gate.touch()
+    one, two = clones.clones
+    with RunningDoit(one, f"final:{clones.name}", env={"HABITATS_SHARING": "on"}) as building:
+        clones.wait_in_setup()
         building.process.kill()
         building.end()
         of_killed = f"'habitat.lock.process': '{building.process.pid} "
         assert len(locks_of(engine, of_killed)) == 2, "that of the build, and that of its turn"
-    users.gate.unlink()
-    done = two.doit(f"final:{users.name}")
-    assert done.code == 0, done.out
-    assert "waiting" not in done
-    assert locks_of(engine, of_killed, users.name) == []
+    clones.gate.unlink()
+    result = two.doit(f"final:{clones.name}")
+    assert result.code == 0, result.out
+    assert "waiting" not in result
+    assert locks_of(engine, of_killed, clones.name) == []
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 @pytest.mark.parametrize("persist", ["[]", "[/root/kept/, /root/file]"])
-def test_start_in_two_clones_at_once_shares_one_container(users: TwoClones, persist: str) -> None:
+def test_start_in_two_clones_at_once_shares_one_container(clones: TwoClones, persist: str) -> None:
     """Ten times, each time with no container to begin with."""
-    users.write(persist=persist, command="sleep 0.1; echo hello")
-    assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
+    clones.write(persist=persist, command="sleep 0.1; echo hello")
+    assert all(clone.doit(f"final:{clones.name}").code == 0 for clone in clones.clones)
     for _ in range(10):
-        users.clones[0].run("docker", "rm", "--force", users.container)
+        clones.clones[0].run("docker", "rm", "--force", clones.container)
         with ExitStack() as stack:
-            runs = [stack.enter_context(RunningDoit(clone, f"start:{users.name}")) for clone in users.clones]
-            ended = [run.end() for run in runs]
-        for done in ended:
-            assert done.code == 0, done.out
-            assert "hello" in done.out.splitlines(), done.out
-            assert "kept as" not in done, done.out
-        names = docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={users.name}")
-        assert names.splitlines() == [f"{users.container} exited"]
+            runs = [stack.enter_context(RunningDoit(clone, f"start:{clones.name}")) for clone in clones.clones]
+            results = [run.end() for run in runs]
+        for result in results:
+            assert result.code == 0, result.out
+            assert "hello" in result.out.splitlines(), result.out
+            assert "kept as" not in result, result.out
+        names = docker("ps", "--all", "--format", "{{.Names}} {{.State}}", "--filter", f"name={clones.name}")
+        assert names.splitlines() == [f"{clones.container} exited"]
 
 
-def test_start_while_other_clone_leaves_runs_its_command(users: TwoClones) -> None:
+@pytest.mark.guarantee("two-users-share-one-container")
+def test_start_while_other_clone_leaves_runs_its_command(clones: TwoClones) -> None:
     """One that is found running may be stopped before the command has begun."""
-    users.write(command="echo hello")
-    one, two = users.clones
-    assert all(clone.doit(f"final:{users.name}").code == 0 for clone in users.clones)
-    assert one.doit(f"start:{users.name}").code == 0
+    clones.write(command="echo hello")
+    one, two = clones.clones
+    assert all(clone.doit(f"final:{clones.name}").code == 0 for clone in clones.clones)
+    assert one.doit(f"start:{clones.name}").code == 0
     for _ in range(10):
-        with RunningDoit(one, f"start:{users.name}") as first, RunningDoit(two, f"start:{users.name}") as second:
-            for done in (first.end(), second.end()):
-                assert done.code == 0, done.out
-                assert "hello" in done.out.splitlines(), done.out
+        with RunningDoit(one, f"start:{clones.name}") as first, RunningDoit(two, f"start:{clones.name}") as second:
+            for result in (first.end(), second.end()):
+                assert result.code == 0, result.out
+                assert "hello" in result.out.splitlines(), result.out
 
 
-def test_temporary_container_of_other_namespace_is_kept(users: TwoClones, engine: DockerEngine) -> None:
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
+def test_temporary_container_of_other_namespace_is_kept(clones: TwoClones, engine: DockerEngine) -> None:
     """Whose number means nothing here, or another process."""
-    users.write()
-    clone = users.clones[0]
-    assert clone.doit(f"final:{users.name}").code == 0
-    argv = f"exec {sys.executable} -m doit shell:{users.name} --at setup"
+    clones.write()
+    clone = clones.clones[0]
+    assert clone.doit(f"final:{clones.name}").code == 0
+    argv = f"exec {sys.executable} -m doit shell:{clones.name} --at setup"
     shell = subprocess.Popen((*APART, argv), cwd=clone.root, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     assert shell.stdin
     assert shell.stdout
@@ -290,14 +300,14 @@ def test_temporary_container_of_other_namespace_is_kept(users: TwoClones, engine
         shell.stdin.flush()
         while b"a shell" not in shell.stdout.readline():
             pass
-        done = subprocess.run(
-            (sys.executable, "-m", "doit", f"shell:{users.name}", "--at", "setup"),
+        result = subprocess.run(
+            (sys.executable, "-m", "doit", f"shell:{clones.name}", "--at", "setup"),
             cwd=clone.root,
             input=b"echo hello\n",
             capture_output=True,
             check=True,
         )
-        assert b"hello" in done.stdout
+        assert b"hello" in result.stdout
         shell.stdin.write(b"echo still there\n")
         shell.stdin.flush()
         assert b"still there" in shell.stdout.readline()
@@ -306,4 +316,4 @@ def test_temporary_container_of_other_namespace_is_kept(users: TwoClones, engine
     finally:
         shell.kill()
         shell.wait()
-    assert engine.containers(name_prefix=f"habitat_shell_{users.name}") == []
+    assert engine.containers(name_prefix=f"habitat_shell_{clones.name}") == []

@@ -23,7 +23,7 @@ from conftest import (
     untagged,
     wait_until,
 )
-from crashing import CLOSING, DODO, MARK
+from kill_points import CLOSING, DODO, MARK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,7 +70,7 @@ class SlowBuildProject:
         self.base = base
         self.names: list[str] = []
 
-    def build_house(self, seconds: float = 0.5) -> str:
+    def add_habitat(self, seconds: float = 0.5) -> str:
         name = fresh_name()
         self.names.append(name)
         self.project.habitat(name, CONFIG.format(seconds=seconds))
@@ -93,48 +93,50 @@ class SlowBuildProject:
 
 
 @pytest.fixture
-def street(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[SlowBuildProject]:
-    street = SlowBuildProject(tmp_path, busybox)
-    yield street
-    for name in street.names:
+def slow_project(engine: DockerEngine, busybox: str, tmp_path: Path) -> Iterator[SlowBuildProject]:
+    slow_project = SlowBuildProject(tmp_path, busybox)
+    yield slow_project
+    for name in slow_project.names:
         clear(engine, name)
 
 
-def assert_stopped(done: CommandResult, code: int) -> str:
+def assert_stopped(result: CommandResult, code: int) -> str:
     """It ended in order. Returns the tasks it was in."""
-    assert done.code == code, done.out
-    assert "Traceback" not in done
-    assert "❌" not in done
-    (line,) = [line for line in done.out.splitlines() if line.startswith("stopped")]
-    assert done.out.rstrip().splitlines()[-1] == line
+    assert result.code == code, result.out
+    assert "Traceback" not in result
+    assert "❌" not in result
+    (line,) = [line for line in result.out.splitlines() if line.startswith("stopped")]
+    assert result.out.rstrip().splitlines()[-1] == line
     assert line.endswith(": finished phases are kept, the next run continues from there")
     return line.partition(":")[0] if " in " not in line else line.removeprefix("stopped in ").rpartition(": ")[0]
 
 
+@pytest.mark.guarantee("signal-ends-build")
 @pytest.mark.parametrize(("where", "number", "first"), POINTS)
 def test_signal_at_any_point_of_build_leaves_nothing(
-    street: SlowBuildProject, where: str, number: str, first: str
+    slow_project: SlowBuildProject, where: str, number: str, first: str
 ) -> None:
-    name = street.build_house()
-    done = street.doit(f"final:{name}", CRASH=where, SIGNAL=number)
-    took = time.time() - float((street.project.root / MARK).read_text())
-    assert_stopped(done, CODES[number])
-    street.assert_nothing_is_left()
-    assert took < SOON, done.out
-    again = street.doit(f"final:{name}")
+    name = slow_project.add_habitat()
+    result = slow_project.doit(f"final:{name}", CRASH=where, SIGNAL=number)
+    took = time.time() - float((slow_project.project.root / MARK).read_text())
+    assert_stopped(result, CODES[number])
+    slow_project.assert_nothing_is_left()
+    assert took < SOON, result.out
+    again = slow_project.doit(f"final:{name}")
     assert again.code == 0, again.out
     assert again.ran[0] == first
     assert "waiting" not in again
     assert untagged(name) == []
 
 
-def test_signal_stops_run_waiting_for_lock_at_once(street: SlowBuildProject) -> None:
-    name = street.build_house(seconds=5)
-    street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
-    with RunningDoit(street.project, f"final:{name}") as builder:
+@pytest.mark.guarantee("signal-ends-build")
+def test_signal_stops_run_waiting_for_lock_at_once(slow_project: SlowBuildProject) -> None:
+    name = slow_project.add_habitat(seconds=5)
+    slow_project.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
+    with RunningDoit(slow_project.project, f"final:{name}") as builder:
         builder.wait_for("Running setup commands")
         for number, code in CODES.items():
-            with RunningDoit(street.project, f"final:{name}") as waiting:
+            with RunningDoit(slow_project.project, f"final:{name}") as waiting:
                 waiting.wait_for("waiting for another run")
                 waiting.process.send_signal(signal.Signals[number])
                 assert_stopped(waiting.end(SOON), code)
@@ -142,82 +144,89 @@ def test_signal_stops_run_waiting_for_lock_at_once(street: SlowBuildProject) -> 
         assert builder.end().code == 0, builder.out
 
 
+@pytest.mark.guarantee("signal-ends-build")
 @pytest.mark.parametrize(("seconds", "number"), [(0.0, "SIGINT"), (0.3, "SIGTERM"), (0.7, "SIGHUP"), (1.2, "SIGINT")])
-def test_signal_stops_four_parallel_builds(street: SlowBuildProject, number: str, seconds: float) -> None:
-    names = [street.build_house() for _ in range(4)]
-    street.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
-    with RunningDoit(street.project, "-n", "4") as running:
+def test_signal_stops_four_parallel_builds(slow_project: SlowBuildProject, number: str, seconds: float) -> None:
+    names = [slow_project.add_habitat() for _ in range(4)]
+    slow_project.project.write("dodo.py", (Path(__file__).parents[2] / "dodo.py").read_text())
+    with RunningDoit(slow_project.project, "-n", "4") as running:
         running.wait_for("✅ dockerfile")
         time.sleep(seconds)
         running.process.send_signal(signal.Signals[number])
         began = time.monotonic()
-        done = running.end(20)
+        result = running.end(20)
         took = time.monotonic() - began
-    at = assert_stopped(done, CODES[number])
+    at = assert_stopped(result, CODES[number])
     assert any(name in at for name in names)
-    assert took < SOON, done.out
+    assert took < SOON, result.out
     assert [left_containers(name) for name in names] == [[]] * 4
     # A `docker build` of another thread ends with the process, and may have made its image till then.
-    again = street.doit("-n", "2", *(f"dockerfile:{name}" for name in names), *(f"users:{name}" for name in names))
+    again = slow_project.doit(
+        "-n", "2", *(f"dockerfile:{name}" for name in names), *(f"users:{name}" for name in names)
+    )
     assert again.code == 0, again.out
-    street.assert_nothing_is_left()
+    slow_project.assert_nothing_is_left()
 
 
-def test_second_ctrl_c_skips_cleanup(street: SlowBuildProject) -> None:
-    name = street.build_house()
+@pytest.mark.guarantee("signal-ends-build")
+def test_second_ctrl_c_skips_cleanup(slow_project: SlowBuildProject) -> None:
+    name = slow_project.add_habitat()
     with subprocess.Popen(
         (sys.executable, "-m", "doit", f"final:{name}"),
-        cwd=street.project.root,
-        env={**os.environ, **street.env(CRASH="setup:inside", SIGNAL="SIGINT", SLOW="1")},
+        cwd=slow_project.project.root,
+        env={**os.environ, **slow_project.env(CRASH="setup:inside", SIGNAL="SIGINT", SLOW="1")},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
     ) as run:
-        wait_until((street.project.root / CLOSING).exists)
+        wait_until((slow_project.project.root / CLOSING).exists)
         run.send_signal(signal.SIGINT)
         out, _ = run.communicate(timeout=SOON)
     assert run.returncode == 130
     assert "Traceback" not in out
     assert out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
-    assert street.doit(f"final:{name}").code == 0
-    street.assert_nothing_is_left()
+    assert slow_project.doit(f"final:{name}").code == 0
+    slow_project.assert_nothing_is_left()
 
 
-def test_cleanup_that_hangs_is_ended_after_timeout(street: SlowBuildProject) -> None:
+def test_cleanup_that_hangs_is_ended_after_timeout(slow_project: SlowBuildProject) -> None:
     """Nobody sends SIGTERM twice."""
-    name = street.build_house()
-    done = street.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
-    assert done.code == 143, done.out
-    assert "Traceback" not in done
-    assert done.out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
-    assert street.doit(f"final:{name}").code == 0
-    street.assert_nothing_is_left()
+    name = slow_project.add_habitat()
+    result = slow_project.doit(f"final:{name}", CRASH="setup:inside", SIGNAL="SIGTERM", SLOW="1", PATIENCE="1")
+    assert result.code == 143, result.out
+    assert "Traceback" not in result
+    assert result.out.splitlines()[-1] == "stopped at once: the next run removes what is left of the build"
+    assert slow_project.doit(f"final:{name}").code == 0
+    slow_project.assert_nothing_is_left()
 
 
-def test_closed_terminal_leaves_no_container_running(street: SlowBuildProject) -> None:
+@pytest.mark.guarantee("closed-terminal-stops-container")
+def test_closed_terminal_leaves_no_container_running(slow_project: SlowBuildProject) -> None:
     """It hangs up more than once: on its own, and by the shell in it that ends."""
     name = fresh_name()
-    street.names.append(name)
-    street.project.habitat(name, f"base_image: {street.base}\n")
-    assert street.doit(f"final:{name}").code == 0
-    with RunningDoit(street.project, f"start:{name}", "--cmd", "echo in there; sleep 100", env=street.env()) as running:
+    slow_project.names.append(name)
+    slow_project.project.habitat(name, f"base_image: {slow_project.base}\n")
+    assert slow_project.doit(f"final:{name}").code == 0
+    with RunningDoit(
+        slow_project.project, f"start:{name}", "--cmd", "echo in there; sleep 100", env=slow_project.env()
+    ) as running:
         running.wait_for("in there")
         for _ in range(3):
             running.process.send_signal(signal.SIGHUP)
             time.sleep(0.02)
-        done = running.end()
-    assert done.code == 129, done.out
+        result = running.end()
+    assert result.code == 129, result.out
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
 
 
 @pytest.mark.parametrize("point", ["create in flight", "made", "started"])
-def test_signal_during_container_start_leaves_none_running(street: SlowBuildProject, point: str) -> None:
-    name = street.build_house()
-    assert street.doit(f"final:{name}").code == 0
-    done = street.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
-    assert_stopped(done, 143)
+def test_signal_during_container_start_leaves_none_running(slow_project: SlowBuildProject, point: str) -> None:
+    name = slow_project.add_habitat()
+    assert slow_project.doit(f"final:{name}").code == 0
+    result = slow_project.doit(f"start:{name}", CRASH=f"start:{point}", SIGNAL="SIGTERM")
+    assert_stopped(result, 143)
     assert docker("container", "ls", "--quiet", "--filter", f"name=habitat-{name}") == ""
-    again = street.doit(f"start:{name}")
+    again = slow_project.doit(f"start:{name}")
     assert again.code == 0, again.out
     assert "goes on" not in again
 
@@ -225,48 +234,50 @@ def test_signal_during_container_start_leaves_none_running(street: SlowBuildProj
 # Output that is lost
 
 
-def shell(street: SlowBuildProject, command: str) -> CommandResult:
+def shell(slow_project: SlowBuildProject, command: str) -> CommandResult:
     """A command line of a person's, its exit code that of doit."""
     program = f"{sys.executable} -m doit"
     script = f"set -o pipefail; {command.replace('doit', program)}"
-    return street.project.run("bash", "-c", script, env=street.env())
+    return slow_project.project.run("bash", "-c", script, env=slow_project.env())
 
 
-@pytest.mark.parametrize("argv", ["list", "info setup:house", "forget setup:house", "list --all", "final:house"])
+@pytest.mark.parametrize("argv", ["list", "info setup:other", "forget setup:other", "list --all", "final:other"])
 @pytest.mark.parametrize(
-    ("to", "told"), [(">/dev/full", ["ERROR"]), (">&-", ["ERROR"]), ("| true", []), (">/dev/full 2>&-", [])]
+    ("to", "message"), [(">/dev/full", ["ERROR"]), (">&-", ["ERROR"]), ("| true", []), (">/dev/full 2>&-", [])]
 )
-def test_lost_output_is_one_line_error_and_fails(street: SlowBuildProject, argv: str, to: str, told: list[str]) -> None:
-    street.project.habitat("house", "base_image: nowhere:1")
-    done = street.project.run(
+def test_lost_output_is_one_line_error_and_fails(
+    slow_project: SlowBuildProject, argv: str, to: str, message: list[str]
+) -> None:
+    slow_project.project.habitat("other", "base_image: nowhere:1")
+    result = slow_project.project.run(
         "bash",
         "-c",
         f"set -o pipefail; {sys.executable} -m doit {argv} {to}",
-        env={**street.env(), "DOCKER_HOST": "unix:///nowhere/docker.sock"},
+        env={**slow_project.env(), "DOCKER_HOST": "unix:///nowhere/docker.sock"},
     )
-    assert done.code == 1, done.out
-    assert [line.partition(": ")[0] for line in done.out.splitlines()] == told
+    assert result.code == 1, result.out
+    assert [line.partition(": ")[0] for line in result.out.splitlines()] == message
 
 
-@pytest.mark.parametrize("how", ["", "-n 2"])
-def test_build_with_closed_pipe_ends_and_leaves_nothing(street: SlowBuildProject, how: str) -> None:
-    name = street.build_house()
-    done = shell(street, f"doit {how} final:{name} | head -n 4")
-    assert done.code == 1
-    assert len(done.out.splitlines()) == 4, done.out
-    street.assert_nothing_is_left()
-    again = street.doit(f"final:{name}")
+@pytest.mark.parametrize("way", ["", "-n 2"])
+def test_build_with_closed_pipe_ends_and_leaves_nothing(slow_project: SlowBuildProject, way: str) -> None:
+    name = slow_project.add_habitat()
+    result = shell(slow_project, f"doit {way} final:{name} | head -n 4")
+    assert result.code == 1
+    assert len(result.out.splitlines()) == 4, result.out
+    slow_project.assert_nothing_is_left()
+    again = slow_project.doit(f"final:{name}")
     assert again.code == 0, again.out
     assert untagged(name) == []
 
 
-def test_start_with_closed_pipe_ends_and_stops_container(street: SlowBuildProject) -> None:
-    name = street.build_house()
-    street.project.habitat(
+def test_start_with_closed_pipe_ends_and_stops_container(slow_project: SlowBuildProject) -> None:
+    name = slow_project.add_habitat()
+    slow_project.project.habitat(
         name, CONFIG.format(seconds=0) + "    entry: {command: 'while echo word; do sleep 0.1; done'}\n"
     )
-    assert street.doit(f"final:{name}").code == 0
-    done = shell(street, f"doit start:{name} | grep -m 1 word")
-    assert done.code == 1
-    assert done.out == "word\n"
+    assert slow_project.doit(f"final:{name}").code == 0
+    result = shell(slow_project, f"doit start:{name} | grep -m 1 word")
+    assert result.code == 1
+    assert result.out == "word\n"
     assert docker("container", "inspect", "--format", "{{.State.Status}}", f"habitat-{name}") == "exited"

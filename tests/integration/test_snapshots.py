@@ -50,13 +50,15 @@ CONFIG = """
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
+def built_habitat(
+    engine: DockerEngine, git_image: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuiltHabitat]:
     """A habitat that was built once, for tests that only look."""
     project = Project(tmp_path_factory.mktemp("built"))
     name = project.habitat(fresh_name(), CONFIG.format(base=git_image))
     project.write(f"habitats/{name}/tests/leaves-a-mark.sh", "#!/bin/sh\ntouch /tmp/mark\n", mode=0o755)
-    done = project.doit(f"final:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"final:{name}")
+    assert result.code == 0, result.out
     yield BuiltHabitat(project, name, git_image)
     clear(engine, name)
 
@@ -73,36 +75,36 @@ class BuiltHabitat:
         return labels
 
 
-def test_build_creates_one_image_per_snapshot_phase_and_nothing_else(built: BuiltHabitat) -> None:
-    assert sorted(built.images) == sorted([*SNAPSHOTS, "final"])
-    assert built.images["final"]["Id"] == built.images["12-final"]["Id"]
-    assert len({image["Id"] for image in built.images.values()}) == len(SNAPSHOTS)
-    assert untagged(built.name) == []
-    assert left_containers(built.name) == []
+def test_build_creates_one_image_per_snapshot_phase_and_nothing_else(built_habitat: BuiltHabitat) -> None:
+    assert sorted(built_habitat.images) == sorted([*SNAPSHOTS, "final"])
+    assert built_habitat.images["final"]["Id"] == built_habitat.images["12-final"]["Id"]
+    assert len({image["Id"] for image in built_habitat.images.values()}) == len(SNAPSHOTS)
+    assert untagged(built_habitat.name) == []
+    assert left_containers(built_habitat.name) == []
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS)
-def test_hash_labels_equal_sha256_of_slices(built: BuiltHabitat, tag: str) -> None:
-    folder = built.project.root / ".stamps" / built.name
+def test_hash_labels_equal_sha256_of_slices(built_habitat: BuiltHabitat, tag: str) -> None:
+    folder = built_habitat.project.root / ".stamps" / built_habitat.name
     expected = {
         f"{slug.partition('-')[2]}.hash": hashlib.sha256((folder / f"{slug}.json").read_bytes()).hexdigest()
         for slug in SLICES[: SLICES.index(tag) + 1]
     }
-    assert {key: value for key, value in built.labels(tag).items() if key.endswith(".hash")} == expected
+    assert {key: value for key, value in built_habitat.labels(tag).items() if key.endswith(".hash")} == expected
 
 
-def test_hash_label_can_be_checked_with_sha256sum(built: BuiltHabitat) -> None:
-    slice_file = f".stamps/{built.name}/8-repos.json"
+def test_hash_label_can_be_checked_with_sha256sum(built_habitat: BuiltHabitat) -> None:
+    slice_file = f".stamps/{built_habitat.name}/8-repos.json"
     label = docker(
-        "image", "inspect", "--format", '{{index .Config.Labels "repos.hash"}}', f"habitat-{built.name}:8-repos"
+        "image", "inspect", "--format", '{{index .Config.Labels "repos.hash"}}', f"habitat-{built_habitat.name}:8-repos"
     )
-    assert built.project.run("sha256sum", slice_file).out.split() == [label, slice_file]
+    assert built_habitat.project.run("sha256sum", slice_file).out.split() == [label, slice_file]
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS)
-def test_labels_name_habitat_phase_and_duration(built: BuiltHabitat, tag: str) -> None:
-    labels = built.labels(tag)
-    assert labels["habitat.name"] == built.name
+def test_labels_name_habitat_phase_and_duration(built_habitat: BuiltHabitat, tag: str) -> None:
+    labels = built_habitat.labels(tag)
+    assert labels["habitat.name"] == built_habitat.name
     assert labels["habitat.phase"] == tag.partition("-")[2]
     assert re.fullmatch(r"\d+\.\d+", labels["habitat.seconds"])
     age = datetime.now(UTC) - datetime.fromisoformat(labels["habitat.created"])
@@ -110,45 +112,45 @@ def test_labels_name_habitat_phase_and_duration(built: BuiltHabitat, tag: str) -
     assert labels["maker"] == "tests", "the base image's own labels stay"
 
 
-def test_parent_label_names_previous_snapshot(built: BuiltHabitat) -> None:
-    parent = inspect(built.base)["Id"]
+def test_parent_label_names_previous_snapshot(built_habitat: BuiltHabitat) -> None:
+    parent = inspect(built_habitat.base)["Id"]
     for tag in SNAPSHOTS:
-        assert built.labels(tag)["habitat.parent"] == parent
-        parent = built.images[tag]["Id"]
+        assert built_habitat.labels(tag)["habitat.parent"] == parent
+        parent = built_habitat.images[tag]["Id"]
 
 
-def test_snapshot_layers_extend_base_image_with_one_layer_per_container(built: BuiltHabitat) -> None:
+def test_snapshot_layers_extend_base_image_with_one_layer_per_container(built_habitat: BuiltHabitat) -> None:
     """Phases that went on in one container have a layer in common; what is in it is little, or it had not."""
-    base = inspect(built.base)
+    base = inspect(built_habitat.base)
     before = base["RootFS"]["Layers"]
     for tag in SNAPSHOTS:
-        found = built.images[tag]
-        layers = found["RootFS"]["Layers"]
+        actual = built_habitat.images[tag]
+        layers = actual["RootFS"]["Layers"]
         assert layers[: len(before)] == before
         assert len(layers) <= len(before) + 2, "the phases', and the one of final's own container"
-        assert found["Size"] - base["Size"] < 1_000_000 * len(SNAPSHOTS)
+        assert actual["Size"] - base["Size"] < 1_000_000 * len(SNAPSHOTS)
 
 
 @pytest.mark.parametrize("tag", SNAPSHOTS[:-1])
-def test_snapshots_before_final_keep_entrypoint_and_command_of_base(built: BuiltHabitat, tag: str) -> None:
-    config = built.images[tag]["Config"]
+def test_snapshots_before_final_keep_entrypoint_and_command_of_base(built_habitat: BuiltHabitat, tag: str) -> None:
+    config = built_habitat.images[tag]["Config"]
     assert config["Entrypoint"] == ["/bin/env"]
     assert config["Cmd"] == ["true"]
     assert config["User"] in ("", "0", "root")
     assert config["WorkingDir"] == ("/tmp" if SNAPSHOTS.index(tag) < SNAPSHOTS.index("4-workdir") else "/workspace")
 
 
-def test_final_image_runs_command_as_user_in_workdir(built: BuiltHabitat) -> None:
-    config = built.images["final"]["Config"]
+def test_final_image_runs_command_as_user_in_workdir(built_habitat: BuiltHabitat) -> None:
+    config = built_habitat.images["final"]["Config"]
     assert (config["Cmd"][0], config["Cmd"][-1]) == ("/bin/sh", "cat /etc/made")
     assert config["User"] == "agent"
     assert config["WorkingDir"] == "/workspace"
     assert not config["Entrypoint"]
-    assert docker("run", "--rm", f"habitat-{built.name}:final") == "made"
+    assert docker("run", "--rm", f"habitat-{built_habitat.name}:final") == "made"
 
 
-def test_final_image_environment_is_base_plus_config(built: BuiltHabitat) -> None:
-    entries = dict(entry.split("=", 1) for entry in built.images["final"]["Config"]["Env"])
+def test_final_image_environment_is_base_plus_config(built_habitat: BuiltHabitat) -> None:
+    entries = dict(entry.split("=", 1) for entry in built_habitat.images["final"]["Config"]["Env"])
     assert entries.pop("ORIGIN") == "image"
     assert entries.pop("COLOUR") == "green and blue"
     assert set(entries) <= {
@@ -160,12 +162,12 @@ def test_final_image_environment_is_base_plus_config(built: BuiltHabitat) -> Non
         "SHARED_PATH",
         "LOCAL_PATH",
     }
-    assert docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-lc", "echo $COLOUR") == "green and blue"
+    assert docker("run", "--rm", f"habitat-{built_habitat.name}:final", "sh", "-lc", "echo $COLOUR") == "green and blue"
 
 
-def test_images_contain_no_config_of_build_container(built: BuiltHabitat) -> None:
+def test_images_contain_no_config_of_build_container(built_habitat: BuiltHabitat) -> None:
     for tag in SNAPSHOTS:
-        config = built.images[tag]["Config"]
+        config = built_habitat.images[tag]["Config"]
         ours = {key for key in config["Labels"] if not key.endswith(".hash")}
         assert ours == {
             "maker",
@@ -180,8 +182,8 @@ def test_images_contain_no_config_of_build_container(built: BuiltHabitat) -> Non
         assert not config["Volumes"]
 
 
-def test_files_written_by_tests_are_not_in_final_image(built: BuiltHabitat) -> None:
-    docker("run", "--rm", f"habitat-{built.name}:final", "sh", "-c", "[ ! -e /tmp/mark ]")
+def test_files_written_by_tests_are_not_in_final_image(built_habitat: BuiltHabitat) -> None:
+    docker("run", "--rm", f"habitat-{built_habitat.name}:final", "sh", "-c", "[ ! -e /tmp/mark ]")
 
 
 def test_base_image_user_is_kept_in_first_snapshots(
@@ -193,8 +195,8 @@ def test_base_image_user_is_kept_in_first_snapshots(
     docker("container", "rm", container)
     try:
         project.habitat(name, f"base_image: {base}")
-        done = project.doit(f"users:{name}")
-        assert done.code == 0, done.out
+        result = project.doit(f"users:{name}")
+        assert result.code == 0, result.out
         assert [inspect(f"habitat-{name}:{tag}")["Config"]["User"] for tag in ("1-base", "2-users")] == ["33:33"] * 2
     finally:
         clear(engine, name)
@@ -206,8 +208,8 @@ def test_replaced_image_is_removed(project: Project, busybox: str, name: str) ->
     assert project.doit(f"workdir:{name}").code == 0
     before = snapshots(name)
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=blue]")
-    done = project.doit(f"workdir:{name}")
-    assert done.ran == ["env", "workdir"]
+    result = project.doit(f"workdir:{name}")
+    assert result.ran == ["env", "workdir"]
     after = snapshots(name)
     assert {tag for tag in before if before[tag] != after[tag]} == {"3-env", "4-workdir"}
     there = docker("image", "ls", "--all", "--quiet", "--no-trunc").split()
@@ -220,8 +222,8 @@ def test_replaced_image_used_by_container_is_kept(project: Project, busybox: str
     assert project.doit(f"env:{name}").code == 0
     container = docker("container", "create", "--name", f"habitat-{name}-work", f"habitat-{name}:3-env", "env")
     project.habitat(name, f"base_image: {busybox}\nenv: [USER=root, COLOUR=blue]")
-    done = project.doit(f"env:{name}")
-    assert done.code == 0, done.out
+    result = project.doit(f"env:{name}")
+    assert result.code == 0, result.out
     assert "COLOUR=green" in docker("container", "start", "--attach", container).splitlines()
 
 
@@ -235,8 +237,8 @@ def test_failed_setup_is_not_tagged(project: Project, busybox: str, name: str) -
             - exit 3
     """
     project.habitat(name, config)
-    done = project.doit(f"final:{name}")
-    assert done.code != 0
+    result = project.doit(f"final:{name}")
+    assert result.code != 0
     assert sorted(snapshots(name)) == list(SNAPSHOTS[: SNAPSHOTS.index("7-setup")])
     assert untagged(name) == []
     assert left_containers(name) == []

@@ -48,18 +48,18 @@ class BuiltHabitat:
     def task(self) -> str:
         return f"start:{self.name}"
 
-    def entry(self, text: str = "  command: . /house/run\n") -> None:
+    def entry(self, text: str = "  command: . /mounted/run\n") -> None:
         self.project.habitat(self.name, self.base + (f"entry:\n{text}" if text else ""))
 
     def script(self, text: str) -> None:
         """What the habitat's command does from now on; the folder is a volume."""
-        self.project.write("house/run", text)
+        self.project.write("mounted/run", text)
 
     def start(self) -> CommandResult:
         return self.project.doit(self.task)
 
-    def state(self, what: str = ".State.Status", container: str = "") -> str:
-        return docker("container", "inspect", "--format", f"{{{{{what}}}}}", container or self.container)
+    def state(self, query: str = ".State.Status", container: str = "") -> str:
+        return docker("container", "inspect", "--format", f"{{{{{query}}}}}", container or self.container)
 
     def inside(self, *argv: str) -> CommandResult:
         """Run something as root in the container, beside its command."""
@@ -67,8 +67,10 @@ class BuiltHabitat:
 
 
 @pytest.fixture(scope="module")
-def built(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[BuiltHabitat]:
-    project = Project(tmp_path_factory.mktemp("house"))
+def built_habitat(
+    engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[BuiltHabitat]:
+    project = Project(tmp_path_factory.mktemp("project"))
     base = f"""\
 base_image: {busybox}
 env:
@@ -79,66 +81,66 @@ files:
     owner: root
     mode: 0755
 volumes:
-  - source: house
-    dest: /house
+  - source: mounted
+    dest: /mounted
     readonly: true
   - source: open
     dest: /open
 """
-    house = BuiltHabitat(project, fresh_name(), base)
+    habitat = BuiltHabitat(project, fresh_name(), base)
     project.write("boot", BOOT)
     project.write("open/file", "of the host\n").parent.chmod(0o777)
-    house.script("")
-    house.entry()
-    final = project.doit(f"final:{house.name}")
+    habitat.script("")
+    habitat.entry()
+    final = project.doit(f"final:{habitat.name}")
     assert final.code == 0, final.out
-    yield house
-    clear(engine, house.name)
+    yield habitat
+    clear(engine, habitat.name)
 
 
 @pytest.fixture
-def house(built: BuiltHabitat) -> BuiltHabitat:
+def habitat(built_habitat: BuiltHabitat) -> BuiltHabitat:
     """The habitat with its usual command, and no container of an earlier test."""
-    built.entry()
-    built.project.run("docker", "container", "rm", "--force", built.container)
-    return built
+    built_habitat.entry()
+    built_habitat.project.run("docker", "container", "rm", "--force", built_habitat.container)
+    return built_habitat
 
 
-def lines(ended: CommandResult) -> list[str]:
-    return ended.out.splitlines()
+def lines(result: CommandResult) -> list[str]:
+    return result.out.splitlines()
 
 
 # Without a terminal
 
 
-def test_start_output_appears_immediately(house: BuiltHabitat) -> None:
-    house.script("echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo second; echo third >&2\n")
-    with RunningDoit(house.project, house.task) as running:
+def test_start_output_appears_immediately(habitat: BuiltHabitat) -> None:
+    habitat.script("echo first; while [ ! -e /tmp/go ]; do sleep 0.1; done; echo second; echo third >&2\n")
+    with RunningDoit(habitat.project, habitat.task) as running:
         running.wait_for("first\n")
         assert running.process.poll() is None
-        assert house.inside("touch", "/tmp/go").code == 0
-        ended = running.end()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-3] == "first"
-    assert sorted(lines(ended)[-2:]) == ["second", "third"]
+        assert habitat.inside("touch", "/tmp/go").code == 0
+        result = running.end()
+    assert result.code == 0, result.out
+    assert lines(result)[-3] == "first"
+    assert sorted(lines(result)[-2:]) == ["second", "third"]
 
 
-def test_start_keeps_stdout_and_stderr_apart(house: BuiltHabitat) -> None:
-    house.script("echo out; echo err >&2\n")
-    done = subprocess.run(
-        (sys.executable, "-m", "doit", house.task),
-        cwd=house.project.root,
+def test_start_keeps_stdout_and_stderr_apart(habitat: BuiltHabitat) -> None:
+    habitat.script("echo out; echo err >&2\n")
+    result = subprocess.run(
+        (sys.executable, "-m", "doit", habitat.task),
+        cwd=habitat.project.root,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         check=True,
     )
-    assert done.stdout.splitlines()[-1] == "out"
-    assert done.stderr == "err\n"
+    assert result.stdout.splitlines()[-1] == "out"
+    assert result.stderr == "err\n"
 
 
-def test_start_runs_command_as_user_in_workdir_of_container(house: BuiltHabitat) -> None:
-    house.script(
+def test_start_runs_command_as_user_in_workdir_of_container(habitat: BuiltHabitat) -> None:
+    habitat.script(
         """
         id -un
         pwd
@@ -146,25 +148,27 @@ def test_start_runs_command_as_user_in_workdir_of_container(house: BuiltHabitat)
         echo "$HOME $USER $WORKDIR"
         test -t 0 || echo "no terminal"
         cat /open/file
-        touch /house/x 2>/dev/null || echo "read-only for me"
+        touch /mounted/x 2>/dev/null || echo "read-only for me"
         echo "of the habitat" >/open/made
         grep CapEff /proc/self/status
         echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done
         """
     )
-    with RunningDoit(house.project, house.task) as running:
+    with RunningDoit(habitat.project, habitat.task) as running:
         running.wait_for("up\n")
-        as_root = house.inside("sh", "-c", "touch /house/x || touch /sys/x || mount -t tmpfs none /mnt || echo tame")
-        assert house.state(".HostConfig.Privileged") == "false"
-        assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
-        assert house.inside("touch", "/tmp/go").code == 0
-        ended = running.end()
-    assert ended.code == 0, ended.out
-    at = lines(ended).index("agent")
-    assert lines(ended)[at : at + 9] == [
+        as_root = habitat.inside(
+            "sh", "-c", "touch /mounted/x || touch /sys/x || mount -t tmpfs none /mnt || echo tame"
+        )
+        assert habitat.state(".HostConfig.Privileged") == "false"
+        assert habitat.state(".HostConfig.CapAdd") in ("[]", "<no value>")
+        assert habitat.inside("touch", "/tmp/go").code == 0
+        result = running.end()
+    assert result.code == 0, result.out
+    at = lines(result).index("agent")
+    assert lines(result)[at : at + 9] == [
         "agent",
         "/work",
-        house.name,
+        habitat.name,
         "/home/agent agent /work",
         "no terminal",
         "of the host",
@@ -173,233 +177,239 @@ def test_start_runs_command_as_user_in_workdir_of_container(house: BuiltHabitat)
         "up",
     ]
     assert "tame" in lines(as_root), as_root.out
-    assert (house.project.root / "open" / "made").read_text() == "of the habitat\n"
-    assert not (house.project.root / "house" / "x").exists()
+    assert (habitat.project.root / "open" / "made").read_text() == "of the habitat\n"
+    assert not (habitat.project.root / "mounted" / "x").exists()
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 7", 7), ("kill -9 $$", 137), ("no-such-program", 127)])
-def test_start_nonzero_exit_code_is_shown_and_fails_task(house: BuiltHabitat, script: str, code: int) -> None:
-    house.script(f"echo running\n{script}\n")
-    ended = house.start()
-    assert ended.code == 1
-    assert "running" in lines(ended)
-    assert lines(ended)[-1] == (
-        f"❌ the command of {house.name} ended with exit code {code}: its container {house.container} is kept"
+def test_start_nonzero_exit_code_is_shown_and_fails_task(habitat: BuiltHabitat, script: str, code: int) -> None:
+    habitat.script(f"echo running\n{script}\n")
+    result = habitat.start()
+    assert result.code == 1
+    assert "running" in lines(result)
+    assert lines(result)[-1] == (
+        f"❌ the command of {habitat.name} ended with exit code {code}: its container {habitat.container} is kept"
     )
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"
 
 
-def test_start_container_is_stopped_and_reused(house: BuiltHabitat) -> None:
-    house.script("echo run >>~/runs; cat ~/runs\n")
-    first = house.start()
+def test_start_container_is_stopped_and_reused(habitat: BuiltHabitat) -> None:
+    habitat.script("echo run >>~/runs; cat ~/runs\n")
+    first = habitat.start()
     assert (first.code, lines(first)[-1:]) == (0, ["run"])
-    assert house.state() == "exited"
-    container = house.state(".Id")
-    second = house.start()
+    assert habitat.state() == "exited"
+    container = habitat.state(".Id")
+    second = habitat.start()
     assert (second.code, second.ran, lines(second)[-2:]) == (0, [], ["run", "run"])
-    assert house.state(".Id") == container
-    assert house.state() == "exited"
+    assert habitat.state(".Id") == container
+    assert habitat.state() == "exited"
 
 
-def test_start_with_newer_image_keeps_old_container_with_files(house: BuiltHabitat) -> None:
-    house.script("echo work >>~/work; wc -l <~/work\n")
-    assert house.start().code == 0
-    old = house.state(".Id")
-    house.entry("  command: . /house/run; echo changed\n")
-    ended = house.start()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-2:] == ["1", "changed"]
-    told = re.search(rf"kept as ({house.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", ended.out, re.MULTILINE)
-    assert told, ended.out
-    assert house.state(".Id", told[1]) == old
-    assert house.state(".State.Status", told[1]) == "exited"
-    assert house.state(".Id") != old
-    kept = house.project.root / "kept"
-    docker("cp", f"{told[1]}:/home/agent/work", str(kept))
+@pytest.mark.guarantee("started-container-kept")
+def test_start_with_newer_image_keeps_old_container_with_files(habitat: BuiltHabitat) -> None:
+    habitat.script("echo work >>~/work; wc -l <~/work\n")
+    assert habitat.start().code == 0
+    old = habitat.state(".Id")
+    habitat.entry("  command: . /mounted/run; echo changed\n")
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert lines(result)[-2:] == ["1", "changed"]
+    match = re.search(rf"kept as ({habitat.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", result.out, re.MULTILINE)
+    assert match, result.out
+    assert habitat.state(".Id", match[1]) == old
+    assert habitat.state(".State.Status", match[1]) == "exited"
+    assert habitat.state(".Id") != old
+    kept = habitat.project.root / "kept"
+    docker("cp", f"{match[1]}:/home/agent/work", str(kept))
     assert kept.read_text() == "work\n"
-    docker("container", "rm", told[1])
+    docker("container", "rm", match[1])
 
 
-def test_init_command_runs_as_root_before_command(house: BuiltHabitat) -> None:
-    house.entry("  init_command: /sbin/boot\n  startup_delay: 1.5\n  command: cat /boot.log; id -un\n")
-    ended = house.start()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-3:] == ["root 1", "booted", "agent"]
-    assert "waiting 1.5s (entry.startup_delay)" in ended
-    again = house.start()
+def test_init_command_runs_as_root_before_command(habitat: BuiltHabitat) -> None:
+    habitat.entry("  init_command: /sbin/boot\n  startup_delay: 1.5\n  command: cat /boot.log; id -un\n")
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert lines(result)[-3:] == ["root 1", "booted", "agent"]
+    assert "waiting 1.5s (entry.startup_delay)" in result
+    again = habitat.start()
     assert lines(again)[-5:] == ["root 1", "booted", "root 1", "booted", "agent"], again.out
 
 
 @pytest.mark.parametrize("delay", [0, 60])
-def test_init_command_that_ends_is_error_with_its_output(house: BuiltHabitat, delay: int) -> None:
-    house.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
+def test_init_command_that_ends_is_error_with_its_output(habitat: BuiltHabitat, delay: int) -> None:
+    habitat.entry(f"  init_command: echo cannot boot; exit 3\n  startup_delay: {delay}\n  command: sleep 2; echo ran\n")
     began = time.monotonic()
-    ended = house.start()
+    result = habitat.start()
     assert time.monotonic() - began < 30
-    assert ended.code == 1
-    assert "Traceback" not in ended.out
-    assert "    cannot boot" in lines(ended), ended.out
-    assert "ran" not in lines(ended)
-    assert lines(ended)[-1] == (
-        f"❌ {house.name}: the init command ended: echo cannot boot; exit 3: "
-        f"it must not end; see docker logs {house.container}"
+    assert result.code == 1
+    assert "Traceback" not in result.out
+    assert "    cannot boot" in lines(result), result.out
+    assert "ran" not in lines(result)
+    assert lines(result)[-1] == (
+        f"❌ {habitat.name}: the init command ended: echo cannot boot; exit 3: "
+        f"it must not end; see docker logs {habitat.container}"
     )
 
 
-def test_init_command_missing_is_error(house: BuiltHabitat) -> None:
-    house.entry("  init_command: /sbin/missing\n  command: echo ran\n")
-    ended = house.start()
-    assert ended.code == 1
-    assert "Traceback" not in ended.out
-    last = lines(ended)[-1]
+def test_init_command_missing_is_error(habitat: BuiltHabitat) -> None:
+    habitat.entry("  init_command: /sbin/missing\n  command: echo ran\n")
+    result = habitat.start()
+    assert result.code == 1
+    assert "Traceback" not in result.out
+    last = lines(result)[-1]
     assert last.startswith("❌ ")
     assert "/sbin/missing" in last
     # What was told must help: the command is the config's, and nothing of it is "taken".
     assert "taken" not in last, last
 
 
-def test_orphaned_processes_are_reaped_without_init_command(house: BuiltHabitat) -> None:
-    house.script(
+def test_orphaned_processes_are_reaped_without_init_command(habitat: BuiltHabitat) -> None:
+    habitat.script(
         """
         for i in 1 2 3; do sh -c 'sleep 0.1 & exit 0'; done
         sleep 1
         ps -o pid,stat,comm | grep ' Z' || echo "no zombies"
         """
     )
-    ended = house.start()
-    assert (ended.code, lines(ended)[-1]) == (0, "no zombies"), ended.out
+    result = habitat.start()
+    assert (result.code, lines(result)[-1]) == (0, "no zombies"), result.out
 
 
-def test_start_without_command_and_terminal_gives_notice(house: BuiltHabitat) -> None:
-    house.entry("")
-    ended = house.start()
-    assert ended.code == 0, ended.out
-    assert "there is no entry.command and no terminal: nothing to run" in lines(ended)[-1]
-    assert house.state() == "exited"
+def test_start_without_command_and_terminal_gives_notice(habitat: BuiltHabitat) -> None:
+    habitat.entry("")
+    result = habitat.start()
+    assert result.code == 0, result.out
+    assert "there is no entry.command and no terminal: nothing to run" in lines(result)[-1]
+    assert habitat.state() == "exited"
 
 
-def test_start_after_change_ignores_session_in_old_container(house: BuiltHabitat) -> None:
-    house.script(
+def test_start_after_change_ignores_session_in_old_container(habitat: BuiltHabitat) -> None:
+    habitat.script(
         "[ -e /tmp/was ] || { touch /tmp/was; echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; }; echo done\n"
     )
-    with RunningDoit(house.project, house.task) as first:
+    with RunningDoit(habitat.project, habitat.task) as first:
         first.wait_for("up\n")
-        house.entry("  command: echo changed\n")
-        second = house.project.doit(house.task)
+        habitat.entry("  command: echo changed\n")
+        second = habitat.project.doit(habitat.task)
         assert second.code == 0, second.out
         assert "which is still in use" in second
-        assert house.state() == "exited"
-        (aside,) = [word for word in second.out.split() if word.startswith(f"{house.container}-2")]
+        assert habitat.state() == "exited"
+        (aside,) = [word for word in second.out.split() if word.startswith(f"{habitat.container}-2")]
         docker("exec", aside.rstrip(","), "touch", "/tmp/go")
         assert first.end().code == 0, first.out
     assert docker("inspect", "--format", "{{.State.Status}}", aside.rstrip(",")) == "exited"
 
 
-def test_start_ending_first_of_two_leaves_container_running(house: BuiltHabitat) -> None:
-    house.script(
+@pytest.mark.guarantee("session-keeps-container-running")
+def test_start_ending_first_of_two_leaves_container_running(habitat: BuiltHabitat) -> None:
+    habitat.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
-    with RunningDoit(house.project, house.task) as running:
+    with RunningDoit(habitat.project, habitat.task) as running:
         running.wait_for("up\n")
-        second = house.start()
+        second = habitat.start()
         assert second.code == 0, second.out
         assert "done" in lines(second)
-        assert lines(second)[-1] == f"• {house.container} stays running: another session is using it"
-        assert house.state() == "running"
-        assert house.inside("touch", "/tmp/go").code == 0
+        assert lines(second)[-1] == f"• {habitat.container} stays running: another session is using it"
+        assert habitat.state() == "running"
+        assert habitat.inside("touch", "/tmp/go").code == 0
         first = running.end()
     assert (first.code, lines(first)[-1]) == (0, "done"), first.out
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"
 
 
-def test_start_waiting_for_init_keeps_container_running(house: BuiltHabitat) -> None:
-    house.script(
+def test_start_waiting_for_init_keeps_container_running(habitat: BuiltHabitat) -> None:
+    habitat.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )
-    house.entry("  init_command: /sbin/boot\n  startup_delay: 2\n  command: . /house/run\n")
-    with RunningDoit(house.project, house.task) as first:
+    habitat.entry("  init_command: /sbin/boot\n  startup_delay: 2\n  command: . /mounted/run\n")
+    with RunningDoit(habitat.project, habitat.task) as first:
         first.wait_for("up\n")
-        with RunningDoit(house.project, house.task) as second:
+        with RunningDoit(habitat.project, habitat.task) as second:
             second.wait_for("waiting 2s (entry.startup_delay)\n")
-            assert house.inside("touch", "/tmp/go").code == 0
+            assert habitat.inside("touch", "/tmp/go").code == 0
             assert first.end().code == 0
-            ended = second.end()
-    assert ended.code == 0, ended.out
-    assert lines(ended)[-1] == "done"
-    assert house.state() == "exited"
+            result = second.end()
+    assert result.code == 0, result.out
+    assert lines(result)[-1] == "done"
+    assert habitat.state() == "exited"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_start_ended_by_signal_stops_container(house: BuiltHabitat, number: signal.Signals) -> None:
-    house.script("trap '' INT; echo up; sleep 1000\n")
-    with RunningDoit(house.project, house.task) as running:
+def test_start_ended_by_signal_stops_container(habitat: BuiltHabitat, number: signal.Signals) -> None:
+    habitat.script("trap '' INT; echo up; sleep 1000\n")
+    with RunningDoit(habitat.project, habitat.task) as running:
         running.wait_for("up\n")
         running.process.send_signal(number)
-        ended = running.end()
-    assert ended.code == 128 + number, ended.out
-    assert "Traceback" not in ended.out
-    assert lines(ended)[-1].startswith("stopped")
-    assert house.state() == "exited"
+        result = running.end()
+    assert result.code == 128 + number, result.out
+    assert "Traceback" not in result.out
+    assert lines(result)[-1].startswith("stopped")
+    assert habitat.state() == "exited"
 
 
 # What holds it in
 
-RUN = "  command: . /house/run\n"
+RUN = "  command: . /mounted/run\n"
 
 
-def test_container_has_configured_restrictions(house: BuiltHabitat) -> None:
-    house.entry(RUN + "  network: none\n  limits: {memory: 64m, cpus: 0.5, pids: 30}\n")
-    house.script("grep NoNewPrivs /proc/self/status; ls /sys/class/net\n")
-    started = house.start()
+@pytest.mark.guarantee("container-is-restricted")
+def test_container_has_configured_restrictions(habitat: BuiltHabitat) -> None:
+    habitat.entry(RUN + "  network: none\n  limits: {memory: 64m, cpus: 0.5, pids: 30}\n")
+    habitat.script("grep NoNewPrivs /proc/self/status; ls /sys/class/net\n")
+    started = habitat.start()
     assert started.code == 0, started.out
     assert lines(started)[-2:] == ["NoNewPrivs:\t1", "lo"]
-    assert house.state(".HostConfig.Privileged") == "false"
-    assert house.state(".HostConfig.SecurityOpt") == "[no-new-privileges]"
-    assert house.state(".HostConfig.NetworkMode") == "none"
-    assert house.state(".HostConfig.Memory") == str(64 << 20)
-    assert house.state(".HostConfig.NanoCpus") == "500000000"
-    assert house.state(".HostConfig.PidsLimit") == "30"
-    assert house.state(".HostConfig.CapAdd") in ("[]", "<no value>")
+    assert habitat.state(".HostConfig.Privileged") == "false"
+    assert habitat.state(".HostConfig.SecurityOpt") == "[no-new-privileges]"
+    assert habitat.state(".HostConfig.NetworkMode") == "none"
+    assert habitat.state(".HostConfig.Memory") == str(64 << 20)
+    assert habitat.state(".HostConfig.NanoCpus") == "500000000"
+    assert habitat.state(".HostConfig.PidsLimit") == "30"
+    assert habitat.state(".HostConfig.CapAdd") in ("[]", "<no value>")
 
 
-def test_container_without_settings_uses_bridge_and_process_limit(house: BuiltHabitat) -> None:
-    assert house.start().code == 0
-    assert house.state("range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end") == "bridge"
-    assert house.state(".HostConfig.PidsLimit") == "4096"
+@pytest.mark.guarantee("container-is-restricted")
+def test_container_without_settings_uses_bridge_and_process_limit(habitat: BuiltHabitat) -> None:
+    assert habitat.start().code == 0
+    assert habitat.state("range $name, $_ := .NetworkSettings.Networks}}{{$name}}{{end") == "bridge"
+    assert habitat.state(".HostConfig.PidsLimit") == "4096"
 
 
-def test_process_limit_stops_fork_bomb(house: BuiltHabitat) -> None:
-    house.entry(RUN + "  limits: {pids: 20}\n")
-    house.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i + 1)); done; echo all of them\n")
-    started = house.start()
+@pytest.mark.guarantee("container-is-restricted")
+def test_process_limit_stops_fork_bomb(habitat: BuiltHabitat) -> None:
+    habitat.entry(RUN + "  limits: {pids: 20}\n")
+    habitat.script("i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i + 1)); done; echo all of them\n")
+    started = habitat.start()
     assert "all of them" not in started
     assert "can't fork" in started
 
 
-def test_engine_socket_volume_is_refused_or_warned_about_each_time(house: BuiltHabitat) -> None:
+@pytest.mark.guarantee("engine-socket-refused")
+def test_engine_socket_volume_is_refused_or_warned_about_each_time(habitat: BuiltHabitat) -> None:
     socket = "volumes:\n  - {source: /var/run/docker.sock, dest: /docker.sock, optional: true"
-    base = house.base.replace("volumes:", socket + "}")
-    house.project.habitat(house.name, base + f"entry:\n{RUN}")
-    refused = house.start()
+    base = habitat.base.replace("volumes:", socket + "}")
+    habitat.project.habitat(habitat.name, base + f"entry:\n{RUN}")
+    refused = habitat.start()
     assert refused.code != 0
     assert "volumes: /var/run/docker.sock holds the engine's socket" in refused
-    house.project.habitat(
-        house.name, house.base.replace("volumes:", socket + ", gives_root_on_the_host: true}") + f"entry:\n{RUN}"
+    habitat.project.habitat(
+        habitat.name, habitat.base.replace("volumes:", socket + ", gives_root_on_the_host: true}") + f"entry:\n{RUN}"
     )
-    house.script("test -S /docker.sock && echo there\n")
+    habitat.script("test -S /docker.sock && echo there\n")
     for _ in range(2):
-        started = house.start()
+        started = habitat.start()
         assert started.code == 0, started.out
-        told = f"⚠ /var/run/docker.sock gives every process in {house.name} root access to this machine"
-        assert told in lines(started)
+        expected = f"⚠ /var/run/docker.sock gives every process in {habitat.name} root access to this machine"
+        assert expected in lines(started)
         assert lines(started)[-1] == "there"
 
 
 # With a terminal
 
 
-def test_start_on_terminal_gives_command_the_terminal(house: BuiltHabitat) -> None:
-    house.script(
+def test_start_on_terminal_gives_command_the_terminal(habitat: BuiltHabitat) -> None:
+    habitat.script(
         r"""
         test -t 0 && test -t 1 && test -t 2 && echo "a terminal"
         echo "$TERM $COLORTERM"
@@ -407,7 +417,7 @@ def test_start_on_terminal_gives_command_the_terminal(house: BuiltHabitat) -> No
         printf 'what? '; read -r line; echo "got <$line>"
         """
     )
-    with Terminal(house.project, house.task) as terminal:
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("what? ")
         terminal.type("naïve ☃\r")
         assert terminal.end() == 0, terminal.shown
@@ -417,11 +427,11 @@ def test_start_on_terminal_gives_command_the_terminal(house: BuiltHabitat) -> No
         assert terminal.shown.count("what? naïve ☃\n") == 1
         assert terminal.shown.count("naïve ☃") == 2
         assert terminal.now == terminal.before
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"
 
 
-def test_start_on_terminal_passes_window_size_changes(house: BuiltHabitat) -> None:
-    house.script(
+def test_start_on_terminal_passes_window_size_changes(habitat: BuiltHabitat) -> None:
+    habitat.script(
         """
         i=0
         while [ "$(stty size)" != "40 100" ] && [ $i -lt 50 ]; do i=$((i + 1)); sleep 0.1; done
@@ -430,31 +440,31 @@ def test_start_on_terminal_passes_window_size_changes(house: BuiltHabitat) -> No
         while :; do sleep 0.1; done
         """
     )
-    with Terminal(house.project, house.task) as terminal:
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("at first 40 100\n")
         terminal.resize(33, 77)
         terminal.wait_for("then 33 77\n")
         assert terminal.end() == 0, terminal.shown
 
 
-def test_start_on_terminal_passes_ctrl_c_to_command(house: BuiltHabitat) -> None:
-    house.script("trap 'echo caught; c=1' INT; echo up; until [ $c ]; do sleep 0.1; done; echo after; exit 5\n")
-    with Terminal(house.project, house.task) as terminal:
+def test_start_on_terminal_passes_ctrl_c_to_command(habitat: BuiltHabitat) -> None:
+    habitat.script("trap 'echo caught; c=1' INT; echo up; until [ $c ]; do sleep 0.1; done; echo after; exit 5\n")
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("up\n")
         assert terminal.now != terminal.before
         terminal.type("\x03")
         terminal.wait_for("after\n")
         assert terminal.end() == 1
         assert "caught\nafter\n" in terminal.shown
-        assert f"the command of {house.name} ended with exit code 5" in terminal.shown
+        assert f"the command of {habitat.name} ended with exit code 5" in terminal.shown
         assert "Traceback" not in terminal.shown
         assert terminal.now == terminal.before
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"
 
 
-def test_start_without_command_on_terminal_opens_shell(house: BuiltHabitat) -> None:
-    house.entry("")
-    with Terminal(house.project, house.task) as terminal:
+def test_start_without_command_on_terminal_opens_shell(habitat: BuiltHabitat) -> None:
+    habitat.entry("")
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("/work $ ")
         terminal.type("echo $((6 * 7)) in $PWD\r")
         # The shell throws away a Ctrl-D that comes before it reads a line.
@@ -464,33 +474,33 @@ def test_start_without_command_on_terminal_opens_shell(house: BuiltHabitat) -> N
         assert terminal.now == terminal.before
 
 
-def test_start_on_terminal_of_short_command_shows_all_output(house: BuiltHabitat) -> None:
-    house.script("seq 1 5000; exit 3\n")
-    with Terminal(house.project, house.task) as terminal:
+def test_start_on_terminal_of_short_command_shows_all_output(habitat: BuiltHabitat) -> None:
+    habitat.script("seq 1 5000; exit 3\n")
+    with Terminal(habitat.project, habitat.task) as terminal:
         assert terminal.end() == 1
         assert "\n4999\n5000\n" in terminal.shown
-        assert f"the command of {house.name} ended with exit code 3" in terminal.shown
+        assert f"the command of {habitat.name} ended with exit code 3" in terminal.shown
         assert "goes on" not in terminal.shown
 
 
-def test_secret_removed_from_host_is_removed_from_running_habitat(house: BuiltHabitat) -> None:
-    own = house.project.write("own-secret", "s3cret-word")
-    house.entry(RUN + "secrets:\n  - {name: T, file: own-secret, start: true, optional: true}\n")
-    assert house.project.doit(house.task, "--detach").code == 0
-    assert house.inside("cat", "/run/secrets/T").out == "s3cret-word"
+def test_secret_removed_from_host_is_removed_from_running_habitat(habitat: BuiltHabitat) -> None:
+    own = habitat.project.write("own-secret", "s3cret-word")
+    habitat.entry(RUN + "secrets:\n  - {name: T, file: own-secret, start: true, optional: true}\n")
+    assert habitat.project.doit(habitat.task, "--detach").code == 0
+    assert habitat.inside("cat", "/run/secrets/T").out == "s3cret-word"
     own.unlink()
-    house.script("ls -A /run/secrets 2>&1; echo end\n")
-    started = house.start()
+    habitat.script("ls -A /run/secrets 2>&1; echo end\n")
+    started = habitat.start()
     assert started.code == 0, started.out
-    assert house.inside("ls", "-A", "/run/secrets").out == ""
-    house.project.doit(f"stop:{house.name}")
+    assert habitat.inside("ls", "-A", "/run/secrets").out == ""
+    habitat.project.doit(f"stop:{habitat.name}")
 
 
-def test_secrets_on_terminal_are_masked_without_delaying_output(house: BuiltHabitat) -> None:
+def test_secrets_on_terminal_are_masked_without_delaying_output(habitat: BuiltHabitat) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
-    house.entry(RUN + secret)
-    house.script('printf "|%s|\\n" "$T"; printf "s3cret? "; read -r line; cat /run/secrets/T; echo " $line"\n')
-    with Terminal(house.project, house.task) as terminal:
+    habitat.entry(RUN + secret)
+    habitat.script('printf "|%s|\\n" "$T"; printf "s3cret? "; read -r line; cat /run/secrets/T; echo " $line"\n')
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("s3cret? ")
         terminal.type("yes\r")
         assert terminal.end() == 0, terminal.shown
@@ -499,12 +509,12 @@ def test_secrets_on_terminal_are_masked_without_delaying_output(house: BuiltHabi
     assert "s3cret-word" not in terminal.shown
 
 
-def test_start_on_terminal_ended_by_signal_restores_terminal(house: BuiltHabitat) -> None:
-    house.script("echo up; sleep 1000\n")
-    with Terminal(house.project, house.task) as terminal:
+def test_start_on_terminal_ended_by_signal_restores_terminal(habitat: BuiltHabitat) -> None:
+    habitat.script("echo up; sleep 1000\n")
+    with Terminal(habitat.project, habitat.task) as terminal:
         terminal.wait_for("up\n")
         terminal.process.terminate()
         assert terminal.end() == 128 + signal.SIGTERM, terminal.shown
         assert "Traceback" not in terminal.shown
         assert terminal.now == terminal.before
-    assert house.state() == "exited"
+    assert habitat.state() == "exited"

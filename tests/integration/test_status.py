@@ -38,35 +38,35 @@ class ThreeHabitats:
     changed: str
     broken: str = "broken"
 
-    def told(self, *names: str, env: dict[str, str] | None = None) -> dict[str, Any]:
+    def status_json(self, *names: str, env: dict[str, str] | None = None) -> dict[str, Any]:
         """What --json says, of its habitats by name."""
-        done = self.project.doit("status", "--json", *names, env=env)
-        document = json.loads(done.out.partition("ERROR")[0])
+        result = self.project.doit("status", "--json", *names, env=env)
+        document = json.loads(result.out.partition("ERROR")[0])
         return {**document, "habitats": {habitat["name"]: habitat for habitat in document["habitats"]}}
 
 
 @pytest.fixture(scope="module")
-def town(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeHabitats]:
-    town = ThreeHabitats(Project(tmp_path_factory.mktemp("town")), f"{fresh_name()}-a", f"{fresh_name()}-b")
-    for name in (town.up, town.changed):
+def habitats(engine: DockerEngine, busybox: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ThreeHabitats]:
+    habitats = ThreeHabitats(Project(tmp_path_factory.mktemp("project")), f"{fresh_name()}-a", f"{fresh_name()}-b")
+    for name in (habitats.up, habitats.changed):
         setup = "setup:\n  root: [head -c 300000 /dev/urandom >/etc/data]\n"
-        town.project.habitat(name, f"base_image: {busybox}\n{setup}")
-        done = town.project.doit(f"final:{name}")
-        assert done.code == 0, done.out
-    assert town.project.doit(f"start:{town.up}", "--detach").code == 0
-    town.project.habitat(town.broken, "base_imgae: nothing\n")
-    fail(town, busybox)
-    yield town
-    clear(engine, town.up)
-    clear(engine, town.changed)
+        habitats.project.habitat(name, f"base_image: {busybox}\n{setup}")
+        result = habitats.project.doit(f"final:{name}")
+        assert result.code == 0, result.out
+    assert habitats.project.doit(f"start:{habitats.up}", "--detach").code == 0
+    habitats.project.habitat(habitats.broken, "base_imgae: nothing\n")
+    fail(habitats, busybox)
+    yield habitats
+    clear(engine, habitats.up)
+    clear(engine, habitats.changed)
 
 
-def fail(town: ThreeHabitats, busybox: str) -> None:
+def fail(habitats: ThreeHabitats, busybox: str) -> None:
     """As a failure leaves it: the container of the phase as an image."""
-    town.project.habitat(town.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
-    assert town.project.doit(f"setup:{town.changed}").code == 1
-    tag = image_names.failed_tag(town.changed, named("setup"))
-    container = docker("container", "create", image_names.snapshot_tag(town.changed, named("files")), "true")
+    habitats.project.habitat(habitats.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
+    assert habitats.project.doit(f"setup:{habitats.changed}").code == 1
+    tag = image_names.failed_tag(habitats.changed, named("setup"))
+    container = docker("container", "create", image_names.snapshot_tag(habitats.changed, named("files")), "true")
     mark = f'LABEL {image_names.LABEL_RESULT}="{image_names.FAILED}"'
     docker("container", "commit", "--change", mark, container, tag)
     docker("container", "rm", container)
@@ -76,101 +76,105 @@ def states(habitat: dict[str, Any]) -> str:
     return "".join(phase["state"][0] for phase in habitat["phases"])
 
 
-def test_status_json_describes_each_habitat(town: ThreeHabitats, busybox: str, engine: DockerEngine) -> None:
-    told = town.told()
-    assert (told["engine"], told["error"]) == (engine.address, "")
-    up, changed, broken = (told["habitats"][name] for name in (town.up, town.changed, town.broken))
+def test_status_json_describes_each_habitat(habitats: ThreeHabitats, busybox: str, engine: DockerEngine) -> None:
+    status = habitats.status_json()
+    assert (status["engine"], status["error"]) == (engine.address, "")
+    up, changed, broken = (status["habitats"][name] for name in (habitats.up, habitats.changed, habitats.broken))
     assert (states(up), states(changed), states(broken)) == ("c" * 12, "c" * 6 + "fsssss", "u" * 12)
     assert changed["phases"][6] == {
         "id": 7,
         "name": "setup",
         "state": "failed",
-        "reason": f"it failed: doit debug:{town.changed} opens a shell there",
+        "reason": f"it failed: doit debug:{habitats.changed} opens a shell there",
     }
     assert broken["error"].startswith("habitats/broken/config.yaml:1: unknown key 'base_imgae'")
     container = up["container"]
     since = datetime.fromisoformat(container.pop("since"))
     assert timedelta() < datetime.now(UTC) - since < timedelta(minutes=10)
-    assert container == {"name": f"habitat-{town.up}", "running": True, "pids": []}
+    assert container == {"name": f"habitat-{habitats.up}", "running": True, "pids": []}
     assert up["base"]["reference"] == busybox
     assert up["base"]["id"] == docker("image", "inspect", "--format", "{{.Id}}", busybox)
     assert (changed["container"], broken["container"], broken["base"]) == (None, None, None)
 
 
-def test_status_sizes_equal_those_of_engine(town: ThreeHabitats, busybox: str) -> None:
+def test_status_sizes_equal_those_of_engine(habitats: ThreeHabitats, busybox: str) -> None:
     def size(image: str) -> int:
         return int(docker("image", "inspect", "--format", "{{.Size}}", image))
 
     def made_from(image: str) -> str:
         return docker("image", "inspect", "--format", "{{.Parent}}", image)
 
-    told = town.told(town.up, town.changed)
-    own = {name: habitat["bytes"] for name, habitat in told["habitats"].items()}
-    images = set(images_of(town.up).values())
-    assert own[town.up] == sum(size(image) - size(made_from(image)) for image in images)
-    assert own[town.up] > 300_000
-    assert told["bytes"] == size(busybox) + sum(own.values())
+    status = habitats.status_json(habitats.up, habitats.changed)
+    own = {name: habitat["bytes"] for name, habitat in status["habitats"].items()}
+    images = set(images_of(habitats.up).values())
+    assert own[habitats.up] == sum(size(image) - size(made_from(image)) for image in images)
+    assert own[habitats.up] > 300_000
+    assert status["bytes"] == size(busybox) + sum(own.values())
 
 
-def test_status_shows_pids_of_sessions(town: ThreeHabitats) -> None:
+def test_status_shows_pids_of_sessions(habitats: ThreeHabitats) -> None:
     with subprocess.Popen(
-        (sys.executable, "-m", "doit", f"exec:{town.up}", "--", "sh", "-c", "echo in; cat"),
-        cwd=town.project.root,
+        (sys.executable, "-m", "doit", f"exec:{habitats.up}", "--", "sh", "-c", "echo in; cat"),
+        cwd=habitats.project.root,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     ) as visit:
         assert visit.stdin
         assert visit.stdout
         assert visit.stdout.readline() == b"in\n"
-        assert town.told(town.up)["habitats"][town.up]["container"]["pids"] == [visit.pid]
-        assert ", 1 in it" in town.project.doit("status", town.up)
+        assert habitats.status_json(habitats.up)["habitats"][habitats.up]["container"]["pids"] == [visit.pid]
+        assert ", 1 in it" in habitats.project.doit("status", habitats.up)
         visit.stdin.close()
     assert visit.returncode == 0
 
 
-def test_status_changes_nothing(town: ThreeHabitats) -> None:
+@pytest.mark.guarantee("status-is-read-only")
+def test_status_changes_nothing(habitats: ThreeHabitats) -> None:
     def everything() -> object:
         files = {
             path: (path.lstat().st_mtime_ns, path.is_file() and path.read_bytes())
-            for path in town.project.root.rglob("*")
+            for path in habitats.project.root.rglob("*")
             if "__pycache__" not in path.parts
         }
-        ours = [f"habitat-{name}" for name in (town.up, town.changed)]
+        ours = [f"habitat-{name}" for name in (habitats.up, habitats.changed)]
         images = [images_of(name.removeprefix("habitat-")) for name in ours]
         return files, images, docker("container", "inspect", "--format", "{{json .State}}", ours[0])
 
     before = everything()
-    for args in ((), ("--json",), (town.up,)):
-        assert town.project.doit("status", *args).code == 0
+    for args in ((), ("--json",), (habitats.up,)):
+        assert habitats.project.doit("status", *args).code == 0
     assert everything() == before
 
 
-def test_status_is_coloured_on_terminal_and_plain_in_pipe(town: ThreeHabitats) -> None:
-    with Terminal(town.project, "status", town.up, columns=80) as terminal:
+def test_status_is_coloured_on_terminal_and_plain_in_pipe(habitats: ThreeHabitats) -> None:
+    with Terminal(habitats.project, "status", habitats.up, columns=80) as terminal:
         assert terminal.end() == 0
         assert "\x1b[32m✓\x1b[0m" in terminal.shown
-    piped = town.project.doit("status", env={"COLUMNS": "40"})
+    piped = habitats.project.doit("status", env={"COLUMNS": "40"})
     assert piped.code == 0
     assert "\x1b" not in piped.out
-    (row,) = [line for line in piped.out.splitlines() if line.startswith(town.changed)]
-    assert row.endswith(f"setup: it failed: doit debug:{town.changed} opens a shell there")
+    (row,) = [line for line in piped.out.splitlines() if line.startswith(habitats.changed)]
+    assert row.endswith(f"setup: it failed: doit debug:{habitats.changed} opens a shell there")
 
 
-def test_status_unknown_name_is_one_line_error_with_suggestion(town: ThreeHabitats) -> None:
-    done = town.project.doit("status", "brokn")
-    assert (done.code, done.out) == (3, "ERROR: there is no habitat 'brokn': did you mean 'broken'?\n")
+def test_status_unknown_name_is_one_line_error_with_suggestion(habitats: ThreeHabitats) -> None:
+    result = habitats.project.doit("status", "brokn")
+    assert (result.code, result.out) == (3, "ERROR: there is no habitat 'brokn': did you mean 'broken'?\n")
 
 
-def test_status_names_accept_wildcards(town: ThreeHabitats) -> None:
-    assert set(town.told(f"{town.up[:-2]}*", "bro*")["habitats"]) == {town.up, town.broken}
+def test_status_names_accept_wildcards(habitats: ThreeHabitats) -> None:
+    assert set(habitats.status_json(f"{habitats.up[:-2]}*", "bro*")["habitats"]) == {
+        habitats.up,
+        habitats.broken,
+    }
 
 
-def test_status_without_engine_lists_habitats_and_one_error(town: ThreeHabitats) -> None:
-    done = town.project.doit("status", env=NOWHERE)
-    assert done.code == 1
-    assert done.out.count("no Docker engine answers at unix:///nowhere/docker.sock") == 1
-    assert "unknown key 'base_imgae'" in done
-    assert {states(habitat) for habitat in town.told(env=NOWHERE)["habitats"].values()} == {"u" * 12}
+def test_status_without_engine_lists_habitats_and_one_error(habitats: ThreeHabitats) -> None:
+    result = habitats.project.doit("status", env=NOWHERE)
+    assert result.code == 1
+    assert result.out.count("no Docker engine answers at unix:///nowhere/docker.sock") == 1
+    assert "unknown key 'base_imgae'" in result
+    assert {states(habitat) for habitat in habitats.status_json(env=NOWHERE)["habitats"].values()} == {"u" * 12}
 
 
 def test_status_with_silent_engine_ends_on_ctrl_c(project: Project, busybox: str) -> None:
@@ -182,5 +186,5 @@ def test_status_with_silent_engine_ends_on_ctrl_c(project: Project, busybox: str
             connection, _ = silent.accept()
             with connection:
                 waiting.process.send_signal(signal.SIGINT)
-                done = waiting.end()
-    assert (done.code, done.out) == (130, "\nstopped\n")
+                result = waiting.end()
+    assert (result.code, result.out) == (130, "\nstopped\n")

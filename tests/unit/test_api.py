@@ -85,9 +85,9 @@ def test_api_request_escapes_special_characters_in_container_name(tmp_path: Path
 )
 def test_api_malformed_answer_raises_engine_unreachable(tmp_path: Path, answer: bytes) -> None:
     engine = engine_at(tmp_path / "s")
-    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as caught:
+    with answering(tmp_path / "s", answer), pytest.raises(EngineUnreachable) as excinfo:
         engine.images()
-    assert caught.value.message == "listing images: the engine stopped answering"
+    assert excinfo.value.message == "listing images: the engine stopped answering"
 
 
 @pytest.mark.parametrize(
@@ -104,9 +104,9 @@ def test_api_error_answer_raises_error_with_engine_reason(
     tmp_path: Path, answer: bytes, kind: type[EngineError], reason: str
 ) -> None:
     engine = engine_at(tmp_path / "s")
-    with answering(tmp_path / "s", answer), pytest.raises(kind) as caught:
+    with answering(tmp_path / "s", answer), pytest.raises(kind) as excinfo:
         engine.images()
-    assert caught.value.message == f"listing images: {reason}"
+    assert excinfo.value.message == f"listing images: {reason}"
 
 
 def test_api_silent_engine_raises_unreachable_after_timeout(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_api_silent_engine_raises_unreachable_after_timeout(tmp_path: Path) -> N
 def test_api_upload_refused_before_end_of_body_raises_refusal(tmp_path: Path) -> None:
     """More than fits into a socket, so that whoever sends it is still at it."""
     engine = engine_at(tmp_path / "s")
-    said = b'{"message": "no"}'
-    answer = http(said, "404 Not Found", len(said))
+    output = b'{"message": "no"}'
+    answer = http(output, "404 Not Found", len(output))
     with answering(tmp_path / "s", answer), pytest.raises(NotFound):
         engine.put_archive("c", "/", io.BytesIO(bytes(50_000_000)))
 
@@ -136,6 +136,7 @@ def test_api_long_answer_is_read_completely(tmp_path: Path) -> None:
         assert [image.id for image in engine.images()] == [row["Id"] for row in rows]
 
 
+@pytest.mark.guarantee("command-output-complete")
 @pytest.mark.parametrize("cut", range(1, 30))
 def test_api_upgraded_connection_keeps_output_sent_with_response_head(tmp_path: Path, cut: int) -> None:
     """However the head is cut into pieces."""
@@ -153,15 +154,17 @@ def test_api_upgraded_connection_keeps_output_sent_with_response_head(tmp_path: 
     assert {b"Connection: Upgrade", b"Upgrade: tcp"} <= {*asked[0].split(b"\r\n")}
 
 
-@pytest.mark.parametrize("said", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"])
-def test_pull_answer_without_end_raises_engine_unreachable(tmp_path: Path, said: bytes) -> None:
+@pytest.mark.parametrize(
+    "message", [b"", b'{"status": "Pulling', b'{"status": "Pulling"}\r\n', b"nonsense\n", b"[}\r\n"]
+)
+def test_pull_answer_without_end_raises_engine_unreachable(tmp_path: Path, message: bytes) -> None:
     """It ends where the answer does, of which nothing tells whether it is whole."""
     engine = engine_at(tmp_path / "s")
     steps: list[str] = []
-    with answering(tmp_path / "s", http(said)), pytest.raises(EngineUnreachable) as caught:
+    with answering(tmp_path / "s", http(message)), pytest.raises(EngineUnreachable) as excinfo:
         engine.pull("base:1", lambda _layer, status, _done, _total: steps.append(status))
-    assert caught.value.message == "pulling base:1: the engine stopped answering"
-    assert steps == (["Pulling"] if said.endswith(b'"}\r\n') else [])
+    assert excinfo.value.message == "pulling base:1: the engine stopped answering"
+    assert steps == (["Pulling"] if message.endswith(b'"}\r\n') else [])
 
 
 @pytest.mark.parametrize("cut", range(1, 40, 3))
@@ -170,9 +173,9 @@ def test_pull_answer_in_any_pieces_reports_progress_and_error(tmp_path: Path, cu
     rows += b'{"error": "no room \xc3\xbc"}\r\n'
     engine = engine_at(tmp_path / "s")
     steps: list[tuple[object, ...]] = []
-    with answering(tmp_path / "s", http(rows[:cut]), rows[cut:]), pytest.raises(EngineError) as caught:
+    with answering(tmp_path / "s", http(rows[:cut]), rows[cut:]), pytest.raises(EngineError) as excinfo:
         engine.pull("base:1", lambda *step: steps.append(step))
-    assert (caught.value.message, steps) == ("pulling base:1: no room ü", [("abc", "Pulling", 5, 9)])
+    assert (excinfo.value.message, steps) == ("pulling base:1: no room ü", [("abc", "Pulling", 5, 9)])
 
 
 def test_pull_credentials_are_sent_only_to_their_registry(tmp_path: Path, config: Path) -> None:
@@ -215,12 +218,12 @@ def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     engine = engine_at(tmp_path / "s")
     refused = http(b'{"message": "no basic auth credentials"}', "500 Oh")
-    with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError) as caught:
+    with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError) as excinfo:
         engine.pull("far.example.org/base:1", lambda *_: None)
     assert b"X-Registry-Auth" not in asked[0]
-    told = caught.value.message.removeprefix("pulling far.example.org/base:1: no basic auth credentials")
-    assert why in told
-    assert "\n" not in told
+    message = excinfo.value.message.removeprefix("pulling far.example.org/base:1: no basic auth credentials")
+    assert why in message
+    assert "\n" not in message
     (tmp_path / "s").unlink()
     monkeypatch.setattr("phases.core.engine.docker_api.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
@@ -244,16 +247,16 @@ def test_api_exec_without_upgraded_connection_raises_error(tmp_path: Path) -> No
     with answering(tmp_path / "s", made), answering(tmp_path / "t", b"HTTP/1.1 200 OK\r\n\r\n"):
         client = client_at(tmp_path / "s")
         exec_id = DockerEngine(client)._create_exec("c", ("true",))
-        with pytest.raises(EngineError) as caught:
+        with pytest.raises(EngineError) as excinfo:
             engine_at(tmp_path / "t")._attach(exec_id)
-    assert caught.value.message == "running a command: a proxy before the engine does not pass HTTP upgrades on"
+    assert excinfo.value.message == "running a command: a proxy before the engine does not pass HTTP upgrades on"
 
 
 @pytest.mark.parametrize("page", [b"<html>\n<title>502</title>", b"x" * 900])
 def test_api_html_error_page_is_replaced_by_status_code(tmp_path: Path, page: bytes) -> None:
-    with answering(tmp_path / "s", http(page, "502 Bad Gateway")), pytest.raises(EngineError) as caught:
+    with answering(tmp_path / "s", http(page, "502 Bad Gateway")), pytest.raises(EngineError) as excinfo:
         engine_at(tmp_path / "s").images()
-    assert caught.value.message == "listing images: the engine says 502"
+    assert excinfo.value.message == "listing images: the engine says 502"
 
 
 REFUSALS = [
@@ -263,16 +266,16 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize("said", REFUSALS)
+@pytest.mark.parametrize("message", REFUSALS)
 def test_container_create_log_limit_refused_retries_without_limit(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, said: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, message: str
 ) -> None:
     asked: list[dict[str, Any]] = []
 
     def create(_: object, what: str, body: dict[str, Any]) -> str:
         asked.append(body)
         if "LogConfig" in body["HostConfig"]:
-            raise EngineError(f"creating container {what}: {said}")
+            raise EngineError(f"creating container {what}: {message}")
         return "made"
 
     monkeypatch.setattr(DockerEngine, "_create", create)

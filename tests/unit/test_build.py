@@ -86,8 +86,8 @@ class PhaseUnderTest:
         def labels(parent: str, seconds: float) -> dict[str, str]:
             return {"of": parent, "took": f"{seconds:.0f}"}
 
-        made = run_phase(self.work, parent, steps, labels)
-        return made.id if made else ""
+        image = run_phase(self.work, parent, steps, labels)
+        return image.id if image else ""
 
     def files(self, *steps: Step) -> Files:
         return self.engine.files(self.run_phase(*steps))
@@ -99,12 +99,12 @@ class PhaseUnderTest:
 
     def fails(self, *steps: Step) -> HabitatError:
         """The error of steps that fail; nothing was committed, and no container is left."""
-        with pytest.raises(HabitatError) as caught:
+        with pytest.raises(HabitatError) as excinfo:
             self.run_phase(*steps)
         self.end()
         assert self.engine.called("commit") == []
         assert self.engine.containers() == []
-        return caught.value
+        return excinfo.value
 
     @property
     def log(self) -> list[str]:
@@ -122,7 +122,7 @@ def base_with_ada() -> Files:
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> PhaseUnderTest:
+def phase_under_test(tmp_path: Path) -> PhaseUnderTest:
     return PhaseUnderTest(tmp_path)
 
 
@@ -146,29 +146,29 @@ def env(**values: str) -> SetImageConfig:
 # What is read
 
 
-def test_passwd_file_changed_by_command_is_read_again(bench: PhaseUnderTest) -> None:
+def test_passwd_file_changed_by_command_is_read_again(phase_under_test: PhaseUnderTest) -> None:
     def add_eve(command: Command) -> tuple[int, str] | None:
         if command.script == "adduser eve":
             command.container.files.write("/etc/passwd", "ada:x:7:8::/home/ada:/bin/sh\neve:x:5:5::/e:/bin/sh\n")
             return 0, ""
         return None
 
-    bench.engine.on_execute = add_eve
+    phase_under_test.engine.on_execute = add_eve
     steps = [run("true", "ada"), run("true", "ada"), run("adduser eve"), run("true", "eve"), run("true", "eve")]
-    bench.run_phase(*steps)
-    assert [call[2] for call in bench.engine.called("read_file")] == ["/etc/passwd", "/etc/passwd"]
+    phase_under_test.run_phase(*steps)
+    assert [call[2] for call in phase_under_test.engine.called("read_file")] == ["/etc/passwd", "/etc/passwd"]
 
 
-def test_reading_passwd_leaves_unrelated_pending_files_unsent(bench: PhaseUnderTest) -> None:
+def test_reading_passwd_leaves_unrelated_pending_files_unsent(phase_under_test: PhaseUnderTest) -> None:
     """Unless it is that which is read."""
-    bench.run_phase(env(A="1"), Copy((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
-    assert len(bench.engine.called("put_archive")) == 1
+    phase_under_test.run_phase(env(A="1"), Copy((directory("/x", "ada"), file("/y", "ada"))), env(B="2"))
+    assert len(phase_under_test.engine.called("put_archive")) == 1
 
 
-def test_copied_passwd_sets_owner_of_later_files(bench: PhaseUnderTest, tmp_path: Path) -> None:
+def test_copied_passwd_sets_owner_of_later_files(phase_under_test: PhaseUnderTest, tmp_path: Path) -> None:
     (tmp_path / "passwd").write_text("eve:x:5:6::/e:/bin/sh\n")
     copied = Entry("/etc/passwd", "file", "ada", 0o644, SOMEWHERE, source=tmp_path / "passwd")
-    node = bench.files(Copy((copied,)), Copy((file("/of-eve", "eve"),))).find("/of-eve")
+    node = phase_under_test.files(Copy((copied,)), Copy((file("/of-eve", "eve"),))).find("/of-eve")
     assert node
     assert (node.uid, node.gid) == (5, 6)
 
@@ -176,8 +176,8 @@ def test_copied_passwd_sets_owner_of_later_files(bench: PhaseUnderTest, tmp_path
 # What the image carries
 
 
-def test_intermediate_image_keeps_config_of_base_image(bench: PhaseUnderTest) -> None:
-    config = bench.engine.image_config(bench.run_phase(run("true")))
+def test_intermediate_image_keeps_config_of_base_image(phase_under_test: PhaseUnderTest) -> None:
+    config = phase_under_test.engine.image_config(phase_under_test.run_phase(run("true")))
     assert config is not None
     assert (config.entrypoint, config.command) == (("/init",), ("serve",))
     assert (config.user, config.workdir) == ("ada", "/home/ada")
@@ -189,37 +189,37 @@ def test_intermediate_image_keeps_config_of_base_image(bench: PhaseUnderTest) ->
     [((), (), ((), ("/bin/sh",))), (("/init",), (), (("/init",), ())), ((), ("serve",), ((), ("serve",)))],
 )
 def test_build_container_init_command_is_in_no_image(
-    bench: PhaseUnderTest, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
+    phase_under_test: PhaseUnderTest, entrypoint: tuple[str, ...], command: tuple[str, ...], kept: object
 ) -> None:
-    bench.engine.add_image("other:1", base_with_ada(), entrypoint=entrypoint, command=command)
-    config = bench.engine.image_config(bench.run_phase(run("true"), parent="other:1"))
+    phase_under_test.engine.add_image("other:1", base_with_ada(), entrypoint=entrypoint, command=command)
+    config = phase_under_test.engine.image_config(phase_under_test.run_phase(run("true"), parent="other:1"))
     assert config is not None
     assert (config.entrypoint, config.command) == kept
 
 
-def test_image_labels_name_parent_and_duration(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("true"))
-    (image,) = [image for image in bench.engine.images() if image.id != bench.base]
+def test_image_labels_name_parent_and_duration(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("true"))
+    (image,) = [image for image in phase_under_test.engine.images() if image.id != phase_under_test.base]
     assert image.labels == {"of": BASE, "took": "0"}
 
 
-def test_build_container_has_no_labels(bench: PhaseUnderTest) -> None:
+def test_build_container_has_no_labels(phase_under_test: PhaseUnderTest) -> None:
     labels: list[dict[str, str]] = []
 
     def look(command: Command) -> None:
         labels.append(command.container.labels)
 
-    bench.engine.on_execute = look
-    bench.run_phase(run("true"))
+    phase_under_test.engine.on_execute = look
+    phase_under_test.run_phase(run("true"))
     assert labels == [{}]
 
 
-def test_env_variables_are_in_image_config_and_login_profile(bench: PhaseUnderTest) -> None:
-    made = bench.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
-    config = bench.engine.image_config(made)
+def test_env_variables_are_in_image_config_and_login_profile(phase_under_test: PhaseUnderTest) -> None:
+    image = phase_under_test.run_phase(env(A="a b", B="$$5", PATH="/x:${PATH}"), env(PATH="/y:${PATH}", C="'"))
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert config.env == {"KEPT": "1", "A": "a b", "B": "$5", "PATH": f"/y:/x:{DEFAULT_PATH}", "C": "'"}
-    assert bench.engine.files(made).nodes[PROFILE].content.decode().splitlines() == [
+    assert phase_under_test.engine.files(image).nodes[PROFILE].content.decode().splitlines() == [
         "export A='a b'",
         "export B='$5'",
         f"export PATH=/x:{DEFAULT_PATH}",
@@ -228,25 +228,25 @@ def test_env_variables_are_in_image_config_and_login_profile(bench: PhaseUnderTe
     ]
 
 
-def test_env_of_later_phase_extends_env_of_earlier_phase(bench: PhaseUnderTest) -> None:
-    first = bench.run_phase(env(A="1"))
-    second = bench.run_phase(env(B="${A}2"), parent=first)
-    config = bench.engine.image_config(second)
+def test_env_of_later_phase_extends_env_of_earlier_phase(phase_under_test: PhaseUnderTest) -> None:
+    first = phase_under_test.run_phase(env(A="1"))
+    second = phase_under_test.run_phase(env(B="${A}2"), parent=first)
+    config = phase_under_test.engine.image_config(second)
     assert config is not None
     assert (config.env["A"], config.env["B"]) == ("1", "12")
-    assert bench.engine.files(second).nodes[PROFILE].content == b"export A=1\nexport B=12\n"
+    assert phase_under_test.engine.files(second).nodes[PROFILE].content == b"export A=1\nexport B=12\n"
 
 
-def test_env_reference_to_unset_variable_is_error_with_suggestion(bench: PhaseUnderTest) -> None:
-    error = bench.fails(env(A="${KEPTT}"))
+def test_env_reference_to_unset_variable_is_error_with_suggestion(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(env(A="${KEPTT}"))
     assert str(error) == f"{SOMEWHERE}: ${{KEPTT}} is set neither in env nor by the base image: did you mean 'KEPT'?"
 
 
-def test_set_image_config_sets_user_workdir_entrypoint_and_command(bench: PhaseUnderTest) -> None:
-    made = bench.run_phase(
+def test_set_image_config_sets_user_workdir_entrypoint_and_command(phase_under_test: PhaseUnderTest) -> None:
+    image = phase_under_test.run_phase(
         SetImageConfig(user="root", workdir="/srv $x\\", entrypoint=(), command=("/bin/sh", "-c", 'a "b"'))
     )
-    config = bench.engine.image_config(made)
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert (config.entrypoint, config.command) == ((), ("/bin/sh", "-c", 'a "b"'))
     assert (config.user, config.workdir) == ("root", "/srv $x\\")
@@ -255,38 +255,38 @@ def test_set_image_config_sets_user_workdir_entrypoint_and_command(bench: PhaseU
 # The container
 
 
-def test_build_container_is_started_only_for_commands(bench: PhaseUnderTest) -> None:
-    bench.run_phase(Copy((file("/x"),)))
-    assert bench.engine.called("start") == []
-    bench.run_phase(run("true"))
-    assert len(bench.engine.called("start")) == 1
+def test_build_container_is_started_only_for_commands(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(Copy((file("/x"),)))
+    assert phase_under_test.engine.called("start") == []
+    phase_under_test.run_phase(run("true"))
+    assert len(phase_under_test.engine.called("start")) == 1
 
 
-def test_build_container_of_finished_phase_is_kept_for_next_phase(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("true"))
-    parked = bench.work.pool.take()
+def test_build_container_of_finished_phase_is_kept_for_next_phase(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("true"))
+    parked = phase_under_test.work.pool.take()
     assert parked
-    assert [container.id for container in bench.engine.containers()] == [parked.id]
-    assert bench.work.pool.take() is None
+    assert [container.id for container in phase_under_test.engine.containers()] == [parked.id]
+    assert phase_under_test.work.pool.take() is None
 
 
-def test_replaced_build_containers_at_most_one_remains_until_end(bench: PhaseUnderTest) -> None:
+def test_replaced_build_containers_at_most_one_remains_until_end(phase_under_test: PhaseUnderTest) -> None:
     """It goes once there is another, or the habitat is through."""
     for _ in range(3):
         with pytest.raises(CommandFailed):
-            bench.run_phase(run("false"))
-        bench.work.remover.wait()
-        assert len(bench.engine.containers()) == 1
-    bench.end()
-    assert bench.engine.containers() == []
+            phase_under_test.run_phase(run("false"))
+        phase_under_test.work.remover.wait()
+        assert len(phase_under_test.engine.containers()) == 1
+    phase_under_test.end()
+    assert phase_under_test.engine.containers() == []
 
 
 def test_build_container_with_secrets_is_removed_after_its_phase(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="test")
-    bench.work = replace(bench.work, secrets=(Value("TOKEN", b"abc"),))
-    bench.run_phase(run("true"))
-    bench.work.remover.wait()
-    assert bench.engine.containers() == []
+    phase_under_test = PhaseUnderTest(tmp_path, phase="test")
+    phase_under_test.work = replace(phase_under_test.work, secrets=(Value("TOKEN", b"abc"),))
+    phase_under_test.run_phase(run("true"))
+    phase_under_test.work.remover.wait()
+    assert phase_under_test.engine.containers() == []
 
 
 @pytest.mark.parametrize("fails", [False, True])
@@ -314,32 +314,34 @@ def test_remover_wait_until_gone_false_returns_after_request_is_sent(fails: bool
     done.set()
 
 
-def test_container_removal_failure_does_not_hide_command_error(bench: PhaseUnderTest) -> None:
-    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
+def test_container_removal_failure_does_not_hide_command_error(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (
+        phase_under_test.engine.failures.update(remove=EngineError("device is busy")) or (3, "")
+    )
     with pytest.raises(CommandFailed, match="the command ended with exit code 3"):
-        bench.run_phase(run("exit 3"))
+        phase_under_test.run_phase(run("exit 3"))
 
 
-def test_container_removal_failure_is_reported(bench: PhaseUnderTest) -> None:
+def test_container_removal_failure_is_reported(phase_under_test: PhaseUnderTest) -> None:
     error = EngineError("device is busy")
-    bench.engine.on_execute = lambda _: bench.engine.failures.update(remove=error) or (3, "")
+    phase_under_test.engine.on_execute = lambda _: phase_under_test.engine.failures.update(remove=error) or (3, "")
     with pytest.raises(CommandFailed):
-        bench.run_phase(run("false"))
-    bench.end()
-    assert bench.complaints == [error]
+        phase_under_test.run_phase(run("false"))
+    phase_under_test.end()
+    assert phase_under_test.complaints == [error]
 
 
-def test_build_container_left_by_killed_run_is_replaced(bench: PhaseUnderTest) -> None:
-    left = bench.engine.create(BASE, "build", IDLE)
-    bench.run_phase(run("true"))
-    assert left not in {container.id for container in bench.engine.containers()}
+def test_build_container_left_by_killed_run_is_replaced(phase_under_test: PhaseUnderTest) -> None:
+    left = phase_under_test.engine.create(BASE, "build", IDLE)
+    phase_under_test.run_phase(run("true"))
+    assert left not in {container.id for container in phase_under_test.engine.containers()}
 
 
 def test_build_container_of_killed_run_created_late_is_replaced(
-    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+    phase_under_test: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its request was still on its way when this run looked whether it left one."""
-    create, late = bench.engine.create, ["between remove and create", "and again"]
+    create, late = phase_under_test.engine.create, ["between remove and create", "and again"]
 
     def arrive(image: str, name: str, command: Sequence[str], **wishes: Any) -> str:
         if late:
@@ -347,110 +349,112 @@ def test_build_container_of_killed_run_created_late_is_replaced(
             create(image, name, command)
         return create(image, name, command, **wishes)
 
-    monkeypatch.setattr(bench.engine, "create", arrive)
-    bench.run_phase(run("touch /x"))
+    monkeypatch.setattr(phase_under_test.engine, "create", arrive)
+    phase_under_test.run_phase(run("touch /x"))
     assert not late
-    assert len(bench.engine.containers()) == 1
+    assert len(phase_under_test.engine.containers()) == 1
 
 
 def test_build_container_name_taken_repeatedly_is_error_with_remedy(
-    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+    phase_under_test: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(init_process, "_PAUSE", 0)
-    bench.engine.failures["create"] = Conflict("creating container build: the name is already in use")
-    error = bench.fails(run("true"))
+    phase_under_test.engine.failures["create"] = Conflict("creating container build: the name is already in use")
+    error = phase_under_test.fails(run("true"))
     assert "in use" in str(error)
     assert error.remedy
 
 
 def test_phase_without_snapshot_commits_nothing(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="test")
-    assert bench.run_phase(run("touch /tmp/x")) == ""
-    assert bench.engine.called("commit") == []
-    bench.end()
-    assert bench.engine.containers() == []
+    phase_under_test = PhaseUnderTest(tmp_path, phase="test")
+    assert phase_under_test.run_phase(run("touch /tmp/x")) == ""
+    assert phase_under_test.engine.called("commit") == []
+    phase_under_test.end()
+    assert phase_under_test.engine.containers() == []
 
 
 def test_build_container_mounts_host_volumes(tmp_path: Path) -> None:
     write(tmp_path, "data/note", "from the host")
-    bench = PhaseUnderTest(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
-    bench.run_phase(run("cat /data/note"))
-    assert bench.log[-1] == "from the host"
+    phase_under_test = PhaseUnderTest(tmp_path, binds=(Bind(str(tmp_path / "data"), "/data", readonly=True),))
+    phase_under_test.run_phase(run("cat /data/note"))
+    assert phase_under_test.log[-1] == "from the host"
 
 
-def test_build_container_that_cannot_start_error_names_phase(bench: PhaseUnderTest) -> None:
-    bench.engine.failures["start"] = EngineError("no such runtime")
-    error = bench.fails(run("true"))
+def test_build_container_that_cannot_start_error_names_phase(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.failures["start"] = EngineError("no such runtime")
+    error = phase_under_test.fails(run("true"))
     assert str(error) == (
         "demo: setup: the build container can't be started (no such runtime): see that its image and volumes are whole"
     )
 
 
-def test_parent_image_removed_error_says_to_run_again(bench: PhaseUnderTest) -> None:
+def test_parent_image_removed_error_says_to_run_again(phase_under_test: PhaseUnderTest) -> None:
     with pytest.raises(EngineError, match="the snapshot that it starts from is gone: run the same command again"):
-        bench.run_phase(run("true"), parent="gone:1")
+        phase_under_test.run_phase(run("true"), parent="gone:1")
 
 
 # Commands
 
 
-def test_command_runs_with_errexit_as_its_user_in_its_workdir(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
-    (command,) = bench.engine.commands
+def test_command_runs_with_errexit_as_its_user_in_its_workdir(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
+    (command,) = phase_under_test.engine.commands
     assert command.argv == ("/bin/sh", "-e", "-c", "--", "pwd", "sh", "a b", "c")
     assert (command.user, command.workdir, command.env) == ("ada", "/tmp", {"X": "1"})
 
 
-def test_command_without_workdir_runs_in_workdir_of_image(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("true"), SetImageConfig(workdir="/etc"), run("true"))
-    assert [command.workdir for command in bench.engine.commands] == ["/home/ada", "/etc"]
+def test_command_without_workdir_runs_in_workdir_of_image(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("true"), SetImageConfig(workdir="/etc"), run("true"))
+    assert [command.workdir for command in phase_under_test.engine.commands] == ["/home/ada", "/etc"]
 
 
-def test_command_output_is_written_to_log_and_output_events(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
-    assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
-    assert [(event.line, event.stream, event.show) for event in bench.seen if isinstance(event, events.Output)] == [
+def test_command_output_is_written_to_log_and_output_events(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
+    assert phase_under_test.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
+    assert [
+        (event.line, event.stream, event.show) for event in phase_under_test.seen if isinstance(event, events.Output)
+    ] == [
         ("one", "stdout", False),
         ("two", "stderr", False),
         ("three", "stdout", False),
     ]
 
 
-def test_output_flood_is_one_event_per_block_and_complete_in_log(bench: PhaseUnderTest) -> None:
-    bench.engine.on_execute = lambda _: (0, "y\n" * 5000)
-    bench.run_phase(run("yes"))
-    assert [len(event.lines) for event in bench.seen if isinstance(event, events.OutputBlock)] == [5000]
-    assert not [event for event in bench.seen if isinstance(event, events.Output)]
-    assert bench.log == ["$ the command (as root)", *["y"] * 5000]
+def test_output_flood_is_one_event_per_block_and_complete_in_log(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, "y\n" * 5000)
+    phase_under_test.run_phase(run("yes"))
+    assert [len(event.lines) for event in phase_under_test.seen if isinstance(event, events.OutputBlock)] == [5000]
+    assert not [event for event in phase_under_test.seen if isinstance(event, events.Output)]
+    assert phase_under_test.log == ["$ the command (as root)", *["y"] * 5000]
 
 
 def test_output_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, config="debug: true\n")
-    bench.engine.on_execute = lambda _: (0, "y\n" * 500)
-    bench.run_phase(run("yes"))
-    assert bench.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
+    phase_under_test = PhaseUnderTest(tmp_path, config="debug: true\n")
+    phase_under_test.engine.on_execute = lambda _: (0, "y\n" * 500)
+    phase_under_test.run_phase(run("yes"))
+    assert phase_under_test.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
 
 
 def test_output_with_debug_is_shown_immediately(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, config="debug: true\n")
-    bench.run_phase(run("echo one"))
-    assert bench.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
+    phase_under_test = PhaseUnderTest(tmp_path, config="debug: true\n")
+    phase_under_test.run_phase(run("echo one"))
+    assert phase_under_test.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
 
 
-def test_phase_log_contains_only_last_run(bench: PhaseUnderTest) -> None:
-    bench.run_phase(run("echo one"))
-    bench.run_phase(run("echo two"))
-    assert bench.log == ["$ the command (as root)", "two"]
+def test_phase_log_contains_only_last_run(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.run_phase(run("echo one"))
+    phase_under_test.run_phase(run("echo two"))
+    assert phase_under_test.log == ["$ the command (as root)", "two"]
 
 
-def test_output_with_invalid_utf8_is_logged_with_replacement_character(bench: PhaseUnderTest) -> None:
-    bench.engine.on_execute = lambda _: (0, b"caf\xe9\n")
-    bench.run_phase(run("x"))
-    assert bench.log[-1] == "caf\N{REPLACEMENT CHARACTER}"
+def test_output_with_invalid_utf8_is_logged_with_replacement_character(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.on_execute = lambda _: (0, b"caf\xe9\n")
+    phase_under_test.run_phase(run("x"))
+    assert phase_under_test.log[-1] == "caf\N{REPLACEMENT CHARACTER}"
 
 
-def test_failed_command_error_shows_exit_code_log_and_output(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("echo one\nexit 3\necho never"), run("echo later"))
+def test_failed_command_error_shows_exit_code_log_and_output(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("echo one\nexit 3\necho never"), run("echo later"))
     assert isinstance(error, CommandFailed)
     assert error.exit_code == 3
     assert str(error) == (
@@ -458,20 +462,22 @@ def test_failed_command_error_shows_exit_code_log_and_output(bench: PhaseUnderTe
         "fix it, then run the same command; log: .stamps/demo/7-setup.log"
     )
     assert error.output == ("$ echo one", "> exit 3", "> echo never", "one")
-    assert len(bench.engine.commands) == 1
-    assert bench.log == ["$ the command (as root)", "one"]
+    assert len(phase_under_test.engine.commands) == 1
+    assert phase_under_test.log == ["$ the command (as root)", "one"]
 
 
 @pytest.mark.parametrize("removed", [True, False])
 def test_build_container_ended_during_command_is_not_reported_as_command_failure(
-    bench: PhaseUnderTest, removed: bool
+    phase_under_test: PhaseUnderTest, removed: bool
 ) -> None:
     def end(command: Command) -> tuple[int, str]:
-        bench.engine.remove(command.container.id) if removed else bench.engine.stop(command.container.id)
+        phase_under_test.engine.remove(command.container.id) if removed else phase_under_test.engine.stop(
+            command.container.id
+        )
         return 137, "so far\n"
 
-    bench.engine.on_execute = end
-    error = bench.fails(run("sleep 9"))
+    phase_under_test.engine.on_execute = end
+    error = phase_under_test.fails(run("sleep 9"))
     assert not isinstance(error, CommandFailed)
     assert str(error) == (
         f"{SOMEWHERE}: the build container was stopped or removed while the command ran: "
@@ -480,73 +486,73 @@ def test_build_container_ended_during_command_is_not_reported_as_command_failure
     assert error.output == ("$ sleep 9", "so far")
 
 
-def test_command_exit_code_137_with_running_container_is_command_failure(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("exit 137"))
+def test_command_exit_code_137_with_running_container_is_command_failure(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("exit 137"))
     assert isinstance(error, CommandFailed)
     assert error.exit_code == 137
 
 
-def test_command_failing_without_disk_space_remedy_names_engine_disk(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("echo cp: write error: No space left on device >&2; exit 1"))
+def test_command_failing_without_disk_space_remedy_names_engine_disk(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("echo cp: write error: No space left on device >&2; exit 1"))
     assert error.remedy.startswith("the engine's disk is full: make room there (docker system df)")
 
 
 def test_phase_log_write_failure_stops_phase_with_remedy(
-    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+    phase_under_test: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> int:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("phases.core.files.phase_log.os.write", refuse)
-    error = bench.fails(run("echo one"))
+    error = phase_under_test.fails(run("echo one"))
     assert isinstance(error, StateError)
     assert str(error).endswith("can't be written (No space left on device): make room on the disk")
 
 
-def test_failed_internal_script_error_hides_its_text(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("echo $1; exit 1", args=("a",)))
+def test_failed_internal_script_error_hides_its_text(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("echo $1; exit 1", args=("a",)))
     assert error.output == ("a",)
 
 
-def test_failed_command_with_known_exit_code_shows_remedy(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("echo no git >&2; exit 127", args=("a",), remedies={127: "install git"}))
+def test_failed_command_with_known_exit_code_shows_remedy(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("echo no git >&2; exit 127", args=("a",), remedies={127: "install git"}))
     assert str(error) == (
         f"{SOMEWHERE}: the command ended with exit code 127 (no git): install git; log: .stamps/demo/7-setup.log"
     )
 
 
-def test_failed_command_with_long_output_shows_its_end_and_logs_all(bench: PhaseUnderTest) -> None:
+def test_failed_command_with_long_output_shows_its_end_and_logs_all(phase_under_test: PhaseUnderTest) -> None:
     lines = [f"line {number}" for number in range(200)]
-    bench.engine.on_execute = lambda _: (1, "\n".join(lines))
-    error = bench.fails(run("x", args=("a",)))
+    phase_under_test.engine.on_execute = lambda _: (1, "\n".join(lines))
+    error = phase_under_test.fails(run("x", args=("a",)))
     assert list(error.output) == lines[-SHOWN_OUTPUT:]
-    assert bench.log[1:] == lines
+    assert phase_under_test.log[1:] == lines
 
 
-def test_command_of_missing_user_is_refused_before_any_command_runs(bench: PhaseUnderTest) -> None:
-    error = bench.fails(run("true", user="bob"))
+def test_command_of_missing_user_is_refused_before_any_command_runs(phase_under_test: PhaseUnderTest) -> None:
+    error = phase_under_test.fails(run("true", user="bob"))
     assert isinstance(error, StepError)
     assert str(error) == (
         f"{SOMEWHERE}: there is no user 'bob' in the image: make it in an earlier phase, or name another"
     )
-    assert bench.engine.commands == []
+    assert phase_under_test.engine.commands == []
 
 
-def test_user_created_by_command_is_known_to_later_steps(bench: PhaseUnderTest) -> None:
+def test_user_created_by_command_is_known_to_later_steps(phase_under_test: PhaseUnderTest) -> None:
     def add_user(command: Command) -> tuple[int, str] | None:
         if command.script == "adduser bob":
             command.container.files.write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nbob:x:5:5::/home/bob:/bin/sh\n")
             return 0, ""
         return None
 
-    bench.engine.on_execute = add_user
-    files = bench.files(run("adduser bob"), run("touch /tmp/x", user="bob"), Copy((file("/tmp/y", "bob"),)))
+    phase_under_test.engine.on_execute = add_user
+    files = phase_under_test.files(run("adduser bob"), run("touch /tmp/x", user="bob"), Copy((file("/tmp/y", "bob"),)))
     assert (files.nodes["/tmp/x"].uid, files.nodes["/tmp/y"].uid) == (5, 5)
 
 
 def test_phase_timeout_stops_command_and_error_names_setting(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
-    error = bench.fails(run("echo working; sleep 100"))
+    phase_under_test = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
+    error = phase_under_test.fails(run("echo working; sleep 100"))
     assert isinstance(error, PhaseTimeout)
     assert str(error) == (
         f"{SOMEWHERE}: the command was stopped: setup took longer than 90s: "
@@ -556,30 +562,30 @@ def test_phase_timeout_stops_command_and_error_names_setting(tmp_path: Path) -> 
 
 
 def test_phase_timeout_does_not_apply_to_other_phases(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, config="timeouts: {repos: 1s}\n")
-    assert bench.run_phase(run("sleep 100"))
+    phase_under_test = PhaseUnderTest(tmp_path, config="timeouts: {repos: 1s}\n")
+    assert phase_under_test.run_phase(run("sleep 100"))
 
 
 def test_phase_timeout_covers_all_its_commands_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
+    phase_under_test = PhaseUnderTest(tmp_path, config="timeouts: {setup: 90s}\n")
     now = [0.0]
     monkeypatch.setattr("phases.core.build.executor.time.monotonic", lambda: now[0])
 
     def take_a_minute(_: Command) -> None:
         now[0] += 60
 
-    bench.engine.on_execute = take_a_minute
-    error = bench.fails(run("true"), run("true"), run("true"))
+    phase_under_test.engine.on_execute = take_a_minute
+    error = phase_under_test.fails(run("true"), run("true"), run("true"))
     assert isinstance(error, PhaseTimeout)
-    assert len(bench.engine.commands) == 3
+    assert len(phase_under_test.engine.commands) == 3
 
 
 # Files
 
 
-def test_copied_files_have_content_owner_and_mode(bench: PhaseUnderTest) -> None:
-    source = write(bench.root, "source", "from the host")
-    files = bench.files(
+def test_copied_files_have_content_owner_and_mode(phase_under_test: PhaseUnderTest) -> None:
+    source = write(phase_under_test.root, "source", "from the host")
+    files = phase_under_test.files(
         Copy(
             (
                 file("/a", "ada", 0o600),
@@ -607,12 +613,14 @@ def test_copied_files_have_content_owner_and_mode(bench: PhaseUnderTest) -> None
         ("/~/x", "ada", "/~/x"),
     ],
 )
-def test_copy_destination_tilde_is_home_of_owner(bench: PhaseUnderTest, dest: str, owner: str, place: str) -> None:
-    assert place in bench.files(Copy((file(dest, owner),))).nodes
+def test_copy_destination_tilde_is_home_of_owner(
+    phase_under_test: PhaseUnderTest, dest: str, owner: str, place: str
+) -> None:
+    assert place in phase_under_test.files(Copy((file(dest, owner),))).nodes
 
 
 @pytest.mark.parametrize(
-    ("entry", "said"),
+    ("entry", "message"),
     [
         (file("/x", "bob"), "there is no user 'bob' in the image: make it in an earlier phase, or name another"),
         (file("/x", "ada:cats"), "there is no group 'cats' in the image: make it in an earlier phase, or name another"),
@@ -620,82 +628,86 @@ def test_copy_destination_tilde_is_home_of_owner(bench: PhaseUnderTest, dest: st
         (file("~/x", "12"), "user '12' has no home: write the whole path"),
     ],
 )
-def test_copy_with_unknown_owner_or_group_is_config_error(bench: PhaseUnderTest, entry: Entry, said: str) -> None:
-    error = bench.fails(Copy((entry,)))
+def test_copy_with_unknown_owner_or_group_is_config_error(
+    phase_under_test: PhaseUnderTest, entry: Entry, message: str
+) -> None:
+    error = phase_under_test.fails(Copy((entry,)))
     assert isinstance(error, ConfigError)
-    assert str(error) == f"{SOMEWHERE}: {said}"
+    assert str(error) == f"{SOMEWHERE}: {message}"
 
 
-def test_copy_missing_parent_folders_belong_to_owner_below_home(bench: PhaseUnderTest) -> None:
-    nodes = bench.files(Copy((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
+def test_copy_missing_parent_folders_belong_to_owner_below_home(phase_under_test: PhaseUnderTest) -> None:
+    nodes = phase_under_test.files(Copy((file("/home/ada/a/b/c", "ada"), file("/srv/x")))).nodes
     for path in ("/home/ada/a", "/home/ada/a/b"):
         assert nodes[path] == Node("dir", 0o755, 7, 8), path
     assert nodes["/srv"] == Node("dir", 0o755, 0, 0)
     assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8), "it was there"
 
 
-def test_copied_folder_that_exists_keeps_owner_and_mode(bench: PhaseUnderTest) -> None:
-    nodes = bench.files(Copy((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))).nodes
+def test_copied_folder_that_exists_keeps_owner_and_mode(phase_under_test: PhaseUnderTest) -> None:
+    nodes = phase_under_test.files(
+        Copy((directory("/tmp", "ada"), directory("/home/ada"), directory("/new", "ada")))
+    ).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777)
     assert nodes["/home/ada"] == Node("dir", 0o750, 7, 8)
     assert nodes["/new"] == Node("dir", 0o755, 7, 8)
 
 
-def test_configured_folder_that_exists_changes_owner_but_keeps_mode(bench: PhaseUnderTest) -> None:
-    nodes = bench.files(Copy((folder("/tmp", "ada", SOMEWHERE),))).nodes
+def test_configured_folder_that_exists_changes_owner_but_keeps_mode(phase_under_test: PhaseUnderTest) -> None:
+    nodes = phase_under_test.files(Copy((folder("/tmp", "ada", SOMEWHERE),))).nodes
     assert nodes["/tmp"] == Node("dir", 0o1777, 7, 8)
 
 
-def test_copied_folder_over_link_keeps_link(bench: PhaseUnderTest) -> None:
-    bench.engine.files(BASE).add("/lib", Node("link", 0o777, target="/usr/lib"))
-    bench.engine.files(BASE).add("/usr/lib", Node("dir"))
-    nodes = bench.files(Copy((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
+def test_copied_folder_over_link_keeps_link(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.files(BASE).add("/lib", Node("link", 0o777, target="/usr/lib"))
+    phase_under_test.engine.files(BASE).add("/usr/lib", Node("dir"))
+    nodes = phase_under_test.files(Copy((directory("/lib", "ada"), file("/lib/x", "ada")))).nodes
     assert nodes["/lib"].kind == "link"
     assert "/usr/lib/x" in nodes
 
 
-def test_copied_file_replaces_existing_file(bench: PhaseUnderTest) -> None:
-    nodes = bench.files(Copy((file("/x", content=b"one"),)), Copy((file("/x", content=b"two"),))).nodes
+def test_copied_file_replaces_existing_file(phase_under_test: PhaseUnderTest) -> None:
+    nodes = phase_under_test.files(Copy((file("/x", content=b"one"),)), Copy((file("/x", content=b"two"),))).nodes
     assert nodes["/x"].content == b"two"
 
 
-def test_copied_file_over_folder_is_refused(bench: PhaseUnderTest) -> None:
+def test_copied_file_over_folder_is_refused(phase_under_test: PhaseUnderTest) -> None:
     """`{source: motd, dest: /etc/}` must not take /etc away."""
-    error = bench.fails(Copy((file("/etc"),)))
+    error = phase_under_test.fails(Copy((file("/etc"),)))
     assert "/etc" in str(error)
 
 
-def test_copy_refused_by_engine_error_names_phase(bench: PhaseUnderTest) -> None:
-    bench.engine.failures["put_archive"] = EngineError("no space left on device")
-    assert str(bench.fails(Copy((file("/x"),)))) == (
+def test_copy_refused_by_engine_error_names_phase(phase_under_test: PhaseUnderTest) -> None:
+    phase_under_test.engine.failures["put_archive"] = EngineError("no space left on device")
+    assert str(phase_under_test.fails(Copy((file("/x"),)))) == (
         "demo: setup: no space left on device: run the same again; log: .stamps/demo/7-setup.log"
     )
 
 
-def test_folder_copied_twice_keeps_first_owner_and_mode(bench: PhaseUnderTest) -> None:
+def test_folder_copied_twice_keeps_first_owner_and_mode(phase_under_test: PhaseUnderTest) -> None:
     secret = Entry("/opt/s", "dir", "root", 0o700, SOMEWHERE)
     again = Entry("/opt/s", "dir", "ada", 0o755, SOMEWHERE)
-    node = bench.files(Copy((secret,)), Copy((again,))).nodes["/opt/s"]
+    node = phase_under_test.files(Copy((secret,)), Copy((again,))).nodes["/opt/s"]
     assert (node.uid, node.mode) == (0, 0o700)
 
 
-def test_copy_below_link_copied_before_follows_link(bench: PhaseUnderTest) -> None:
+def test_copy_below_link_copied_before_follows_link(phase_under_test: PhaseUnderTest) -> None:
     real = Entry("/opt/real", "dir", "root", 0o755, SOMEWHERE)
     link = Entry("/opt/cur", "link", "root", 0o777, SOMEWHERE, target="real")
     file = Entry("/opt/cur/f", "file", "root", 0o644, SOMEWHERE, content=b"x")
-    files = bench.files(Copy((real, link)), Copy((file,)))
+    files = phase_under_test.files(Copy((real, link)), Copy((file,)))
     assert files.nodes["/opt/real/f"].content == b"x"
 
 
 # What must be there
 
 
-def test_required_paths_missing_are_all_named_in_one_error(bench: PhaseUnderTest) -> None:
+def test_required_paths_missing_are_all_named_in_one_error(phase_under_test: PhaseUnderTest) -> None:
     paths = (("/etc/passwd", SOMEWHERE), ("/one", SOMEWHERE), ("/two", SOMEWHERE))
-    error = bench.fails(RequirePaths(paths, hint="make them"))
+    error = phase_under_test.fails(RequirePaths(paths, hint="make them"))
     assert isinstance(error, PathsMissing)
     assert str(error) == f"{SOMEWHERE}: 2 required paths are missing: /one, /two: make them"
-    assert str(bench.fails(RequirePaths(paths[:2], hint="make it"))) == (
+    assert str(phase_under_test.fails(RequirePaths(paths[:2], hint="make it"))) == (
         f"{SOMEWHERE}: 1 required path is missing: /one: make it"
     )
 
@@ -704,47 +716,49 @@ def test_required_paths_missing_are_all_named_in_one_error(bench: PhaseUnderTest
     ("path", "exists"),
     [("/good", True), ("/chain", True), ("/dangling", False), ("/circle", False), ("/folder", True), ("/tmp", True)],
 )
-def test_required_path_that_is_link_exists_if_its_target_exists(bench: PhaseUnderTest, path: str, exists: bool) -> None:
+def test_required_path_that_is_link_exists_if_its_target_exists(
+    phase_under_test: PhaseUnderTest, path: str, exists: bool
+) -> None:
     links = {"/good": "etc/passwd", "/chain": "/good", "/dangling": "/no", "/circle": "/elcric", "/elcric": "/circle"}
     for name, target in {**links, "/folder": "/tmp"}.items():
-        bench.engine.files(BASE).add(name, Node("link", 0o777, target=target))
+        phase_under_test.engine.files(BASE).add(name, Node("link", 0o777, target=target))
     require = RequirePaths(((path, SOMEWHERE),))
     if exists:
-        assert bench.run_phase(require)
+        assert phase_under_test.run_phase(require)
     else:
-        assert isinstance(bench.fails(require), PathsMissing)
+        assert isinstance(phase_under_test.fails(require), PathsMissing)
 
 
 # Where a build begins
 
 
 def test_base_image_present_is_not_pulled(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="base")
-    made = bench.run_phase(FromImage(BASE, SOMEWHERE), parent="")
-    assert bench.engine.called("pull") == []
-    (image,) = [image for image in bench.engine.images() if image.id == made]
-    assert image.labels["of"] == bench.base
+    phase_under_test = PhaseUnderTest(tmp_path, phase="base")
+    new_image = phase_under_test.run_phase(FromImage(BASE, SOMEWHERE), parent="")
+    assert phase_under_test.engine.called("pull") == []
+    (image,) = [image for image in phase_under_test.engine.images() if image.id == new_image]
+    assert image.labels["of"] == phase_under_test.base
 
 
 def test_base_image_absent_is_pulled_with_progress_events(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="base")
+    phase_under_test = PhaseUnderTest(tmp_path, phase="base")
     other = FakeEngine()
     other._made = 1000
-    bench.engine.registry["far:1"] = other._images[other.add_image("far:1", base_with_ada())]
-    bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
-    assert bench.engine.called("pull") == [("pull", "far:1")]
-    assert bench.seen == [
+    phase_under_test.engine.registry["far:1"] = other._images[other.add_image("far:1", base_with_ada())]
+    phase_under_test.run_phase(FromImage("far:1", SOMEWHERE), parent="")
+    assert phase_under_test.engine.called("pull") == [("pull", "far:1")]
+    assert phase_under_test.seen == [
         events.Pulled("demo", "far:1", "abc123", "Downloading", 50, 100),
         events.Pulled("demo", "far:1", "abc123", "Pull complete", 0, 0),
     ]
-    assert bench.log == ["abc123 Pull complete"]
+    assert phase_under_test.log == ["abc123 Pull complete"]
 
 
 def test_base_image_in_no_registry_error_names_config_line(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="base")
-    with pytest.raises(EngineError) as caught:
-        bench.run_phase(FromImage("no:1", SOMEWHERE), parent="")
-    assert str(caught.value) == (
+    phase_under_test = PhaseUnderTest(tmp_path, phase="base")
+    with pytest.raises(EngineError) as excinfo:
+        phase_under_test.run_phase(FromImage("no:1", SOMEWHERE), parent="")
+    assert str(excinfo.value) == (
         f"{SOMEWHERE}: base image no:1 can't be pulled (manifest unknown): "
         "check its name and the network, or bring it with docker load"
     )
@@ -763,11 +777,11 @@ def test_base_image_in_no_registry_error_names_config_line(tmp_path: Path) -> No
 def test_base_image_access_denied_remedy_names_docker_login_of_registry(
     tmp_path: Path, reference: str, login: str
 ) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="base")
-    bench.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
-    with pytest.raises(EngineError) as caught:
-        bench.run_phase(FromImage(reference, SOMEWHERE), parent="")
-    assert caught.value.remedy == f"check its name, or {login}, then run the same again"
+    phase_under_test = PhaseUnderTest(tmp_path, phase="base")
+    phase_under_test.engine.failures["pull"] = EngineError(f"pulling {reference}: pull access denied for base")
+    with pytest.raises(EngineError) as excinfo:
+        phase_under_test.run_phase(FromImage(reference, SOMEWHERE), parent="")
+    assert excinfo.value.remedy == f"check its name, or {login}, then run the same again"
 
 
 @pytest.mark.parametrize(
@@ -780,59 +794,63 @@ def test_base_image_access_denied_remedy_names_docker_login_of_registry(
     ],
 )
 def test_dockerfile_base_access_denied_remedy_names_docker_login(tmp_path: Path, line: str, is_refusal: bool) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
-    with pytest.raises(StepError) as caught:  # the fake shows its lines
-        bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent="")
-    assert ("docker login to the registry" in caught.value.remedy) is is_refusal
+    phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
+    with pytest.raises(StepError) as excinfo:  # the fake shows its lines
+        phase_under_test.run_phase(
+            from_dockerfile(phase_under_test, f"FROM {BASE}\nRUN echo '{line}'; exit 1\n"), parent=""
+        )
+    assert ("docker login to the registry" in excinfo.value.remedy) is is_refusal
 
 
-def from_dockerfile(bench: PhaseUnderTest, text: str) -> FromDockerfile:
-    write(bench.root, "habitats/demo/Dockerfile", text)
-    write(bench.root, "habitats/demo/note", "hello")
-    return FromDockerfile(dockerfile_context(load(bench.root)))
+def from_dockerfile(phase_under_test: PhaseUnderTest, text: str) -> FromDockerfile:
+    write(phase_under_test.root, "habitats/demo/Dockerfile", text)
+    write(phase_under_test.root, "habitats/demo/note", "hello")
+    return FromDockerfile(dockerfile_context(load(phase_under_test.root)))
 
 
 def test_base_image_pull_without_disk_space_remedy_names_engine_disk(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="base")
-    bench.engine.failures["pull"] = EngineError("pulling far:1: write /layer: no space left on device")
-    with pytest.raises(EngineError) as caught:
-        bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
-    assert caught.value.remedy.startswith("the engine's disk is full: ")
+    phase_under_test = PhaseUnderTest(tmp_path, phase="base")
+    phase_under_test.engine.failures["pull"] = EngineError("pulling far:1: write /layer: no space left on device")
+    with pytest.raises(EngineError) as excinfo:
+        phase_under_test.run_phase(FromImage("far:1", SOMEWHERE), parent="")
+    assert excinfo.value.remedy.startswith("the engine's disk is full: ")
 
 
 def test_dockerfile_build_without_disk_space_remedy_names_engine_disk(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
+    phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
     text = f"FROM {BASE}\nRUN echo No space left on device; exit 1\n"  # the fake shows its lines
-    with pytest.raises(StepError) as caught:
-        bench.run_phase(from_dockerfile(bench, text), parent="")
-    assert caught.value.remedy.startswith("the engine's disk is full: ")
+    with pytest.raises(StepError) as excinfo:
+        phase_under_test.run_phase(from_dockerfile(phase_under_test, text), parent="")
+    assert excinfo.value.remedy.startswith("the engine's disk is full: ")
 
 
 def test_temporary_file_write_failure_error_says_make_room(
-    bench: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+    phase_under_test: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.TemporaryFile", partial(Path.open, Path("/dev/full"), "w+b"))
-    failed = bench.fails(Copy((file("/x", content=bytes(1 << 20)),)))
+    failed = phase_under_test.fails(Copy((file("/x", content=bytes(1 << 20)),)))
     assert str(failed) == f"{tempfile.gettempdir()}: can't be written (No space left on device): make room on the disk"
 
 
 def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
-    made = bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent="")
-    assert bench.engine.files(made).nodes["/note"].content == b"hello"
-    config = bench.engine.image_config(made)
+    phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
+    image = phase_under_test.run_phase(
+        from_dockerfile(phase_under_test, f"FROM {BASE}\nCOPY note /note\nUSER root\n"), parent=""
+    )
+    assert phase_under_test.engine.files(image).nodes["/note"].content == b"hello"
+    config = phase_under_test.engine.image_config(image)
     assert config is not None
     assert (config.user, config.entrypoint) == ("root", ("/init",))
-    shown = [event for event in bench.seen if isinstance(event, events.Output)]
+    shown = [event for event in phase_under_test.seen if isinstance(event, events.Output)]
     assert [(event.line, event.show) for event in shown][:2] == [(f"FROM {BASE}", True), ("COPY note /note", True)]
 
 
 def test_dockerfile_build_failure_error_names_dockerfile(tmp_path: Path) -> None:
-    bench = PhaseUnderTest(tmp_path, phase="dockerfile")
-    with pytest.raises(StepError) as caught:
-        bench.run_phase(from_dockerfile(bench, f"FROM {BASE}\nRUN exit 3\n"), parent="")
-    assert str(caught.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: fix it")
-    assert bench.engine.called("commit") == []
+    phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
+    with pytest.raises(StepError) as excinfo:
+        phase_under_test.run_phase(from_dockerfile(phase_under_test, f"FROM {BASE}\nRUN exit 3\n"), parent="")
+    assert str(excinfo.value).startswith("habitats/demo/Dockerfile: docker build ended with exit code 1: fix it")
+    assert phase_under_test.engine.called("commit") == []
 
 
 @pytest.mark.parametrize("number", ["²", "9" * 5000])

@@ -225,8 +225,8 @@ def test_config_host_path_is_searched_beside_config_then_in_project(tmp_path: Pa
     entry = "  - {{source: {0}, dest: /{0}}}\n".format
     write(tmp_path, "shared/config.yaml", "files:\n" + entry("both"))
     habitat = load(tmp_path, "base_image: debian\nfiles:\n" + entry("both") + entry("only"))
-    found = [str(file.source.relative_to(tmp_path)) for file in habitat.files]
-    assert found == ["shared/both", "habitats/demo/both", "only"]
+    actual = [str(file.source.relative_to(tmp_path)) for file in habitat.files]
+    assert actual == ["shared/both", "habitats/demo/both", "only"]
 
 
 def test_config_host_path_tilde_is_home_of_person(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -339,9 +339,9 @@ CASES = [
 
 
 def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(root, text, name)
-    return str(caught.value)
+    return str(excinfo.value)
 
 
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
@@ -351,8 +351,8 @@ def test_config_error_is_one_line_with_place_and_remedy(tmp_path: Path, text: st
 
 @pytest.mark.parametrize("delay", ["-3", "nan", "inf"])
 def test_config_startup_delay_negative_or_infinite_is_refused(tmp_path: Path, delay: str) -> None:
-    said = refused(tmp_path, f"base_image: debian\nentry:\n  startup_delay: {delay}\n")
-    assert said.startswith(f"{FILE}:3: ")
+    message = refused(tmp_path, f"base_image: debian\nentry:\n  startup_delay: {delay}\n")
+    assert message.startswith(f"{FILE}:3: ")
 
 
 PLAN_SETUP = """\
@@ -371,15 +371,17 @@ setup:
     ids=["of plan.md", "of one line", "before another key"],
 )
 def test_config_block_text_not_indented_error_has_remedy(tmp_path: Path, block: str) -> None:
-    said = refused(tmp_path, f"base_image: debian\n{block}")
-    assert re.match(rf"{FILE}:[5678]\b", said), said
-    assert said.endswith(": the text under `- |` is not indented: indent each of its lines further than the dash"), said
+    message = refused(tmp_path, f"base_image: debian\n{block}")
+    assert re.match(rf"{FILE}:[5678]\b", message), message
+    assert message.endswith(": the text under `- |` is not indented: indent each of its lines further than the dash"), (
+        message
+    )
 
 
 def test_config_plan_sample_not_indented_error_has_remedy(tmp_path: Path) -> None:
     sample = (Path(__file__).parent / "plan_sample.yaml").read_text()
-    said = refused(tmp_path, re.sub(r"^      (?=npm|apt|mkdir)", "    ", sample, flags=re.MULTILINE), "discourse")
-    assert "the text under `- |` is not indented" in said
+    message = refused(tmp_path, re.sub(r"^      (?=npm|apt|mkdir)", "    ", sample, flags=re.MULTILINE), "discourse")
+    assert "the text under `- |` is not indented" in message
 
 
 @pytest.mark.parametrize("text", ["- a\n", "hello\n"], ids=["list", "text"])
@@ -406,9 +408,9 @@ def test_config_larger_than_1_mb_is_refused(tmp_path: Path) -> None:
 
 
 def test_config_nested_too_deeply_is_refused(tmp_path: Path) -> None:
-    said = refused(tmp_path, "base_image: debian\nenv: " + "[" * 5000 + "]" * 5000 + "\n")
-    assert said.startswith(FILE)
-    assert "\n" not in said
+    message = refused(tmp_path, "base_image: debian\nenv: " + "[" * 5000 + "]" * 5000 + "\n")
+    assert message.startswith(FILE)
+    assert "\n" not in message
 
 
 def test_config_that_is_a_folder_is_refused(tmp_path: Path) -> None:
@@ -452,7 +454,7 @@ def test_config_error_after_coalescing_keeps_its_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [case[1] for case in CASES], ids=[case[0] for case in CASES])
 def test_config_error_always_has_remedy(tmp_path: Path, text: str) -> None:
-    with pytest.raises(HabitatError) as caught:
+    with pytest.raises(HabitatError) as excinfo:
         load(tmp_path, f"base_image: debian\n{text}\n")
-    assert caught.value.remedy
-    assert "\n" not in str(caught.value)
+    assert excinfo.value.remedy
+    assert "\n" not in str(excinfo.value)

@@ -84,12 +84,12 @@ def test_dockerfile_key_false_still_applies_dockerignore(folder: Path) -> None:
 
 
 def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, "dockerfile: other\nenv: [USER=root]\n")
+    demo = DemoProject(tmp_path, "dockerfile: other\nenv: [USER=root]\n")
     write(tmp_path, "habitats/demo/other", "FROM base:1\n")
-    assert site.build("base") == ["dockerfile", "base"]
-    assert site.build("base") == []
+    assert demo.build("base") == ["dockerfile", "base"]
+    assert demo.build("base") == []
     write(tmp_path, "habitats/demo/other", "FROM base:1\nENV A=1\n")
-    assert site.build("base") == ["dockerfile", "base"]
+    assert demo.build("base") == ["dockerfile", "base"]
 
 
 @pytest.mark.parametrize(
@@ -97,6 +97,6 @@ def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) 
 )
 def test_dockerfile_key_in_any_yaml_spelling_enables_phase(tmp_path: Path, line: str) -> None:
     write(tmp_path, "habitats/demo/F", "FROM base:1\n")
-    site = DemoProject(tmp_path, f"{line}\n")
-    assert site.project.habitat("demo").has_dockerfile
-    assert site.project.phases("demo")[0].NAME == "dockerfile"
+    demo = DemoProject(tmp_path, f"{line}\n")
+    assert demo.project.habitat("demo").has_dockerfile
+    assert demo.project.phases("demo")[0].NAME == "dockerfile"

@@ -68,8 +68,8 @@ def forged(engine: FakeEngine, process: Process | None, key: str = KEY, owner: s
 def gone() -> Process:
     """A process of this machine that has ended."""
     script = "from phases.core.files import processes; print(processes.current())"
-    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
-    process = Process.named(said)
+    output = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.strip()
+    process = Process.named(output)
     assert process
     return process
 
@@ -102,17 +102,18 @@ class ContenderEngine:
         self._baton = baton
 
     def create_volume(self, name: str, labels: Mapping[str, str]) -> Volume:
-        made: Volume = self._baton.pass_on(self._who, lambda: self._engine.create_volume(name, labels))
-        return made
+        volume: Volume = self._baton.pass_on(self._who, lambda: self._engine.create_volume(name, labels))
+        return volume
 
     def volumes(self, *, label: str = "") -> list[Volume]:
-        found: list[Volume] = self._baton.pass_on(self._who, lambda: self._engine.volumes(label=label))
-        return found
+        volumes: list[Volume] = self._baton.pass_on(self._who, lambda: self._engine.volumes(label=label))
+        return volumes
 
     def remove_volume(self, name: str) -> None:
         self._engine.remove_volume(name)
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 @pytest.mark.parametrize("alone", ["abc", "ab", "a"])
 def test_engine_lock_requests_in_any_order_never_give_two_holders(alone: str) -> None:
     """Each makes its volume and looks: all 90 orders of three who do so at once. alone: who wants to be."""
@@ -135,6 +136,7 @@ def test_engine_lock_requests_in_any_order_never_give_two_holders(alone: str) ->
     assert ("bc" in winners) == (alone == "a")
 
 
+@pytest.mark.guarantee("engine-lock-has-one-holder")
 def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
     inside, most, done = [0], [0], []
 
@@ -161,11 +163,11 @@ def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
 
 
 def test_engine_lock_held_second_waits_and_sees_name_of_holder(engine: FakeEngine) -> None:
-    first, told = held(engine), list[str]()
+    first, messages = held(engine), list[str]()
     threading.Timer(0.3, first.release).start()
     second = locks_on(engine).lock(KEY)
-    assert second.acquire(told.append)
-    (who,) = told
+    assert second.acquire(messages.append)
+    (who,) = messages
     assert who.startswith(f"pid {os.getpid()} on {os.uname().nodename} since ")
 
 
@@ -209,6 +211,7 @@ def test_engine_lock_failed_removal_is_retried(engine: FakeEngine, monkeypatch: 
 # The dead
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_engine_lock_of_killed_process_is_taken_over_at_once(engine: FakeEngine) -> None:
     left = forged(engine, gone())
     lock = held(engine)
@@ -216,6 +219,7 @@ def test_engine_lock_of_killed_process_is_taken_over_at_once(engine: FakeEngine)
     assert lock.check() is False
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_engine_lock_of_reused_pid_is_taken_over(engine: FakeEngine) -> None:
     now = processes.current()
     left = forged(engine, Process(now.machine, now.pid, "1"))
@@ -237,6 +241,7 @@ def test_engine_lock_of_zombie_process_is_taken_over(engine: FakeEngine) -> None
         held(engine)
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_engine_lock_acquire_removes_all_locks_of_killed_processes(engine: FakeEngine) -> None:
     forged(engine, gone(), key="turn 123")
     forged(engine, processes.current(), key="turn 456")
@@ -251,19 +256,21 @@ def test_engine_lock_acquire_keeps_volume_of_person(engine: FakeEngine) -> None:
     assert "precious" in names(engine)
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 @pytest.mark.parametrize("process", [Process("elsewhere", os.getpid(), "5"), None])
 def test_engine_lock_of_remote_holder_without_heartbeat_is_taken_over_after_delay(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch, process: Process | None
 ) -> None:
     monkeypatch.setattr(lock_volumes, "HEARTBEAT_TIMEOUT", 0.5)
     left = forged(engine, process)
-    began, told = time.monotonic(), list[str]()
-    assert locks_on(engine).lock(KEY).acquire(told.append)
+    began, messages = time.monotonic(), list[str]()
+    assert locks_on(engine).lock(KEY).acquire(messages.append)
     assert time.monotonic() - began > 0.5
-    assert told == ["pid 7 on far since 01:02:03"]
+    assert messages == ["pid 7 on far since 01:02:03"]
     assert left not in names(engine)
 
 
+@pytest.mark.guarantee("locks-of-killed-run-are-released")
 def test_engine_lock_of_remote_holder_with_heartbeat_is_never_taken_over(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,6 +339,7 @@ def remove_all(engine: FakeEngine) -> None:
         engine.remove_volume(volume.name)
 
 
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
 def test_engine_lock_volume_pruned_check_recreates_volume(engine: FakeEngine) -> None:
     lock = held(engine)
     assert lock.check() is False
@@ -351,14 +359,15 @@ def test_engine_lock_volume_pruned_heartbeat_recreates_volume(
     assert lock.check() is True
 
 
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
 def test_engine_lock_pruned_and_taken_by_another_run_check_raises_error(engine: FakeEngine) -> None:
     lock = held(engine)
     remove_all(engine)
     other = held(engine)
-    with pytest.raises(HabitatError) as caught:
+    with pytest.raises(HabitatError) as excinfo:
         lock.check()
-    assert str(caught.value).startswith(f"the lock '{KEY}': another run has it by now (pid {os.getpid()} on ")
-    assert str(caught.value).endswith("): run the same command again")
+    assert str(excinfo.value).startswith(f"the lock '{KEY}': another run has it by now (pid {os.getpid()} on ")
+    assert str(excinfo.value).endswith("): run the same command again")
     assert not lock.is_held
     assert other.check() is False
     until(lambda: len(names(engine)) == 1)
@@ -372,6 +381,7 @@ def test_engine_lock_pruned_with_withdrawing_contender_stays_held(engine: FakeEn
     assert lock.check() is True
 
 
+@pytest.mark.guarantee("lost-lock-publishes-nothing")
 def test_engine_lock_taken_over_while_holder_was_suspended_check_raises_error(
     engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,10 +14,10 @@ from phases.core.engine.exec import FrameDecoder, PidReader
 def test_frames_in_any_chunks_keep_stdout_and_stderr_complete(chunks: list[tuple[bytes, bool]], size: int) -> None:
     data = b"".join(struct.pack(">BxxxL", 1 + is_err, len(chunk)) + chunk for chunk, is_err in chunks)
     frames = FrameDecoder()
-    found = [part for at in range(0, len(data), size) for part in frames.feed(data[at : at + size])]
+    actual = [part for at in range(0, len(data), size) for part in frames.feed(data[at : at + size])]
     for kind in (False, True):
         sent = b"".join(chunk for chunk, is_err in chunks if is_err is kind)
-        assert b"".join(chunk for chunk, is_err in found if is_err is kind) == sent
+        assert b"".join(chunk for chunk, is_err in actual if is_err is kind) == sent
 
 
 @given(st.integers(0, 10**6), st.binary(max_size=20), st.integers(1, 30))

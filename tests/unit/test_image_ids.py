@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from unit_helpers import DemoProject, FakeTerminal, write
+from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
 from phases.core.cache.image_names import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
@@ -24,17 +24,15 @@ FINAL = ("habitat-demo:final", "habitat-demo:12-final")
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
-    site.build()
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    return built_demo(tmp_path, "entry: {command: 'true'}\n")
 
 
-def take_tags(site: DemoProject) -> str:
+def take_tags(demo: DemoProject) -> str:
     """Another image gets the tags of final, as another clone or user of the engine may do. Returns its id."""
-    other = site.engine.add_image(labels={"habitat.name": "demo", "habitat.phase": "final"})
+    other = demo.engine.add_image(labels={"habitat.name": "demo", "habitat.phase": "final"})
     for tag in FINAL:
-        site.engine.tag(other, tag)
+        demo.engine.tag(other, tag)
     return other
 
 
@@ -49,120 +47,125 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
     monkeypatch.setattr(project.vault, "values", meanwhile)
 
 
-def image_of_container(site: DemoProject) -> str:
-    found = site.engine.container("habitat-demo")
-    assert found is not None
-    return found.image
+def image_of_container(demo: DemoProject) -> str:
+    return demo.container().image
 
 
-@pytest.mark.parametrize("how", ["start", "detached", "exec"])
+@pytest.mark.guarantee("checked-image-is-run")
+@pytest.mark.parametrize("way", ["start", "detached", "exec"])
 def test_final_tag_moved_during_secret_fetch_runs_built_image(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch, how: str
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
-    built, project = site.engine.tags()[FINAL[0]], site.run_anew()
+    built, project = demo.engine.tags()[FINAL[0]], demo.run_anew()
     project.assess("demo")
-    while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(site))
-    match how:
+    while_secrets_are_fetched(monkeypatch, project, lambda: take_tags(demo))
+    match way:
         case "start":
             runtime_start.start(project, "demo", FakeTerminal())
         case "detached":
             runtime_start.start_detached(project, "demo")
         case _:
             runtime_exec.execute(project, "demo", ["true"], FakeTerminal())
-    assert image_of_container(site) == built
+    assert image_of_container(demo) == built
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
-    project = site.project
+    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {command: 'true'}\n")
+    project = demo.project
     for phase in project.phases("demo"):
-        site._ran(phase)
-    built = site.engine.tags()[FINAL[0]]
-    take_tags(site)
+        demo._ran(phase)
+    built = demo.engine.tags()[FINAL[0]]
+    take_tags(demo)
     project.inventory.refresh()
     runtime_start.start(project, "demo", FakeTerminal())
-    assert image_of_container(site) == built
+    assert image_of_container(demo) == built
 
 
+@pytest.mark.guarantee("checked-image-is-run")
 def test_built_image_removed_during_secret_fetch_is_one_line_error(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    built, project = site.engine.tags()[FINAL[0]], site.run_anew()
+    built, project = demo.engine.tags()[FINAL[0]], demo.run_anew()
 
     def remove() -> None:
-        take_tags(site)
-        site.engine.remove_image(built)
+        take_tags(demo)
+        demo.engine.remove_image(built)
 
     while_secrets_are_fetched(monkeypatch, project, remove)
-    with pytest.raises(StartError) as caught:
+    with pytest.raises(StartError) as excinfo:
         runtime_start.start(project, "demo", FakeTerminal())
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         f"demo: the image {built[7:19]} was replaced by another run: run the same command again"
     )
-    assert site.engine.containers() == []
+    assert demo.engine.containers() == []
 
 
-@pytest.mark.parametrize("how", ["changed config", "another's image"])
-def test_start_single_with_stale_final_image_is_refused(site: DemoProject, how: str) -> None:
-    if how == "changed config":
-        write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'false'}\n")
+@pytest.mark.guarantee("checked-image-is-run")
+@pytest.mark.parametrize("way", ["changed config", "another's image"])
+def test_start_single_with_stale_final_image_is_refused(demo: DemoProject, way: str) -> None:
+    if way == "changed config":
+        write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: 'false'}\n")
     else:
-        take_tags(site)
-    with pytest.raises(StartError) as caught:
-        runtime_start.start(site.run_anew(), "demo", FakeTerminal())
-    assert str(caught.value).startswith("demo: habitat-demo:final is out of date (")
-    assert str(caught.value).endswith("): run the same command again, without --single")
-    assert site.engine.containers() == []
+        take_tags(demo)
+    with pytest.raises(StartError) as excinfo:
+        runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    assert str(excinfo.value).startswith("demo: habitat-demo:final is out of date (")
+    assert str(excinfo.value).endswith("): run the same command again, without --single")
+    assert demo.engine.containers() == []
 
 
-def test_exec_in_image_not_created_by_build_is_refused(site: DemoProject) -> None:
+@pytest.mark.guarantee("checked-image-is-run")
+def test_exec_in_image_not_created_by_build_is_refused(demo: DemoProject) -> None:
     for tag in FINAL:
-        site.engine.tag("base:1", tag)
-    with pytest.raises(StartError) as caught:
-        runtime_exec.execute(site.run_anew(), "demo", ["true"], FakeTerminal())
-    assert str(caught.value) == (
+        demo.engine.tag("base:1", tag)
+    with pytest.raises(StartError) as excinfo:
+        runtime_exec.execute(demo.run_anew(), "demo", ["true"], FakeTerminal())
+    assert str(excinfo.value) == (
         "demo: habitat-demo:final is an image that was not built for demo: doit final:demo builds it and moves the tag"
     )
-    assert site.engine.containers() == []
+    assert demo.engine.containers() == []
 
 
-def test_parent_tag_moved_after_assessment_builds_on_assessed_image(site: DemoProject) -> None:
-    project, built = site.run_anew(), site.engine.tags()["habitat-demo:1-base"]
+@pytest.mark.guarantee("phase-builds-on-checked-image")
+def test_parent_tag_moved_after_assessment_builds_on_assessed_image(demo: DemoProject) -> None:
+    project, built = demo.run_anew(), demo.engine.tags()["habitat-demo:1-base"]
     project.assess("demo")
-    site.engine.tag(site.engine.add_image(), "habitat-demo:1-base")
+    demo.engine.tag(demo.engine.add_image(), "habitat-demo:1-base")
     project.inventory.refresh()
     assert project.assessments.parent_id("demo", named("users")) == built
 
 
+@pytest.mark.guarantee("phase-builds-on-checked-image")
 @pytest.mark.parametrize("when", ["after it was looked at", "while it is worked on"])
 def test_base_image_moved_during_its_phase_fails_without_snapshot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    site = DemoProject(tmp_path)
-    other = site.engine.add_image()
+    demo = DemoProject(tmp_path)
+    other = demo.engine.add_image()
     method = "image_config" if when == "after it was looked at" else "create"
-    call = getattr(site.engine, method)
+    call = getattr(demo.engine, method)
     looks = 2 if method == "image_config" else 1  # the first is whether it has to be pulled
     seen: list[str] = []
 
-    def moving(reference: str, *arguments: object, **how: object) -> object:
-        found = call(reference, *arguments, **how)
+    def moving(reference: str, *arguments: object, **options: object) -> object:
+        actual = call(reference, *arguments, **options)
         seen.append(reference)
         if len(seen) == looks:
-            site.engine.tag(other, "base:1")
-            site.project.inventory.refresh()
-            site.project.assessments._assessed.clear()  # as a wait for another run does
-        return found
+            demo.engine.tag(other, "base:1")
+            demo.project.inventory.refresh()
+            demo.project.assessments._assessed.clear()  # as a wait for another run does
+        return actual
 
-    monkeypatch.setattr(site.engine, method, moving)
-    with pytest.raises(ConfigError) as caught:
-        site.build()
-    assert str(caught.value) == (
+    monkeypatch.setattr(demo.engine, method, moving)
+    with pytest.raises(ConfigError) as excinfo:
+        demo.build()
+    assert str(excinfo.value) == (
         "habitats/demo/config.yaml:1: base image base:1 moved during the build: run the same command again"
     )
-    assert [tag for tag in site.engine.tags() if tag.startswith("habitat-demo")] == []
-    site.build()
-    made = site.engine._image("habitat-demo:1-base").labels
-    told = site.project.slices.today(site.project.habitat("demo"), named("base"))["id"]
-    assert made[LABEL_PARENT] == told == other
-    assert site.build() == []
+    assert [tag for tag in demo.engine.tags() if tag.startswith("habitat-demo")] == []
+    demo.build()
+    made = demo.engine._image("habitat-demo:1-base").labels
+    messages = demo.project.slices.today(demo.project.habitat("demo"), named("base"))["id"]
+    assert made[LABEL_PARENT] == messages == other
+    assert demo.build() == []

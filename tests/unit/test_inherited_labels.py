@@ -49,8 +49,11 @@ THEIRS = {"maker": "tests", "git.hash": "abc", "habitats": "x", "my.base.hash": 
 CONFIG = "base_image: base:1\nsetup: {user: [echo one]}\nentry: {command: 'true'}\n"
 
 
+pytestmark = pytest.mark.guarantee("inherited-labels-are-emptied")
+
+
 @pytest.fixture(params=["base image", "Dockerfile"])
-def site(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
+def demo(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
     """A habitat, and another of the same config, on an image with labels that are ours."""
     is_base = request.param == "base image"
     for name in ("demo", "twin"):
@@ -61,33 +64,33 @@ def site(tmp_path: Path, request: pytest.FixtureRequest) -> DemoProject:
             ]
             lines = [line.replace('{"', '{\\"') for line in plain]
             write(tmp_path, f"habitats/{name}/Dockerfile", "\n".join(["FROM base:1", *lines]) + "\n")
-    made = DemoProject(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
+    demo_project = DemoProject(tmp_path, CONFIG if is_base else CONFIG.partition("\n")[2])
     if is_base:
-        made.engine._image("base:1").labels |= FORGED | THEIRS
-    return made
+        demo_project.engine._image("base:1").labels |= FORGED | THEIRS
+    return demo_project
 
 
-def ours(site: DemoProject, tag: str) -> dict[str, str]:
-    return cleared_labels(site.engine._image(tag).labels)
+def ours(demo: DemoProject, tag: str) -> dict[str, str]:
+    return cleared_labels(demo.engine._image(tag).labels)
 
 
-def test_snapshot_on_base_with_program_labels_has_only_its_own_labels(site: DemoProject) -> None:
-    site.build()
-    names = {phase.NAME for phase in site.project.phases("demo")}
-    said = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
-    for tag in [tag for tag in site.engine.tags() if tag.startswith("habitat-demo:") and "final" not in tag]:
+def test_snapshot_on_base_with_program_labels_has_only_its_own_labels(demo: DemoProject) -> None:
+    demo.build()
+    names = {phase.NAME for phase in demo.project.phases("demo")}
+    output = {"habitat.name", "habitat.phase", "habitat.parent", "habitat.created", "habitat.seconds"}
+    for tag in [tag for tag in demo.engine.tags() if tag.startswith("habitat-demo:") and "final" not in tag]:
         phase = tag.rpartition("-")[2]
         upto = {f"{name}.hash" for name in NAMES[: NAMES.index(phase) + 1] if name in names}
-        assert set(ours(site, tag)) == said | upto | {"habitat.surroundings"}, tag
-        values = site.engine._image(tag).labels
+        assert set(ours(demo, tag)) == output | upto | {"habitat.surroundings"}, tag
+        values = demo.engine._image(tag).labels
         assert "forged" not in values.values()
         assert THEIRS.items() <= values.items(), "the image's own labels stay"
-    assert site.build() == []
+    assert demo.build() == []
 
 
-def test_snapshots_on_base_with_failure_label_are_shared(site: DemoProject) -> None:
-    site.build()
-    project = Project(site.root, lambda: site.engine, shares=True)
+def test_snapshots_on_base_with_failure_label_are_shared(demo: DemoProject) -> None:
+    demo.build()
+    project = Project(demo.root, lambda: demo.engine, shares=True)
     builder = Builder(project)
     shared: list[str] = []
     project.bus.subscribe(lambda event: shared.append(event.phase) if isinstance(event, events.PhaseShared) else None)
@@ -98,48 +101,47 @@ def test_snapshots_on_base_with_failure_label_are_shared(site: DemoProject) -> N
     assert shared == [phase.NAME for phase in phases]
 
 
-def test_plan_status_and_start_on_base_with_program_labels_work_normally(site: DemoProject) -> None:
-    assert plan.plan(site.run_anew(), "demo").is_new
-    site.build()
-    assert plan.plan(site.run_anew(), "demo").why == {}
-    runtime_start.start(site.run_anew(), "demo", FakeTerminal())
-    (state,) = status.overview(site.run_anew(), ["demo"]).habitats
+def test_plan_status_and_start_on_base_with_program_labels_work_normally(demo: DemoProject) -> None:
+    assert plan.plan(demo.run_anew(), "demo").is_new
+    demo.build()
+    assert plan.plan(demo.run_anew(), "demo").why == {}
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
+    (state,) = status.overview(demo.run_anew(), ["demo"]).habitats
     assert {phase.state for phase in state.phases} == {"cached"}
     assert state.container is not None
     assert list(state.set_aside) == []
-    found = site.engine.container("habitat-demo")
-    assert found is not None
-    assert persistence_of(found).entries == ()
+    container = demo.container()
+    assert persistence_of(container).entries == ()
 
 
-def test_failure_on_base_with_failure_labels_keeps_own_failure(site: DemoProject) -> None:
-    make_user = site.engine.on_execute
+def test_failure_on_base_with_failure_labels_keeps_own_failure(demo: DemoProject) -> None:
+    make_user = demo.engine.on_execute
     assert make_user is not None
 
     def fail(command: Command) -> tuple[int, str | bytes] | None:
         return (3, "") if command.script == "echo one" else make_user(command)
 
-    site.engine.on_execute = fail
+    demo.engine.on_execute = fail
     with pytest.raises(HabitatError):
-        site.build()
-    labels = site.engine._image("habitat-demo:7-setup-failed").labels
-    told = failure.told_by({key: value for key, value in labels.items() if value})
-    assert told is not None
-    assert told.code == 3
+        demo.build()
+    labels = demo.engine._image("habitat-demo:7-setup-failed").labels
+    messages = failure.told_by({key: value for key, value in labels.items() if value})
+    assert messages is not None
+    assert messages.code == 3
     assert {value for key, value in labels.items() if key.startswith("habitat.failure.") and "forged" in value} == set()
-    assert debug._last_failure(site.run_anew(), "demo")[2] == told
+    assert debug._last_failure(demo.run_anew(), "demo")[2] == messages
 
 
-def test_build_container_on_base_with_program_labels_has_empty_labels(site: DemoProject) -> None:
+def test_build_container_on_base_with_program_labels_has_empty_labels(demo: DemoProject) -> None:
     seen: list[dict[str, str]] = []
-    make_user = site.engine.on_execute
+    make_user = demo.engine.on_execute
     assert make_user is not None
 
     def look(command: Command) -> tuple[int, str | bytes] | None:
         seen.append(dict(command.container.labels))
         return make_user(command)
 
-    site.engine.on_execute = look
-    site.build()
+    demo.engine.on_execute = look
+    demo.build()
     assert seen
     assert [cleared_labels(labels) for labels in seen if cleared_labels(labels)] == []

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 from conftest import ROOT
-from hostile import CASES as HOSTILE
-from hostile import PLACES, YAML, yaml_file
+from hostile_values import CASES as HOSTILE
+from hostile_values import PLACES, YAML, yaml_file
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
@@ -130,9 +130,9 @@ def keys(node: dict[str, Any], path: str = "") -> Iterator[tuple[str, dict[str, 
 
 def test_schema_describes_every_key() -> None:
     free = re.compile(r"\.(setup|timeouts)\.\w+")
-    found = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
-    assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(found)
-    silent = [path for path, value in found.items() if not value.get("description")]
+    actual = {path: value for path, value in keys(SCHEMA) if not free.fullmatch(path)}
+    assert {".env", ".files[].mode", ".entry.limits.pids", ".setup[].run_as"} <= set(actual)
+    silent = [path for path, value in actual.items() if not value.get("description")]
     assert silent == [], "say beside the key in phases/core/config/schema.py what it is for"
 
 
@@ -164,9 +164,9 @@ def test_schema_accepts_new_habitat_config(urls: tuple[str, ...]) -> None:
 )
 def test_example_config_first_line_refers_to_schema(path: Path) -> None:
     first = path.read_text(encoding="utf-8").splitlines()[0]
-    found = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
-    assert found
-    assert (path.parent / found[1]).resolve() == ROOT / "docs" / "config.schema.json"
+    match = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)
+    assert match
+    assert (path.parent / match[1]).resolve() == ROOT / "docs" / "config.schema.json"
 
 
 # What is refused
@@ -228,6 +228,7 @@ def test_schema_accepts_valid_configs(tmp_path: Path, text: str) -> None:
     assert (outcome.by_schema, outcome.by_model) == (False, False), refusals(text)
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @pytest.mark.parametrize("text", STRUCTURAL)
 def test_schema_and_model_refuse_structural_errors(tmp_path: Path, text: str) -> None:
     outcome = Outcome(tmp_path, f"base_image: debian\n{text}\n")
@@ -239,6 +240,7 @@ def test_schema_refuses_structural_errors_among_known_errors(tmp_path: Path, tex
     check(tmp_path, f"base_image: debian\n{text}\n")
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @pytest.mark.parametrize("place", [place.name for place in PLACES])
 def test_schema_accepts_hostile_values_that_loader_accepts(tmp_path: Path, place: str) -> None:
     offered = [case for case in HOSTILE if case.place.name == place]
@@ -272,6 +274,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.guarantee("schema-agrees-with-loader")
 @settings(max_examples=150, deadline=None)
 @given(document=st.dictionaries(st.sampled_from([*SCHEMA["properties"], "Env"]), VALUES, max_size=5))
 def test_schema_agrees_with_model_for_any_document(

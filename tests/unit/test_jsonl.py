@@ -55,14 +55,14 @@ class JsonlFile:
 
     @property
     def lines(self) -> list[dict[str, Any]]:
-        found = [json.loads(line) for line in self._path.read_bytes().decode("ascii").split("\n")[:-1]]
-        for line in found:
+        actual = [json.loads(line) for line in self._path.read_bytes().decode("ascii").split("\n")[:-1]]
+        for line in actual:
             SCHEMA.validate(line)
-        return found
+        return actual
 
 
 @pytest.fixture
-def written(tmp_path: Path) -> JsonlFile:
+def jsonl_file(tmp_path: Path) -> JsonlFile:
     return JsonlFile(tmp_path / "lines")
 
 
@@ -89,8 +89,8 @@ def test_jsonl_docs_page_lists_every_event_and_valid_samples() -> None:
     assert [row.split("`")[1] for row in page.splitlines() if row.startswith("| `")] == names
     for record, name in zip(records.RECORDS, names, strict=True):
         row = next(row for row in page.splitlines() if row.startswith(f"| `{name}` |"))
-        told = row.split("|")[2]
-        assert [field for field in record.__struct_encode_fields__ if f"`{field}`" not in told] == [], name
+        messages = row.split("|")[2]
+        assert [field for field in record.__struct_encode_fields__ if f"`{field}`" not in messages] == [], name
     assert [kind for kind in get_args(records.Kind) if f"| `{kind}` |" not in whole] == []
     samples = [json.loads(row) for row in whole.splitlines() if row.startswith('{"event"')]
     for sample in samples:
@@ -109,46 +109,48 @@ def test_every_error_class_has_failure_kind() -> None:
 # Lines
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 @pytest.mark.parametrize(
     "text", ["", "\x1b[2J\a", "a\r\nb", "\u2028\x85\x9b31m", "✅ 😀 ä", "\x00\x7f", '"\\', " " * 70_000]
 )
-def test_jsonl_any_text_is_one_line_without_control_bytes(written: JsonlFile, text: str) -> None:
-    written.writer.write(notice(text))
-    line = written._path.read_bytes().splitlines()[1]
+def test_jsonl_any_text_is_one_line_without_control_bytes(jsonl_file: JsonlFile, text: str) -> None:
+    jsonl_file.writer.write(notice(text))
+    line = jsonl_file._path.read_bytes().splitlines()[1]
     assert not any(byte < 0x20 for byte in line)
-    assert written.lines[1]["text"] == text
+    assert jsonl_file.lines[1]["text"] == text
 
 
-def test_jsonl_lone_surrogate_is_replaced_by_question_mark(written: JsonlFile) -> None:
-    written.writer.write(notice("name\udcff"))
-    assert written.lines[1]["text"] == "name?"
+def test_jsonl_lone_surrogate_is_replaced_by_question_mark(jsonl_file: JsonlFile) -> None:
+    jsonl_file.writer.write(notice("name\udcff"))
+    assert jsonl_file.lines[1]["text"] == "name?"
 
 
-def test_jsonl_omits_fields_that_do_not_apply(written: JsonlFile) -> None:
-    written.writer.write(notice("x"))
-    written.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
-    line = json.loads(written._path.read_bytes().splitlines()[1])
+def test_jsonl_omits_fields_that_do_not_apply(jsonl_file: JsonlFile) -> None:
+    jsonl_file.writer.write(notice("x"))
+    jsonl_file.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
+    line = json.loads(jsonl_file._path.read_bytes().splitlines()[1])
     assert set(line) == {"event", "time", "text", "warning"}
-    assert b'"before": null' in written._path.read_bytes()
-    assert b'"after"' not in written._path.read_bytes()
+    assert b'"before": null' in jsonl_file._path.read_bytes()
+    assert b'"after"' not in jsonl_file._path.read_bytes()
 
 
-def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(written: JsonlFile) -> None:
+@pytest.mark.guarantee("jsonl-lines-are-events")
+def test_jsonl_lines_of_many_threads_are_whole_and_none_follows_run_ended(jsonl_file: JsonlFile) -> None:
     def tell(number: int) -> None:
         for _ in range(100):
-            written.writer.write(notice(f"{number}" * 1000))
+            jsonl_file.writer.write(notice(f"{number}" * 1000))
 
     threads = [threading.Thread(target=tell, args=(number,)) for number in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    written.writer.end(0)
+    jsonl_file.writer.end(0)
     tell(9)
-    found = written.lines
-    assert len(found) == 802
-    assert (found[0]["event"], found[-1]["event"]) == ("run_started", "run_ended")
-    assert [line["time"] for line in found] == sorted(line["time"] for line in found)
+    actual = jsonl_file.lines
+    assert len(actual) == 802
+    assert (actual[0]["event"], actual[-1]["event"]) == ("run_started", "run_ended")
+    assert [line["time"] for line in actual] == sorted(line["time"] for line in actual)
 
 
 class Alarm(Exception):
@@ -162,6 +164,7 @@ def signal_once_full(pipe: int) -> None:
     os.kill(os.getpid(), signal.SIGALRM)
 
 
+@pytest.mark.guarantee("jsonl-lines-are-events")
 def test_jsonl_signal_during_write_keeps_line_complete() -> None:
     """The reader is slow, so that the pipe is full when the signal comes."""
     source, sink = os.pipe()
@@ -205,20 +208,21 @@ def test_jsonl_closed_reader_raises_output_lost_once() -> None:
     told.end(1)
 
 
+@pytest.mark.guarantee("jsonl-output-joins-unchanged")
 @given(st.lists(st.binary(max_size=6) | st.text(max_size=4).map(str.encode)))
 def test_jsonl_output_in_any_chunks_can_be_reassembled(chunks: list[bytes]) -> None:
     decoder = OutputDecoder()
-    told = [*(decoder.feed(chunk) for chunk in chunks), decoder.feed(b"", final=True)]
-    whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in told)
+    decoded = [*(decoder.feed(chunk) for chunk in chunks), decoder.feed(b"", final=True)]
+    whole = b"".join(part.get("text", "").encode() + base64.b64decode(part.get("base64", "")) for part in decoded)
     assert whole == b"".join(chunks)
 
 
 def test_jsonl_utf8_text_split_anywhere_stays_text() -> None:
     text = "ä😀 done\n".encode()
     decoder = OutputDecoder()
-    told = [decoder.feed(text[i : i + 1]) for i in range(len(text))]
-    assert "".join(part.get("text", "") for part in told).encode() == text
-    assert not any("base64" in part for part in told)
+    decoded = [decoder.feed(text[i : i + 1]) for i in range(len(text))]
+    assert "".join(part.get("text", "") for part in decoded).encode() == text
+    assert not any("base64" in part for part in decoded)
 
 
 # What is told
@@ -234,7 +238,7 @@ class RecordedRun(ScriptedRun):
         self.written = JsonlFile(self.project.root / "lines")
         return JsonlReporter(self.written.writer, {})
 
-    def told(self, *kinds: str) -> list[dict[str, Any]]:
+    def lines_of(self, *kinds: str) -> list[dict[str, Any]]:
         return [line for line in self.written.lines if line["event"] in kinds]
 
 
@@ -249,7 +253,7 @@ def test_jsonl_failed_phase_has_all_fields(tmp_path: Path) -> None:
         output=["$ make", "no \x1b[1mrule"],
     )
     record.fails("demo", "setup", error)
-    (failed,) = record.told("phase_failed")
+    (failed,) = record.lines_of("phase_failed")
     assert failed.pop("time")
     assert failed.pop("seconds") < 10
     assert failed == {
@@ -272,7 +276,7 @@ def test_jsonl_phase_that_cannot_begin_is_error_and_dependent_is_skipped(tmp_pat
     record.fails("demo", "base", ConfigError("unknown key", where="habitats/demo/config.yaml:1"), started=False)
     unmet = type("UnmetDependency", (), {"message": "base:demo"})()
     record.reporter.add_failure(record.tasks["users:demo"], unmet)
-    error, skipped = record.told("error", "skipped", "task_skipped", "phase_failed")
+    error, skipped = record.lines_of("error", "skipped", "task_skipped", "phase_failed")
     assert (error["kind"], error["task"], error["where"]) == ("config", "base:demo", "habitats/demo/config.yaml:1")
     assert (skipped["task"], skipped["phase"], skipped["reason"]) == ("users:demo", "users", "it needs base:demo")
 
@@ -281,7 +285,7 @@ def test_jsonl_program_fault_is_error_with_traceback(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     task = record.begins("demo", "base")
     record.reporter.add_failure(task, SimpleNamespace(get_msg=lambda: "Traceback …\nKeyError: 'x'\n"))
-    (error,) = record.told("error")
+    (error,) = record.lines_of("error")
     assert (error["kind"], error["message"]) == ("program", "Traceback …\nKeyError: 'x'\n")
 
 
@@ -289,7 +293,7 @@ def test_jsonl_failed_command_is_error_of_its_task(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     failed = HabitatFailed(errors.StartError("no", where="demo", remedy="do"))
     record.reporter.add_failure(SimpleNamespace(name="start:demo"), failed)
-    (error,) = record.told("error")
+    (error,) = record.lines_of("error")
     assert (error["task"], error["habitat"], error["text"]) == ("start:demo", "demo", "demo: no: do")
 
 
@@ -351,8 +355,8 @@ from phases.ui import jsonl, reporter, terminal
 from phases.ui.commands import run
 print([name for name in sys.modules if name.startswith("phases.ui.jsonl.")])
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert done.stdout == "[]\n"
+    result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
 
 
 def test_jsonl_record_decodes_to_its_type() -> None:

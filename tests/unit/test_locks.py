@@ -25,45 +25,46 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def build(site: DemoProject) -> None:
-    site.build("base")
+def build(demo: DemoProject) -> None:
+    demo.build("base")
 
 
-def clean(site: DemoProject) -> None:
-    build_clean.clean_from(site.run_anew(), "demo", named("base"))
+def clean(demo: DemoProject) -> None:
+    build_clean.clean_from(demo.run_anew(), "demo", named("base"))
 
 
-def start(site: DemoProject) -> None:
-    with open_session(site.run_anew(), "demo", find_or_start):
+def start(demo: DemoProject) -> None:
+    with open_session(demo.run_anew(), "demo", find_or_start):
         pass
 
 
-def stop(site: DemoProject) -> None:
-    runtime_stop.stop(site.run_anew(), "demo")
+def stop(demo: DemoProject) -> None:
+    runtime_stop.stop(demo.run_anew(), "demo")
 
 
+@pytest.mark.guarantee("no-flock-is-reported")
 @pytest.mark.parametrize(("act", "file"), [(build, "lock"), (clean, "lock"), (start, "starts"), (stop, "starts")])
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL, errno.ENOSYS])
 def test_file_lock_unsupported_by_file_system_is_one_line_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: Callable[[DemoProject], None], file: str, number: int
 ) -> None:
-    site = DemoProject(tmp_path)
-    site.build("base" if act is build else "final")
+    demo = DemoProject(tmp_path)
+    demo.build("base" if act is build else "final")
     if act is build:
         (tmp_path / "habitats/demo/config.yaml").write_text("base_image: base:1\nenv: [A=2]\n")
-        site.engine.untag("habitat-demo:1-base")
+        demo.engine.untag("habitat-demo:1-base")
 
     def refuse(*_: object) -> None:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
-    with pytest.raises(StateError) as caught:
-        act(site)
-    assert str(caught.value) == (
+    with pytest.raises(StateError) as excinfo:
+        act(demo)
+    assert str(excinfo.value) == (
         f".stamps/demo/{file}: can't be locked ({os.strerror(number)}): "
         "its file system has no locks (flock): move the project to one that has them, like a local disk"
     )
-    assert site.engine.volumes() == []
+    assert demo.engine.volumes() == []
 
 
 def test_presence_ignores_killed_process_with_reused_pid(tmp_path: Path) -> None:
@@ -77,7 +78,7 @@ def test_presence_ignores_killed_process_with_reused_pid(tmp_path: Path) -> None
     path.write_text("".join(rows) + path.read_text())
     assert watching.pids("0123456789abcdef") == [now.pid]
     with watching.alone():
-        found = watching.sessions("0123456789abcdef")
-    assert [row.rpartition(" ")[0] for row in found] == [f"pid {now.pid} since"] * 2
-    assert "pid 0 since 00:00:00" not in found
-    assert found[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"
+        actual = watching.sessions("0123456789abcdef")
+    assert [row.rpartition(" ")[0] for row in actual] == [f"pid {now.pid} since"] * 2
+    assert "pid 0 since 00:00:00" not in actual
+    assert actual[0].endswith("00:00:01"), "whether that of another machine goes on can't be told"

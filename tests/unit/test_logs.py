@@ -26,22 +26,22 @@ entry: {init_command: 'echo from init; sleep 600', command: 'echo hello'}
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    site = DemoProject(tmp_path, CONFIG)
-    site.build()
-    return site
+def demo(tmp_path: Path) -> DemoProject:
+    demo = DemoProject(tmp_path, CONFIG)
+    demo.build()
+    return demo
 
 
-def shown(site: DemoProject, **options: object) -> list[str]:
-    verb.run(site.run_anew(), "demo", **options)  # type: ignore[arg-type]
-    return [event.text for event in site.seen if isinstance(event, events.Line)]
+def shown(demo: DemoProject, **options: object) -> list[str]:
+    verb.run(demo.run_anew(), "demo", **options)  # type: ignore[arg-type]
+    return [event.text for event in demo.seen if isinstance(event, events.Line)]
 
 
-def test_logs_show_phases_with_output_then_container(site: DemoProject) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo")
-    site.project.log_path("demo", named("tools")).write_text("from tools\n")
-    told = shown(site)
-    assert told[told.index("── setup (.stamps/demo/7-setup.log)") :] == [
+def test_logs_show_phases_with_output_then_container(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    demo.project.log_path("demo", named("tools")).write_text("from tools\n")
+    output = shown(demo)
+    assert output[output.index("── setup (.stamps/demo/7-setup.log)") :] == [
         "── setup (.stamps/demo/7-setup.log)",
         "$ setup command 1 of 1 (as root)",
         "from setup",
@@ -53,21 +53,21 @@ def test_logs_show_phases_with_output_then_container(site: DemoProject) -> None:
     ]
 
 
-def test_logs_of_one_phase_show_only_that_phase(site: DemoProject) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo")
-    heading, _, *printed = shown(site, phase="setup")
+def test_logs_of_one_phase_show_only_that_phase(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    heading, _, *printed = shown(demo, phase="setup")
     assert (heading, printed) == ("── setup (.stamps/demo/7-setup.log)", ["from setup", "more"])
-    assert shown(site, phase="base") == ["── base (.stamps/demo/1-base.log): empty"]
+    assert shown(demo, phase="base") == ["── base (.stamps/demo/1-base.log): empty"]
 
 
-def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo")
-    assert shown(site, follow=True) == ["── habitat-demo (running)", "from init"]
-    assert site.engine.called("output")[-1][2] == "True"
+def test_logs_follow_shows_container_output_only(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert shown(demo, follow=True) == ["── habitat-demo (running)", "from init"]
+    assert demo.engine.called("output")[-1][2] == "True"
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
         ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
@@ -79,41 +79,41 @@ def test_logs_follow_shows_container_output_only(site: DemoProject) -> None:
     ],
 )
 def test_logs_unknown_phase_or_missing_container_is_error(
-    site: DemoProject, options: dict[str, object], told: str
+    demo: DemoProject, options: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(StartError) as caught:
-        shown(site, **options)
-    assert str(caught.value).startswith(told)
+    with pytest.raises(StartError) as excinfo:
+        shown(demo, **options)
+    assert str(excinfo.value).startswith(message)
 
 
 def test_logs_of_habitat_never_built_give_notice(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
-    assert shown(site) == []
-    assert site.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
-    with pytest.raises(StartError) as caught:
-        shown(site, phase="setup")
-    assert str(caught.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
+    demo = DemoProject(tmp_path)
+    assert shown(demo) == []
+    assert demo.notices() == ["demo has no logs yet: doit start:demo builds and starts it"]
+    with pytest.raises(StartError) as excinfo:
+        shown(demo, phase="setup")
+    assert str(excinfo.value) == ("demo: there is no log of setup: it was not built here; doit setup:demo builds it")
 
 
-def test_logs_of_habitat_with_broken_config_are_shown(site: DemoProject) -> None:
-    (site.root / "habitats/demo/config.yaml").write_text("setup: [")
-    assert "from setup" in shown(site)
+def test_logs_of_habitat_with_broken_config_are_shown(demo: DemoProject) -> None:
+    (demo.root / "habitats/demo/config.yaml").write_text("setup: [")
+    assert "from setup" in shown(demo)
     with pytest.raises(HabitatError):
-        site.project.habitat("demo")
+        demo.project.habitat("demo")
 
 
-def test_logs_unreadable_log_file_is_error(site: DemoProject) -> None:
-    path = site.root / ".stamps/demo/7-setup.log"
+def test_logs_unreadable_log_file_is_error(demo: DemoProject) -> None:
+    path = demo.root / ".stamps/demo/7-setup.log"
     path.unlink()
     path.mkdir()
     with pytest.raises(StateError, match=r"^\.stamps/demo/7-setup.log: can't be read"):
-        logs.show_phase(site.run_anew(), "demo", "setup")
+        logs.show_phase(demo.run_anew(), "demo", "setup")
 
 
 def test_logs_mask_secret_printed_by_main_process(tmp_path: Path) -> None:
     secrets = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
-    site = DemoProject(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
-    site.build()
-    runtime_start.start_detached(site.run_anew(), "demo")
-    assert "has ***" in shown(site, follow=True)
-    assert "has ***" in shown(site)
+    demo = DemoProject(tmp_path, CONFIG.replace("from init", "has s3cret-word") + secrets)
+    demo.build()
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert "has ***" in shown(demo, follow=True)
+    assert "has ***" in shown(demo)

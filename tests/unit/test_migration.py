@@ -25,43 +25,43 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
+def demo(tmp_path: Path) -> DemoProject:
     """A habitat `demo` that has a Dockerfile alone; `base:1` has the users root and others of its own."""
-    site = DemoProject(tmp_path)
+    demo = DemoProject(tmp_path)
     (tmp_path / "habitats/demo/config.yaml").unlink()
-    return site
+    return demo
 
 
-def migrated(site: DemoProject, text: str, config: str | None = None, **given: str) -> Migration:
-    write(site.root, "habitats/demo/Dockerfile", text)
+def migrated(demo: DemoProject, text: str, config: str | None = None, **given: str) -> Migration:
+    write(demo.root, "habitats/demo/Dockerfile", text)
     if config is not None:
-        write(site.root, "habitats/demo/config.yaml", config)
-    found = migrate_command.migrate(site.run_anew(), "demo", given)
-    assert found
-    return found
+        write(demo.root, "habitats/demo/config.yaml", config)
+    draft = migrate_command.migrate(demo.run_anew(), "demo", given)
+    assert draft
+    return draft
 
 
-def config_of(found: Migration) -> dict[str, Any]:
-    config = yaml.safe_load(found.config)
+def config_of(draft: Migration) -> dict[str, Any]:
+    config = yaml.safe_load(draft.config)
     assert isinstance(config, dict)
     return config
 
 
-def carried(site: DemoProject, lines: str, **given: str) -> dict[str, Any]:
+def carried(demo: DemoProject, lines: str, **given: str) -> dict[str, Any]:
     """What the lines behind `FROM base:1` become, but for what every habitat gets."""
-    config = config_of(migrated(site, f"FROM base:1\n{lines}\n", **given))
+    config = config_of(migrated(demo, f"FROM base:1\n{lines}\n", **given))
     config["env"] = [
         entry for entry in config["env"] if entry not in ("USER=root", "WORKDIR=/", "HABITAT_PATH=/habitat")
     ]
     return {key: value for key, value in config.items() if value and key != "base_image"}
 
 
-def root(*found: str) -> dict[str, Any]:
-    return {"setup": {"root": list(found)}}
+def root(*draft: str) -> dict[str, Any]:
+    return {"setup": {"root": list(draft)}}
 
 
-def env(*found: str) -> dict[str, Any]:
-    return {"env": list(found)}
+def env(*draft: str) -> dict[str, Any]:
+    return {"env": list(draft)}
 
 
 def command(text: str) -> dict[str, Any]:
@@ -116,9 +116,9 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), TABLE.values(), ids=TABLE)
-def test_migrate_instruction_becomes_config_key(site: DemoProject, lines: str, expected: dict[str, Any]) -> None:
+def test_migrate_instruction_becomes_config_key(demo: DemoProject, lines: str, expected: dict[str, Any]) -> None:
     needs_none = {"entry": {"command": "exec serve"}} if "CMD" not in lines and "ENTRY" not in lines else {}
-    assert carried(site, lines) == {**needs_none, **expected}
+    assert carried(demo, lines) == {**needs_none, **expected}
 
 
 COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
@@ -141,12 +141,12 @@ COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
 
 
 @pytest.fixture
-def files(site: DemoProject) -> DemoProject:
+def files(demo: DemoProject) -> DemoProject:
     for name in ("a", "b", "d/e", "$c"):
-        write(site.root, f"habitats/demo/{name}", name)
-    write(site.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
-    write(site.root, "habitats/demo/private", "x", mode=0o600)
-    return site
+        write(demo.root, f"habitats/demo/{name}", name)
+    write(demo.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
+    write(demo.root, "habitats/demo/private", "x", mode=0o600)
+    return demo
 
 
 @pytest.mark.parametrize(("lines", "expected"), COPIES.values(), ids=COPIES)
@@ -163,9 +163,9 @@ def test_migrate_copy_of_folder_omits_dockerignored_files(files: DemoProject) ->
 
 
 def test_migrate_copy_after_run_becomes_setup_command(files: DemoProject) -> None:
-    found = carried(files, "RUN a\nCOPY --chown=5 a /x/\nRUN b")
-    assert "files" not in found
-    assert found["setup"]["root"][1].splitlines() == [
+    draft = carried(files, "RUN a\nCOPY --chown=5 a /x/\nRUN b")
+    assert "files" not in draft
+    assert draft["setup"]["root"][1].splitlines() == [
         "[ -d /x ] || { mkdir /x; chown 5:5 /x; }",
         "rm -f /x/a",
         'cp -P "$LOCAL_PATH"/a /x/a',
@@ -228,50 +228,52 @@ STAYS = {
 
 @pytest.mark.parametrize(("text", "why"), STAYS.values(), ids=STAYS)
 def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
-    site: DemoProject, text: str, why: str
+    demo: DemoProject, text: str, why: str
 ) -> None:
-    found = migrated(site, text)
-    config = config_of(found)
-    assert why in [row.why for row in found.rows]
+    draft = migrated(demo, text)
+    config = config_of(draft)
+    assert why in [row.why for row in draft.rows]
     assert config["dockerfile"] == "Dockerfile.rest"
     assert "base_image" not in config
-    kept, rest = text.splitlines(), found.rest.splitlines()[1:]
+    kept, rest = text.splitlines(), draft.rest.splitlines()[1:]
     assert rest == kept[: len(rest)]
     assert str(config["setup"]).count("y") == 1
     assert "y" not in kept[len(rest) - 1].split()
 
 
-def test_migrate_report_lists_every_line_with_key_or_reason(site: DemoProject) -> None:
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
+def test_migrate_report_lists_every_line_with_key_or_reason(demo: DemoProject) -> None:
     text = "ARG A=1\nFROM base:1\nLABEL a=b\nMAINTAINER m\nSTOPSIGNAL INT\nVOLUME /v\nONBUILD RUN x\nEXPOSE 80\n"
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
-    found = migrated(site, text)
-    assert [row.line for row in found.rows] == list(range(1, 13))
-    assert [row.line for row in found.rows if not row.place] == [3, 4, 5, 6, 7, 10, 12]
-    assert all(row.why for row in found.rows if not row.place)
-    assert "#   ports: [80]\n" in found.config
-    assert "#   ready: curl x\n" in found.config
-    assert found.warnings == (
+    draft = migrated(demo, text)
+    assert [row.line for row in draft.rows] == list(range(1, 13))
+    assert [row.line for row in draft.rows if not row.place] == [3, 4, 5, 6, 7, 10, 12]
+    assert all(row.why for row in draft.rows if not row.place)
+    assert "#   ports: [80]\n" in draft.config
+    assert "#   ready: curl x\n" in draft.config
+    assert draft.warnings == (
         "line 11: API_TOKEN looks like a secret and ends up in the image; use `secrets:` instead",
     )
 
 
-def test_migrate_comments_stay_with_their_instructions(site: DemoProject) -> None:
-    found = migrated(site, "FROM base:1\n# The first.\n# It matters.\nRUN a\n# Read by b.\nENV A=1\n").config
-    assert "    # The first.\n    # It matters.\n    - |\n      unset A\n      a\n" in found
-    assert "  # Read by b.\n  - A=1\n" in found
+def test_migrate_comments_stay_with_their_instructions(demo: DemoProject) -> None:
+    draft = migrated(demo, "FROM base:1\n# The first.\n# It matters.\nRUN a\n# Read by b.\nENV A=1\n").config
+    assert "    # The first.\n    # It matters.\n    - |\n      unset A\n      a\n" in draft
+    assert "  # Read by b.\n  - A=1\n" in draft
 
 
-def test_migrate_build_argument_is_used_as_value(site: DemoProject) -> None:
+def test_migrate_build_argument_is_used_as_value(demo: DemoProject) -> None:
     text = "ARG TAG=0\nFROM base:$TAG\nARG A\nRUN --mount=type=bind a\nRUN b\n"
-    found = migrated(site, text, TAG="1", A='x "y" $z')
-    assert found.rest.splitlines()[1:4] == ['ARG TAG="1"', "FROM base:$TAG", 'ARG A="x \\"y\\" \\$z"']
-    assert config_of(found)["setup"] == {"root": ["export A='x \"y\" $z'\nb\n"]}
+    draft = migrated(demo, text, TAG="1", A='x "y" $z')
+    assert draft.rest.splitlines()[1:4] == ['ARG TAG="1"', "FROM base:$TAG", 'ARG A="x \\"y\\" \\$z"']
+    assert config_of(draft)["setup"] == {"root": ["export A='x \"y\" $z'\nb\n"]}
 
 
 # A config that is there
 
 
-def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject) -> None:
+@pytest.mark.guarantee("migration-loses-nothing")
+def test_migrate_keeps_values_and_comments_of_existing_config(demo: DemoProject) -> None:
     text = """\
         # Mine.
         description: kept   # as it is
@@ -282,8 +284,8 @@ def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject)
           user:
             - last   # of all
         """
-    found = migrated(site, 'FROM base:1\nENV A=1\nRUN first\nWORKDIR /there\nUSER x\nCMD ["a"]\n', text)
-    assert config_of(found) == {
+    draft = migrated(demo, 'FROM base:1\nENV A=1\nRUN first\nWORKDIR /there\nUSER x\nCMD ["a"]\n', text)
+    assert config_of(draft) == {
         "description": "kept",
         "base_image": "base:1",
         "dockerfile": False,
@@ -291,24 +293,24 @@ def test_migrate_keeps_values_and_comments_of_existing_config(site: DemoProject)
         "setup": {"root": ["cd /\nfirst\n"], "user": ["last"]} | {"root": ["cd /\nfirst\n", "mkdir -p /there"]},
     }
     for comment in ("# Mine.\n", "# as it is\n", "  # Told.\n", "# of all\n"):
-        assert comment in found.config
+        assert comment in draft.config
 
 
-def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(site: DemoProject) -> None:
-    write(site.root, "habitats/demo/x")
-    found = migrated(site, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
-    assert "the config's files and volumes come after it" in [row.why for row in found.rows]
-    assert "setup" not in config_of(found)
+def test_migrate_with_files_in_config_keeps_setup_in_dockerfile(demo: DemoProject) -> None:
+    write(demo.root, "habitats/demo/x")
+    draft = migrated(demo, "FROM base:1\nRUN a\nENV B=1\n", "files:\n  - {source: x, dest: /x}\n")
+    assert "the config's files and volumes come after it" in [row.why for row in draft.rows]
+    assert "setup" not in config_of(draft)
 
 
-def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(site: DemoProject) -> None:
-    write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
-    found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
-    assert "setup" not in config_of(found)
-    assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in found.rows]
+def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(demo: DemoProject) -> None:
+    write(demo.root, "shared/config.yaml", "setup: {root: [x]}\n")
+    draft = migrated(demo, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
+    assert "setup" not in config_of(draft)
+    assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in draft.rows]
 
 
-def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) -> None:
+def test_migrate_legacy_keys_are_renamed_with_their_comments(demo: DemoProject) -> None:
     text = """\
         base_image: base:1
         # What to work on.
@@ -322,16 +324,16 @@ def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) 
         claude:
           command: claude
         """
-    write(site.root, "habitats/demo/config.yaml", text)
-    found = migrate_command.migrate(site.run_anew(), "demo", {})
-    assert found
-    config = config_of(found)
+    write(demo.root, "habitats/demo/config.yaml", text)
+    draft = migrate_command.migrate(demo.run_anew(), "demo", {})
+    assert draft
+    config = config_of(draft)
     assert config["entry"] == {"init_command": "/sbin/boot", "startup_delay": 10, "command": "claude"}
     assert config["env"] == ["WORKDIR=/src"]
     assert config["repos"][0]["path"] == "a"
     for comment in ("# What to work on.\nrepos:\n", "# the one\n", "# theirs\n"):
-        assert comment in found.config
-    assert [(row.text, row.place or row.why) for row in found.legacy_rows] == [
+        assert comment in draft.config
+    assert [(row.text, row.place or row.why) for row in draft.legacy_rows] == [
         ("repositories", "repos"),
         ("container.work_dir", "env.WORKDIR"),
         ("container.init_command", "entry.init_command"),
@@ -339,25 +341,25 @@ def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) 
         ("container.odd", "entry has no such key"),
         ("claude.command", "entry.command"),
     ]
-    migrate_command.write(site.project, found)
-    assert (site.root / "habitats/demo/config.yaml.before-migration").read_text().startswith("base_image")
-    assert migrate_command.migrate(site.run_anew(), "demo", {}) is None
+    migrate_command.write(demo.project, draft)
+    assert (demo.root / "habitats/demo/config.yaml.before-migration").read_text().startswith("base_image")
+    assert migrate_command.migrate(demo.run_anew(), "demo", {}) is None
 
 
-def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(site: DemoProject) -> None:
-    found = migrated(site, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
-    migrate_command.write(site.project, found)
-    folder = site.root / "habitats/demo"
+def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(demo: DemoProject) -> None:
+    draft = migrated(demo, "FROM base:1\nRUN --mount=type=bind a\nRUN b\n", "description: x\n")
+    migrate_command.write(demo.project, draft)
+    folder = demo.root / "habitats/demo"
     assert (folder / "config.yaml.before-migration").read_text() == "description: x\n"
-    habitat = load(site.root)
+    habitat = load(demo.root)
     assert [item.path for item in copied_files.layer_tree(habitat, habitat.layer("local"))] == [""]
     assert [item.path for item in copied_files.dockerfile_context(habitat)] == ["", "Dockerfile"]
     assert copied_files.dockerfile_context(habitat)[1].source == folder / "Dockerfile.rest"
 
 
-def test_migrate_base_image_not_pullable_is_one_line_error(site: DemoProject) -> None:
+def test_migrate_base_image_not_pullable_is_one_line_error(demo: DemoProject) -> None:
     with pytest.raises(HabitatError, match=r"^habitats/demo/Dockerfile:1: nowhere:1 can't be pulled \("):
-        migrated(site, "FROM nowhere:1\n")
+        migrated(demo, "FROM nowhere:1\n")
 
 
 # Scripts, literally
@@ -383,10 +385,11 @@ _PARTS = _FAILS | _BREAKS
 
 def _shell(*argv: str) -> tuple[int, bytes]:
     env = {"PATH": "/bin:/usr/bin", "X": "1  2"}
-    done = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
-    return done.returncode, done.stdout
+    result = subprocess.run(argv, env=env, stdin=subprocess.DEVNULL, capture_output=True, timeout=10, check=False)
+    return result.returncode, result.stdout
 
 
+@pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 @settings(derandomize=True, max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
 @given(_PARTS, st.booleans())
 def test_migrate_run_instruction_behaves_equally_in_setup(parts: list[str], tight: bool) -> None:

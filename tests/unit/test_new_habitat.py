@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from conftest import ROOT
-from hostile import KINDS, PLACES
+from hostile_values import KINDS, PLACES
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit_helpers import write
@@ -131,14 +131,14 @@ def test_new_habitat_config_is_short(tmp_path: Path, urls: tuple[str, ...]) -> N
 
 def literal(root: Path, url: str) -> bool:
     """Whether a URL is taken, as it is; else it is refused in one line, and nothing is made."""
-    said = ""
+    expected = ""
     try:
         habitat = make(root, url)
     except HabitatError as error:
-        said = str(error)
-    if said:
-        assert said.startswith("--repo: "), url
-        assert said.isprintable()
+        expected = str(error)
+    if expected:
+        assert expected.startswith("--repo: "), url
+        assert expected.isprintable()
         assert not (root / "habitats").exists()
         return False
     (repo,) = habitat.repos
@@ -147,6 +147,7 @@ def literal(root: Path, url: str) -> bool:
     return True
 
 
+@pytest.mark.guarantee("new-habitat-arguments-are-literal")
 @pytest.mark.parametrize("url", [*KINDS.values(), *URLS], ids=ascii)
 def test_new_habitat_hostile_url_is_literal_or_refused(tmp_path: Path, url: str) -> None:
     taken = literal(tmp_path, url)
@@ -171,6 +172,7 @@ def test_new_habitat_any_url_is_written_unchanged_or_refused(
     literal(tmp_path_factory.mktemp("any"), f"https://example.org/{end}")
 
 
+@pytest.mark.guarantee("new-habitat-arguments-are-literal")
 @pytest.mark.parametrize("image", [*KINDS.values(), *IMAGES], ids=lambda image: ascii(image)[:40])
 def test_new_habitat_hostile_image_is_literal_or_refused_as_by_loader(tmp_path: Path, image: str) -> None:
     (place,) = (place for place in PLACES if place.name == "base_image")
@@ -203,12 +205,13 @@ def test_new_habitat_name_refused_by_loader_is_refused(tmp_path: Path, name: str
 # Whole or not at all
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 @pytest.mark.parametrize("file", ["config.yaml", "Dockerfile", "notes.md"])
 def test_new_habitat_existing_folder_is_not_overwritten(tmp_path: Path, file: str) -> None:
     path = write(tmp_path, f"habitats/demo/{file}", "mine")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         make(tmp_path)
-    assert str(caught.value).startswith("habitats/demo: already exists: edit it, or choose another name")
+    assert str(excinfo.value).startswith("habitats/demo: already exists: edit it, or choose another name")
     assert [entry.name for entry in path.parent.iterdir()] == [file]
     assert path.read_text() == "mine"
 
@@ -227,6 +230,7 @@ def test_new_habitat_in_empty_folder_is_created(tmp_path: Path) -> None:
     assert make(tmp_path).name == "demo"
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_created_meanwhile_by_another_run_is_not_overwritten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -249,9 +253,9 @@ def test_new_habitat_write_failure_is_error_and_leaves_nothing(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_text", fail)
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         make(tmp_path)
-    assert str(caught.value) == f"habitats: can't be written ({os.strerror(number)}): {remedy}"
+    assert str(excinfo.value) == f"habitats: can't be written ({os.strerror(number)}): {remedy}"
     assert list((tmp_path / "habitats").iterdir()) == []
 
 
@@ -270,9 +274,10 @@ create.create(Path(sys.argv[1]), "demo", "debian", [])
 """
 
 
+@pytest.mark.guarantee("new-habitat-is-whole-or-absent")
 def test_new_habitat_killed_leaves_no_habitat_and_next_run_removes_draft(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
-    assert done.returncode == -9
+    result = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=ROOT, check=False)
+    assert result.returncode == -9
     (left,) = (tmp_path / "habitats").iterdir()
     assert (left / "config.yaml").is_file()
     assert Project(tmp_path, lambda: pytest.fail("an engine was asked for")).habitats.names == []

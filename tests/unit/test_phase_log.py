@@ -28,7 +28,7 @@ HEAD, TAIL = 1000, 2000
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
+def small_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(phase_log, "HEAD", HEAD)
     monkeypatch.setattr(phase_log, "TAIL", TAIL)
     monkeypatch.setattr(phase_log, "_LINE", 200)
@@ -36,11 +36,12 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def left_out(data: bytes) -> tuple[bytes, int, bytes]:
     """What is before the cut, how many bytes it says are left out, and what is behind it."""
-    before, said, after = re.split("── ([0-9,]+) bytes are left out here ──\n".encode(), data)
-    return before, int(said.replace(b",", b"")), after
+    before, output, after = re.split("── ([0-9,]+) bytes are left out here ──\n".encode(), data)
+    return before, int(output.replace(b",", b"")), after
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.guarantee("endless-output-bounded-log")
+@pytest.mark.usefixtures("small_limits")
 @pytest.mark.parametrize("length", [0, 1, 7, 63, 150])
 @pytest.mark.parametrize("at_once", [1, 3, 1000])
 def test_phase_log_of_flood_keeps_whole_lines_of_head_and_tail(tmp_path: Path, length: int, at_once: int) -> None:
@@ -60,13 +61,14 @@ def test_phase_log_of_flood_keeps_whole_lines_of_head_and_tail(tmp_path: Path, l
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_limits")
 def test_phase_log_of_small_output_is_complete(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         log.write("x" * (HEAD + 2 * TAIL - 1))
     assert (tmp_path / "log").read_bytes() == b"x" * (HEAD + 2 * TAIL - 1) + b"\n"
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 def test_phase_log_of_run_killed_at_any_moment_has_whole_lines(tmp_path: Path) -> None:
     """Many kills, most of them while the log is cut: that is what the process does most."""
     script = f"""
@@ -77,17 +79,18 @@ from phases.core.files import phase_log
 phase_log.HEAD, phase_log.TAIL, phase_log._LINE = 100_000, 100_000, 1000
 number = 0
 with phase_log.PhaseLog(Path(sys.argv[1])) as log:
-    print("begun", flush=True)
     while True:
         log.write(*(f"{{line}} of the output" for line in range(number, number + 500)))
+        if not number:
+            print("begun", flush=True)
         number += 500
 """
     path = tmp_path / "log"
-    for kill in range(25):
+    for kill in range(12):
         process = subprocess.Popen([sys.executable, "-c", script, str(path)], stdout=subprocess.PIPE)
         assert process.stdout
         process.stdout.readline()
-        time.sleep(0.02 + kill * 0.003)
+        time.sleep(0.02 + kill * 0.006)
         process.send_signal(signal.SIGKILL)
         process.wait()
         process.stdout.close()
@@ -106,7 +109,7 @@ with phase_log.PhaseLog(Path(sys.argv[1])) as log:
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
-@pytest.mark.usefixtures("small")
+@pytest.mark.usefixtures("small_limits")
 def test_phase_log_disk_full_while_shortened_is_error_and_log_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -122,6 +125,7 @@ def test_phase_log_disk_full_while_shortened_is_error_and_log_stays(
     assert [entry.name for entry in tmp_path.iterdir()] == ["log"]
 
 
+@pytest.mark.guarantee("endless-output-bounded-log")
 def test_phase_log_of_flood_uses_bounded_memory(tmp_path: Path) -> None:
     with PhaseLog(tmp_path / "log") as log:
         splitter = BlockSplitter(lambda lines: log.write(*lines))
@@ -150,5 +154,5 @@ def test_line_splitter_in_any_chunks_gives_same_lines(data: bytes, size: int) ->
 
 def test_output_block_event_becomes_one_record_per_line() -> None:
     block = events.OutputBlock("demo", "setup", ("one", "two"), "stderr")
-    told = [record.text for record in JsonlReporter._records(None, block)]  # type: ignore[arg-type,attr-defined]
-    assert told == ["one", "two"]
+    messages = [record.text for record in JsonlReporter._records(None, block)]  # type: ignore[arg-type,attr-defined]
+    assert messages == ["one", "two"]

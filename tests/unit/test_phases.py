@@ -171,8 +171,8 @@ def test_users_phase_run_as_root_takes_uid_of_sudo_or_none(
         monkeypatch.delenv(name, raising=False)
     for name, value in sudo.items():
         monkeypatch.setenv(name, value)
-    found = load(tmp_path, f"{BASE}uid: host\n").user_ids
-    assert (found and (found.uid, found.gid)) == numbers
+    ids = load(tmp_path, f"{BASE}uid: host\n").user_ids
+    assert (ids and (ids.uid, ids.gid)) == numbers
     if numbers is None:
         assert p02_users.slice(load(tmp_path, f"{BASE}uid: host\n")) == {"user": "agent"}
 
@@ -255,13 +255,13 @@ def test_files_phase_copies_layers_then_entries(tmp_path: Path) -> None:
         ("/all/note", "file", "ada:users", 0o640),
         ("/all/run", "file", "ada:users", 0o640),
     ]
-    found = p06_files.slice(habitat)
-    assert [(f["dest"], f["owner"], f["mode"]) for f in found["files"]] == [
+    actual = p06_files.slice(habitat)
+    assert [(f["dest"], f["owner"], f["mode"]) for f in actual["files"]] == [
         ("~/note", "agent", "0600"),
         ("/opt/run", "root", ""),
         ("/all", "ada:users", "0640"),
     ]
-    assert found["layers"]["local"] == {
+    assert actual["layers"]["local"] == {
         "content": {"": "dir", "note": f"644 {EMPTY}", "run": f"755 {EMPTY}"},
         "dest": "/habitat/local",
     }

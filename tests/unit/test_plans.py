@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,7 +40,7 @@ CONFIG: dict[str, Any] = {
 
 
 class FullProject(DemoProject):
-    """A site with something in every section. config: as it will be saved."""
+    """A project with something in every section. config: as it will be saved."""
 
     def __init__(self, root: Path) -> None:
         self.config = yaml.safe_load(yaml.safe_dump(CONFIG))
@@ -57,7 +58,7 @@ class FullProject(DemoProject):
     def plan(self) -> Plan:
         return report_plan.plan(self.run_anew(), "demo")
 
-    def said(self, phase: str) -> list[str]:
+    def reasons_for(self, phase: str) -> list[str]:
         """Why a phase would run, once the config was saved."""
         self.save()
         return list(self.plan().reasons[phase])
@@ -67,121 +68,128 @@ class FullProject(DemoProject):
         return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in paths}
 
 
+@pytest.fixture(scope="module")
+def built_project(tmp_path_factory: pytest.TempPathFactory) -> FullProject:
+    project = FullProject(tmp_path_factory.mktemp("project"))
+    assert project.build() == list(NAMES[1:])
+    return project
+
+
 @pytest.fixture
-def town(tmp_path: Path) -> FullProject:
-    """Built whole."""
-    town = FullProject(tmp_path)
-    assert town.build() == list(NAMES[1:])
-    return town
+def project(built_project: FullProject, tmp_path: Path) -> FullProject:
+    """A project that is up to date."""
+    project = built_project.copy_to(tmp_path)
+    project.config = deepcopy(CONFIG)
+    return project
 
 
-def number(town: FullProject) -> None:
-    town.config["uid"] = 1234
+def number(project: FullProject) -> None:
+    project.config["uid"] = 1234
 
 
-def colour(town: FullProject) -> None:
-    town.config["env"][-1] = "COLOUR=green"
+def colour(project: FullProject) -> None:
+    project.config["env"][-1] = "COLOUR=green"
 
 
-def user(town: FullProject) -> None:
-    town.config["env"][0] = "USER=other"
+def user(project: FullProject) -> None:
+    project.config["env"][0] = "USER=other"
 
 
-def workdir(town: FullProject) -> None:
-    town.config["env"][1] = "WORKDIR=/place"
+def workdir(project: FullProject) -> None:
+    project.config["env"][1] = "WORKDIR=/place"
 
 
-def own_path(town: FullProject) -> None:
-    town.config["env"][2] = "LOCAL_PATH=/opt/other"
+def own_path(project: FullProject) -> None:
+    project.config["env"][2] = "LOCAL_PATH=/opt/other"
 
 
-def moved_base(town: FullProject) -> None:
-    town.engine.tag(town.engine.add_image("moved:1", command=("other",)), "base:1")
+def moved_base(project: FullProject) -> None:
+    project.engine.tag(project.engine.add_image("moved:1", command=("other",)), "base:1")
 
 
-def another_base(town: FullProject) -> None:
-    town.engine.add_image("base:2")
-    town.config["base_image"] = "base:2"
+def another_base(project: FullProject) -> None:
+    project.engine.add_image("base:2")
+    project.config["base_image"] = "base:2"
 
 
-def second_command(town: FullProject) -> None:
-    town.config["setup"]["user"][1] = "make\nmake test\n"
+def second_command(project: FullProject) -> None:
+    project.config["setup"]["user"][1] = "make\nmake test\n"
 
 
-def first_command(town: FullProject) -> None:
-    town.config["setup"]["root"].insert(0, "echo zero")
+def first_command(project: FullProject) -> None:
+    project.config["setup"]["root"].insert(0, "echo zero")
 
 
-def runs_as_another(town: FullProject) -> None:
-    town.config["setup"] = [
+def runs_as_another(project: FullProject) -> None:
+    project.config["setup"] = [
         {"run_as": "root", "commands": ["echo one"]},
         {"run_as": "user", "commands": ["echo mine"]},
         {"run_as": "root", "commands": ["make\nmake check\n"]},
     ]
 
 
-def no_secret(town: FullProject) -> None:
-    town.config["secrets"] = []
+def no_secret(project: FullProject) -> None:
+    project.config["secrets"] = []
 
 
-def secret_as_variable(town: FullProject) -> None:
-    town.config["secrets"][0]["variable"] = "TOKEN"
+def secret_as_variable(project: FullProject) -> None:
+    project.config["secrets"][0]["variable"] = "TOKEN"
 
 
-def branch(town: FullProject) -> None:
-    town.config["repos"][0]["branch"] = "stable"
+def branch(project: FullProject) -> None:
+    project.config["repos"][0]["branch"] = "stable"
 
 
-def cache(town: FullProject) -> None:
-    town.config["caches"] = ["~/.npm"]
+def cache(project: FullProject) -> None:
+    project.config["caches"] = ["~/.npm"]
 
 
-def setup_of_a_repo(town: FullProject) -> None:
-    town.config["repos"][0]["setup"].append("make all")
+def setup_of_a_repo(project: FullProject) -> None:
+    project.config["repos"][0]["setup"].append("make all")
 
 
-def another_repo(town: FullProject) -> None:
-    town.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
+def another_repo(project: FullProject) -> None:
+    project.config["repos"].append({"url": "https://example.org/b.git", "path": "b"})
 
 
-def no_repo(town: FullProject) -> None:
-    town.config["repos"] = []
+def no_repo(project: FullProject) -> None:
+    project.config["repos"] = []
 
 
 def writes(path: str, text: str = "other\n", mode: int = 0o644) -> Callable[[FullProject], None]:
-    def change(town: FullProject) -> None:
-        write(town.root, path, text, mode)
+    def change(project: FullProject) -> None:
+        write(project.root, path, text, mode)
 
     return change
 
 
-def folder_added(town: FullProject) -> None:
+def folder_added(project: FullProject) -> None:
     for name in ("d/e/f", "d-x", "d/g"):
-        write(town.root, f"shared/{name}")
+        write(project.root, f"shared/{name}")
 
 
-def file_removed(town: FullProject) -> None:
-    (town.root / "shared/banner").unlink()
+def file_removed(project: FullProject) -> None:
+    (project.root / "shared/banner").unlink()
 
 
-def readonly(town: FullProject) -> None:
-    town.config["volumes"][0]["readonly"] = True
+def readonly(project: FullProject) -> None:
+    project.config["volumes"][0]["readonly"] = True
 
 
-def mode_of_a_copy(town: FullProject) -> None:
-    town.config["files"][0]["mode"] = "0600"
+def mode_of_a_copy(project: FullProject) -> None:
+    project.config["files"][0]["mode"] = "0600"
 
 
-def required(town: FullProject) -> None:
-    town.config["verify-fs"]["required_files"].append("/etc/passwd")
+def required(project: FullProject) -> None:
+    project.config["verify-fs"]["required_files"].append("/etc/passwd")
 
 
-def no_tests(town: FullProject) -> None:
-    town.config["tests"] = []
+def no_tests(project: FullProject) -> None:
+    project.config["tests"] = []
 
 
-def entry(town: FullProject) -> None:
-    town.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
+def entry(project: FullProject) -> None:
+    project.config["entry"] = {"command": "sh", "init_command": "/sbin/init"}
 
 
 #: What a person changes, the phase it is about, and what is said of it.
@@ -225,15 +233,15 @@ CHANGES: list[tuple[Callable[[FullProject], None], str, list[str]]] = [
 
 @pytest.mark.parametrize(("change", "phase", "expected"), CHANGES)
 def test_plan_config_change_is_described_for_its_phase(
-    town: FullProject, change: Callable[[FullProject], None], phase: str, expected: list[str]
+    project: FullProject, change: Callable[[FullProject], None], phase: str, expected: list[str]
 ) -> None:
-    before = town.base
-    change(town)
-    ids = {"BEFORE": before[7:19], "AFTER": town.engine.tags()["base:1"][7:19]}
+    before = project.base
+    change(project)
+    ids = {"BEFORE": before[7:19], "AFTER": project.engine.tags()["base:1"][7:19]}
     for word, shown in ids.items():
         expected = [text.replace(word, shown) for text in expected]
-    assert town.said(phase) == expected
-    assert next(iter(town.plan().reasons)) == phase
+    assert project.reasons_for(phase) == expected
+    assert next(iter(project.plan().reasons)) == phase
 
 
 @pytest.mark.parametrize("phase", PHASES[1:], ids=NAMES[1:])
@@ -241,28 +249,28 @@ def test_plan_change_table_covers_every_phase(phase: Any) -> None:
     assert phase.NAME in {name for _, name, _ in CHANGES}
 
 
-def test_plan_dockerfile_change_is_described(town: FullProject) -> None:
-    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\n")
-    assert town.said("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
-    assert town.said("base") == [
+def test_plan_dockerfile_change_is_described(project: FullProject) -> None:
+    write(project.root, "habitats/demo/Dockerfile", "FROM base:1\n")
+    assert project.reasons_for("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
+    assert project.reasons_for("base") == [
         "the build context of the Dockerfile: added",
         "base_image: removed (base:1)",
     ]
-    town.build()
-    write(town.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
-    write(town.root, "habitats/demo/motd", "welcome\n")
-    assert town.said("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
-    assert town.said("base") == ["the build context of the Dockerfile: changed"]
+    project.build()
+    write(project.root, "habitats/demo/Dockerfile", "FROM base:1\nRUN true\n")
+    write(project.root, "habitats/demo/motd", "welcome\n")
+    assert project.reasons_for("dockerfile") == ["habitats/demo/Dockerfile: changed", "habitats/demo/motd: added"]
+    assert project.reasons_for("base") == ["the build context of the Dockerfile: changed"]
 
 
-def test_plan_without_change_has_no_reasons(town: FullProject) -> None:
-    assert town.plan().reasons == {}
+def test_plan_without_change_has_no_reasons(project: FullProject) -> None:
+    assert project.plan().reasons == {}
 
 
-def test_plan_change_with_consequences_is_described_at_its_own_phase(town: FullProject) -> None:
-    own_path(town)
-    town.save()
-    assert {phase: why for phase, why in town.plan().reasons.items() if why} == {
+def test_plan_change_with_consequences_is_described_at_its_own_phase(project: FullProject) -> None:
+    own_path(project)
+    project.save()
+    assert {phase: why for phase, why in project.plan().reasons.items() if why} == {
         "habitat": ["env.LOCAL_PATH: /opt/local → /opt/other"],
         "test": ["tests[0]: /opt/local/tests/builds.sh → /opt/other/tests/builds.sh"],
     }
@@ -279,114 +287,114 @@ def test_plan_of_habitat_never_built_lists_all_phases(tmp_path: Path) -> None:
     assert plan.seconds == {}
 
 
-def test_plan_image_removed_names_missing_image(town: FullProject) -> None:
+def test_plan_image_removed_names_missing_image(project: FullProject) -> None:
     for tag in (snapshot_tag("demo", named("final")), final_tag("demo")):
-        town.engine.untag(tag)
-    plan = town.plan()
+        project.engine.untag(tag)
+    plan = project.plan()
     assert plan.reasons == {"final": ["image habitat-demo:12-final is gone"]}
     assert not plan.is_new
 
 
-def test_plan_forgotten_phase_lists_forget_before_config_change(town: FullProject) -> None:
-    town.project.stamps.forget(task_name(named("repos"), "demo"))
-    branch(town)
-    assert town.said("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
+def test_plan_forgotten_phase_lists_forget_before_config_change(project: FullProject) -> None:
+    project.project.stamps.forget(task_name(named("repos"), "demo"))
+    branch(project)
+    assert project.reasons_for("repos") == ["it was forgotten (doit forget)", "repos[0].branch: main → stable"]
 
 
-def test_plan_snapshot_with_other_parent_is_explained(town: FullProject) -> None:
+def test_plan_snapshot_with_other_parent_is_explained(project: FullProject) -> None:
     """Somebody built a snapshot anew, and not what rests on it."""
     for name in ("tools", "final"):
-        town.engine.untag(snapshot_tag("demo", named(name)))
-    town.engine.untag(final_tag("demo"))
+        project.engine.untag(snapshot_tag("demo", named(name)))
+    project.engine.untag(final_tag("demo"))
     tag = snapshot_tag("demo", named("setup"))
-    (image,) = [image for image in town.engine.images() if tag in image.tags]
-    town.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
-    assert town.said("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
+    (image,) = [image for image in project.engine.images() if tag in image.tags]
+    project.engine.add_image(tag, labels={**image.labels, "habitat.created": "now"})
+    assert project.reasons_for("repos") == ["habitat-demo:8-repos was not made from the current habitat-demo:7-setup"]
 
 
-def test_plan_without_stored_slices_says_config_differs(town: FullProject) -> None:
+def test_plan_without_stored_slices_says_config_differs(project: FullProject) -> None:
     """It has the images, and not the slices they were built from."""
-    shutil.rmtree(town.root / ".stamps")
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+    shutil.rmtree(project.root / ".stamps")
+    branch(project)
+    assert project.reasons_for("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_stored_slice_of_other_build_is_ignored(town: FullProject) -> None:
-    write(town.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+def test_plan_stored_slice_of_other_build_is_ignored(project: FullProject) -> None:
+    write(project.root, ".stamps/demo/8-repos.built", '{"repos":[]}')
+    branch(project)
+    assert project.reasons_for("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_stored_slice_unreadable_is_ignored(town: FullProject) -> None:
-    kept = town.root / ".stamps/demo/8-repos.built"
+def test_plan_stored_slice_unreadable_is_ignored(project: FullProject) -> None:
+    kept = project.root / ".stamps/demo/8-repos.built"
     kept.unlink()
     kept.mkdir()
-    branch(town)
-    assert town.said("repos") == ["the config of repos has changed since its last build"]
+    branch(project)
+    assert project.reasons_for("repos") == ["the config of repos has changed since its last build"]
 
 
-def test_plan_after_failed_build_still_describes_change(town: FullProject) -> None:
+def test_plan_after_failed_build_still_describes_change(project: FullProject) -> None:
     """The stamp is gone then, and the snapshot and its slice are not."""
-    second_command(town)
-    town.save()
-    town.engine.on_execute = lambda _: (1, "")
+    second_command(project)
+    project.save()
+    project.engine.on_execute = lambda _: (1, "")
     with pytest.raises(HabitatError):
-        town.build()
-    town.config["setup"]["user"][1] = "make\nmake all\n"
-    assert town.said("setup") == ["setup.user[1]: changed (line 2: make check → make all)"]
+        project.build()
+    project.config["setup"]["user"][1] = "make\nmake all\n"
+    assert project.reasons_for("setup") == ["setup.user[1]: changed (line 2: make check → make all)"]
 
 
 # What it leads to
 
 
-def test_plan_durations_come_from_stamp_or_snapshot_label(town: FullProject) -> None:
+def test_plan_durations_come_from_stamp_or_snapshot_label(project: FullProject) -> None:
     """A stamp tells it, and where there is none the snapshot's label."""
     for name, taken in (("tools", 2), ("verify", 0.5), ("test", 0)):
-        record = town.project.stamps.read(task_name(named(name), "demo"))
+        record = project.project.stamps.read(task_name(named(name), "demo"))
         record["_values_:"]["seconds"] = taken
-        town.project.stamps.write(task_name(named(name), "demo"), record)
-    town.project.stamps.drop(task_name(named("final"), "demo"))
+        project.project.stamps.write(task_name(named(name), "demo"), record)
+    project.project.stamps.drop(task_name(named("final"), "demo"))
     tag = snapshot_tag("demo", named("final"))
-    (image,) = [image for image in town.engine.images() if tag in image.tags]
-    labelled = town.engine.add_image(tag, labels={**image.labels, "habitat.seconds": "4.000"})
-    town.engine.tag(labelled, final_tag("demo"))
-    write(town.root, GREET, "other\n", 0o755)
-    assert town.plan().seconds == {"tools": 2, "verify": 0.5, "test": 0, "final": 4}
+    (image,) = [image for image in project.engine.images() if tag in image.tags]
+    labelled = project.engine.add_image(tag, labels={**image.labels, "habitat.seconds": "4.000"})
+    project.engine.tag(labelled, final_tag("demo"))
+    write(project.root, GREET, "other\n", 0o755)
+    assert project.plan().seconds == {"tools": 2, "verify": 0.5, "test": 0, "final": 4}
 
 
 @pytest.mark.parametrize("taken", ["soon", None, [], "nan", "inf", 1e999])
-def test_plan_duration_malformed_is_unknown(town: FullProject, taken: object) -> None:
-    record = town.project.stamps.read(task_name(named("test"), "demo"))
+def test_plan_duration_malformed_is_unknown(project: FullProject, taken: object) -> None:
+    record = project.project.stamps.read(task_name(named("test"), "demo"))
     record["_values_:"]["seconds"] = taken
-    town.project.stamps.write(task_name(named("test"), "demo"), record)
-    no_tests(town)
-    town.save()
-    assert "test" not in town.plan().seconds
+    project.project.stamps.write(task_name(named("test"), "demo"), record)
+    no_tests(project)
+    project.save()
+    assert "test" not in project.plan().seconds
 
 
-def test_plan_changes_no_file_and_only_lists_images(town: FullProject) -> None:
-    branch(town)
-    colour(town)
-    town.save()
-    before, tags = town.files(), town.engine.tags()
-    town.engine.calls.clear()
-    town.plan()
-    assert town.files() == before
-    assert (town.engine.calls, town.engine.tags()) == ([("images",)], tags)
+def test_plan_changes_no_file_and_only_lists_images(project: FullProject) -> None:
+    branch(project)
+    colour(project)
+    project.save()
+    before, tags = project.files(), project.engine.tags()
+    project.engine.calls.clear()
+    project.plan()
+    assert project.files() == before
+    assert (project.engine.calls, project.engine.tags()) == ([("images",)], tags)
 
 
 def test_plan_of_habitat_never_built_creates_no_file(tmp_path: Path) -> None:
-    town = FullProject(tmp_path)
-    town.plan()
+    project = FullProject(tmp_path)
+    project.plan()
     assert not (tmp_path / ".stamps").exists()
 
 
-def test_plan_reason_of_phase_is_first_reason_of_its_plan(town: FullProject) -> None:
-    colour(town)
-    branch(town)
-    town.save()
-    project = town.run_anew()
-    assert report_plan.reason(project, "demo", named("env")) == "env.COLOUR: red → green"
-    assert report_plan.reason(project, "demo", named("repos")) == "repos[0].branch: main → stable"
-    assert report_plan.reason(project, "demo", named("tools")) == "env runs again"
-    assert report_plan.reason(project, "demo", named("users")) == ""
+def test_plan_reason_of_phase_is_first_reason_of_its_plan(project: FullProject) -> None:
+    colour(project)
+    branch(project)
+    project.save()
+    rerun = project.run_anew()
+    assert report_plan.reason(rerun, "demo", named("env")) == "env.COLOUR: red → green"
+    assert report_plan.reason(rerun, "demo", named("repos")) == "repos[0].branch: main → stable"
+    assert report_plan.reason(rerun, "demo", named("tools")) == "env runs again"
+    assert report_plan.reason(rerun, "demo", named("users")) == ""

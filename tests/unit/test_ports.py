@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+@pytest.mark.guarantee("ports-on-localhost")
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -58,9 +59,9 @@ def test_port_without_address_is_published_on_localhost(tmp_path: Path, text: st
     ],
 )
 def test_port_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\nentry:\n  ports:\n    - 80\n    - {text}\n")
-    assert str(caught.value).startswith(f"habitats/demo/config.yaml:5: {why}")
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:5: {why}")
 
 
 @pytest.mark.parametrize("text", ["80/udp", "'[::1]:80:80'", "127.0.0.2:80:80", "81:80", "0:80"])
@@ -69,9 +70,9 @@ def test_port_number_with_other_protocol_or_address_is_separate_port(tmp_path: P
 
 
 def test_ports_without_network_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, "base_image: b\nentry:\n  network: none\n  ports: [80]\n")
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         "habitats/demo/config.yaml:4: a port can't be published without a network: "
         "remove the ports, or write `network: bridge`"
     )
@@ -86,18 +87,18 @@ def config(ports: str, command: str = "'true'") -> str:
     return f"base_image: base:1\nentry:\n  command: {command}\n  ports: [{ports}]\n"
 
 
-def made(root: Path, ports: str = PORTS) -> DemoProject:
-    site = DemoProject(root, config(ports))
-    site.build()
-    return site
+def built_demo(root: Path, ports: str = PORTS) -> DemoProject:
+    demo = DemoProject(root, config(ports))
+    demo.build()
+    return demo
 
 
-def start(site: DemoProject) -> int:
-    return runtime_start.start(site.run_anew(), "demo", FakeTerminal())
+def start(demo: DemoProject) -> int:
+    return runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
 
 
-def told(site: DemoProject) -> list[str]:
-    return [text.rpartition(":")[0] if "3000: http://127" in text else text for text in site.notices()]
+def port_notices(demo: DemoProject) -> list[str]:
+    return [text.rpartition(":")[0] if "3000: http://127" in text else text for text in demo.notices()]
 
 
 URLS = ["port 53: udp://0.0.0.0:53, also from other machines", "port 3000: http://127.0.0.1"]
@@ -105,71 +106,70 @@ URLS += ["port 3000: http://[::1]:8081"]
 
 
 def test_start_prints_url_of_each_port(tmp_path: Path) -> None:
-    site = made(tmp_path)
-    start(site)
-    assert told(site) == URLS
-    runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
-    assert told(site) == URLS
-    runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(interactive=True))
-    assert told(site) == URLS
+    demo = built_demo(tmp_path)
+    start(demo)
+    assert port_notices(demo) == URLS
+    runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
+    assert port_notices(demo) == URLS
+    runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(interactive=True))
+    assert port_notices(demo) == URLS
     # The number that the engine picked, not the one that was asked for.
-    (number,) = {text.rpartition(":")[2] for text in site.notices() if "3000: http://127" in text}
+    (number,) = {text.rpartition(":")[2] for text in demo.notices() if "3000: http://127" in text}
     assert int(number) >= 32768
 
 
 def test_detached_start_prints_urls_and_next_session_prints_none(tmp_path: Path) -> None:
-    site = made(tmp_path, "80, 81")
+    demo = built_demo(tmp_path, "80, 81")
     for _ in range(2):
-        runtime_start.start_detached(site.run_anew(), "demo")
-        (notice,) = site.notices()
+        runtime_start.start_detached(demo.run_anew(), "demo")
+        (notice,) = demo.notices()
         assert notice.startswith(
             "habitat-demo is running at http://127.0.0.1:80, http://127.0.0.1:81: doit shell:demo opens"
         )
-    start(site)
-    assert site.notices() == []
+    start(demo)
+    assert demo.notices() == []
 
 
 def test_ports_changed_give_new_container_of_same_image(tmp_path: Path) -> None:
-    site = made(tmp_path, "80, 81")
-    start(site)
-    before = site.engine.container("habitat-demo")
+    demo = built_demo(tmp_path, "80, 81")
+    start(demo)
+    before = demo.engine.container("habitat-demo")
     write(tmp_path, "habitats/demo/config.yaml", config("81, 80"))
-    assert site.build() == []
-    start(site)
-    same = site.engine.container("habitat-demo")
+    assert demo.build() == []
+    start(demo)
+    same = demo.engine.container("habitat-demo")
     assert before
     assert same
     assert same.id == before.id, "their order means nothing"
     write(tmp_path, "habitats/demo/config.yaml", config("80"))
-    assert site.build() == []
-    start(site)
-    after = site.engine.container("habitat-demo")
-    assert after
+    assert demo.build() == []
+    start(demo)
+    after = demo.container()
     assert (after.id != before.id, after.image) == (True, before.image)
-    assert site.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
+    assert demo.notices()[0].startswith("habitat-demo was created with another config: kept as habitat-demo-")
 
 
 def test_container_label_without_ports_equals_label_of_earlier_versions(tmp_path: Path) -> None:
-    site = made(tmp_path, "")
-    start(site)
-    held = site.engine._container("habitat-demo").labels["habitat.confinement"]
+    demo = built_demo(tmp_path, "")
+    start(demo)
+    held = demo.engine._container("habitat-demo").labels["habitat.confinement"]
     assert held == "privileges=0 network=1 memory=0 cpus=0 pids=4096"
 
 
 def test_shell_in_snapshot_publishes_no_ports(tmp_path: Path) -> None:
-    site = made(tmp_path)
+    demo = built_demo(tmp_path)
     ports: list[tuple[Port, ...]] = []
-    site.engine.on_execute = lambda command: ports.append(command.container.ports)
-    runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
+    demo.engine.on_execute = lambda command: ports.append(command.container.ports)
+    runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(piped=True, typed=b""), at="final")
     assert ports
     assert set(ports) == {()}
-    assert site.notices() == []
+    assert demo.notices() == []
 
 
-def refused(site: DemoProject) -> str:
-    with pytest.raises(StartError) as caught:
-        start(site)
-    return str(caught.value)
+def refused(demo: DemoProject) -> str:
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    return str(excinfo.value)
 
 
 TAKEN = "habitats/demo/config.yaml:4: port 127.0.0.1:80 is taken by "
@@ -192,36 +192,36 @@ ANOTHER = ", or write 0:80 for one that is free"
 def test_port_in_use_error_names_container_using_port(
     tmp_path: Path, holder: str, labels: dict[str, str], ip: str, expected: str
 ) -> None:
-    site = made(tmp_path, "80")
-    other = site.engine.create("base:1", holder, ("sleep", "inf"), labels=labels, ports=(Port(1, "tcp", ip, 80),))
-    site.engine.start(other)
-    assert refused(site) == f"{TAKEN}{expected}{ANOTHER}"
-    assert site.engine.container("habitat-demo") is None, "nothing is left behind"
-    site.engine.stop(other)
-    assert start(site) == 0
+    demo = built_demo(tmp_path, "80")
+    other = demo.engine.create("base:1", holder, ("sleep", "inf"), labels=labels, ports=(Port(1, "tcp", ip, 80),))
+    demo.engine.start(other)
+    assert refused(demo) == f"{TAKEN}{expected}{ANOTHER}"
+    assert demo.engine.container("habitat-demo") is None, "nothing is left behind"
+    demo.engine.stop(other)
+    assert start(demo) == 0
 
 
 def test_port_in_use_by_program_is_error_and_old_container_stays(tmp_path: Path) -> None:
-    site = made(tmp_path, "80")
-    start(site)
-    site.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
-    assert refused(site) == f"{TAKEN}a program on this machine: stop that program{ANOTHER}"
-    assert site.engine.container("habitat-demo")
+    demo = built_demo(tmp_path, "80")
+    start(demo)
+    demo.engine.failures["start"] = PortRefused("address already in use", Port(80, host=80), taken=True)
+    assert refused(demo) == f"{TAKEN}a program on this machine: stop that program{ANOTHER}"
+    assert demo.engine.container("habitat-demo")
 
 
 @pytest.mark.parametrize("text", ['"[::1]:{}:80/udp"', "0.0.0.0:{}:80", "{}:80"])
 def test_port_in_use_error_offers_free_port_at_same_address(tmp_path: Path, text: str) -> None:
-    site = made(tmp_path, text.format(8080))
+    demo = built_demo(tmp_path, text.format(8080))
     (port,) = load(tmp_path).entry.ports
-    site.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
-    assert refused(site).endswith(f", or write {text.format(0)} for one that is free")
+    demo.engine.failures["start"] = PortRefused("port is already allocated", port, taken=True)
+    assert refused(demo).endswith(f", or write {text.format(0)} for one that is free")
 
 
 def test_port_refused_by_host_error_gives_reason(tmp_path: Path) -> None:
-    site = made(tmp_path, "10.9.9.9:80:80")
+    demo = built_demo(tmp_path, "10.9.9.9:80:80")
     port = Port(80, "tcp", "10.9.9.9", 80)
-    site.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
-    assert refused(site) == (
+    demo.engine.failures["start"] = PortRefused("cannot assign requested address", port, taken=False)
+    assert refused(demo) == (
         "habitats/demo/config.yaml:4: port 10.9.9.9:80 can't be published (cannot assign requested address): "
         "check that it is an address of this machine and a port that you may use"
     )

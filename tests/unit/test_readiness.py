@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fake_shell import SleepTooLong
-from unit_helpers import DemoProject, FakeTerminal, load
+from unit_helpers import DemoProject, FakeTerminal, built_demo, load
 
 from phases.core import events
 from phases.core.errors import ConfigError, StartError
@@ -28,21 +28,15 @@ READY = f"entry: {{ready: {{command: {PROBE}, timeout: 5s}}, command: echo hello
 
 
 @pytest.fixture(autouse=True)
-def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long it paused each time; the clock goes on by that much, and not else."""
-    slept: list[float] = []
-    clock = SimpleNamespace(monotonic=lambda: 1000 + sum(slept), sleep=slept.append)
+    pauses: list[float] = []
+    clock = SimpleNamespace(monotonic=lambda: 1000 + sum(pauses), sleep=pauses.append)
     monkeypatch.setattr("phases.core.runtime.session.ready.time", clock)
-    return slept
+    return pauses
 
 
-def made(root: Path, text: str = READY) -> DemoProject:
-    site = DemoProject(root, f"base_image: base:1\n{text}")
-    site.build()
-    return site
-
-
-def answer(site: DemoProject, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
+def answer(demo: DemoProject, *answers: tuple[int, str] | Callable[[Command], tuple[int, str]]) -> list[Command]:
     """What the tries end with, the last one also each after it. Returns them, as they are made."""
     tries: list[Command] = []
 
@@ -50,117 +44,115 @@ def answer(site: DemoProject, *answers: tuple[int, str] | Callable[[Command], tu
         if command.script != PROBE:
             return None
         tries.append(command)
-        found = answers[min(len(tries), len(answers)) - 1]
-        return found(command) if callable(found) else found
+        actual = answers[min(len(tries), len(answers)) - 1]
+        return actual(command) if callable(actual) else actual
 
-    site.engine.on_execute = on_execute
+    demo.engine.on_execute = on_execute
     return tries
 
 
-def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
-    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
+def start(demo: DemoProject, terminal: FakeTerminal | None = None) -> int:
+    return runtime_start.start(demo.run_anew(), "demo", terminal or FakeTerminal())
 
 
-def detach(site: DemoProject) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo")
+def detach(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
 
 
-def refused(site: DemoProject) -> StartError:
-    with pytest.raises(StartError) as caught:
-        start(site)
-    return caught.value
+def refused(demo: DemoProject) -> StartError:
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    return excinfo.value
 
 
-def is_running(site: DemoProject) -> bool:
-    found = site.engine.container("habitat-demo")
-    assert found
-    return found.running
+def is_running(demo: DemoProject) -> bool:
+    return demo.container().running
 
 
-def processes(site: DemoProject) -> list[FakePipedExec]:
-    return site.engine._container("habitat-demo").execs  # type: ignore[return-value]
+def processes(demo: DemoProject) -> list[FakePipedExec]:
+    return demo.engine._container("habitat-demo").execs  # type: ignore[return-value]
 
 
-def test_start_waits_until_ready_command_succeeds(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path)
-    tries = answer(site, (7, "refused\n"), (7, "refused\n"), (0, ""))
+def test_start_waits_until_ready_command_succeeds(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, READY)
+    tries = answer(demo, (7, "refused\n"), (7, "refused\n"), (0, ""))
     terminal = FakeTerminal()
-    assert start(site, terminal) == 0
+    assert start(demo, terminal) == 0
     assert terminal.printed == [(b"hello\n", False)]
-    assert [command.script for command in site.engine.commands[-4:]] == [PROBE, PROBE, PROBE, "echo hello"]
-    assert sum(slept) == pytest.approx(2)
+    assert [command.script for command in demo.engine.commands[-4:]] == [PROBE, PROBE, PROBE, "echo hello"]
+    assert sum(pauses) == pytest.approx(2)
     assert (tries[0].user, tries[0].workdir) == ("agent", "/workspace")
-    assert site.notices() == ["ready after 2.0s"]
+    assert demo.notices() == ["ready after 2.0s"]
 
 
 def test_ready_wait_emits_begin_output_and_end_events(tmp_path: Path) -> None:
-    site = made(tmp_path)
-    answer(site, (7, "one\ntwo\n"), (7, ""), (0, "three\n"))
-    start(site)
+    demo = built_demo(tmp_path, READY)
+    answer(demo, (7, "one\ntwo\n"), (7, ""), (0, "three\n"))
+    start(demo)
     waiting = events.Waiting("demo", PROBE, 5)
-    told = [event for event in site.seen if isinstance(event, events.Waiting | events.Waited)]
-    assert told == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
+    event_texts = [event for event in demo.seen if isinstance(event, events.Waiting | events.Waited)]
+    assert event_texts == [waiting, events.Waiting("demo", PROBE, 5, "two"), events.Waited("demo")]
 
 
 def test_ready_command_long_is_shown_on_one_short_line(tmp_path: Path) -> None:
-    site = made(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
-    start(site)
-    (waiting,) = [event for event in site.seen if isinstance(event, events.Waiting)]
+    demo = built_demo(tmp_path, f"entry:\n  ready: |\n    true\n    : {'x' * 5000}\n  command: 'true'\n")
+    start(demo)
+    (waiting,) = [event for event in demo.seen if isinstance(event, events.Waiting)]
     assert waiting.command == f"true : {'x' * 53}…"
 
 
 def test_ready_command_finds_start_secrets(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
-    site = made(tmp_path, secret + READY)
-    tries = answer(site, (0, ""))
-    start(site)
+    demo = built_demo(tmp_path, secret + READY)
+    tries = answer(demo, (0, ""))
+    start(demo)
     assert tries[0].env["T"] == "s3cret-word"
-    given = [command.args[0] for command in site.engine.commands if command.user == "0"]
+    given = [command.args[0] for command in demo.engine.commands if command.user == "0"]
     assert given[-1] == "/run/secrets/T", "before the try"
 
 
-def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
-    answer(site, (1, "old\n"), (7, "".join(f"{i}\n" for i in range(30)) + "has s3cret-word"))
-    error = refused(site)
-    assert sum(slept) == pytest.approx(5)
+def test_ready_timeout_is_error_with_last_output_and_stops_container(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true}]\n" + READY)
+    answer(demo, (1, "old\n"), (7, "".join(f"{i}\n" for i in range(30)) + "has s3cret-word"))
+    error = refused(demo)
+    assert sum(pauses) == pytest.approx(5)
     assert str(error) == (
         "habitats/demo/config.yaml:3: demo is not ready after 5s: the last check ended with exit code 7: "
         "see doit logs:demo, or raise entry.ready.timeout"
     )
     assert error.output == (*map(str, range(11, 30)), "has ***")
-    assert not is_running(site)
-    assert not any(command.script == "echo hello" for command in site.engine.commands)
+    assert not is_running(demo)
+    assert not any(command.script == "echo hello" for command in demo.engine.commands)
 
 
 def test_detached_start_not_ready_stops_container(tmp_path: Path) -> None:
-    site = made(tmp_path)
-    answer(site, (1, ""))
+    demo = built_demo(tmp_path, READY)
+    answer(demo, (1, ""))
     with pytest.raises(StartError, match="is not ready after 5s"):
-        detach(site)
-    assert not is_running(site)
-    answer(site, (0, ""))
-    start(site)
-    assert not is_running(site), "nothing says that it is to stay"
+        detach(demo)
+    assert not is_running(demo)
+    answer(demo, (0, ""))
+    start(demo)
+    assert not is_running(demo), "nothing says that it is to stay"
 
 
 def test_ready_attempt_that_hangs_is_killed_at_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    site = made(tmp_path, READY.replace("5s", "1s"))
+    demo = built_demo(tmp_path, READY.replace("5s", "1s"))
 
     def hang(_: Command) -> tuple[int, str]:
         raise SleepTooLong
 
-    answer(site, hang)
-    error = refused(site)
+    answer(demo, hang)
+    error = refused(demo)
     assert error.message == "demo is not ready after 1s: the last check was killed"
-    assert [process.signals for process in processes(site)] == [["KILL"]]
-    assert not is_running(site)
+    assert [process.signals for process in processes(demo)] == [["KILL"]]
+    assert not is_running(demo)
 
 
 def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
-    site = made(tmp_path, READY.replace("5s", "2s"))
+    demo = built_demo(tmp_path, READY.replace("5s", "2s"))
 
     def refuse(_: Command) -> tuple[int, str]:
         time.sleep(0.6)
@@ -169,81 +161,81 @@ def test_ready_last_attempt_cut_short_reports_previous_attempt(tmp_path: Path, m
     def hang(_: Command) -> tuple[int, str]:
         raise SleepTooLong
 
-    answer(site, refuse, hang)
-    error = refused(site)
+    answer(demo, refuse, hang)
+    error = refused(demo)
     assert (error.message.rpartition(": ")[2], error.output) == ("the last check ended with exit code 7", ("refused",))
 
 
-def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
+def test_ready_wait_with_ended_init_fails_at_once(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {init_command: boot it, "))
 
     def end(command: Command) -> tuple[int, str]:
-        site.engine.stop(command.container.id)
+        demo.engine.stop(command.container.id)
         return 137, ""
 
-    answer(site, end)
-    site.engine.start = lambda container: setattr(site.engine._container(container), "running", True)  # type: ignore[method-assign]
-    error = refused(site)
+    answer(demo, end)
+    demo.engine.start = lambda container: setattr(demo.engine._container(container), "running", True)  # type: ignore[method-assign]
+    error = refused(demo)
     assert error.message == "the init command ended: boot it"
-    assert slept == []
+    assert pauses == []
 
 
 def test_ready_wait_interrupted_kills_attempt_and_stops_container(tmp_path: Path) -> None:
-    site = made(tmp_path)
+    demo = built_demo(tmp_path, READY)
 
     def interrupt(_: Command) -> tuple[int, str]:
         raise KeyboardInterrupt
 
-    answer(site, interrupt)
+    answer(demo, interrupt)
     with pytest.raises(KeyboardInterrupt):
-        start(site)
-    assert [process.signals for process in processes(site)] == [["KILL"]]
-    assert not is_running(site)
-    assert events.Waited("demo") in site.seen
+        start(demo)
+    assert [process.signals for process in processes(demo)] == [["KILL"]]
+    assert not is_running(demo)
+    assert events.Waited("demo") in demo.seen
 
 
-def test_session_in_ready_container_does_not_wait(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
-    tries = answer(site, (0, ""))
-    detach(site)
+def test_session_in_ready_container_does_not_wait(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    tries = answer(demo, (0, ""))
+    detach(demo)
     assert len(tries) == 1
-    assert sum(slept) == pytest.approx(3)
+    assert sum(pauses) == pytest.approx(3)
     for _ in range(2):
-        assert start(site) == 0
-        assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
-        assert runtime_exec.shell(site.run_anew(), "demo", FakeTerminal(interactive=True)) == 0
-        detach(site)
+        assert start(demo) == 0
+        assert runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert runtime_exec.shell(demo.run_anew(), "demo", FakeTerminal(interactive=True)) == 0
+        detach(demo)
     assert len(tries) == 1
-    assert sum(slept) == pytest.approx(3)
-    stop.stop(site.run_anew(), "demo")
-    assert start(site) == 0
+    assert sum(pauses) == pytest.approx(3)
+    stop.stop(demo.run_anew(), "demo")
+    assert start(demo) == 0
     assert len(tries) == 2, "it was brought up anew"
 
 
-def test_session_in_container_not_known_ready_waits(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
-    answer(site, (0, ""))
-    start(site)
-    site.engine.start("habitat-demo")  # as a killed run leaves it
-    slept.clear()
-    tries = answer(site, (1, ""), (0, ""))
-    assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+def test_session_in_container_not_known_ready_waits(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+    answer(demo, (0, ""))
+    start(demo)
+    demo.engine.start("habitat-demo")  # as a killed run leaves it
+    pauses.clear()
+    tries = answer(demo, (1, ""), (0, ""))
+    assert runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal()) == 0
     assert len(tries) == 2
-    assert sum(slept) == pytest.approx(1), "and not for the startup_delay"
+    assert sum(pauses) == pytest.approx(1), "and not for the startup_delay"
 
 
-def test_ready_wait_begins_after_startup_delay(tmp_path: Path, slept: list[float]) -> None:
-    site = made(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
+def test_ready_wait_begins_after_startup_delay(tmp_path: Path, pauses: list[float]) -> None:
+    demo = built_demo(tmp_path, READY.replace("entry: {", "entry: {startup_delay: 3, "))
     at: list[float] = []
 
     def look(_: Command) -> tuple[int, str]:
-        at.append(sum(slept))
+        at.append(sum(pauses))
         return 0, ""
 
-    answer(site, look)
-    start(site)
+    answer(demo, look)
+    start(demo)
     assert at == [pytest.approx(3)]
-    assert site.notices() == ["waiting 3s (entry.startup_delay)", "ready after 0.0s"]
+    assert demo.notices() == ["waiting 3s (entry.startup_delay)", "ready after 0.0s"]
 
 
 # In a config
@@ -285,6 +277,6 @@ def test_ready_setting_empty_overrides_lower_layer(tmp_path: Path, text: str) ->
     ],
 )
 def test_ready_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\nentry:\n  {text}\n")
-    assert str(caught.value) == f"habitats/demo/config.yaml:3: {why}"
+    assert str(excinfo.value) == f"habitats/demo/config.yaml:3: {why}"

@@ -37,9 +37,9 @@ def table(text: str, heading: str) -> list[list[str]]:
 
 
 def sample() -> str:
-    found = re.search(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
-    assert found
-    return found[1]
+    match = re.search(r"```yaml\n(.*?)```", CONFIG, re.DOTALL)
+    assert match
+    return match[1]
 
 
 def test_docs_private_repository_example_loads(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from msgspec.structs import replace
-from unit_helpers import DemoProject, FakeTerminal, bring_up, load, write
+from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, load, write
 
 from phases.core import events
 from phases.core.container.init_process import IDLE
@@ -30,35 +30,21 @@ if TYPE_CHECKING:
 
     from fake_engine import Command
 
-    from phases.core.engine.types import Container
-
 
 @pytest.fixture
-def site(tmp_path: Path) -> DemoProject:
-    return made(tmp_path, "entry: {command: echo hello}\n")
+def demo(tmp_path: Path) -> DemoProject:
+    return built_demo(tmp_path, "entry: {command: echo hello}\n")
 
 
-def made(root: Path, text: str) -> DemoProject:
-    site = DemoProject(root, f"base_image: base:1\n{text}")
-    site.build()
-    return site
+def start(demo: DemoProject, terminal: FakeTerminal | None = None) -> int:
+    return runtime_start.start(demo.run_anew(), "demo", terminal or FakeTerminal())
 
 
-def start(site: DemoProject, terminal: FakeTerminal | None = None) -> int:
-    return runtime_start.start(site.run_anew(), "demo", terminal or FakeTerminal())
-
-
-def container(site: DemoProject) -> Container:
-    found = site.engine.container("habitat-demo")
-    assert found is not None
-    return found
-
-
-def test_start_runs_command_as_user_in_workdir(site: DemoProject) -> None:
+def test_start_runs_command_as_user_in_workdir(demo: DemoProject) -> None:
     terminal = FakeTerminal()
-    assert start(site, terminal) == 0
+    assert start(demo, terminal) == 0
     assert terminal.printed == [(b"hello\n", False)]
-    command = site.engine.commands[-1]
+    command = demo.engine.commands[-1]
     assert (command.argv, command.user, command.workdir) == (
         ("/bin/sh", "-c", "--", "echo hello"),
         "agent",
@@ -67,17 +53,17 @@ def test_start_runs_command_as_user_in_workdir(site: DemoProject) -> None:
 
 
 def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> None:
-    site = made(
+    demo = built_demo(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
         "entry: {command: echo s3cret-word; echo no >&2; exit 3}\n",
     )
-    start(site)
-    made_ = container(site)
-    told = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in site.seen]
+    start(demo)
+    container = demo.container()
+    event_texts = [replace(e, seconds=0) if isinstance(e, events.CommandEnded) else e for e in demo.seen]
     argv = ("/bin/sh", "-c", "--", "echo ***; echo no >&2; exit 3")
-    assert [event for event in told if not isinstance(event, events.Handover)] == [
-        events.ContainerUp("demo", "habitat-demo", made_.id, was_running=False),
+    assert [event for event in event_texts if not isinstance(event, events.Handover)] == [
+        events.ContainerUp("demo", "habitat-demo", container.id, was_running=False),
         events.CommandStarted("demo", "habitat-demo", argv, "agent", "/workspace"),
         events.CommandOutput("demo", b"***\n", is_err=False),
         events.CommandOutput("demo", b"no\n", is_err=True),
@@ -88,120 +74,120 @@ def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> N
 
 @pytest.mark.parametrize("code", [0, 1, 42])
 def test_start_returns_exit_code_of_command(tmp_path: Path, code: int) -> None:
-    assert start(made(tmp_path, f"entry: {{command: exit {code}}}\n")) == code
+    assert start(built_demo(tmp_path, f"entry: {{command: exit {code}}}\n")) == code
 
 
-def test_start_container_is_created_from_final_image_with_label(site: DemoProject) -> None:
-    start(site)
-    found = container(site)
-    assert found.image == site.engine.tags()["habitat-demo:final"]
-    assert found.labels["habitat.run"] == "demo"
-    assert found.command == IDLE
+def test_start_container_is_created_from_final_image_with_label(demo: DemoProject) -> None:
+    start(demo)
+    started = demo.container()
+    assert started.image == demo.engine.tags()["habitat-demo:final"]
+    assert started.labels["habitat.run"] == "demo"
+    assert started.command == IDLE
 
 
-def test_start_container_is_stopped_and_kept_afterwards(site: DemoProject) -> None:
-    start(site)
-    assert not container(site).running
+def test_start_container_is_stopped_and_kept_afterwards(demo: DemoProject) -> None:
+    start(demo)
+    assert not demo.container().running
 
 
-def test_start_again_with_same_image_reuses_container(site: DemoProject) -> None:
-    start(site)
-    first = container(site).id
-    start(site)
-    assert container(site).id == first
-    assert len(site.engine.called("rename")) == 0
+def test_start_again_with_same_image_reuses_container(demo: DemoProject) -> None:
+    start(demo)
+    first = demo.container().id
+    start(demo)
+    assert demo.container().id == first
+    assert len(demo.engine.called("rename")) == 0
 
 
-def test_start_with_newer_image_keeps_old_container_under_other_name(site: DemoProject) -> None:
-    start(site)
-    old = container(site).id
-    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo bye}\n")
-    site.build()
+def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoProject) -> None:
+    start(demo)
+    old = demo.container().id
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo bye}\n")
+    demo.build()
     terminal = FakeTerminal()
-    start(site, terminal)
+    start(demo, terminal)
     assert terminal.printed == [(b"bye\n", False)]
-    assert container(site).id != old
-    (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
-    assert site.notices()[0] == (
+    assert demo.container().id != old
+    (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
+    assert demo.notices()[0] == (
         f"habitat-demo was created from an older image: kept as {aside.name}; "
         f"to remove it when you no longer need it: docker rm {aside.name}"
     )
 
 
 def test_start_containers_set_aside_in_same_second_have_different_names(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("phases.core.runtime.container.time.strftime", lambda *_: "20260101-000000")
     for word in ("one", "two", "three"):
-        write(site.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo {word}}}\n")
-        site.build()
-        start(site)
-    assert len(site.engine.containers(name_prefix="habitat-demo")) == 3
+        write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo {word}}}\n")
+        demo.build()
+        start(demo)
+    assert len(demo.engine.containers(name_prefix="habitat-demo")) == 3
 
 
-def test_start_with_container_name_of_others_raises_conflict(site: DemoProject) -> None:
-    site.engine.create("base:1", "habitat-demo", ("x",))
-    with pytest.raises(Conflict) as caught:
-        start(site)
-    assert str(caught.value) == (
+def test_start_with_container_name_of_others_raises_conflict(demo: DemoProject) -> None:
+    demo.engine.create("base:1", "habitat-demo", ("x",))
+    with pytest.raises(Conflict) as excinfo:
+        start(demo)
+    assert str(excinfo.value) == (
         "the container name habitat-demo is taken by another container: "
         "rename that container: docker rename habitat-demo OTHER"
     )
-    assert len(site.engine.containers()) == 1
+    assert len(demo.engine.containers()) == 1
 
 
-def test_start_container_keeps_running_while_used_by_others(site: DemoProject) -> None:
-    start(site)
-    site.engine.start("habitat-demo")
-    process = site.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
-    start(site)
-    assert container(site).running
-    assert site.notices() == ["habitat-demo stays running: another session is using it"]
+def test_start_container_keeps_running_while_used_by_others(demo: DemoProject) -> None:
+    start(demo)
+    demo.engine.start("habitat-demo")
+    process = demo.engine.exec_tty("habitat-demo", ("/bin/sh",), user="root", workdir="/", env={}, size=(24, 80))
+    start(demo)
+    assert demo.container().running
+    assert demo.notices() == ["habitat-demo stays running: another session is using it"]
     process.write(b"exit 0\n")
     process.close()
-    start(site)
-    assert not container(site).running
+    start(demo)
+    assert not demo.container().running
 
 
-def test_start_container_is_stopped_after_command_cannot_run(site: DemoProject) -> None:
-    site.engine.failures["exec"] = EngineError("no")
+def test_start_container_is_stopped_after_command_cannot_run(demo: DemoProject) -> None:
+    demo.engine.failures["exec"] = EngineError("no")
     with pytest.raises(EngineError):
-        start(site)
-    assert not container(site).running
+        start(demo)
+    assert not demo.container().running
 
 
 @pytest.mark.parametrize(
-    ("method", "told"),
+    ("method", "message"),
     [
         ("remove", "container habitat-demo was removed: start it again"),
         ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
     ],
 )
-def test_start_container_ended_during_command_is_error(site: DemoProject, method: str, told: str) -> None:
+def test_start_container_ended_during_command_is_error(demo: DemoProject, method: str, message: str) -> None:
     def end(command: Command) -> tuple[int, str]:
-        getattr(site.engine, method)(command.container.id)
+        getattr(demo.engine, method)(command.container.id)
         return 137, ""
 
-    site.engine.on_execute = end
-    with pytest.raises(StartError) as caught:
-        start(site)
-    assert str(caught.value) == f"demo: {told}"
+    demo.engine.on_execute = end
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    assert str(excinfo.value) == f"demo: {message}"
 
 
-def test_start_with_terminal_opens_shell_with_term_variable(site: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_start_with_terminal_opens_shell_with_term_variable(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
-    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\n")
-    site.build()
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\n")
+    demo.build()
     terminal = FakeTerminal(interactive=True, typed=b"exit 9\n")
-    assert start(site, terminal) == 9
-    command = site.engine.commands[-1]
+    assert start(demo, terminal) == 9
+    command = demo.engine.commands[-1]
     assert (command.argv, command.user, command.env["TERM"]) == (attach.SHELL, "agent", "xterm")
 
 
 def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None:
-    site = made(tmp_path, "")
-    assert start(site) == 0
-    assert site.notices() == ["there is no entry.command and no terminal: nothing to run"]
+    demo = built_demo(tmp_path, "")
+    assert start(demo) == 0
+    assert demo.notices() == ["there is no entry.command and no terminal: nothing to run"]
 
 
 @pytest.mark.parametrize(
@@ -217,31 +203,31 @@ def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None
     ],
 )
 def test_init_command_becomes_main_process(tmp_path: Path, init: str, process: tuple[str, ...]) -> None:
-    site = made(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
-    assert new_container.main_process(site.project.habitat("demo")) == process
+    demo = built_demo(tmp_path, f"entry: {{init_command: {json.dumps(init)}, command: 'true'}}\n")
+    assert new_container.main_process(demo.project.habitat("demo")) == process
 
 
 def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None:
-    site = made(tmp_path, "entry: {init_command: 'echo no database; exit 1', command: 'true'}\n")
-    with pytest.raises(StartError) as caught:
-        start(site)
-    assert caught.value.output == ("no database",)
-    assert str(caught.value) == (
+    demo = built_demo(tmp_path, "entry: {init_command: 'echo no database; exit 1', command: 'true'}\n")
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    assert excinfo.value.output == ("no database",)
+    assert str(excinfo.value) == (
         "demo: the init command ended: echo no database; exit 1: it must not end; see docker logs habitat-demo"
     )
 
 
 def test_start_waits_startup_delay_before_command(tmp_path: Path) -> None:
-    site = made(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
-    start(site)
-    assert site.notices() == ["waiting 0.1s (entry.startup_delay)"]
+    demo = built_demo(tmp_path, "entry: {startup_delay: 0.1, command: echo hello}\n")
+    start(demo)
+    assert demo.notices() == ["waiting 0.1s (entry.startup_delay)"]
 
 
-def test_start_container_that_cannot_start_is_error_with_reason(site: DemoProject) -> None:
-    site.engine.failures["start"] = EngineError("port is taken")
-    with pytest.raises(StartError) as caught:
-        start(site)
-    assert str(caught.value) == (
+def test_start_container_that_cannot_start_is_error_with_reason(demo: DemoProject) -> None:
+    demo.engine.failures["start"] = EngineError("port is taken")
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    assert str(excinfo.value) == (
         "demo: container habitat-demo can't be started (port is taken): fix what the engine reports"
     )
 
@@ -250,115 +236,115 @@ def test_start_container_mounts_volumes(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/data/note", "from the host")
     text = "volumes: [{source: data, dest: /data}]\nentry: {command: cat /data/note}\n"
     terminal = FakeTerminal()
-    start(made(tmp_path, text), terminal)
+    start(built_demo(tmp_path, text), terminal)
     assert terminal.printed == [(b"from the host", False)]
 
 
 # Other ways to start
 
 
-def test_start_cmd_option_runs_that_command(site: DemoProject) -> None:
+def test_start_cmd_option_runs_that_command(demo: DemoProject) -> None:
     terminal = FakeTerminal()
-    assert runtime_start.start(site.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
+    assert runtime_start.start(demo.run_anew(), "demo", terminal, command="echo other; exit 3") == 3
     assert terminal.printed == [(b"other\n", False)]
 
 
-def test_start_new_option_keeps_old_container_under_other_name(site: DemoProject) -> None:
-    start(site)
-    old = container(site).id
-    runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True)
-    assert container(site).id != old
-    (aside,) = [c for c in site.engine.containers(name_prefix="habitat-demo-") if c.id == old]
-    (notice,) = site.notices()
+def test_start_new_option_keeps_old_container_under_other_name(demo: DemoProject) -> None:
+    start(demo)
+    old = demo.container().id
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True)
+    assert demo.container().id != old
+    (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
+    (notice,) = demo.notices()
     assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
 
 
-def test_start_new_option_without_old_container_gives_no_notice(site: DemoProject) -> None:
-    assert runtime_start.start(site.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
-    assert site.notices() == []
+def test_start_new_option_without_old_container_gives_no_notice(demo: DemoProject) -> None:
+    assert runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True) == 0
+    assert demo.notices() == []
 
 
-def detach(site: DemoProject, *, fresh: bool = False) -> None:
-    runtime_start.start_detached(site.run_anew(), "demo", fresh=fresh)
+def detach(demo: DemoProject, *, fresh: bool = False) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo", fresh=fresh)
 
 
-def test_detached_start_runs_no_command_and_leaves_container_running(site: DemoProject) -> None:
-    detach(site)
-    assert container(site).running
-    assert not any("echo hello" in command.script for command in site.engine.commands)
-    assert site.notices() == [
+def test_detached_start_runs_no_command_and_leaves_container_running(demo: DemoProject) -> None:
+    detach(demo)
+    assert demo.container().running
+    assert not any("echo hello" in command.script for command in demo.engine.commands)
+    assert demo.notices() == [
         "habitat-demo is running: doit shell:demo opens a shell in it, doit stop:demo stops it",
     ]
 
 
-def test_detached_container_keeps_running_after_sessions_until_stop(site: DemoProject) -> None:
-    detach(site)
+def test_detached_container_keeps_running_after_sessions_until_stop(demo: DemoProject) -> None:
+    detach(demo)
     for _ in range(2):
-        assert start(site) == 0
-        assert container(site).running
-        assert runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal()) == 0
-        assert container(site).running
-        assert site.notices() == []
-    stop.stop(site.run_anew(), "demo")
-    assert not container(site).running
-    start(site)
-    assert not container(site).running, "a later start is a start as any other"
+        assert start(demo) == 0
+        assert demo.container().running
+        assert runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal()) == 0
+        assert demo.container().running
+        assert demo.notices() == []
+    stop.stop(demo.run_anew(), "demo")
+    assert not demo.container().running
+    start(demo)
+    assert not demo.container().running, "a later start is a start as any other"
 
 
-def test_detached_container_stopped_by_other_means_is_no_longer_detached(site: DemoProject) -> None:
-    detach(site)
-    site.engine.stop("habitat-demo")
-    start(site)
-    assert not container(site).running
+def test_detached_container_stopped_by_other_means_is_no_longer_detached(demo: DemoProject) -> None:
+    detach(demo)
+    demo.engine.stop("habitat-demo")
+    start(demo)
+    assert not demo.container().running
 
 
-def test_detached_start_in_container_of_session_keeps_container_running(site: DemoProject) -> None:
-    with open_session(site.run_anew(), "demo", bring_up):
-        runtime_start.start_detached(Project(site.root, lambda: site.engine), "demo")
-    assert container(site).running
+def test_detached_start_in_container_of_session_keeps_container_running(demo: DemoProject) -> None:
+    with open_session(demo.run_anew(), "demo", bring_up):
+        runtime_start.start_detached(Project(demo.root, lambda: demo.engine), "demo")
+    assert demo.container().running
 
 
-def test_detached_container_set_aside_is_stopped(site: DemoProject) -> None:
-    detach(site)
-    old = container(site).id
-    detach(site, fresh=True)
-    assert container(site).id != old
-    aside = site.engine.container(old)
+def test_detached_container_set_aside_is_stopped(demo: DemoProject) -> None:
+    detach(demo)
+    old = demo.container().id
+    detach(demo, fresh=True)
+    assert demo.container().id != old
+    aside = demo.engine.container(old)
     assert aside is not None
     assert not aside.running
-    assert container(site).running
+    assert demo.container().running
 
 
-def test_detached_container_is_still_detached_after_clean(site: DemoProject) -> None:
-    detach(site)
-    clean.clean_all(site.run_anew(), "demo")
-    site.build()
-    runtime_exec.execute(site.run_anew(), "demo", ("true",), FakeTerminal())
-    assert container(site).running
+def test_detached_container_is_still_detached_after_clean(demo: DemoProject) -> None:
+    detach(demo)
+    clean.clean_all(demo.run_anew(), "demo")
+    demo.build()
+    runtime_exec.execute(demo.run_anew(), "demo", ("true",), FakeTerminal())
+    assert demo.container().running
 
 
 def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> None:
-    site = made(
+    demo = built_demo(
         tmp_path,
         "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
     )
-    detach(site)
-    assert site.notices()[0] == "waiting 0.1s (entry.startup_delay)"
-    assert site.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
+    detach(demo)
+    assert demo.notices()[0] == "waiting 0.1s (entry.startup_delay)"
+    assert demo.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
 
 
 def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path) -> None:
-    site = made(tmp_path, "entry: {init_command: 'exit 1'}\n")
+    demo = built_demo(tmp_path, "entry: {init_command: 'exit 1'}\n")
     with pytest.raises(StartError, match="the init command ended"):
-        detach(site)
-    site.engine.start("habitat-demo")
-    assert Presence(site.project.state_folder("demo")).sessions(container(site).id) == []
+        detach(demo)
+    demo.engine.start("habitat-demo")
+    assert Presence(demo.project.state_folder("demo")).sessions(demo.container().id) == []
 
 
-def test_start_detach_with_cmd_option_is_refused(site: DemoProject) -> None:
+def test_start_detach_with_cmd_option_is_refused(demo: DemoProject) -> None:
     with pytest.raises(StartError, match="demo: --detach runs no command, but --cmd gives one: use one of them"):
-        start_verb.run(site.run_anew(), "demo", detach=True, cmd="true")
-    assert site.engine.containers() == []
+        start_verb.run(demo.run_anew(), "demo", detach=True, cmd="true")
+    assert demo.engine.containers() == []
 
 
 # What holds it in
@@ -366,27 +352,27 @@ def test_start_detach_with_cmd_option_is_refused(site: DemoProject) -> None:
 
 def test_container_has_configured_network_limits_and_no_privileges(tmp_path: Path) -> None:
     text = "entry: {command: 'true', network: none, limits: {memory: 1.5g, cpus: 2.5, pids: 64}}\n"
-    site = made(tmp_path, text)
-    start(site)
-    held = site.engine._container("habitat-demo").restrictions
+    demo = built_demo(tmp_path, text)
+    start(demo)
+    held = demo.engine._container("habitat-demo").restrictions
     assert held == Restrictions(privileges=False, network=False, memory=1610612736, cpus=2.5, pids=64)
 
 
-def test_container_without_settings_has_network_and_default_limits(site: DemoProject) -> None:
-    start(site)
-    held = site.engine._container("habitat-demo").restrictions
+def test_container_without_settings_has_network_and_default_limits(demo: DemoProject) -> None:
+    start(demo)
+    held = demo.engine._container("habitat-demo").restrictions
     assert held == Restrictions(privileges=False, network=True, pids=4096)
 
 
-def test_limits_changed_give_new_container_of_same_image(site: DemoProject) -> None:
-    start(site)
-    before = container(site)
-    write(site.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo hello, network: none}\n")
-    assert site.build() == []
-    start(site)
-    assert container(site).id != before.id
-    assert container(site).image == before.image
-    assert any("was created with another config: kept as habitat-demo-" in text for text in site.notices())
+def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> None:
+    start(demo)
+    before = demo.container()
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo hello, network: none}\n")
+    assert demo.build() == []
+    start(demo)
+    assert demo.container().id != before.id
+    assert demo.container().image == before.image
+    assert any("was created with another config: kept as habitat-demo-" in text for text in demo.notices())
 
 
 @pytest.mark.parametrize(
@@ -402,9 +388,9 @@ def test_limits_changed_give_new_container_of_same_image(site: DemoProject) -> N
     ],
 )
 def test_limits_malformed_are_refused_with_line(tmp_path: Path, limits: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\nentry:\n  limits:\n    {limits}\n")
-    assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:4: {why}")
 
 
 def test_network_other_than_bridge_or_none_is_refused(tmp_path: Path) -> None:
@@ -425,17 +411,19 @@ def engine_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[P
         yield path
 
 
+@pytest.mark.guarantee("engine-socket-refused")
 def test_volume_with_engine_socket_is_refused_without_confirmation(tmp_path: Path, engine_socket: Path) -> None:
     (tmp_path / "link").symlink_to(engine_socket.parent)
     for source in (engine_socket, engine_socket.parent, Path("/"), tmp_path / "link"):
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ConfigError) as excinfo:
             load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
-        assert str(caught.value) == (
+        assert str(excinfo.value) == (
             f"habitats/demo/config.yaml:3: volumes: {source} holds the engine's socket {engine_socket}: "
             "that gives root on this machine: mount less of it, or add `gives_root_on_the_host: true`"
         )
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("source", ["/proc", "/proc/sys/kernel", "/sys", "/etc", "/dev", "/usr", "/usr/bin"])
 def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_path: Path, source: str) -> None:
     text = f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v"
@@ -448,8 +436,8 @@ def test_volume_of_system_folder_is_refused_unless_readonly_or_confirmed(tmp_pat
 
 @pytest.mark.parametrize("source", ["/dev/shm", "/var/tmp"])
 def test_volume_of_world_writable_folder_is_accepted(tmp_path: Path, source: str) -> None:
-    found = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
-    assert [volume.gives_root for volume in found.volumes if volume.present] == [False]
+    habitat = load(tmp_path, f"base_image: b\nvolumes:\n  - {{source: {source}, dest: /v}}\n")
+    assert [volume.gives_root for volume in habitat.volumes if volume.present] == [False]
 
 
 @pytest.mark.parametrize("name", ["docker.sock", "podman.sock", "containerd.sock"])
@@ -481,14 +469,14 @@ def test_volume_of_socket_of_any_docker_context_is_refused(
 
 
 def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: Path) -> None:
-    site = made(
+    demo = built_demo(
         tmp_path,
         f"volumes: [{{source: {engine_socket}, dest: /engine.sock, gives_root_on_the_host: true}}]\n"
         "entry: {command: 'true'}\n",
     )
     for _ in range(2):
-        start(site)
-        assert site.notices()[0] == (f"{engine_socket} gives every process in demo root access to this machine")
+        start(demo)
+        assert demo.notices()[0] == (f"{engine_socket} gives every process in demo root access to this machine")
 
 
 # Secrets
@@ -496,36 +484,37 @@ def test_volume_giving_root_warns_at_every_start(tmp_path: Path, engine_socket: 
 
 def with_secret(root: Path, command: str) -> DemoProject:
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]"
-    return made(root, f"{secret}\nentry: {{command: {command!r}}}\n")
+    return built_demo(root, f"{secret}\nentry: {{command: {command!r}}}\n")
 
 
 def test_secret_is_delivered_at_every_start_and_masked(tmp_path: Path) -> None:
-    site = with_secret(tmp_path, "cat /run/secrets/T")
+    demo = with_secret(tmp_path, "cat /run/secrets/T")
     for _ in range(2):
         terminal = FakeTerminal()
-        assert start(site, terminal) == 0
+        assert start(demo, terminal) == 0
         assert terminal.printed == [(b"***", False)]
-        given = site.engine.commands[-2]
+        given = demo.engine.commands[-2]
         assert (given.args, given.stdin) == (("/run/secrets/T", "agent", "11"), b"s3cret-word")
-        assert site.engine.commands[-1].env["T"] == "s3cret-word"
-    assert site.engine._container("habitat-demo").memory == {}, "gone with the stop"
+        assert demo.engine.commands[-1].env["T"] == "s3cret-word"
+    assert demo.engine._container("habitat-demo").memory == {}, "gone with the stop"
 
 
 def test_secret_of_build_phase_is_not_delivered_at_start(tmp_path: Path) -> None:
     secret = "secrets: [{name: T, command: echo s3cret, phases: [setup], variable: T}]"
-    site = made(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
-    start(site)
-    assert not any("T" in command.env for command in site.engine.commands)
-    assert not any(command.stdin for command in site.engine.commands)
+    demo = built_demo(tmp_path, f"{secret}\nentry: {{command: 'true'}}\n")
+    start(demo)
+    assert not any("T" in command.env for command in demo.engine.commands)
+    assert not any(command.stdin for command in demo.engine.commands)
 
 
+@pytest.mark.guarantee("secret-hidden-in-init-output")
 def test_init_output_in_error_is_masked(tmp_path: Path) -> None:
     """Root's main process can read what only USER was given."""
     secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]"
-    site = made(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
-    with pytest.raises(StartError) as caught:
-        start(site)
-    assert caught.value.output == ("has ***",)
+    demo = built_demo(tmp_path, f"{secret}\nentry: {{init_command: 'echo has s3cret-word; exit 1', command: 'true'}}\n")
+    with pytest.raises(StartError) as excinfo:
+        start(demo)
+    assert excinfo.value.output == ("has ***",)
 
 
 def test_terminal_output_is_masked_with_same_width(tmp_path: Path) -> None:
@@ -538,9 +527,9 @@ def test_secret_removed_from_host_is_removed_by_next_start(tmp_path: Path, monke
     """Or it would be there for a command that it isn't masked for."""
     monkeypatch.setenv("GOES", "s3cret-word")
     text = "secrets: [{name: T, env: GOES, start: true, optional: true}, {name: U, command: echo stays, start: true}]\n"
-    site = made(tmp_path, f"{text}entry: {{command: 'true'}}\n")
-    runtime_start.start_detached(site.run_anew(), "demo")
-    assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
+    demo = built_demo(tmp_path, f"{text}entry: {{command: 'true'}}\n")
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert sorted(demo.engine._container("habitat-demo").memory) == ["/run/secrets/T", "/run/secrets/U"]
     monkeypatch.delenv("GOES")
-    runtime_start.start_detached(site.run_anew(), "demo")
-    assert sorted(site.engine._container("habitat-demo").memory) == ["/run/secrets/U"]
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert sorted(demo.engine._container("habitat-demo").memory) == ["/run/secrets/U"]

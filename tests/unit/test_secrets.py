@@ -90,9 +90,9 @@ def test_secret_value_is_read_from_env_file_or_command(tmp_path: Path, source: s
     ],
 )
 def test_secret_missing_on_host_is_one_line_error(tmp_path: Path, source: str, why: str) -> None:
-    with pytest.raises(SecretError) as caught:
+    with pytest.raises(SecretError) as excinfo:
         values(tmp_path, f"name: T, {source}, start: true")
-    assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:3: {why}")
 
 
 @pytest.mark.parametrize("source", ["env: ABSENT_HERE", "file: /absent/here", "command: exit 1"])
@@ -121,74 +121,76 @@ def test_secret_of_later_layer_replaces_earlier_one(tmp_path: Path) -> None:
 
 
 def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SETUP)
-    site.build()
-    given = [c for c in site.engine.commands if c.script == store._RECEIVE.text]
+    demo = DemoProject(tmp_path, SETUP)
+    demo.build()
+    given = [c for c in demo.engine.commands if c.script == store._RECEIVE.text]
     assert [(c.args, c.stdin, c.user) for c in given] == [
         (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
     ]
-    own = [c.env for c in site.engine.commands if "MY_TOKEN" in c.script or c.script.startswith("cat")]
+    own = [c.env for c in demo.engine.commands if "MY_TOKEN" in c.script or c.script.startswith("cat")]
     assert own == [{"MY_TOKEN": CANARY}] * 2
 
 
+@pytest.mark.guarantee("secret-readable-by-its-user-only")
 def test_secret_of_other_phase_is_not_delivered(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
-    site.build()
-    assert not [c for c in site.engine.commands if c.script == store._RECEIVE.text]
+    demo = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
+    demo.build()
+    assert not [c for c in demo.engine.commands if c.script == store._RECEIVE.text]
 
 
 def test_secret_is_in_no_log_stamp_event_or_image(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SETUP)
-    site.build()
+    demo = DemoProject(tmp_path, SETUP)
+    demo.build()
     written = [path for path in (tmp_path / ".stamps").rglob("*") if path.is_file()]
     assert len(written) > 20
     assert [path for path in written if CANARY.encode() in path.read_bytes()] == []
     log = (tmp_path / ".stamps/demo/7-setup.log").read_text()
     assert log.count("***") == 2
-    told = " ".join(str(event) for event in site.seen)
-    assert CANARY not in told
-    for tag in site.engine.tags():
-        image = site.engine._image(tag)
+    expected = " ".join(str(event) for event in demo.seen)
+    assert CANARY not in expected
+    for tag in demo.engine.tags():
+        image = demo.engine._image(tag)
         files = [node.content for node in image.files.nodes.values()]
         assert not any(CANARY.encode() in content for content in files)
         assert CANARY not in repr((image.config, image.labels))
 
 
 def test_secret_in_output_of_failed_command_is_masked(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SETUP.replace("[echo $MY_TOKEN]", '["echo $MY_TOKEN; false"]'))
-    with pytest.raises(Exception, match="setup command 2") as caught:
-        site.build()
-    assert "***" in caught.value.output  # type: ignore[attr-defined]
-    assert CANARY not in repr(vars(caught.value))
+    demo = DemoProject(tmp_path, SETUP.replace("[echo $MY_TOKEN]", '["echo $MY_TOKEN; false"]'))
+    with pytest.raises(Exception, match="setup command 2") as excinfo:
+        demo.build()
+    assert "***" in excinfo.value.output  # type: ignore[attr-defined]
+    assert CANARY not in repr(vars(excinfo.value))
 
 
 def test_secret_value_change_rebuilds_nothing_and_variable_change_rebuilds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = DemoProject(tmp_path, SETUP)
-    site.build()
+    demo = DemoProject(tmp_path, SETUP)
+    demo.build()
     monkeypatch.setenv("TOKEN", "another")
-    assert site.build() == []
+    assert demo.build() == []
     write(tmp_path, "habitats/demo/config.yaml", SETUP.replace("env: TOKEN", "command: echo x"))
-    assert site.build() == []
+    assert demo.build() == []
     write(tmp_path, "habitats/demo/config.yaml", SETUP.replace("variable: MY_TOKEN", "variable: THEIRS"))
-    assert site.build()[0] == "setup"
+    assert demo.build()[0] == "setup"
 
 
+@pytest.mark.guarantee("secret-change-rebuilds-nothing")
 def test_secret_of_cached_phase_is_not_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    site = DemoProject(tmp_path, SETUP)
-    site.build()
+    demo = DemoProject(tmp_path, SETUP)
+    demo.build()
     monkeypatch.delenv("TOKEN")
-    assert site.build() == []
+    assert demo.build() == []
 
 
 def test_secret_missing_fails_phase_before_phase_begins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TOKEN")
-    site = DemoProject(tmp_path, SETUP)
+    demo = DemoProject(tmp_path, SETUP)
     with pytest.raises(SecretError, match="the environment has no TOKEN"):
-        site.build()
-    assert site.build("files") == []
+        demo.build()
+    assert demo.build("files") == []
 
 
 def test_secret_free_habitat_has_slices_without_secrets(tmp_path: Path) -> None:
@@ -204,6 +206,7 @@ def test_secret_is_in_slices_of_its_phases_only(tmp_path: Path, phase: str) -> N
     assert having == [phase]
 
 
+@pytest.mark.guarantee("secret-file-not-copied")
 @pytest.mark.parametrize("place", ["habitats/demo/private/token", "shared/token", "habitats/demo/tools/token"])
 def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> None:
     write(tmp_path, place, CANARY)
@@ -228,6 +231,7 @@ def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> N
     assert (tmp_path / place).exists()
 
 
+@pytest.mark.guarantee("secret-file-not-copied")
 def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> None:
     write(tmp_path, "shared/token", CANARY)
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, file: token, phases: [setup]}]")
@@ -260,9 +264,9 @@ def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> No
     ],
 )
 def test_secret_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\nsecrets:\n  - {{{text}}}\n")
-    assert str(caught.value).startswith(f"habitats/demo/config.yaml:3: {why}")
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:3: {why}")
 
 
 def test_secret_file_in_files_is_refused(tmp_path: Path) -> None:
@@ -293,9 +297,9 @@ REPO = "secrets: [{name: T, env: A, phases: [repos]}, {name: U, env: A, start: t
     ],
 )
 def test_repository_access_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\n{REPO % text}")
-    assert str(caught.value).startswith(f"habitats/demo/config.yaml:4: {why}")
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:4: {why}")
 
 
 @pytest.mark.parametrize(
@@ -363,9 +367,9 @@ def test_ssh_agent_relay_without_socket_folder_is_error(tmp_path: Path, monkeypa
 
 
 def test_ssh_agent_socket_of_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
+    demo = DemoProject(tmp_path)
     write(tmp_path, ".stamps/demo/ssh-agent/lent/socket")
-    site.build("base")
+    demo.build("base")
     assert not (tmp_path / ".stamps/demo/ssh-agent").exists()
 
 

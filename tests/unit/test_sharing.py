@@ -83,281 +83,289 @@ class TwinHabitats(DemoProject):
 
 
 @pytest.fixture
-def pair(tmp_path: Path) -> TwinHabitats:
+def twins(tmp_path: Path) -> TwinHabitats:
     return TwinHabitats(tmp_path)
 
 
-def other_repo(pair: TwinHabitats) -> None:
-    pair.configs["twin"]["repos"][0]["url"] = "https://example.org/b.git"
+def other_repo(twins: TwinHabitats) -> None:
+    twins.configs["twin"]["repos"][0]["url"] = "https://example.org/b.git"
 
 
-def test_sharing_equal_phases_are_taken_and_others_built(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    other_repo(pair)
-    before = len(pair.engine.commands)
-    assert pair.built("twin") == (FROM_REPOS, UP_TO_SETUP)
-    assert {event.shared_with for event in pair.shared} == {"demo"}
+def test_sharing_equal_phases_are_taken_and_others_built(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    other_repo(twins)
+    before = len(twins.engine.commands)
+    assert twins.built("twin") == (FROM_REPOS, UP_TO_SETUP)
+    assert {event.shared_with for event in twins.shared} == {"demo"}
     for phase in UP_TO_SETUP:
-        assert pair.image("twin", phase) == pair.image("demo", phase)
-    assert pair.image("twin", "repos") != pair.image("demo", "repos")
-    assert "echo one" not in [command.script for command in pair.engine.commands[before:]]
-    assert pair.built("twin") == ([], []), "it is up to date"
-    assert pair.built("demo") == ([], []), "the other still is"
+        assert twins.image("twin", phase) == twins.image("demo", phase)
+    assert twins.image("twin", "repos") != twins.image("demo", "repos")
+    assert "echo one" not in [command.script for command in twins.engine.commands[before:]]
+    assert twins.built("twin") == ([], []), "it is up to date"
+    assert twins.built("demo") == ([], []), "the other still is"
 
 
-def test_sharing_takes_no_final_phase(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    assert pair.built("twin") == (["verify", "test", "final"], PHASES[: PHASES.index("verify")])
-    release = pair.engine.files("habitat-twin:final").nodes["/etc/habitat-release"].content
+def test_sharing_takes_no_final_phase(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    assert twins.built("twin") == (["verify", "test", "final"], PHASES[: PHASES.index("verify")])
+    release = twins.engine.files("habitat-twin:final").nodes["/etc/habitat-release"].content
     assert b"HABITAT=twin" in release
 
 
-def test_sharing_change_built_by_other_habitat_is_taken(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.built("twin")
-    for name in pair.names:
-        pair.configs[name]["setup"]["root"] = ["echo two"]
-    assert pair.built("twin")[1] == []
-    assert pair.built("demo") == (["verify", "test", "final"], ["setup", "repos", "tools"])
+def test_sharing_change_built_by_other_habitat_is_taken(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.built("twin")
+    for name in twins.names:
+        twins.configs[name]["setup"]["root"] = ["echo two"]
+    assert twins.built("twin")[1] == []
+    assert twins.built("demo") == (["verify", "test", "final"], ["setup", "repos", "tools"])
 
 
-def test_sharing_takes_longest_chain_of_snapshots(pair: TwinHabitats) -> None:
+def test_sharing_takes_longest_chain_of_snapshots(twins: TwinHabitats) -> None:
     """Both were built by themselves, so each has a base of its own."""
-    pair.shares = False
-    pair.configs["twin"]["env"][1] = "COLOUR=blue"
-    pair.built("demo")
-    pair.built("twin")
-    pair.shares = True
-    pair.configs["third"] = {**pair.configs["twin"], "repos": []}
-    assert pair.built("third") == (FROM_REPOS, UP_TO_SETUP)
-    assert pair.image("third", "base") == pair.image("twin", "base")
-    pair.configs["fourth"] = {**pair.configs["demo"], "repos": []}
-    assert pair.built("fourth") == (FROM_REPOS, UP_TO_SETUP)
-    assert pair.image("fourth", "base") == pair.image("demo", "base")
+    twins.shares = False
+    twins.configs["twin"]["env"][1] = "COLOUR=blue"
+    twins.built("demo")
+    twins.built("twin")
+    twins.shares = True
+    twins.configs["third"] = {**twins.configs["twin"], "repos": []}
+    assert twins.built("third") == (FROM_REPOS, UP_TO_SETUP)
+    assert twins.image("third", "base") == twins.image("twin", "base")
+    twins.configs["fourth"] = {**twins.configs["demo"], "repos": []}
+    assert twins.built("fourth") == (FROM_REPOS, UP_TO_SETUP)
+    assert twins.image("fourth", "base") == twins.image("demo", "base")
 
 
-def test_sharing_stamp_has_duration_of_original_build(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.built("twin")
-    (image,) = (image for image in pair.engine.images() if "habitat-twin:7-setup" in image.tags)
-    values = pair.project.stamps.read(task_name(named("setup"), "twin"))["_values_:"]
+def test_sharing_stamp_has_duration_of_original_build(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.built("twin")
+    (image,) = (image for image in twins.engine.images() if "habitat-twin:7-setup" in image.tags)
+    values = twins.project.stamps.read(task_name(named("setup"), "twin"))["_values_:"]
     assert values["seconds"] == float(image.labels[image_names.LABEL_SECONDS])
 
 
 # What isn't the same
 
 
-def own_volume(pair: TwinHabitats) -> None:
-    for name in pair.names:
-        (pair.root / "habitats" / name / "data").mkdir()
-        pair.configs[name]["volumes"] = [{"source": "data", "dest": "/data"}]
+def own_volume(twins: TwinHabitats) -> None:
+    for name in twins.names:
+        (twins.root / "habitats" / name / "data").mkdir()
+        twins.configs[name]["volumes"] = [{"source": "data", "dest": "/data"}]
 
 
-def own_secret(pair: TwinHabitats) -> None:
-    for name in pair.names:
+def own_secret(twins: TwinHabitats) -> None:
+    for name in twins.names:
         secret = {"name": "TOKEN", "command": f"echo {name}", "phases": ["setup"]}
-        pair.configs[name]["secrets"] = [secret]
+        twins.configs[name]["secrets"] = [secret]
 
 
-def own_token(pair: TwinHabitats) -> None:
-    for name, token in zip(pair.names, ("ONE", "TWO"), strict=True):
+def own_token(twins: TwinHabitats) -> None:
+    for name, token in zip(twins.names, ("ONE", "TWO"), strict=True):
         secrets = [{"name": secret, "command": "echo x", "phases": ["repos"]} for secret in ("ONE", "TWO")]
-        pair.configs[name] |= {"secrets": secrets, "repos": [{**CONFIG["repos"][0], "token": token}]}
+        twins.configs[name] |= {"secrets": secrets, "repos": [{**CONFIG["repos"][0], "token": token}]}
 
 
-def other_order(pair: TwinHabitats) -> None:
-    pair.configs["demo"]["env"] += ["SIZE=1"]
-    pair.configs["twin"]["env"] = ["USER=dev", "SIZE=1", "COLOUR=red"]
+def other_order(twins: TwinHabitats) -> None:
+    twins.configs["demo"]["env"] += ["SIZE=1"]
+    twins.configs["twin"]["env"] = ["USER=dev", "SIZE=1", "COLOUR=red"]
 
 
+@pytest.mark.guarantee("sharing-only-equal-results")
 @pytest.mark.parametrize(
     ("change", "first"),
     [(own_volume, "files"), (own_secret, "setup"), (own_token, "repos"), (other_order, "env")],
 )
 def test_sharing_phase_with_other_mount_secret_or_plan_is_built(
-    pair: TwinHabitats, change: Callable[[TwinHabitats], None], first: str
+    twins: TwinHabitats, change: Callable[[TwinHabitats], None], first: str
 ) -> None:
-    change(pair)
-    pair.built("demo")
-    demo, twin = (pair.run_anew().assess(name).hashes for name in pair.names)
+    change(twins)
+    twins.built("demo")
+    demo, twin = (twins.run_anew().assess(name).hashes for name in twins.names)
     assert demo == twin, "by their slices alone they are the same"
     begin = PHASES.index(first)
-    assert pair.built("twin") == (PHASES[begin:], PHASES[:begin])
+    assert twins.built("twin") == (PHASES[begin:], PHASES[:begin])
 
 
-def test_sharing_same_host_volume_is_taken(pair: TwinHabitats) -> None:
-    (pair.root / "data").mkdir()
-    for name in pair.names:
-        pair.configs[name]["volumes"] = [{"source": str(pair.root / "data"), "dest": "/data"}]
-    pair.built("demo")
-    assert pair.built("twin")[1] == PHASES[: PHASES.index("verify")]
+def test_sharing_same_host_volume_is_taken(twins: TwinHabitats) -> None:
+    (twins.root / "data").mkdir()
+    for name in twins.names:
+        twins.configs[name]["volumes"] = [{"source": str(twins.root / "data"), "dest": "/data"}]
+    twins.built("demo")
+    assert twins.built("twin")[1] == PHASES[: PHASES.index("verify")]
 
 
-def test_sharing_phase_with_same_secret_is_taken_without_fetching_secret(pair: TwinHabitats) -> None:
-    asked = pair.root / "asked"
-    for name in pair.names:
+def test_sharing_phase_with_same_secret_is_taken_without_fetching_secret(twins: TwinHabitats) -> None:
+    asked = twins.root / "asked"
+    for name in twins.names:
         secret = {"name": "TOKEN", "command": f"echo >>{asked}; echo x", "phases": ["setup"]}
-        pair.configs[name]["secrets"] = [secret]
-    pair.built("demo")
-    assert pair.built("twin")[1] == PHASES[: PHASES.index("verify")]
+        twins.configs[name]["secrets"] = [secret]
+    twins.built("demo")
+    assert twins.built("twin")[1] == PHASES[: PHASES.index("verify")]
     assert asked.read_text() == "\n"
 
 
-def test_sharing_failed_phase_is_built(pair: TwinHabitats) -> None:
+@pytest.mark.guarantee("sharing-only-equal-results")
+def test_sharing_failed_phase_is_built(twins: TwinHabitats) -> None:
     def fail(command: Command) -> tuple[int, str]:
         return make_user(command) or (1 if command.script == "echo one" else 0, "")
 
-    pair.engine.on_execute = fail
+    twins.engine.on_execute = fail
     with pytest.raises(CommandFailed):
-        pair.built("demo")
-    left = pair.engine.tags()["habitat-demo:7-setup-failed"]
-    pair.engine.tag(left, "habitat-demo:7-setup")  # even so
-    pair.engine.on_execute = lambda command: make_user(command) or (0, "")
-    ran, shared = pair.built("twin", "setup")
+        twins.built("demo")
+    left = twins.engine.tags()["habitat-demo:7-setup-failed"]
+    twins.engine.tag(left, "habitat-demo:7-setup")  # even so
+    twins.engine.on_execute = lambda command: make_user(command) or (0, "")
+    ran, shared = twins.built("twin", "setup")
     assert (ran, shared) == (["setup"], UP_TO_SETUP[:-1])
 
 
-def test_sharing_snapshot_of_earlier_version_is_not_taken(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.guarantee("sharing-only-equal-results")
+def test_sharing_snapshot_of_earlier_version_is_not_taken(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(image_names, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
-    pair.built("demo")
+    twins.built("demo")
     monkeypatch.undo()
-    assert pair.built("twin") == (PHASES, [])
+    assert twins.built("twin") == (PHASES, [])
 
 
-def test_sharing_image_committed_by_person_is_not_taken(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    made = pair.engine.create("habitat-demo:1-base", "mine", ("true",))
-    pair.engine.tag(pair.engine.commit(made, []), "mine:1")
-    for tag in [tag for tag in pair.engine.tags() if tag.startswith("habitat-demo:")]:
-        pair.engine.untag(tag)
-    assert pair.built("twin") == (PHASES, [])
+@pytest.mark.guarantee("sharing-only-equal-results")
+def test_sharing_image_committed_by_person_is_not_taken(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    container = twins.engine.create("habitat-demo:1-base", "mine", ("true",))
+    twins.engine.tag(twins.engine.commit(container, []), "mine:1")
+    for tag in [tag for tag in twins.engine.tags() if tag.startswith("habitat-demo:")]:
+        twins.engine.untag(tag)
+    assert twins.built("twin") == (PHASES, [])
 
 
-def test_sharing_disabled_builds_everything(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.shares = False
-    assert pair.built("twin") == (PHASES, [])
+def test_sharing_disabled_builds_everything(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.shares = False
+    assert twins.built("twin") == (PHASES, [])
 
 
 # Whoever wants it built
 
 
-def test_sharing_forgotten_phase_is_built(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.built("twin")
-    pair.project.stamps.forget("setup:twin")
-    ran, shared = pair.built("twin")
+@pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
+def test_sharing_forgotten_phase_is_built(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.built("twin")
+    twins.project.stamps.forget("setup:twin")
+    ran, shared = twins.built("twin")
     assert (ran, shared) == (PHASES[PHASES.index("setup") :], [])
-    assert pair.image("twin", "setup") != pair.image("demo", "setup")
-    assert pair.built("demo") == ([], [])
+    assert twins.image("twin", "setup") != twins.image("demo", "setup")
+    assert twins.built("demo") == ([], [])
 
 
-def test_sharing_phase_forgotten_before_first_build_is_built(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.project.stamps.forget("env:twin")
-    assert pair.built("twin") == (PHASES[2:], PHASES[:2])
+def test_sharing_phase_forgotten_before_first_build_is_built(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.project.stamps.forget("env:twin")
+    assert twins.built("twin") == (PHASES[2:], PHASES[:2])
 
 
-def test_sharing_of_two_equal_snapshots_newest_is_taken(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair.built("demo")
-    pair.built("twin")
-    pair.project.stamps.forget("setup:twin")
+def test_sharing_of_two_equal_snapshots_newest_is_taken(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+    twins.built("demo")
+    twins.built("twin")
+    twins.project.stamps.forget("setup:twin")
     later = time.gmtime(time.time() + 60)
     monkeypatch.setattr("phases.core.cache.image_index.time.gmtime", lambda: later)
-    pair.built("twin")
-    pair.configs["third"] = pair.configs["demo"]
-    pair.built("third")
-    assert pair.image("third", "setup") == pair.image("twin", "setup")
+    twins.built("twin")
+    twins.configs["third"] = twins.configs["demo"]
+    twins.built("third")
+    assert twins.image("third", "setup") == twins.image("twin", "setup")
 
 
 # What goes when
 
 
-def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    other_repo(pair)
-    pair.built("twin")
-    assert clean.clean_from(pair.run_anew(), "demo", named("setup")) == 3, "repos, tools, final, and no setup"
-    assert not pair.image("demo", "setup")
-    assert pair.built("twin") == ([], [])
-    assert pair.built("demo", "setup") == ([], ["setup"]), "and takes it back"
-    clean.clean_all(pair.run_anew(), "demo")
-    assert pair.built("twin") == ([], [])
-    clean.clean_all(pair.run_anew(), "twin")
-    assert list(pair.engine.tags()) == ["base:1"]
-    assert [image.id for image in pair.engine.images()] == [pair.base]
+@pytest.mark.guarantee("sharing-removal-leaves-other-habitat")
+def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    other_repo(twins)
+    twins.built("twin")
+    assert clean.clean_from(twins.run_anew(), "demo", named("setup")) == 3, "repos, tools, final, and no setup"
+    assert not twins.image("demo", "setup")
+    assert twins.built("twin") == ([], [])
+    assert twins.built("demo", "setup") == ([], ["setup"]), "and takes it back"
+    clean.clean_all(twins.run_anew(), "demo")
+    assert twins.built("twin") == ([], [])
+    clean.clean_all(twins.run_anew(), "twin")
+    assert list(twins.engine.tags()) == ["base:1"]
+    assert [image.id for image in twins.engine.images()] == [twins.base]
 
 
-def test_sharing_names_first_owner_until_its_snapshot_is_removed(pair: TwinHabitats) -> None:
-    pair.built("twin")
-    pair.built("demo")
-    pair.configs["third"] = pair.configs["demo"]
-    pair.built("third", "base")
-    assert pair.shared[0].shared_with == "twin"
-    clean.clean_all(pair.run_anew(), "twin")
-    pair.configs["fourth"] = pair.configs["demo"]
-    pair.built("fourth", "base")
-    assert pair.shared[0].shared_with == "demo"
+def test_sharing_names_first_owner_until_its_snapshot_is_removed(twins: TwinHabitats) -> None:
+    twins.built("twin")
+    twins.built("demo")
+    twins.configs["third"] = twins.configs["demo"]
+    twins.built("third", "base")
+    assert twins.shared[0].shared_with == "twin"
+    clean.clean_all(twins.run_anew(), "twin")
+    twins.configs["fourth"] = twins.configs["demo"]
+    twins.built("fourth", "base")
+    assert twins.shared[0].shared_with == "demo"
 
 
-def test_sharing_source_image_removed_phase_is_built(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.guarantee("sharing-source-disappears")
+def test_sharing_source_image_removed_phase_is_built(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has the lock of the habitat that has it."""
-    pair.built("demo")
-    tag = pair.engine.tag
+    twins.built("demo")
+    tag = twins.engine.tag
 
     def goes(image: str, reference: str) -> None:
-        if reference == "habitat-twin:7-setup" and image == pair.image("demo", "setup"):
+        if reference == "habitat-twin:7-setup" and image == twins.image("demo", "setup"):
             monkeypatch.undo()
-            clean.clean_from(Project(pair.root, lambda: pair.engine), "demo", named("setup"))
+            clean.clean_from(Project(twins.root, lambda: twins.engine), "demo", named("setup"))
             raise NotFound(f"No such image: {image}")
         tag(image, reference)
 
-    monkeypatch.setattr(pair.engine, "tag", goes)
-    assert pair.built("twin", "setup") == (["setup"], UP_TO_SETUP[:-1])
+    monkeypatch.setattr(twins.engine, "tag", goes)
+    assert twins.built("twin", "setup") == (["setup"], UP_TO_SETUP[:-1])
 
 
-def test_sharing_kill_between_tag_and_stamp_rebuilds_nothing(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.built("twin", "setup")
-    for path in (pair.root / ".stamps/twin").glob("*.stamp"):
+@pytest.mark.guarantee("sharing-source-disappears")
+def test_sharing_kill_between_tag_and_stamp_rebuilds_nothing(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.built("twin", "setup")
+    for path in (twins.root / ".stamps/twin").glob("*.stamp"):
         path.unlink()
-    assert pair.built("twin", "setup") == ([], [])
+    assert twins.built("twin", "setup") == ([], [])
 
 
-def test_sharing_build_container_belongs_to_its_habitat_only(pair: TwinHabitats) -> None:
+def test_sharing_build_container_belongs_to_its_habitat_only(twins: TwinHabitats) -> None:
     """It inherits the label that says whose image it was made from."""
-    pair.built("demo")
-    pair.built("twin")
-    project = pair.run_anew()
-    pair.engine.create("habitat-twin:7-setup", project.scratch.build_name("twin", named("repos")), ("x",))
-    pair.engine.create("habitat-twin:7-setup", "mine", ("x",))
+    twins.built("demo")
+    twins.built("twin")
+    project = twins.run_anew()
+    twins.engine.create("habitat-twin:7-setup", project.scratch.build_name("twin", named("repos")), ("x",))
+    twins.engine.create("habitat-twin:7-setup", "mine", ("x",))
     assert clean.containers_of(project, "demo") == ["mine"]
 
 
 # What is said before, and of it
 
 
-def test_sharing_plan_lists_snapshots_to_be_taken(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    other_repo(pair)
-    pair.save()
-    calls = len(pair.engine.calls)
-    plan = report_plan.plan(pair.run_anew(), "twin")
+def test_sharing_plan_lists_snapshots_to_be_taken(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    other_repo(twins)
+    twins.save()
+    calls = len(twins.engine.calls)
+    plan = report_plan.plan(twins.run_anew(), "twin")
     assert plan.shared == dict.fromkeys(UP_TO_SETUP, "demo")
-    assert pair.engine.calls[calls:] == [("images",)]
-    assert not (pair.root / ".stamps/twin").exists()
+    assert twins.engine.calls[calls:] == [("images",)]
+    assert not (twins.root / ".stamps/twin").exists()
 
 
-def test_sharing_log_of_taken_phase_names_source_habitat(pair: TwinHabitats) -> None:
-    pair.built("demo")
-    pair.built("twin")
-    assert (pair.root / ".stamps/twin/7-setup.log").read_text() == "nothing was run: the snapshot is that of demo\n"
+def test_sharing_log_of_taken_phase_names_source_habitat(twins: TwinHabitats) -> None:
+    twins.built("demo")
+    twins.built("twin")
+    assert (twins.root / ".stamps/twin/7-setup.log").read_text() == "nothing was run: the snapshot is that of demo\n"
 
 
-def test_sharing_search_is_skipped_when_all_is_up_to_date(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
-    pair.built("demo")
+def test_sharing_search_is_skipped_when_all_is_up_to_date(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+    twins.built("demo")
     monkeypatch.setattr(SharedSnapshots, "environment_digest_of", None)
-    assert report_plan.plan(pair.run_anew(), "demo").shared == {}
+    assert report_plan.plan(twins.run_anew(), "demo").shared == {}
 
 
 # At once
@@ -366,11 +374,11 @@ def test_sharing_search_is_skipped_when_all_is_up_to_date(pair: TwinHabitats, mo
 class BlockedSetup:
     """A setup that goes on when it is let; `at` is how many are in it, or were."""
 
-    def __init__(self, pair: TwinHabitats) -> None:
+    def __init__(self, twins: TwinHabitats) -> None:
         self.opened = threading.Event()
         self.at = 0
         self.code = 0
-        pair.engine.on_execute = self.execute
+        twins.engine.on_execute = self.execute
 
     def execute(self, command: Command) -> tuple[int, str]:
         if command.script != "echo one":
@@ -383,8 +391,8 @@ class BlockedSetup:
 class ParallelRun:
     """A run of its own, in a thread, as another process is: it shares the engine and the disk."""
 
-    def __init__(self, pair: TwinHabitats, name: str) -> None:
-        self.project = Project(pair.root, lambda: pair.engine, shares=True)
+    def __init__(self, twins: TwinHabitats, name: str) -> None:
+        self.project = Project(twins.root, lambda: twins.engine, shares=True)
         self.builder = Builder(self.project)
         self.seen: list[events.Event] = []
         self.project.bus.subscribe(self.seen.append)
@@ -416,33 +424,34 @@ def until(true: Callable[[], object]) -> None:
         time.sleep(0.01)
 
 
-def told(run: ParallelRun) -> list[str]:
+def notices(run: ParallelRun) -> list[str]:
     return [event.text for event in run.seen if isinstance(event, events.Notice)]
 
 
-def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(pair: TwinHabitats) -> None:
-    gate = BlockedSetup(pair)
-    first = ParallelRun(pair, "demo")
+def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(twins: TwinHabitats) -> None:
+    gate = BlockedSetup(twins)
+    first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
-    second = ParallelRun(pair, "twin")
-    until(lambda: told(second))
-    (text,) = told(second)
+    second = ParallelRun(twins, "twin")
+    until(lambda: notices(second))
+    (text,) = notices(second)
     assert re.fullmatch(r"waiting for another run that builds the same setup \(pid \d+ on \S+ since [\d:]+\)", text)
     gate.opened.set()
     first.end()
     second.end()
     assert gate.at == 1
     assert second.of(events.PhaseShared) == UP_TO_SETUP
-    assert pair.image("twin", "setup") == pair.image("demo", "setup")
+    assert twins.image("twin", "setup") == twins.image("demo", "setup")
 
 
-def test_sharing_other_run_fails_phase_is_built(pair: TwinHabitats) -> None:
-    gate = BlockedSetup(pair)
+@pytest.mark.guarantee("sharing-parallel-builds")
+def test_sharing_other_run_fails_phase_is_built(twins: TwinHabitats) -> None:
+    gate = BlockedSetup(twins)
     gate.code = 1
-    first = ParallelRun(pair, "demo")
+    first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
-    second = ParallelRun(pair, "twin")
-    until(lambda: told(second))
+    second = ParallelRun(twins, "twin")
+    until(lambda: notices(second))
     gate.opened.set()
     first.end()
     second.end()
@@ -451,20 +460,20 @@ def test_sharing_other_run_fails_phase_is_built(pair: TwinHabitats) -> None:
     assert gate.at == 2
 
 
-def test_sharing_many_parallel_runs_build_each_phase_once(pair: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate = BlockedSetup(pair)
+def test_sharing_many_parallel_runs_build_each_phase_once(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = BlockedSetup(twins)
     gate.opened.set()
-    commit = pair.engine.commit
+    commit = twins.engine.commit
 
     def slowly(*arguments: Any, **wishes: Any) -> str:
         time.sleep(0.1)  # as long as it takes an engine
         return commit(*arguments, **wishes)
 
-    monkeypatch.setattr(pair.engine, "commit", slowly)
+    monkeypatch.setattr(twins.engine, "commit", slowly)
     for name in ("third", "fourth"):
-        pair.configs[name] = pair.configs["demo"]
-    pair.save()
-    runs = [ParallelRun(pair, name) for name in pair.configs]
+        twins.configs[name] = twins.configs["demo"]
+    twins.save()
+    runs = [ParallelRun(twins, name) for name in twins.configs]
     for run in runs:
         run.end()
         assert run.error is None
@@ -472,12 +481,13 @@ def test_sharing_many_parallel_runs_build_each_phase_once(pair: TwinHabitats, mo
     assert sorted(phase for run in runs for phase in run.of(events.PhaseStarted)) == sorted(UP_TO_SETUP)
 
 
-def test_sharing_wait_stops_on_shutdown(pair: TwinHabitats) -> None:
-    gate = BlockedSetup(pair)
-    first = ParallelRun(pair, "demo")
+@pytest.mark.guarantee("sharing-parallel-builds")
+def test_sharing_wait_stops_on_shutdown(twins: TwinHabitats) -> None:
+    gate = BlockedSetup(twins)
+    first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
-    second = ParallelRun(pair, "twin")
-    until(lambda: told(second))
+    second = ParallelRun(twins, "twin")
+    until(lambda: notices(second))
     assert second.builder.close() == ["setup:twin"]
     second.end()
     assert isinstance(second.error, Stopped)
@@ -485,13 +495,13 @@ def test_sharing_wait_stops_on_shutdown(pair: TwinHabitats) -> None:
     first.end()
 
 
-def test_sharing_different_phases_are_built_in_parallel(pair: TwinHabitats) -> None:
-    gate = BlockedSetup(pair)
-    first = ParallelRun(pair, "demo")
+def test_sharing_different_phases_are_built_in_parallel(twins: TwinHabitats) -> None:
+    gate = BlockedSetup(twins)
+    first = ParallelRun(twins, "demo")
     until(lambda: gate.at)
-    pair.configs["twin"]["setup"]["root"] = ["echo two"]
-    pair.save()
-    second = ParallelRun(pair, "twin")
+    twins.configs["twin"]["setup"]["root"] = ["echo two"]
+    twins.save()
+    second = ParallelRun(twins, "twin")
     second.end()
     assert second.error is None
     gate.opened.set()

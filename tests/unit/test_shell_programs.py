@@ -18,6 +18,6 @@ def test_shell_program_parses_and_lacks_the_comment_above_it(path: Path) -> None
     text = ShellProgram(str(path), path.name).text
     header = path.read_text().removesuffix(text)
     assert all(line.startswith("#") for line in header.splitlines())
-    done = subprocess.run(("/bin/sh", "-n"), input=text, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
+    result = subprocess.run(("/bin/sh", "-n"), input=text, capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
     assert path.read_text().startswith(("#!/bin/sh\n# ", "#!/bin/sh -e\n# "))

@@ -102,7 +102,7 @@ def test_slice_ignores_meaningless_config_differences(tmp_path: Path, case: str)
 
 
 def test_slice_hashes_of_two_clones_are_equal(tmp_path: Path) -> None:
-    found = []
+    actual = []
     for clone in ("one", "somewhere/else"):
         root = tmp_path / clone
         for path, mode in (("habitats/demo/a", 0o600), ("habitats/demo/tools/bin/t", 0o755), ("shared/s", 0o644)):
@@ -110,8 +110,8 @@ def test_slice_hashes_of_two_clones_are_equal(tmp_path: Path) -> None:
         write(root, "habitats/demo/tests/t.sh")
         text = PLAIN + "files:\n  - {source: a, dest: /a}\ntests: [tests/t.sh]\n"
         text += "volumes:\n  - {source: ./shared, dest: /s, readonly: true}\n"
-        found.append(hashes(load(root, text)))
-    assert found[0] == found[1]
+        actual.append(hashes(load(root, text)))
+    assert actual[0] == actual[1]
 
 
 def test_slice_contains_no_file_content_and_no_host_path(tmp_path: Path) -> None:
@@ -132,5 +132,5 @@ def test_slice_write_failure_keeps_old_file(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(StateError, match="make room on the disk"):
         atomic.write_if_changed(path, b"after")
-    assert [found.name for found in path.parent.iterdir()] == ["3-env.json"]
+    assert [file.name for file in path.parent.iterdir()] == ["3-env.json"]
     assert path.read_bytes() == b"before"

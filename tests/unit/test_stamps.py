@@ -94,24 +94,24 @@ def test_stamp_write_leaves_no_other_file(stamps: Stamps) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b"null", b"\xff\xfe", b'"x"', b"NaN"])
 def test_stamp_malformed_counts_as_absent_with_warning(tmp_path: Path, content: bytes) -> None:
-    told: list[str] = []
-    stamps = Stamps(tmp_path, told.append)
+    messages: list[str] = []
+    stamps = Stamps(tmp_path, messages.append)
     path = tmp_path / ".stamps/demo/7-setup.stamp"
     path.parent.mkdir(parents=True)
     path.write_bytes(content)
     assert stamps.read(TASK) == {}
     assert not stamps.is_forgotten(TASK)
-    assert told
-    assert told[0].startswith(".stamps/demo/7-setup.stamp: the stamp can't be read (")
+    assert messages
+    assert messages[0].startswith(".stamps/demo/7-setup.stamp: the stamp can't be read (")
     stamps.write(TASK, RECORD)
     assert stamps.read(TASK) == RECORD
 
 
 def test_stamp_write_failure_is_state_error(tmp_path: Path) -> None:
     (tmp_path / ".stamps").write_text("a file")
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         Stamps(tmp_path).write(TASK, RECORD)
-    assert caught.value.remedy == "move what is in its place out of the way"
+    assert excinfo.value.remedy == "move what is in its place out of the way"
 
 
 class TestStampBackend:

@@ -104,7 +104,7 @@ def overview(*habitats: HabitatState) -> Overview:
 
 
 def shown(
-    found: Overview,
+    report: Overview,
     width: int | None = None,
     *,
     encoding: str = "utf-8",
@@ -114,11 +114,11 @@ def shown(
     if width is None:
         raw = io.BytesIO()
         stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
-        status_table.show(found, stream)
+        status_table.show(report, stream)
         return raw.getvalue().decode(encoding).splitlines()
     console = Console(file=io.StringIO(), width=width, force_terminal=bool(colours), color_system=colours)
     with console.capture() as captured:
-        console.print(status_table.page(found, console, NOW))
+        console.print(status_table.page(report, console, NOW))
     return captured.get().splitlines()
 
 
@@ -147,8 +147,8 @@ def test_status_table_fits_terminal_without_cutting_text(width: int) -> None:
     text = "\n".join(lines)
     assert "…" not in text
     words = " ".join(text.split())
-    for told in ("up 3h, 2 in it", "stopped 2d", "1.2 GB", "3.0 GB", "setup: setup.user[1]: changed", "6 habitats"):
-        assert told in words
+    for text in ("up 3h, 2 in it", "stopped 2d", "1.2 GB", "3.0 GB", "setup: setup.user[1]: changed", "6 habitats"):
+        assert text in words
     for part in ERROR.split():
         assert part in words
 
@@ -159,13 +159,13 @@ def test_status_table_signs_are_aligned_with_phase_headings(width: int | None) -
     names = [str(phase.ID) if width in {80, 120} else phase.NAME for phase in PHASES]
     rule = next(number for number, line in enumerate(lines) if line.startswith("─"))
     heads = lines[:rule]
-    places = [next(at for line in heads if (at := found(line, name)) >= 0) for name in names]
+    places = [next(at for line in heads if (at := column_of(line, name)) >= 0) for name in names]
     assert [row(lines, "docker")[place] for place in places] == ["✓"] * 13
     assert [row(lines, "claude")[place] for place in places] == [" ", *"✓✓✓✓✓✓↻↻↻↻↻↻"]
     assert [row(lines, "fails")[place] for place in places] == [" ", *"✓✓✓✓✓✓✓✗····"]
 
 
-def found(line: str, word: str) -> int:
+def column_of(line: str, word: str) -> int:
     """Where a word of the heads of phases stands: after that of the names, which are `habitat` too."""
     match = re.search(rf"(?<!^)\b{word}\b", line)
     return match.start() if match else -1
@@ -241,7 +241,7 @@ def test_status_table_without_habitats_suggests_first_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ago", "told"),
+    ("ago", "message"),
     [
         ({"seconds": -5}, "0s"),
         ({"seconds": 59}, "59s"),
@@ -255,5 +255,5 @@ def test_status_table_without_habitats_suggests_first_step() -> None:
         ({"days": 800}, "2y"),
     ],
 )
-def test_status_age_is_in_readable_units(ago: dict[str, int], told: str) -> None:
-    assert age(NOW - timedelta(**ago), NOW) == told
+def test_status_age_is_in_readable_units(ago: dict[str, int], message: str) -> None:
+    assert age(NOW - timedelta(**ago), NOW) == message

@@ -45,9 +45,9 @@ def project(tmp_path: Path) -> Path:
 
 def tab(script: Path, project: Path, line: str, breaks: str = "") -> list[str]:
     argv = ["bash", "-c", _PRESSED, "bash", str(script), line, breaks]
-    done = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    return sorted(done.stdout.rstrip("\n").split("\n"))
+    result = subprocess.run(argv, cwd=project, capture_output=True, text=True, check=True)
+    assert result.stderr == ""
+    return sorted(result.stdout.rstrip("\n").split("\n"))
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,8 @@ def test_tree_links_below_root_stay_links(tmp_path: Path) -> None:
     (tmp_path / "relative").symlink_to("real/file")
     (tmp_path / "dangling").symlink_to("/nowhere")
     (tmp_path / "folder").symlink_to("real")
-    found = {item.path: item.target for item in tree.walk(tmp_path, NOTHING) if item.kind == "link"}
-    assert found == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
+    actual = {item.path: item.target for item in tree.walk(tmp_path, NOTHING) if item.kind == "link"}
+    assert actual == {"relative": "real/file", "dangling": "/nowhere", "folder": "real"}
 
 
 def test_tree_root_that_is_link_is_followed(tmp_path: Path) -> None:
@@ -72,9 +72,9 @@ def test_tree_root_that_is_link_is_followed(tmp_path: Path) -> None:
 
 def test_tree_special_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         paths(tmp_path)
-    assert str(caught.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
+    assert str(excinfo.value) == (f"{tmp_path}/fifo: is neither a file, a folder nor a link: name it in .habignore")
 
 
 def test_tree_special_file_in_habignore_is_omitted(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
-from phases.core import events, trust
+from phases.core import trust
 from phases.core.build.builder import Builder
 from phases.core.errors import StateError, Untrusted
 from phases.core.project import Project
@@ -54,8 +54,8 @@ def record(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyP
 class Person:
     """Somebody in front of a terminal, who answers every question alike. None: there is nobody."""
 
-    def __init__(self, site: DemoProject, answer: bool | None) -> None:
-        self.site = site
+    def __init__(self, demo: DemoProject, answer: bool | None) -> None:
+        self.demo = demo
         self.answer = answer
         self.questions: list[str] = []
 
@@ -68,37 +68,38 @@ class Person:
     @property
     def project(self) -> Project:
         """What the next run sees, with this person."""
-        self.site.builder = Builder(Project(self.site.root, lambda: self.site.engine, ask=self.ask))
-        self.site.seen = []
-        self.site.project.bus.subscribe(self.site.seen.append)
-        return self.site.project
+        self.demo.builder = Builder(Project(self.demo.root, lambda: self.demo.engine, ask=self.ask))
+        self.demo.seen = []
+        self.demo.project.bus.subscribe(self.demo.seen.append)
+        return self.demo.project
 
     def need(self) -> None:
         project = self.project
         project.trust.require(project.habitat("demo"))
 
     def shown(self) -> list[str]:
-        return [event.text for event in self.site.seen if isinstance(event, events.Line)]
+        return self.demo.lines()
 
     def build(self, *names: str) -> None:
         project = self.project
         phases = {phase.NAME: phase for phase in project.phases("demo")}
         try:
             for name in names or phases:
-                self.site._ran(phases[name])
+                self.demo._ran(phases[name])
         finally:
-            self.site.builder.close()
+            self.demo.builder.close()
 
 
 BEFORE = ("base", "users", "env", "workdir", "habitat", "files")
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_path: Path) -> None:
     person = Person(DemoProject(tmp_path, SECRET), None)
     person.build(*BEFORE)
-    with pytest.raises(Untrusted) as caught:
+    with pytest.raises(Untrusted) as excinfo:
         person.build("setup")
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T, and you "
         "have not agreed to that: check it, then type doit trust:demo"
     )
@@ -106,6 +107,7 @@ def test_untrusted_secret_command_without_terminal_is_refused_and_not_run(tmp_pa
     assert not (tmp_path / "ran").exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_secret_command_answered_no_is_not_run_or_recorded(tmp_path: Path, record: Path) -> None:
     person = Person(DemoProject(tmp_path, SECRET), answer=False)
     person.build(*BEFORE)
@@ -118,15 +120,16 @@ def test_untrusted_secret_command_answered_no_is_not_run_or_recorded(tmp_path: P
     assert not record.exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_trusted_secret_command_is_asked_about_again_only_after_change(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SECRET)
-    person = Person(site, answer=True)
+    demo = DemoProject(tmp_path, SECRET)
+    person = Person(demo, answer=True)
     person.build()
     assert person.questions == ["Let demo do that on this machine?"]
     write(tmp_path, "habitats/demo/config.yaml", SECRET.replace("echo x]", "echo y]") + "env: [A=1]\n")
-    Person(site, None).build()
+    Person(demo, None).build()
     write(tmp_path, "habitats/demo/config.yaml", SECRET.replace("echo x,", "echo other,").replace("echo x]", "echo z]"))
-    stranger = Person(site, None)
+    stranger = Person(demo, None)
     with pytest.raises(Untrusted, match="echo other"):
         stranger.build()
     person.build()
@@ -139,18 +142,18 @@ def test_trusted_secret_command_is_asked_about_again_only_after_change(tmp_path:
 
 def test_trust_in_more_requests_covers_fewer(tmp_path: Path) -> None:
     more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
-    site = DemoProject(tmp_path, more)
-    Person(site, answer=True).build()
+    demo = DemoProject(tmp_path, more)
+    Person(demo, answer=True).build()
     write(tmp_path, "habitats/demo/config.yaml", SECRET)
-    Person(site, None).build()
+    Person(demo, None).build()
 
 
 def test_trust_question_shows_only_new_requests(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SECRET)
-    Person(site, answer=True).build()
+    demo = DemoProject(tmp_path, SECRET)
+    Person(demo, answer=True).build()
     more = SECRET.replace("setup: {", "  - {name: U, command: echo u, start: true}\nsetup: {")
     write(tmp_path, "habitats/demo/config.yaml", more)
-    person = Person(site, answer=True)
+    person = Person(demo, answer=True)
     person.need()
     assert person.shown() == ["habitats/demo/config.yaml:4: demo runs `echo u` on this machine, for the secret U"]
 
@@ -166,42 +169,44 @@ def test_trust_config_without_host_access_needs_no_record(tmp_path: Path, record
     assert not record.parent.exists()
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_untrusted_volume_giving_root_is_refused_at_build_and_start(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, MOUNT)
-    stranger = Person(site, None)
+    demo = DemoProject(tmp_path, MOUNT)
+    stranger = Person(demo, None)
     stranger.build(*BEFORE[:-1])
-    made = len(site.engine.called("create"))
+    created = len(demo.engine.called("create"))
     with pytest.raises(Untrusted, match=r"demo mounts /opt at /v \(writable\), which gives root on this machine"):
         stranger.build("files")
-    assert len(site.engine.called("create")) == made
-    Person(site, answer=True).build()
+    assert len(demo.engine.called("create")) == created
+    Person(demo, answer=True).build()
     runtime_start.start_detached(stranger.project, "demo")
     write(tmp_path, "habitats/demo/config.yaml", MOUNT.replace("dest: /v", "dest: /w"))
-    made = len(site.engine.called("create"))
+    created = len(demo.engine.called("create"))
     for run in (
         lambda: runtime_exec.execute(stranger.project, "demo", ["true"], FakeTerminal()),
         lambda: temporary.open_temporary_session(stranger.project, "demo", "setup").__enter__(),
     ):
         with pytest.raises(Untrusted, match="mounts /opt at /w"):
             run()
-    assert len(site.engine.called("create")) == made
+    assert len(demo.engine.called("create")) == created
 
 
 def test_untrusted_secret_command_of_start_is_not_run(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path, SECRET.replace("phases: [setup]", "start: true"))
-    stranger = Person(site, None)
+    demo = DemoProject(tmp_path, SECRET.replace("phases: [setup]", "start: true"))
+    stranger = Person(demo, None)
     stranger.build()
     with pytest.raises(Untrusted):
         runtime_start.start(stranger.project, "demo", FakeTerminal(), command="true")
     assert not (tmp_path / "ran").exists()
-    assert runtime_start.start(Person(site, answer=True).project, "demo", FakeTerminal(), command="true") == 0
+    assert runtime_start.start(Person(demo, answer=True).project, "demo", FakeTerminal(), command="true") == 0
 
 
+@pytest.mark.guarantee("host-commands-need-consent")
 def test_trust_in_shared_secret_command_is_asked_for_each_habitat(tmp_path: Path) -> None:
     write(tmp_path, "shared/config.yaml", "secrets: [{name: T, command: echo x, start: true}]\n")
     write(tmp_path, "habitats/other/config.yaml", "base_image: base:1\n")
-    site = DemoProject(tmp_path)
-    person = Person(site, answer=True)
+    demo = DemoProject(tmp_path)
+    person = Person(demo, answer=True)
     project = person.project
     for name in ("demo", "other", "demo"):
         project.vault.values(project.habitat(name).secrets)
@@ -236,20 +241,20 @@ def test_trust_question_shows_control_characters_escaped(tmp_path: Path) -> None
 
 def test_trust_command_shows_all_requests_and_records_answer(tmp_path: Path) -> None:
     both = SECRET.replace("setup: {", "volumes:\n  - {source: /opt, dest: /v, gives_root_on_the_host: true}\nsetup: {")
-    site = DemoProject(tmp_path, both)
+    demo = DemoProject(tmp_path, both)
     shown = [
         "habitats/demo/config.yaml:3: demo runs `echo ran >>ran; echo x` on this machine, for the secret T",
         "habitats/demo/config.yaml:5: demo mounts /opt at /v (writable), which gives root on this machine",
     ]
     for person, code, notice in (
-        (Person(site, answer=False), 1, "nothing was recorded"),
-        (Person(site, answer=True), 0, "recorded: doit asks again when this changes"),
-        (Person(site, answer=None), 0, "you have agreed to all of this already"),
+        (Person(demo, answer=False), 1, "nothing was recorded"),
+        (Person(demo, answer=True), 0, "recorded: doit asks again when this changes"),
+        (Person(demo, answer=None), 0, "you have agreed to all of this already"),
     ):
         assert verb.run(person.project, "demo") == code
         assert person.shown() == shown
-        assert site.notices() == [notice]
-    Person(site, None).build()
+        assert demo.notices() == [notice]
+    Person(demo, None).build()
     assert (tmp_path / "ran").exists()
 
 
@@ -266,15 +271,16 @@ def test_trust_command_without_terminal_requires_yes_option(tmp_path: Path) -> N
 
 
 def test_trust_command_without_requests_says_so(tmp_path: Path, record: Path) -> None:
-    site = DemoProject(tmp_path)
-    assert verb.run(Person(site, None).project, "demo") == 0
-    assert site.notices() == ["demo does nothing on this machine that you have to agree to"]
+    demo = DemoProject(tmp_path)
+    assert verb.run(Person(demo, None).project, "demo") == 0
+    assert demo.notices() == ["demo does nothing on this machine that you have to agree to"]
     assert not record.exists()
 
 
 # The record
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
     Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert record.stat().st_mode & 0o777 == 0o600
@@ -283,50 +289,53 @@ def test_trust_record_has_private_mode(tmp_path: Path, record: Path) -> None:
     assert sorted(path.name for path in record.parent.iterdir()) == ["trust.json", "trust.lock"]
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 @pytest.mark.parametrize(
-    "how", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
+    "way", ["folder of another", "open folder", "linked folder", "open file", "file of another", "linked file"]
 )
-def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path, how: str) -> None:
-    site = DemoProject(tmp_path, SECRET)
-    Person(site, answer=True).build()
-    place = record.parent if "folder" in how else record
-    if "of another" in how:
+def test_trust_record_writable_by_others_is_refused(tmp_path: Path, record: Path, way: str) -> None:
+    demo = DemoProject(tmp_path, SECRET)
+    Person(demo, answer=True).build()
+    place = record.parent if "folder" in way else record
+    if "of another" in way:
         os.chown(place, 54_321, 54_321)
-    elif "open" in how:
+    elif "open" in way:
         place.chmod(0o777)
     else:
         place.rename(place.with_name("away"))
         place.symlink_to("away")
     for answer in (True, None):
         with pytest.raises(StateError, match="another user could write your agreements: make it yours alone: chown"):
-            Person(site, answer).need()
+            Person(demo, answer).need()
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": {"b": 1}}', "null", "\x00"])
 def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, text: str) -> None:
     record.parent.mkdir(mode=0o700)
     record.write_text(text)
-    with pytest.raises(StateError) as caught:
+    with pytest.raises(StateError) as excinfo:
         Person(DemoProject(tmp_path, SECRET), answer=True).build()
     assert (
-        str(caught.value)
+        str(excinfo.value)
         == f"{record}: was not written by doit: remove it: doit then asks again about what you agreed to"
     )
     assert record.read_text() == text
 
 
+@pytest.mark.guarantee("consent-record-is-private")
 def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
     code = "import sys; from phases.core.trust import AgreementFile; from pathlib import Path\n"
     code += "for n in range(20): AgreementFile(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
-    found = AgreementFile(record).read()
-    assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
+    actual = AgreementFile(record).read()
+    assert {project: len(habitats) for project, habitats in actual.items()} == {f"/p{n}": 20 for n in range(4)}
 
 
 def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> None:
     write(tmp_path, "habitats/other/config.yaml", SECRET)
-    site = DemoProject(tmp_path, SECRET)
+    demo = DemoProject(tmp_path, SECRET)
     asking = threading.Lock()
 
     def ask(question: str, show: Callable[[], None]) -> bool:
@@ -335,7 +344,7 @@ def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> 
         asking.release()
         return True
 
-    project = Project(tmp_path, lambda: site.engine, ask=ask)
+    project = Project(tmp_path, lambda: demo.engine, ask=ask)
     names = ["demo", "other"] * 4
     threads = [threading.Thread(target=project.trust.require, args=(project.habitat(name),)) for name in names]
     for thread in threads:
@@ -347,6 +356,6 @@ def test_trust_questions_of_parallel_habitats_do_not_overlap(tmp_path: Path) -> 
 
 def test_trust_record_path_defaults_to_home(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    for said in ("", "not/absolute"):
-        monkeypatch.setenv("XDG_DATA_HOME", said)
+    for output in ("", "not/absolute"):
+        monkeypatch.setenv("XDG_DATA_HOME", output)
         assert trust.record_path() == Path("/home/ada/.local/share/habitats/trust.json")

@@ -47,32 +47,33 @@ def pair(root: Path, persist: str = "[]") -> tuple[DemoProject, DemoProject]:
     return one, two
 
 
-def start(site: DemoProject, **how: Any) -> list[tuple[bytes, bool]]:
+def start(demo: DemoProject, **options: Any) -> list[tuple[bytes, bool]]:
     terminal = FakeTerminal()
-    assert runtime_start.start(site.run_anew(), "demo", terminal, **how) == 0
+    assert runtime_start.start(demo.run_anew(), "demo", terminal, **options) == 0
     return terminal.printed
 
 
 def once(
-    site: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = ""
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, act: Callable[[], object], when: str = ""
 ) -> None:
     """Before the first call of the engine's `method` about `when`, somebody does something."""
-    plain = getattr(site.engine, method)
+    plain = getattr(demo.engine, method)
     done: list[bool] = []
 
-    def call(*args: Any, **how: Any) -> Any:
+    def call(*args: Any, **options: Any) -> Any:
         if not done and when in str(args):
             done.append(True)
             act()
-        return plain(*args, **how)
+        return plain(*args, **options)
 
-    monkeypatch.setattr(site.engine, method, call)
-
-
-def named_ours(site: DemoProject) -> list[str]:
-    return sorted(container.name for container in site.engine.containers())
+    monkeypatch.setattr(demo.engine, method, call)
 
 
+def named_ours(demo: DemoProject) -> list[str]:
+    return sorted(container.name for container in demo.engine.containers())
+
+
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_start_container_created_meanwhile_by_other_user_is_joined(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -85,11 +86,12 @@ def test_start_container_created_meanwhile_by_other_user_is_joined(
         once(one, monkeypatch, method, lambda: setattr(one.engine._container(made.id), "name", "habitat-demo"), when)
         assert start(one) == [(b"hello\n", False)]
         assert named_ours(one) == ["habitat-demo"]
-        found = one.engine.container("habitat-demo")
-        assert found
-        assert found.id == made.id
+        container = one.engine.container("habitat-demo")
+        assert container
+        assert container.id == made.id
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_start_new_by_two_users_at_once_makes_one_container(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,14 +108,15 @@ def test_start_container_removed_repeatedly_is_one_line_error(tmp_path: Path, mo
     monkeypatch.setattr(runtime_container, "_PAUSE", 0)
     one, _ = pair(tmp_path)
     one.engine.failures["create"] = Conflict("the name is already in use")
-    with pytest.raises(Conflict) as caught:
+    with pytest.raises(Conflict) as excinfo:
         start(one)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         "demo: another run keeps changing the container habitat-demo: "
         "see docker ps --all, then run the same command again"
     )
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 @pytest.mark.parametrize("method", ["exec", "container"])
 def test_start_container_stopped_by_other_user_before_command_is_restarted(
     users: tuple[DemoProject, DemoProject], monkeypatch: pytest.MonkeyPatch, method: str
@@ -155,14 +158,15 @@ def test_start_container_stopped_twice_before_command_is_error(tmp_path: Path, m
 
 def test_start_with_ended_init_is_not_repeated(tmp_path: Path) -> None:
     """One's own container, which nobody else has stopped."""
-    site = DemoProject(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
-    site.build()
+    demo = DemoProject(tmp_path, "base_image: base:1\nentry: {init_command: 'echo no; exit 1', command: x}\n")
+    demo.build()
     with pytest.raises(StartError, match="the init command ended"):
-        start(site)
-    assert [call[2] for call in site.engine.called("create")].count("habitat-demo") == 1
-    assert len(site.engine.called("start")) == 2, "the build's, and this one"
+        start(demo)
+    assert [call[2] for call in demo.engine.called("create")].count("habitat-demo") == 1
+    assert len(demo.engine.called("start")) == 2, "the build's, and this one"
 
 
+@pytest.mark.guarantee("two-users-share-one-container")
 def test_session_end_during_command_of_other_user_stops_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -216,7 +220,7 @@ def test_session_end_of_joined_user_keeps_container_for_waiting_user(
 def test_session_ends_of_many_users_at_once_stop_container(tmp_path: Path) -> None:
     sites = pair(tmp_path)
     for _ in range(5):
-        visits = [open_session(site.run_anew(), "demo", find_or_start) for site in sites]
+        visits = [open_session(demo.run_anew(), "demo", find_or_start) for demo in sites]
         for visit in visits:
             visit.__enter__()
         threads = [threading.Thread(target=visit.__exit__, args=(None, None, None)) for visit in visits]
@@ -252,24 +256,25 @@ def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monk
 # Throwaway containers
 
 
-def left_by(site: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
-    name = site.project.scratch.prefix("shell", "demo") + process
-    made = site.engine._container(site.engine.create("base:1", name, ("x",)))
-    made.running, made.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
+def left_by(demo: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
+    name = demo.project.scratch.prefix("shell", "demo") + process
+    container = demo.engine._container(demo.engine.create("base:1", name, ("x",)))
+    container.running, container.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
     if execs:
-        site.engine.exec_piped(made.id, ["cat"], user="root", workdir="/", env={})
+        demo.engine.exec_piped(container.id, ["cat"], user="root", workdir="/", env={})
     return name
 
 
 def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
-    site = DemoProject(tmp_path)
+    demo = DemoProject(tmp_path)
     now = processes.current()
-    left_by(site, str(Process(now.machine, now.pid, "1")), running=True)
-    mine = left_by(site, str(now), running=True)
-    site.project.scratch.sweep("shell", "demo")
-    assert named_ours(site) == [mine]
+    left_by(demo, str(Process(now.machine, now.pid, "1")), running=True)
+    mine = left_by(demo, str(now), running=True)
+    demo.project.scratch.sweep("shell", "demo")
+    assert named_ours(demo) == [mine]
 
 
+@pytest.mark.guarantee("only-leftovers-of-ended-processes")
 @pytest.mark.parametrize("process", ["elsewhere-1-1", "12345", "whatever"])
 @pytest.mark.parametrize(
     ("state", "stays"),
@@ -284,7 +289,7 @@ def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
 def test_temporary_container_of_other_machine_is_removed_when_old_and_idle(
     tmp_path: Path, process: str, state: dict[str, Any], stays: bool
 ) -> None:
-    site = DemoProject(tmp_path)
-    name = left_by(site, process, **state)
-    site.project.scratch.sweep("shell", "demo")
-    assert named_ours(site) == ([name] if stays else [])
+    demo = DemoProject(tmp_path)
+    name = left_by(demo, process, **state)
+    demo.project.scratch.sweep("shell", "demo")
+    assert named_ours(demo) == ([name] if stays else [])

@@ -55,9 +55,9 @@ def test_env_path_of_image_without_path_is_engine_default() -> None:
 
 
 def test_env_reference_to_unset_variable_is_error() -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         in_image("${HOEM}", {"HOME": "/root"}, SOMEWHERE)
-    assert str(caught.value) == (
+    assert str(excinfo.value) == (
         f"{SOMEWHERE}: ${{HOEM}} is set neither in env nor by the base image: did you mean 'HOME'?"
     )
 
@@ -71,8 +71,8 @@ def test_env_get_expands_references_and_escaped_dollars(entries: list[str], name
 
 
 def test_env_expand_uses_last_definitions() -> None:
-    found = env("A=1", "B=$A/x", "A=2").expand("$B $$A ${A}", SOMEWHERE)
-    assert found == "2/x $A 2"
+    actual = env("A=1", "B=$A/x", "A=2").expand("$B $$A ${A}", SOMEWHERE)
+    assert actual == "2/x $A 2"
 
 
 @pytest.mark.parametrize("entries", [["A=$A$B", "B=$A"], ["A=$B", "B=$C", "C=$A"], ["A=1", "B=$A", "A=$B"]])

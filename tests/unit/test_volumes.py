@@ -44,9 +44,9 @@ def volumes(root: Path, *rows: str, more: str = "") -> Habitat:
 
 
 def refused(root: Path, *rows: str, more: str = "") -> str:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ConfigError) as excinfo:
         volumes(root, *rows, more=more)
-    text = str(caught.value)
+    text = str(excinfo.value)
     assert "\n" not in text
     return text
 
@@ -67,15 +67,15 @@ def person(home: Path) -> Iterator[None]:
 
 
 @pytest.fixture
-def town(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def root_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder outside /tmp with `home`, `home/project` and `other`, which is root's; PERSON can have the rest."""
     with tempfile.TemporaryDirectory(dir="/opt") as text:
-        town = Path(text)
-        town.chmod(0o755)
+        root_folder = Path(text)
+        root_folder.chmod(0o755)
         for folder in ("home/project/data", "home/notes", "home/.ssh", "home/bin", "other/data"):
-            (town / folder).mkdir(parents=True)
-        monkeypatch.setenv("HOME", str(town / "home"))
-        yield town
+            (root_folder / folder).mkdir(parents=True)
+        monkeypatch.setenv("HOME", str(root_folder / "home"))
+        yield root_folder
 
 
 def give(folder: Path) -> None:
@@ -93,6 +93,7 @@ ROOTS = [
 ]  # fmt: skip
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("source", [source for source in ROOTS if Path(source).exists()])
 def test_volume_of_system_folder_writable_is_refused(tmp_path: Path, source: str) -> None:
     text = refused(tmp_path, source)
@@ -107,49 +108,63 @@ def test_volume_of_system_folder_readonly_is_accepted(tmp_path: Path, source: st
     assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
-def test_volume_of_system_folder_writable_for_ordinary_user_is_refused(town: Path) -> None:
-    give(town / "home")
-    with person(town / "home"):
-        for source in ("/", "/usr/share", "/opt", town, town / "other", town / "other/data", "/root"):
-            assert "holds " in refused(town / "home/project", str(source))
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
+def test_volume_of_system_folder_writable_for_ordinary_user_is_refused(root_folder: Path) -> None:
+    give(root_folder / "home")
+    with person(root_folder / "home"):
+        for source in (
+            "/",
+            "/usr/share",
+            "/opt",
+            root_folder,
+            root_folder / "other",
+            root_folder / "other/data",
+            "/root",
+        ):
+            assert "holds " in refused(root_folder / "home/project", str(source))
 
 
-def test_volume_of_own_data_is_accepted_for_root_and_ordinary_user(town: Path) -> None:
+@pytest.mark.guarantee("own-data-accepted")
+def test_volume_of_own_data_is_accepted_for_root_and_ordinary_user(root_folder: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/tmp") as passing:
         for uid in (0, PERSON):
             if uid:
-                give(town / "home")
+                give(root_folder / "home")
                 os.chown(passing, uid, uid)
-            with person(town / "home") if uid else contextlib.nullcontext():
-                found = volumes(town / "home/project", "./data", str(town / "home/notes"), passing, "/dev/shm")
-            assert [volume.gives_root for volume in found.volumes] == [False] * 4
+            with person(root_folder / "home") if uid else contextlib.nullcontext():
+                known_volumes = volumes(
+                    root_folder / "home/project", "./data", str(root_folder / "home/notes"), passing, "/dev/shm"
+                )
+            assert [volume.gives_root for volume in known_volumes.volumes] == [False] * 4
 
 
-def test_volume_of_folder_elsewhere_is_accepted_only_for_its_owner(town: Path) -> None:
+def test_volume_of_folder_elsewhere_is_accepted_only_for_its_owner(root_folder: Path) -> None:
     for folder in ("home", "mine"):
-        (town / folder).mkdir(exist_ok=True)
-        give(town / folder)
-    (town / "theirs").mkdir()
-    os.chown(town / "theirs", 54_322, 54_322)
-    with person(town / "home"):
-        assert not volumes(town / "home/project", str(town / "mine")).volumes[0].gives_root
-        assert "which you can't write to yourself" in refused(town / "home/project", str(town / "theirs"))
-        assert "which is root's" in refused(town / "home/project", str(town / "other/data"))
+        (root_folder / folder).mkdir(exist_ok=True)
+        give(root_folder / folder)
+    (root_folder / "theirs").mkdir()
+    os.chown(root_folder / "theirs", 54_322, 54_322)
+    with person(root_folder / "home"):
+        assert not volumes(root_folder / "home/project", str(root_folder / "mine")).volumes[0].gives_root
+        assert "which you can't write to yourself" in refused(root_folder / "home/project", str(root_folder / "theirs"))
+        assert "which is root's" in refused(root_folder / "home/project", str(root_folder / "other/data"))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("as_person", [False, True])
 @pytest.mark.parametrize(
     "source", ["'~'", "~/", "~/.ssh", "~/.bashrc", "~/.local/bin", "~/bin", "~/bin/tool", "~/x/../.ssh"]
 )
-def test_volume_of_executable_or_config_in_home_is_refused(town: Path, source: str, *, as_person: bool) -> None:
+def test_volume_of_executable_or_config_in_home_is_refused(root_folder: Path, source: str, *, as_person: bool) -> None:
     for path in (".local/bin/x", "bin/tool", "x/y", ".bashrc"):
-        write(town / "home", path)
+        write(root_folder / "home", path)
     if as_person:
-        give(town / "home")
-    with person(town / "home") if as_person else contextlib.nullcontext():
-        assert "gives_root_on_the_host" in refused(town / "home/project", source)
+        give(root_folder / "home")
+    with person(root_folder / "home") if as_person else contextlib.nullcontext():
+        assert "gives_root_on_the_host" in refused(root_folder / "home/project", source)
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_home_of_other_account_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [*pwd.getpwall()]
     home = tmp_path / "elsewhere"
@@ -174,6 +189,7 @@ CONFIG = [
 FOLDERS = re.compile(r"habitats(/demo|/other)?|\.|.*/(tools|bin|tests|hooks)|\.(git|stamps|venv)|[a-z]+")
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize("path", CONFIG)
 def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -> None:
     for given in CONFIG:
@@ -184,11 +200,12 @@ def test_volume_of_project_configuration_is_refused(tmp_path: Path, path: str) -
     for source in (f"../../{path}", f"{tmp_path}/shared/../{path}/"):
         text = refused(tmp_path, source)
         assert "gives_root_on_the_host" in text
-        found = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
-        assert [volume.gives_root for volume in found] == [True]
+        known_volumes = volumes(tmp_path, f"{source}, gives_root_on_the_host: true").volumes
+        assert [volume.gives_root for volume in known_volumes] == [True]
         assert not volumes(tmp_path, f"{source}, readonly: true").volumes[0].gives_root
 
 
+@pytest.mark.guarantee("own-data-accepted")
 @pytest.mark.parametrize(
     "path", ["data", "../../data", "../other/data", "../../data/deep", "../../shared/data", "note"]
 )
@@ -198,6 +215,7 @@ def test_volume_of_project_data_is_accepted(tmp_path: Path, path: str) -> None:
     assert not volumes(tmp_path, f"./{path}").volumes[0].gives_root
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 @pytest.mark.parametrize(
     "path", [".", "phases", "phases/core", "habitats", "habitats/hello", "shared", ".git", "script"]
 )
@@ -205,6 +223,7 @@ def test_volume_of_program_folder_is_refused(tmp_path: Path, path: str) -> None:
     assert "gives_root_on_the_host" in refused(tmp_path, str(own_places.CHECKOUT / path))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_python_or_path_folder_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, "tree/commands/x")
     monkeypatch.setenv("PATH", f"{tmp_path}/tree/commands:{os.environ['PATH']}")
@@ -215,6 +234,7 @@ def test_volume_of_python_or_path_folder_is_refused(tmp_path: Path, monkeypatch:
         assert "gives_root_on_the_host" in refused(project, str(tmp_path / path))
 
 
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
 def test_volume_of_file_with_hard_link_is_refused(tmp_path: Path) -> None:
     file = write(tmp_path, "data/x")
     write(tmp_path, "dodo.py").unlink()
@@ -228,6 +248,7 @@ def test_volume_of_device_is_refused(tmp_path: Path) -> None:
     assert "the device" in refused(tmp_path, str(tmp_path / "disk"))
 
 
+@pytest.mark.guarantee("engine-socket-refused")
 def test_volume_of_system_socket_is_refused_even_readonly(tmp_path: Path) -> None:
     with tempfile.TemporaryDirectory(dir="/run") as folder, socket.socket(socket.AF_UNIX) as listening:
         listening.bind(f"{folder}/private")
@@ -235,20 +256,21 @@ def test_volume_of_system_socket_is_refused_even_readonly(tmp_path: Path) -> Non
             assert "socket" in refused(tmp_path, f"{source}, readonly: true")
 
 
-def test_volume_of_bind_mount_is_checked_as_its_source(town: Path) -> None:
-    spelled = town / "spelled"
+@pytest.mark.guarantee("writable-volume-must-be-own-data")
+def test_volume_of_bind_mount_is_checked_as_its_source(root_folder: Path) -> None:
+    spelled = root_folder / "spelled"
     spelled.mkdir()
-    config = town / "home/project/habitats"
+    config = root_folder / "home/project/habitats"
     config.mkdir()
     for source, path in (
         (config, ""),
-        (town / "home", ".ssh"),
-        (town, "home/project/habitats"),
+        (root_folder / "home", ".ssh"),
+        (root_folder, "home/project/habitats"),
         (Path("/usr"), "share"),
     ):
         subprocess.run(("mount", "--bind", str(source), str(spelled)), check=True)
         try:
-            assert "gives_root_on_the_host" in refused(town / "home/project", str(spelled / path))
+            assert "gives_root_on_the_host" in refused(root_folder / "home/project", str(spelled / path))
         finally:
             subprocess.run(("umount", str(spelled)), check=True)
 
@@ -268,6 +290,7 @@ def test_mount_table_lists_every_path_of_folder(tmp_path: Path) -> None:
 # Links
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     write(tmp_path, "data/sub/x")
     row = "../../data/sub, readonly: true"
@@ -280,6 +303,7 @@ def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 @pytest.mark.parametrize("target", ["/etc", "../away", "deep/../../away"])
 @pytest.mark.parametrize("below", ["", "/x"])
 def test_volume_below_link_in_writable_folder_is_refused(tmp_path: Path, target: str, below: str) -> None:
@@ -296,8 +320,8 @@ def test_volume_in_home_or_project_reached_by_link_is_accepted(tmp_path: Path, m
     write(tmp_path, "real/home/notes/x")
     (tmp_path / "link").symlink_to("real")
     monkeypatch.setenv("HOME", f"{tmp_path}/link/home")
-    found = volumes(tmp_path / "link/project", "../../data", "~/notes").volumes
-    assert [volume.source for volume in found] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
+    known_volumes = volumes(tmp_path / "link/project", "../../data", "~/notes").volumes
+    assert [volume.source for volume in known_volumes] == [tmp_path / "real/project/data", tmp_path / "real/home/notes"]
 
 
 def test_volume_through_system_link_is_accepted(tmp_path: Path) -> None:
@@ -315,6 +339,7 @@ def test_host_path_with_endless_links_is_error(tmp_path: Path) -> None:
 # One in another
 
 
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
 @pytest.mark.parametrize("order", [1, -1])
 def test_volume_inside_writable_volume_is_refused(tmp_path: Path, order: int) -> None:
     write(tmp_path, "data/sub/x")
@@ -331,13 +356,14 @@ def test_volume_inside_readonly_volume_is_accepted(tmp_path: Path) -> None:
     assert volumes(tmp_path, "../../data, readonly: true", "../../data/sub", "../../data/sub, readonly: true")
 
 
-def test_volume_inside_writable_volume_through_bind_mount_is_refused(town: Path) -> None:
-    spelled = town / "home/spelled"
+@pytest.mark.guarantee("volume-in-writable-volume-refused")
+def test_volume_inside_writable_volume_through_bind_mount_is_refused(root_folder: Path) -> None:
+    spelled = root_folder / "home/spelled"
     spelled.mkdir()
-    (town / "home/notes/sub").mkdir()
-    subprocess.run(("mount", "--bind", str(town / "home/notes"), str(spelled)), check=True)
+    (root_folder / "home/notes/sub").mkdir()
+    subprocess.run(("mount", "--bind", str(root_folder / "home/notes"), str(spelled)), check=True)
     try:
-        assert " is in " in refused(town / "home/project", str(town / "home/notes"), str(spelled / "sub"))
+        assert " is in " in refused(root_folder / "home/project", str(root_folder / "home/notes"), str(spelled / "sub"))
     finally:
         subprocess.run(("umount", str(spelled)), check=True)
 
@@ -356,10 +382,10 @@ class SwappingEngine(FakeEngine):
             self.source.rename(self.source.with_name("gone"))
             self.source.symlink_to("/etc")
 
-    def create(self, *args: Any, **how: Any) -> str:
-        made = super().create(*args, **how)
+    def create(self, *args: Any, **options: Any) -> str:
+        container = super().create(*args, **options)
         self._swap("create")
-        return made
+        return container
 
     def start(self, container: str) -> None:
         self._swap("start")
@@ -379,66 +405,71 @@ class SwappingProject(DemoProject):
 CHANGED = "volumes: ../../data/sub is not what it was when this run began: something else is at "
 
 
-@pytest.mark.parametrize("what", ["before", "create", "start"])
-def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, what: str) -> None:
-    site = SwappingProject(tmp_path)
-    site.build()
-    project = site.run_anew()
+@pytest.mark.guarantee("mount-follows-no-agent-link")
+@pytest.mark.parametrize("case", ["before", "create", "start"])
+def test_volume_swapped_between_check_and_start_is_not_mounted(tmp_path: Path, case: str) -> None:
+    demo = SwappingProject(tmp_path)
+    demo.build()
+    project = demo.run_anew()
     project.habitat("demo")
-    started = len(site.engine.called("start"))
-    site.engine.what = what
-    if what == "before":
-        site.engine._swap(what)
+    started = len(demo.engine.called("start"))
+    demo.engine.what = case
+    if case == "before":
+        demo.engine._swap(case)
     with pytest.raises(ConfigError, match=CHANGED):
         runtime_start.start_detached(project, "demo")
     # What the engine has looked up when it was swapped is stopped again at once.
-    assert len(site.engine.called("start")) - started == (what == "start")
-    assert not [one for one in site.engine.containers() if one.running and one.name == "habitat-demo"]
+    assert len(demo.engine.called("start")) - started == (case == "start")
+    assert not [one for one in demo.engine.containers() if one.running and one.name == "habitat-demo"]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_swapped_before_restart_of_container_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappingProject(tmp_path)
-    site.build()
-    project = site.run_anew()
+    demo = SwappingProject(tmp_path)
+    demo.build()
+    project = demo.run_anew()
     runtime_start.start(project, "demo", FakeTerminal(), command="true")
-    project = site.run_anew()
+    project = demo.run_anew()
     project.habitat("demo")
-    site.engine._swap("")
+    demo.engine._swap("")
     with pytest.raises(ConfigError, match=CHANGED):
         runtime_start.start(project, "demo", FakeTerminal(), command="true")
-    assert len([one for one in site.engine.containers() if one.name == "habitat-demo"]) == 1
+    assert len([one for one in demo.engine.containers() if one.name == "habitat-demo"]) == 1
 
 
-@pytest.mark.parametrize("what", ["before", "create", "start"])
-def test_volume_swapped_during_build_fails_phase(tmp_path: Path, what: str) -> None:
-    site = SwappingProject(tmp_path)
-    site.build("workdir")
-    project = site.run_anew()
+@pytest.mark.guarantee("mount-follows-no-agent-link")
+@pytest.mark.parametrize("case", ["before", "create", "start"])
+def test_volume_swapped_during_build_fails_phase(tmp_path: Path, case: str) -> None:
+    demo = SwappingProject(tmp_path)
+    demo.build("workdir")
+    project = demo.run_anew()
     project.habitat("demo")
-    site.engine.what = what
-    if what == "before":
-        site.engine._swap(what)
+    demo.engine.what = case
+    if case == "before":
+        demo.engine._swap(case)
     phases = {phase.NAME: phase for phase in project.phases("demo")}
-    site.builder.build("demo", phases["habitat"])
+    demo.builder.build("demo", phases["habitat"])
     with pytest.raises(ConfigError, match=CHANGED):
-        list(map(partial(site.builder.build, "demo"), (phases["files"], phases["setup"])))
-    assert not [command for command in site.engine.commands if command.script == "echo x"]
+        list(map(partial(demo.builder.build, "demo"), (phases["files"], phases["setup"])))
+    assert not [command for command in demo.engine.commands if command.script == "echo x"]
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_swapped_before_temporary_container_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappingProject(tmp_path)
-    site.build()
-    project = site.run_anew()
+    demo = SwappingProject(tmp_path)
+    demo.build()
+    project = demo.run_anew()
     project.habitat("demo")
-    site.engine._swap("")
+    demo.engine._swap("")
     with pytest.raises(ConfigError, match=CHANGED), temporary.open_temporary_session(project, "demo", "setup"):
         pass
 
 
+@pytest.mark.guarantee("mount-follows-no-agent-link")
 def test_volume_replaced_by_other_folder_is_not_mounted(tmp_path: Path) -> None:
-    site = SwappingProject(tmp_path)
-    site.build()
-    project = site.run_anew()
+    demo = SwappingProject(tmp_path)
+    demo.build()
+    project = demo.run_anew()
     project.habitat("demo")
     (tmp_path / "data/sub").rename(tmp_path / "data/old")
     write(tmp_path, "data/sub/x")
@@ -472,6 +503,7 @@ PLACES = {
 }
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 @pytest.mark.parametrize("case", WRITTEN)
 def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path: Path, case: str) -> None:
     for path in ("note", "tree/data/x", "tests/t.sh", "tools/bin/x"):
@@ -487,6 +519,7 @@ def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path:
     }
 
 
+@pytest.mark.guarantee("build-writes-into-no-volume")
 @pytest.mark.parametrize(
     "more",
     [
@@ -509,6 +542,7 @@ def test_volume_over_default_workdir_is_accepted(tmp_path: Path) -> None:
 # What the program reads itself
 
 
+@pytest.mark.guarantee("config-sources-not-in-writable-volume")
 @pytest.mark.parametrize(
     "more",
     [

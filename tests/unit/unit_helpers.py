@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import json
 import re
+import shutil
 import socket
+import tempfile
 import textwrap
 import threading
 import time
+import uuid
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
 
 from fake_engine import FakeEngine
 
@@ -28,7 +33,6 @@ from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from fake_engine import Command
 
@@ -114,8 +118,50 @@ class DemoProject:
         self.project.stamps.write(task_name(phase, "demo"), {"_values_:": values})
         return True
 
+    def copy_to(self, root: Path) -> Self:
+        """The same project in another folder, on an engine of its own."""
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        other = copy.copy(self)
+        other.root = root
+        other.engine, seen = copy.deepcopy((self.engine, self.seen))
+        other.engine.address = f"fake://{uuid.uuid4()}"
+        other.builder = Builder(Project(root, lambda: other.engine))
+        other.run_anew()
+        other.seen += seen
+        return other
+
+    def container(self) -> Container:
+        """The habitat's container, which must exist."""
+        container = self.engine.container("habitat-demo")
+        assert container is not None
+        return container
+
     def notices(self) -> list[str]:
         return [event.text for event in self.seen if isinstance(event, events.Notice)]
+
+    def lines(self) -> list[str]:
+        return [event.text for event in self.seen if isinstance(event, events.Line)]
+
+    def phases_with_new_container(self) -> list[str]:
+        """The phases that a container was created for."""
+        return [call[2].rpartition("_")[2] for call in self.engine.called("create")]
+
+
+#: Built projects by the text of their config. A build takes most of a test's time, so tests get copies.
+_BUILT: dict[str, DemoProject] = {}
+
+
+def built_demo(root: Path, text: str = "") -> DemoProject:
+    """A built habitat `demo` on `base:1`. text: the rest of its config.yaml."""
+    text = f"base_image: base:1\n{text}"
+    if "secrets:" in text or any(root.iterdir()):  # the build depends on more than the text
+        demo = DemoProject(root, text)
+        demo.build()
+        return demo
+    if text not in _BUILT:
+        _BUILT[text] = DemoProject(Path(tempfile.mkdtemp(dir=root.parent)), text)
+        _BUILT[text].build()
+    return _BUILT[text].copy_to(root)
 
 
 def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
@@ -165,8 +211,8 @@ IMAGES = [
 
 def http(body: bytes, status: str = "200 OK", length: int | None = None) -> bytes:
     """An engine's answer."""
-    told = "" if length is None else f"Content-Length: {length}\r\n"
-    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{told}\r\n".encode() + body
+    expected = "" if length is None else f"Content-Length: {length}\r\n"
+    return f"HTTP/1.0 {status}\r\nApi-Version: 1.41\r\nContent-Type: application/json\r\n{expected}\r\n".encode() + body
 
 
 LISTED = http(json.dumps(ROWS).encode())
@@ -205,6 +251,7 @@ def answering(path: Path, *answer: bytes, when: threading.Event | None = None) -
                 time.sleep(0.01 if number else 0)
                 with contextlib.suppress(BrokenPipeError):
                     line.sendall(piece)
+        listener.close()  # a second request is refused at once, and not left waiting
 
     thread = threading.Thread(target=serve)
     thread.start()
