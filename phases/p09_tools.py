@@ -10,7 +10,7 @@ from phases.protocol import Copy, Run, SetImageConfig, copies, file_in, secrets_
 if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.core.json_types import Json
-    from phases.core.model import Habitat, Layer
+    from phases.core.model import ConfigLayer, Habitat
     from phases.core.origin import Origin
     from phases.protocol import ChangeDescription, SlicePath, Step
 
@@ -21,7 +21,7 @@ DESCRIPTION = "Install the habitat's tools"
 SNAPSHOT = True
 
 
-def _toolboxes(habitat: Habitat) -> list[tuple[Layer, str, tuple[Item, ...], Origin]]:
+def _toolboxes(habitat: Habitat) -> list[tuple[ConfigLayer, str, tuple[Item, ...], Origin]]:
     """Return each layer that has tools, with the folder for them, the tools and the origin of that folder."""
     return [
         (layer, f"{layer.dest}/tools", tree, habitat.env.origin(f"{layer.name.upper()}_PATH"))

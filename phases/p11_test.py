@@ -10,7 +10,7 @@ from phases.protocol import ChangeDescription, Copy, Run, copies, dotted, file_i
 if TYPE_CHECKING:
     from phases.core.files.tree import Item
     from phases.core.json_types import Json
-    from phases.core.model import Habitat, Layer
+    from phases.core.model import ConfigLayer, Habitat
     from phases.protocol import SlicePath, Step
 
 ID = 11
@@ -20,7 +20,7 @@ DESCRIPTION = "Run the habitat's tests"
 SNAPSHOT = False
 
 
-def _helpers(habitat: Habitat) -> list[tuple[Layer, tuple[Item, ...]]]:
+def _helpers(habitat: Habitat) -> list[tuple[ConfigLayer, tuple[Item, ...]]]:
     """Return tests/ of each layer that has a test to run, since a test may use other files there."""
     named = {test.layer.name for test in habitat.tests}
     return [

@@ -39,7 +39,7 @@ NETWORKS = ("bridge", "none")
 SHARINGS = ("shared", "locked")
 
 
-class Layer(Struct, frozen=True):
+class ConfigLayer(Struct, frozen=True):
     """One of the three configs that make a habitat.
 
     name: system, shared or local; folder: on the host; shown: the same for people, relative to the
@@ -147,7 +147,7 @@ class TestScript(Struct, frozen=True):
     source: Path
     shown: str
     dest: str
-    layer: Layer
+    layer: ConfigLayer
     origin: Origin
 
 
@@ -227,7 +227,7 @@ class Habitat(Struct, frozen=True, dict=True):
     name: str
     folder: Path
     description: str
-    layers: tuple[Layer, ...]
+    layers: tuple[ConfigLayer, ...]
     base_image: str
     base_origin: Origin
     env: Env
@@ -253,7 +253,7 @@ class Habitat(Struct, frozen=True, dict=True):
     def user(self) -> str:
         return self.env.get("USER") or "root"
 
-    def layer(self, name: str) -> Layer:
+    def layer(self, name: str) -> ConfigLayer:
         return next(layer for layer in self.layers if layer.name == name)
 
     @property
@@ -270,7 +270,7 @@ class Habitat(Struct, frozen=True, dict=True):
     def has_dockerfile(self) -> bool:
         return bool(self.dockerfile) and self.sources.has_file(self.folder / self.dockerfile)
 
-    def owner_of(self, layer: Layer) -> str:
+    def owner_of(self, layer: ConfigLayer) -> str:
         """Who has a layer's copies. The system's are root's: USER can't replace the program's own tools."""
         return "root" if layer.name == "system" else self.user
 
@@ -307,13 +307,13 @@ class Habitat(Struct, frozen=True, dict=True):
         built = [replace(item, path="Dockerfile") for item in items if item.path == self.dockerfile]
         return tuple(sorted((*others, *built), key=lambda item: item.path))
 
-    def layer_tree(self, layer: Layer) -> tuple[Item, ...]:
+    def layer_tree(self, layer: ConfigLayer) -> tuple[Item, ...]:
         """What phase 6 copies of a layer's folder; nothing that .dockerignore keeps out of the image."""
         if not layer.folder.is_dir():
             return ()
         return self._copied("layer", layer.folder, lambda: self.layer_ignore(layer, self.ignore))
 
-    def layer_ignore(self, layer: Layer, ignore: Ignore) -> Ignore:
+    def layer_ignore(self, layer: ConfigLayer, ignore: Ignore) -> Ignore:
         """What is left out of a layer's folder where `ignore` is of all that is copied."""
         # What is in a volume belongs to whoever writes there, and is no part of any image.
         mounted = is_one_of(layer.folder, (volume.source for volume in self.volumes))
@@ -325,7 +325,7 @@ class Habitat(Struct, frozen=True, dict=True):
                 ignore = ignore.also_if(dockerignore(self.folder))
         return ignore
 
-    def subtree(self, layer: Layer, name: str) -> tuple[Item, ...]:
+    def subtree(self, layer: ConfigLayer, name: str) -> tuple[Item, ...]:
         """The tree of `name` ("tools", "tests") in a layer's folder, empty where there is none."""
         folder = layer.folder / name
         if folder.is_dir():

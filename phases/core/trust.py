@@ -79,7 +79,7 @@ class Trust:
         self._root = root
         self._bus = bus
         self._ask = ask
-        self._record = Record(record_path())
+        self._record = AgreementFile(record_path())
         self._known: set[tuple[str, str]] = set()
         self._lock = threading.Lock()  # habitats side by side ask one after the other
 
@@ -169,7 +169,7 @@ def record_path() -> Path:
     return Path(data if data.startswith("/") else Path.home() / ".local" / "share") / "habitats" / "trust.json"
 
 
-class Record:
+class AgreementFile:
     """The file at `path`, which several runs may read and write at once."""
 
     def __init__(self, path: Path) -> None:

@@ -14,7 +14,7 @@ from phases.core.errors import HabitatError
 from phases.protocol import slug
 from phases.registry import PHASES, named
 from phases.ui.durations import duration
-from phases.ui.output import Output
+from phases.ui.output import GuardedStream
 from phases.ui.screen import Screen, Styled, joined, styled
 from phases.ui.tasks import HabitatFailed, current_project, is_verb, parse_task, phase_named, pipes
 
@@ -30,7 +30,7 @@ def percent(phase: Phase) -> int:
     return 100 if phase is PHASES[-1] else min(95, 100 * (phase.ID + 1) // 12)
 
 
-class Build(Struct):
+class BuildProgress(Struct):
     """The state of a habitat's build in this run.
 
     Args:
@@ -65,8 +65,8 @@ class HabitatReporter:
 
     def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
         del options
-        self.screen = Screen(cast("IO[str]", Output(outstream)))
-        self.builds: dict[str, Build] = {}
+        self.screen = Screen(cast("IO[str]", GuardedStream(outstream)))
+        self.builds: dict[str, BuildProgress] = {}
         self._width = 0
         self._reported: set[str] = set()
         current_project().bus.subscribe(self.on_event)
@@ -76,14 +76,14 @@ class HabitatReporter:
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Find the last phase to build of each habitat: `ready` is printed when that is finished."""
         if any(map(pipes, selected_tasks)):
-            self.screen = Screen(cast("IO[str]", Output(sys.stderr or io.StringIO())))
+            self.screen = Screen(cast("IO[str]", GuardedStream(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
         for task in closure(tasks, selected_tasks):
             kind, name = parse_task(task)
             phase = phase_named(kind)
             if phase and (name not in goals or phase.ID > goals[name].ID):
                 goals[name] = phase
-        self.builds = {name: Build(name, goals[name]) for name in sorted(goals)}
+        self.builds = {name: BuildProgress(name, goals[name]) for name in sorted(goals)}
         self._width = max(map(len, goals)) if len(goals) > 1 else 0
 
     def get_status(self, task: Any) -> None:
@@ -157,7 +157,7 @@ class HabitatReporter:
                 self._started(event)
             case events.Output() | events.OutputBlock():
                 self._print_output(event)
-            case events.Pulled():
+            case events.Pull():
                 self._pulled(event)
             case events.PhaseFinished() | events.PhaseShared():
                 self._finished(event)
@@ -175,13 +175,12 @@ class HabitatReporter:
         if isinstance(event, events.OutputBlock):
             self.screen.note(event.habitat, event.lines[-1])
             return
-        if event.show:
-            self._say(event.habitat, styled(f"    {event.line.expandtabs()}", "dim"))
-        self.screen.note(event.habitat, event.line)
+        self._say(event.habitat, styled(f"    {event.text.expandtabs()}", "dim"))
+        self.screen.note(event.habitat, event.text)
 
     # Lines
 
-    def _of(self, task: Any) -> tuple[Build | None, Phase | None]:
+    def _of(self, task: Any) -> tuple[BuildProgress | None, Phase | None]:
         kind, name = parse_task(task.name)
         return self.builds.get(name), phase_named(kind)
 
@@ -195,7 +194,7 @@ class HabitatReporter:
     def _prefix(self, name: str) -> Styled:
         return joined((f"{name:<{self._width}} │ ", "dim")) if self._width and name else Styled()
 
-    def _announce(self, build: Build, first: Phase, reason: str) -> None:
+    def _announce(self, build: BuildProgress, first: Phase, reason: str) -> None:
         self._say(build.name, styled(f"🚀 Starting {build.name} build...", "bold"))
         self._say(build.name, styled("📋 Checking for existing snapshots..."))
         self._gap()
@@ -213,7 +212,7 @@ class HabitatReporter:
         if not self._width:
             self.screen.line()
 
-    def _range(self, build: Build) -> str:
+    def _range(self, build: BuildProgress) -> str:
         """Return the cached phases, as `phases 1-7`."""
         first = current_project().phases(build.name)[0]
         assert build.cached
@@ -248,7 +247,7 @@ class HabitatReporter:
             self._print_shared(build)
         build.shared.append(event)
 
-    def _print_shared(self, build: Build) -> None:
+    def _print_shared(self, build: BuildProgress) -> None:
         if build.shared:
             first, last = build.shared[0], build.shared[-1]
             span = first.phase if first is last else f"{first.phase} … {last.phase}"
@@ -256,12 +255,12 @@ class HabitatReporter:
             self._say(build.name, text)
             build.shared = []
 
-    def _pulled(self, event: events.Pulled) -> None:
+    def _pulled(self, event: events.Pull) -> None:
         """Show the bytes of all layers on a terminal, a line for each finished step in a pipe."""
         self.screen.note(event.habitat, f"{event.layer} {event.status}")
-        if event.total:
+        if event.total_bytes:
             if build := self.builds.get(event.habitat):
-                build.pulled[f"{event.layer} {event.status}"] = (event.done, event.total)
+                build.pulled[f"{event.layer} {event.status}"] = (event.done_bytes, event.total_bytes)
                 done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
         elif not self.screen.live:
@@ -280,7 +279,7 @@ class HabitatReporter:
             most = duration(event.seconds)
             self._say(event.habitat, styled(f"• waiting until it is ready, {most} at most: {event.command}"))
 
-    def _ready(self, build: Build) -> None:
+    def _ready(self, build: BuildProgress) -> None:
         seconds = duration(time.monotonic() - build.started)
         result = f"{build.name} ready" if build.goal is PHASES[-1] else f"{build.name} built up to {build.goal.NAME}"
         cached = f" ({self._range(build)} from cache)" if build.cached else ""
@@ -289,7 +288,7 @@ class HabitatReporter:
             self._gap()
         self._say(build.name, styled(f"✅ {result} in {seconds}{cached}", "bold green"))
 
-    def _failed(self, build: Build | None, task: Any, error: HabitatError) -> None:
+    def _failed(self, build: BuildProgress | None, task: Any, error: HabitatError) -> None:
         kind, name = parse_task(task.name)
         phase = phase_named(kind)
         if build and build.running and phase:

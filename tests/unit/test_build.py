@@ -407,10 +407,10 @@ def test_command_without_workdir_runs_in_workdir_of_image(bench: PhaseUnderTest)
 def test_command_output_is_written_to_log_and_output_events(bench: PhaseUnderTest) -> None:
     bench.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
     assert bench.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
-    assert [(event.line, event.stream, event.show) for event in bench.seen if isinstance(event, events.Output)] == [
-        ("one", "stdout", False),
-        ("two", "stderr", False),
-        ("three", "stdout", False),
+    assert [(event.lines, event.stream) for event in bench.seen if isinstance(event, events.OutputBlock)] == [
+        (("one",), "stdout"),
+        (("two",), "stderr"),
+        (("three",), "stdout"),
     ]
 
 
@@ -426,13 +426,13 @@ def test_output_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
     bench = PhaseUnderTest(tmp_path, config="debug: true\n")
     bench.engine.on_execute = lambda _: (0, "y\n" * 500)
     bench.run_phase(run("yes"))
-    assert bench.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
+    assert bench.seen == [events.Output("demo", "setup", "y", stream="stdout")] * 500
 
 
 def test_output_with_debug_is_shown_immediately(tmp_path: Path) -> None:
     bench = PhaseUnderTest(tmp_path, config="debug: true\n")
     bench.run_phase(run("echo one"))
-    assert bench.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
+    assert bench.seen == [events.Output("demo", "setup", "one", stream="stdout")]
 
 
 def test_phase_log_contains_only_last_run(bench: PhaseUnderTest) -> None:
@@ -732,8 +732,8 @@ def test_base_image_absent_is_pulled_with_progress_events(tmp_path: Path) -> Non
     bench.run_phase(FromImage("far:1", SOMEWHERE), parent="")
     assert bench.engine.called("pull") == [("pull", "far:1")]
     assert bench.seen == [
-        events.Pulled("demo", "far:1", "abc123", "Downloading", 50, 100),
-        events.Pulled("demo", "far:1", "abc123", "Pull complete", 0, 0),
+        events.Pull("demo", "far:1", "Downloading", "abc123", 50, 100),
+        events.Pull("demo", "far:1", "Pull complete", "abc123"),
     ]
     assert bench.log == ["abc123 Pull complete"]
 
@@ -822,7 +822,7 @@ def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Pat
     assert config is not None
     assert (config.user, config.entrypoint) == ("root", ("/init",))
     shown = [event for event in bench.seen if isinstance(event, events.Output)]
-    assert [(event.line, event.show) for event in shown][:2] == [(f"FROM {BASE}", True), ("COPY note /note", True)]
+    assert [event.text for event in shown][:2] == [f"FROM {BASE}", "COPY note /note"]
 
 
 def test_dockerfile_build_failure_error_names_dockerfile(tmp_path: Path) -> None:

@@ -613,7 +613,7 @@ def test_run_killed_between_final_tags_leaves_no_untagged_image(site: DemoProjec
 
 def test_stopped_run_emits_no_events(site: DemoProject) -> None:
     site.builder.close()
-    site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
+    site.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on"))
     assert site.seen == []
 
 

@@ -21,7 +21,7 @@ from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary
-from phases.core.trust import Record, requests_of
+from phases.core.trust import AgreementFile, requests_of
 from phases.ui.verbs import trust as verb
 
 if TYPE_CHECKING:
@@ -315,11 +315,11 @@ def test_trust_record_malformed_is_one_line_error(tmp_path: Path, record: Path, 
 
 
 def test_trust_record_written_by_parallel_runs_loses_nothing(record: Path) -> None:
-    code = "import sys; from phases.core.trust import Record; from pathlib import Path\n"
-    code += "for n in range(20): Record(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
+    code = "import sys; from phases.core.trust import AgreementFile; from pathlib import Path\n"
+    code += "for n in range(20): AgreementFile(Path(sys.argv[1])).write(sys.argv[2], str(n), ['d'])"
     runs = [subprocess.Popen((sys.executable, "-c", code, str(record), f"/p{n}"), cwd=ROOT) for n in range(4)]
     assert [run.wait() for run in runs] == [0] * 4
-    found = Record(record).read()
+    found = AgreementFile(record).read()
     assert {project: len(habitats) for project, habitats in found.items()} == {f"/p{n}": 20 for n in range(4)}
 
 

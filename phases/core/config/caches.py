@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _WORDS = Words("caches", "be a cache", "is a cache", "a folder")
 
 
-def caches(scope: Scope, entries: Iterable[str | schema.Cache]) -> Iterator[Cache]:
+def caches(scope: Scope, entries: Iterable[str | schema.CacheKeys]) -> Iterator[Cache]:
     """Yield the caches of a config. Raises ConfigError."""
     for i, entry in enumerate(entries):
         where: tuple[str | int, ...] = ("caches", i)

@@ -22,7 +22,7 @@ _MIN_MEMORY = 6 << 20
 _MAX_CPUS = 4096
 
 
-def entry_point(scope: Scope, entry: schema.Entry) -> EntryPoint:
+def entry_point(scope: Scope, entry: schema.EntryKeys) -> EntryPoint:
     """Return how the habitat runs. Raises ConfigError."""
     return EntryPoint(
         init_command=_init(scope, entry.init_command),
@@ -63,10 +63,10 @@ def _delay(scope: Scope, seconds: float) -> float:
     return seconds
 
 
-def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
+def _ready(scope: Scope, entry: str | schema.ReadyKeys) -> Ready | None:
     """Return the readiness check, None for none. An empty command cancels one of an earlier layer."""
     path: tuple[str, ...] = ("entry", "ready")
-    long = entry if isinstance(entry, schema.Ready) else schema.Ready(command=entry)
+    long = entry if isinstance(entry, schema.ReadyKeys) else schema.ReadyKeys(command=entry)
     if long is entry:
         path = (*path, "command")
     command = scope.argument(scope.text(long.command, *path), *path)
@@ -78,7 +78,7 @@ def _ready(scope: Scope, entry: str | schema.Ready) -> Ready | None:
     return Ready(command, interval or 1, timeout or 60, scope.at(*path))
 
 
-def _seconds(scope: Scope, ready: schema.Ready, key: str) -> float:
+def _seconds(scope: Scope, ready: schema.ReadyKeys, key: str) -> float:
     """Return the seconds of `interval` or `timeout`, 0 if the config has none."""
     text = getattr(ready, key)
     try:
@@ -95,12 +95,12 @@ def _network(scope: Scope, network: str) -> str:
     return network or NETWORKS[0]
 
 
-def build(scope: Scope, config: schema.Build) -> Build:
+def build(scope: Scope, config: schema.BuildKeys) -> Build:
     """Return what limits a build. Raises ConfigError."""
     return Build(_limits(scope, config.limits, "build", "limits"), config.new_privileges)
 
 
-def _limits(scope: Scope, limits: schema.Limits, *where: str) -> Limits:
+def _limits(scope: Scope, limits: schema.LimitsKeys, *where: str) -> Limits:
     try:
         memory = units.size(limits.memory)
     except ValueError:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from phases.core.config import names, yaml_tree
 from phases.core.config.resolve import resolve
 from phases.core.errors import ConfigError
-from phases.core.model import Layer
+from phases.core.model import ConfigLayer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -58,9 +58,9 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
     layers = (
-        Layer("system", SYSTEM_FOLDER, "phases/system"),
-        Layer("shared", root / "shared", "shared"),
-        Layer("local", folder, shown),
+        ConfigLayer("system", SYSTEM_FOLDER, "phases/system"),
+        ConfigLayer("shared", root / "shared", "shared"),
+        ConfigLayer("local", folder, shown),
     )
     if os.path.lexists(dockerfile) and not dockerfile.is_file():
         raise ConfigError("is not a file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")

@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
 
 
-def resolve(root: Path, name: str, layers: Sequence[Layer], tree: Tree, phases: Sequence[str]) -> Habitat:
+def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, phases: Sequence[str]) -> Habitat:
     """The habitat `name` of the project at `root`.
 
     tree: coalesced of the configs of `layers`, whose last is the habitat's own; phases: what

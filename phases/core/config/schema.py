@@ -42,7 +42,7 @@ def _like(expression: re.Pattern[str], empty: str = "?") -> str:
     return f"^(?:{expression.pattern}){empty}$"
 
 
-class File(_Keys, kw_only=True, frozen=True):
+class FileKeys(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, copied into the habitat."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
@@ -54,7 +54,7 @@ class File(_Keys, kw_only=True, frozen=True):
     ] = ""
 
 
-class Volume(_Keys, kw_only=True, frozen=True):
+class VolumeKeys(_Keys, kw_only=True, frozen=True):
     """A file or folder of the host, mounted while building (from phase 6 on) and while running."""
 
     source: Annotated[str, _key("Relative to this file's folder, else to the project's root.")]
@@ -66,7 +66,7 @@ class Volume(_Keys, kw_only=True, frozen=True):
     ] = False
 
 
-class Secret(_Keys, kw_only=True, frozen=True):
+class SecretKeys(_Keys, kw_only=True, frozen=True):
     """Something that commands may read and no image may hold; it comes from one of env, file, command."""
 
     name: Annotated[str, _key("The file below /run/secrets.", pattern=_like(names.SECRET_NAME, empty=""))]
@@ -85,7 +85,7 @@ class Secret(_Keys, kw_only=True, frozen=True):
     optional: Annotated[bool, _key("It is left out on a host that doesn't have it.")] = False
 
 
-class Cache(_Keys, kw_only=True, frozen=True):
+class CacheKeys(_Keys, kw_only=True, frozen=True):
     """A folder that builds keep beside the image."""
 
     path: Annotated[str, _key("Absolute, in USER's home (~/…), or relative to WORKDIR.")]
@@ -99,17 +99,17 @@ class Cache(_Keys, kw_only=True, frozen=True):
     ] = ""
 
 
-class Commands(_Keys, kw_only=True, frozen=True):
+class CommandsKeys(_Keys, kw_only=True, frozen=True):
     """Scripts for one user: an element of the list form of `setup:`."""
 
     run_as: Annotated[str, _key("root, user (which is USER), or a name.", pattern=_like(USER, empty=""))] = "user"
     commands: Annotated[list[str], _key("Scripts for `sh -e`, in order.")]
 
 
-Setup = dict[str, list[str]] | list[Commands]
+Setup = dict[str, list[str]] | list[CommandsKeys]
 
 
-class Repo(_Keys, kw_only=True, frozen=True):
+class RepoKeys(_Keys, kw_only=True, frozen=True):
     """A git repository, cloned into the habitat."""
 
     url: Annotated[str, _key("https://…, ssh://…, or what else git clones; without a password.")]
@@ -124,13 +124,13 @@ class Repo(_Keys, kw_only=True, frozen=True):
     setup: Annotated[list[str], _key("Scripts, run as the owner, in the repository.")] = []
 
 
-class VerifyFs(_Keys, kw_only=True, frozen=True):
+class VerifyFsKeys(_Keys, kw_only=True, frozen=True):
     """Phase 10: paths that must exist in the built habitat."""
 
     required_files: Annotated[list[str], _key("Absolute, or relative to WORKDIR; files or folders.")] = []
 
 
-class Limits(_Keys, kw_only=True, frozen=True):
+class LimitsKeys(_Keys, kw_only=True, frozen=True):
     """What a running habitat, or a build, may take of the machine; 0 is no limit."""
 
     memory: Annotated[
@@ -140,7 +140,7 @@ class Limits(_Keys, kw_only=True, frozen=True):
     pids: Annotated[int, _key("Processes and threads. Default: 4096.", minimum=0)] = 0
 
 
-class Ready(_Keys, kw_only=True, frozen=True):
+class ReadyKeys(_Keys, kw_only=True, frozen=True):
     """A command that succeeds once the running habitat is ready."""
 
     command: Annotated[str, _key("As USER in WORKDIR, with the secrets of a start.")]
@@ -148,13 +148,13 @@ class Ready(_Keys, kw_only=True, frozen=True):
     timeout: Annotated[str, _key("In all. Default: 60s.")] = ""
 
 
-class Entry(_Keys, kw_only=True, frozen=True):
+class EntryKeys(_Keys, kw_only=True, frozen=True):
     """How the habitat runs once it is built."""
 
     init_command: Annotated[str, _key("The main process, as root. Default: an init that idles and reaps.")] = ""
     startup_delay: Annotated[float, _key("Seconds until the command is run.", minimum=0, maximum=units.DAY)] = 0
     ready: Annotated[
-        str | Ready, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
+        str | ReadyKeys, _key("A command, as USER in WORKDIR, tried until it succeeds: then the habitat is ready.")
     ] = ""
     command: Annotated[
         str, _key("What a start runs, as USER in WORKDIR; $$ leaves a variable to the shell there. Default: a shell.")
@@ -165,17 +165,17 @@ class Entry(_Keys, kw_only=True, frozen=True):
     ports: Annotated[
         list[str], _key("3000, 8080:3000, 0:3000 for one that is free, 0.0.0.0:8080:3000; on 127.0.0.1 otherwise.")
     ] = []
-    limits: Limits = Limits()
+    limits: LimitsKeys = LimitsKeys()
     persist: Annotated[
         list[str],
         _key("Paths that outlive the container, on volumes of its own; a folder ends with a slash."),
     ] = []
 
 
-class Build(_Keys, kw_only=True, frozen=True):
+class BuildKeys(_Keys, kw_only=True, frozen=True):
     """What confines the commands of a build, but for those of a Dockerfile."""
 
-    limits: Limits = Limits()
+    limits: LimitsKeys = LimitsKeys()
     new_privileges: Annotated[
         bool, _key("Programs may gain privileges, as sudo does. Default: false, as in a running habitat.")
     ] = False
@@ -197,21 +197,21 @@ class Config(_Keys, kw_only=True, frozen=True, rename={"verify_fs": "verify-fs"}
         list[Annotated[str, msgspec.Meta(extra_json_schema={"pattern": "^[A-Za-z_][A-Za-z0-9_]*="})]],
         _key("Phases 2 to 5: NAME=value, in order. $NAME is a variable's value, $$ a dollar sign."),
     ] = []
-    files: Annotated[list[File], _key("Phase 6: files and folders of the host, copied into the habitat.")] = []
-    volumes: Annotated[list[Volume], _key("Folders of the host, mounted from phase 6 on, and while running.")] = []
-    secrets: Annotated[list[Secret], _key("What commands may read and no image may hold.")] = []
+    files: Annotated[list[FileKeys], _key("Phase 6: files and folders of the host, copied into the habitat.")] = []
+    volumes: Annotated[list[VolumeKeys], _key("Folders of the host, mounted from phase 6 on, and while running.")] = []
+    secrets: Annotated[list[SecretKeys], _key("What commands may read and no image may hold.")] = []
     caches: Annotated[
-        list[str | Cache],
+        list[str | CacheKeys],
         _key("Phases 7 to 9: folders that are kept from build to build, and are in no image."),
     ] = []
     setup: Annotated[
         Setup, _key("Phase 7: scripts for `sh -e`, root's first, then USER's, then others'; or a list, in order.")
     ] = []
-    repos: Annotated[list[Repo], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
-    verify_fs: VerifyFs = VerifyFs()
+    repos: Annotated[list[RepoKeys], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
+    verify_fs: VerifyFsKeys = VerifyFsKeys()
     tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a throwaway container.")] = []
-    entry: Entry = Entry()
-    build: Build = Build()
+    entry: EntryKeys = EntryKeys()
+    build: BuildKeys = BuildKeys()
     debug: Annotated[bool, _key("Show every command's output; else it goes to the log.")] = False
     timeouts: Annotated[dict[str, str], _key("How long a phase may take: 90s, 30m, 1h 30m. Default: for ever.")] = {}
 
@@ -309,14 +309,14 @@ def _remedy(wanted: str, got: str, path: tuple[str | int, ...]) -> str:
 def _known_keys(path: tuple[str | int, ...]) -> tuple[str, ...]:
     """The keys that the schema has at `path`."""
     models = {
-        "files": File,
-        "volumes": Volume,
-        "secrets": Secret,
-        "caches": Cache,
-        "setup": Commands,
-        "repos": Repo,
-        "verify-fs": VerifyFs,
-        "entry": Limits if path[1:2] == ("limits",) else Ready if path[1:2] == ("ready",) else Entry,
-        "build": Limits if path[1:2] == ("limits",) else Build,
+        "files": FileKeys,
+        "volumes": VolumeKeys,
+        "secrets": SecretKeys,
+        "caches": CacheKeys,
+        "setup": CommandsKeys,
+        "repos": RepoKeys,
+        "verify-fs": VerifyFsKeys,
+        "entry": LimitsKeys if path[1:2] == ("limits",) else ReadyKeys if path[1:2] == ("ready",) else EntryKeys,
+        "build": LimitsKeys if path[1:2] == ("limits",) else BuildKeys,
     }
     return (models[str(path[0])] if path else Config).__struct_encode_fields__

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from phases.core.config.yaml_tree import Tree
-    from phases.core.model import Layer
+    from phases.core.model import ConfigLayer
     from phases.core.origin import Origin
 
 #: A user's name. Longer ones are refused by useradd and its like.
@@ -37,7 +37,7 @@ class Scope:
     root: the project's; layers: those that the config was coalesced of; env: the `env:` section.
     """
 
-    def __init__(self, root: Path, layers: Sequence[Layer], tree: Tree, env: Sequence[str]) -> None:
+    def __init__(self, root: Path, layers: Sequence[ConfigLayer], tree: Tree, env: Sequence[str]) -> None:
         self.root = root
         self.layers = layers
         self._tree = tree

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from phases.core.config.scope import Scope
 
 
-def named_secrets(scope: Scope, entries: Iterable[schema.Secret]) -> tuple[Secret, ...]:
+def named_secrets(scope: Scope, entries: Iterable[schema.SecretKeys]) -> tuple[Secret, ...]:
     """Those of all layers."""
     return tuple(_secret(scope, i, entry) for i, entry in enumerate(entries))
 
@@ -26,7 +26,7 @@ def secrets(named: Iterable[Secret]) -> tuple[Secret, ...]:
     return tuple({secret.name: secret for secret in named}.values())
 
 
-def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
+def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
     def wrong(what: str, remedy: str, *key: str) -> ConfigError:
         return ConfigError(f"secret {entry.name!r} {what}", where=scope.at("secrets", i, *key), remedy=remedy)
 
@@ -58,7 +58,7 @@ def _secret(scope: Scope, i: int, entry: schema.Secret) -> Secret:
     )
 
 
-def token(scope: Scope, i: int, entry: schema.Repo, url: str, secrets: Iterable[Secret]) -> str:
+def token(scope: Scope, i: int, entry: schema.RepoKeys, url: str, secrets: Iterable[Secret]) -> str:
     """The secret that a repository is fetched with. It goes nowhere but to the URL's own host."""
     if not entry.token:
         return ""
@@ -72,7 +72,7 @@ def token(scope: Scope, i: int, entry: schema.Repo, url: str, secrets: Iterable[
     return entry.token
 
 
-def known_hosts(scope: Scope, i: int, entry: schema.Repo) -> Path | None:
+def known_hosts(scope: Scope, i: int, entry: schema.RepoKeys) -> Path | None:
     """Where the host keys are that are trusted; None where no agent is lent."""
     if not entry.ssh_agent:
         if entry.known_hosts:

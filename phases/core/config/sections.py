@@ -20,11 +20,11 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def files(scope: Scope, entries: Iterable[schema.File], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+def files(scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
     return tuple(_file(scope, i, entry, secret_files) for i, entry in enumerate(entries))
 
 
-def _file(scope: Scope, i: int, entry: schema.File, secret_files: Iterable[Path]) -> FileCopy:
+def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path]) -> FileCopy:
     if entry.mode and not schema.MODE.fullmatch(entry.mode):
         raise ConfigError(
             f"mode {entry.mode!r} is not octal", where=scope.at("files", i, "mode"), remedy="write it like 0644"
@@ -70,11 +70,11 @@ def _commands(scope: Scope, user: str, scripts: list[str], *path: str | int) -> 
         yield Command(name, scope.argument(script, *path, i), scope.at(*path, i))
 
 
-def repos(scope: Scope, entries: Iterable[schema.Repo], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
+def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
     return tuple(_repo(scope, i, entry, secrets) for i, entry in enumerate(entries))
 
 
-def _repo(scope: Scope, i: int, entry: schema.Repo, secrets: Iterable[Secret]) -> RepoClone:
+def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
     origin = scope.at("repos", i)
     if not 0 <= entry.depth < 2**31:
         raise ConfigError(f"depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more")

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from phases.core.origin import Origin
 
 
-def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:
+def volumes(scope: Scope, entries: Iterable[schema.VolumeKeys]) -> Iterator[Mount]:
     """Yield those of a config, as it is written: `admitted` looks at the host. Raises ConfigError."""
     at: dict[str, Origin] = {}
     for i, entry in enumerate(entries):
@@ -38,7 +38,7 @@ def volumes(scope: Scope, entries: Iterable[schema.Volume]) -> Iterator[Mount]:
         yield mount
 
 
-def admitted(scope: Scope, habitat: Habitat, entries: Iterable[schema.Volume]) -> tuple[Mount, ...]:
+def admitted(scope: Scope, habitat: Habitat, entries: Iterable[schema.VolumeKeys]) -> tuple[Mount, ...]:
     """Return the volumes of `habitat` with their sources resolved and pinned, once nothing speaks against any.
 
     entries: as they are written. Raises ConfigError.

@@ -65,7 +65,7 @@ def _section(document: Any, key: str) -> Iterable[ReportRow]:
     if not isinstance(section, dict):
         del document[key]
         return [ReportRow(1, key, "", "it has no keys")]
-    rows, known = [], schema.Entry.__struct_encode_fields__
+    rows, known = [], schema.EntryKeys.__struct_encode_fields__
     entry = document.get("entry")
     for name in list(section):
         row = ReportRow(_line(section, name), f"{key}.{name}", "")

@@ -32,12 +32,12 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     # Here, so that making the tasks loads none of it.
     from phases.core import events
     from phases.core.report import plan as report_plan
-    from phases.ui.output import Output
+    from phases.ui.output import GuardedStream
     from phases.ui.screen import Screen
 
     plan = report_plan.plan(project, name)
     project.bus.emit(events.Planned(name, plan))
-    screen = Screen(cast("IO[str]", Output(sys.stdout)))
+    screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
     screen.line(_shown(plan, everything=all, wrap=screen.live))
     return 1 if plan.reasons else 0
 
