@@ -201,7 +201,7 @@ def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: 
     assert done.out.splitlines() == [
         name,
         "  base  it was never built",
-        "⇒ build base … final, how long it takes isn't known yet",
+        "⇒ build base … final, time not known yet",
     ]
     assert list((project.root / ".stamps").iterdir()) == []
     assert snapshots(name) == {}
@@ -234,7 +234,7 @@ def test_plan_all_option_shows_every_change(subject: FullHabitat) -> None:
     finally:
         for number in range(30):
             (subject.project.root / f"shared/many-{number:02}").unlink()
-    assert few.why["files"][-1] == "… and 18 more (--all)"
+    assert few.why["files"][-1] == "… and 18 more: --all shows them"
     assert many.out.count(": added") == 30
 
 

@@ -84,7 +84,7 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: Shari
     assert street.project.doit(f"final:{one}", env=SHARING).code == 0
     assert street.ran() == ["setup", "repos"]
     plan = street.project.doit(f"plan:{two}", env=SHARING)
-    assert re.search(rf"^⇒ take over base … setup from {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
+    assert re.search(rf"^⇒ reuse base … setup of {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
     info = street.project.doit("info", f"setup:{two}", env=SHARING)
     assert f"{one} has what it would build" in info.out
     done = street.project.doit(f"final:{two}", env=SHARING)

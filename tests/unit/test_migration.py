@@ -340,7 +340,9 @@ def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(
     write(site.root, "shared/config.yaml", "setup: {root: [x]}\n")
     found = migrated(site, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
     assert "setup" not in config_of(found)
-    assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in found.rows]
+    assert "scripts of several users alternate up to here: that needs `setup:` as a list, and yours is a mapping" in [
+        row.why for row in found.rows
+    ]
 
 
 def test_migrate_legacy_keys_are_renamed_with_their_comments(site: DemoProject) -> None:

@@ -69,7 +69,9 @@ def _convert(inputs: Inputs, reasons: Mapping[int, str]) -> Conversion:
     conversion.command = _command(inputs)
     if conversion.needs_list_form and inputs.setup_is_list is False:
         last = max(n for n, instruction in enumerate(inputs.instructions) if instruction.name in _IN_SETUP)
-        raise _MustStay(last, "users alternate up to here, and the existing setup is a mapping")
+        raise _MustStay(
+            last, "scripts of several users alternate up to here: that needs `setup:` as a list, and yours is a mapping"
+        )
     conversion.number_scripts()
     conversion.rows.sort(key=lambda row: row.line)
     return conversion

@@ -33,7 +33,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "arg",
         "type": list,
         "default": [],
-        "help": "value of an ARG, NAME=VALUE, like docker build --build-arg; may be repeated",
+        "help": "set an ARG, written NAME=VALUE, as docker build --build-arg does; may be repeated",
     },
     {
         "name": "remove",
