@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import re
 
-from phases.core import url_credentials
-
 _SCHEMES = {"https", "http", "ssh", "git", "git+ssh", "ssh+git", "file", "ftp", "ftps"}
 
 _UNFIT = re.compile(r"[\x00-\x20\x7f]")
@@ -59,6 +57,8 @@ def check_url(word: str) -> None:
 
 def check_credentials(word: str) -> None:
     """Check that a URL, with variables filled in or not, holds no password and no token. Raises Unfit."""
+    from phases.core import url_credentials  # here: most habitats have no URL, and its expressions take time
+
     if credential := url_credentials.in_url(word):
         raise Unfit(f"there is {credential} in the {{}}", _INSTEAD)
 
