@@ -432,7 +432,7 @@ def test_destroy_removes_containers_of_habitat_only(flat: BuiltHabitat) -> None:
         f"{aside} (stopped): 1 added: /home/agent/work",
     ]
     refused = flat.doit("destroy")
-    told = f"❌ {flat.name}: nothing was removed: there is no terminal to ask on"
+    told = f"❌ {flat.name}: nothing was removed, since there is no terminal to ask on"
     assert (refused.code, lines(refused)) == (1, [*shown, f"{told}: doit destroy:{flat.name} --yes removes them"])
     assert flat.containers() == sorted([flat.container, aside, other])
     done = flat.doit("destroy", "--yes")

@@ -117,7 +117,7 @@ def test_destroy_without_terminal_requires_yes_option(site: DemoProject) -> None
     with pytest.raises(StartError) as caught:
         verb.run(site.run_anew(), "demo")
     assert str(caught.value) == (
-        "demo: nothing was removed: there is no terminal to ask on: doit destroy:demo --yes removes them"
+        "demo: nothing was removed, since there is no terminal to ask on: doit destroy:demo --yes removes them"
     )
     assert names(site) == ["habitat-demo"]
     assert verb.run(site.run_anew(), "demo", yes=True) == 0
