@@ -33,6 +33,7 @@ def test_help_of_command_or_verb_shows_its_own_options(name: str, shown: str, hi
     text = doit("help", name).stdout
     assert shown in text
     assert hidden not in text
+    assert "doit stop:NAME" not in text
 
 
 def test_help_of_unknown_name_is_error() -> None:

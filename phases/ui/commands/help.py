@@ -41,14 +41,14 @@ class Help(Printing, cmd_help.Help):
             return output.printing(lambda: self._print_options(args[0]))
         return super().execute(params, args)
 
-    def _execute(self, pos_args: list[str]) -> int:
+    def _execute(self, pos_args: list[str]) -> bool:
+        """Show a task's options. For a result that is not true, doit shows all commands too."""
         name = pos_args[0]
         tasks = [task.name for task in self.task_list]
         if is_verb(name):  # any habitat's will do: they have the same options
             name = next((task for task in tasks if task.startswith(f"{name}:")), name)
         selection.check([name], self.task_list)
-        super()._execute([name])
-        return 0
+        return bool(super()._execute([name]))
 
     def _print_options(self, name: str) -> int:
         command = self.cmds[name](cmds=self._cmds, **self.init_kwargs)
