@@ -86,7 +86,7 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(street: Shari
     plan = street.project.doit(f"plan:{two}", env=SHARING)
     assert re.search(rf"^⇒ reuse base … setup of {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
     info = street.project.doit("info", f"setup:{two}", env=SHARING)
-    assert f"{one} has what it would build" in info.out
+    assert f"the snapshot of {one} is reused instead" in info.out
     done = street.project.doit(f"final:{two}", env=SHARING)
     assert done.code == 0, done.out
     assert f"♻ base … setup: shared with {one}" in done.out
