@@ -11,17 +11,15 @@ import threading
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from msgspec import Struct, field
+from msgspec import UNSET, Struct, field
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from phases.core.json_types import Json
+#: The value, before or after a change, of something that is not in the config then. JSON leaves it out.
+ABSENT: Any = UNSET
 
-#: The value, before or after a change, of something that is not in the config then.
-ABSENT: Any = object()
-
-#: What of a command printed something, "" where nothing tells.
+#: The stream on which a command printed something, "" if unknown.
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
 
 
@@ -46,18 +44,17 @@ class PhaseStarted(JsonEvent, frozen=True):
     phase: str
 
 
-class Output(Struct, frozen=True):
-    """A line that a step printed. show: it is for the person's eyes now, not only for the log."""
+class Output(JsonEvent, frozen=True):
+    """A line that a phase's command printed, without its line break. An unknown `stream` is left out."""
 
     habitat: str
     phase: str
-    line: str
-    show: bool
+    text: str
     stream: Stream = ""
 
 
 class OutputBlock(Struct, frozen=True):
-    """Lines that a step printed at once, more than a person reads one by one. They are for the log."""
+    """Lines that a step printed at once, for the log and not for a person. `doit -r jsonl` writes each as an Output."""
 
     habitat: str
     phase: str
@@ -65,15 +62,15 @@ class OutputBlock(Struct, frozen=True):
     stream: Stream = ""
 
 
-class Pulled(Struct, frozen=True):
-    """A step of a pull. layer: its short id, ""; done and total: bytes, 0 where unknown."""
+class Pull(JsonEvent, frozen=True):
+    """A step of a pull. `done_bytes` and `total_bytes` count this step of this layer; left out where unknown."""
 
     habitat: str
     image: str
-    layer: str
     status: str
-    done: int
-    total: int
+    layer: str = ""
+    done_bytes: int = 0
+    total_bytes: int = 0
 
 
 class PhaseFinished(JsonEvent, frozen=True):
@@ -148,20 +145,17 @@ class Handover(Struct, frozen=True):
     on: bool
 
 
-class Reason(Struct, frozen=True):
-    """A reason why a phase runs again.
+class Reason(Struct, frozen=True, omit_defaults=True):
+    """Why a phase would run. `text` is the line of `doit plan`, `key` a key of config.yaml or a file.
 
-    Args:
-        text: The reason as a person reads it.
-        key: The config key that changed, "" where the reason is no change of the config.
-        before: The value in the slice that the phase was built from.
-        after: The value in the slice of today.
+    `before` is its value in the last build and `after` its value today; each is left out where there is none.
+    The value of a file is its permissions and sha256.
     """
 
     text: str
     key: str = ""
-    before: Json = ABSENT
-    after: Json = ABSENT
+    before: Any = ABSENT
+    after: Any = ABSENT
 
 
 class Plan(Struct, frozen=True, dict=True):
@@ -220,8 +214,8 @@ class CommandStarted(JsonEvent, frozen=True):
     workdir: str
 
 
-class CommandOutput(Struct, frozen=True):
-    """What a command in the habitat printed, as it came, without secrets. None of one with a terminal."""
+class CommandBytes(Struct, frozen=True):
+    """Output of a command in the habitat as it arrived, without secrets. There is none for one with a terminal."""
 
     habitat: str
     data: bytes
@@ -240,7 +234,7 @@ Event: TypeAlias = (
     PhaseStarted
     | Output
     | OutputBlock
-    | Pulled
+    | Pull
     | PhaseFinished
     | PhaseShared
     | Notice
@@ -252,7 +246,7 @@ Event: TypeAlias = (
     | ContainerUp
     | ContainerStopped
     | CommandStarted
-    | CommandOutput
+    | CommandBytes
     | CommandEnded
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import takewhile
 from typing import Any
 
+from doit import doit_cmd
 from doit.cmd_base import DodoTaskLoader
 from doit.doit_cmd import DoitMain
 
@@ -28,11 +29,18 @@ class Loader(DodoTaskLoader):
     def __init__(self) -> None:
         super().__init__()
         DoitMain.process_args = _process
+        doit_cmd.Help.print_usage = _print_usage  # of `doit --help`
 
     def load_tasks(self, cmd: Any, pos_args: list[str]) -> Any:
         """Load the tasks without `pos_args`: no task here is made from them."""
         del pos_args
         return super().load_tasks(cmd, [])
+
+
+def _print_usage(_: object, cmds: dict[str, Any]) -> None:
+    from phases.ui.commands.help import Help  # here: few runs show it
+
+    Help.print_usage(cmds)
 
 
 def _process(doit: DoitMain, args: list[str]) -> list[str]:

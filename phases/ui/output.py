@@ -52,7 +52,7 @@ def guarded() -> Iterator[None]:
         raise OutputLost("" if error.errno == errno.EPIPE else error.strerror) from error
 
 
-class Output:
+class GuardedStream:
     """A text stream that raises OutputLost once, and ignores later writes."""
 
     def __init__(self, stream: IO[str]) -> None:
@@ -84,7 +84,7 @@ def printing(command: Callable[[], int]) -> int:
     if sys.stdout is None:
         return lost("it is closed")
     plain = sys.stdout
-    sys.stdout = Output(plain)
+    sys.stdout = GuardedStream(plain)
     try:
         code = command()
         sys.stdout.flush()

@@ -9,7 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from phases.core import events
 from phases.ui.durations import duration
-from phases.ui.output import Output
+from phases.ui.output import GuardedStream
 from phases.ui.screen import Screen
 from phases.ui.styled import styled
 from phases.ui.tasks import HabitatFailed, current_project, parse_task, phase_named, pipes
@@ -29,7 +29,7 @@ class HabitatReporter:
 
     def __init__(self, outstream: IO[str], options: dict[str, Any]) -> None:
         del options
-        self.transcript = Transcript(Screen(cast("IO[str]", Output(outstream))))
+        self.transcript = Transcript(Screen(cast("IO[str]", GuardedStream(outstream))))
         self.builds = self.transcript.builds
         self._builds = BuildLines(self.transcript)
         self._events = EventLines(self.transcript, self._builds)
@@ -40,7 +40,7 @@ class HabitatReporter:
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Find the last phase to build of each habitat: `ready` is printed when that is finished."""
         if any(map(pipes, selected_tasks)):
-            self.transcript.screen = Screen(cast("IO[str]", Output(sys.stderr or io.StringIO())))
+            self.transcript.screen = Screen(cast("IO[str]", GuardedStream(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
         for task in closure(tasks, selected_tasks):
             kind, name = parse_task(task)
@@ -149,7 +149,7 @@ class EventLines:
                 self._builds.started(event)
             case events.Output() | events.OutputBlock():
                 self._print_output(event)
-            case events.Pulled():
+            case events.Pull():
                 self._pulled(event)
             case events.PhaseFinished() | events.PhaseShared():
                 self._builds.finished(event)
@@ -169,16 +169,15 @@ class EventLines:
         if isinstance(event, events.OutputBlock):
             self.screen.note(event.habitat, event.lines[-1])
             return
-        if event.show:
-            self._say(event.habitat, styled(f"    {event.line.expandtabs()}", "dim"))
-        self.screen.note(event.habitat, event.line)
+        self._say(event.habitat, styled(f"    {event.text.expandtabs()}", "dim"))
+        self.screen.note(event.habitat, event.text)
 
-    def _pulled(self, event: events.Pulled) -> None:
+    def _pulled(self, event: events.Pull) -> None:
         """Show the bytes of all layers on a terminal, a line for each finished step in a pipe."""
         self.screen.note(event.habitat, f"{event.layer} {event.status}")
-        if event.total:
+        if event.total_bytes:
             if build := self.builds.get(event.habitat):
-                build.pulled[f"{event.layer} {event.status}"] = (event.done, event.total)
+                build.pulled[f"{event.layer} {event.status}"] = (event.done_bytes, event.total_bytes)
                 done, total = (sum(part) / 1e6 for part in zip(*build.pulled.values(), strict=True))
                 self.screen.note(event.habitat, f"{event.layer} {event.status} ({done:.0f} of {total:.0f} MB in all)")
         elif not self.screen.live:

@@ -169,7 +169,8 @@ def test_list_shows_phases_and_starts_in_order_without_engine(project: Project) 
     result = project.doit("list", env=NOWHERE)
     assert result.code == 0, result.out
     *listed, gap, more = result.out.splitlines()
-    assert (gap, more) == ("", f"and {', '.join(OTHERS)}; `doit list --all` shows every task")
+    others = f"and {', '.join(OTHERS)}: `doit help` explains them, `doit list --all` shows every task"
+    assert (gap, more) == ("", others)
     rows = [row.split(maxsplit=1) for row in listed]
     assert [row[0] for row in rows] == [*NAMES, "start:alone", "start:town"]
     assert [row[1] for row in rows] == [

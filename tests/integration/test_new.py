@@ -55,7 +55,7 @@ def test_new_habitat_with_repository_builds_at_first_try(project: Project, name:
     assert (outcome.code, outcome.out.splitlines()) == (
         0,
         [
-            f"made habitats/{name}/config.yaml: read it, and change what you like",
+            f"created habitats/{name}/config.yaml: edit it, its comments explain each section",
             f"then `doit start:{name}` builds and starts it",
         ],
     )

@@ -193,7 +193,7 @@ def test_plan_of_habitat_never_built_creates_nothing(project: Project, busybox: 
     assert result.out.splitlines() == [
         name,
         "  base  it was never built",
-        "⇒ build base … final, how long it takes isn't known yet",
+        "⇒ build base … final, time not known yet",
     ]
     assert list((project.root / ".stamps").iterdir()) == []
     assert snapshots(name) == {}
@@ -222,7 +222,7 @@ def test_plan_all_option_shows_every_change(habitat: FullHabitat) -> None:
     for number in range(30):
         habitat.project.write(f"shared/many-{number:02}", "x")
     few, many = plan(habitat), habitat.project.doit(f"plan:{habitat.name}", "--all")
-    assert few.why["files"][-1] == "… and 18 more (--all)"
+    assert few.why["files"][-1] == "… and 18 more: --all shows them"
     assert many.out.count(": added") == 30
 
 

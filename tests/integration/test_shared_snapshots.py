@@ -85,9 +85,9 @@ def test_sharing_habitat_with_other_repos_builds_only_later_phases(sharing_proje
     assert sharing_project.project.doit(f"final:{one}", env=SHARING).code == 0
     assert sharing_project.ran() == ["setup", "repos"]
     plan = sharing_project.project.doit(f"plan:{two}", env=SHARING)
-    assert re.search(rf"^⇒ take over base … setup from {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
+    assert re.search(rf"^⇒ reuse base … setup of {one}, build repos … final, ", plan.out, re.MULTILINE), plan.out
     info = sharing_project.project.doit("info", f"setup:{two}", env=SHARING)
-    assert f"the snapshot of {one} is taken over instead" in " ".join(info.out.split())
+    assert f"the snapshot of {one} is reused instead" in " ".join(info.out.split())
     result = sharing_project.project.doit(f"final:{two}", env=SHARING)
     assert result.code == 0, result.out
     assert f"♻ base … setup: shared with {one}" in result.out

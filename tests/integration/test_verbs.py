@@ -446,7 +446,7 @@ def test_destroy_removes_containers_of_habitat_only(habitat: BuiltHabitat) -> No
         f"{aside} (stopped): 1 added: /home/agent/work",
     ]
     refused = habitat.doit("destroy")
-    expected = f"❌ {habitat.name}: nothing was removed, there is no terminal to ask on"
+    expected = f"❌ {habitat.name}: nothing was removed, since there is no terminal to ask on"
     assert (refused.code, lines(refused)) == (
         1,
         [*shown, f"{expected}: doit destroy:{habitat.name} --yes removes them"],

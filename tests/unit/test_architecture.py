@@ -269,3 +269,12 @@ print(sorted(unwanted & set(sys.modules)), dodo.PROJECT.connection.is_open)
 
 def test_dodo_py_stays_below_65_lines() -> None:
     assert len((ROOT / "dodo.py").read_text().splitlines()) < 65
+
+
+def test_class_names_occur_once() -> None:
+    places: dict[str, list[str]] = {}
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                places.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}

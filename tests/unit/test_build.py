@@ -412,11 +412,11 @@ def test_command_output_is_written_to_log_and_output_events(phase_under_test: Ph
     phase_under_test.run_phase(run("echo one; echo two >&2"), run("echo three", user="ada"))
     assert phase_under_test.log == ["$ the command (as root)", "one", "two", "$ the command (as ada)", "three"]
     assert [
-        (event.line, event.stream, event.show) for event in phase_under_test.seen if isinstance(event, events.Output)
+        (event.lines, event.stream) for event in phase_under_test.seen if isinstance(event, events.OutputBlock)
     ] == [
-        ("one", "stdout", False),
-        ("two", "stderr", False),
-        ("three", "stdout", False),
+        (("one",), "stdout"),
+        (("two",), "stderr"),
+        (("three",), "stdout"),
     ]
 
 
@@ -432,13 +432,13 @@ def test_output_flood_with_debug_is_shown_line_by_line(tmp_path: Path) -> None:
     phase_under_test = PhaseUnderTest(tmp_path, config="debug: true\n")
     phase_under_test.engine.on_execute = lambda _: (0, "y\n" * 500)
     phase_under_test.run_phase(run("yes"))
-    assert phase_under_test.seen == [events.Output("demo", "setup", "y", show=True, stream="stdout")] * 500
+    assert phase_under_test.seen == [events.Output("demo", "setup", "y", stream="stdout")] * 500
 
 
 def test_output_with_debug_is_shown_immediately(tmp_path: Path) -> None:
     phase_under_test = PhaseUnderTest(tmp_path, config="debug: true\n")
     phase_under_test.run_phase(run("echo one"))
-    assert phase_under_test.seen == [events.Output("demo", "setup", "one", show=True, stream="stdout")]
+    assert phase_under_test.seen == [events.Output("demo", "setup", "one", stream="stdout")]
 
 
 def test_phase_log_contains_only_last_run(phase_under_test: PhaseUnderTest) -> None:
@@ -748,8 +748,8 @@ def test_base_image_absent_is_pulled_with_progress_events(tmp_path: Path) -> Non
     phase_under_test.run_phase(FromImage("far:1", SOMEWHERE), parent="")
     assert phase_under_test.engine.called("pull") == [("pull", "far:1")]
     assert phase_under_test.seen == [
-        events.Pulled("demo", "far:1", "abc123", "Downloading", 50, 100),
-        events.Pulled("demo", "far:1", "abc123", "Pull complete", 0, 0),
+        events.Pull("demo", "far:1", "Downloading", "abc123", 50, 100),
+        events.Pull("demo", "far:1", "Pull complete", "abc123"),
     ]
     assert phase_under_test.log == ["abc123 Pull complete"]
 
@@ -842,7 +842,7 @@ def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Pat
     assert config is not None
     assert (config.user, config.entrypoint) == ("root", ("/init",))
     shown = [event for event in phase_under_test.seen if isinstance(event, events.Output)]
-    assert [(event.line, event.show) for event in shown][:2] == [(f"FROM {BASE}", True), ("COPY note /note", True)]
+    assert [event.text for event in shown][:2] == [f"FROM {BASE}", "COPY note /note"]
 
 
 def test_dockerfile_build_failure_error_names_dockerfile(tmp_path: Path) -> None:

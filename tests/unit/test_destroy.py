@@ -108,7 +108,7 @@ def test_destroy_without_terminal_requires_yes_option(demo: DemoProject) -> None
     with pytest.raises(StartError) as excinfo:
         verb.run(demo.run_anew(), "demo")
     assert str(excinfo.value) == (
-        "demo: nothing was removed, there is no terminal to ask on: doit destroy:demo --yes removes them"
+        "demo: nothing was removed, since there is no terminal to ask on: doit destroy:demo --yes removes them"
     )
     assert names(demo) == ["habitat-demo"]
     assert verb.run(demo.run_anew(), "demo", yes=True) == 0

@@ -42,8 +42,8 @@ IN_DOCS: dict[str, Any] = json.loads((ROOT / "docs" / "events.schema.json").read
 SCHEMA = Draft202012Validator(IN_DOCS)
 
 
-def notice(text: str) -> records.Notice:
-    return records.Notice(text=text, warning=False)
+def notice(text: str) -> records.NoticeLine:
+    return records.NoticeLine(text=text, warning=False)
 
 
 class JsonlFile:
@@ -127,7 +127,7 @@ def test_jsonl_lone_surrogate_is_replaced_by_question_mark(jsonl_file: JsonlFile
 
 def test_jsonl_omits_fields_that_do_not_apply(jsonl_file: JsonlFile) -> None:
     jsonl_file.writer.write(notice("x"))
-    jsonl_file.writer.write(records.Reason(text="t", before=None))  # type: ignore[arg-type]
+    jsonl_file.writer.write(events.Reason(text="t", before=None))  # type: ignore[arg-type]
     line = json.loads(jsonl_file._path.read_bytes().splitlines()[1])
     assert set(line) == {"event", "time", "text", "warning"}
     assert b'"before": null' in jsonl_file._path.read_bytes()
@@ -300,12 +300,12 @@ def test_jsonl_failed_command_is_error_of_its_task(tmp_path: Path) -> None:
 def test_jsonl_engine_events_are_written_as_they_come(tmp_path: Path) -> None:
     record = RecordedRun(tmp_path, "demo")
     emit = record.project.bus.emit
-    emit(events.Pulled("demo", "debian", "abc", "Downloading", 5, 10))
-    emit(events.Output("demo", "setup", "for the log", show=False, stream="stderr"))
-    emit(events.CommandOutput("demo", "ä".encode()[:1], is_err=False))
-    emit(events.CommandOutput("demo", b"err", is_err=True))
-    emit(events.CommandOutput("demo", "ä".encode()[1:] + b"\xff", is_err=False))
-    emit(events.CommandOutput("demo", b"\xe2", is_err=False))
+    emit(events.Pull("demo", "debian", "Downloading", "abc", 5, 10))
+    emit(events.OutputBlock("demo", "setup", ("for the log",), stream="stderr"))
+    emit(events.CommandBytes("demo", "ä".encode()[:1], is_err=False))
+    emit(events.CommandBytes("demo", b"err", is_err=True))
+    emit(events.CommandBytes("demo", "ä".encode()[1:] + b"\xff", is_err=False))
+    emit(events.CommandBytes("demo", b"\xe2", is_err=False))
     emit(events.CommandEnded("demo", 3, 1.23456))
     bare = [{key: value for key, value in line.items() if key != "time"} for line in record.written.lines[2:]]
     of = {"habitat": "demo"}

@@ -241,6 +241,43 @@ def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
     assert "y" not in kept[len(rest) - 1].split()
 
 
+#: The lines of a Dockerfile behind `FROM base:1` that end with USER dev, and those of its RUNs that create dev.
+CREATORS: dict[str, tuple[str, list[int]]] = {
+    "useradd": ("RUN a\nRUN useradd -m dev\nRUN b\nUSER dev", [3]),
+    "another user first": ("RUN useradd app\nUSER app\nRUN a\nUSER root\nRUN useradd dev\nUSER dev", [6]),
+    "another user later": ("RUN useradd dev\nRUN useradd app\nUSER dev", [2]),
+    "USER before RUN": ("USER dev\nUSER root\nRUN useradd dev\nUSER dev\nRUN a", [4]),
+    "named after its first use": ("RUN useradd dev\nUSER dev\nRUN a\nUSER root\nRUN chown dev /a\nUSER dev", [2]),
+    "named between": ("RUN useradd dev\nRUN chown dev /a\nUSER dev\nRUN a", [2]),
+    "a variable": ("ARG NAME=dev\nRUN useradd -m ${NAME}\nUSER $NAME\nRUN chown dev /a\nRUN a", [3]),
+    "a quoted variable": ('ENV NAME=dev\nRUN groupadd "$NAME" && useradd -g $NAME "$NAME"\nRUN a\nUSER $NAME', [3]),
+    "options behind the name": ('RUN adduser dev --disabled-password --gecos ""\nRUN chown dev /a\nUSER dev', [2]),
+    "addgroup and adduser": ("RUN addgroup -S dev\nRUN adduser -S dev -G dev\nRUN a\nUSER dev:dev", [3]),
+    "its group later": ("RUN useradd -g users dev\nRUN groupadd dev\nRUN a\nUSER dev", [3]),
+    "added to a group": ("RUN adduser -D dev\nRUN addgroup dev audio\nRUN a\nUSER dev", [2]),
+    "member of its group": ("RUN mk dev\nRUN useradd -G dev app\nRUN a\nUSER dev", [3]),
+    "an error ignored": ("RUN adduser -D dev 2>/dev/null || true\nRUN id dev\nUSER dev", [2]),
+    "exec form": ('RUN ["useradd", "-m", "dev"]\nRUN ["chown", "dev", "/a"]\nUSER dev', [2]),
+    "a document": ("RUN <<E\nuseradd dev\nE\nRUN chown dev /a\nUSER dev", [2]),
+    "lines": ("RUN useradd \\\n  -m \\\n  dev\nRUN chown dev /a\nUSER dev", [2]),
+    "renamed": ("RUN groupadd dev\nRUN usermod -l dev node\nRUN a\nUSER dev", [3]),
+    "copied to": ("RUN mk\nCOPY --chown=dev Dockerfile /a\nRUN a\nUSER dev", [2]),
+    "unnamed": ("RUN mk\nUSER dev\nRUN a\nUSER root\nRUN b\nUSER dev", [2]),
+    "no RUN before its first use": ("USER dev\nRUN a\nUSER root\nRUN chown dev /a\nUSER dev", []),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), CREATORS.values(), ids=CREATORS)
+def test_migrate_run_that_creates_user_stays_in_dockerfile(demo: DemoProject, lines: str, expected: list[int]) -> None:
+    rows = migrated(demo, f"FROM base:1\n{lines}\n").rows
+    assert [row.line for row in rows if row.why.startswith("it may create dev")] == expected
+
+
+def test_migrate_run_that_creates_workdir_by_variable_stays_in_dockerfile(demo: DemoProject) -> None:
+    rows = migrated(demo, "FROM base:1\nENV APP=/w\nRUN mkdir $APP\nWORKDIR $APP\nRUN a\n").rows
+    assert [row.line for row in rows if row.why.startswith("it may create /w")] == [3]
+
+
 @pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
 def test_migrate_report_lists_every_line_with_key_or_reason(demo: DemoProject) -> None:
     text = "ARG A=1\nFROM base:1\nLABEL a=b\nMAINTAINER m\nSTOPSIGNAL INT\nVOLUME /v\nONBUILD RUN x\nEXPOSE 80\n"
@@ -307,7 +344,9 @@ def test_migrate_alternating_users_with_shared_setup_mapping_stay_in_dockerfile(
     write(demo.root, "shared/config.yaml", "setup: {root: [x]}\n")
     draft = migrated(demo, "FROM base:1\nUSER 7\nRUN a\nUSER root\nRUN b\nENV C=1\n")
     assert "setup" not in config_of(draft)
-    assert "users alternate up to here, and the existing setup is a mapping" in [row.why for row in draft.rows]
+    assert "scripts of several users alternate up to here: that needs `setup:` as a list, and yours is a mapping" in [
+        row.why for row in draft.rows
+    ]
 
 
 def test_migrate_legacy_keys_are_renamed_with_their_comments(demo: DemoProject) -> None:

@@ -613,7 +613,7 @@ def test_run_killed_between_final_tags_leaves_no_untagged_image(demo: DemoProjec
 
 def test_stopped_run_emits_no_events(demo: DemoProject) -> None:
     demo.builder.close()
-    demo.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on", show=True))
+    demo.project.bus.emit(events.Output("demo", "setup", "of a thread that goes on"))
     assert demo.seen == []
 
 

@@ -253,11 +253,11 @@ def test_reporter_prints_output_marked_for_display_only(tmp_path: Path) -> None:
     script.begins("demo", "base")
     before = len(script.transcript())
     emit = script.project.bus.emit
-    emit(events.Output("demo", "base", "for the log", show=False))
-    emit(events.Output("demo", "base", "[red]for the\teye[/red]", show=True))
-    emit(events.Pulled("demo", "debian", "abc", "Downloading", 5, 10))
-    emit(events.Pulled("demo", "debian", "abc", "Pull complete", 0, 0))
-    emit(events.Pulled("demo", "debian", "", "Digest: sha256:1", 0, 0))
+    emit(events.OutputBlock("demo", "base", ("for the log",)))
+    emit(events.Output("demo", "base", "[red]for the\teye[/red]"))
+    emit(events.Pull("demo", "debian", "Downloading", "abc", 5, 10))
+    emit(events.Pull("demo", "debian", "Pull complete", "abc"))
+    emit(events.Pull("demo", "debian", "Digest: sha256:1"))
     emit(events.Notice("demo", "a note"))
     emit(events.Notice("", "a warning", warning=True))
     assert (

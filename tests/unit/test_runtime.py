@@ -65,8 +65,8 @@ def test_start_emits_events_from_container_creation_to_stop(tmp_path: Path) -> N
     assert [event for event in event_texts if not isinstance(event, events.Handover)] == [
         events.ContainerUp("demo", "habitat-demo", container.id, was_running=False),
         events.CommandStarted("demo", "habitat-demo", argv, "agent", "/workspace"),
-        events.CommandOutput("demo", b"***\n", is_err=False),
-        events.CommandOutput("demo", b"no\n", is_err=True),
+        events.CommandBytes("demo", b"***\n", is_err=False),
+        events.CommandBytes("demo", b"no\n", is_err=True),
         events.CommandEnded("demo", 3, 0),
         events.ContainerStopped("demo", "habitat-demo"),
     ]

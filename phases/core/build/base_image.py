@@ -37,7 +37,7 @@ def pull(work: PhaseContext, step: FromImage, write: Callable[[str], None]) -> N
     def on_pull(layer: str, status: str, done: int, total: int) -> None:
         if not total:
             write(f"{layer} {status}".strip())
-        work.emit(events.Pulled(work.habitat.name, step.reference, layer, status, done, total))
+        work.emit(events.Pull(work.habitat.name, step.reference, status, layer, done, total))
 
     try:
         work.engine.pull(step.reference, on_pull)

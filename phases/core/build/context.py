@@ -30,9 +30,6 @@ if TYPE_CHECKING:
 #: Lines of output a failed command shows; the log has all of them.
 SHOWN_OUTPUT = 40
 
-# Lines printed at once that are too many for a person to read one by one.
-_MANY = 100
-
 
 class PhaseOutput:
     """Takes the lines that a phase prints, for its log and for the person."""
@@ -53,11 +50,11 @@ class PhaseOutput:
         """Do as `line` does with lines that were printed at once."""
         self._log.write(*lines)
         name, phase, emit = self._work.habitat.name, self._work.phase.NAME, self._work.emit
-        if len(lines) > _MANY and not show:
+        if not show:
             emit(events.OutputBlock(name, phase, tuple(lines), stream))
             return
         for line in lines:
-            emit(events.Output(name, phase, line, show, stream))
+            emit(events.Output(name, phase, line, stream))
 
 
 class PhaseContext(Struct, frozen=True):

@@ -39,7 +39,8 @@ def readme(habitat: Habitat, build: EjectedBuild, *, has_volumes: bool) -> str:
     parts = [
         f"# {habitat.name}, ejected",
         (
-            f"This Dockerfile builds the habitat {habitat.name}. You need only Docker 20.10 or later with BuildKit.\n"
+            f"This Dockerfile builds the habitat {habitat.name}. You need only Docker 20.10 or later with BuildKit\n"
+            "(from Docker 23 on, that is the plugin buildx).\n"
             "The image has the same files, users, environment and command as the habitat's."
         ),
         f"## Build\n\nIn this folder:\n\n{_code(_build_command(habitat, build))}",

@@ -120,7 +120,7 @@ class _Adapter(BaseHTTPAdapter):
         return self.connection
 
 
-class _Connection(HTTPConnection):
+class _EngineConnection(HTTPConnection):
     def __init__(self, *args: Any, adapter: _Adapter, **options: Any) -> None:
         super().__init__(*args, **options)
         self._adapter = adapter
@@ -130,7 +130,7 @@ class _Connection(HTTPConnection):
 
 
 class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
+    ConnectionCls = _EngineConnection
 
 
 class DockerPyResponse(Response):

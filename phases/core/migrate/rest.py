@@ -36,7 +36,7 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
         for one in (*dockerfile.head, start):
             conversion.report(one, "base_image")
         for one in earlier:
-            conversion.report(one, "", "the image has nothing of its stage")
+            conversion.report(one, "", "the image uses nothing of this stage")
         return
     is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args
     conversion.dockerfile = "Dockerfile" if is_whole else NAME

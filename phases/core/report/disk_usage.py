@@ -1,8 +1,8 @@
 """How much of the engine's disk the layers of images use.
 
-The engine's own report (`/system/df`) takes seconds, since it measures the build cache and every container too.
-The list of images is enough: an image adds to its parent the difference of their sizes. Only the layers of an
-image without a known parent need another request.
+The engine's own report (`/system/df`) counts a layer as shared if two images of one habitat have it, and takes
+longer: docs/decisions/disk-usage.md. The list of images is enough: an image adds to its parent the difference of
+their sizes. Only the layers of an image without a known parent need another request.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ _HEAD = """\
 """
 
 _PLACES = """
-# USER runs every command that names no other user, and WORKDIR is its folder. Both are made if missing.
+# USER runs every command that names no other user. WORKDIR is its folder. Both are created if missing.
 # env:
 #   - USER=agent
 #   - WORKDIR=/workspace

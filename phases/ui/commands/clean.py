@@ -26,7 +26,7 @@ class Clean(Printing, cmd_clean.Clean):
     PHASE:HABITAT those of the phase and the phases behind it; with --clean-dep those of the whole habitat.
     """
 
-    doc_purpose = "remove snapshots, stamps, slices, logs and unused caches, but no container that a person started"
+    doc_purpose = "remove what was built, with logs and unused caches; the containers that you started stay"
 
     def _execute(
         self,
@@ -64,8 +64,8 @@ class Clean(Printing, cmd_clean.Clean):
                 self._print(name, count, "", dryrun=dryrun)
             if kept:
                 self.outstream.write(
-                    f"{name}: kept {', '.join(kept)}, which a person started; "
-                    f"if you don't need it: docker rm -f {' '.join(kept)} && doit clean\n"
+                    f"{name}: kept {', '.join(kept)}, which you started; "
+                    f"to remove it too: docker rm -f {' '.join(kept)} && doit clean\n"
                 )
         prune = clean.count_caches if dryrun else clean.clean_caches
         if count := prune(project, caches):

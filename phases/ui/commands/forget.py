@@ -17,7 +17,7 @@ class Forget(Printing, cmd_forget.Forget):
     Later phases are built again anyway, so they need no mark.
     """
 
-    doc_purpose = "have phases built again in the next run, even if nothing has changed"
+    doc_purpose = "make the next run build phases again, even if nothing has changed"
 
     def _execute(self, forget_sub: bool, forget_disable_default: bool, forget_all: bool) -> int:
         del forget_sub, forget_disable_default

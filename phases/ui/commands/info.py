@@ -18,7 +18,7 @@ def _shared(check: Freshness) -> str:
     from phases.core.build.shared_builds import SharedSnapshots  # here: few commands need it
 
     shared = None if check.error else SharedSnapshots(check.project).shareable(check.habitat).get(check.phase.NAME)
-    return f"; the snapshot of {shared.habitat} is taken over instead" if shared else ""
+    return f"; the snapshot of {shared.habitat} is reused instead" if shared else ""
 
 
 class Info(Printing, cmd_info.Info):

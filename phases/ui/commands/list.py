@@ -30,7 +30,7 @@ class List(Printing, cmd_list.List):
             options[key] for key in ("pos_args", "subtasks", "status", "template")
         ):
             more = ", ".join(f"{name}:NAME" for name in NAMES if name != start.NAME)
-            more = f"and {more}; `doit list --all` shows every task"
+            more = f"and {more}: `doit help` explains them, `doit list --all` shows every task"
             self.outstream.write(f"\n{output.fitted(more, 1, '    ')}\n")
         return code
 

@@ -55,6 +55,6 @@ class New(Printing, DoitCmdBase):
             config = create.create(current_project().root, name, base, repo)
         except HabitatError as error:
             raise InvalidCommand(str(error)) from error
-        self.outstream.write(f"made {config}: read it, and change what you like\n")
+        self.outstream.write(f"created {config}: edit it, its comments explain each section\n")
         self.outstream.write(f"then `doit start:{name}` builds and starts it\n")
         return 0

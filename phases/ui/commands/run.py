@@ -49,13 +49,14 @@ class Ending(Struct):
     fault: HabitatError | None = None
 
 
-class Run(cmd_run.Run):
+class RunCommand(cmd_run.Run):
     """doit's `run`, with one line for each failure, and no build container left.
 
     Exit code: 0, or that of the command that a verb ran; 1 if a task failed, or output could not be written;
     2 if tasks that depend on a failed one did not run; 3 if there is no such task; 128 + n if signal n ended it.
     """
 
+    name = "run"
     doc_purpose = "build and start habitats"
 
     def __init__(self, **doits: Any) -> None:

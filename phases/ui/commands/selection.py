@@ -9,9 +9,11 @@ from doit.cmd_base import subtasks_iter
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import did_you_mean, printable
+from phases.ui.tasks import is_verb
+from phases.ui.verbs import start
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
@@ -23,10 +25,18 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
     known = {task.name for task in task_list}
     for name in names:
         if name not in known and "*" not in name:
-            near = did_you_mean(name, known)
-            remedy = near if near.startswith("did") else "`doit list --all` shows all tasks"
             shown = printable(name if len(name) < 100 else f"{name[:100]}…")
-            raise InvalidCommand(f"there is no task '{shown}': {remedy}")
+            raise InvalidCommand(f"there is no task '{shown}': {_remedy(name, known)}")
+
+
+def _remedy(name: str, known: Collection[str]) -> str:
+    """Return what to type instead of a name that is no task."""
+    if is_verb(name):
+        return f"name a habitat too, as in `doit {name}:NAME`"
+    if (task := f"{start.NAME}:{name}") in known:
+        return f"it is a habitat, and `doit {task}` builds and starts it"
+    near = did_you_mean(name, known)
+    return near if near.startswith("did") else "`doit list --all` shows all tasks"
 
 
 def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:

@@ -11,15 +11,13 @@ from doit import cmd_completion
 
 from phases.registry import PHASES
 from phases.ui import output
+from phases.ui.commands.help import UNUSED
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _SCRIPTS = Path(__file__).resolve().parent.parent / "completion"
-
-#: doit's commands that are of no use here: they concern its database, which this project doesn't use, or strace.
-_UNUSED = ("dumpdb", "reset-dep", "strace")
 
 # A word to complete, and its help.
 Row = tuple[str, str]
@@ -43,7 +41,7 @@ class TabCompletion(cmd_completion.TabCompletion):
     def _lists(self) -> Iterator[tuple[str, list[Row]]]:
         yield "phases", [(phase.NAME, phase.DESCRIPTION) for phase in PHASES]
         yield "verbs", [(verb.NAME, verb.DESCRIPTION) for verb in VERBS]
-        names = sorted(set(self.cmds) - set(_UNUSED))
+        names = sorted(set(self.cmds) - set(UNUSED))
         yield "commands", [(name, self.cmds[name].doc_purpose) for name in names]
         for verb in VERBS:
             yield f"options of {verb.NAME}", [(f"--{option['long']}", option["help"]) for option in verb.OPTIONS]

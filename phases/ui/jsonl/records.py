@@ -10,7 +10,7 @@ from operator import or_
 from typing import Any, Literal, TypeAlias
 
 import msgspec
-from msgspec import UNSET, Struct, field
+from msgspec import Struct, field
 
 from phases.core import events
 from phases.core.events import JsonEvent
@@ -83,7 +83,7 @@ class Error(JsonEvent, frozen=True):
     output: list[str] = field(default_factory=list)
 
 
-class Notice(JsonEvent, frozen=True):
+class NoticeLine(JsonEvent, frozen=True, tag="notice"):
     """A line for a person. A `warning` says that something is wrong."""
 
     text: str
@@ -118,19 +118,6 @@ class TaskSkipped(JsonEvent, frozen=True):
     phase: str = ""
 
 
-class Reason(Struct, omit_defaults=True):
-    """Why a phase would run. `text` is the line of `doit plan`, `key` a key of config.yaml or a file.
-
-    `before` is its value in the last build and `after` its value today; each is left out where there is none.
-    The value of a file is its permissions and sha256.
-    """
-
-    text: str
-    key: str = ""
-    before: Any = UNSET
-    after: Any = UNSET
-
-
 class PhasePlan(Struct, omit_defaults=True):
     """A phase that would run. Without `reasons` it would only run because a phase before it does.
 
@@ -139,7 +126,7 @@ class PhasePlan(Struct, omit_defaults=True):
     """
 
     phase: str
-    reasons: list[Reason]
+    reasons: list[events.Reason]
     seconds: float | None = None
     shared_with: str = ""
 
@@ -150,26 +137,6 @@ class BuildPlanned(JsonEvent, frozen=True):
     habitat: str
     phases: list[PhasePlan]
     is_new: bool
-
-
-class Output(JsonEvent, frozen=True):
-    """A line that a phase's command printed, without its line break. An unknown `stream` is left out."""
-
-    habitat: str
-    phase: str
-    text: str
-    stream: Literal["stdout", "stderr", ""] = ""
-
-
-class Pull(JsonEvent, frozen=True):
-    """A step of a pull. `done_bytes` and `total_bytes` count this step of this layer; left out where unknown."""
-
-    habitat: str
-    image: str
-    status: str
-    layer: str = ""
-    done_bytes: int = 0
-    total_bytes: int = 0
 
 
 class PhaseFailed(JsonEvent, frozen=True):
@@ -219,14 +186,14 @@ RECORDS: tuple[type[JsonEvent], ...] = (
     RunStarted,
     RunEnded,
     Error,
-    Notice,
+    NoticeLine,
     HabitatSelected,
     PhaseUpToDate,
     TaskSkipped,
     BuildPlanned,
     events.PhaseStarted,
-    Output,
-    Pull,
+    events.Output,
+    events.Pull,
     events.PhaseFinished,
     events.PhaseShared,
     PhaseFailed,

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from msgspec import UNSET, structs
+from msgspec import structs
 
 from phases.core import events
 from phases.core.errors import HabitatError, without_credentials
@@ -98,7 +98,7 @@ class JsonlReporter(HabitatReporter):
 
     def _records(self, event: events.Event) -> Iterator[JsonEvent]:
         match event:
-            case events.CommandOutput(habitat, data, is_err):
+            case events.CommandBytes(habitat, data, is_err):
                 yield from self._command_output(habitat, data, is_err=is_err)
             case events.CommandEnded():
                 for is_err in (False, True):
@@ -151,16 +151,10 @@ def _converted(event: events.Event) -> Iterator[JsonEvent]:
     """Yield the lines of an event that has another form for programs, none for one that is only for people."""
     match event:
         case events.Notice(habitat, text, warning):
-            yield records.Notice(text=text, warning=warning, habitat=habitat)
-        case events.Output(habitat, phase, line, _, stream):
-            yield records.Output(habitat=habitat, phase=phase, text=line, stream=stream)
+            yield records.NoticeLine(text=text, warning=warning, habitat=habitat)
         case events.OutputBlock(habitat, phase, lines, stream):
             for line in lines:
-                yield records.Output(habitat=habitat, phase=phase, text=line, stream=stream)
-        case events.Pulled(habitat, image, layer, status, done, total):
-            yield records.Pull(
-                habitat=habitat, image=image, layer=layer, status=status, done_bytes=done, total_bytes=total
-            )
+                yield events.Output(habitat, phase, line, stream)
         case events.Planned(_, plan):
             yield _planned(plan)
 
@@ -184,11 +178,9 @@ def _planned(plan: Plan, goal: Phase | None = None) -> records.BuildPlanned:
     return records.BuildPlanned(habitat=plan.name, phases=phases, is_new=plan.is_new)
 
 
-def _reason(reason: Reason) -> records.Reason:
-    before, after = (
-        UNSET if value is events.ABSENT else _without_credentials(value) for value in (reason.before, reason.after)
-    )
-    return records.Reason(text=reason.text, key=reason.key, before=before, after=after)
+def _reason(reason: Reason) -> Reason:
+    before, after = map(_without_credentials, (reason.before, reason.after))
+    return structs.replace(reason, before=before, after=after)
 
 
 def _without_credentials(value: Any) -> Any:

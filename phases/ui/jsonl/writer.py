@@ -22,7 +22,7 @@ from doit.exceptions import InvalidCommand, InvalidDodoFile, InvalidTask
 from phases.core import errors, events
 from phases.core.errors import HabitatError, printable
 from phases.ui.jsonl import records
-from phases.ui.output import Output, take_stdout
+from phases.ui.output import GuardedStream, take_stdout
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -67,7 +67,7 @@ class JsonlWriter:
     def __init__(self, descriptor: int) -> None:
         stream = io.BufferedWriter(io.FileIO(descriptor, "w"), _BUFFER)
         self.is_terminal = stream.isatty()
-        self._stream = Output(
+        self._stream = GuardedStream(
             cast("IO[str]", io.TextIOWrapper(stream, encoding="ascii", newline="", write_through=True))
         )
         self._lock = threading.RLock()
@@ -90,7 +90,7 @@ class JsonlWriter:
             if self._ended:
                 return
             self._counts[type(event)] += 1
-            self._warnings += isinstance(event, records.Notice) and event.warning
+            self._warnings += isinstance(event, records.NoticeLine) and event.warning
             self._stream.write(_line(event))
             self._stream.flush()
 

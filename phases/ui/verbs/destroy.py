@@ -41,7 +41,7 @@ def _ask(name: str, question: str) -> bool:
     answer = ask(question)
     if answer is None:
         raise StartError(
-            "nothing was removed, there is no terminal to ask on",
+            "nothing was removed, since there is no terminal to ask on",
             where=name,
             remedy=f"doit destroy:{name} --yes removes them",
         )

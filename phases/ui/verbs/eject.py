@@ -25,7 +25,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "volumes",
         "type": bool,
         "default": False,
-        "help": "copy the content of its volumes, for commands of the build",
+        "help": "copy the content of its volumes, which commands of the build may read",
     },
 )
 WORDS = False
@@ -39,4 +39,4 @@ def run(project: Project, name: str, *, to: str = "", volumes: bool = False) -> 
     text = f"wrote a Dockerfile into {ejected.folder}; README.md there says how to build and run it"
     project.bus.emit(events.Notice(name, text))
     if ejected.lacks_volumes:
-        project.bus.emit(events.Notice(name, "volumes are empty there; --volumes copies their content"))
+        project.bus.emit(events.Notice(name, "the content of its volumes was not copied; --volumes copies it"))

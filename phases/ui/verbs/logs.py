@@ -18,14 +18,14 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "phase",
         "type": str,
         "default": "",
-        "help": "show only this phase",
+        "help": "show only the output of this phase",
     },
     {
         "name": "follow",
         "long": "follow",
         "type": bool,
         "default": False,
-        "help": "show only the container, until it stops",
+        "help": "show only the output of the container, until it stops",
     },
 )
 WORDS = False

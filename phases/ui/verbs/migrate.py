@@ -33,7 +33,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
         "long": "arg",
         "type": list,
         "default": [],
-        "help": "value of an ARG, NAME=VALUE, like docker build --build-arg; may be repeated",
+        "help": "set an ARG, written NAME=VALUE, as docker build --build-arg does; may be repeated",
     },
     {
         "name": "remove",
@@ -50,10 +50,10 @@ PIPES = False
 def run(project: Project, name: str, *, dry_run: bool = False, arg: Sequence[str] = (), remove: bool = False) -> None:
     # Here, so that making the tasks loads none of it.
     from phases.core.migrate import command
-    from phases.ui.output import Output
+    from phases.ui.output import GuardedStream
     from phases.ui.screen import Screen
 
-    screen = Screen(cast("IO[str]", Output(sys.stdout)))
+    screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
     if remove:
         if dry_run or arg:
             raise ConfigError("--remove takes no other option", where=name, remedy="leave the others out")

@@ -32,12 +32,12 @@ def run(project: Project, name: str, *, all: bool) -> int:  # noqa: A002 (the op
     # Here, so that making the tasks loads none of it.
     from phases.core import events
     from phases.core.report import plan as report_plan
-    from phases.ui.output import Output
+    from phases.ui.output import GuardedStream
     from phases.ui.screen import Screen
 
     plan = report_plan.plan(project, name)
     project.bus.emit(events.Planned(name, plan))
-    screen = Screen(cast("IO[str]", Output(sys.stdout)))
+    screen = Screen(cast("IO[str]", GuardedStream(sys.stdout)))
     screen.line(_shown(plan, everything=all, wrap=screen.live))
     return 1 if plan.reasons else 0
 
@@ -83,15 +83,15 @@ def _rows(plan: Plan, most: int | None) -> list[tuple[str, str]]:
     for phase, reasons in plan.reasons.items():
         shown = list(reasons[:most])
         if len(reasons) > len(shown):
-            shown.append(f"… and {len(reasons) - len(shown)} more (--all)")
+            shown.append(f"… and {len(reasons) - len(shown)} more: --all shows them")
         rows += [("" if number else phase, text) for number, text in enumerate(shown)]
     return rows
 
 
 def _outcome(plan: Plan) -> str:
-    """Return a line such as `⇒ take over base … setup from other, rebuild repos … final, about 1m 20s`."""
+    """Return a line such as `⇒ reuse base … setup of other, rebuild repos … final, about 1m 20s`."""
     taken = [
-        f"take over {_span(list(phases))} from {owner}"
+        f"reuse {_span(list(phases))} of {owner}"
         for owner, phases in groupby(plan.shared, lambda phase: plan.shared[phase])
     ]
     phases = [phase for phase in plan.reasons if phase not in plan.shared]
@@ -107,7 +107,11 @@ def _duration(phases: Sequence[str], plan: Plan) -> str:
     from phases.ui.durations import duration
 
     if not plan.seconds:
-        return "how long it takes isn't known yet"
+        return "time not known yet"
     known = duration(sum(plan.seconds.values()))
     unknown = len(phases) - len(plan.seconds)
-    return f"at least {known} (not known of {unknown} of {len(phases)} phases)" if unknown else f"about {known}"
+    return (
+        f"at least {known} (the time of {unknown} of {len(phases)} phases is not known)"
+        if unknown
+        else f"about {known}"
+    )

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 NAME = "trust"
-DESCRIPTION = "Show what its config runs or opens on this machine, and agree to it"
+DESCRIPTION = "Show what its config runs on this machine or opens to it, and ask whether you agree"
 BUILDS = False
 OPTIONS: tuple[dict[str, Any], ...] = (YES,)
 WORDS = False

@@ -58,9 +58,9 @@ class CopyConverter:
         )
         copied = list(plan.paths(sources(folder, instruction, words), self._dest(dest, len(words) > 1, state)))
         if any(re.search(r"[\x00-\x1f]|\{\}", one.source + one.dest) for one in copied):
-            raise NotConvertible("a config can't have one of its names")
+            raise NotConvertible("a config can't name one of its files: the name has a control character or {}")
         row = self._conversion.report(
-            instruction, "", "" if len(copied) == len(words) else "each by name, as they are now"
+            instruction, "", "" if len(copied) == len(words) else "each file by name, as the folder is now"
         )
         (self._add_script if has_scripts else self._add_files)(instruction, copied, row)
 
@@ -176,7 +176,7 @@ class _Plan:
         has_usual_modes = all(_own_mode(item) == f"{item.mode:04o}" for item in below.values())
         if (has_usual_modes or self.mode) and self.is_same(path):
             if self.mode not in ("", "755", "0755"):
-                raise NotConvertible("its --chmod is for folders, too")
+                raise NotConvertible("its --chmod also changes folders, and a config's mode only files")
             yield CopiedPath(path or ".", dest, self.owner, self.mode, "", "dir")
             return
         for name, item in below.items():

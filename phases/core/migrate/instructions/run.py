@@ -39,7 +39,7 @@ class RunConverter:
         self._check_flags(instruction)
         self._check_platform(instruction, state)
         caches = [self._cache(options, state) for options in cache_mounts.of_type(instruction, "cache")]
-        row = self._conversion.report(instruction, "setup", "all of setup has its cache" if caches else "")
+        row = self._conversion.report(instruction, "setup", "all scripts of setup see its cache" if caches else "")
         for path, sharing in caches:
             self._conversion.add_cache(path, sharing)
         for options in cache_mounts.of_type(instruction, "secret"):
@@ -57,7 +57,7 @@ class RunConverter:
             if options.get("type") != "secret" or not options.get("id") or options.get("env"):
                 raise NotConvertible(f"only docker build has --mount=type={options.get('type', 'bind')}")
             if target not in (None, f"{SECRETS_FOLDER}/{options['id']}"):
-                raise NotConvertible(f"its secret is at {target}")
+                raise NotConvertible(f"its secret is at {target}, and a config's are in {SECRETS_FOLDER}")
         if others := instruction.flags.keys() - {"mount"}:
             raise NotConvertible(f"only docker build has --{min(others)}")
         if instruction.heredocs and instruction.heredocs[0].content.startswith("#!"):

@@ -144,4 +144,4 @@ class MaskedOutput:
     def _show(self, data: bytes, is_err: bool) -> None:
         if data:
             self._terminal.write(data, is_err)
-            self._session.project.bus.emit(events.CommandOutput(self._session.habitat.name, data, is_err))
+            self._session.project.bus.emit(events.CommandBytes(self._session.habitat.name, data, is_err))

@@ -1,0 +1,42 @@
+"""`doit help`, in a process of its own and without an engine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from phases.ui.verbs.registry import NAMES
+
+
+def doit(*words: str) -> subprocess.CompletedProcess[str]:
+    environment = {"PATH": "/usr/bin:/bin", "DOCKER_HOST": "unix:///nowhere/docker.sock"}
+    command = [sys.executable, "-m", "doit", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("words", [("help",), ("--help",)])
+def test_help_lists_verbs_and_commands_of_use(words: tuple[str, ...]) -> None:
+    shown = doit(*words).stdout
+    typed = [line.split()[1] for line in shown.splitlines() if line.startswith("  doit ") and line[7] != " "]
+    assert [word for word in typed if ":" in word] == [*(f"{name}:NAME" for name in NAMES), "final:NAME", "PHASE:NAME"]
+    commands = ["clean", "forget", "help", "ignore", "info", "list", "new", "run", "status", "tabcompletion"]
+    assert [word for word in typed if ":" not in word] == commands
+
+
+@pytest.mark.parametrize(
+    ("name", "shown", "hidden"), [("status", "--json", "--db-file"), ("logs", "--follow", "--detach")]
+)
+def test_help_of_command_or_verb_shows_its_own_options(name: str, shown: str, hidden: str) -> None:
+    text = doit("help", name).stdout
+    assert shown in text
+    assert hidden not in text
+    assert "doit stop:NAME" not in text
+
+
+def test_help_of_unknown_name_is_error() -> None:
+    done = doit("help", "strat:hello")
+    assert (done.returncode, done.stdout) == (3, "")
+    assert done.stderr == "ERROR: there is no task 'strat:hello': did you mean 'start:hello'?\n"
