@@ -67,23 +67,16 @@ MOST_FUNCTION_LINES = 45
 #: What is larger, and the size that it may have: the modules of a folder, the methods of a class, the lines of a module
 #: or of a function. An entry may go down or away, but not up, and a new one needs a reason.
 LARGER = {
-    "phases/core/config": 23,
-    "phases/core/config/own_places.py OwnPlaces": 19,
-    "phases/core/config/resolve.py resolve": 46,
-    "phases/core/config/schema.py": 322,
+    "phases/core/config": 22,
     "phases/core/engine/docker_api/containers.py DockerContainers": 16,
     "phases/core/engine/docker_api/execs.py DockerExecs": 16,
-    "phases/core/engine/http.py": 294,
-    "phases/core/engine/http.py send": 53,
     "phases/core/engine/locks.py": 342,
     "phases/core/engine/locks.py EngineLock": 17,
     # All that the program asks of an engine is in one place, most of it documentation.
-    "phases/core/engine/protocol.py": 582,
+    "phases/core/engine/protocol.py": 300,
     "phases/core/engine/protocol.py Engine": 34,
-    "phases/core/events.py": 276,
-    "phases/core/model.py": 355,
-    "phases/core/model.py Habitat": 17,
-    "phases/ui/jsonl/records.py": 263,
+    "phases/core/events.py": 275,
+    "phases/core/model.py": 333,
 }
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.errors import HabitatError
+from phases.core.errors import HabitatError, Stopped
 from phases.core.files import atomic, temporary_folder
 from phases.core.files.locks import FileLock
 from phases.core.secrets import ssh_agent
@@ -144,7 +144,8 @@ class HeldLocks:
 
     def is_held(self, name: str) -> bool:
         """Return whether the run has the lock, and doesn't only wait for it."""
-        return name in self._held and self._held[name].is_held
+        lock = self._held.get(name)
+        return lock is not None and lock.is_held
 
     def acquire(self, name: str) -> None:
         """Take the lock of a habitat, and give those back that no phase needs. Raises HabitatError."""
@@ -154,8 +155,10 @@ class HeldLocks:
         lock.acquire(lambda holder: _tell_of_holder(self._project, name, holder))
 
     def check(self, name: str) -> bool:
-        """Do as BuildLock.check does for the lock of a habitat."""
-        return self._held[name].check()
+        """Do as BuildLock.check does for the lock of a habitat. Raises Stopped if the run has ended meanwhile."""
+        if lock := self._held.get(name):
+            return lock.check()
+        raise Stopped("the run was told to stop")
 
     def release(self, name: str) -> None:
         """Let other runs build the habitat."""
