@@ -158,7 +158,9 @@ def podman(busybox: str) -> Iterator[PodmanEngine]:
         yield podman
 
 
-@pytest.fixture(params=["fake", *(pytest.param(name, marks=pytest.mark.engine) for name in ("real", "far", "podman"))])
+@pytest.fixture(
+    params=["fake", *(pytest.param(name, marks=pytest.mark.engine) for name in ("real", "tls_engine", "podman"))]
+)
 def target(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[EngineUnderTest]:
     if request.param == "real":
         target = EngineUnderTest(request.getfixturevalue("engine"), request.getfixturevalue("busybox"))
