@@ -26,7 +26,7 @@ from fake_files import Files, MountedNodes, Node
 from fake_shell import Shell, SleepTooLong
 from msgspec.structs import replace
 
-from phases.core.container import init_process, leftovers
+from phases.core.container import init_process, side_effects
 from phases.core.engine.timeouts import ResponseTimeout
 from phases.core.engine.types import (
     LARGEST_FILE,
@@ -49,7 +49,7 @@ from phases.core.engine.types import (
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime.persistence import collect as persistence_collect
 from phases.core.runtime.persistence import create as persistence_create
-from phases.core.secrets import store
+from phases.core.secrets import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -490,7 +490,7 @@ class FakeEngine:
         target = self._awake(container)
         command = Command(target, tuple(argv), user or "0", workdir or target.workdir, dict(env or {}), stdin)
         expected = ""
-        if command.script == leftovers._WATCH.text:
+        if command.script == side_effects._WATCH.text:
             _, expected, *watched = command.argv[2:]
             command = dataclasses.replace(command, argv=tuple(watched))
         self.commands.append(command)
@@ -532,12 +532,12 @@ class FakeEngine:
     @staticmethod
     def _shell(command: Command, output: Callable[[bytes, bool], None], patience: float | None) -> int:
         container, argv = command.container, command.argv
-        if command.script == store._RECEIVE.text:
+        if command.script == delivery._RECEIVE.text:
             path, owner, size = command.args
             assert container.tmpfs == posixpath.dirname(path)
             container.memory[path] = (owner, command.stdin[: int(size)])
             return 0
-        if command.script == store._WITHDRAW.text:
+        if command.script == delivery._WITHDRAW.text:
             folder, *names = command.args
             container.memory = {
                 path: node for path, node in container.memory.items() if path[len(folder) + 1 :] in names

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from phases.core import events
-from phases.core.cache.image_names import failed_tag, snapshot_tag
+from phases.core.cache.image_labels import failed_tag, snapshot_tag
 from phases.core.cache.stamps import Stamps
 from phases.core.engine import select
 from phases.protocol import slug

@@ -14,7 +14,7 @@ from urllib.parse import quote_from_bytes
 from doit.dependency import UptodateCalculator
 from doit.exceptions import TaskFailed
 
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, printable
 from phases.core.project import Project
@@ -200,15 +200,15 @@ class Freshness(UptodateCalculator):
     def _adopt(self, task: Any, digest: str) -> None:
         """Write the stamp of a snapshot that has none, as in a fresh clone or after a killed run."""
         self.project.slices.keep(self.project.habitat(self.habitat), self.phase)
-        inventory, phases = self.project.inventory, self.project.phases(self.habitat)
-        own = inventory.tagged(image_names.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
+        image_index, phases = self.project.image_index, self.project.phases(self.habitat)
+        own = image_index.tagged(image_labels.snapshot_tag(self.habitat, self.phase)) if self.phase.SNAPSHOT else None
         labels = own.labels if own else {}
         before = last_snapshot(phases, self.phase)
-        parent = inventory.tagged(image_names.snapshot_tag(self.habitat, before)) if before else None
+        parent = image_index.tagged(image_labels.snapshot_tag(self.habitat, before)) if before else None
         task.values = {
             "hash": digest,
-            "parent": labels.get(image_names.LABEL_PARENT) or (parent.id if parent else ""),
-            "seconds": image_names.seconds(labels),
+            "parent": labels.get(image_labels.LABEL_PARENT) or (parent.id if parent else ""),
+            "seconds": image_labels.seconds(labels),
         }
         self._dependencies.save_success(task)
 

@@ -24,7 +24,7 @@ from podman_engine import PodmanEngine
 from tls_engine import TlsEngine
 
 from phases.core.container.init_process import IDLE_FOR_PROBE
-from phases.core.container.leftovers import LeftoverProbe
+from phases.core.container.side_effects import SideEffectProbe
 from phases.core.engine import select
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.client import Podman
@@ -125,7 +125,7 @@ class EngineUnderTest:
         def on_output(data: bytes, is_err: bool) -> None:
             parts[is_err] += data
 
-        watch = LeftoverProbe(on_output)
+        watch = SideEffectProbe(on_output)
         code = self.engine.exec(container, watch.argv(("/bin/sh", "-c", script)), on_output=watch.feed)
         is_settled = watch.end()
         return code, parts[False], parts[True], is_settled

@@ -28,7 +28,7 @@ from phases.core.container.init_process import IDLE
 from phases.core.engine.types import Bind, Tmpfs
 from phases.core.errors import EngineError
 from phases.core.model import SECRETS_FOLDER, Value
-from phases.core.secrets.store import deliver
+from phases.core.secrets.delivery import deliver
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -9,7 +9,7 @@ import pytest
 from conftest import DEBIAN, PREFIX
 
 from phases.core.container.init_process import IDLE_FOR_PROBE
-from phases.core.container.leftovers import LeftoverProbe
+from phases.core.container.side_effects import SideEffectProbe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -39,7 +39,7 @@ def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> t
     def on_output(data: bytes, is_err: bool) -> None:
         got[is_err] += data
 
-    watch = LeftoverProbe(on_output)
+    watch = SideEffectProbe(on_output)
     argv = watch.argv(("/bin/sh", "-e", "-c", "--", script, "sh", "an argument"))
     code = engine.exec(container, argv, user=user, on_output=watch.feed)
     settled = watch.end()
@@ -110,7 +110,7 @@ def test_leftover_probe_keeps_environment_of_command(engine: DockerEngine, conta
     env = dict.fromkeys(("said", "code", "tries", "folder", "kind", "before", "_", "IFS"), "mine")
     script = "echo $said $code $tries $folder $kind $before"
     got: list[bytes] = []
-    watch = LeftoverProbe(lambda data, _: got.append(data))
+    watch = SideEffectProbe(lambda data, _: got.append(data))
     engine.exec(container, watch.argv(("/bin/sh", "-c", script)), env=env, on_output=watch.feed)
     assert watch.end()
     assert b"".join(got).split() == [b"mine"] * 6

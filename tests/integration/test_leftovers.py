@@ -226,7 +226,7 @@ def is_up(name: str) -> bool:
 def guards(name: str) -> list[str]:
     """The processes that guard a visit to a habitat, or leave for one."""
     actual = subprocess.run(
-        ("pgrep", "-f", f"phases.ui.aftermath .* {name} "), capture_output=True, text=True, check=False
+        ("pgrep", "-f", f"phases.ui.session_cleanup .* {name} "), capture_output=True, text=True, check=False
     )
     return actual.stdout.split()
 

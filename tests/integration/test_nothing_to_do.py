@@ -26,7 +26,7 @@ pytestmark = pytest.mark.engine
 #: What no-one needs who only compares hashes with labels.
 HEAVY = {"docker", "requests", "urllib3", "pathspec", "ruamel", "difflib", "tarfile", "socketserver", "ssl"}
 # Of a person's terminal, or of who finds out why something is to be built.
-HEAVY |= {"rich", "concurrent.futures", "phases.core.report.plan", "phases.core.cache.diff"}
+HEAVY |= {"rich", "concurrent.futures", "phases.core.report.plan", "phases.core.report.changes"}
 HEAVY |= {
     "phases.core.build.executor",
     "phases.core.runtime.session.session",

@@ -16,7 +16,7 @@ from conftest import Project, RunningDoit, clear, docker, fresh_name
 from conftest import snapshots as images_of
 from terminal import Terminal
 
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.registry import named
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def fail(habitats: ThreeHabitats, busybox: str) -> None:
     """As a failure leaves it: the container of the phase as an image."""
     habitats.project.habitat(habitats.changed, f"base_image: {busybox}\nsetup:\n  root: [exit 3]\n")
     assert habitats.project.doit(f"setup:{habitats.changed}").code == 1
-    tag = image_names.failed_tag(habitats.changed, named("setup"))
-    container = docker("container", "create", image_names.snapshot_tag(habitats.changed, named("files")), "true")
-    mark = f'LABEL {image_names.LABEL_RESULT}="{image_names.FAILED}"'
+    tag = image_labels.failed_tag(habitats.changed, named("setup"))
+    container = docker("container", "create", image_labels.snapshot_tag(habitats.changed, named("files")), "true")
+    mark = f'LABEL {image_labels.LABEL_RESULT}="{image_labels.FAILED}"'
     docker("container", "commit", "--change", mark, container, tag)
     docker("container", "rm", container)
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
-from phases.core.build.ownership import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.engine.types import Container, VolumeMount
 from phases.core.errors import Conflict
 from phases.core.report import status
@@ -16,6 +15,7 @@ from phases.core.runtime import clean, logs, stop
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime.destroy import destroy
+from phases.core.runtime.own_containers import LABEL_NONCE, LABEL_RUN, is_own
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, volume_name
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def test_clean_lists_own_container_and_containers_of_snapshots_only(demo: DemoPr
 def test_commands_leave_build_container_of_habitat_on_committed_image_alone(demo: DemoProject, verb: str) -> None:
     commit(demo)
     write(demo.root, "habitats/other/config.yaml", "base_image: mine:1\n")
-    build = run(demo, demo.project.scratch.prefix("build", "other") + "base")
+    build = run(demo, demo.project.temporary_containers.prefix("build", "other") + "base")
     VERBS[verb](demo.run_anew())
     assert is_up(demo, build)
 

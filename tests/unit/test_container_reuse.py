@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 from unit_helpers import DemoProject, make_user, write
 
-from phases.core.container import leftovers
+from phases.core.container import side_effects
 from phases.core.errors import HabitatError
 from phases.registry import NAMES, PHASES, named
 
@@ -165,7 +165,7 @@ def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     demo = habitat(tmp_path)
     demo.build()
-    watched = [leftovers._WATCH.text in call for call in demo.engine.called("exec")]
+    watched = [side_effects._WATCH.text in call for call in demo.engine.called("exec")]
     assert watched == [False, True, True, False]  # the user is made by a script of ours; setup; the test
 
 

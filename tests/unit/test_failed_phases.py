@@ -17,7 +17,7 @@ from unit_helpers import DemoProject, FakeTerminal, write
 from phases.core.build import failure as build_failure
 from phases.core.build.container.environment import instruction_word
 from phases.core.build.failure import Failure
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.errors import (
     Conflict,
     EngineError,
@@ -518,4 +518,4 @@ def test_debug_image_untagged_meanwhile_is_removed_at_end(tmp_path: Path) -> Non
     demo.engine.on_execute = mend
     debug(demo)
     assert demo.engine.image_config(image) is None
-    assert image_names.failed_tag("demo", named("setup")) == TAG
+    assert image_labels.failed_tag("demo", named("setup")) == TAG

@@ -10,8 +10,8 @@ from fake_engine import FakeEngine
 
 from phases import registry
 from phases.core.cache.freshness import Assessment, assess
-from phases.core.cache.image_index import Inventory
-from phases.core.cache.image_names import LABEL_PARENT, final_tag, hash_label, snapshot_tag
+from phases.core.cache.image_index import ImageIndex
+from phases.core.cache.image_labels import LABEL_PARENT, final_tag, hash_label, snapshot_tag
 from phases.core.cache.stamps import Stamps, task_name
 from phases.core.engine.types import Image
 from phases.registry import PHASES, named, phases_of
@@ -74,7 +74,7 @@ class BuiltHabitat:
         self.hashes[name] = "f" * 64
 
     def assess(self) -> Assessment:
-        return assess("demo", ALL, self.hashes, Inventory(self.engine.images, self.engine.image_config), self.stamps)
+        return assess("demo", ALL, self.hashes, ImageIndex(self.engine.images, self.engine.image_config), self.stamps)
 
 
 def nothing(_: BuiltHabitat) -> None:
@@ -217,17 +217,17 @@ def test_assess_stale_phase_has_reason(tmp_path: Path, case: str, phase: str, re
 def test_assess_repeated_lists_images_once(tmp_path: Path) -> None:
     built = BuiltHabitat(tmp_path)
     built.engine.calls.clear()
-    inventory = Inventory(built.engine.images, built.engine.image_config)
+    image_index = ImageIndex(built.engine.images, built.engine.image_config)
     for _ in range(3):
-        assess("demo", ALL, built.hashes, inventory, built.stamps)
+        assess("demo", ALL, built.hashes, image_index, built.stamps)
     assert built.engine.calls == [("images",)]
 
 
 def test_assess_habitat_with_dockerfile_includes_dockerfile_phase_first(tmp_path: Path) -> None:
     hashes = {phase.NAME: "0" * 64 for phase in PHASES}
     engine = FakeEngine()
-    inventory = Inventory(engine.images, engine.image_config)
-    actual = assess("demo", PHASES, hashes, inventory, Stamps(tmp_path))
+    image_index = ImageIndex(engine.images, engine.image_config)
+    actual = assess("demo", PHASES, hashes, image_index, Stamps(tmp_path))
     assert list(actual.stale) == list(registry.NAMES)
 
 
@@ -243,13 +243,13 @@ def test_assess_habitat_with_dockerfile_includes_dockerfile_phase_first(tmp_path
         ("debian:12", "debian:13", False),
     ],
 )
-def test_inventory_finds_image_by_any_spelling_of_reference(reference: str, listed: str, known: bool) -> None:
+def test_image_index_finds_image_by_any_spelling_of_reference(reference: str, listed: str, known: bool) -> None:
     engine = FakeEngine()
     image = engine.add_image(listed)
-    assert Inventory(engine.images, engine.image_config).id_of(reference) == (image if known else None)
+    assert ImageIndex(engine.images, engine.image_config).id_of(reference) == (image if known else None)
 
 
-def test_inventory_refresh_during_listing_lists_images_again() -> None:
+def test_image_index_refresh_during_listing_lists_images_again() -> None:
     """But not before they say so: a list that was on its way then may be too old."""
     lists: list[int] = []
     during: list[Callable[[], None]] = []
@@ -260,12 +260,12 @@ def test_inventory_refresh_during_listing_lists_images_again() -> None:
             say()
         return [Image(str(len(lists)), (), {})]
 
-    inventory = Inventory(images, lambda _: None)
-    assert [image.id for image in inventory.all()] == ["1"]
-    inventory.refresh()
-    inventory.refresh()
-    during.append(inventory.refresh)
-    assert [image.id for image in inventory.all()] == ["2"]
+    image_index = ImageIndex(images, lambda _: None)
+    assert [image.id for image in image_index.all()] == ["1"]
+    image_index.refresh()
+    image_index.refresh()
+    during.append(image_index.refresh)
+    assert [image.id for image in image_index.all()] == ["2"]
     during.clear()
-    assert [image.id for image in inventory.all()] == ["3"]
-    assert [image.id for image in inventory.all()] == ["3"]
+    assert [image.id for image in image_index.all()] == ["3"]
+    assert [image.id for image in image_index.all()] == ["3"]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, FakeTerminal, built_demo, write
 
-from phases.core.cache.image_names import LABEL_PARENT
+from phases.core.cache.image_labels import LABEL_PARENT
 from phases.core.errors import ConfigError, StartError
 from phases.core.runtime import exec as runtime_exec
 from phases.core.runtime import start as runtime_start
@@ -41,7 +41,7 @@ def while_secrets_are_fetched(monkeypatch: pytest.MonkeyPatch, project: Project,
 
     def meanwhile(secrets: Iterable[Secret]) -> tuple[Value, ...]:
         act()
-        project.inventory.refresh()  # as another habitat of the same run does
+        project.image_index.refresh()  # as another habitat of the same run does
         return values(secrets)
 
     monkeypatch.setattr(project.vault, "values", meanwhile)
@@ -77,7 +77,7 @@ def test_final_tag_moved_after_build_runs_built_image(tmp_path: Path) -> None:
         demo._ran(phase)
     built = demo.engine.tags()[FINAL[0]]
     take_tags(demo)
-    project.inventory.refresh()
+    project.image_index.refresh()
     runtime_start.start(project, "demo", FakeTerminal())
     assert image_of_container(demo) == built
 
@@ -132,7 +132,7 @@ def test_parent_tag_moved_after_assessment_builds_on_assessed_image(demo: DemoPr
     project, built = demo.run_anew(), demo.engine.tags()["habitat-demo:1-base"]
     project.assess("demo")
     demo.engine.tag(demo.engine.add_image(), "habitat-demo:1-base")
-    project.inventory.refresh()
+    project.image_index.refresh()
     assert project.assessments.parent_id("demo", named("users")) == built
 
 
@@ -153,7 +153,7 @@ def test_base_image_moved_during_its_phase_fails_without_snapshot(
         seen.append(reference)
         if len(seen) == looks:
             demo.engine.tag(other, "base:1")
-            demo.project.inventory.refresh()
+            demo.project.image_index.refresh()
             demo.project.assessments._assessed.clear()  # as a wait for another run does
         return actual
 

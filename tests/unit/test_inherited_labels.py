@@ -11,7 +11,7 @@ from unit_helpers import DemoProject, FakeTerminal, write
 from phases.core import events
 from phases.core.build import failure
 from phases.core.build.builder import Builder
-from phases.core.cache.image_names import cleared_labels
+from phases.core.cache.image_labels import cleared_labels
 from phases.core.errors import HabitatError
 from phases.core.project import Project
 from phases.core.report import plan, status

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.container.leftovers import LeftoverProbe
+from phases.core.container.side_effects import SideEffectProbe
 
 #: What may be taken for the beginning of what is said.
 PARTS = st.lists(st.binary(max_size=8) | st.just(b"\0") | st.just(b"\0a"), max_size=8)
@@ -18,7 +18,7 @@ def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes
     def on_output(data: bytes, is_err: bool) -> None:
         got[is_err] += data
 
-    watch = LeftoverProbe(on_output)
+    watch = SideEffectProbe(on_output)
     sign = b"\0" + watch.argv(())[3].encode()
     for data, is_err in chunks:
         watch.feed(data, is_err)
@@ -46,7 +46,7 @@ def test_leftover_probe_passes_command_output_unchanged(
 
 def test_leftover_probe_ignores_its_marker_before_end() -> None:
     got: list[bytes] = []
-    watch = LeftoverProbe(lambda data, _: got.append(data))
+    watch = SideEffectProbe(lambda data, _: got.append(data))
     output = b"\0" + watch.argv(())[3].encode()
     watch.feed(output, True)
     watch.feed(b"more", True)
@@ -55,5 +55,5 @@ def test_leftover_probe_ignores_its_marker_before_end() -> None:
 
 
 def test_leftover_probe_markers_are_unique() -> None:
-    one, other = LeftoverProbe(lambda *_: None), LeftoverProbe(lambda *_: None)
+    one, other = SideEffectProbe(lambda *_: None), SideEffectProbe(lambda *_: None)
     assert one.argv(("true",)) != other.argv(("true",))

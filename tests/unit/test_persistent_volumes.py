@@ -248,7 +248,7 @@ def test_start_failure_while_container_is_filled_leaves_no_container(tmp_path: P
 
 def test_start_draft_container_of_killed_run_is_removed_by_next_start(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "~/.state.json")
-    draft = f"{demo.project.scratch.prefix('start', 'demo')}draft"
+    draft = f"{demo.project.temporary_containers.prefix('start', 'demo')}draft"
     demo.engine.create("habitat-demo:final", draft, ("x",), labels={"habitat.run": "demo"})
     start(demo)
     assert [container.name for container in demo.engine.containers()] == ["habitat-demo"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from unit_helpers import DemoProject, make_user, write
 
-from phases.core.cache.image_names import final_tag, snapshot_tag
+from phases.core.cache.image_labels import final_tag, snapshot_tag
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError
 from phases.core.report import plan as report_plan

@@ -18,7 +18,7 @@ from unit_helpers import DemoProject, make_user, write
 
 from phases.core import events
 from phases.core.build.builder import Builder
-from phases.core.cache.image_names import COMMENT
+from phases.core.cache.image_labels import COMMENT
 from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, EngineError, EngineUnreachable, HabitatError, Stopped
 from phases.core.files import atomic
@@ -254,7 +254,7 @@ def test_dockerfile_image_is_built_and_used_as_parent(tmp_path: Path) -> None:
 def test_phase_events_frame_each_phase(demo: DemoProject) -> None:
     demo.build(until="verify")
     framed = [event for event in demo.seen if isinstance(event, events.PhaseStarted | events.PhaseFinished)]
-    base, users = (demo.project.inventory.id_of(f"habitat-demo:{tag}") or "" for tag in ("1-base", "2-users"))
+    base, users = (demo.project.image_index.id_of(f"habitat-demo:{tag}") or "" for tag in ("1-base", "2-users"))
     assert [replace(event, seconds=0) if isinstance(event, events.PhaseFinished) else event for event in framed][
         :4
     ] == [
@@ -373,7 +373,7 @@ def test_file_lock_released_is_free(tmp_path: Path) -> None:
 
 def test_build_removes_container_and_images_of_killed_run(demo: DemoProject) -> None:
     demo.build(until="users")
-    build_container = demo.project.scratch.build_name("demo", named("users"))
+    build_container = demo.project.temporary_containers.build_name("demo", named("users"))
     demo.engine.create("habitat-demo:2-users", build_container, ("x",))
     left = demo.engine.add_image(labels={"habitat.name": "demo"}, comment=COMMENT)
     others = demo.engine.add_image(labels={"habitat.name": "other"}, comment=COMMENT)
@@ -452,7 +452,7 @@ def test_run_stopped_during_wait_keeps_container_of_other_run(demo: DemoProject)
     project = demo.run_anew()
     lock = FileLock(demo.root / ".stamps/demo/lock")
     lock.acquire(lambda _: None)
-    theirs = demo.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
+    theirs = demo.engine.create("base:1", project.temporary_containers.build_name("demo", named("users")), ("x",))
     stopped: list[Stopped] = []
 
     def wait() -> None:
@@ -490,7 +490,8 @@ def test_dockerfile_removed_its_image_goes_with_next_build(demo: DemoProject) ->
 
 def test_two_clones_use_different_build_container_names(tmp_path: Path) -> None:
     one, two = (
-        DemoProject(tmp_path / name).project.scratch.build_name("demo", named("users")) for name in ("one", "two")
+        DemoProject(tmp_path / name).project.temporary_containers.build_name("demo", named("users"))
+        for name in ("one", "two")
     )
     assert one != two
 
@@ -628,7 +629,7 @@ def test_stopped_run_starts_no_phase(demo: DemoProject) -> None:
 def test_next_run_or_clean_removes_leftovers_of_killed_run(demo: DemoProject, next_step: str) -> None:
     demo.build(until="users")
     project = demo.run_anew()
-    demo.engine.create("base:1", project.scratch.build_name("demo", named("users")), ("x",))
+    demo.engine.create("base:1", project.temporary_containers.build_name("demo", named("users")), ("x",))
     demo.engine.tag("base:1", "habitat-demo:0-dockerfile-build")
     left = write(demo.root, f".stamps/demo/.3-env.json.{os.getpid()}")
     writing = atomic.draft_file(demo.root / ".stamps/demo/3-env.json")

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from unit_helpers import write
 
 from phases.core import events
-from phases.core.cache.image_names import snapshot_tag
+from phases.core.cache.image_labels import snapshot_tag
 from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, ConfigError, EngineUnreachable
 from phases.core.origin import Origin

@@ -16,7 +16,7 @@ from phases.core.errors import HabitatError, LinkInTheWay
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import stop
 from phases.core.runtime.persistence import create as persistence_create
-from phases.core.secrets import store
+from phases.core.secrets import delivery
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -75,8 +75,8 @@ def test_root_execs_of_build_start_and_stop_are_listed_with_clean_environment(
         "two for the build, which has secrets; one gives /srv/x; the habitat's"
     )
     names = {
-        store._RECEIVE.text: "receive a secret",
-        store._WITHDRAW.text: "withdraw secrets",
+        delivery._RECEIVE.text: "receive a secret",
+        delivery._WITHDRAW.text: "withdraw secrets",
         persistence_create._SET_OWNER.text: "give volumes to USER",
         "echo setup": "setup.root",
     }

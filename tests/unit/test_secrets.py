@@ -16,7 +16,7 @@ from phases.core.copied_files import dockerfile_context, file_tree, layer_tree, 
 from phases.core.errors import ConfigError, SecretError
 from phases.core.files.tree import identity
 from phases.core.model import Value
-from phases.core.secrets import store
+from phases.core.secrets import delivery
 from phases.core.secrets.ssh_agent import AgentRelay, known_hosts
 from phases.core.secrets.store import SecretStore
 from phases.registry import NAMES, PHASES
@@ -123,7 +123,7 @@ def test_secret_of_later_layer_replaces_earlier_one(tmp_path: Path) -> None:
 def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, SETUP)
     demo.build()
-    given = [c for c in demo.engine.commands if c.script == store._RECEIVE.text]
+    given = [c for c in demo.engine.commands if c.script == delivery._RECEIVE.text]
     assert [(c.args, c.stdin, c.user) for c in given] == [
         (("/run/secrets/TOKEN", "root", str(len(CANARY))), CANARY.encode(), "0"),
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
@@ -136,7 +136,7 @@ def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -
 def test_secret_of_other_phase_is_not_delivered(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, SETUP.replace("[setup]", "[test]").replace("cat /run/secrets/TOKEN", "true"))
     demo.build()
-    assert not [c for c in demo.engine.commands if c.script == store._RECEIVE.text]
+    assert not [c for c in demo.engine.commands if c.script == delivery._RECEIVE.text]
 
 
 def test_secret_is_in_no_log_stamp_event_or_image(tmp_path: Path) -> None:
@@ -410,4 +410,4 @@ def test_secret_delivery_failure_is_error(tmp_path: Path) -> None:
     engine.start(container)
     engine.on_execute = lambda _: (1, "/run/secrets is no tmpfs\n")
     with pytest.raises(Exception, match=r"secret T could not be given to the container \(/run/secrets is no tmpfs\)"):
-        store.deliver(engine, container, [Value("T", b"x")], "root")
+        delivery.deliver(engine, container, [Value("T", b"x")], "root")

@@ -14,8 +14,8 @@ from unit_helpers import DemoProject, make_user, write
 from phases.core import events
 from phases.core.build.builder import Builder
 from phases.core.build.shared_builds import SharedSnapshots
-from phases.core.cache import image_names
-from phases.core.cache.image_names import snapshot_tag
+from phases.core.cache import image_labels
+from phases.core.cache.image_labels import snapshot_tag
 from phases.core.cache.stamps import task_name
 from phases.core.errors import CommandFailed, HabitatError, NotFound, Stopped
 from phases.core.project import Project
@@ -141,7 +141,7 @@ def test_sharing_stamp_has_duration_of_original_build(twins: TwinHabitats) -> No
     twins.built("twin")
     (image,) = (image for image in twins.engine.images() if "habitat-twin:7-setup" in image.tags)
     values = twins.project.stamps.read(task_name(named("setup"), "twin"))["_values_:"]
-    assert values["seconds"] == float(image.labels[image_names.LABEL_SECONDS])
+    assert values["seconds"] == float(image.labels[image_labels.LABEL_SECONDS])
 
 
 # What isn't the same
@@ -221,7 +221,7 @@ def test_sharing_failed_phase_is_built(twins: TwinHabitats) -> None:
 
 @pytest.mark.guarantee("sharing-only-equal-results")
 def test_sharing_snapshot_of_earlier_version_is_not_taken(twins: TwinHabitats, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image_names, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
+    monkeypatch.setattr(image_labels, "LABEL_ENVIRONMENT_DIGEST", "habitat.other")
     twins.built("demo")
     monkeypatch.undo()
     assert twins.built("twin") == (PHASES, [])
@@ -337,7 +337,7 @@ def test_sharing_build_container_belongs_to_its_habitat_only(twins: TwinHabitats
     twins.built("demo")
     twins.built("twin")
     project = twins.run_anew()
-    twins.engine.create("habitat-twin:7-setup", project.scratch.build_name("twin", named("repos")), ("x",))
+    twins.engine.create("habitat-twin:7-setup", project.temporary_containers.build_name("twin", named("repos")), ("x",))
     twins.engine.create("habitat-twin:7-setup", "mine", ("x",))
     assert clean.containers_of(project, "demo") == ["mine"]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from phases.core.cache.diff import Difference, describe, differences
 from phases.core.events import ABSENT
+from phases.core.report.changes import Difference, describe, differences
 from phases.protocol import ChangeDescription
 
 ONE, OTHER = "1" * 64, "2" * 64

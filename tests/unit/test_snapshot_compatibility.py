@@ -14,8 +14,8 @@ from msgspec.structs import replace
 from unit_helpers import load, write
 
 from phases.core import json_types
-from phases.core.cache import image_names, sharing
-from phases.core.cache.mounts import mounts_in
+from phases.core.cache import image_labels, sharing
+from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
 from phases.core.config import loader
 from phases.registry import PHASES, habitat_phases, named
@@ -180,7 +180,7 @@ def test_build_lock_name_of_a_phase_stays_the_same() -> None:
 
 
 def test_snapshot_tags_stay_the_same() -> None:
-    assert [image_names.snapshot_tag("x", phase) for phase in PHASES] == [
+    assert [image_labels.snapshot_tag("x", phase) for phase in PHASES] == [
         "habitat-x:0-dockerfile",
         "habitat-x:1-base",
         "habitat-x:2-users",
@@ -195,9 +195,9 @@ def test_snapshot_tags_stay_the_same() -> None:
         "habitat-x:11-test",
         "habitat-x:12-final",
     ]
-    assert image_names.final_tag("x") == "habitat-x:final"
-    assert image_names.failed_tag("x", named("setup")) == "habitat-x:7-setup-failed"
-    assert image_names.dockerfile_tag("x") == "habitat-x:0-dockerfile-build"
+    assert image_labels.final_tag("x") == "habitat-x:final"
+    assert image_labels.failed_tag("x", named("setup")) == "habitat-x:7-setup-failed"
+    assert image_labels.dockerfile_tag("x") == "habitat-x:0-dockerfile-build"
 
 
 def test_task_names_stay_the_same() -> None:
@@ -205,8 +205,8 @@ def test_task_names_stay_the_same() -> None:
 
 
 def test_label_names_and_image_comment_stay_the_same() -> None:
-    assert [image_names.hash_label(phase) for phase in PHASES] == [f"{phase.NAME}.hash" for phase in PHASES]
-    labels = image_names.labels("x", named("setup"), "sha256:parent", 1.25)
+    assert [image_labels.hash_label(phase) for phase in PHASES] == [f"{phase.NAME}.hash" for phase in PHASES]
+    labels = image_labels.labels("x", named("setup"), "sha256:parent", 1.25)
     created = labels.pop("habitat.created")
     assert labels == {
         "habitat.name": "x",
@@ -215,6 +215,6 @@ def test_label_names_and_image_comment_stay_the_same() -> None:
         "habitat.seconds": "1.250",
     }
     assert len(created) == len("2026-01-31T12:00:00Z")
-    assert image_names.LABEL_ENVIRONMENT_DIGEST == "habitat.surroundings"
-    assert (image_names.LABEL_RESULT, image_names.FAILED) == ("habitat.result", "fail")
-    assert image_names.COMMENT == "snapshot of a habitat"
+    assert image_labels.LABEL_ENVIRONMENT_DIGEST == "habitat.surroundings"
+    assert (image_labels.LABEL_RESULT, image_labels.FAILED) == ("habitat.result", "fail")
+    assert image_labels.COMMENT == "snapshot of a habitat"

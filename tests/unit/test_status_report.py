@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 from unit_helpers import DemoProject, make_user, write
 
-from phases.core.build.ownership import LABEL_RUN
-from phases.core.cache import freshness, image_names
+from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
 from phases.core.report import status
 from phases.core.report.states import Base, PhaseState
+from phases.core.runtime.own_containers import LABEL_RUN
 from phases.core.runtime.session.presence import Presence
 from phases.registry import named
 
@@ -90,7 +90,7 @@ def test_status_phase_built_once_with_missing_image_is_stale(demo: DemoProject) 
 def test_status_failed_phase_is_failed_until_cached(demo: DemoProject) -> None:
     demo.build("files")
     demo.engine.add_image(
-        image_names.failed_tag("demo", named("setup")), labels={image_names.LABEL_RESULT: image_names.FAILED}
+        image_labels.failed_tag("demo", named("setup")), labels={image_labels.LABEL_RESULT: image_labels.FAILED}
     )
     assert states(demo) == "c" * 6 + "f" + "n" * 5
     assert demo_state(demo).phases[6].reason == "it failed: doit debug:demo opens a shell there"
@@ -99,7 +99,7 @@ def test_status_failed_phase_is_failed_until_cached(demo: DemoProject) -> None:
 
 
 def test_status_image_with_failed_tag_but_no_label_is_ignored(demo: DemoProject) -> None:
-    demo.engine.add_image(image_names.failed_tag("demo", named("setup")))
+    demo.engine.add_image(image_labels.failed_tag("demo", named("setup")))
     assert states(demo) == "n" * 12
 
 
@@ -279,7 +279,7 @@ def test_status_size_includes_failed_image(demo: DemoProject) -> None:
     before = demo_state(demo).bytes or 0
     container_id = demo.engine.create("habitat-demo:6-files", "building", ("true",))
     demo.engine.files(container_id).write("/var/lib/half", "x" * 50_000)
-    demo.engine.tag(demo.engine.commit(container_id, []), image_names.failed_tag("demo", named("setup")))
+    demo.engine.tag(demo.engine.commit(container_id, []), image_labels.failed_tag("demo", named("setup")))
     assert (demo_state(demo).bytes or 0) - before == 50_000
 
 

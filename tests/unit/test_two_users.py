@@ -257,7 +257,7 @@ def test_start_during_stop_by_other_user_waits_and_restarts(tmp_path: Path, monk
 
 
 def left_by(demo: DemoProject, process: str, *, running: bool = False, minutes: float = 0, execs: int = 0) -> str:
-    name = demo.project.scratch.prefix("shell", "demo") + process
+    name = demo.project.temporary_containers.prefix("shell", "demo") + process
     container = demo.engine._container(demo.engine.create("base:1", name, ("x",)))
     container.running, container.since = running, datetime.now(UTC) - timedelta(minutes=minutes)
     if execs:
@@ -270,7 +270,7 @@ def test_temporary_container_of_killed_run_is_removed(tmp_path: Path) -> None:
     now = processes.current()
     left_by(demo, str(Process(now.machine, now.pid, "1")), running=True)
     mine = left_by(demo, str(now), running=True)
-    demo.project.scratch.sweep("shell", "demo")
+    demo.project.temporary_containers.sweep("shell", "demo")
     assert named_ours(demo) == [mine]
 
 
@@ -291,5 +291,5 @@ def test_temporary_container_of_other_machine_is_removed_when_old_and_idle(
 ) -> None:
     demo = DemoProject(tmp_path)
     name = left_by(demo, process, **state)
-    demo.project.scratch.sweep("shell", "demo")
+    demo.project.temporary_containers.sweep("shell", "demo")
     assert named_ours(demo) == ([name] if stays else [])

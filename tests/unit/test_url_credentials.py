@@ -10,10 +10,9 @@ from unit_helpers import DemoProject, load, write
 
 from phases.core import url_credentials
 from phases.core.build import failure
-from phases.core.cache import diff
 from phases.core.config import git_refs
 from phases.core.errors import ConfigError, HabitatError
-from phases.core.report import plan
+from phases.core.report import changes, plan
 from phases.core.scaffold import create
 from phases.protocol import ChangeDescription
 
@@ -176,8 +175,10 @@ def test_plan_of_changed_credential_shows_neither_value(tmp_path: Path) -> None:
 
 
 def test_difference_next_to_credential_hides_credential() -> None:
-    change = diff.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
-    assert diff.describe(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
+    change = changes.Difference(("env", "P"), "http://me:s3cret@proxy:1", "http://me:s3cret@proxy:2")
+    assert (
+        changes.describe(change, ChangeDescription("env.P")) == "env.P: http://me:***@proxy:1 → http://me:***@proxy:2"
+    )
 
 
 def test_failed_script_is_shown_without_credential() -> None:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
 from phases.core.files.tar import Archive
 
@@ -76,7 +76,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
             if item.path:
                 archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target, sha256=item.sha256)
         try:
-            tag = image_names.dockerfile_tag(work.habitat.name)
+            tag = image_labels.dockerfile_tag(work.habitat.name)
             return work.engine.build(archive.finish(), tag, show, work.secrets)
         except EngineUnreachable:
             raise

@@ -13,10 +13,11 @@ from phases.core.build import credential_files
 from phases.core.build.container.file_cache import KnownFiles
 from phases.core.build.container.reuse import ContainerPools
 from phases.core.build.context import PhaseContext
-from phases.core.build.lock import HeldLocks, remove_build_containers, remove_leftovers
+from phases.core.build.leftovers import remove_build_containers, remove_leftovers
+from phases.core.build.lock import HeldLocks
 from phases.core.build.publish import Publisher
 from phases.core.build.shared_builds import SharedBuilds, SharedSnapshots
-from phases.core.cache import image_names, mounts
+from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, NotFound, SourceChanged
 from phases.core.files.phase_log import PhaseLog
@@ -144,9 +145,9 @@ class Builder:
             return None
         self._shared.note(name, follows=True)
         project.slices.keep(project.habitat(name), phase)
-        tag = image_names.snapshot_tag(name, phase)
+        tag = image_labels.snapshot_tag(name, phase)
         project.bus.emit(events.PhaseShared(name, phase.NAME, shared.habitat, tag, shared.image.id))
-        digest, seconds = project.slices.hash(project.habitat(name), phase), image_names.seconds(shared.image.labels)
+        digest, seconds = project.slices.hash(project.habitat(name), phase), image_labels.seconds(shared.image.labels)
         return PhaseResult(digest, project.assessments.parent_id(name, phase), seconds)
 
     def _run(self, name: str, phase: Phase) -> PhaseResult:
@@ -168,7 +169,7 @@ class Builder:
         project.slices.keep(project.habitat(name), phase)
         self._known_files.save(name)
         result = PhaseResult(project.slices.hash(project.habitat(name), phase), parent, time.monotonic() - started)
-        tag = image_names.snapshot_tag(name, phase) if image else ""
+        tag = image_labels.snapshot_tag(name, phase) if image else ""
         project.bus.emit(events.PhaseFinished(name, phase.NAME, result.seconds, tag, image.id if image else ""))
         return result
 
@@ -176,7 +177,7 @@ class Builder:
         """Ask the person now about what a phase does on the host, before the progress of the phase is drawn."""
         if any(secret.command for secret in habitat.secrets_of(phase.NAME)):
             self.project.need_trust(habitat)
-        mounts.admit(self.project.need_trust, habitat, mounts.mounts_in(habitat, phase))
+        host_mounts.admit(self.project.need_trust, habitat, host_mounts.mounts_in(habitat, phase))
 
     def _context(self, habitat: Habitat, phase: Phase) -> PhaseContext:
         project, name = self.project, habitat.name
@@ -187,10 +188,10 @@ class Builder:
             locks=project.locks,
             emit=project.bus.emit,
             log=project.log_path(name, phase),
-            container_name=project.scratch.build_name(name, phase),
-            draft_name=project.scratch.draft_name(name),
+            container_name=project.temporary_containers.build_name(name, phase),
+            draft_name=project.temporary_containers.draft_name(name),
             remover=self._pools.remover,
-            binds=mounts.mounts_in(habitat, phase),
+            binds=host_mounts.mounts_in(habitat, phase),
             caches=habitat.caches if mounts_caches(phase) else (),
             secrets=project.vault.values(habitat.secrets_of(phase.NAME)),
             known_files=self._known_files.of(name),

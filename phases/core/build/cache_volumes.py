@@ -15,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core.build.container.file_cache import FileCache
-from phases.core.cache.image_names import COMMENT, LABEL_NAME
+from phases.core.cache.image_labels import COMMENT, LABEL_NAME
 from phases.core.config import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints

@@ -12,7 +12,7 @@ from phases.core.build.failure import argv, typed
 from phases.core.container.users import NO_USER, UserDatabase
 from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError, full_disk_remedy
 from phases.core.secrets import ssh_agent
-from phases.core.secrets.store import variables
+from phases.core.secrets.delivery import variables
 
 if TYPE_CHECKING:
     from phases.core import events

@@ -17,7 +17,7 @@ from phases.core.build import failure as build_failure
 from phases.core.build.commands import CommandRunner
 from phases.core.build.container.container import BuildContainer
 from phases.core.build.context import PhaseContext, PhaseOutput
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.engine.types import Image
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError
 from phases.core.files.phase_log import PhaseLog
@@ -125,7 +125,7 @@ class _PhaseExecutor:
                 base_image.pull(self.work, step, self._output.write)
                 self._start_from(step.reference)
             case FromDockerfile():
-                self._temporary_tag = image_names.dockerfile_tag(self.work.habitat.name)
+                self._temporary_tag = image_labels.dockerfile_tag(self.work.habitat.name)
                 self._start_from(base_image.build(self.work, step, self._output.line))
             case Run():
                 self._commands.run(step, self.container, self.image.workdir)
@@ -191,6 +191,6 @@ class _PhaseExecutor:
         if self._container is None or (isinstance(error, EngineError) and not self._container.exists):
             build_failure.forget_older(work)
             return
-        labels = image_names.labels(work.habitat.name, work.phase, self.image.id, seconds)
+        labels = image_labels.labels(work.habitat.name, work.phase, self.image.id, seconds)
         labels |= build_failure.describe(work, self._step, error, self._commands.folder, self._caches).labels()
         build_failure.keep(work, error, lambda: self.commit(labels))

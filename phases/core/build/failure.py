@@ -14,7 +14,7 @@ from msgspec import Struct, field
 from msgspec.structs import asdict, replace
 
 from phases.core import events
-from phases.core.cache.image_names import FAILED, LABEL_RESULT
+from phases.core.cache.image_labels import FAILED, LABEL_RESULT
 from phases.core.errors import (
     CommandFailed,
     Conflict,

@@ -10,10 +10,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from phases.core import events
+from phases.core.build.leftovers import remove_leftovers
 from phases.core.errors import HabitatError, Stopped
-from phases.core.files import atomic, temporary_folder
 from phases.core.files.locks import FileLock
-from phases.core.secrets import ssh_agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -57,27 +56,6 @@ class BuildLock:
         """Give the lock back."""
         self._of_engine.release()
         self._of_clone.release()
-
-
-def remove_build_containers(project: Project, name: str) -> None:
-    """Remove the build containers of a habitat, and its images without a tag."""
-    for container in project.scratch.builds(name):
-        project.engine.remove(container.id)
-    project.store.sweep(name)
-
-
-def remove_leftovers(project: Project, name: str) -> None:
-    """Remove all that a killed run has left of a habitat, on the engine and below .stamps/.
-
-    The caller has just taken the build lock. Build containers are found by their names, which are the same for every
-    run in a folder of this path.
-    """
-    remove_build_containers(project, name)
-    folder = project.state_folder(name)
-    temporary_folder.sweep(folder)
-    atomic.sweep_state(folder)
-    ssh_agent.sweep(folder)
-    project.assessments.forget(name)  # from the images that were just listed
 
 
 def _lock_of(project: Project, name: str) -> BuildLock:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, SourceChanged
 from phases.registry import habitat_phases
@@ -86,9 +86,9 @@ class Publisher:
                 raise SourceChanged(habitat.base_origin, f"base image {habitat.base_image} moved during the build")
             phases = habitat_phases(habitat)
             return {
-                **{image_names.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
-                **image_names.labels(habitat.name, phase, parent, seconds),
-                image_names.LABEL_ENVIRONMENT_DIGEST: environment,
+                **{image_labels.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
+                **image_labels.labels(habitat.name, phase, parent, seconds),
+                image_labels.LABEL_ENVIRONMENT_DIGEST: environment,
             }
 
         return labels

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.cache import sharing
-from phases.core.cache.mounts import mounts_in
+from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SharedSnapshots:
         if not project.shares or not (assessment := project.assessments.look(name)).stale:
             return {}
         digest_of = partial(self.environment_digest_of, name)
-        return sharing.shareable(name, self.phases(name), assessment, project.inventory.all(), digest_of)
+        return sharing.shareable(name, self.phases(name), assessment, project.image_index.all(), digest_of)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases that may be taken over: those before the first that a person had forgotten."""

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
-from phases.core.cache.image_names import LABEL_PARENT, final_tag, hash_label, snapshot_tag
+from phases.core.cache.image_labels import LABEL_PARENT, final_tag, hash_label, snapshot_tag
 from phases.core.cache.stamps import task_name
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.cache.image_index import Inventory
+    from phases.core.cache.image_index import ImageIndex
     from phases.core.cache.stamps import Stamps
     from phases.core.engine.types import Image
     from phases.protocol import Phase
@@ -86,7 +86,7 @@ class _LastBuild(Struct, frozen=True):
 
 
 def assess(
-    habitat: str, phases: Sequence[Phase], hashes: Mapping[str, str], inventory: Inventory, stamps: Stamps
+    habitat: str, phases: Sequence[Phase], hashes: Mapping[str, str], image_index: ImageIndex, stamps: Stamps
 ) -> Assessment:
     """Find out which phases of a habitat are up to date.
 
@@ -94,11 +94,11 @@ def assess(
         habitat: The name of the habitat.
         phases: Its phases, in order.
         hashes: Phase name to the hash of today's slice.
-        inventory: The images on the engine.
+        image_index: The images on the engine.
         stamps: The stamps of the project.
     """
-    builds = [_last_build(habitat, phase, hashes[phase.NAME], inventory, stamps) for phase in phases]
-    final = inventory.tagged(final_tag(habitat))
+    builds = [_last_build(habitat, phase, hashes[phase.NAME], image_index, stamps) for phase in phases]
+    final = image_index.tagged(final_tag(habitat))
     final_flaw = "" if final and final.id == _id(builds[-1]) else f"{final_tag(habitat)} is not {builds[-1].tag}"
     stale = _stale(builds, final_flaw)
     last_hashes = {
@@ -112,14 +112,14 @@ def assess(
     )
 
 
-def _last_build(habitat: str, phase: Phase, today: str, inventory: Inventory, stamps: Stamps) -> _LastBuild:
+def _last_build(habitat: str, phase: Phase, today: str, image_index: ImageIndex, stamps: Stamps) -> _LastBuild:
     tag, task = snapshot_tag(habitat, phase), task_name(phase, habitat)
     stamp = stamps.read(task)
     return _LastBuild(
         phase=phase,
         hash=today,
         tag=tag,
-        snapshot=inventory.tagged(tag) if phase.SNAPSHOT else None,
+        snapshot=image_index.tagged(tag) if phase.SNAPSHOT else None,
         has_stamp=bool(stamp),
         values=stamp.get("_values_:") or {},
         is_forgotten=stamps.is_forgotten(task),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Image, ImageConfig
 
 
-class Inventory:
+class ImageIndex:
     """The engine's images. One list serves many questions, since an engine takes 0.1 ms per image to list them.
 
     Args:

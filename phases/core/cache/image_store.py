@@ -6,61 +6,61 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.registry import PHASES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.cache.image_index import Inventory
+    from phases.core.cache.image_index import ImageIndex
     from phases.core.engine.protocol import Engine
     from phases.core.engine.types import Image
     from phases.protocol import Phase
 
 
 class ImageStore:
-    """The images of a project's habitats. It keeps `inventory` up to date with what it changes on the engine."""
+    """The images of a project's habitats. It keeps `image_index` up to date with what it changes on the engine."""
 
-    def __init__(self, engine: Engine, inventory: Inventory) -> None:
+    def __init__(self, engine: Engine, image_index: ImageIndex) -> None:
         self._engine = engine
-        self._inventory = inventory
+        self._image_index = image_index
 
     def publish(self, name: str, phase: Phase, image: Image) -> None:
         """Move a phase's tag to its new image, and remove the replaced image unless something uses it.
 
         The last phase has two tags. They are on two images if a run was killed while it moved them.
         """
-        tags = [image_names.snapshot_tag(name, phase)]
+        tags = [image_labels.snapshot_tag(name, phase)]
         if phase.NAME == "final":
-            tags.append(image_names.final_tag(name))
-        replaced = {old.id for tag in tags if (old := self._inventory.tagged(tag))} - {image.id}
+            tags.append(image_labels.final_tag(name))
+        replaced = {old.id for tag in tags if (old := self._image_index.tagged(tag))} - {image.id}
         for tag in tags:
             self._engine.tag(image.id, tag)
         for old_id in replaced:
             self._engine.remove_image(old_id)
-        self._inventory.add(replace(image, tags=tuple(tags)))
+        self._image_index.add(replace(image, tags=tuple(tags)))
 
     def keep_failed(self, name: str, phase: Phase, image: str) -> None:
         """Tag the image of a failed phase. A habitat keeps one such image, of the last failure."""
-        tag = image_names.failed_tag(name, phase)
+        tag = image_labels.failed_tag(name, phase)
         before = self._failed(name, PHASES)
         self._engine.tag(image, tag)
         if replaced := before.pop(tag, None):
             self._engine.remove_image(replaced)
         for other in before:
             self._engine.untag(other)
-        self._inventory.refresh()
+        self._image_index.refresh()
 
     def untag_failed(self, name: str) -> None:
         """Untag the image of a failed phase, after a phase succeeded: the failure is out of date then."""
         tags = self._failed(name, PHASES)
         for tag in tags:
             self._engine.untag(tag)
-        self._inventory.drop(tags)
+        self._image_index.drop(tags)
 
     def failed(self, name: str) -> tuple[Phase, Image] | None:
         """Return the phase that failed last and its image; None if no image is kept."""
-        kept = ((phase, self._inventory.tagged(image_names.failed_tag(name, phase))) for phase in PHASES)
+        kept = ((phase, self._image_index.tagged(image_labels.failed_tag(name, phase))) for phase in PHASES)
         return next(((phase, image) for phase, image in kept if image), None)
 
     def untag(self, name: str, phases: Sequence[Phase]) -> int:
@@ -77,7 +77,7 @@ class ImageStore:
         count = self._count_untagged(tagged)
         for tag in tagged:
             self._engine.untag(tag)
-        self._inventory.drop(tagged)
+        self._image_index.drop(tagged)
         return count
 
     def count(self, name: str, phases: Sequence[Phase]) -> int:
@@ -87,27 +87,29 @@ class ImageStore:
     def _count_untagged(self, tagged: Mapping[str, str]) -> int:
         """Return how many images have no other tags than these."""
         images = set(tagged.values())
-        return sum(image.id in images and tagged.keys() >= set(image.tags) for image in self._inventory.all())
+        return sum(image.id in images and tagged.keys() >= set(image.tags) for image in self._image_index.all())
 
     def _tagged(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Return the tags of phases, from the last to the first, with the ids of their images."""
-        tags = [image_names.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
+        tags = [image_labels.snapshot_tag(name, phase) for phase in reversed(phases) if phase.SNAPSHOT]
         if any(phase.NAME == "final" for phase in phases):
-            tags.insert(0, image_names.final_tag(name))
-        known = {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
+            tags.insert(0, image_labels.final_tag(name))
+        known = {tag: image.id for tag in tags if (image := self._image_index.tagged(tag))}
         return self._failed(name, phases) | known
 
     def _failed(self, name: str, phases: Sequence[Phase]) -> dict[str, str]:
         """Return the tags of failed phases, with the ids of their images."""
-        tags = [image_names.failed_tag(name, phase) for phase in phases]
-        return {tag: image.id for tag in tags if (image := self._inventory.tagged(tag))}
+        tags = [image_labels.failed_tag(name, phase) for phase in phases]
+        return {tag: image.id for tag in tags if (image := self._image_index.tagged(tag))}
 
     def is_of(self, name: str, image: str) -> bool:
         """Return whether an image, by its id, is the habitat's, or was until another one replaced it."""
-        tags = next((known.tags for known in self._inventory.all() if known.id == image), ())
+        tags = next((known.tags for known in self._image_index.all() if known.id == image), ())
         if tags:
-            return any(tag.startswith(f"{image_names.repository(name)}:") for tag in tags)
-        return self._inventory.labels_of(image).get(image_names.LABEL_NAME) == name and self._is_committed_here(image)
+            return any(tag.startswith(f"{image_labels.repository(name)}:") for tag in tags)
+        return self._image_index.labels_of(image).get(image_labels.LABEL_NAME) == name and self._is_committed_here(
+            image
+        )
 
     def has_untagged(self, name: str) -> bool:
         """Return whether `sweep` may find something to remove."""
@@ -115,15 +117,15 @@ class ImageStore:
 
     def _untagged(self, name: str) -> list[Image]:
         """Return the untagged images with the habitat's label; a person's image made from a snapshot has it too."""
-        images = self._inventory.all()
-        return [image for image in images if not image.tags and image.labels.get(image_names.LABEL_NAME) == name]
+        images = self._image_index.all()
+        return [image for image in images if not image.tags and image.labels.get(image_labels.LABEL_NAME) == name]
 
     def sweep(self, name: str) -> None:
         """Remove the habitat's images that have no tag and no container: replaced ones, and those of killed runs."""
-        self._inventory.refresh()
-        if self._inventory.tagged(image_names.dockerfile_tag(name)):
-            self._engine.untag(image_names.dockerfile_tag(name))
-            self._inventory.refresh()
+        self._image_index.refresh()
+        if self._image_index.tagged(image_labels.dockerfile_tag(name)):
+            self._engine.untag(image_labels.dockerfile_tag(name))
+            self._image_index.refresh()
         for image in self._untagged(name):
             if self._is_committed_here(image.id):
                 self._engine.remove_image(image.id)
@@ -131,4 +133,4 @@ class ImageStore:
     def _is_committed_here(self, image: str) -> bool:
         """Return whether this program committed an image. An image made from it does not inherit its comment."""
         config = self._engine.image_config(image)
-        return config is not None and config.comment == image_names.COMMENT
+        return config is not None and config.comment == image_labels.COMMENT

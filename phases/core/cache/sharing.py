@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core import json_types
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.protocol import Copy, FromDockerfile, FromImage, RequirePaths, Run, SetImageConfig, slug
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def shareable(
         candidates = [image for image in images if _matches(image, habitat, phases[: index + 1], assessment.hashes)]
         # The digest needs the phase's plan, so it is computed only if the hashes agree.
         own = digest_of(phase) if candidates else ""
-        label = image_names.LABEL_ENVIRONMENT_DIGEST
+        label = image_labels.LABEL_ENVIRONMENT_DIGEST
         matching.append([image for image in candidates if image.labels.get(label) == own])
         if not matching[-1]:
             break
@@ -144,11 +144,11 @@ def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mappin
     """Return whether an image is another habitat's snapshot of the last of `phases`, and all hash labels match."""
     phase, labels = phases[-1], image.labels
     return (
-        labels.get(image_names.LABEL_PHASE) == phase.NAME
-        and not labels.get(image_names.LABEL_RESULT)
+        labels.get(image_labels.LABEL_PHASE) == phase.NAME
+        and not labels.get(image_labels.LABEL_RESULT)
         # An image that a person made from a snapshot inherits all of its labels, but not its tag.
         and bool(_owner(image, habitat, phase))
-        and all(labels.get(image_names.hash_label(before)) == hashes[before.NAME] for before in phases)
+        and all(labels.get(image_labels.hash_label(before)) == hashes[before.NAME] for before in phases)
     )
 
 
@@ -158,14 +158,14 @@ def _owner(image: Image, habitat: str, phase: Phase) -> str:
     The habitat that built it comes first.
     """
     owners = sorted(set(_owners(image, phase)) - {habitat})
-    builder = image.labels.get(image_names.LABEL_NAME, "")
+    builder = image.labels.get(image_labels.LABEL_NAME, "")
     return builder if builder in owners else next(iter(owners), "")
 
 
 def _owners(image: Image, phase: Phase) -> Iterator[str]:
     for tag in image.tags:
-        owner, _, rest = tag.removeprefix(image_names.repository("")).partition(":")
-        if tag.startswith(image_names.repository("")) and rest == slug(phase):
+        owner, _, rest = tag.removeprefix(image_labels.repository("")).partition(":")
+        if tag.startswith(image_labels.repository("")) and rest == slug(phase):
             yield owner
 
 
@@ -178,7 +178,7 @@ def _longest_chain(parent: str | None, matching: Sequence[Sequence[Image]]) -> l
     """
     if not matching:
         return []
-    label = image_names.LABEL_PARENT
+    label = image_labels.LABEL_PARENT
     starts = [image for image in matching[0] if parent is None or image.labels.get(label) == parent]
     chains = ([image, *_longest_chain(image.id, matching[1:])] for image in starts)
-    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_names.LABEL_CREATED, "")), default=[])
+    return max(chains, key=lambda chain: (len(chain), chain[-1].labels.get(image_labels.LABEL_CREATED, "")), default=[])

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config import mount_rules, schema
-from phases.core.config.mount_rules import ErrorWords, in_home, overlap, within
+from phases.core.config import mountable_paths, schema
+from phases.core.config.mountable_paths import ErrorWords, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
@@ -47,12 +47,12 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such cache.
 
     """
-    built = mount_rules.build_folders(habitat, home)
+    built = mountable_paths.build_folders(habitat, home)
 
     def flaw_at(place: str) -> str:
         return flaw(place, built) or next((f"{use} ({at})" for use, at in _other_uses(habitat, place, home)), "")
 
-    mount_rules.check(habitat.caches, home, flaw_at, _WORDS)
+    mountable_paths.check(habitat.caches, home, flaw_at, _WORDS)
 
 
 def flaw(place: str, built: Iterable[str]) -> str:
@@ -62,7 +62,7 @@ def flaw(place: str, built: Iterable[str]) -> str:
         place: A path in the habitat.
         built: The folders that the build puts files into.
     """
-    return mount_rules.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
+    return mountable_paths.flaw(place, built) or ("/run is the container's" if within(place, "/run") else "")
 
 
 def _other_uses(habitat: Habitat, place: str, home: str) -> Iterator[tuple[str, Origin]]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.config import mount_rules
-from phases.core.config.mount_rules import ErrorWords, overlap
+from phases.core.config import mountable_paths
+from phases.core.config.mountable_paths import ErrorWords, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def check(habitat: Habitat, home: str = "") -> None:
         ConfigError: With the line of the first such path.
 
     """
-    built = mount_rules.build_folders(habitat, home)
+    built = mountable_paths.build_folders(habitat, home)
 
     def flaw_at(place: str) -> str:
         mounted = (f"{v.dest} is a volume ({v.origin})" for v in habitat.volumes if overlap(place, v.dest))
-        return mount_rules.flaw(place, built) or next(mounted, "")
+        return mountable_paths.flaw(place, built) or next(mounted, "")
 
-    mount_rules.check(habitat.entry.persist, home, flaw_at, _WORDS)
+    mountable_paths.check(habitat.entry.persist, home, flaw_at, _WORDS)

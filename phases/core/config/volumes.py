@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from phases.core.config import host_paths, privileged_mounts
 from phases.core.config.host_paths import MountTable
-from phases.core.config.mount_rules import in_home, within
+from phases.core.config.mountable_paths import in_home, within
 from phases.core.config.own_places import OwnPlaces
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError

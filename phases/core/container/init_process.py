@@ -6,7 +6,7 @@ import contextlib
 import time
 from typing import TYPE_CHECKING
 
-from phases.core.container.leftovers import RECORD_DEV
+from phases.core.container.side_effects import RECORD_DEV
 from phases.core.engine.types import SYSTEM_PATH
 from phases.core.errors import Conflict
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _INIT = f"PATH={SYSTEM_PATH}; trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
 IDLE = ("/bin/sh", "-c", _INIT)
 
-#: The same for a container of a `LeftoverProbe`.
+#: The same for a container of a `SideEffectProbe`.
 IDLE_FOR_PROBE = ("/bin/sh", "-c", f"{RECORD_DEV}; {_INIT}")
 
 # How often to check, by exit code, whether the container has ended. When it ends, the engine kills its commands (137),

@@ -70,10 +70,10 @@ def inspect(project: Project, name: str, reference: str, where: str) -> BaseImag
 def _user_files(project: Project, name: str, image: str) -> dict[str, bytes]:
     """Read an image's users and groups out of a container that is never started."""
     engine = project.engine
-    project.scratch.sweep(_PURPOSE, name)
+    project.temporary_containers.sweep(_PURPOSE, name)
 
     def make() -> str:
-        container = engine.create(image, project.scratch.passing_name(_PURPOSE, name), IDLE)
+        container = engine.create(image, project.temporary_containers.passing_name(_PURPOSE, name), IDLE)
         project.cleanups.add(name, lambda: engine.remove(container))
         return container
 

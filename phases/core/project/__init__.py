@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache.image_index import Inventory
+from phases.core.cache.image_index import ImageIndex
 from phases.core.cache.image_store import ImageStore
 from phases.core.cache.slices import SliceStore
 from phases.core.cache.stamps import Stamps, state_dir
@@ -42,7 +42,7 @@ class Project:
 
     Attributes:
         maker: Makes containers until the run is told to stop.
-        scratch: The containers that runs of this project leave behind.
+        temporary_containers: The containers that runs of this project leave behind.
         cleanups: What ends the session or the temporary container that this run has open.
     """
 
@@ -62,9 +62,9 @@ class Project:
             connect, self.maker, lambda text: self.bus.emit(events.Notice("", text, warning=True))
         )
         self.cleanups = Cleanups(self.bus, self.connection)
-        self.scratch = TemporaryContainers(root, lambda: self.engine)
+        self.temporary_containers = TemporaryContainers(root, lambda: self.engine)
         self.habitats = Habitats(root)
-        self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.inventory)
+        self.assessments = Assessments(self.habitats, self.slices, self.stamps, lambda: self.image_index)
 
     def warn(self, text: str) -> None:
         """Show a warning that belongs to no habitat, once in a run."""
@@ -85,14 +85,14 @@ class Project:
         return self.connection.locks
 
     @cached_property
-    def inventory(self) -> Inventory:
+    def image_index(self) -> ImageIndex:
         """The images of the engine."""
-        return Inventory(self.engine.images, self.engine.image_config)
+        return ImageIndex(self.engine.images, self.engine.image_config)
 
     @cached_property
     def store(self) -> ImageStore:
         """What tags and removes images."""
-        return ImageStore(self.engine, self.inventory)
+        return ImageStore(self.engine, self.image_index)
 
     # Habitats
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import freshness, image_names
+from phases.core.cache import freshness, image_labels
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable, HabitatError
 from phases.registry import habitat_phases, last_snapshot, named
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phases.core.cache.freshness import Assessment
-    from phases.core.cache.image_index import Inventory
+    from phases.core.cache.image_index import ImageIndex
     from phases.core.cache.slices import SliceStore
     from phases.core.cache.stamps import Stamps
     from phases.core.model import Habitat
@@ -27,16 +27,16 @@ class Assessments:
         habitats: The habitats.
         slices: Keeps their slices.
         stamps: The records of doit.
-        inventory: Returns the images of the engine.
+        image_index: Returns the images of the engine.
     """
 
     def __init__(
-        self, habitats: Habitats, slices: SliceStore, stamps: Stamps, inventory: Callable[[], Inventory]
+        self, habitats: Habitats, slices: SliceStore, stamps: Stamps, image_index: Callable[[], ImageIndex]
     ) -> None:
         self._habitats = habitats
         self._slices = slices
         self._stamps = stamps
-        self._inventory = inventory
+        self._image_index = image_index
         self._assessed: dict[str, Assessment] = {}
 
     def assess(self, name: str) -> Assessment:
@@ -64,7 +64,7 @@ class Assessments:
         """Do as `forget`, with a new list of images, because another run may have built."""
         with self._habitats.guard:
             self.forget(name)
-            self._inventory().refresh()
+            self._image_index().refresh()
 
     def parent_id(self, name: str, phase: Phase) -> str:
         """Return the id of the snapshot that `phase` starts from, "" for the first. Raises HabitatError."""
@@ -74,7 +74,7 @@ class Assessments:
         image = self.assess(name).images.get(before.NAME)
         if image is None:
             raise HabitatError(
-                f"image {image_names.snapshot_tag(name, before)} is gone",
+                f"image {image_labels.snapshot_tag(name, before)} is gone",
                 where=f"{name}: {phase.NAME}",
                 remedy="run the same command again",
             )
@@ -89,19 +89,19 @@ class Assessments:
             habitat.sources.save()
         phases = habitat_phases(habitat)
         hashes = {phase.NAME: self._slices.hash(habitat, phase) for phase in phases}
-        return freshness.assess(name, phases, hashes, self._inventory(), self._stamps)
+        return freshness.assess(name, phases, hashes, self._image_index(), self._stamps)
 
     def _base_id(self, habitat: Habitat) -> str | None:
         """Return the id of the base image. If it was removed, it is still the one that the habitat was built on."""
-        inventory = self._inventory()
-        inventory.all()  # raises the errors of the engine, which say nothing about the name
+        image_index = self._image_index()
+        image_index.all()  # raises the errors of the engine, which say nothing about the name
         try:
-            base_id = inventory.id_of(habitat.base_image)
+            base_id = image_index.id_of(habitat.base_image)
         except EngineUnreachable:
             raise
         except EngineError as error:
             raise ConfigError(
                 f"base_image: {error.message}", where=habitat.base_origin, remedy="write it like debian:bookworm-slim"
             ) from error
-        built = inventory.tagged(image_names.snapshot_tag(habitat.name, named("base")))
-        return base_id or (built.labels.get(image_names.LABEL_PARENT) or None if built else None)
+        built = image_index.tagged(image_labels.snapshot_tag(habitat.name, named("base")))
+        return base_id or (built.labels.get(image_labels.LABEL_PARENT) or None if built else None)

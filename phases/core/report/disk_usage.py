@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.errors import NotFound
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 #: The owner of images that are no habitat's.
 NOBODY = ""
 
-_REPOSITORY = image_names.repository("")
+_REPOSITORY = image_labels.repository("")
 
 
 class Disk:
@@ -105,6 +105,6 @@ def _owners(image: Image) -> set[str]:
     Tags decide, not labels: an image that a person made from a snapshot has the snapshot's labels.
     """
     if not image.tags:
-        return {image.labels.get(image_names.LABEL_NAME, NOBODY)}
+        return {image.labels.get(image_labels.LABEL_NAME, NOBODY)}
     names = {tag.removeprefix(_REPOSITORY).rpartition(":")[0] for tag in image.tags if tag.startswith(_REPOSITORY)}
     return names or {NOBODY}

@@ -6,11 +6,11 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from phases.core.build.shared_builds import SharedSnapshots
-from phases.core.cache import freshness, image_names
-from phases.core.cache.diff import Difference, describe, differences
+from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
+from phases.core.report.changes import Difference, describe, differences
 from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
 
@@ -102,12 +102,12 @@ def _outermost(found: Sequence[tuple[Difference, ChangeDescription]]) -> list[tu
 def is_known(project: Project, name: str, phase: Phase) -> bool:
     """Return whether the phase was ever built, as far as one can still see."""
     has_stamp = bool(project.stamps.read(task_name(phase, name)))
-    return has_stamp or bool(project.inventory.tagged(image_names.snapshot_tag(name, phase)))
+    return has_stamp or bool(project.image_index.tagged(image_labels.snapshot_tag(name, phase)))
 
 
 def _seconds(project: Project, name: str, phase: Phase) -> float | None:
     """How long the phase took when it last ran, None where nothing tells."""
     values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
-    image = project.inventory.tagged(image_names.snapshot_tag(name, phase))
-    told = (values.get("seconds"), image.labels.get(image_names.LABEL_SECONDS) if image else None)
-    return next((number for text in told if (number := image_names.number(text)) is not None), None)
+    image = project.image_index.tagged(image_labels.snapshot_tag(name, phase))
+    told = (values.get("seconds"), image.labels.get(image_labels.LABEL_SECONDS) if image else None)
+    return next((number for text in told if (number := image_labels.number(text)) is not None), None)

@@ -6,14 +6,14 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.build import ownership
-from phases.core.build.ownership import LABEL_RUN, container_name
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
 from phases.core.files import safe_open
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
+from phases.core.runtime import own_containers
+from phases.core.runtime.own_containers import LABEL_RUN, container_name
 from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ class _Survey:
     def __init__(self, project: Project) -> None:
         self._project = project
         self._containers: dict[str, list[Container]] = {}
-        for container in ownership.containers(project):
+        for container in own_containers.containers(project):
             self._containers.setdefault(container.labels[LABEL_RUN], []).append(container)
-        self._disk = Disk(project.engine, project.inventory.all())
+        self._disk = Disk(project.engine, project.image_index.all())
 
     def overview(self, names: Sequence[str]) -> Overview:
         bases = {name: self._base(name) for name in names}
@@ -115,7 +115,7 @@ class _Survey:
         except HabitatError:
             return None  # the habitat's state has the error
         try:
-            image = self._project.inventory.id_of(base.reference) or "" if base.reference else ""
+            image = self._project.image_index.id_of(base.reference) or "" if base.reference else ""
         except EngineUnreachable:
             raise
         except EngineError:  # the reference is not a valid name
@@ -156,8 +156,8 @@ def _phases(project: Project, name: str) -> list[PhaseState]:
 
 def _state(project: Project, name: str, phase: Phase) -> State:
     """Return the state of a phase that would run."""
-    failed = project.inventory.tagged(image_names.failed_tag(name, phase))
-    if failed and failed.labels.get(image_names.LABEL_RESULT) == image_names.FAILED:
+    failed = project.image_index.tagged(image_labels.failed_tag(name, phase))
+    if failed and failed.labels.get(image_labels.LABEL_RESULT) == image_labels.FAILED:
         return "failed"
     was_built = plan.is_known(project, name, phase) or project.slices.has_kept(name, phase)
     return "stale" if was_built else "new"

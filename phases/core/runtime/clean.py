@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from phases.core.build import cache_volumes, ownership
+from phases.core.build import cache_volumes
 from phases.core.build.lock import exclusive
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.cache.stamps import state_dir
 from phases.core.cache.temporary_containers import is_of_another
 from phases.core.errors import state_error
+from phases.core.runtime import own_containers
 from phases.core.runtime.session.presence import Presence
 from phases.core.secrets import fingerprints
 from phases.protocol import slug
@@ -37,11 +38,11 @@ def containers_of(project: Project, name: str) -> list[str]:
     Build containers don't count, nor do temporary containers of another habitat that shares an image, nor containers
     of an image that a person made from one of the habitat's, which has its labels.
     """
-    made = project.engine.containers(label=f"{image_names.LABEL_NAME}={name}")
-    builds = {container.id for container in project.scratch.builds(name)}
+    made = project.engine.containers(label=f"{image_labels.LABEL_NAME}={name}")
+    builds = {container.id for container in project.temporary_containers.builds(name)}
     others = [c for c in made if c.id not in builds and not is_of_another(c.name, name)]
     found = {c.name for c in others if project.store.is_of(name, c.image)}
-    return sorted(found | {container.name for container in ownership.containers(project, name)})
+    return sorted(found | {container.name for container in own_containers.containers(project, name)})
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
@@ -69,7 +70,7 @@ def clean_all(project: Project, name: str) -> int:
     with exclusive(project, name):
         images = project.store.untag(name, PHASES)
         project.store.sweep(name)
-        ours = ownership.containers(project, name)
+        ours = own_containers.containers(project, name)
         Presence(project.state_folder(name)).discard(container.id for container in ours if container.running)
         _discard(
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)

@@ -7,10 +7,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build.ownership import container_name, owner
-from phases.core.cache import image_names
-from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.mounts import mounts_of
+from phases.core.cache import host_mounts, image_labels
+from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import safe_paths, shell_errors
 from phases.core.engine.types import PortRefused
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
@@ -22,6 +20,7 @@ from phases.core.runtime.new_container import (
     main_process,
     restrictions_label,
 )
+from phases.core.runtime.own_containers import container_name, owner
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
 from phases.core.runtime.session.presence import Presence
@@ -51,7 +50,7 @@ def final_image(project: Project, name: str) -> str:
     assessment = project.assess(name)
     if not assessment.final:
         raise StartError(
-            f"{image_names.final_tag(name)} is out of date ({next(iter(assessment.stale.values()))})",
+            f"{image_labels.final_tag(name)} is out of date ({next(iter(assessment.stale.values()))})",
             where=name,
             remedy="run the same command again, without --single",
         )
@@ -116,14 +115,14 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
     dests = [bind.dest for bind in container.binds]
     dests += [folder.mount_point for folder in persistence_of(container).folders]
     home = f"/home/{habitat.user}"
-    cache_mounts.check(habitat)
+    host_mounts.check(habitat)
     try:
         safe_paths.check_mounts(project.engine, container.id, dests, last=False, folders=("/home", home))
         project.engine.start(container.id)
     except PortRefused as error:
         raise port_error(project, habitat, error) from error
     except EngineError as error:
-        image = ", ".join(filter(None, (image_names.final_tag(habitat.name), image_note)))
+        image = ", ".join(filter(None, (image_labels.final_tag(habitat.name), image_note)))
         if better := shell_errors.from_engine_error(project.engine, container.id, habitat, image, error):
             raise better from error
         if project.engine.container(container.id) is None:
@@ -135,7 +134,7 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
             remedy=f"check that the image has {init.split()[0]}" if init else "fix what the engine reports",
         ) from error
     try:
-        cache_mounts.check(habitat)  # a path may have been replaced while the engine mounted it
+        host_mounts.check(habitat)  # a path may have been replaced while the engine mounted it
     except HabitatError:
         project.engine.stop(container.id)
         raise

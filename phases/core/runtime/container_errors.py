@@ -6,11 +6,11 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.build.ownership import container_name, owner
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.container import shell_errors
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.runtime.output_check import output_check
+from phases.core.runtime.own_containers import container_name, owner
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container, PortRefused
@@ -73,7 +73,7 @@ def shell_error(project: Project, habitat: Habitat, container: Container) -> Hab
 
     A container with an init command has no such error: its log is the output of that command.
     """
-    engine, image = project.engine, image_names.final_tag(habitat.name)
+    engine, image = project.engine, image_labels.final_tag(habitat.name)
     with suppress(NotFound, Conflict):  # it is removed, or is being removed
         if not habitat.entry.init_command and (
             reason := shell_errors.reason_in_log(engine.logs(container.id, _LOG_LINES))

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.build import cache_locks, cache_volumes
 from phases.core.build import failure as build_failure
-from phases.core.cache import mounts
-from phases.core.cache.mounts import mounts_in
+from phases.core.cache import host_mounts
+from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import state_dir
 from phases.core.container import root_environment
 from phases.core.errors import StartError
@@ -23,7 +23,7 @@ from phases.core.runtime.session.attach import SHELL, run_shell
 from phases.core.runtime.session.session import Session
 from phases.core.runtime.temporary import existing_folder, start_container, temporary_container, user_database
 from phases.core.secrets import ssh_agent
-from phases.core.secrets.store import deliver
+from phases.core.secrets.delivery import deliver
 from phases.core.variables import DEFAULT_PATH
 from phases.protocol import Run
 
@@ -89,7 +89,7 @@ def _open_session(
 ) -> Iterator[Session]:
     secrets = project.vault.values(habitat.secrets_of(phase.NAME))
     phase_mounts = mounts_in(habitat, phase)
-    mounts.admit(project.need_trust, habitat, phase_mounts)
+    host_mounts.admit(project.need_trust, habitat, phase_mounts)
     caches = [cache_volumes.CacheMount(**row) for row in failure.caches]
 
     def on_wait(text: str) -> None:

@@ -6,10 +6,10 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build import ownership
 from phases.core.build.lock import exclusive
-from phases.core.build.ownership import container_name
 from phases.core.errors import Conflict, EngineError, NotFound
+from phases.core.runtime import own_containers
+from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import LABEL_PERSIST, persistence_of, volumes_of
 from phases.core.runtime.session.presence import Presence
@@ -115,7 +115,7 @@ def _sweep_images(project: Project, name: str) -> None:
 
 def _containers(project: Project, name: str) -> list[Container]:
     """List the current container and then those that were set aside, the newest first."""
-    listed = ownership.containers(project, name)
+    listed = own_containers.containers(project, name)
     containers = [container for row in listed if (container := project.engine.container(row.id))]
     return sorted(
         containers, key=lambda container: (container.name == container_name(name), container.name), reverse=True

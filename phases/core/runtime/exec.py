@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.errors import StartError
 from phases.core.runtime.container import ensure_running, own_container
 from phases.core.runtime.session.attach import SHELL, run_in_tty, run_piped, run_shell
@@ -67,12 +67,12 @@ def find_or_start(project: Project, habitat: Habitat) -> tuple[Container, bool]:
 
 def _outdated_image(project: Project, name: str) -> str:
     """Return the id of the image that was built from an earlier config. Raises StartError."""
-    image = project.inventory.tagged(image_names.final_tag(name))
+    image = project.image_index.tagged(image_labels.final_tag(name))
     if image is None:
         raise StartError("it isn't built yet", where=name, remedy=f"doit start:{name} builds and starts it")
-    if (image.labels.get(image_names.LABEL_NAME), image.labels.get(image_names.LABEL_PHASE)) != (name, "final"):
+    if (image.labels.get(image_labels.LABEL_NAME), image.labels.get(image_labels.LABEL_PHASE)) != (name, "final"):
         raise StartError(
-            f"{image_names.final_tag(name)} is an image that was not built for {name}",
+            f"{image_labels.final_tag(name)} is an image that was not built for {name}",
             where=name,
             remedy=f"doit final:{name} builds it and moves the tag",
         )

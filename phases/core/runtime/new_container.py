@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
 
-from phases.core.build.ownership import container_name, marks
-from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.mounts import mounts_of
+from phases.core.cache import host_mounts
+from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Restrictions, Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
+from phases.core.runtime.own_containers import container_name, marks
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def _create(
 ) -> str:
     """Create a container of the image. env: that of the image. labels, volumes: those for persistent paths."""
     mounts: list[Bind | Tmpfs | VolumeMount] = [*mounts_of(habitat), Tmpfs(SECRETS_FOLDER), *volumes]
-    cache_mounts.check(habitat)
+    host_mounts.check(habitat)
     try:
         container = engine.create(
             image,

@@ -6,8 +6,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.build.ownership import container_name
 from phases.core.runtime.container import ensure_running, final_image
+from phases.core.runtime.own_containers import container_name
 from phases.core.runtime.session.attach import SHELL, run_captured, run_in_tty
 from phases.core.runtime.session.open import open_session
 

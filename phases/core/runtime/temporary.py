@@ -8,9 +8,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_names
-from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.mounts import mounts_in
+from phases.core.cache import host_mounts, image_labels
+from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.init_process import IDLE
@@ -21,7 +20,7 @@ from phases.core.errors import EngineError, HabitatError, StartError, did_you_me
 from phases.core.model import SECRETS_FOLDER
 from phases.core.runtime.new_container import restrictions
 from phases.core.runtime.session.session import Session
-from phases.core.secrets.store import deliver
+from phases.core.secrets.delivery import deliver
 from phases.registry import last_snapshot
 
 if TYPE_CHECKING:
@@ -55,7 +54,7 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
     image = _snapshot(project, name, phase)
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     mounts = mounts_in(habitat, phase)
-    cache_mounts.admit(project.need_trust, habitat, mounts)
+    host_mounts.admit(project.need_trust, habitat, mounts)
     with temporary_container(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
         start_container(project, habitat, container)
         user = habitat.user if habitat.user in user_database(project, container) else "root"
@@ -67,9 +66,9 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
 
 def start_container(project: Project, habitat: Habitat, container: Container) -> None:
     """Start a container that has mounts of the habitat."""
-    cache_mounts.check(habitat)
+    host_mounts.check(habitat)
     project.engine.start(container.id)
-    cache_mounts.check(habitat)
+    host_mounts.check(habitat)
 
 
 @contextmanager
@@ -91,7 +90,7 @@ def temporary_container(
         mounts: The mounts.
         restrictions: What the container is not allowed to do.
     """
-    project.scratch.sweep(_PURPOSE, habitat.name)
+    project.temporary_containers.sweep(_PURPOSE, habitat.name)
     config = project.engine.image_config(image.id)
     env = config.env if config else {}
     hostname = f"{habitat.name[:40]}-{hostname_suffix}"
@@ -118,7 +117,7 @@ def _create(
     engine = project.engine
     container_id = engine.create(
         image.id,
-        project.scratch.passing_name(_PURPOSE, name),
+        project.temporary_containers.passing_name(_PURPOSE, name),
         IDLE,
         env=root_environment.for_container(env),
         labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
@@ -143,7 +142,7 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     """Return the snapshot of a phase, or the one before it if the phase makes none."""
     source = phase if phase.SNAPSHOT else last_snapshot(project.phases(name), phase)
     assert source, "the first phase makes a snapshot"
-    image = project.inventory.tagged(image_names.snapshot_tag(name, source))
+    image = project.image_index.tagged(image_labels.snapshot_tag(name, source))
     if image is None:
         task = task_name(source, name)
         raise StartError(f"there is no snapshot of {source.NAME}", where=name, remedy=f"doit {task} builds it")

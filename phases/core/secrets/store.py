@@ -1,8 +1,4 @@
-"""Fetches secrets on the host and delivers them to containers.
-
-A secret is in memory only: of this program, and of the container, in a tmpfs, which a commit leaves out. It is in no
-layer, image config, history, slice, stamp or log. Output of commands is masked before it is shown.
-"""
+"""Fetches secrets on the host. They are kept in the memory of this program only."""
 
 from __future__ import annotations
 
@@ -13,18 +9,14 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.container import root_environment
-from phases.core.engine.types import Confided
-from phases.core.errors import EngineError, SecretError
+from phases.core.errors import SecretError
 from phases.core.files import safe_open
-from phases.core.files.shell_program import ShellProgram
-from phases.core.model import SECRETS_FOLDER, Value
+from phases.core.model import Value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from phases.core.engine.protocol import Engine
     from phases.core.model import Secret
 
 # Seconds that a command may take to print a secret.
@@ -35,11 +27,6 @@ _MAX_BYTES = 1 << 20
 
 # Bytes of a variable and its name that Linux passes to a program, without the NUL at the end.
 _MAX_VARIABLE_BYTES = 131_071
-
-_RECEIVE = ShellProgram(__file__, "receive.sh")
-
-
-_WITHDRAW = ShellProgram(__file__, "withdraw.sh")
 
 
 class SecretStore:
@@ -137,36 +124,3 @@ def _is_text(data: bytes) -> bool:
     except UnicodeDecodeError:
         return False
     return True
-
-
-def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
-    """Write values into the tmpfs of a running container.
-
-    Args:
-        engine: The engine.
-        container: The id of the container.
-        values: The values.
-        owner: The only user who can read them, a name or a number.
-
-    Raises:
-        EngineError: A value could not be written.
-    """
-    for value in values:
-        size = str(len(value.data))
-        code, output = root_environment.run(engine, container, _RECEIVE.text, value.path, owner, size, stdin=value.data)
-        if code:
-            raise EngineError(
-                f"secret {value.name} could not be given to the container ({output})",
-                remedy=f"check that no volume covers {SECRETS_FOLDER} and that the image's programs work",
-            )
-
-
-def withdraw(engine: Engine, container: str, keep: Iterable[Value]) -> None:
-    """Remove all values but `keep` from the tmpfs of a running container."""
-    names = [value.name for value in keep]
-    root_environment.run(engine, container, _WITHDRAW.text, SECRETS_FOLDER, *names)
-
-
-def variables(values: Iterable[Value]) -> dict[str, str]:
-    """Return the environment variables that hold secrets."""
-    return {value.variable: Confided(value.text, value.path) for value in values if value.variable}

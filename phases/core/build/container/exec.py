@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.cache.image_names import snapshot_tag
+from phases.core.cache.image_labels import snapshot_tag
 from phases.core.container import root_environment, shell_errors
-from phases.core.container.leftovers import LeftoverProbe
+from phases.core.container.side_effects import SideEffectProbe
 from phases.core.container.users import UserDatabase
 from phases.core.errors import EngineError
-from phases.core.secrets import store
+from phases.core.secrets import delivery
 from phases.registry import habitat_phases, last_snapshot, named
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class CommandExec:
     def _run(self, command: PhaseCommand) -> int:
         life, secrets = self._life, (command.user, command.secrets)
         if command.secrets and self._delivered != secrets:
-            store.deliver(self._work.engine, life.id, command.secrets, command.user)
+            delivery.deliver(self._work.engine, life.id, command.secrets, command.user)
             self._delivered = secrets
         env = {**self._env(command), **command.env}
         self._files.doubt()
@@ -111,7 +111,7 @@ class CommandExec:
         is_last_use = self._spec.has_secrets or not self._work.phase.SNAPSHOT  # no phase continues in the container
         if command.is_own or is_last_use:
             return self._exec(command.argv, command.on_output, command, env)
-        probe = LeftoverProbe(command.on_output)
+        probe = SideEffectProbe(command.on_output)
         try:
             return self._exec(probe.argv(command.argv), probe.feed, command, env)
         finally:

@@ -14,7 +14,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from phases.core.build.container.reuse import ReusableContainer
-from phases.core.cache.image_names import COMMENT
+from phases.core.cache.image_labels import COMMENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

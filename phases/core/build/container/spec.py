@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec.structs import asdict
 
 from phases.core.build.container.environment import BuildEnvironment
-from phases.core.cache import mounts as cache_mounts
-from phases.core.cache.image_names import cleared_labels
+from phases.core.cache import host_mounts
+from phases.core.cache.image_labels import cleared_labels
 from phases.core.container import safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.engine.types import Restrictions, Tmpfs
@@ -105,4 +105,4 @@ class ContainerSpec:
     def check_binds(self) -> None:
         """Check that the mounted folders of the host are still those that the config names. Raises HabitatError."""
         if self._work.binds:
-            cache_mounts.check(self._work.habitat)
+            host_mounts.check(self._work.habitat)

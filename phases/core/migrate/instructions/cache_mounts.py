@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.config import caches
-from phases.core.config.mount_rules import overlap, within
+from phases.core.config.mountable_paths import overlap, within
 from phases.core.migrate.result import NotConvertible
 from phases.core.model import SHARINGS
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.config import mount_rules
+from phases.core.config import mountable_paths
 from phases.core.container import root_environment, safe_paths, timed_exec
 from phases.core.errors import EngineError, LinkInTheWay
 from phases.core.files.shell_program import ShellProgram
@@ -60,7 +60,7 @@ def _collect_stopped(engine: Engine, container: Container, entry: PersistentPath
         path = safe_paths.paths_in(engine, container.id).resolve(entry.resolved, last=False)
     except LinkInTheWay as error:
         return error.message
-    if volume := next((bind.dest for bind in container.binds if mount_rules.within(path, bind.dest)), ""):
+    if volume := next((bind.dest for bind in container.binds if mountable_paths.within(path, bind.dest)), ""):
         return f"it is in the volume {volume}"
     stat = engine.stat(container.id, path)
     if stat and stat.link == entry.file:

@@ -6,7 +6,7 @@ import posixpath
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import image_names
+from phases.core.cache import image_labels
 from phases.core.config import persist
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
@@ -78,7 +78,7 @@ def _create_filled(
 ) -> str:
     engine = project.engine
     # A container's mounts are fixed when it is created. So another one, without them, shows what the image has.
-    draft = f"{project.scratch.prefix('start', habitat.name)}draft"
+    draft = f"{project.temporary_containers.prefix('start', habitat.name)}draft"
     engine.remove(draft)  # of a start that was killed
     without_volumes = create(draft, {}, ())
     try:
@@ -151,7 +151,7 @@ def _mounts(engine: Engine, habitat: str, entries: Sequence[PersistentPath]) -> 
         VolumeMount(
             entry.volume,
             entry.mount_point,
-            {image_names.LABEL_NAME: habitat, LABEL_PERSIST: entry.path},
+            {image_labels.LABEL_NAME: habitat, LABEL_PERSIST: entry.path},
             copies=entry.volume not in existing,
         )
         for entry in entries
@@ -191,7 +191,7 @@ def _set_owner(project: Project, habitat: str, image_id: str, image: _ImageConte
     if not foreign:
         return
     mounts = [VolumeMount(entry.volume, entry.mount_point, copies=False) for entry in foreign]
-    name = f"{project.scratch.prefix('start', habitat)}owner"
+    name = f"{project.temporary_containers.prefix('start', habitat)}owner"
     config = engine.image_config(image_id)
     env = root_environment.for_container(config.env if config else {})
     restrictions = Restrictions(privileges=False, network=False)

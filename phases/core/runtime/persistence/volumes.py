@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from phases.core.cache import image_names
-from phases.core.config import mount_rules
+from phases.core.cache import image_labels
+from phases.core.config import mountable_paths
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine
@@ -38,7 +38,7 @@ class PersistentPath(Struct, frozen=True):
 
     @property
     def mount_point(self) -> str:
-        return self.resolved if self.is_folder else f"{mount_rules.OWN_FOLDER}/{self.volume}"
+        return self.resolved if self.is_folder else f"{mountable_paths.OWN_FOLDER}/{self.volume}"
 
     @property
     def file(self) -> str:
@@ -94,5 +94,5 @@ def volumes_of(engine: Engine, habitat: str) -> list[Volume]:
 
     A person's copy of a volume may have its labels, but doesn't have its name.
     """
-    volumes = engine.volumes(label=f"{image_names.LABEL_NAME}={habitat}")
+    volumes = engine.volumes(label=f"{image_labels.LABEL_NAME}={habitat}")
     return [volume for volume in volumes if volume.name == volume_name(habitat, volume.labels.get(LABEL_PERSIST, ""))]

@@ -2,9 +2,9 @@
 
 SIGKILL leaves a process no time to clean up. The session holds one end of a pipe and the guard, a shell, the other. The
 kernel closes the pipe when the session's process ends, however it ends. If the session has not dismissed the guard by
-then, the guard becomes `phases.ui.aftermath`, which does what the session would have done (`clean_up`). The guard runs
-in a process session of its own, so that no signal to the run's terminal or process group reaches it, and it inherits no
-file from the run.
+then, the guard becomes `phases.ui.session_cleanup`, which does what the session would have done (`clean_up`). The guard
+runs in a process session of its own, so that no signal to the run's terminal or process group reaches it, and it
+inherits no file from the run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 VARIABLE = "HABITAT_VISIT"
 
 _GUARD = ShellProgram(__file__, "guard.sh")
-_CLEAN_UP_MODULE = "phases.ui.aftermath"
+_CLEAN_UP_MODULE = "phases.ui.session_cleanup"
 
 # The folder from which Python finds that module.
 _CHECKOUT = Path(__file__).resolve().parents[4]

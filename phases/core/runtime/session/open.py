@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from msgspec import Struct
 
 from phases.core import events
-from phases.core.cache import mounts
+from phases.core.cache import host_mounts
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
 from phases.core.runtime.session import ready
@@ -18,7 +18,7 @@ from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.session.session import Session
 from phases.core.runtime.stop import container_lock, stop_if_unused
 from phases.core.secrets import fingerprints
-from phases.core.secrets.store import deliver, withdraw
+from phases.core.secrets.delivery import deliver, withdraw
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -51,7 +51,7 @@ def open_session(
     """
     habitat = project.habitat(name)
     _warn_of_root(project, habitat)
-    mounts.admit(project.need_trust, habitat, mounts.mounts_of(habitat))
+    host_mounts.admit(project.need_trust, habitat, host_mounts.mounts_of(habitat))
     secrets = project.vault.values(secret for secret in habitat.secrets if secret.start)
     presence = Presence(project.state_folder(name))
     session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)

@@ -15,7 +15,7 @@ from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
 from phases.core.runtime import container_errors
 from phases.core.runtime.session.exit_guard import VARIABLE, Guard
-from phases.core.secrets.store import variables
+from phases.core.secrets.delivery import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

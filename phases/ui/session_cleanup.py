@@ -1,4 +1,4 @@
-"""Clean up after a session that was killed: `python -m phases.ui.aftermath ROOT HABITAT USER VISIT CONTAINER`.
+"""Clean up after a session that was killed: `python -m phases.ui.session_cleanup ROOT HABITAT USER VISIT CONTAINER`.
 
 The guard process of the session runs this, see `phases.core.runtime.session.exit_guard`. Prints nothing, since nobody
 reads it.

@@ -54,7 +54,7 @@ def _is_name(name: str, habitat: str) -> bool:
 def owner(project: Project, container: Container) -> str:
     """Return the habitat that a container belongs to, "" if it is somebody else's."""
     habitat = container.labels.get(LABEL_RUN, "")
-    return habitat if habitat and is_own(container, project.inventory.labels_of(container.image)) else ""
+    return habitat if habitat and is_own(container, project.image_index.labels_of(container.image)) else ""
 
 
 def containers(project: Project, habitat: str = "") -> list[Container]:

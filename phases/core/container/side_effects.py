@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 #: For the main process: records the contents of /dev before any command runs.
 RECORD_DEV = "(cd /dev && echo * shm/* shm/.[!.]* mqueue/* >.at-first)"
 
-_WATCH = ShellProgram(__file__, "leftovers.sh")
+_WATCH = ShellProgram(__file__, "side_effects.sh")
 
 
-class LeftoverProbe:
+class SideEffectProbe:
     """Watches one command.
 
     Args:
