@@ -199,7 +199,7 @@ ROOT_OWNED_PATHS = ("HABITAT_PATH", "SYSTEM_PATH")
 
 
 def own_env(habitat: Habitat, *names: str) -> dict[str, tuple[str, Origin]]:
-    """Return SetImageConfig.env of those variables that the habitat sets."""
+    """Return those of the variables `names` that the habitat sets, as SetImageConfig.env takes them."""
     env = habitat.env
     return {name: (env.values[name], env.origin(name)) for name in names if name in env.values}
 

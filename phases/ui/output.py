@@ -53,7 +53,7 @@ def guarded() -> Iterator[None]:
 
 
 class GuardedStream:
-    """A text stream that raises OutputLost once, and ignores later writes."""
+    """A text stream that raises OutputLost for the first write that fails, and ignores all later ones."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream

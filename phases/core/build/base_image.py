@@ -1,4 +1,4 @@
-"""Where the image comes from that a build begins with: a registry, or a Dockerfile."""
+"""Gets the image that a build begins with: pulls it from a registry, or builds a Dockerfile."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def pull_remedy(reference: str, why: str) -> str:
 
 
 def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str:
-    """Build the Dockerfile, its output shown as it comes. Returns the id of the image."""
+    """Build the Dockerfile, and show the output as it comes. Returns the id of the image."""
     remedy = ""
 
     def show(line: str) -> None:

@@ -105,7 +105,7 @@ class Builder:
             raise
 
     def _built_by_another_run(self, name: str, phase: Phase) -> bool:
-        """Take the build lock, unless this run has it. Return whether another run has built the phase before that."""
+        """Take the build lock, unless this run has it. Return whether another run has built the phase meanwhile."""
         if name in self._locks:
             return False
         was_stale = phase.NAME in self.project.assess(name).stale
@@ -115,7 +115,7 @@ class Builder:
         return was_stale and phase.NAME not in self.project.assess(name).stale
 
     def _check_predecessors(self, name: str, phase: Phase) -> None:
-        """Check that the phases before are as the config says now, because the labels of this one will say so.
+        """Check that all earlier phases are up to date, because the labels of this phase's image will say so.
 
         doit has checked that, unless another run has built in between, or doit was told to run a single task.
         """
@@ -131,7 +131,7 @@ class Builder:
                 )
 
     def _take_over(self, name: str, phase: Phase) -> PhaseResult | None:
-        """Tag another habitat's snapshot as this one's. Return None if there is none, or if it was just removed."""
+        """Tag a snapshot of another habitat as this habitat's. Return None if there is none, or it was just removed."""
         project = self.project
         shared = self._snapshots.shareable(name).get(phase.NAME)
         if shared is None:
@@ -213,7 +213,7 @@ class Builder:
         """End the run, also in the middle of a build, and remove its build containers.
 
         Returns:
-            The tasks that the run was at.
+            The tasks that were running.
         """
         project = self.project
         project.maker.close()
@@ -228,7 +228,7 @@ class Builder:
         return [task_name(phase, name) for name, phase in building.items()]
 
     def _clear(self, names: Sequence[str]) -> None:
-        """Remove the build containers of habitats side by side, since the engine takes a while for each."""
+        """Remove the build containers of habitats in parallel, since the engine takes a while for each."""
         if names:
             from concurrent.futures import ThreadPoolExecutor
 

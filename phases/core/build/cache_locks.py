@@ -1,4 +1,4 @@
-"""Locks of caches, so that no build uses a cache that another one may not share with it."""
+"""Locks of caches: only one build at a time uses a locked cache."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _report_wait(notify: Callable[[str], None], cache: CacheMount, holder: str) 
 def _wait_for_leftover_commands(
     engine: Engine, cache: CacheMount, notify: Callable[[str], None], check: Callable[[], None]
 ) -> None:
-    """Wait for the commands of killed runs, whose locks are gone while the commands go on in their containers."""
+    """Wait for commands of killed runs: they may still use the cache although the locks of their runs are gone."""
     reported = False
     while busy := next((one for one in engine.containers(volume=cache.volume) if _is_busy(engine, one)), None):
         if not reported:

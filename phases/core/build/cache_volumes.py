@@ -66,10 +66,10 @@ class CacheMount(Struct, frozen=True):
 
 
 def prepared(work: PhaseContext, image: ImageConfig) -> tuple[ImageConfig, tuple[CacheMount, ...]]:
-    """Return the image that the phase starts from, and its caches.
+    """Return the image to start the phase from, and the caches to mount.
 
-    The image is `image` with a folder for each cache. If a folder was missing, it is a new image without a tag, which
-    is removed with the image that is made from it.
+    The image is `image` with a folder for each cache. If `image` lacks a folder, this is a new image without a tag. It
+    is removed with the snapshot that is made from it.
     """
     reusable = work.pool.take()
     if reusable and reusable.image != image.id:
@@ -190,7 +190,7 @@ def _record(folder: Path, volumes: Iterable[str]) -> None:
 
 
 def recorded(folder: Path) -> set[str]:
-    """Return the volumes that builds of a habitat have had. folder: the folder of the habitat's state."""
+    """Return the volumes that builds of a habitat have had. folder: the habitat's state folder."""
     path = folder / _RECORD
     try:
         return set((safe_open.read(path, _MAX_BYTES) or b"").decode(errors="replace").split())
@@ -199,7 +199,7 @@ def recorded(folder: Path) -> set[str]:
 
 
 def unused(engine: Engine, volumes: Iterable[str]) -> list[str]:
-    """Return those of the volumes that are caches, and that no container uses."""
+    """Return which of `volumes` are caches that no container uses."""
     wanted = set(volumes)
     if not wanted:
         return []
@@ -208,7 +208,7 @@ def unused(engine: Engine, volumes: Iterable[str]) -> list[str]:
 
 
 def prune(engine: Engine, volumes: Iterable[str]) -> int:
-    """Remove the volumes that no container uses. Return how many."""
+    """Remove the caches among `volumes` that no container uses. Return how many were removed."""
     return sum(_removed(engine, name) for name in unused(engine, volumes))
 
 

@@ -47,7 +47,7 @@ class PhaseOutput:
         self.lines([line], show=show)
 
     def lines(self, lines: list[str], *, show: bool, stream: events.Stream = "") -> None:
-        """Do as `line` does with lines that were printed at once."""
+        """Do as `line` for several lines that were printed at once."""
         self._log.write(*lines)
         name, phase, emit = self._work.habitat.name, self._work.phase.NAME, self._work.emit
         if not show:
@@ -70,13 +70,13 @@ class PhaseContext(Struct, frozen=True):
         remover: Removes a container in the background.
         binds: The folders of the host that are mounted.
         caches: The caches that are mounted.
-        draft_name: The name of a container in which it only looks at an image.
+        draft_name: The name of the container in which the build inspects an image.
         secrets: What its commands may read.
-        known_files: What is known of the files of images, to be used and to be added to.
+        known_files: What is known of the files of images. The build adds to it.
         maker: Creates its container.
         pool: Has the container of the phase before, if this phase may continue in it.
         keep: Keeps the image of a phase that failed, given its id.
-        forget: Removes what is kept of an earlier failure.
+        forget: Removes the image that is kept of an earlier failure.
         locks: The locks of the run, if there are caches.
     """
 
@@ -99,12 +99,12 @@ class PhaseContext(Struct, frozen=True):
     locks: EngineLocks | None = None
 
     def masked(self, on_lines: OnLines) -> BlockSplitter:
-        """Return what takes the output of a command, and passes on its lines without secrets."""
+        """Return a splitter for a command's output. It passes the lines to `on_lines` without secrets."""
         return BlockSplitter(on_lines, Mask(value.data for value in self.secrets))
 
     @property
     def place(self) -> str:
-        """The place in an error that no line of the config caused."""
+        """The place that an error names if no line of the config caused it."""
         return f"{self.habitat.name}: {self.phase.NAME}"
 
     @property

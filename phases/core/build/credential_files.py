@@ -1,4 +1,4 @@
-"""What a phase does not copy although it lies where it copies from: what is called as a file of credentials is."""
+"""Reports the files that a phase doesn't copy because they have the names of credential files."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
-# Names that are told; how many more there are is.
+# How many names the report lists. It only counts the others.
 _SHOWN = 5
 
 
 def told(habitat: Habitat, phase: Phase) -> str:
-    """One line about what the built-in list, and no rule of the person's, has a phase leave out; "" for nothing."""
+    """Return a line about files that only the built-in list excludes from a phase, no person's rule; "" for none."""
     try:
         paths = list(_paths(habitat, phase.NAME))
     except ConfigError:
-        return ""  # something has changed since the phase's hash was made, as the phase itself tells
+        return ""  # the files have changed since the slice was computed, which the phase itself reports
     if not paths:
         return ""
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
@@ -46,7 +46,7 @@ def _paths(habitat: Habitat, phase: str) -> Iterator[str]:
 
 
 def _trees(habitat: Habitat, phase: str) -> Iterator[tuple[Path, str, Ignore, Ignore]]:
-    """Each folder that a phase copies, its name for people, what is left out, and what of that without the list."""
+    """Yield each folder that a phase copies, its name for people, its rules, and those without the built-in list."""
     ignore, own = habitat.ignore, habitat.own_ignore
     layers = [layer for layer in habitat.layers if layer.dest and layer.folder.is_dir()]
     match phase:

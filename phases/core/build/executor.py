@@ -1,8 +1,8 @@
 """Runs the steps of a phase: the one place where a plan meets the engine.
 
 A phase works in a container on the snapshot before it, created only when a step needs one and started only when a step
-runs something. What a container is created with is in every image committed from it, so only what the image shall have
-goes there: its environment.
+runs something. Every image committed from a container has the settings that the container was created with. So a
+container is created only with settings that the image shall have: its environment.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ class _PhaseExecutor:
 
     @property
     def container(self) -> BuildContainer:
-        """The container. Its environment has to be right from the first: that of all SetImageConfig steps."""
+        """The container. It is created with the environment that all SetImageConfig steps give the image."""
         if not self._container:
             env = image_config.resolved_env(
                 self.image, (step for step in self._plan if isinstance(step, SetImageConfig))

@@ -1,4 +1,4 @@
-"""What is told of a phase that failed, in the labels of the image that is kept of it."""
+"""Keeps the image of a phase that failed, with labels that describe the failure."""
 
 from __future__ import annotations
 
@@ -37,28 +37,37 @@ if TYPE_CHECKING:
     from phases.core.build.context import PhaseContext
     from phases.protocol import Step
 
-#: Numbered, since the engine takes no more than 64 KB for one.
+#: What the labels' names begin with. They are numbered, since the engine takes at most 64 KB for one.
 LABEL_FAILURE = "habitat.failure"
 
-# Signs of one label: what it is written in may make two of each.
+# Characters of one label. A request may need two bytes for each.
 _PART = 30_000
 
-# Signs of all labels: the engine takes no more than 1 MB for a request, in which a sign may take three.
+# Characters of all labels. The engine takes at most 1 MB for a request, which may need three bytes for each.
 _FITS = 250_000
 
-# Bytes of what labels may say when it is no longer compressed: anybody may have written them.
+# Bytes that a failure may have when it is decompressed, since anybody may have written the labels.
 _LARGEST = 10 << 20
 
-# Signs of each part of a failure that is too long as a whole.
+# Characters that each part may have if a failure is too long as a whole.
 _CUT = 10_000
 
 
 class Failure(Struct, frozen=True):
-    """message: what was wrong; where: in the config, or another place; when: in seconds since 1970.
+    """A phase that failed.
 
-    user, workdir: of the command that failed, or of the habitat where none did; what: how a person would
-    call it; env: what it had beside the image's, but for secrets; script, args: as of a Run; code: its exit
-    code, None where it did not end by itself; caches: that were mounted, the fields of each.
+    Attributes:
+        message: What was wrong.
+        where: The line of the config, or another place.
+        when: The time, in seconds since 1970.
+        user: The user of the command that failed; USER if no command failed.
+        workdir: The folder of that command.
+        what: A description of the command for a person.
+        env: The command's variables beside those of the image, without secrets.
+        script: The script of the `Run` step.
+        args: The arguments of the `Run` step.
+        code: The exit code of the command, None if it did not end by itself.
+        caches: The fields of each cache that was mounted.
     """
 
     message: str
@@ -74,14 +83,14 @@ class Failure(Struct, frozen=True):
     caches: Sequence[Mapping[str, Any]] = ()
 
     def labels(self) -> dict[str, str]:
-        """Those of an image that keeps it. The last is empty, so that labels of the image's base count for nothing."""
+        """Return the labels of the image to keep. The last one is empty: inherited labels behind it are ignored."""
         text = _packed(self) or _packed(_shortened(self))
         parts = [text[start : start + _PART] for start in range(0, len(text), _PART)]
         return {LABEL_RESULT: FAILED, **{f"{LABEL_FAILURE}.{number}": part for number, part in enumerate([*parts, ""])}}
 
 
 def _packed(failure: Failure) -> str:
-    """JSON, which a person can read; where that is long, base64 of it, compressed; "" where that is too long."""
+    """Return a failure as JSON, a long one compressed and in base64; "" if that is still too long."""
     text = json.dumps(asdict(failure))
     if len(text) <= _PART:
         return text
@@ -198,12 +207,12 @@ def forget_older(work: PhaseContext) -> None:
 
 
 def argv(script: str, args: Sequence[str]) -> tuple[str, ...]:
-    """How a script of a phase is run."""
+    """Return the command that runs a script of a phase."""
     return ("/bin/sh", "-e", "-c", "--", script, "sh", *args)
 
 
 def typed(script: str, args: Sequence[str]) -> list[str]:
-    """Return a script as a shell shows it, without the scripts of the program, which take arguments."""
+    """Return the lines of a script as a shell shows them; none for the program's own scripts, which take arguments."""
     if args:
         return []
     rows = without_credentials(script.strip()).splitlines()

@@ -33,7 +33,7 @@ def changed(image: ImageConfig, step: SetImageConfig) -> ImageConfig:
 
 
 def resolved_env(image: ImageConfig, steps: Iterable[SetImageConfig]) -> dict[str, str]:
-    """Return the environment of the image with the variables of `steps`, in which `${NAME}` is one before."""
+    """Return the environment of the image with the variables of `steps`, in which `${NAME}` is an earlier variable."""
     env = dict(image.env)
     for step in steps:
         for name, (template, origin) in step.env.items():
@@ -42,7 +42,7 @@ def resolved_env(image: ImageConfig, steps: Iterable[SetImageConfig]) -> dict[st
 
 
 def add_to_profile(container: BuildContainer, env: Mapping[str, str]) -> None:
-    """Have login shells set variables, too."""
+    """Write variables into the profile, so that login shells set them, too."""
     lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
     content = container.read(PROFILE) + lines.encode()
     container.put(PROFILE, PendingEntry("file", 0o644, (0, 0), content=content))
@@ -51,8 +51,8 @@ def add_to_profile(container: BuildContainer, env: Mapping[str, str]) -> None:
 def commit_changes(image: ImageConfig, labels: Mapping[str, str]) -> list[str]:
     """Return the lines of a commit that set the image's config and labels.
 
-    CMD, ENTRYPOINT, USER and WORKDIR are the container's own otherwise, so all are set. An image that runs nothing gets
-    a shell: the engine takes an empty CMD for none given.
+    CMD, ENTRYPOINT, USER and WORKDIR are all set, since the image would otherwise get those of the container. An image
+    without a command gets a shell, since the engine ignores an empty CMD.
     """
     command = image.command or (() if image.entrypoint else ("/bin/sh",))
     return [

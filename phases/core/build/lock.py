@@ -101,7 +101,7 @@ class HeldLocks:
         self._building: dict[str, Phase] = {}
 
     def begin(self, name: str, phase: Phase) -> None:
-        """Record that a phase is being built; from now on no other thread gives its lock back. Raises Stopped."""
+        """Record that a phase is being built, so that no other thread gives the habitat's lock back. Raises Stopped."""
         with self._guard:
             self._project.maker.check()
             self._building[name] = phase

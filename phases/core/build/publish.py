@@ -1,4 +1,4 @@
-"""Makes the image of a phase its snapshot, in an order that a kill at any point leaves nothing wrong behind."""
+"""Makes the image of a phase its snapshot, in an order that leaves nothing wrong after a kill at any point."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Publisher:
-    """Labels and tags the images of a run, as long as it has the build lock."""
+    """Labels and tags the images of a run, while the run has the build lock."""
 
     def __init__(self, project: Project, locks: HeldLocks, snapshots: SharedSnapshots) -> None:
         self._project = project
@@ -37,7 +37,7 @@ class Publisher:
             parent: The id of the snapshot that the phase starts from.
 
         Raises:
-            HabitatError: Another run has the lock, or has had it and built.
+            HabitatError: Another run has the lock, or has built the habitat since this run took it.
         """
         project = self._project
         if self._locks.check(name):
@@ -50,7 +50,7 @@ class Publisher:
                 )
 
     def publish(self, name: str, phase: Phase, image: Image | None, parent: str) -> None:
-        """Make `image`, which was made from `parent`, the result of a phase, and drop the results that rest on the old.
+        """Make `image`, which was made from `parent`, the result of a phase, and drop those of later phases.
 
         image: None for a phase without a snapshot. Stamps go first, then tags; so a kill at any point leaves results
         that are either right or known to be invalid.
@@ -72,7 +72,7 @@ class Publisher:
         self._project.store.keep_failed(name, phase, image)
 
     def labels(self, habitat: Habitat, phase: Phase) -> Callable[[str, float], dict[str, str]]:
-        """Return what makes the labels of a snapshot, given the id of its parent and the seconds that it took."""
+        """Return a function that makes a snapshot's labels from its parent's id and the seconds that the phase took."""
         project = self._project
         environment = self._snapshots.environment_digest_of(habitat.name, phase) if phase.SNAPSHOT else ""
 

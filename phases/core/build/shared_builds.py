@@ -1,4 +1,4 @@
-"""Other habitats: the snapshots that a build takes over from them, and the builds that it waits for."""
+"""Takes over snapshots of other habitats, and waits for other runs that build the same phase."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class SharedSnapshots:
         return sharing.shareable(name, self.phases(name), assessment, project.image_index.all(), digest_of)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
-        """Return the phases that may be taken over: those before the first that a person had forgotten."""
+        """Return the phases that may be taken over: all before the first one that was forgotten (`doit forget`)."""
         phases, stamps = self._project.phases(name), self._project.stamps
         forgotten = (n for n, phase in enumerate(phases) if stamps.is_forgotten(task_name(phase, name)))
         return phases[: next(forgotten, None)]
 
     def environment_digest_of(self, name: str, phase: Phase) -> str:
-        """Return the digest of what a phase depends on beside its slice."""
+        """Return the environment digest of a phase."""
         if (name, phase.NAME) not in self._digests:
             habitat = self._project.habitat(name)
             self._digests[name, phase.NAME] = sharing.environment_digest(
@@ -57,7 +57,7 @@ class SharedSnapshots:
 
 
 class SharedBuilds:
-    """The builds of one run, as far as other runs build the same phases for other habitats."""
+    """Keeps two runs from building the same phase for two habitats at the same time."""
 
     def __init__(self, project: Project, snapshots: SharedSnapshots) -> None:
         self._project = project
@@ -65,7 +65,7 @@ class SharedBuilds:
         self._followers: set[str] = set()
 
     def note(self, name: str, *, follows: bool) -> None:
-        """Record whether the last phase of a habitat was taken over. Then the next one may be there, too."""
+        """Record whether a habitat's last phase was taken over. If so, its next one may be built elsewhere, too."""
         (self._followers.add if follows else self._followers.discard)(name)
 
     @contextmanager
@@ -76,7 +76,7 @@ class SharedBuilds:
         other lock, so there is no deadlock.
 
         Yields:
-            Whether there may be a snapshot by now that was not there before.
+            Whether another run may have made a snapshot meanwhile.
         """
         project, phases, waited = self._project, self._snapshots.phases(name), False
         with ExitStack() as stack:

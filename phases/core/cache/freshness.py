@@ -32,7 +32,7 @@ FORGOTTEN = "it was forgotten (doit forget)"
 
 
 def config_changed(phase: Phase) -> str:
-    """Return the reason of a phase whose slice has another hash than at its last build."""
+    """Return why a phase has to run whose slice has changed since its last build."""
     return f"the config of {phase.NAME} has changed since its last build"
 
 
@@ -68,7 +68,7 @@ class _LastBuild(Struct, frozen=True):
         tag: The tag of the snapshot.
         snapshot: The snapshot, None if it is gone, or if the phase makes none.
         has_stamp: Whether there is a stamp.
-        values: What the stamp says of the last success: `hash`, and `parent`, the id of the image it started from.
+        values: What the stamp records of the last success: `hash`, and `parent`, the id of the image it started from.
         is_forgotten: Whether `doit forget` was called since.
     """
 
@@ -149,7 +149,7 @@ def _stale(builds: Sequence[_LastBuild], final_flaw: str) -> dict[str, str]:
 
 
 def _flaw(builds: Sequence[_LastBuild], final_flaw: str) -> str:
-    """Return why the last of `builds` is not valid, "" if it is.
+    """Return why the result of the last of `builds` is not valid, "" if it is valid.
 
     Args:
         builds: The phase, behind the phases before it.
@@ -183,9 +183,10 @@ def _verdict_flaw(own: _LastBuild, parent: _LastBuild | None) -> str:
 
 
 def _last_hash(builds: Sequence[_LastBuild]) -> str:
-    """Return the hash of the slice that the first of `builds` was last built from, "" if nothing tells.
+    """Return the hash of the slice that the first of `builds` was last built from, "" if it is unknown.
 
-    Its own snapshot tells it, else its stamp, else the snapshots of later phases, which have its label as well.
+    The hash comes from the phase's snapshot, else from its stamp, else from the snapshots of later phases, which have
+    the same label.
     """
     own, *_ = builds
     in_snapshot, *in_later = [

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def mounts_of(habitat: Habitat) -> tuple[Bind, ...]:
-    """Those that this host has."""
+    """Return the mounts of all volumes whose source exists on this host."""
     return tuple(Bind(str(v.source), v.dest, v.readonly) for v in habitat.volumes if v.present)
 
 
 def mounts_in(habitat: Habitat, phase: Phase) -> tuple[Bind, ...]:
-    """Those that are mounted while a phase is built, or in a shell at it."""
+    """Return the mounts for the build of a phase, or for a shell in its snapshot; none for a phase without volumes."""
     return mounts_of(habitat) if mounts_volumes(phase) else ()
 
 
@@ -44,7 +44,7 @@ def admit(agree: Callable[[Habitat], None], habitat: Habitat, mounts: Sequence[B
 
 
 def check(habitat: Habitat) -> None:
-    """See that each source is still the file or folder that the config was checked with, without a link on the way.
+    """Check that each source is still the same file or folder as when the config was checked, and not behind a link.
 
     An engine looks paths up itself, when it makes a container and each time it starts one. So this is called right
     before both. Raises ConfigError.

@@ -34,7 +34,10 @@ class ImageIndex:
         self._unlisted: dict[str, str | None] = {}
 
     def refresh(self) -> None:
-        """List the images again before the next answer. Habitats that ask during one list share the next one."""
+        """Mark the list of images as too old, so that the next question lists them again.
+
+        Calls that come while a list is being made share the one after it.
+        """
         self._needed_since = time.monotonic()
 
     def all(self) -> list[Image]:
@@ -89,7 +92,7 @@ class ImageIndex:
         return self._unlisted[reference]
 
     def labels_of(self, image_id: str) -> Mapping[str, str]:
-        """Return the labels of an image, none if it is gone."""
+        """Return the labels of an image, {} if the image is gone."""
         listed = next((known for known in self.all() if known.id == image_id), None)
         if listed:
             return listed.labels

@@ -51,14 +51,14 @@ def final_tag(habitat: str) -> str:
 
 
 def failed_tag(habitat: str, phase: Phase) -> str:
-    """Return the tag of the image that is kept of a failed phase."""
+    """Return the tag for the image of a failed phase, in which `doit debug` opens a shell."""
     return f"{snapshot_tag(habitat, phase)}-failed"
 
 
 def dockerfile_tag(habitat: str) -> str:
     """Return the tag of the image that a Dockerfile builds, until the first snapshot is made from it.
 
-    Without a tag nothing would tell whose image it is if the run is killed in between.
+    If the run is killed in between, only the tag tells which habitat the image belongs to.
     """
     return f"{repository(habitat)}:0-dockerfile-build"
 
@@ -96,7 +96,7 @@ def cleared_labels(inherited: Mapping[str, str]) -> dict[str, str]:
 
 
 def seconds(labels: Mapping[str, str]) -> float:
-    """Return how long a phase took to make the image with these labels, 0 if no label says."""
+    """Return the seconds that the phase took whose image has these labels, 0 if no label has them."""
     return number(labels.get(LABEL_SECONDS)) or 0.0
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ImageStore:
-    """The images of a project's habitats. It keeps `image_index` up to date with what it changes on the engine."""
+    """Tags, untags and removes the images of a project's habitats, and keeps `image_index` up to date."""
 
     def __init__(self, engine: Engine, image_index: ImageIndex) -> None:
         self._engine = engine
@@ -103,7 +103,7 @@ class ImageStore:
         return {tag: image.id for tag in tags if (image := self._image_index.tagged(tag))}
 
     def is_of(self, name: str, image: str) -> bool:
-        """Return whether an image, by its id, is the habitat's, or was until another one replaced it."""
+        """Return whether the image with this id belongs to the habitat, or belonged to it until it was replaced."""
         tags = next((known.tags for known in self._image_index.all() if known.id == image), ())
         if tags:
             return any(tag.startswith(f"{image_labels.repository(name)}:") for tag in tags)
@@ -116,7 +116,7 @@ class ImageStore:
         return bool(self._untagged(name))
 
     def _untagged(self, name: str) -> list[Image]:
-        """Return the untagged images with the habitat's label; a person's image made from a snapshot has it too."""
+        """Return the untagged images with the habitat's label. An image that a person made from one has it, too."""
         images = self._image_index.all()
         return [image for image in images if not image.tags and image.labels.get(image_labels.LABEL_NAME) == name]
 

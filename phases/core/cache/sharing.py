@@ -1,7 +1,8 @@
 """Find snapshots of other habitats that can be tagged instead of built, by their labels.
 
-A slice holds what a phase depends on in its own habitat's config. Two habitats need more: `./data` is another folder
-in each, and the last phase writes the habitat's name into the image. So each snapshot also has an environment digest.
+A slice holds what a phase depends on in its own habitat's config. Equal slices of two habitats can still give
+different images: `./data` is another folder in each, and the last phase writes the habitat's name into the image. So
+each snapshot also has an environment digest.
 A snapshot is shared only if the build would have the same result with the other habitat renamed to this one.
 """
 
@@ -33,7 +34,7 @@ class Shared(Struct, frozen=True):
 
     Attributes:
         image: The snapshot.
-        habitat: A habitat that has it.
+        habitat: A habitat that has this snapshot.
     """
 
     image: Image
@@ -155,7 +156,7 @@ def _matches(image: Image, habitat: str, phases: Sequence[Phase], hashes: Mappin
 def _owner(image: Image, habitat: str, phase: Phase) -> str:
     """Return another habitat that has an image as its snapshot of `phase`, "" for none.
 
-    The habitat that built it comes first.
+    If several have it, the one that built it is returned, if it is among them.
     """
     owners = sorted(set(_owners(image, phase)) - {habitat})
     builder = image.labels.get(image_labels.LABEL_NAME, "")

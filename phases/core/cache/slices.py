@@ -43,14 +43,14 @@ class SliceStore:
         return state_dir(self._root, name) / f"{slug(phase)}.built"
 
     def data(self, habitat: Habitat, phase: Phase) -> bytes:
-        """Return a phase's slice today. Only base's can change during a run: a pull may bring another image."""
+        """Return a phase's slice today. Only that of base can change during a run: a pull may bring another image."""
         key = (habitat.name, phase.NAME, habitat.base_id if phase.NAME == "base" else "")
         if key not in self._data:
             self._data[key] = canonical(phase.slice(habitat))
         return self._data[key]
 
     def today(self, habitat: Habitat, phase: Phase) -> Json:
-        """Return a phase's slice today, as `kept` would return it."""
+        """Return a phase's slice today, parsed from JSON."""
         return json.loads(self.data(habitat, phase))
 
     def hash(self, habitat: Habitat, phase: Phase) -> str:
@@ -66,9 +66,9 @@ class SliceStore:
         self._written[habitat.name] = habitat
 
     def keep(self, habitat: Habitat, phase: Phase) -> None:
-        """Keep the slice of a phase that is up to date, to compare a later one with it.
+        """Save the slice with which a phase was built, so that a later one can be compared with it.
 
-        Unlike its stamp it stays when the phase fails or is forgotten. Raises StateError.
+        Unlike the phase's stamp it stays when the phase fails or is forgotten. Raises StateError.
         """
         atomic.write_if_changed(self._kept_path(habitat.name, phase), self.data(habitat, phase))
 

@@ -56,7 +56,7 @@ def stamp_path(root: Path, task: str) -> Path | None:
 
 
 def _settled_state(path: Path) -> digest_cache.State | None:
-    """Return a state of a file that the next write will change; None if the next write may not, or without a file."""
+    """Return a file's state if any later write is sure to change that state; None if not, or if there is no file."""
     try:
         now = digest_cache.state(path.stat())
     except OSError:
@@ -91,7 +91,7 @@ class Stamps:
     def read(self, task: str) -> Record:
         """Return the stamp of a task, {} if there is none. A damaged stamp counts as absent.
 
-        doit asks for every value by itself, so a file that has not changed since is not read again.
+        doit asks for each value separately, so a file that has not changed since the last call is not read again.
         """
         path = stamp_path(self.root, task)
         if path is None:

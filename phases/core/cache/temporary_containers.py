@@ -44,12 +44,13 @@ class TemporaryContainers:
     def prefix(self, purpose: str, habitat: str) -> str:
         """Return how the names of a habitat's containers for a purpose begin.
 
-        A label would identify them as well, but an image that is committed from a container has its labels.
+        A label would not do: an image committed from the container inherits it, and so does every container of that
+        image.
         """
         return f"habitat_{purpose}_{habitat}_{self._clone}_"
 
     def passing_name(self, purpose: str, habitat: str) -> str:
-        """Return the name of a container that ends with this process."""
+        """Return the name of a container that exists only as long as this process."""
         return f"{self.prefix(purpose, habitat)}{current()}"
 
     def sweep(self, purpose: str, habitat: str) -> None:
@@ -73,7 +74,7 @@ class TemporaryContainers:
         return self.prefix("build", habitat) + phase.NAME
 
     def draft_name(self, habitat: str) -> str:
-        """Return the name of the container in which a build looks at an image before it makes that of a phase."""
+        """Return the name of the container in which a build inspects an image, before it creates that of the phase."""
         return self.prefix("build", habitat) + "draft"
 
     def builds(self, habitat: str) -> list[Container]:

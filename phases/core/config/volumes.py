@@ -95,7 +95,11 @@ class _SourceCheck:
         self._trusted = [Path.cwd() / folder for folder in trusted]
 
     def resolved(self, volume: Mount, where: Origin, *, may_give_root: bool) -> Mount:
-        """Return a volume with its source resolved. Raises ConfigError with `where`, the line of the source."""
+        """Return a volume with its source resolved.
+
+        Raises ConfigError with `where`, the line of the source, if the source can't be read, gives root on the host, or
+        is reached by a link that an agent could have made.
+        """
         try:
             real = volume.source.resolve()
             root = privileged_mounts.privilege(real, self._own, self._table, readonly=volume.readonly)

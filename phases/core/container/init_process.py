@@ -44,7 +44,7 @@ _TRIES, _PAUSE = 50, 0.1
 
 
 def replace_container(engine: Engine, name: str, create: Callable[[str], str]) -> str:
-    """Create a container under a name that only a killed run can have.
+    """Create a container under a name that only a container of a killed run can have.
 
     Args:
         engine: The engine.

@@ -31,7 +31,7 @@ class MountPoints:
     Args:
         read: Returns the content of a file.
         stat: Stats a path without following its last component.
-        info: The same with the owner.
+        info: Does the same, and returns the owner, too.
         habitat: The habitat.
         paths: One mount point at least, absolute or below ~, each with its place in the config.
 
@@ -91,7 +91,7 @@ class MountPoints:
         return self.owner if self.is_users(path) else (0, 0)
 
     def missing(self, folders: Iterable[str]) -> list[str]:
-        """Return those folders, and folders above them, that the image doesn't have. Parents come first."""
+        """Return which of `folders`, and of the folders above them, the image lacks. Parents come first."""
         missing: set[str] = set()
         for path in folders:
             folder = path

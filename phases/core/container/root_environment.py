@@ -75,13 +75,13 @@ def environment_of_label(labels: Mapping[str, str]) -> dict[str, str]:
 
 
 def for_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
-    """Return what a person's command gets beside the container's own environment. user: the user who runs it."""
+    """Return the variables of a person's command beside the container's own. user: the user who runs it."""
     env = environment_of_label(labels)
     return for_root_command(env, user_writable_folders(habitat)) if is_root_beside_user(habitat, user) else env
 
 
 def is_root_beside_user(habitat: Habitat, user: str) -> bool:
-    """Return whether root runs a command in a habitat whose USER isn't root."""
+    """Return whether `user` is root while the habitat's USER is another user."""
     return user in ("root", "0") and habitat.user != "root"
 
 

@@ -24,11 +24,11 @@ _WRITABLE = 0o022
 
 
 class SafePaths:
-    """Paths of one container, as long as nothing changes them.
+    """Resolves paths of a container, while nothing in the container changes them.
 
     Args:
         stat: Stats a path without following its last component.
-        info: The same with the owner. Called for links and the folders above them only.
+        info: Does the same, and returns the owner, too. Called for links and the folders above them only.
         folders: Paths known to be folders and not links. `resolve` adds those it finds.
     """
 
@@ -43,7 +43,7 @@ class SafePaths:
         """Return the path with all links resolved. last: also resolve a link in the last component.
 
         Raises:
-            LinkInTheWay: A link that is not root's, or that lies below a folder that somebody else can change.
+            LinkInTheWay: A link doesn't belong to root, or is below a folder that somebody else can change.
         """
         resolved, todo, links = "/", _parts(path), 0
         while todo:
@@ -107,9 +107,10 @@ def check_mounts(
 
     Args:
         engine: The engine.
-        container: Its id.
+        container: The id of the container.
         mount_points: The mount points.
-        last: Whether a mount point itself may be a link. Nobody can replace one that was mounted.
+        last: Whether to check the last component of a mount point, too. False if it was mounted before, since then
+            nobody can have replaced it.
         folders: Folders that USER can't have replaced, and that need no check.
 
     Raises:

@@ -45,7 +45,7 @@ def from_engine_error(
 
 
 def shell_error(engine: Engine, container: str, habitat: Habitat, image: str, reason: str) -> ShellError:
-    """Return the error for an image whose shell can't run. It names the platform of the image if that is wrong."""
+    """Return the error for an image whose shell can't run. It names the image's platform if that is the reason."""
     wrong_platform, remedy = "", "use an image whose /bin/sh runs"
     with suppress(EngineError):
         found, platform = engine.container(container), engine.platform()
@@ -89,5 +89,5 @@ def reason_in_log(lines: list[str]) -> str:
 
 
 def _runs_on(platform: str, engine: str) -> bool:
-    """Return whether programs for `platform`, which may have a variant, run on the engine's."""
+    """Return whether the engine's platform runs programs for `platform`, which may name a variant."""
     return platform.split("/")[:2] == engine.split("/")[:2]

@@ -21,7 +21,7 @@ _WATCH = ShellProgram(__file__, "side_effects.sh")
 
 
 class SideEffectProbe:
-    """Watches one command.
+    """Checks one command, and takes the report of the check out of the command's output.
 
     Args:
         on_output: Called with each piece of output, and whether it is from stderr.

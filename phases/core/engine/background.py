@@ -17,7 +17,7 @@ _CLOSING_TIMEOUT = 2.5
 
 
 class ContainerCreator:
-    """Creates containers. Once it is closed, each container that it created can be found, and it creates no more."""
+    """Creates containers in threads of their own. After `close` it creates no more, and has reported all it created."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -72,7 +72,7 @@ class ContainerCreator:
             self._changed.notify_all()
 
     def close(self, timeout: float = _CLOSING_TIMEOUT) -> None:
-        """Create nothing more. timeout: seconds to wait for creations that have begun."""
+        """Refuse further creations, and wait up to `timeout` seconds for those that have begun."""
         with self._changed:
             self._closed = True
             self._changed.wait_for(lambda: not self._busy, timeout)

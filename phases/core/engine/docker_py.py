@@ -110,7 +110,7 @@ class _Adapter(BaseHTTPAdapter):
         return _Pool(str(url.hostname), url.port, maxsize=1, blocksize=CHUNK, adapter=self)
 
     def cert_verify(self, *_: Any) -> None:
-        """Leave that to the TLS context of the route."""
+        """Do nothing, since the TLS context of the route verifies certificates."""
 
     def request_url(self, request: requests.PreparedRequest, _proxies: Any) -> str:
         return request.path_url

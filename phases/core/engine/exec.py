@@ -52,7 +52,7 @@ class FrameDecoder:
 
 
 class PidReader:
-    """Takes the pid that a command prints first out of its output.
+    """Separates the pid that a command prints first from the rest of its output.
 
     Attributes:
         pid: The pid, 0 until it has arrived.

@@ -1,8 +1,8 @@
 """The requests of a cached run, sent over the engine's Unix socket without docker-py.
 
 Importing docker-py takes 75 to 95 ms, and a run with nothing to do takes 120 ms altogether. That run lists the images.
-A cached start also inspects the container and starts it, and needs docker-py only when that is done. Whoever asks to
-remove a container may end before the engine answers.
+A cached start also inspects the container and starts it, and needs docker-py only when that is done. A run that
+asks to remove a container may end before the engine answers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _LARGEST_HEAD = 1 << 20
 
 
 def can_send(method: str, path: str) -> bool:
-    """Return whether a request belongs here. path: without the API version."""
+    """Return whether this module can send a request. path: without the API version."""
     return bool(_REQUESTS.fullmatch(f"{method} {path}"))
 
 

@@ -1,7 +1,6 @@
 """Locks that are held on the engine itself.
 
-Every run that can change what is on an engine meets these locks, by whatever address and from whatever machine,
-namespace or account it comes.
+They hold for every run that uses the engine, whatever address, machine, namespace or account it uses it from.
 
 Each contender makes a volume of its own, and then lists the volumes of the other contenders for the same lock. Its
 volume is there before it looks, and until it releases the lock. So of two that exclude each other at least one sees the
@@ -331,7 +330,7 @@ class EngineLock:
 
 
 def _pause(waited: float) -> float:
-    """Wait for a random time, so that two that give way come back one by one. Return the seconds."""
+    """Wait for a random time, so that two contenders that gave way don't meet again. Return the seconds."""
     seconds = random.uniform(*_PAUSE) * min(1 + waited, _LONGEST_FACTOR)  # noqa: S311
     time.sleep(seconds)
     return seconds

@@ -52,7 +52,7 @@ class Exec(Protocol):
     def resize(self, rows: int, columns: int) -> None: ...
 
     def exit_code(self) -> int:
-        """Once the end was read."""
+        """Return the exit code. Call this once the output was read to its end."""
 
     def close(self) -> None: ...
 
@@ -75,7 +75,7 @@ class Piped(Protocol):
         """Send INT, TERM, HUP or KILL to the command and its children. It is no error if it has ended."""
 
     def exit_code(self) -> int:
-        """Once the end was read."""
+        """Return the exit code. Call this once the output was read to its end."""
 
     def close(self) -> None: ...
 
@@ -246,7 +246,7 @@ class Engine(Protocol):
     def exec_piped(
         self, container: str, argv: Sequence[str], *, user: str, workdir: str, env: Mapping[str, str]
     ) -> Piped:
-        """Run a command with an input. Its exit code is as that of `exec`."""
+        """Run a command with an input. It has the same exit codes as `exec`."""
 
     def running_execs(self, container: str) -> int:
         """Return how many commands started by `exec` and the like still run, whichever process started them."""
@@ -254,7 +254,7 @@ class Engine(Protocol):
     def put_archive(self, container: str, folder: str, archive: IO[bytes]) -> None:
         """Unpack a tar in an existing folder of the container, started or not.
 
-        A folder never takes the place of a file, nor a file that of a folder: EngineError.
+        Raises EngineError if a folder would replace a file, or a file a folder.
         """
 
     def read_file(self, container: str, path: str) -> bytes | None:
@@ -282,13 +282,13 @@ class Engine(Protocol):
     def unpause(self, container: str) -> None: ...
 
     def changes(self, container: str) -> list[Change]:
-        """Return the differences to its image, sorted by path, without those in mounts."""
+        """Return the differences between a container and its image, sorted by path, without those in mounts."""
 
     def logs(self, container: str, lines: int) -> list[str]:
-        """Return the last lines that its main process printed."""
+        """Return the last lines that a container's main process printed."""
 
     def output(self, container: str, on_output: Callable[[bytes], None], *, follow: bool = False) -> None:
-        """Read all that its main process printed. follow: go on with what it prints until it ends."""
+        """Read all that a container's main process printed. follow: continue until the process ends."""
 
     def volumes(self, *, label: str = "") -> list[Volume]:
         """Return the volumes with a label, sorted by name. label: `key` or `key=value`."""

@@ -28,7 +28,7 @@ class TimedSocket(socket.socket):
     """A socket whose reads and writes go on for as long as its request may wait.
 
     Attributes:
-        timer: That of the request, None once the connection is a stream.
+        timer: The timer of the request, None once the connection is a stream.
         reader: The buffer in which http.client reads the response.
     """
 
@@ -62,7 +62,7 @@ class TlsTransport(SSLTransport):
     """TLS over a socket. It is encrypted in memory, because Python's SSLSocket can't close one direction alone.
 
     Attributes:
-        reader: As of `TimedSocket`.
+        reader: As in `TimedSocket`.
     """
 
     socket: TimedSocket

@@ -81,7 +81,7 @@ class RequestTimer:
     """Waits for the answer to one request.
 
     Args:
-        timeout: That of the run.
+        timeout: The timeout of the run.
         action: What the request does, for a person.
         expected: The seconds that it normally takes.
     """

@@ -49,7 +49,7 @@ class ImageSize(Struct, frozen=True):
         id: Its id.
         parent: The image that it was made from, "" where the engine doesn't know.
         size: The bytes of all its layers.
-        created: When it was made, None where its maker hid that.
+        created: When it was made, None if the image hides that.
     """
 
     id: str

@@ -42,7 +42,7 @@ class Project:
 
     Attributes:
         maker: Makes containers until the run is told to stop.
-        temporary_containers: The containers that runs of this project leave behind.
+        temporary_containers: The temporary containers of this project.
         cleanups: What ends the session or the temporary container that this run has open.
     """
 
@@ -91,7 +91,7 @@ class Project:
 
     @cached_property
     def store(self) -> ImageStore:
-        """What tags and removes images."""
+        """Tags and removes the images of the habitats."""
         return ImageStore(self.engine, self.image_index)
 
     # Habitats
@@ -118,7 +118,7 @@ class Project:
 
     @cached_property
     def trust(self) -> Trust:
-        """What the person has agreed to. The module is loaded if a config asks something of the host."""
+        """What the person has agreed to. The module is loaded only if a config needs it."""
         from phases.core.trust import Trust
 
         return Trust(self.root, self.bus, self._ask)
@@ -128,7 +128,7 @@ class Project:
         self.trust.require(habitat)
 
     def close(self) -> list[str]:
-        """End a run that built nothing. Returns no task, as Builder.close returns those that it was at."""
+        """End a run that built nothing. Returns [], where Builder.close returns the tasks that were running."""
         self.maker.close()
         self.cleanups.run_all()
         self.connection.close_locks()

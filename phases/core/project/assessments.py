@@ -61,7 +61,7 @@ class Assessments:
             self._assessed.pop(name, None)
 
     def refresh(self, name: str) -> None:
-        """Do as `forget`, with a new list of images, because another run may have built."""
+        """Do as `forget`, and have the images listed again, because another run may have built."""
         with self._habitats.guard:
             self.forget(name)
             self._image_index().refresh()
@@ -92,7 +92,7 @@ class Assessments:
         return freshness.assess(name, phases, hashes, self._image_index(), self._stamps)
 
     def _base_id(self, habitat: Habitat) -> str | None:
-        """Return the id of the base image. If it was removed, it is still the one that the habitat was built on."""
+        """Return the id of the base image. If the image was removed, return the id that the habitat was built on."""
         image_index = self._image_index()
         image_index.all()  # raises the errors of the engine, which say nothing about the name
         try:

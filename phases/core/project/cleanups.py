@@ -28,22 +28,22 @@ class Cleanups:
         self._calls: dict[str, Callable[[], None]] = {}
 
     def add(self, habitat: str, call: Callable[[], None]) -> None:
-        """Have `call` end what the run has open of a habitat."""
+        """Register `call`, which ends the session or temporary container that this run has open for a habitat."""
         self._calls[habitat] = call
 
     def run(self, habitat: str) -> None:
-        """End what the run has open of a habitat, unless that was done already."""
+        """End the session or temporary container of a habitat, unless that was done already."""
         if call := self._calls.pop(habitat, None):
             # After a signal, an error on the way out must not replace the interrupt.
             self.attempt(habitat, call) if isinstance(sys.exception(), KeyboardInterrupt) else call()
 
     def run_all(self) -> None:
-        """End all that the run has open."""
+        """End all sessions and temporary containers of the run."""
         for habitat in list(self._calls):
             self.attempt(habitat, self._calls.pop(habitat))
 
     def attempt(self, habitat: str, call: Callable[[], None]) -> None:
-        """Call `call` at the end of a run. An error is shown, and keeps the run from nothing else."""
+        """Call `call` at the end of a run. If it fails, show the error and continue."""
         try:
             call()
         except HabitatError as error:

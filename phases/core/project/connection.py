@@ -42,7 +42,7 @@ class EngineConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the engine was needed so far."""
+        """Whether the run has connected to the engine."""
         return "engine" in self.__dict__
 
     def hurry(self) -> None:
@@ -53,7 +53,7 @@ class EngineConnection:
 
     @property
     def unanswered(self) -> list[str]:
-        """The requests that a run that has to end no longer waits for."""
+        """The requests whose answers this run gave up on because it had to end."""
         return self.engine.timeout.unanswered if self.is_open else []
 
     @property

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Habitats:
-    """The habitats of a project in one run. A broken one stops no other.
+    """The habitats of a project in one run. A habitat with a broken config doesn't affect the others.
 
     Args:
         root: The folder of the project.
@@ -49,9 +49,10 @@ class Habitats:
         return self._phases[name]
 
     def phases_from(self, name: str, first: Phase) -> tuple[Phase, ...]:
-        """Return a phase and those that rest on it.
+        """Return a phase and all later phases, which rest on it.
 
-        If the Dockerfile was removed, nothing rests on the dockerfile phase any more; it then comes with the first one.
+        If the Dockerfile was removed, the dockerfile phase is no longer one of the habitat's. It is then returned with
+        the first phase.
         """
         phases = self.phases(name)
         rest = phases[phases.index(first) :]

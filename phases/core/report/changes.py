@@ -173,7 +173,7 @@ def _cut(text: str, limit: int = _MAX_VALUE) -> str:
 
 
 def _identification(value: Json) -> str:
-    """Return in parentheses by what a person recognizes a value, "" for an empty one."""
+    """Return, in parentheses, the part of a value by which a person recognizes it; "" for an empty value."""
     is_mapping = isinstance(value, dict)
     shown = next((value[key] for key in _IDENTIFYING_KEYS if value.get(key)), "") if is_mapping else value
     rows = _text(shown).splitlines()

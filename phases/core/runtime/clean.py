@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def cleanable(project: Project) -> list[str]:
-    """Return the habitats, and those of which only what was built is left."""
+    """Return the names of all habitats, and of removed ones that left files in .stamps/."""
     states = state_dir(project.root, "")
     left = {entry.name for entry in states.iterdir() if entry.is_dir()} if states.is_dir() else set()
     return sorted({*project.habitats.names, *left})
@@ -46,14 +46,14 @@ def containers_of(project: Project, name: str) -> list[str]:
 
 
 def count(project: Project, name: str, first: Phase | None) -> int:
-    """Return how many images `clean_from`, or `clean_all` for None, would remove."""
+    """Return how many images `clean_from` would remove, or `clean_all` if `first` is None."""
     return project.store.count(name, project.habitats.phases_from(name, first) if first else PHASES)
 
 
 def clean_from(project: Project, name: str, first: Phase) -> int:
     """Remove the snapshot of a phase and all that rest on it, with stamps, slices and logs.
 
-    Returns how many images there were.
+    Returns how many images were removed.
     """
     gone = project.habitats.phases_from(name, first)
     with exclusive(project, name):
@@ -87,7 +87,7 @@ def caches_of(project: Project, name: str) -> set[str]:
 
 
 def count_caches(project: Project, volumes: Iterable[str]) -> int:
-    """Return how many of them `clean_caches` would remove."""
+    """Return how many of `volumes` `clean_caches` would remove."""
     return len(cache_volumes.unused(project.engine, volumes)) if volumes else 0
 
 

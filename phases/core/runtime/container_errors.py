@@ -23,7 +23,7 @@ _LOG_LINES = 20
 
 
 def port_error(project: Project, habitat: Habitat, error: PortRefused) -> StartError:
-    """Return the error, which names the container that has the port if there is one."""
+    """Return the error for a refused port. It names the container that uses the port, if one does."""
     address = error.port.address
     where = next((port.origin for port in habitat.entry.ports if port == error.port), None) or habitat.name
     if not error.taken:

@@ -38,7 +38,7 @@ def destroy(project: Project, name: str, confirm: Callable[[str], bool], *, keep
         keep_volumes: Whether to keep the persistent volumes.
 
     Returns:
-        Whether nothing is left that was to be removed.
+        Whether everything that was to be removed is gone.
     """
     containers = _containers(project, name)
     volumes = [] if keep_volumes else volumes_of(project.engine, name)

@@ -113,7 +113,7 @@ def _create(
 
 
 def restrictions(habitat: Habitat) -> Restrictions:
-    """Return the restrictions: no way to more privileges than USER's, and what the config says."""
+    """Return the container's restrictions: no more privileges than USER's, and the limits that the config sets."""
     entry = habitat.entry
     limits = asdict(entry.limits)
     return Restrictions(privileges=False, network=entry.network != "none", **limits)

@@ -53,7 +53,7 @@ def stop(project: Project, name: str, *, force: bool = False) -> None:
 
 
 def describe_users(project: Project, presence: Presence, container: Container) -> str:
-    """Describe who uses a running container, "" for nobody. Call it while `presence.alone`."""
+    """Describe who uses a running container, "" for nobody. Call it inside `with presence.alone():`."""
     if sessions := presence.sessions(container.id):
         return f"doit with {', '.join(sessions)}"
     # Commands of `docker exec` have no session.

@@ -40,7 +40,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class Record(NamedTuple):
-    """The values that a container was given.
+    """The digests of the secret values that a container was given.
 
     is_whole: the record begins when the container was made, and no other clone is known to have given it secrets.
     """
@@ -55,14 +55,14 @@ class Record(NamedTuple):
 
 
 def label(habitat: Habitat) -> dict[str, str]:
-    """Return the label for a new container. It is set without secrets, too, to replace an inherited label."""
+    """Return the label for a new container. It is also set if there are no secrets, to replace an inherited label."""
     return {LABEL_SECRETS: "yes" if any(secret.start for secret in habitat.secrets) else "no"}
 
 
 def begin(folder: Path, engine: Engine, habitat: Habitat, container: str) -> None:
-    """Begin the record of a new container, before it is given any secret. folder: of the habitat's state.
+    """Begin the record of the secrets that a new container gets. Call this before it gets any.
 
-    Raises StateError.
+    folder: the habitat's state folder. Raises StateError.
     """
     sweep(folder, engine)
     if label(habitat)[LABEL_SECRETS] == "yes":
@@ -70,9 +70,9 @@ def begin(folder: Path, engine: Engine, habitat: Habitat, container: str) -> Non
 
 
 def note(folder: Path, container: Container, values: Iterable[Value]) -> None:
-    """Record `values` before they are given to the container. folder: of the habitat's state.
+    """Record `values` before the container gets them. folder: the habitat's state folder.
 
-    Raises StateError; then the values must not be given.
+    Raises StateError; then the container must not get the values.
     """
     values = list(values)
     if not values:
@@ -89,7 +89,7 @@ def note(folder: Path, container: Container, values: Iterable[Value]) -> None:
 
 
 def sweep(folder: Path, engine: Engine) -> None:
-    """Remove the records of containers that are gone. folder: of the habitat's state. Raises StateError."""
+    """Remove the records of containers that are gone. folder: the habitat's state folder. Raises StateError."""
     records = [path for path in folder.glob(f"{_FILES}*") if path.is_file()]
     if not records:
         return
@@ -110,7 +110,7 @@ class OutputCheck:
     """Decides whether the output of a container may be shown, and masks it.
 
     Args:
-        folder: The folder of the habitat's state.
+        folder: The habitat's state folder.
         container: The container that printed the output.
         secrets: The secrets that a start of the habitat gets, None if its config is broken.
         store: The secrets of this host.
@@ -133,7 +133,7 @@ class OutputCheck:
         self._values = self._today(store) if values is None else list(values)
 
     def mask(self) -> Mask | None:
-        """Return the mask for its output, None if the output must not be shown."""
+        """Return the mask for the container's output, None if the output must not be shown."""
         record = _read(self._path)
         values = [value.data for value in self._values or ()]
         if record:
@@ -144,7 +144,7 @@ class OutputCheck:
         return None if had_secrets else Mask(values)
 
     def refresh(self) -> bool:
-        """Fetch the values again if the record has changed since the last check. Returns whether it has."""
+        """Fetch the values again if the record has changed since the last check. Returns whether it has changed."""
         before, self._state = self._state, self._look()
         if before == self._state:
             return False

@@ -49,7 +49,7 @@ class AgentRelay:
     """Forwards connections to the agent at SSH_AUTH_SOCK until `close`.
 
     Args:
-        folder: The folder of the habitat's state. No other run may use it meanwhile.
+        folder: The habitat's state folder. No other run may use it meanwhile.
         origin: The place in the config, for errors.
 
     Raises:
@@ -81,7 +81,7 @@ class AgentRelay:
 
 
 def sweep(folder: Path) -> None:
-    """Remove the files of a relay, which may have been killed, from the folder of a habitat's state."""
+    """Remove the files of a relay, which may have been killed, from a habitat's state folder."""
     shutil.rmtree(folder / _STATE_FOLDER, ignore_errors=True)
 
 
@@ -142,7 +142,7 @@ class _Connection(socketserver.BaseRequestHandler):
 
 
 def copy(source: socket.socket, target: socket.socket) -> None:
-    """Copy all data from one socket to the other, then close the other for writing."""
+    """Copy all data from `source` to `target`, then close `target` for writing."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

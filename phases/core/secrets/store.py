@@ -34,7 +34,7 @@ class SecretStore:
 
     Args:
         root: The folder in which commands run.
-        agree: Called with a habitat's name before a command of its runs. Raises if the person has not agreed.
+        agree: Called with a habitat's name before a command of that habitat runs. Raises if the person has not agreed.
     """
 
     def __init__(self, root: Path, agree: Callable[[str], None] = lambda _: None) -> None:
@@ -44,7 +44,7 @@ class SecretStore:
         self._lock = threading.Lock()
 
     def anew(self) -> SecretStore:
-        """Return a store that fetches each secret once more."""
+        """Return a new store, which fetches each secret again."""
         return SecretStore(self._root)
 
     def values(self, secrets: Iterable[Secret]) -> tuple[Value, ...]:

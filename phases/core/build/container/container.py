@@ -26,7 +26,7 @@ class BuildContainer:
     Args:
         work: The phase to be built.
         image: The image that the phase starts from.
-        env: The variables that the image to be has beside those of `image`.
+        env: The variables that the phase's image gets beside those of `image`.
         agent: The mount of the host's SSH agent.
         caches: What is mounted beside the volumes.
     """
@@ -53,7 +53,7 @@ class BuildContainer:
     # Files
 
     def read(self, path: str) -> bytes:
-        """Return the content of a file, b"" for none."""
+        """Return the content of a file, b"" if there is none."""
         if self._files.outbox.needs_sending(path):
             self._flush()
         data = self._files.read(path)
@@ -95,7 +95,7 @@ class BuildContainer:
         return self._commands.run(command)
 
     def ended_under(self, code: int) -> bool:
-        """Return whether a command ended with `code` because the container did."""
+        """Return whether a command ended with `code` because its container ended."""
         return container_ended(self._work.engine, self._life.id, code)
 
     # The end

@@ -16,14 +16,14 @@ _MAX_BYTES = 60_000
 
 
 class BuildEnvironment:
-    """The environment of the image that a phase makes, and how far its container has it.
+    """The environment of the image that a phase makes, and the part of it that the container has.
 
     Args:
         env: All variables of the image.
 
     Attributes:
-        of_container: The variables that the container was created with. They are safe for root (see
-            `root_environment`), where a commit can restore those of the image.
+        of_container: The variables that the container was created with. Each is safe for root (see
+            `root_environment`), unless a commit could not restore the image's value.
     """
 
     def __init__(self, env: Mapping[str, str]) -> None:
@@ -36,11 +36,11 @@ class BuildEnvironment:
 
     @property
     def missing(self) -> dict[str, str]:
-        """The variables that the container was not created with."""
+        """The variables of the image that the container lacks, or has with another value."""
         return self.differing(self.all)
 
     def differing(self, env: Mapping[str, str]) -> dict[str, str]:
-        """Return the variables of `env` that the container was not created with."""
+        """Return the variables of `env` that the container lacks, or has with another value."""
         return {name: value for name, value in env.items() if self.of_container.get(name) != value}
 
     def fits(self, other: Mapping[str, str]) -> bool:

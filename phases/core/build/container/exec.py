@@ -58,7 +58,7 @@ class CommandExec:
     Args:
         work: The phase.
         spec: What the container is created with.
-        life: The container.
+        life: The state of the container.
         files: What is known of its files.
         read: Returns the content of a file of the container.
     """
@@ -129,7 +129,7 @@ class CommandExec:
         )
 
     def _env(self, command: PhaseCommand) -> dict[str, str]:
-        """Return the environment of a command beside the container's and its own."""
+        """Return the variables that a command needs beside those of the container and its own."""
         habitat, env = self._work.habitat, self._spec.env
         if not root_environment.is_root_beside_user(habitat, command.user):
             return env.missing

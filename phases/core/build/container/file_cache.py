@@ -36,7 +36,7 @@ class FileCache:
     """The contents of files by path.
 
     Args:
-        sure: What is known for sure.
+        sure: The contents that are certainly current.
         edition: Returns the edition of a file, "" if it has none.
     """
 
@@ -72,7 +72,7 @@ class FileCache:
             path in self  # noqa: B015 (it asks the engine)
 
     def doubt(self) -> None:
-        """Be sure of no file, because a command that is about to run may write any of them."""
+        """Treat no content as current, because a command that is about to run may write any file."""
         for path, data in self.sure.items():
             if path not in self.of_editions:
                 self.of_editions[path] = (self._edition(path), data)
@@ -140,7 +140,7 @@ def _read(path: Path) -> ImageContents:
 
 
 def _write(path: Path, known: ImageContents) -> None:
-    """Write what is known of the last images. If it can't be written, the files are read again."""
+    """Write what is known of the last images. If that fails, a later run reads the files again."""
     rows = {
         image: {name: data.decode("latin-1") for name, data in contents.items()}
         for image, contents in list(known.items())[-_MAX_IMAGES:]

@@ -1,4 +1,4 @@
-"""The life of a build container: how it begins, what it does, and where it goes.
+"""The states of a build container, and the one place that reuses a container.
 
     NONE ──► CREATED ──► IDLE ◄──► BUSY ◄──► PAUSED
       │         ▲          ▲
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class State(Enum):
-    """What a build container does."""
+    """The states of a build container."""
 
     #: It doesn't exist yet.
     NONE = auto()
@@ -49,7 +49,7 @@ class ContainerLifetime:
 
     Attributes:
         id: The id of the container, "" if it doesn't exist yet.
-        state: What it does.
+        state: Its state.
         image: The id of the image that it is equal to, "" if it has changed since.
     """
 
@@ -70,7 +70,7 @@ class ContainerLifetime:
         return self.id
 
     def _reuse(self) -> bool:
-        """Continue in the container of the phase before, if there is one and it fits. Return whether that is so."""
+        """Reuse the container of the phase before, if there is one and it fits. Return whether it is reused."""
         container = self._work.pool.take()
         if container is None:
             return False
@@ -106,7 +106,7 @@ class ContainerLifetime:
             self.state = State.BUSY
 
     def end_command(self, *, left_nothing: bool) -> None:
-        """Record that a command has ended, after which the container was checked for what it has left running."""
+        """Record that a command has ended. left_nothing: whether a check found that it left nothing running."""
         self.state = State.IDLE if left_nothing else State.BUSY
 
     def pause(self) -> bool:

@@ -37,7 +37,7 @@ class PendingEntry(Struct, frozen=True):
 
 
 class Outbox:
-    """The archive, and what only the engine will know once it has it."""
+    """The archive, and the paths that only the engine can describe, once it has unpacked the archive."""
 
     def __init__(self) -> None:
         self._archive: Archive | None = None

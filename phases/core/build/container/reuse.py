@@ -67,7 +67,7 @@ class ContainerPool:
         return container
 
     def spend(self, container: str) -> None:
-        """Have a container removed later, and remove the one that was given before it."""
+        """Keep a container to be removed later, and remove the one that was kept before it."""
         before, self._spent = self._spent, container
         if before:
             self._remove(before)

@@ -31,7 +31,7 @@ class ContainerSpec:
     Args:
         work: The phase to be built.
         image: The image that the phase starts from.
-        env: The variables that the image to be has beside those of `image`.
+        env: The variables that the phase's image gets beside those of `image`.
         agent: The mount of the host's SSH agent.
         caches: What is mounted beside the volumes.
     """
@@ -80,7 +80,7 @@ class ContainerSpec:
         )
 
     def create(self) -> str:
-        """Create the container. Returns its id."""
+        """Create the container, in place of one that a killed run left under its name. Returns its id."""
         return replace_container(self._work.engine, self._work.container_name, self._create)
 
     def _create(self, name: str) -> str:

@@ -53,8 +53,8 @@ class ApiClient:
             method: The HTTP method.
             path: The path and query (see `path`).
             body: A tar is sent as it is, anything else as JSON.
-            on_sent: As of `Engine.remove`.
-            options: As of `HttpClient.send`.
+            on_sent: As in `Engine.remove`.
+            options: As in `HttpClient.send`.
 
         Returns:
             A successful response. The caller closes it.
@@ -131,7 +131,7 @@ def filters(**wanted: str) -> str | None:
 
 
 def is_from_engine(response: Response) -> bool:
-    """Return whether it is a successful response of an engine with Docker's API."""
+    """Return whether `response` is a successful one of an engine with Docker's API."""
     return response.status == 200 and "api-version" in response.headers
 
 

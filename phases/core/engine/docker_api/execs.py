@@ -99,7 +99,7 @@ class DockerExecs(DockerContainers):
     def _start_exec(
         self, container: str, argv: Sequence[str], *, tty: bool = False, **options: Any
     ) -> tuple[str, DockerPyResponse]:
-        """Start a command, with options as of `_create_exec`. Return its id and the response with its streams."""
+        """Start a command, with options as in `_create_exec`. Return its id and the response with its streams."""
         exec_id = self._create_exec(container, argv, tty=tty, **options)
         return exec_id, self._attach(exec_id, tty=tty)
 

@@ -1,4 +1,4 @@
-"""Files in a container of Podman's, which follows a link at the end of a path, and takes the path for a pattern."""
+"""Files in a Podman container. Podman follows a link at the end of a path, and treats the path as a pattern."""
 
 from __future__ import annotations
 

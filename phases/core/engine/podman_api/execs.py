@@ -1,4 +1,4 @@
-"""Commands in a container of Podman's."""
+"""Commands in a Podman container."""
 
 from __future__ import annotations
 
@@ -46,7 +46,11 @@ class PodmanExecs(DockerExecs):
         stdin: bool = False,
         tty: bool = False,
     ) -> str:
-        """Create a command. Podman writes its environment to a database, so secrets are read from their files."""
+        """Create an exec.
+
+        Podman stores an exec's environment in a database, so a shell in the container reads the secrets from their
+        files instead.
+        """
         variables = env or {}
         if secret := {name: value.path for name, value in variables.items() if isinstance(value, Confided)}:
             pairs = [part for pair in secret.items() for part in pair]

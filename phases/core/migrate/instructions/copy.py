@@ -39,10 +39,10 @@ class CopyConverter:
         self._conversion = conversion
 
     def convert(self, instruction: Instruction, state: BuildState) -> None:
-        """Convert one instruction: into `files:`, or into a script where scripts run before it.
+        """Convert an instruction into `files:`, or into a script of `setup:` if an earlier instruction became one.
 
         Raises:
-            NotConvertible: No config copies the same.
+            NotConvertible: No config can copy the same files.
         """
         if instruction.heredocs:
             raise NotConvertible("it copies a here-document")

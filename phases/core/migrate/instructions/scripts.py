@@ -118,7 +118,7 @@ def _lines(instruction: Instruction, joined: str) -> list[str] | None:
 
 
 def _can_indent(parts: Sequence[str]) -> bool:
-    """Return whether each line begins between two words, so that it can be indented."""
+    """Return whether every line break is between two words and outside quotes, so that lines can be indented."""
     text = ""
     for before, after in pairwise(parts):
         text += before

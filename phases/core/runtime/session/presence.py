@@ -59,10 +59,10 @@ class Presence:
             yield
 
     def join(self, container: str, *, was_started: bool = False) -> None:
-        """Enter the container, until `leaving`.
+        """Record that this session is in the container, until `leaving`.
 
         Args:
-            container: Its id.
+            container: The id of the container.
             was_started: Whether this session started it, so that earlier records no longer hold.
         """
         self._path = self._file_of(container)
@@ -80,7 +80,7 @@ class Presence:
 
     @property
     def was_ready(self) -> bool:
-        """Whether a session has found the container ready since its start."""
+        """Whether a session has found the container ready since the container was started."""
         return _READY in _lines(self._file)
 
     def _append(self, line: str) -> None:
@@ -89,7 +89,7 @@ class Presence:
 
     @contextmanager
     def leaving(self) -> Iterator[SessionEnd]:
-        """Leave the container, `alone`, and yield what remains."""
+        """Hold `alone`, leave the container, and yield the state that the session leaves behind."""
         with self.alone(), self._file as file:
             end = SessionEnd(
                 is_last=try_lock(file, self._path, fcntl.LOCK_EX), keep_running=_KEEP_RUNNING in _lines(file)
@@ -105,7 +105,7 @@ class Presence:
                 self._path.unlink(missing_ok=True)
 
     def sessions(self, container: str) -> list[str]:
-        """Describe each session that is in a container. Call it while `alone`."""
+        """Describe each session that is in a container. Call it inside `with self.alone():`."""
         path = self._file_of(container)
         if not path.exists():
             return []
@@ -129,7 +129,7 @@ class Presence:
         return sorted({process.pid for _, process in rows if process.is_near and process.runs})
 
     def forget(self, container: str) -> None:
-        """Delete what is recorded of a container. Call it while `alone`."""
+        """Delete the record of a container. Call it inside `with self.alone():`."""
         path = self._file_of(container)
         if path.exists():
             with open_file(path) as file:
