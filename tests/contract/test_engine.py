@@ -730,7 +730,7 @@ def test_volume_empty_receives_image_files_if_requested(target: EngineUnderTest,
     assert target.engine.read_file(made, "/kept/file") == (b"image's" if copies else None)
 
 
-def test_volume_with_files_keeps_them(target: EngineUnderTest) -> None:
+def test_volume_with_files_keeps_its_files(target: EngineUnderTest) -> None:
     first = target.container("1", mounts=[volume(target, "v")])
     target.engine.put_archive(first, "/kept", archive(("file", b"mine", 0o644, 0, 0)))
     second = target.container("2")
@@ -1048,7 +1048,7 @@ def test_exec_returns_exit_code_and_output(
         ("echo out; echo err >&2; exit 3", (3, b"out\n", b"err\n", False)),
     ],
 )
-def test_exec_with_leftover_probe_reports_settled_state(
+def test_exec_with_side_effect_probe_reports_settled_state(
     target: EngineUnderTest, script: str, expected: tuple[int, bytes, bytes, bool]
 ) -> None:
     container = target.container(command=IDLE_FOR_PROBE)
@@ -1056,7 +1056,7 @@ def test_exec_with_leftover_probe_reports_settled_state(
     assert target.watch(container, script) == expected
 
 
-def test_exec_with_leftover_probe_in_unwatched_container_is_unsettled(target: EngineUnderTest) -> None:
+def test_exec_with_side_effect_probe_in_unwatched_container_is_unsettled(target: EngineUnderTest) -> None:
     assert target.watch(target.started(), "echo out") == (0, b"out\n", b"", False)
 
 

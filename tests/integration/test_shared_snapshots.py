@@ -125,7 +125,7 @@ def test_sharing_clean_of_one_habitat_keeps_snapshots_of_other(sharing_project: 
     assert untagged(one) == untagged(two) == []
 
 
-def test_sharing_always_option_builds_everything(sharing_project: SharingProject) -> None:
+def test_always_option_turns_sharing_off(sharing_project: SharingProject) -> None:
     one, two = sharing_project.habitat("one"), sharing_project.habitat("one")
     assert sharing_project.project.doit(f"users:{one}", env=SHARING).code == 0
     assert sharing_project.project.doit("-a", f"users:{two}", env=SHARING).ran == ["base", "users"]
@@ -147,7 +147,7 @@ def test_sharing_is_reported_in_jsonl_events(sharing_project: SharingProject) ->
 
 
 @pytest.mark.guarantee("sharing-source-disappears")
-def test_sharing_run_killed_at_any_point_repeats_nothing(sharing_project: SharingProject) -> None:
+def test_sharing_run_after_killed_one_repeats_no_phase(sharing_project: SharingProject) -> None:
     sharing_project.project.write("dodo.py", DODO)
     one, two = sharing_project.habitat("one"), sharing_project.habitat("two")
     path = {"PYTHONPATH": str(ROOT / "tests"), **SHARING}

@@ -301,7 +301,7 @@ def test_start_after_change_ignores_session_in_old_container(habitat: BuiltHabit
 
 
 @pytest.mark.guarantee("session-keeps-container-running")
-def test_start_ending_first_of_two_leaves_container_running(habitat: BuiltHabitat) -> None:
+def test_start_first_of_two_to_end_leaves_container_running(habitat: BuiltHabitat) -> None:
     habitat.script(
         "if mkdir /tmp/1 2>/dev/null; then echo up; while [ ! -e /tmp/go ]; do sleep 0.1; done; fi; echo done\n"
     )

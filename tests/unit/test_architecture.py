@@ -132,7 +132,7 @@ def ours(module: str) -> set[str]:
 PHASE_MODULES = [name for name in MODULES if name.startswith(("phases.p0", "phases.p1"))]
 
 
-def test_module_list_contains_phases_and_known_modules() -> None:
+def test_modules_found_by_these_tests_include_all_phases() -> None:
     assert len(PHASE_MODULES) == 13
     assert {"phases.core.build.executor", "phases.ui.tasks", "phases.registry"} <= set(MODULES)
 
@@ -197,7 +197,7 @@ def test_phase_module_imports_no_process_or_file_modules(module: str) -> None:
     assert not imports(module) & {"subprocess", "docker", "os", "shutil", "socket"}
 
 
-def test_the_core_imports_neither_rich_nor_doit() -> None:
+def test_core_imports_neither_rich_nor_doit() -> None:
     core = [module for module in MODULES if module.startswith("phases.core")]
     assert [module for module in core for name in imports(module) if name.startswith(("rich", "doit"))] == []
 

@@ -290,7 +290,7 @@ def test_build_container_with_secrets_is_removed_after_its_phase(tmp_path: Path)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_remover_wait_until_gone_false_returns_after_request_is_sent(fails: bool) -> None:
+def test_background_remover_can_wait_until_requests_are_sent(fails: bool) -> None:
     """A run that is through ends while the engine is at it."""
     sure, done, complaints = threading.Event(), threading.Event(), list[HabitatError]()
 

@@ -264,11 +264,16 @@ def digests(demo: DemoProject) -> dict[str, str]:
     return {phase.NAME: json_types.digest(phase.slice(loaded)) for phase in PHASES[1:]}
 
 
-def test_cache_paths_change_setup_digest_only_and_sharing_mode_changes_none(tmp_path: Path) -> None:
+def test_cache_sharing_mode_changes_no_slice(tmp_path: Path) -> None:
     demo = habitat(tmp_path, "~/.npm", "/srv/x")
     before = digests(demo)
     write(tmp_path, "habitats/demo/config.yaml", config("{path: /srv/x, sharing: locked}", "~/.npm"))
     assert digests(demo) == before
+
+
+def test_cache_path_removed_changes_slice_of_setup_only(tmp_path: Path) -> None:
+    demo = habitat(tmp_path, "~/.npm", "/srv/x")
+    before = digests(demo)
     write(tmp_path, "habitats/demo/config.yaml", config("/srv/x"))
     assert [name for name, digest in digests(demo).items() if digest != before[name]] == ["setup"]
 

@@ -226,7 +226,7 @@ def connected() -> DockerEngine:
     return DockerEngine(*engine_connect.connect())
 
 
-def test_ask_ahead_image_list_is_used_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_prefetched_image_list_is_used_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Once: who asks again hears what is true then."""
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", LISTED) as asked:
@@ -238,7 +238,7 @@ def test_ask_ahead_image_list_is_used_once(monkeypatch: pytest.MonkeyPatch, tmp_
         engine.images()
 
 
-def test_ask_ahead_malformed_answer_is_asked_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_prefetched_image_list_malformed_is_requested_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/s")
     with answering(tmp_path / "s", b"nonsense"):
         engine_connect.prefetch_images()
@@ -300,7 +300,7 @@ def test_connect_to_other_server_is_error_quoting_its_answer(
     assert excinfo.value.message == message.format(place=f"unix://{tmp_path}/s")
 
 
-def test_ask_ahead_without_engine_fails_at_connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_prefetch_without_engine_fails_at_connect(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
     engine_connect.prefetch_images()
     with pytest.raises(EngineUnreachable) as excinfo:

@@ -161,7 +161,7 @@ def test_phase_after_process_left_running_has_its_own_container(tmp_path: Path) 
     assert demo.phases_with_new_container() == ["base", "repos", "final"]
 
 
-def test_test_phase_skips_leftover_probe(tmp_path: Path) -> None:
+def test_test_phase_skips_side_effect_probe(tmp_path: Path) -> None:
     """No phase goes on after it, so nothing need be looked at. It may kill all that it finds."""
     demo = habitat(tmp_path)
     demo.build()
@@ -226,7 +226,7 @@ def test_build_until_earlier_phase_leaves_no_container(tmp_path: Path) -> None:
     assert demo.engine.containers() == []
 
 
-def test_release_removes_shared_container(tmp_path: Path) -> None:
+def test_builder_release_removes_container_kept_for_next_phase(tmp_path: Path) -> None:
     demo = habitat(tmp_path)
     demo.run_anew()
     demo.builder.build("demo", named("base"))

@@ -121,7 +121,7 @@ def test_assess_second_run_reads_only_touched_files(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("no_settling_time")
-def test_look_writes_no_digest_cache(tmp_path: Path) -> None:
+def test_assessment_without_writing_leaves_no_digest_cache(tmp_path: Path) -> None:
     write(tmp_path, "habitats/demo/one", "one")
     demo = DemoProject(tmp_path)
     demo.project.assessments.look("demo")

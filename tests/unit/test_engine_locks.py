@@ -162,7 +162,7 @@ def test_engine_lock_many_contenders_take_turns(engine: FakeEngine) -> None:
     assert names(engine) == []
 
 
-def test_engine_lock_held_second_waits_and_sees_name_of_holder(engine: FakeEngine) -> None:
+def test_engine_lock_second_contender_waits_and_gets_name_of_holder(engine: FakeEngine) -> None:
     first, messages = held(engine), list[str]()
     threading.Timer(0.3, first.release).start()
     second = locks_on(engine).lock(KEY)
@@ -198,7 +198,9 @@ def test_engine_lock_volume_refused_by_engine_is_not_held(engine: FakeEngine) ->
     assert not lock.is_held
 
 
-def test_engine_lock_failed_removal_is_retried(engine: FakeEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_lock_whose_volume_removal_failed_is_removed_later(
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(engine_locks, "_RETRY_AFTER", 0.05)
     lock = held(engine)
     engine.failures["remove_volume"] = EngineError("busy")
@@ -286,7 +288,7 @@ def test_engine_lock_of_remote_holder_with_heartbeat_is_never_taken_over(
     assert time.monotonic() - began > 1.9
 
 
-def test_engine_lock_observer_after_own_suspension_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_lock_contender_after_own_suspension_takes_nothing_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """Or the engine was: then nobody could show a heartbeat."""
     claim = lock_volumes.Contender(KEY, "o", exclusive=True, who="", process=None, names=frozenset("a"), made="")
     now = [0.0]

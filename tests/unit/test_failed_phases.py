@@ -450,7 +450,7 @@ def test_debug_log_shortened_before_failed_command_shows_its_last_lines(
     assert [event.text for event in demo.seen if isinstance(event, Line) and "left out" in event.text] == shown
 
 
-def test_debug_failure_without_command_offers_no_again(tmp_path: Path) -> None:
+def test_debug_of_failure_without_command_has_no_again_command(tmp_path: Path) -> None:
     demo, _ = failing(tmp_path, "base_image: base:1\nverify-fs: {required_files: [/nowhere]}\n")
     debug(demo)
     assert demo.lines()[1:] == [

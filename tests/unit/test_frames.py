@@ -21,13 +21,13 @@ def test_frames_in_any_chunks_keep_stdout_and_stderr_complete(chunks: list[tuple
 
 
 @given(st.integers(0, 10**6), st.binary(max_size=20), st.integers(1, 30))
-def test_first_line_number_in_any_chunks_is_separated_from_output(number: int, rest: bytes, size: int) -> None:
+def test_pid_reader_in_any_chunks_separates_pid_from_output(number: int, rest: bytes, size: int) -> None:
     data = f"{number}\n".encode() + rest
     first = PidReader()
     assert b"".join(first.feed(data[at : at + size]) for at in range(0, len(data), size)) == rest
     assert first.pid == number
 
 
-def test_first_line_without_number_passes_output_through() -> None:
+def test_pid_reader_without_pid_passes_output_through() -> None:
     first = PidReader()
     assert (first.feed(b"OCI runtime: "), first.feed(b"7\n"), first.pid) == (b"OCI runtime: ", b"7\n", 0)

@@ -16,7 +16,7 @@ def test_promises_have_tests() -> None:
     assert untested == [], 'mark a test of each with @pytest.mark.guarantee("ID")'
 
 
-def test_marks_name_promises() -> None:
+def test_guarantee_marks_name_existing_promises() -> None:
     assert {name: tests for name, tests in MARKS.items() if name not in PROMISES} == {}
 
 

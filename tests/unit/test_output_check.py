@@ -95,7 +95,7 @@ def test_output_with_secret_and_broken_config_is_withheld(demo: DemoProject) -> 
 
 
 @pytest.mark.guarantee("container-output-needs-all-secrets")
-def test_output_with_secret_value_of_earlier_session_is_withheld(
+def test_output_is_withheld_once_a_session_got_a_value_that_is_unknown_now(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TOKEN", "an0ther")

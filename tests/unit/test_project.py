@@ -480,7 +480,7 @@ def test_base_image_removed_does_not_rebuild(demo: DemoProject) -> None:
     assert demo.build() == []
 
 
-def test_dockerfile_removed_its_image_goes_with_next_build(demo: DemoProject) -> None:
+def test_dockerfile_removed_image_is_removed_by_next_build(demo: DemoProject) -> None:
     write(demo.root, "habitats/demo/Dockerfile", "FROM base:1\n")
     demo.build()
     (demo.root / "habitats/demo/Dockerfile").unlink()

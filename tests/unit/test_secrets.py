@@ -164,7 +164,7 @@ def test_secret_in_output_of_failed_command_is_masked(tmp_path: Path) -> None:
     assert CANARY not in repr(vars(excinfo.value))
 
 
-def test_secret_value_change_rebuilds_nothing_and_variable_change_rebuilds(
+def test_secret_value_change_rebuilds_nothing_but_variable_change_does(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     demo = DemoProject(tmp_path, SETUP)
@@ -296,7 +296,9 @@ REPO = "secrets: [{name: T, env: A, phases: [repos]}, {name: U, env: A, start: t
         ),
     ],
 )
-def test_repository_access_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:
+def test_repository_token_or_known_hosts_that_cannot_work_is_refused_with_line(
+    tmp_path: Path, text: str, why: str
+) -> None:
     with pytest.raises(ConfigError) as excinfo:
         load(tmp_path, f"base_image: b\n{REPO % text}")
     assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:4: {why}")

@@ -205,7 +205,7 @@ def test_sharing_phase_with_same_secret_is_taken_without_fetching_secret(twins: 
 
 
 @pytest.mark.guarantee("sharing-only-equal-results")
-def test_sharing_failed_phase_is_built(twins: TwinHabitats) -> None:
+def test_failed_phase_is_not_shared(twins: TwinHabitats) -> None:
     def fail(command: Command) -> tuple[int, str]:
         return make_user(command) or (1 if command.script == "echo one" else 0, "")
 
@@ -445,7 +445,7 @@ def test_sharing_second_run_waits_for_same_phase_and_takes_snapshot(twins: TwinH
 
 
 @pytest.mark.guarantee("sharing-parallel-builds")
-def test_sharing_other_run_fails_phase_is_built(twins: TwinHabitats) -> None:
+def test_sharing_run_builds_phase_that_failed_in_the_run_it_waited_for(twins: TwinHabitats) -> None:
     gate = BlockedSetup(twins)
     gate.code = 1
     first = ParallelRun(twins, "demo")

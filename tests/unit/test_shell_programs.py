@@ -14,7 +14,7 @@ FOLDER = Path(phases.__file__).parent
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.rglob("*.sh")), ids=lambda path: path.name)
-def test_shell_program_parses_and_lacks_the_comment_above_it(path: Path) -> None:
+def test_shell_program_is_valid_and_begins_after_its_comment(path: Path) -> None:
     text = ShellProgram(str(path), path.name).text
     header = path.read_text().removesuffix(text)
     assert all(line.startswith("#") for line in header.splitlines())

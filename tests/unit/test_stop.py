@@ -114,7 +114,7 @@ def test_presence_ignores_killed_session(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("restarted", [False, True])
-def test_presence_stay_keeps_container_up_until_restart(tmp_path: Path, restarted: bool) -> None:
+def test_presence_keep_running_lasts_until_container_is_restarted(tmp_path: Path, restarted: bool) -> None:
     one, two = Presence(tmp_path), Presence(tmp_path)
     one.join("c" * 64, was_started=True)
     one.keep_running()

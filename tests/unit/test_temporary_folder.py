@@ -26,7 +26,7 @@ with temporary_folder(Path(sys.argv[1])) as folder:
 
 
 @pytest.mark.guarantee("no-temporary-files-of-killed-run")
-def test_passing_folder_in_use_survives_sweep(tmp_path: Path) -> None:
+def test_temporary_folder_in_use_survives_sweep(tmp_path: Path) -> None:
     with temporary_folder(tmp_path) as folder, temporary_folder(tmp_path) as other:
         (folder / "file").write_text("")
         sweep(tmp_path)
@@ -36,7 +36,7 @@ def test_passing_folder_in_use_survives_sweep(tmp_path: Path) -> None:
 
 
 @pytest.mark.guarantee("no-temporary-files-of-killed-run")
-def test_passing_folder_of_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
+def test_temporary_folder_of_killed_run_is_removed_by_next_run(tmp_path: Path) -> None:
     argv = (sys.executable, "-c", HOLD, str(tmp_path))
     with subprocess.Popen(argv, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout

@@ -315,7 +315,9 @@ def test_volume_below_link_in_writable_folder_is_refused(tmp_path: Path, target:
         assert f"{tmp_path}/data/link is a link to {target}" in refused(tmp_path, f"{source}, readonly: true")
 
 
-def test_volume_in_home_or_project_reached_by_link_is_accepted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_volume_source_is_accepted_if_home_or_project_itself_is_behind_a_link(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     write(tmp_path, "real/project/data/x")
     write(tmp_path, "real/home/notes/x")
     (tmp_path / "link").symlink_to("real")

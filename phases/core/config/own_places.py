@@ -134,10 +134,7 @@ class OwnPlaces:
 
     @cached_property
     def _python_folders(self) -> list[Path]:
-        """The folders of Python and its packages.
-
-        The project and this program's checkout are left out, although they may be on Python's path.
-        """
+        """The folders of Python and its packages, but not the project and this program, even if on Python's path."""
         texts = (sys.prefix, sys.base_prefix, sys.exec_prefix, *sys.path)
         paths = dict.fromkeys(Path(text).resolve() for text in texts if text.startswith("/"))
         return [path for path in paths if not any(within(base, path) for base in (self.root, CHECKOUT))]

@@ -1,4 +1,4 @@
-"""Which containers the next phase may go on in: asked in real ones, of each kind of shell."""
+"""Side effect probes in real containers, with each kind of shell."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def run(engine: DockerEngine, container: str, script: str, user: str = "0") -> t
         "sleep 100 & kill $!",
     ],
 )
-def test_leftover_probe_after_ended_processes_reports_settled(
+def test_side_effect_probe_after_ended_processes_reports_settled(
     engine: DockerEngine, container: str, script: str, user: str
 ) -> None:
     assert run(engine, container, script, user) == (0, b"", b"", True)
@@ -76,7 +76,7 @@ def test_leftover_probe_after_ended_processes_reports_settled(
         "mkdir /dev/mine",
     ],
 )
-def test_leftover_probe_with_running_process_or_memory_file_reports_unsettled(
+def test_side_effect_probe_with_running_process_or_memory_file_reports_unsettled(
     engine: DockerEngine, container: str, script: str
 ) -> None:
     assert run(engine, container, script) == (0, b"", b"", False)
@@ -84,18 +84,18 @@ def test_leftover_probe_with_running_process_or_memory_file_reports_unsettled(
 
 
 @pytest.mark.parametrize("script", ["exit 7", "exit 126", "exit 200", "false", "kill -9 $$", "nothing-like-it 2>&-"])
-def test_leftover_probe_keeps_exit_code_of_failed_command(engine: DockerEngine, container: str, script: str) -> None:
+def test_side_effect_probe_keeps_exit_code_of_failed_command(engine: DockerEngine, container: str, script: str) -> None:
     code, out, err, settled = run(engine, container, script)
     assert (code, out, err, settled) == (alone(engine, container, script), b"", b"", False)
     assert code != 0
 
 
-def test_leftover_probe_with_unreadable_folder_reports_unsettled(engine: DockerEngine, container: str) -> None:
+def test_side_effect_probe_with_unreadable_folder_reports_unsettled(engine: DockerEngine, container: str) -> None:
     assert run(engine, container, "touch /dev/shm/x; chmod 700 /dev/shm") == (0, b"", b"", False)
     assert run(engine, container, "true", "1234") == (0, b"", b"", False)
 
 
-def test_leftover_probe_waits_for_late_stderr(engine: DockerEngine, container: str) -> None:
+def test_side_effect_probe_waits_for_late_stderr(engine: DockerEngine, container: str) -> None:
     """As without a watch: the engine listens as long as somebody could speak, or gives up after a while."""
     code, out, err, settled = run(engine, container, "(sleep 0.3; echo late >&2) &")
     assert (code, out, err, settled) == (0, b"", b"late\n", False)
@@ -105,7 +105,7 @@ def alone(engine: DockerEngine, container: str, script: str) -> int:
     return engine.exec(container, ("/bin/sh", "-e", "-c", "--", script, "sh"))
 
 
-def test_leftover_probe_keeps_environment_of_command(engine: DockerEngine, container: str) -> None:
+def test_side_effect_probe_keeps_environment_of_command(engine: DockerEngine, container: str) -> None:
     """Whatever its names are."""
     env = dict.fromkeys(("said", "code", "tries", "folder", "kind", "before", "_", "IFS"), "mine")
     script = "echo $said $code $tries $folder $kind $before"
@@ -116,6 +116,6 @@ def test_leftover_probe_keeps_environment_of_command(engine: DockerEngine, conta
     assert b"".join(got).split() == [b"mine"] * 6
 
 
-def test_leftover_probe_keeps_output_of_command(engine: DockerEngine, container: str) -> None:
+def test_side_effect_probe_keeps_output_of_command(engine: DockerEngine, container: str) -> None:
     script = "printf 'out\\n'; printf 'err \\000 \\000abc' >&2; pwd; id -u"
     assert run(engine, container, script, "1234") == (0, b"out\n/\n1234\n", b"err \0 \0abc", True)

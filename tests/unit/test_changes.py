@@ -1,4 +1,4 @@
-"""What differs between two slices, and the words for each kind of change."""
+"""The changes between two slices, and the text for each kind of change."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ JSON = st.recursive(
 
 
 @given(JSON, JSON)
-def test_diff_is_empty_exactly_when_slices_are_equal(before: Any, after: Any) -> None:
-    """Sections without anything in them apart, which are as good as none."""
+def test_diff_is_empty_only_if_slices_are_equal_but_for_empty_sections(before: Any, after: Any) -> None:
+    """An empty section counts as an absent one."""
     assert changes(before, before) == []
     if changes(before, after) == []:
         assert emptied(before) == emptied(after)

@@ -91,7 +91,7 @@ def test_commands_leave_container_of_committed_image_alone(demo: DemoProject, ve
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "exec", "logs"])
-def test_commands_own_name_taken_by_committed_container_raise_conflict(demo: DemoProject, verb: str) -> None:
+def test_commands_raise_conflict_if_committed_container_has_own_name(demo: DemoProject, verb: str) -> None:
     commit(demo)
     demo.engine.remove("habitat-demo")
     run(demo, "habitat-demo")

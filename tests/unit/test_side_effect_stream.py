@@ -1,4 +1,4 @@
-"""The stream of a command that is watched: what it prints comes through, and what is said at its end doesn't."""
+"""The output of a command with a side effect probe: all that the command prints passes, and the report doesn't."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from phases.core.container.side_effects import SideEffectProbe
 
-#: What may be taken for the beginning of what is said.
+#: Output that may be taken for the beginning of the report.
 PARTS = st.lists(st.binary(max_size=8) | st.just(b"\0") | st.just(b"\0a"), max_size=8)
 
 
 def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes, bool]:
-    """stdout, stderr, and whether it is settled."""
+    """Return stdout, stderr, and whether the command left nothing but changed files."""
     got, fed = {False: b"", True: b""}, {False: b"", True: b""}
 
     def on_output(data: bytes, is_err: bool) -> None:
@@ -34,7 +34,7 @@ def heard(chunks: list[tuple[bytes, bool]], *, says: bool) -> tuple[bytes, bytes
 
 
 @given(st.lists(st.tuples(st.binary(max_size=8), st.booleans()), max_size=8), PARTS, st.booleans())
-def test_leftover_probe_passes_command_output_unchanged(
+def test_side_effect_probe_passes_command_output_unchanged(
     chunks: list[tuple[bytes, bool]], more: list[bytes], says: bool
 ) -> None:
     chunks += [(part, True) for part in more]
@@ -44,7 +44,7 @@ def test_leftover_probe_passes_command_output_unchanged(
     assert settled == says
 
 
-def test_leftover_probe_ignores_its_marker_before_end() -> None:
+def test_side_effect_probe_ignores_its_marker_before_end() -> None:
     got: list[bytes] = []
     watch = SideEffectProbe(lambda data, _: got.append(data))
     output = b"\0" + watch.argv(())[3].encode()
@@ -54,6 +54,6 @@ def test_leftover_probe_ignores_its_marker_before_end() -> None:
     assert b"".join(got) == output + b"more"
 
 
-def test_leftover_probe_markers_are_unique() -> None:
+def test_side_effect_probe_markers_are_unique() -> None:
     one, other = SideEffectProbe(lambda *_: None), SideEffectProbe(lambda *_: None)
     assert one.argv(("true",)) != other.argv(("true",))
