@@ -161,6 +161,14 @@ def test_docs_path_names_existing_file(path: Path, name: str) -> None:
     assert (ROOT / name).exists() or (ROOT / "phases" / name).exists()
 
 
+@pytest.mark.parametrize("path", [page for page in PAGES if page.name != "CHANGELOG.md"], ids=named)
+def test_docs_module_names_end_path_of_existing_module(path: Path) -> None:
+    """A module may be named without its folder, or with the last folders only, like `config/schema.py`."""
+    modules = [f"/{named(file)}" for folder in ("phases", "tests", "bench") for file in (ROOT / folder).rglob("*.py")]
+    names = {name for name in re.findall(r"`([\w/]+\.py)`", path.read_text("utf-8")) if "NAME" not in name}
+    assert {name for name in names if not any(module.endswith(f"/{name}") for module in modules)} <= {"dodo.py"}
+
+
 @pytest.mark.parametrize("path", [path for path in PAGES if path.parent != ROOT], ids=named)
 def test_docs_index_links_to_every_page(path: Path) -> None:
     index = ROOT / "docs" / "README.md"
