@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from phases.protocol import FromDockerfile, FromImage
 
 
-# How engines, and `docker build`, say that a registry wants to know who asks, or gives nothing to whoever did. One that
-# hides what it has says the same of a name that is nobody's.
+# How engines, and `docker build`, report that a registry needs a login, or denies access to the account that logged in.
+# A registry that hides its private images reports the same for an image that doesn't exist.
 _REFUSED = re.compile(
     "no basic auth credentials|unauthorized: |denied: requested access|pull access denied|authorization failed"
     "|pulling from host .* 401 "
@@ -56,7 +56,7 @@ def pull_remedy(reference: str, why: str) -> str:
     """Return the remedy for an image that can't be pulled. why: the words of the engine."""
     if _REFUSED.search(why):
         host, slash, _ = reference.partition("/")
-        # A name without a dot or a port is no host's, but somebody's at Docker Hub.
+        # A first part without a dot or a port is no host, but an account at Docker Hub.
         registry = f" {host}" if slash and (re.search("[.:]", host) or host == "localhost") else ""
         return f"check its name, or docker login{registry}, then run the same again"
     return full_disk_remedy(why) or "check its name and the network, or bring it with docker load"

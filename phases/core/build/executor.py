@@ -63,7 +63,7 @@ def run_phase(work: PhaseContext, parent: str, plan: Sequence[Step], labels: Lab
             executor.leave_container()
         except HabitatError as error:
             if isinstance(error, EngineError):
-                # The engine's own words know neither the place nor what to do.
+                # The engine's message has neither the place nor a remedy.
                 error.where = error.where or work.place
                 error.remedy = error.remedy or f"run the same again; log: {work.shown_log}"
             executor.keep(error, time.monotonic() - started)

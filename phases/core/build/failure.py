@@ -189,7 +189,7 @@ def keep(work: PhaseContext, error: HabitatError, commit: Callable[[], str]) -> 
     except Stopped:
         return
     except (NotFound, Conflict):
-        forget_older(work)  # the container is gone, or going, as `error` says
+        forget_older(work)  # the container is removed, or is being removed, as `error` says
     except HabitatError as why:
         forget_older(work)
         text = f"what is left of {work.phase.NAME} could not be kept: {why.message}"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
     from phases.protocol import Phase
 
-# Seconds until a person is told that another habitat's build of the same phase is waited for.
+# Seconds of waiting for another habitat's build of the same phase, after which the person gets a line about it.
 _TOLD = 1.0
 
 

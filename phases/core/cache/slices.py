@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
-# Bytes of a slice of the last build: far above any.
+# The largest kept slice that is read, in bytes: far larger than any.
 _MAX_BYTES = 256_000_000
 
 

@@ -28,7 +28,8 @@ Record: TypeAlias = dict[str, Any]
 
 _FORGOTTEN = "forgotten"
 
-# Bytes of a stamp: far above any. A larger file is no stamp; its first part is no JSON.
+# The largest stamp that is read, in bytes: far larger than any. Of a larger file only the first part is read, which is
+# no JSON.
 _MAX_BYTES = 1_000_000
 
 # How many values doit keeps of a dependency: time, size and digest.

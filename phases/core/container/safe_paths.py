@@ -19,7 +19,7 @@ _MOST_LINKS = 40
 # Folders of the image's distribution, in which USER can make nothing.
 _SYSTEM = ("/bin", "/boot", "/etc", "/lib", "/lib32", "/lib64", "/opt", "/run", "/sbin", "/usr", "/var/lib")
 
-# Group and others.
+# The mode bits that let the group or others write.
 _WRITABLE = 0o022
 
 

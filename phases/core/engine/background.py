@@ -79,7 +79,7 @@ class ContainerCreator:
 
 
 class BackgroundRemover:
-    """Removes containers while the run goes on, because a removal takes the engine a while.
+    """Removes containers while the run continues, because a removal takes the engine a while.
 
     Args:
         remove: Removes a container. It gets the id, and a function to call once the engine has the request.

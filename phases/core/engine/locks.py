@@ -92,7 +92,7 @@ class EngineLocks:
         return lock_volumes.contenders(volume for volume in volumes if volume.name not in self._being_removed)
 
     def remove_in_background(self, name: str) -> None:
-        """Remove a volume while the run goes on: the engine needs a while for that."""
+        """Remove a volume while the run continues, since the engine needs a while for that."""
         self._being_removed.add(name)
         self._remover.remove(name)
 
@@ -205,7 +205,7 @@ class EngineLock:
         rivals, dead = self._sort(contenders)
         if dead:
             self._locks.remove_dead(dead)
-            # One that was not dead but suspended goes on with other volumes.
+            # A contender that was suspended, and not dead, continues with other volumes.
             contenders = self._locks.contenders()
             rivals = [contender for contender in self._rivals(contenders) if contender not in dead]
         if self._names and not self._is_listed(contenders):
@@ -337,5 +337,5 @@ def _pause(waited: float) -> float:
 
 
 def _now() -> float:
-    """Return seconds of a clock that goes on while the machine sleeps."""
+    """Return seconds of a clock that also runs while the machine sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)

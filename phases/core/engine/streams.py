@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 class TimedSocket(socket.socket):
-    """A socket whose reads and writes go on for as long as its request may wait.
+    """A socket that retries reads and writes for as long as its request may wait.
 
     Attributes:
         timer: The timer of the request, None once the connection is a stream.
@@ -141,7 +141,7 @@ class Stream:
     def _receive(self) -> bytes:
         """Receive. A reset connection counts as ended.
 
-        An engine resets it when it is in a hurry, and when it is killed. The next request tells which.
+        An engine resets a connection when it drops it at once, and when it is killed. The next request shows which.
         """
         try:
             return self._socket.recv(CHUNK)
@@ -153,7 +153,7 @@ class Stream:
         self._socket.sendall(data)
 
     def send_some(self, data: bytes) -> int:
-        """Send what fits now. Return how many bytes that is. The rest is to be sent next."""
+        """Send what fits now. Return how many bytes that is. Call this again with the rest."""
         with self._unblocked():
             try:
                 return self._socket.send(data)
@@ -161,7 +161,7 @@ class Stream:
                 return 0
 
     def end_input(self) -> None:
-        """Tell the command that its input has ended. Its output goes on."""
+        """Tell the command that its input has ended. Its output continues."""
         self._socket.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
@@ -204,7 +204,7 @@ class TlsStream(Stream):
         self._flush()
 
     def send_some(self, data: bytes) -> int:
-        """Send what fits now. Data that is encrypted counts as sent once all of it is, and comes again until then."""
+        """Send what fits now. While this returns 0, call it again with the same data, which is already encrypted."""
         if not self._unsent:
             self._unsent_length = self._tls.sslobj.write(data[:CHUNK])
             self._unsent = self._tls.outgoing.read()
@@ -212,7 +212,7 @@ class TlsStream(Stream):
         return 0 if self._unsent else self._unsent_length
 
     def end_input(self) -> None:
-        # This sends the end of our direction. The error means that the other direction goes on.
+        # This ends the input. The error means that the output continues.
         with suppress(ssl.SSLWantReadError):
             self._tls.sslobj.unwrap()
         self._flush()

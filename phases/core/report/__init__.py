@@ -1,1 +1,1 @@
-"""What the program tells about habitats without changing them: plan, status, disk usage."""
+"""Reports about habitats, which change nothing: plan, status, disk usage."""

@@ -106,7 +106,7 @@ def is_known(project: Project, name: str, phase: Phase) -> bool:
 
 
 def _seconds(project: Project, name: str, phase: Phase) -> float | None:
-    """How long the phase took when it last ran, None where nothing tells."""
+    """Return the seconds that the phase took when it last ran, None if they are unknown."""
     values = project.stamps.read(task_name(phase, name)).get("_values_:") or {}
     image = project.image_index.tagged(image_labels.snapshot_tag(name, phase))
     told = (values.get("seconds"), image.labels.get(image_labels.LABEL_SECONDS) if image else None)

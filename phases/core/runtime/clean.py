@@ -76,7 +76,7 @@ def clean_all(project: Project, name: str) -> int:
             path for path in folder.iterdir() if not path.name.startswith("starts") and not fingerprints.is_record(path)
         )
         fingerprints.sweep(folder, project.engine)
-    with contextlib.suppress(OSError):  # a start is there, and has its files in it
+    with contextlib.suppress(OSError):  # the folder isn't empty: a start has its files in it
         folder.rmdir()
     return images
 

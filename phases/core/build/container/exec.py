@@ -143,7 +143,7 @@ class CommandExec:
         """Return what to raise if `error` means that the shell of the image can't run, else None."""
         work = self._work
         before = last_snapshot(habitat_phases(work.habitat), work.phase)
-        # Up to setup no command of the habitat's own has run, which may have broken it.
+        # No command of the habitat has run before setup. So up to setup only the base image can have broken the shell.
         if before and work.phase.ID > named("setup").ID:
             image = snapshot_tag(work.habitat.name, before)
         else:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from phases.core.build.context import PhaseContext
     from phases.core.engine.types import Bind, ImageConfig, VolumeMount
 
-# Bytes that are better written again with each commit than left to a new container: both take as long.
+# Bytes that a reused container may hold beyond its image. Writing more with each commit would take longer than
+# creating a new container.
 _MAX_EXTRA_BYTES = 1_000_000
 
 

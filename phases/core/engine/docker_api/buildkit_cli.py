@@ -86,8 +86,8 @@ def _in_memory(value: Value) -> Iterator[str]:
 
 
 # Runs a command. Kills it and all that it has started when the pipe with descriptor $1 is closed without a line, which
-# is what the kernel does when this process is killed. The engine ends a build whose client is gone. A client that only
-# gets a signal to end may go on waiting for the engine.
+# is what the kernel does when this process is killed. The engine ends a build whose client is gone. A client that gets
+# a milder signal than KILL may continue to wait for the engine.
 _KILLED_WITH_PARENT = """
 { read -r word || kill -s KILL -- "-$$"; } <"/dev/fd/$1" >/dev/null 2>&1 &
 shift

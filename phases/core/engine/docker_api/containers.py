@@ -26,7 +26,7 @@ _READING_OUTPUT = "reading the container's output"
 #: How often the engine is asked whether something that seems to have ended has, and the seconds between two requests.
 RETRIES, RETRY_PAUSE = 50, 0.02
 
-# And whether a container that somebody else is removing is gone.
+# How often the engine is asked whether a container is gone that another client is removing.
 _REMOVAL_RETRIES = 500
 
 

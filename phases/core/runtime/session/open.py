@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from phases.core.project import Project
 
 
-# Of a session that has not entered a container yet.
+# Stands for the container of a session that has not entered one yet.
 _NO_CONTAINER = Container("", "", "", running=False)
 
 #: Finds or creates the container of a habitat. Returns it, running, and whether it was running before.
