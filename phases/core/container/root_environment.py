@@ -27,7 +27,7 @@ ROOT_PATH = f"/usr/local/sbin:/usr/local/bin:{SYSTEM_PATH}"
 #: The label of a container that says which variables USER's commands get back, as JSON.
 LABEL_ENVIRONMENT = "habitat.environment"
 
-# Variables by which a program loads code, reads a script or changes how it reads one. Their values may list folders or files.
+# Variables by which a program loads code, reads a script or changes how it reads one. Some list folders or files.
 _LOADERS = (
     r"LD_\w+|BASH_\w.*|ENV|IFS|SHELLOPTS|BASHOPTS|PS4|GCONV_PATH|LOCPATH|GLIBC_TUNABLES|CDPATH|GIT_\w+"
     r"|PYTHON\w+|PERL\w+|RUBY\w+|GEM_\w+|NODE_OPTIONS|NODE_PATH|LUA_\w+|JAVA_TOOL_OPTIONS|_JAVA_OPTIONS"
