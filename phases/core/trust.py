@@ -254,6 +254,8 @@ class AgreementFile:
 
 def _check_own(path: Path) -> None:
     info = path.lstat()
-    if stat.S_ISLNK(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+    if stat.S_ISLNK(info.st_mode):
+        raise StateError("is a link", where=str(path), remedy="replace it by the file or folder itself")
+    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
         remedy = f"make it yours alone: chown $(id -u) {path}; chmod go-w {path}"
         raise StateError("another user could write your agreements", where=str(path), remedy=remedy)

@@ -98,8 +98,14 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
         (("a", "b"), f"doit new takes one name: {USAGE}"),
         (("a", "--bse", "x"), f"option --bse not recognized: {USAGE}"),
         (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
-        (("A",), "'A' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
-        (("",), "'' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
+        (
+            ("A",),
+            "'A' can't name a habitat: use at most 200 lower-case letters and digits",
+        ),
+        (
+            ("",),
+            "'' can't name a habitat: use at most 200 lower-case letters and digits",
+        ),
         (("a", "--base", "x y"), "--base: 'x y' is not the name of an image: write it like debian:bookworm-slim"),
         (
             ("a", "--repo", "https://me:secret@example.org/a"),
