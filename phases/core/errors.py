@@ -247,16 +247,7 @@ def full_disk_remedy(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, in_order: bool = False) -> str:
-    """Return the remedy for an unknown word.
-
-    Args:
-        word: The word.
-        known: The words that are known.
-        in_order: Whether to list them in the order that they have, instead of sorted.
-
-    Returns:
-        The most similar of the known words, else a list of them.
-    """
+    """Return the remedy for an unknown `word`: the most similar of the `known` ones, else a list, sorted or `in_order`."""
     from difflib import get_close_matches
 
     options = list(known) if in_order else sorted(known)

@@ -115,9 +115,8 @@ class Trust:
         """
         requests, missing = requests_of(habitat), self.missing(habitat)
         if not requests:
-            self._bus.emit(
-                events.Notice(habitat.name, f"{habitat.name} does nothing on this machine that you have to agree to")
-            )
+            text = f"{habitat.name} does nothing on this machine that you have to agree to"
+            self._bus.emit(events.Notice(habitat.name, text))
             return True
         self._show(habitat, requests)
         if not missing:
