@@ -247,7 +247,7 @@ def full_disk_remedy(text: str) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str], *, in_order: bool = False) -> str:
-    """Return the remedy for an unknown `word`: the most similar of the `known` ones, else a list, sorted or `in_order`."""
+    """Return the remedy for an unknown `word`: the nearest of the `known` ones, else a list, sorted or `in_order`."""
     from difflib import get_close_matches
 
     options = list(known) if in_order else sorted(known)

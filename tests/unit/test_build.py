@@ -486,6 +486,21 @@ def test_build_container_ended_during_command_is_not_reported_as_command_failure
     assert error.output == ("$ sleep 9", "so far")
 
 
+def test_build_container_ended_between_commands_error_suspects_earlier_command(
+    phase_under_test: PhaseUnderTest,
+) -> None:
+    def end(command: Command) -> tuple[int, str]:
+        phase_under_test.engine.stop(command.container.id)
+        return 0, ""
+
+    phase_under_test.engine.on_execute = end
+    error = phase_under_test.fails(run("kill -9 -1"), run("true"))
+    assert str(error) == (
+        f"{SOMEWHERE}: the build container ended before the command could run: an earlier command of this phase may "
+        "have killed its process 1; log: .stamps/demo/7-setup.log"
+    )
+
+
 def test_command_exit_code_137_with_running_container_is_command_failure(phase_under_test: PhaseUnderTest) -> None:
     error = phase_under_test.fails(run("exit 137"))
     assert isinstance(error, CommandFailed)

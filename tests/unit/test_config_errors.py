@@ -107,6 +107,11 @@ CASES = [
         "env:\n  - X=$A\n  - A=$B\n  - B=$A",
         ":5: env: A → B → A is a cycle: write the value of B without $A",
     ),
+    (
+        "a number too large",
+        "entry:\n  startup_delay: 1e999",
+        ":3: entry.startup_delay: number out of range: see `entry` in docs/config.md",
+    ),
     ("a lone $", "entry:\n  command: echo $", ":3: a lone $ in 'echo $': write $$ for a dollar sign"),
     ("a lone $ in env", "env:\n  - A=x$5", ":3: a lone $ in 'x$5': write $$ for a dollar sign"),
     ("no assignment in env", "env:\n  - A", ":3: env: 'A' is not NAME=value: write it as NAME=value"),
