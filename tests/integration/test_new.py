@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import PREFIX, Project, docker
 
+from phases.core.config.names import HABITAT_NAME_RULE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -100,11 +102,11 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
         (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
         (
             ("A",),
-            "'A' can't name a habitat: use at most 200 lower-case letters and digits",
+            f"'A' can't name a habitat: use {HABITAT_NAME_RULE}",
         ),
         (
             ("",),
-            "'' can't name a habitat: use at most 200 lower-case letters and digits",
+            f"'' can't name a habitat: use {HABITAT_NAME_RULE}",
         ),
         (("a", "--base", "x y"), "--base: 'x y' is not the name of an image: write it like debian:bookworm-slim"),
         (

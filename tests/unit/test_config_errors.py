@@ -295,7 +295,11 @@ CASES = [
         "repos:\n  - {url: u, path: /p, branch: a, ref: b}",
         ":3: repos[0] has both branch and ref: keep one of them",
     ),
-    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: repos[0].depth is -1: use 1 or more"),
+    (
+        "a negative depth",
+        "repos:\n  - {url: u, path: /p, depth: -1}",
+        ":3: repos[0].depth is -1: write 1 to 2147483647, or leave it out to get all commits",
+    ),
     (
         "an option for a url",
         "repos:\n  - {url: --upload-pack=x, path: /p}",
