@@ -246,12 +246,11 @@ def full_disk_remedy(text: str) -> str:
     return "the engine's disk is full: make room there (docker system df), then run the same command again"
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the remedy for an unknown `word`: the most similar of the `known` words, else a list of them."""
+def did_you_mean(word: str, known: Iterable[str], *, in_order: bool = False) -> str:
+    """Return the remedy for an unknown `word`: the nearest of the `known` ones, else a list, sorted or `in_order`."""
     from difflib import get_close_matches
 
-    options = sorted(known)
-
+    options = list(known) if in_order else sorted(known)
     near = get_close_matches(word, options, n=1)
     if near:
         return f"did you mean '{near[0]}'?"

@@ -115,9 +115,8 @@ class Trust:
         """
         requests, missing = requests_of(habitat), self.missing(habitat)
         if not requests:
-            self._bus.emit(
-                events.Notice(habitat.name, f"{habitat.name} does nothing on this machine that you have to agree to")
-            )
+            text = f"{habitat.name} does nothing on this machine that you have to agree to"
+            self._bus.emit(events.Notice(habitat.name, text))
             return True
         self._show(habitat, requests)
         if not missing:
@@ -254,6 +253,8 @@ class AgreementFile:
 
 def _check_own(path: Path) -> None:
     info = path.lstat()
-    if stat.S_ISLNK(info.st_mode) or info.st_uid != os.geteuid() or info.st_mode & 0o022:
+    if stat.S_ISLNK(info.st_mode):
+        raise StateError("is a link", where=str(path), remedy="replace it by the file or folder itself")
+    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
         remedy = f"make it yours alone: chown $(id -u) {path}; chmod go-w {path}"
         raise StateError("another user could write your agreements", where=str(path), remedy=remedy)

@@ -135,9 +135,10 @@ class Env:
         def value_of(other: str) -> str:
             if other == name:
                 return self._value(name, index - 1, trail)
-            if other in (*trail, name):
-                cycle = " → ".join((*trail, name, other))
-                raise ConfigError(f"env: {cycle} is a cycle", where=origin, remedy="set one of them without the other")
+            if other in (path := (*trail, name)):
+                cycle = " → ".join((*path[path.index(other) :], other))
+                remedy = f"write the value of {name} without ${other}"
+                raise ConfigError(f"env: {cycle} is a cycle", where=origin, remedy=remedy)
             if other in self._definitions:
                 return self._value(other, len(self._definitions[other]) - 1, (*trail, name))
             return f"${{{other}}}"

@@ -148,7 +148,7 @@ BROKEN = {
           - B=${C}
           - C=$A
         """,
-        ":5: env: A → B → C → A is a cycle: set one of them without the other",
+        ":5: env: A → B → C → A is a cycle: write the value of C without $A",
     ),
     "no-assignment": BrokenConfig(
         """
@@ -237,7 +237,8 @@ BROKEN = {
         timeouts:
           setup: soon
         """,
-        ":3: timeouts: 'soon' is not a duration: write it like 90s, 30m or 1h 30m",
+        ":3: timeouts: 'soon' is not allowed: write whole seconds, minutes or hours, from 1s to 8760h, "
+        "like 90s, 30m or 1h 30m",
     ),
     "other-name": BrokenConfig(
         """
@@ -309,8 +310,8 @@ def test_volume_destination_below_home_is_refused(project: Project) -> None:
 def test_habitat_folder_with_invalid_image_name_is_error(project: Project) -> None:
     project.habitat("Discourse_", "base_image: debian\n")
     line = (
-        "habitats/Discourse_: 'Discourse_' is not a valid image name: "
-        "rename the folder: lower-case letters and digits, with single . _ or - between them"
+        "habitats/Discourse_: 'Discourse_' can't name a habitat: "
+        "rename the folder: use at most 200 lower-case letters and digits, with single . _ or - between them"
     )
     assert f"broken: {line}\n" in project.doit("list")
     result = project.doit("final:Discourse_")

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from conftest import (
     DEBIAN,
+    ROOT,
     Project,
     RunningDoit,
     build_containers,
@@ -24,11 +25,13 @@ from conftest import (
     untagged,
 )
 
+from phases.core.config.loader import load
 from phases.core.container.init_process import IDLE
 from phases.core.engine.types import Bind, Tmpfs
 from phases.core.errors import EngineError
 from phases.core.model import SECRETS_FOLDER, Value
 from phases.core.secrets.delivery import deliver
+from phases.registry import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -283,7 +286,7 @@ def test_secret_is_not_delivered_into_volume_over_secrets_folder(engine: DockerE
     try:
         engine.start(container)
         with pytest.raises(EngineError, match=r"secret T could not be given .* \(/run/secrets is no tmpfs\)"):
-            deliver(engine, container, [Value("T", CANARY.encode())], "root")
+            deliver(engine, container, [Value("T", CANARY.encode())], "root", load(ROOT, "hello", NAMES))
     finally:
         engine.remove(container)
     assert list(tmp_path.iterdir()) == []

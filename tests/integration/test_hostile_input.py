@@ -437,7 +437,7 @@ def test_run_of_odd_habitats_contains_no_terminal_control(odd_project: Project) 
     assert result.code != 0
     assert [line for line in result.out.split("\n") if line != printable(line)] == []
     assert "Traceback" not in result.out
-    assert result.out.count("is not a valid image name") >= 30
+    assert result.out.count("can't name a habitat") >= 30
 
 
 ODD_TASKS = {

@@ -164,5 +164,5 @@ def test_migrate_invalid_dockerfile_or_arg_is_one_line_error_and_writes_nothing(
     assert "there is no ARG B: " in unknown
     file.write_text("ARG TAG\nFROM debian:$TAG\n")
     nameless = project.doit(f"migrate:{name}")
-    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which is not an image: fix it, or set" in nameless
+    assert f"habitats/{name}/Dockerfile:2: FROM names 'debian:', which can't be an image's name: correct" in nameless
     assert [path.name for path in file.parent.iterdir()] == ["Dockerfile"]

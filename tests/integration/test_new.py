@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import PREFIX, Project, docker
 
+from phases.core.config.names import HABITAT_NAME_RULE
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -98,8 +100,14 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
         (("a", "b"), f"doit new takes one name: {USAGE}"),
         (("a", "--bse", "x"), f"option --bse not recognized: {USAGE}"),
         (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
-        (("A",), "'A' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
-        (("",), "'' can't name a habitat: use lower-case letters and digits, with single . _ or - between them"),
+        (
+            ("A",),
+            f"'A' can't name a habitat: use {HABITAT_NAME_RULE}",
+        ),
+        (
+            ("",),
+            f"'' can't name a habitat: use {HABITAT_NAME_RULE}",
+        ),
         (("a", "--base", "x y"), "--base: 'x y' is not the name of an image: write it like debian:bookworm-slim"),
         (
             ("a", "--repo", "https://me:secret@example.org/a"),

@@ -247,7 +247,7 @@ def test_init_command_that_ends_is_error_with_its_output(habitat: BuiltHabitat, 
     assert "ran" not in lines(result)
     assert lines(result)[-1] == (
         f"❌ {habitat.name}: the init command ended: echo cannot boot; exit 3: "
-        f"it must not end; see docker logs {habitat.container}"
+        f"write an entry.init_command that keeps running; see docker logs {habitat.container}"
     )
 
 
@@ -279,7 +279,7 @@ def test_start_without_command_and_terminal_gives_notice(habitat: BuiltHabitat) 
     habitat.entry("")
     result = habitat.start()
     assert result.code == 0, result.out
-    assert "there is no entry.command and no terminal: nothing to run" in lines(result)[-1]
+    assert "there is no entry.command and no terminal: nothing to run; set" in lines(result)[-1]
     assert habitat.state() == "exited"
 
 

@@ -24,7 +24,7 @@ from phases.core.build.executor import run_phase
 from phases.core.build.image_config import PROFILE
 from phases.core.container import init_process
 from phases.core.container.init_process import IDLE_FOR_PROBE as IDLE
-from phases.core.container.users import UserDatabase
+from phases.core.container.users import NO_USER, UserDatabase
 from phases.core.copied_files import dockerfile_context
 from phases.core.engine.background import BackgroundRemover
 from phases.core.engine.types import Bind
@@ -486,6 +486,21 @@ def test_build_container_ended_during_command_is_not_reported_as_command_failure
     assert error.output == ("$ sleep 9", "so far")
 
 
+def test_build_container_ended_between_commands_error_suspects_earlier_command(
+    phase_under_test: PhaseUnderTest,
+) -> None:
+    def end(command: Command) -> tuple[int, str]:
+        phase_under_test.engine.stop(command.container.id)
+        return 0, ""
+
+    phase_under_test.engine.on_execute = end
+    error = phase_under_test.fails(run("kill -9 -1"), run("true"))
+    assert str(error) == (
+        f"{SOMEWHERE}: the build container ended before the command could run: an earlier command of this phase may "
+        "have killed its process 1; log: .stamps/demo/7-setup.log"
+    )
+
+
 def test_command_exit_code_137_with_running_container_is_command_failure(phase_under_test: PhaseUnderTest) -> None:
     error = phase_under_test.fails(run("exit 137"))
     assert isinstance(error, CommandFailed)
@@ -532,9 +547,7 @@ def test_failed_command_with_long_output_shows_its_end_and_logs_all(phase_under_
 def test_command_of_missing_user_is_refused_before_any_command_runs(phase_under_test: PhaseUnderTest) -> None:
     error = phase_under_test.fails(run("true", user="bob"))
     assert isinstance(error, StepError)
-    assert str(error) == (
-        f"{SOMEWHERE}: there is no user 'bob' in the image: make it in an earlier phase, or name another"
-    )
+    assert str(error) == (f"{SOMEWHERE}: there is no user 'bob' in the image: {NO_USER}")
     assert phase_under_test.engine.commands == []
 
 
@@ -622,8 +635,14 @@ def test_copy_destination_tilde_is_home_of_owner(
 @pytest.mark.parametrize(
     ("entry", "message"),
     [
-        (file("/x", "bob"), "there is no user 'bob' in the image: make it in an earlier phase, or name another"),
-        (file("/x", "ada:cats"), "there is no group 'cats' in the image: make it in an earlier phase, or name another"),
+        (
+            file("/x", "bob"),
+            f"there is no user 'bob' in the image: {NO_USER}",
+        ),
+        (
+            file("/x", "ada:cats"),
+            f"there is no group 'cats' in the image: {NO_USER}",
+        ),
         (file("~/x", "nomad"), "user 'nomad' has no home: write the whole path"),
         (file("~/x", "12"), "user '12' has no home: write the whole path"),
     ],

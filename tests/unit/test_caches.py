@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 BASE = "base_image: base:1\n"
 FILE = "habitats/demo/config.yaml"
-WITHIN = "name a folder within it, or another"
+WITHIN = "name a folder below it, or somewhere else"
 HOME = "/home/agent"
 SETUP = "setup:\n  root: [touch /var/cache/pkg/a, touch /done]\n"
 DEBIAN = 'NAME="Debian"\nID=debian\nVERSION_ID="12"\n'
@@ -233,7 +233,7 @@ def test_cache_of_image_without_os_release_is_created(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rows", "files", "message"),
     [
-        (["/srv/x"], {"/srv/x": "text"}, ":3: caches: /srv/x is a file in the image: name a folder, or another"),
+        (["/srv/x"], {"/srv/x": "text"}, ":3: caches: /srv/x is a file in the image: name a folder, or another path"),
         (
             ["/home"],
             {},

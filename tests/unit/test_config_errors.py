@@ -15,10 +15,16 @@ KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"
 #: What to do about a path that can't persist.
-WITHIN = "name a file or folder within it, or another"
+WITHIN = "name a file or folder below it, or somewhere else"
 
 #: The same of one that can't be a cache.
-CACHE = "name a folder within it, or another"
+URL = "use up to 4096 characters, without spaces and not beginning with -, like https://host/name.git"
+REF = "use up to 255 letters and digits, with single - _ . or / between them, like feature/log-in"
+HOST_PATH = "write a path that exists, absolute, below ~, or relative to this config"
+DURATION = "write whole seconds, minutes or hours, from 1s to 8760h, like 90s, 30m or 1h 30m"
+NO_PERSIST = "name a file or folder somewhere else"
+ELSEWHERE = "name a folder somewhere else"
+CACHE = "name a folder below it, or somewhere else"
 
 #: A name for the case, the config below `base_image: debian` on line 1, and what comes after the file's name.
 CASES = [
@@ -94,7 +100,17 @@ CASES = [
     (
         "a cycle of variables",
         "env:\n  - A=$B\n  - B=$A",
-        ":4: env: A → B → A is a cycle: set one of them without the other",
+        ":4: env: A → B → A is a cycle: write the value of B without $A",
+    ),
+    (
+        "a variable that leads to a cycle",
+        "env:\n  - X=$A\n  - A=$B\n  - B=$A",
+        ":5: env: A → B → A is a cycle: write the value of B without $A",
+    ),
+    (
+        "a number too large",
+        "entry:\n  startup_delay: 1e999",
+        ":3: entry.startup_delay: number out of range: see `entry` in docs/config.md",
     ),
     ("a lone $", "entry:\n  command: echo $", ":3: a lone $ in 'echo $': write $$ for a dollar sign"),
     ("a lone $ in env", "env:\n  - A=x$5", ":3: a lone $ in 'x$5': write $$ for a dollar sign"),
@@ -142,17 +158,17 @@ CASES = [
     (
         "a cache of the kernel's",
         "caches: [/proc/x]",
-        f":2: caches: /proc/x can't be a cache: /proc is the kernel's: {CACHE}",
+        f":2: caches: /proc/x can't be a cache: /proc is the kernel's: {ELSEWHERE}",
     ),
     (
         "a cache of what a container makes",
         "caches: [/run/lock]",
-        f":2: caches: /run/lock can't be a cache: /run is the container's: {CACHE}",
+        f":2: caches: /run/lock can't be a cache: /run is the container's: {ELSEWHERE}",
     ),
     (
         "a cache of the secrets",
         "caches: [/run/secrets/x]",
-        f":2: caches: /run/secrets/x can't be a cache: /run/secrets is the habitat's own: {CACHE}",
+        f":2: caches: /run/secrets/x can't be a cache: /run/secrets is the habitat's own: {ELSEWHERE}",
     ),
     (
         "a cache of what the build makes",
@@ -234,7 +250,7 @@ CASES = [
     (
         "secrets, to persist",
         "entry:\n  persist: [/run/secrets/]",
-        f":3: entry.persist: /run/secrets/ can't persist: /run/secrets is the habitat's own: {WITHIN}",
+        f":3: entry.persist: /run/secrets/ can't persist: /run/secrets is the habitat's own: {NO_PERSIST}",
     ),
     (
         "a missing test",
@@ -250,12 +266,12 @@ CASES = [
     (
         "a bad duration",
         "timeouts:\n  setup: soon",
-        ":3: timeouts: 'soon' is not a duration: write it like 90s, 30m or 1h 30m",
+        f":3: timeouts: 'soon' is not allowed: {DURATION}",
     ),
     (
         "no duration at all",
         "timeouts:\n  setup: 0",
-        ":3: timeouts: '0' is not a duration: write it like 90s, 30m or 1h 30m",
+        f":3: timeouts: '0' is not allowed: {DURATION}",
     ),
     ("an unknown phase", "timeouts:\n  setpu: 3m", ":3: timeouts: there is no phase 'setpu': did you mean 'setup'?"),
     (
@@ -279,16 +295,25 @@ CASES = [
         "repos:\n  - {url: u, path: /p, branch: a, ref: b}",
         ":3: repos[0] has both branch and ref: keep one of them",
     ),
-    ("a negative depth", "repos:\n  - {url: u, path: /p, depth: -1}", ":3: repos[0].depth is -1: use 1 or more"),
+    (
+        "a negative depth",
+        "repos:\n  - {url: u, path: /p, depth: -1}",
+        ":3: repos[0].depth is -1: write 1 to 2147483647, or leave it out to get all commits",
+    ),
     (
         "an option for a url",
         "repos:\n  - {url: --upload-pack=x, path: /p}",
-        ":3: '--upload-pack=x' is not a url for git: fix it",
+        f":3: git doesn't accept '--upload-pack=x' as a url: {URL}",
     ),
     (
         "an option for a branch",
         "repos:\n  - {url: u, path: /p, branch: -x}",
-        ":3: '-x' is not a branch for git: fix it",
+        f":3: git doesn't accept '-x' as a branch: {REF}",
+    ),
+    (
+        "an option for a host",
+        "repos:\n  - {url: 'ssh://-oProxyCommand=x/y', path: /p}",
+        ":3: the host in 'ssh://-oProxyCommand=x/y' begins with -: write the host's name",
     ),
     ("an alias in itself", "env: &a\n  - *a", ":2: an alias contains itself: write the value in its place"),
     ("an alias of nothing", "env: *x", ":2:6: is not YAML: found undefined alias: fix the line"),
@@ -316,14 +341,19 @@ CASES = [
         ":5: setup.root[1]: must be text, is a mapping: quote it: a colon and a space make a mapping",
     ),
     (
+        "a character of no text",
+        "env:\n  - A=ü\n  - A=\0",
+        r":4: is not YAML: it has the character '\x00': remove it",
+    ),
+    (
         "nested too deep",
         f"env: {'[' * 60}{']' * 60}",
-        ":2: values are nested too deep: use fewer levels",
+        ":2: values are nested too deeply: use fewer levels",
     ),
     (
         "a home nobody knows",
         "files:\n  - {source: ~nobody-here/x, dest: /x}",
-        ":3: files: '~nobody-here/x' is not a path (Could not determine home directory.): fix it",
+        f":3: files: '~nobody-here/x' is not a path (Could not determine home directory): {HOST_PATH}",
     ),
     (
         "a dash too far",
@@ -347,6 +377,11 @@ def refused(root: Path, text: str | None = None, name: str = "demo") -> str:
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in CASES], ids=[case[0] for case in CASES])
 def test_config_error_is_one_line_with_place_and_remedy(tmp_path: Path, text: str, expected: str) -> None:
     assert refused(tmp_path, f"base_image: debian\n{text}\n") == FILE + expected
+
+
+def test_config_nested_too_deep_for_yaml_parser_is_error_with_remedy(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"config.yaml.*: values are nested too deeply: use fewer levels"):
+        load(tmp_path, f"env: {'[' * 5000}")
 
 
 @pytest.mark.parametrize("delay", ["-3", "nan", "inf"])
@@ -421,8 +456,8 @@ def test_config_that_is_a_folder_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["Discourse", "a b", "a__-b", "-a", "a-", "ä", "a.b..c"])
 def test_habitat_folder_name_invalid_for_image_is_refused(tmp_path: Path, name: str) -> None:
     assert refused(tmp_path, "base_image: debian\n", name) == (
-        f"habitats/{name}: '{name}' is not a valid image name: "
-        "rename the folder: lower-case letters and digits, with single . _ or - between them"
+        f"habitats/{name}: '{name}' can't name a habitat: "
+        "rename the folder: use at most 200 lower-case letters and digits, with single . _ or - between them"
     )
 
 

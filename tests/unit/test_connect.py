@@ -114,11 +114,24 @@ def test_connect_unreachable_address_error_names_address(
     assert refused().startswith(message)
 
 
-def test_connect_missing_certificates_is_error(monkeypatch: pytest.MonkeyPatch, config: Path) -> None:
+@pytest.mark.parametrize(
+    ("asked_by", "there", "missing"),
+    [
+        ("DOCKER_TLS_VERIFY", [], "cert.pem, key.pem and ca.pem are"),
+        ("DOCKER_TLS_VERIFY", ["key.pem"], "cert.pem and ca.pem are"),
+        ("DOCKER_TLS_VERIFY", ["cert.pem", "key.pem"], "ca.pem is"),
+        ("DOCKER_TLS", ["cert.pem"], "key.pem is"),
+    ],
+)
+def test_connect_missing_certificates_are_named(
+    monkeypatch: pytest.MonkeyPatch, config: Path, asked_by: str, there: list[str], missing: str
+) -> None:
+    for name in there:
+        (config / name).touch()
     monkeypatch.setenv("DOCKER_HOST", "tcp://127.0.0.1:1")
-    monkeypatch.setenv("DOCKER_TLS_VERIFY", "1")
-    monkeypatch.setenv("DOCKER_CERT_PATH", str(config / "none"))
-    why = f"cert.pem and key.pem are not both in {config / 'none'}"
+    monkeypatch.setenv(asked_by, "1")
+    monkeypatch.setenv("DOCKER_CERT_PATH", str(config))
+    why = f"{missing} missing in {config}"
     remedy = "check DOCKER_HOST and DOCKER_CERT_PATH, or `docker context ls`"
     assert refused() == f"tcp://127.0.0.1:1 leads to no engine ({why}): {remedy}"
 

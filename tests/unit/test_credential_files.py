@@ -95,14 +95,14 @@ def test_credential_files_not_copied_are_listed_once_with_rule_to_copy(demo: Dem
     for phase in ("files", "tools", "final"):
         demo.build(phase)
         messages += demo.notices()
-    begin, end = (
-        "not copied, since the name is one of credentials: ",
-        "in habitats/demo/.habignore copies that all the same",
-    )
+    end = "to habitats/demo/.habignore"
+    one = "not copied, since its name looks like credentials: habitats/demo/"
+    names = "habitats/demo/.npmrc, habitats/demo/.ssh/, habitats/demo/sub/.env.local, extra/.aws/"
+    first = f"to copy habitats/demo/.npmrc anyway, add `!.npmrc` {end}"
     assert messages == [
-        f"{begin}habitats/demo/.npmrc, habitats/demo/.ssh/, habitats/demo/sub/.env.local, extra/.aws/; `!.npmrc` {end}",
-        f"{begin}habitats/demo/tools/.netrc; `!.netrc` {end}",
-        f"{begin}habitats/demo/tests/.pgpass; `!.pgpass` {end}",
+        f"not copied, since their names look like credentials: {names}; {first}",
+        f"{one}tools/.netrc; to copy habitats/demo/tools/.netrc anyway, add `!.netrc` {end}",
+        f"{one}tests/.pgpass; to copy habitats/demo/tests/.pgpass anyway, add `!.pgpass` {end}",
     ]
     assert demo.build() == []
     assert demo.notices() == []
@@ -127,7 +127,7 @@ def test_credential_files_in_large_number_are_counted(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path)
     demo.build("files")
     (notice,) = demo.notices()
-    assert "habitats/demo/04.key and 15 more; `!00.key`" in notice
+    assert "habitats/demo/04.key and 15 more; to copy habitats/demo/00.key anyway, add `!00.key`" in notice
 
 
 def test_credential_folder_with_socket_is_no_error(tmp_path: Path) -> None:

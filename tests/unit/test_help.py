@@ -36,6 +36,23 @@ def test_help_of_command_or_verb_shows_its_own_options(name: str, shown: str, hi
     assert "doit stop:NAME" not in text
 
 
+@pytest.mark.parametrize(
+    "words", [("start:hello", "--detach", "--cmd", "true"), ("-n2", "start:hello", "--cmd=x", "--detach")]
+)
+def test_start_options_that_contradict_each_other_are_refused_before_engine_is_asked(words: tuple[str, ...]) -> None:
+    done = doit(*words)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "ERROR: hello: --detach runs no command, but --cmd gives one: "
+        "use one of them, or --detach and then doit exec:hello -- COMMAND\n"
+    )
+
+
+def test_start_options_of_command_in_habitat_are_its_own() -> None:
+    done = doit("exec:hello", "--", "doit", "start:hello", "--detach", "--cmd", "true")
+    assert "--detach runs no command" not in done.stdout + done.stderr
+
+
 def test_help_of_unknown_name_is_error() -> None:
     done = doit("help", "strat:hello")
     assert (done.returncode, done.stdout) == (3, "")

@@ -478,7 +478,7 @@ def test_state_folder_of_other_kind_is_error(tmp_path: Path, folder: str, case: 
 
 def test_habitat_name_too_long_for_image_is_refused(tmp_path: Path) -> None:
     assert load(tmp_path, "base_image: debian\n", "x" * 200).name == "x" * 200
-    with pytest.raises(ConfigError, match="is not a valid image name: rename the folder"):
+    with pytest.raises(ConfigError, match="can't name a habitat: rename the folder"):
         load(tmp_path, "base_image: debian\n", "x" * 201)
 
 

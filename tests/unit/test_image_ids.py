@@ -111,7 +111,7 @@ def test_start_single_with_stale_final_image_is_refused(demo: DemoProject, way: 
     with pytest.raises(StartError) as excinfo:
         runtime_start.start(demo.run_anew(), "demo", FakeTerminal())
     assert str(excinfo.value).startswith("demo: habitat-demo:final is out of date (")
-    assert str(excinfo.value).endswith("): run the same command again, without --single")
+    assert str(excinfo.value).endswith("): run the same command again (without --single, if you gave that)")
     assert demo.engine.containers() == []
 
 

@@ -70,7 +70,7 @@ def test_logs_follow_shows_container_output_only(demo: DemoProject) -> None:
     ("options", "message"),
     [
         ({"phase": "stup"}, "demo: there is no phase 'stup': did you mean 'setup'?"),
-        ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: "),
+        ({"phase": "dockerfile"}, "demo: there is no phase 'dockerfile': known here: base, users, env, workdir, "),
         ({"follow": True}, "demo: there is no container habitat-demo: doit start:demo creates it"),
         (
             {"follow": True, "phase": "setup"},

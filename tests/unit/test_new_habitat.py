@@ -193,11 +193,11 @@ def test_new_habitat_name_refused_by_loader_is_refused(tmp_path: Path, name: str
     try:
         loader.load(tmp_path, name, NAMES)
     except (ConfigError, ValueError, OSError) as error:
-        valid = "not a valid image name" not in str(error) and isinstance(error, ConfigError)
+        valid = "can't name a habitat" not in str(error) and isinstance(error, ConfigError)
     if valid:
         assert make(tmp_path, name=name).name == name
     else:
-        with pytest.raises(ConfigError, match="can't name a habitat: use lower-case letters"):
+        with pytest.raises(ConfigError, match="can't name a habitat: use at most 200 lower-case letters"):
             make(tmp_path, name=name)
         assert not (tmp_path / "habitats").exists()
 

@@ -56,8 +56,8 @@ def is_withheld(demo: DemoProject, show: Callable[..., None] = logs.show) -> boo
         return False
     (notice,) = demo.notices()
     assert notice == (
-        "the output of habitat-demo is not shown: it may contain a secret that has changed since, or that is unknown "
-        "here; docker logs habitat-demo shows it with all secrets"
+        "the output of habitat-demo is not shown: it may contain a secret whose old value this machine doesn't have, "
+        "so it can't be masked; docker logs habitat-demo shows it, secrets unmasked"
     )
     return True
 

@@ -285,7 +285,7 @@ def test_start_without_stat_in_image_fails_and_leaves_no_container(tmp_path: Pat
 
 HOLDS_HOME = (
     "entry.persist: /home/ can't persist: /home/agent is in it, and the build puts files there: "
-    "name a file or folder within it, or another"
+    "name a file or folder below it, or somewhere else"
 )
 
 

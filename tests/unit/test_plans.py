@@ -251,7 +251,7 @@ def test_plan_change_table_covers_every_phase(phase: Any) -> None:
 
 def test_plan_dockerfile_change_is_described(project: FullProject) -> None:
     write(project.root, "habitats/demo/Dockerfile", "FROM base:1\n")
-    assert project.reasons_for("dockerfile") == ["image habitat-demo:0-dockerfile is not there yet"]
+    assert project.reasons_for("dockerfile") == ["it isn't built yet"]
     assert project.reasons_for("base") == [
         "the build context of the Dockerfile: added",
         "base_image: removed (base:1)",
@@ -283,7 +283,7 @@ def test_plan_of_habitat_never_built_lists_all_phases(tmp_path: Path) -> None:
     plan = FullProject(tmp_path).plan()
     assert plan.is_new
     assert list(plan.reasons) == list(NAMES[1:])
-    assert plan.reasons["base"] == ["image habitat-demo:1-base is not there yet"]
+    assert plan.reasons["base"] == ["it isn't built yet"]
     assert plan.seconds == {}
 
 

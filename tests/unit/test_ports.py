@@ -48,7 +48,10 @@ def test_port_without_address_is_published_on_localhost(tmp_path: Path, text: st
         (":3000", "ports: ':3000' is not a port: "),
         ("::1:80:80", "ports: '::1:80:80' is not a port: "),
         ("localhost:80:80", "ports: 'localhost:80:80' is not a port: "),
-        ("0", "ports: there is no port 0: write 1 to 65535; on the host also 0, for one that is free"),
+        (
+            "0",
+            "ports: there is no port 0: write 1 to 65535 (as the host's port also 0: ",
+        ),
         ("80:0", "ports: there is no port 0: "),
         ("65536:80", "ports: there is no port 65536: "),
         ("127.0.0.256:80:80", "ports: '127.0.0.256' is not an address: write an address of the host"),

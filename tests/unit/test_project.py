@@ -403,7 +403,7 @@ def test_single_phase_with_stale_parent_is_refused(demo: DemoProject) -> None:
     before = demo.engine.images()
     with pytest.raises(HabitatError, match="setup has to run first") as excinfo:
         demo.builder.build("demo", named("final"))
-    assert excinfo.value.remedy == "run the same command again, without --single"
+    assert excinfo.value.remedy == "run the same command again (without --single, if you gave that)"
     assert demo.engine.images() == before
 
 

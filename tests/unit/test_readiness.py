@@ -265,6 +265,9 @@ def test_ready_setting_empty_overrides_lower_layer(tmp_path: Path, text: str) ->
     assert (load(tmp_path, f"base_image: b\nentry:\n  {text}\n").entry.ready is None) == (text != "ready:")
 
 
+DURATION = "write whole seconds, minutes or hours, from 1s to 8760h, like 2s, 90s or 5m"
+
+
 @pytest.mark.parametrize(
     ("text", "why"),
     [
@@ -272,8 +275,15 @@ def test_ready_setting_empty_overrides_lower_layer(tmp_path: Path, text: str) ->
         ("ready: [a]", "entry.ready: must be text or a mapping, is a list: write one value"),
         ("ready: {timeout: 3s}", "entry.ready: 'command' is missing: add it"),
         ("ready: {comand: a}", "entry.ready: unknown key 'comand': did you mean 'command'?"),
-        ("ready: {command: a, interval: 0}", "ready.interval: '0' is not a duration: write it like 2s, 90s or 5m"),
-        ("ready: {command: a, timeout: soon}", "ready.timeout: 'soon' is not a duration: write it like 2s, 90s or 5m"),
+        (
+            "ready: {command: a, interval: 0}",
+            f"ready.interval: '0' is not allowed: {DURATION}",
+        ),
+        (
+            "ready: {command: a, timeout: soon}",
+            f"ready.timeout: 'soon' is not allowed: {DURATION}",
+        ),
+        ("ready: {command: a, interval: 0.5s}", f"ready.interval: '0.5s' is not allowed: {DURATION}"),
     ],
 )
 def test_ready_setting_malformed_is_refused_with_line(tmp_path: Path, text: str, why: str) -> None:

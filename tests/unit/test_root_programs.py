@@ -282,7 +282,7 @@ def test_build_copy_into_volume_is_refused_with_both_places(tmp_path: Path) -> N
         demo_project.build()
     assert str(excinfo.value).startswith(
         "habitats/demo/config.yaml:3: /home/agent/data/note is in the volume /home/agent/data "
-        "(habitats/demo/config.yaml:5): a build writes nothing into a mount"
+        "(habitats/demo/config.yaml:5): a build writes nothing into a mount: write another dest, or remove the volume"
     )
     assert list((tmp_path / "habitats/demo/data").iterdir()) == []
 

@@ -159,7 +159,7 @@ def test_start_container_is_stopped_after_command_cannot_run(demo: DemoProject) 
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        ("remove", "container habitat-demo was removed: start it again"),
+        ("remove", "container habitat-demo was removed: doit start:demo makes a new one"),
         ("stop", "container habitat-demo was stopped: see docker logs habitat-demo"),
     ],
 )
@@ -187,7 +187,9 @@ def test_start_with_terminal_opens_shell_with_term_variable(demo: DemoProject, m
 def test_start_without_command_and_terminal_gives_notice(tmp_path: Path) -> None:
     demo = built_demo(tmp_path, "")
     assert start(demo) == 0
-    assert demo.notices() == ["there is no entry.command and no terminal: nothing to run"]
+    assert demo.notices() == [
+        "there is no entry.command and no terminal: nothing to run; set entry.command, or give --cmd"
+    ]
 
 
 @pytest.mark.parametrize(
@@ -213,7 +215,8 @@ def test_init_command_that_ends_is_error_with_its_output(tmp_path: Path) -> None
         start(demo)
     assert excinfo.value.output == ("no database",)
     assert str(excinfo.value) == (
-        "demo: the init command ended: echo no database; exit 1: it must not end; see docker logs habitat-demo"
+        "demo: the init command ended: echo no database; exit 1: write an entry.init_command that keeps running; "
+        "see docker logs habitat-demo"
     )
 
 
@@ -381,9 +384,9 @@ def test_limits_changed_give_new_container_of_same_image(demo: DemoProject) -> N
         ("memory: much", "'much' is not a size: write it like 512m or 4g"),
         ("memory: 1k", "memory is less than the 6m that an engine accepts: write 6m or more"),
         ("memory: -1g", "'-1g' is not a size"),
-        ("cpus: -1", "cpus is -1: write it like 1.5"),
-        ("cpus: nan", "cpus is nan: write it like 1.5"),
-        ("pids: -1", "pids is -1: write it like 4096"),
+        ("cpus: -1", "cpus is -1: write 0 to 4096, like 1.5"),
+        ("cpus: nan", "cpus is nan: write 0 to 4096, like 1.5"),
+        ("pids: -1", "pids is -1: write 0 or more, like 4096"),
         ("swap: 1g", "entry.limits: unknown key 'swap': known here: cpus, memory, pids"),
     ],
 )

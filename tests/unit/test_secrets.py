@@ -13,7 +13,7 @@ from unit_helpers import SOMEWHERE, DemoProject, load, write
 
 from phases import p07_setup, p08_repos
 from phases.core.copied_files import dockerfile_context, file_tree, layer_tree, subfolder_tree
-from phases.core.errors import ConfigError, SecretError
+from phases.core.errors import ConfigError, EngineError, SecretError
 from phases.core.files.tree import identity
 from phases.core.model import Value
 from phases.core.secrets import delivery
@@ -248,18 +248,30 @@ def test_secret_file_of_replaced_layer_entry_is_not_copied(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("name: a/b, env: A, start: true", "secret 'a/b' is not a name for a file: use letters, digits, _ . and -"),
-        ("name: .x, env: A, start: true", "secret '.x' is not a name for a file"),
+        (
+            "name: a/b, env: A, start: true",
+            "secret 'a/b' can't be the name of a file: use up to 100 letters, digits, _ . and -",
+        ),
+        ("name: .x, env: A, start: true", "secret '.x' can't be the name of a file"),
         ("name: T, start: true", "secret 'T' needs exactly one source: write one of env, file and command"),
         ("name: T, env: A, file: b, start: true", "secret 'T' needs exactly one source"),
         ("name: T, env: A", "secret 'T' is used by nothing: add phases, or start: true"),
-        ("name: T, env: A, phases: [env]", "secret 'T' is for 'env', which runs no commands: known here: dockerfile"),
+        (
+            "name: T, env: A, phases: [env]",
+            "secret 'T': phase 'env' can't have secrets: write dockerfile, setup, repos, tools or test",
+        ),
         (
             "name: T, env: A, phases: [setpu]",
-            "secret 'T' is for 'setpu', which runs no commands: did you mean 'setup'?",
+            "secret 'T': phase 'setpu' can't have secrets: write dockerfile, setup, repos, tools or test",
         ),
-        ("name: T, env: $A, start: true", "secret 'T' has '$A', which is not a variable: write its name, without a $"),
-        ("name: T, env: A, variable: A-B, start: true", "secret 'T' has 'A-B', which is not a variable"),
+        (
+            "name: T, env: $A, start: true",
+            "secret 'T': env is '$A', which is not the name of a variable: write letters, digits and _ only",
+        ),
+        (
+            "name: T, env: A, variable: A-B, start: true",
+            "secret 'T': variable is 'A-B', which is not the name of a variable",
+        ),
         ("name: T, envv: A, start: true", "secrets[0]: unknown key 'envv': did you mean 'env'?"),
     ],
 )
@@ -411,5 +423,10 @@ def test_secret_delivery_failure_is_error(tmp_path: Path) -> None:
     container = engine.create(image, "c", ("/bin/sh", "-c", "sleep 9"))
     engine.start(container)
     engine.on_execute = lambda _: (1, "/run/secrets is no tmpfs\n")
-    with pytest.raises(Exception, match=r"secret T could not be given to the container \(/run/secrets is no tmpfs\)"):
-        delivery.deliver(engine, container, [Value("T", b"x")], "root")
+    demo = load(tmp_path, "base_image: b\nsecrets:\n  - {name: T, env: A, start: true}\n")
+    with pytest.raises(EngineError) as excinfo:
+        delivery.deliver(engine, container, [Value("T", b"x")], "root", demo)
+    assert str(excinfo.value) == (
+        "habitats/demo/config.yaml:3: secret T could not be given to the container (/run/secrets is no tmpfs): "
+        "check that no volume covers /run/secrets, and that the image has a working sh, head, chown, chmod and mv"
+    )

@@ -58,7 +58,7 @@ def container(demo: DemoProject, name: str, *, habitat: str = "demo") -> str:
 
 def test_status_habitat_never_built_is_new(demo: DemoProject) -> None:
     assert states(demo) == "n" * 12
-    assert demo_state(demo).first == PhaseState(1, "base", "new", "image habitat-demo:1-base is not there yet")
+    assert demo_state(demo).first == PhaseState(1, "base", "new", "it isn't built yet")
 
 
 def test_status_built_habitat_is_cached_without_reasons(demo: DemoProject) -> None:

@@ -298,8 +298,8 @@ def test_volume_source_replaced_by_link_is_refused(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "data/sub")
     (tmp_path / "data/sub").symlink_to("/etc")
     assert refused(tmp_path, row) == (
-        f"habitats/demo/config.yaml:3: volumes: ../../data/sub: {tmp_path}/data/sub is a link to /etc, and an agent "
-        "can make one there: write the path without the link: /etc"
+        f"habitats/demo/config.yaml:3: volumes: ../../data/sub: {tmp_path}/data/sub is a link to /etc, which an "
+        "agent could have put there: if you made it, write the path without it: /etc; if not, remove it"
     )
 
 

@@ -127,7 +127,7 @@ class Builder:
                 raise HabitatError(
                     f"{before.NAME} has to run first ({stale[before.NAME]})",
                     where=f"{name}: {phase.NAME}",
-                    remedy="run the same command again, without --single",
+                    remedy="run the same command again (without --single, if you gave that)",
                 )
 
     def _take_over(self, name: str, phase: Phase) -> PhaseResult | None:

@@ -145,7 +145,9 @@ class _CachePaths:
         stat = self._stat(at)
         if stat and not stat.is_dir and not stat.link:
             raise ConfigError(
-                f"caches: {cache.path} is a file in the image", where=cache.origin, remedy="name a folder, or another"
+                f"caches: {cache.path} is a file in the image",
+                where=cache.origin,
+                remedy="name a folder, or another path",
             )
         uid, gid = self._points.owner_of(at)
         purpose = f"{cache.path} of {uid}:{gid}, {self._image.platform}, {distribution}"

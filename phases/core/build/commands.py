@@ -96,9 +96,9 @@ class CommandRunner:
             )
         if isinstance(error, Conflict):
             return StepError(
-                f"the build container had ended before {step.title}",
+                f"the build container ended before {step.title} could run",
                 where=step.origin,
-                remedy=f"see what an earlier command does to its main process; log: {log}",
+                remedy=f"an earlier command of this phase may have killed its process 1; log: {log}",
             )
         return self._cut_off(step, rows)
 

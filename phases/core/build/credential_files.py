@@ -32,8 +32,9 @@ def told(habitat: Habitat, phase: Phase) -> str:
     more = f" and {len(paths) - _SHOWN} more" if len(paths) > _SHOWN else ""
     name = paths[0].rstrip("/").rpartition("/")[2]
     return (
-        f"not copied, since the name is one of credentials: {', '.join(paths[:_SHOWN])}{more}; "
-        f"`!{name}` in habitats/{habitat.name}/.habignore copies that all the same"
+        f"not copied, since {'its name looks' if len(paths) == 1 else 'their names look'} like credentials: "
+        f"{', '.join(paths[:_SHOWN])}{more}; to copy {paths[0]} anyway, add `!{name}` to "
+        f"habitats/{habitat.name}/.habignore"
     )
 
 

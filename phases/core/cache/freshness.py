@@ -160,7 +160,7 @@ def _flaw(builds: Sequence[_LastBuild], final_flaw: str) -> str:
     if not own.phase.SNAPSHOT:
         return _verdict_flaw(own, parent)
     if own.snapshot is None:
-        return f"image {own.tag} is {'gone' if own.has_stamp else 'not there yet'}"
+        return f"image {own.tag} is gone" if own.has_stamp else "it isn't built yet"
     if own.phase.NAME == "final" and final_flaw:
         return final_flaw
     for build in builds:

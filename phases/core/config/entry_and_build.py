@@ -84,8 +84,8 @@ def _seconds(scope: Scope, ready: schema.ReadyKeys, key: str) -> float:
     try:
         return units.duration(text) if text else 0
     except ValueError:
-        where, remedy = scope.at("entry", "ready", key), "write it like 2s, 90s or 5m"
-        raise ConfigError(f"ready.{key}: {text!r} is not a duration", where=where, remedy=remedy) from None
+        where, remedy = scope.at("entry", "ready", key), f"{units.DURATION_RULE}, like 2s, 90s or 5m"
+        raise ConfigError(f"ready.{key}: {text!r} is not allowed", where=where, remedy=remedy) from None
 
 
 def _network(scope: Scope, network: str) -> str:
@@ -113,7 +113,8 @@ def _limits(scope: Scope, limits: schema.LimitsKeys, *where: str) -> Limits:
             remedy="write 6m or more",
         )
     if not 0 <= limits.cpus <= _MAX_CPUS:
-        raise ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy="write it like 1.5")
+        remedy = f"write 0 to {_MAX_CPUS}, like 1.5"
+        raise ConfigError(f"cpus is {limits.cpus:g}", where=scope.at(*where, "cpus"), remedy=remedy)
     if limits.pids < 0:
-        raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write it like 4096")
+        raise ConfigError(f"pids is {limits.pids}", where=scope.at(*where, "pids"), remedy="write 0 or more, like 4096")
     return Limits(memory, limits.cpus, limits.pids)

@@ -20,6 +20,9 @@ _NO_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|^[-/]|^@\Z|/(?=[./]|\Z)
 
 _MAX_URL, _MAX_REF = 4096, 255
 
+_URL_RULE = f"use up to {_MAX_URL} characters, without spaces and not beginning with -, like https://host/name.git"
+_REF_RULE = f"use up to {_MAX_REF} letters and digits, with single - _ . or / between them, like feature/log-in"
+
 _INSTEAD = "name a secret with token: instead"
 
 
@@ -33,14 +36,14 @@ class GitValueError(ValueError):
 def check_ref(word: str) -> None:
     """Check a branch, tag or commit, where "" means none. Raises GitValueError."""
     if word and (_NO_REF.search(word) or len(word.encode()) > _MAX_REF):
-        raise GitValueError(_quoted(word) + " is not a {} for git", "fix it")
+        raise GitValueError(f"git doesn't accept {_quoted(word)} as a {{}}", _REF_RULE)
 
 
 def check_url(word: str) -> None:
     """Check a URL. Raises GitValueError, without quoting a password or a token."""
     check_credentials(word)
     if not word or word.startswith("-") or _NOT_IN_URL.search(word) or len(word) > _MAX_URL:
-        raise GitValueError(_quoted(word) + " is not a {} for git", "fix it")
+        raise GitValueError(f"git doesn't accept {_quoted(word)} as a {{}}", _URL_RULE)
     if _HELPER.match(word):
         raise GitValueError(_quoted(word) + " makes git run a program", "use https://, ssh:// or a path")
     if not (url := _URL.match(word)):
@@ -65,7 +68,7 @@ def check_credentials(word: str) -> None:
 
 def _check_host(host: str, word: str) -> None:
     if host.lstrip("[").startswith("-"):
-        raise GitValueError(_quoted(word) + " has an option in place of a host", "fix it")
+        raise GitValueError(f"the host in {_quoted(word)} begins with -", "write the host's name")
 
 
 def _quoted(word: str) -> str:

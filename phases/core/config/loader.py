@@ -63,8 +63,8 @@ def _layers(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     """Return the layers of a habitat. Raises ConfigError if its name or its folder is wrong."""
     folder, shown = root / "habitats" / name, f"habitats/{name}"
     if not names.is_habitat_name(name):
-        remedy = f"rename the folder: {names.HABITAT_NAME_RULE}"
-        raise ConfigError(f"'{name}' is not a valid image name", where=shown, remedy=remedy)
+        remedy = f"rename the folder: use {names.HABITAT_NAME_RULE}"
+        raise ConfigError(f"'{name}' can't name a habitat", where=shown, remedy=remedy)
     dockerfile = folder / "Dockerfile"
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")

@@ -46,7 +46,7 @@ def build_folders(habitat: Habitat, home: str) -> list[str]:
 
 
 class ErrorWords(NamedTuple):
-    """The words of an error about a path of one kind: `KEY: /x can't VERB: /y STATE: name NOUN within it`."""
+    """The words of an error about a path of one kind: `KEY: /x can't VERB: /y STATE: name NOUN somewhere else`."""
 
     key: str
     verb: str
@@ -73,10 +73,14 @@ def check(paths: Iterable[Cache | Persisted], home: str, flaw_at: Callable[[str]
         place = in_home(path.path, home)
         taken = (f"{p.path} {words.state} ({p.origin})" for p in before if overlap(place, in_home(p.path, home)))
         if reason := flaw_at(place) or next(taken, ""):
-            remedy = "keep one of them" if "(" in reason else f"name {words.noun} within it, or another"
-            raise ConfigError(
-                f"{words.key}: {path.path} can't {words.verb}: {reason}", where=path.origin, remedy=remedy
-            )
+            problem = f"{words.key}: {path.path} can't {words.verb}: {reason}"
+            if "(" in reason:
+                remedy = "keep one of them"
+            elif flaw_at(f"{place.rstrip('/')}/name"):
+                remedy = f"name {words.noun} somewhere else"
+            else:
+                remedy = f"name {words.noun} below it, or somewhere else"
+            raise ConfigError(problem, where=path.origin, remedy=remedy)
         before.append(path)
 
 

@@ -21,7 +21,7 @@ IMAGE = re.compile(
 _MAX_IMAGE = 480
 
 #: The rule for the name of a habitat, as a remedy.
-HABITAT_NAME_RULE = "lower-case letters and digits, with single . _ or - between them"
+HABITAT_NAME_RULE = f"at most {_MAX_NAME} lower-case letters and digits, with single . _ or - between them"
 
 #: The name of a user. useradd refuses longer ones.
 USER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}")

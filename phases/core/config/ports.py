@@ -54,7 +54,7 @@ def _port(text: str, where: Origin) -> Port:
 
 def _number(text: str, where: Origin) -> int:
     if len(text) > len(str(_MAX_PORT)) or not 0 < int(text) <= _MAX_PORT:
-        remedy = f"write 1 to {_MAX_PORT}; on the host also 0, for one that is free"
+        remedy = f"write 1 to {_MAX_PORT} (as the host's port also 0: the engine then picks a free one)"
         raise ConfigError(f"ports: there is no port {text}", where=where, remedy=remedy)
     return int(text)
 

@@ -162,12 +162,13 @@ def _timeouts(scope: Scope, texts: Mapping[str, str], phases: Sequence[str]) -> 
     for phase, text in texts.items():
         where = scope.at("timeouts", phase)
         if phase not in phases:
-            raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=did_you_mean(phase, phases))
+            remedy = did_you_mean(phase, phases, in_order=True)
+            raise ConfigError(f"timeouts: there is no phase '{phase}'", where=where, remedy=remedy)
         try:
             result[phase] = units.duration(text)
         except ValueError:
-            remedy = "write it like 90s, 30m or 1h 30m"
-            raise ConfigError(f"timeouts: {text!r} is not a duration", where=where, remedy=remedy) from None
+            remedy = f"{units.DURATION_RULE}, like 90s, 30m or 1h 30m"
+            raise ConfigError(f"timeouts: {text!r} is not allowed", where=where, remedy=remedy) from None
     return result
 
 

@@ -139,8 +139,9 @@ class Scope:
                 candidates = [Path(shown).expanduser()]
             existing = next((path for path in candidates if path.exists()), None)
         except (OSError, RuntimeError) as error:  # the name is too long, or there is no such user
-            problem = f"{key[0]}: {shown[:80]!r} is not a path ({error})"
-            raise ConfigError(problem, where=origin, remedy="fix it") from error
+            problem = f"{key[0]}: {shown[:80]!r} is not a path ({str(error).rstrip('.')})"
+            remedy = "write a path that exists, absolute, below ~, or relative to this config"
+            raise ConfigError(problem, where=origin, remedy=remedy) from error
         if existing is None and must_exist:
             places = [
                 str(path.relative_to(self.root) if path.is_relative_to(self.root) else path) for path in candidates

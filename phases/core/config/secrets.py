@@ -44,21 +44,24 @@ def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
 
 def _check(scope: Scope, i: int, entry: schema.SecretKeys) -> None:
     def error(problem: str, remedy: str, *key: str) -> ConfigError:
-        return ConfigError(f"secret {entry.name!r} {problem}", where=scope.at("secrets", i, *key), remedy=remedy)
+        return ConfigError(f"secret {entry.name!r}{problem}", where=scope.at("secrets", i, *key), remedy=remedy)
 
     if not SECRET_NAME.fullmatch(entry.name):
-        raise error("is not a name for a file", "use letters, digits, _ . and -", "name")
+        remedy = "use up to 100 letters, digits, _ . and -, beginning with a letter, a digit or _"
+        raise error(" can't be the name of a file", remedy, "name")
     if sum(map(bool, (entry.env, entry.file, entry.command))) != 1:
-        raise error("needs exactly one source", "write one of env, file and command")
+        raise error(" needs exactly one source", "write one of env, file and command")
     if not entry.phases and not entry.start:
-        raise error("is used by nothing", "add phases, or start: true")
+        raise error(" is used by nothing", "add phases, or start: true")
     for phase in entry.phases:
         if phase not in SECRET_PHASES:
-            raise error(f"is for {phase!r}, which runs no commands", did_you_mean(phase, SECRET_PHASES), "phases")
+            remedy = f"write {', '.join(SECRET_PHASES[:-1])} or {SECRET_PHASES[-1]}"
+            raise error(f": phase {phase!r} can't have secrets", remedy, "phases")
     for key in ("env", "variable"):
         name = getattr(entry, key)
         if name and not VARIABLE.fullmatch(name):
-            raise error(f"has {name!r}, which is not a variable", "write its name, without a $", key)
+            problem = f": {key} is {name!r}, which is not the name of a variable"
+            raise error(problem, "write letters, digits and _ only, not beginning with a digit", key)
 
 
 def token(scope: Scope, i: int, entry: schema.RepoKeys, url: str, secrets: Iterable[Secret]) -> str:

@@ -82,9 +82,8 @@ def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Se
 def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret]) -> RepoClone:
     origin = scope.at("repos", i)
     if not 0 <= entry.depth < 2**31:
-        raise ConfigError(
-            f"repos[{i}].depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy="use 1 or more"
-        )
+        remedy = f"write 1 to {2**31 - 1}, or leave it out to get all commits"
+        raise ConfigError(f"repos[{i}].depth is {entry.depth}", where=scope.at("repos", i, "depth"), remedy=remedy)
     if entry.branch and entry.ref:
         raise ConfigError(f"repos[{i}] has both branch and ref", where=origin, remedy="keep one of them")
     # Before variables are filled in: an error about a variable would quote a password with a `$`.

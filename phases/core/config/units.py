@@ -12,6 +12,11 @@ DURATION = re.compile(r"(?:(\d+)h)?\s*(?:(\d+)m)?\s*(?:(\d+)s?)?", re.ASCII)
 #: Seconds.
 DAY = 86_400
 
+_MAX_DAYS = 365
+
+#: What `duration` accepts, as the beginning of a remedy.
+DURATION_RULE = f"write whole seconds, minutes or hours, from 1s to {_MAX_DAYS * 24}h"
+
 # Characters: the expressions would take long for a long text.
 _MAX_LENGTH = 100
 
@@ -31,6 +36,6 @@ def duration(text: str) -> float:
         raise ValueError(text)
     hours, minutes, seconds = (int(part or 0) for part in match.groups())
     total = hours * 3600 + minutes * 60 + seconds
-    if not 0 < total <= 365 * DAY:
+    if not 0 < total <= _MAX_DAYS * DAY:
         raise ValueError(text)
     return total

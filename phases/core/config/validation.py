@@ -74,7 +74,8 @@ def _translated(text: str, tree: Tree) -> ConfigError:
         problem = f"must be {expected}, is {_TYPES.get(types[2], types[2])}"
         remedy = _remedy(types[1], types[2], path)
     else:
-        problem, remedy = problem[0].lower() + problem[1:], "fix it"
+        problem = problem[0].lower() + problem[1:]
+        remedy = f"see `{path[0]}` in docs/config.md" if path else "see docs/config.md"
     return ConfigError(_prefix(path) + problem, where=tree.origin_of(path), remedy=remedy)
 
 

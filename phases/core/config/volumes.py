@@ -115,9 +115,9 @@ class _SourceCheck:
             )
         if link:
             raise ConfigError(
-                f"volumes: {volume.shown}: {link.path} is a link to {link.target}, and an agent can make one there",
+                f"volumes: {volume.shown}: {link.path} is a link to {link.target}, which an agent could have put there",
                 where=where,
-                remedy=f"write the path without the link: {real}",
+                remedy=f"if you made it, write the path without it: {real}; if not, remove it",
             )
         return replace(volume, source=real, gives_root=bool(root), pin=host_paths.pin(real))
 

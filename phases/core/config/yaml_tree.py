@@ -129,8 +129,13 @@ def parse(raw: bytes, *, layer: str, shown: str) -> Tree:
         raise ConfigError("is not UTF-8 text", where=shown, remedy="save it as UTF-8") from error
     except yaml.MarkedYAMLError as error:
         raise _syntax_error(error, text, layer, shown) from error
-    except (yaml.YAMLError, RecursionError) as error:
-        raise ConfigError(f"is not YAML ({error})", where=shown, remedy="fix it") from error
+    except RecursionError as error:
+        raise ConfigError("values are nested too deeply", where=shown, remedy="use fewer levels") from error
+    except yaml.reader.ReaderError as error:
+        character = chr(error.character)
+        problem = f"is not YAML: it has the character {character!r}"
+        where = Origin(layer, shown, text.partition(character)[0].count("\n") + 1)
+        raise ConfigError(problem, where=where, remedy="remove it") from error
     if root is None:
         return Tree({}, top)
     tree = _Converter(layer, shown, text.splitlines()).tree(root)
@@ -164,7 +169,7 @@ class _Converter:
         if isinstance(node, yaml.ScalarNode):
             return self._scalar(node, origin)
         if len(self._above) > _MAX_DEPTH:
-            raise ConfigError("values are nested too deep", where=origin, remedy="use fewer levels")
+            raise ConfigError("values are nested too deeply", where=origin, remedy="use fewer levels")
         if id(node) in self._above:
             raise ConfigError("an alias contains itself", where=origin, remedy="write the value in its place")
         self._above.add(id(node))
@@ -234,8 +239,11 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, layer: str, shown: str
                 where=Origin(layer, shown, below + 1),
                 remedy="indent each of its lines further than the dash",
             )
+    where = Origin(layer, shown, line + 1, column + 1)
+    if "nesting depth" in str(error.problem):
+        return ConfigError("values are nested too deeply", where=where, remedy="use fewer levels")
     return ConfigError(
         f"is not YAML: {error.problem or error.context}",
-        where=Origin(layer, shown, line + 1, column + 1),
+        where=where,
         remedy="fix the line",
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # A uid or gid. The files are not the program's own, so a row may be malformed. `\d` matches other digits, too.
 _NUMBER = re.compile(r"[0-9]{1,10}")
 
-NO_USER = "make it in an earlier phase, or name another"
+NO_USER = "make it in the Dockerfile (for repos: and later phases setup: will do), or name another"
 
 
 class UserDatabase:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import ssl
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
@@ -57,7 +58,10 @@ def _environment_tls() -> TLSConfig | None:
         return utils.kwargs_from_env().get("tls")
     except TLSParameterError as error:
         folder = os.environ.get("DOCKER_CERT_PATH") or "~/.docker"
-        raise ValueError(f"cert.pem and key.pem are not both in {folder}") from error
+        needed = ["cert.pem", "key.pem", *(["ca.pem"] if os.environ.get("DOCKER_TLS_VERIFY") else [])]
+        missing = [name for name in needed if not Path(folder, name).expanduser().is_file()]
+        names = " and ".join(filter(None, [", ".join(missing[:-1]), *missing[-1:]]))
+        raise ValueError(f"{names} {'is' if len(missing) == 1 else 'are'} missing in {folder}") from error
 
 
 def _context() -> Any:

@@ -123,7 +123,8 @@ def _lines(path: Path) -> list[str]:
         data = safe_open.read(path, _MAX_BYTES) or b""
         text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy="fix or remove it") from error
+        remedy = "save it as UTF-8, or remove it"
+        raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy=remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=str(path), remedy="use fewer patterns")
     lines = [line.removesuffix("\r") for line in text.split("\n")]

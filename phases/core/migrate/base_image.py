@@ -49,8 +49,9 @@ def inspect(project: Project, name: str, reference: str, where: str) -> BaseImag
     except EngineUnreachable:
         raise
     except EngineError as error:
-        remedy = "fix it, or set its ARG: --arg NAME=VALUE"
-        raise ConfigError(f"FROM names {reference!r}, which is not an image", where=where, remedy=remedy) from error
+        problem = f"FROM names {reference!r}, which can't be an image's name"
+        remedy = "correct it, or give the ARG in it a value: --arg NAME=VALUE"
+        raise ConfigError(problem, where=where, remedy=remedy) from error
     if config is None:
         project.bus.emit(events.Notice(name, f"pulling {reference} to read its user, variables and command"))
         try:

@@ -52,7 +52,7 @@ def final_image(project: Project, name: str) -> str:
         raise StartError(
             f"{image_labels.final_tag(name)} is out of date ({next(iter(assessment.stale.values()))})",
             where=name,
-            remedy="run the same command again, without --single",
+            remedy="run the same command again (without --single, if you gave that)",
         )
     return assessment.final
 

@@ -58,12 +58,13 @@ def end_error(
     try:
         log = "\n".join(project.engine.logs(container.id, _LOG_LINES))
     except (NotFound, Conflict):  # it is removed, or is being removed
-        return StartError(f"container {container.name} was removed", where=habitat.name, remedy="start it again")
+        remedy = f"doit start:{habitat.name} makes a new one"
+        return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
-        remedy=f"{'it must not end; ' if init else ''}see docker logs {container.name}",
+        remedy=f"{'write an entry.init_command that keeps running; ' if init else ''}see docker logs {container.name}",
         output=_masked(output_check(project, habitat.name, container, secrets), log),
     )
 

@@ -115,7 +115,7 @@ def _open_session(
             path = container_env.get("PATH") or DEFAULT_PATH
             env["PATH"] = f"{_FOLDER}:{path}"
         start_container(project, habitat, container)
-        deliver(project.engine, container.id, (*secrets, *host_keys), user)
+        deliver(project.engine, container.id, (*secrets, *host_keys), user, habitat)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
         yield Session(project, habitat, container, secrets, user, workdir, extra_env=env)
 

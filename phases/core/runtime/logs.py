@@ -34,7 +34,8 @@ def show_phase(project: Project, name: str, phase_name: str) -> None:
     """Show the log of one phase. Raises StartError if there is none."""
     phases = {phase.NAME: phase for phase in project.phases(name)}
     if phase_name not in phases:
-        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=did_you_mean(phase_name, phases))
+        remedy = did_you_mean(phase_name, phases, in_order=True)
+        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=remedy)
     if _size(project, name, phases[phase_name]) is None:
         raise StartError(
             f"there is no log of {phase_name}",

@@ -45,7 +45,8 @@ def start(
     with open_session(project, name, bring_up) as session:
         command = command or session.habitat.entry.command
         if not command and not terminal.interactive:
-            project.bus.emit(events.Notice(name, "there is no entry.command and no terminal: nothing to run"))
+            text = "there is no entry.command and no terminal: nothing to run; set entry.command, or give --cmd"
+            project.bus.emit(events.Notice(name, text))
             return 0
         argv = ("/bin/sh", "-c", "--", command) if command else SHELL
         return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_captured(terminal))

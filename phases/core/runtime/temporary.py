@@ -59,7 +59,7 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
         start_container(project, habitat, container)
         user = habitat.user if habitat.user in user_database(project, container) else "root"
         workdir = existing_folder(project, container, habitat.workdir)
-        deliver(project.engine, container.id, secrets, user)
+        deliver(project.engine, container.id, secrets, user, habitat)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
         yield Session(project, habitat, container, secrets, user, workdir)
 
@@ -134,7 +134,8 @@ def _create(
 def _phase(project: Project, name: str, phase_name: str) -> Phase:
     phases = {phase.NAME: phase for phase in project.phases(name)}
     if phase_name not in phases:
-        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=did_you_mean(phase_name, phases))
+        remedy = did_you_mean(phase_name, phases, in_order=True)
+        raise StartError(f"there is no phase '{phase_name}'", where=name, remedy=remedy)
     return phases[phase_name]
 
 

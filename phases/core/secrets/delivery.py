@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from phases.core.engine.protocol import Engine
-    from phases.core.model import Value
+    from phases.core.model import Habitat, Value
 
 _RECEIVE = ShellProgram(__file__, "receive.sh")
 _WITHDRAW = ShellProgram(__file__, "withdraw.sh")
 
 
-def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str) -> None:
+def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str, habitat: Habitat) -> None:
     """Write values into the tmpfs of a running container.
 
     Args:
@@ -32,6 +32,7 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
         container: The id of the container.
         values: The values.
         owner: The only user who can read them, a name or a number.
+        habitat: The habitat, whose config an error names.
 
     Raises:
         EngineError: A value could not be written.
@@ -40,9 +41,12 @@ def deliver(engine: Engine, container: str, values: Iterable[Value], owner: str)
         size = str(len(value.data))
         code, output = root_environment.run(engine, container, _RECEIVE.text, value.path, owner, size, stdin=value.data)
         if code:
+            origins = {secret.name: secret.origin for secret in habitat.secrets}
             raise EngineError(
                 f"secret {value.name} could not be given to the container ({output})",
-                remedy=f"check that no volume covers {SECRETS_FOLDER} and that the image's programs work",
+                where=origins.get(value.name, habitat.name),
+                remedy=f"check that no volume covers {SECRETS_FOLDER}, and that the image has a working "
+                "sh, head, chown, chmod and mv",
             )
 
 

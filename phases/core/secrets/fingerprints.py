@@ -156,8 +156,8 @@ class OutputCheck:
         """Return the message to show instead of the output."""
         name = self._container.name
         return (
-            f"the output of {name} is not shown: it may contain a secret that has changed since, or that is unknown "
-            f"here; docker logs {name} shows it with all secrets"
+            f"the output of {name} is not shown: it may contain a secret whose old value this machine doesn't have, "
+            f"so it can't be masked; docker logs {name} shows it, secrets unmasked"
         )
 
     def _look(self) -> tuple[int, int] | None:

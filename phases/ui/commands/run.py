@@ -80,6 +80,7 @@ class RunCommand(cmd_run.Run):
         return self._recorded(params, run) if params["reporter"] == jsonl.NAME else run()
 
     def _execute(self, **options: Any) -> int:
+        selection.check_options(self.sel_tasks or (), self.task_list)
         if options["always"]:
             current_project().shares = False  # --always-execute means that every phase runs
         return int(super()._execute(**options))

@@ -6,11 +6,13 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import subtasks_iter
+from doit.cmdparse import CmdOption, TaskParse
 from doit.exceptions import InvalidCommand
 
 from phases.core.errors import did_you_mean, printable
-from phases.ui.tasks import is_verb
+from phases.ui.tasks import is_verb, parse_task
 from phases.ui.verbs import start
+from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -27,6 +29,32 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
         if name not in known and "*" not in name:
             shown = printable(name if len(name) < 100 else f"{name[:100]}…")
             raise InvalidCommand(f"there is no task '{shown}': {_remedy(name, known)}")
+
+
+def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
+    """Refuse options of a verb before anything is built.
+
+    Args:
+        words: The tasks, each followed by its options.
+        task_list: All tasks.
+
+    Raises:
+        HabitatError: Options of a verb contradict each other.
+        CmdParseError: A verb has no such option.
+    """
+    known = {task.name for task in task_list}
+    rest = list(words)
+    while rest:
+        name = rest.pop(0)
+        kind, habitat = parse_task(name)
+        verb = next((verb for verb in VERBS if kind == verb.NAME), None)
+        if verb is None or name not in known:
+            continue
+        options, rest = TaskParse([CmdOption(option) for option in verb.OPTIONS]).parse(rest)
+        if verb.WORDS:
+            return  # the words that follow belong to it
+        if verb is start:
+            start.check(habitat, detach=options["detach"], cmd=options["cmd"])
 
 
 def _remedy(name: str, known: Collection[str]) -> str:

@@ -39,16 +39,21 @@ WORDS = False
 PIPES = False
 
 
-def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
-    from phases.core.runtime import start as runtime_start
-    from phases.ui.terminal import LocalTerminal
-
+def check(name: str, *, detach: bool, cmd: str) -> None:
+    """Refuse options that contradict each other, before anything is built. Raises StartError."""
     if detach and cmd:
         raise StartError(
             "--detach runs no command, but --cmd gives one",
             where=name,
             remedy=f"use one of them, or --detach and then doit exec:{name} -- COMMAND",
         )
+
+
+def run(project: Project, name: str, *, detach: bool = False, cmd: str = "", new: bool = False) -> None:
+    from phases.core.runtime import start as runtime_start
+    from phases.ui.terminal import LocalTerminal
+
+    check(name, detach=detach, cmd=cmd)
     if detach:
         runtime_start.start_detached(project, name, fresh=new)
         return

@@ -103,7 +103,7 @@ class CommandExec:
     def _run(self, command: PhaseCommand) -> int:
         life, secrets = self._life, (command.user, command.secrets)
         if command.secrets and self._delivered != secrets:
-            delivery.deliver(self._work.engine, life.id, command.secrets, command.user)
+            delivery.deliver(self._work.engine, life.id, command.secrets, command.user, self._work.habitat)
             self._delivered = secrets
         env = {**self._env(command), **command.env}
         self._files.doubt()

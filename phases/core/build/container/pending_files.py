@@ -119,10 +119,10 @@ class PendingFiles:
     def _refuse_mounted(self, path: str) -> None:
         if place := self._mount_of(path):
             volume = next((v for v in self._habitat.volumes if v.dest == place), None)
-            mount = f"the volume {place} ({volume.origin})" if volume else f"the cache {place}"
+            kind, at = ("volume", f" ({volume.origin})") if volume else ("cache", "")
             raise StepError(
-                f"{path} is in {mount}: a build writes nothing into a mount",
-                remedy="write another dest, or remove the volume",
+                f"{path} is in the {kind} {place}{at}: a build writes nothing into a mount",
+                remedy=f"write another dest, or remove the {kind}",
             )
 
     def _before(self, path: str) -> Stat | None:

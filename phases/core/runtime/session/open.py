@@ -124,7 +124,7 @@ class _SessionSteps(Struct):
         session, project, container = self.session, self.session.project, self.session.container
         if not session.was_started:
             withdraw(project.engine, container.id, session.secrets)
-        deliver(project.engine, container.id, session.secrets, session.user)
+        deliver(project.engine, container.id, session.secrets, session.user, session.habitat)
         entry = session.habitat.entry
         ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
         was_running = not session.was_started
