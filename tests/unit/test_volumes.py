@@ -20,8 +20,8 @@ import pytest
 from fake_engine import FakeEngine
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
-from phases.core.config import host_paths, own_places
-from phases.core.config.host_paths import MountTable
+from phases.core.config.mounts import host_paths, own_places
+from phases.core.config.mounts.host_paths import MountTable
 from phases.core.errors import ConfigError
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from phases.core.build.container.file_cache import FileCache
 from phases.core.cache.image_labels import COMMENT, LABEL_NAME
-from phases.core.config import caches as rules
+from phases.core.config.mounts import caches as rules
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import VolumeMount

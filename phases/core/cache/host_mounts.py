@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config import host_paths
+from phases.core.config.mounts import host_paths
 from phases.core.engine.types import Bind
 from phases.core.errors import ConfigError
 from phases.registry import mounts_volumes

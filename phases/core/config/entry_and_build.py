@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from phases.core.config import persist, schema, units
+from phases.core.config import schema, units
+from phases.core.config.mounts import persist
 from phases.core.config.ports import ports
 from phases.core.config.units import DAY
 from phases.core.errors import ConfigError

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import caches, dockerfile, names, persist, sections, units, volumes
+from phases.core.config import dockerfile, names, sections, units
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
+from phases.core.config.mounts import caches, persist, volumes
 from phases.core.config.names import USER
 from phases.core.config.scope import Scope
 from phases.core.config.validation import validate

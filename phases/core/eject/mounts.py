@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config.mountable_paths import in_home
+from phases.core.config.mounts.mountable_paths import in_home
 from phases.core.eject.quoting import mount_flag
 from phases.core.model import SECRETS_FOLDER, SHARINGS
 from phases.core.secrets import ssh_agent

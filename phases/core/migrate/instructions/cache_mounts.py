@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config import caches
-from phases.core.config.mountable_paths import overlap, within
+from phases.core.config.mounts import caches
+from phases.core.config.mounts.mountable_paths import overlap, within
 from phases.core.migrate.result import NotConvertible
 from phases.core.model import SHARINGS
 

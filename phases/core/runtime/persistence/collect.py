@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.config import mountable_paths
+from phases.core.config.mounts import mountable_paths
 from phases.core.container import root_environment, safe_paths, timed_exec
 from phases.core.errors import EngineError, LinkInTheWay
 from phases.core.files.shell_program import ShellProgram

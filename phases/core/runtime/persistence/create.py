@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.cache import image_labels
-from phases.core.config import persist
+from phases.core.config.mounts import persist
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core.cache import image_labels
-from phases.core.config import mountable_paths
+from phases.core.config.mounts import mountable_paths
 
 if TYPE_CHECKING:
     from phases.core.engine.protocol import Engine

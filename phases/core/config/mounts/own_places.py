@@ -10,15 +10,15 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config.host_paths import within
+from phases.core.config.mounts.host_paths import within
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from phases.core.config.host_paths import MountTable
+    from phases.core.config.mounts.host_paths import MountTable
 
 #: The folder with this program's package.
-CHECKOUT = Path(__file__).resolve().parents[3]
+CHECKOUT = Path(__file__).resolve().parents[4]
 
 # Folders in which every user may create files.
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"), Path("/dev/shm"))  # noqa: S108 (names, no files of ours)

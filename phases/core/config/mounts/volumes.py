@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 
-from phases.core.config import host_paths, privileged_mounts
-from phases.core.config.host_paths import MountTable
-from phases.core.config.mountable_paths import in_home, within
-from phases.core.config.own_places import OwnPlaces
+from phases.core.config.mounts import host_paths, privileged_mounts
+from phases.core.config.mounts.host_paths import MountTable
+from phases.core.config.mounts.mountable_paths import in_home, within
+from phases.core.config.mounts.own_places import OwnPlaces
 from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER, Mount

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.config import mountable_paths, schema
-from phases.core.config.mountable_paths import ErrorWords, in_home, overlap, within
+from phases.core.config.mounts import mountable_paths
+from phases.core.config.mounts.mountable_paths import ErrorWords, in_home, overlap, within
 from phases.core.errors import ConfigError
 from phases.core.model import SHARINGS, Cache
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from phases.core.config import schema
     from phases.core.config.scope import Scope
     from phases.core.model import Habitat
     from phases.core.origin import Origin

@@ -14,14 +14,14 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from phases.core.config.host_paths import within
+from phases.core.config.mounts.host_paths import within
 from phases.core.files import safe_open
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from phases.core.config.host_paths import MountTable
-    from phases.core.config.own_places import OwnPlaces
+    from phases.core.config.mounts.host_paths import MountTable
+    from phases.core.config.mounts.own_places import OwnPlaces
 
 # The usual paths of the sockets of engines, and the names of such sockets elsewhere.
 _ENGINE_SOCKETS = (

@@ -5,8 +5,8 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
-from phases.core.config import mountable_paths
-from phases.core.config.mountable_paths import ErrorWords, overlap
+from phases.core.config.mounts import mountable_paths
+from phases.core.config.mounts.mountable_paths import ErrorWords, overlap
 from phases.core.model import Persisted
 
 if TYPE_CHECKING:

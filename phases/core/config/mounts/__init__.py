@@ -1,0 +1,1 @@
+"""Checks what is mounted into a habitat: volumes, caches and persistent data."""
