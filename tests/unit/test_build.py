@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from unit_helpers import SOMEWHERE, load, write
 
 from phases.core import events
-from phases.core.build.container.reuse import ContainerPool
+from phases.core.build.container.pool import ContainerPool
 from phases.core.build.context import SHOWN_OUTPUT, PhaseContext
 from phases.core.build.executor import run_phase
 from phases.core.build.image_config import PROFILE

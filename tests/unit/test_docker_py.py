@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from phases.core.engine.streams import Stream
+    from phases.core.engine.connections import Stream
 
 # More than the buffers of two sockets hold.
 BIG = bytes(range(256)) * 40_000

@@ -11,7 +11,7 @@ from msgspec import Struct
 from phases.core import events
 from phases.core.build import credential_files
 from phases.core.build.container.file_cache import KnownFiles
-from phases.core.build.container.reuse import ContainerPools
+from phases.core.build.container.pool import ContainerPools
 from phases.core.build.context import PhaseContext
 from phases.core.build.leftovers import remove_build_containers, remove_leftovers
 from phases.core.build.lock import HeldLocks

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct, field
 
 from phases.core import events
-from phases.core.build.container.reuse import ContainerPool
+from phases.core.build.container.pool import ContainerPool
 from phases.core.engine.background import BackgroundRemover, ContainerCreator
 from phases.core.engine.output import BlockSplitter
 from phases.core.masking import Mask

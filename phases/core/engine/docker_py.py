@@ -24,7 +24,7 @@ from urllib3.connection import HTTPConnection
 from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import HTTPError
 
-from phases.core.engine.streams import TlsTransport, connect, stream_of
+from phases.core.engine.connections import TlsTransport, connect, stream_of
 from phases.core.engine.timeouts import POLL_INTERVAL
 from phases.core.engine.transport import CHUNK, CONNECT_TIMEOUT, Response
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import Iterator, Mapping
 
-    from phases.core.engine.streams import Stream, TimedSocket
+    from phases.core.engine.connections import Stream, TimedSocket
     from phases.core.engine.timeouts import RequestTimer
     from phases.core.engine.transport import Request, Route
 

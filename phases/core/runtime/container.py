@@ -20,7 +20,7 @@ from phases.core.runtime.new_container import (
     main_process,
     restrictions_label,
 )
-from phases.core.runtime.own_containers import container_name, owner
+from phases.core.runtime.own_containers import aside_names, container_name, owner
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import paths_of, persistence_of
 from phases.core.runtime.session.presence import Presence
@@ -145,9 +145,7 @@ def _set_aside(project: Project, habitat: Habitat, old: Container, reason: str) 
 
     reason: completes "was created …".
     """
-    stamped = f"{old.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    candidates = (stamped, *(f"{stamped}-{number}" for number in range(2, 1000)))
-    aside = next(name for name in candidates if not project.engine.container(name))
+    aside = next(name for name in aside_names(old.name) if not project.engine.container(name))
     collect_replaced_files(project, habitat.name, old)
     current = project.engine.container(old.name)
     if current is None or current.id != old.id:

@@ -7,12 +7,14 @@ has a name that the program gives, and a nonce that its image doesn't have.
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
+import time
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from phases.core.engine.types import Container
     from phases.core.project import Project
@@ -23,12 +25,19 @@ LABEL_RUN = "habitat.run"
 #: Random digits of the container. Containers that earlier versions made have none.
 LABEL_NONCE = "habitat.nonce"
 
-# What the name of a container has at its end once it is set aside: when that was, and a number.
+# The end of `aside_names`.
 _ASIDE = re.compile(r"-\d{8}-\d{6}(-\d+)?", re.ASCII)
 
 
 def container_name(habitat: str) -> str:
     return f"habitat-{habitat}"
+
+
+def aside_names(name: str) -> Iterator[str]:
+    """Yield the names for a container that is set aside, the best first: `name`, the time, and a number if needed."""
+    stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    yield stamped
+    yield from (f"{stamped}-{number}" for number in itertools.count(2))
 
 
 def marks(habitat: str) -> dict[str, str]:

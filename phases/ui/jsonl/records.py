@@ -1,4 +1,6 @@
-"""The lines of `doit -r jsonl` that core.events has not as they are written, and the schema of all lines.
+"""The lines of `doit -r jsonl` that are no event of `core.events`, and the schema of all lines.
+
+Most lines are events of `core.events`, written as they are.
 
 The names are a contract with programs: see JsonEvent.
 """

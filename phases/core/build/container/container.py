@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from phases.core.build.container.exec import PhaseCommand
     from phases.core.build.container.outbox import PendingEntry
-    from phases.core.build.container.reuse import ReusableContainer
+    from phases.core.build.container.pool import ReusableContainer
     from phases.core.build.context import PhaseContext
     from phases.core.engine.types import Bind, ImageConfig, Stat, VolumeMount
 

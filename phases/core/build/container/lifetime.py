@@ -13,7 +13,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from phases.core.build.container.reuse import ReusableContainer
+from phases.core.build.container.pool import ReusableContainer
 from phases.core.cache.image_labels import COMMENT
 
 if TYPE_CHECKING:

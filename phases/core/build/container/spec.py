@@ -17,7 +17,7 @@ from phases.core.model import SECRETS_FOLDER
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from phases.core.build.container.reuse import ReusableContainer
+    from phases.core.build.container.pool import ReusableContainer
     from phases.core.build.context import PhaseContext
     from phases.core.engine.types import Bind, ImageConfig, VolumeMount
 
