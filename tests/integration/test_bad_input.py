@@ -472,7 +472,7 @@ def test_command_over_timeout_is_stopped(repairable_habitats: tuple[RepairableHa
 def test_setup_user_missing_in_image_is_error(repairable_habitats: tuple[RepairableHabitat, str]) -> None:
     habitat, base = repairable_habitats
     habitat.config(base + "setup:\n  nobody-here:\n    - 'true'\n")
-    habitat.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in an earlier phase")
+    habitat.fails_in("setup", "CONFIG:8: there is no user 'nobody-here' in the image: make it in the Dockerfile")
     habitat.config(base + "setup:\n  user:\n    - 'true'\n")
     habitat.goes_on_with("setup")
 
@@ -482,9 +482,9 @@ def test_file_owner_missing_in_image_is_error(repairable_habitats: tuple[Repaira
     habitat, base = repairable_habitats
     file = "files:\n  - source: dodo.py\n    dest: /dodo.py\n    owner: {}\n"
     habitat.config(base + file.format("stranger"))
-    habitat.fails_in("files", "CONFIG:7: there is no user 'stranger' in the image: make it in an earlier phase")
+    habitat.fails_in("files", "CONFIG:7: there is no user 'stranger' in the image: make it in the Dockerfile")
     habitat.config(base + file.format("agent:strangers"))
-    habitat.fails_in("files", "CONFIG:7: there is no group 'strangers' in the image: make it in an earlier phase")
+    habitat.fails_in("files", "CONFIG:7: there is no group 'strangers' in the image: make it in the Dockerfile")
     habitat.config(base + file.format("agent:root"))
     habitat.goes_on_with("files")
 

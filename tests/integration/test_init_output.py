@@ -36,7 +36,7 @@ def test_logs_of_init_that_printed_secret_never_show_secret(
         shown = where.doit(f"logs:{name}", env=env)
         assert shown.code == 0
         assert "0ld-one" not in shown
-        assert f"docker logs habitat-{name} shows it with all secrets" in shown
+        assert f"docker logs habitat-{name} shows it, secrets unmasked" in shown
 
     assert project.doit(f"exec:{name}", "--", "true", env=new).code == 0
     assert "0ld-one" not in project.doit(f"logs:{name}", env=new)

@@ -36,6 +36,7 @@ from phases.core.errors import (
     HabitatError,
     PathsMissing,
     PhaseTimeout,
+    ShellError,
     StateError,
     StepError,
 )
@@ -253,6 +254,31 @@ def test_set_image_config_sets_user_workdir_entrypoint_and_command(phase_under_t
 
 
 # The container
+
+
+@pytest.mark.parametrize("code", [126, 127])
+def test_first_command_in_container_whose_shell_cannot_run_names_the_shell(
+    phase_under_test: PhaseUnderTest, code: int
+) -> None:
+    """The engine may start it before the main process has ended for the same reason."""
+
+    def end(command: Command) -> tuple[int, str | bytes] | None:
+        command.container.running = False
+        command.container.log = ["/bin/sh: error while loading shared libraries: libc.so.6"]
+        return code, ""
+
+    phase_under_test.engine.on_execute = end
+    with pytest.raises(ShellError, match=r"can't run \(error while loading shared libraries: libc\.so\.6\)"):
+        phase_under_test.run_phase(run("true"))
+
+
+def test_first_command_that_ends_with_127_in_running_container_is_its_own_failure(
+    phase_under_test: PhaseUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("phases.core.container.init_process.time.sleep", lambda _: None)
+    phase_under_test.engine.on_execute = lambda _: (127, "")
+    with pytest.raises(CommandFailed, match="ended with exit code 127"):
+        phase_under_test.run_phase(run("nosuch"))
 
 
 def test_build_container_is_started_only_for_commands(phase_under_test: PhaseUnderTest) -> None:

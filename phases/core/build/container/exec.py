@@ -10,7 +10,7 @@ from phases.core.cache.image_labels import snapshot_tag
 from phases.core.container import root_environment, shell_errors
 from phases.core.container.side_effects import SideEffectProbe
 from phases.core.container.users import UserDatabase
-from phases.core.errors import EngineError
+from phases.core.errors import Conflict, EngineError
 from phases.core.secrets import delivery
 from phases.registry import habitat_phases, last_snapshot, named
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     #: Called with each piece of a command's output, and whether it is from stderr.
     OnOutput = Callable[[bytes, bool], None]
+
+# The exit codes of a command that a shell, or the engine, could not start.
+_NOT_STARTED = (126, 127)
 
 
 class PhaseCommand(Struct, frozen=True):
@@ -82,11 +85,17 @@ class CommandExec:
         """Start the container unless it runs, run a command in it, and return its exit code."""
         is_first = self._start()
         try:
-            return self._run(command)
+            code = self._run(command)
         except EngineError as error:
             if is_first and (shell_error := self._shell_error(error)):
                 raise shell_error from error
             raise
+        if is_first and code in _NOT_STARTED:
+            # The main process may be about to end for the same reason.
+            conflict = Conflict(f"the first command ended with {code}")
+            if shell_error := self._shell_error(conflict):
+                raise shell_error from conflict
+        return code
 
     def _start(self) -> bool:
         """Start the container unless it runs. Return whether it was started now."""
