@@ -28,8 +28,7 @@ from unit_helpers import write
 from phases.core import errors, events
 from phases.core.errors import CommandFailed, ConfigError, HabitatError
 from phases.core.origin import Origin
-from phases.ui import jsonl
-from phases.ui.jsonl import records, writer
+from phases.ui.jsonl import option, records, writer
 from phases.ui.jsonl.reporter import JsonlReporter, OutputDecoder
 from phases.ui.jsonl.writer import JsonlWriter
 from phases.ui.output import OutputLost
@@ -340,23 +339,23 @@ def test_jsonl_reporter_leaves_console_output_unchanged(tmp_path: Path, capsys: 
     "words", ["-r jsonl", "-rjsonl x", "--reporter jsonl", "--reporter=jsonl", "--bogus -r jsonl x"]
 )
 def test_jsonl_option_is_recognised_in_any_spelling(words: str) -> None:
-    assert jsonl.is_requested(words.split())
+    assert option.is_requested(words.split())
 
 
 @pytest.mark.parametrize("words", ["", "jsonl", "-r json", "-r jsonlines", "exec:x"])
 def test_jsonl_option_absent_is_not_recognised(words: str) -> None:
-    assert not jsonl.is_requested(words.split())
+    assert not option.is_requested(words.split())
 
 
 def test_jsonl_modules_are_loaded_only_on_request() -> None:
     code = """
 import sys
-from phases.ui import jsonl, reporter, terminal
+from phases.ui import reporter, terminal
 from phases.ui.commands import run
 print([name for name in sys.modules if name.startswith("phases.ui.jsonl.")])
 """
     result = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert result.stdout == "[]\n"
+    assert result.stdout == "['phases.ui.jsonl.option']\n"
 
 
 def test_jsonl_record_decodes_to_its_type() -> None:

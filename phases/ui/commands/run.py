@@ -17,9 +17,10 @@ from msgspec import Struct, field
 
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
-from phases.ui import echo, jsonl, output
+from phases.ui import echo, output
 from phases.ui.commands import selection
 from phases.ui.commands.printing import refused
+from phases.ui.jsonl import option
 from phases.ui.output import OutputLost
 from phases.ui.tasks import builds, close_run, current_project, exit_code, unanswered
 
@@ -69,7 +70,7 @@ class RunCommand(cmd_run.Run):
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
             refusal = refused(error, "doit help run")
-            if jsonl.is_requested(in_args) and sys.stdout is not None:
+            if option.is_requested(in_args) and sys.stdout is not None:
                 return self._recorded({"outfile": None}, partial(_refuse, refusal))
             raise refusal from error
 
@@ -77,7 +78,7 @@ class RunCommand(cmd_run.Run):
         if sys.stdout is None:
             return output.lost("it is closed")
         run = partial(self._run, params, args)
-        return self._recorded(params, run) if params["reporter"] == jsonl.NAME else run()
+        return self._recorded(params, run) if params["reporter"] == option.NAME else run()
 
     def _execute(self, **options: Any) -> int:
         selection.check_options(self.sel_tasks or (), self.task_list)
