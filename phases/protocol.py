@@ -1,4 +1,4 @@
-"""What a phase is, and the steps of which it makes its plan.
+"""The protocol of a phase, and the steps of its plan.
 
 A phase returns data: its slice, the part of the config that it depends on, and its plan, the steps to run.
 It never uses the engine, a stamp or another phase; `core.build` runs the steps.
@@ -171,7 +171,7 @@ class Phase(Protocol):
 
     @property
     def SNAPSHOT(self) -> bool:  # noqa: N802
-        """Whether its result is kept as an image. Without one its container is removed."""
+        """Return whether its result is kept as an image. Without one its container is removed."""
 
     def slice(self, habitat: Habitat) -> Json:
         """Return the part of the config that the phase depends on, with digests of file contents."""

@@ -1,1 +1,1 @@
-"""What carries the phases: config, slices, stamps, the engine, and the build itself."""
+"""The program below its tasks and terminal: config, engine, cache, build and runtime."""

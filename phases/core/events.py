@@ -1,4 +1,4 @@
-"""What happens while a habitat is built or started, as data.
+"""The events of a run, as data.
 
 The engine's side emits; whoever shows it to a person, or writes it down, subscribes. Seconds are
 floats, habitats and phases are names.

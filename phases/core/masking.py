@@ -63,7 +63,7 @@ class Mask:
 
     @property
     def holds(self) -> bool:
-        """Whether bytes are held back."""
+        """Return whether bytes wait, because they may be the beginning of a secret."""
         return bool(self._held)
 
     def feed(self, data: bytes) -> bytes:

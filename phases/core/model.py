@@ -189,7 +189,7 @@ class Limits(Struct, frozen=True):
 
 
 class Build(Struct, frozen=True):
-    """What confines the commands of a build; `new_privileges` lets them gain privileges, as sudo does."""
+    """The restrictions of a build's commands. `new_privileges` allows them to gain privileges, as sudo does."""
 
     limits: Limits = field(default_factory=Limits)
     new_privileges: bool = False
@@ -302,7 +302,7 @@ class Habitat(Struct, frozen=True, dict=True):
 
     @property
     def has_dockerfile(self) -> bool:
-        """Whether phase 0 builds a Dockerfile."""
+        """Return whether phase 0 builds a Dockerfile."""
         return bool(self.dockerfile) and self.sources.has_file(self.folder / self.dockerfile)
 
     @cached_property

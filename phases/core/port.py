@@ -55,7 +55,7 @@ class Port:
 
     @property
     def is_open(self) -> bool:
-        """Whether other machines reach the port."""
+        """Return whether other machines reach the port."""
         return self.ip in _EVERYWHERE
 
     def meets(self, other: Port) -> bool:

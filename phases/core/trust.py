@@ -73,7 +73,7 @@ def _digest(*words: str) -> str:
 
 
 class Trust:
-    """What the person agreed to, for the habitats of one project. `bus` gets what `ask` asks about."""
+    """The agreements of the person for the habitats of one project. `bus` gets the events that `ask` is about."""
 
     def __init__(self, root: Path, bus: Bus, ask: Ask) -> None:
         self._root = root

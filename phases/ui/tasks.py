@@ -1,4 +1,4 @@
-"""What dodo.py makes doit's tasks of, and the project of this process.
+"""The parts of doit's tasks for dodo.py, and the project of this process.
 
 doit makes reporters and commands from their names and gives them nothing of ours. A process has one
 dodo.py and so one project, which `current_project` returns.

@@ -30,7 +30,7 @@ class LocalTerminal:
 
     @property
     def interactive(self) -> bool:
-        """Whether a command can get the terminal.
+        """Return whether a command can get the terminal.
 
         Not with `doit -n`, which runs several commands at once, and not with JSON lines on standard output.
         """
@@ -53,7 +53,7 @@ class LocalTerminal:
 
     @property
     def piped(self) -> bool:
-        """Whether standard input is a pipe or a file. /dev/null is neither."""
+        """Return whether standard input is a pipe or a file. /dev/null is neither."""
         if sys.__stdin__ is None:
             return False
         mode = os.fstat(0).st_mode

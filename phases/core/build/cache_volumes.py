@@ -97,7 +97,7 @@ def _draft(work: PhaseContext, image: ImageConfig) -> str:
 
 
 class _CachePaths:
-    """What an image has at the paths of caches, as seen in a container that is equal to it.
+    """The files that an image has at the paths of caches, read in a container of that image.
 
     Args:
         work: The phase.

@@ -1,4 +1,4 @@
-"""What building a phase needs, and where its output goes."""
+"""The context of one phase: what its steps need, and the log that gets their output."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class PhaseOutput:
 
 
 class PhaseContext(Struct, frozen=True):
-    """What building a phase needs.
+    """The context of one phase.
 
     Args:
         habitat: The habitat.

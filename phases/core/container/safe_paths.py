@@ -43,7 +43,7 @@ class SafePaths:
         """Return the path with all links resolved. last: also resolve a link in the last component.
 
         Raises:
-            LinkInTheWay: A link doesn't belong to root, or is below a folder that somebody else can change.
+            LinkInTheWay: A link doesn't belong to root, or is in a folder that another user can change.
         """
         resolved, todo, links = "/", _parts(path), 0
         while todo:

@@ -31,7 +31,7 @@ _SCRIPTS = Path(__file__).parent / "scripts"
 
 @dataclass(frozen=True)
 class Ejected:
-    """What `doit eject` wrote.
+    """The result of `doit eject`.
 
     Attributes:
         folder: The folder, as messages show it.

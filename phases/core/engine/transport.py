@@ -71,7 +71,7 @@ class Response(ABC):
 
     @property
     def is_podman(self) -> bool:
-        """Whether the engine is Podman, whose API differs from Docker's in details (see `podman_api`)."""
+        """Return whether the engine is Podman, whose API differs from Docker's in details (see `podman_api`)."""
         return "libpod-api-version" in self.headers
 
     @abstractmethod

@@ -25,7 +25,7 @@ class PortRefused(EngineError):
     Args:
         message: The host's reason.
         port: The port as the container was to have it.
-        taken: Whether somebody else uses the port.
+        taken: Whether another program or container uses the port.
     """
 
     def __init__(self, message: str, port: Port, *, taken: bool) -> None:

@@ -25,7 +25,7 @@ def escape_dollars(text: str) -> str:
 
 @dataclass
 class ReportRow:
-    """What became of one instruction, or of one key with an old name.
+    """The result for one instruction, or for one key with an old name.
 
     Attributes:
         line: Its line, from 1.

@@ -118,7 +118,7 @@ class Project:
 
     @cached_property
     def trust(self) -> Trust:
-        """What the person has agreed to. The module is loaded only if a config needs it."""
+        """The agreements of the person. Their module is loaded only if a config needs one."""
         from phases.core.trust import Trust
 
         return Trust(self.root, self.bus, self._ask)

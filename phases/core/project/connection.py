@@ -42,7 +42,7 @@ class EngineConnection:
 
     @property
     def is_open(self) -> bool:
-        """Whether the run has connected to the engine."""
+        """Return whether the run has connected to the engine."""
         return "engine" in self.__dict__
 
     def hurry(self) -> None:

@@ -1,4 +1,4 @@
-"""Which containers are a habitat's own.
+"""Decides which containers belong to a habitat.
 
 `docker commit` hands the labels of a container down to an image, and the image hands them down to every
 container that is made of it. So a label identifies nothing by itself. A container is a habitat's own if it

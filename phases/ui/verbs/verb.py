@@ -25,7 +25,7 @@ class Verb(Protocol):
 
     @property
     def BUILDS(self) -> bool:  # noqa: N802
-        """Whether all phases are built first."""
+        """Return whether all phases are built first."""
 
     @property
     def OPTIONS(self) -> Sequence[dict[str, Any]]:  # noqa: N802
@@ -33,11 +33,11 @@ class Verb(Protocol):
 
     @property
     def WORDS(self) -> bool:  # noqa: N802
-        """Whether the words behind the task on the command line belong to it."""
+        """Return whether the words behind the task on the command line belong to it."""
 
     @property
     def PIPES(self) -> bool:  # noqa: N802
-        """Whether standard output belongs to a command in the habitat; our own lines then go to stderr."""
+        """Return whether standard output belongs to a command in the habitat; our own lines then go to stderr."""
 
     @property
     def run(self) -> Callable[..., int | None]:

@@ -102,7 +102,7 @@ class BuildContainer:
 
     @property
     def exists(self) -> bool:
-        """Whether the container was created."""
+        """Return whether the container was created."""
         return bool(self._life.id)
 
     def commit(self, changes: Sequence[str]) -> str:

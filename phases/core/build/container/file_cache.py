@@ -1,4 +1,4 @@
-"""What is known of the files in a build container and in images, so that they aren't read again.
+"""Remembers the files of a build container and of images, so that they aren't read again.
 
 Reading a file takes the engine thirty milliseconds; asking for its edition (its size and time) takes one. A command may
 write any file. So what was read before a command is used again only if the file's edition is still the same. An image
@@ -80,7 +80,7 @@ class FileCache:
 
 
 class FolderCache:
-    """What is known of a container's folders since the last command.
+    """The folders of a container that were read since the last command.
 
     Attributes:
         there: Some of the folders that exist.
@@ -108,7 +108,7 @@ class FolderCache:
 
 
 class KnownFiles:
-    """What is known of the files in the images of a project's habitats, from this run and from earlier ones."""
+    """The files of images of a project's habitats that were read in this run or an earlier one."""
 
     def __init__(self, project: Project) -> None:
         self._project = project

@@ -131,7 +131,7 @@ class ContainerLifetime:
 
     @property
     def is_reusable(self) -> bool:
-        """Whether the container is as good as a new one of its image."""
+        """Return whether the next phase can use the container in place of a new one."""
         return bool(self.image) and self.state in (State.CREATED, State.IDLE) and not self._spec.has_secrets
 
     def leave(self, of_editions: Mapping[str, tuple[str, bytes]], folders: FolderCache) -> None:

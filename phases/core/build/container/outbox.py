@@ -46,7 +46,7 @@ class Outbox:
 
     @property
     def is_open(self) -> bool:
-        """Whether there is an archive to send."""
+        """Return whether there is an archive to send."""
         return self._archive is not None
 
     def open(self) -> None:

@@ -1,4 +1,4 @@
-"""What a build container is created with: its image, environment, mounts and restrictions."""
+"""The settings of a build container: its image, environment, mounts and restrictions."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MAX_EXTRA_BYTES = 1_000_000
 
 
 class ContainerSpec:
-    """What the container of a phase is created with.
+    """The settings with which the container of a phase is created.
 
     Args:
         work: The phase to be built.
@@ -53,7 +53,7 @@ class ContainerSpec:
 
     @property
     def has_secrets(self) -> bool:
-        """Whether the container has secrets or the host's SSH agent."""
+        """Return whether the container has secrets or the host's SSH agent."""
         return bool(self._work.secrets or self._agent)
 
     @property

@@ -1,1 +1,1 @@
-"""Docker's HTTP API, by subject. `client` puts the parts together."""
+"""Docker's HTTP API, one module for each subject. `client` combines them."""

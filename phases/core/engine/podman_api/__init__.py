@@ -1,1 +1,1 @@
-"""What Podman does differently from Docker behind the same API, by subject. `client` puts the parts together."""
+"""The differences between Podman's API and Docker's, one module for each subject. `client` combines them."""

@@ -99,7 +99,7 @@ def _create_filled(
 
 
 class _ImageContent:
-    """What the image has at the persistent paths, as seen in a container without volumes.
+    """The files that the image has at the persistent paths, read in a container without volumes.
 
     Attributes:
         persistence: The persistent paths and their owner.

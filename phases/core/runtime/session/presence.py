@@ -80,7 +80,7 @@ class Presence:
 
     @property
     def was_ready(self) -> bool:
-        """Whether a session has found the container ready since the container was started."""
+        """Return whether a session has found the container ready since the container was started."""
         return _READY in _lines(self._file)
 
     def _append(self, line: str) -> None:
