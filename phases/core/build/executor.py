@@ -16,6 +16,7 @@ from phases.core.build import base_image, cache_locks, cache_volumes, image_conf
 from phases.core.build import failure as build_failure
 from phases.core.build.commands import CommandRunner
 from phases.core.build.container.container import BuildContainer
+from phases.core.build.container.spec import ContainerSpec
 from phases.core.build.context import PhaseContext, PhaseOutput
 from phases.core.cache import image_labels
 from phases.core.engine.types import Image
@@ -154,7 +155,7 @@ class _PhaseExecutor:
                 self._agent = AgentRelay(self.work.log.parent, step.origin)
             agent = self._agent.bind if self._agent else None
             mounts = [cache.mount for cache in self._caches]
-            self._container = BuildContainer(self.work, self.image, env, agent, mounts)
+            self._container = BuildContainer(self.work, ContainerSpec(self.work, self.image, env, agent, mounts))
         return self._container
 
     def commit(self, labels: dict[str, str]) -> str:

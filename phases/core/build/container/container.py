@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
 from phases.core.build.container.pending_files import PendingFiles
-from phases.core.build.container.spec import ContainerSpec
 from phases.core.container.init_process import container_ended
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from phases.core.build.container.exec import PhaseCommand
     from phases.core.build.container.outbox import PendingEntry
     from phases.core.build.container.pool import ReusableContainer
+    from phases.core.build.container.spec import ContainerSpec
     from phases.core.build.context import PhaseContext
-    from phases.core.engine.types import Bind, ImageConfig, Stat, VolumeMount
+    from phases.core.engine.types import Stat
 
 
 class BuildContainer:
@@ -25,24 +25,14 @@ class BuildContainer:
 
     Args:
         work: The phase to be built.
-        image: The image that the phase starts from.
-        env: The variables that the phase's image gets beside those of `image`.
-        agent: The mount of the host's SSH agent.
-        caches: What is mounted beside the volumes.
+        spec: The settings of the container.
     """
 
-    def __init__(
-        self,
-        work: PhaseContext,
-        image: ImageConfig,
-        env: Mapping[str, str],
-        agent: Bind | None = None,
-        caches: Sequence[VolumeMount] = (),
-    ) -> None:
+    def __init__(self, work: PhaseContext, spec: ContainerSpec) -> None:
         self._work = work
-        self._spec = ContainerSpec(work, image, env, agent, caches)
+        self._spec = spec
         self._life = ContainerLifetime(work, self._spec, self._take_over)
-        known = work.known_files.get(image.id, {})
+        known = work.known_files.get(spec.image.id, {})
         self._files = PendingFiles(work.engine, work.habitat, self._spec.mounted_folders, known, self._life.open)
         self._commands = CommandExec(work, self._spec, self._life, self._files, self.read)
 
