@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from itertools import takewhile
 from typing import Any
 
 from doit import doit_cmd
 from doit.cmd_base import DodoTaskLoader
-from doit.doit_cmd import DoitMain
+from doit.doit_cmd import DoitMain, reset_vars
 
 from phases.core.engine import connect
 from phases.ui.verbs.registry import VERBS
 
-_process_args = DoitMain.process_args
-
-# The command that takes URLs, in which there may be `=`.
-_NEW = "new"
-
-#: Options whose value is NAME=VALUE.
-_TAKES_PAIRS = ("--arg",)
-
-_TAKES_WORDS = tuple(f"{verb.NAME}:" for verb in VERBS if verb.WORDS)
+_VERBS = frozenset(verb.NAME for verb in VERBS)
 
 
 class Loader(DodoTaskLoader):
@@ -43,22 +34,12 @@ def _print_usage(_: object, cmds: dict[str, Any]) -> None:
     Help.print_usage(cmds)
 
 
-def _process(doit: DoitMain, args: list[str]) -> list[str]:
-    """Replace doit's first step with the command line."""
-    if any(":" in arg for arg in args[:1]):
-        connect.prefetch_images()  # a task: the engine answers while the modules are loaded
-    return _without_variables(doit, args)
+def _process(_: DoitMain, args: list[str]) -> list[str]:
+    """Replace doit's first step with the command line: `NAME=VALUE` is a word like others, not a variable of doit.
 
-
-def _without_variables(doit: DoitMain, args: list[str]) -> list[str]:
-    """Let doit take its variables, `NAME=VALUE`, only from words that are for doit.
-
-    The words behind a verb that takes words, the URLs of `new`, and the value of an option remain as they are.
-    So do empty words, at which doit fails.
+    doit takes variables even from the values of options, and drops those that no dodo.py reads.
     """
-    own = list(takewhile(lambda arg: arg != _NEW and not arg.startswith(_TAKES_WORDS), args))
-    kept: list[str] = []
-    for arg in own:
-        is_given = bool(kept) and kept[-1] in _TAKES_PAIRS
-        kept += [arg] if is_given or not arg else _process_args(doit, [arg])
-    return [*kept, *args[len(own) :]]
+    reset_vars()
+    if any(":" in arg or arg in _VERBS for arg in args[:1]):
+        connect.prefetch_images()  # a task: the engine answers while the modules are loaded
+    return args

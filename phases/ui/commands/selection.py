@@ -63,6 +63,8 @@ def _remedy(name: str, known: Collection[str]) -> str:
         return f"name a habitat too, as in `doit {name}:NAME`"
     if (task := f"{start.NAME}:{name}") in known:
         return f"it is a habitat, and `doit {task}` builds and starts it"
+    if "=" in name.partition(":")[0]:
+        return "a variable goes before doit, as in `NAME=VALUE doit …`"
     near = did_you_mean(name, known)
     return near if near.startswith("did") else "`doit list --all` shows all tasks"
 
