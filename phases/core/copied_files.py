@@ -32,13 +32,13 @@ def dockerfile_context(habitat: Habitat) -> tuple[Item, ...]:
     """Return the build context of the Dockerfile: the habitat's folder, without what .dockerignore names.
 
     config.yaml is not part of it: a new description must not build the image again. The file that is built is called
-    Dockerfile in the context, whatever its name is.
+    Dockerfile in the context, whatever its name is. Files keep their modes and times, as in `docker build`.
     """
 
     def ignore() -> Ignore:
         return dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
 
-    items = _tree(habitat, "context", habitat.folder, ignore)
+    items = _tree(habitat, "context", habitat.folder, ignore, exact=True)
     if habitat.dockerfile == "Dockerfile":
         return items
     others = [item for item in items if item.path not in ("Dockerfile", habitat.dockerfile)]
@@ -92,5 +92,10 @@ def executable_script(habitat: Habitat, test: TestScript) -> Item:
     return replace(_tree(habitat, "", test.source, lambda: habitat.ignore)[0], kind="file", mode=0o755)
 
 
-def _tree(habitat: Habitat, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
-    return habitat.sources.tree(purpose, root, lambda: ignore().also_if(is_one_of(root, habitat.secret_files)))
+def _tree(
+    habitat: Habitat, purpose: str, root: Path, ignore: Callable[[], Ignore], *, exact: bool = False
+) -> tuple[Item, ...]:
+    def without_secrets() -> Ignore:
+        return ignore().also_if(is_one_of(root, habitat.secret_files))
+
+    return habitat.sources.tree(purpose, root, without_secrets, exact=exact)

@@ -22,8 +22,12 @@ DOCKERFILE = """\
 FROM {base}
 RUN echo made by $((40 + 2)) lines of a Dockerfile
 COPY motd /etc/motd
+COPY modes /modes
 CMD ["cat", "/etc/motd"]
 """
+
+#: What `docker build` with the same context gives, too.
+MODES = "certificate 440\nkey 600\nown 700\nteam 2775\ntmp 1777\n981173106"
 
 #: A PATH on which there is no docker command, so that the image is built through the engine's API.
 NO_COMMAND = {"PATH": "/nowhere"}
@@ -43,6 +47,12 @@ class DockerfileHabitat:
         self.write("motd", "welcome\n")
         self.write("notes.md", "not for the image\n")
         self.write(".dockerignore", "notes.md\n")
+        modes = {"key": 0o600, "certificate": 0o440, "tmp/": 0o1777, "team/": 0o2775, "own/": 0o700}
+        for path, mode in modes.items():
+            self.write(f"modes/{path}{'a' if path.endswith('/') else ''}", "x\n")
+            place = project.root / "habitats" / name / "modes" / path
+            os.utime(place, (981_173_106, 981_173_106))
+            place.chmod(mode)
 
     def write(self, path: str, text: str) -> None:
         self.project.write(f"habitats/{self.name}/{path}", text)
@@ -83,11 +93,17 @@ def test_dockerfile_image_becomes_base_of_habitat(built_habitat: DockerfileHabit
     layers = inspect(busybox)["RootFS"]["Layers"]
     assert first["RootFS"]["Layers"][: len(layers)] == layers
     assert docker("run", "--rm", f"habitat-{built_habitat.name}:final", "cat", "/etc/motd") == "welcome"
+    assert modes_in(f"habitat-{built_habitat.name}:final") == MODES
+
+
+def modes_in(image: str) -> str:
+    """The modes of a context's files, and the time of one, as an image has them."""
+    return docker("run", "--rm", "--user=0", image, "sh", "-c", "cd /modes; stat -c '%n %a' *; stat -c %Y key")
 
 
 def test_dockerignored_files_are_not_in_habitat(habitat: DockerfileHabitat) -> None:
     actual = docker("run", "--rm", f"habitat-{habitat.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
-    assert actual == ["motd"]
+    assert actual == ["modes", "motd"]
 
 
 def change_of_an_ignored_file(habitat: DockerfileHabitat) -> None:
@@ -191,6 +207,7 @@ def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileH
     assert result.ran == ["dockerfile", "base"]
     assert "made by 42 lines of a Dockerfile" in result
     assert docker("run", "--rm", f"habitat-{unbuilt_habitat.name}:1-base") == "welcome"
+    assert modes_in(f"habitat-{unbuilt_habitat.name}:1-base") == MODES
     assert "0-dockerfile" in snapshots(unbuilt_habitat.name)
     assert untagged(unbuilt_habitat.name) == []
 

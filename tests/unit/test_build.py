@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import tarfile
 import tempfile
 import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 from fake_engine import Command, FakeEngine
@@ -888,6 +889,29 @@ def test_dockerfile_build_copies_from_its_context_and_shows_output(tmp_path: Pat
     assert (config.user, config.entrypoint) == ("root", ("/init",))
     shown = [event for event in phase_under_test.seen if isinstance(event, events.Output)]
     assert [event.text for event in shown][:2] == [f"FROM {BASE}", "COPY note /note"]
+
+
+def test_dockerfile_build_context_has_modes_and_times_of_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    phase_under_test = PhaseUnderTest(tmp_path, phase="dockerfile")
+    modes = {"key": 0o600, "readonly": 0o440, "tool": 0o4755, "shared": 0o664, "d/tmp": 0o1777, "d/team": 0o2775}
+    for name, mode in modes.items():
+        path = write(tmp_path, f"habitats/demo/{name}{'' if mode < 0o1000 or mode & 0o4000 else '/x'}")
+        path = path.parent if path.name == "x" else path
+        path.chmod(mode)
+        os.utime(path, (1, 981_173_106))
+    sent: dict[str, tarfile.TarInfo] = {}
+
+    def build(context: IO[bytes], *_: object) -> str:
+        with tarfile.open(fileobj=context) as members:
+            sent.update({member.name: member for member in members})
+        raise EngineError("enough")
+
+    monkeypatch.setattr(phase_under_test.engine, "build", build)
+    with pytest.raises(StepError, match="enough"):
+        phase_under_test.run_phase(from_dockerfile(phase_under_test, f"FROM {BASE}\n"), parent="")
+    assert {name: sent[name].mode for name in modes} == modes
+    assert {sent[name].mtime for name in modes} == {981_173_106}
+    assert {(member.uid, member.gid) for member in sent.values()} == {(0, 0)}
 
 
 def test_dockerfile_build_failure_error_names_dockerfile(tmp_path: Path) -> None:

@@ -331,6 +331,19 @@ def test_ejected_own_dockerfile_not_mergeable_is_built_separately(tmp_path: Path
     assert "--tag demo-dockerfile dockerfile &&\n" in readme(habitat, dockerfile_text, has_volumes=False)
 
 
+@pytest.mark.parametrize(
+    ("mode", "in_archive"), [(0o600, True), (0o440, True), (0o4755, True), (0o664, False), (0o775, False)]
+)
+def test_ejected_own_dockerfile_context_with_modes_unknown_to_git_is_archived(
+    tmp_path: Path, mode: int, in_archive: bool
+) -> None:
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM a\nCOPY key /\n")
+    write(tmp_path, "habitats/demo/key", mode=mode)
+    text = writer.write_dockerfile(load(tmp_path, "description: d\n"))
+    files = text.context.archived if in_archive else text.context.files
+    assert [file.mode for file in files if file.path == "dockerfile/key"] == [mode]
+
+
 # The folder
 
 

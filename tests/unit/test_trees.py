@@ -43,6 +43,37 @@ def test_tree_file_modes_are_reduced_to_those_of_git(tmp_path: Path, mode: int, 
     assert [item.mode for item in tree.walk(tmp_path / "folder", NOTHING)] == [0o755]
 
 
+@pytest.mark.parametrize(
+    "mode",
+    [0o600, 0o400, 0o440, 0o444, 0o640, 0o644, 0o664, 0o700, 0o750, 0o755, 0o777, 0o2755, 0o4755, 0o6711, 0o1644],
+)
+def test_exact_tree_keeps_mode_and_time_and_identity_has_mode(tmp_path: Path, mode: int) -> None:
+    (tmp_path / "ctx/folder").mkdir(parents=True)
+    for path in (write(tmp_path, "ctx/file"), tmp_path / "ctx/folder"):
+        os.utime(path, (1, 981_173_106))
+        path.chmod(mode)
+    (tmp_path / "ctx").chmod(0o700)
+    root, *items = tree.walk(tmp_path / "ctx", NOTHING, exact=True)
+    assert (root.mode, root.mtime, root.identity()) == (0o755, None, "dir"), "docker build copies neither"
+    assert [(item.path, item.mode, item.mtime) for item in items] == [
+        ("file", mode, 981_173_106),
+        ("folder", mode, 981_173_106),
+    ]
+    counted = mode & ~0o020
+    assert items[0].identity().split()[0] == f"{counted:o}"
+    assert items[1].identity() == ("dir" if counted == 0o755 else f"dir {counted:o}")
+
+
+@pytest.mark.parametrize(("one", "other"), [(0o644, 0o664), (0o755, 0o775), (0o600, 0o620), (0o2755, 0o2775)])
+def test_exact_tree_identity_is_equal_with_umask_002_and_022(tmp_path: Path, one: int, other: int) -> None:
+    file = write(tmp_path, "ctx/file", mode=one)
+    before = tree.identity(tree.walk(tmp_path / "ctx", NOTHING, exact=True))
+    file.chmod(other)
+    os.utime(file, (5, 5))
+    (tmp_path / "ctx").chmod(0o2775)
+    assert tree.identity(tree.walk(tmp_path / "ctx", NOTHING, exact=True)) == before
+
+
 def test_tree_lists_root_and_all_entries_by_name(tmp_path: Path) -> None:
     fill(tmp_path, "b/c", "b/a", "a", "B")
     assert [(item.path, item.kind) for item in tree.walk(tmp_path, NOTHING)] == [

@@ -74,7 +74,7 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
     with Archive() as archive:
         for item in step.context:
             if item.path:
-                archive.add(item.path, item.kind, item.mode, source=item.source, target=item.target, sha256=item.sha256)
+                archive.add_item(item)
         try:
             tag = image_labels.dockerfile_tag(work.habitat.name)
             return work.engine.build(archive.finish(), tag, show, work.secrets)

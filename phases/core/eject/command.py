@@ -88,6 +88,6 @@ def _volumes(habitat: Habitat, *, copied: bool) -> Iterator[ContextFile]:
             # git keeps no empty folder.
             yield ContextFile(f"{place}/.gitkeep" if is_dir else place)
             continue
-        for item in tree.walk(volume.source, Ignore()):
+        for item in tree.walk(volume.source, Ignore(), exact=True):
             path = f"{place}/{item.path}".rstrip("/")
             yield ContextFile(path, item.kind, item.mode, item.source, target=item.target)

@@ -19,7 +19,11 @@ _PLAIN = re.compile(r"[^\W_][\w .,:@%+=~#()\[\]{}!&;^-]*|[._][\w .,:@%+=~#()-]*"
 # Names that a mount can handle.
 _IN_A_MOUNT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]*")
 
-#: An archive that the builder unpacks, with what a folder in git can't hold: unprintable names, empty folders.
+# The modes of files that git keeps. Whether the group may write depends on the umask of a clone.
+_MODES_IN_GIT, _GROUP_WRITE = (0o644, 0o755), 0o020
+
+#: An archive that the builder unpacks, with what a folder in git can't hold: unprintable names, empty folders,
+#: other modes than those of git.
 ARCHIVE = "odd.tar"
 
 #: The folders with copied files and with scripts of the config, each below the name of its step.
@@ -132,11 +136,12 @@ def _file(entry: Entry, path: str) -> ContextFile:
 
 
 def _are_plain(files: Sequence[ContextFile]) -> bool:
-    """Return whether a folder in git can hold the files as they are."""
+    """Return whether a folder in git can hold the files as they are. git keeps no mode but that of an executable."""
     parents = {file.path.rpartition("/")[0] for file in files}
     return all(
         all(_PLAIN.fullmatch(part) and part.isprintable() for part in file.path.split("/"))
         and file.target.isprintable()
+        and (file.kind == "link" or file.mode & ~_GROUP_WRITE in _MODES_IN_GIT)
         and (file.kind != "dir" or file.path in parents)
         for file in files
     )

@@ -15,12 +15,15 @@ from phases.core.files import atomic, safe_open
 from phases.core.files.tar import Archive, Hashed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
 #: The file that marks an ejected folder. It has a digest of the folder's content.
 MARK = ".ejected"
 
 _LARGEST = 1 << 20
+
+# The mode bits with which the owner of a folder can change what is in it.
+_OWN = 0o700
 
 # Temporary folders beside the target: one that will replace it, and one that was replaced.
 _KINDS = _NEW, _OLD = "ejecting", "ejected"
@@ -80,9 +83,12 @@ def write(place: Path, shown: str, contents: Sequence[ContextFile], archived: Se
                 fresh.rename(place)
 
 
-def _fill(folder: Path, contents: Iterable[ContextFile], archived: Sequence[ContextFile]) -> None:
+def _fill(folder: Path, contents: Sequence[ContextFile], archived: Sequence[ContextFile]) -> None:
     for file in contents:
         _write(folder / file.path, file)
+    for file in contents:
+        if file.kind == "dir":
+            (folder / file.path).chmod(file.mode | _OWN)  # whatever its mode, a person can remove the folder
     if archived:
         with Archive() as archive:
             for file in archived:
@@ -100,7 +106,8 @@ def _write(path: Path, file: ContextFile) -> None:
         return
     if file.kind == "dir":
         path.mkdir(exist_ok=True)
-    elif file.source is None:
+        return
+    if file.source is None:
         path.write_bytes(file.content)
     else:
         _copy(file.source, path, file.sha256)

@@ -19,6 +19,8 @@ from phases.core.files import safe_open
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from phases.core.files.tree import Item
+
 
 @contextmanager
 def _spooling() -> Iterator[None]:
@@ -46,6 +48,14 @@ class Hashed:
     def sha256(self) -> str:
         """The digest of what was read so far."""
         return self._digest.hexdigest()
+
+
+def _member(path: str, kind: str, mode: int, owner: tuple[int, int], target: str) -> tarfile.TarInfo:
+    info = tarfile.TarInfo(path.lstrip("/"))
+    info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
+    info.type = {"dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}.get(kind, tarfile.REGTYPE)
+    info.linkname = target
+    return info
 
 
 class Archive:
@@ -84,12 +94,17 @@ class Archive:
             StateError: The temporary file can't be written.
 
         """
-        info = tarfile.TarInfo(path.lstrip("/"))
-        info.mode, (info.uid, info.gid), info.mtime = mode, owner, int(time.time())
-        info.type = {"dir": tarfile.DIRTYPE, "link": tarfile.SYMTYPE}.get(kind, tarfile.REGTYPE)
-        info.linkname = target
+        self._write(_member(path, kind, mode, owner, target), source, content, sha256)
+
+    def add_item(self, item: Item) -> None:
+        """Add an item of a tree, which becomes root's, with its time if the tree is exact. Raises as `add` does."""
+        info = _member(item.path, item.kind, item.mode, (0, 0), item.target)
+        info.mtime = info.mtime if item.mtime is None else item.mtime
+        self._write(info, item.source, b"", item.sha256)
+
+    def _write(self, info: tarfile.TarInfo, source: Path | None, content: bytes, sha256: str) -> None:
         with _spooling():
-            if kind != "file":
+            if not info.isreg():
                 self._tar.addfile(info)
             elif source is None:
                 info.size = len(content)

@@ -1,8 +1,9 @@
 """The files of a folder on the host: which of them are copied, and the identity of each.
 
-An identity covers what a phase reads: names, contents, whether a file is executable, and the targets of links. It
-covers no times, no paths of the host, and no mode bits that depend on the umask: two clones of one repository have
-the same identity.
+An identity covers what a phase reads: names, contents, modes, and the targets of links. It covers no times and no paths
+of the host. Most trees have the modes that git keeps. The context of a Dockerfile keeps all mode bits, as in `docker
+build`; the identity covers all but the group's write bit, since the umask 002 of one clone and 022 of another differ in
+that alone.
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
     from phases.core.files.digest_cache import Digests, State
 
+# The mode bit that no identity covers.
+_GROUP_WRITE = 0o020
+
 # How often a tree is read if a file is replaced meanwhile, as editors do when they save.
 _ATTEMPTS = 3
 
@@ -35,11 +39,13 @@ class Item(Struct, frozen=True):
     Attributes:
         path: The path relative to the root of the tree, "" for the root itself.
         kind: What it is.
-        mode: 0o755 for folders and executable files, 0o644 for other files, 0o777 for links.
+        mode: 0o777 for links. In an exact tree, the mode on the host; else 0o755 for folders and executable files, and
+            0o644 for other files.
         source: The path on the host.
         target: The target of a link.
         seen: The state of a file when the walk met it.
         sha256: The digest of a file's content, "" until `read`.
+        mtime: In an exact tree, the time of the last change in seconds; else None.
     """
 
     path: str
@@ -49,6 +55,7 @@ class Item(Struct, frozen=True):
     target: str = ""
     seen: State | None = None
     sha256: str = ""
+    mtime: int | None = None
 
     def read(self, digests: Digests | None = None) -> Item:
         """Return the item with its sha256, which `digests` may remember."""
@@ -58,11 +65,12 @@ class Item(Struct, frozen=True):
 
     def identity(self) -> str:
         """Return one line that changes when the item does."""
+        mode = f"{self.mode & ~_GROUP_WRITE:o}"
         if self.kind == "dir":
-            return "dir"
+            return "dir" if mode == "755" else f"dir {mode}"
         if self.kind == "link":
             return f"link {self.target}"
-        return f"{self.mode:o} {self.read().sha256}"
+        return f"{mode} {self.read().sha256}"
 
 
 def identity(items: Iterable[Item]) -> dict[str, str]:
@@ -90,20 +98,21 @@ class Sources:
         self._trees: dict[tuple[str, Path], tuple[Item, ...]] = {}
         self._has_file: dict[Path, bool] = {}
 
-    def tree(self, purpose: str, root: Path, ignore: Callable[[], Ignore]) -> tuple[Item, ...]:
+    def tree(self, purpose: str, root: Path, ignore: Callable[[], Ignore], *, exact: bool = False) -> tuple[Item, ...]:
         """Return the items at `root`, with their sha256.
 
         Args:
-            purpose: A name for the rules in `ignore`, since a root may be read with several.
+            purpose: A name for the rules in `ignore` and for `exact`, since a root may be read with several.
             root: A file or a folder.
             ignore: Returns the rules for what is left out.
+            exact: As of `walk`.
 
         Raises:
             ConfigError: A file can't be read, or is of a kind that can't be copied.
 
         """
         if (purpose, root) not in self._trees:
-            self._trees[purpose, root] = self._read(root, ignore())
+            self._trees[purpose, root] = self._read(root, ignore(), exact=exact)
         return self._trees[purpose, root]
 
     def has_file(self, path: Path) -> bool:
@@ -122,9 +131,9 @@ class Sources:
         if self._digests:
             self._digests.forget(path)
 
-    def _read(self, root: Path, ignore: Ignore) -> tuple[Item, ...]:
+    def _read(self, root: Path, ignore: Ignore, *, exact: bool) -> tuple[Item, ...]:
         def read_once() -> tuple[Item, ...]:
-            return tuple(item.read(self._digests) for item in walk(root, ignore))
+            return tuple(item.read(self._digests) for item in walk(root, ignore, exact=exact))
 
         for _ in range(_ATTEMPTS - 1):
             with suppress(SourceChanged):
@@ -132,10 +141,15 @@ class Sources:
         return read_once()
 
 
-def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
+def walk(root: Path, ignore: Ignore, *, exact: bool = False) -> Iterator[Item]:
     """Yield the root, then everything below it in the order of names; ignored folders are not entered.
 
     A root that is a link is followed; a link below it is an item of its own.
+
+    Args:
+        root: A file or a folder.
+        ignore: The rules for what is left out.
+        exact: Keep the modes and times of everything below the root. Those of the root itself are never copied.
 
     Raises:
         ConfigError: A file can't be read, or is a device, a FIFO or a socket.
@@ -147,7 +161,7 @@ def walk(root: Path, ignore: Ignore) -> Iterator[Item]:
         raise _unreadable(root, error) from error
     yield _item(root, "", info, "")
     if stat.S_ISDIR(info.st_mode):
-        yield from _below(root, info, ignore)
+        yield from _below(root, info, ignore, exact=exact)
 
 
 def left_out(root: Path, ignore: Ignore) -> list[str]:
@@ -169,7 +183,7 @@ def left_out(root: Path, ignore: Ignore) -> list[str]:
 _Entry: TypeAlias = "tuple[str, Path, os.stat_result, str]"
 
 
-def _below(root: Path, seen: os.stat_result, ignore: Ignore) -> Iterator[Item]:
+def _below(root: Path, seen: os.stat_result, ignore: Ignore, *, exact: bool) -> Iterator[Item]:
     """Walk without recursion, since a tree may be deeper than Python's limit."""
     stack = _entries(root, "", seen)
     while stack:
@@ -177,7 +191,8 @@ def _below(root: Path, seen: os.stat_result, ignore: Ignore) -> Iterator[Item]:
         is_dir = stat.S_ISDIR(info.st_mode)
         if ignore(path + "/" if is_dir else path):
             continue
-        yield _item(source, path, info, target)
+        item = _item(source, path, info, target)
+        yield _with_exact_mode(item, info) if exact else item
         if is_dir:
             stack += _entries(source, path + "/", info)
 
@@ -217,6 +232,10 @@ def _item(source: Path, path: str, info: os.stat_result, target: str) -> Item:
     if stat.S_ISREG(info.st_mode):
         return Item(path, "file", 0o755 if info.st_mode & stat.S_IXUSR else 0o644, source, seen=state(info))
     raise ConfigError("is neither a file, a folder nor a link", where=str(source), remedy="name it in .habignore")
+
+
+def _with_exact_mode(item: Item, info: os.stat_result) -> Item:
+    return replace(item, mode=stat.S_IMODE(info.st_mode), mtime=int(info.st_mtime))
 
 
 def _unreadable(path: Path, error: OSError) -> ConfigError:

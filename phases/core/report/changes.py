@@ -33,6 +33,8 @@ _IDENTIFYING_KEYS = ("url", "dest", "script")
 
 _FILE = re.compile(r"[0-7]+ [0-9a-f]{64}")
 
+_MODE_CHANGES = {("644", "755"): "made executable", ("755", "644"): "no longer executable"}
+
 
 @dataclass(frozen=True)
 class Difference:
@@ -133,11 +135,17 @@ def _file_change(before: Json, after: Json) -> str:
         return "removed"
     if before.startswith("link ") and after.startswith("link "):
         return _arrow(before, after)
+    if before.startswith("dir") and after.startswith("dir"):
+        return _mode_change(*(text.removeprefix("dir").strip() or "755" for text in (before, after)))
     if not (_FILE.fullmatch(before) and _FILE.fullmatch(after)):
         return "changed"
     (mode, digest), (mode_now, digest_now) = before.split(), after.split()
-    executable = "" if mode == mode_now else "made executable" if mode_now == "755" else "no longer executable"
-    return " and ".join(part for part in ("" if digest == digest_now else "changed", executable) if part)
+    modes = "" if mode == mode_now else _MODE_CHANGES.get((mode, mode_now)) or _mode_change(mode, mode_now)
+    return " and ".join(part for part in ("" if digest == digest_now else "changed", modes) if part)
+
+
+def _mode_change(before: str, after: str) -> str:
+    return f"mode {before} → {after}"
 
 
 def _line_change(was: Sequence[str], now: Sequence[str]) -> str:
