@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 _STARS = b"***"
 
-# The least characters of a line of a secret, and of its base64. Masking a line such as `{` would hide half the output.
-_MIN_LINE = 4
-_MIN_BASE64 = 8
+#: The least characters of a secret, of a line of one, and of its base64. A shorter one, such as `true`, may be part of
+#: any output, which masking would make unreadable.
+MIN_CHARACTERS = 8
 
-# The least bytes of a secret for its hex: that of two bytes could be any number.
-_MIN_HEX = 4
+# The least characters of a line's end that may be the beginning of base64.
+_MIN_HELD = 4
 
 # base64 is printed in lines of 76 characters or fewer, hex in lines of 60. The pattern for a form over 4096 characters
 # has no line breaks, since it would be slow.
@@ -46,7 +46,7 @@ class Mask:
     """
 
     def __init__(self, secrets: Iterable[bytes], *, keep_width: bool = False) -> None:
-        secrets = list(secrets)
+        secrets = [secret for secret in secrets if is_long_enough(secret)]
         encoded = {form for secret in secrets for form in (*_in_base64(secret.strip()), *_in_hex(secret.strip()))}
         self._wrapped = {form for form in encoded if len(form) <= _MAX_WRAPPED}
         # Always in the same order, so that re finds the compiled pattern in its cache.
@@ -132,7 +132,7 @@ class Mask:
             return False
         end = data[start:]
         unwrapped = end.translate(None, _BREAKS)
-        if len(unwrapped) < _MIN_LINE:
+        if len(unwrapped) < _MIN_HELD:
             unwrapped = end  # else each line that ends like the beginning of a secret would wait for the next one
         for form in forms:
             beginning = unwrapped if form in self._wrapped else end
@@ -141,14 +141,17 @@ class Mask:
         return False
 
 
+def is_long_enough(secret: bytes) -> bool:
+    """Return whether a secret, or a line of one, is masked. Space around it doesn't count."""
+    return len(secret.strip().decode(errors="replace")) >= MIN_CHARACTERS
+
+
 def _forms(secret: bytes) -> Iterator[bytes]:
     """Yield the forms of a secret in output: as it is, from a terminal, in quotes, and line by line."""
     bare = secret.strip()
-    if not bare:
-        return
     yield re.sub(b"\r?\n", b"\r\n", bare)
     yield from quoted_forms.all_forms(bare)
-    lines = [line for row in bare.splitlines() if len(line := row.strip()) >= _MIN_LINE]
+    lines = [line for row in bare.splitlines() if is_long_enough(line := row.strip())]
     for line in lines:
         yield line
         if len(lines) <= _MAX_QUOTED_LINES:
@@ -157,9 +160,8 @@ def _forms(secret: bytes) -> Iterator[bytes]:
 
 def _in_hex(secret: bytes) -> Iterator[bytes]:
     """Yield the hex of a secret in lower and in upper case."""
-    if len(secret) >= _MIN_HEX:
-        yield secret.hex().encode()
-        yield secret.hex().upper().encode()
+    yield secret.hex().encode()
+    yield secret.hex().upper().encode()
 
 
 def _in_base64(secret: bytes) -> Iterator[bytes]:
@@ -172,5 +174,5 @@ def _in_base64(secret: bytes) -> Iterator[bytes]:
         groups = secret[-before % 3 :]
         groups = groups[: len(groups) // 3 * 3]
         for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            if len(form := encode(groups)) >= _MIN_BASE64:
+            if len(form := encode(groups)) >= MIN_CHARACTERS:
                 yield form

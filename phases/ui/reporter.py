@@ -39,7 +39,7 @@ class HabitatReporter:
 
     def initialize(self, tasks: dict[str, Any], selected_tasks: list[str]) -> None:
         """Find the last phase to build of each habitat: `ready` is printed when that is finished."""
-        if any(map(pipes, selected_tasks)):
+        if any(pipes(name, tasks[name].options or {}) for name in selected_tasks):
             self.transcript.screen = Screen(cast("IO[str]", GuardedStream(sys.stderr or io.StringIO())))
         goals: dict[str, Phase] = {}
         for task in closure(tasks, selected_tasks):

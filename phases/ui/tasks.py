@@ -23,7 +23,7 @@ from phases.ui.verbs import registry as verbs
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from phases.core.build.builder import Builder
@@ -124,9 +124,12 @@ def is_verb(kind: str) -> bool:
     return kind in verbs.NAMES
 
 
-def pipes(task: str) -> bool:
-    """Return whether a task's output is that of a command in the habitat."""
-    return any(verb.PIPES for verb in VERBS if parse_task(task)[0] == verb.NAME)
+def pipes(task: str, options: Mapping[str, Any]) -> bool:
+    """Return whether a task's output is that of a command in the habitat. options: those of the task."""
+    verb = next((verb for verb in VERBS if parse_task(task)[0] == verb.NAME), None)
+    if verb is None:
+        return False
+    return bool(options.get(verb.PIPES)) if isinstance(verb.PIPES, str) else verb.PIPES
 
 
 def builds(word: str) -> bool:

@@ -51,6 +51,9 @@ class LocalTerminal:
             stream.buffer.write(data)
             stream.flush()
 
+    def shows(self, is_err: bool) -> bool:
+        return os.isatty(2 if is_err else 1)
+
     @property
     def piped(self) -> bool:
         """Return whether standard input is a pipe or a file. /dev/null is neither."""

@@ -9,6 +9,7 @@ import pytest
 from fake_engine import FakePipedExec
 from unit_helpers import DemoProject, FakeTerminal, bring_up, built_demo, write
 
+from phases.core import events
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
@@ -24,15 +25,18 @@ if TYPE_CHECKING:
     from fake_engine import Command
 
 
+WITH_SECRET = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
+
+
 @pytest.fixture
 def demo(tmp_path: Path) -> DemoProject:
     return built_demo(tmp_path)
 
 
 def execute(
-    demo: DemoProject, *argv: str, typed: bytes = b"", interactive: bool = False
+    demo: DemoProject, *argv: str, typed: bytes = b"", interactive: bool = False, shown: bool = False
 ) -> tuple[int, list[tuple[bytes, bool]]]:
-    terminal = FakeTerminal(typed=typed, interactive=interactive)
+    terminal = FakeTerminal(typed=typed, interactive=interactive, shown=shown)
     return runtime_exec.execute(demo.run_anew(), "demo", argv, terminal), terminal.printed
 
 
@@ -100,10 +104,28 @@ def test_exec_waits_startup_delay_only_for_newly_started_container(tmp_path: Pat
     assert demo.notices() == []
 
 
-def test_exec_finds_start_secrets_and_masks_them_in_output(tmp_path: Path) -> None:
-    demo = built_demo(tmp_path, "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n")
-    assert execute(demo, "cat", "/run/secrets/T") == (0, [(b"***", False)])
+def test_exec_on_terminal_finds_start_secrets_and_masks_them(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, WITH_SECRET)
+    assert execute(demo, "cat", "/run/secrets/T", shown=True) == (0, [(b"***", False)])
     assert demo.engine.commands[-1].env["T"] == "s3cret-word"
+
+
+@pytest.mark.guarantee("exec-passes-bytes-unchanged")
+def test_exec_in_pipe_passes_every_byte_and_masks_events_only(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, WITH_SECRET)
+    script = "cat /run/secrets/T; cat /run/secrets/T >&2"
+    code, printed = execute(demo, "/bin/sh", "-c", script)
+    outputs = [b"".join(data for data, is_err in printed if is_err is wanted) for wanted in (False, True)]
+    assert (code, outputs) == (0, [b"s3cret-word", b"s3cret-word"])
+    passed_on = [event for event in demo.seen if isinstance(event, events.CommandBytes)]
+    assert {event.is_err: event.data for event in passed_on} == {False: b"***", True: b"***"}
+
+
+@pytest.mark.guarantee("short-secret-shreds-no-output")
+def test_exec_with_short_secret_warns_once_that_it_is_not_masked(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, "secrets: [{name: PIN, command: echo true, start: true}]\n")
+    assert execute(demo, "echo", "it is true", shown=True) == (0, [(b"it is true\n", False)])
+    assert demo.notices() == ["secret PIN has fewer than 8 characters, so output shows it unmasked"]
 
 
 def test_exec_output_write_fails_kills_command_and_stops_container(

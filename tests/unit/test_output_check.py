@@ -72,7 +72,7 @@ def test_output_with_unchanged_secret_is_masked(demo: DemoProject, show: Callabl
 def test_output_with_changed_secret_is_withheld(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch, show: Callable[..., None]
 ) -> None:
-    monkeypatch.setenv("TOKEN", "an0ther")
+    monkeypatch.setenv("TOKEN", "an0ther-word")
     assert is_withheld(demo, show)
 
 
@@ -98,7 +98,7 @@ def test_output_with_secret_and_broken_config_is_withheld(demo: DemoProject) -> 
 def test_output_is_withheld_once_a_session_got_a_value_that_is_unknown_now(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TOKEN", "an0ther")
+    monkeypatch.setenv("TOKEN", "an0ther-word")
     assert runtime_exec.execute(demo.run_anew(), "demo", ["true"], FakeTerminal()) == 0
     assert is_withheld(demo)
     monkeypatch.setenv("TOKEN", "s3cret-word")
@@ -179,7 +179,7 @@ def test_record_has_mode_0600_own_key_and_no_secret_value(demo: DemoProject) -> 
 
 @pytest.mark.guarantee("secret-record-is-private")
 def test_record_write_failure_keeps_secret_out_of_container(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TOKEN", "an0ther")
+    monkeypatch.setenv("TOKEN", "an0ther-word")
 
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
@@ -188,7 +188,7 @@ def test_record_write_failure_keeps_secret_out_of_container(demo: DemoProject, m
     with pytest.raises(StateError, match="make room on the disk"):
         runtime_exec.execute(demo.run_anew(), "demo", ["true"], FakeTerminal())
     (container,) = demo.engine._containers.values()
-    assert (b"an0ther" in str(container.memory).encode()) is False
+    assert (b"an0ther-word" in str(container.memory).encode()) is False
 
 
 def test_output_of_habitat_without_secrets_is_shown_and_has_no_record(tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_start_error_of_ended_init_withholds_output_with_older_secret(
     with pytest.raises(StartError) as excinfo:
         runtime_start.start_detached(demo.run_anew(), "demo")
     assert excinfo.value.output == ("from init has ***",)
-    monkeypatch.setenv("TOKEN", "an0ther")
+    monkeypatch.setenv("TOKEN", "an0ther-word")
     with pytest.raises(StartError) as excinfo:
         runtime_start.start_detached(demo.run_anew(), "demo")
     assert "s3cret" not in str(excinfo.value.output)
@@ -258,7 +258,7 @@ def test_start_error_of_habitat_not_ready_withholds_output_with_older_secret(
     with pytest.raises(StartError) as excinfo:
         runtime_start.start_detached(demo.run_anew(), "demo")
     assert excinfo.value.output == ("boot.log has ***",)
-    monkeypatch.setenv("TOKEN", "an0ther")
+    monkeypatch.setenv("TOKEN", "an0ther-word")
     with pytest.raises(StartError) as excinfo:
         runtime_start.start_detached(demo.run_anew(), "demo")
     output = [event.said for event in demo.seen if isinstance(event, events.Waiting)]
@@ -275,7 +275,7 @@ def test_output_with_follow_ends_when_unknown_secret_is_delivered(
     def output(_: str, on_output: Callable[[bytes], None], *, follow: bool) -> None:
         assert follow
         on_output(b"first\n")
-        monkeypatch.setenv("TOKEN", "an0ther")
+        monkeypatch.setenv("TOKEN", "an0ther-word")
         runtime_exec.execute(DemoProject.run_anew(other), "demo", ["true"], FakeTerminal())
         monkeypatch.setenv("TOKEN", "s3cret-word")
         on_output(b"then an0ther\n")

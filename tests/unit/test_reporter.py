@@ -44,7 +44,7 @@ class ScriptedRun:
             before: list[str] = []
             for phase in phases_of(has_dockerfile=False):
                 task = task_name(phase, name)
-                self.tasks[task] = SimpleNamespace(name=task, task_dep=before, uptodate=[])
+                self.tasks[task] = SimpleNamespace(name=task, task_dep=before, uptodate=[], options={})
                 before = [task]
         self.reporter.initialize(self.tasks, [f"{goal}:{name}" for name in habitats])
 

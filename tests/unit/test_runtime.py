@@ -252,6 +252,24 @@ def test_start_cmd_option_runs_that_command(demo: DemoProject) -> None:
     assert terminal.printed == [(b"other\n", False)]
 
 
+@pytest.mark.parametrize(
+    ("command", "shown", "printed"),
+    [
+        ("", False, b"***\n"),  # the output of entry.command is a part of the transcript
+        ("echo s3cret-word", True, b"***\n"),
+        ("echo s3cret-word", False, b"s3cret-word\n"),
+    ],
+)
+def test_start_masks_output_unless_cmd_writes_into_pipe(
+    tmp_path: Path, command: str, shown: bool, printed: bytes
+) -> None:
+    secret = "secrets: [{name: T, command: echo s3cret-word, start: true}]\n"
+    demo = built_demo(tmp_path, secret + "entry: {command: echo s3cret-word}\n")
+    terminal = FakeTerminal(shown=shown)
+    runtime_start.start(demo.run_anew(), "demo", terminal, command=command)
+    assert terminal.printed == [(printed, False)]
+
+
 def test_start_new_option_keeps_old_container_under_other_name(demo: DemoProject) -> None:
     start(demo)
     old = demo.container().id
@@ -329,11 +347,11 @@ def test_detached_container_is_still_detached_after_clean(demo: DemoProject) -> 
 def test_detached_start_delivers_secrets_and_waits_for_init(tmp_path: Path) -> None:
     demo = built_demo(
         tmp_path,
-        "secrets: [{name: T, command: echo s3cret, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
+        "secrets: [{name: T, command: echo s3cret-word, start: true}]\nentry: {startup_delay: 0.1, command: 'true'}\n",
     )
     detach(demo)
     assert demo.notices()[0] == "waiting 0.1s (entry.startup_delay)"
-    assert demo.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret")}
+    assert demo.engine._container("habitat-demo").memory == {"/run/secrets/T": ("agent", b"s3cret-word")}
 
 
 def test_detached_start_with_ended_init_leaves_no_session_record(tmp_path: Path) -> None:

@@ -170,9 +170,12 @@ def bring_up(project: Project, habitat: Habitat) -> tuple[Container, bool]:
 
 
 class FakeTerminal:
-    """Keeps what is printed; a person in front of it types `typed`."""
+    """Keeps what is printed; a person in front of it types `typed`. shown: whether both outputs are terminals."""
 
-    def __init__(self, *, interactive: bool = False, piped: bool = False, typed: bytes = b"exit 0\n") -> None:
+    def __init__(
+        self, *, interactive: bool = False, piped: bool = False, typed: bytes = b"exit 0\n", shown: bool = False
+    ) -> None:
+        self.shown = shown
         self.interactive = interactive
         self.piped = piped
         self.typed = typed
@@ -181,6 +184,9 @@ class FakeTerminal:
 
     def write(self, data: bytes, is_err: bool) -> None:
         self.printed.append((data, is_err))
+
+    def shows(self, is_err: bool) -> bool:
+        return self.shown
 
     def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
         typed = self.typed

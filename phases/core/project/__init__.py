@@ -56,7 +56,11 @@ class Project:
         self.bus = events.Bus()
         self.stamps = Stamps(root, self.warn)
         self.slices = SliceStore(root)
-        self.vault = SecretStore(root, lambda name: self.need_trust(self.habitat(name)))
+        self.vault = SecretStore(
+            root,
+            lambda name: self.need_trust(self.habitat(name)),
+            lambda name, text: self.bus.emit(events.Notice(name, text, warning=True)),
+        )
         self.maker = ContainerCreator()
         self.connection = EngineConnection(
             connect, self.maker, lambda text: self.bus.emit(events.Notice("", text, warning=True))

@@ -43,13 +43,15 @@ def start(
     """
     bring_up = partial(ensure_running, image=final_image(project, name), fresh=fresh)
     with open_session(project, name, bring_up) as session:
+        is_given = bool(command)
         command = command or session.habitat.entry.command
         if not command and not terminal.interactive:
             text = "there is no entry.command and no terminal: nothing to run; set entry.command, or give --cmd"
             project.bus.emit(events.Notice(name, text))
             return 0
         argv = ("/bin/sh", "-c", "--", command) if command else SHELL
-        return session.run(argv, run_in_tty(terminal) if terminal.interactive else run_captured(terminal))
+        runner = run_in_tty(terminal) if terminal.interactive else run_captured(terminal, is_data=is_given)
+        return session.run(argv, runner)
 
 
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:

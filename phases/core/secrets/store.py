@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from phases.core.errors import SecretError
 from phases.core.files import safe_open
+from phases.core.masking import MIN_CHARACTERS, is_long_enough
 from phases.core.model import Value
 
 if TYPE_CHECKING:
@@ -35,11 +36,18 @@ class SecretStore:
     Args:
         root: The folder in which commands run.
         agree: Called with a habitat's name before a command of that habitat runs. Raises if the person has not agreed.
+        warn: Called with a habitat's name and a line about one of its secrets that was fetched.
     """
 
-    def __init__(self, root: Path, agree: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        agree: Callable[[str], None] = lambda _: None,
+        warn: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
         self._root = root
         self._agree = agree
+        self._warn = warn
         self._values: dict[Secret, bytes | None] = {}
         self._lock = threading.Lock()
 
@@ -59,11 +67,16 @@ class SecretStore:
     def _value(self, secret: Secret) -> bytes | None:
         if secret.command:
             self._agree(secret.habitat)
-        secret = replace(secret, habitat="")  # another habitat may have the same one
+        anyones = replace(secret, habitat="")  # another habitat may have the same one
         with self._lock:  # two habitats built at once must not ask the person twice
-            if secret not in self._values:
-                self._values[secret] = self._fetch(secret)
-            return self._values[secret]
+            is_new = anyones not in self._values
+            if is_new:
+                self._values[anyones] = self._fetch(anyones)
+            data = self._values[anyones]
+        if is_new and data is not None and not is_long_enough(data):
+            text = f"secret {secret.name} has fewer than {MIN_CHARACTERS} characters, so output shows it unmasked"
+            self._warn(secret.habitat, text)
+        return data
 
     def _fetch(self, secret: Secret) -> bytes | None:
         def missing(why: str, remedy: str) -> SecretError:

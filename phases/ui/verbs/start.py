@@ -36,7 +36,7 @@ OPTIONS: tuple[dict[str, Any], ...] = (
     },
 )
 WORDS = False
-PIPES = False
+PIPES = "cmd"
 
 
 def check(name: str, *, detach: bool, cmd: str) -> None:

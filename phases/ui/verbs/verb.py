@@ -36,8 +36,11 @@ class Verb(Protocol):
         """Return whether the words behind the task on the command line belong to it."""
 
     @property
-    def PIPES(self) -> bool:  # noqa: N802
-        """Return whether standard output belongs to a command in the habitat; our own lines then go to stderr."""
+    def PIPES(self) -> bool | str:  # noqa: N802
+        """Return whether standard output belongs to a command in the habitat; our own lines then go to stderr.
+
+        The name of an option: only if that option names the command.
+        """
 
     @property
     def run(self) -> Callable[..., int | None]:

@@ -43,12 +43,18 @@ class Terminal(Protocol):
     def write(self, data: bytes, is_err: bool) -> None:
         """Write output of a command."""
 
+    def shows(self, is_err: bool) -> bool:
+        """Return whether an output is a terminal, on which people read, and not a pipe or a file."""
 
-def run_captured(terminal: Terminal) -> Runner:
-    """Return a runner that shows the output of the command, which gets no input."""
+
+def run_captured(terminal: Terminal, *, is_data: bool) -> Runner:
+    """Return a runner that passes on the output of the command, which gets no input.
+
+    is_data: whether it is the command's alone. Else it is part of a transcript, which shows no secret.
+    """
 
     def run(session: Session, argv: Sequence[str]) -> int:
-        output = MaskedOutput(terminal, session)
+        output = SessionOutput(terminal, session, is_data=is_data)
         code = session.project.engine.exec(
             session.container.id,
             argv,
@@ -88,7 +94,7 @@ def run_piped(terminal: Terminal) -> Runner:
             session.container.id, argv, user=session.user, workdir=session.workdir, env=session.env
         )
         try:
-            output = MaskedOutput(terminal, session)
+            output = SessionOutput(terminal, session)
             terminal.connect(process, output.feed)
             output.flush()
             return process.exit_code()
@@ -126,22 +132,30 @@ def run_shell(terminal: Terminal, name: str, remedy: str) -> Runner:
     raise StartError("a shell needs a terminal, or commands from a pipe", where=name, remedy=remedy)
 
 
-class MaskedOutput:
-    """Shows the output of a session's command without secrets, each stream by itself."""
+class SessionOutput:
+    """Passes on the output of a session's command, each stream by itself.
 
-    def __init__(self, terminal: Terminal, session: Session) -> None:
+    Terminals, transcripts and events get it without secrets. A pipe or a file gets data byte for byte.
+    """
+
+    def __init__(self, terminal: Terminal, session: Session, *, is_data: bool = True) -> None:
         self._terminal = terminal
         self._session = session
         self._masks = {is_err: Mask(value.data for value in session.secrets) for is_err in (False, True)}
+        self._is_masked = {is_err: not is_data or terminal.shows(is_err) for is_err in (False, True)}
 
     def feed(self, data: bytes, is_err: bool) -> None:
-        self._show(self._masks[is_err].feed(data), is_err)
+        if not self._is_masked[is_err]:
+            self._terminal.write(data, is_err)
+        self._pass_on(self._masks[is_err].feed(data), is_err)
 
     def flush(self) -> None:
         for is_err, mask in self._masks.items():
-            self._show(mask.flush(), is_err)
+            self._pass_on(mask.flush(), is_err)
 
-    def _show(self, data: bytes, is_err: bool) -> None:
-        if data:
-            self._terminal.write(data, is_err)
-            self._session.project.bus.emit(events.CommandBytes(self._session.habitat.name, data, is_err))
+    def _pass_on(self, masked: bytes, is_err: bool) -> None:
+        if not masked:
+            return
+        if self._is_masked[is_err]:
+            self._terminal.write(masked, is_err)
+        self._session.project.bus.emit(events.CommandBytes(self._session.habitat.name, masked, is_err))
