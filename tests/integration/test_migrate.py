@@ -40,7 +40,7 @@ _OWN_PATHS = (
 _OWN_CONFIG = re.compile(
     r"env (USER|WORKDIR|HABITAT_PATH|SYSTEM_PATH|SHARED_PATH|LOCAL_PATH): "
     r"|env PATH: '(?P<path>.*)' ≠ '/habitat/system/tools/bin:(?P=path)'"
-    r"|Entrypoint: |Cmd: |User: None ≠ root|WorkingDir: None ≠ /$"
+    r"|Entrypoint: |Cmd: |User: (None ≠ root|33 ≠ www-data)$|WorkingDir: None ≠ /$"
 )
 
 

@@ -273,9 +273,128 @@ def test_migrate_run_that_creates_user_stays_in_dockerfile(demo: DemoProject, li
     assert [row.line for row in rows if row.why.startswith("it may create dev")] == expected
 
 
-def test_migrate_run_that_creates_workdir_by_variable_stays_in_dockerfile(demo: DemoProject) -> None:
-    rows = migrated(demo, "FROM base:1\nENV APP=/w\nRUN mkdir $APP\nWORKDIR $APP\nRUN a\n").rows
-    assert [row.line for row in rows if row.why.startswith("it may create /w")] == [3]
+# A final USER that is a number, and accounts that RUNs create
+
+#: A Dockerfile behind `FROM base:1`, whose users are root, www-data (33) and node (1000); USER of the habitat, and what
+#: runs as it; and the lines that stay in Dockerfile.rest for a reason.
+NUMBERS: dict[str, tuple[str, str, list[int]]] = {
+    "the base names it": ("RUN a\nUSER 1000\nRUN b", "node", []),
+    "with its group": ("USER 1000:1000\nRUN b", "node", []),
+    "with its group's name": ("USER 33:www-data\nRUN b", "www-data", []),
+    "with leading zeros": ("USER 001000\nRUN b", "node", []),
+    "by a variable": ("ARG UID=1000\nUSER $UID\nRUN b", "node", []),
+    "a RUN creates it by number": ("RUN useradd -mu 1234 dev\nUSER 1234\nRUN b", "dev", [2]),
+    "by a long option": ("RUN useradd --uid=1234 --create-home dev\nUSER 1234\nRUN b", "dev", [2]),
+    "by a variable of both": ("ARG UID=1234 U=dev\nRUN useradd -u $UID ${U}\nUSER $UID\nRUN b", "dev", [3]),
+    "by adduser": ("RUN adduser --disabled-password --gecos 'A B' --uid 1234 dev\nUSER 1234\nRUN b", "dev", [2]),
+    "by busybox": ("RUN addgroup -g 7 g && adduser -D -G g -u 1234 dev\nUSER 1234:g\nRUN b", "dev", [2]),
+    "as the next number": ("RUN useradd dev\nUSER 1001\nRUN b", "dev", [2]),
+    "as the second of two": ("RUN useradd other\nRUN useradd dev\nUSER 1002\nRUN b", "dev", [3]),
+    "after its user was removed": ("RUN userdel -r node && useradd -u 1000 dev\nUSER 1000\nRUN b", "dev", [2]),
+    "renamed": ("RUN usermod -l dev -md /home/dev node\nUSER 1000\nRUN b", "dev", [2]),
+    "given another number": ("RUN usermod -u 1234 node\nUSER 1234\nRUN b", "node", []),
+    "as a row of passwd": ("RUN echo 'dev:x:1234:0::/home/dev:/bin/sh' >>/etc/passwd\nUSER 1234\nRUN b", "dev", [2]),
+    "in a condition": ("RUN if ! id dev; then useradd -u 1234 dev; fi\nUSER 1234\nRUN b", "dev", [2]),
+    "in an earlier stage": ("RUN useradd -u 1234 dev\nFROM s\nUSER 1234\nRUN b", "dev", [3]),
+}
+
+
+@pytest.fixture
+def node(demo: DemoProject) -> DemoProject:
+    """The same with a base that has the user node with the number 1000."""
+    rows = ["root:x:0:0::/root:/bin/sh", "www-data:x:33:33::/var/www:/bin/sh", "node:x:1000:1000::/home/node:/bin/sh"]
+    files = demo.engine.files(demo.base)
+    files.write("/etc/passwd", "\n".join(rows))
+    files.write("/etc/group", "root:x:0:\nwww-data:x:33:\nnode:x:1000:\n")
+    return demo
+
+
+@pytest.mark.parametrize(("lines", "user", "kept"), NUMBERS.values(), ids=NUMBERS)
+def test_migrate_number_as_final_user_becomes_user_of_that_number(
+    node: DemoProject, lines: str, user: str, kept: list[int]
+) -> None:
+    draft = migrated(node, f"FROM base:1 AS s\n{lines}\n")
+    config = config_of(draft)
+    assert f"USER={user}" in config["env"]
+    assert "uid" not in config
+    assert [body for body in config["setup"]["user"] if body.split()[-1] == "b"]
+    assert [row.line for row in draft.rows if row.place == "Dockerfile.rest" and row.why] == kept
+
+
+def test_migrate_number_without_user_becomes_uid(node: DemoProject) -> None:
+    draft = migrated(node, "FROM base:1\nRUN useradd -r app\nUSER 10001\nRUN b\nUSER root\nRUN c\nUSER 10001:0\n")
+    config = config_of(draft)
+    assert config["uid"] == 10001
+    assert not [entry for entry in config["env"] if entry.startswith("USER=")]
+    assert [(row.line, row.place, row.why) for row in draft.rows if row.why and row.line != 5] == [
+        (4, "Dockerfile.rest", "it runs as 10001, a number that phase users may give to USER"),
+        (7, "uid", "no user of the image has the number; USER gets it"),
+    ]
+    assert config["setup"] == {"root": ["c"]}
+
+
+def test_migrate_account_created_beside_new_user_stays_in_dockerfile(demo: DemoProject) -> None:
+    """Phase users would give the next number, 1000, to USER."""
+    draft = migrated(demo, "FROM base:1\nRUN useradd -u 1000 dev\nRUN a\n", "env: [USER=me]\n")
+    assert [row.why for row in draft.rows if row.line == 2] == [
+        "it creates an account, and phase users would take its number"
+    ]
+    assert config_of(draft)["setup"] == {"root": ["cd /\na\n"]}
+
+
+OWN_VARIABLES: dict[str, tuple[str, list[str]]] = {
+    "HOME later": ("RUN a\nENV HOME=/x\nRUN b", ["export HOME=/root\na\n", "export HOME=/x\nb\n"]),
+    "HOME later, another user": ("USER node\nRUN a\nENV HOME=/x\nUSER root", ["export HOME=/home/node\na\n"]),
+    "HOME later, a number": ("USER 7\nRUN a\nENV HOME=/x\nUSER root", ["export HOME=/\na\n"]),
+    "HOME for one command": ("ENV HOME=/x\nRUN a\nENV HOME=/y", ["export HOME=/x\na\n"]),
+    "HOME as it is": ("RUN a\nENV HOME=/root\nRUN b", ["a", "b"]),
+    "USER is another": ("ENV USER=app\nRUN a", ["export USER=app\na\n"]),
+    "WORKDIR is the same": ("ENV WORKDIR=/w\nWORKDIR $WORKDIR\nRUN a", ["a"]),
+    "WORKDIR is another": ("ENV WORKDIR=/v\nRUN a", ["export WORKDIR=/v\na\n"]),
+    "SHELL, which setup may set": ("ENV SHELL=/bin/zsh\nRUN a", ["export SHELL=/bin/zsh\na\n"]),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), OWN_VARIABLES.values(), ids=OWN_VARIABLES)
+def test_migrate_variables_that_setup_sets_keep_their_values(
+    node: DemoProject, lines: str, expected: list[str]
+) -> None:
+    setup = config_of(migrated(node, f"FROM base:1\n{lines}\n"))["setup"]
+    scripts_of = [block["commands"] for block in setup] if isinstance(setup, list) else list(setup.values())
+    assert [script for block in scripts_of for script in block] == expected
+
+
+def test_migrate_empty_command_is_no_command(demo: DemoProject) -> None:
+    for lines in ("ENTRYPOINT []\nCMD []", "CMD []", "ENTRYPOINT []"):
+        draft = migrated(demo, f"FROM base:1\nRUN a\n{lines}\n")
+        assert "entry" not in config_of(draft)
+    assert config_of(migrated(demo, 'FROM base:1\nENTRYPOINT ["a"]\nENTRYPOINT []\nCMD ["b"]\n'))["entry"] == {
+        "command": "exec b"
+    }
+
+
+WORKDIRS: dict[str, tuple[str, list[int]]] = {
+    "by a variable": ("ENV APP=/w\nRUN mkdir $APP\nWORKDIR $APP\nRUN a", [3]),
+    "a home": ("ARG U=dev\nRUN useradd -m $U\nWORKDIR /home/${U}\nRUN a", [3]),
+    "in a home": ("ARG U=dev\nRUN useradd -m $U\nRUN a\nWORKDIR /home/$U/app\nRUN a", [3]),
+    "in a home of another path": ("RUN useradd -md /srv/dev dev\nWORKDIR /srv/dev/app", [2]),
+    "a home before its user": ("ARG U=dev\nWORKDIR /home/${U}\nRUN useradd -m $U\nRUN a", []),
+    "a folder of the same RUN": ("RUN cd /opt && mkdir tool\nWORKDIR /opt/tool\nRUN a", [2]),
+    "relative to another": ("WORKDIR /opt\nRUN mkdir tool\nWORKDIR tool\nRUN a", [3]),
+    "a repository": ("RUN cd /opt && git clone https://example.org/tool.git\nWORKDIR /opt/tool\nRUN a", [2]),
+    "an archive": ("RUN tar xf /tool-1.2.tar.gz -C /opt\nWORKDIR /opt/tool-1.2\nRUN a", [2]),
+    "a folder above it": ("RUN mv /tmp/x /opt/tool\nWORKDIR /opt/tool/bin\nRUN a", [2]),
+    "a part of another word": ("RUN apt-get install apparmor\nWORKDIR /app\nRUN a", []),
+    "used before": ("WORKDIR /w/x\nRUN mkdir -p /w\nWORKDIR /w\nRUN a", []),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), WORKDIRS.values(), ids=WORKDIRS)
+def test_migrate_run_that_creates_workdir_stays_in_dockerfile(
+    demo: DemoProject, lines: str, expected: list[int]
+) -> None:
+    rows = migrated(demo, f"FROM base:1\n{lines}\n").rows
+    assert [row.line for row in rows if row.why.startswith("it may create /")] == expected
 
 
 @pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
@@ -284,7 +403,7 @@ def test_migrate_report_lists_every_line_with_key_or_reason(demo: DemoProject) -
     text += "HEALTHCHECK CMD curl x\nENV USER=x\nARG API_TOKEN=x\nUSER 77\n"
     draft = migrated(demo, text)
     assert [row.line for row in draft.rows] == list(range(1, 13))
-    assert [row.line for row in draft.rows if not row.place] == [3, 4, 5, 6, 7, 10, 12]
+    assert [row.line for row in draft.rows if not row.place] == [3, 4, 5, 6, 7, 10]
     assert all(row.why for row in draft.rows if not row.place)
     assert "#   ports: [80]\n" in draft.config
     assert "#   ready: curl x\n" in draft.config

@@ -39,6 +39,16 @@ class UserDatabase:
         rows = [line.split(":") for line in self._read("/etc/group").decode(errors="replace").splitlines()]
         return {row[0]: row[2] for row in rows if len(row) > 2 and _NUMBER.fullmatch(row[2])}
 
+    @property
+    def rows(self) -> dict[str, tuple[int, int, str]]:
+        """The uid, the gid and the home of each user, by name."""
+        return {name: (int(row[2]), int(row[3]), self.home(name)) for name, row in self._users.items()}
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """The number of each group, by name."""
+        return {name: int(number) for name, number in self._groups.items()}
+
     def __contains__(self, name: str) -> bool:
         return name == "root" or name.isdigit() or name in self._users
 

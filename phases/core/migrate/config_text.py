@@ -77,6 +77,8 @@ def add(config: Any, conversion: Conversion, *, setup_is_list: bool | None) -> N
     if conversion.base_image:
         _put(config, "base_image", conversion.base_image)
     _put(config, "dockerfile", conversion.dockerfile or False)
+    if conversion.uid:
+        _put(config, "uid", int(conversion.uid))
     _prepend(config, "env", conversion.env)
     _prepend(config, "files", conversion.files)
     _add_secrets(config, conversion)
@@ -96,7 +98,7 @@ def add(config: Any, conversion: Conversion, *, setup_is_list: bool | None) -> N
 
 
 def _put(config: Any, key: str, value: object) -> None:
-    first = ("name", "description", "base_image", "dockerfile")
+    first = ("name", "description", "base_image", "dockerfile", "uid")
     place = next((number for number, other in enumerate(config) if other not in first), len(config))
     if key in config:
         config[key] = value

@@ -146,7 +146,8 @@ def _stage(instructions: list[Instruction], shown: str) -> Stage:
         where = f"{shown}:{start.line}"
         raise ConfigError("is not FROM IMAGE or FROM IMAGE AS NAME", where=where, remedy=_FIX)
     for one in others:
-        if not one.args and one.name != "ONBUILD":
+        may_be_empty = one.name == "ONBUILD" or (one.name in ("ENTRYPOINT", "CMD") and one.is_json)
+        if not one.args and not may_be_empty:
             raise ConfigError(
                 f"{one.name} has no arguments", where=f"{shown}:{one.line}", remedy="complete or remove it"
             )

@@ -101,13 +101,15 @@ class Interpreter:
         before = self.dockerfile.stages[: self.dockerfile.stages.index(stage)]
         return next((one for one in reversed(before) if one.alias == base), None)
 
+    def chain(self, stage: Stage) -> list[Stage]:
+        """Return the stages that a stage is built on, the one on an image first, and itself."""
+        parent = self.parent(stage)
+        return [*(self.chain(parent) if parent else ()), stage]
+
     @property
     def first_stage(self) -> Stage:
         """The stage whose FROM names the image that the last stage is built on."""
-        stage = self.dockerfile.stages[-1]
-        while parent := self.parent(stage):
-            stage = parent
-        return stage
+        return self.chain(self.dockerfile.stages[-1])[0]
 
     def states(self, stage: Stage, base: BuildState) -> list[BuildState]:
         """Return the state before each instruction of a stage, and behind the last.

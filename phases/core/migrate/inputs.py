@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from phases.core.migrate.accounts import Accounts
 from phases.core.migrate.dockerfile_state import image_state
+from phases.core.migrate.shell_commands import commands, expanded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 #: Where the habitat's own folders go. The Dockerfile's WORKDIR may have to stay empty.
 HABITAT_PATH = "/habitat"
+
+#: Stands for the value of a variable that is not known. No variable can have it.
+UNKNOWN = "\0"
 
 
 @dataclass(frozen=True)
@@ -77,14 +82,33 @@ class Inputs:
         return self._all_states[-1]
 
     @cached_property
+    def accounts(self) -> Accounts:
+        """The users behind the last instruction."""
+        accounts = Accounts(self.base.users)
+        for stage in self.interpreter.chain(self.stage):
+            states = self.interpreter.states(stage, image_state(self.base.config))
+            for instruction, state in zip(stage.instructions, states, strict=False):
+                if instruction.name == "RUN":
+                    text = expanded(instruction, state.variables)
+                    accounts.apply(text, commands(text))
+        return accounts
+
+    @cached_property
     def user(self) -> str:
-        """The habitat's USER, "" where the Dockerfile gives a number, which a habitat can't have."""
-        if self.existing:
-            return self.existing.user
-        name = self.end.user.partition(":")[0]
-        if name in ("", "0"):
-            return "root"
-        return "" if name.isdigit() else name
+        """The habitat's USER, "" where the Dockerfile gives a number that no user has."""
+        return self.existing.user if self.existing else self.name_of(self.end.user)
+
+    @property
+    def uid(self) -> str:
+        """The number of USER, "" where the Dockerfile gives a name."""
+        return "" if self.user else self.end.user.partition(":")[0].lstrip("0")
+
+    def name_of(self, user: str) -> str:
+        """Return the name of the user that a USER gives by name or number, with or without a group; "" for none."""
+        name = user.partition(":")[0]
+        if name.isdigit() and int(name):
+            return self.accounts.name_of(int(name))
+        return "root" if name in ("", "0") or name.isdigit() else name
 
     @property
     def workdir(self) -> str:
@@ -94,9 +118,21 @@ class Inputs:
     @property
     def home(self) -> str:
         """The home of USER, also where the image doesn't have that user yet."""
-        return self.base.users.home(self.user) or ("/root" if self.user == "root" else f"/home/{self.user}")
+        return self.home_of(self.user)
+
+    def home_of(self, user: str) -> str:
+        """Return the home of a user that USER gives by name or number; / for a number that no user has."""
+        name = self.name_of(user)
+        account = self.accounts.users.get(name)
+        return (account and account.home) or ("/root" if name == "root" else f"/home/{name}" if name else "/")
+
+    def is_group_of(self, group: str, name: str) -> bool:
+        """Return whether a group, given by name or number, is the first one of a user."""
+        account = self.accounts.users.get(name)
+        root = ("0", "root") if name == "root" else ()
+        return group in root or (account is not None and group in self.accounts.group_names(account.group))
 
     @cached_property
     def setup_env(self) -> Mapping[str, str]:
         """The variables of setup scripts; what an existing config sets differs from all that a RUN had."""
-        return {**self.end.env, **dict.fromkeys(self.existing.env if self.existing else (), "\0")}
+        return {**self.end.env, **dict.fromkeys(self.existing.env if self.existing else (), UNKNOWN)}

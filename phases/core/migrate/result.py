@@ -73,6 +73,7 @@ class Conversion:
 
     Attributes:
         dockerfile: The Dockerfile that is still built, "" for none.
+        uid: The number of USER, "" for any.
         rest: The text of Dockerfile.rest, "" for none.
         caches: From path to how the cache is shared.
         entry_hints: Lines for `entry:`, written as comments: a person decides about them.
@@ -84,6 +85,7 @@ class Conversion:
     description: str = ""
     dockerfile: str = ""
     rest: str = ""
+    uid: str = ""
     env: list[ListItem] = field(default_factory=list)
     files: list[ListItem] = field(default_factory=list)
     setup: list[ListItem] = field(default_factory=list)

@@ -12,6 +12,11 @@ from phases.core.migrate.result import NotConvertible, escape_dollars
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+#: Folders that every image has: a file that is copied to one goes into it.
+FOLDERS = frozenset(
+    "/ /bin /etc /home /lib /opt /root /sbin /srv /tmp /usr /usr/bin /usr/local /usr/local/bin /var".split()  # noqa: SIM905 (shorter)
+)
+
 
 @dataclass(frozen=True)
 class CopiedPath:

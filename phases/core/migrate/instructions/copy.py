@@ -9,7 +9,7 @@ import stat
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.instructions.copied_path import CopiedPath
+from phases.core.migrate.instructions.copied_path import FOLDERS, CopiedPath
 from phases.core.migrate.result import ListItem, NotConvertible
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
 _ARCHIVES = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0")
-
-# Folders that every image has: a file that is copied to one goes into it.
-_FOLDERS = frozenset(
-    "/ /bin /etc /home /lib /opt /root /sbin /srv /tmp /usr /usr/bin /usr/local /usr/local/bin /var".split()  # noqa: SIM905 (shorter)
-)
 
 
 class CopyConverter:
@@ -74,7 +69,7 @@ class CopyConverter:
     def _dest(self, dest: str, has_many: bool, state: BuildState) -> str:
         """Return an absolute path, with a slash at the end if it is a folder."""
         path = state.absolute(dest)
-        known = {*_FOLDERS, *(one.workdir for one in self._inputs.states), self._inputs.end.workdir}
+        known = {*FOLDERS, *(one.workdir for one in self._inputs.states), self._inputs.end.workdir}
         is_folder = dest.endswith(("/", "/.")) or dest in (".", "..") or path in known
         return f"{path.rstrip('/')}/" if has_many or is_folder else path
 
@@ -90,7 +85,7 @@ class CopyConverter:
         if not all(is_same(one.source.removeprefix(".")) for one in copied):
             raise NotConvertible("it comes after a RUN, and $LOCAL_PATH doesn't have all of it")
         row.place = "setup"
-        folders = _FOLDERS | {self._inputs.workdir}
+        folders = FOLDERS | {self._inputs.workdir}
         lines = [line for one in copied for line in one.script(folders)]
         self._conversion.setup.append(ListItem("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row))
 

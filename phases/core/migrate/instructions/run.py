@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.inputs import HABITAT_PATH
+from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
 from phases.core.migrate.instructions import cache_mounts, scripts
 from phases.core.migrate.result import ListItem, NotConvertible
 from phases.core.model import SECRETS_FOLDER
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 # BuildKit sets these to the platforms that it builds on and for.
 _PLATFORM = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)")
+
+# Variables that say whose process it is. Setup may set them for the user of each script.
+_PERSONAL = ("HOME", "USER", "LOGNAME", "SHELL")
 
 
 class RunConverter:
@@ -44,7 +48,7 @@ class RunConverter:
             self._conversion.add_cache(path, sharing)
         for options in cache_mounts.of_type(instruction, "secret"):
             self._conversion.add_secret(instruction, options, "setup")
-        script = scripts.script(instruction, state, self._env(state), self._inputs.workdir)
+        script = scripts.script(instruction, self._with_home(state), self._env(state), self._inputs.workdir)
         self._conversion.setup.append(ListItem(script, instruction.comment, self._run_as(state), row))
 
     @staticmethod
@@ -76,15 +80,30 @@ class RunConverter:
         folders = [inputs.home, inputs.workdir]
         return path, cache_mounts.sharing(path, options, folders, [*folders, HABITAT_PATH])
 
+    def _with_home(self, state: BuildState) -> BuildState:
+        """Return the state with HOME as `docker build` sets it, if the config sets another."""
+        if "HOME" in state.variables or "HOME" not in self._inputs.setup_env:
+            return state
+        return replace(state, env={"HOME": self._inputs.home_of(state.user), **state.env})
+
     def _env(self, state: BuildState) -> dict[str, str]:
-        """Return the variables of setup, without those of phases that the RUN didn't have: they do no harm."""
-        env = self._inputs.setup_env
-        return {name: value for name, value in env.items() if name not in PHASE_VARIABLES or name in state.env}
+        """Return the variables that setup gives the script. A value that no variable can have is not certain."""
+        inputs = self._inputs
+        env = {name: value for name, value in inputs.setup_env.items() if name not in PHASE_VARIABLES}
+        for name in (*PHASE_VARIABLES, *_PERSONAL):
+            if name in env or name in state.variables:
+                env[name] = inputs.workdir if name == "WORKDIR" else UNKNOWN
+        home = inputs.home_of(state.user)
+        if inputs.setup_env.get("HOME") == home:
+            env["HOME"] = home
+        return env
 
     def _run_as(self, state: BuildState) -> str:
+        inputs = self._inputs
         name, _, group = state.user.partition(":")
-        if name in ("", "0", "root") and group in ("", "0", "root"):
-            return "root"
-        if group:
+        name = inputs.name_of(name) or name
+        if group and not inputs.is_group_of(group, name):
             raise NotConvertible(f"it runs as {state.user}, and a config gives no group")
-        return "user" if name == self._inputs.user else name
+        if name.isdigit() and inputs.user != "root" and inputs.user not in inputs.accounts.users:
+            raise NotConvertible(f"it runs as {name}, a number that phase users may give to USER")
+        return "root" if name == "root" else "user" if name == inputs.user else name

@@ -83,9 +83,10 @@ class SettingConverter:
         if user != self._inputs.end.user or self._inputs.existing:
             self._conversion.report(instruction, "setup", _IN_SCRIPTS)
         elif self._inputs.user:
-            self._conversion.report(instruction, "env.USER")
+            by_number = f"its number is {self._inputs.user}'s" if user.partition(":")[0].isdigit() else ""
+            self._conversion.report(instruction, "env.USER", "" if self._inputs.user == "root" else by_number)
         else:
-            self._conversion.report(instruction, "", "a habitat's USER is a name: add USER=NAME to env")
+            self._conversion.report(instruction, "uid", "no user of the image has the number; USER gets it")
 
     def _env(self, instruction: Instruction, state: BuildState) -> None:
         pairs = self._inputs.interpreter.pairs(instruction, state)
