@@ -336,11 +336,11 @@ def test_shared_config_error_names_shared_file(project: Project) -> None:
     assert "❌ base:one: shared/config.yaml:3: env: A → B → A is a cycle" in project.doit("final:one")
 
 
-def test_unknown_task_error_suggests_nearest_name(project: Project) -> None:
+def test_unknown_habitat_of_build_lists_habitats_and_suggests_none(project: Project) -> None:
     project.habitat("discourse", "base_image: debian\n")
     result = project.doit("final:discurse")
     assert result.code == 3
-    assert result.out == "ERROR: there is no task 'final:discurse': did you mean 'final:discourse'?\n"
+    assert result.out == "ERROR: there is no task 'final:discurse': no habitat has this name; known here: discourse\n"
 
 
 def test_engine_not_running_is_one_line_error(project: Project) -> None:

@@ -295,11 +295,12 @@ def test_forget_without_name_applies_to_all_phases_and_habitats(
 @pytest.mark.parametrize(
     "argv", [("setpu:hello",), *((command, "setpu:hello") for command in ("info", "forget", "clean", "list"))]
 )
-def test_unknown_task_error_suggests_nearest_name(project: Project, argv: tuple[str, ...]) -> None:
+def test_unknown_task_is_one_line_error_of_every_command(project: Project, argv: tuple[str, ...]) -> None:
     project.habitat("hello", "base_image: nothing:1")
     result = project.doit(*argv, env=NOWHERE)
     assert result.code == 3
-    assert result.out.splitlines() == ["ERROR: there is no task 'setpu:hello': did you mean 'setup:hello'?"]
+    verbs = f"the verbs are {', '.join(VERBS)}; `doit help` explains them, `doit list` shows the phases"
+    assert result.out.splitlines() == [f"ERROR: there is no task 'setpu:hello': {verbs}"]
 
 
 # A broken habitat

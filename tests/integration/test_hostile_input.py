@@ -472,7 +472,7 @@ def test_odd_task_name_is_refused_in_one_line(odd_project: Project, command: str
     assert result.code != 0
     (line,) = result.out.splitlines()
     assert line == printable(line)
-    assert re.match(r"ERROR: there is no task '.*': .+", line), line
+    assert re.match(r"ERROR: (there is no task '.*'|start needs a habitat, .*): .+", line), line
     assert len(line) < 300
     note("task names (doit)", "refused")
 

@@ -291,7 +291,8 @@ def test_exec_habitat_not_built_is_error(project: Project, name: str, busybox: s
 
 def test_empty_task_argument_is_one_line_error(project: Project) -> None:
     result = project.doit("")
-    assert (result.code, lines(result)) == (3, ["ERROR: there is no task '': `doit list --all` shows all tasks"])
+    (line,) = lines(result)
+    assert (result.code, line.startswith("ERROR: there is no task '': the verbs are plan, start, ")) == (3, True)
 
 
 # shell

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Project
-from doit import doit_cmd
+from doit import cmd_run, doit_cmd
+from doit.cmd_base import opt_depfile
+from doit.cmdparse import CmdOption, CmdParse
 from doit.doit_cmd import DoitMain
+from doit.exceptions import InvalidCommand
 
 from phases.core.engine import connect
 from phases.ui import command_line
+from phases.ui.commands import arguments, selection
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
+
+    from phases.ui.verbs.verb import Verb
 
 #: The start of a run must see these words unchanged.
 WITH_EQUALS_SIGN = [
@@ -87,3 +96,165 @@ def test_stray_variable_of_status_and_new_is_refused(tmp_path: Path) -> None:
     folder = Folder(tmp_path, "one")
     assert folder.refusal("status", "FOO=bar") == "there is no habitat 'FOO=bar': known here: one"
     assert folder.refusal("new", "FOO=bar").startswith("'FOO=bar' can't name a habitat")
+
+
+# Words in any order
+
+NAMES = ["one", "two", "stop"]
+
+RUN = CmdParse([CmdOption(option) for option in (*cmd_run.Run.cmd_options, opt_depfile)])
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("start:one", "start:one"),
+        ("start one", "start:one"),
+        ("start: one", "start:one"),
+        ("start one --detach", "start:one --detach"),
+        ("start --detach one", "start:one --detach"),
+        ("start --cmd two one --new", "start:one --cmd two --new"),
+        ("start --cmd=stop one", "start:one --cmd=stop"),
+        ("start one two --det", "start:one --det start:two --det"),
+        ("plan one one", "plan:one"),
+        ("plan * --all", "plan:one --all plan:two --all plan:stop --all"),
+        ("plan t*", "plan:two"),
+        ("stop -- one", "stop:one"),
+        ("stop stop", "stop:stop"),
+        ("stop one plan:two --all", "stop:one plan:two --all"),
+        ("stop one plan two", "stop:one plan:two"),
+        ("stop one start:two --cmd stop plan one", "stop:one start:two --cmd stop plan:one"),
+        ("logs one --phase setup", "logs:one --phase setup"),
+        ("exec one -- make -j", "exec:one -- make -j"),
+        ("exec one make two -j", "exec:one make two -j"),
+        ("exec:one stop one", "exec:one stop one"),
+        ("exec one -- stop one", "exec:one -- stop one"),
+        ("plan:one exec two start one", "plan:one exec:two start one"),
+        ("setup:one final", "setup:one final"),
+        ("start:one nosuch", "start:one nosuch"),
+        ("stop one --bogus", "stop:one --bogus"),
+    ],
+)
+def test_words_become_tasks(typed: str, expected: str) -> None:
+    assert arguments.as_tasks(typed.split(), NAMES) == expected.split()
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb.NAME != "destroy"], ids=lambda verb: verb.NAME)
+def test_verb_without_name_takes_only_habitat(verb: Verb) -> None:
+    assert arguments.as_tasks([verb.NAME], ["one"]) == [f"{verb.NAME}:one"]
+    options = [f"--{option['long']}" for option in verb.OPTIONS if option["type"] is bool]
+    assert arguments.as_tasks([verb.NAME, *options], ["one"]) == [f"{verb.NAME}:one", *options]
+    words = ["--", "ls"] if verb.WORDS else []
+    assert arguments.as_tasks([verb.NAME, *words], ["one"]) == [f"{verb.NAME}:one", *words]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.NAME)
+def test_verb_takes_name_as_word_of_its_own_with_options_on_both_sides(verb: Verb) -> None:
+    options = [f"--{option['long']}" for option in verb.OPTIONS if option["type"] is bool]
+    assert arguments.as_tasks([verb.NAME, *options, "two"], NAMES) == [f"{verb.NAME}:two", *options]
+    if not verb.WORDS:
+        assert arguments.as_tasks([verb.NAME, "two", *options], NAMES) == [f"{verb.NAME}:two", *options]
+
+
+@pytest.mark.parametrize("verb", VERBS, ids=lambda verb: verb.NAME)
+def test_verb_without_name_lists_habitats(verb: Verb) -> None:
+    with pytest.raises(InvalidCommand, match=f"^{verb.NAME} needs a habitat, .* known here: one, stop, two$"):
+        arguments.as_tasks([verb.NAME], NAMES)
+    with pytest.raises(InvalidCommand, match="there is no habitat yet, `doit new NAME` creates one"):
+        arguments.as_tasks([verb.NAME], [])
+
+
+@pytest.mark.parametrize(
+    ("typed", "error"),
+    [
+        ("destroy", "destroy needs a habitat, as in `doit destroy NAME`: known here: one"),
+        ("destroy --yes", "destroy needs a habitat, as in `doit destroy NAME`: known here: one"),
+        ("logs setup", "there is no habitat 'setup': known here: one"),
+        ("logs one setup", "there is no habitat 'setup': known here: one"),
+        ("plan on", "there is no habitat 'on': known here: one"),
+        ("plan x*", "there is no habitat 'x*': known here: one"),
+        ("plan status", "there is no habitat 'status': known here: one"),
+        ("stop plan:one", "stop needs a habitat, as in `doit stop NAME`: known here: one"),
+        ("exec make", "there is no habitat 'make' (a command goes behind --): known here: one"),
+    ],
+)
+def test_verb_with_other_word_than_habitat_is_refused(typed: str, error: str) -> None:
+    with pytest.raises(InvalidCommand) as refusal:
+        arguments.as_tasks(typed.split(), ["one"])
+    assert str(refusal.value) == error
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("start:one -r jsonl", "-r jsonl start:one"),
+        ("start one --detach -n4", "-n4 start one --detach"),
+        ("plan one --all -a", "-a plan one --all"),
+        ("-n 4 start:one -v2", "-n 4 -v2 start:one"),
+        ("start:one --cmd -n -s", "-s start:one --cmd -n"),
+        ("exec:one ls -a", "exec:one ls -a"),
+        ("exec one -- ls -a", "exec one -- ls -a"),
+        ("stop one -- -a", "stop one -- -a"),
+        ("start:one -o", "start:one -o"),
+        ("final:one --db-file=x", "--db-file=x final:one"),
+        ("stop one --bogus", "stop one --bogus"),
+    ],
+)
+def test_options_of_doit_are_taken_from_behind_tasks(typed: str, expected: str) -> None:
+    assert arguments.options_first(typed.split(), RUN) == expected.split()
+
+
+def test_error_lists_as_many_habitats_as_fit() -> None:
+    assert arguments.known_names(["b", "a"]) == "known here: a, b"
+    many = arguments.known_names(f"habitat-{number:03}" for number in range(200))
+    assert many.startswith("known here: habitat-000, habitat-001, ")
+    assert many.endswith("habitat-008, … (`doit list` shows all)")
+    assert len(arguments.known_names(["x" * 200, "y" * 200])) < 150
+
+
+# Suggestions
+
+KNOWN = [SimpleNamespace(name=f"{kind}:{name}") for name in ("hello", "nc-py") for kind in selection.KINDS]
+
+
+@pytest.mark.parametrize("kind", [*selection.KINDS, *selection.COMMANDS])
+@pytest.mark.parametrize("name", ["", ":hello", ":helo", ":nosuch"])
+@pytest.mark.parametrize("change", [lambda word: word[1:], lambda word: f"{word}s", str.upper, str])
+def test_suggestion_is_harmless(kind: str, name: str, change: Callable[[str], str]) -> None:
+    typed = change(kind) + name
+    if typed in {task.name for task in KNOWN}:
+        return
+    with pytest.raises(InvalidCommand) as refusal:
+        selection.check([typed], KNOWN)
+    error = str(refusal.value)
+    words = {"status", "list", "help", "info", "plan", "logs", "shell", "exec", "debug"}
+    if suggested := re.search(r"did you mean '([^':]*)", error):
+        assert suggested[1] in words
+    assert not set(re.findall(r"`doit (\S+?)[:`]", error)) - {*words, "plan"}
+
+
+@pytest.mark.parametrize(
+    ("typed", "remedy"),
+    [
+        ("destroy:nosuch", "no habitat has this name; known here: hello, nc-py"),
+        ("start:helo", "no habitat has this name; known here: hello, nc-py"),
+        ("plan:helo", "did you mean 'plan:hello'?"),
+        ("lgos:helo", "did you mean 'logs:hello'?"),
+        ("stauts", "did you mean 'status'?"),
+        ("hello", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
+        ("hello:stop", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
+        ("stop", "name a habitat too, as in stop:NAME; known here: hello, nc-py"),
+    ],
+)
+def test_unknown_task_has_remedy(typed: str, remedy: str) -> None:
+    with pytest.raises(InvalidCommand) as refusal:
+        selection.check([typed], KNOWN)
+    assert str(refusal.value) == f"there is no task '{typed}': {remedy}"
+
+
+def test_commands_that_errors_know_are_those_of_help(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "doit", "help"], cwd=Folder(tmp_path).root, capture_output=True, text=True, check=True
+    )
+    section = done.stdout.split("\nCommands\n")[1].split("\n\n")[0]
+    assert tuple(line.split()[1] for line in section.splitlines() if line.startswith("  doit ")) == selection.COMMANDS

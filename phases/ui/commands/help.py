@@ -35,6 +35,7 @@ class Help(Printing, cmd_help.Help):
     doc_usage = "[COMMAND | TASK]"
 
     def execute(self, params: Any, args: list[str]) -> int:
+        args = args[:1] if args and is_verb(args[0]) else args  # the verb of `start hello`
         if len(args) != 1 or args[0] == "task":
             return output.printing(lambda: self.print_usage(self.cmds) or 0)
         if args[0] in self.cmds:

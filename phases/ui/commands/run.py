@@ -18,7 +18,7 @@ from msgspec import Struct, field
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
 from phases.ui import echo, output
-from phases.ui.commands import selection
+from phases.ui.commands import arguments, selection
 from phases.ui.commands.printing import refused
 from phases.ui.jsonl import option
 from phases.ui.output import OutputLost
@@ -66,6 +66,7 @@ class RunCommand(cmd_run.Run):
 
     def parse_execute(self, in_args: list[str]) -> int:
         connect.prefetch_images()  # the engine answers while the configs are read
+        in_args = arguments.options_first(in_args, self.cmdparser)
         try:
             return int(super().parse_execute(in_args))
         except CmdParseError as error:
@@ -81,6 +82,8 @@ class RunCommand(cmd_run.Run):
         return self._recorded(params, run) if params["reporter"] == option.NAME else run()
 
     def _execute(self, **options: Any) -> int:
+        if not self.sel_default_tasks:
+            self.sel_tasks: list[str] = arguments.as_tasks(self.sel_tasks, selection.habitats(self.task_list))
         selection.check_options(self.sel_tasks or (), self.task_list)
         if options["always"]:
             current_project().shares = False  # --always-execute means that every phase runs

@@ -6,16 +6,33 @@ import fnmatch
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import subtasks_iter
-from doit.cmdparse import CmdOption, TaskParse
 from doit.exceptions import InvalidCommand
 
-from phases.core.errors import did_you_mean, printable
-from phases.ui.tasks import is_verb, parse_task
+from phases.core.errors import printable
+from phases.registry import NAMES as PHASE_NAMES
+from phases.ui.commands.arguments import known_names, parser_of, shortened, verb_named
+from phases.ui.tasks import is_verb, parse_task, phase_named
 from phases.ui.verbs import start
+from phases.ui.verbs.registry import NAMES as VERB_NAMES
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Iterable, Sequence
+
+#: The commands that a person may have meant by a word that is no task.
+COMMANDS = ("clean", "forget", "help", "ignore", "info", "list", "new", "run", "status", "tabcompletion")
+
+#: What may be before the colon of a task.
+KINDS = (*VERB_NAMES, *PHASE_NAMES)
+
+#: What an error may suggest: whoever follows it builds, stops, overwrites and removes nothing.
+HARMLESS = frozenset({"help", "info", "list", "status", *(verb.NAME for verb in VERBS if verb.HARMLESS)})
+
+
+def habitats(task_list: Iterable[Any]) -> list[str]:
+    """Return the habitats, as their names are in tasks."""
+    kinds = (parse_task(task.name) for task in task_list)
+    return [name for kind, name in kinds if kind == start.NAME]
 
 
 def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
@@ -27,8 +44,7 @@ def check(names: Iterable[str], task_list: Sequence[Any]) -> None:
     known = {task.name for task in task_list}
     for name in names:
         if name not in known and "*" not in name:
-            shown = printable(name if len(name) < 100 else f"{name[:100]}…")
-            raise InvalidCommand(f"there is no task '{shown}': {_remedy(name, known)}")
+            raise InvalidCommand(f"there is no task '{shortened(name)}': {_remedy(name, habitats(task_list))}")
 
 
 def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
@@ -47,26 +63,42 @@ def check_options(words: Sequence[str], task_list: Sequence[Any]) -> None:
     while rest:
         name = rest.pop(0)
         kind, habitat = parse_task(name)
-        verb = next((verb for verb in VERBS if kind == verb.NAME), None)
+        verb = verb_named(kind)
         if verb is None or name not in known:
             continue
-        options, rest = TaskParse([CmdOption(option) for option in verb.OPTIONS]).parse(rest)
+        options, rest = parser_of(verb).parse(rest)
         if verb.WORDS:
             return  # the words that follow belong to it
         if verb is start:
             start.check(habitat, detach=options["detach"], cmd=options["cmd"])
 
 
-def _remedy(name: str, known: Collection[str]) -> str:
-    """Return what to type instead of a name that is no task."""
-    if is_verb(name):
-        return f"name a habitat too, as in `doit {name}:NAME`"
-    if (task := f"{start.NAME}:{name}") in known:
-        return f"it is a habitat, and `doit {task}` builds and starts it"
-    if "=" in name.partition(":")[0]:
+def _remedy(name: str, names: Sequence[str]) -> str:
+    """Return what to type instead of a name that is no task. It suggests nothing that builds, stops or removes."""
+    kind, colon, habitat = name.partition(":")
+    if "=" in kind:
         return "a variable goes before doit, as in `NAME=VALUE doit …`"
-    near = did_you_mean(name, known)
-    return near if near.startswith("did") else "`doit list --all` shows all tasks"
+    if is_verb(kind) or phase_named(kind):
+        if not habitat:
+            return f"name a habitat too, as in {kind}:NAME; {known_names(names)}"
+        return _suggestion([kind, habitat], [[kind], names]) or f"no habitat has this name; {known_names(names)}"
+    if kind in names:
+        return f"it is a habitat; a verb or a phase goes before it, as in `doit plan:{printable(kind)}`"
+    kinds = [*COMMANDS, *KINDS] if not colon else KINDS
+    near = _suggestion([kind, habitat], [kinds, names]) if colon else _suggestion([kind], [kinds])
+    return near or f"the verbs are {', '.join(VERB_NAMES)}; `doit help` explains them, `doit list` shows the phases"
+
+
+def _suggestion(parts: Sequence[str], options: Sequence[Sequence[str]]) -> str:
+    """Return the remedy with the nearest word of `options` for each of the parts, "" where that is not harmless."""
+    near = [part if part in known else _nearest(part, known) for part, known in zip(parts, options, strict=True)]
+    return f"did you mean '{':'.join(map(printable, near))}'?" if all(near) and near[0] in HARMLESS else ""
+
+
+def _nearest(word: str, options: Sequence[str]) -> str:
+    from difflib import get_close_matches
+
+    return next(iter(get_close_matches(word, options, n=1)), "")
 
 
 def expand(names: Iterable[str], task_list: Sequence[Any]) -> list[str]:

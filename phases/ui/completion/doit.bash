@@ -8,14 +8,18 @@ _doit_habitats() {
 }
 
 _doit() {
-    local line=${COMP_LINE:0:COMP_POINT} current given subject=run stem="" word
+    local line=${COMP_LINE:0:COMP_POINT} current given subject=run bare="" stem="" word
     current=${line##*[[:space:]]}
     read -ra given <<<"${line%"$current"}"
     for word in "${given[@]:1}"; do
         case $word in
         --) COMPREPLY=(); compopt -o default 2>/dev/null; return ;;  # a command for the habitat follows
         -*) ;;
-        *) [[ $subject == run ]] && subject=${word%%:*} ;;
+        *)
+            [[ $subject == run || $subject == [0-9]* ]] && subject=${word%%:*}
+            [[ $word != *:* ]] || bare=""
+            ! _doit_known verbs | grep -q "^$word"$'\t' || bare=$word  # as in `doit stop NAME`
+            ;;
         esac
     done
     # bash replaces only what follows the last character of COMP_WORDBREAKS.
@@ -41,6 +45,7 @@ _doit_candidates() {
     new | tabcompletion) return ;;
     status) _doit_habitats; return ;;
     esac
+    [[ -z $bare ]] || { _doit_habitats; return; }
     [[ ${#given[@]} -gt 1 && $subject != help ]] || _doit_known commands
     { _doit_known verbs; _doit_known phases; } | sed $'s/\t.*//; s/$/:/'
 }

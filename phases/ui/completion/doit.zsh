@@ -1,12 +1,16 @@
 _doit() {
     # Each folder below habitats/ is a habitat. Looking there is fast, and works with a broken config too.
     local -a habitats=(habitats/*(N/:t)) commands kinds phases options
-    local word subject=run
+    local word subject=run bare=
     for word in ${words[2,CURRENT-1]}; do
         case $word in
         --) _default; return ;; # a command for the habitat follows
         -*) ;;
-        *) [[ $subject == run ]] && subject=${word%%:*} ;;
+        *)
+            [[ $subject == (run|<->) ]] && subject=${word%%:*}
+            [[ $word == *:* ]] && bare=
+            [[ -n ${(M)${(f)"$(_doit_known verbs)"}:#$word$'\t'*} ]] && bare=$word # as in `doit stop NAME`
+            ;;
         esac
     done
     phases=(${(f)"$(_doit_known phases)"})
@@ -17,7 +21,7 @@ _doit() {
     elif [[ $PREFIX == *:* ]]; then
         compset -P '*:'
         compadd -a habitats
-    elif [[ $subject == status ]]; then
+    elif [[ $subject == status || -n $bare ]]; then
         compadd -a habitats
     elif [[ $subject != (new|tabcompletion) ]]; then
         [[ $subject == (run|help) && CURRENT -eq 2 || $subject == help ]] &&

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NAME = "debug"
 DESCRIPTION = "Open a shell where the last build failed, in a temporary container"
 BUILDS = False
+HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()
 WORDS = False
 PIPES = True

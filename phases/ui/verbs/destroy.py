@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 NAME = "destroy"
 DESCRIPTION = "Remove its containers and persistent volumes, after asking"
 BUILDS = False
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     YES,
     {

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME = "eject"
 DESCRIPTION = "Write a Dockerfile that builds the same image without this program"
 BUILDS = False
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "to",

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NAME = "exec"
 DESCRIPTION = "Run a command in the habitat: doit exec:NAME -- COMMAND"
 BUILDS = False
+HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = ()
 WORDS = True
 PIPES = True

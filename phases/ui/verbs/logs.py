@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME = "logs"
 DESCRIPTION = "Show the output of the build and of the container"
 BUILDS = False
+HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "phase",

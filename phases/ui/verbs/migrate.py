@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 NAME = "migrate"
 DESCRIPTION = "Convert its Dockerfile, or an old config.yaml, to a config.yaml"
 BUILDS = False
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "dry_run",

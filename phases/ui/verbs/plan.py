@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 NAME = "plan"
 DESCRIPTION = "Show what a build would run, and why"
 BUILDS = False
+HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (
     {"name": "all", "long": "all", "type": bool, "default": False, "help": "show all changes, not only 12 per phase"},
 )

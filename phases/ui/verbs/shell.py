@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NAME = "shell"
 DESCRIPTION = "Open a shell in the habitat, or in one of its snapshots"
 BUILDS = False
+HARMLESS = True
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "at",

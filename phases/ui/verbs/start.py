@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME = "start"
 DESCRIPTION = "Build what has changed, and run the habitat's command"
 BUILDS = True
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "detach",

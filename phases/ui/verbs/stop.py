@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 NAME = "stop"
 DESCRIPTION = "Stop the habitat's container, and keep it"
 BUILDS = False
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (
     {
         "name": "force",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 NAME = "trust"
 DESCRIPTION = "Show what its config runs on this machine or opens to it, and ask whether you agree"
 BUILDS = False
+HARMLESS = False
 OPTIONS: tuple[dict[str, Any], ...] = (YES,)
 WORDS = False
 PIPES = False

@@ -28,6 +28,10 @@ class Verb(Protocol):
         """Return whether all phases are built first."""
 
     @property
+    def HARMLESS(self) -> bool:  # noqa: N802
+        """Return whether an error may suggest it: it builds, stops, overwrites and removes nothing."""
+
+    @property
     def OPTIONS(self) -> Sequence[dict[str, Any]]:  # noqa: N802
         """Its options, in doit's form for `params`."""
 

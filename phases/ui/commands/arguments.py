@@ -1,0 +1,173 @@
+"""The words of a command line, in every order that a person types, as the tasks and options that doit takes.
+
+doit wants its own options first, then each task with its options behind it. A person also types `stop hello --force`,
+`stop --force hello`, `plan a b`, or `plan` where there is one habitat, and options of doit behind a task.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import getopt
+from typing import TYPE_CHECKING
+
+from doit.cmdparse import CmdOption, TaskParse
+from doit.exceptions import InvalidCommand
+
+from phases.core.errors import printable
+from phases.ui.tasks import quoted
+from phases.ui.verbs import destroy
+from phases.ui.verbs.registry import VERBS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from doit.cmdparse import CmdParse
+
+    from phases.ui.verbs.verb import Verb
+
+# Characters of the names of habitats in an error.
+_MAX_NAMES = 120
+
+
+def options_first(words: Sequence[str], parser: CmdParse) -> list[str]:
+    """Move the options of doit itself to the front.
+
+    An option that the verb before it has, too, belongs to the verb. The words of a command in a habitat remain.
+
+    Args:
+        words: The words behind `doit`, or behind `doit run`.
+        parser: doit's parser of its own options.
+    """
+    own: list[str] = []
+    rest: list[str] = []
+    waiting = list(words)
+    verb: Verb | None = None
+    while waiting and waiting[0] != "--" and not (verb and verb.WORDS):
+        count, target = 1, rest
+        if not _is_option(waiting[0]):
+            verb = verb_named(waiting[0].partition(":")[0]) or verb
+        elif length := verb and _length(waiting, parser_of(verb)):
+            count = length
+        elif 0 < (length := _length(waiting, parser)) <= len(waiting):
+            count, target = length, own
+        target += waiting[:count]
+        del waiting[:count]
+    return [*own, *rest, *waiting]
+
+
+def as_tasks(words: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return words that begin with a task or a verb as tasks, each with its options behind it.
+
+    Args:
+        words: What a person typed.
+        names: All habitats, as their names are in tasks.
+
+    Raises:
+        InvalidCommand: A verb has no habitat, or there is no such habitat.
+    """
+    tasks: list[str] = []
+    waiting = list(words)
+    while waiting:
+        word = waiting.pop(0)
+        kind, _, name = word.partition(":")
+        verb = verb_named(kind)
+        if verb is None:
+            tasks.append(word)
+            continue
+        if name:
+            tasks += [word, *_take_options(waiting, verb)]
+        else:
+            tasks += _take_verb(waiting, verb, names)
+        if verb.WORDS:
+            break
+    return [*tasks, *waiting]
+
+
+def verb_named(kind: str) -> Verb | None:
+    return next((verb for verb in VERBS if kind == verb.NAME), None)
+
+
+def parser_of(verb: Verb) -> TaskParse:
+    return TaskParse([CmdOption(option) for option in verb.OPTIONS])
+
+
+def known_names(names: Iterable[str]) -> str:
+    """Return the part of an error that lists the habitats, as many as fit."""
+    options = [shortened(name) for name in sorted(names)]
+    if not options:
+        return "there is no habitat yet, `doit new NAME` creates one"
+    listed = options[:1]
+    while len(listed) < len(options) and len(", ".join(options[: len(listed) + 1])) <= _MAX_NAMES:
+        listed.append(options[len(listed)])
+    return f"known here: {', '.join(listed)}" + (", … (`doit list` shows all)" if listed < options else "")
+
+
+def shortened(word: str) -> str:
+    """Return a word of the command line as an error shows it."""
+    return printable(word if len(word) < 100 else f"{word[:100]}…")
+
+
+def _take_verb(waiting: list[str], verb: Verb, names: Sequence[str]) -> list[str]:
+    """Take the options and names behind a verb. Returns a task for each name, with all options."""
+    options: list[str] = []
+    chosen: dict[str, None] = {}  # a set that keeps the order
+    while waiting and not (verb.WORDS and (chosen or waiting[0] == "--")):
+        if waiting[0] == "--":
+            del waiting[0]
+        elif _is_option(waiting[0]):
+            options += _take_options(waiting, verb)
+        elif habitats := _named(waiting[0], names):
+            chosen.update(dict.fromkeys(habitats))
+            del waiting[0]
+        elif ":" in waiting[0] or verb_named(waiting[0]):
+            break  # the next task
+        else:
+            raise InvalidCommand(_no_habitat(waiting[0], verb, names))
+    if not chosen and not (waiting and not verb.WORDS):
+        chosen.update(dict.fromkeys(_default(verb, names)))
+    if not chosen:
+        words = " -- COMMAND" if verb.WORDS else ""
+        raise InvalidCommand(f"{verb.NAME} needs a habitat, as in `doit {verb.NAME} NAME{words}`: {known_names(names)}")
+    return [word for name in chosen for word in (f"{verb.NAME}:{name}", *options)]
+
+
+def _default(verb: Verb, names: Sequence[str]) -> Sequence[str]:
+    """Return the habitat that a verb without a name means: the only one. To destroy one, a person must name it."""
+    return names if len(names) == 1 and verb is not destroy else ()
+
+
+def _named(word: str, names: Sequence[str]) -> list[str]:
+    """Return the habitats that a word names, several for a pattern with `*`."""
+    if word in names:
+        return [word]
+    return fnmatch.filter(names, word) if "*" in word else [name for name in names if name == quoted(word)]
+
+
+def _no_habitat(word: str, verb: Verb, names: Sequence[str]) -> str:
+    if verb.WORDS:
+        return f"there is no habitat '{shortened(word)}' (a command goes behind --): {known_names(names)}"
+    return f"there is no habitat '{shortened(word)}': {known_names(names)}"
+
+
+def _take_options(waiting: list[str], verb: Verb) -> list[str]:
+    """Take the options at the beginning, with their values. An unknown one is taken too, for doit to refuse."""
+    taken: list[str] = []
+    parser = parser_of(verb)
+    while waiting and _is_option(waiting[0]):
+        count = _length(waiting, parser) or 1
+        taken += waiting[:count]
+        del waiting[:count]
+    return taken
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("-") and word not in {"-", "--"}
+
+
+def _length(words: Sequence[str], parser: CmdParse) -> int:
+    """Return how many words the option at the beginning takes, with its value; 0 if the parser doesn't know it."""
+    try:
+        _, rest = getopt.getopt([words[0], "value"], parser.get_short(), parser.get_long())
+    except getopt.GetoptError:
+        return 0
+    return 2 - len(rest)
