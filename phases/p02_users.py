@@ -46,4 +46,5 @@ def plan(habitat: Habitat) -> list[Step]:
         script, title = SET_UID.text, f"give {habitat.user} the uid {ids.uid} and the gid {ids.gid}"
         args = (habitat.user, str(ids.uid), str(ids.gid))
         steps.append(Run("root", script, ids.origin, title, args=args, remedies={3: _TAKEN}, ends=True))
+    steps.append(SetImageConfig(identity=habitat.user))
     return steps

@@ -109,6 +109,8 @@ class SetImageConfig(Struct, frozen=True):
         user: As in the image's config.
         workdir: As in the image's config.
         command: As in the image's config, () for none.
+        identity: A user of the image, "" for none. Variables of the image that say who runs a command get this
+            user's values (see core.container.identity). The config's own `env` is not changed.
     """
 
     env: dict[str, tuple[str, Origin]] = field(default_factory=dict)
@@ -116,6 +118,7 @@ class SetImageConfig(Struct, frozen=True):
     user: str | None = None
     workdir: str | None = None
     command: tuple[str, ...] | None = None
+    identity: str = ""
 
 
 class RequirePaths(Struct, frozen=True):

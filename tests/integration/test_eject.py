@@ -35,6 +35,9 @@ WALK = WALK if os.environ.get("HABITATS_EJECT") == "all" else ["odd-names"]
 #: What commands of a case write of where they run: HOSTNAME, and their own group among the further ones.
 TOLD = {"alpine-adduser": ["/home/dev/made"]}
 
+#: Users of the test of identities: root, a third one, USER.
+USERS = ("root", "abc", "agent")
+
 CANARY = "canary-5f1c9a7e"
 
 
@@ -113,6 +116,37 @@ def test_ejected_own_dockerfile_becomes_first_stage(
     result = build_ejected()
     assert result.code == 0, result.out
     assert differences(_built(project, name), name, ports=True) == []
+
+
+@pytest.mark.guarantee("command-identity")
+def test_ejected_base_with_home_of_root_gives_each_command_its_users_identity(
+    project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
+) -> None:
+    """Built first, so that eject knows the variables of the Dockerfile."""
+    echo = "$HOME $USER $LOGNAME $SHELL $XDG_CONFIG_HOME $MAIL"
+    names = ("HOME=/root", "LOGNAME=root", "SHELL=/x", "XDG_CONFIG_HOME=/root/.config", "MAIL=/var/mail/root")
+    rows = ["RUN echo 'abc:x:911:911::/config:' >>/etc/passwd && mkdir /config", *(f"ENV {row}" for row in names)]
+    project.write(f"habitats/{name}/Dockerfile", "\n".join([f"FROM {busybox}", *rows]) + "\n")
+    project.write(f"habitats/{name}/rc", "rc\n")
+    project.habitat(
+        name,
+        "files: [{source: rc, dest: ~/rc}]\nsetup:\n"
+        + "".join(f"  - {{run_as: {user}, commands: ['echo \"{echo}\" >/tmp/{user}']}}\n" for user in USERS)
+        + f"entry: {{command: 'cat /tmp/root /tmp/abc /tmp/agent; echo \"{echo.replace('$', '$$')}\"'}}\n",
+    )
+    expected = [
+        "/root root root /bin/sh /root/.config /var/mail/root",
+        "/config abc abc /bin/sh /config/.config /var/mail/abc",
+        *["/home/agent agent agent /bin/sh /home/agent/.config /var/mail/agent"] * 2,
+    ]
+    assert project.doit(f"start:{name}").out.splitlines()[-4:] == expected
+    assert project.doit(f"exec:{name}", "--", "sh", "-c", f'echo "{echo}"; cat ~/rc').out.splitlines()[-2:] == [
+        expected[-1],
+        "rc",
+    ]
+    result = build_ejected()
+    assert result.code == 0, result.out
+    assert differences(_built(project, name), name) == []
 
 
 def test_ejected_caches_are_builder_caches_with_folders_in_image(

@@ -55,7 +55,7 @@ MAY_IMPORT = {
     "build": f"{BASICS} phases config events engine container secrets cache project",
     "runtime": f"{BASICS} phases config events engine container secrets cache project build",
     "migrate": f"{BASICS} phases config events engine container cache project build",
-    "eject": f"{BASICS} phases config secrets project build",
+    "eject": f"{BASICS} phases config container secrets project build",
     "report": f"{BASICS} phases events engine cache project build runtime",
     "ui": f"{BASICS} phases events engine cache scaffold project build runtime migrate eject report",
 }

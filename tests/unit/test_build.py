@@ -427,7 +427,7 @@ def test_command_runs_with_errexit_as_its_user_in_its_workdir(phase_under_test: 
     phase_under_test.run_phase(run("pwd", user="ada", args=("a b", "c"), workdir="/tmp", env={"X": "1"}))
     (command,) = phase_under_test.engine.commands
     assert command.argv == ("/bin/sh", "-e", "-c", "--", "pwd", "sh", "a b", "c")
-    assert (command.user, command.workdir, command.env) == ("ada", "/tmp", {"X": "1"})
+    assert (command.user, command.workdir, command.env["X"], command.env["USER"]) == ("ada", "/tmp", "1", "ada")
 
 
 def test_command_without_workdir_runs_in_workdir_of_image(phase_under_test: PhaseUnderTest) -> None:

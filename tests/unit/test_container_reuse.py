@@ -69,7 +69,7 @@ def test_build_from_scratch_makes_expected_number_of_engine_requests(tmp_path: P
         "start": 1,
         "commit": 10,  # one for each snapshot
         "exec": 4,  # users, setup (2), and the test
-        "put_archive": 8,  # users, env, workdir, habitat, files, tools, the tests, final
+        "put_archive": 7,  # env, workdir, habitat, files, tools, the tests, final
         "read_file": 2,  # who is in the image, before its users were made and after
     }
 

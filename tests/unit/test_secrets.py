@@ -129,7 +129,7 @@ def test_secret_is_delivered_to_its_phase_as_file_and_variable(tmp_path: Path) -
         (("/run/secrets/TOKEN", "agent", str(len(CANARY))), CANARY.encode(), "0"),
     ]
     own = [c.env for c in demo.engine.commands if "MY_TOKEN" in c.script or c.script.startswith("cat")]
-    assert own == [{"MY_TOKEN": CANARY}] * 2
+    assert [env["MY_TOKEN"] for env in own] == [CANARY] * 2
 
 
 @pytest.mark.guarantee("secret-readable-by-its-user-only")

@@ -118,7 +118,9 @@ class _CachePaths:
         self._contents.of_editions |= of_editions
         paths = [(cache.path, cache.origin) for cache in work.caches]
         info = work.engine.path_info
-        self._points = MountPoints(self._read, self._stat, lambda path: info(container, path), work.habitat, paths)
+        self._points = MountPoints(
+            self._read, self._stat, lambda path: info(container, path), work.habitat, image.env, paths
+        )
         rules.check(work.habitat, self._points.home)
         distribution = _distribution(self._read("/etc/os-release"))
         self.caches = tuple(self._mounted(cache, distribution) for cache in work.caches)

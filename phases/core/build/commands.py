@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
-from phases.core.container.users import NO_USER, UserDatabase
+from phases.core.container.users import NO_USER
 from phases.core.errors import CommandFailed, Conflict, NotFound, PhaseTimeout, StepError, full_disk_remedy
 from phases.core.secrets import ssh_agent
 from phases.core.secrets.delivery import variables
@@ -51,7 +51,7 @@ class CommandRunner:
         Raises:
             HabitatError: The command failed, was stopped, or could not be run.
         """
-        users = UserDatabase(container.read)
+        users = container.users
         if step.user not in users:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         self._output.write(f"$ {step.title} (as {step.user})")

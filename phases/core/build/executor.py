@@ -142,6 +142,8 @@ class _PhaseExecutor:
         image = image_config.changed(self.image, step)
         if step.env:
             image_config.add_to_profile(self.container, {name: image.env[name] for name in step.env})
+        if step.identity:
+            image = image_config.with_identity(image, self.container, self.work.habitat, step.identity)
         self._image = image
 
     @property

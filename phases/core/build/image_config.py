@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from phases.core.build.container.environment import instruction_word
 from phases.core.build.container.outbox import PendingEntry
+from phases.core.container import identity
 from phases.core.variables import in_image
 
 if TYPE_CHECKING:
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 
     from phases.core.build.container.container import BuildContainer
     from phases.core.engine.types import ImageConfig
+    from phases.core.model import Habitat
     from phases.protocol import SetImageConfig
+
+#: Variables that each command gets, but not the image. USER is set there as the config sets it.
+NOT_IN_IMAGE = ("USER", "SHELL")
 
 #: The file from which login shells, which don't inherit an image's environment, read it.
 PROFILE = "/etc/profile.d/habitat.sh"
@@ -41,9 +46,27 @@ def resolved_env(image: ImageConfig, steps: Iterable[SetImageConfig]) -> dict[st
     return env
 
 
+def with_identity(image: ImageConfig, container: BuildContainer, habitat: Habitat, user: str) -> ImageConfig:
+    """Return the image's config with the values of `user` for the variables that say who runs a command."""
+    present = [name for name in image.env if identity.depends_on_user(name) and name not in NOT_IN_IMAGE]
+    if not present:
+        return image  # as most images are: nothing has to be read
+    values = identity.variables(habitat, container.users, user, image.env)
+    changes = {name: values[name] for name in present if name in values}
+    container.change_env(changes)
+    return replace(image, env={**image.env, **changes})
+
+
+def profile_names(names: Iterable[str]) -> list[str]:
+    """Return those of some variables that the profile sets. A login shell knows itself who its user is."""
+    return [name for name in names if name not in identity.ALWAYS]
+
+
 def add_to_profile(container: BuildContainer, env: Mapping[str, str]) -> None:
     """Write variables into the profile, so that login shells set them, too."""
-    lines = "".join(f"export {name}={shlex.quote(value)}\n" for name, value in env.items())
+    lines = "".join(f"export {name}={shlex.quote(env[name])}\n" for name in profile_names(env))
+    if not lines:
+        return
     content = container.read(PROFILE) + lines.encode()
     container.put(PROFILE, PendingEntry("file", 0o644, (0, 0), content=content))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.build.container.outbox import PendingEntry
-from phases.core.container.users import UserDatabase
 from phases.core.errors import PathsMissing, StepError
 
 if TYPE_CHECKING:
@@ -18,7 +17,7 @@ _MAX_LINKS = 40
 
 def copy(container: BuildContainer, step: Copy) -> None:
     """Put the entries of a step into the container. Raises StepError, with the place of the entry."""
-    users = UserDatabase(container.read)
+    users = container.users
     for entry in step.entries:
         dest = users.expand(entry.dest, entry.owner, entry.origin)
         owner = users.ids(entry.owner, entry.origin)
@@ -34,7 +33,7 @@ def copy(container: BuildContainer, step: Copy) -> None:
 
 def require_paths(container: BuildContainer, step: RequirePaths, user: str) -> None:
     """Raise PathsMissing unless all paths of a step exist. user: whose home `~` is."""
-    users = UserDatabase(container.read)
+    users = container.users
     paths = [(users.expand(path, user, origin), origin) for path, origin in step.paths]
     missing = [(path, origin) for path, origin in paths if not _exists(container, path)]
     if missing:

@@ -54,7 +54,8 @@ def environment_digest(root: Path, steps: Iterable[Step], binds: Iterable[Bind],
     """
     return json_types.digest(
         {
-            "steps": [_step(step) for step in steps],
+            # The slice has the user whose identity a step sets.
+            "steps": [_step(step) for step in steps if not (isinstance(step, SetImageConfig) and step.identity)],
             "mounts": [[bind.source, bind.dest, bind.readonly] for bind in binds],
             "secrets": [_source(root, secret) for secret in secrets],
         }

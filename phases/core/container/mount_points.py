@@ -9,12 +9,13 @@ from __future__ import annotations
 import posixpath
 from typing import TYPE_CHECKING
 
+from phases.core.container import identity
 from phases.core.container.safe_paths import SafePaths
 from phases.core.container.users import UserDatabase
 from phases.core.errors import ConfigError, LinkInTheWay
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from phases.core.engine.types import PathInfo, Stat
     from phases.core.model import Habitat
@@ -33,6 +34,7 @@ class MountPoints:
         stat: Stats a path without following its last component.
         info: Does the same, and returns the owner, too.
         habitat: The habitat.
+        env: The environment of the image.
         paths: One mount point at least, absolute or below ~, each with its place in the config.
 
     Raises:
@@ -45,12 +47,13 @@ class MountPoints:
         stat: Callable[[str], Stat | None],
         info: Callable[[str], PathInfo | None],
         habitat: Habitat,
+        env: Mapping[str, str],
         paths: Sequence[tuple[str, Origin]],
     ) -> None:
         self._stat = stat
         self._paths = SafePaths(stat, info, set())
         self._origins = {path.rstrip("/"): origin for path, origin in paths}
-        users = UserDatabase(read)
+        users = UserDatabase(read, identity.homes(habitat, env))
         self.owner = users.ids(habitat.user, paths[0][1])
         self.home = self._home(users, habitat, paths)
         folders = [path for path in (self.home, habitat.workdir) if path.strip("/")]

@@ -12,12 +12,14 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from phases.core.container import identity
 from phases.core.engine.types import SYSTEM_PATH
 from phases.protocol import ROOT_OWNED_PATHS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from phases.core.container.users import UserDatabase
     from phases.core.engine.protocol import Engine
     from phases.core.model import Habitat
 
@@ -60,9 +62,17 @@ def for_container(env: Mapping[str, str], path: str = ROOT_PATH) -> dict[str, st
     return loaders | ({"PATH": path} if env.get("PATH", path) != path else {})
 
 
+def for_main_process(env: Mapping[str, str]) -> dict[str, str]:
+    """Return `for_container` for a container in which people work: its main process, and `docker exec`, are root's."""
+    names = {name: "root" for name in ("USER", "LOGNAME", "USERNAME") if env.get(name, "root") != "root"}
+    others = {name: "" for name in ("MAIL", "SHELL") if env.get(name)}
+    return for_container(env) | names | others
+
+
 def label_for(env: Mapping[str, str]) -> str:
     """Return the value of LABEL_ENVIRONMENT for a container of an image with the environment `env`."""
-    return json.dumps({name: env[name] for name in for_container(env)})
+    changed = for_main_process(env)
+    return json.dumps({name: env[name] for name in env if name in changed or identity.depends_on_user(name)})
 
 
 def environment_of_label(labels: Mapping[str, str]) -> dict[str, str]:
@@ -74,10 +84,20 @@ def environment_of_label(labels: Mapping[str, str]) -> dict[str, str]:
     return {str(name): str(value) for name, value in variables.items()} if isinstance(variables, dict) else {}
 
 
-def for_user(labels: Mapping[str, str], habitat: Habitat, user: str) -> dict[str, str]:
-    """Return the variables of a person's command beside the container's own. user: the user who runs it."""
+def for_user(labels: Mapping[str, str], habitat: Habitat, users: UserDatabase, user: str) -> dict[str, str]:
+    """Return the variables of a person's command beside the container's own.
+
+    Args:
+        labels: Those of the container.
+        habitat: The habitat.
+        users: The users of the container's image.
+        user: The user who runs the command.
+    """
     env = environment_of_label(labels)
-    return for_root_command(env, user_writable_folders(habitat)) if is_root_beside_user(habitat, user) else env
+    own = identity.variables(habitat, users, user, env)
+    if is_root_beside_user(habitat, user):
+        env = for_root_command(env, user_writable_folders(habitat, identity.homes(habitat, env).get(habitat.user, "")))
+    return {**env, **own}
 
 
 def is_root_beside_user(habitat: Habitat, user: str) -> bool:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from phases.core.origin import Origin
 
@@ -19,15 +19,26 @@ _NUMBER = re.compile(r"[0-9]{1,10}")
 NO_USER = "make it in the Dockerfile (for repos: and later phases setup: will do), or name another"
 
 
+class UserRow(NamedTuple):
+    """A user of an image. The name, the home and the shell are "" where the image has none."""
+
+    name: str
+    uid: int
+    home: str
+    shell: str
+
+
 class UserDatabase:
     """The users of an image.
 
     Args:
         read: Returns the content of a file of the image. Called for its passwd and group files when they are needed.
+        homes: The homes of users who have another one than their passwd file says.
     """
 
-    def __init__(self, read: Callable[[str], bytes]) -> None:
+    def __init__(self, read: Callable[[str], bytes], homes: Mapping[str, str] | None = None) -> None:
         self._read = read
+        self._homes = homes or {}
 
     @cached_property
     def _users(self) -> dict[str, list[str]]:
@@ -89,7 +100,17 @@ class UserDatabase:
             raise ConfigError(f"user '{name}' has no home", where=origin, remedy="write the whole path")
         return home.rstrip("/") + dest[1:]
 
+    def account(self, user: str) -> UserRow:
+        """Return the account of a user, given by name or by number."""
+        row = self._users.get(user)
+        if row is None and user.isdigit():
+            row = next((row for row in self._users.values() if row[2] == user), None)
+        if row is None:
+            return UserRow("root" if user in ("root", "0") else "", self._ids_of(user)[0], self.home(user), "")
+        shell = row[6] if len(row) > 6 and row[6].startswith("/") else ""
+        return UserRow(row[0], int(row[2]), self.home(row[0]), shell)
+
     def home(self, name: str) -> str:
         """Return the home of a user, "" if there is none."""
-        home = self._users[name][5] if name in self._users else ""
+        home = self._homes.get(name) or (self._users[name][5] if name in self._users else "")
         return home if home.startswith("/") else ""

@@ -18,7 +18,7 @@ from phases.core.files import tree
 from phases.core.files.ignore import Ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from phases.core.model import Habitat
     from phases.core.project import Project
@@ -54,22 +54,33 @@ def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -
     Raises:
         HabitatError: No Dockerfile can express the habitat, or the folder can't be written.
     """
-    with contextlib.suppress(EngineUnreachable):
-        project.assessments.look(name)  # finds the id of the base image, for a comment
-    habitat = project.habitat(name)
+    habitat, base_env = _habitat_and_base_env(project, name)
     shown = to or f"{DEFAULT}/{name}"
     place = project.root / Path(shown).expanduser()
     output_dir.check(place, shown)
-    build = write_dockerfile(habitat)
+    build = write_dockerfile(habitat, base_env)
     contents = [
         ContextFile("Dockerfile", content=f"{_head(name)}{build.dockerfile}".encode()),
         ContextFile("README.md", content=readme(habitat, build, has_volumes=volumes).encode()),
         *(ContextFile(f"{SCRIPTS}/{path.name}", mode=0o755, source=path) for path in sorted(_SCRIPTS.iterdir())),
+        *([ContextFile(f"{SCRIPTS}/home-of", content=habitat.user.encode())] if "HOME" in habitat.env.values else []),
         *build.context.files,
         *_volumes(habitat, copied=volumes),
     ]
     output_dir.write(place, shown, contents, build.context.archived)
     return Ejected(shown, bool(numbered_volumes(habitat)) and not volumes)
+
+
+def _habitat_and_base_env(project: Project, name: str) -> tuple[Habitat, Mapping[str, str]]:
+    """Return the habitat, and the environment of its base image as far as the engine knows it."""
+    env: Mapping[str, str] = {}
+    with contextlib.suppress(EngineUnreachable):
+        base = project.assessments.look(name).images.get("base")  # this also finds the base image's id, for a comment
+        habitat = project.habitat(name)
+        if reference := base or habitat.base_id or habitat.base_image:
+            config = project.engine.image_config(reference)
+            env = config.env if config else {}
+    return project.habitat(name), env
 
 
 def _head(name: str) -> str:

@@ -79,7 +79,7 @@ def caches(habitat: Habitat, phase: Phase, stage: str) -> list[str]:
     """
     if not mounts_caches(phase):
         return []
-    home = "/root" if habitat.user == "root" else f"/home/{habitat.user}"
+    home = habitat.env.get("HOME", "/root" if habitat.user == "root" else f"/home/{habitat.user}")
     paths = ((cache, in_home(cache.path, home)) for cache in habitat.caches)
     return [
         mount_flag(

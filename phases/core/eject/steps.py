@@ -6,7 +6,9 @@ import re
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from phases.core.build.image_config import PROFILE
+from phases.core.build.image_config import NOT_IN_IMAGE, PROFILE, profile_names
+from phases.core.container import identity
+from phases.core.container.users import UserDatabase
 from phases.core.eject import mounts
 from phases.core.eject.context import file_trees
 from phases.core.eject.instructions import SCRIPT_FOLDER, SCRIPTS_MOUNT
@@ -18,7 +20,7 @@ from phases.protocol import Copy, FromImage, RequirePaths, Run, SetImageConfig
 from phases.registry import mounts_volumes
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from phases.core.eject.context import FileTree
     from phases.core.eject.instructions import Instructions
@@ -39,12 +41,18 @@ _VARIABLE = re.compile(r"\$\$|\$\{(\w+)\}")
 class StepWriter:
     """Writes steps as instructions.
 
+    Args:
+        instructions: The instructions so far.
+        built: The name of the first stage.
+        base_env: The environment of the base image, as far as it is known.
+
     Attributes:
         needs_newline: Whether the build needs a line break as an argument.
         cache_stage: The stage that has the folders which caches are mounted on.
     """
 
-    def __init__(self, instructions: Instructions, built: str) -> None:
+    def __init__(self, instructions: Instructions, built: str, base_env: Mapping[str, str]) -> None:
+        self._base_env = base_env
         self.needs_newline = False
         self.cache_stage = ""
         self._out = instructions
@@ -96,7 +104,9 @@ class StepWriter:
             self._out.begin_stage(f"{self._built}-{self._out.phase.ID}")
 
     def _configure(self, step: SetImageConfig) -> None:
-        self._profile += step.env
+        self._profile += profile_names(step.env)
+        if step.identity:
+            self._identity(step.identity)
         if mounts_volumes(self._out.phase):
             self._write_profile()
         if step.user is not None:
@@ -107,6 +117,17 @@ class StepWriter:
             self._out.lines.append(f"ENTRYPOINT {exec_form(step.entrypoint)}")
         if step.command is not None:
             self._out.lines.append(f"CMD {exec_form(step.command)}")
+
+    def _identity(self, user: str) -> None:
+        """Write the values of `user` for variables by which the base image says who its own user is."""
+        home = "/root" if user == "root" else f"/home/{user}"
+        rows = f"root:x:0:0::/root:/bin/sh\n{user}:x:1000:1000::{home}:\n"
+        users = UserDatabase(lambda _: rows.encode())
+        values = identity.variables(self._habitat, users, user, self._base_env)
+        names = [name for name in values if name in self._base_env and name not in NOT_IN_IMAGE]
+        if names:
+            self._out.run_script("home", user, home, dests=())
+        self._out.lines += [f"ENV {name}={quote_env(values[name].replace('$', '$$'))}" for name in names]
 
     def _write_profile(self) -> None:
         if self._profile:
@@ -152,12 +173,8 @@ class StepWriter:
             *mounts.agent(step),
         ]
         options = self._options(step)
-        is_short = _SHORT.fullmatch(step.script)
-        if is_short and not options:
-            self._out.run(flags, (_SHELL, "-e", "-c", "--", step.script, "sh", *step.args))
-            return
         script = ["--", step.script]
-        if not is_short:
+        if not _SHORT.fullmatch(step.script):
             path = self._out.context.add_script(self._out.new_name(), step.script)
             place = f"{MOUNT_FOLDER}/{path.rpartition('/')[2]}"
             flags.insert(0, mounts.context_mount(path, place))
@@ -168,8 +185,10 @@ class StepWriter:
         """Return the options of the script `run`, which prepares what a config's script needs."""
         env = step.env | ({"GIT_SSH_COMMAND": ssh_agent.ENV["GIT_SSH_COMMAND"]} if step.known_hosts else {})
         secrets = self._habitat.secrets_of(self._out.phase.NAME)
+        set_by_config = filter(identity.depends_on_user, identity.set_by_config(self._habitat, step.user))
         return [
-            *(("-u", step.user) if step.workdir.startswith("~") else ()),
+            *("-u", step.user),
+            *(word for name in sorted(set_by_config) for word in ("-k", name)),
             *(("-C", step.workdir) if step.workdir else ()),
             *(word for name, value in env.items() for word in ("-e", f"{name}={value}")),
             *(word for secret in secrets if secret.variable for word in ("-s", f"{secret.variable}={secret.name}")),

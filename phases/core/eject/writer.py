@@ -16,7 +16,7 @@ from phases.protocol import FromDockerfile
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from phases.core.eject.context import BuildContext
     from phases.core.model import Habitat
@@ -45,22 +45,26 @@ class EjectedBuild:
     needs_newline: bool
 
 
-def write_dockerfile(habitat: Habitat) -> EjectedBuild:
+def write_dockerfile(habitat: Habitat, base_env: Mapping[str, str] | None = None) -> EjectedBuild:
     """Write a habitat as a Dockerfile.
+
+    Args:
+        habitat: The habitat.
+        base_env: The environment of its base image, None if it is not known.
 
     Raises:
         ConfigError: No Dockerfile can express a part of it.
     """
-    return _DockerfileWriter(habitat).write()
+    return _DockerfileWriter(habitat, base_env or {}).write()
 
 
 class _DockerfileWriter:
     """Writes the stages of one habitat, from the first to the last."""
 
-    def __init__(self, habitat: Habitat) -> None:
+    def __init__(self, habitat: Habitat, base_env: Mapping[str, str]) -> None:
         self._habitat = habitat
         self._out = Instructions(habitat, BUILT, habitat_phases(habitat)[0])
-        self._steps = StepWriter(self._out, BUILT)
+        self._steps = StepWriter(self._out, BUILT, base_env)
         self._own_folder = ""
 
     def write(self) -> EjectedBuild:

@@ -106,18 +106,19 @@ def _open_session(
             (*phase_mounts, *(cache.mount for cache in caches), *agent),
         ) as container,
     ):
-        user = failure.user if failure.user in user_database(project, container) else "root"
+        users = user_database(project, habitat, container)
+        user = failure.user if failure.user in users else "root"
         workdir = existing_folder(project, container, failure.workdir or "/")
         env = dict(failure.env)
         if failure.script:
             _add_again_command(project, container, failure)
-            container_env = root_environment.for_user(container.labels, habitat, user) | env
+            container_env = root_environment.for_user(container.labels, habitat, users, user) | env
             path = container_env.get("PATH") or DEFAULT_PATH
             env["PATH"] = f"{_FOLDER}:{path}"
         start_container(project, habitat, container)
         deliver(project.engine, container.id, (*secrets, *host_keys), user, habitat)
         project.bus.emit(events.ContainerUp(habitat.name, container.name, container.id, was_running=False))
-        yield Session(project, habitat, container, secrets, user, workdir, extra_env=env)
+        yield Session(project, habitat, container, secrets, user, workdir, extra_env=env, users=users)
 
 
 @contextmanager

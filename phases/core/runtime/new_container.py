@@ -84,7 +84,7 @@ def _create(
             image,
             name,
             main_process(habitat),
-            env=root_environment.for_container(env),
+            env=root_environment.for_main_process(env),
             labels={
                 **marks(habitat.name),
                 LABEL_RESTRICTIONS: restrictions_label(habitat),

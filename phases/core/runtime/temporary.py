@@ -11,7 +11,7 @@ from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
-from phases.core.container import root_environment, shell_errors
+from phases.core.container import identity, root_environment, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
@@ -57,11 +57,12 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
     host_mounts.admit(project.need_trust, habitat, mounts)
     with temporary_container(project, habitat, image, phase.NAME, mounts, restrictions(habitat)) as container:
         start_container(project, habitat, container)
-        user = habitat.user if habitat.user in user_database(project, container) else "root"
+        users = user_database(project, habitat, container)
+        user = habitat.user if habitat.user in users else "root"
         workdir = existing_folder(project, container, habitat.workdir)
         deliver(project.engine, container.id, secrets, user, habitat)
         project.bus.emit(events.ContainerUp(name, container.name, container.id, was_running=False))
-        yield Session(project, habitat, container, secrets, user, workdir)
+        yield Session(project, habitat, container, secrets, user, workdir, users=users)
 
 
 def start_container(project: Project, habitat: Habitat, container: Container) -> None:
@@ -119,7 +120,7 @@ def _create(
         image.id,
         project.temporary_containers.passing_name(_PURPOSE, name),
         IDLE,
-        env=root_environment.for_container(env),
+        env=root_environment.for_main_process(env),
         labels={LABEL_ENVIRONMENT: root_environment.label_for(env)},
         mounts=(*mounts, Tmpfs(SECRETS_FOLDER)),
         hostname=hostname,
@@ -156,9 +157,10 @@ def _snapshot(project: Project, name: str, phase: Phase) -> Image:
     return image
 
 
-def user_database(project: Project, container: Container) -> UserDatabase:
+def user_database(project: Project, habitat: Habitat, container: Container) -> UserDatabase:
     """Return the users of a container."""
-    return UserDatabase(lambda path: project.engine.read_file(container.id, path) or b"")
+    env = root_environment.environment_of_label(container.labels)
+    return UserDatabase(lambda path: project.engine.read_file(container.id, path) or b"", identity.homes(habitat, env))
 
 
 def existing_folder(project: Project, container: Container, folder: str) -> str:

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING
 from phases.core.build.container.exec import CommandExec
 from phases.core.build.container.lifetime import ContainerLifetime
 from phases.core.build.container.pending_files import PendingFiles
+from phases.core.container import identity
 from phases.core.container.init_process import container_ended
+from phases.core.container.users import UserDatabase
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from phases.core.build.container.exec import PhaseCommand
     from phases.core.build.container.outbox import PendingEntry
@@ -34,7 +36,7 @@ class BuildContainer:
         self._life = ContainerLifetime(work, self._spec, self._take_over)
         known = work.known_files.get(spec.image.id, {})
         self._files = PendingFiles(work.engine, work.habitat, self._spec.mounted_folders, known, self._life.open)
-        self._commands = CommandExec(work, self._spec, self._life, self._files, self.read)
+        self._commands = CommandExec(work, self._spec, self._life, self._files, lambda: self.users)
 
     def _take_over(self, container: ReusableContainer) -> None:
         self._files.contents.of_editions |= container.of_editions
@@ -50,6 +52,12 @@ class BuildContainer:
         if not self._files.outbox.is_open:
             self._remember()
         return data
+
+    @property
+    def users(self) -> UserDatabase:
+        """The users that the container has now."""
+        habitat = self._work.habitat
+        return UserDatabase(self.read, identity.homes(habitat, self._spec.env.all))
 
     def stat(self, path: str) -> Stat | None:
         """Return what is at a path, None for nothing."""
@@ -89,6 +97,10 @@ class BuildContainer:
         return container_ended(self._work.engine, self._life.id, code)
 
     # The end
+
+    def change_env(self, env: Mapping[str, str]) -> None:
+        """Give the image that is committed other values of variables."""
+        self._spec.env.all = {**self._spec.env.all, **env}
 
     @property
     def exists(self) -> bool:

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from phases.core.cache.image_labels import snapshot_tag
-from phases.core.container import root_environment, shell_errors
+from phases.core.container import identity, root_environment, shell_errors
 from phases.core.container.side_effects import SideEffectProbe
-from phases.core.container.users import UserDatabase
 from phases.core.errors import Conflict, EngineError
 from phases.core.secrets import delivery
 from phases.registry import habitat_phases, last_snapshot, named
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     from phases.core.build.container.pending_files import PendingFiles
     from phases.core.build.container.spec import ContainerSpec
     from phases.core.build.context import PhaseContext
+    from phases.core.container.users import UserDatabase
     from phases.core.errors import ShellError
     from phases.core.model import Value
 
@@ -63,7 +63,7 @@ class CommandExec:
         spec: What the container is created with.
         life: The state of the container.
         files: What is known of its files.
-        read: Returns the content of a file of the container.
+        users: Returns the users that the container has now.
     """
 
     def __init__(
@@ -72,13 +72,13 @@ class CommandExec:
         spec: ContainerSpec,
         life: ContainerLifetime,
         files: PendingFiles,
-        read: Callable[[str], bytes],
+        users: Callable[[], UserDatabase],
     ) -> None:
         self._work = work
         self._spec = spec
         self._life = life
         self._files = files
-        self._read = read
+        self._users = users
         self._delivered: tuple[str, tuple[Value, ...]] = ("", ())  # the secrets, and the user who can read them
 
     def run(self, command: PhaseCommand) -> int:
@@ -139,14 +139,15 @@ class CommandExec:
 
     def _env(self, command: PhaseCommand) -> dict[str, str]:
         """Return the variables that a command needs beside those of the container and its own."""
-        habitat, env = self._work.habitat, self._spec.env
-        if not root_environment.is_root_beside_user(habitat, command.user):
-            return env.missing
-        if command.is_own:
+        habitat, env, users = self._work.habitat, self._spec.env, self._users()
+        if command.is_own and root_environment.is_root_beside_user(habitat, command.user):
             return dict(root_environment.OWN)
-        folders = root_environment.user_writable_folders(habitat, UserDatabase(self._read).home(habitat.user))
-        folders += [cache.dest for cache in self._spec.caches]
-        return env.differing(root_environment.for_root_command(env.all, folders))
+        whole = env.all
+        if root_environment.is_root_beside_user(habitat, command.user):
+            folders = root_environment.user_writable_folders(habitat, users.home(habitat.user))
+            folders += [cache.dest for cache in self._spec.caches]
+            whole = root_environment.for_root_command(env.all, folders)
+        return env.differing({**whole, **identity.variables(habitat, users, command.user, env.all)})
 
     def _shell_error(self, error: EngineError) -> ShellError | None:
         """Return what to raise if `error` means that the shell of the image can't run, else None."""

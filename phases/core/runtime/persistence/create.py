@@ -82,7 +82,8 @@ def _create_filled(
     engine.remove(draft)  # of a start that was killed
     without_volumes = create(draft, {}, ())
     try:
-        image = _ImageContent(engine, without_volumes, habitat)
+        config = engine.image_config(image_id) if "HOME" in habitat.env.values else None
+        image = _ImageContent(engine, without_volumes, habitat, config.env if config else {})
     finally:
         engine.remove(without_volumes)
     labels = {LABEL_PERSIST: image.persistence.label}
@@ -107,7 +108,7 @@ class _ImageContent:
         files: The content and the mode of single files by their path, None for one that isn't copied.
     """
 
-    def __init__(self, engine: Engine, container: str, habitat: Habitat) -> None:
+    def __init__(self, engine: Engine, container: str, habitat: Habitat, env: Mapping[str, str]) -> None:
         self._engine = engine
         self._container = container
         self.points = MountPoints(
@@ -115,6 +116,7 @@ class _ImageContent:
             lambda path: engine.stat(container, path),
             lambda path: engine.path_info(container, path),
             habitat,
+            env,
             [(persisted.path, persisted.origin) for persisted in habitat.entry.persist],
         )
         persist.check(habitat, self.points.home)

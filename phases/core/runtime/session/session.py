@@ -15,11 +15,13 @@ from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
 from phases.core.runtime import container_errors
 from phases.core.runtime.session.exit_guard import VARIABLE, Guard
+from phases.core.runtime.session.image_users import users_of_image
 from phases.core.secrets.delivery import variables
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from phases.core.container.users import UserDatabase
     from phases.core.engine.locks import EngineLock
     from phases.core.engine.types import Container
     from phases.core.model import Habitat, Value
@@ -51,6 +53,7 @@ class Session(Struct):
         guard: Cleans up if this process is killed.
         reenter: Starts the container once more if another run stopped it before the command began.
         claim: Shows other clones that the container is in use.
+        users: The users of the container's image, None as long as nobody has asked for them.
     """
 
     project: Project
@@ -66,6 +69,7 @@ class Session(Struct):
     guard: Guard | None = None
     reenter: Callable[[], None] | None = None
     claim: EngineLock | None = None
+    users: UserDatabase | None = None
 
     def run(self, argv: Sequence[str], runner: Runner) -> int:
         """Run a command and return its exit code. Raises StartError if the container ended meanwhile."""
@@ -101,7 +105,9 @@ class Session(Struct):
     @property
     def env(self) -> dict[str, str]:
         """The environment of a command beside the container's, which is made for root."""
-        image_env = root_environment.for_user(self.container.labels, self.habitat, self.user)
+        if self.users is None:
+            self.users = users_of_image(self.project, self.habitat, self.container)
+        image_env = root_environment.for_user(self.container.labels, self.habitat, self.users, self.user)
         guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
         return {**image_env, **self.extra_env, **variables(self.secrets), **guard_env}
 
