@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from fake_files import Node
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from unit_helpers import DemoProject, load, write
@@ -74,6 +75,15 @@ TABLE: dict[str, tuple[str, dict[str, Any]]] = {
     "one that says -e itself": ("RUN set -e; a; b", root("set -e; a; b")),
     "a semicolon in quotes": ("RUN echo 'a;b' && c", root("echo 'a;b' && c")),
     "exec form": ('RUN ["a b", "$C", "it\'s"]', root("exec 'a b' '$C' 'it'\"'\"'s'")),
+    "a platform's names": (
+        "ARG TARGETARCH BUILDPLATFORM\nRUN a",
+        root(
+            'TARGETARCH=$(uname -m | sed "s/^x86_64$/amd64/; s/^aarch64$/arm64/; s/^armv.*/arm/; s/^i.86$/386/")\n'
+            "export BUILDPLATFORM=linux/$TARGETARCH TARGETARCH=$TARGETARCH\na\n"
+        ),
+    ),
+    "a platform's name with a value": ("ARG TARGETARCH=x\nRUN a", root("export TARGETARCH=x\na\n")),
+    "a platform's name that no ARG has": ("RUN echo $TARGETARCH", root("echo $TARGETARCH")),
     "lines": ("RUN a \\\n  # why\n  && b", root("a \\\n  && b\n")),
     "lines within quotes": ("RUN echo 'a \\\n  b'", root("echo 'a   b'")),
     "a document": ("RUN <<EOF\na\nb $c\nEOF", root("set +e\na\nb $c\n")),
@@ -140,8 +150,108 @@ COPIES: dict[str, tuple[str, list[dict[str, str]]]] = {
 }
 
 
+FOLDER_COPIES: dict[str, tuple[str, str]] = {
+    "of the base": ("COPY a /usr/share", "/usr/share/a"),
+    "a link to a folder of the base": ("COPY a /lnk", "/lnk/a"),
+    "made by a COPY of a folder": ("COPY d /x\nCOPY a /x", "/x/a"),
+    "made by a COPY of a file": ("COPY b /x/y/b\nCOPY a /x/y", "/x/y/a"),
+    "made by a WORKDIR": ("WORKDIR /x\nCOPY a /x", "/x/a"),
+    "none yet": ("COPY a /x", "/x"),
+    "a file of the base": ("COPY a /etc/passwd", "/etc/passwd"),
+}
+
+
+@pytest.mark.parametrize(("lines", "dest"), FOLDER_COPIES.values(), ids=FOLDER_COPIES)
+def test_migrate_copy_to_existing_folder_without_slash_goes_into_it(files: DemoProject, lines: str, dest: str) -> None:
+    assert carried(files, lines)["files"][-1]["dest"] == dest
+
+
+def test_migrate_copy_to_what_a_run_may_have_made_decides_in_script(files: DemoProject) -> None:
+    scripts_of = carried(files, "RUN mk\nCOPY a /made\nCOPY run /bin/run\nCOPY a /usr/share\nCOPY d /made")["setup"][
+        "root"
+    ]
+    decides = [
+        "mkdir -p /",
+        "dest=/made",
+        '[ ! -d "$dest" ] || dest=$dest/a',
+        'rm -f "$dest"',
+        'cp -P "$LOCAL_PATH"/a "$dest"',
+    ]
+    assert scripts_of[1].splitlines() in (decides, decides[1:])
+    assert [("dest=" in script) for script in scripts_of[2:]] == [False, False, False]
+    assert "/usr/share/a" in scripts_of[3]
+
+
+def test_migrate_copy_after_run_of_hidden_file_becomes_setup_command(files: DemoProject) -> None:
+    write(files.root, "habitats/demo/.zshrc")
+    write(files.root, "habitats/demo/.npmrc")
+    draft = migrated(files, "FROM base:1\nRUN a\nCOPY .zshrc /root/\nCOPY d /\nRUN b\n")
+    assert config_of(draft)["setup"]["root"][1].splitlines()[-1] == 'cp -P "$LOCAL_PATH"/.zshrc /root/.zshrc'
+    draft = migrated(files, "FROM base:1\nRUN a\nCOPY .npmrc /root/\nRUN b\n")
+    assert "it comes after a RUN, and $LOCAL_PATH leaves out .npmrc" in [row.why for row in draft.rows]
+    draft = migrated(files, "FROM base:1\nRUN a\nCOPY . /x\nRUN b\n")
+    assert "it comes after a RUN, and $LOCAL_PATH leaves out .npmrc" in [row.why for row in draft.rows]
+
+
+def test_migrate_copy_keeps_modes_of_folders(files: DemoProject) -> None:
+    folder = files.root / "habitats/demo/d"
+    for name, mode in (("private", 0o700), ("shared", 0o1777), ("group", 0o775), ("tmp", 0o755), ("own", 0o755)):
+        (folder / name).mkdir()
+        (folder / name).chmod(mode)
+    draft = carried(files, "COPY d /\nCOPY d /x")
+    assert [entry["dest"] for entry in draft["files"]] == ["/", "/x"]
+    first, second = (sorted(script.splitlines()) for script in draft["setup"]["root"])
+    assert first == ["chmod 0700 /private", "chmod 0755 /tmp", "chmod 1777 /shared", "chown 0:0 /own"]
+    assert second == ["chmod 0700 /x/private", "chmod 1777 /x/shared"]
+    script = carried(files, "RUN a\nCOPY --chown=5 d /x")["setup"]["root"][1]
+    assert script.splitlines()[-5:] == [
+        "cp -R . /x",
+        "find . ! -name . -type d -exec chmod 0755 /x/{} \\;",
+        "find . ! -name . -exec chown -h 5:5 /x/{} \\;",
+        "chmod 0700 /x/private",
+        "chmod 1777 /x/shared",
+    ]
+
+
+def test_migrate_copy_after_run_with_chmod_sets_mode_of_files(files: DemoProject) -> None:
+    assert (
+        "find . -type f -exec chmod 755 /x/{} \\;" in carried(files, "RUN a\nCOPY --chmod=755 d /x")["setup"]["root"][1]
+    )
+    (files.root / "habitats/demo/d/sub").mkdir()
+    rows = migrated(files, "FROM base:1\nCOPY --chmod=644 d /x\n").rows
+    assert [row.why for row in rows if row.line == 2] == [
+        "its --chmod also changes folders, and a config's mode only files"
+    ]
+
+
+COMMANDS: dict[str, tuple[str, list[str]]] = {
+    "a shell": ('CMD ["bash"]', ["a habitat starts a shell by itself: bash, if the image has it"]),
+    "a shell as entrypoint": (
+        'ENTRYPOINT ["/bin/sh"]',
+        ["a habitat starts a shell by itself: bash, if the image has it"],
+    ),
+    "a login shell": ('CMD ["bash", "-l"]', [""]),
+    "replaced": ('CMD ["a"]\nCMD ["b"]', ["line 3 replaces it", ""]),
+    "two parts": ('ENTRYPOINT ["a"]\nCMD ["b"]', ["", ""]),
+    "none": ("ENTRYPOINT []\nCMD []", ["it leaves no command, and a habitat without one starts a shell"] * 2),
+    "taken away": ('ENTRYPOINT [""]', ["it leaves no command, and a habitat without one starts a shell"]),
+}
+
+
+@pytest.mark.parametrize(("lines", "whys"), COMMANDS.values(), ids=COMMANDS)
+def test_migrate_report_names_command_only_if_config_has_it(demo: DemoProject, lines: str, whys: list[str]) -> None:
+    rows = migrated(demo, f"FROM base:1\n{lines}\n").rows[1:]
+    assert [row.why for row in rows] == whys
+    assert [row.place for row in rows] == ["" if why else "entry.command" for why in whys]
+
+
 @pytest.fixture
 def files(demo: DemoProject) -> DemoProject:
+    image = demo.engine.files(demo.base)
+    image.add("/usr/share", Node("dir"))
+    image.add("/lnk", Node("link", target="/usr/share"))
+    image.add("/tmp", Node("dir", mode=0o1777))
+    image.add("/own", Node("dir", uid=5))
     for name in ("a", "b", "d/e", "$c"):
         write(demo.root, f"habitats/demo/{name}", name)
     write(demo.root, "habitats/demo/run", "#!/bin/sh\n", mode=0o755)
@@ -217,10 +327,31 @@ STAYS = {
         "FROM base:1\nRUN mkdir /w\nWORKDIR /w\nRUN y",
         "it may create /w, and phase workdir would do so first",
     ),
-    "a platform's name": (
-        "FROM base:1\nARG TARGETARCH\nRUN echo $TARGETARCH\nRUN y",
+    "a platform's variant": (
+        "FROM base:1\nARG TARGETVARIANT\nRUN echo $TARGETVARIANT\nRUN y",
+        "only docker build knows TARGETVARIANT",
+    ),
+    "a variable with the platform": (
+        "FROM base:1\nARG TARGETARCH\nARG A=x-${TARGETARCH}\nRUN echo $A\nRUN y",
+        "only docker build knows A",
+    ),
+    "ENV with the platform": (
+        "FROM base:1\nARG TARGETARCH\nENV A=x-${TARGETARCH}\nRUN y",
         "only docker build knows TARGETARCH",
     ),
+    "COPY by the platform": (
+        "FROM base:1\nARG TARGETARCH\nCOPY Dockerfile /$TARGETARCH/\nRUN y",
+        "only docker build knows TARGETARCH",
+    ),
+    "another platform's name": (
+        "FROM --platform=linux/arm64 base:1\nARG TARGETARCH\nRUN echo $TARGETARCH\nRUN y",
+        "only docker build knows TARGETARCH",
+    ),
+    "an image by platform": (
+        "ARG BASE=base-${TARGETARCH}:1\nFROM $BASE\nRUN y",
+        "the platform decides which image it is",
+    ),
+    "another image by platform": ("FROM base-${TARGETARCH}:1\nRUN y", "the platform decides which image it is"),
     "what isn't there": ("FROM base:1\nCOPY nothing /x\nRUN y", "there is no nothing in the habitat's folder"),
     "a group": ("FROM base:1\nUSER 5:6\nRUN x\nUSER root\nRUN y", "it runs as 5:6, and a config gives no group"),
 }
@@ -230,6 +361,7 @@ STAYS = {
 def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
     demo: DemoProject, text: str, why: str
 ) -> None:
+    demo.engine.add_image("base-amd64:1")
     draft = migrated(demo, text)
     config = config_of(draft)
     assert why in [row.why for row in draft.rows]

@@ -1,8 +1,10 @@
-"""Inspect the image that a Dockerfile builds on: its settings and its users."""
+"""Inspect the image that a Dockerfile builds on: its settings, its users and its folders."""
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from phases.core import events
@@ -13,25 +15,49 @@ from phases.core.engine.types import ImageConfig
 from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from phases.core.engine.types import PathInfo, Stat
     from phases.core.project import Project
 
 # Part of the names of the containers that this makes.
 _PURPOSE = "migrate"
 
 
+# Links in a row that are followed.
+_MOST_LINKS = 40
+
+
 @dataclass(frozen=True)
 class BaseImage:
-    """An image's settings and its users."""
+    """An image's settings, users and folders.
+
+    Attributes:
+        stat: Stats a path of the image.
+        info: Does so with its owner.
+    """
 
     config: ImageConfig
     users: UserDatabase
+    stat: Callable[[str], Stat | None] = lambda _: None
+    info: Callable[[str], PathInfo | None] = lambda _: None
+
+    def is_folder(self, path: str) -> bool:
+        """Return whether a path is a folder, or a link to one."""
+        for _ in range(_MOST_LINKS):
+            status = self.stat(path)
+            if status is None or not status.link:
+                return status is not None and status.is_dir
+            path = status.link
+        return False
 
 
 EMPTY = BaseImage(ImageConfig(""), UserDatabase(lambda _: b""))
 
 
-def inspect(project: Project, name: str, reference: str, where: str) -> BaseImage:
-    """Inspect an image for the habitat `name`, pulling it if the engine doesn't have it.
+@contextmanager
+def opened(project: Project, name: str, reference: str, where: str) -> Iterator[BaseImage]:
+    """Inspect an image for the habitat `name` meanwhile, pulling it if the engine doesn't have it.
 
     Args:
         project: The project.
@@ -64,12 +90,18 @@ def inspect(project: Project, name: str, reference: str, where: str) -> BaseImag
             raise EngineError(f"{reference} can't be pulled ({error.message})", where=where, remedy=remedy) from error
     if config is None:
         raise EngineError(f"the engine has no image {reference}", where=where, remedy="run the same command again")
-    files = _user_files(project, name, config.id)
-    return BaseImage(config, UserDatabase(lambda path: files.get(path, b"")))
+    with _container(project, name, config.id) as container:
+        yield BaseImage(
+            config,
+            UserDatabase(lambda path: engine.read_file(container, path) or b""),
+            cache(lambda path: engine.stat(container, path)),
+            cache(lambda path: engine.path_info(container, path)),
+        )
 
 
-def _user_files(project: Project, name: str, image: str) -> dict[str, bytes]:
-    """Read an image's users and groups out of a container that is never started."""
+@contextmanager
+def _container(project: Project, name: str, image: str) -> Iterator[str]:
+    """Create a container of an image that is never started, and remove it at the end."""
     engine = project.engine
     project.temporary_containers.sweep(_PURPOSE, name)
 
@@ -80,6 +112,6 @@ def _user_files(project: Project, name: str, image: str) -> dict[str, bytes]:
 
     container = project.maker.make(make)
     try:
-        return {path: engine.read_file(container, path) or b"" for path in ("/etc/passwd", "/etc/group")}
+        yield container
     finally:
         project.cleanups.run(name)

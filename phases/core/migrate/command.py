@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -114,15 +115,12 @@ def _convert(
 ) -> Conversion:
     """Convert the Dockerfile. `text` is the config.yaml in today's keys."""
     parsed = dockerfile.read(files.folder / "Dockerfile", f"{files.shown}/Dockerfile")
-    interpreter = Interpreter(parsed, build_args)
+    interpreter = Interpreter(parsed, build_args, project.engine.platform())
     interpreter.check_build_args()
     start = interpreter.first_stage.start
     reference, where = interpreter.base(start), parsed.where(start)
     if not reference:
         raise ConfigError("FROM names no image", where=where, remedy="set its ARG: --arg NAME=VALUE")
-    base = base_image.EMPTY
-    if reference != "scratch":
-        base = base_image.inspect(project, name, reference, where)
     habitat = loader.load(project.root, name, NAMES, text=text)
     existing = None
     if files.config is not None:
@@ -130,7 +128,10 @@ def _convert(
         has_copies = bool(habitat.files or files.document.get("volumes"))
         existing = ExistingConfig(habitat.user, habitat.workdir, env, has_copies)
     folder = HabitatFolder(files.folder, habitat.ignore)
-    return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list))
+    has_image = reference != "scratch"
+    opened = base_image.opened(project, name, reference, where) if has_image else nullcontext(base_image.EMPTY)
+    with opened as base:
+        return convert(Inputs(parsed, interpreter, base, folder, existing, setup_is_list))
 
 
 def _setup_is_list(project: Project, files: _Files) -> bool | None:

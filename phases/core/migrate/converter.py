@@ -6,7 +6,6 @@ express stays in a Dockerfile, and so do all instructions before it, since it ma
 
 from __future__ import annotations
 
-import shlex
 from typing import TYPE_CHECKING
 
 from phases.core.migrate import rest
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from phases.core.migrate.inputs import Inputs
-
-_SHELLS = [("/bin/sh",), ("sh",), ("bash",), ("/bin/bash",), ("ash",), ("/bin/ash",)]
 
 # Instructions that may give `setup:` a script.
 _IN_SETUP = ("RUN", "COPY", "ADD", "WORKDIR")
@@ -62,7 +59,7 @@ def _convert(inputs: Inputs, reasons: Mapping[int, str]) -> Conversion:
             raise _MustStay(number, str(error)) from error
     conversion.env = [*_habitat_env(inputs), *settings.env_items(inputs, numbers)]
     conversion.uid = inputs.uid
-    conversion.command = _command(inputs)
+    conversion.command = settings.command(inputs)
     if conversion.needs_list_form and inputs.setup_is_list is False:
         last = max(n for n, instruction in enumerate(inputs.instructions) if instruction.name in _IN_SETUP)
         raise _MustStay(
@@ -79,13 +76,3 @@ def _habitat_env(inputs: Inputs) -> list[ListItem]:
         return []
     user = [f"USER={inputs.user}"] if inputs.user else []
     return list(map(ListItem, [*user, f"WORKDIR={escape_dollars(inputs.workdir)}", f"HABITAT_PATH={HABITAT_PATH}"]))
-
-
-def _command(inputs: Inputs) -> str:
-    """Return `entry.command`, "" where the habitat's own default is as good."""
-    argv = (*inputs.end.entrypoint, *inputs.end.command)
-    if inputs.existing or not argv or argv in _SHELLS:
-        return ""
-    if len(argv) == 3 and argv[:2] == ("/bin/sh", "-c"):
-        return escape_dollars(argv[2])
-    return escape_dollars(f"exec {shlex.join(argv)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from phases.core.migrate.dockerfile import Dockerfile, Instruction, Stage
 
 SHELL = ("/bin/sh", "-c")
+
+#: Variables with the platforms that BuildKit builds on and for. FROM knows them, other instructions behind an ARG.
+PLATFORM = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,11 @@ class BuildState:
         """The variables of a RUN, and those that a word may refer to."""
         return {**self.args, **self.env}
 
+    @property
+    def argv(self) -> tuple[str, ...]:
+        """What a container runs."""
+        return (*self.entrypoint, *self.command)
+
     def absolute(self, path: str) -> str:
         """Return an absolute path for one that is relative to WORKDIR."""
         return "/" + posixpath.normpath(posixpath.join(self.workdir, path)).lstrip("/")
@@ -59,23 +68,48 @@ def image_state(image: ImageConfig) -> BuildState:
     )
 
 
+def _platform_args(platform: str) -> dict[str, str]:
+    """Return the variables that match PLATFORM, for a platform like linux/arm/v7."""
+    system, arch, variant = (*platform.split("/"), "", "", "")[:3]
+    values = {"PLATFORM": platform, "OS": system, "ARCH": arch, "VARIANT": variant}
+    return {f"{side}{name}": value for side in ("TARGET", "BUILD") for name, value in values.items()}
+
+
 class Interpreter:
     """Follows the instructions of a Dockerfile as `docker build` does.
 
-    Attributes:
+    Args:
+        dockerfile: The Dockerfile.
         build_args: Values that replace those of ARG instructions.
-        declared_args: The names of all ARGs so far.
+        platform: The platform to build for, like linux/amd64.
+
+    Attributes:
+        by_platform: The names of variables whose values depend on the platform.
     """
 
-    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str]) -> None:
+    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str = "") -> None:
         self.dockerfile = dockerfile
         self.build_args = build_args
-        self.declared_args: set[str] = set()
-        self._global_args: Mapping[str, str] = {}
-        state = BuildState()
+        self.by_platform = {name for name in _platform_args("") if name not in build_args}
+        for instruction in (*dockerfile.head, *(one for stage in dockerfile.stages for one in stage.instructions)):
+            if instruction.name not in ("ARG", "ENV"):
+                continue
+            words = instruction.args if instruction.name == "ARG" else [f"{name}=" for name in instruction.args[::3]]
+            names = {word.partition("=")[0] for word in words if "=" in word} - build_args.keys()
+            if self.platform_variable(instruction):
+                self.by_platform |= names
+            else:
+                self.by_platform -= names
+        self._global_args: Mapping[str, str] = {**_platform_args(platform), **build_args}
+        state = BuildState(args={name: self._global_args[name] for name in _platform_args("")})
         for instruction in dockerfile.head:
             state = self.after(instruction, state)
         self._global_args = state.args
+
+    def platform_variable(self, instruction: Instruction) -> str:
+        """Return a variable that an instruction refers to and that depends on the platform, "" for none."""
+        names = re.findall(r"\$\{?(\w+)", "\n".join(instruction.lines))
+        return next((name for name in names if name in self.by_platform), "")
 
     def expand(self, instruction: Instruction, text: str, state: BuildState) -> str:
         """Return a text of an instruction with its variables replaced and its quotes removed.
@@ -164,7 +198,6 @@ class Interpreter:
         values = {}
         for word in instruction.args:
             name, has_default, default = word.partition("=")
-            self.declared_args.add(name)
             if name in self.build_args:
                 values[name] = self.build_args[name]
             elif has_default:
@@ -183,4 +216,6 @@ class Interpreter:
 
 
 def _argv(instruction: Instruction, state: BuildState) -> tuple[str, ...]:
+    if instruction.is_json and instruction.args == ("",):
+        return ()  # an engine takes it for none
     return instruction.args if instruction.is_json else (*state.shell, *instruction.args)

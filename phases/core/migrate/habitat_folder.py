@@ -57,6 +57,12 @@ class HabitatFolder:
         """Return whether $LOCAL_PATH has the same at a path as `docker build` copies."""
         return path in self.local and self.below(path).keys() == _below(self.local, path).keys()
 
+    def missing_at_local_path(self, path: str) -> str:
+        """Return the first file that `docker build` copies and $LOCAL_PATH lacks, or the first that it has besides."""
+        copied = {path, *(f"{path}/{name}".lstrip("/") for name in self.below(path))}
+        present = {path, *(f"{path}/{name}".lstrip("/") for name in _below(self.local, path))} & self.local.keys()
+        return min(copied - present, default=min(present - copied, default=path))
+
 
 def _below(items: Mapping[str, Item], path: str) -> dict[str, Item]:
     prefix = f"{path}/" if path else ""

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 
     from phases.core.migrate.inputs import Inputs
 
+# Instructions, beside RUN, that leave the value of a variable in the image.
+_PLACED = ("ENV", "COPY", "ADD", "WORKDIR", "USER")
+
 _USER_COMMANDS = "|".join(accounts.CREATE_USER)
 _ACCOUNT_COMMANDS = "|".join((*accounts.CREATE_USER, *accounts.CREATE_GROUP))
 
@@ -33,6 +36,12 @@ def reasons_to_stay(inputs: Inputs) -> dict[int, str]:
         reasons[-1] = f"a config has no {start.text.split()[1]}"
     elif inputs.interpreter.base(start) == "scratch":
         reasons[len(inputs.instructions) - 1] = "scratch is not an image"
+    elif inputs.interpreter.platform_variable(start):
+        reasons[-1] = "the platform decides which image it is"
+    for number, instruction in enumerate(inputs.instructions):
+        variable = inputs.interpreter.platform_variable(instruction)
+        if variable and instruction.name in _PLACED:
+            reasons[number] = f"only docker build knows {variable}"
     runs = [number for number, instruction in enumerate(inputs.instructions) if instruction.name == "RUN"]
     if runs and inputs.existing and inputs.existing.has_copies:
         reasons[runs[-1]] = "the config's files and volumes come after it"
@@ -94,7 +103,7 @@ def _workdir_created_by(inputs: Inputs, runs: Sequence[int]) -> dict[int, str]:
     states = [*inputs.states, inputs.end]
     first_use = next((n for n, state in enumerate(states) if f"{state.workdir}/".startswith(f"{path}/")), len(states))
     folders = []
-    while path not in FOLDERS:
+    while path not in FOLDERS and not inputs.base.is_folder(path):
         folders.append(path)
         path = posixpath.dirname(path)
     naming = [number for number in runs if number < first_use and _may_create(inputs, number, folders)]

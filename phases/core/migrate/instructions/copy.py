@@ -5,21 +5,22 @@ from __future__ import annotations
 import fnmatch
 import posixpath
 import re
-import stat
-from dataclasses import dataclass
+import shlex
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.instructions.copied_path import FOLDERS, CopiedPath
+from phases.core.migrate.instructions.copied_path import FOLDERS, group_too
+from phases.core.migrate.instructions.copy_plan import FOLDER_MODE, CopyPlan
 from phases.core.migrate.result import ListItem, NotConvertible
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from phases.core.files.tree import Item
     from phases.core.migrate.dockerfile import Instruction
     from phases.core.migrate.dockerfile_state import BuildState
     from phases.core.migrate.habitat_folder import HabitatFolder
     from phases.core.migrate.inputs import Inputs
+    from phases.core.migrate.instructions.copied_path import CopiedPath
     from phases.core.migrate.result import Conversion, ReportRow
 
 _OWNER = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
@@ -32,6 +33,10 @@ class CopyConverter:
     def __init__(self, inputs: Inputs, conversion: Conversion) -> None:
         self._inputs = inputs
         self._conversion = conversion
+        # Folders that COPYs make, and the modes that they give folders.
+        self._folders: set[str] = set()
+        self._modes: dict[str, str] = {}
+        self._mode_scripts = 0
 
     def convert(self, instruction: Instruction, state: BuildState) -> None:
         """Convert an instruction into `files:`, or into a script of `setup:` if an earlier instruction became one.
@@ -43,21 +48,29 @@ class CopyConverter:
             raise NotConvertible("it copies a here-document")
         if others := instruction.flags.keys() - {"chown", "chmod", "link"}:
             raise NotConvertible(f"only docker build has --{min(others)}")
-        folder, has_scripts = self._inputs.folder, bool(self._conversion.setup)
         *words, dest = (self._expand(instruction, word, state) for word in instruction.args)
-        plan = _Plan(
+        paths = sources(self._inputs.folder, instruction, words)
+        place = self._dest(dest, len(words) > 1, state)
+        may_go_into = self._may_be_folder(place, paths, instruction)
+        has_scripts = len(self._conversion.setup) > self._mode_scripts or may_go_into
+        folder = self._inputs.folder
+        plan = CopyPlan(
             folder,
             owner=_owner(self._flag(instruction, "chown", "root", state)),
             mode=_mode(self._flag(instruction, "chmod", "", state)),
             is_same=folder.is_same_at_local_path if has_scripts else folder.is_same_in_files,
         )
-        copied = list(plan.paths(sources(folder, instruction, words), self._dest(dest, len(words) > 1, state)))
+        copied = list(plan.paths(paths, place, may_go_into=may_go_into))
         if any(re.search(r"[\x00-\x1f]|\{\}", one.source + one.dest) for one in copied):
             raise NotConvertible("a config can't name one of its files: the name has a control character or {}")
-        row = self._conversion.report(
-            instruction, "", "" if len(copied) == len(words) else "each file by name, as the folder is now"
-        )
-        (self._add_script if has_scripts else self._add_files)(instruction, copied, row)
+        is_whole = len(copied) == len(words)
+        row = self._conversion.report(instruction, "", "" if is_whole else "each file by name, as the folder is now")
+        self._folders |= {posixpath.dirname(one.dest) for one in copied} | {*plan.folders}
+        self._folders |= {one.dest for one in copied if one.kind == "dir"}
+        if has_scripts:
+            self._add_script(instruction, copied, row, plan, is_whole=is_whole)
+        else:
+            self._add_files(instruction, copied, row, plan)
 
     def _expand(self, instruction: Instruction, word: str, state: BuildState) -> str:
         return self._inputs.interpreter.expand(instruction, word, state)
@@ -69,24 +82,69 @@ class CopyConverter:
     def _dest(self, dest: str, has_many: bool, state: BuildState) -> str:
         """Return an absolute path, with a slash at the end if it is a folder."""
         path = state.absolute(dest)
-        known = {*FOLDERS, *(one.workdir for one in self._inputs.states), self._inputs.end.workdir}
+        known = {*FOLDERS, *self._folders, *(one.workdir for one in self._inputs.states), self._inputs.end.workdir}
         is_folder = dest.endswith(("/", "/.")) or dest in (".", "..") or path in known
-        return f"{path.rstrip('/')}/" if has_many or is_folder else path
+        is_folder = is_folder or has_many or self._inputs.base.is_folder(path)
+        return f"{path.rstrip('/')}/" if is_folder else path
 
-    def _add_files(self, instruction: Instruction, copied: Sequence[CopiedPath], row: ReportRow) -> None:
+    def _may_be_folder(self, dest: str, paths: Sequence[str], instruction: Instruction) -> bool:
+        """Return whether an earlier RUN may have made a folder at `dest`, into which a file would go.
+
+        A folder has no name like a file's own, or with its suffix.
+        """
+        instructions = self._inputs.instructions
+        has_run = any(one.name == "RUN" for one in instructions[: instructions.index(instruction)])
+        has_parent = self._inputs.interpreter.parent(self._inputs.stage) is not None
+        if dest.endswith("/") or len(paths) != 1 or not (has_run or has_parent):
+            return False
+        (_, suffix), (_, source_suffix) = map(posixpath.splitext, (dest, paths[0]))
+        is_alike = posixpath.basename(dest) == posixpath.basename(paths[0]) or (suffix and suffix == source_suffix)
+        return not is_alike and self._inputs.folder.docker[paths[0]].kind == "file"
+
+    def _add_files(
+        self, instruction: Instruction, copied: Sequence[CopiedPath], row: ReportRow, plan: CopyPlan
+    ) -> None:
         files = self._conversion.files
         first, last = len(files), len(files) + len(copied) - 1
         row.place = f"files[{first}]" if len(copied) == 1 else f"files[{first}…{last}]"
         for number, one in enumerate(copied):
             files.append(ListItem(one.item(), () if number else instruction.comment))
+        if lines := [line for path, mode in plan.folders.items() for line in self._folder_mode(path, mode, plan.owner)]:
+            row.why = "and a script sets the modes of its folders"
+            self._conversion.setup.append(ListItem("\n".join(lines), (), "root"))
+            self._mode_scripts += 1
 
-    def _add_script(self, instruction: Instruction, copied: Sequence[CopiedPath], row: ReportRow) -> None:
-        is_same = self._inputs.folder.is_same_at_local_path
-        if not all(is_same(one.source.removeprefix(".")) for one in copied):
-            raise NotConvertible("it comes after a RUN, and $LOCAL_PATH doesn't have all of it")
+    def _folder_mode(self, path: str, mode: str, owner: str) -> Iterator[str]:
+        """Yield what gives a folder its mode and owner: phase files makes it with 0755, and leaves an existing one."""
+        info = self._inputs.base.info(path)
+        exists = info is not None and info.kind == "dir"
+        before = self._modes.get(path) or (f"{info.mode:04o}" if info and exists else FOLDER_MODE)
+        self._modes[path] = mode
+        if mode != before:
+            yield f"chmod {mode} {shlex.quote(path)}"
+        if info and exists and (owner != "root" or (info.uid, info.gid) != (0, 0)):
+            yield f"chown {'0:0' if owner == 'root' else group_too(owner)} {shlex.quote(path)}"
+
+    def _add_script(
+        self,
+        instruction: Instruction,
+        copied: Sequence[CopiedPath],
+        row: ReportRow,
+        plan: CopyPlan,
+        *,
+        is_whole: bool,
+    ) -> None:
+        folder = self._inputs.folder
+        for one in copied:
+            source = "" if one.source == "." else one.source
+            if not folder.is_same_at_local_path(source):
+                missing = folder.missing_at_local_path(source)
+                raise NotConvertible(f"it comes after a RUN, and $LOCAL_PATH leaves out {missing}")
         row.place = "setup"
-        folders = FOLDERS | {self._inputs.workdir}
-        lines = [line for one in copied for line in one.script(folders)]
+        known = FOLDERS | {self._inputs.workdir}
+        lines = [line for one in copied for line in one.script(known, has_folders=bool(plan.folders))]
+        folders = plan.folders.items()
+        lines += [f"chmod {mode} {shlex.quote(path)}" for path, mode in folders if mode != FOLDER_MODE or not is_whole]
         self._conversion.setup.append(ListItem("\n".join(dict.fromkeys(lines)), instruction.comment, "root", row))
 
 
@@ -136,53 +194,3 @@ def _mode(chmod: str) -> str:
     if chmod and not re.fullmatch(r"[0-7]{3,4}", chmod):
         raise NotConvertible(f"--chmod={chmod} is not octal")
     return chmod
-
-
-@dataclass(frozen=True)
-class _Plan:
-    """Decides what is copied as a whole, and what file by file.
-
-    Attributes:
-        mode: An octal mode for all, "" for each file's own.
-        is_same: Whether a folder can be copied as a whole.
-    """
-
-    folder: HabitatFolder
-    owner: str
-    mode: str
-    is_same: Callable[[str], bool]
-
-    def paths(self, sources: Sequence[str], dest: str) -> Iterator[CopiedPath]:
-        """Yield what copies `sources` to `dest`, a folder if it ends in a slash."""
-        for path in sources:
-            item = self.folder.docker[path]
-            if item.kind == "link":
-                raise NotConvertible(f"docker build follows the link {path}")
-            if item.kind == "file":
-                yield self._file(item, posixpath.join(dest, posixpath.basename(path)) if dest.endswith("/") else dest)
-            else:
-                yield from self._folder(path, dest.rstrip("/") or "/")
-
-    def _file(self, item: Item, dest: str) -> CopiedPath:
-        return CopiedPath(item.path, dest, self.owner, self.mode or _own_mode(item), f"{item.mode:04o}", item.kind)
-
-    def _folder(self, path: str, dest: str) -> Iterator[CopiedPath]:
-        below: Mapping[str, Item] = self.folder.below(path)
-        has_usual_modes = all(_own_mode(item) == f"{item.mode:04o}" for item in below.values())
-        if (has_usual_modes or self.mode) and self.is_same(path):
-            if self.mode not in ("", "755", "0755"):
-                raise NotConvertible("its --chmod also changes folders, and a config's mode only files")
-            yield CopiedPath(path or ".", dest, self.owner, self.mode, "", "dir")
-            return
-        for name, item in below.items():
-            if "/" not in name:
-                place = posixpath.join(dest, name)
-                yield from self._folder(item.path, place) if item.kind == "dir" else [self._file(item, place)]
-
-
-def _own_mode(item: Item) -> str:
-    """Return a file's mode; a group's right to write comes from an umask and doesn't count."""
-    bits = stat.S_IMODE(item.source.lstat().st_mode)
-    if item.kind != "file" or bits in (0o644, 0o664, 0o755, 0o775):
-        bits = item.mode
-    return f"{bits:04o}"

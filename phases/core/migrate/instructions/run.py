@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from phases.core.migrate.dockerfile_state import PLATFORM
 from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
 from phases.core.migrate.instructions import cache_mounts, scripts
 from phases.core.migrate.result import ListItem, NotConvertible
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from phases.core.migrate.dockerfile_state import BuildState
     from phases.core.migrate.inputs import Inputs
     from phases.core.migrate.result import Conversion
-
-# BuildKit sets these to the platforms that it builds on and for.
-_PLATFORM = re.compile(r"(TARGET|BUILD)(PLATFORM|OS|ARCH|VARIANT)")
 
 # Variables that say whose process it is. Setup may set them for the user of each script.
 _PERSONAL = ("HOME", "USER", "LOGNAME", "SHELL")
@@ -41,14 +38,16 @@ class RunConverter:
             NotConvertible: It needs something that only `docker build` has.
         """
         self._check_flags(instruction)
-        self._check_platform(instruction, state)
+        platform = self._platform(instruction, state)
         caches = [self._cache(options, state) for options in cache_mounts.of_type(instruction, "cache")]
         row = self._conversion.report(instruction, "setup", "all scripts of setup see its cache" if caches else "")
         for path, sharing in caches:
             self._conversion.add_cache(path, sharing)
         for options in cache_mounts.of_type(instruction, "secret"):
             self._conversion.add_secret(instruction, options, "setup")
-        script = scripts.script(instruction, self._with_home(state), self._env(state), self._inputs.workdir)
+        script = scripts.script(
+            instruction, self._with_home(state), self._env(state), self._inputs.workdir, platform=platform
+        )
         self._conversion.setup.append(ListItem(script, instruction.comment, self._run_as(state), row))
 
     @staticmethod
@@ -67,11 +66,20 @@ class RunConverter:
         if instruction.heredocs and instruction.heredocs[0].content.startswith("#!"):
             raise NotConvertible("its here-document begins with #!")
 
-    def _check_platform(self, instruction: Instruction, state: BuildState) -> None:
-        declared = sorted(name for name in self._inputs.interpreter.declared_args if _PLATFORM.fullmatch(name))
-        for name in declared:
-            if instruction.mentions(name) and name not in state.args:
+    def _platform(self, instruction: Instruction, state: BuildState) -> list[str]:
+        """Return the names of the platform's variables that the script has to find out.
+
+        Raises:
+            NotConvertible: Only `docker build` knows the value of a variable in it.
+        """
+        interpreter = self._inputs.interpreter
+        names = sorted(name for name in interpreter.by_platform & state.args.keys() if name not in state.env)
+        known = [name for name in names if PLATFORM.fullmatch(name) and not name.endswith("VARIANT")]
+        has_flag = any("platform" in stage.start.flags for stage in interpreter.chain(self._inputs.stage))
+        for name in names:
+            if instruction.mentions(name) and (has_flag or name not in known):
                 raise NotConvertible(f"only docker build knows {name}")
+        return known
 
     def _cache(self, options: Mapping[str, str], state: BuildState) -> tuple[str, str]:
         inputs = self._inputs

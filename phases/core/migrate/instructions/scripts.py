@@ -23,7 +23,9 @@ _MAY_CONTINUE = re.compile(
 _SETS_E = re.compile(r"set -[a-z]*e[a-z]*\s*(;|&&|\n)")
 
 
-def script(instruction: Instruction, state: BuildState, env: Mapping[str, str], workdir: str) -> str:
+def script(
+    instruction: Instruction, state: BuildState, env: Mapping[str, str], workdir: str, *, platform: Sequence[str] = ()
+) -> str:
     """Return the script for a RUN.
 
     Args:
@@ -31,9 +33,11 @@ def script(instruction: Instruction, state: BuildState, env: Mapping[str, str], 
         state: The state that the RUN starts from.
         env: The variables that setup gives the script.
         workdir: The folder that setup runs it in.
+        platform: The names of variables with the platform, which the script finds out.
     """
     lines = [] if state.workdir == workdir else [f"cd {shlex.quote(state.workdir)}"]
-    lines += _environment(state.variables, env)
+    lines += _environment({name: text for name, text in state.variables.items() if name not in platform}, env)
+    lines += _platform(platform)
     if instruction.is_json:
         return "\n".join([*lines, f"exec {shlex.join(instruction.args)}"])
     body = text(instruction)
@@ -49,6 +53,19 @@ def _environment(wanted: Mapping[str, str], given: Mapping[str, str]) -> list[st
     extra = [name for name in given if name not in wanted]
     exports = [f"export {name}={shlex.quote(value)}" for name, value in wanted.items() if given.get(name) != value]
     return [*([f"unset {' '.join(extra)}"] if extra else []), *exports]
+
+
+def _platform(names: Sequence[str]) -> list[str]:
+    """Return the commands that set variables like TARGETARCH as BuildKit does for the machine's own platform."""
+    if not names:
+        return []
+    forms = {"ARCH": "$TARGETARCH", "OS": "linux", "PLATFORM": "linux/$TARGETARCH"}
+    exports = [f"{name}={text}" for name in names for kind, text in forms.items() if name.endswith(kind)]
+    return [
+        'TARGETARCH=$(uname -m | sed "s/^x86_64$/amd64/; s/^aarch64$/arm64/; s/^armv.*/arm/; s/^i.86$/386/")',
+        f"export {' '.join(exports)}",
+        *([] if "TARGETARCH" in names else ["unset TARGETARCH"]),
+    ]
 
 
 def _is_same_with_e(body: str) -> bool:

@@ -29,6 +29,8 @@ _DROPPED = {
     "VOLUME": "its content stays in the container; `volumes:` mounts a folder of the host",
 }
 
+_SHELLS = [("/bin/sh",), ("sh",), ("bash",), ("/bin/bash",), ("ash",), ("/bin/ash",)]
+
 _IN_SCRIPTS = "in each script that needs it"
 
 
@@ -57,9 +59,8 @@ class SettingConverter:
         if converter := converters.get(instruction.name):
             converter(instruction, state)
         elif instruction.name in ("ENTRYPOINT", "CMD"):
-            has_config = self._inputs.existing
-            why = "the config's entry.command runs instead" if has_config else ""
-            self._conversion.report(instruction, "" if has_config else "entry.command", why)
+            why = self._command_dropped(instruction)
+            self._conversion.report(instruction, "" if why else "entry.command", why)
         elif instruction.name == "SHELL":
             self._conversion.report(instruction, "setup", _IN_SCRIPTS)
         elif instruction.name in _DROPPED:
@@ -106,6 +107,17 @@ class SettingConverter:
                 problem = f"{name} looks like a secret and ends up in the image; use `secrets:` instead"
                 self._conversion.warn(instruction, problem)
 
+    def _command_dropped(self, instruction: Instruction) -> str:
+        """Return why an ENTRYPOINT or a CMD is not in `entry.command`, "" if it is."""
+        if self._inputs.existing:
+            return "the config's entry.command runs instead"
+        same = [one for one in self._inputs.instructions if one.name == instruction.name]
+        if same[-1] is not instruction:
+            return f"line {same[-1].line} replaces it"
+        if not self._inputs.end.argv:
+            return "it leaves no command, and a habitat without one starts a shell"
+        return "" if command(self._inputs) else "a habitat starts a shell by itself: bash, if the image has it"
+
     def _ports(self, instruction: Instruction, state: BuildState) -> None:
         ports = [self._inputs.interpreter.expand(instruction, word, state) for word in instruction.args]
         self._hint(instruction, f"ports: [{', '.join(ports)}]")
@@ -128,6 +140,16 @@ class SettingConverter:
         self._conversion.description = " ".join(labels.pop(name).split())
         dropped = f"without {', '.join(labels)}: {_DROPPED['LABEL']}" if labels else ""
         self._conversion.report(instruction, "description", dropped)
+
+
+def command(inputs: Inputs) -> str:
+    """Return `entry.command`, "" where the habitat's own default is as good."""
+    argv = inputs.end.argv
+    if inputs.existing or not argv or argv in _SHELLS:
+        return ""
+    if len(argv) == 3 and argv[:2] == ("/bin/sh", "-c"):
+        return escape_dollars(argv[2])
+    return escape_dollars(f"exec {shlex.join(argv)}")
 
 
 def env_items(inputs: Inputs, numbers: Iterable[int]) -> list[ListItem]:
