@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from phases.ui.verbs.verb import Verb
 
 # Characters of the names of habitats in an error.
-_MAX_NAMES = 120
+_MAX_NAMES = 80
 
 
 def options_first(words: Sequence[str], parser: CmdParse) -> list[str]:
