@@ -98,8 +98,8 @@ USAGE = "`doit new NAME [--base IMAGE] [--repo URL]…`"
     [
         ((), f"doit new needs a name: {USAGE}"),
         (("a", "b"), f"doit new takes one name: {USAGE}"),
-        (("a", "--bse", "x"), f"option --bse not recognized: {USAGE}"),
-        (("a", "--repo"), f"option --repo requires argument: {USAGE}"),
+        (("a", "--bse", "x"), "option --bse not recognized: `doit help new` lists the options"),
+        (("a", "--repo"), "option --repo requires argument: `doit help new` lists the options"),
         (
             ("A",),
             f"'A' can't name a habitat: use {HABITAT_NAME_RULE}",

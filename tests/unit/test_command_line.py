@@ -6,7 +6,7 @@ import re
 import subprocess
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import Project
@@ -19,6 +19,7 @@ from doit.exceptions import InvalidCommand
 from phases.core.engine import connect
 from phases.ui import command_line
 from phases.ui.commands import arguments, selection
+from phases.ui.commands.printing import Printing
 from phases.ui.verbs.registry import VERBS
 
 if TYPE_CHECKING:
@@ -204,6 +205,43 @@ def test_options_of_doit_are_taken_from_behind_tasks(typed: str, expected: str) 
     assert arguments.options_first(typed.split(), RUN) == expected.split()
 
 
+class Command(Printing):
+    """A command that keeps its options and names instead of doing anything."""
+
+    name = "sample"
+    cmd_options = (
+        {"name": "flag", "long": "flag", "short": "g", "type": bool, "default": False},
+        {"name": "text", "long": "text", "short": "t", "type": str, "default": ""},
+    )
+
+    def execute(self, params: Any, args: list[str]) -> int:
+        self.given = (params["flag"], params["text"], args)
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("typed", "flag", "text", "names"),
+    [
+        ("x --flag", True, "", ["x"]),
+        ("--flag x", True, "", ["x"]),
+        ("x --text a=b y -g", True, "a=b", ["x", "y"]),
+        ("x -t --flag y", False, "--flag", ["x", "y"]),
+        ("x --te=-g", False, "-g", ["x"]),
+        ("x -- --flag", False, "", ["x", "--flag"]),
+        ("x --text=", False, "", ["x"]),
+    ],
+)
+def test_command_takes_options_on_both_sides_of_names(typed: str, flag: bool, text: str, names: list[str]) -> None:
+    command = Command(task_loader=command_line.Loader())
+    assert command.parse_execute(typed.split()) == 0
+    assert command.given == (flag, text, names)
+
+
+def test_command_refuses_unknown_option_behind_name(tmp_path: Path) -> None:
+    error = "option --jsn not recognized: `doit help status` lists the options"
+    assert Folder(tmp_path, "one").refusal("status", "one", "--jsn") == error
+
+
 def test_error_lists_as_many_habitats_as_fit() -> None:
     assert arguments.known_names(["b", "a"]) == "known here: a, b"
     many = arguments.known_names(f"habitat-{number:03}" for number in range(200))
@@ -243,6 +281,8 @@ def test_suggestion_is_harmless(kind: str, name: str, change: Callable[[str], st
         ("stauts", "did you mean 'status'?"),
         ("hello", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
         ("hello:stop", "it is a habitat; a verb or a phase goes before it, as in `doit plan:hello`"),
+        ("status", "it is a command, which goes first: `doit status`"),
+        ("clean", "it is a command, which goes first"),
         ("stop", "name a habitat too, as in stop:NAME; known here: hello, nc-py"),
     ],
 )

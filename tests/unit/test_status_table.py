@@ -15,8 +15,8 @@ from rich.console import Console
 
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
 from phases.registry import PHASES
-from phases.ui import status_table
-from phases.ui.status_table import age
+from phases.ui.status import table as status_table
+from phases.ui.status.cells import age
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -212,6 +212,42 @@ def test_status_table_long_and_wide_names_stay_aligned(width: int) -> None:
     assert long in "".join(names), "it is whole, and in its own column"
     wide, narrow = row(lines, "日本語"), row(lines, "b")
     assert cell_len(wide[: wide.index("✓")]) == cell_len(narrow[: narrow.index("✓")])
+
+
+LONG = "a-name-that-somebody-thought-about-for-long-and-made-so-too-x"
+
+#: Names that folders may have: long, wide, of letters with marks, from right to left, of emoji.
+ODD_NAMES = [LONG, "日本語のとても長い名前ですからねえ", "ẹ́" * 9, "שלום-עולם", "👩‍🚀-habitat", "x" * 200]
+
+
+@pytest.mark.parametrize("width", [*range(20, 90), *range(90, 201, 11)])
+def test_status_shows_every_name_and_fact_at_every_width(width: int) -> None:
+    lines = shown(overview(*TOWN, *map(habitat, ODD_NAMES)), width)
+    assert max(map(cell_len, lines)) <= width
+    heads = "".join(line.split("  ")[0].strip() for line in lines)
+    for name in ODD_NAMES:
+        assert name in heads, name
+    for one in TOWN:
+        assert any(line.split()[:1] == [one.name] for line in lines), one.name
+    text = "".join(" ".join(lines).split())
+    for fact in ("up 3h, 2 in it", "stopped 2d", "1.2 GB", "3.0 GB", "12 habitats", "✓✓✓✓✓✓↻↻↻↻↻↻", "✓✓✓✓✓✓✓✗····"):
+        assert fact.replace(" ", "") in text, fact
+    assert "…" not in text
+
+
+def test_status_of_one_habitat_on_narrow_terminal_has_no_total() -> None:
+    assert [line.rstrip() for line in shown(overview(habitat("api", container=up())), 30)] == [
+        "           111",
+        "  123456789012",
+        "api",
+        "  ✓✓✓✓✓✓✓✓✓✓✓✓",
+        "  up 3h",
+        "  1.2 GB,",
+        "  debian:bookworm-slim, 3w old",
+        "",
+        "✓ cached   ↻ would run again",
+        "✗ failed   · never built",
+    ]
 
 
 def test_status_table_of_hundred_habitats_has_hundred_rows() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getopt
-
 from doit.cmd_base import DoitCmdBase
 from doit.exceptions import InvalidCommand
 
@@ -35,16 +33,6 @@ class New(Printing, DoitCmdBase):
             "help": "a repository to clone; may be repeated",
         },
     )
-
-    def parse_execute(self, in_args: list[str]) -> int:
-        """Accept options behind the name, too, which doit would take for names."""
-        long = self.cmdparser.get_long()
-        try:
-            pairs, words = getopt.gnu_getopt(in_args, self.cmdparser.get_short(), long)
-        except getopt.GetoptError as error:
-            raise InvalidCommand(f"{error}: `doit new {self.doc_usage}`") from error
-        options = [f"{name}={value}" if f"{name[2:]}=" in long else name + value for name, value in pairs]
-        return int(super().parse_execute([*options, "--", *words]))
 
     def _execute(self, base: str, repo: list[str], pos_args: list[str]) -> int:
         if len(pos_args) != 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from getopt import GetoptError
+from getopt import GetoptError, gnu_getopt
 from typing import TYPE_CHECKING, Any
 
 from doit.cmd_base import DoitCmdBase
@@ -30,9 +30,19 @@ class Printing(DoitCmdBase):
 
     def parse_execute(self, in_args: list[str]) -> int:
         try:
-            return int(super().parse_execute(in_args))
+            return int(super().parse_execute(self._options_first(in_args)))
         except CmdParseError as error:
             raise refused(error, f"doit help {self.name}") from error
+
+    def _options_first(self, words: list[str]) -> list[str]:
+        """Move options before the names, since doit takes what follows a name for names."""
+        long = self.cmdparser.get_long()
+        try:
+            pairs, names = gnu_getopt(words, self.cmdparser.get_short(), long)
+        except GetoptError as error:
+            raise InvalidCommand(f"{error}: `doit help {self.name}` lists the options") from error
+        options = [f"{name}={value}" if f"{name[2:]}=" in long else name + value for name, value in pairs]
+        return [*options, "--", *names]
 
     def execute(self, params: Any, args: list[str]) -> int:
         def command() -> int:

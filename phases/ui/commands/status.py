@@ -44,9 +44,9 @@ class Status(Printing):
         if json:
             self.outstream.write(_json(overview))
         else:
-            from phases.ui import status_table  # here: it loads rich
+            from phases.ui.status import table  # here: it loads rich
 
-            status_table.show(overview, self.outstream)
+            table.show(overview, self.outstream)
         self.outstream.flush()
         if overview.error:
             output.tell(f"ERROR: {overview.error}")

@@ -1,4 +1,4 @@
-"""The table of `doit status`: on a terminal the widest layout that fits, in a pipe the widest."""
+"""The table of `doit status`: on a terminal the widest layout that fits, else blocks; in a pipe the widest."""
 
 from __future__ import annotations
 
@@ -8,31 +8,25 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from rich import box
 from rich.console import Console, Group
-from rich.filesize import decimal
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
-from phases.ui.status_signs import SIGNS, Strip, legend
+from phases.ui.status import cells
+from phases.ui.status.blocks import blocks
+from phases.ui.status.signs import Strip, legend
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from rich.console import JustifyMethod, RenderableType
 
-    from phases.core.report.states import Base, ContainerState, HabitatState, Overview
-    from phases.ui.status_signs import Heads
+    from phases.core.report.states import HabitatState, Overview
+    from phases.ui.status.signs import Heads
 
-
-# Units of an age: its seconds, the number at which the next unit begins, and its name.
-_UNITS = ((1, 60, "s"), (60, 60, "m"), (3600, 24, "h"), (86400, 14, "d"), (604800, 9, "w"), (2629746, 24, "mo"))
-_YEAR = 31556952
 
 # Wider than any table.
 _ENDLESS = 1_000_000
-
-# Columns of a habitat's name before it is wrapped.
-_NAME = 24
 
 
 @dataclass(frozen=True)
@@ -40,14 +34,16 @@ class Layout:
     """A layout of the table.
 
     Args:
-        heads: What is above the signs of phases: names on one line, on two, or numbers.
+        heads: What is above the signs of phases: names on one line, on two, numbers, or numbers from top to bottom.
         base: What to show of the base image.
         reasons: Show the reasons to run in a column, or below the table.
+        name: Columns of a habitat's name before it is wrapped.
     """
 
     heads: Heads
     base: Literal["image", "age", ""]
     reasons: Literal["beside", "below"]
+    name: int = 24
 
 
 #: All layouts, the widest first.
@@ -58,6 +54,8 @@ LAYOUTS = (
     Layout("ids", "image", "below"),
     Layout("ids", "age", "below"),
     Layout("ids", "", "below"),
+    Layout("tight", "age", "below", 12),
+    Layout("tight", "", "below", 12),
 )
 
 
@@ -90,17 +88,25 @@ def show(overview: Overview, stream: IO[str]) -> None:
 
 
 def page(overview: Overview, console: Console, now: datetime) -> RenderableType:
-    """Return the table in the first layout that fits the console, or in the last."""
+    """Return the table in the first layout that fits the console, blocks if none does."""
     plain = not console.encoding.lower().startswith("utf")
-    endless = console.options.update(max_width=_ENDLESS)
-    longest = max(Text(habitat.name).cell_len for habitat in overview.habitats)
-    folded = max(0, longest - _NAME) if console.width < _ENDLESS else 0
     for layout in LAYOUTS:
         table = _table(overview, _columns(overview, layout, now, plain=plain))
-        if Measurement.get(console, endless, table).maximum - folded <= console.width:
-            break
-    notes = _notes(overview) if layout.reasons == "below" else None
-    return Group(table, "", *([notes, ""] if notes else []), legend(overview, plain=plain))
+        if _width(table, overview, layout, console) <= console.width:
+            notes = _notes(overview) if layout.reasons == "below" else None
+            return Group(table, "", *([notes, ""] if notes else []), legend(overview, plain=plain))
+    return Group(blocks(overview, now, plain=plain), "", legend(overview, plain=plain))
+
+
+def _width(table: Table, overview: Overview, layout: Layout, console: Console) -> int:
+    """Return the columns that a table needs, with long names wrapped."""
+    endless = console.options.update(max_width=_ENDLESS)
+    wide = Measurement.get(console, endless, table).maximum
+    if console.width == _ENDLESS:
+        return wide
+    longest = max(Text(habitat.name).cell_len for habitat in overview.habitats)
+    total = f"{len(overview.habitats)} habitats" if len(overview.habitats) > 1 else ""
+    return wide - max(0, longest - max(layout.name, len(total)))
 
 
 def _table(overview: Overview, columns: Sequence[Column]) -> Table:
@@ -139,70 +145,26 @@ def _columns(overview: Overview, layout: Layout, now: datetime, *, plain: bool) 
     ]
     if any(habitat.container for habitat in habitats):
         up = sum(bool(habitat.container and habitat.container.running) for habitat in habitats)
-        columns.append(Column(Text("container"), lambda habitat: _container(habitat.container, now), f"{up} up"))
+        columns.append(Column(Text("container"), lambda habitat: cells.container(habitat.container, now), f"{up} up"))
     if any(habitat.set_aside for habitat in habitats):
         aside = sum(len(habitat.set_aside) for habitat in habitats)
-        columns.append(Column(Text("aside"), _aside, str(aside), "right"))
+        columns.append(Column(Text("aside"), cells.set_aside, str(aside), "right"))
     if overview.bytes:
         columns.append(
-            Column(Text("size"), lambda habitat: _bytes(habitat.bytes), _bytes(overview.bytes).plain, "right")
+            Column(Text("size"), lambda habitat: cells.size(habitat.bytes), cells.size(overview.bytes).plain, "right")
         )
     if layout.base == "image":
         with_it = "with base images" if overview.bytes else ""
-        columns.append(Column(Text("base image"), lambda habitat: _base(habitat.base, now), with_it))
+        columns.append(Column(Text("base image"), lambda habitat: cells.base(habitat.base, now), with_it))
     elif layout.base == "age" and any(habitat.base and habitat.base.created for habitat in habitats):
-        columns.append(Column(Text("base"), lambda habitat: Text(_age(habitat.base, now))))
-    if layout.reasons == "beside" and any(map(_note, habitats)):
-        columns.append(Column(Text("next"), _note))
+        columns.append(Column(Text("base"), lambda habitat: Text(cells.base_age(habitat.base, now))))
+    if layout.reasons == "beside" and any(map(cells.note, habitats)):
+        columns.append(Column(Text("next"), cells.note))
     return columns
 
 
-def age(since: datetime, now: datetime) -> str:
-    """Return an age such as 42s, 5m, 3h, 2d, 3w, 5mo or 2y."""
-    seconds = max(0, int((now - since).total_seconds()))
-    ages = (f"{seconds // unit}{name}" for unit, most, name in _UNITS if seconds < unit * most)
-    return next(ages, f"{seconds // _YEAR}y")
-
-
-def _container(container: ContainerState | None, now: datetime) -> Text:
-    if container is None:
-        return Text()
-    since = f" {age(container.since, now)}" if container.since else ""
-    inside = f", {len(container.pids)} in it" if container.pids else ""
-    return Text(f"up{since}{inside}", "green") if container.running else Text(f"stopped{since}")
-
-
-def _aside(habitat: HabitatState) -> Text:
-    return Text(str(len(habitat.set_aside) or ""))
-
-
-def _bytes(size: int | None) -> Text:
-    return Text(decimal(size).replace("bytes", "B") if size else "")
-
-
-def _base(base: Base | None, now: datetime) -> Text:
-    if base is None:
-        return Text()
-    reference = base.reference or "of the Dockerfile"
-    return Text(f"{reference}, {_age(base, now)} old" if base.created else reference)
-
-
-def _age(base: Base | None, now: datetime) -> str:
-    return age(base.created, now) if base and base.created else ""
-
-
-def _note(habitat: HabitatState) -> Text:
-    """Return a habitat's error, or why its first phase would run. The signs show that it was never built."""
-    if habitat.error:
-        return Text(habitat.error)
-    first = habitat.first
-    if first is None or (first is habitat.phases[0] and first.state == "new"):
-        return Text()
-    return Text.assemble((first.name, SIGNS[first.state].style), ": ", first.reason)
-
-
 def _notes(overview: Overview) -> RenderableType | None:
-    notes = {habitat.name: note for habitat in overview.habitats if (note := _note(habitat))}
+    notes = {habitat.name: note for habitat in overview.habitats if (note := cells.note(habitat))}
     if not notes:
         return None
     grid = Table.grid(padding=(0, 2, 0, 0))

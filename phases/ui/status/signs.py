@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from phases.core.report.states import HabitatState, Overview, State
 
-#: What is above the signs of phases: names on one line, on two, or numbers.
-Heads: TypeAlias = Literal["names", "staggered", "ids"]
+#: What is above the signs of phases: names on one line, on two, numbers, or numbers with a digit on each line.
+Heads: TypeAlias = Literal["names", "staggered", "ids", "tight"]
 
 # Columns from one sign to the next if the names of phases are on two lines.
 _STAGGER = 4
@@ -46,13 +46,16 @@ class Strip:
     def __init__(self, habitats: Sequence[HabitatState], heads: Heads, *, plain: bool) -> None:
         present = {phase.name for habitat in habitats for phase in habitat.phases}
         phases = [phase for phase in PHASES if phase.NAME in present]
-        self._heads = [str(phase.ID) if heads == "ids" else phase.NAME for phase in phases]
+        self._heads = [str(phase.ID) if heads in {"ids", "tight"} else phase.NAME for phase in phases]
         self._lines = 2 if heads == "staggered" else 1
+        self._tight = heads == "tight"
         self._plain = plain
         self._places = {phase.NAME: place for phase, place in zip(phases, self._placed(), strict=True)}
 
     def _placed(self) -> list[int]:
         """Return the column at which each head begins: behind the head before it, on its own line and any other."""
+        if self._tight:
+            return list(range(len(self._heads)))
         places: list[int] = []
         for number in range(len(self._heads)):
             at = places[-1] + (_STAGGER if self._lines > 1 else 1) if places else 0
@@ -61,6 +64,10 @@ class Strip:
         return places
 
     def head(self) -> Text:
+        if self._tight:
+            high = max(map(len, self._heads))
+            digits = [head.rjust(high) for head in self._heads]
+            return Text("\n".join("".join(column) for column in zip(*digits, strict=True)))
         lines = [""] * self._lines
         for number, (place, head) in enumerate(zip(self._places.values(), self._heads, strict=True)):
             line = number % self._lines
@@ -69,7 +76,7 @@ class Strip:
 
     def row(self, habitat: HabitatState) -> Text:
         if habitat.error:
-            return Text("the config is broken", "bold red")
+            return Text("config broken" if self._tight else "the config is broken", "bold red")
         text = Text()
         for phase in habitat.phases:
             sign = SIGNS[phase.state]
