@@ -49,6 +49,7 @@ from phases.core.engine.types import (
 from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, PhaseTimeout
 from phases.core.runtime.persistence import collect as persistence_collect
 from phases.core.runtime.persistence import create as persistence_create
+from phases.core.runtime.session import hang_up
 from phases.core.secrets import delivery
 
 if TYPE_CHECKING:
@@ -527,6 +528,13 @@ class FakeEngine:
             if printed:
                 output(printed.encode() if isinstance(printed, str) else printed, False)
             return code
+        if command.script == hang_up._HANG_UP.text:
+            variable, to_all, to_end, *_ = command.args
+            own = [process for process in command.container.execs if process.running and variable in process.env]
+            for process in own if to_all or to_end else ():
+                process.hang_up()
+            output(b" 7 \n 7 \n", False)
+            return len(own)
         return self._shell(command, output, patience)
 
     @staticmethod
@@ -581,7 +589,7 @@ class FakeEngine:
         target = self._awake(container)
         command = Command(target, tuple(argv), user, workdir, dict(env))
         self.commands.append(command)
-        process = FakeExec()
+        process = FakeExec(env)
         if "-c" in argv and not command.script.endswith("exec /bin/sh"):  # a shell waits for what is typed
             process.end(self._run(command, lambda data, _: process.say(data), patience=None))
         target.execs.append(process)
@@ -598,7 +606,7 @@ class FakeEngine:
             self.commands.append(command)
             return self._run(command, output, patience=None)
 
-        process = FakePipedExec(run)
+        process = FakePipedExec(run, env)
         target.execs.append(process)
         return process
 
@@ -691,9 +699,10 @@ class FakeEngine:
 
 
 class FakeExec:
-    """A shell with a terminal, which knows `exit N` and else repeats what is typed."""
+    """A shell with a terminal, which knows `exit N` and else repeats what is typed. env: its assignments."""
 
-    def __init__(self) -> None:
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = {f"{name}={value}" for name, value in env.items()}
         self._reader, self._writer = os.pipe()
         self._code = 0
         self.running = True
@@ -722,6 +731,9 @@ class FakeExec:
     def resize(self, rows: int, columns: int) -> None:
         self.sizes.append((rows, columns))
 
+    def hang_up(self) -> None:
+        self.end(129)
+
     def exit_code(self) -> int:
         return self._code
 
@@ -732,7 +744,8 @@ class FakeExec:
 class FakePipedExec:
     """A command that runs once it has all of its input, or a signal ended it. signals: what it was sent."""
 
-    def __init__(self, run: Callable[[bytes, Callable[[bytes, bool], None]], int]) -> None:
+    def __init__(self, run: Callable[[bytes, Callable[[bytes, bool], None]], int], env: Mapping[str, str]) -> None:
+        self.env = {f"{name}={value}" for name, value in env.items()}
         self._reader, self._writer = os.pipe()
         self._run = run
         self._stdin = b""
@@ -760,6 +773,9 @@ class FakePipedExec:
     def send_signal(self, name: str) -> None:
         self.signals.append(name)
         self._end(128 + signal.Signals[f"SIG{name}"])
+
+    def hang_up(self) -> None:
+        self._end(129)
 
     def _end(self, code: int) -> None:
         if self.running:

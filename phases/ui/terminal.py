@@ -10,10 +10,11 @@ import sys
 import termios
 import threading
 import tty
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from phases.ui.output import guarded, is_taken
+from phases.ui import signals
+from phases.ui.output import OutputLost, guarded, is_taken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -92,9 +93,8 @@ class LocalTerminal:
     def hand_over(self, process: Exec, mask: Mask) -> None:
         """Connect the terminal to a command until it ends: each key, Ctrl-C too, and each size of the window."""
         with _raw(0), self._resizing(process):
-            inputs: list[int] = [process.fileno(), 0]
             while True:
-                ready, _, _ = select.select(inputs, [], [], _HOLD_SECONDS if mask.holds else None)
+                ready, _, _ = select.select([process.fileno(), 0], [], [], _HOLD_SECONDS if mask.holds else None)
                 if not ready:
                     _write_all(1, mask.flush())
                 if process.fileno() in ready:
@@ -103,11 +103,9 @@ class LocalTerminal:
                     if not data:
                         return
                 if 0 in ready:
-                    keys = os.read(0, 65536)
-                    if keys:
-                        process.write(keys)
-                    else:
-                        inputs.remove(0)
+                    if not (keys := _read(0)):
+                        raise OutputLost("the terminal is gone")
+                    process.write(keys)
 
     @contextmanager
     def _resizing(self, process: Exec) -> Iterator[None]:
@@ -142,7 +140,7 @@ def _passing_signals(process: Piped) -> Iterator[None]:
         # In a thread, since the signal may have interrupted a request to the engine.
         threading.Thread(target=process.send_signal, args=(name,), daemon=True).start()
 
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, pass_on) for number in signals.heeded()}
     try:
         yield
     finally:
@@ -157,9 +155,11 @@ def _raw(fd: int) -> Iterator[None]:
         tty.setraw(fd)
         yield
     finally:
-        termios.tcsetattr(fd, termios.TCSADRAIN, before)
+        with suppress(termios.error):  # the terminal is gone
+            termios.tcsetattr(fd, termios.TCSADRAIN, before)
 
 
 def _write_all(fd: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(fd, data) :]
+    with guarded():
+        while data:
+            data = data[os.write(fd, data) :]

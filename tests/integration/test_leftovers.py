@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import pytest
 from conftest import ROOT, Project, RunningDoit, docker, failed, import_image, left_containers, untagged, wait_until
 from relay import RequestDroppingRelay
+from terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -273,15 +274,27 @@ def test_killed_session_ends_only_its_own_commands(project: Project, built_habit
 
 
 @pytest.mark.guarantee("killed-session-is-cleaned-up")
-def test_killed_session_leaves_detached_container_running(project: Project, built_habitat: str) -> None:
+def test_killed_session_is_ended_in_detached_container_which_stays(project: Project, built_habitat: str) -> None:
     assert project.doit(f"start:{built_habitat}", "--detach").code == 0
     assert guards(built_habitat) == []
-    with RunningDoit(project, f"start:{built_habitat}") as running:
-        running.wait_for("begun")
+    stubborn = "(trap '' HUP; exec sleep 4444) & setsid sleep 5555 & trap '' HUP TERM; echo begun; sleep 4321"
+    with (
+        RunningDoit(project, f"start:{built_habitat}") as running,
+        Terminal(project, f"exec:{built_habitat}", "--", "sh", "-mc", stubborn) as terminal,
+        RunningDoit(project, f"start:{built_habitat}", "--cmd", "echo begun; sleep 3333") as captured,
+    ):
+        for session in (running, terminal, captured):
+            session.wait_for("begun")
         running.process.kill()
-    wait_until(lambda: not sleeps(built_habitat, 1234), seconds=20)
+        terminal.process.send_signal(signal.SIGHUP)
+        captured.process.send_signal(signal.SIGTERM)
+        assert captured.end().code == 143
+        assert terminal.end() == 129
+    wait_until(lambda: not any(sleeps(built_habitat, number) for number in (1234, 3333, 4321)), seconds=20)
     wait_until(lambda: guards(built_habitat) == [], seconds=20)
     assert is_up(built_habitat)
+    assert sleeps(built_habitat, 4444), "as after ssh, what was started with nohup goes on"
+    assert sleeps(built_habitat, 5555), "and so does what has left the terminal"
     assert project.doit(f"stop:{built_habitat}").code == 0
 
 

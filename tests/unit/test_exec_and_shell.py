@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,16 +14,23 @@ from phases.core import events
 from phases.core.errors import EngineError, HabitatError, StartError
 from phases.core.project import Project
 from phases.core.runtime import exec as runtime_exec
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.session import hang_up
 from phases.core.runtime.session.attach import SHELL
 from phases.core.runtime.session.open import open_session
+from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.temporary import open_temporary_session
 from phases.protocol import slug
 from phases.registry import named
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from fake_engine import Command
+
+    from phases.core.engine.protocol import Exec, Piped
+    from phases.core.masking import Mask
 
 
 WITH_SECRET = "secrets: [{name: T, command: echo s3cret-word, start: true, variable: T}]\n"
@@ -144,6 +152,48 @@ def test_exec_output_write_fails_kills_command_and_stops_container(
     assert isinstance(process, FakePipedExec)
     assert process.signals == ["KILL"]
     assert not demo.container().running
+
+
+# A session whose terminal or pipe is gone, in a container that stays running
+
+
+class HungUp(KeyboardInterrupt):
+    """The signal of a terminal that was closed."""
+
+
+class ClosedTerminal(FakeTerminal):
+    def hand_over(self, process: Exec, mask: Mask) -> None:
+        raise HungUp
+
+    def connect(self, process: Piped, show: Callable[[bytes, bool], None]) -> None:
+        raise HungUp
+
+
+@pytest.mark.guarantee("killed-session-is-cleaned-up")
+@pytest.mark.parametrize("interactive", [True, False])
+@pytest.mark.parametrize("used_by", ["detached start", "session", "docker exec"])
+def test_exec_whose_terminal_is_gone_is_ended_in_container_that_stays(
+    demo: DemoProject, interactive: bool, used_by: str
+) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    if used_by != "detached start":
+        Presence(demo.root / ".stamps/demo").forget(demo.container().id)
+    with ExitStack() as stack:
+        if used_by == "session":
+            stack.enter_context(open_session(Project(demo.root, lambda: demo.engine), "demo", bring_up))
+        others = demo.engine.exec_piped("habitat-demo", ("/bin/sh", "-c", "sleep 9"), user="0", workdir="/", env={})
+        with pytest.raises(HungUp):
+            runtime_exec.execute(demo.run_anew(), "demo", ("/bin/sh",), ClosedTerminal(interactive=interactive))
+        assert demo.container().running
+        assert isinstance(others, FakePipedExec)
+        assert others.running
+        assert demo.engine.running_execs("habitat-demo") == 1
+
+
+def test_exec_that_ended_sends_no_signal(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+    assert execute(demo, "true")[0] == 0
+    assert [command for command in demo.engine.commands if command.script == hang_up._HANG_UP.text] == []
 
 
 # shell

@@ -69,7 +69,7 @@ def container_lock(project: Project, name: str, container: Container, *, alone: 
     return project.locks.lock(f"in {container.id[:12]} {name}", exclusive=alone)
 
 
-def stop_if_unused(project: Project, name: str, container: Container, *, own_execs: int, is_last: bool) -> None:
+def stop_if_unused(project: Project, name: str, container: Container, *, own_execs: int, is_last: bool) -> bool:
     """Stop the habitat's container unless another session, or a command of somebody else, is in it.
 
     Args:
@@ -78,10 +78,13 @@ def stop_if_unused(project: Project, name: str, container: Container, *, own_exe
         container: The container.
         own_execs: How many commands of the leaving session may still run in it.
         is_last: Whether no other session of this clone is in it.
+
+    Returns:
+        Whether it is stopped now, or removed.
     """
     engine = project.engine
     if persistence_of(container).files and engine.container(container.id) is None:
-        return  # it was removed
+        return True  # it was removed
     collect_replaced_files(project, name, container)
     lock = container_lock(project, name, container, alone=True)
     try:
@@ -89,9 +92,10 @@ def stop_if_unused(project: Project, name: str, container: Container, *, own_exe
         if is_last and lock.try_acquire(_LOCK_TIMEOUT) and engine.running_execs(container.id) <= own_execs:
             engine.stop(container.id)
             project.bus.emit(events.ContainerStopped(name, container.name))
-            return
+            return True
     except NotFound:
-        return  # it was removed
+        return True  # it was removed
     finally:
         lock.release()
     project.bus.emit(events.Notice(name, f"{container.name} stays running: another session is using it"))
+    return False

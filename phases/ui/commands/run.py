@@ -17,7 +17,7 @@ from msgspec import Struct, field
 
 from phases.core.engine import connect
 from phases.core.errors import HabitatError
-from phases.ui import echo, output
+from phases.ui import echo, output, signals
 from phases.ui.commands import arguments, selection
 from phases.ui.commands.printing import refused
 from phases.ui.jsonl import option
@@ -27,8 +27,6 @@ from phases.ui.tasks import builds, close_run, current_project, exit_code, unans
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-
-_NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 # Seconds that cleaning up may take. A container whose init ignores signals takes ten to stop.
 _PATIENCE = 30
@@ -155,6 +153,8 @@ def _refuse(error: InvalidCommand) -> int:
 def _signals() -> Iterator[None]:
     """Raise Interrupted on SIGINT, SIGTERM and SIGHUP, so that containers are removed on the way out.
 
+    A signal that the run was started to ignore stays ignored.
+
     A second signal ends the process at once: the person doesn't want to wait for that. So does the alarm, since
     the exception may leave the code that it interrupts in a bad state, such as a lock that is never released.
     """
@@ -166,7 +166,7 @@ def _signals() -> Iterator[None]:
         signal.alarm(_PATIENCE)
         raise Interrupted(number)
 
-    before = {number: signal.signal(number, stop) for number in _NUMBERS}
+    before = {number: signal.signal(number, stop) for number in signals.heeded()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -174,7 +174,7 @@ def _signals() -> Iterator[None]:
 
 def _end_at_once_from_now() -> None:
     """Let the next signal end the process. Not SIGHUP: a terminal that closes sends it twice, once by its shell."""
-    for number in _NUMBERS:
+    for number in signals.heeded():
         signal.signal(number, signal.SIG_IGN if number == signal.SIGHUP else _end_at_once)
 
 

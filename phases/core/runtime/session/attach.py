@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
-from phases.core.errors import Conflict, StartError
+from phases.core.container import timed_exec
+from phases.core.errors import Conflict, EngineError, StartError
 from phases.core.masking import Mask
 
 if TYPE_CHECKING:
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
 #: Runs bash if the image has it, else sh.
 SHELL = ("/bin/sh", "-c", "if command -v bash >/dev/null; then exec bash; fi; exec /bin/sh")
+
+# Seconds that a killed command may take to end.
+_KILL_TIMEOUT = 1.0
 
 
 class Terminal(Protocol):
@@ -106,12 +111,20 @@ def run_piped(terminal: Terminal) -> Runner:
             ) from error
         except BaseException:
             # Nobody reads its output any more, and the container may run longer than this session.
-            process.send_signal("KILL")
+            _kill(session, process)
             raise
         finally:
             process.close()
 
     return run
+
+
+def _kill(session: Session, process: Piped) -> None:
+    process.send_signal("KILL")
+    with suppress(EngineError):
+        if timed_exec.wait_for_end(process, lambda *_: None, _KILL_TIMEOUT):
+            process.exit_code()  # the engine has noticed the end, and doesn't count the command any more
+            session.own_execs = 0
 
 
 def run_shell(terminal: Terminal, name: str, remedy: str) -> Runner:

@@ -21,15 +21,13 @@ from phases.core.cache.stamps import state_dir
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
 from phases.core.runtime.container import own_container
+from phases.core.runtime.session.hang_up import end_commands
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import stop_if_unused
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
     from phases.core.project import Project
-
-#: The environment variable that holds the id of the session, in its commands and their children.
-VARIABLE = "HABITAT_VISIT"
 
 _GUARD = ShellProgram(__file__, "guard.sh")
 _CLEAN_UP_MODULE = "phases.ui.session_cleanup"
@@ -39,11 +37,6 @@ _CHECKOUT = Path(__file__).resolve().parents[4]
 
 # Seconds that the guard may take to end.
 _END_TIMEOUT = 1
-
-_SIGNAL = ShellProgram(__file__, "signal_session.sh")
-
-# Seconds that commands have to end after SIGTERM, and how often those that remain are killed.
-_GRACE, _KILL_TRIES = 1.0, 10
 
 # Seconds that the engine may take to notice the end of a command.
 _NOTICE_TIMEOUT = 2.0
@@ -59,7 +52,7 @@ class Guard:
     """
 
     def __init__(self, root: Path, name: str, user: str) -> None:
-        #: The value of VARIABLE.
+        #: The id of the session.
         self.session_id = os.urandom(16).hex()
         self._process: subprocess.Popen[bytes] | None = None
         reading, self._writing = os.pipe()
@@ -134,20 +127,9 @@ def _running_container(project: Project, name: str, container_id: str) -> Contai
 
 
 def _end_commands(project: Project, container: Container, user: str, session_id: str) -> None:
-    """End the session's commands, as the user who ran them: root must not act on files that USER made."""
-    with suppress(EngineError):  # the container, or its shell, may be gone
-        if not _signal(project, container, user, session_id, "HUP", "TERM"):
-            return
-        time.sleep(_GRACE)
-        for _ in range(_KILL_TRIES):
-            if not _signal(project, container, user, session_id, "KILL"):
-                break
+    if not end_commands(project.engine, container.id, user, session_id):
+        return
+    with suppress(EngineError):
         until = time.monotonic() + _NOTICE_TIMEOUT
         while project.engine.running_execs(container.id) and time.monotonic() < until:
             time.sleep(0.05)
-
-
-def _signal(project: Project, container: Container, user: str, session_id: str, *signals: str) -> int:
-    """Send signals to the session's processes. Returns how many there are."""
-    argv = ("/bin/sh", "-c", _SIGNAL.text, "sh", f"{VARIABLE}={session_id}", *signals)
-    return project.engine.exec(container.id, argv, user=user, workdir="/")

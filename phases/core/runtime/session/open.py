@@ -140,14 +140,15 @@ class _SessionSteps(Struct):
         session = self.session
         with self.presence.leaving() as end:
             session.release_claim()
-            if not end.keep_running:
-                stop_if_unused(
-                    session.project,
-                    session.habitat.name,
-                    session.container,
-                    own_execs=session.own_execs,
-                    is_last=end.is_last,
-                )
+            is_stopped = not end.keep_running and stop_if_unused(
+                session.project,
+                session.habitat.name,
+                session.container,
+                own_execs=session.own_execs,
+                is_last=end.is_last,
+            )
+            if not is_stopped:
+                session.end_commands()
         self.guard.dismiss()
 
 

@@ -14,7 +14,7 @@ from phases.core.container.init_process import container_ended
 from phases.core.errors import Conflict, HabitatError
 from phases.core.masking import Mask
 from phases.core.runtime import container_errors
-from phases.core.runtime.session.exit_guard import VARIABLE, Guard
+from phases.core.runtime.session.hang_up import VARIABLE, end_commands
 from phases.core.runtime.session.image_users import users_of_image
 from phases.core.secrets.delivery import variables
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from phases.core.model import Habitat, Value
     from phases.core.port import Port
     from phases.core.project import Project
+    from phases.core.runtime.session.exit_guard import Guard
     from phases.core.runtime.session.presence import Presence
 
 # Seconds that the engine may take to report the end of a container, and between two checks.
@@ -155,6 +156,12 @@ class Session(Struct):
         current = self.project.engine.container(self.container.id)
         is_possible = not self.was_started or not self.habitat.entry.init_command
         return is_possible and current is not None and not current.running
+
+    def end_commands(self) -> None:
+        """End the commands that still run, because this session leaves a container that stays running."""
+        if self.own_execs and self.guard:
+            end_commands(self.project.engine, self.container.id, self.user, self.guard.session_id)
+            self.own_execs = 0
 
     def release_claim(self) -> None:
         if claim := self.claim:
