@@ -1,4 +1,4 @@
-"""Phase 6, files: copy the folders of the three layers and the entries of `files:`.
+"""Phase 6, files: copy the folders of the three layers, and the entries of `files:` that name no other point.
 
 From this phase on the volumes are mounted, in the build and at start.
 """
@@ -13,8 +13,10 @@ from phases.core.json_types import dotted
 from phases.protocol import ChangeDescription, Copy, copies, file_in
 
 if TYPE_CHECKING:
-    from phases.core.json_types import Json
-    from phases.core.model import Habitat
+    from collections.abc import Sequence
+
+    from phases.core.json_types import Json, Key
+    from phases.core.model import FileCopy, Habitat
     from phases.protocol import SlicePath, Step
 
 ID = 6
@@ -24,18 +26,24 @@ DESCRIPTION = "Copy files and mount volumes"
 SNAPSHOT = True
 
 
+def _files(habitat: Habitat) -> list[FileCopy]:
+    return [copy for copy in habitat.files if copy.point is None]
+
+
+def file_slice(habitat: Habitat, copy: FileCopy) -> Json:
+    """Return the slice of one entry of `files:`."""
+    return {
+        "content": tree.identity(file_tree(habitat, copy)),
+        "dest": copy.dest,
+        "mode": copy.mode,
+        "owner": habitat.user_named(copy.owner),
+    }
+
+
 def slice(habitat: Habitat) -> Json:
     """Include volumes as the config has them, without their content: that belongs to the host."""
     return {
-        "files": [
-            {
-                "content": tree.identity(file_tree(habitat, copy)),
-                "dest": copy.dest,
-                "mode": copy.mode,
-                "owner": habitat.user_named(copy.owner),
-            }
-            for copy in habitat.files
-        ],
+        "files": [file_slice(habitat, copy) for copy in _files(habitat)],
         "layers": {
             layer.name: {"content": tree.identity(layer_tree(habitat, layer)), "dest": layer.dest}
             for layer in habitat.layers
@@ -51,10 +59,33 @@ def describe_change(changed: SlicePath) -> ChangeDescription | None:
             return file_in(changed.habitat.layer(name).shown, path)
         case ("layers", _, "dest"):
             return None
-        case ("files", int(number), "content", str(path)):
-            return file_in(changed.habitat.files[number].shown.rstrip("/"), path)
+        case ("files", int(number), *field):
+            is_todays = changed.slice["files"] == slice(changed.habitat)["files"]
+            return describe_file(changed.habitat, _files(changed.habitat), number, tuple(field), is_todays=is_todays)
         case _:
             return ChangeDescription(dotted(*changed.key))
+
+
+def describe_file(
+    habitat: Habitat, copies: Sequence[FileCopy], number: int, field: Key, *, is_todays: bool
+) -> ChangeDescription:
+    """Return what a person calls a place in the slice of an entry of `files:`.
+
+    Args:
+        habitat: Today's habitat.
+        copies: The entries of today whose slices are in the same list.
+        number: The index in the list.
+        field: The place in the slice of the entry.
+        is_todays: Whether the list is that of `copies`; else it is that of an earlier build.
+    """
+    if not is_todays:
+        return ChangeDescription("files")
+    copy = copies[number]
+    match field:
+        case ("content", str(path)):
+            return file_in(copy.shown.rstrip("/"), path)
+        case _:
+            return ChangeDescription(dotted("files", habitat.files.index(copy), *field))
 
 
 def plan(habitat: Habitat) -> list[Step]:
@@ -63,8 +94,10 @@ def plan(habitat: Habitat) -> list[Step]:
         if layer.dest:
             origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
             steps.append(Copy(tuple(copies(layer_tree(habitat, layer), layer.dest, habitat.owner_of(layer), origin))))
-    for copy in habitat.files:
-        owner = habitat.user_named(copy.owner)
-        entries = copies(file_tree(habitat, copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))
-        steps.append(Copy(tuple(entries)))
-    return steps
+    return [*steps, *(copy_file(habitat, copy) for copy in _files(habitat))]
+
+
+def copy_file(habitat: Habitat, copy: FileCopy) -> Copy:
+    """Return the step for one entry of `files:`."""
+    owner = habitat.user_named(copy.owner)
+    return Copy(tuple(copies(file_tree(habitat, copy), copy.dest, owner, copy.origin, mode=int(copy.mode or "0", 8))))

@@ -19,12 +19,13 @@ from phases import (
     p11_test,
     p12_final,
 )
+from phases.hooks import PhaseWithHooks
 
 if TYPE_CHECKING:
     from phases.core.model import Habitat
     from phases.protocol import Phase
 
-PHASES: tuple[Phase, ...] = (
+_MODULES: tuple[Phase, ...] = (
     p00_dockerfile,
     p01_base,
     p02_users,
@@ -39,6 +40,8 @@ PHASES: tuple[Phase, ...] = (
     p11_test,
     p12_final,
 )
+
+PHASES: tuple[Phase, ...] = tuple(map(PhaseWithHooks.of, _MODULES))
 
 NAMES = tuple(phase.NAME for phase in PHASES)
 

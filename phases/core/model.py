@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from phases.core.files.ignore import Ignore
+    from phases.core.hooks import Command, HookCommand, Point
     from phases.core.origin import Origin
     from phases.core.port import Port
     from phases.core.variables import Env
@@ -54,6 +55,7 @@ class FileCopy(Struct, frozen=True):
         owner: NAME or NAME:GROUP, "" for USER.
         mode: In octal, "" for the default.
         origin: Its line.
+        point: When it is copied, None for phase 6 itself.
     """
 
     source: Path
@@ -62,6 +64,7 @@ class FileCopy(Struct, frozen=True):
     owner: str
     mode: str
     origin: Origin
+    point: Point | None = None
 
 
 class Mount(Struct, frozen=True):
@@ -132,14 +135,6 @@ class Value(Struct, frozen=True):
     def text(self) -> str:
         """The value of the environment variable: without newlines at its end."""
         return self.data.decode().rstrip("\n")
-
-
-class Command(Struct, frozen=True):
-    """A script of `setup:`, for `sh -e` of `user`."""
-
-    user: str
-    script: str
-    origin: Origin
 
 
 class RepoClone(Struct, frozen=True):
@@ -273,6 +268,7 @@ class Habitat(Struct, frozen=True, dict=True):
     secret_files: tuple[Path, ...] = ()
     caches: tuple[Cache, ...] = ()
     setup: tuple[Command, ...] = ()
+    hooks: tuple[HookCommand, ...] = ()
     repos: tuple[RepoClone, ...] = ()
     required: tuple[tuple[str, Origin], ...] = ()
     tests: tuple[TestScript, ...] = ()

@@ -26,7 +26,7 @@ MODULES = {
 
 
 # What every other package may import.
-BASICS = "origin json_types url_credentials errors quoted_forms port masking files variables model copied_files"
+BASICS = "origin json_types url_credentials errors quoted_forms port masking files variables hooks model copied_files"
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
 #: modules of phases/ itself, `ui` all of phases/ui/.
@@ -40,8 +40,9 @@ MAY_IMPORT = {
     "masking": "quoted_forms",
     "files": "origin json_types errors",
     "variables": "origin json_types errors",
-    "model": "origin json_types errors port files variables",
-    "copied_files": "origin errors files variables model",
+    "hooks": "origin",
+    "model": "origin json_types errors port files variables hooks",
+    "copied_files": "origin errors files variables hooks model",
     "phases": BASICS,
     "config": BASICS,
     "events": f"{BASICS} phases",

@@ -10,7 +10,7 @@ from unit_helpers import load, write
 
 from phases.core.errors import ConfigError, HabitatError
 
-KEYS = "base_image, build, caches, debug, description, dockerfile, entry, env, files, name, "
+KEYS = "base_image, build, caches, debug, description, dockerfile, entry, env, files, hooks, name, "
 KEYS += "repos, secrets, setup, tests, timeouts, uid, verify-fs, volumes"
 DEMO = "habitats/demo"
 FILE = f"{DEMO}/config.yaml"

@@ -146,6 +146,7 @@ KEYS = st.sampled_from(
         "volumes",
         "caches",
         "setup",
+        "hooks",
         "repos",
         "verify-fs",
         "tests",
@@ -305,6 +306,13 @@ CONFIGS = st.fixed_dictionaries(
     optional={
         "env": st.lists(st.tuples(NAMES, TEXT).map("=".join), max_size=3),
         "setup": st.dictionaries(st.sampled_from(["root", "user", "zoe"]), st.lists(TEXT, max_size=2), max_size=3),
+        "hooks": st.lists(
+            st.fixed_dictionaries(
+                {"commands": st.lists(TEXT, max_size=2), "after": st.just("workdir")},
+                optional={"run_as": st.sampled_from(["root", "user", "zoe"]), "description": TEXT},
+            ),
+            max_size=2,
+        ),
         "repos": st.lists(
             st.fixed_dictionaries(
                 {"url": st.sampled_from(["u", "v"]), "path": st.sampled_from(["/p", "q"])},
@@ -330,6 +338,7 @@ OWNER = {
     "env": "env",
     "caches": "setup",
     "setup": "setup",
+    "hooks": "workdir",
     "repos": "repos",
     "verify-fs": "verify",
     "entry": "final",

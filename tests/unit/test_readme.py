@@ -74,7 +74,8 @@ def test_docs_config_reference_loads(tmp_path: Path) -> None:
     habitat = loader.load(tmp_path, "example", NAMES)
     assert (habitat.user, habitat.workdir, habitat.timeouts) == ("dev", "/workspace", {"setup": 1800})
     assert habitat.env.values["PRICE"] == "$$5"
-    assert [(copy.dest, copy.mode) for copy in habitat.files] == [("~/.gitconfig", "0600")]
+    assert [(copy.dest, copy.mode) for copy in habitat.files] == [("~/.gitconfig", "0600"), ("/etc/gitconfig", "")]
+    assert [(hook.point.phase, hook.command.user) for hook in habitat.hooks] == [("repos", "root")]
     assert habitat.entry.ready
     assert (habitat.entry.ready.interval, habitat.entry.ready.timeout) == (2, 120)
     assert [port.written for port in habitat.entry.ports] == [

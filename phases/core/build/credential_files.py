@@ -59,12 +59,12 @@ def _trees(habitat: Habitat, phase: str) -> Iterator[tuple[Path, str, Ignore, Ig
                     copied_files.layer_ignore(habitat, layer, ignore),
                     copied_files.layer_ignore(habitat, layer, own),
                 )
-            for copy in habitat.files:
-                if copy.source.is_dir():
-                    yield copy.source, copy.shown, ignore, own
         case "tools" | "test":
             name = "tools" if phase == "tools" else "tests"
             tested = {test.layer.name for test in habitat.tests}
             for layer in layers:
                 if (layer.folder / name).is_dir() and (phase == "tools" or layer.name in tested):
                     yield layer.folder / name, f"{layer.shown}/{name}", ignore, own
+    for copy in habitat.files:
+        if (copy.point.phase if copy.point else "files") == phase and copy.source.is_dir():
+            yield copy.source, copy.shown, ignore, own

@@ -38,13 +38,18 @@ _COPIED = ("description", "examples", "enum", "pattern", "minimum", "maximum", "
 
 
 def json_schema(phases: Iterable[str]) -> Schema:
-    """Return the schema. `phases` are the keys that `timeouts` may have."""
+    """Return the schema. `phases` are the names of all phases."""
+    phases = list(phases)
     generated = msgspec.json.schema(Config)
     whole = _translated(generated, generated["$defs"], optional=True)
     properties = whole["properties"]
     _name_keys(properties["timeouts"], phases)
     properties["timeouts"]["additionalProperties"] = {"type": "null", "errorMessage": "there is no such phase"}
     _name_keys(properties["setup"]["anyOf"][0], ("root", "user"))
+    for section in ("files", "hooks"):
+        for when in ("before", "after"):
+            properties[section]["items"]["properties"][when]["enum"] = [*phases, "", None]
+    properties["secrets"]["items"]["properties"]["phases"]["items"]["enum"] = phases
     title = "config.yaml of a habitat"
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": title, **whole}
 

@@ -40,7 +40,7 @@ def load(root: Path, name: str, phase_names: Iterable[str], text: str | None = N
     Args:
         root: The root of the project.
         name: The name of the habitat.
-        phase_names: The keys that `timeouts` may have.
+        phase_names: The names of all phases.
         text: The text to use in place of the habitat's config.yaml.
 
     Raises:

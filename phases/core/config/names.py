@@ -32,7 +32,7 @@ SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 #: The name of an environment variable.
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-#: The phases that run the config's own commands, which may read secrets.
+#: The phases that run the config's own commands, which may read secrets, also without hooks.
 SECRET_PHASES = ("dockerfile", "setup", "repos", "tools", "test")
 
 

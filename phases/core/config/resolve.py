@@ -13,6 +13,7 @@ from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
 from phases.core.config.mounts import caches, persist, volumes
 from phases.core.config.names import USER
+from phases.core.config.points import Points
 from phases.core.config.scope import Scope
 from phases.core.config.validation import validate
 from phases.core.errors import ConfigError, did_you_mean
@@ -39,7 +40,7 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
         name: The name of the habitat.
         layers: The layers that were merged, the habitat's own last.
         tree: The merged config.
-        phases: The keys that `timeouts` may have.
+        phases: The names of all phases.
 
     Raises:
         ConfigError: With the line of the first value that is wrong.
@@ -61,7 +62,10 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
 
 
 def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: str, phases: Sequence[str]) -> Habitat:
-    all_secrets = config_secrets.of_all_layers(scope, config.secrets)
+    has_dockerfile = bool(dockerfile_name) and (scope.layers[-1].folder / dockerfile_name).is_file()
+    points = Points(scope, phases, has_dockerfile=has_dockerfile)
+    hook_commands = tuple(sections.hooks(scope, config.hooks, points))
+    all_secrets = config_secrets.of_all_layers(scope, config.secrets, [hook.point.phase for hook in hook_commands])
     secrets = config_secrets.latest(all_secrets)
     secret_files = tuple(secret.file for secret in all_secrets if secret.file)
     return Habitat(
@@ -73,12 +77,13 @@ def _habitat(scope: Scope, name: str, config: schema.Config, dockerfile_name: st
         base_origin=scope.at("base_image"),
         env=scope.env,
         user_ids=_user_ids(scope, config.uid),
-        files=sections.files(scope, config.files, secret_files),
+        files=sections.files(scope, config.files, secret_files, points),
         volumes=tuple(volumes.volumes(scope, config.volumes)),
         secrets=secrets,
         secret_files=secret_files,
         caches=tuple(caches.caches(scope, config.caches)),
         setup=tuple(sections.setup(scope, config.setup)),
+        hooks=hook_commands,
         repos=sections.repos(scope, config.repos, secrets),
         required=tuple(sections.required(scope, config.verify_fs.required_files)),
         tests=sections.tests(scope, config.tests),

@@ -54,6 +54,8 @@ class FileKeys(_Mapping, kw_only=True, frozen=True):
         str,
         _key("Octal. Default: 0755 for executables and folders, else 0644.", pattern=_whole(MODE), examples=["0644"]),
     ] = ""
+    before: Annotated[str, _key("Copied before what this phase does, as a part of it. Default: in phase files.")] = ""
+    after: Annotated[str, _key("Copied after what this phase does, as a part of it. Default: in phase files.")] = ""
 
 
 class VolumeKeys(_Mapping, kw_only=True, frozen=True):
@@ -109,6 +111,14 @@ class CommandsKeys(_Mapping, kw_only=True, frozen=True):
 
 
 Setup = dict[str, list[str]] | list[CommandsKeys]
+
+
+class HookKeys(CommandsKeys, kw_only=True, frozen=True):
+    """Scripts for one user, at a point of the build. Without `before` and `after` they are a part of setup."""
+
+    before: Annotated[str, _key("They run before what this phase does, as a part of it.")] = ""
+    after: Annotated[str, _key("They run after what this phase does, as a part of it. Default: setup.")] = ""
+    description: Annotated[str, _key("What they are for: shown if one fails.")] = ""
 
 
 class RepoKeys(_Mapping, kw_only=True, frozen=True):
@@ -221,6 +231,7 @@ class Config(_Mapping, kw_only=True, frozen=True, rename={"verify_fs": "verify-f
         Setup,
         _key("Phase 7: scripts for `sh -e`: root's first, then USER's, then other users'; or a list, in its order."),
     ] = []
+    hooks: Annotated[list[HookKeys], _key("Scripts for `sh -e` before or after any phase, as a part of it.")] = []
     repos: Annotated[list[RepoKeys], _key("Phase 8: git repositories, cloned with the image's own git.")] = []
     verify_fs: VerifyFsKeys = VerifyFsKeys()
     tests: Annotated[list[str], _key("Phase 11: scripts, run as USER in WORKDIR, in a temporary container.")] = []

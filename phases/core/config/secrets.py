@@ -10,15 +10,16 @@ from phases.core.errors import ConfigError, did_you_mean
 from phases.core.model import Secret
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
 
 
-def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys]) -> tuple[Secret, ...]:
-    """Return every entry, also one that a later layer replaces. Raises ConfigError."""
-    return tuple(_secret(scope, i, entry) for i, entry in enumerate(entries))
+def of_all_layers(scope: Scope, entries: Iterable[schema.SecretKeys], hook_phases: Iterable[str]) -> tuple[Secret, ...]:
+    """Return every entry, also one that a later layer replaces. `hook_phases` have hooks. Raises ConfigError."""
+    phases = dict.fromkeys((*SECRET_PHASES, *hook_phases))
+    return tuple(_secret(scope, i, entry, phases) for i, entry in enumerate(entries))
 
 
 def latest(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
@@ -26,8 +27,8 @@ def latest(secrets: Iterable[Secret]) -> tuple[Secret, ...]:
     return tuple({secret.name: secret for secret in secrets}.values())
 
 
-def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
-    _check(scope, i, entry)
+def _secret(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[str]) -> Secret:
+    _check(scope, i, entry, phases)
     return Secret(
         name=entry.name,
         env=entry.env,
@@ -42,7 +43,7 @@ def _secret(scope: Scope, i: int, entry: schema.SecretKeys) -> Secret:
     )
 
 
-def _check(scope: Scope, i: int, entry: schema.SecretKeys) -> None:
+def _check(scope: Scope, i: int, entry: schema.SecretKeys, phases: Collection[str]) -> None:
     def error(problem: str, remedy: str, *key: str) -> ConfigError:
         return ConfigError(f"secret {entry.name!r}{problem}", where=scope.at("secrets", i, *key), remedy=remedy)
 
@@ -54,8 +55,8 @@ def _check(scope: Scope, i: int, entry: schema.SecretKeys) -> None:
     if not entry.phases and not entry.start:
         raise error(" is used by nothing", "add phases, or start: true")
     for phase in entry.phases:
-        if phase not in SECRET_PHASES:
-            remedy = f"write {', '.join(SECRET_PHASES[:-1])} or {SECRET_PHASES[-1]}"
+        if phase not in phases:
+            remedy = f"write {', '.join(SECRET_PHASES[:-1])} or {SECRET_PHASES[-1]}, or a phase that has hooks"
             raise error(f": phase {phase!r} can't have secrets", remedy, "phases")
     for key in ("env", "variable"):
         name = getattr(entry, key)

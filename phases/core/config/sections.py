@@ -1,4 +1,4 @@
-"""The sections `files`, `setup`, `repos`, `verify-fs` and `tests`, resolved for their phases.
+"""The sections `files`, `setup`, `hooks`, `repos`, `verify-fs` and `tests`, resolved for their phases.
 
 Every function raises ConfigError.
 """
@@ -13,22 +13,30 @@ from phases.core.config import git_refs, schema
 from phases.core.config import secrets as config_secrets
 from phases.core.config.names import USER
 from phases.core.errors import ConfigError
-from phases.core.model import Command, FileCopy, RepoClone, TestScript
+from phases.core.hooks import Command, HookCommand, Point
+from phases.core.json_types import dotted
+from phases.core.model import FileCopy, RepoClone, TestScript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from phases.core.config.points import Points
     from phases.core.config.scope import Scope
     from phases.core.model import Secret
     from phases.core.origin import Origin
 
+# When a hook without `before` and `after` runs.
+_AFTER_SETUP = Point("after", "setup")
 
-def files(scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path]) -> tuple[FileCopy, ...]:
+
+def files(
+    scope: Scope, entries: Iterable[schema.FileKeys], secret_files: Iterable[Path], points: Points
+) -> tuple[FileCopy, ...]:
     """Return the entries of `files:`. A file of `secret_files` is refused, since it would be in the image."""
-    return tuple(_file(scope, i, entry, secret_files) for i, entry in enumerate(entries))
+    return tuple(_file(scope, i, entry, secret_files, points) for i, entry in enumerate(entries))
 
 
-def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path]) -> FileCopy:
+def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[Path], points: Points) -> FileCopy:
     if entry.mode and not schema.MODE.fullmatch(entry.mode):
         where = scope.at("files", i, "mode")
         raise ConfigError(f"mode {entry.mode!r} is not octal", where=where, remedy="write it like 0644")
@@ -50,6 +58,7 @@ def _file(scope: Scope, i: int, entry: schema.FileKeys, secret_files: Iterable[P
         owner=scope.owner(entry.owner, "files", i, "owner"),
         mode=entry.mode,
         origin=scope.at("files", i),
+        point=points.named_by(entry, "files", i),
     )
 
 
@@ -60,18 +69,29 @@ def setup(scope: Scope, scripts: schema.Setup) -> Iterator[Command]:
     """
     if isinstance(scripts, dict):
         for user in sorted(scripts, key=lambda name: (name != "root", name != "user", name)):
-            yield from _commands(scope, user, scripts[user], "setup", user)
+            yield from commands(scope, user, scripts[user], "setup", user)
     else:
         for i, block in enumerate(scripts):
-            yield from _commands(scope, block.run_as, block.commands, "setup", i, "commands")
+            yield from commands(scope, block.run_as, block.commands, "setup", i, "commands")
 
 
-def _commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> Iterator[Command]:
+def commands(scope: Scope, user: str, scripts: list[str], *key: str | int) -> Iterator[Command]:
+    """Yield the scripts of a list whose key is `key`, for one user."""
     name = scope.user if user == "user" else user
     if not USER.fullmatch(name):
         raise ConfigError(f"{name!r} is not a user name", where=scope.at(*key), remedy="use root, user or a name")
     for i, script in enumerate(scripts):
         yield Command(name, scope.argument(script, *key, i), scope.at(*key, i))
+
+
+def hooks(scope: Scope, entries: Iterable[schema.HookKeys], points: Points) -> Iterator[HookCommand]:
+    """Yield the commands of `hooks:`, in the order of the config."""
+    for i, entry in enumerate(entries):
+        point = points.named_by(entry, "hooks", i) or _AFTER_SETUP
+        description = " ".join(entry.description.split())
+        key = ("hooks", i, "commands")
+        for j, command in enumerate(commands(scope, entry.run_as, entry.commands, *key)):
+            yield HookCommand(point, command, dotted(*key, j), description)
 
 
 def repos(scope: Scope, entries: Iterable[schema.RepoKeys], secrets: Iterable[Secret]) -> tuple[RepoClone, ...]:
@@ -99,7 +119,7 @@ def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret
         path=scope.habitat_path(entry.path, "repos", i, "path"),
         depth=entry.depth,
         owner=owner,
-        setup=tuple(_commands(scope, user, entry.setup, "repos", i, "setup")),
+        setup=tuple(commands(scope, user, entry.setup, "repos", i, "setup")),
         origin=origin,
         token=config_secrets.token(scope, i, entry, words["url"], secrets),
         known_hosts=config_secrets.known_hosts(scope, i, entry),

@@ -138,6 +138,7 @@ def _known_keys(path: Key) -> tuple[str, ...]:
         "secrets": schema.SecretKeys,
         "caches": schema.CacheKeys,
         "setup": schema.CommandsKeys,
+        "hooks": schema.HookKeys,
         "repos": schema.RepoKeys,
         "verify-fs": schema.VerifyFsKeys,
         "entry": schema.ReadyKeys if path[1:2] == ("ready",) else schema.EntryKeys,

@@ -45,7 +45,7 @@ def readme(habitat: Habitat, build: EjectedBuild, *, has_volumes: bool) -> str:
         ),
         f"## Build\n\nIn this folder:\n\n{_code(_build_command(habitat, build))}",
     ]
-    if habitat.tests:
+    if habitat.tests or any(hook.point.phase in ("verify", "test") for hook in habitat.hooks):
         parts.append(
             f"The same command with `docker build --target {TESTED} …` runs the habitat's tests, and fails if one does."
         )

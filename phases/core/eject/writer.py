@@ -12,7 +12,7 @@ from phases.core.eject.instructions import SCRIPTS, Instructions
 from phases.core.eject.mounts import CONTEXT
 from phases.core.eject.quoting import comment, fold
 from phases.core.eject.steps import StepWriter
-from phases.protocol import FromDockerfile
+from phases.protocol import FromDockerfile, RequirePaths
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
@@ -69,15 +69,21 @@ class _DockerfileWriter:
 
     def write(self) -> EjectedBuild:
         self._out.lines += self._first_stages()
+        unkept: list[tuple[Phase, list[Step]]] = []
         for phase in habitat_phases(self._habitat):
             steps = [step for step in phase.plan(self._habitat) if not isinstance(step, FromDockerfile)]
-            if phase.NAME == "test":
-                self._test_stage(phase, steps)
+            if not phase.SNAPSHOT:
+                # The image has nothing of what hooks and tests write there. Checks of paths can fail the build.
+                self._phase(phase, [step for step in steps if isinstance(step, RequirePaths)])
+                unkept.append((phase, [step for step in steps if not isinstance(step, RequirePaths)]))
                 continue
+            if phase.NAME == "final":
+                self._test_stage(unkept)
             if phase.NAME == "setup" and self._habitat.caches:
                 self._cache_stage(phase)
             self._phase(phase, steps, *([f"FROM {self._out.stage} AS {FINAL}"] if phase.NAME == "final" else []))
         self._out.write_workdir()
+        self._out.set_user(self._habitat.user)
         at = self._out.lines.index(CONTEXT_STAGE[-1]) + 1
         self._out.lines[at:at] = self._context_copies()
         text = "\n".join(fold(line) for line in self._out.lines) + "\n"
@@ -121,8 +127,14 @@ class _DockerfileWriter:
         self._steps.cache_stage = out.stage
         out.begin_stage(f"{BUILT}-caches")
 
-    def _test_stage(self, phase: Phase, steps: Sequence[Step]) -> None:
+    def _test_stage(self, phases: Sequence[tuple[Phase, Sequence[Step]]]) -> None:
         """Write the tests as a stage that no other builds on, so it is built only on request."""
         with self._out.side_stage():
-            title = f"# docker build --target {TESTED} runs these; the image has nothing of them"
-            self._phase(phase, steps, title, f"FROM {self._out.stage} AS {TESTED}")
+            first_lines = [
+                f"# docker build --target {TESTED} runs these; the image has nothing of them",
+                f"FROM {self._out.stage} AS {TESTED}",
+            ]
+            for phase, steps in phases:
+                if steps:
+                    self._phase(phase, steps, *first_lines)
+                    first_lines = []
