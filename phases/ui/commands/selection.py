@@ -83,11 +83,7 @@ def _remedy(name: str, names: Sequence[str]) -> str:
             return f"name a habitat too, as in {kind}:NAME; {known_names(names)}"
         return _suggestion([kind, habitat], [[kind], names]) or f"no habitat has this name; {known_names(names)}"
     if name in COMMANDS:
-        return (
-            f"it is a command, which goes first: `doit {name}`"
-            if name in HARMLESS
-            else "it is a command: write it first"
-        )
+        return f"it is a command, which goes first{f': `doit {name}`' if name in HARMLESS else ''}"
     if kind in names:
         return f"it is a habitat; a verb or a phase goes before it, as in `doit plan:{printable(kind)}`"
     kinds = [*COMMANDS, *KINDS] if not colon else KINDS
