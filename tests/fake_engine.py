@@ -150,6 +150,7 @@ class FakeEngine:
     def __init__(self) -> None:
         self.address = f"fake://{uuid.uuid4()}"
         self.timeout = ResponseTimeout()
+        self.proxies: Mapping[str, str] = {}
         self.calls: list[tuple[str, ...]] = []
         self.registry: dict[str, FakeImage] = {}
         self.on_execute: Callable[[Command], tuple[int, str | bytes] | None] | None = None

@@ -5,13 +5,14 @@ HABITATS_EJECT=all goes through all of tests/cases, which takes some minutes.
 
 from __future__ import annotations
 
+import json
 import os
 import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from conftest import BUSYBOX, docker
+from conftest import BUSYBOX, docker, inspect, snapshots
 from image_comparison import differences
 from test_cases import CASES, GIT, _lay_out, debian_git
 
@@ -34,6 +35,8 @@ WALK = WALK if os.environ.get("HABITATS_EJECT") == "all" else ["odd-names"]
 
 #: What commands of a case write of where they run: HOSTNAME, and their own group among the further ones.
 TOLD = {"alpine-adduser": ["/home/dev/made"]}
+
+PROXY = "http://proxy.test:3128"
 
 #: Users of the test of identities: root, a third one, USER.
 USERS = ("root", "abc", "agent")
@@ -119,19 +122,30 @@ def test_ejected_own_dockerfile_becomes_first_stage(
 
 
 @pytest.mark.guarantee("command-identity")
+@pytest.mark.guarantee("proxies-reach-commands-and-no-image")
 def test_ejected_base_with_home_of_root_gives_each_command_its_users_identity(
-    project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
+    project: Project,
+    name: str,
+    busybox: str,
+    build_ejected: Callable[..., CommandResult],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Built first, so that eject knows the variables of the Dockerfile."""
+    """Built first, so that eject knows the variables of the Dockerfile. Docker's proxies reach all commands, too."""
     echo = "$HOME $USER $LOGNAME $SHELL $XDG_CONFIG_HOME $MAIL"
     names = ("HOME=/root", "LOGNAME=root", "SHELL=/x", "XDG_CONFIG_HOME=/root/.config", "MAIL=/var/mail/root")
     rows = ["RUN echo 'abc:x:911:911::/config:' >>/etc/passwd && mkdir /config", *(f"ENV {row}" for row in names)]
+    rows.append(f'RUN test "$HTTP_PROXY $http_proxy" = "{PROXY} {PROXY}"')
+    config = project.write("docker/config.json", json.dumps({"proxies": {"default": {"httpProxy": PROXY}}}))
+    monkeypatch.setenv("DOCKER_CONFIG", str(config.parent))
     project.write(f"habitats/{name}/Dockerfile", "\n".join([f"FROM {busybox}", *rows]) + "\n")
     project.write(f"habitats/{name}/rc", "rc\n")
     project.habitat(
         name,
         "files: [{source: rc, dest: ~/rc}]\nsetup:\n"
-        + "".join(f"  - {{run_as: {user}, commands: ['echo \"{echo}\" >/tmp/{user}']}}\n" for user in USERS)
+        + "".join(
+            f"  - {{run_as: {user}, commands: ['echo \"{echo}\" >/tmp/{user}; test $HTTP_PROXY = {PROXY}']}}\n"
+            for user in USERS
+        )
         + f"entry: {{command: 'cat /tmp/root /tmp/abc /tmp/agent; echo \"{echo.replace('$', '$$')}\"'}}\n",
     )
     expected = [
@@ -140,10 +154,14 @@ def test_ejected_base_with_home_of_root_gives_each_command_its_users_identity(
         *["/home/agent agent agent /bin/sh /home/agent/.config /var/mail/agent"] * 2,
     ]
     assert project.doit(f"start:{name}").out.splitlines()[-4:] == expected
-    assert project.doit(f"exec:{name}", "--", "sh", "-c", f'echo "{echo}"; cat ~/rc').out.splitlines()[-2:] == [
+    assert project.doit(
+        f"exec:{name}", "--", "sh", "-c", f'echo "{echo}"; cat ~/rc; echo $HTTP_PROXY'
+    ).out.splitlines()[-3:] == [
         expected[-1],
         "rc",
+        PROXY,
     ]
+    assert not [tag for tag in snapshots(name) if PROXY in str(inspect(f"habitat-{name}:{tag}"))]
     result = build_ejected()
     assert result.code == 0, result.out
     assert differences(_built(project, name), name) == []

@@ -100,6 +100,11 @@ def for_user(labels: Mapping[str, str], habitat: Habitat, users: UserDatabase, u
     return {**env, **own}
 
 
+def proxies(engine: Engine, habitat: Habitat) -> dict[str, str]:
+    """Return the proxies for a command. What the config sets itself comes first, as `docker run --env` does."""
+    return {name: value for name, value in engine.proxies.items() if name not in habitat.env.values}
+
+
 def is_root_beside_user(habitat: Habitat, user: str) -> bool:
     """Return whether `user` is root while the habitat's USER is another user."""
     return user in ("root", "0") and habitat.user != "root"

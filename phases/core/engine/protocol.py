@@ -86,10 +86,12 @@ class Engine(Protocol):
     Attributes:
         address: Where it is, as a person would write it.
         timeout: How long it may be silent, and who is told when it is.
+        proxies: Variables for each command in a container, as docker's config.json has them for this engine.
     """
 
     address: str
     timeout: ResponseTimeout
+    proxies: Mapping[str, str]
 
     def platform(self) -> str:
         """Return the platform of the programs that it runs, like linux/amd64."""
@@ -268,9 +270,7 @@ class Engine(Protocol):
         """Describe a path, None if it doesn't exist. A link at its end is not followed."""
 
     def path_info(self, container: str, path: str, *, content: bool = False) -> PathInfo | None:
-        """Describe a path with its owner, None if it doesn't exist. A link at its end is not followed.
-
-        This takes as long as `read_file`.
+        """Describe a path as `stat` does, with its owner. This takes as long as `read_file`.
 
         Raises:
             EngineError: The content was asked for, and has more than LARGEST_FILE bytes.

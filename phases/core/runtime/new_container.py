@@ -84,7 +84,7 @@ def _create(
             image,
             name,
             main_process(habitat),
-            env=root_environment.for_main_process(env),
+            env=root_environment.for_main_process(env) | _proxies_of_init_command(engine, habitat),
             labels={
                 **marks(habitat.name),
                 LABEL_RESTRICTIONS: restrictions_label(habitat),
@@ -110,6 +110,11 @@ def _create(
         engine.remove(container)
         raise
     return container
+
+
+def _proxies_of_init_command(engine: Engine, habitat: Habitat) -> dict[str, str]:
+    """Return the proxies for the main process. Every other command gets those of the time when it begins."""
+    return root_environment.proxies(engine, habitat) if habitat.entry.init_command else {}
 
 
 def restrictions(habitat: Habitat) -> Restrictions:

@@ -114,7 +114,8 @@ class CommandExec:
         if command.secrets and self._delivered != secrets:
             delivery.deliver(self._work.engine, life.id, command.secrets, command.user, self._work.habitat)
             self._delivered = secrets
-        env = {**self._env(command), **command.env}
+        proxies = root_environment.proxies(self._work.engine, self._work.habitat)  # as docker run, not for the image
+        env = {**self._env(command), **proxies, **command.env}
         self._files.doubt()
         life.begin_command(leaves_nothing=command.is_own)
         is_last_use = self._spec.has_secrets or not self._work.phase.SNAPSHOT  # no phase continues in the container

@@ -7,11 +7,12 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
+from phases.core.engine.docker_api.proxies import proxies
 from phases.core.engine.transport import JSON, TAR, Response
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, full_disk_remedy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from phases.core.engine.http import HttpClient
 
@@ -35,6 +36,10 @@ class ApiClient:
         self.address = http.route.address
         self.timeout = http.timeout
         self._http = http
+        route = http.route
+        self.proxies: Mapping[str, str] = proxies(
+            [route.address, *([f"unix://{route.socket}"] if route.socket else [])]
+        )
 
     def _send(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from contextlib import closing
 from typing import IO, TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ class DockerImages(ApiClient):
         from phases.core.engine import docker_config
 
         image = ""
-        url = path("/build", t=tag, rm=True, forcerm=True)
+        url = path("/build", t=tag, rm=True, forcerm=True, buildargs=json.dumps(self.proxies) if self.proxies else "")
         login = docker_config.build_login()
         with _mentioning(login.problem):
             for row in self._progress(_BUILDING, url, context, headers=login.headers):

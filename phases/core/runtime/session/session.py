@@ -110,7 +110,8 @@ class Session(Struct):
             self.users = users_of_image(self.project, self.habitat, self.container)
         image_env = root_environment.for_user(self.container.labels, self.habitat, self.users, self.user)
         guard_env = {VARIABLE: self.guard.session_id} if self.guard else {}
-        return {**image_env, **self.extra_env, **variables(self.secrets), **guard_env}
+        proxies = root_environment.proxies(self.project.engine, self.habitat)
+        return {**image_env, **proxies, **self.extra_env, **variables(self.secrets), **guard_env}
 
     @property
     def ports(self) -> tuple[Port, ...]:
