@@ -70,7 +70,7 @@ def plan(habitat: Habitat) -> list[Step]:
                 args=(repo.url, repo.path, repo.branch, repo.ref, depth, _host(repo)),
                 workdir="/",
                 env={"GIT_TERMINAL_PROMPT": "0", **_credential(repo)},
-                remedies=_REMEDIES,
+                remedies=_REMEDIES | {3: _mounted_remedy(habitat, repo)},
                 known_hosts=repo.known_hosts,
             ),
         ]
@@ -86,6 +86,13 @@ def plan(habitat: Habitat) -> list[Step]:
             for command in repo.setup
         ]
     return steps
+
+
+def _mounted_remedy(habitat: Habitat, repo: RepoClone) -> str:
+    """Return the remedy for a repository with files at the place of a volume, with the volumes that may be meant."""
+    inside = [volume for volume in habitat.volumes if volume.dest.startswith(f"{repo.path.rstrip('/')}/")]
+    volumes = ", ".join(f"{volume.dest} ({volume.origin})" for volume in inside or habitat.volumes)
+    return "write another path" + (f", or another dest for the volume: {volumes}" if volumes else "")
 
 
 def _host(repo: RepoClone) -> str:

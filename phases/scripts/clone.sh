@@ -4,6 +4,7 @@
 # WORKDIR may be the target although it already holds the habitat's folder. So the repository is cloned into a
 # folder within the target and its .git moved up. Git then writes the files without -f: it refuses to replace a file
 # that exists and differs. If the clone doesn't have the ref, a second fetch gets it with the same --depth.
+# Exit code 3: git would write into a mount, that is, into a folder of the host.
 #
 # Only the URL's own host gets the token, also if it redirects. The empty credential.helper switches off the helpers
 # of the image, which might store the token. Options before git's command are written to no file.
@@ -34,5 +35,17 @@ mv "$fresh/.git" "$path/.git"
 rmdir "$fresh"
 cd "$path"
 if git rev-parse --quiet --verify HEAD >/dev/null; then
+    here=$(pwd -P)
+    here=${here%/}
+    while read -r _ _ _ _ mount _; do
+        # The kernel writes a space as \040.
+        case $mount in *\\*) mount=$(printf '%b' "$(printf %s "$mount" | sed 's/\\/\\0/g')") ;; esac
+        case $mount in "$here"/*) ;; *) continue ;; esac
+        inside=${mount#"$here/"}
+        if [ -n "$(git --literal-pathspecs ls-tree --name-only HEAD -- "$inside")" ]; then
+            echo "the repository has $inside, where something is mounted" >&2
+            exit 3
+        fi
+    done </proc/self/mountinfo
     git read-tree -m -u HEAD
 fi

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,32 @@ def test_files_entry_inside_volume_is_refused_with_both_lines(project: Project, 
         f"(habitats/{name}/config.yaml:4)"
     ) in result
     assert [path.name for path in (project.root / "src").iterdir()] == ["own"]
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_cloned_repository_with_files_in_volume_is_refused_with_both_lines(
+    project: Project, git_image: str, name: str
+) -> None:
+    for path in ("data/tracked", "sp ace/tracked", "free"):
+        project.write(f"repo/{path}", "theirs\n")
+    for argv in (("init", "-q"), ("add", "."), ("-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "one")):
+        subprocess.run(("git", "-C", str(project.root / "repo"), *argv), check=True)
+    for dest, is_refused in (("data", True), ("sp ace/tracked", True), ("other", False)):
+        (project.root / "mounted").mkdir(exist_ok=True)
+        project.habitat(
+            name,
+            f"base_image: {git_image}\nvolumes:\n  - {{source: repo, dest: /repo}}\n"
+            f"  - {{source: mounted, dest: '/srv/r/{dest}'}}\nrepos: [{{url: 'file:///repo', path: /srv/r}}]\n",
+        )
+        result = project.doit(f"repos:{name}")
+        assert (result.code != 0) is is_refused, result.out
+        expected = (
+            f"habitats/{name}/config.yaml:5: git clone file:///repo ended with exit code 3 (the repository has {dest}, "
+            f"where something is mounted): write another path, or another dest for the volume: /srv/r/{dest} "
+            f"(habitats/{name}/config.yaml:4)"
+        )
+        assert (expected in result) is is_refused, result.out
+        assert list((project.root / "mounted").iterdir()) == []
 
 
 # The person's word

@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_engine import FakeEngine
+from fake_files import Node
 from unit_helpers import DemoProject, FakeTerminal, load, write
 
 from phases.core.config.mounts import host_paths, own_places
 from phases.core.config.mounts.host_paths import MountTable
-from phases.core.errors import ConfigError
+from phases.core.errors import ConfigError, HabitatError
 from phases.core.runtime import start as runtime_start
 from phases.core.runtime import temporary
 
@@ -519,6 +520,150 @@ def test_volume_over_path_written_by_build_is_refused_with_both_places(tmp_path:
     assert text.partition(": ")[0] in {f"habitats/demo/config.yaml:{n}" for n in (1, 2, 3)} | {
         "phases/system/config.yaml:12"
     }
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(
+    ("dest", "path"), [("/data/own", "//data/./own"), ("/data", "/data//own/"), ("/data/local/tree", "/data/./local")]
+)
+def test_volume_over_path_written_by_build_is_refused_however_it_is_spelled(
+    tmp_path: Path, dest: str, path: str
+) -> None:
+    write(tmp_path, "habitats/demo/tree/x")
+    text = refused(tmp_path, f"/dev/shm, dest: {dest}", more=f"env: [LOCAL_PATH={path}]\n")
+    assert f"would be written to the host, since {dest} is a volume (habitats/demo/config.yaml:4)" in text
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+def test_volume_of_shared_layer_over_path_written_by_build_is_refused_with_both_files(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/note")
+    write(tmp_path, "shared/data/x")
+    write(tmp_path, "shared/config.yaml", "description: d\nvolumes:\n  - {source: data, dest: /data}\n")
+    with pytest.raises(ConfigError) as excinfo:
+        load(tmp_path, BASE + "files: [{source: note, dest: /data/sub/x}]\n")
+    assert str(excinfo.value).startswith(
+        "habitats/demo/config.yaml:2: files: note would be written to the host, since /data is a volume "
+        "(shared/config.yaml:3): "
+    )
+
+
+@pytest.mark.parametrize(
+    ("dest", "reason", "more"),
+    [
+        ("/run", "/run/secrets is the habitat's own", ""),
+        ("/run/ssh-agent", "/run/ssh-agent is the habitat's own", ""),
+        ("/run/ssh-agent/x", "/run/ssh-agent is the habitat's own", ""),
+        ("/dev", "it is the kernel's", ""),
+        ("//dev/", "it is the kernel's", ""),
+        ("/sys", "it is the kernel's", ""),
+        ("/proc", "it is the kernel's", ""),
+        ("/proc/sys/x", "it is the kernel's", ""),
+        ("/var/lib", "/var/lib/habitat is the habitat's own", "entry: {persist: [/srv/x]}\n"),
+        ("/var", "/var/lib/habitat is the habitat's own", "entry: {persist: [/srv/x]}\n"),
+        ("/var/lib/habitat/x", "/var/lib/habitat is the habitat's own", "entry: {persist: [/srv/x]}\n"),
+    ],
+)
+def test_volume_in_which_engine_would_create_mount_point_is_refused(
+    tmp_path: Path, dest: str, reason: str, more: str
+) -> None:
+    text = refused(tmp_path, f"/dev/shm, dest: {dest}", more=more)
+    dest = "/" + dest.strip("/")
+    line = 3 + more.count("\n")
+    assert text == (
+        f"habitats/demo/config.yaml:{line}: a volume can't be mounted at {dest}: {reason}: write another folder"
+    )
+
+
+@pytest.mark.parametrize("dest", ["/run/app", "/dev/shm", "/sys/fs/x", "/var/lib", "/procx", "/run/secretsx"])
+def test_volume_beside_mount_points_of_habitat_is_accepted(tmp_path: Path, dest: str) -> None:
+    assert volumes(tmp_path, f"/dev/shm, dest: {dest}", more="entry: {persist: [/srv/x/]}\n")
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize("order", [1, -1])
+def test_volume_in_volume_without_mount_point_is_refused(tmp_path: Path, order: int) -> None:
+    (tmp_path / "outer/has").mkdir(parents=True)
+    (tmp_path / "inner").mkdir()
+    outer, inner = "../../outer, dest: /data", "../../inner, dest: /data/lacks/it"
+    text = refused(tmp_path, *(outer, inner)[::order])
+    line, other = (4, 3)[::order]
+    assert text == (
+        f"habitats/demo/config.yaml:{line}: volumes: /data/lacks/it is in the volume /data "
+        f"(habitats/demo/config.yaml:{other}), and ../../outer has no lacks/it: the engine would create it on the "
+        "host, as root: create ../../outer/lacks/it, or write another dest"
+    )
+    assert volumes(tmp_path, outer, "../../inner, dest: /data/has")
+    assert volumes(tmp_path, outer, "../../gone, dest: /data/lacks, optional: true"), "it isn't mounted"
+    deep = (outer, "../../inner, dest: /data/has", "/dev/shm, dest: /data/has/x")
+    assert "/data/has/x is in the volume /data/has " in refused(tmp_path, *deep), "the innermost one counts"
+
+
+# Links of the image
+
+
+class LinkedProject(DemoProject):
+    """A habitat whose image has root's links: /l to /data, /var/run to /run. `data` of the project is a volume."""
+
+    def __init__(self, root: Path, dest: str, more: str) -> None:
+        (root / "data").mkdir()
+        write(root, "habitats/demo/note")
+        super().__init__(root, f"{BASE}volumes:\n  - {{source: ../../data, dest: {dest}}}\n{more}")
+        files = self.engine.files("base:1")
+        for path, target in (("/l", "/data"), ("/var/run", "/run")):
+            files.add(path, Node("link", 0o777, target=target))
+        for path in ("/data", "/run", "/home/agent"):
+            files.add(path, Node("dir"))
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize(
+    ("dest", "more", "text"),
+    [
+        ("/data", "files: [{source: note, dest: /l/x}]\n", "/data/x is in the volume /data ({})"),
+        (
+            "/l",
+            "files: [{source: note, dest: /data/x}]\n",
+            "/data/x is in the volume /l ({}), which is /data in the image",
+        ),
+        ("/var/run/a", "files: [{source: note, dest: /run/a}]\n", "/run/a is in the volume /var/run/a ({}), which is"),
+        ("/run/a", "files: [{source: note, dest: /var/run/a/b}]\n", "/run/a/b is in the volume /run/a ({})"),
+        ("/data", "env: [LOCAL_PATH=/l/own]\n", "/data/own is in the volume /data ({})"),
+        ("/l", "repos: [{url: u, path: /data/r}]\n", "/data/r is in the volume /l ({}), which is /data in the image"),
+        (
+            "/data",
+            "caches: [/l/c]\nsetup: {root: ['true']}\n",
+            "caches: /l/c can't be a cache: it is /data/c in the image, and /data is a volume ({})",
+        ),
+        (
+            "/l/a",
+            "caches: [/data]\nsetup: {root: ['true']}\n",
+            "caches: /data can't be a cache: it is /data in the image, and /l/a is a volume ({})",
+        ),
+        ("/var/run", "", "a volume can't be mounted at /var/run, which is /run in the image: /run/secrets is"),
+    ],
+)
+def test_volume_and_path_written_by_build_meeting_through_link_are_refused(
+    tmp_path: Path, dest: str, more: str, text: str
+) -> None:
+    demo = LinkedProject(tmp_path, dest, more)
+    with pytest.raises(HabitatError) as excinfo:
+        demo.build()
+    assert text.format("habitats/demo/config.yaml:3") in str(excinfo.value)
+    assert str(excinfo.value).startswith(f"habitats/demo/config.yaml:{4 if more else 3}: ")
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.mark.guarantee("build-writes-into-no-volume")
+@pytest.mark.parametrize("path", ["/l/x", "/l/x/"])
+def test_volume_and_persistent_path_meeting_through_link_are_refused(tmp_path: Path, path: str) -> None:
+    demo = LinkedProject(tmp_path, "/data", f"entry: {{persist: [{path}]}}\n")
+    demo.build()
+    with pytest.raises(ConfigError) as excinfo:
+        runtime_start.start_detached(demo.run_anew(), "demo")
+    assert str(excinfo.value) == (
+        f"habitats/demo/config.yaml:4: entry.persist: {path} can't persist: it is /data/x in the image, and /data is a "
+        "volume (habitats/demo/config.yaml:3): keep one of them, or write another path"
+    )
 
 
 @pytest.mark.guarantee("build-writes-into-no-volume")

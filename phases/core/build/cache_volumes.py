@@ -17,6 +17,7 @@ from msgspec.structs import replace
 from phases.core.build.container.file_cache import FileCache
 from phases.core.cache.image_labels import COMMENT, LABEL_NAME
 from phases.core.config.mounts import caches as rules
+from phases.core.config.mounts import volume_conflicts
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
 from phases.core.engine.types import VolumeMount
@@ -122,6 +123,7 @@ class _CachePaths:
             self._read, self._stat, lambda path: info(container, path), work.habitat, image.env, paths
         )
         rules.check(work.habitat, self._points.home)
+        self._volumes = self._points.volumes(work.habitat)
         distribution = _distribution(self._read("/etc/os-release"))
         self.caches = tuple(self._mounted(cache, distribution) for cache in work.caches)
         work.known_files[image.id] = self._contents.sure
@@ -144,6 +146,8 @@ class _CachePaths:
 
     def _mounted(self, cache: Cache, distribution: str) -> CacheMount:
         at = self._points.resolve(cache.path)
+        problem = f"caches: {cache.path} can't be a cache: it"
+        volume_conflicts.check_beside_volumes(self._work.habitat, self._volumes, problem, at, cache.origin)
         stat = self._stat(at)
         if stat and not stat.is_dir and not stat.link:
             raise ConfigError(

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from phases.core.config import dockerfile, names, sections, units
 from phases.core.config import secrets as config_secrets
 from phases.core.config.entry_and_build import build, entry_point
-from phases.core.config.mounts import caches, persist, volumes
+from phases.core.config.mounts import caches, persist, volume_conflicts, volumes
 from phases.core.config.names import USER
 from phases.core.config.points import Points
 from phases.core.config.scope import Scope
@@ -57,7 +57,7 @@ def resolve(root: Path, name: str, layers: Sequence[ConfigLayer], tree: Tree, ph
     persist.check(habitat)
     caches.check(habitat)
     habitat = replace(habitat, volumes=volumes.checked_on_host(scope, habitat, config.volumes))
-    volumes.check(habitat)
+    volume_conflicts.check(habitat)
     return habitat
 
 

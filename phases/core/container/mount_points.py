@@ -85,6 +85,17 @@ class MountPoints:
             error.where = self._origins[path.rstrip("/")]
             raise
 
+    def volumes(self, habitat: Habitat) -> dict[str, str]:
+        """Return the paths without links of the habitat's volumes, with those in the config. Raises LinkInTheWay."""
+        places: dict[str, str] = {}
+        for volume in habitat.volumes:
+            try:
+                places[self._paths.resolve(volume.dest)] = volume.dest
+            except LinkInTheWay as error:
+                error.where = volume.origin
+                raise
+        return places
+
     def is_users(self, path: str) -> bool:
         """Return whether a path is in USER's home or in WORKDIR."""
         return path.startswith(self._user_folders)

@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 
 from phases.core.cache import host_mounts
 from phases.core.cache.host_mounts import mounts_of
+from phases.core.config.mounts import volume_conflicts
 from phases.core.container import root_environment, safe_paths
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
@@ -105,7 +106,8 @@ def _create(
             remedy="run the same command again",
         ) from error
     try:
-        safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
+        places = safe_paths.check_mounts(engine, container, (mount.dest for mount in mounts), last=True)
+        volume_conflicts.check_resolved_mount_points(habitat, places)
     except HabitatError:
         engine.remove(container)
         raise

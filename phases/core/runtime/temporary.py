@@ -11,7 +11,8 @@ from phases.core import events
 from phases.core.cache import host_mounts, image_labels
 from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
-from phases.core.container import identity, root_environment, shell_errors
+from phases.core.config.mounts import volume_conflicts
+from phases.core.container import identity, root_environment, safe_paths, shell_errors
 from phases.core.container.init_process import IDLE
 from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.container.users import UserDatabase
@@ -66,8 +67,10 @@ def open_temporary_session(project: Project, name: str, phase_name: str) -> Iter
 
 
 def start_container(project: Project, habitat: Habitat, container: Container) -> None:
-    """Start a container that has mounts of the habitat."""
+    """Start a container that has mounts of the habitat. Raises HabitatError if they can't be mounted."""
     host_mounts.check(habitat)
+    places = safe_paths.check_mounts(project.engine, container.id, (bind.dest for bind in container.binds), last=True)
+    volume_conflicts.check_resolved_mount_points(habitat, places)
     project.engine.start(container.id)
     host_mounts.check(habitat)
 

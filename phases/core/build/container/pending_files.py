@@ -9,6 +9,7 @@ from msgspec.structs import replace
 
 from phases.core.build.container.file_cache import FileCache, FolderCache
 from phases.core.build.container.outbox import Outbox, PendingEntry
+from phases.core.config.mounts.mountable_paths import within
 from phases.core.container.safe_paths import SafePaths
 from phases.core.engine.types import Stat
 from phases.core.errors import StepError
@@ -26,7 +27,7 @@ class PendingFiles:
     Args:
         engine: The engine of the container.
         habitat: The habitat. An error names the line of its config that mounts a folder.
-        mounted: The folders on which something is mounted. No file is put there.
+        mounted: The folders on which something is mounted, as the config has them. No file is put there.
         known: What is known of the files of the image that the phase starts from.
         open_container: Returns the id of the container, which is made when it is first needed.
 
@@ -46,7 +47,8 @@ class PendingFiles:
     ) -> None:
         self._engine = engine
         self._habitat = habitat
-        self._mounted = mounted
+        self._mounted = {dest: dest for dest in mounted}
+        self._is_resolved = False
         self._open = open_container
         self.outbox = Outbox()
         self.contents = FileCache(self._of_image(known), self._edition)
@@ -61,8 +63,15 @@ class PendingFiles:
         return {path: data for path, data in known.items() if not self._mount_of(path)}
 
     def _mount_of(self, path: str) -> str:
-        """Return the mount that `path` is on, "" if it is part of the image."""
-        return next((dest for dest in self._mounted if path == dest or path.startswith(f"{dest}/")), "")
+        """Return the mount that `path` is on, as the config has it; "" if the path is part of the image."""
+        return next((dest for at, dest in self._mounted.items() if within(path, at)), "")
+
+    def _resolve_mounts(self) -> None:
+        """Find the folders that links of the image lead to, where the engine has mounted something."""
+        if not self._is_resolved:
+            paths = self._paths
+            self._mounted |= {paths.resolve(dest): dest for dest in self._mounted}
+            self._is_resolved = True
 
     def read(self, path: str) -> bytes:
         """Return the content of a file that was sent, b"" for none."""
@@ -117,11 +126,14 @@ class PendingFiles:
         return SafePaths(self._before, lambda path: info(self._open(), path), self.folders.there)
 
     def _refuse_mounted(self, path: str) -> None:
+        self._resolve_mounts()
         if place := self._mount_of(path):
             volume = next((v for v in self._habitat.volumes if v.dest == place), None)
             kind, at = ("volume", f" ({volume.origin})") if volume else ("cache", "")
+            real = next(at for at, dest in self._mounted.items() if dest == place and within(path, at))
+            leads = f", which is {real} in the image" if real != place else ""
             raise StepError(
-                f"{path} is in the {kind} {place}{at}: a build writes nothing into a mount",
+                f"{path} is in the {kind} {place}{at}{leads}: a build writes nothing into a mount",
                 remedy=f"write another dest, or remove the {kind}",
             )
 

@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from phases.core.build.container.environment import BuildEnvironment
 from phases.core.cache import host_mounts
 from phases.core.cache.image_labels import cleared_labels
+from phases.core.config.mounts import volume_conflicts
 from phases.core.container import safe_paths
 from phases.core.container.init_process import IDLE_FOR_PROBE, replace_container
 from phases.core.engine.types import Restrictions, Tmpfs
@@ -97,7 +98,8 @@ class ContainerSpec:
             restrictions=Restrictions(privileges=build.new_privileges, **asdict(build.limits)),
         )
         try:
-            safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
+            places = safe_paths.check_mounts(engine, container, [mount.dest for mount in mounts], last=True)
+            volume_conflicts.check_resolved_mount_points(self._work.habitat, places)
         except BaseException:
             engine.remove(container)
             raise

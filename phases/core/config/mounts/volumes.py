@@ -10,9 +10,8 @@ from msgspec.structs import replace
 
 from phases.core.config.mounts import host_paths, privileged_mounts
 from phases.core.config.mounts.host_paths import MountTable
-from phases.core.config.mounts.mountable_paths import in_home, within
+from phases.core.config.mounts.mountable_paths import within
 from phases.core.config.mounts.own_places import OwnPlaces
-from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
 from phases.core.errors import ConfigError
 from phases.core.model import SECRETS_FOLDER, Mount
 
@@ -21,7 +20,6 @@ if TYPE_CHECKING:
 
     from phases.core.config import schema
     from phases.core.config.scope import Scope
-    from phases.core.files.tree import Item
     from phases.core.model import Habitat
     from phases.core.origin import Origin
 
@@ -139,90 +137,3 @@ def _is_below(inner: Path, outer: Path, table: MountTable) -> bool:
     """Return whether `inner` is strictly below `outer`, by any of their paths."""
     above = table.all_paths(outer)
     return any(path != folder and path.is_relative_to(folder) for path in table.all_paths(inner) for folder in above)
-
-
-# Volumes and the other sections of the config
-
-
-def check(habitat: Habitat) -> None:
-    """Refuse what the build would write into a volume, and what it would read from a writable one.
-
-    The build checks the paths that only the image decides: those below ~, and those behind links. Raises ConfigError.
-    """
-    for volume in habitat.volumes:
-        for subject, path, origin in _written_paths(habitat, volume.dest):
-            if within(path, volume.dest):
-                raise ConfigError(
-                    f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
-                    where=origin,
-                    remedy="write another path for one of them",
-                )
-    writable = [volume for volume in habitat.volumes if volume.present and not volume.readonly]
-    for subject, source, origin in _read_paths(habitat) if writable else ():
-        way = _way(source)
-        for volume in writable:
-            if any(path != volume.source and path.is_relative_to(volume.source) for path in way):
-                raise ConfigError(
-                    f"{subject} is in the volume {volume.shown} ({volume.origin}), where the habitat could replace it "
-                    "by a link to any file of this machine",
-                    where=origin,
-                    remedy="move it elsewhere, or add `readonly: true` to the volume",
-                )
-
-
-def _written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
-    """Yield the paths that the build writes to, each with its subject in an error and its line.
-
-    Args:
-        habitat: The habitat.
-        dest: The path of a volume. A copied folder that holds this path is listed in full.
-    """
-
-    def absolute(path: str, owner: str) -> str:
-        is_root = habitat.user_named(owner.partition(":")[0]) == "root"
-        return in_home(path, "/root" if is_root else "")
-
-    for copy in habitat.files:
-        place = absolute(copy.dest, copy.owner)
-        yield f"files: {copy.shown}", place, copy.origin
-        if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
-            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
-    for repo in habitat.repos:
-        yield f"repos: {repo.path}", absolute(repo.path, repo.owner), repo.origin
-    for name, path in habitat.paths.items():
-        yield f"{name}: {path}", path.rstrip("/"), habitat.env.origin(name)
-    for test in habitat.tests:
-        yield f"tests: {test.shown}", test.dest, test.origin
-    for path in ("/etc/habitat-release", "/etc/profile.d/habitat.sh"):
-        yield f"the program's own {path}", path, habitat.base_origin
-    yield from _written_by_layers(habitat, dest)
-
-
-def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
-    for layer in habitat.layers:
-        if layer.dest and dest != layer.dest and within(dest, layer.dest):
-            origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
-            trees = [("", layer_tree(habitat, layer))]
-            trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
-            for name, tree in trees:
-                yield from ((f"{layer.shown}{name}", path, origin) for path in _paths(tree, layer.dest + name))
-
-
-def _paths(tree: Iterable[Item], dest: str) -> Iterator[str]:
-    return (f"{dest.rstrip('/')}/{item.path}".rstrip("/") for item in tree)
-
-
-def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
-    """Yield the host paths that the program reads through links, each with its subject in an error and its line."""
-    yield from ((f"files: {copy.shown}", copy.source, copy.origin) for copy in habitat.files)
-    yield from ((f"tests: {test.shown}", test.source, test.origin) for test in habitat.tests)
-    yield from ((f"secret {secret.name}", secret.file, secret.origin) for secret in habitat.secrets if secret.file)
-    hosts = ((repo.known_hosts, repo.origin) for repo in habitat.repos if repo.known_hosts)
-    yield from ((f"known_hosts: {path}", path, origin) for path, origin in hosts)
-
-
-def _way(source: Path) -> set[Path]:
-    try:
-        return {entry.path for entry in host_paths.walk_path(Path.cwd() / source)}
-    except OSError:  # not readable for this person; reading the source reports it
-        return set()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.cache import image_labels
-from phases.core.config.mounts import persist
+from phases.core.config.mounts import persist, volume_conflicts
 from phases.core.container import root_environment
 from phases.core.container.init_process import IDLE, replace_container
 from phases.core.container.mount_points import MountPoints
@@ -120,7 +120,11 @@ class _ImageContent:
             [(persisted.path, persisted.origin) for persisted in habitat.entry.persist],
         )
         persist.check(habitat, self.points.home)
+        volumes = self.points.volumes(habitat)
         entries = tuple(self._resolve(habitat.name, persisted) for persisted in habitat.entry.persist)
+        for entry, persisted in zip(entries, habitat.entry.persist, strict=True):
+            problem = f"entry.persist: {persisted.path} can't persist: it"
+            volume_conflicts.check_beside_volumes(habitat, volumes, problem, entry.resolved, persisted.origin)
         self.persistence = Persistence(entries, self.points.owner)
         self.missing = self.points.missing(posixpath.dirname(entry.resolved) for entry in entries)
         self.files = {entry.path: self._content(entry) for entry in self.persistence.files}

@@ -1,0 +1,217 @@
+"""Compare volumes with everything else that the config puts into the habitat.
+
+A build writes nothing through a volume: what lies on the host is in no image, and belongs to the person.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from phases.core.config.mounts import host_paths
+from phases.core.config.mounts.mountable_paths import OWN_FOLDER, in_home, overlap, within
+from phases.core.copied_files import file_tree, layer_tree, subfolder_tree
+from phases.core.errors import ConfigError
+from phases.core.model import SECRETS_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from phases.core.files.tree import Item
+    from phases.core.model import Habitat, Mount
+    from phases.core.origin import Origin
+
+
+# Folders of the kernel, at which a volume would hide what the container needs, and below which none can be mounted.
+_KERNEL, _KERNEL_WITH_ALL_BELOW = ("/dev", "/sys"), "/proc"
+
+# Folders in which the program mounts something into every habitat, or into every build.
+_MOUNTED = (SECRETS_FOLDER, "/run/ssh-agent")
+
+
+def check(habitat: Habitat) -> None:
+    """Refuse what the build would write into a volume, and what it would read from a writable one.
+
+    The build checks the paths that only the image decides: those below ~, and those behind links. Raises ConfigError.
+    """
+    check_mount_points(habitat, {volume.dest: volume for volume in habitat.volumes})
+    _check_written(habitat)
+    _check_read(habitat)
+
+
+def check_mount_points(habitat: Habitat, volumes: Mapping[str, Mount]) -> None:
+    """Refuse a volume at which a mount point of another mount is missing: the engine would create it on the host.
+
+    Args:
+        habitat: The habitat.
+        volumes: Its volumes by their paths in the habitat: those of the config, or those that its image leads to.
+
+    Raises:
+        ConfigError: With the line of the volume.
+
+    """
+    for place, volume in volumes.items():
+        if reason := _reserved(habitat, place):
+            shown = volume.dest if volume.dest == place else f"{volume.dest}, which is {place} in the image"
+            problem = f"a volume can't be mounted at {shown}: {reason}"
+            raise ConfigError(problem, where=volume.origin, remedy="write another folder")
+    present = {place: volume for place, volume in volumes.items() if volume.present}
+    for place, inner in present.items():
+        above = [folder for folder in present if folder != place and within(place, folder)]
+        if above:
+            folder = max(above, key=len)
+            _check_nested(inner, present[folder], posixpath.relpath(place, folder))
+
+
+def check_resolved_mount_points(habitat: Habitat, resolved: Mapping[str, str]) -> None:
+    """Do as `check_mount_points` for a container that has the volumes.
+
+    Args:
+        habitat: The habitat.
+        resolved: The paths of its volumes in the config, each with the path that the image leads to.
+
+    Raises:
+        ConfigError: With the line of the volume.
+
+    """
+    places: dict[str, Mount] = {}
+    for volume in habitat.volumes:
+        if place := resolved.get(volume.dest):
+            if place in places:
+                problem = f"another volume is mounted at {place} ({places[place].origin}): {volume.dest} leads there"
+                raise ConfigError(problem, where=volume.origin, remedy="keep one of them")
+            places[place] = volume
+    check_mount_points(habitat, places)
+
+
+def check_beside_volumes(habitat: Habitat, volumes: Mapping[str, str], problem: str, place: str, where: Origin) -> None:
+    """Refuse to mount something else at or below a volume, or above one.
+
+    Args:
+        habitat: The habitat.
+        volumes: Paths without links of the habitat's volumes, with those in the config.
+        problem: The beginning of the error.
+        place: The path without links of the other mount point.
+        where: Its line.
+
+    Raises:
+        ConfigError: They overlap. It has both lines.
+
+    """
+    for path, dest in volumes.items():
+        if overlap(path, place):
+            volume = next(volume for volume in habitat.volumes if volume.dest == dest)
+            at = f" is {place} in the image, and {dest} is a volume ({volume.origin})"
+            raise ConfigError(problem + at, where=where, remedy="keep one of them, or write another path")
+
+
+def _reserved(habitat: Habitat, place: str) -> str:
+    """Return why no volume can be mounted at a path, "" if one can."""
+    if place in _KERNEL or within(place, _KERNEL_WITH_ALL_BELOW):
+        return "it is the kernel's"
+    persists_files = any(not kept.is_folder for kept in habitat.entry.persist)
+    mounted = (*_MOUNTED, *([OWN_FOLDER] if persists_files else []))
+    hidden = next((folder for folder in mounted if overlap(folder, place)), "")
+    return f"{hidden} is the habitat's own" if hidden else ""
+
+
+def _check_nested(inner: Mount, outer: Mount, path: str) -> None:
+    """Refuse a volume in another one whose source lacks the mount point."""
+    if not os.path.lexists(outer.source / path):
+        raise ConfigError(
+            f"volumes: {inner.dest} is in the volume {outer.dest} ({outer.origin}), and {outer.shown} has no {path}: "
+            "the engine would create it on the host, as root",
+            where=inner.origin,
+            remedy=f"create {outer.shown.rstrip('/')}/{path}, or write another dest",
+        )
+
+
+def _check_written(habitat: Habitat) -> None:
+    for volume in habitat.volumes:
+        for subject, path, origin in _written_paths(habitat, volume.dest):
+            if within(path, volume.dest):
+                raise ConfigError(
+                    f"{subject} would be written to the host, since {volume.dest} is a volume ({volume.origin})",
+                    where=origin,
+                    remedy="write another path for one of them",
+                )
+
+
+def _check_read(habitat: Habitat) -> None:
+    writable = [volume for volume in habitat.volumes if volume.present and not volume.readonly]
+    for subject, source, origin in _read_paths(habitat) if writable else ():
+        way = _way(source)
+        for volume in writable:
+            if any(path != volume.source and path.is_relative_to(volume.source) for path in way):
+                raise ConfigError(
+                    f"{subject} is in the volume {volume.shown} ({volume.origin}), where the habitat could replace it "
+                    "by a link to any file of this machine",
+                    where=origin,
+                    remedy="move it elsewhere, or add `readonly: true` to the volume",
+                )
+
+
+def _written_paths(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
+    """Yield the paths that the build writes to, each with its subject in an error and its line.
+
+    Args:
+        habitat: The habitat.
+        dest: The path of a volume. A copied folder that holds this path is listed in full.
+    """
+
+    def absolute(path: str, owner: str) -> str:
+        is_root = habitat.user_named(owner.partition(":")[0]) == "root"
+        return in_home(path, "/root" if is_root else "")
+
+    for copy in habitat.files:
+        place = absolute(copy.dest, copy.owner)
+        yield f"files: {copy.shown}", place, copy.origin
+        if dest != place and within(dest, place) and os.path.lexists(copy.source / os.path.relpath(dest, place)):
+            yield from ((f"files: {copy.shown}", path, copy.origin) for path in _paths(file_tree(habitat, copy), place))
+    for repo in habitat.repos:
+        yield f"repos: {repo.path}", absolute(repo.path, repo.owner), repo.origin
+    for name, path in habitat.paths.items():
+        yield f"{name}: {path}", _normal(path), habitat.env.origin(name)
+    for test in habitat.tests:
+        yield f"tests: {test.shown}", _normal(test.dest), test.origin
+    for path in ("/etc/habitat-release", "/etc/profile.d/habitat.sh"):
+        yield f"the program's own {path}", path, habitat.base_origin
+    yield from _written_by_layers(habitat, dest)
+
+
+def _written_by_layers(habitat: Habitat, dest: str) -> Iterator[tuple[str, str, Origin]]:
+    for layer in habitat.layers:
+        folder = _normal(layer.dest) if layer.dest else dest
+        if dest != folder and within(dest, folder):
+            origin = habitat.env.origin(f"{layer.name.upper()}_PATH")
+            trees = [("", layer_tree(habitat, layer))]
+            trees += [(f"/{name}", subfolder_tree(habitat, layer, name)) for name in ("tools", "tests")]
+            for name, tree in trees:
+                yield from ((f"{layer.shown}{name}", path, origin) for path in _paths(tree, folder + name))
+
+
+def _normal(path: str) -> str:
+    """Return an absolute path in its shortest form. normpath keeps two slashes at the beginning, as POSIX allows."""
+    return "/" + posixpath.normpath(path).lstrip("/")
+
+
+def _paths(tree: Iterable[Item], dest: str) -> Iterator[str]:
+    return (f"{dest.rstrip('/')}/{item.path}".rstrip("/") for item in tree)
+
+
+def _read_paths(habitat: Habitat) -> Iterator[tuple[str, Path, Origin]]:
+    """Yield the host paths that the program reads through links, each with its subject in an error and its line."""
+    yield from ((f"files: {copy.shown}", copy.source, copy.origin) for copy in habitat.files)
+    yield from ((f"tests: {test.shown}", test.source, test.origin) for test in habitat.tests)
+    yield from ((f"secret {secret.name}", secret.file, secret.origin) for secret in habitat.secrets if secret.file)
+    hosts = ((repo.known_hosts, repo.origin) for repo in habitat.repos if repo.known_hosts)
+    yield from ((f"known_hosts: {path}", path, origin) for path, origin in hosts)
+
+
+def _way(source: Path) -> set[Path]:
+    try:
+        return {entry.path for entry in host_paths.walk_path(Path.cwd() / source)}
+    except OSError:  # not readable for this person; reading the source reports it
+        return set()
