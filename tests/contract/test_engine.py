@@ -15,6 +15,7 @@ import warnings
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from select import select as readable
 from typing import IO, TYPE_CHECKING, Any
 
 import pytest
@@ -1169,6 +1170,32 @@ def test_exec_tty_streams_until_command_ends(target: EngineUnderTest) -> None:
             seen += data
         assert b"exit 7" in seen
         assert process.exit_code() == 7
+
+
+def answer(process: Exec, typed: bytes) -> bytes:
+    """Type something, and return the same number of bytes of output, fewer if they don't come within two seconds."""
+    process.write(typed)
+    seen = b""
+    while len(seen) < len(typed) and readable([process.fileno()], [], [], 2)[0]:
+        seen += process.read()
+    return seen
+
+
+def test_exec_tty_passes_each_key_on_at_once(target: EngineUnderTest) -> None:
+    """The keys that detach can't be switched off, and the first one waits for the next key: see payloads."""
+    if isinstance(target.engine, FakeEngine):  # its shell knows few commands
+        return
+    with terminal(target, target.started()) as process:
+        process.write(b"stty raw -echo; echo rea''dy; exec cat\n")
+        seen = b""
+        while b"ready" not in seen:
+            seen += process.read()
+        for byte in sorted(set(range(256)) - {0x1E}):
+            assert answer(process, bytes([byte])) == bytes([byte])
+        assert answer(process, b"\x10") + answer(process, b"\x11") == b"\x10\x11"
+        process.write(b"\x1e")
+        time.sleep(0.1)
+        assert answer(process, b"x!").startswith(b"\x1ex")
 
 
 class PipedCommand:

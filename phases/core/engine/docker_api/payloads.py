@@ -53,6 +53,11 @@ def container(
     }
 
 
+# Docker and Podman can't do without keys that detach an exec, take ASCII alone, and hold the first one back until the
+# next key. Their own, Ctrl-P, is a key of every shell and editor. Ctrl-^ is hardly used, and nobody types all of these.
+_DETACH_KEYS = "ctrl-^,ctrl-@,ctrl-^,ctrl-@"
+
+
 def log_limit(size: int) -> dict[str, Any]:
     """Return the log config that keeps about `size` bytes of output, with the engine's own log driver."""
     return {"Type": "", "Config": {"max-size": str(size // 2), "max-file": "2"}}
@@ -87,6 +92,7 @@ def command(
 ) -> dict[str, Any]:
     """Return the body for an exec in a running container."""
     return {
+        "DetachKeys": _DETACH_KEYS,
         "Cmd": list(argv),
         "User": user or "0",
         "WorkingDir": workdir,
