@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from phases.core.copied_files import dockerfile_context
-from phases.core.files import tree
 from phases.protocol import ChangeDescription, FromDockerfile, file_in, secrets_slice
 
 if TYPE_CHECKING:
@@ -24,12 +23,11 @@ SNAPSHOT = True
 
 
 def slice(habitat: Habitat) -> Json:
-    return {"context": tree.identity(dockerfile_context(habitat)), **secrets_slice(habitat, NAME)}
+    return {"context": dockerfile_context(habitat).identity(), **secrets_slice(habitat, NAME)}
 
 
 def describe_change(changed: SlicePath) -> ChangeDescription:
-    path = [changed.habitat.dockerfile if part == "Dockerfile" else str(part) for part in changed.key[1:]]
-    return file_in(changed.habitat.layers[-1].shown, *path)
+    return file_in(changed.habitat.layers[-1].shown, *map(str, changed.key[1:]))
 
 
 def plan(habitat: Habitat) -> list[Step]:

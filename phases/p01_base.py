@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from phases.core import json_types
 from phases.core.copied_files import dockerfile_context
-from phases.core.files import tree
 from phases.protocol import ChangeDescription, FromImage, RequirePaths
 
 if TYPE_CHECKING:
@@ -24,7 +23,7 @@ SNAPSHOT = True
 def slice(habitat: Habitat) -> Json:
     """Include the image's id: if a tag was pulled again and is another image, the phase runs."""
     if habitat.has_dockerfile:
-        return {"dockerfile": json_types.digest(tree.identity(dockerfile_context(habitat)))}
+        return {"dockerfile": json_types.digest(dockerfile_context(habitat).identity())}
     return {"id": habitat.base_id, "image": habitat.base_image}
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
+    from phases.core.copied_files import DockerContext
     from phases.core.files.tree import Item
     from phases.core.json_types import Json, Key
     from phases.core.model import Habitat
@@ -31,10 +32,10 @@ class FromDockerfile(Struct, frozen=True):
     """Start from the image that a Dockerfile builds.
 
     Args:
-        context: The files of the build context, the Dockerfile among them. Secrets are not files of it.
+        context: The Dockerfile and its build context. Secrets are not files of it.
     """
 
-    context: tuple[Item, ...]
+    context: DockerContext
 
 
 class Run(Struct, frozen=True):

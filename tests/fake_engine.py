@@ -57,6 +57,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine.output import OnLine
     from phases.core.engine.protocol import Exec, OnPull, Piped
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.model import Value
     from phases.core.port import Port
 
@@ -265,16 +266,18 @@ class FakeEngine:
         self._images[image.config.id] = image
         self._tags[reference] = image.config.id
 
-    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: DockerfileArchive, tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Understands FROM, RUN, COPY, and what `commit` does."""
         self._record("build", tag, *(value.name for value in secrets))
         files = Files()
-        files.unpack("/", context)
-        dockerfile = files.find("/Dockerfile")
-        if dockerfile is None:
+        files.unpack("/", context.tar)
+        script = files.find(f"/{context.dockerfile}")
+        if script is None:
             raise EngineError("docker build ended with exit code 1")
+        for name in context.hidden:
+            del files.nodes[f"/{name}"]
         image_id = ""
-        for row in filter(None, dockerfile.content.decode().splitlines()):
+        for row in filter(None, script.content.decode().splitlines()):
             on_line(row)
             word, _, rest = row.partition(" ")
             if word == "FROM":
@@ -285,11 +288,7 @@ class FakeEngine:
                 )
                 self._images[image_id] = image
             elif word == "COPY":
-                source, dest = rest.split()
-                node = files.find(f"/{source}")
-                if node is None:
-                    raise EngineError("docker build ended with exit code 1")
-                image.files.add(dest, node)
+                _copy(files, image.files, *rest.split())
             elif word == "RUN":
                 shell = Shell(image.files, image.config.env, "root", 0, image.config.workdir, lambda *_: None)
                 if shell.run(rest, errexit=True):
@@ -840,6 +839,19 @@ def _uid(command: Command) -> int | None:
         if name == command.user:
             return int(uid)
     return None
+
+
+def _copy(context: Files, files: Files, source: str, dest: str) -> None:
+    """A file, or a folder with all in it."""
+    place = f"/{source}".rstrip("/.") or "/"
+    node = context.find(place)
+    if node is None:
+        raise EngineError("docker build ended with exit code 1")
+    files.add(dest.rstrip("/"), node)
+    prefix = f"{place.rstrip('/')}/"
+    for path, one in context.nodes.items():
+        if path.startswith(prefix) and path != "/":
+            files.add(f"{dest.rstrip('/')}/{path.removeprefix(prefix)}", one)
 
 
 def _apply(image: FakeImage, change: str) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phases.core.engine.docker_api import client
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.project import Project
 
 #: What a phase is inside of when it is killed at `inside`.
@@ -130,7 +131,7 @@ class _CrashingEngine:
     def _inside(self, method: str) -> bool:
         return INSIDE[self._trap.phase] == method and self._trap.at("inside")
 
-    def build(self, context: IO[bytes], tag: str, on_line: Callable[[str], None], secrets: Any = ()) -> str:
+    def build(self, context: DockerfileArchive, tag: str, on_line: Callable[[str], None], secrets: Any = ()) -> str:
         def on_first(line: str) -> None:
             on_line(line)
             if self._inside("build"):

@@ -8,16 +8,18 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from phases.core.errors import ConfigError
-from phases.core.files.ignore import dockerignore, is_one_of
+from phases.core.files import tree
+from phases.core.files.dockerignore import dockerignore, file_name
+from phases.core.files.ignore import Ignore, is_one_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from phases.core.files.ignore import Ignore
     from phases.core.files.tree import Item
     from phases.core.model import ConfigLayer, FileCopy, Habitat, TestScript
 
@@ -28,22 +30,48 @@ NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignor
 BEFORE_MIGRATION = "config.yaml.before-migration"
 
 
-def dockerfile_context(habitat: Habitat) -> tuple[Item, ...]:
+class DockerContext(Struct, frozen=True):
+    """What a Dockerfile is built from.
+
+    Attributes:
+        items: What COPY can copy.
+        dockerfile: The Dockerfile, which COPY can't copy if a pattern names it.
+        ignore_file: The file with the patterns, None for none.
+    """
+
+    items: tuple[Item, ...]
+    dockerfile: Item
+    ignore_file: Item | None
+
+    def has(self, path: str) -> bool:
+        """Return whether COPY can copy a path."""
+        return any(item.path == path for item in self.items)
+
+    def identity(self) -> dict[str, str]:
+        """Return the identities of all files that the image depends on."""
+        ignore_file = [self.ignore_file] if self.ignore_file else []
+        return tree.identity(sorted({*self.items, self.dockerfile, *ignore_file}, key=lambda item: item.path))
+
+
+def dockerfile_context(habitat: Habitat) -> DockerContext:
     """Return the build context of the Dockerfile: the habitat's folder, without what .dockerignore names.
 
-    config.yaml is not part of it: a new description must not build the image again. The file that is built is called
-    Dockerfile in the context, whatever its name is. Files keep their modes and times, as in `docker build`.
+    config.yaml is not part of it: a new description must not build the image again. Files keep their modes and times,
+    as in `docker build`.
     """
 
     def ignore() -> Ignore:
         return dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
 
     items = _tree(habitat, "context", habitat.folder, ignore, exact=True)
-    if habitat.dockerfile == "Dockerfile":
-        return items
-    others = [item for item in items if item.path not in ("Dockerfile", habitat.dockerfile)]
-    dockerfile = [replace(item, path="Dockerfile") for item in items if item.path == habitat.dockerfile]
-    return tuple(sorted((*others, *dockerfile), key=lambda item: item.path))
+
+    def item(name: str) -> Item:
+        known = next((item for item in items if item.path == name), None)
+        return known or replace(_tree(habitat, "", habitat.folder / name, Ignore)[0], path=name)
+
+    ignore_file = file_name(habitat.folder, habitat.dockerfile)
+    has_ignore_file = (habitat.folder / ignore_file).is_file()
+    return DockerContext(items, item(habitat.dockerfile), item(ignore_file) if has_ignore_file else None)
 
 
 def layer_tree(habitat: Habitat, layer: ConfigLayer) -> tuple[Item, ...]:
@@ -65,11 +93,16 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore
     mounted = is_one_of(layer.folder, (volume.source for volume in habitat.volumes))
     ignore = ignore.also(*NOT_IN_PHASE_6).also_if(mounted)
     if layer.name == "local":
-        ignore = ignore.also(f"/{BEFORE_MIGRATION}", *([f"/{habitat.dockerfile}"] if habitat.dockerfile else []))
+        ignore = ignore.also(f"/{BEFORE_MIGRATION}", *_dockerfile_names(habitat))
         # .dockerignore counts here too, also with `dockerfile: false`.
         if habitat.has_dockerfile or not habitat.dockerfile:
-            ignore = ignore.also_if(dockerignore(habitat.folder))
+            ignore = ignore.also_by(dockerignore(habitat.folder, habitat.dockerfile))
     return ignore
+
+
+def _dockerfile_names(habitat: Habitat) -> list[str]:
+    """Return patterns for the Dockerfile and its own ignore file."""
+    return [f"/{habitat.dockerfile}", f"/{habitat.dockerfile}.dockerignore"] if habitat.dockerfile else []
 
 
 def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Item, ...]:

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from select import select as readable
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from conftest import PREFIX, wait_until
@@ -30,8 +30,17 @@ from phases.core.engine import select
 from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.podman_api.client import Podman
 from phases.core.engine.timeouts import ResponseTimeout
-from phases.core.engine.types import LARGEST_FILE, Bind, Confided, PathInfo, PortRefused, Stat, VolumeMount
+from phases.core.engine.types import (
+    LARGEST_FILE,
+    Bind,
+    Confided,
+    PathInfo,
+    PortRefused,
+    Stat,
+    VolumeMount,
+)
 from phases.core.errors import Conflict, EngineError, EngineUnreachable, NotFound, PhaseTimeout
+from phases.core.files.tar import DockerfileArchive
 from phases.core.port import Port
 
 if TYPE_CHECKING:
@@ -197,13 +206,13 @@ def archive(*members: tuple[str, bytes, int, int, int], links: dict[str, str] | 
 
 
 @contextmanager
-def context(dockerfile: str, **files: str) -> Iterator[IO[bytes]]:
+def context(dockerfile: str, **files: str) -> Iterator[DockerfileArchive]:
     """A build context, as a real file: the docker command reads it as its stdin."""
     members = {"Dockerfile": dockerfile, **files}.items()
     with tempfile.TemporaryFile() as spool:
         spool.write(archive(*((name, text.encode(), 0o644, 0, 0) for name, text in members)).getvalue())
         spool.seek(0)
-        yield spool
+        yield DockerfileArchive(spool)
 
 
 # Images
@@ -423,6 +432,20 @@ def test_build_dockerfile_creates_image(target: EngineUnderTest) -> None:
     assert lines
     container = target.engine.create(image, f"{target.names}-built", IDLE)
     assert target.engine.read_file(container, "/greeting") == b"hello"
+
+
+def test_build_named_dockerfile_copies_its_context_without_hidden_files(
+    target: EngineUnderTest, tmp_path: Path
+) -> None:
+    text = f"FROM {target.base}\nCOPY . /all/\n"
+    names = ("dev.file", ".dockerignore")
+    with context("FROM nowhere\n", **{names[0]: text, names[1]: "\n".join(names), "greeting": "hello"}) as source:
+        hidden = DockerfileArchive(source.tar, names[0], names, tmp_path)
+        image = target.engine.build(hidden, target.tag(), lambda _: None)
+    container = target.engine.create(image, f"{target.names}-built", IDLE)
+    assert target.engine.read_file(container, "/all/greeting") == b"hello"
+    assert target.engine.read_file(container, "/all/Dockerfile") == b"FROM nowhere\n"
+    assert [target.engine.stat(container, f"/all/{name}") for name in names] == [None, None]
 
 
 def test_read_file_larger_than_limit_is_refused(target: EngineUnderTest) -> None:

@@ -8,6 +8,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import dockerignore_cases
 import pytest
 from conftest import Project, RunningDoit, clear, docker, fresh_name, inspect, snapshots, untagged, wait_until
 
@@ -31,6 +32,8 @@ MODES = "certificate 440\nkey 600\nown 700\nteam 2775\ntmp 1777\n981173106"
 
 #: A PATH on which there is no docker command, so that the image is built through the engine's API.
 NO_COMMAND = {"PATH": "/nowhere"}
+
+NO_BUILDKIT = {"DOCKER_BUILDKIT": "0"}
 
 #: Seconds that nobody else's command sleeps for.
 NAP = 100_000 + os.getpid()
@@ -104,6 +107,53 @@ def modes_in(image: str) -> str:
 def test_dockerignored_files_are_not_in_habitat(habitat: DockerfileHabitat) -> None:
     actual = docker("run", "--rm", f"habitat-{habitat.name}:final", "sh", "-c", "ls -A $LOCAL_PATH").split()
     assert actual == ["modes", "motd"]
+
+
+PATTERNS = r"""
+config.yaml
+Dockerfile*
+*ockerignore
+**.env
+**/*.log
+!sub/deep/*.log
+src
+!src/lib/keep.md
+[ab]?
+\#c
+temp?
+node_modules/**/*.js
+"""
+
+
+@pytest.mark.guarantee("dockerignore-as-docker")
+def test_dockerfile_context_is_same_as_of_docker_build(project: Project, busybox: str, name: str) -> None:
+    """Without BuildKit, docker's client filters by itself: the engine's own BuildKit has an older matcher."""
+    project.habitat(name, "dockerfile: Dockerfile.dev\nenv: [USER=root]\n")
+    folder = project.root / "habitats" / name
+    dockerignore_cases.lay_out(folder, PATTERNS, "FROM nowhere\n")
+    project.write(f"habitats/{name}/Dockerfile.dev", f"FROM {busybox}\nCOPY . /all/\n")
+
+    def copied(image: str) -> list[str]:
+        return docker("run", "--rm", image, "find", "/all").splitlines()
+
+    def built(*, env: dict[str, str]) -> list[str]:
+        result = project.doit(f"dockerfile:{name}", env=env)
+        assert (result.code, result.ran) == (0, ["dockerfile"]), result.out
+        return copied(f"habitat-{name}:0-dockerfile")
+
+    own = project.run(
+        "docker", "build", "-t", f"{name}:own", "-f", f"{folder}/Dockerfile.dev", str(folder), env=NO_BUILDKIT
+    )
+    assert own.code == 0, own.out
+    expected = copied(f"{name}:own")
+    docker("image", "rm", f"{name}:own")
+    assert {"/all/src/lib/keep.md", "/all/sub/deep/x.log", "/all/temp"} < {*expected}
+    assert not [path for path in expected if "ocker" in path or path.endswith((".env", "main.py"))]
+    assert built(env={}) == expected
+    (folder / ".dockerignore").rename(folder / "Dockerfile.dev.dockerignore")
+    project.write(f"habitats/{name}/.dockerignore", "sub\n")
+    project.write(f"habitats/{name}/e2/e3/f", "a change, so that the image is built again\n")
+    assert built(env=NO_COMMAND) == expected
 
 
 def change_of_an_ignored_file(habitat: DockerfileHabitat) -> None:

@@ -17,6 +17,7 @@ from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.http import HttpClient, negotiate
 from phases.core.engine.transport import Route
 from phases.core.errors import EngineError, EngineUnreachable, NotFound
+from phases.core.files.tar import DockerfileArchive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,7 +228,7 @@ def test_pull_without_usable_credentials_sends_none_and_error_names_cause(
     (tmp_path / "s").unlink()
     monkeypatch.setattr("phases.core.engine.docker_api.buildkit_cli.find", lambda: None)
     with answering(tmp_path / "s", refused) as asked, pytest.raises(EngineError):
-        engine.build(io.BytesIO(b""), "made:1", lambda _: None)
+        engine.build(DockerfileArchive(io.BytesIO(b"")), "made:1", lambda _: None)
     assert b"X-Registry-Config" not in asked[0]
     assert capfd.readouterr() == ("", "")
 

@@ -10,7 +10,7 @@ import threading
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fake_engine import Command, FakeEngine
@@ -48,6 +48,8 @@ from phases.registry import named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from phases.core.files.tar import DockerfileArchive
 
 BASE = "base:1"
 
@@ -901,8 +903,8 @@ def test_dockerfile_build_context_has_modes_and_times_of_host(tmp_path: Path, mo
         os.utime(path, (1, 981_173_106))
     sent: dict[str, tarfile.TarInfo] = {}
 
-    def build(context: IO[bytes], *_: object) -> str:
-        with tarfile.open(fileobj=context) as members:
+    def build(context: DockerfileArchive, *_: object) -> str:
+        with tarfile.open(fileobj=context.tar) as members:
             sent.update({member.name: member for member in members})
         raise EngineError("enough")
 

@@ -19,6 +19,7 @@ from phases.core.engine.docker_api.client import DockerEngine
 from phases.core.engine.http import HttpClient
 from phases.core.engine.transport import Route
 from phases.core.errors import EngineError
+from phases.core.files.tar import DockerfileArchive
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -121,7 +122,10 @@ def test_docker_build_passes_output_and_leaves_no_temporary_file(
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar:
         buildkit_cli.build(
-            DockerCommand(program, buildkit=buildkit), tar, "made:1", lambda line: lines.extend([line, *left()])
+            DockerCommand(program, buildkit=buildkit),
+            DockerfileArchive(tar),
+            "made:1",
+            lambda line: lines.extend([line, *left()]),
         )
     assert lines == [f"DOCKER_BUILDKIT={int(buildkit)}", "on stderr"]
 
@@ -130,15 +134,16 @@ def test_docker_build_failure_raises_engine_error(tmp_path: Path) -> None:
     program = docker(tmp_path, build="exit 7")
     context = write(tmp_path, "context.tar")
     with context.open("rb") as tar, pytest.raises(EngineError, match="docker build ended with exit code 7"):
-        buildkit_cli.build(DockerCommand(program, buildkit=True), tar, "made:1", lambda _: None)
+        buildkit_cli.build(DockerCommand(program, buildkit=True), DockerfileArchive(tar), "made:1", lambda _: None)
 
 
 BUILD_AND_WAIT = """
 import sys
 from pathlib import Path
 from phases.core.engine.docker_api.buildkit_cli import DockerCommand, build
+from phases.core.files.tar import DockerfileArchive
 with Path(sys.argv[2]).open("rb") as tar:
-    build(DockerCommand(sys.argv[1], buildkit=True), tar, "made:1", print)
+    build(DockerCommand(sys.argv[1], buildkit=True), DockerfileArchive(tar), "made:1", print)
 """
 
 
@@ -190,5 +195,5 @@ def test_docker_build_without_image_raises_error_and_ignores_old_tag(
     monkeypatch.setattr(DockerEngine, "image_config", lambda _, tag: asked.append(("look", tag)))
     engine = DockerEngine(HttpClient(Route("a test", "/nowhere")))
     with write(tmp_path, "context.tar").open("rb") as tar, pytest.raises(EngineError, match="docker build gave no"):
-        engine.build(tar, "made:1", lambda _: None)
+        engine.build(DockerfileArchive(tar), "made:1", lambda _: None)
     assert asked == [("untag", "made:1"), ("look", "made:1")]

@@ -236,7 +236,7 @@ def test_tree_entry_replaced_by_link_while_read_is_not_followed(tmp_path: Path, 
             swapped()
         return False
 
-    actual = tree.Sources().tree("", top, lambda: Ignore(ignore))
+    actual = tree.Sources().tree("", top, lambda: Ignore().also_if(ignore))
     (item,) = [item for item in actual if item.path == case]
     assert item.kind == "link"
     assert not [item for item in actual if item.path == "folder/secret" and case == "folder"]
@@ -251,7 +251,7 @@ def test_tree_file_replaced_at_every_read_raises_source_changed(tmp_path: Path) 
         return False
 
     with pytest.raises(SourceChanged) as excinfo:
-        tree.Sources().tree("", file.parent, lambda: Ignore(ignore))
+        tree.Sources().tree("", file.parent, lambda: Ignore().also_if(ignore))
     assert str(excinfo.value) == f"{file}: was replaced while it was read: run the same command again"
 
 

@@ -42,8 +42,10 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
     assert habitat.has_dockerfile is bool(built)
     assert dockerfile.exists_in(folder) is bool(built)
     assert ("dockerfile" in [phase.NAME for phase in habitat_phases(habitat)]) is bool(built)
-    in_context = [item.source.name for item in dockerfile_context(habitat) if item.path == "Dockerfile"]
-    assert in_context == [built or "Dockerfile"] if built else True
+    if built:
+        context = dockerfile_context(habitat)
+        assert (context.dockerfile.path, context.dockerfile.source.name) == (built, built)
+        assert {"Dockerfile", "Dockerfile.rest"} < {item.path for item in context.items}, "docker build copies both"
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,8 @@ from unit_helpers import DemoProject, load, write
 from phases.core import copied_files, json_types
 from phases.core.errors import ConfigError, StateError, printable
 from phases.core.files import tree
-from phases.core.files.ignore import dockerignore, habignore
+from phases.core.files.dockerignore import dockerignore
+from phases.core.files.ignore import habignore
 from phases.core.files.locks import FileLock
 from phases.core.files.tar import Archive
 from phases.protocol import Copy

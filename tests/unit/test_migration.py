@@ -643,8 +643,9 @@ def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(demo: DemoPr
     assert (folder / "config.yaml.before-migration").read_text() == "description: x\n"
     habitat = load(demo.root)
     assert [item.path for item in copied_files.layer_tree(habitat, habitat.layer("local"))] == [""]
-    assert [item.path for item in copied_files.dockerfile_context(habitat)] == ["", "Dockerfile"]
-    assert copied_files.dockerfile_context(habitat)[1].source == folder / "Dockerfile.rest"
+    context = copied_files.dockerfile_context(habitat)
+    assert [item.path for item in context.items] == ["", "Dockerfile", "Dockerfile.rest"]
+    assert context.dockerfile.source == folder / "Dockerfile.rest"
 
 
 def test_migrate_base_image_not_pullable_is_one_line_error(demo: DemoProject) -> None:

@@ -108,7 +108,7 @@ def test_dockerfile_phase_slice_and_plan_contain_build_context(tmp_path: Path) -
     }
     (step,) = p00_dockerfile.plan(habitat)
     assert isinstance(step, FromDockerfile)
-    assert [item.path for item in step.context] == ["", ".dockerignore", "Dockerfile", "copied"]
+    assert [item.path for item in step.context.items] == ["", ".dockerignore", "Dockerfile", "copied"]
 
 
 def test_base_phase_of_image_checks_image_and_shell(tmp_path: Path) -> None:

@@ -25,7 +25,8 @@ from phases.core.config import units, yaml_tree
 from phases.core.copied_files import NOT_IN_PHASE_6
 from phases.core.errors import HabitatError, printable
 from phases.core.files import ignore
-from phases.core.files.ignore import DEFAULT_IGNORE, dockerignore, habignore
+from phases.core.files.dockerignore import dockerignore
+from phases.core.files.ignore import DEFAULT_IGNORE, habignore
 from phases.core.variables import Env, expand, in_image
 from phases.registry import PHASES, habitat_phases
 from phases.ui.tasks import quoted

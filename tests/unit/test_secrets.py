@@ -222,7 +222,7 @@ def test_secret_file_is_never_copied_into_image(tmp_path: Path, place: str) -> N
         else f"secrets: [{{name: T, file: {place}, phases: [setup]}}]",
     )
     trees = [
-        dockerfile_context(habitat),
+        dockerfile_context(habitat).items,
         *(layer_tree(habitat, layer) for layer in habitat.layers),
     ]
     trees += [subfolder_tree(habitat, layer, "tools") for layer in habitat.layers]

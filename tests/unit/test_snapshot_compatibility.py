@@ -99,8 +99,8 @@ ENVIRONMENT_DIGESTS = {
 
 #: The same of the phases that differ in a habitat with a Dockerfile.
 DOCKERFILE_HASHES = {
-    "dockerfile": "51e1b1e75295d993703284eac23b1746ae4b0f1a90d0b4911028b50dbf99f0db",
-    "base": "75451761f36a3d0816719c641db812322bf57d2b3bbb720b2f98ba5f8dd75292",
+    "dockerfile": "806486fdb90b985e3b5894d903407101eae7ce5c7f4ed142e9d3f2a30a5b2fc8",
+    "base": "f0b84e8f54aefc1c41a096436c524563578a1716d4959f4941d6e02817f0fcbf",
 }
 DOCKERFILE_ENVIRONMENT_DIGESTS = {
     "dockerfile": "97ae87827538ef1843334ed65555e15a57689643a782738aa38ee20584b3ce2f",

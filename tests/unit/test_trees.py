@@ -11,7 +11,7 @@ from unit_helpers import load, write
 from phases.core import copied_files
 from phases.core.errors import ConfigError
 from phases.core.files import tree
-from phases.core.files.ignore import dockerignore, habignore
+from phases.core.files.ignore import habignore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,48 +148,6 @@ def test_habignore_not_utf8_is_error(tmp_path: Path) -> None:
     (tmp_path / ".habignore").write_bytes(b"\xff\n")
     with pytest.raises(ConfigError, match="can't be read as UTF-8 text"):
         habignore([tmp_path])
-
-
-# What `docker build` sends, as its documentation and moby's own tests of patternmatcher have it.
-CONTEXT = ("Dockerfile", "README.md", "a.txt", "sub/a.txt", "sub/deep/a.txt", "sub/b.md", "temp", "temper", "x!y")
-
-
-@pytest.mark.parametrize(
-    ("lines", "left_out"),
-    [
-        ("", []),
-        ("a.txt\n", ["a.txt"]),
-        ("/a.txt\n", ["a.txt"]),
-        ("*/a.txt\n", ["sub/a.txt"]),
-        ("**/a.txt\n", ["a.txt", "sub/a.txt", "sub/deep/a.txt"]),
-        ("sub\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
-        ("sub/\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
-        ("/sub/\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
-        ("sub/*\n", ["sub/a.txt", "sub/b.md", "sub/deep/a.txt"]),
-        ("temp?\n", []),
-        ("tempe?\n", ["temper"]),
-        ("*.md\n", ["README.md"]),
-        ("*.md\n!README.md\n", []),
-        ("!README.md\n*.md\n", ["README.md"]),
-        ("sub\n!sub/b.md\n", ["sub/a.txt", "sub/deep/a.txt"]),
-        ("sub\n!sub/deep\n", ["sub/a.txt", "sub/b.md"]),
-        ("**\n!sub/deep\n", ["README.md", "a.txt", "sub/a.txt", "sub/b.md", "temp", "temper", "x!y"]),
-        ("*\n!a.txt\n", ["README.md", "sub/a.txt", "sub/b.md", "sub/deep/a.txt", "temp", "temper", "x!y"]),
-        ("# a.txt\n\n  temp  \n", ["temp"]),
-        ("./temp\n", ["temp"]),
-        ("sub/../temp\n", ["temp"]),
-        ("Dockerfile\n", []),
-        ("*\n", ["README.md", "a.txt", "sub/a.txt", "sub/b.md", "sub/deep/a.txt", "temp", "temper", "x!y"]),
-        ("sub/**/a.txt\n", ["sub/a.txt", "sub/deep/a.txt"]),
-        ("[a-b].txt\n", ["a.txt"]),
-    ],
-)
-def test_dockerignore_omits_same_files_as_docker(tmp_path: Path, lines: str, left_out: list[str]) -> None:
-    fill(tmp_path, *CONTEXT)
-    write(tmp_path, ".dockerignore", lines)
-    sent = paths(tmp_path, dockerignore(tmp_path))
-    assert sorted({*CONTEXT} - {*sent}) == left_out
-    assert ".dockerignore" in sent
 
 
 def identity(root: Path) -> dict[str, str]:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Protocol
 
 from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, StepError, full_disk_remedy
-from phases.core.files.tar import Archive
+from phases.core.files.tar import Archive, DockerfileArchive
+from phases.core.files.temporary_folder import temporary_folder
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from phases.core.build.context import PhaseContext
+    from phases.core.copied_files import DockerContext
     from phases.protocol import FromDockerfile, FromImage
 
 
@@ -71,13 +74,14 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
         remedy = remedy or _build_remedy(line)
         on_line(line, show=True)
 
-    with Archive() as archive:
-        for item in step.context:
-            if item.path:
-                archive.add_item(item)
+    with ExitStack() as stack:
+        archive = stack.enter_context(Archive())
+        hidden = _add_context(archive, step.context)
+        folder = stack.enter_context(temporary_folder(work.log.parent)) if hidden else None
+        context = DockerfileArchive(archive.finish(), step.context.dockerfile.path, hidden, folder)
         try:
             tag = image_labels.dockerfile_tag(work.habitat.name)
-            return work.engine.build(archive.finish(), tag, show, work.secrets)
+            return work.engine.build(context, tag, show, work.secrets)
         except EngineUnreachable:
             raise
         except EngineError as error:
@@ -87,6 +91,22 @@ def build(work: PhaseContext, step: FromDockerfile, on_line: OnShownLine) -> str
                 where=f"habitats/{work.habitat.name}/{work.habitat.dockerfile}",
                 remedy=f"{remedy}; log: {work.shown_log}",
             ) from error
+
+
+def _add_context(archive: Archive, context: DockerContext) -> tuple[str, ...]:
+    """Add a Dockerfile and its context to an archive. Return the names of the files that COPY must not find."""
+    for item in context.items:
+        if item.path:
+            archive.add_item(item)
+    name = context.dockerfile.path
+    if context.has(name):
+        return ()
+    archive.add_item(context.dockerfile)
+    if context.has(".dockerignore"):
+        return (name,)
+    pattern = re.sub(r"([^\w./-])", r"\\\1", name)
+    archive.add(".dockerignore", "file", 0o644, content=f".dockerignore\n{pattern}\n".encode())
+    return (name, ".dockerignore")
 
 
 def _build_remedy(line: str) -> str:

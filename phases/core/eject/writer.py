@@ -94,7 +94,7 @@ class _DockerfileWriter:
         if not self._habitat.has_dockerfile:
             return ["", *CONTEXT_STAGE]
         merged = own_dockerfile.stages(self._habitat, CONTEXT_STAGE)
-        items = (item for item in copied_files.dockerfile_context(self._habitat) if item.path)
+        items = (item for item in copied_files.dockerfile_context(self._habitat).items if item.path)
         self._out.context.add_folder(own_dockerfile.FOLDER, items, can_archive=merged is not None)
         if merged is not None:
             return ["", *merged, "", f"FROM {own_dockerfile.STAGE} AS {BUILT}"]

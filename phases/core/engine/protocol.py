@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         Volume,
         VolumeMount,
     )
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.model import Value
     from phases.core.port import Port
 
@@ -110,17 +111,14 @@ class Engine(Protocol):
 
     def pull(self, reference: str, on_pull: OnPull) -> None: ...
 
-    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
-        """Build the Dockerfile at the root of the tar `context`.
+    def build(self, context: DockerfileArchive, tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+        """Build a Dockerfile. Returns the id of the image.
 
         Args:
-            context: A real file.
+            context: The Dockerfile and its build context.
             tag: The tag, which the image has from the first.
             on_line: Gets the output, with secrets masked.
             secrets: Values for `RUN --mount=type=secret,id=NAME`.
-
-        Returns:
-            The id of the image.
 
         Raises:
             EngineError: The build fails.

@@ -1,4 +1,4 @@
-"""Decide which files of a folder are left out: built-in patterns, .habignore and .dockerignore.
+"""Decide which files of a folder are left out: built-in patterns and .habignore.
 
 Importing pathspec takes as long as anything else in a run with nothing to do. So patterns of the simple forms that
 most ignore files have, and all built-in ones, are matched here without it.
@@ -6,10 +6,9 @@ most ignore files have, and all built-in ones, are matched here without it.
 
 from __future__ import annotations
 
-import os
 import re
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
@@ -46,22 +45,42 @@ _PLAIN = re.compile(
 )
 
 
+class Rule(NamedTuple):
+    """One rule for what is left out of a tree. Both functions take a relative path; a folder's ends with a slash.
+
+    Attributes:
+        matches: Whether the path is left out.
+        includes_below: Whether a folder that is left out may hold a file that isn't.
+    """
+
+    matches: Callable[[str], bool]
+    includes_below: Callable[[str], bool] = lambda _: False
+
+
 class Ignore:
     """The rules for what is left out of one tree. Call it with a relative path; a folder's ends with a slash."""
 
-    def __init__(self, *matchers: Callable[[str], bool]) -> None:
-        self._matchers = matchers
+    def __init__(self, *rules: Rule) -> None:
+        self._rules = rules
 
     def __call__(self, path: str) -> bool:
-        return any(matches(path) for matches in self._matchers)
+        return any(rule.matches(path) for rule in self._rules)
+
+    def includes_below(self, folder: str) -> bool:
+        """Return whether a folder that is left out may hold a file that isn't."""
+        return all(rule.includes_below(folder) for rule in self._rules if rule.matches(folder))
 
     def also(self, *patterns: str) -> Ignore:
         """Return these rules plus gitignore `patterns`."""
-        return Ignore(*self._matchers, _gitignore(patterns))
+        return self.also_if(_gitignore(patterns))
 
     def also_if(self, matches: Callable[[str], bool]) -> Ignore:
         """Return these rules plus one more matcher."""
-        return Ignore(*self._matchers, matches)
+        return Ignore(*self._rules, Rule(matches))
+
+    def also_by(self, other: Ignore) -> Ignore:
+        """Return these rules plus those of `other`."""
+        return Ignore(*self._rules, *other._rules)
 
 
 def is_one_of(root: Path, paths: Iterable[Path]) -> Callable[[str], bool]:
@@ -80,45 +99,21 @@ def habignore(folders: Iterable[Path], built_in: Sequence[str] = DEFAULT_IGNORE)
     """
     lines = list(built_in)
     for folder in folders:
-        lines += _lines(folder / ".habignore")
-    return Ignore(_gitignore(lines))
+        path = folder / ".habignore"
+        own = read_lines(path)
+        for number, line in enumerate(own, start=1):
+            _check_pattern(line, f"{path}:{number}")
+        lines += own
+    return Ignore(Rule(_gitignore(lines)))
 
 
-def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:
-    """Return the rules by which `docker build` leaves files of `folder` out of the context.
-
-    Docker's patterns are gitignore's but for two rules: each is anchored at the root of the context, and the last
-    pattern that matches a path or a folder above it decides. The Dockerfile always goes in, whatever its name is.
+def read_lines(path: Path) -> list[str]:
+    """Return the lines of an ignore file, split as git and Docker split them; none if there is no such file.
 
     Raises:
-        ConfigError: The .dockerignore is not readable, or has a line that is no pattern.
+        ConfigError: The file is not readable.
 
     """
-
-    def anchored(line: str) -> str:
-        negated, pattern = line.startswith("!"), line.removeprefix("!").strip().strip("/")
-        return f"{'!' if negated else ''}/{os.path.normpath(pattern)}"
-
-    import pathspec
-
-    rows = (line.strip() for line in _lines(folder / ".dockerignore"))
-    spec = pathspec.PathSpec.from_lines("gitignore", [anchored(row) for row in rows if row and row[0] != "#"])
-    patterns = [pattern for pattern in spec.patterns if pattern.include is not None]
-    includes_again = any(pattern.include is False for pattern in patterns)
-
-    def matches(path: str) -> bool:
-        if path in (dockerfile, "Dockerfile", ".dockerignore") or (includes_again and path.endswith("/")):
-            return False
-        parts = path.removesuffix("/").split("/")
-        lineage = ["/".join(parts[:count]) for count in range(1, len(parts) + 1)]
-        decisive = (p for p in reversed(patterns) if any(p.match_file(place) for place in lineage))
-        return next((bool(pattern.include) for pattern in decisive), False)
-
-    return Ignore(matches)
-
-
-def _lines(path: Path) -> list[str]:
-    """Return the lines of an ignore file, split as git splits them; none if there is no such file."""
     try:
         data = safe_open.read(path, _MAX_BYTES) or b""
         text = data.decode("utf-8-sig")
@@ -127,10 +122,7 @@ def _lines(path: Path) -> list[str]:
         raise ConfigError("can't be read as UTF-8 text", where=str(path), remedy=remedy) from error
     if len(data) > _MAX_BYTES:
         raise ConfigError(f"is larger than {_MAX_BYTES:,} bytes", where=str(path), remedy="use fewer patterns")
-    lines = [line.removesuffix("\r") for line in text.split("\n")]
-    for number, line in enumerate(lines, start=1):
-        _check_pattern(line, f"{path}:{number}")
-    return lines
+    return [line.removesuffix("\r") for line in text.split("\n")]
 
 
 def _check_pattern(line: str, where: str) -> None:

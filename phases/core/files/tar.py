@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Self
 
+from msgspec import Struct
+
 from phases.core.errors import NO_ROOM, SourceChanged, state_error
 from phases.core.files import safe_open
 
@@ -20,6 +22,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from phases.core.files.tree import Item
+
+
+class DockerfileArchive(Struct, frozen=True):
+    """A Dockerfile with its build context, as a tar.
+
+    Attributes:
+        tar: A real file.
+        dockerfile: The name of the Dockerfile, at the root of the tar.
+        hidden: Names in the tar that COPY must not find, the Dockerfile's or none. A .dockerignore there has them, too.
+        folder: An empty folder to unpack the tar in, where `hidden` has names.
+    """
+
+    tar: IO[bytes]
+    dockerfile: str = "Dockerfile"
+    hidden: tuple[str, ...] = ()
+    folder: Path | None = None
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from phases.core.errors import ConfigError, SourceChanged
 from phases.core.files.digest_cache import sha256_of, state
-from phases.core.files.ignore import Ignore
+from phases.core.files.ignore import Ignore, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -142,9 +142,10 @@ class Sources:
 
 
 def walk(root: Path, ignore: Ignore, *, exact: bool = False) -> Iterator[Item]:
-    """Yield the root, then everything below it in the order of names; ignored folders are not entered.
+    """Yield the root, then everything below it in the order of names.
 
-    A root that is a link is followed; a link below it is an item of its own.
+    A root that is a link is followed; a link below it is an item of its own. A folder that is left out is yielded only
+    if something below it is included again.
 
     Args:
         root: A file or a folder.
@@ -166,17 +167,17 @@ def walk(root: Path, ignore: Ignore, *, exact: bool = False) -> Iterator[Item]:
 
 def left_out(root: Path, ignore: Ignore) -> list[str]:
     """Return the paths that `walk` leaves out; a folder's ends with a slash."""
-    paths: list[str] = []
+    paths: dict[str, None] = {}
 
     def note(path: str) -> bool:
         if ignore(path):
-            paths.append(path)
+            paths[path] = None
             return True
         return False
 
-    for _ in walk(root, Ignore(note)):
+    for _ in walk(root, Ignore(Rule(note, ignore.includes_below))):
         pass
-    return paths
+    return list(paths)
 
 
 # Of one entry of a folder: its path in the tree, its path on the host, its status, and the target if it is a link.
@@ -186,13 +187,20 @@ _Entry: TypeAlias = "tuple[str, Path, os.stat_result, str]"
 def _below(root: Path, seen: os.stat_result, ignore: Ignore, *, exact: bool) -> Iterator[Item]:
     """Walk without recursion, since a tree may be deeper than Python's limit."""
     stack = _entries(root, "", seen)
+    above: list[Item] = []  # folders that are left out, and may have something below them that isn't
     while stack:
         path, source, info, target = stack.pop()
         is_dir = stat.S_ISDIR(info.st_mode)
-        if ignore(path + "/" if is_dir else path):
+        place = path + "/" if is_dir else path
+        above = [folder for folder in above if path.startswith(folder.path + "/")]
+        is_left_out = ignore(place)
+        if is_left_out and not (is_dir and ignore.includes_below(place)):
             continue
         item = _item(source, path, info, target)
-        yield _with_exact_mode(item, info) if exact else item
+        above.append(_with_exact_mode(item, info) if exact else item)
+        if not is_left_out:
+            yield from above
+            above = []
         if is_dir:
             stack += _entries(source, path + "/", info)
 

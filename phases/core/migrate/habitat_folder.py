@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.copied_files import BEFORE_MIGRATION, NOT_IN_PHASE_6
 from phases.core.files import tree
-from phases.core.files.ignore import dockerignore
+from phases.core.files.dockerignore import dockerignore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -41,7 +41,7 @@ class HabitatFolder:
     @cached_property
     def local(self) -> Mapping[str, Item]:
         """What the habitat has at $LOCAL_PATH."""
-        ignore = self.ignore.also(*NOT_IN_PHASE_6).also_if(dockerignore(self.path))
+        ignore = self.ignore.also(*NOT_IN_PHASE_6).also_by(dockerignore(self.path))
         return {item.path: item for item in tree.walk(self.path, ignore) if item.path not in _OURS}
 
     def below(self, path: str) -> dict[str, Item]:

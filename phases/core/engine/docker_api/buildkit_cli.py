@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import tarfile
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from phases.core.engine.output import OnLine
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.model import Value
 
 
@@ -95,14 +97,21 @@ exec "$@"
 """
 
 
-def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> None:
+def build(
+    command: DockerCommand,
+    context: DockerfileArchive,
+    tag: str,
+    on_line: OnLine,
+    secrets: Sequence[Value] = (),
+) -> None:
     """Build a Dockerfile. The build ends when this process does, however that ends.
 
-    No file is left, so the id of the image comes from the engine and not from `--iidfile`.
+    The id of the image comes from the engine and not from `--iidfile`, whose file a killed process would leave.
 
     Args:
         command: The `docker` to use.
-        context: A tar with the Dockerfile, a real file.
+        context: The Dockerfile and its build context. Without BuildKit, the engine reads in its .dockerignore what COPY
+            must not find.
         tag: The tag of the image.
         on_line: Gets the output.
         secrets: Values that the Dockerfile may mount, which are masked in the output.
@@ -113,10 +122,30 @@ def build(command: DockerCommand, context: IO[bytes], tag: str, on_line: OnLine,
     with ExitStack() as files:
         options = ["--progress=plain"] if command.buildkit else ["--force-rm"]
         given_secrets = [f"--secret=id={value.name},src={files.enter_context(_in_memory(value))}" for value in secrets]
-        argv = [command.program, "build", "--tag", tag, *options, *given_secrets, "-"]
+        source = [f"--file={context.dockerfile}", "-"]
+        if command.buildkit and context.folder:
+            source = _unpack(context, context.folder)
+        argv = [command.program, "build", "--tag", tag, *options, *given_secrets, *source]
         splitter = LineSplitter(on_line, Mask(value.data for value in secrets))
-        if code := _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context, splitter):
+        if code := _run(argv, {"DOCKER_BUILDKIT": "1" if command.buildkit else "0"}, context.tar, splitter):
             raise EngineError(f"docker build ended with exit code {code}")
+
+
+def _unpack(context: DockerfileArchive, folder: Path) -> list[str]:
+    """Unpack a context beside its Dockerfile, and return the arguments that build it.
+
+    BuildKit hides no file of a tar. The ignore file beside the Dockerfile counts in place of a .dockerignore in the
+    folder. It has no pattern, so COPY finds the whole folder.
+    """
+    below, beside = folder / "context", folder / "dockerfile"
+    below.mkdir()
+    beside.mkdir()
+    with tarfile.open(fileobj=context.tar) as tar:
+        members = [member for member in tar if member.name not in context.hidden]
+        tar.extractall(below, members, filter="fully_trusted")  # noqa: S202 (the tar is our own)
+        tar.extract(context.dockerfile, beside, filter="fully_trusted")
+    (beside / f"{context.dockerfile}.dockerignore").write_text("# no pattern\n")
+    return [f"--file={beside / context.dockerfile}", str(below)]
 
 
 def _run(argv: Sequence[str], env: Mapping[str, str], stdin: IO[bytes], splitter: LineSplitter) -> int:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from phases.core.engine.protocol import OnPull
     from phases.core.engine.transport import Response
     from phases.core.engine.types import Image, ImageConfig, ImageSize, Layer
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.model import Value
 
 _BUILDING = "building the Dockerfile"
@@ -98,7 +99,7 @@ class DockerImages(ApiClient):
                 yield row
         self._request(action, "GET", "/_ping")  # the stream of an engine that stops looks like one that is complete
 
-    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: DockerfileArchive, tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         from phases.core.engine.docker_api import buildkit_cli
 
         command = buildkit_cli.find()
@@ -117,15 +118,19 @@ class DockerImages(ApiClient):
             raise EngineError("docker build gave no image")
         return image.id
 
-    def _build(self, context: IO[bytes], tag: str, on_line: OnLine) -> str:
-        """Build without BuildKit, which the API can't use. Return the image's id."""
+    def _build(self, context: DockerfileArchive, tag: str, on_line: OnLine) -> str:
+        """Build without BuildKit, which the API can't use. Return the image's id.
+
+        Without BuildKit the engine hides the Dockerfile from COPY if a .dockerignore in the context names it.
+        """
         from phases.core.engine import docker_config
 
         image = ""
-        url = path("/build", t=tag, rm=True, forcerm=True, buildargs=json.dumps(self.proxies) if self.proxies else "")
+        build_args = json.dumps(self.proxies) if self.proxies else ""
+        url = path("/build", t=tag, dockerfile=context.dockerfile, rm=True, forcerm=True, buildargs=build_args)
         login = docker_config.build_login()
         with _mentioning(login.problem):
-            for row in self._progress(_BUILDING, url, context, headers=login.headers):
+            for row in self._progress(_BUILDING, url, context.tar, headers=login.headers):
                 for line in row.get("stream", "").splitlines():
                     on_line(line)
                 image = (row.get("aux") or {}).get("ID", image)

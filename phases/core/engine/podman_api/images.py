@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from phases.core.engine.output import OnLine
     from phases.core.engine.types import Image, ImageSize
+    from phases.core.files.tar import DockerfileArchive
     from phases.core.model import Value
 
 #: The version of Podman's own API. Podman 5 answers this version as well.
@@ -77,7 +78,7 @@ class PodmanImages(DockerImages):
         """Remove an image. Podman would remove one that others rest on."""
         return not any(one.parent == image for one in self.stored()) and super().remove_image(image)
 
-    def build(self, context: IO[bytes], tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
+    def build(self, context: DockerfileArchive, tag: str, on_line: OnLine, secrets: Sequence[Value] = ()) -> str:
         """Build a Dockerfile. Podman has no BuildKit, so a secret could be given to a build only in its context."""
         if secrets:
             raise EngineError("Podman's API gives no secrets to a Dockerfile: name other phases in their `phases:`")
