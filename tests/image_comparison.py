@@ -77,7 +77,16 @@ def differences(
     """What differs between two images, each a line. ignoring: patterns of paths, in which * is any signs,
     that are not looked at; labels, ports: whether these are.
     """
-    keys = ("User", "WorkingDir", "Entrypoint", "Cmd", *(["Labels"] * labels), *(["ExposedPorts"] * ports))
+    keys = (
+        "User",
+        "WorkingDir",
+        "Entrypoint",
+        "Cmd",
+        "StopSignal",
+        "Volumes",
+        *(["Labels"] * labels),
+        *(["ExposedPorts"] * ports),
+    )
     mine, theirs = (inspect(image)["Config"] for image in (left, right))
     differing = list(_unequal("env", _env(mine), _env(theirs)))
     for key in keys:

@@ -108,17 +108,22 @@ def test_ejected_own_dockerfile_becomes_first_stage(
         ARG BASE={busybox}
         FROM $BASE AS made
         COPY files /made
-        RUN echo more >>/made/note
+        RUN echo more >>/made/note && mkdir /made/kept
         FROM $BASE
         COPY --from=made --chown=5:6 /made /made
         COPY . /all/
         ENV OWN=1
+        HEALTHCHECK CMD true
+        STOPSIGNAL SIGQUIT
+        VOLUME /made/kept
+        SHELL ["/bin/sh", "-ec"]
         USER 5
         """,
     )
     result = build_ejected()
     assert result.code == 0, result.out
     assert differences(_built(project, name), name, ports=True) == []
+    assert inspect(name)["Config"]["Healthcheck"]["Test"] == ["NONE"]
 
 
 @pytest.mark.guarantee("command-identity")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from phases.core.eject.command import eject
 from phases.core.eject.context import file_trees
 from phases.core.eject.readme import readme
 from phases.core.errors import ConfigError, StateError
+from phases.core.migrate.command import migrate
 from phases.protocol import Entry
 
 if TYPE_CHECKING:
@@ -314,7 +316,7 @@ def test_ejected_own_dockerfile_keeps_name_of_its_last_stage(tmp_path: Path) -> 
         "# syntax=docker/dockerfile:1\nFROM a\n",
         "# escape=`\nFROM a\n",
         "FROM a\nADD x.tar /\n",
-        "FROM a\nONBUILD COPY . /\n",
+        "FROM a AS s\nONBUILD COPY . /\nFROM s\n",
         "FROM a\nFROM b\nCOPY --from=0 /x /x\n",
         "FROM a\nRUN --mount=type=bind,target=/x ls\n",
         "FROM a\nRUN --mount=type=cache,target=/x \\\n --mount=target=/y ls\n",
@@ -357,11 +359,36 @@ def contents(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): path.read_text() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_ejected_own_dockerfile_onbuild_of_last_stage_is_refused_with_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^habitats/demo/Dockerfile:4: ONBUILD would run in the ejected Dockerfile"):
+        merged(tmp_path, "FROM a AS s\nONBUILD RUN x\nFROM s\nonbuild COPY . /\n")
+
+
+def test_ejected_final_stage_switches_health_check_off(tmp_path: Path) -> None:
+    rows = instructions(dockerfile(tmp_path, ""))
+    assert rows[rows.index("HEALTHCHECK NONE") - 1].endswith(" AS final")
+
+
 def test_eject_names_base_image_id_and_builds_nothing(demo: DemoProject) -> None:
     assert eject(demo.project, "demo").folder == "ejected/demo"
     assert f"# built on {demo.base}\n" in (demo.root / "ejected/demo/Dockerfile").read_text()
     assert [image.id for image in demo.engine.images()] == [demo.base]
     assert not demo.engine.containers()
+
+
+def test_eject_base_image_with_onbuild_is_refused_with_line(demo: DemoProject) -> None:
+    demo.engine.add_image("base:1", on_build=("RUN touch /x",))
+    with pytest.raises(ConfigError, match=r"^habitats/demo/config.yaml:1: base:1 has ONBUILD RUN touch /x, which doc"):
+        eject(demo.run_anew(), "demo")
+    assert not (demo.root / "ejected").exists()
+
+
+def test_ejected_dockerfile_can_be_migrated(demo: DemoProject) -> None:
+    eject(demo.run_anew(), "demo")
+    shutil.copytree(demo.root / "ejected/demo", demo.root / "habitats/back")
+    back = migrate(demo.run_anew(), "back", {})
+    assert back
+    assert [row.line for row in back.rows if row.text == "ENTRYPOINT []"]
 
 
 def test_eject_again_replaces_its_own_output(demo: DemoProject) -> None:

@@ -373,6 +373,74 @@ def test_migrate_inexpressible_instruction_keeps_dockerfile_up_to_that_line(
     assert "y" not in kept[len(rest) - 1].split()
 
 
+# What an image brings beyond files, variables, user, folder and command
+
+BASH = ("/bin/bash", "-o", "pipefail", "-c")
+
+
+def test_migrate_shell_of_base_image_runs_scripts(demo: DemoProject) -> None:
+    demo.engine.add_image("base:1", command=("serve",), shell=BASH)
+    assert carried(demo, "RUN a; b\nCMD c | d\nHEALTHCHECK CMD [[ -f /x ]]") == {
+        **root("exec /bin/bash -o pipefail -c 'a; b'"),
+        **command("exec /bin/bash -o pipefail -c 'c | d'"),
+    }
+    assert carried(demo, 'SHELL ["/bin/sh", "-c"]\nRUN a') == {**root("a"), **command("exec serve")}
+    shown = migrated(demo, "FROM base:1\nHEALTHCHECK CMD [[ -f /x ]]\n").config
+    assert "#   ready: /bin/bash -o pipefail -c '[[ -f /x ]]'\n" in shown
+
+
+def test_migrate_shell_of_earlier_stage_runs_scripts(demo: DemoProject) -> None:
+    draft = migrated(demo, 'FROM base:1 AS s\nSHELL ["/bin/bash", "-c"]\nFROM s\nRUN a\n')
+    assert config_of(draft)["setup"] == {"root": ["exec /bin/bash -c a"]}
+
+
+def test_migrate_onbuild_of_base_image_stays_in_dockerfile(demo: DemoProject) -> None:
+    demo.engine.add_image("base:1", command=("serve",), on_build=("WORKDIR /app", "ENV A=1", "COPY . ."))
+    draft = migrated(demo, "FROM base:1\nRUN a\n")
+    assert [(row.place, row.why) for row in draft.rows] == [
+        ("Dockerfile.rest", "its image has ONBUILD, which only docker build runs"),
+        ("setup.root[0]", ""),
+    ]
+    config = config_of(draft)
+    assert "WORKDIR=/app" in config["env"]
+    assert config["setup"] == {"root": ["a"]}
+
+
+VOLUMES: dict[str, tuple[str, list[int]]] = {
+    "copied to": ("COPY Dockerfile /data/x\nRUN a", [2]),
+    "copied below by a variable": ("ARG D=/data\nCOPY Dockerfile $D/x/y\nRUN a", [3]),
+    "copied beside": ("COPY Dockerfile /data2/x\nRUN a", []),
+    "written by a RUN": ("RUN echo >/data/x\nRUN a", [2]),
+    "in the folder of a RUN": ("WORKDIR /data/x\nRUN echo >x\nWORKDIR /\nRUN a", [3]),
+    "not named": ("RUN a", []),
+}
+
+
+@pytest.mark.parametrize(("lines", "expected"), VOLUMES.values(), ids=VOLUMES)
+def test_migrate_write_to_volume_of_base_image_stays_in_dockerfile(
+    demo: DemoProject, lines: str, expected: list[int]
+) -> None:
+    demo.engine.add_image("base:1", volumes=("/data",))
+    rows = migrated(demo, f"FROM base:1\n{lines}\n").rows
+    assert [row.line for row in rows if row.why == "phases keep nothing in /data, a VOLUME of the image"] == expected
+
+
+def test_migrate_kept_lines_have_no_volume(demo: DemoProject) -> None:
+    """Else what setup writes there would be in no image."""
+    draft = migrated(demo, "FROM base:1\nVOLUME /a \\\n  /b\nRUN --mount=type=bind a\n")
+    assert draft.rest.splitlines()[1:] == ["FROM base:1", "# VOLUME /a \\", "#   /b", "RUN --mount=type=bind a"]
+    assert [(row.line, row.place) for row in draft.rows][1:] == [(2, ""), (4, "Dockerfile.rest")]
+
+
+def test_migrate_last_healthcheck_counts(demo: DemoProject) -> None:
+    draft = migrated(demo, "FROM base:1\nHEALTHCHECK CMD a\nHEALTHCHECK --interval=5s CMD b\n")
+    assert ("ready: a" in draft.config, "ready: b" in draft.config) == (False, True)
+    assert [row.why for row in draft.rows][1:] == ["line 3 replaces it", "as a comment"]
+    none = migrated(demo, "FROM base:1\nHEALTHCHECK CMD a\nHEALTHCHECK NONE\n")
+    assert "ready" not in none.config
+    assert [row.why for row in none.rows][1:] == ["line 3 replaces it", "a habitat runs no health check"]
+
+
 #: The lines of a Dockerfile behind `FROM base:1` that end with USER dev, and those of its RUNs that create dev.
 CREATORS: dict[str, tuple[str, list[int]]] = {
     "useradd": ("RUN a\nRUN useradd -m dev\nRUN b\nUSER dev", [3]),

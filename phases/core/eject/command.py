@@ -13,7 +13,7 @@ from phases.core.eject.instructions import SCRIPTS
 from phases.core.eject.mounts import VOLUMES, numbered_volumes
 from phases.core.eject.readme import readme
 from phases.core.eject.writer import write_dockerfile
-from phases.core.errors import EngineUnreachable
+from phases.core.errors import ConfigError, EngineError, EngineUnreachable
 from phases.core.files import tree
 from phases.core.files.ignore import Ignore
 
@@ -58,6 +58,7 @@ def eject(project: Project, name: str, to: str = "", *, volumes: bool = False) -
     shown = to or f"{DEFAULT}/{name}"
     place = project.root / Path(shown).expanduser()
     output_dir.check(place, shown)
+    _check_triggers(project, habitat)
     build = write_dockerfile(habitat, base_env)
     contents = [
         ContextFile("Dockerfile", content=f"{_head(name)}{build.dockerfile}".encode()),
@@ -81,6 +82,24 @@ def _habitat_and_base_env(project: Project, name: str) -> tuple[Habitat, Mapping
             config = project.engine.image_config(reference)
             env = config.env if config else {}
     return project.habitat(name), env
+
+
+def _check_triggers(project: Project, habitat: Habitat) -> None:
+    """Check that the base image has no ONBUILD, as far as the engine can say.
+
+    Raises:
+        ConfigError: It has: `docker build` would run that, and the habitat's build doesn't.
+    """
+    config = None
+    if not habitat.has_dockerfile:
+        with contextlib.suppress(EngineError):
+            config = project.engine.image_config(habitat.base_image)
+    if config and config.on_build:
+        raise ConfigError(
+            f"{habitat.base_image} has ONBUILD {config.on_build[0]}, which docker build would run, and no habitat does",
+            where=habitat.base_origin,
+            remedy="name an image without ONBUILD",
+        )
 
 
 def _head(name: str) -> str:

@@ -29,6 +29,7 @@ _LARGEST = 1 << 20
 _COMMENT = re.compile(r"\s*(#.*)?")
 _DIRECTIVE = re.compile(r"\s*#\s*\w+\s*=")
 _FROM = re.compile(r"\s*FROM(\s+--\S+)*\s+(?P<image>\S+)(\s+AS\s+(?P<name>\S+))?\s*", re.IGNORECASE)
+_ONBUILD = re.compile(r"\s*ONBUILD\s", re.IGNORECASE)
 _KEYWORD = re.compile(r"\s*([A-Za-z]+)(?=\s)")
 _FLAGS = re.compile(r"(\s+--\S+)*")
 
@@ -69,10 +70,21 @@ def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
     except (OSError, UnicodeDecodeError) as error:
         where = f"habitats/{habitat.name}/Dockerfile"
         raise ConfigError("can't be read as UTF-8 text", where=where, remedy="save it as UTF-8") from error
+    lines = text.replace("\r\n", "\n").split("\n")
+    _check_triggers(lines, f"habitats/{habitat.name}/{path.name}")
     try:
-        return _stages(text.replace("\r\n", "\n").split("\n"), context_stage)
+        return _stages(lines, context_stage)
     except _NotMergeable:
         return None
+
+
+def _check_triggers(lines: Sequence[str], shown: str) -> None:
+    """Check that the last stage has no ONBUILD. Raises ConfigError: a FROM would run that, and a habitat doesn't."""
+    start = max((number for number, line in enumerate(lines) if _FROM.match(line)), default=0)
+    for number, line in enumerate(lines[start:], start=start + 1):
+        if _ONBUILD.match(line):
+            problem = "ONBUILD would run in the ejected Dockerfile, and no habitat runs it"
+            raise ConfigError(problem, where=f"{shown}:{number}", remedy="remove the line")
 
 
 def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:

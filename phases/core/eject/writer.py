@@ -81,13 +81,17 @@ class _DockerfileWriter:
                 self._test_stage(unkept)
             if phase.NAME == "setup" and self._habitat.caches:
                 self._cache_stage(phase)
-            self._phase(phase, steps, *([f"FROM {self._out.stage} AS {FINAL}"] if phase.NAME == "final" else []))
+            self._phase(phase, steps, *(self._final_stage() if phase.NAME == "final" else []))
         self._out.write_workdir()
         self._out.set_user(self._habitat.user)
         at = self._out.lines.index(CONTEXT_STAGE[-1]) + 1
         self._out.lines[at:at] = self._context_copies()
         text = "\n".join(fold(line) for line in self._out.lines) + "\n"
         return EjectedBuild(text, self._out.context, self._own_folder, self._steps.needs_newline)
+
+    def _final_stage(self) -> list[str]:
+        """Return the first lines of the last stage. No habitat runs the health check of its base image."""
+        return [f"FROM {self._out.stage} AS {FINAL}", "HEALTHCHECK NONE"]
 
     def _first_stages(self) -> list[str]:
         """Return the lines before phase 1: the context, and the habitat's own Dockerfile."""

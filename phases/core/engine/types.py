@@ -80,6 +80,8 @@ class ImageConfig(Struct, frozen=True):
         volumes: Folders whose content a commit leaves out.
         platform: The platform of its programs, like linux/amd64.
         labels: The labels.
+        shell: The shell of a RUN, empty for `/bin/sh -c`.
+        on_build: The instructions of ONBUILD, which `docker build` runs behind a FROM.
     """
 
     id: str
@@ -93,6 +95,8 @@ class ImageConfig(Struct, frozen=True):
     volumes: tuple[str, ...] = ()
     platform: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
+    shell: tuple[str, ...] = ()
+    on_build: tuple[str, ...] = ()
 
 
 class Container(Struct, frozen=True):

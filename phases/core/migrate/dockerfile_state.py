@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from phases.core.errors import ConfigError, did_you_mean
+from phases.core.migrate import dockerfile
 from phases.core.variables import DEFAULT_PATH
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from phases.core.engine.types import ImageConfig
     from phases.core.migrate.dockerfile import Dockerfile, Instruction, Stage
@@ -57,15 +58,22 @@ class BuildState:
         return "/" + posixpath.normpath(posixpath.join(self.workdir, path)).lstrip("/")
 
 
-def image_state(image: ImageConfig) -> BuildState:
+def _image_state(image: ImageConfig) -> BuildState:
     """Return the state behind a FROM that names this image."""
     return BuildState(
         env={"PATH": DEFAULT_PATH, **image.env},
         user=image.user,
         workdir=image.workdir or "/",
+        shell=image.shell or SHELL,
         entrypoint=image.entrypoint,
         command=image.command,
     )
+
+
+def _triggers(image: ImageConfig) -> Iterator[Instruction]:
+    """Yield the instructions that `docker build` runs behind a FROM that names this image."""
+    if image.on_build:
+        yield from dockerfile.parse("\n".join(("FROM scratch", *image.on_build)), "ONBUILD").stages[0].instructions
 
 
 def _platform_args(platform: str) -> dict[str, str]:
@@ -79,7 +87,7 @@ class Interpreter:
     """Follows the instructions of a Dockerfile as `docker build` does.
 
     Args:
-        dockerfile: The Dockerfile.
+        parsed: The Dockerfile.
         build_args: Values that replace those of ARG instructions.
         platform: The platform to build for, like linux/amd64.
 
@@ -87,11 +95,11 @@ class Interpreter:
         by_platform: The names of variables whose values depend on the platform.
     """
 
-    def __init__(self, dockerfile: Dockerfile, build_args: Mapping[str, str], platform: str = "") -> None:
-        self.dockerfile = dockerfile
+    def __init__(self, parsed: Dockerfile, build_args: Mapping[str, str], platform: str = "") -> None:
+        self.dockerfile = parsed
         self.build_args = build_args
         self.by_platform = {name for name in _platform_args("") if name not in build_args}
-        for instruction in (*dockerfile.head, *(one for stage in dockerfile.stages for one in stage.instructions)):
+        for instruction in (*parsed.head, *(one for stage in parsed.stages for one in stage.instructions)):
             if instruction.name not in ("ARG", "ENV"):
                 continue
             words = instruction.args if instruction.name == "ARG" else [f"{name}=" for name in instruction.args[::3]]
@@ -102,7 +110,7 @@ class Interpreter:
                 self.by_platform -= names
         self._global_args: Mapping[str, str] = {**_platform_args(platform), **build_args}
         state = BuildState(args={name: self._global_args[name] for name in _platform_args("")})
-        for instruction in dockerfile.head:
+        for instruction in parsed.head:
             state = self.after(instruction, state)
         self._global_args = state.args
 
@@ -144,6 +152,13 @@ class Interpreter:
     def first_stage(self) -> Stage:
         """The stage whose FROM names the image that the last stage is built on."""
         return self.chain(self.dockerfile.stages[-1])[0]
+
+    def start(self, image: ImageConfig) -> BuildState:
+        """Return the state behind a FROM that names this image, its ONBUILD included."""
+        state = _image_state(image)
+        for instruction in _triggers(image):
+            state = self.after(instruction, state)
+        return replace(state, args={})
 
     def states(self, stage: Stage, base: BuildState) -> list[BuildState]:
         """Return the state before each instruction of a stage, and behind the last.

@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from phases.core.migrate.accounts import Accounts
-from phases.core.migrate.dockerfile_state import image_state
 from phases.core.migrate.shell_commands import commands, expanded
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class Inputs:
 
     @cached_property
     def _all_states(self) -> list[BuildState]:
-        return self.interpreter.states(self.stage, image_state(self.base.config))
+        return self.interpreter.states(self.stage, self.interpreter.start(self.base.config))
 
     @property
     def states(self) -> list[BuildState]:
@@ -86,7 +85,7 @@ class Inputs:
         """The users behind the last instruction."""
         accounts = Accounts(self.base.users)
         for stage in self.interpreter.chain(self.stage):
-            states = self.interpreter.states(stage, image_state(self.base.config))
+            states = self.interpreter.states(stage, self.interpreter.start(self.base.config))
             for instruction, state in zip(stage.instructions, states, strict=False):
                 if instruction.name == "RUN":
                     text = expanded(instruction, state.variables)

@@ -38,7 +38,11 @@ def reasons_to_stay(inputs: Inputs) -> dict[int, str]:
         reasons[len(inputs.instructions) - 1] = "scratch is not an image"
     elif inputs.interpreter.platform_variable(start):
         reasons[-1] = "the platform decides which image it is"
+    elif inputs.base.config.on_build:
+        reasons[-1] = "its image has ONBUILD, which only docker build runs"
     for number, instruction in enumerate(inputs.instructions):
+        if instruction.name in ("RUN", "COPY", "ADD") and (volume := _used_volume(inputs, number)):
+            reasons[number] = f"phases keep nothing in {volume}, a VOLUME of the image"
         variable = inputs.interpreter.platform_variable(instruction)
         if variable and instruction.name in _PLACED:
             reasons[number] = f"only docker build knows {variable}"
@@ -46,6 +50,18 @@ def reasons_to_stay(inputs: Inputs) -> dict[int, str]:
     if runs and inputs.existing and inputs.existing.has_copies:
         reasons[runs[-1]] = "the config's files and volumes come after it"
     return reasons | _user_created_by(inputs, runs) | _workdir_created_by(inputs, runs)
+
+
+def _used_volume(inputs: Inputs, number: int) -> str:
+    """Return the VOLUME of the base image that an instruction may write to, "" for none."""
+    instruction, state = inputs.instructions[number], inputs.states[number]
+    if instruction.name == "RUN":
+        texts = [_text(inputs, number), state.workdir]
+    else:
+        texts = [state.absolute(inputs.interpreter.expand(instruction, instruction.args[-1], state))]
+    pattern = r"(?<![\w.-]){}(?![\w.-])"
+    volumes = inputs.base.config.volumes
+    return next((one for one in volumes for text in texts if re.search(pattern.format(re.escape(one)), text)), "")
 
 
 def _user_created_by(inputs: Inputs, runs: Sequence[int]) -> dict[int, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from phases.core.migrate.dockerfile import DIRECTIVE
 from phases.core.migrate.instructions import cache_mounts
+from phases.core.migrate.instructions.settings import DROPPED
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,23 +39,32 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
         for one in earlier:
             conversion.report(one, "", "the image uses nothing of this stage")
         return
-    is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args
+    # Phases keep nothing that they write to a VOLUME, so the kept lines have none.
+    dropped = [one for one in inputs.instructions[:first] if one.name == "VOLUME"]
+    is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args and not dropped
     conversion.dockerfile = "Dockerfile" if is_whole else NAME
     whys = {(start if number < 0 else inputs.instructions[number]).line: why for number, why in reasons.items()}
     kept = [*dockerfile.head, *earlier, start, *inputs.instructions[:first]]
     for one in kept:
+        if one in dropped:
+            conversion.report(one, "", DROPPED[one.name])
+            continue
         conversion.report(one, conversion.dockerfile, whys.get(one.line, ""))
         if one.name == "RUN":
             for options in cache_mounts.of_type(one, "secret"):
                 if options.get("id"):
                     conversion.add_secret(one, options, "dockerfile")
     if not is_whole:
-        conversion.rest = _text(dockerfile, kept, inputs.interpreter.build_args)
+        conversion.rest = _text(dockerfile, kept, dropped, inputs.interpreter.build_args)
 
 
-def _text(dockerfile: Dockerfile, kept: Sequence[Instruction], build_args: Mapping[str, str]) -> str:
-    """Return the lines up to the last instruction of `kept`, with the values of `build_args` for its ARGs."""
+def _text(
+    dockerfile: Dockerfile, kept: Sequence[Instruction], dropped: Sequence[Instruction], build_args: Mapping[str, str]
+) -> str:
+    """Return the lines up to the last of `kept`, without `dropped`, with the values of `build_args` for its ARGs."""
     lines = list(dockerfile.lines[: max(one.end for one in kept)])
+    for one in dropped:
+        lines[one.line - 1 : one.end] = [f"# {line}" for line in one.lines]
     for one in kept:
         if one.name == "ARG" and {word.partition("=")[0] for word in one.args} & build_args.keys():
             words = (_argument(word, build_args, dockerfile.escape) for word in one.args)

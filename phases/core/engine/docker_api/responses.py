@@ -113,6 +113,8 @@ def image_config(row: Row) -> ImageConfig:
         volumes=tuple(config.get("Volumes") or ()),
         platform="/".join(part for key in ("Os", "Architecture", "Variant") if (part := row.get(key))),
         labels=config.get("Labels") or {},
+        shell=tuple(config.get("Shell") or ()),
+        on_build=tuple(config.get("OnBuild") or ()),
     )
 
 

@@ -6,6 +6,7 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
+from phases.core.migrate.dockerfile_state import SHELL
 from phases.core.migrate.result import ListItem, NotConvertible, escape_dollars
 from phases.protocol import PHASE_VARIABLES
 
@@ -21,7 +22,8 @@ _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|(API|ACCESS|PRIVATE|AUTH)_?
 
 _DESCRIPTIONS = ("org.opencontainers.image.description", "description")
 
-_DROPPED = {
+#: Instructions that no config has, each with the reason.
+DROPPED = {
     "LABEL": "the phases set a habitat's labels",
     "MAINTAINER": "a config names no maintainer",
     "ONBUILD": "no image is built FROM a habitat",
@@ -63,8 +65,8 @@ class SettingConverter:
             self._conversion.report(instruction, "" if why else "entry.command", why)
         elif instruction.name == "SHELL":
             self._conversion.report(instruction, "setup", _IN_SCRIPTS)
-        elif instruction.name in _DROPPED:
-            self._conversion.report(instruction, "", _DROPPED[instruction.name])
+        elif instruction.name in DROPPED:
+            self._conversion.report(instruction, "", DROPPED[instruction.name])
         else:
             raise NotConvertible(f"doit migrate doesn't know {instruction.name}")
 
@@ -122,10 +124,19 @@ class SettingConverter:
         ports = [self._inputs.interpreter.expand(instruction, word, state) for word in instruction.args]
         self._hint(instruction, f"ports: [{', '.join(ports)}]")
 
-    def _healthcheck(self, instruction: Instruction, _: BuildState) -> None:
+    def _healthcheck(self, instruction: Instruction, state: BuildState) -> None:
+        last = [one for one in self._inputs.instructions if one.name == instruction.name][-1]
         kind, *words = instruction.args
-        command = shlex.join(words) if instruction.is_json else " ".join(words)
-        self._hint(instruction, "" if kind.upper() == "NONE" else f"ready: {command}")
+        if instruction is not last:
+            self._conversion.report(instruction, "", f"line {last.line} replaces it")
+        elif kind.upper() == "NONE":
+            self._conversion.report(instruction, "", "a habitat runs no health check")
+        elif instruction.is_json:
+            self._hint(instruction, f"ready: {shlex.join(words)}")
+        else:
+            text = " ".join(words)
+            own_shell = state.shell != SHELL
+            self._hint(instruction, f"ready: {shlex.join([*state.shell, text]) if own_shell else text}")
 
     def _hint(self, instruction: Instruction, line: str) -> None:
         self._conversion.entry_hints += [line] if line else []
@@ -135,10 +146,10 @@ class SettingConverter:
         labels = dict(self._inputs.interpreter.pairs(instruction, state))
         name = next((name for name in _DESCRIPTIONS if name in labels), "")
         if not name or self._inputs.existing:
-            self._conversion.report(instruction, "", _DROPPED["LABEL"])
+            self._conversion.report(instruction, "", DROPPED["LABEL"])
             return
         self._conversion.description = " ".join(labels.pop(name).split())
-        dropped = f"without {', '.join(labels)}: {_DROPPED['LABEL']}" if labels else ""
+        dropped = f"without {', '.join(labels)}: {DROPPED['LABEL']}" if labels else ""
         self._conversion.report(instruction, "description", dropped)
 
 
