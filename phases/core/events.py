@@ -1,7 +1,6 @@
 """The events of a run, as data.
 
-The engine's side emits; whoever shows it to a person, or writes it down, subscribes. Seconds are
-floats, habitats and phases are names.
+What builds and runs habitats emits them, and reporters subscribe. Seconds are floats, habitats and phases are names.
 """
 
 from __future__ import annotations
@@ -21,7 +20,6 @@ ABSENT: Any = UNSET
 
 #: The stream on which a command printed something, "" if unknown.
 Stream: TypeAlias = Literal["stdout", "stderr", ""]
-
 
 #: Where a class name's words begin.
 _WORD = re.compile(r"(?<!^)(?=[A-Z])")
@@ -167,6 +165,7 @@ class Plan(Struct, frozen=True, dict=True):
         seconds: How long a phase took when it last ran, where that is known.
         is_new: Whether no phase of the habitat was ever built.
         shared: The phases that take over the snapshot of another habitat instead, with that habitat.
+        replaced: Why the next start replaces the container, "" if it doesn't.
     """
 
     name: str
@@ -174,6 +173,7 @@ class Plan(Struct, frozen=True, dict=True):
     seconds: Mapping[str, float]
     is_new: bool
     shared: Mapping[str, str] = field(default_factory=dict)
+    replaced: str = ""
 
     @cached_property
     def reasons(self) -> Mapping[str, Sequence[str]]:

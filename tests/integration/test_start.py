@@ -48,8 +48,8 @@ class BuiltHabitat:
     def task(self) -> str:
         return f"start:{self.name}"
 
-    def entry(self, text: str = "  command: . /mounted/run\n") -> None:
-        self.project.habitat(self.name, self.base + (f"entry:\n{text}" if text else ""))
+    def entry(self, text: str = "  command: . /mounted/run\n", more: str = "") -> None:
+        self.project.habitat(self.name, self.base + more + (f"entry:\n{text}" if text else ""))
 
     def script(self, text: str) -> None:
         """What the habitat's command does from now on; the folder is a volume."""
@@ -100,9 +100,10 @@ volumes:
 
 @pytest.fixture
 def habitat(built_habitat: BuiltHabitat) -> BuiltHabitat:
-    """The habitat with its usual command, and no container of an earlier test."""
+    """The habitat with its usual command, and no container of an earlier test, which a start would use again."""
     built_habitat.entry()
-    built_habitat.project.run("docker", "container", "rm", "--force", built_habitat.container)
+    if own := docker("ps", "-aq", f"--filter=label=habitat.run={built_habitat.name}").split():
+        docker("container", "rm", "--force", *own)
     return built_habitat
 
 
@@ -210,10 +211,25 @@ def test_start_with_newer_image_keeps_old_container_with_files(habitat: BuiltHab
     habitat.script("echo work >>~/work; wc -l <~/work\n")
     assert habitat.start().code == 0
     old = habitat.state(".Id")
-    habitat.entry("  command: . /mounted/run; echo changed\n")
+    changed = "setup: {user: [echo changed >~/changed]}\n"
+    habitat.entry("  command: . /mounted/run; cat ~/changed\n  init_command: exit 3\n", changed)
+    failed = habitat.start()
+    assert (
+        failed.code,
+        habitat.state(".Id"),
+        len(docker("ps", "-aq", f"--filter=name={habitat.container}").split()),
+    ) == (
+        1,
+        old,
+        1,
+    ), failed.out
+    habitat.entry("  command: . /mounted/run; cat ~/changed\n", changed)
+    plan = habitat.project.doit(f"plan:{habitat.name}")
+    assert "⇒ the next start replaces the container, since its image is out of date; the old one is kept" in plan
     result = habitat.start()
     assert result.code == 0, result.out
     assert lines(result)[-2:] == ["1", "changed"]
+    assert f"• {habitat.container} will be replaced by a new container, since its image is out of date: " in result
     match = re.search(rf"kept as ({habitat.container}-\d{{8}}-\d{{6}}); .*: docker rm \1$", result.out, re.MULTILINE)
     assert match, result.out
     assert habitat.state(".Id", match[1]) == old
@@ -289,7 +305,7 @@ def test_start_after_change_ignores_session_in_old_container(habitat: BuiltHabit
     )
     with RunningDoit(habitat.project, habitat.task) as first:
         first.wait_for("up\n")
-        habitat.entry("  command: echo changed\n")
+        habitat.entry("  command: echo changed\n  limits: {pids: 100}\n")
         second = habitat.project.doit(habitat.task)
         assert second.code == 0, second.out
         assert "which is still in use" in second

@@ -159,7 +159,7 @@ def test_destroy_removes_containers_of_earlier_versions(demo: DemoProject) -> No
 def test_destroy_removes_own_container_of_untagged_parent_image(demo: DemoProject) -> None:
     """The list of images leaves out what has no tag, but children."""
     commit(demo)
-    write(demo.root, "habitats/demo/config.yaml", CONFIG.replace("'true'", "'false'"))
+    write(demo.root, "habitats/demo/config.yaml", f"{CONFIG}env: [A=b]\n")
     demo.build()
     start(demo.run_anew())
     (state,) = status.overview(demo.run_anew(), ["demo"]).habitats

@@ -101,25 +101,31 @@ def test_start_again_with_same_image_reuses_container(demo: DemoProject) -> None
 def test_start_with_newer_image_keeps_old_container_under_other_name(demo: DemoProject) -> None:
     start(demo)
     old = demo.container().id
-    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo bye}\n")
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nenv: [A=b]\nentry: {command: echo bye}\n")
     demo.build()
     terminal = FakeTerminal()
     start(demo, terminal)
     assert terminal.printed == [(b"bye\n", False)]
     assert demo.container().id != old
     (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
-    assert demo.notices()[0] == (
-        f"habitat-demo was created from an older image: kept as {aside.name}; "
-        f"to remove it when you no longer need it: docker rm {aside.name}"
-    )
+    assert demo.notices() == [
+        (
+            "habitat-demo will be replaced by a new container, since its image is out of date: "
+            "once that is ready, the old one is kept under another name"
+        ),
+        (
+            f"habitat-demo was created from an older image: kept as {aside.name}; "
+            f"to remove it when you no longer need it: docker rm {aside.name}"
+        ),
+    ]
 
 
 def test_start_containers_set_aside_in_same_second_have_different_names(
     demo: DemoProject, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("phases.core.runtime.container.time.strftime", lambda *_: "20260101-000000")
+    monkeypatch.setattr("phases.core.runtime.own_containers.time.strftime", lambda *_: "20260101-000000")
     for word in ("one", "two", "three"):
-        write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nentry: {{command: echo {word}}}\n")
+        write(demo.root, "habitats/demo/config.yaml", f"base_image: base:1\nenv: [A={word}]\nentry: {{command: x}}\n")
         demo.build()
         start(demo)
     assert len(demo.engine.containers(name_prefix="habitat-demo")) == 3
@@ -276,7 +282,7 @@ def test_start_new_option_keeps_old_container_under_other_name(demo: DemoProject
     runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=True)
     assert demo.container().id != old
     (aside,) = [c for c in demo.engine.containers(name_prefix="habitat-demo-") if c.id == old]
-    (notice,) = demo.notices()
+    notice = demo.notices()[1]
     assert notice.startswith(f"habitat-demo was created by an earlier start: kept as {aside.name}; ")
 
 

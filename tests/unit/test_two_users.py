@@ -98,7 +98,7 @@ def test_start_new_by_two_users_at_once_makes_one_container(
     """And the one that was made is not set aside at once by who came second."""
     one, two = users
     start(one)
-    once(one, monkeypatch, "rename", lambda: start(two, fresh=True), "habitat-demo-")
+    once(one, monkeypatch, "rename", lambda: start(two, fresh=True), one.container().id)
     assert start(one, fresh=True) == [(b"hello\n", False)]
     assert len(named_ours(one)) == 2
     assert [text for text in one.notices() if "kept as" in text] == []

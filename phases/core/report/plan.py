@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING
 from phases.core.build.shared_builds import SharedSnapshots
 from phases.core.cache import freshness, image_labels
 from phases.core.cache.stamps import task_name
+from phases.core.errors import Conflict
 from phases.core.events import Plan, Reason
 from phases.core.json_types import dotted
 from phases.core.report.changes import Difference, describe, differences
+from phases.core.runtime import replacement
+from phases.core.runtime.own_containers import own_container
 from phases.protocol import ChangeDescription, SlicePath
 from phases.registry import named
 
@@ -35,7 +38,17 @@ def plan(project: Project, name: str) -> Plan:
     for phase in stale:
         why[phase.NAME] = [reason for reason in reasons(project, name, phase) if reason.text not in said]
         said.update(reason.text for reason in why[phase.NAME])
-    return Plan(name, why, seconds, is_new, shared)
+    return Plan(name, why, seconds, is_new, shared, _replaced(project, name))
+
+
+def _replaced(project: Project, name: str) -> str:
+    """Return why the next start replaces the habitat's container, "" if it doesn't."""
+    try:
+        container = own_container(project, name)
+    except Conflict:  # a start says so
+        return ""
+    final = project.assessments.look(name).final
+    return replacement.difference(project, project.habitat(name), container, final) if container else ""
 
 
 def reason(project: Project, name: str, phase: Phase) -> str:

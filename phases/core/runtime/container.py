@@ -1,4 +1,4 @@
-"""Finds, starts or sets aside the container that a habitat runs in."""
+"""Finds, creates and starts the container that a habitat runs in."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.cache import host_mounts, image_labels
-from phases.core.cache.host_mounts import mounts_of
 from phases.core.container import safe_paths, shell_errors
 from phases.core.engine.types import PortRefused
-from phases.core.errors import Conflict, EngineError, HabitatError, NotFound, StartError
+from phases.core.errors import Conflict, EngineError, HabitatError, StartError
+from phases.core.runtime import replacement
 from phases.core.runtime.container_errors import port_error
-from phases.core.runtime.new_container import (
-    LABEL_RESTRICTIONS,
-    ContainerChanged,
-    create_container,
-    main_process,
-    restrictions_label,
-)
-from phases.core.runtime.own_containers import aside_names, container_name, owner
+from phases.core.runtime.new_container import ContainerChanged, create_container
+from phases.core.runtime.own_containers import container_name, is_new, new_names, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
-from phases.core.runtime.persistence.volumes import paths_of, persistence_of
-from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.persistence.volumes import persistence_of
+from phases.core.runtime.replacement import LABEL_REPLACES
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container
@@ -32,17 +26,6 @@ if TYPE_CHECKING:
 
 # How often to try again if another run changes the container, and the seconds in between.
 _TRIES, _PAUSE = 5, 0.2
-
-
-def own_container(project: Project, name: str) -> Container | None:
-    """Return the habitat's container, None if there is none. Raises Conflict if another container has its name."""
-    found = project.engine.container(container_name(name))
-    if found and owner(project, found) != name:
-        raise Conflict(
-            f"the container name {found.name} is taken by another container",
-            remedy=f"rename that container: docker rename {found.name} OTHER",
-        )
-    return found
 
 
 def final_image(project: Project, name: str) -> str:
@@ -60,8 +43,9 @@ def final_image(project: Project, name: str) -> str:
 def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: bool = False) -> tuple[Container, bool]:
     """Return the habitat's running container, and whether it was running before.
 
-    A container with another image or config is renamed and kept. If a run of another clone creates the container at the
-    same time, its container is used.
+    A container with another image or config is replaced (see `replacement`): then the one that this returns has a name
+    of its own until `replacement.put_in_place`. If a run of another clone creates the container at the same time, its
+    container is used.
 
     Args:
         project: The project.
@@ -82,32 +66,50 @@ def ensure_running(project: Project, habitat: Habitat, *, image: str, fresh: boo
 
 
 def _find_or_create(project: Project, habitat: Habitat, image: str, *, fresh: bool) -> tuple[Container, bool]:
-    found = own_container(project, habitat.name)
-    expected = (image, main_process(habitat), set(mounts_of(habitat)), restrictions_label(habitat))
-    if found and (
-        (found.image, found.command, set(found.binds), found.labels.get(LABEL_RESTRICTIONS)) != expected
-        or persistence_of(found).paths != paths_of(habitat)
-    ):
-        _set_aside(project, habitat, found, "from an older image" if found.image != image else "with another config")
-    elif found and fresh:
-        _set_aside(project, habitat, found, "by an earlier start")
-    elif found:
-        if not found.running:
-            collect_replaced_files(project, habitat.name, found)  # the last session may have been killed
-            _start(project, habitat, found, "as changed in its container: doit start --new creates another one")
-        return found, found.running
+    current = own_container(project, habitat.name)
+    reason = replacement.difference(project, habitat, current, image) if current else ""
+    if current and not reason and not fresh:
+        return _resume(project, habitat, current)
+    if current:
+        replacement.announce(project, habitat, current, reason or "you asked for a new one")
+    again = None if fresh else replacement.matching(project, habitat, image)
+    if again and not is_new(again.name):
+        text = f"{again.name} was set aside, and matches the image and the config: it is used again"
+        project.bus.emit(events.Notice(habitat.name, text))
+    if current:
+        replacement.make_way(project, habitat, current)
     try:
-        found = create_container(project, habitat, image)
+        return _resume(project, habitat, again) if again else _create(project, habitat, image, current)
+    except (HabitatError, ContainerChanged):
+        replacement.resume_old(project, habitat.name)
+        raise
+
+
+def _resume(project: Project, habitat: Habitat, container: Container) -> tuple[Container, bool]:
+    """Start a container of an earlier start if it doesn't run. Return it, and whether it was running."""
+    if not container.running:
+        collect_replaced_files(project, habitat.name, container)  # the last session may have been killed
+        _start(project, habitat, container, "as changed in its container: doit start --new creates another one")
+    return container, container.running
+
+
+def _create(project: Project, habitat: Habitat, image: str, old: Container | None) -> tuple[Container, bool]:
+    """Create and start a container. If it is to replace `old`, it has a name of its own until it is ready."""
+    name, labels = container_name(habitat.name), {LABEL_REPLACES: old.id if old else ""}
+    if old:
+        name = next(new for new in new_names(name) if not project.engine.container(new))
+    try:
+        container = create_container(project, habitat, image, name, labels)
     except Conflict as error:
         raise ContainerChanged from error
     try:
-        _start(project, habitat, found)
+        _start(project, habitat, container)
     except HabitatError:
-        now = project.engine.container(found.id)
+        now = project.engine.container(container.id)
         if now and not now.running:  # nothing was done in it
-            project.engine.remove(found.id)
+            project.engine.remove(container.id)
         raise
-    return found, False
+    return container, False
 
 
 def _start(project: Project, habitat: Habitat, container: Container, image_note: str = "") -> None:
@@ -138,27 +140,3 @@ def _start(project: Project, habitat: Habitat, container: Container, image_note:
     except HabitatError:
         project.engine.stop(container.id)
         raise
-
-
-def _set_aside(project: Project, habitat: Habitat, old: Container, reason: str) -> None:
-    """Rename and keep an older container, since it may contain somebody's work.
-
-    reason: completes "was created …".
-    """
-    aside = next(name for name in aside_names(old.name) if not project.engine.container(name))
-    collect_replaced_files(project, habitat.name, old)
-    current = project.engine.container(old.name)
-    if current is None or current.id != old.id:
-        raise ContainerChanged
-    try:
-        project.engine.rename(old.id, aside)
-    except (Conflict, NotFound) as error:
-        raise ContainerChanged from error
-    Presence(project.state_folder(habitat.name)).forget(old.id)
-    text = f"{old.name} was created {reason}: kept as {aside}"
-    if old.running and project.engine.running_execs(old.id):
-        text += ", which is still in use"
-    else:
-        project.engine.stop(old.id)
-        text += f"; to remove it when you no longer need it: docker rm {aside}"
-    project.bus.emit(events.Notice(habitat.name, text))

@@ -10,7 +10,7 @@ from phases.core.cache import image_labels
 from phases.core.container import shell_errors
 from phases.core.errors import Conflict, HabitatError, NotFound, StartError
 from phases.core.runtime.output_check import output_check
-from phases.core.runtime.own_containers import container_name, owner
+from phases.core.runtime.own_containers import container_name, is_new, owner
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container, PortRefused
@@ -61,10 +61,13 @@ def end_error(
         remedy = f"doit start:{habitat.name} makes a new one"
         return StartError(f"container {container.name} was removed", where=habitat.name, remedy=remedy)
     init = habitat.entry.init_command
+    remedies = ["write an entry.init_command that keeps running"] if init else []
+    if not is_new(container.name):  # such a one is removed
+        remedies.append(f"see docker logs {container.name}")
     return StartError(
         f"the init command ended: {init}" if init else f"container {container.name} was stopped",
         where=habitat.name,
-        remedy=f"{'write an entry.init_command that keeps running; ' if init else ''}see docker logs {container.name}",
+        remedy="; ".join(remedies) or "run the same command again",
         output=_masked(output_check(project, habitat.name, container, secrets), log),
     )
 

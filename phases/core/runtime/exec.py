@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from phases.core import events
 from phases.core.cache import image_labels
 from phases.core.errors import StartError
-from phases.core.runtime.container import ensure_running, own_container
+from phases.core.runtime.container import ensure_running
+from phases.core.runtime.own_containers import own_container
 from phases.core.runtime.session.attach import SHELL, run_in_tty, run_piped, run_shell
 from phases.core.runtime.session.open import open_session
 from phases.core.runtime.temporary import open_temporary_session

@@ -8,9 +8,8 @@ from phases.core import events
 from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError, did_you_mean, state_error
 from phases.core.files import safe_open
-from phases.core.runtime.container import own_container
 from phases.core.runtime.output_check import output_check
-from phases.core.runtime.own_containers import container_name
+from phases.core.runtime.own_containers import container_name, own_container
 
 if TYPE_CHECKING:
     from phases.core.engine.types import Container

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec.structs import asdict
@@ -18,7 +17,7 @@ from phases.core.container.root_environment import LABEL_ENVIRONMENT
 from phases.core.engine.types import Restrictions, Tmpfs
 from phases.core.errors import HabitatError, NotFound, StartError
 from phases.core.model import SECRETS_FOLDER
-from phases.core.runtime.own_containers import container_name, marks
+from phases.core.runtime.own_containers import marks
 from phases.core.secrets import fingerprints
 
 if TYPE_CHECKING:
@@ -43,8 +42,15 @@ class ContainerChanged(Exception):
     """Another run has changed the container since it was inspected."""
 
 
-def create_container(project: Project, habitat: Habitat, image: str) -> Container:
+def create_container(project: Project, habitat: Habitat, image: str, name: str, labels: Mapping[str, str]) -> Container:
     """Create the habitat's container with its persistent volumes. It isn't started.
+
+    Args:
+        project: The project.
+        habitat: The habitat.
+        image: The id of the image.
+        name: The name of the container.
+        labels: Labels beside those that all containers of habitats have.
 
     Raises:
         Conflict: Another run has created the container meanwhile.
@@ -55,8 +61,12 @@ def create_container(project: Project, habitat: Habitat, image: str) -> Containe
 
     engine = project.engine
     config = engine.image_config(image)
-    create = partial(_create, engine, habitat, image, config.env if config else {})
-    container_id = create_with_volumes(project, habitat, image, container_name(habitat.name), create)
+    env = config.env if config else {}
+
+    def create(name: str, own_labels: Mapping[str, str], volumes: Sequence[VolumeMount]) -> str:
+        return _create(engine, habitat, image, env, name, {**labels, **own_labels}, volumes)
+
+    container_id = create_with_volumes(project, habitat, image, name, create)
     container = engine.container(container_id)
     if container is None:
         raise ContainerChanged

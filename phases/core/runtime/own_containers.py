@@ -13,6 +13,8 @@ import re
 import time
 from typing import TYPE_CHECKING
 
+from phases.core.errors import Conflict
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -25,8 +27,11 @@ LABEL_RUN = "habitat.run"
 #: Random digits of the container. Containers that earlier versions made have none.
 LABEL_NONCE = "habitat.nonce"
 
-# The end of `aside_names`.
-_ASIDE = re.compile(r"-\d{8}-\d{6}(-\d+)?", re.ASCII)
+# The end of the name of a container that has yet to take its habitat's name: nobody has been in it.
+_NEW = "-new"
+
+# The end of `aside_names` and of `new_names`.
+_ASIDE = re.compile(rf"-\d{{8}}-\d{{6}}(-\d+)?({_NEW})?", re.ASCII)
 
 
 def container_name(habitat: str) -> str:
@@ -38,6 +43,16 @@ def aside_names(name: str) -> Iterator[str]:
     stamped = f"{name}-{time.strftime('%Y%m%d-%H%M%S')}"
     yield stamped
     yield from (f"{stamped}-{number}" for number in itertools.count(2))
+
+
+def new_names(name: str) -> Iterator[str]:
+    """Yield the names for a container that is to replace the one called `name`, the best first."""
+    yield from (f"{aside}{_NEW}" for aside in aside_names(name))
+
+
+def is_new(name: str) -> bool:
+    """Return whether a name is one of `new_names`."""
+    return name.endswith(_NEW) and bool(_ASIDE.search(name))
 
 
 def marks(habitat: str) -> dict[str, str]:
@@ -70,3 +85,14 @@ def containers(project: Project, habitat: str = "") -> list[Container]:
     """List the containers of a habitat, or of all habitats."""
     label = f"{LABEL_RUN}={habitat}" if habitat else LABEL_RUN
     return [container for container in project.engine.containers(label=label) if owner(project, container)]
+
+
+def own_container(project: Project, name: str) -> Container | None:
+    """Return the habitat's container, None if there is none. Raises Conflict if another container has its name."""
+    container = project.engine.container(container_name(name))
+    if container and owner(project, container) != name:
+        raise Conflict(
+            f"the container name {container.name} is taken by another container",
+            remedy=f"rename that container: docker rename {container.name} OTHER",
+        )
+    return container

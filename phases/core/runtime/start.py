@@ -41,8 +41,8 @@ def start(
     Raises:
         HabitatError: The habitat can't be started.
     """
-    bring_up = partial(ensure_running, image=final_image(project, name), fresh=fresh)
-    with open_session(project, name, bring_up) as session:
+    bring_up = partial(ensure_running, image=final_image(project, name))
+    with open_session(project, name, bring_up, fresh=fresh) as session:
         is_given = bool(command)
         command = command or session.habitat.entry.command
         if not command and not terminal.interactive:
@@ -56,8 +56,8 @@ def start(
 
 def start_detached(project: Project, name: str, *, fresh: bool = False) -> None:
     """Start the habitat's container, with secrets and init, and leave it running. Raises HabitatError."""
-    bring_up = partial(ensure_running, image=final_image(project, name), fresh=fresh)
-    with open_session(project, name, bring_up) as session:
+    bring_up = partial(ensure_running, image=final_image(project, name))
+    with open_session(project, name, bring_up, fresh=fresh) as session:
         session.check_shell()  # no command follows that would fail
         session.keep_running()
         urls = ", ".join(port.url for port in session.ports)

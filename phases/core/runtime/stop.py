@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 from phases.core import events
 from phases.core.errors import Conflict, NotFound
-from phases.core.runtime.container import own_container
-from phases.core.runtime.own_containers import container_name
+from phases.core.runtime.own_containers import container_name, own_container
 from phases.core.runtime.persistence.collect import collect_replaced_files
 from phases.core.runtime.persistence.volumes import persistence_of
 from phases.core.runtime.session.presence import Presence

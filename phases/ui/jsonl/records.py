@@ -134,11 +134,15 @@ class PhasePlan(Struct, omit_defaults=True):
 
 
 class BuildPlanned(JsonEvent, frozen=True):
-    """The phases that would run, in order. `is_new` is true where no phase was ever built."""
+    """The phases that would run, in order. `is_new` is true where no phase was ever built.
+
+    `replaced` says why the next start replaces the habitat's container; it is empty where it doesn't.
+    """
 
     habitat: str
     phases: list[PhasePlan]
     is_new: bool
+    replaced: str = ""
 
 
 class PhaseFailed(JsonEvent, frozen=True):

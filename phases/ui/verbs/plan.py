@@ -48,10 +48,16 @@ def _shown(plan: Plan, *, everything: bool, wrap: bool) -> RenderableType:
     from rich.text import Text
 
     if not plan.reasons:
-        return Text.assemble((plan.name, "bold"), ": nothing to do")
+        done = Text.assemble((plan.name, "bold"), f": nothing to {'build' if plan.replaced else 'do'}")
+        return Group(done, Text(_replacement(plan), style="bold")) if plan.replaced else done
     rows = _rows(plan, None if everything else _SHOWN)
     table = _wrapped(rows) if wrap else _whole(rows)
-    return Group(Text(plan.name, style="bold"), table, Text(_outcome(plan), style="bold"))
+    outcome = [_outcome(plan), *([_replacement(plan)] if plan.replaced else [])]
+    return Group(Text(plan.name, style="bold"), table, Text("\n".join(outcome), style="bold"))
+
+
+def _replacement(plan: Plan) -> str:
+    return f"⇒ the next start replaces the container, since {plan.replaced}; the old one is kept under another name"
 
 
 def _wrapped(rows: Sequence[tuple[str, str]]) -> RenderableType:

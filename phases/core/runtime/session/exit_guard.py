@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING
 from phases.core.cache.stamps import state_dir
 from phases.core.errors import EngineError
 from phases.core.files.shell_program import ShellProgram
-from phases.core.runtime.container import own_container
+from phases.core.runtime import own_containers
+from phases.core.runtime.replacement import give_up
 from phases.core.runtime.session.hang_up import end_commands
 from phases.core.runtime.session.presence import Presence
 from phases.core.runtime.stop import stop_if_unused
@@ -105,25 +106,34 @@ def clean_up(project: Project, name: str, user: str, session_id: str, container_
     """
     if not state_dir(project.root, name).is_dir():
         return  # the project was removed
-    container = _running_container(project, name, container_id)
-    if not container:
-        return
-    _end_commands(project, container, user, session_id)
+    for container in _running_containers(project, name, container_id):
+        _end_commands(project, container, user, session_id)
+        _leave(project, name, container)
     presence = Presence(project.state_folder(name))
     with presence.alone():
-        container = _running_container(project, name, container_id)
-        if not container:
+        give_up(project, name, container_id)
+    project.locks.wait_for_releases()
+
+
+def _leave(project: Project, name: str, container: Container) -> None:
+    presence = Presence(project.state_folder(name))
+    with presence.alone():
+        current = project.engine.container(container.id)
+        if not current or not current.running:
             return
         presence.join(container.id)
     with presence.leaving() as end:
         if not end.keep_running:
             stop_if_unused(project, name, container, own_execs=0, is_last=end.is_last)
-    project.locks.wait_for_releases()
 
 
-def _running_container(project: Project, name: str, container_id: str) -> Container | None:
-    container = project.engine.container(container_id) if container_id else own_container(project, name)
-    return container if container and container.running else None
+def _running_containers(project: Project, name: str, container_id: str) -> list[Container]:
+    """Return the container of the session if it runs. If that is unknown, it may be any of the habitat's."""
+    if container_id:
+        containers = [project.engine.container(container_id)]
+    else:
+        containers = list(own_containers.containers(project, name))
+    return [container for container in containers if container and container.running]
 
 
 def _end_commands(project: Project, container: Container, user: str, session_id: str) -> None:

@@ -12,6 +12,9 @@ from phases.core import events
 from phases.core.cache import host_mounts
 from phases.core.engine.types import Container
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, StartError
+from phases.core.runtime.new_container import ContainerChanged
+from phases.core.runtime.own_containers import container_name
+from phases.core.runtime.replacement import give_up, put_in_place
 from phases.core.runtime.session import ready
 from phases.core.runtime.session.exit_guard import Guard
 from phases.core.runtime.session.presence import Presence
@@ -31,12 +34,12 @@ if TYPE_CHECKING:
 _NO_CONTAINER = Container("", "", "", running=False)
 
 #: Finds or creates the container of a habitat. Returns it, running, and whether it was running before.
-BringUp: TypeAlias = "Callable[[Project, Habitat], tuple[Container, bool]]"
+BringUp: TypeAlias = "Callable[..., tuple[Container, bool]]"
 
 
 @contextmanager
 def open_session(
-    project: Project, name: str, bring_up: BringUp, *, skip_delay_if_running: bool = False
+    project: Project, name: str, bring_up: BringUp, *, fresh: bool = False, skip_delay_if_running: bool = False
 ) -> Iterator[Session]:
     """Enter a habitat's container, and stop it afterwards unless another session is in it.
 
@@ -44,6 +47,7 @@ def open_session(
         project: The project.
         name: The name of the habitat.
         bring_up: Returns the running container. The build lock is released before, so it must know the image by id.
+        fresh: Whether to tell `bring_up` to create a new container in any case.
         skip_delay_if_running: Whether to skip entry.startup_delay in a container that was running before.
 
     Raises:
@@ -56,7 +60,7 @@ def open_session(
     presence = Presence(project.state_folder(name))
     session = Session(project, habitat, _NO_CONTAINER, secrets, habitat.user, habitat.workdir, presence)
     guard = session.guard = Guard(project.root, name, habitat.user)
-    steps = _SessionSteps(session, presence, guard, bring_up, skip_delay_if_running=skip_delay_if_running)
+    steps = _SessionSteps(session, presence, guard, bring_up, fresh, skip_delay_if_running)
     session.reenter = steps.reenter
     try:
         project.maker.make(steps.enter)
@@ -81,6 +85,7 @@ class _SessionSteps(Struct):
     presence: Presence
     guard: Guard
     bring_up: BringUp
+    fresh: bool
     skip_delay_if_running: bool
 
     def enter(self) -> None:
@@ -101,7 +106,9 @@ class _SessionSteps(Struct):
         session, project, habitat = self.session, self.session.project, self.session.habitat
         while True:
             session.release_claim()
-            session.container, was_running = self.bring_up(project, habitat)
+            bring_up = partial(self.bring_up, fresh=True) if self.fresh else self.bring_up
+            session.container, was_running = bring_up(project, habitat)
+            self.fresh = False  # a container that this session enters again is fresh
             session.was_started = not was_running
             if not (was_running or habitat.entry.startup_delay or habitat.entry.ready):
                 return
@@ -127,16 +134,36 @@ class _SessionSteps(Struct):
         deliver(project.engine, container.id, session.secrets, session.user, session.habitat)
         entry = session.habitat.entry
         ready.wait(session, self.presence, entry, skip_delay_if_running=self.skip_delay_if_running)
+        try:
+            container = self._put_in_place()
+        except ContainerChanged:
+            self._exit()
+            self.reenter()
+            return
         was_running = not session.was_started
         project.bus.emit(
             events.ContainerUp(session.habitat.name, container.name, container.id, was_running=was_running)
         )
+
+    def _put_in_place(self) -> Container:
+        """Let the container replace the habitat's earlier one, if it is to, now that it is ready. Return it."""
+        session = self.session
+        if session.container.name != container_name(session.habitat.name):
+            if session.was_started:
+                ready.check_start(session)
+            with self.presence.alone():
+                session.container = put_in_place(session.project, session.habitat, session.container)
+        return session.container
 
     def reenter(self) -> None:
         self.session.project.maker.make(self.enter)
         self.prepare()
 
     def leave(self) -> None:
+        self._exit()
+        self.guard.dismiss()
+
+    def _exit(self) -> None:
         session = self.session
         with self.presence.leaving() as end:
             session.release_claim()
@@ -149,7 +176,8 @@ class _SessionSteps(Struct):
             )
             if not is_stopped:
                 session.end_commands()
-        self.guard.dismiss()
+            if session.container.name != container_name(session.habitat.name):
+                give_up(session.project, session.habitat.name, session.container.id)
 
 
 def _report_wait(session: Session, holder: str) -> None:

@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-# Lines of a container's file: it stays running after the last session; a session found it ready.
+# Lines of a container's file: it stays running after the last session; a session found it ready; it is stopped while
+# the one that is to replace it starts.
 _KEEP_RUNNING = "stays"
 _READY = "ready"
+_STOPPED = "stopped for another"
 
 # Bytes of a file that are read without its lock: thousands of sessions.
 _READ_LIMIT = 100_000
@@ -103,6 +105,23 @@ class Presence:
                     self.note_ready()
             elif end.is_last:
                 self._path.unlink(missing_ok=True)
+
+    def note_stopped(self, container: str) -> None:
+        """Record that a container is stopped only while another one tries to replace it."""
+        with open_file(self._file_of(container)) as file:
+            file.write(f"{_STOPPED}\n")
+
+    def forget_stopped(self, container: str) -> bool:
+        """Remove what `note_stopped` recorded. Return whether it was the last that happened to the container."""
+        path = self._file_of(container)
+        if not path.exists():
+            return False
+        with open_file(path) as file:
+            lines = _lines(file)
+            rest = [line for line in lines if line not in (_STOPPED, _READY)]
+            file.truncate(0)
+            file.write("".join(f"{line}\n" for line in rest))
+            return _STOPPED in lines
 
     def sessions(self, container: str) -> list[str]:
         """Describe each session that is in a container. Call it inside `with self.alone():`."""

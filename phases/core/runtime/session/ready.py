@@ -14,6 +14,7 @@ from phases.core.engine.output import LineSplitter
 from phases.core.errors import StartError
 from phases.core.masking import Mask
 from phases.core.runtime.output_check import output_check
+from phases.core.runtime.own_containers import container_name
 
 if TYPE_CHECKING:
     from phases.core.model import EntryPoint, Ready
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 # Seconds between two checks whether the container still runs.
 _POLL = 0.2
+
+# Seconds that an init command must have run before its container replaces another one.
+_SETTLE = 1
 
 # Characters of the command that are shown.
 _COMMAND_LENGTH = 60
@@ -54,6 +58,14 @@ def wait(session: Session, presence: Presence, entry: EntryPoint, *, skip_delay_
     if entry.ready and not was_ready:
         _until_ready(session, entry.ready)
         presence.note_ready()
+
+
+def check_start(session: Session) -> None:
+    """Raise an error if the container, which is to replace another one, ends soon after its start."""
+    session.check_shell()
+    entry = session.habitat.entry
+    if entry.init_command and not (entry.startup_delay or entry.ready):
+        _sleep(session, _SETTLE)
 
 
 def _sleep(session: Session, seconds: float) -> None:
@@ -146,9 +158,12 @@ def _not_ready(session: Session, ready: Ready, result: _CheckResult) -> StartErr
     """Return the error. The container is stopped then, as after any start that fails."""
     end = "was killed" if result.exit_code is None else f"ended with exit code {result.exit_code}"
     name = session.habitat.name
+    # A new container that was to replace another one is removed, so `logs` would show those of the old one.
+    is_kept = session.container.name == container_name(name)
+    hint = f"see doit logs:{name}" if is_kept else f"look into it with doit shell:{name} --at final"
     return StartError(
         f"{name} is not ready after {ready.timeout:g}s: the last check {end}",
         where=ready.origin,
-        remedy=f"see doit logs:{name}, or raise entry.ready.timeout",
+        remedy=f"{hint}, or raise entry.ready.timeout",
         output=result.output,
     )

@@ -1,0 +1,194 @@
+"""Replaces the container of a habitat that no longer matches its image or its config.
+
+The new container runs under a name of its own until it is ready. Then the old one is set aside under another name, and
+the new one takes the habitat's name. If the new one fails before that, it is removed, and the old one is as it was.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
+
+from phases.core import events
+from phases.core.cache import image_labels
+from phases.core.cache.host_mounts import mounts_of
+from phases.core.errors import Conflict, HabitatError, NotFound
+from phases.core.runtime import own_containers
+from phases.core.runtime.new_container import LABEL_RESTRICTIONS, ContainerChanged, main_process, restrictions_label
+from phases.core.runtime.own_containers import aside_names, container_name, is_new, own_container
+from phases.core.runtime.persistence.collect import collect_replaced_files
+from phases.core.runtime.persistence.volumes import paths_of, persistence_of
+from phases.core.runtime.session.presence import Presence
+from phases.core.runtime.stop import describe_users
+from phases.registry import PHASES
+
+if TYPE_CHECKING:
+    from phases.core.engine.types import Container
+    from phases.core.model import Habitat
+    from phases.core.project import Project
+
+#: The label of a new container with the id of the one that it is to replace.
+LABEL_REPLACES = "habitat.replaces"
+
+# The parts of LABEL_RESTRICTIONS, and the keys of the config that they are made from.
+_KEYS = {"network": "entry.network", "port": "entry.ports"}
+
+#: Why a container is replaced that has an older image.
+OLDER_IMAGE = "its image is out of date"
+
+
+def difference(project: Project, habitat: Habitat, container: Container, image: str) -> str:
+    """Return why a container can't be the habitat's, "" if it has the image and all settings of the config."""
+    if not _is_alike(project, container.image, image):
+        return OLDER_IMAGE
+    keys = []
+    if container.command != main_process(habitat):
+        keys.append("entry.init_command")
+    if set(container.binds) != set(mounts_of(habitat)):
+        keys.append("volumes")
+    before, now = container.labels.get(LABEL_RESTRICTIONS, ""), restrictions_label(habitat)
+    if before != now:
+        parts = {part.partition("=")[0] for part in {*before.split()} ^ {*now.split()}}
+        keys += sorted(_KEYS.get(part, f"entry.limits.{part}") for part in parts if part != "privileges")
+        keys = keys or ["its restrictions"]
+    if persistence_of(container).paths != paths_of(habitat):
+        keys.append("entry.persist")
+    return f"{' and '.join(keys)} changed" if keys else ""
+
+
+def _is_alike(project: Project, one: str, other: str) -> bool:
+    """Return whether containers of two images have the same files and environment.
+
+    The last phase sets only what a container gets from the config itself. So images of it with one parent are alike.
+    """
+    if one == other:
+        return True
+    parents = [
+        labels.get(image_labels.LABEL_PARENT)
+        for labels in map(project.image_index.labels_of, filter(None, (one, other)))
+        if labels.get(image_labels.LABEL_PHASE) == PHASES[-1].NAME
+    ]
+    return len(parents) == 2 and bool(parents[0]) and parents[0] == parents[1]
+
+
+def announce(project: Project, habitat: Habitat, container: Container, reason: str) -> None:
+    """Say that a container will be replaced, before anything is done."""
+    text = (
+        f"{container.name} will be replaced by a new container, since {reason}: "
+        "once that is ready, the old one is kept under another name"
+    )
+    project.bus.emit(events.Notice(habitat.name, text))
+
+
+def matching(project: Project, habitat: Habitat, image: str) -> Container | None:
+    """Return the newest container beside the habitat's own that has the image and all settings of the config.
+
+    It was set aside, or a killed start left it. One of a killed start that doesn't match is removed.
+    """
+    rows = own_containers.containers(project, habitat.name)
+    for row in sorted(rows, key=lambda row: row.name, reverse=True):
+        container = project.engine.container(row.id) if row.name != container_name(habitat.name) else None
+        if container and not difference(project, habitat, container, image):
+            return container
+        if container and is_new(container.name) and not container.running:
+            project.engine.remove(container.id)
+    return None
+
+
+def make_way(project: Project, habitat: Habitat, old: Container) -> None:
+    """Stop the container that is to be replaced, unless somebody uses it. Call it inside `with presence.alone():`.
+
+    The new one may publish the same ports and use the same volumes.
+    """
+    presence = Presence(project.state_folder(habitat.name))
+    if old.running and not describe_users(project, presence, old):
+        presence.note_stopped(old.id)
+        project.engine.stop(old.id)
+    collect_replaced_files(project, habitat.name, old)
+
+
+def give_up(project: Project, name: str, container_id: str = "") -> None:
+    """Remove a new container that failed, and start the old one again if it was stopped for it.
+
+    Nothing happens if the new one runs, since another session is in it. Call it inside `with presence.alone():`.
+
+    Args:
+        project: The project.
+        name: The name of the habitat.
+        container_id: The id of the new container, "" for those of all killed starts.
+    """
+    listed = own_containers.containers(project, name)
+    others = [row for row in listed if row.name != container_name(name) and container_id in ("", row.id)]
+    for other in others:
+        if is_new(other.name) and not other.running:
+            project.engine.remove(other.id)
+            Presence(project.state_folder(name)).forget(other.id)
+    if not any(other.running for other in others):
+        resume_old(project, name)
+
+
+def resume_old(project: Project, name: str) -> None:
+    """Start the habitat's container again if it was stopped for one that failed."""
+    presence = Presence(project.state_folder(name))
+    old = own_container(project, name)
+    if old and not old.running and presence.forget_stopped(old.id):
+        try:
+            project.engine.start(old.id)
+        except HabitatError as error:  # another error says why the start failed
+            text = f"{old.name} ran before, and can't be started again ({error})"
+            project.bus.emit(events.Notice(name, text, warning=True))
+
+
+def put_in_place(project: Project, habitat: Habitat, new: Container) -> Container:
+    """Set the habitat's old container aside, and give its name to the new one. Return the new one as it is then.
+
+    Call it inside `with presence.alone():`.
+
+    Raises:
+        ContainerChanged: Another run has replaced the old container meanwhile.
+    """
+    engine, name = project.engine, container_name(habitat.name)
+    old = own_container(project, habitat.name)
+    if old and old.id == new.id:
+        return old  # another session did it
+    reason = difference(project, habitat, old, new.image) if old else ""
+    if old and not reason and old.id != new.labels.get(LABEL_REPLACES):
+        raise ContainerChanged
+    try:
+        aside = _rename_aside(project, habitat, old) if old else ""
+        try:
+            engine.rename(new.id, name)
+        except HabitatError:
+            if old:
+                with suppress(Conflict):  # another run has put its own in place
+                    engine.rename(old.id, name)
+            raise
+    except (Conflict, NotFound) as error:
+        raise ContainerChanged from error
+    if old:
+        _report_aside(project, habitat.name, old, aside, reason)
+    return replace(new, name=name)
+
+
+def _rename_aside(project: Project, habitat: Habitat, old: Container) -> str:
+    """Rename the old container, since it may contain somebody's work. Return its new name."""
+    aside = next(name for name in aside_names(old.name) if not project.engine.container(name))
+    collect_replaced_files(project, habitat.name, old)
+    project.engine.rename(old.id, aside)
+    return aside
+
+
+def _report_aside(project: Project, name: str, old: Container, aside: str, reason: str) -> None:
+    """Stop the old container unless somebody uses it, and say where it is."""
+    presence = Presence(project.state_folder(name))
+    kind = {OLDER_IMAGE: "from an older image", "": "by an earlier start"}.get(reason, "with another config")
+    text = f"{old.name} was created {kind}: kept as {aside}"
+    if old.running and describe_users(project, presence, old):
+        text += ", which is still in use"
+    else:
+        project.engine.stop(old.id)
+        text += f"; to remove it when you no longer need it: docker rm {aside}"
+    presence.forget(old.id)
+    project.bus.emit(events.Notice(name, text))

@@ -1,0 +1,271 @@
+"""A container is replaced only by one that is ready, and a failed start changes nothing."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from unit_helpers import DemoProject, FakeTerminal, built_demo, write
+
+from phases.core.engine.types import PortRefused
+from phases.core.errors import EngineError, HabitatError
+from phases.core.port import Port
+from phases.core.report import plan as report_plan
+from phases.core.runtime import start as runtime_start
+from phases.core.runtime.session import exit_guard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+CONFIG = "base_image: base:1\nentry: {command: 'true'%s}\n"
+PIDS = ", limits: {pids: 64}"
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> DemoProject:
+    """A habitat whose container has somebody's work in it."""
+    demo = built_demo(tmp_path, "entry: {command: 'true'}\n")
+    start(demo)
+    demo.engine.files("habitat-demo").write("/work", "of a day")
+    return demo
+
+
+def start(demo: DemoProject, *, fresh: bool = False) -> None:
+    runtime_start.start(demo.run_anew(), "demo", FakeTerminal(), fresh=fresh)
+
+
+def detach(demo: DemoProject) -> None:
+    runtime_start.start_detached(demo.run_anew(), "demo")
+
+
+def configure(demo: DemoProject, entry: str, more: str = "") -> None:
+    write(demo.root, "habitats/demo/config.yaml", CONFIG % entry + more)
+
+
+def all_names(demo: DemoProject) -> list[str]:
+    return sorted(container.name for container in demo.engine.containers())
+
+
+def work(demo: DemoProject) -> bool:
+    """Whether the habitat's container is the one with the work."""
+    return "/work" in demo.engine.files("habitat-demo").nodes
+
+
+FAILURES = {
+    "port taken": (", ports: [8080]", "start", PortRefused("address already in use", Port(8080, "tcp"), taken=True)),
+    "engine refuses to create": (PIDS, "create", EngineError("no space left on device")),
+    "engine refuses to start": (PIDS, "start", EngineError("unknown runtime")),
+    "engine refuses to rename": (PIDS, "rename", EngineError("not implemented")),
+    "init command ends": (", init_command: 'exit 3'", "", None),
+    "init command ends soon": (", init_command: 'exit 3', startup_delay: 0.1", "", None),
+    "never ready": (", ready: {command: 'false', timeout: 1s}", "", None),
+    "not ready and other settings": (f"{PIDS}, ready: {{command: 'exit 7', timeout: 1s}}", "", None),
+}
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+@pytest.mark.parametrize("detached", [False, True])
+@pytest.mark.parametrize("failure", FAILURES)
+def test_failed_start_leaves_container_in_place(demo: DemoProject, failure: str, detached: bool) -> None:
+    entry, method, error = FAILURES[failure]
+    if detached:
+        detach(demo)
+    old = demo.container().id
+    configure(demo, entry)
+    demo.build()
+    if error:
+        demo.engine.failures[method] = error
+    with pytest.raises(HabitatError):
+        start(demo)
+    demo.engine.failures.clear()
+    assert demo.container().id == old
+    if "ready" not in failure:  # readiness is no setting of the container
+        assert all_names(demo) == ["habitat-demo"]
+        assert demo.container().running is (detached and method != "start")
+    configure(demo, "")
+    demo.build()
+    start(demo)
+    assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+def test_failed_start_with_missing_volume_source_leaves_container_in_place(demo: DemoProject) -> None:
+    configure(demo, PIDS, f"volumes: [{{source: {demo.root}/nowhere, dest: /v}}]\n")
+    with pytest.raises(HabitatError, match="nowhere"):
+        start(demo)
+    assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+def test_failed_start_of_fresh_container_leaves_container_in_place(demo: DemoProject) -> None:
+    demo.engine.failures["start"] = EngineError("unknown runtime")
+    with pytest.raises(HabitatError):
+        start(demo, fresh=True)
+    assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+def test_replacement_is_announced_before_anything_is_done(demo: DemoProject) -> None:
+    configure(demo, ", ports: [8080], network: bridge, limits: {pids: 64}")
+    demo.engine.failures["create"] = EngineError("no space left on device")
+    with pytest.raises(HabitatError):
+        start(demo)
+    assert demo.notices() == [
+        (
+            "habitat-demo will be replaced by a new container, since entry.limits.pids and entry.ports changed: "
+            "once that is ready, the old one is kept under another name"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ("", ""),
+        (", startup_delay: 1", ""),
+        (PIDS, "entry.limits.pids changed"),
+        (", network: none", "entry.network changed"),
+        (", ports: [8080, 9090]", "entry.ports changed"),
+        (", persist: [/srv/]", "entry.persist changed"),
+        (", init_command: sleep inf", "its image is out of date"),
+    ],
+)
+def test_plan_says_that_container_will_be_replaced(demo: DemoProject, entry: str, reason: str) -> None:
+    configure(demo, entry)
+    assert report_plan.plan(demo.run_anew(), "demo").replaced == reason
+
+
+@pytest.mark.guarantee("matching-container-used-again")
+def test_container_set_aside_is_used_again_when_it_matches(demo: DemoProject) -> None:
+    configure(demo, PIDS)
+    start(demo)
+    assert not work(demo)
+    (aside,) = {*all_names(demo)} - {"habitat-demo"}
+    configure(demo, "")
+    start(demo)
+    assert work(demo)
+    assert demo.notices()[1] == f"{aside} was set aside, and matches the image and the config: it is used again"
+    assert len(all_names(demo)) == 2
+
+
+@pytest.mark.guarantee("matching-container-used-again")
+def test_container_set_aside_by_earlier_version_is_used_again_without_current_one(demo: DemoProject) -> None:
+    demo.engine.rename("habitat-demo", "habitat-demo-20250102-030405")
+    start(demo)
+    assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+def test_container_set_aside_with_other_settings_is_not_used(demo: DemoProject) -> None:
+    demo.engine.rename("habitat-demo", "habitat-demo-20250102-030405")
+    configure(demo, PIDS)
+    start(demo)
+    assert not work(demo)
+    assert all_names(demo) == ["habitat-demo", "habitat-demo-20250102-030405"]
+
+
+@pytest.mark.guarantee("matching-container-used-again")
+def test_changed_command_keeps_container(demo: DemoProject) -> None:
+    write(demo.root, "habitats/demo/config.yaml", "base_image: base:1\nentry: {command: echo other}\n")
+    assert demo.build() == ["final"]
+    start(demo)
+    assert (work(demo), all_names(demo), demo.notices()) == (True, ["habitat-demo"], [])
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+def test_second_rename_fails_first_is_undone(demo: DemoProject, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(demo, PIDS)
+    rename = demo.engine.rename
+
+    def fail_for_new(container: str, name: str) -> None:
+        if name == "habitat-demo" and container != old:
+            raise EngineError("the engine is out of luck")
+        rename(container, name)
+
+    old = demo.container().id
+    monkeypatch.setattr(demo.engine, "rename", fail_for_new)
+    with pytest.raises(EngineError):
+        start(demo)
+    assert (work(demo), all_names(demo)) == (True, ["habitat-demo"])
+
+
+class KilledError(BaseException):
+    """Stands for SIGKILL: nothing catches it, and nothing runs after it."""
+
+
+def kill(demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, number: int) -> None:
+    """Start the habitat, and kill the run right before its call `number` of a method of the engine."""
+    with monkeypatch.context() as patch:
+        plain = getattr(demo.engine, method)
+        calls: list[object] = []
+
+        def call(*args: object, **options: object) -> object:
+            calls.append(args)
+            if len(calls) > number or dead:
+                dead.append(True)
+                raise KilledError
+            return plain(*args, **options)
+
+        dead: list[bool] = []
+        patch.setattr(demo.engine, method, call)
+        for other in ("remove", "stop", "start", "rename", "create"):
+            if other != method:
+                patch.setattr(demo.engine, other, _unless(dead, getattr(demo.engine, other)))
+        with contextlib.suppress(KilledError):
+            start(demo)
+        assert dead, f"{method} is called more often"
+
+
+def _unless(dead: list[bool], plain: object) -> object:
+    def call(*args: object, **options: object) -> object:
+        if dead:
+            raise KilledError
+        return plain(*args, **options)  # type: ignore[operator]
+
+    return call
+
+
+@pytest.mark.guarantee("failed-start-keeps-container")
+@pytest.mark.parametrize("back", [True, False], ids=["settings as before", "settings still changed"])
+@pytest.mark.parametrize(("method", "number"), [("create", 0), ("start", 0), ("rename", 0), ("rename", 1), ("stop", 0)])
+def test_start_killed_while_container_is_replaced_loses_nothing(
+    demo: DemoProject, monkeypatch: pytest.MonkeyPatch, method: str, number: int, back: bool
+) -> None:
+    configure(demo, PIDS)
+    kill(demo, monkeypatch, method, number)
+    monkeypatch.setattr(exit_guard, "_end_commands", lambda *_: None)  # it had none
+    exit_guard.clean_up(demo.run_anew(), "demo", "agent", "x", "")
+    if back:
+        configure(demo, "")
+    start(demo)
+    assert work(demo) is back
+    names = all_names(demo)
+    assert not [name for name in names if name.endswith("-new")]
+    with_work = [name for name in names if "/work" in demo.engine.files(name).nodes]
+    assert len(with_work) == 1
+    assert len(names) == 1 + (not back or (method, number) == ("stop", 0))
+
+
+def test_port_of_container_in_use_is_refused_and_container_stays(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, "entry: {command: 'true', ports: [8080]}\n")
+    detach(demo)
+    old = demo.container().id
+    process = demo.engine.exec_piped(old, ["sleep", "inf"], user="root", workdir="/", env={})
+    configure(demo, ", ports: [8080], limits: {pids: 64}")
+    with pytest.raises(HabitatError, match=r"port .*8080 is taken by habitat-demo: doit stop:demo frees it"):
+        start(demo)
+    assert (demo.container().id, demo.container().running, all_names(demo)) == (old, True, ["habitat-demo"])
+    process.send_signal("KILL")
+    process.close()
+    detach(demo)
+    assert demo.container().id != old
+
+
+def test_port_of_unused_container_goes_to_its_replacement(tmp_path: Path) -> None:
+    demo = built_demo(tmp_path, "entry: {command: 'true', ports: [8080]}\n")
+    detach(demo)
+    old = demo.container().id
+    configure(demo, ", ports: [8080], limits: {pids: 64}")
+    detach(demo)
+    assert (demo.container().id != old, demo.container().running) == (True, True)
+    assert len(all_names(demo)) == 2
