@@ -251,6 +251,41 @@ def sleepers() -> list[bytes]:
     return [argv for argv in actual if argv.endswith(f"sleep\0{NAP}\0".encode())]
 
 
+@pytest.mark.guarantee("dockerfile-image-moved")
+def test_dockerfile_image_retagged_builds_again(
+    unbuilt_habitat: DockerfileHabitat, busybox: str, engine: DockerEngine
+) -> None:
+    name, project = unbuilt_habitat.name, unbuilt_habitat.project
+    base, tool = f"{name}:base", f"{name}:tool"
+    unbuilt_habitat.write(
+        "Dockerfile.rest",
+        f"""\
+        ARG TAG=base
+        FROM {name}:$TAG AS first
+        FROM first
+        RUN --mount=from={tool},target=/tool ls /tool
+        """,
+    )
+    project.habitat(name, "dockerfile: Dockerfile.rest\nenv: [USER=root]\n")
+
+    def tag(image: str, number: int) -> None:
+        container = docker("create", busybox)
+        docker("commit", "--change", f"LABEL number={number}", container, image)
+        docker("rm", container)
+
+    try:
+        for image in (base, tool):
+            tag(image, 1)
+        assert project.doit(f"base:{name}").ran == ["dockerfile", "base"]
+        tag(tool, 2)
+        assert f"image {tool} of the Dockerfile: moved from " in project.doit("plan", name)
+        assert project.doit(f"base:{name}").ran == ["dockerfile", "base"]
+        assert project.doit(f"base:{name}").ran == []
+    finally:
+        for image in (base, tool):
+            engine.untag(image)
+
+
 def test_dockerfile_is_built_without_docker_command(unbuilt_habitat: DockerfileHabitat) -> None:
     result = unbuilt_habitat.project.doit(f"base:{unbuilt_habitat.name}", env=NO_COMMAND)
     assert result.code == 0, result.out

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from phases.core.cache import image_labels
+from phases.core.build.dockerfile_references import dockerfile_text, references
+from phases.core.cache import dockerfile_images, image_labels
 from phases.core.cache.stamps import task_name
 from phases.core.errors import HabitatError, SourceChanged
 from phases.registry import habitat_phases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from phases.core.build.lock import HeldLocks
     from phases.core.build.shared_builds import SharedSnapshots
@@ -75,6 +76,7 @@ class Publisher:
         """Return a function that makes a snapshot's labels from its parent's id and the seconds that the phase took."""
         project = self._project
         environment = self._snapshots.environment_digest_of(habitat.name, phase) if phase.SNAPSHOT else ""
+        images_before = self._dockerfile_images(habitat) if phase.ID == 0 else {}
 
         def labels(parent: str, seconds: float) -> dict[str, str]:
             is_base = phase.ID == 1 and not habitat.has_dockerfile
@@ -89,6 +91,24 @@ class Publisher:
                 **{image_labels.hash_label(p): hashes[p.NAME] for p in phases[: phases.index(phase) + 1]},
                 **image_labels.labels(habitat.name, phase, parent, seconds),
                 image_labels.LABEL_ENVIRONMENT_DIGEST: environment,
+                **self._label_of_images(habitat, phase, parent, images_before),
             }
 
         return labels
+
+    def _label_of_images(
+        self, habitat: Habitat, phase: Phase, parent: str, images_before: Mapping[str, str]
+    ) -> dict[str, str]:
+        """Return the label with the images that the Dockerfile names, which later phases take from their parent."""
+        name, index = image_labels.LABEL_DOCKERFILE_IMAGES, self._project.image_index
+        if phase.ID == 0:
+            # A builder may have pulled an image. If a tag moved during the build, the next run builds again.
+            index.refresh()
+            after = self._dockerfile_images(habitat)
+            return {name: dockerfile_images.label({ref: images_before.get(ref) or after[ref] for ref in after})}
+        inherited = index.labels_of(parent).get(name) if habitat.has_dockerfile else ""
+        return {name: inherited} if inherited else {}
+
+    def _dockerfile_images(self, habitat: Habitat) -> dict[str, str]:
+        names = references(dockerfile_text(habitat), self._project.engine.platform())
+        return dockerfile_images.listed_ids(names, self._project.image_index)

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from phases.core import events
-from phases.core.cache import sharing
+from phases.core.cache import dockerfile_images, sharing
 from phases.core.cache.host_mounts import mounts_in
 from phases.core.cache.stamps import task_name
 
@@ -35,7 +35,9 @@ class SharedSnapshots:
         if not project.shares or not (assessment := project.assessments.look(name)).stale:
             return {}
         digest_of = partial(self.environment_digest_of, name)
-        return sharing.shareable(name, self.phases(name), assessment, project.image_index.all(), digest_of)
+        index = project.image_index
+        images = (image for image in index.all() if not dockerfile_images.moved(image.labels, index))
+        return sharing.shareable(name, self.phases(name), assessment, images, digest_of)
 
     def phases(self, name: str) -> tuple[Phase, ...]:
         """Return the phases that may be taken over: all before the first one that was forgotten (`doit forget`)."""

@@ -7,7 +7,8 @@ The rule:
 2. verify and test leave no snapshot. Their verdict is in the stamp, and holds for the snapshot that they checked.
 3. All phases up to the deepest valid snapshot are up to date, even if an earlier snapshot was pruned.
 4. The first phase behind it that is not valid has to run, and all phases after that one.
-5. A forgotten phase (`doit forget`) has to run, whatever the labels say.
+5. If the Dockerfile names an image that is another one than at the build, no snapshot is valid.
+6. A forgotten phase (`doit forget`) has to run, whatever the labels say.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
 
+from phases.core.cache import dockerfile_images
 from phases.core.cache.image_labels import LABEL_PARENT, final_tag, hash_label, snapshot_tag
 from phases.core.cache.stamps import task_name
 
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
     from phases.core.engine.types import Image
     from phases.protocol import Phase
 
-#: The reason of rule 5.
+#: The reason of rule 6.
 FORGOTTEN = "it was forgotten (doit forget)"
 
 
@@ -70,6 +72,7 @@ class _LastBuild(Struct, frozen=True):
         has_stamp: Whether there is a stamp.
         values: What the stamp records of the last success: `hash`, and `parent`, the id of the image it started from.
         is_forgotten: Whether `doit forget` was called since.
+        moved: Why the images that the Dockerfile names are not those of the build, "" if they are.
     """
 
     phase: Phase
@@ -79,6 +82,7 @@ class _LastBuild(Struct, frozen=True):
     has_stamp: bool
     values: Mapping[str, object]
     is_forgotten: bool
+    moved: str
 
     @property
     def misses_snapshot(self) -> bool:
@@ -115,14 +119,16 @@ def assess(
 def _last_build(habitat: str, phase: Phase, today: str, image_index: ImageIndex, stamps: Stamps) -> _LastBuild:
     tag, task = snapshot_tag(habitat, phase), task_name(phase, habitat)
     stamp = stamps.read(task)
+    snapshot = image_index.tagged(tag) if phase.SNAPSHOT else None
     return _LastBuild(
         phase=phase,
         hash=today,
         tag=tag,
-        snapshot=image_index.tagged(tag) if phase.SNAPSHOT else None,
+        snapshot=snapshot,
         has_stamp=bool(stamp),
         values=stamp.get("_values_:") or {},
         is_forgotten=stamps.is_forgotten(task),
+        moved=dockerfile_images.moved(snapshot.labels, image_index) if snapshot else "",
     )
 
 
@@ -157,8 +163,8 @@ def _flaw(builds: Sequence[_LastBuild], final_flaw: str) -> str:
     """
     *_, own = builds
     parent = next((build for build in reversed(builds[:-1]) if build.phase.SNAPSHOT), None)
-    if not own.phase.SNAPSHOT:
-        return _verdict_flaw(own, parent)
+    if not own.phase.SNAPSHOT or own.moved:
+        return own.moved or _verdict_flaw(own, parent)
     if own.snapshot is None:
         return f"image {own.tag} is gone" if own.has_stamp else "it isn't built yet"
     if own.phase.NAME == "final" and final_flaw:

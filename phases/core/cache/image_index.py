@@ -80,12 +80,15 @@ class ImageIndex:
         self.all()
         return self._by_tag.get(tag)
 
+    def listed_id(self, reference: str) -> str | None:
+        """Return the id of an image by any spelling of its name, None if the list doesn't have it."""
+        self.all()
+        return next((self._by_tag[name].id for name in _spellings(reference) if name in self._by_tag), None)
+
     def id_of(self, reference: str) -> str | None:
         """Return the id of an image by any spelling of its name, None if the engine doesn't have it."""
-        self.all()  # clears the answers about unlisted names when the list is too old
-        for spelling in _spellings(reference):
-            if image := self._by_tag.get(spelling):
-                return image.id
+        if listed := self.listed_id(reference):  # this clears the answers about unlisted names if the list is too old
+            return listed
         if reference not in self._unlisted:
             config = self._config(reference)
             self._unlisted[reference] = config.id if config else None

@@ -24,6 +24,9 @@ LABEL_SECONDS = "habitat.seconds"
 #: The label that holds the environment digest of a phase (`cache.sharing`).
 LABEL_ENVIRONMENT_DIGEST = "habitat.surroundings"
 
+#: The label of all snapshots that rest on a Dockerfile: the images that it names (`cache.dockerfile_images`).
+LABEL_DOCKERFILE_IMAGES = "habitat.images"
+
 #: The label of an image that is kept of a failed phase; its value is FAILED. Such an image is never a snapshot.
 LABEL_RESULT = "habitat.result"
 FAILED = "fail"
