@@ -269,7 +269,7 @@ def test_dockerfile_image_retagged_builds_again(
     project.habitat(name, "dockerfile: Dockerfile.rest\nenv: [USER=root]\n")
 
     def tag(image: str, number: int) -> None:
-        container = docker("create", busybox)
+        container = docker("create", busybox, "true")
         docker("commit", "--change", f"LABEL number={number}", container, image)
         docker("rm", container)
 
