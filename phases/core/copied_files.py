@@ -29,6 +29,9 @@ NOT_IN_PHASE_6 = ("/config.yaml", "/Dockerfile", "/tests", "/tools", "/.habignor
 #: The copy of a config.yaml that `doit migrate` keeps.
 BEFORE_MIGRATION = "config.yaml.before-migration"
 
+#: The Dockerfile that `doit migrate` writes.
+DOCKERFILE_REST = "Dockerfile.rest"
+
 
 class DockerContext(Struct, frozen=True):
     """What a Dockerfile is built from.
@@ -61,7 +64,9 @@ def dockerfile_context(habitat: Habitat) -> DockerContext:
     """
 
     def ignore() -> Ignore:
-        return dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+        ignore = dockerignore(habitat.folder, habitat.dockerfile).also("/config.yaml", f"/{BEFORE_MIGRATION}")
+        # `doit migrate --remove` removes the Dockerfile, and must not build the image again.
+        return ignore.also("/Dockerfile") if habitat.dockerfile == DOCKERFILE_REST else ignore
 
     items = _tree(habitat, "context", habitat.folder, ignore, exact=True)
 

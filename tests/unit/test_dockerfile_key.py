@@ -45,7 +45,10 @@ def test_dockerfile_key_selects_file_to_build(folder: Path, text: str, built: st
     if built:
         context = dockerfile_context(habitat)
         assert (context.dockerfile.path, context.dockerfile.source.name) == (built, built)
-        assert {"Dockerfile", "Dockerfile.rest"} < {item.path for item in context.items}, "docker build copies both"
+        items = {item.path for item in context.items}
+        assert "Dockerfile.rest" in items, "docker build copies it"
+        # Beside a Dockerfile.rest, `doit migrate --remove` may remove the Dockerfile without another build.
+        assert ("Dockerfile" in items) is (built == "Dockerfile")
 
 
 @pytest.mark.parametrize(

@@ -324,7 +324,7 @@ STAYS = {
         "it may create dev, and phase users would do so first",
     ),
     "a folder's maker": (
-        "FROM base:1\nRUN mkdir /w\nWORKDIR /w\nRUN y",
+        "FROM base:1\nRUN cp -r /v /w\nWORKDIR /w\nRUN y",
         "it may create /w, and phase workdir would do so first",
     ),
     "a platform's variant": (
@@ -574,13 +574,13 @@ def test_migrate_empty_command_is_no_command(demo: DemoProject) -> None:
 
 
 WORKDIRS: dict[str, tuple[str, list[int]]] = {
-    "by a variable": ("ENV APP=/w\nRUN mkdir $APP\nWORKDIR $APP\nRUN a", [3]),
+    "by a variable": ("ENV APP=/w\nRUN cp -r /v $APP\nWORKDIR $APP\nRUN a", [3]),
     "a home": ("ARG U=dev\nRUN useradd -m $U\nWORKDIR /home/${U}\nRUN a", [3]),
     "in a home": ("ARG U=dev\nRUN useradd -m $U\nRUN a\nWORKDIR /home/$U/app\nRUN a", [3]),
     "in a home of another path": ("RUN useradd -md /srv/dev dev\nWORKDIR /srv/dev/app", [2]),
     "a home before its user": ("ARG U=dev\nWORKDIR /home/${U}\nRUN useradd -m $U\nRUN a", []),
-    "a folder of the same RUN": ("RUN cd /opt && mkdir tool\nWORKDIR /opt/tool\nRUN a", [2]),
-    "relative to another": ("WORKDIR /opt\nRUN mkdir tool\nWORKDIR tool\nRUN a", [3]),
+    "a folder of the same RUN": ("RUN cd /opt && ln -s tool-1 tool\nWORKDIR /opt/tool\nRUN a", [2]),
+    "relative to another": ("WORKDIR /opt\nRUN mv x tool\nWORKDIR tool\nRUN a", [3]),
     "a repository": ("RUN cd /opt && git clone https://example.org/tool.git\nWORKDIR /opt/tool\nRUN a", [2]),
     "an archive": ("RUN tar xf /tool-1.2.tar.gz -C /opt\nWORKDIR /opt/tool-1.2\nRUN a", [2]),
     "a folder above it": ("RUN mv /tmp/x /opt/tool\nWORKDIR /opt/tool/bin\nRUN a", [2]),
@@ -590,11 +590,79 @@ WORKDIRS: dict[str, tuple[str, list[int]]] = {
 
 
 @pytest.mark.parametrize(("lines", "expected"), WORKDIRS.values(), ids=WORKDIRS)
-def test_migrate_run_that_creates_workdir_stays_in_dockerfile(
+def test_migrate_run_that_creates_workdir_otherwise_stays_in_dockerfile(
     demo: DemoProject, lines: str, expected: list[int]
 ) -> None:
     rows = migrated(demo, f"FROM base:1\n{lines}\n").rows
     assert [row.line for row in rows if row.why.startswith("it may create /")] == expected
+
+
+#: RUNs before `WORKDIR /srv/work`, and their scripts; "" for one that stays, since it may depend on the missing folder.
+BEFORE_WORKDIR: dict[str, tuple[str, str]] = {
+    "mkdir": ("mkdir /srv/work && chown www-data /srv/work", "mkdir -p /srv/work && chown www-data /srv/work"),
+    "mkdir -p": (
+        "mkdir -p /srv/work/a '/srv/work/b c' /x; ls /srv/work",
+        "mkdir -p /srv/work/a '/srv/work/b c' /x; ls /srv/work",
+    ),
+    "of a relative path": ("cd /srv && mkdir work", "cd /srv && mkdir -p work"),
+    "with a redirection": (
+        "mkdir -vp /srv/work && echo a >/srv/work/a 2>&1",
+        "mkdir -vp /srv/work && echo a >/srv/work/a 2>&1",
+    ),
+    "a user's name": ("useradd -r work && echo work:x | chpasswd", "useradd -r work && echo work:x | chpasswd"),
+    "a user with that home": ("useradd -md /srv/work dev", ""),
+    "a user whose home it is in": ("useradd --home-dir=/srv/work --create-home dev", ""),
+    "with a mode": ("mkdir -p -m 700 /srv/work", ""),
+    "with a mode in letters": ("mkdir -pm700 /srv/work", ""),
+    "with an umask": ("umask 077 && mkdir -p /srv/work", ""),
+    "mkdir that may fail": ("mkdir /srv/work || touch /existed", ""),
+    "a test": ("[ -d /srv/work ] || touch /none", ""),
+    "a copy": ("cp -r /etc /srv/work", ""),
+    "a shell in a shell": ("sh -c 'mkdir /srv/work'", ""),
+    "a pattern": ("mkdir -p /srv/work && chown www-data /srv/work*", ""),
+    "of a command's output": ("mkdir -p $(echo /srv/work)", ""),
+    "an open quote": ("echo \"it's\" && mkdir -p /srv/work # it's", ""),
+}
+
+
+@pytest.mark.parametrize(("script", "expected"), BEFORE_WORKDIR.values(), ids=BEFORE_WORKDIR)
+def test_migrate_run_that_needs_no_missing_workdir_becomes_script(
+    demo: DemoProject, script: str, expected: str
+) -> None:
+    draft = migrated(demo, f"FROM base:1\nRUN a\nRUN {script}\nWORKDIR /srv/work\nRUN b\n")
+    scripts_of = config_of(draft)["setup"]["root"]
+    assert [one.splitlines()[-1] for one in scripts_of] == ["a", expected, "b"] if expected else ["b"]
+
+
+def test_migrate_run_of_another_user_that_makes_folders_above_workdir_stays(demo: DemoProject) -> None:
+    """Phase workdir makes them as root."""
+    draft = migrated(demo, "FROM base:1\nUSER 7\nRUN mkdir -p /tmp/a/work\nUSER root\nWORKDIR /tmp/a/work\nRUN b\n")
+    assert [row.line for row in draft.rows if row.why.startswith("it may create /tmp/a/work")] == [3]
+
+
+def test_migrate_here_documents_are_written_literally(demo: DemoProject, tmp_path: Path) -> None:
+    place = tmp_path / "out"
+    text = f"""\
+FROM base:1
+ARG A='x  y'
+COPY --chmod=640 <<E <<-"F" {place}/in/
+$A "q" ${{A}}s \\$A
+END
+E
+\tone $A
+F
+RUN <<E
+#!/usr/bin/env -S sh -e
+echo "$A" >{place}/ran; false; echo no >{place}/ran
+E
+"""
+    written, program = config_of(migrated(demo, text))["setup"]["root"]
+    assert _shell("/bin/sh", "-e", "-c", "--", written, "sh")[0] == 0
+    assert (place / "in/E").read_text() == 'x  y "q" x  ys $A\nEND\n'
+    assert (place / "in/F").read_text() == "one $A\n"
+    assert (place / "in/E").stat().st_mode & 0o777 == 0o640
+    assert _shell("/bin/sh", "-e", "-c", "--", program, "sh")[0] != 0
+    assert (place / "ran").read_text() == "x  y\n"
 
 
 @pytest.mark.guarantee("migrated-habitat-equals-dockerfile")
@@ -712,7 +780,7 @@ def test_migrate_backup_of_config_is_kept_and_not_copied_into_image(demo: DemoPr
     habitat = load(demo.root)
     assert [item.path for item in copied_files.layer_tree(habitat, habitat.layer("local"))] == [""]
     context = copied_files.dockerfile_context(habitat)
-    assert [item.path for item in context.items] == ["", "Dockerfile", "Dockerfile.rest"]
+    assert [item.path for item in context.items] == ["", "Dockerfile.rest"]
     assert context.dockerfile.source == folder / "Dockerfile.rest"
 
 

@@ -100,12 +100,11 @@ class Accounts:
         uid = _first(options, "-u", "--uid")
         number = int(uid) if uid.isdigit() else -1 if uid or options.keys() & {*_SYSTEM} else self._free(command)
         group_option = ("-g", "--gid") if command == "useradd" else ("-G", "--ingroup", "--gid")
-        home = _first(options, "-d", "--home-dir", "--home", *(["-h"] if command == "adduser" else []))
         group = _first(options, *group_option)
         if not group and name not in self.groups and not options.keys() & {"-N", "--no-user-group", *_SYSTEM}:
             group = name
             self.groups[name] = number
-        self.users[name] = Account(number, group, home or f"/home/{name}")
+        self.users[name] = Account(number, group, _home(command, options, name))
 
     def _free(self, command: str) -> int:
         """Return the number that a new user gets: useradd takes the one above all, adduser the lowest."""
@@ -155,6 +154,18 @@ def _parse(command: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 def _first(options: Mapping[str, str], *names: str) -> str:
     return next((options[name] for name in names if name in options), "")
+
+
+def _home(command: str, options: Mapping[str, str], name: str) -> str:
+    home = _first(options, "-d", "--home-dir", "--home", *(["-h"] if command == "adduser" else []))
+    return home or f"/home/{name}"
+
+
+def home_of_new(words: Sequence[str]) -> str:
+    """Return the home of the user that a useradd or adduser creates, "" if it names none."""
+    options, names = _parse(words)
+    command = posixpath.basename(words[0])
+    return _home(command, options, names[-1] if command == "useradd" else names[0]) if names else ""
 
 
 def creates_regular_account(commands: Sequence[Sequence[str]]) -> bool:

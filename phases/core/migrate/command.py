@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from phases.core.config import dockerfile as dockerfile_key
 from phases.core.config import loader, yaml_tree
-from phases.core.copied_files import BEFORE_MIGRATION
+from phases.core.copied_files import BEFORE_MIGRATION, DOCKERFILE_REST
 from phases.core.errors import ConfigError, HabitatError
 from phases.core.files import atomic, safe_open
-from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys, rest
+from phases.core.migrate import base_image, config_text, dockerfile, legacy_keys
 from phases.core.migrate.converter import convert
 from phases.core.migrate.dockerfile_state import Interpreter
 from phases.core.migrate.habitat_folder import HabitatFolder
@@ -152,7 +152,7 @@ def write(project: Project, migration: Migration) -> None:
     """
     folder = migration.folder
     if migration.rest:
-        atomic.write_if_changed(folder / rest.NAME, migration.rest.encode())
+        atomic.write_if_changed(folder / DOCKERFILE_REST, migration.rest.encode())
     loader.load(project.root, migration.name, NAMES, text=migration.config)
     if migration.old_config is not None and not (folder / BEFORE_MIGRATION).exists():
         atomic.write_if_changed(folder / BEFORE_MIGRATION, migration.old_config)

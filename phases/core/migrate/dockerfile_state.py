@@ -119,8 +119,14 @@ class Interpreter:
         names = re.findall(r"\$\{?(\w+)", "\n".join(instruction.lines))
         return next((name for name in names if name in self.by_platform), "")
 
-    def expand(self, instruction: Instruction, text: str, state: BuildState) -> str:
-        """Return a text of an instruction with its variables replaced and its quotes removed.
+    def expand(self, instruction: Instruction, text: str, state: BuildState, *, quoted: bool = False) -> str:
+        """Return a text of an instruction with its variables replaced.
+
+        Args:
+            instruction: The instruction.
+            text: The text.
+            state: The variables.
+            quoted: Whether its quotes stay.
 
         Raises:
             ConfigError: Its quotes or variables are wrong.
@@ -128,7 +134,9 @@ class Interpreter:
         from e2b_dockerfile_utils import ShellLex
 
         try:
-            return ShellLex(self.dockerfile.escape, env=state.variables, skip_unset_env=False).process_word(text)
+            return ShellLex(
+                self.dockerfile.escape, skip_process_quotes=quoted, env=state.variables, skip_unset_env=False
+            ).process_word(text)
         except ValueError as error:
             where = self.dockerfile.where(instruction)
             raise ConfigError(str(error), where=where, remedy="fix the line, then run the same command") from error

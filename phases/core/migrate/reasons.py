@@ -7,6 +7,8 @@ import re
 from typing import TYPE_CHECKING
 
 from phases.core.migrate import accounts
+from phases.core.migrate.harmless_commands import only_harmless
+from phases.core.migrate.instructions import scripts
 from phases.core.migrate.instructions.copied_path import FOLDERS
 from phases.core.migrate.shell_commands import commands, expanded
 
@@ -127,10 +129,20 @@ def _workdir_created_by(inputs: Inputs, runs: Sequence[int]) -> dict[int, str]:
 
 
 def _may_create(inputs: Inputs, number: int, folders: Sequence[str]) -> bool:
-    """Return whether a RUN names one of these folders, by its path or by its last part, or the user whose home it is.
+    """Return whether a RUN names one of these folders, by its path or by its last part, and may depend on its absence.
 
-    The last part may be the name of an archive or a repository.
+    The last part may be the name of an archive, of a repository, or of the user whose home it is.
     """
-    text = _text(inputs, number)
-    names = [*folders, *map(posixpath.basename, folders)]
-    return any(re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-]|\.(?!git|tar|tgz|zip|t.z))", text) for name in names)
+    if not folders:
+        return False
+    state = inputs.states[number]
+    words = "|".join(map(re.escape, (*folders, *map(posixpath.basename, folders))))
+    naming = re.compile(rf"(?<![\w.-])({words})(?![\w-]|\.(?!git|tar|tgz|zip|t.z))")
+    if not naming.search(_text(inputs, number)):
+        return False
+    # A missing folder above WORKDIR belongs to who makes it, and to root if phase workdir does.
+    is_root = inputs.name_of(state.user) == "root"
+    parsed = commands(expanded(inputs.instructions[number], state.variables))
+    is_list = scripts.is_list(inputs.instructions[number])
+    is_harmless = parsed and only_harmless(parsed, folders, naming, is_list=is_list)
+    return not is_harmless or not (is_root or len(folders) == 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from phases.core.copied_files import DOCKERFILE_REST
 from phases.core.migrate.dockerfile import DIRECTIVE
 from phases.core.migrate.instructions import cache_mounts
 from phases.core.migrate.instructions.settings import DROPPED
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
     from phases.core.migrate.dockerfile import Dockerfile, Instruction
     from phases.core.migrate.inputs import Inputs
     from phases.core.migrate.result import Conversion
-
-NAME = "Dockerfile.rest"
 
 _HEAD = "# `doit migrate` kept these first lines of the Dockerfile: no config.yaml can express them."
 
@@ -42,7 +41,7 @@ def keep(inputs: Inputs, conversion: Conversion, first: int, reasons: Mapping[in
     # Phases keep nothing that they write to a VOLUME, so the kept lines have none.
     dropped = [one for one in inputs.instructions[:first] if one.name == "VOLUME"]
     is_whole = first == len(inputs.instructions) and not inputs.interpreter.build_args and not dropped
-    conversion.dockerfile = "Dockerfile" if is_whole else NAME
+    conversion.dockerfile = "Dockerfile" if is_whole else DOCKERFILE_REST
     whys = {(start if number < 0 else inputs.instructions[number]).line: why for number, why in reasons.items()}
     kept = [*dockerfile.head, *earlier, start, *inputs.instructions[:first]]
     for one in kept:

@@ -8,7 +8,8 @@ import re
 import shlex
 from typing import TYPE_CHECKING
 
-from phases.core.migrate.instructions.copied_path import FOLDERS, group_too
+from phases.core.migrate.instructions import scripts
+from phases.core.migrate.instructions.copied_path import FOLDERS, group_too, make_folder
 from phases.core.migrate.instructions.copy_plan import FOLDER_MODE, CopyPlan
 from phases.core.migrate.result import ListItem, NotConvertible
 
@@ -44,10 +45,11 @@ class CopyConverter:
         Raises:
             NotConvertible: No config can copy the same files.
         """
-        if instruction.heredocs:
-            raise NotConvertible("it copies a here-document")
         if others := instruction.flags.keys() - {"chown", "chmod", "link"}:
             raise NotConvertible(f"only docker build has --{min(others)}")
+        if instruction.heredocs:
+            self._write_documents(instruction, state)
+            return
         *words, dest = (self._expand(instruction, word, state) for word in instruction.args)
         paths = sources(self._inputs.folder, instruction, words)
         place = self._dest(dest, len(words) > 1, state)
@@ -71,6 +73,28 @@ class CopyConverter:
             self._add_script(instruction, copied, row, plan, is_whole=is_whole)
         else:
             self._add_files(instruction, copied, row, plan)
+
+    def _write_documents(self, instruction: Instruction, state: BuildState) -> None:
+        """Add a script that writes here-documents."""
+        if len(instruction.heredocs) != len(instruction.args) - 1:
+            raise NotConvertible("it copies a here-document and files")
+        row = self._conversion.report(instruction, "setup")
+        owner = _owner(self._flag(instruction, "chown", "root", state))
+        mode = _mode(self._flag(instruction, "chmod", "", state))
+        dest = self._dest(self._expand(instruction, instruction.args[-1], state), len(instruction.heredocs) > 1, state)
+        lines = []
+        for one in instruction.heredocs:
+            path = f"{dest}{one.name}" if dest.endswith("/") else dest
+            content = scripts.content(one)
+            content = (
+                self._inputs.interpreter.expand(instruction, content, state, quoted=True) if one.expand else content
+            )
+            place = shlex.quote(path)
+            lines += make_folder(posixpath.dirname(path), owner, FOLDERS | {self._inputs.workdir})
+            lines += [f"rm -f {place}", *scripts.here_document(f">{place}", content)]
+            lines += [f"chmod {mode} {place}"] if mode else []
+            lines += [] if owner == "root" else [f"chown {group_too(owner)} {place}"]
+        self._conversion.setup.append(ListItem("\n".join(lines), instruction.comment, "root", row))
 
     def _expand(self, instruction: Instruction, word: str, state: BuildState) -> str:
         return self._inputs.interpreter.expand(instruction, word, state)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from phases.core.migrate.dockerfile_state import PLATFORM
+from phases.core.migrate.harmless_commands import has_p
 from phases.core.migrate.inputs import HABITAT_PATH, UNKNOWN
 from phases.core.migrate.instructions import cache_mounts, scripts
 from phases.core.migrate.result import ListItem, NotConvertible
+from phases.core.migrate.shell_commands import commands, expanded
 from phases.core.model import SECRETS_FOLDER
 from phases.protocol import PHASE_VARIABLES
 
@@ -48,6 +51,8 @@ class RunConverter:
         script = scripts.script(
             instruction, self._with_home(state), self._env(state), self._inputs.workdir, platform=platform
         )
+        if self._makes_workdir(instruction, state):
+            script = re.sub(r"\bmkdir(?= )", "mkdir -p", script)
         self._conversion.setup.append(ListItem(script, instruction.comment, self._run_as(state), row))
 
     @staticmethod
@@ -63,8 +68,9 @@ class RunConverter:
                 raise NotConvertible(f"its secret is at {target}, and a config's are in {SECRETS_FOLDER}")
         if others := instruction.flags.keys() - {"mount"}:
             raise NotConvertible(f"only docker build has --{min(others)}")
-        if instruction.heredocs and instruction.heredocs[0].content.startswith("#!"):
-            raise NotConvertible("its here-document begins with #!")
+        first = next(iter(instruction.heredocs), None)
+        if first and first.content.startswith("#!") and not scripts.is_document(instruction):
+            raise NotConvertible("its here-document begins with #!, and isn't the whole script")
 
     def _platform(self, instruction: Instruction, state: BuildState) -> list[str]:
         """Return the names of the platform's variables that the script has to find out.
@@ -80,6 +86,14 @@ class RunConverter:
             if instruction.mentions(name) and (has_flag or name not in known):
                 raise NotConvertible(f"only docker build knows {name}")
         return known
+
+    def _makes_workdir(self, instruction: Instruction, state: BuildState) -> bool:
+        """Return whether a mkdir may fail, since phase workdir makes its folder before. -p changes nothing else."""
+        parts = self._inputs.workdir.strip("/").split("/")
+        return scripts.is_list(instruction) and any(
+            words[0] == "mkdir" and not has_p(words) and not {*parts}.isdisjoint("/".join(words[1:]).split("/"))
+            for words in commands(expanded(instruction, state.variables))
+        )
 
     def _cache(self, options: Mapping[str, str], state: BuildState) -> tuple[str, str]:
         inputs = self._inputs

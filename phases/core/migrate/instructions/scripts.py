@@ -12,6 +12,8 @@ from phases.core.migrate.dockerfile_state import SHELL
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from e2b_dockerfile_utils import DockerfileHeredoc
+
     from phases.core.migrate.dockerfile import Instruction
     from phases.core.migrate.dockerfile_state import BuildState
 
@@ -68,6 +70,11 @@ def _platform(names: Sequence[str]) -> list[str]:
     ]
 
 
+def is_list(instruction: Instruction) -> bool:
+    """Return whether a RUN is one list of simple commands, of which none runs after a failure."""
+    return not instruction.is_json and not instruction.heredocs and _is_same_with_e(text(instruction))
+
+
 def _is_same_with_e(body: str) -> bool:
     if _SETS_E.match(body):
         return True
@@ -86,7 +93,7 @@ def _without_quoted(body: str) -> str | None:
 def text(instruction: Instruction) -> str:
     """Return what a RUN gives its shell, in several lines where the shell reads them in the same way."""
     if instruction.heredocs:
-        return _with_heredocs(instruction)
+        return program(instruction) or _with_heredocs(instruction)
     (joined,) = instruction.args
     if len(instruction.lines) == 1:
         return joined
@@ -94,13 +101,49 @@ def text(instruction: Instruction) -> str:
     return joined if lines is None else "\n".join(lines)
 
 
+def is_document(instruction: Instruction) -> bool:
+    """Return whether a here-document is the whole script of a RUN."""
+    return len(instruction.heredocs) == 1 and bool(
+        re.fullmatch(r"\d*<<-?\s*[\"']?[\w.-]+[\"']?", "".join(instruction.args))
+    )
+
+
+def program(instruction: Instruction) -> str:
+    """Return the commands that run a here-document with an interpreter of its own, "" for another RUN."""
+    first = instruction.heredocs[0]
+    if not first.content.startswith("#!") or not is_document(instruction):
+        return ""
+    return "\n".join(
+        [
+            "program=$(mktemp)",
+            *here_document('>"$program"', content(first)),
+            'chmod 0755 "$program"',
+            '"$program" || { rm "$program"; exit 1; }',
+            'rm "$program"',
+        ]
+    )
+
+
+def here_document(target: str, written: str) -> list[str]:
+    """Return the lines of a cat that writes a text literally."""
+    end = "END"
+    while end in written.splitlines():
+        end += "_"
+    if written and not written.endswith("\n"):
+        return [f"printf %s {shlex.quote(written)} {target}"]
+    return [f"cat {target} <<'{end}'", *([written.removesuffix("\n")] if written else []), end]
+
+
+def content(heredoc: DockerfileHeredoc) -> str:
+    """Return the text of a here-document."""
+    return re.sub(r"^\t+", "", heredoc.content, flags=re.MULTILINE) if heredoc.chomp else heredoc.content
+
+
 def _with_heredocs(instruction: Instruction) -> str:
     (command,) = instruction.args
     first = instruction.heredocs[0]
-    if len(instruction.heredocs) == 1 and re.fullmatch(r"\d*<<-?\s*[\"']?[\w.-]+[\"']?", command):
-        # The here-document is the script.
-        content = re.sub(r"^\t+", "", first.content, flags=re.MULTILINE) if first.chomp else first.content
-        return content.removesuffix("\n")
+    if is_document(instruction):
+        return content(first).removesuffix("\n")
     lines = [command]
     for one in instruction.heredocs:
         lines += [one.content.removesuffix("\n"), one.name] if one.content else [one.name]
