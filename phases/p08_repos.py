@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
+from phases.core import git_credentials
 from phases.core.files.shell_program import ShellProgram
 from phases.core.json_types import dotted
-from phases.core.model import SECRETS_FOLDER
 from phases.protocol import ChangeDescription, Copy, Run, folder, secrets_slice
 
 if TYPE_CHECKING:
@@ -26,10 +25,15 @@ _CLONE = ShellProgram(__file__, "scripts/clone.sh")
 _REMEDIES = {
     127: "install git in setup, or use a base image that has it",
     128: "check url, branch and ref, and that the container can reach and may read the repository",
+    8: "install git-lfs in setup, or write `lfs: false`",
+    4: "name another owner or path, or give the folder to the owner in setup",
+    5: "check that the server has the files of Git LFS and that token may read them, or write `lfs: false`",
+    6: "check .gitmodules: token is sent to the host of url only. Or write `submodules: false`",
+    7: "remove what is in the way, or fix what the lines above name",
 }
 
-# The user name for a token on GitHub. Other hosts accept any name, or need one, which then is part of the URL.
-_LOGIN = "x-access-token"
+# The words of a script for a key that may be absent.
+_WORDS = {None: "", True: "yes", False: "no"}
 
 
 def slice(habitat: Habitat) -> Json:
@@ -43,6 +47,8 @@ def slice(habitat: Habitat) -> Json:
                 "ref": repo.ref,
                 "setup": [command.script for command in repo.setup],
                 "url": repo.url,
+                **({"submodules": True} if repo.submodules else {}),
+                **({} if repo.lfs is None else {"lfs": repo.lfs}),
             }
             for repo in habitat.repos
         ],
@@ -67,11 +73,12 @@ def plan(habitat: Habitat) -> list[Step]:
                 _CLONE.text,
                 repo.origin,
                 f"git clone {repo.url}" + (f" ({at})" if (at := repo.branch or repo.ref) else ""),
-                args=(repo.url, repo.path, repo.branch, repo.ref, depth, _host(repo)),
+                args=(repo.url, repo.path, repo.branch, repo.ref, depth, _WORDS[repo.submodules], _WORDS[repo.lfs]),
                 workdir="/",
-                env={"GIT_TERMINAL_PROMPT": "0", **_credential(repo)},
+                env={"GIT_TERMINAL_PROMPT": "0", **git_credentials.environment(habitat, repo)},
                 remedies=_REMEDIES | {3: _mounted_remedy(habitat, repo)},
                 known_hosts=repo.known_hosts,
+                notices=True,
             ),
         ]
         steps += [
@@ -81,6 +88,7 @@ def plan(habitat: Habitat) -> list[Step]:
                 command.origin,
                 f"setup of {repo.path}",
                 workdir=repo.path,
+                env=git_credentials.environment(habitat, repo),
                 known_hosts=repo.known_hosts,
             )
             for command in repo.setup
@@ -93,15 +101,3 @@ def _mounted_remedy(habitat: Habitat, repo: RepoClone) -> str:
     inside = [volume for volume in habitat.volumes if volume.dest.startswith(f"{repo.path.rstrip('/')}/")]
     volumes = ", ".join(f"{volume.dest} ({volume.origin})" for volume in inside or habitat.volumes)
     return "write another path" + (f", or another dest for the volume: {volumes}" if volumes else "")
-
-
-def _host(repo: RepoClone) -> str:
-    """Return the host that gets the token, as `https://HOST` or `https://HOST:PORT`, "" without a token."""
-    return f"https://{urlsplit(repo.url).netloc.rpartition('@')[2]}" if repo.token else ""
-
-
-def _credential(repo: RepoClone) -> dict[str, str]:
-    if not repo.token:
-        return {}
-    user = unquote(urlsplit(repo.url).username or _LOGIN)
-    return {"GIT_USER": user, "GIT_TOKEN": f"{SECRETS_FOLDER}/{repo.token}"}

@@ -52,6 +52,7 @@ class Run(Struct, frozen=True):
         remedies: What to do about an exit code, for those with a known meaning.
         known_hosts: A known_hosts file of the host, which allows the script to use the host's SSH agent.
         ends: Whether it is a script of the program. The processes that it starts are killed when it has ended.
+        notices: Whether each line of its stdout is a notice for the person.
     """
 
     user: str
@@ -64,6 +65,7 @@ class Run(Struct, frozen=True):
     remedies: dict[int, str] = field(default_factory=dict)
     known_hosts: Path | None = None
     ends: bool = False
+    notices: bool = False
 
 
 class Entry(Struct, frozen=True):

@@ -473,6 +473,16 @@ PLACES = (
         ALL,
         more={"7": True, "0": True, "2147483647": True, "2147483648": False, "\u0667": False},
     ),
+    *(
+        Place(
+            f"repos.{key}",
+            _repo(key),
+            lambda habitat, key=key: str(getattr(habitat.repos[0], key)).lower(),  # type: ignore[misc]
+            ALL,
+            more={"true": True, "false": True, "yes": False},
+        )
+        for key in ("submodules", "lfs")
+    ),
     Place(
         "repos.owner",
         _repo("owner"),

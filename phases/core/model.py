@@ -151,6 +151,8 @@ class RepoClone(Struct, frozen=True):
         origin: Its line.
         token: The name of the secret for HTTPS, "" for none.
         known_hosts: The file with the host keys to trust, None if the repository doesn't use the host's SSH agent.
+        submodules: Whether its submodules are fetched, too. None leaves them out with a notice.
+        lfs: Whether its files in Git LFS are fetched. None leaves that to the image's git.
     """
 
     url: str
@@ -163,6 +165,8 @@ class RepoClone(Struct, frozen=True):
     origin: Origin
     token: str = ""
     known_hosts: Path | None = None
+    submodules: bool | None = None
+    lfs: bool | None = None
 
 
 class TestScript(Struct, frozen=True):

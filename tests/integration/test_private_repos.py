@@ -44,6 +44,15 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run("git", "init", "-q", "-b", "main", str(work))
     (work / "README").write_text("private\n")
     who = ("-c", "user.name=a", "-c", "user.email=a@b")
+    run("git", "init", "-q", "-b", "main", str(folder / "lib"))
+    (folder / "lib/code").write_text("lib\n")
+    run("git", "-C", str(folder / "lib"), "add", ".")
+    run("git", "-C", str(folder / "lib"), *who, "commit", "-qm", "lib")
+    run("git", "clone", "-q", "--bare", str(folder / "lib"), str(folder / "lib.git"))
+    run("git", "-C", str(folder / "lib.git"), "update-server-info")
+    add = ("-c", "protocol.file.allow=always", "submodule", "--quiet", "add")
+    run("git", "-C", str(work), *add, str(folder / "lib.git"), "lib")
+    run("git", "-C", str(work), "config", "-f", ".gitmodules", "submodule.lib.url", "../lib.git")
     run("git", "-C", str(work), "add", ".")
     run("git", "-C", str(work), *who, "commit", "-qm", "one")
     run("git", "clone", "-q", "--bare", str(work), str(folder / "private.git"))
@@ -135,6 +144,7 @@ def by_https(project: Project, name: str, image: str, certificate: Path, url: st
             token: GITHUB
             setup:
               - git log -1 --format=%s >said
+              - git clone -q {url.replace("private", "lib")} dependency
         """,
     )
 
@@ -149,8 +159,10 @@ def test_https_token_clones_repository_and_is_stored_nowhere(
         result = project.doit(f"final:{name}", env={"GITHUB": TOKEN})
         assert result.code == 0, result.out
         assert set(host.heard) == {f"x-access-token:{TOKEN}"}
+        assert "its submodules are left out (lib): write `submodules: true`" in result.out
     image = f"habitat-{name}:final"
     assert docker("run", "--rm", image, "cat", "/workspace/project/said") == "one"
+    assert docker("run", "--rm", image, "cat", "/workspace/project/dependency/code") == "lib", "by setup:"
     assert docker("run", "--rm", image, "git", "-C", "/workspace/project", "remote", "get-url", "origin") == (
         f"{url}/private.git"
     )

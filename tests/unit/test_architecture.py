@@ -26,7 +26,10 @@ MODULES = {
 
 
 # What every other package may import.
-BASICS = "origin json_types url_credentials errors quoted_forms port masking files variables hooks model copied_files"
+BASICS = (
+    "origin json_types url_credentials errors quoted_forms port masking files variables hooks model copied_files"
+    " git_credentials"
+)
 
 #: Package to the packages that it may import. A package is a folder or a module of phases/core/; `phases` is the
 #: modules of phases/ itself, `ui` all of phases/ui/.
@@ -43,6 +46,7 @@ MAY_IMPORT = {
     "hooks": "origin",
     "model": "origin json_types errors port files variables hooks",
     "copied_files": "origin errors files variables hooks model",
+    "git_credentials": "origin model",
     "phases": BASICS,
     "config": BASICS,
     "events": f"{BASICS} phases",

@@ -340,11 +340,11 @@ def test_repos_phase_clones_each_repository(tmp_path: Path) -> None:
     assert [(run.user, run.args, run.workdir, run.title) for run in runs(steps)] == [
         (
             "agent",
-            ("https://example.org/a", "/workspace/a", "main", "", "1", ""),
+            ("https://example.org/a", "/workspace/a", "main", "", "1", "", ""),
             "/",
             "git clone https://example.org/a (main)",
         ),
-        ("ada", ("https://example.org/b", "/b", "", "v1", "", ""), "/", "git clone https://example.org/b (v1)"),
+        ("ada", ("https://example.org/b", "/b", "", "v1", "", "", ""), "/", "git clone https://example.org/b (v1)"),
         ("ada", (), "/b", "setup of /b"),
     ]
 
@@ -472,6 +472,8 @@ EDITS = {
     "repos.branch": ("path: /r", "path: /r, branch: b", "repos"),
     "repos.ref": ("path: /r", "path: /r, ref: b", "repos"),
     "repos.depth": ("path: /r", "path: /r, depth: 1", "repos"),
+    "repos.submodules": ("path: /r", "path: /r, submodules: true", "repos"),
+    "repos.lfs": ("path: /r", "path: /r, lfs: false", "repos"),
     "repos.owner": ("path: /r", "path: /r, owner: root", "repos"),
     "repos.setup": ("path: /r", "path: /r, setup: [x]", "repos"),
     "verify-fs": ("[/x]", "[/x, /y]", "verify"),

@@ -320,6 +320,8 @@ CONFIGS = st.fixed_dictionaries(
                 optional={
                     "branch": st.sampled_from(["b", "1.10"]),
                     "depth": st.integers(0, 3),
+                    "submodules": st.booleans(),
+                    "lfs": st.booleans(),
                     "setup": st.lists(TEXT),
                 },
             ),

@@ -90,7 +90,7 @@ ENVIRONMENT_DIGESTS = {
     "habitat": "483cbf3b79363f5e32e11c50a6291a68b7d3ffbe2e9d36e1f307e91c4e808369",
     "files": "cde00c4822feb5c2bcfe44616cd81d4d00d0e41569c82b7bbfdb8a4d73a9eede",
     "setup": "08e40e5173a2f8cd040afce93dcd6ff4a82305e93841a9bcac6662aefd086b9f",
-    "repos": "c16ddb5b180e06e2efcfcb0e3fbfd7513726d97154e22c5b01a9a6108d430284",
+    "repos": "eba4dfd848a49f23cddbc57ed82237dc1e422e2b8e81a82948b3f713ebdcf451",
     "tools": "46e6e0be382e956ccc9b2d7aab1ce365aa023f508fa40074306b112567854125",
     "verify": "b7c2cfbef5912ea96afb32d32e31b86d2db6550bf07f0d32fe325f49c9e48c2f",
     "test": "c002a08050a24bc0157b2970277c62be76d93456c7dad5c25a39a5de89222c99",

@@ -6,6 +6,7 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from phases.core import events
 from phases.core.build.container.exec import PhaseCommand
 from phases.core.build.context import SHOWN_OUTPUT
 from phases.core.build.failure import argv, typed
@@ -15,10 +16,10 @@ from phases.core.secrets import ssh_agent
 from phases.core.secrets.delivery import variables
 
 if TYPE_CHECKING:
-    from phases.core import events
     from phases.core.build.container.container import BuildContainer
     from phases.core.build.context import PhaseContext, PhaseOutput
     from phases.core.model import Value
+    from phases.core.origin import Origin
     from phases.protocol import Run
 
 
@@ -55,7 +56,7 @@ class CommandRunner:
         if step.user not in users:
             raise StepError(f"there is no user '{step.user}' in the image", where=step.origin, remedy=NO_USER)
         self._output.write(f"$ {step.title} (as {step.user})")
-        output = _CommandOutput(self._work, self._output)
+        output = _CommandOutput(self._work, self._output, step.origin if step.notices else None)
         env, secrets = self._env_and_secrets(step)
         left = max(0.0, self._deadline - time.monotonic()) if self._deadline else None
         self.folder = users.expand(step.workdir or workdir, step.user, step.origin)
@@ -127,9 +128,17 @@ class CommandRunner:
 
 
 class _CommandOutput:
-    """The output of a command: for the log and the person, with its last lines for an error."""
+    """The output of a command: for the log and the person, with its last lines for an error.
 
-    def __init__(self, work: PhaseContext, output: PhaseOutput) -> None:
+    Args:
+        work: The phase.
+        output: Takes the lines.
+        notices_about: The place that each line of stdout is a notice about, None if they aren't.
+    """
+
+    def __init__(self, work: PhaseContext, output: PhaseOutput, notices_about: Origin | None) -> None:
+        self._work = work
+        self._notices_about = notices_about
         self._show = partial(output.lines, show=work.habitat.debug)
         self.last_lines: list[str] = []
         self._streams = {
@@ -148,6 +157,10 @@ class _CommandOutput:
         self.last_lines.extend(lines[-SHOWN_OUTPUT:])
         del self.last_lines[:-SHOWN_OUTPUT]
         self._show(lines, stream=stream)
+        if self._notices_about and stream == "stdout":
+            for line in lines:
+                text = f"{self._notices_about}: {line}"
+                self._work.emit(events.Notice(self._work.habitat.name, text, warning=True))
 
 
 def _privileges_remedy(printed: str) -> str:

@@ -10,6 +10,7 @@ import re
 from typing import Annotated
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from phases.core.config import names, units
 from phases.core.model import NETWORKS, SHARINGS
@@ -129,6 +130,12 @@ class RepoKeys(_Mapping, kw_only=True, frozen=True):
     branch: Annotated[str, _key("Default: the remote's default branch.")] = ""
     ref: Annotated[str, _key("A tag or a commit, instead of a branch.")] = ""
     depth: Annotated[int, _key("The number of commits to fetch. Default: all.", minimum=0)] = 0
+    submodules: Annotated[bool | UnsetType, _key("Whether to fetch its submodules. Default: no, with a notice.")] = (
+        UNSET
+    )
+    lfs: Annotated[bool | UnsetType, _key("Whether to fetch files in Git LFS. Default: if the image's git does.")] = (
+        UNSET
+    )
     owner: Annotated[str, _key("NAME or NAME:GROUP, who clones it. Default: USER.")] = ""
     token: Annotated[str, _key("A secret with the phase repos; sent to this URL's host only, by HTTPS.")] = ""
     ssh_agent: Annotated[bool, _key("true gives the phase access to your SSH agent. Default: false.")] = False

@@ -9,6 +9,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgspec import UNSET
+
 from phases.core.config import git_refs, schema
 from phases.core.config import secrets as config_secrets
 from phases.core.config.names import USER
@@ -123,6 +125,8 @@ def _repo(scope: Scope, i: int, entry: schema.RepoKeys, secrets: Iterable[Secret
         origin=origin,
         token=config_secrets.token(scope, i, entry, words["url"], secrets),
         known_hosts=config_secrets.known_hosts(scope, i, entry),
+        submodules=None if entry.submodules is UNSET else entry.submodules,
+        lfs=None if entry.lfs is UNSET else entry.lfs,
     )
 
 
