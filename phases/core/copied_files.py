@@ -106,8 +106,8 @@ def layer_ignore(habitat: Habitat, layer: ConfigLayer, ignore: Ignore) -> Ignore
 
 
 def _dockerfile_names(habitat: Habitat) -> list[str]:
-    """Return patterns for the Dockerfile and its own ignore file."""
-    return [f"/{habitat.dockerfile}", f"/{habitat.dockerfile}.dockerignore"] if habitat.dockerfile else []
+    """Return patterns for the Dockerfile and its ignore file."""
+    return [f"/{name}" for name in (habitat.dockerfile, file_name(habitat.folder, habitat.dockerfile)) if name]
 
 
 def subfolder_tree(habitat: Habitat, layer: ConfigLayer, name: str) -> tuple[Item, ...]:

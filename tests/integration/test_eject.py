@@ -98,12 +98,13 @@ def test_ejected_habitat_built_by_docker_equals_original(
 def test_ejected_own_dockerfile_becomes_first_stage(
     project: Project, name: str, busybox: str, build_ejected: Callable[..., CommandResult]
 ) -> None:
-    project.habitat(name, "env: [USER=root, 'PATH=/own:$PATH']\n")
+    project.habitat(name, "dockerfile: Dockerfile.dev\nenv: [USER=root, 'PATH=/own:$PATH']\n")
+    project.write(f"habitats/{name}/Dockerfile", "FROM nowhere\n")
     project.write(f"habitats/{name}/files/note", "note\n", 0o755)
-    project.write(f"habitats/{name}/.dockerignore", "secret\n")
+    project.write(f"habitats/{name}/.dockerignore", "secret\n*.dev\n")
     project.write(f"habitats/{name}/secret", "secret\n")
     project.write(
-        f"habitats/{name}/Dockerfile",
+        f"habitats/{name}/Dockerfile.dev",
         f"""\
         ARG BASE={busybox}
         FROM $BASE AS made

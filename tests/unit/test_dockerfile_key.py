@@ -88,6 +88,15 @@ def test_dockerfile_key_false_still_applies_dockerignore(folder: Path) -> None:
     }
 
 
+@pytest.mark.parametrize("text", ["dockerfile: other\n", "dockerfile: false\nbase_image: base:1\n"])
+def test_dockerfile_key_makes_folder_named_dockerfile_harmless(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "habitats/demo/other", "FROM base:1\n")
+    write(tmp_path, "habitats/demo/Dockerfile/x")
+    assert load(tmp_path, text).has_dockerfile is ("other" in text)
+    with pytest.raises(HabitatError, match=r"^habitats/demo/Dockerfile: is not a file: make it one"):
+        load(tmp_path, "base_image: base:1\n")
+
+
 def test_dockerfile_key_with_other_name_builds_dockerfile_phase(tmp_path: Path) -> None:
     demo = DemoProject(tmp_path, "dockerfile: other\nenv: [USER=root]\n")
     write(tmp_path, "habitats/demo/other", "FROM base:1\n")

@@ -64,6 +64,7 @@ def test_dockerignore_pattern_without_regex_is_accepted(tmp_path: Path, pattern:
         ("dev.Dockerfile", "a"),
         ("Dockerfile.rest", "b"),
         ("", "b"),
+        ("other", "b"),
     ],
 )
 def test_dockerignore_beside_dockerfile_counts_in_place_of_general_one(
@@ -74,6 +75,15 @@ def test_dockerignore_beside_dockerfile_counts_in_place_of_general_one(
     write(tmp_path, "dev.Dockerfile.dockerignore", "a\n")
     write(tmp_path, ".dockerignore", "b\n")
     assert {"a", "b"} - {*paths(tmp_path, dockerfile)} == {left_out}
+
+
+@pytest.mark.parametrize("dockerfile", ["Dockerfile", "Dockerfile.rest", ""])
+def test_dockerignore_of_dockerfile_counts_after_its_migration(tmp_path: Path, dockerfile: str) -> None:
+    for name in ("a", "b"):
+        write(tmp_path, name)
+    write(tmp_path, "Dockerfile.dockerignore", "a\n")
+    write(tmp_path, ".dockerignore", "b\n")
+    assert {"a", "b"} - {*paths(tmp_path, dockerfile)} == {"a"}
 
 
 def test_dockerignore_of_named_dockerfile_counts_in_context_and_files_phase(tmp_path: Path) -> None:

@@ -334,6 +334,41 @@ def test_ejected_own_dockerfile_not_mergeable_is_built_separately(tmp_path: Path
     assert "--tag demo-dockerfile dockerfile &&\n" in readme(habitat, dockerfile_text, has_volumes=False)
 
 
+def test_ejected_named_dockerfile_is_merged_instead_of_dockerfile(tmp_path: Path) -> None:
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM wrong\n")
+    write(tmp_path, "habitats/demo/Dockerfile.dev", "FROM right\nCOPY . /\n")
+    actual = writer.write_dockerfile(load(tmp_path, "dockerfile: Dockerfile.dev\n"))
+    assert "# Phase 0, dockerfile: dockerfile/Dockerfile.dev\nFROM right AS dockerfile\n" in actual.dockerfile
+    assert "wrong" not in actual.dockerfile
+    files = {file.path for file in actual.context.files}
+    assert {"dockerfile/Dockerfile", "dockerfile/Dockerfile.dev"} < files
+
+
+@pytest.mark.parametrize(
+    ("ignore_file", "patterns", "files"),
+    [
+        (".dockerignore", "x\n", {".dockerignore", "Dockerfile", "my file", "y"}),
+        (".dockerignore", "x\nmy*\n.d*\n", {".dockerignore", "Dockerfile", "my file", "y"}),
+        ("my file.dockerignore", "x\nmy*\n", {"Dockerfile", "my file", "my file.dockerignore", "y"}),
+    ],
+)
+def test_ejected_named_dockerfile_built_separately_is_named_and_has_its_ignore_file(
+    tmp_path: Path, ignore_file: str, patterns: str, files: set[str]
+) -> None:
+    write(tmp_path, "habitats/demo/Dockerfile", "FROM wrong\n")
+    write(tmp_path, "habitats/demo/my file", "FROM right\nADD . /\n")
+    write(tmp_path, f"habitats/demo/{ignore_file}", patterns)
+    for name in ("x", "y"):
+        write(tmp_path, f"habitats/demo/{name}")
+    habitat = load(tmp_path, "dockerfile: my file\n")
+    actual = writer.write_dockerfile(habitat)
+    command = "build --file 'dockerfile/my file' --tag demo-dockerfile dockerfile &&\n"
+    assert command in readme(habitat, actual, has_volumes=False)
+    assert "# dockerfile/my file, built before this one\n" in actual.dockerfile
+    folder = {file.path.removeprefix("dockerfile/") for file in actual.context.files if "dockerfile/" in file.path}
+    assert folder == files
+
+
 @pytest.mark.parametrize(
     ("mode", "in_archive"), [(0o600, True), (0o440, True), (0o4755, True), (0o664, False), (0o775, False)]
 )

@@ -211,15 +211,17 @@ def test_status_base_image_has_id_and_creation_time(demo: DemoProject) -> None:
         ("FROM base:1\n", "base:1"),
         ("from --platform=linux/amd64 base:1 as last\nRUN true\n", "base:1"),
         ("FROM other:2 AS build\nFROM base:1 AS run\nFROM run\nCOPY --from=build /a /a\n", "base:1"),
-        ("ARG TAG=1\nFROM base:$TAG\n", ""),
+        ("ARG TAG=1\nFROM base:$TAG\n", "base:1"),
+        ("FROM base:$TAG\n", "base:"),
         ("FROM scratch\n", ""),
         ("# nothing\n", ""),
         ("FROM ba\x1b[2Jse:1\n", "ba\\x1b[2Jse:1"),
     ],
 )
 def test_status_base_of_dockerfile_is_image_under_last_stage(demo: DemoProject, dockerfile: str, expected: str) -> None:
-    write(demo.root, "habitats/demo/Dockerfile", dockerfile)
-    write(demo.root, "habitats/demo/config.yaml", "description: of a Dockerfile\n")
+    write(demo.root, "habitats/demo/Dockerfile.dev", dockerfile)
+    write(demo.root, "habitats/demo/Dockerfile", "FROM another\n")
+    write(demo.root, "habitats/demo/config.yaml", "dockerfile: Dockerfile.dev\n")
     actual = demo_state(demo)
     assert actual.base == Base(expected, dockerfile=True, id=demo.base if expected == "base:1" else "")
     assert [phase.name for phase in actual.phases][:2] == ["dockerfile", "base"]

@@ -68,8 +68,6 @@ def _layers(root: Path, name: str) -> tuple[ConfigLayer, ...]:
     dockerfile = folder / "Dockerfile"
     if not os.path.lexists(folder / "config.yaml") and not os.path.lexists(dockerfile):
         raise ConfigError("has neither config.yaml nor Dockerfile", where=shown, remedy="add one, or remove the folder")
-    if os.path.lexists(dockerfile) and not dockerfile.is_file():
-        raise ConfigError("is not a file", where=f"{shown}/Dockerfile", remedy="make it one, or remove it")
     layers = (
         ConfigLayer("system", SYSTEM_FOLDER, "phases/system"),
         ConfigLayer("shared", root / "shared", "shared"),

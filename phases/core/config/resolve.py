@@ -109,6 +109,8 @@ def _dockerfile(scope: Scope, config: schema.Config) -> str:
     own, where = scope.layers[-1], scope.at("dockerfile")
     name = dockerfile.file_name(config.dockerfile)
     if not config.dockerfile:
+        if os.path.lexists(own.folder / name) and not (own.folder / name).is_file():
+            raise ConfigError("is not a file", where=f"{own.shown}/{name}", remedy="make it one, or remove it")
         return name
     if where.layer != own.name:
         remedy = f"write it into {own.shown}/config.yaml"

@@ -8,14 +8,20 @@ the ejected one.
 from __future__ import annotations
 
 import re
+import shlex
 from typing import TYPE_CHECKING
 
+from msgspec.structs import replace
+
+from phases.core.eject.quoting import comment
 from phases.core.errors import ConfigError
 from phases.core.files import safe_open
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from phases.core.copied_files import DockerContext
+    from phases.core.files.tree import Item
     from phases.core.model import Habitat
 
 #: The folder of its context in the ejected one.
@@ -50,6 +56,26 @@ def image(habitat: Habitat) -> str:
     return f"{habitat.name.lower()}-dockerfile"
 
 
+def build_words(habitat: Habitat) -> str:
+    """Return the arguments of `docker build` where it is built by itself."""
+    name = habitat.dockerfile
+    file = "" if name == "Dockerfile" else f"--file {shlex.quote(f'{FOLDER}/{name}')} "
+    return f"{file}--tag {image(habitat)} {FOLDER}"
+
+
+def items_with_dockerfile(context: DockerContext) -> list[Item]:
+    """Return the files of the folder where it is built by itself.
+
+    They include the Dockerfile and its ignore file, even if COPY must not find them: then the ignore file says so.
+    """
+    items = {item.path: item for item in (*context.items, context.dockerfile)}
+    if ignore_file := context.ignore_file:
+        is_general = ignore_file.path == ".dockerignore"
+        path = ignore_file.path if is_general else f"{context.dockerfile.path}.dockerignore"
+        items[path] = replace(ignore_file, path=path)
+    return [items[path] for path in sorted(items)]
+
+
 def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
     """Return its lines with a name for the last stage, and with the stages of the context before the first.
 
@@ -63,17 +89,17 @@ def stages(habitat: Habitat, context_stage: Sequence[str]) -> list[str] | None:
     Raises:
         ConfigError: It can't be read.
     """
-    path = habitat.folder / "Dockerfile"
+    path = habitat.folder / habitat.dockerfile
+    shown = f"habitats/{habitat.name}/{habitat.dockerfile}"
     try:
         data = safe_open.read(path, _LARGEST) or b""
         text = data.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        where = f"habitats/{habitat.name}/Dockerfile"
-        raise ConfigError("can't be read as UTF-8 text", where=where, remedy="save it as UTF-8") from error
+        raise ConfigError("can't be read as UTF-8 text", where=shown, remedy="save it as UTF-8") from error
     lines = text.replace("\r\n", "\n").split("\n")
-    _check_triggers(lines, f"habitats/{habitat.name}/{path.name}")
+    _check_triggers(lines, shown)
     try:
-        return _stages(lines, context_stage)
+        return _stages(lines, context_stage, comment(f"Phase 0, dockerfile: {FOLDER}/{habitat.dockerfile}"))
     except _NotMergeable:
         return None
 
@@ -87,7 +113,7 @@ def _check_triggers(lines: Sequence[str], shown: str) -> None:
             raise ConfigError(problem, where=f"{shown}:{number}", remedy="remove the line")
 
 
-def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:
+def _stages(lines: Sequence[str], context_stage: Sequence[str], title: str) -> list[str]:
     rows = _copy_from_stage(lines)
     starts = [number for number, row in enumerate(rows) if _FROM.match(row)]
     if not starts:
@@ -101,7 +127,7 @@ def _stages(lines: Sequence[str], context_stage: Sequence[str]) -> list[str]:
     # An ARG before the first FROM is for every FROM, so it stays before the added stages.
     first = max((n + 1 for n, row in enumerate(rows[: starts[0]]) if not _COMMENT.fullmatch(row)), default=0)
     blank = [""] if first else []
-    rows[first:first] = [*blank, *context_stage, "", *own, "", f"# Phase 0, dockerfile: {FOLDER}/Dockerfile"]
+    rows[first:first] = [*blank, *context_stage, "", *own, "", title]
     while not rows[-1]:
         rows.pop()
     return [*rows, "", f"FROM {name['name']} AS {STAGE}"] if name["name"] else rows

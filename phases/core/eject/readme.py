@@ -87,7 +87,7 @@ def _build_command(habitat: Habitat, build: EjectedBuild) -> str:
     command = [*variables, "DOCKER_BUILDKIT=1 docker build"]
     first = ""
     if build.own_folder:
-        first = _lines([*command, *flags, f"--tag {own_dockerfile.image(habitat)} {build.own_folder}"]) + " &&\n"
+        first = _lines([*command, *flags, own_dockerfile.build_words(habitat)]) + " &&\n"
     if hosts := known_hosts(habitat):
         flags += [
             *(f"--secret id={name},src={shlex.quote(str(path))}" for path, name in hosts.items()),

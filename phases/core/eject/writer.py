@@ -98,12 +98,14 @@ class _DockerfileWriter:
         if not self._habitat.has_dockerfile:
             return ["", *CONTEXT_STAGE]
         merged = own_dockerfile.stages(self._habitat, CONTEXT_STAGE)
-        items = (item for item in copied_files.dockerfile_context(self._habitat).items if item.path)
-        self._out.context.add_folder(own_dockerfile.FOLDER, items, can_archive=merged is not None)
+        context = copied_files.dockerfile_context(self._habitat)
+        items = own_dockerfile.items_with_dockerfile(context) if merged is None else context.items
+        files = (item for item in items if item.path)
+        self._out.context.add_folder(own_dockerfile.FOLDER, files, can_archive=merged is not None)
         if merged is not None:
             return ["", *merged, "", f"FROM {own_dockerfile.STAGE} AS {BUILT}"]
         self._own_folder = own_dockerfile.FOLDER
-        title = f"# {self._own_folder}/Dockerfile, built before this one"
+        title = comment(f"{self._own_folder}/{self._habitat.dockerfile}, built before this one")
         return ["", *CONTEXT_STAGE, "", title, f"FROM {own_dockerfile.image(self._habitat)} AS {BUILT}"]
 
     def _context_copies(self) -> list[str]:

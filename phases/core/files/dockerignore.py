@@ -30,9 +30,13 @@ _WILDCARD = re.compile(r"[*?\[\\]")
 
 
 def file_name(folder: Path, dockerfile: str) -> str:
-    """Return the name of the ignore file in `folder` that counts for a Dockerfile, whether it exists or not."""
-    own = f"{dockerfile}.dockerignore"
-    return own if dockerfile and (folder / own).is_file() else ".dockerignore"
+    """Return the name of the ignore file in `folder` that counts for a Dockerfile, whether it exists or not.
+
+    Dockerfile.rest, and the config of a habitat without a Dockerfile, may be what `doit migrate` made of `Dockerfile`.
+    """
+    names = [f"{dockerfile}.dockerignore"] if dockerfile else []
+    names += ["Dockerfile.dockerignore"] if dockerfile in ("", "Dockerfile.rest") else []
+    return next((name for name in names if (folder / name).is_file()), ".dockerignore")
 
 
 def dockerignore(folder: Path, dockerfile: str = "Dockerfile") -> Ignore:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from phases.core.build import dockerfile_references as references
 from phases.core.cache import image_labels
 from phases.core.errors import EngineError, EngineUnreachable, HabitatError, printable
-from phases.core.files import safe_open
 from phases.core.report import plan
 from phases.core.report.disk_usage import Disk
 from phases.core.report.states import Base, ContainerState, HabitatState, Overview, PhaseState
@@ -18,17 +17,11 @@ from phases.core.runtime.session.presence import Presence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from phases.core.engine.types import Container
     from phases.core.project import Project
     from phases.core.report.states import State
     from phases.protocol import Phase
-
-# Bytes of a Dockerfile that are read.
-_LONGEST = 1_000_000
-
-_FROM = re.compile(r"^\s*FROM\s+(?:--\S+\s+)*(\S+)(?:\s+AS\s+(\S+))?\s*$", re.IGNORECASE | re.MULTILINE)
 
 
 def overview(project: Project, names: Sequence[str]) -> Overview:
@@ -127,22 +120,9 @@ def _base(project: Project, name: str) -> Base:
     """Return a base image as far as the config says."""
     habitat = project.habitat(name)
     if habitat.has_dockerfile:
-        return Base(printable(_from(project.root / "habitats" / name / "Dockerfile")), dockerfile=True)
+        image = references.base(references.dockerfile_text(habitat), project.engine.platform())
+        return Base(printable(image), dockerfile=True)
     return Base(printable(habitat.base_image), dockerfile=False)
-
-
-def _from(dockerfile: Path) -> str:
-    """Return the image that the last stage of a Dockerfile starts from, "" if a variable names it or none does."""
-    try:
-        text = (safe_open.read(dockerfile, _LONGEST) or b"").decode(errors="replace")
-    except OSError:
-        return ""
-    stages: dict[str, str] = {}
-    image = ""
-    for image, stage in _FROM.findall(text):
-        image = stages.get(image.lower(), image)  # noqa: PLW2901 (the base of the stage instead of its name)
-        stages[stage.lower()] = image
-    return "" if "$" in image or image == "scratch" else image
 
 
 def _phases(project: Project, name: str) -> list[PhaseState]:
